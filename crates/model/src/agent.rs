@@ -1,0 +1,135 @@
+//! Agents (the class) and their instances (one running execution each).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentName, InstanceId, PersonId, PurposeId, Scope, TaskId, Thumbprint, Timestamp};
+
+/// Registered software that acts, and the people who answer for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Its name; also its OAuth `client_id`.
+    pub name: AgentName,
+    /// The one accountable, active person. Not a team: a team cannot leave.
+    pub sponsor: PersonId,
+    /// Who wants what it does.
+    pub business_owner: PersonId,
+    /// Who keeps it running.
+    pub technical_owner: PersonId,
+    /// The purposes for which it may be given a task.
+    pub purposes: std::collections::BTreeSet<PurposeId>,
+    /// The most it may ever be given.
+    pub ceiling: Scope,
+    /// The public key (JWK) with which it says which instances are its own.
+    pub key: serde_json::Value,
+    /// When that key stops vouching.
+    pub key_expires: Timestamp,
+    /// When it was registered, or last taken over.
+    pub registered: Timestamp,
+    /// Where it stands in its life.
+    pub state: AgentState,
+}
+
+/// The life of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AgentState {
+    /// May have instances.
+    Active,
+    /// Stopped until somebody takes responsibility.
+    Suspended {
+        /// Why, in a few words.
+        reason: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Ended for good.
+    Retired {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// Who vouches that this process is an instance of that agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attestation {
+    /// Nobody.
+    None,
+    /// A registered key or a login.
+    User,
+    /// The machine's kernel.
+    Host,
+    /// SPIFFE or an OIDC workload token.
+    Workload,
+}
+
+impl Attestation {
+    /// The value as policies and records spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::User => "user",
+            Self::Host => "host",
+            Self::Workload => "workload",
+        }
+    }
+}
+
+/// How a token is bound to who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binding {
+    /// Whoever holds it may use it.
+    None,
+    /// A proof by the instance's key with each request (RFC 9449).
+    Dpop,
+    /// The instance's client certificate (RFC 8705).
+    Mtls,
+}
+
+impl Binding {
+    /// The value as policies and records spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Dpop => "dpop",
+            Self::Mtls => "mtls",
+        }
+    }
+}
+
+/// One running execution of an agent, with its own key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Its id, the `sub` of its tokens.
+    pub id: InstanceId,
+    /// The agent that it is an execution of.
+    pub agent: AgentName,
+    /// The thumbprint of the key that only this execution holds.
+    pub key: Thumbprint,
+    /// Who vouched for it.
+    pub attestation: Attestation,
+    /// The root task that it works on.
+    pub task: TaskId,
+    /// When it first proved its key.
+    pub started: Timestamp,
+    /// Where it stands in its life.
+    pub state: InstanceState,
+}
+
+/// The life of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum InstanceState {
+    /// May act.
+    Active,
+    /// Stopped for good.
+    Revoked {
+        /// Why, in a few words.
+        reason: String,
+        /// Since when.
+        since: Timestamp,
+    },
+}

@@ -1,0 +1,251 @@
+//! What the decision point answers.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The `@id` of a policy, unique in its set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicyId(Arc<str>);
+
+impl PolicyId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for PolicyId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an enforcement point must do with a permit, or it must not proceed (`KIND:ARGUMENT`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Obligation(pub String);
+
+/// What would lift a denial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// A person's approval of exactly this act.
+    Approval,
+    /// A fresh, stronger login of the subject.
+    StepUp,
+}
+
+/// A rule that is compiled in and that no policy set can remove, observe or except.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelRule {
+    /// The instance, its agent or its key is not active.
+    ActorNotActive,
+    /// The sponsor is not active, or what the agent was given predates the cutoff.
+    SponsorNotActive,
+    /// The task is over, or its deadline has passed.
+    TaskNotOpen,
+    /// The mandate has expired or is not the task's.
+    MandateNotValid,
+    /// An agent never administers, approves, consents, sponsors or renews its own lease.
+    AgentsDoNotAdminister,
+    /// A consequential tool needs owner, harm class and an active sponsor behind the call.
+    ToolUnaccounted,
+    /// The tool is not what was pinned.
+    ToolNotPinned,
+    /// An author is not the approver.
+    AuthorIsNotApprover,
+    /// The administrator is not an active person.
+    AdministratorNotActive,
+}
+
+impl KernelRule {
+    /// The rule as records spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ActorNotActive => "actor_not_active",
+            Self::SponsorNotActive => "sponsor_not_active",
+            Self::TaskNotOpen => "task_not_open",
+            Self::MandateNotValid => "mandate_not_valid",
+            Self::AgentsDoNotAdminister => "agents_do_not_administer",
+            Self::ToolUnaccounted => "tool_unaccounted",
+            Self::ToolNotPinned => "tool_not_pinned",
+            Self::AuthorIsNotApprover => "author_is_not_approver",
+            Self::AdministratorNotActive => "administrator_not_active",
+        }
+    }
+}
+
+/// One member of the conjunction that a permit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It permits.
+    Permit,
+    /// It does not.
+    Deny,
+}
+
+/// What each member of the conjunction answered; members that do not apply are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answers {
+    /// The agent's ceiling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Answer>,
+    /// The policy set with the instance (or the administrator) as principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Answer>,
+    /// The kernel rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Answer>,
+    /// The mandate and the purpose behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<Answer>,
+    /// The policy set with the person as principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Answer>,
+    /// The scope of the task and of every ancestor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Answer>,
+}
+
+/// What the decision point answers to one access request.
+///
+/// There is no third answer. "Ask a human" is a denial that names its [`Remedy`], so an
+/// enforcement point that ignores remedies is still safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a decision that nobody enforces is a bypass"]
+pub enum Decision {
+    /// It may happen.
+    Permit(Grant),
+    /// It may not.
+    Deny(Denial),
+}
+
+/// Why access was permitted, and what the enforcement point owes in return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The policies that permitted the request. Never empty.
+    pub basis: BTreeSet<PolicyId>,
+    /// All obligations of all policies in `basis`.
+    pub obligations: BTreeSet<Obligation>,
+    /// What each member of the conjunction answered.
+    pub answers: Answers,
+    /// Policies under observation that would have changed the answer, or that could not be
+    /// evaluated.
+    pub observed: BTreeSet<PolicyId>,
+}
+
+/// Why access was denied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// A rule that is compiled in.
+    #[error("denied by the built-in rule `{}`", .0.as_str())]
+    Kernel(KernelRule),
+    /// Outside the agent's ceiling.
+    #[error("outside what the agent may ever be given")]
+    OutsideCeiling,
+    /// Outside the scope of the task.
+    #[error("outside the scope of the task")]
+    OutsideScope,
+    /// Outside the mandate or its purpose.
+    #[error("outside the mandate and its purpose")]
+    OutsideMandate,
+    /// No policy permits it.
+    #[error("no policy grants this access")]
+    NotGranted {
+        /// What each member of the conjunction answered.
+        answers: Answers,
+    },
+    /// A policy forbids it.
+    #[error("forbidden by policy {}", list(.by))]
+    Forbidden {
+        /// The policies that forbid it.
+        by: BTreeSet<PolicyId>,
+        /// What would lift every forbid in `by`; empty if one cannot be lifted.
+        remedies: BTreeSet<Remedy>,
+        /// What each member of the conjunction answered.
+        answers: Answers,
+    },
+    /// A policy that had a say could not be evaluated.
+    #[error("could not evaluate policy {}", list(.policies))]
+    Unevaluable {
+        /// The policies that failed.
+        policies: BTreeSet<PolicyId>,
+    },
+    /// A policy would read an argument that has no exact value in the policy language.
+    #[error("policy reads an argument that has no exact value: {}", .pointers.iter().cloned().collect::<Vec<_>>().join(", "))]
+    Unread {
+        /// JSON pointers of those arguments.
+        pointers: BTreeSet<String>,
+    },
+    /// The request does not fit the schema of the policy set in force.
+    #[error("the request does not fit the policy schema")]
+    Malformed,
+    /// More policies than one decision may look at.
+    #[error("too many candidate policies")]
+    TooManyCandidates,
+}
+
+impl Denial {
+    /// The denial's kind as records spell it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Kernel(rule) => rule.as_str(),
+            Self::OutsideCeiling => "outside_ceiling",
+            Self::OutsideScope => "outside_scope",
+            Self::OutsideMandate => "outside_mandate",
+            Self::NotGranted { .. } => "not_granted",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Unevaluable { .. } => "unevaluable",
+            Self::Unread { .. } => "unread",
+            Self::Malformed => "malformed",
+            Self::TooManyCandidates => "too_many_candidates",
+        }
+    }
+
+    /// The policies that determined the denial.
+    pub fn policies(&self) -> BTreeSet<PolicyId> {
+        match self {
+            Self::Forbidden { by, .. } => by.clone(),
+            Self::Unevaluable { policies } => policies.clone(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// What would lift the denial.
+    pub fn remedies(&self) -> BTreeSet<Remedy> {
+        match self {
+            Self::Forbidden { remedies, .. } => remedies.clone(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// What each member of the conjunction answered, where the set was asked at all.
+    pub fn answers(&self) -> Answers {
+        let denied = Some(Answer::Deny);
+        match self {
+            Self::Kernel(_) => Answers { kernel: denied, ..Answers::default() },
+            Self::OutsideCeiling => Answers { ceiling: denied, ..Answers::default() },
+            Self::OutsideScope => Answers { scope: denied, ..Answers::default() },
+            Self::OutsideMandate => Answers { mandate: denied, ..Answers::default() },
+            Self::NotGranted { answers } | Self::Forbidden { answers, .. } => *answers,
+            _ => Answers { instance: denied, ..Answers::default() },
+        }
+    }
+}
+
+fn list(policies: &BTreeSet<PolicyId>) -> String {
+    policies.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}

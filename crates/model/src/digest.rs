@@ -1,0 +1,157 @@
+//! SHA-256 digests: one type for each thing that is digested, so that two never swap.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// A text that is not a digest: not 64 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a digest: expected 64 lower-case hexadecimal digits")]
+pub struct ParseDigestError(String);
+
+/// Hexadecimal text of `bytes`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+pub(crate) fn unhex(text: &str) -> Result<[u8; 32], ParseDigestError> {
+    let error = || ParseDigestError(text.chars().take(80).collect());
+    let nibble = |byte: u8| match byte {
+        b'0'..=b'9' => Ok(byte - b'0'),
+        b'a'..=b'f' => Ok(byte - b'a' + 10),
+        _ => Err(error()),
+    };
+    let pairs = text.as_bytes().chunks_exact(2);
+    if text.len() != 64 {
+        return Err(error());
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Ok(bytes)
+}
+
+macro_rules! digest {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// The SHA-256 of `bytes`.
+            pub fn of(bytes: &[u8]) -> Self {
+                Self(Sha256::digest(bytes).into())
+            }
+
+            /// The digest with these bytes.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 32 bytes of the digest.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseDigestError;
+
+            fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+                unhex(text).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&hex(&self.0))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+digest!(
+    /// The digest of something that has no type of its own here.
+    Sha256Digest
+);
+digest!(
+    /// Names a compiled policy set: its policies, schema and tool schemas.
+    PolicyDigest
+);
+digest!(
+    /// Names a mandate by its canonical content; stands in every token and record below it.
+    MandateDigest
+);
+digest!(
+    /// Names the canonical arguments of one call.
+    ArgumentsDigest
+);
+digest!(
+    /// Names one act whole: agent, action, resource and canonical arguments.
+    ActDigest
+);
+digest!(
+    /// Names a tool's descriptor, with where it is served from, as somebody approved it.
+    PinDigest
+);
+digest!(
+    /// Names a record by the hash of its leaf.
+    RecordDigest
+);
+
+/// The RFC 7638 thumbprint of a public key, printed as base64url by those who speak JOSE.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Thumbprint(Sha256Digest);
+
+impl Thumbprint {
+    /// The thumbprint with these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Sha256Digest::from_bytes(bytes))
+    }
+
+    /// The 32 bytes of the thumbprint.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

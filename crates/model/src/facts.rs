@@ -1,0 +1,221 @@
+//! Facts: what was known when a decision was made, and as of which revision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Agent, AgentName, Answer, Binding, Instance, InstanceId, Mandate, MandateId, Person, PersonId,
+    Purpose, PurposeId, Server, ServerName, Sha256Digest, Task, TaskId, Thumbprint, Timestamp,
+    Tool, ToolRef,
+};
+
+/// The state of everything that decisions read, as a number that every change increases.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+/// Names one fact in the store; a decision's read set is made of these.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FactKey(Arc<str>);
+
+impl FactKey {
+    /// The key with this text, as a store keeps it.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// A person of the register.
+    pub fn person(id: &PersonId) -> Self {
+        Self(format!("person/{id}").into())
+    }
+
+    /// An agent of the register.
+    pub fn agent(name: &AgentName) -> Self {
+        Self(format!("agent/{name}").into())
+    }
+
+    /// A purpose of the register.
+    pub fn purpose(id: &PurposeId) -> Self {
+        Self(format!("purpose/{id}").into())
+    }
+
+    /// An instance.
+    pub fn instance(id: InstanceId) -> Self {
+        Self(format!("instance/{id}").into())
+    }
+
+    /// The instance that holds a key.
+    pub fn key(thumbprint: &Thumbprint) -> Self {
+        Self(format!("key/{thumbprint}").into())
+    }
+
+    /// A mandate.
+    pub fn mandate(id: MandateId) -> Self {
+        Self(format!("mandate/{id}").into())
+    }
+
+    /// The standing mandate of an agent for a purpose: holds the mandate's id.
+    pub fn standing_mandate(agent: &AgentName, purpose: &PurposeId) -> Self {
+        Self(format!("standing/{agent}/{purpose}").into())
+    }
+
+    /// A task.
+    pub fn task(id: TaskId) -> Self {
+        Self(format!("task/{id}").into())
+    }
+
+    /// The labels of a session.
+    pub fn session(id: TaskId) -> Self {
+        Self(format!("session/{id}").into())
+    }
+
+    /// An upstream server.
+    pub fn server(name: &ServerName) -> Self {
+        Self(format!("server/{name}").into())
+    }
+
+    /// A tool.
+    pub fn tool(tool: &ToolRef) -> Self {
+        Self(format!("tool/{tool}").into())
+    }
+
+    /// Which policy set is in force.
+    pub fn active_policy() -> Self {
+        Self("policy/active".into())
+    }
+
+    /// A policy set, by digest.
+    pub fn policy(digest: &crate::PolicyDigest) -> Self {
+        Self(format!("policy/set/{digest}").into())
+    }
+
+    /// The mark of an act whose outcome nobody knows.
+    pub fn unknown_outcome(act: &crate::ActDigest) -> Self {
+        Self(format!("unknown/{act}").into())
+    }
+
+    /// The wrapped key under which a person's disclosures are sealed.
+    pub fn data_key(id: &PersonId) -> Self {
+        Self(format!("datakey/{id}").into())
+    }
+
+    /// The founding of the deployment.
+    pub fn deployment() -> Self {
+        Self("deployment".into())
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for FactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+/// A value with the keys that it was read from and the revision at which it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// The facts that it was made from.
+    pub keys: Vec<FactKey>,
+    /// The revision as of which they were read.
+    pub revision: Revision,
+}
+
+/// Where an acting instance stands: itself and everybody and everything behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standing {
+    /// The instance.
+    pub instance: Instance,
+    /// Its agent.
+    pub agent: Agent,
+    /// The agent's sponsor.
+    pub sponsor: Person,
+    /// The person on whose behalf the task is done, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Person>,
+    /// The task.
+    pub task: Task,
+    /// The mandate under which it was opened.
+    pub mandate: Mandate,
+    /// The purpose.
+    pub purpose: Purpose,
+}
+
+/// The root task's shared state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionFacts {
+    /// Labels of what was read.
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
+    /// Counters, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, i64>,
+}
+
+/// Who acts, with what is known about them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PrincipalFacts {
+    /// An instance of an agent.
+    Instance(Arc<Standing>),
+    /// A person who administers.
+    Administrator(Person),
+}
+
+/// Everything a decision may read. `decide` reads nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// As of which revision.
+    pub revision: Revision,
+    /// The time of the decision.
+    pub now: Timestamp,
+    /// Who acts.
+    pub principal: PrincipalFacts,
+    /// The tool called, if one is.
+    pub tool: Option<Arc<Tool>>,
+    /// The server that the act concerns, if one does.
+    pub server: Option<Arc<Server>>,
+    /// The owner of the tool, if it has one.
+    pub tool_owner: Option<Person>,
+    /// The session.
+    pub session: SessionFacts,
+    /// How the caller's token is bound.
+    pub binding: Binding,
+}
+
+impl Facts {
+    /// The digest of what these facts say about the tool, for records.
+    pub fn pin(&self) -> Option<Sha256Digest> {
+        self.tool.as_ref().map(|tool| Sha256Digest::from_bytes(*tool.pin.as_bytes()))
+    }
+
+    /// Whether the tool called can do more than read.
+    pub fn is_consequential(&self) -> bool {
+        self.tool.as_ref().is_some_and(|tool| tool.is_consequential())
+    }
+}
+
+impl From<bool> for Answer {
+    fn from(permitted: bool) -> Self {
+        if permitted { Self::Permit } else { Self::Deny }
+    }
+}

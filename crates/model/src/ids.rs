@@ -1,0 +1,120 @@
+//! Identifiers that Chancery gives out: one type per kind, time-ordered (RFC 9562 UUID version 7).
+//!
+//! Time order keeps indices dense where they are written; the kind is in the text
+//! (`ins_0193…`), so that one id is never taken for another, by the compiler or by a person.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::Timestamp;
+
+/// The source of randomness: the operating system's, or a test's seeded one.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes` with unpredictable bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// A text that is not an identifier of the kind that was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {kind} id: expected `{prefix}_` and 32 lower-case hexadecimal digits")]
+pub struct ParseIdError {
+    text: String,
+    kind: &'static str,
+    prefix: &'static str,
+}
+
+fn parse(text: &str, kind: &'static str, prefix: &'static str) -> Result<[u8; 16], ParseIdError> {
+    let error = || ParseIdError { text: text.chars().take(80).collect(), kind, prefix };
+    let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
+    let digits = digits.ok_or_else(error)?;
+    let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digits.len() != 32 || !digits.bytes().all(lower) {
+        return Err(error());
+    }
+    u128::from_str_radix(digits, 16).map(u128::to_be_bytes).map_err(|_| error())
+}
+
+macro_rules! typed_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// Makes a new id that sorts after those made before `now`.
+            pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
+                let mut random = [0; 10];
+                entropy.fill(&mut random);
+                let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+                let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+                Self(uuid.into_bytes())
+            }
+
+            /// The id with these 16 bytes, as a store keeps it.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 16 bytes of the id.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}_{:032x}", $prefix, u128::from_be_bytes(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                parse(text, $kind, $prefix).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+typed_id!(
+    /// Names one running execution of an agent.
+    InstanceId, "ins", "an instance"
+);
+typed_id!(
+    /// Names one unit of work; a root task's id also names its session.
+    TaskId, "tsk", "a task"
+);
+typed_id!(
+    /// Names who authorised which purpose.
+    MandateId, "man", "a mandate"
+);
+typed_id!(
+    /// Names one decision: what a tool's own line quotes, and what `log chain` starts from.
+    DecisionId, "dec", "a decision"
+);
+typed_id!(
+    /// Names a record that is not a decision.
+    RecordId, "rec", "a record"
+);

@@ -1,0 +1,41 @@
+//! The vocabulary of Chancery: who acts, for whom, on what, and what is written down about it.
+//!
+//! Plain data and the rules that a value alone can answer (is this scope wider than that one?).
+//! It knows no storage, no network, no clock and no randomness: time is a [`Timestamp`] that
+//! somebody passes in, and ids are made from bytes that an [`Entropy`] gave.
+
+mod access;
+mod agent;
+mod commitment;
+mod decision;
+mod digest;
+mod facts;
+mod ids;
+mod names;
+mod person;
+pub mod record;
+mod scope;
+mod task;
+mod time;
+mod tool;
+
+pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
+pub use agent::{Agent, AgentState, Attestation, Binding, Instance, InstanceState};
+pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
+pub use decision::{
+    Answer, Answers, Decision, Denial, Grant, KernelRule, Obligation, PolicyId, Remedy,
+};
+pub use digest::{
+    ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
+    Thumbprint,
+};
+pub use facts::{FactKey, Facts, PrincipalFacts, Revision, SessionFacts, Standing, Sourced};
+pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
+pub use names::{
+    AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, ToolName, ToolRef,
+};
+pub use person::{Person, PersonState};
+pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
+pub use task::{Mandate, MandateBasis, Purpose, Task, TaskState, TaskSubject};
+pub use time::{Clock, Timestamp};
+pub use tool::{Enforcement, Harm, Server, Tool, ToolState};

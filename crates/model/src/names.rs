@@ -1,0 +1,156 @@
+//! Names that people choose: each kind its own type, checked once.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A text that cannot be a name of the kind that was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {kind}: expected {rule}")]
+pub struct InvalidName {
+    text: String,
+    kind: &'static str,
+    rule: &'static str,
+}
+
+const LABEL_RULE: &str = "1 to 63 characters of a-z, 0-9 and `-`";
+const PERSON_RULE: &str = "1 to 128 characters of a-z, A-Z, 0-9 and `.`, `_`, `@`, `+`, `-`";
+const TOOL_RULE: &str = "1 to 128 characters, none of them control, invisible or a slash";
+
+fn is_label(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn is_person(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Whether a server may call a tool this: visible characters, and no `/`, which separates the
+/// server's name from the tool's in every action and resource id.
+fn is_tool(text: &str) -> bool {
+    let hidden = |c: char| {
+        c.is_control()
+            || c == '/'
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{00ad}')
+    };
+    (1..=128).contains(&text.len()) && !text.chars().any(hidden)
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:path, $rule:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                if $check(text) {
+                    return Ok(Self(Arc::from(text)));
+                }
+                let text = text.chars().take(80).flat_map(char::escape_default).collect();
+                Err(InvalidName { text, kind: $kind, rule: $rule })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "`{}`", self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name!(
+    /// Names a natural person in this deployment; never an e-mail address by itself.
+    PersonId, "a person id", is_person, PERSON_RULE
+);
+name!(
+    /// Names a group of persons.
+    GroupName, "a group name", is_label, LABEL_RULE
+);
+name!(
+    /// Names an agent: registered software that acts.
+    AgentName, "an agent name", is_label, LABEL_RULE
+);
+name!(
+    /// Names an entry of the register of purposes.
+    PurposeId, "a purpose id", is_label, LABEL_RULE
+);
+name!(
+    /// Names an upstream MCP server.
+    ServerName, "a server name", is_label, LABEL_RULE
+);
+name!(
+    /// Names a tool within its server, byte for byte as the server does.
+    ToolName, "a tool name", is_tool, TOOL_RULE
+);
+
+/// One tool of one server, written `SERVER/TOOL`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ToolRef {
+    /// The server that offers the tool.
+    pub server: ServerName,
+    /// The tool's name there.
+    pub tool: ToolName,
+}
+
+impl fmt::Display for ToolRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.server, self.tool)
+    }
+}
+
+impl FromStr for ToolRef {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let (server, tool) = text.split_once('/').unwrap_or((text, ""));
+        Ok(Self { server: server.parse()?, tool: tool.parse()? })
+    }
+}
+
+impl Serialize for ToolRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ToolRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

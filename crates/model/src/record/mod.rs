@@ -1,0 +1,37 @@
+//! Records: what is written down, one leaf each, in canonical JSON (RFC 8785), versioned.
+//!
+//! No leaf holds personal data: members that could are [`Commitment`]s, and their values and salts
+//! (the [`Disclosure`]) are kept apart. Members are declared in the order of their names, so that
+//! serialising one gives its canonical bytes; a test holds every kind to that.
+//!
+//! INVARIANT: a decision, outcome or issuance record without sponsor and purpose cannot be built.
+
+mod decision;
+mod disclosure;
+mod other;
+
+pub use decision::{DecisionRecord, FactsRef, Verdict};
+pub use disclosure::{Disclosure, MEMBERS_MAX};
+pub use other::{
+    AdministrationRecord, FactsRecord, FounderMark, FoundingRecord, IssuanceRecord, OutcomeKind,
+    OutcomeRecord, RefusalRecord, SystemRecord,
+};
+
+use serde::Serialize;
+
+/// The version of the record format that this build writes.
+pub const VERSION: u32 = 1;
+
+/// The most bytes that a record may have.
+pub const MAX_RECORD_BYTES: usize = 16 * 1024;
+
+/// The members of a record that are commitments, by name.
+pub type Commitments = std::collections::BTreeMap<String, crate::Commitment>;
+
+/// Something that becomes a leaf.
+pub trait Record: Serialize {
+    /// The canonical bytes of the record.
+    fn to_canonical_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("records hold only strings, integers and maps of them")
+    }
+}

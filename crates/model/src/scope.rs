@@ -1,0 +1,121 @@
+//! Scopes: the most that somebody may do, as a set of tools, harm classes and a number of calls.
+//!
+//! A purpose, an agent's ceiling, a mandate and a task each have one. Narrowing is
+//! [`Scope::includes`]: what it refuses is never granted.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Harm, InvalidName, ServerName, ToolName, ToolRef};
+
+/// The most patterns that one scope may hold.
+pub const MAX_PATTERNS: usize = 1_024;
+
+/// One tool (`crm/lookup`) or all tools of one server (`crm/*`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ToolPattern {
+    server: ServerName,
+    tool: Option<ToolName>,
+}
+
+impl ToolPattern {
+    /// The pattern for every tool of `server`.
+    pub const fn all_of(server: ServerName) -> Self {
+        Self { server, tool: None }
+    }
+
+    /// Whether the pattern covers `tool`.
+    pub fn covers(&self, tool: &ToolRef) -> bool {
+        self.server == tool.server && self.tool.as_ref().is_none_or(|name| *name == tool.tool)
+    }
+
+    /// Whether the pattern covers all that `other` covers.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.server == other.server && (self.tool.is_none() || self.tool == other.tool)
+    }
+
+    /// The server that the pattern speaks of.
+    pub const fn server(&self) -> &ServerName {
+        &self.server
+    }
+}
+
+impl fmt::Display for ToolPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tool {
+            Some(tool) => write!(f, "{}/{tool}", self.server),
+            None => write!(f, "{}/*", self.server),
+        }
+    }
+}
+
+impl FromStr for ToolPattern {
+    type Err = InvalidName;
+
+    /// Reads `SERVER/TOOL` or `SERVER/*`; a tool really named `*` cannot be told apart and is
+    /// covered by the latter only.
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        match text.strip_suffix("/*") {
+            Some(server) => Ok(Self { server: server.parse()?, tool: None }),
+            None => {
+                let ToolRef { server, tool } = text.parse()?;
+                Ok(Self { server, tool: Some(tool) })
+            }
+        }
+    }
+}
+
+impl Serialize for ToolPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ToolPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The most that may be done under a purpose, a ceiling, a mandate or a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// The tools; none means no tool at all.
+    pub tools: BTreeSet<ToolPattern>,
+    /// The harm classes that a covered tool may have; reading is always among them.
+    #[serde(default)]
+    pub harm: BTreeSet<Harm>,
+    /// The most permitted calls in one session, if there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u64>,
+}
+
+impl Scope {
+    /// Whether the scope covers a call of `tool`, which has the classes `harm`.
+    pub fn covers(&self, tool: &ToolRef, harm: &BTreeSet<Harm>) -> bool {
+        let allowed = |class: &Harm| *class == Harm::ReadsData || self.harm.contains(class);
+        self.tools.iter().any(|pattern| pattern.covers(tool)) && harm.iter().all(allowed)
+    }
+
+    /// Whether the scope has anything to do with `server`: what lists and reads need.
+    pub fn touches(&self, server: &ServerName) -> bool {
+        self.tools.iter().any(|pattern| pattern.server() == server)
+    }
+
+    /// Whether everything in `narrower` is in this scope too.
+    pub fn includes(&self, narrower: &Self) -> bool {
+        let tool = |wanted: &ToolPattern| self.tools.iter().any(|held| held.includes(wanted));
+        let harm = |class: &Harm| *class == Harm::ReadsData || self.harm.contains(class);
+        let calls = match (self.max_calls, narrower.max_calls) {
+            (None, _) => true,
+            (Some(most), Some(wanted)) => wanted <= most,
+            (Some(_), None) => false,
+        };
+        narrower.tools.iter().all(tool) && narrower.harm.iter().all(harm) && calls
+    }
+}

@@ -1,0 +1,119 @@
+//! Purposes, mandates and tasks: why something may be done, who said so, and the work itself.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AgentName, InstanceId, MandateDigest, MandateId, PersonId, PurposeId, Scope, TaskId, Timestamp,
+};
+
+/// A registered reason to act. Free text describes it and is no input to a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purpose {
+    /// Its name in the register.
+    pub id: PurposeId,
+    /// Who answers for the purpose.
+    pub owner: PersonId,
+    /// The most that may be done for it.
+    pub scope: Scope,
+    /// The categories of data that it may touch.
+    #[serde(default)]
+    pub data: BTreeSet<String>,
+    /// What it is, for people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// Who authorised which purpose. A root task exists only on one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mandate {
+    /// Its id.
+    pub id: MandateId,
+    /// On what it rests.
+    pub basis: MandateBasis,
+    /// The agent that it authorises.
+    pub agent: AgentName,
+    /// For what.
+    pub purpose: PurposeId,
+    /// The most that may be done under it.
+    pub scope: Scope,
+    /// When it was given.
+    pub given: Timestamp,
+    /// When it ends unless somebody renews it.
+    pub valid_until: Timestamp,
+}
+
+/// On what a mandate rests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MandateBasis {
+    /// The sponsor's word for an agent that works for nobody.
+    Standing {
+        /// The sponsor.
+        sponsor: PersonId,
+    },
+}
+
+impl Mandate {
+    /// The digest that stands in the task, in every token below it and in every record.
+    pub fn digest(&self) -> MandateDigest {
+        MandateDigest::of(&json::canonical_of(self))
+    }
+}
+
+/// On whose behalf a task is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TaskSubject {
+    /// On behalf of a person.
+    OnBehalfOf {
+        /// The person.
+        person: PersonId,
+    },
+    /// On nobody's: the sponsor is a separate fact and never a subject by default.
+    Autonomous,
+}
+
+/// A unit of work under a mandate, held by exactly one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Its id; a root task's also names the session.
+    pub id: TaskId,
+    /// The instance that works on it.
+    pub instance: InstanceId,
+    /// The mandate under which it was opened.
+    pub mandate: MandateId,
+    /// That mandate's digest.
+    pub mandate_digest: MandateDigest,
+    /// What for.
+    pub purpose: PurposeId,
+    /// On whose behalf.
+    pub subject: TaskSubject,
+    /// The most that may be done in it.
+    pub scope: Scope,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// When it ends by itself.
+    pub deadline: Timestamp,
+    /// Where it stands in its life.
+    pub state: TaskState,
+}
+
+/// The life of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TaskState {
+    /// Being worked on.
+    Open,
+    /// Over: everything issued for it is dead.
+    Ended {
+        /// Why, in a few words.
+        reason: String,
+        /// Since when.
+        since: Timestamp,
+    },
+}

@@ -1,0 +1,141 @@
+//! Servers and tools: what can be called, what harm it can do, and who answers for it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{PersonId, PinDigest, ServerName, Timestamp, ToolRef};
+
+/// What a tool can do to the world. A tool with any class but the first is *consequential*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Harm {
+    /// Reads data.
+    ReadsData,
+    /// Sends data where others can read it.
+    ExposesData,
+    /// Moves money, or binds somebody to pay.
+    MovesMoney,
+    /// Changes production state.
+    ChangesProduction,
+    /// Runs code.
+    RunsCode,
+}
+
+impl Harm {
+    /// Every class, in order.
+    pub const ALL: [Self; 5] = [
+        Self::ReadsData,
+        Self::ExposesData,
+        Self::MovesMoney,
+        Self::ChangesProduction,
+        Self::RunsCode,
+    ];
+
+    /// The class as policies and records spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadsData => "reads-data",
+            Self::ExposesData => "exposes-data",
+            Self::MovesMoney => "moves-money",
+            Self::ChangesProduction => "changes-production",
+            Self::RunsCode => "runs-code",
+        }
+    }
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether the tool itself refuses what does not come from us. Stands in every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// The tool refuses calls without our assertion.
+    Mandatory,
+    /// The tool can be called around us.
+    Bypassable,
+    /// The enforcement point runs inside the agent's own process.
+    Cooperative,
+}
+
+impl Enforcement {
+    /// The value as policies and records spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mandatory => "mandatory",
+            Self::Bypassable => "bypassable",
+            Self::Cooperative => "cooperative",
+        }
+    }
+}
+
+/// An upstream MCP server as somebody onboarded it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Its name in the configuration and in every action.
+    pub name: ServerName,
+    /// What was found when it was asked to refuse us.
+    pub enforcement: Enforcement,
+    /// Where it is served from: its URL, or the digest of its executable.
+    pub origin: String,
+    /// When it was onboarded.
+    pub added: Timestamp,
+}
+
+/// A tool with the descriptor that somebody pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// Server and name.
+    pub tool: ToolRef,
+    /// The digest of descriptor and origin that was approved.
+    pub pin: PinDigest,
+    /// The descriptor itself, as the server listed it: what is shown to agents.
+    pub descriptor: serde_json::Value,
+    /// Who answers for exposing the tool; without one it is not callable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<PersonId>,
+    /// What it can do; without a class it is not callable.
+    #[serde(default)]
+    pub harm: BTreeSet<Harm>,
+    /// Whether the server still lists what was pinned.
+    pub state: ToolState,
+}
+
+/// Whether a pinned tool is still what was pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToolState {
+    /// The server lists exactly what was approved.
+    Pinned,
+    /// The server lists something else: not callable until somebody pins it again.
+    Changed {
+        /// What the server lists now.
+        descriptor: serde_json::Value,
+        /// When that was seen.
+        seen: Timestamp,
+    },
+    /// The server no longer lists it.
+    Gone {
+        /// When that was seen.
+        seen: Timestamp,
+    },
+}
+
+impl Tool {
+    /// Whether the tool can do more than read.
+    pub fn is_consequential(&self) -> bool {
+        self.harm.iter().any(|class| *class != Harm::ReadsData)
+    }
+
+    /// Whether the descriptor that was approved is still the one served.
+    pub const fn is_pinned(&self) -> bool {
+        matches!(self.state, ToolState::Pinned)
+    }
+}

@@ -1,0 +1,28 @@
+//! The storage contract: facts by key, one log, and the unit of work that ties them together.
+//!
+//! A back end keeps three things: *facts* (canonical JSON by [`FactKey`], each with the revision of
+//! its last change), the *log* (entries by index, never updated or deleted), and small state that
+//! must be exact (what was used once, counters, open permits). [`Store::commit`] changes them
+//! together or not at all. What the facts mean is known elsewhere.
+//!
+//! INVARIANT: a unit commits only if no fact that it read has changed since it was read, so the
+//! order of the log is the order of authority.
+
+mod contract;
+mod unit;
+
+pub use contract::{
+    CheckpointRow, Facts, LogEntry, NotDurable, OpenPermit, Page, Store, StoreError,
+};
+pub use unit::{
+    CommitError, Committed, CounterKey, Effect, NewEntry, OnceScope, SealedDisclosure, Unit, Urgency,
+};
+
+/// The most entries, reads and effects that one unit may have together.
+pub const UNIT_MAX: usize = 64;
+
+/// The most units that may wait to be committed; beyond that a unit is refused at once.
+pub const QUEUE_MAX: usize = 4_096;
+
+/// The most facts that one call may load.
+pub const LOAD_MAX: usize = 64;

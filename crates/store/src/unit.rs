@@ -1,0 +1,160 @@
+//! The unit of work: records, what they rest on, and every state change that they cause.
+
+use model::{FactKey, RecordDigest, Revision, Timestamp};
+
+/// What is committed together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Unit {
+    /// The records, in the order in which they get their indices.
+    pub entries: Vec<NewEntry>,
+    /// The facts that were read to decide on it.
+    pub reads: Vec<FactKey>,
+    /// The revision as of which they were read.
+    pub revision: Revision,
+    /// The state changes.
+    pub effects: Vec<Effect>,
+    /// How long it may wait for company.
+    pub urgency: Urgency,
+}
+
+/// Whether somebody waits for the unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// An answer waits for it.
+    #[default]
+    Awaited,
+    /// Nobody waits: it may travel with a later batch, at most 100 ms.
+    Deferred,
+}
+
+/// A record on its way into the log.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// The record's id, by which it is found again.
+    pub id: [u8; 16],
+    /// The canonical bytes; at most [`model::record::MAX_RECORD_BYTES`].
+    pub bytes: Vec<u8>,
+    /// The RFC 6962 leaf hash of `bytes`.
+    pub leaf: RecordDigest,
+    /// The values behind its commitments, sealed.
+    pub disclosure: Option<SealedDisclosure>,
+}
+
+/// Disclosed values, sealed under the key of the person whom they concern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedDisclosure {
+    /// The fact key of the data key: erasing that fact erases the disclosure.
+    pub data_key: FactKey,
+    /// The sealed bytes.
+    pub sealed: Vec<u8>,
+}
+
+/// What kind of thing is used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OnceScope {
+    /// The `jti` of a DPoP proof.
+    Proof = 1,
+    /// The `jti` of a client assertion.
+    Assertion = 2,
+    /// A code that redeems a founder.
+    Founder = 3,
+    /// A `requestState` handed to a client.
+    RequestState = 4,
+}
+
+/// Names a counter of a session (`TASK/NAME`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CounterKey(pub String);
+
+/// One state change of a unit.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Writes a fact; its key's revision becomes the one of this commit.
+    Put {
+        /// The fact.
+        key: FactKey,
+        /// Its canonical JSON.
+        body: Vec<u8>,
+    },
+    /// Writes a fact that must not exist yet, else [`CommitError::Exists`].
+    PutNew {
+        /// The fact.
+        key: FactKey,
+        /// Its canonical JSON.
+        body: Vec<u8>,
+    },
+    /// Removes a fact.
+    Remove {
+        /// The fact.
+        key: FactKey,
+    },
+    /// Uses something up, else [`CommitError::Used`].
+    UseOnce {
+        /// What kind of thing.
+        scope: OnceScope,
+        /// Its digest.
+        id: [u8; 32],
+        /// After this instant it need not be remembered.
+        expires: Timestamp,
+    },
+    /// Adds to a counter, else [`CommitError::OverLimit`]; commutes with others.
+    Count {
+        /// The counter; zero if it does not exist.
+        counter: CounterKey,
+        /// What to add; may be negative to give back.
+        amount: i64,
+        /// The value that it may not exceed.
+        limit: Option<i64>,
+    },
+    /// Opens a permit at the index of the unit's last entry; it stays open until it is closed.
+    OpenPermit,
+    /// Closes the permit that was opened at `index`; closing it twice is [`CommitError::Used`].
+    ClosePermit {
+        /// The index of the decision record.
+        index: u64,
+    },
+}
+
+/// Where a unit ended up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The index of each entry, in order.
+    pub indices: Vec<u64>,
+    /// The revision after the commit.
+    pub revision: Revision,
+}
+
+/// Why a unit was not committed. Nothing of it was written, unless it is [`CommitError::Lost`].
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A fact that it read has changed since: gather again and decide again.
+    #[error("the fact {key:?} has changed since it was read")]
+    Changed {
+        /// The fact.
+        key: FactKey,
+    },
+    /// Something that may be used once was used before.
+    #[error("it was used before")]
+    Used,
+    /// A counter would pass its limit.
+    #[error("the limit of the counter `{}` is reached", counter.0)]
+    OverLimit {
+        /// The counter.
+        counter: CounterKey,
+    },
+    /// A fact that must be new exists.
+    #[error("the fact {key:?} exists already")]
+    Exists {
+        /// The fact.
+        key: FactKey,
+    },
+    /// More units wait than may wait.
+    #[error("too many units wait to be committed")]
+    Overloaded,
+    /// The store refused it or could not be reached; nothing was written.
+    #[error("the store could not commit")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody can tell whether it was written. Whoever waits must deny.
+    #[error("the store did not say whether it committed")]
+    Lost,
+}
