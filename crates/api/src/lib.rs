@@ -1,1 +1,14 @@
-//! The `api` crate.
+//! The HTTP surface: routers over the enforcement point, the token service and administration.
+//!
+//! The only place that chooses the status of an answer of ours, and the only one that knows axum.
+//! It decides nothing: every handler reads, calls one function of an edge, and writes.
+
+mod admin;
+mod agents;
+mod hosts;
+mod observers;
+
+pub use admin::admin;
+pub use agents::{Agents, agents};
+pub use hosts::Hosts;
+pub use observers::{Health, Observers, observers};

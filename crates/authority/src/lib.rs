@@ -1,1 +1,35 @@
-//! The `authority` crate.
+//! The one question: may this happen? Gathers the facts, decides, records, and only then answers.
+//!
+//! [`Authority::authorize`] turns a governed act into a [`Permit`] for it, or into a recorded
+//! denial; nothing else makes a permit. Every enforcement point asks here, so that one question
+//! has one answer and one record. It knows no protocol and performs no act.
+//!
+//! INVARIANT: no permit without a durable decision record (`i_02_…`), and whatever is missing,
+//! late, broken or erroneous is a denial.
+
+mod administer;
+mod authorize;
+mod changes;
+mod clock_guard;
+mod outcomes;
+mod permit;
+mod pip;
+mod records;
+mod recover;
+mod refusals;
+
+pub use administer::{AdminAct, Administered, NotAdministered};
+pub use authorize::{Authority, Limits, NotPermitted, Parts};
+pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
+pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
+pub use permit::{
+    Actor, BEGIN_WITHIN, Begun, Circumstances, Governed, NotStarted, Permit, PermitContext, Running,
+};
+pub use pip::{FactsError, Gathered, Pip, PolicyInForce, Reader};
+pub use recover::recover;
+pub use refusals::{REFUSALS_PER_SECOND_MAX, RefusalLog};
+
+// Edges record what follows from their acts, and name what asking uses up; they do not name the
+// journal or the store.
+pub use journal::entry;
+pub use store::{CommitError, Effect, OnceScope, Unit, Urgency};

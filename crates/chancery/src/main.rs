@@ -1,1 +1,96 @@
-fn main() {}
+//! The `chancery` binary: reads what was typed and what is configured, wires the parts, serves.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the binary is where time, randomness and the environment come from"
+)]
+
+mod administer;
+mod cli;
+mod config;
+mod dev;
+mod founding;
+mod log;
+mod note_signer;
+mod serve;
+mod shim;
+mod socket;
+mod sources;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Command};
+use config::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What went wrong was asked for wrongly, or refused.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    assert!(installed.is_ok(), "nothing installed a provider before");
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("chancery: could not start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("chancery: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Init(init) => {
+            let codes = founding::init(&init.dir, &init.founders).await?;
+            println!("founded in {}", init.dir.display());
+            println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
+            codes.iter().for_each(|code| println!("code {} {}", code.founder, code.code));
+        }
+        Command::Serve(file) => serve::serve(configured(&file.config)?).await?,
+        Command::CheckConfig(file) => {
+            let config = config::read(&file.config, system::environment().into_iter())?;
+            sources::routes(&config)?;
+            println!("the configuration is in order");
+        }
+        Command::ConfigSchema => println!("{}", serde_json::to_string_pretty(&config::schema())?),
+        Command::Dev(dev) => dev::run(dev).await?,
+        Command::Mcp(mcp) => {
+            logging("warn", false);
+            let key = mcp.key.unwrap_or_else(|| dev::key_file(&mcp.agent));
+            let (server, agent, url, listen) = (mcp.server, mcp.agent, mcp.url, mcp.listen);
+            shim::run(shim::Options { server, agent, key, url, listen }).await?;
+        }
+        Command::Log(log) => return log::run(log).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
+        }
+        other => administer::run(other).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration at `path`; logging is set up as it says.
+fn configured(path: &std::path::Path) -> anyhow::Result<Config> {
+    let config = config::read(path, system::environment().into_iter())?;
+    logging(&config.logging.level, config.logging.json);
+    Ok(config)
+}
+
+/// Logs go to standard error: standard output is for what was asked for.
+pub(crate) fn logging(level: &str, json: bool) {
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call changes nothing: `dev` sets it up before it serves.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}

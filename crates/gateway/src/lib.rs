@@ -1,1 +1,31 @@
-//! The `gateway` crate.
+//! The enforcement point for MCP: holds every call until it is permitted, then forwards it.
+//!
+//! One direction, each type narrower than the one before: bytes are parsed, the caller is
+//! authenticated, the call is governed (bound to a pinned tool), authorized, forwarded by value of
+//! its permit, and answered. The inbound token goes no further than [`authenticate`].
+//!
+//! INVARIANT: nothing is forwarded without a permit that owns exactly what is forwarded
+//! (`i_01_…`, `i_06_…`).
+
+mod assertion;
+mod authenticate;
+mod call;
+mod catalog;
+mod forward;
+mod links;
+mod list;
+mod mcp_id;
+mod pins;
+mod refusal;
+mod reply;
+mod upstream;
+
+pub use assertion::Assertions;
+pub use authenticate::{Caller, Tokens};
+pub use call::{Gateway, GatewayLimits, GatewayParts, HttpCall};
+pub use catalog::{GovernedCall, Route, Routes};
+pub use links::LinkLimits;
+pub use pins::{Listed, PinChange, list_tools};
+pub use refusal::Refusal;
+pub use reply::{Reply, ReplyBody};
+pub use upstream::{LinkError, Target, UPSTREAM_MESSAGE_MAX};

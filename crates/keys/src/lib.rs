@@ -1,1 +1,23 @@
-//! The `keys` crate.
+//! Keys: what signs tokens, checkpoints and policy, what seals disclosures, and what verifies them.
+//!
+//! Two algorithms and no more: ES256 and Ed25519. Private keys live in files that only their owner
+//! may read, never in an argument, a log line or an error. It knows no token and no record.
+
+mod jwk;
+mod pem;
+mod ring;
+mod seal;
+mod secret;
+mod signing;
+
+pub use jwk::{JwkError, KeyAlgorithm, VerifyingKey};
+pub use ring::{KeyRing, KeyRingError, TokenKeys, read_private, write_private};
+pub use seal::{SealError, SealingKey};
+pub use secret::Secret;
+pub use signing::{KeyError, SignError, Signer, SigningKey};
+
+/// Bytes as JOSE writes them: base64url without padding (RFC 7515 §2).
+pub fn base64url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}

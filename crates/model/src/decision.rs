@@ -196,6 +196,15 @@ pub enum Denial {
     /// More policies than one decision may look at.
     #[error("too many candidate policies")]
     TooManyCandidates,
+    /// A limit that the task shares with all its branches is reached.
+    #[error("the limit `{counter}` of the task is reached")]
+    LimitReached {
+        /// The counter that would pass its limit.
+        counter: String,
+    },
+    /// An equal act was begun before and nobody knows whether it happened.
+    #[error("an equal act has an unknown outcome")]
+    OutcomeUnknown,
 }
 
 impl Denial {
@@ -212,6 +221,8 @@ impl Denial {
             Self::Unread { .. } => "unread",
             Self::Malformed => "malformed",
             Self::TooManyCandidates => "too_many_candidates",
+            Self::LimitReached { .. } => "limit_reached",
+            Self::OutcomeUnknown => "outcome_unknown",
         }
     }
 

@@ -29,7 +29,7 @@ pub use digest::{
     ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
     Thumbprint,
 };
-pub use facts::{FactKey, Facts, PrincipalFacts, Revision, SessionFacts, Standing, Sourced};
+pub use facts::{FactKey, Facts, PrincipalFacts, Revision, SessionFacts, Sourced, Standing};
 pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
 pub use names::{
     AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, ToolName, ToolRef,

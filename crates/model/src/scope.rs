@@ -58,13 +58,11 @@ impl FromStr for ToolPattern {
     /// Reads `SERVER/TOOL` or `SERVER/*`; a tool really named `*` cannot be told apart and is
     /// covered by the latter only.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        match text.strip_suffix("/*") {
-            Some(server) => Ok(Self { server: server.parse()?, tool: None }),
-            None => {
-                let ToolRef { server, tool } = text.parse()?;
-                Ok(Self { server, tool: Some(tool) })
-            }
+        if let Some(server) = text.strip_suffix("/*") {
+            return Ok(Self { server: server.parse()?, tool: None });
         }
+        let ToolRef { server, tool } = text.parse()?;
+        Ok(Self { server, tool: Some(tool) })
     }
 }
 

@@ -1,1 +1,15 @@
-//! The `oauth` crate.
+//! OAuth and JOSE on the wire: strict JWS, access tokens, proofs of possession, client assertions,
+//! the token endpoint's forms and errors, and metadata.
+//!
+//! Pure rules: it is given the time and the keys, and says what holds. What a verification accepts
+//! follows from the key's own kind, never from a header. It knows no store, no clock, no network.
+
+pub mod access_token;
+pub mod client_assertion;
+pub mod dpop;
+mod error;
+pub mod jws;
+pub mod metadata;
+pub mod token_endpoint;
+
+pub use error::{ErrorCode, OAuthError, challenge};

@@ -1,1 +1,18 @@
-//! The `pap` crate.
+//! Policy administration: people, purposes, agents, servers, tools, policy, and reading the log.
+//!
+//! Every act goes through [`authority::Authority::administer`]: it is decided by the policy set in
+//! force, and its record and its change are one transaction (`i_22_…`). It knows no HTTP and starts
+//! no process: what a server lists is read by somebody else.
+
+mod command;
+mod founding;
+mod log;
+mod policy;
+mod register;
+mod replay;
+mod tools;
+
+pub use command::{AdminError, Administration, Command, Found, ToolSource};
+pub use founding::{ADMINISTRATORS, BOOTSTRAP, Founder, Founding, found, is_founded};
+pub use policy::{PublishError, Publisher};
+pub use tools::pin_digest;

@@ -1,1 +1,40 @@
-//! The `pdp` crate.
+//! The policy decision point: compiles Cedar policy sets into snapshots, and decides.
+//!
+//! [`Snapshot::decide`] is pure and total: the same request and facts give the same decision on
+//! every machine, today or when an auditor replays the record. It knows no clock, no network, no
+//! storage; whatever can fail or vary has already happened when it is asked.
+//!
+//! A permit is a conjunction: built-in rules, mandate and purpose, the agent's ceiling, the task's
+//! scope, and the policy set, once for the person on whose behalf the act is done and once for the
+//! instance. Absence denies, and so does any error. The words that policies use are
+//! `policies/chancery.cedarschema` and `docs/policy-schema.md`.
+
+mod annotations;
+mod arguments;
+mod bundle;
+mod candidates;
+mod compile;
+mod context;
+mod decide;
+mod entities;
+mod evaluate;
+mod kernel;
+mod possible;
+mod reads;
+mod report;
+mod schema;
+mod shape;
+mod snapshot;
+mod validate;
+
+pub use annotations::OBLIGATION_KINDS;
+pub use arguments::{InvalidArguments, SCHEMA_NODES_MAX};
+pub use bundle::{Bundle, ToolSchema};
+pub use candidates::CANDIDATES_MAX;
+pub use compile::{POLICIES_MAX, POLICY_BYTES_MAX, TOOLS_MAX};
+pub use report::{CompileErrors, Finding};
+pub use schema::BASE_SCHEMA;
+pub use snapshot::{STARTER_POLICY, Snapshot};
+
+#[cfg(test)]
+mod tests;

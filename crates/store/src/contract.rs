@@ -68,6 +68,9 @@ pub struct CheckpointRow {
     pub note: Vec<u8>,
 }
 
+/// Told of the keys that a commit wrote, and of the revision that it made.
+pub type ChangeListener = Arc<dyn Fn(&[FactKey], Revision) + Send + Sync>;
+
 /// The storage contract. Every back end passes one suite.
 ///
 /// Methods that answer [`StoreError`] have changed nothing. Futures may be dropped at any time; a
@@ -96,7 +99,7 @@ pub trait Store: Send + Sync + 'static {
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError>;
 
     /// Calls `listener` with the keys of every commit that wrote facts, before the commit returns.
-    fn on_change(&self, listener: Arc<dyn Fn(&[FactKey], Revision) + Send + Sync>);
+    fn on_change(&self, listener: ChangeListener);
 
     /// The next index that the log gives out: its length.
     async fn log_size(&self) -> Result<u64, StoreError>;

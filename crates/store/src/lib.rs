@@ -12,10 +12,11 @@ mod contract;
 mod unit;
 
 pub use contract::{
-    CheckpointRow, Facts, LogEntry, NotDurable, OpenPermit, Page, Store, StoreError,
+    ChangeListener, CheckpointRow, Facts, LogEntry, NotDurable, OpenPermit, Page, Store, StoreError,
 };
 pub use unit::{
-    CommitError, Committed, CounterKey, Effect, NewEntry, OnceScope, SealedDisclosure, Unit, Urgency,
+    CommitError, Committed, CounterKey, Effect, NewEntry, OnceScope, SealedDisclosure, Unit,
+    Urgency,
 };
 
 /// The most entries, reads and effects that one unit may have together.

@@ -1,1 +1,12 @@
-//! The `sts` crate.
+//! The token service: turns an agent's proof of who it is into a short, narrow token, bound to one
+//! instance's key, for one service, under one task.
+//!
+//! Issuing is an act like any other: it is decided and recorded before a token is signed
+//! (`i_01_…`). It knows OAuth and the authority; the store it sees only through the latter.
+
+mod grant;
+mod mint;
+mod service;
+
+pub use mint::Minter;
+pub use service::{TokenHttpRequest, TokenService};

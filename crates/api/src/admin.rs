@@ -1,0 +1,59 @@
+//! Administration over the socket: one command in, what to tell out.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::{StatusCode, header};
+use model::PersonId;
+use pap::{AdminError, Administration, Command};
+use serde_json::{Value, json};
+
+/// The largest command, in bytes.
+const COMMAND_MAX: usize = 1 << 20;
+
+#[derive(Clone)]
+struct Socket {
+    administration: Arc<Administration>,
+    /// Who the other end is: the service's own user, as the kernel says.
+    administrator: PersonId,
+}
+
+/// The router of the socket, whose peer is `administrator`.
+pub fn admin(administration: Arc<Administration>, administrator: PersonId) -> Router {
+    Router::new()
+        .route("/api/v1/command", post(run))
+        .layer(DefaultBodyLimit::max(COMMAND_MAX))
+        .with_state(Socket { administration, administrator })
+}
+
+async fn run(State(socket): State<Socket>, body: Bytes) -> Response {
+    let limits = json::Limits { bytes: COMMAND_MAX, depth: json::MAX_DEPTH_DEFAULT };
+    let command: Command = match json::from_slice(&body, limits) {
+        Ok(command) => command,
+        Err(error) => {
+            return answer(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }));
+        }
+    };
+    match socket.administration.run(&socket.administrator, command).await {
+        Ok(told) => answer(StatusCode::OK, &told),
+        Err(error) => answer(status(&error), &json!({ "error": error.to_string() })),
+    }
+}
+
+const fn status(error: &AdminError) -> StatusCode {
+    match error {
+        AdminError::Invalid(_) => StatusCode::BAD_REQUEST,
+        AdminError::Missing(_) => StatusCode::NOT_FOUND,
+        AdminError::Refused(_) => StatusCode::FORBIDDEN,
+        AdminError::Conflict(_) => StatusCode::CONFLICT,
+        AdminError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,150 @@
+//! What agents and enforcement points reach: MCP, tokens, and how to find them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use gateway::{Gateway, HttpCall, Reply, ReplyBody};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use model::Clock;
+use sts::TokenService;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::hosts::{self, Hosts};
+
+/// What the handlers for agents need.
+#[derive(Clone)]
+pub struct Agents {
+    /// The enforcement point.
+    pub gateway: Arc<Gateway>,
+    /// The token service.
+    pub tokens: Arc<TokenService>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The largest request body, in bytes.
+    pub body_max: usize,
+    /// The names under which it may be addressed.
+    pub hosts: Hosts,
+}
+
+/// The router for agents.
+pub fn agents(state: Agents) -> Router {
+    let (body_max, hosts) = (state.body_max, state.hosts.clone());
+    Router::new()
+        .route("/mcp/{server}", post(mcp_post).delete(mcp_delete))
+        .route("/oauth/token", post(token))
+        .route("/oauth/jwks", get(jwks))
+        .route("/.well-known/oauth-authorization-server", get(server_metadata))
+        .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata))
+        .layer(DefaultBodyLimit::max(body_max))
+        .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
+        // A panic answers 500 and forwards nothing: its permit, if it had one, closes as unknown.
+        .layer(CatchPanicLayer::new())
+        .with_state(state)
+}
+
+async fn mcp_post(
+    State(state): State<Agents>,
+    Path(server): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let arrived = state.clock.monotonic();
+    if !is_json(&headers) {
+        return (StatusCode::BAD_REQUEST, "the content type must be application/json\n")
+            .into_response();
+    }
+    let call = HttpCall { server: &server, headers: &headers, body, arrived };
+    written(state.gateway.post(call).await)
+}
+
+async fn mcp_delete(
+    State(state): State<Agents>,
+    Path(server): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let arrived = state.clock.monotonic();
+    let call = HttpCall { server: &server, headers: &headers, body: Bytes::new(), arrived };
+    written(state.gateway.delete(&call))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// How often a silent stream says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+fn written(reply: Reply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = match reply.body {
+        ReplyBody::Empty => Response::new(Body::empty()),
+        ReplyBody::Json(bytes) => {
+            let mut response = Response::new(Body::from(bytes));
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            response
+        }
+        ReplyBody::Events(messages) => events(messages),
+    };
+    *response.status_mut() = status;
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+fn events(messages: tokio::sync::mpsc::Receiver<Bytes>) -> Response {
+    let stream = futures::stream::unfold(messages, |mut messages| async {
+        let message = messages.recv().await?;
+        let text = String::from_utf8_lossy(&message).replace(['\n', '\r'], " ");
+        let event = Event::default().event("message").data(text);
+        Some((Ok::<_, Infallible>(event), messages))
+    });
+    let keep_alive = axum::response::sse::KeepAlive::new().interval(KEEP_ALIVE);
+    Sse::new(stream).keep_alive(keep_alive).into_response()
+}
+
+async fn token(State(state): State<Agents>, headers: HeaderMap, body: Bytes) -> Response {
+    let arrived = state.clock.monotonic();
+    let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
+    let proof = match proofs.as_slice() {
+        [proof] => proof.to_str().ok(),
+        _ => None,
+    };
+    let answer = state.tokens.token(sts::TokenHttpRequest { form: &body, dpop: proof, arrived });
+    let (status, body) = match answer.await {
+        Ok(response) => (200, serde_json::to_vec(&response)),
+        Err(error) => (error.status(), serde_json::to_vec(&error.body())),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = body.expect("token answers are maps with text keys");
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, body).into_response()
+}
+
+async fn jwks(State(state): State<Agents>) -> Response {
+    axum::Json(state.tokens.jwks()).into_response()
+}
+
+async fn server_metadata(State(state): State<Agents>) -> Response {
+    axum::Json(state.tokens.metadata()).into_response()
+}
+
+async fn resource_metadata(State(state): State<Agents>, Path(server): Path<String>) -> Response {
+    // Every name has metadata: whether there is such a server is told to who may know it.
+    match server.parse::<model::ServerName>() {
+        Ok(server) => axum::Json(state.tokens.resource_metadata(&server)).into_response(),
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}

@@ -1,0 +1,74 @@
+//! Notices when the wall clock cannot be trusted: deadlines and expiries would mean nothing.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use model::{Clock, Timestamp};
+
+/// A step of the wall clock against the boot clock by more than this makes it unsure.
+pub const CLOCK_STEP_MAX: Duration = Duration::from_secs(2);
+
+/// After a step the clock must run true for this long to be trusted again.
+pub const CLOCK_TRUST_AFTER: Duration = Duration::from_secs(30);
+
+/// The wall clock stepped, or runs before what was already recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the clock cannot be trusted: it stepped or runs behind the last record")]
+pub struct ClockUnsure;
+
+/// Compares the wall clock with the boot clock at every decision.
+#[derive(Debug)]
+pub struct ClockGuard(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Wall clock minus boot clock, in milliseconds, as last accepted or last seen.
+    offset: i64,
+    /// Since when, on the boot clock, the offset has been steady after a step.
+    unsure_since: Option<Duration>,
+    /// The time of the newest record: the wall clock never runs before it.
+    last: Timestamp,
+}
+
+impl ClockGuard {
+    /// Begins to watch `clock`; `last` is the time of the newest record in the log.
+    pub fn new(clock: &dyn Clock, last: Timestamp) -> Self {
+        let behind = clock.now() < last;
+        let unsure_since = behind.then(|| clock.monotonic());
+        Self(Mutex::new(State { offset: offset(clock), unsure_since, last }))
+    }
+
+    /// The time now, if it can be trusted.
+    pub fn now(&self, clock: &dyn Clock) -> Result<Timestamp, ClockUnsure> {
+        let (now, boot) = (clock.now(), clock.monotonic());
+        let mut state = self.0.lock().expect("no panic while it is held");
+        let step = offset(clock).abs_diff(state.offset);
+        if u128::from(step) > CLOCK_STEP_MAX.as_millis() {
+            state.offset = offset(clock);
+            state.unsure_since = Some(boot);
+        }
+        let behind = now.plus(CLOCK_STEP_MAX) < state.last;
+        if behind {
+            state.unsure_since = Some(boot);
+        }
+        match state.unsure_since {
+            Some(since) if boot.saturating_sub(since) < CLOCK_TRUST_AFTER => Err(ClockUnsure),
+            _ => {
+                state.unsure_since = None;
+                state.last = state.last.max(now);
+                Ok(now)
+            }
+        }
+    }
+
+    /// Trusts the clock as it is: an administrator's word, recorded by whoever passes it on.
+    pub fn trust(&self, clock: &dyn Clock) {
+        let mut state = self.0.lock().expect("no panic while it is held");
+        *state = State { offset: offset(clock), unsure_since: None, last: clock.now() };
+    }
+}
+
+fn offset(clock: &dyn Clock) -> i64 {
+    let boot = i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX);
+    clock.now().as_millis().saturating_sub(boot)
+}

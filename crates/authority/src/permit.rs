@@ -1,0 +1,146 @@
+//! Permits: the right to perform one act, once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::record::{Commitments, OutcomeKind};
+use model::{
+    AccessRequest, ActDigest, Binding, Clock, DecisionId, FactKey, Grant, Obligation, Sha256Digest,
+    Sourced, Standing,
+};
+use store::Effect;
+
+use crate::outcomes::OutcomeSlot;
+
+/// A permit that was not begun within this time is not begun.
+pub const BEGIN_WITHIN: Duration = Duration::from_secs(1);
+
+/// Something that must be permitted before it happens: a tool call, a token, a publication.
+pub trait Governed: Send {
+    /// The question to put to the decision point.
+    fn request(&self) -> &AccessRequest;
+    /// How, from where and by whom it is asked.
+    fn circumstances(&self) -> &Circumstances;
+}
+
+/// Who acts, as far as it is established.
+#[derive(Clone, Debug)]
+pub enum Actor {
+    /// An instance that is in the register.
+    Known(model::InstanceId),
+    /// An instance that will be in the register if the act is permitted.
+    Proposed {
+        /// What its standing will be, with what that was made from.
+        standing: Box<Sourced<Standing>>,
+        /// What enters it in the register.
+        effects: Vec<Effect>,
+    },
+}
+
+/// How, from where and by whom an act is asked for.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    /// Who acts.
+    pub actor: Actor,
+    /// How the caller's token is bound.
+    pub binding: Binding,
+    /// The enforcement point and its kind (`gateway/mcp-http`).
+    pub point: &'static str,
+    /// When the request arrived, on the monotonic clock.
+    pub arrived: Duration,
+    /// The W3C trace id, if the request had one.
+    pub trace: Option<String>,
+    /// What asking uses up, whatever the answer: the proof's `jti`.
+    pub uses: Vec<Effect>,
+}
+
+/// What is known about a permitted act besides the act itself.
+#[derive(Clone, Debug)]
+pub struct PermitContext {
+    /// The decision that permitted it.
+    pub decision: DecisionId,
+    /// Where the decision is in the log.
+    pub index: u64,
+    /// Who acts, as it was decided on.
+    pub standing: Arc<Standing>,
+    /// The digest of the whole act.
+    pub act: ActDigest,
+    /// The facts that the decision rests on: what cuts the act when it changes.
+    pub reads: Vec<FactKey>,
+    /// What the enforcement point owes.
+    pub obligations: Vec<Obligation>,
+    /// The decision's commitments to people, which records that follow from it repeat.
+    pub people: Commitments,
+}
+
+/// The right to perform one act, once. Only [`crate::Authority::authorize`] makes one.
+///
+/// It owns the act, so what was decided is what is done. It cannot be cloned, and those who
+/// perform acts consume it.
+#[derive(Debug)]
+#[must_use = "a permit is on the record even if nothing is done with it"]
+pub struct Permit<A> {
+    pub(crate) act: A,
+    pub(crate) grant: Grant,
+    pub(crate) context: PermitContext,
+    pub(crate) begin_by: Duration,
+    pub(crate) slot: OutcomeSlot,
+}
+
+/// The permit was not begun in time, or rests on facts that have changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the permit was not begun in time or rests on facts that have changed")]
+pub struct NotStarted;
+
+impl<A> Permit<A> {
+    /// What is permitted, before it is begun.
+    pub const fn act(&self) -> &A {
+        &self.act
+    }
+
+    /// What is known about the permitted act.
+    pub const fn context(&self) -> &PermitContext {
+        &self.context
+    }
+
+    /// Begins the act: gives up the permit for what it covers and for the duty to say how it ended.
+    ///
+    /// This is the last check before an effect. A permit that is too old, or whose facts are known
+    /// to have changed, closes as *not started*.
+    pub fn begin(self, clock: &dyn Clock) -> Result<Begun<A>, NotStarted> {
+        let Self { act, grant, context, begin_by, mut slot } = self;
+        if clock.monotonic() > begin_by || !slot.still_true() {
+            slot.close(OutcomeKind::NotStarted, None);
+            return Err(NotStarted);
+        }
+        slot.begun();
+        Ok(Begun { act, grant, context, running: Running { slot } })
+    }
+}
+
+/// What a begun permit turns into.
+#[derive(Debug)]
+pub struct Begun<A> {
+    /// What was permitted.
+    pub act: A,
+    /// Why, and what is owed for it.
+    pub grant: Grant,
+    /// What else is known about it.
+    pub context: PermitContext,
+    /// The duty to say how it ended.
+    pub running: Running,
+}
+
+/// A begun act. Whoever holds it says how it ended; dropped, the outcome is *unknown*.
+#[derive(Debug)]
+#[must_use = "an act whose end nobody tells is recorded as unknown"]
+pub struct Running {
+    slot: OutcomeSlot,
+}
+
+impl Running {
+    /// Says how the act ended, with the digest of what came back if anything did.
+    pub fn finish(mut self, outcome: OutcomeKind, result: Option<Sha256Digest>) {
+        self.slot.close(outcome, result);
+    }
+}

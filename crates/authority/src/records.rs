@@ -1,0 +1,298 @@
+//! Builds the records of a decision: the decision itself and, once per reading, its facts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use journal::{Journal, SealError};
+use model::record::{
+    Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef, VERSION, Verdict,
+};
+use model::{
+    AccessRequest, ActDigest, Binding, Decision, DecisionId, Entropy, Facts, PersonId, PolicyId,
+    RecordId, ResourceRef, Standing, Timestamp, Tool,
+};
+use moka::sync::Cache;
+use store::NewEntry;
+
+use crate::permit::Circumstances;
+use crate::pip::Gathered;
+
+/// The most readings whose facts leaf is remembered.
+const FACTS_LEAVES_MAX: u64 = 100_000;
+
+/// The facts leaves that this process has written, by who acts on what.
+pub(crate) struct FactsLeaves(Cache<(model::InstanceId, Option<model::ToolRef>), Arc<FactsLeaf>>);
+
+/// One facts leaf, written with the first decision that used it.
+pub(crate) struct FactsLeaf {
+    standing: Arc<Standing>,
+    tool: Option<Arc<Tool>>,
+    entry: NewEntry,
+    reference: FactsRef,
+    written: AtomicBool,
+}
+
+impl FactsLeaf {
+    /// The entry, if it is not in the log yet.
+    pub(crate) fn unwritten(&self) -> Option<NewEntry> {
+        (!self.written.load(Ordering::Acquire)).then(|| self.entry.clone())
+    }
+
+    pub(crate) fn mark_written(&self) {
+        self.written.store(true, Ordering::Release);
+    }
+}
+
+impl FactsLeaves {
+    pub(crate) fn new() -> Self {
+        Self(Cache::new(FACTS_LEAVES_MAX))
+    }
+
+    /// The leaf that commits to what `gathered` says of who acts and of the tool.
+    pub(crate) async fn leaf(
+        &self,
+        gathered: &Gathered,
+        (now, entropy): (Timestamp, &dyn Entropy),
+        journal: &Journal,
+    ) -> Result<Arc<FactsLeaf>, SealError> {
+        let tool = gathered.tool.as_ref().map(|tool| tool.tool.clone());
+        let place = (gathered.standing.instance.id, tool);
+        if let Some(known) = self.0.get(&place).filter(|known| known.is_of(gathered)) {
+            return Ok(known);
+        }
+        let leaf = Arc::new(facts_leaf(gathered, (now, entropy), journal).await?);
+        self.0.insert(place, leaf.clone());
+        Ok(leaf)
+    }
+}
+
+impl FactsLeaf {
+    fn is_of(&self, gathered: &Gathered) -> bool {
+        let same_tool = match (&self.tool, &gathered.tool) {
+            (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_tool && Arc::ptr_eq(&self.standing, &gathered.standing)
+    }
+}
+
+async fn facts_leaf(
+    gathered: &Gathered,
+    (now, entropy): (Timestamp, &dyn Entropy),
+    journal: &Journal,
+) -> Result<FactsLeaf, SealError> {
+    let mut disclosure = Disclosure::new(seed(entropy));
+    let mut commitments = Commitments::new();
+    let members = [
+        ("standing", Some(value(gathered.standing.as_ref()))),
+        ("server", gathered.server.as_deref().map(value)),
+        ("tool", gathered.tool.as_deref().map(value)),
+        ("tool_owner", gathered.tool_owner.as_deref().map(value)),
+    ];
+    for (member, value) in members {
+        let Some(value) = value else { continue };
+        commitments.insert(member.to_owned(), disclosure.commit(member, value));
+    }
+    let id = RecordId::new(now, entropy);
+    let revision = gathered.revision;
+    let record =
+        FactsRecord { commitments, id, kind: "facts".to_owned(), revision, time: now, v: VERSION };
+    let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
+    let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
+    let reference = FactsRef { leaf: entry.leaf, revision };
+    let (standing, tool) = (gathered.standing.clone(), gathered.tool.clone());
+    Ok(FactsLeaf { standing, tool, entry, reference, written: AtomicBool::new(false) })
+}
+
+/// The person under whose key the disclosures of this instance's records are sealed.
+fn data_subject(standing: &Standing) -> &PersonId {
+    standing.subject.as_ref().map_or(&standing.sponsor.id, |person| &person.id)
+}
+
+fn value<T: serde::Serialize>(fact: &T) -> serde_json::Value {
+    serde_json::to_value(fact).expect("facts are maps with text keys")
+}
+
+fn seed(entropy: &dyn Entropy) -> [u8; 32] {
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed);
+    seed
+}
+
+/// A decision on its way into the log.
+pub(crate) struct DecisionEntry {
+    pub(crate) id: DecisionId,
+    pub(crate) entry: NewEntry,
+    /// The commitments that outcome records repeat.
+    pub(crate) people: Commitments,
+}
+
+/// What one decision is about, for its record.
+pub(crate) struct Decided<'a> {
+    pub(crate) request: &'a AccessRequest,
+    pub(crate) circumstances: &'a Circumstances,
+    pub(crate) gathered: &'a Gathered,
+    pub(crate) facts: &'a Facts,
+    pub(crate) decision: &'a Decision,
+    pub(crate) latency_us: u64,
+}
+
+/// Builds the record of `decided`, whose facts `leaf` commits to.
+pub(crate) async fn decision_entry(
+    decided: &Decided<'_>,
+    leaf: &FactsLeaf,
+    entropy: &dyn Entropy,
+    journal: &Journal,
+) -> Result<DecisionEntry, SealError> {
+    let standing = decided.gathered.standing.as_ref();
+    let mut disclosure = Disclosure::new(seed(entropy));
+    let commitments = commit_members(decided, &mut disclosure);
+    let id = DecisionId::new(decided.facts.now, entropy);
+    let people = ["sponsor", "subject"];
+    let named = |(member, _): &(&String, &_)| people.contains(&member.as_str());
+    let people = commitments.iter().filter(named).map(|(m, c)| (m.clone(), *c)).collect();
+    let record = record_of(decided, (id, commitments), leaf.reference);
+    let sealed = journal.seal(data_subject(standing), &disclosure).await?;
+    let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
+    Ok(DecisionEntry { id, entry, people })
+}
+
+fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> Commitments {
+    let standing = decided.gathered.standing.as_ref();
+    let mut commitments = Commitments::new();
+    let mut commit = |member: &str, value: serde_json::Value| {
+        commitments.insert(member.to_owned(), disclosure.commit(member, value));
+    };
+    commit("sponsor", value(&standing.sponsor.id));
+    commit("session", value(&decided.facts.session));
+    if let Some(subject) = &standing.subject {
+        commit("subject", value(&subject.id));
+    }
+    if !decided.request.input.is_null() {
+        commit("arguments", decided.request.input.clone());
+    }
+    match &decided.request.resource {
+        ResourceRef::Resource { uri, .. } => commit("object", uri.clone().into()),
+        ResourceRef::Prompt { name, .. } => commit("object", name.clone().into()),
+        _ => {}
+    }
+    commitments
+}
+
+fn record_of(
+    decided: &Decided<'_>,
+    (id, commitments): (DecisionId, Commitments),
+    facts: FactsRef,
+) -> DecisionRecord {
+    let Decided { request, circumstances, gathered, facts: read, decision, .. } = decided;
+    let standing = gathered.standing.as_ref();
+    let told = told(decision);
+    DecisionRecord {
+        action: request.action.to_string(),
+        agent: standing.agent.name.clone(),
+        answers: told.answers,
+        attestation: standing.instance.attestation,
+        binding: circumstances.binding,
+        commitments,
+        decision: told.verdict,
+        enforcement: gathered.server.as_ref().map(|server| server.enforcement),
+        facts,
+        harm: gathered.tool.iter().flat_map(|tool| tool.harm.iter().copied()).collect(),
+        id,
+        instance: standing.instance.id,
+        kind: "decision".to_owned(),
+        latency_us: decided.latency_us,
+        mandate: standing.task.mandate_digest,
+        obligations: told.obligations,
+        observed: told.observed,
+        pin: read.pin(),
+        point: circumstances.point.to_owned(),
+        policies: told.policies,
+        policy: gathered.snapshot.digest(),
+        purpose: standing.purpose.id.clone(),
+        reason: told.reason.to_owned(),
+        remedies: told.remedies,
+        resource: resource_text(&request.resource),
+        task: standing.task.id,
+        time: read.now,
+        trace: circumstances.trace.clone(),
+        v: VERSION,
+    }
+}
+
+/// What a record tells of a decision.
+pub(crate) struct Told {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: &'static str,
+    pub(crate) policies: Vec<PolicyId>,
+    answers: model::Answers,
+    obligations: Vec<model::Obligation>,
+    observed: Vec<PolicyId>,
+    remedies: Vec<model::Remedy>,
+}
+
+pub(crate) fn told(decision: &Decision) -> Told {
+    match decision {
+        Decision::Permit(grant) => Told {
+            verdict: Verdict::Permit,
+            reason: "granted",
+            policies: grant.basis.iter().cloned().collect(),
+            answers: grant.answers,
+            obligations: grant.obligations.iter().cloned().collect(),
+            observed: grant.observed.iter().cloned().collect(),
+            remedies: Vec::new(),
+        },
+        Decision::Deny(denial) => Told {
+            verdict: Verdict::Deny,
+            reason: denial.code(),
+            policies: denial.policies().into_iter().collect(),
+            answers: denial.answers(),
+            obligations: Vec::new(),
+            observed: Vec::new(),
+            remedies: denial.remedies().into_iter().collect(),
+        },
+    }
+}
+
+/// The kind of a resource and, where it is not personal, which.
+pub(crate) fn resource_text(resource: &ResourceRef) -> String {
+    match resource {
+        ResourceRef::Tool(tool) => format!("Tool::{tool}"),
+        ResourceRef::Server(server) => format!("Server::{server}"),
+        ResourceRef::Resource { server, .. } => format!("Resource::{server}"),
+        ResourceRef::Prompt { server, .. } => format!("Prompt::{server}"),
+        ResourceRef::Task(task) => format!("Task::{task}"),
+        ResourceRef::Agent(agent) => format!("Agent::{agent}"),
+        ResourceRef::Instance(instance) => format!("Instance::{instance}"),
+        ResourceRef::Person(_) => "Person".to_owned(),
+        ResourceRef::Purpose(purpose) => format!("Purpose::{purpose}"),
+        ResourceRef::Bundle(digest) => format!("Bundle::{digest}"),
+        ResourceRef::Deployment => "Deployment".to_owned(),
+    }
+}
+
+/// The digest of a whole act: equal for equal acts of one agent, whatever the spelling.
+pub(crate) fn act_digest(agent: &model::AgentName, request: &AccessRequest) -> ActDigest {
+    let act = serde_json::json!({
+        "action": request.action,
+        "agent": agent,
+        "input": request.input,
+        "resource": request.resource,
+    });
+    ActDigest::of(&json::canonical(&act))
+}
+
+/// The facts that `decide` reads, from what was gathered.
+pub(crate) fn facts_of(gathered: &Gathered, binding: Binding, now: Timestamp) -> Facts {
+    Facts {
+        revision: gathered.revision,
+        now,
+        principal: model::PrincipalFacts::Instance(gathered.standing.clone()),
+        tool: gathered.tool.clone(),
+        server: gathered.server.clone(),
+        tool_owner: gathered.tool_owner.as_deref().cloned(),
+        session: gathered.session.clone(),
+        binding,
+    }
+}

@@ -1,0 +1,88 @@
+//! Recovery: what was permitted before a crash and never closed ends as *unknown*.
+
+use std::sync::Arc;
+
+use journal::Journal;
+use model::record::{DecisionRecord, Disclosure, OutcomeKind, OutcomeRecord, VERSION};
+use model::{ActDigest, Clock, Entropy, FactKey, Harm, RecordId};
+use store::{CommitError, Effect, Unit};
+
+use crate::NotPermitted;
+
+/// Closes every permit that is still open in `journal` and returns how many there were. Nothing is
+/// done again; a consequential act equal to one of them is refused until somebody settles it.
+pub async fn recover(
+    journal: &Journal,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<usize, NotPermitted> {
+    let open = journal.store().open_permits().await.map_err(crate::FactsError::from)?;
+    for permit in &open {
+        let entry = journal.record(permit.index).await.map_err(crate::FactsError::from)?;
+        let decision = entry.and_then(|entry| serde_json::from_slice(&entry.bytes).ok());
+        let Some(decision) = decision else {
+            tracing::error!(index = permit.index, "an open permit has no readable decision");
+            continue;
+        };
+        let disclosure = journal.disclosure(permit.index).await;
+        let unreadable = |error: journal::DisclosureError| CommitError::Unavailable(error.into());
+        let disclosure = disclosure.map_err(unreadable).map_err(NotPermitted::Unrecorded)?;
+        let unit = closing_unit((permit.index, &decision, disclosure.as_ref()), clock, entropy);
+        match journal.store().commit(unit).await {
+            Ok(_) | Err(CommitError::Used) => {}
+            Err(error) => return Err(NotPermitted::Unrecorded(error)),
+        }
+    }
+    Ok(open.len())
+}
+
+fn closing_unit(
+    (index, decision, disclosure): (u64, &DecisionRecord, Option<&Disclosure>),
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Unit {
+    let now = clock.now();
+    let people = ["sponsor", "subject"];
+    let named = |(member, _): &(&String, &_)| people.contains(&member.as_str());
+    let record = OutcomeRecord {
+        agent: decision.agent.clone(),
+        commitments: decision
+            .commitments
+            .iter()
+            .filter(named)
+            .map(|(m, c)| (m.clone(), *c))
+            .collect(),
+        decision: decision.id,
+        duration_ms: u64::try_from(now.since(decision.time).as_millis()).unwrap_or(u64::MAX),
+        id: RecordId::new(now, entropy.as_ref()),
+        instance: decision.instance,
+        kind: "outcome".to_owned(),
+        outcome: OutcomeKind::Unknown,
+        purpose: decision.purpose.clone(),
+        result: None,
+        task: decision.task,
+        time: now,
+        v: VERSION,
+    };
+    let mut effects = vec![Effect::ClosePermit { index }];
+    let consequential = decision.harm.iter().any(|class| *class != Harm::ReadsData);
+    if let (true, Some(act)) = (consequential, act_of(decision, disclosure)) {
+        let body = json::canonical(&serde_json::json!({ "decision": decision.id }));
+        effects.push(Effect::Put { key: FactKey::unknown_outcome(&act), body });
+    }
+    let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
+    Unit { entries, effects, ..Unit::default() }
+}
+
+/// The act that a recorded decision was about, rebuilt from its disclosure.
+fn act_of(decision: &DecisionRecord, disclosure: Option<&Disclosure>) -> Option<ActDigest> {
+    let tool = decision.resource.strip_prefix("Tool::")?.parse().ok()?;
+    let input = disclosure?.value("arguments").cloned().unwrap_or_default();
+    let request = model::AccessRequest {
+        principal: model::Principal::Instance(decision.instance),
+        action: model::ActionName::tool(&tool),
+        resource: model::ResourceRef::Tool(tool),
+        input,
+    };
+    Some(crate::records::act_digest(&decision.agent, &request))
+}

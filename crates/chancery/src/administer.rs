@@ -1,0 +1,125 @@
+//! The commands that ask the running service, through its socket.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use keys::{KeyAlgorithm, SigningKey};
+use pap::Command as Asked;
+use serde_json::Value;
+
+use crate::cli::{Agent, Command, Founder, Instance, Outcome, Person, Purpose, Server, Tool};
+use crate::socket;
+
+/// Does one administrative command and prints what the service told.
+pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
+    let (socket, asked, key) = asked(command)?;
+    let told = socket::call(&socket, &asked).await?;
+    if let Some((path, pem)) = key {
+        keys::write_private(&path, pem.as_bytes())?;
+        eprintln!("chancery: wrote the key to `{}`: it is not kept anywhere else", path.display());
+    }
+    show(&told);
+    Ok(())
+}
+
+fn show(told: &Value) {
+    match told {
+        Value::Array(rows) => rows.iter().for_each(|row| println!("{row}")),
+        Value::Object(members) if members.contains_key("diff") => {
+            println!("digest {}", members["digest"].as_str().unwrap_or_default());
+            let lines = members["diff"].as_array().into_iter().flatten();
+            lines.for_each(|line| println!("{}", line.as_str().unwrap_or_default()));
+        }
+        other => println!("{other}"),
+    }
+}
+
+/// A private key to be written once the service has taken its public half.
+type NewKey = Option<(PathBuf, String)>;
+
+fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
+    let plain = |(socket, asked): (crate::cli::Socket, Asked)| (socket.socket, asked, None);
+    Ok(match command {
+        Command::Founder(Founder::Redeem { code, key, socket }) => {
+            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+            let asked = Asked::FounderRedeem { code, key: made.verifying().to_jwk() };
+            (socket.socket, asked, Some((fresh(&key)?, made.to_pem()?)))
+        }
+        Command::Agent(Agent::Add {
+            name,
+            sponsor,
+            purpose,
+            business_owner,
+            technical_owner,
+            key,
+            socket,
+        }) => {
+            let beside = || socket.socket.with_file_name(format!("{name}.pem"));
+            let path = fresh(&key.unwrap_or_else(beside))?;
+            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+            let key = made.verifying().to_jwk();
+            let asked =
+                Asked::AgentAdd { name, sponsor, purpose, business_owner, technical_owner, key };
+            (socket.socket, asked, Some((path, made.to_pem()?)))
+        }
+        Command::Person(person) => plain(of_person(person)),
+        Command::Purpose(Purpose::Add {
+            id,
+            owner,
+            tools,
+            harm,
+            max_calls,
+            description,
+            socket,
+        }) => {
+            let asked = Asked::PurposeAdd { id, owner, tools, harm, max_calls, description };
+            (socket.socket, asked, None)
+        }
+        Command::Agent(Agent::Suspend { name, reason, socket }) => {
+            (socket.socket, Asked::AgentSuspend { name, reason }, None)
+        }
+        Command::Agent(Agent::List { socket }) => (socket.socket, Asked::AgentList, None),
+        Command::Instance(Instance::Revoke { id, reason, socket }) => {
+            (socket.socket, Asked::InstanceRevoke { id, reason }, None)
+        }
+        Command::Instance(Instance::List { socket }) => (socket.socket, Asked::InstanceList, None),
+        Command::Server(Server::Add { name, owner, harm, socket }) => {
+            (socket.socket, Asked::ServerAdd { name, owner, harm }, None)
+        }
+        Command::Server(Server::List { socket }) => (socket.socket, Asked::ServerList, None),
+        Command::Tool(tool) => plain(of_tool(tool)),
+        Command::Outcome(Outcome::Settle { decision, reason, socket }) => {
+            (socket.socket, Asked::OutcomeSettle { decision, reason }, None)
+        }
+        other => anyhow::bail!("{other:?} is not an administrative command"),
+    })
+}
+
+fn of_person(person: Person) -> (crate::cli::Socket, Asked) {
+    match person {
+        Person::Add { id, groups, socket } => (socket, Asked::PersonAdd { id, groups }),
+        Person::Deactivate { id, socket } => (socket, Asked::PersonDeactivate { id }),
+        Person::List { socket } => (socket, Asked::PersonList),
+    }
+}
+
+fn of_tool(tool: Tool) -> (crate::cli::Socket, Asked) {
+    match tool {
+        Tool::Describe { tool, owner, harm, socket } => {
+            (socket, Asked::ToolDescribe { tool, owner, harm })
+        }
+        Tool::Diff { tool, socket } => (socket, Asked::ToolDiff { tool }),
+        Tool::Pin { tool, digest, socket } => (socket, Asked::ToolPin { tool, digest }),
+    }
+}
+
+/// A file that does not exist yet: nothing is registered whose key could not be written.
+fn fresh(path: &Path) -> anyhow::Result<PathBuf> {
+    anyhow::ensure!(!path.exists(), "`{}` exists already", path.display());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("could not create `{}`", parent.display()))?;
+    }
+    Ok(path.to_owned())
+}

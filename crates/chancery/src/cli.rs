@@ -1,0 +1,385 @@
+//! The command line: what can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Permits, records and proves what software agents do.
+#[derive(Debug, Parser)]
+#[command(name = "chancery", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Found a deployment in a directory: keys, founders, a starter policy.
+    Init(Init),
+    /// Serve a deployment.
+    Serve(ConfigFile),
+    /// Run everything on loopback with a temporary store and one founder.
+    Dev(Dev),
+    /// Check the configuration without using it.
+    CheckConfig(ConfigFile),
+    /// Speak MCP on stdio to the client that starts this, as an instance of an agent.
+    Mcp(Mcp),
+    /// Founders of a deployment.
+    #[command(subcommand)]
+    Founder(Founder),
+    /// People who can answer for agents.
+    #[command(subcommand)]
+    Person(Person),
+    /// Registered reasons to act.
+    #[command(subcommand)]
+    Purpose(Purpose),
+    /// Agents: registered software that acts.
+    #[command(subcommand)]
+    Agent(Agent),
+    /// Running executions of agents.
+    #[command(subcommand)]
+    Instance(Instance),
+    /// Upstream MCP servers.
+    #[command(subcommand)]
+    Server(Server),
+    /// Tools of upstream servers.
+    #[command(subcommand)]
+    Tool(Tool),
+    /// Outcomes that nobody knows.
+    #[command(subcommand)]
+    Outcome(Outcome),
+    /// The decision log.
+    #[command(subcommand)]
+    Log(Log),
+    /// Write completions for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the JSON Schema of the configuration to standard output.
+    ConfigSchema,
+}
+
+/// Founds a deployment.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The directory; it must not exist or be empty.
+    pub(crate) dir: PathBuf,
+    /// A founder's person id; give two.
+    #[arg(long = "founder", required = true, num_args = 1)]
+    pub(crate) founders: Vec<String>,
+}
+
+/// Names the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, short, default_value = "chancery.yaml", env = "CHANCERY_CONFIG")]
+    pub(crate) config: PathBuf,
+}
+
+/// Runs a development deployment.
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Keep state in this directory instead of a temporary one.
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// The port for agents; the next one is for observers.
+    #[arg(long, default_value_t = 8420)]
+    pub(crate) port: u16,
+    /// An upstream server, `NAME=URL` or `NAME=COMMAND ARG…`; may be repeated.
+    #[arg(long = "server", value_name = "NAME=URL|COMMAND")]
+    pub(crate) servers: Vec<String>,
+}
+
+/// Speaks MCP for a client.
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// The upstream server to reach.
+    pub(crate) server: String,
+    /// The agent of which this run is an instance.
+    #[arg(long, env = "CHANCERY_AGENT")]
+    pub(crate) agent: String,
+    /// The file of the agent's key; default: `AGENT.pem` in the directory of the deployment that
+    /// `dev` runs.
+    #[arg(long, env = "CHANCERY_AGENT_KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// The base URL of the gateway.
+    #[arg(long, env = "CHANCERY_URL", default_value = "http://127.0.0.1:8420")]
+    pub(crate) url: String,
+    /// Speak streamable HTTP on this loopback address instead of stdio.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Where the administrator's socket is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Socket {
+    /// The socket of the running service.
+    #[arg(long, env = "CHANCERY_SOCKET", default_value = "state/admin.sock")]
+    pub(crate) socket: PathBuf,
+}
+
+/// Founders.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Founder {
+    /// Redeem a founder's one-use code with the founder's own key.
+    Redeem {
+        /// The code that `init` printed.
+        code: String,
+        /// Where the founder's key is written (0600); it must not exist.
+        #[arg(long)]
+        key: PathBuf,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// People.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Person {
+    /// Add a person.
+    Add {
+        /// The person's id here.
+        id: String,
+        /// A group; may be repeated.
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Deactivate a person: everything that hangs on them stops at the next commit.
+    Deactivate {
+        /// The person.
+        id: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List people.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Purposes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Purpose {
+    /// Add a purpose.
+    Add {
+        /// Its id.
+        id: String,
+        /// Who answers for it.
+        #[arg(long)]
+        owner: String,
+        /// A tool (`SERVER/TOOL`) or all of a server (`SERVER/*`); may be repeated.
+        #[arg(long = "tool", required = true)]
+        tools: Vec<String>,
+        /// A harm class that its tools may have beside `reads-data`; may be repeated.
+        #[arg(long = "harm")]
+        harm: Vec<String>,
+        /// The most calls in one session.
+        #[arg(long)]
+        max_calls: Option<u64>,
+        /// What it is, for people.
+        #[arg(long, default_value = "")]
+        description: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Agents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Register an agent and write its key once.
+    Add {
+        /// Its name.
+        name: String,
+        /// The one person who answers for it.
+        #[arg(long)]
+        sponsor: String,
+        /// What for.
+        #[arg(long)]
+        purpose: String,
+        /// Who wants what it does; default: the sponsor.
+        #[arg(long)]
+        business_owner: Option<String>,
+        /// Who keeps it running; default: the sponsor.
+        #[arg(long)]
+        technical_owner: Option<String>,
+        /// Where its key is written (0600); default: `NAME.pem` beside the socket.
+        #[arg(long)]
+        key: Option<PathBuf>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Suspend an agent.
+    Suspend {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List agents.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Instances.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Instance {
+    /// Revoke an instance.
+    Revoke {
+        /// Its id.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List instances.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Servers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Server {
+    /// Onboard a configured server: read its tools and pin each.
+    Add {
+        /// Its name in the configuration.
+        name: String,
+        /// Who answers for exposing its tools.
+        #[arg(long)]
+        owner: Option<String>,
+        /// The harm classes of one tool, `TOOL=CLASS[,CLASS…]`, or of all, `*=CLASS`; may be
+        /// repeated, later ones win.
+        #[arg(long = "harm", value_name = "TOOL=CLASS")]
+        harm: Vec<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List servers and their tools.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Tools.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tool {
+    /// Say who answers for a tool and what it can do.
+    Describe {
+        /// `SERVER/TOOL`.
+        tool: String,
+        /// Who answers for exposing it.
+        #[arg(long)]
+        owner: Option<String>,
+        /// A harm class; may be repeated.
+        #[arg(long = "harm")]
+        harm: Vec<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Show how a tool's descriptor differs from what was pinned.
+    Diff {
+        /// `SERVER/TOOL`.
+        tool: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Pin a tool again as it is now.
+    Pin {
+        /// `SERVER/TOOL`.
+        tool: String,
+        /// The digest that `tool diff` showed: what you approve.
+        #[arg(long)]
+        digest: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Outcomes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Outcome {
+    /// Say that somebody looked: an act equal to this decision's may be done again.
+    Settle {
+        /// The decision.
+        decision: String,
+        /// What was found.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// The log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Verify a copy of the log's directory offline.
+    Verify {
+        /// The directory.
+        #[arg(default_value = "state/log")]
+        dir: PathBuf,
+        /// The log's verifier key (`NAME+HASH+KEY`), or a file that holds it.
+        #[arg(long)]
+        key: String,
+        /// A checkpoint that you had from elsewhere: the log must extend it.
+        #[arg(long)]
+        since: Option<PathBuf>,
+    },
+    /// Show a record, with what may be disclosed of it.
+    Show {
+        /// The id of a decision or a record.
+        id: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Prove that a record is in the log, as a C2SP tlog-proof.
+    Prove {
+        /// The id.
+        id: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Trace a decision back: tool, instance, task, mandate, purpose, sponsor, rule, outcome.
+    Chain {
+        /// The decision.
+        id: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Show the newest records.
+    Tail {
+        /// How many.
+        #[arg(short, default_value_t = 20)]
+        n: usize,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Write all records, one a line, to standard output.
+    Export {
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Decide every recorded decision again; all must agree.
+    Replay {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}

@@ -1,0 +1,246 @@
+//! The configuration, `chancery.yaml`: read whole, checked whole, then used.
+//!
+//! Every key can also be set by the environment: `listen.agents` is `CHANCERY_LISTEN_AGENTS`. An
+//! unknown key is an error that names the nearest known one. Nothing is bound or written before
+//! all of it is valid.
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use read::{read, schema};
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where it listens.
+    #[serde(default)]
+    pub(crate) listen: Listen,
+    /// The URL by which agents reach it; the issuer of its tokens. Default: `http://` and
+    /// `listen.agents`.
+    #[serde(default)]
+    pub(crate) public_url: Option<String>,
+    /// Where it keeps its state; relative paths start at the configuration file.
+    pub(crate) state_dir: PathBuf,
+    /// Where policy is read from.
+    #[serde(default)]
+    pub(crate) policy: Policy,
+    /// The upstream MCP servers, by name.
+    #[serde(default)]
+    pub(crate) servers: BTreeMap<String, Server>,
+    /// What is refused beyond.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// How long it waits.
+    #[serde(default)]
+    pub(crate) timeouts: Timeouts,
+    /// The decision log.
+    #[serde(default)]
+    pub(crate) log: Log,
+    /// What it says about itself.
+    #[serde(default)]
+    pub(crate) logging: Logging,
+    /// Something in front of it terminates TLS, so that listening off loopback is in order.
+    #[serde(default)]
+    pub(crate) behind_tls_proxy: bool,
+}
+
+/// Where it listens.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// For agents and enforcement points.
+    #[schemars(with = "String")]
+    pub(crate) agents: SocketAddr,
+    /// For people and auditors: health, metrics, the public part of the log.
+    #[schemars(with = "String")]
+    pub(crate) admin: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            agents: SocketAddr::from(([127, 0, 0, 1], 8420)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 8421)),
+        }
+    }
+}
+
+/// Where policy is read from.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Policy {
+    /// A directory with `*.cedar` files.
+    pub(crate) path: PathBuf,
+    /// Whether it is read again when its files change (and always on SIGHUP).
+    pub(crate) reload: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { path: PathBuf::from("policies"), reload: true }
+    }
+}
+
+/// An upstream MCP server: reached at a URL, or started as a command.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Server {
+    /// The URL of a streamable-HTTP server.
+    pub(crate) url: Option<String>,
+    /// The command of a stdio server.
+    pub(crate) command: Option<String>,
+    /// Its arguments.
+    pub(crate) args: Vec<String>,
+    /// Its environment beside PATH, HOME and LANG.
+    pub(crate) env: BTreeMap<String, String>,
+    /// How a denied `tools/call` looks: a result that the model reads, or a JSON-RPC error.
+    pub(crate) denials: Denials,
+    /// A file whose one line (`Name: value`) is sent instead of our own assertion.
+    pub(crate) header_file: Option<PathBuf>,
+}
+
+/// How a denied `tools/call` looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Denials {
+    /// HTTP 200 with a result that says `isError`.
+    #[default]
+    Result,
+    /// A JSON-RPC error, -32001.
+    Jsonrpc,
+}
+
+/// What is refused beyond.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// The largest request body, in bytes.
+    pub(crate) body_bytes: usize,
+    /// The most MCP sessions at once.
+    pub(crate) mcp_sessions: usize,
+    /// The most stdio servers running at once.
+    pub(crate) stdio_processes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 1 << 20, mcp_sessions: 10_000, stdio_processes: 64 }
+    }
+}
+
+/// How long it waits, in milliseconds.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Timeouts {
+    /// For a decision and its record; beyond it the answer is a denial.
+    pub(crate) decision_ms: u64,
+    /// For an upstream server to answer a call.
+    pub(crate) upstream_ms: u64,
+    /// For a connection of a client that does nothing.
+    pub(crate) idle_ms: u64,
+    /// For calls in flight when it is told to stop.
+    pub(crate) drain_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { decision_ms: 2_000, upstream_ms: 60_000, idle_ms: 600_000, drain_ms: 10_000 }
+    }
+}
+
+/// The decision log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// Its name in every checkpoint; fixed at founding.
+    pub(crate) origin: Option<String>,
+    /// Where checkpoints are put out of our own reach.
+    pub(crate) anchors: Vec<Anchor>,
+}
+
+/// A place for checkpoints that somebody else keeps.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Anchor {
+    /// A file that another user made append-only.
+    File {
+        /// Its path.
+        file: PathBuf,
+    },
+    /// A URL that takes a checkpoint by POST.
+    Url {
+        /// The URL; `https` unless it is on loopback.
+        url: String,
+    },
+}
+
+/// What it says about itself.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Logging {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub(crate) level: String,
+    /// Whether each line is JSON.
+    pub(crate) json: bool,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), json: false }
+    }
+}
+
+impl Config {
+    /// The issuer of tokens and the base of every URL given to agents, without a trailing slash.
+    pub(crate) fn issuer(&self) -> String {
+        let url = self.public_url.clone();
+        let url = url.unwrap_or_else(|| format!("http://{}", self.listen.agents));
+        url.trim_end_matches('/').to_owned()
+    }
+
+    /// The log's name in every checkpoint.
+    pub(crate) fn origin(&self) -> String {
+        let host = || self.issuer().replace("https://", "").replace("http://", "");
+        self.log.origin.clone().unwrap_or_else(|| format!("{}/log", host()))
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.state_dir.join("chancery.db")
+    }
+
+    /// The directory of keys.
+    pub(crate) fn keys_dir(&self) -> PathBuf {
+        self.state_dir.join("keys")
+    }
+
+    /// The directory of the published log.
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.state_dir.join("log")
+    }
+
+    /// The socket for administration on the machine itself.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.state_dir.join("admin.sock")
+    }
+
+    /// Makes relative paths start at `base`.
+    fn anchored_at(mut self, base: &Path) -> Self {
+        let paths = [&mut self.state_dir, &mut self.policy.path];
+        for path in paths {
+            *path = base.join(&*path);
+        }
+        let files = self.servers.values_mut().filter_map(|server| server.header_file.as_mut());
+        for file in files {
+            *file = base.join(&*file);
+        }
+        self
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads, overlays and checks the configuration.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::{Config, Server};
+
+/// The largest configuration file, in bytes.
+const CONFIG_MAX: u64 = 1 << 20;
+
+/// What every environment variable that sets a key begins with.
+const PREFIX: &str = "CHANCERY_";
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("could not read the configuration `{path}`")]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not YAML.
+    #[error("the configuration `{path}` is not valid YAML: {message}")]
+    NotYaml { path: PathBuf, message: String },
+    /// It has a key that means nothing.
+    #[error("unknown key `{key}` in the configuration{}", did_you_mean(.nearest.as_deref()))]
+    UnknownKey { key: String, nearest: Option<String> },
+    /// A value is not what its key takes.
+    #[error("the configuration does not fit: {0}")]
+    Unfit(String),
+    /// The values do not go together.
+    #[error("`{key}`: {why}")]
+    Invalid { key: String, why: String },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|key| format!(": did you mean `{key}`?")).unwrap_or_default()
+}
+
+/// The JSON Schema of the configuration.
+pub(crate) fn schema() -> Value {
+    schemars::schema_for!(Config).to_value()
+}
+
+/// Reads the configuration at `path`, with what `environment` sets on top.
+pub(crate) fn read(
+    path: &Path,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > CONFIG_MAX {
+        return Err(ConfigError::Unfit(format!("`{}` is over {CONFIG_MAX} bytes", path.display())));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let not_yaml = |message| ConfigError::NotYaml { path: path.to_owned(), message };
+    let parsed: Value =
+        serde_saphyr::from_str(&text).map_err(|error| not_yaml(error.to_string()))?;
+    let base = path.parent().unwrap_or_else(|| Path::new("."));
+    from_value(parsed, environment).map(|config| config.anchored_at(base))
+}
+
+fn from_value(
+    mut tree: Value,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let keys = known_keys();
+    for (name, value) in environment.filter(|(name, _)| name.starts_with(PREFIX)) {
+        let key = keys.iter().find(|key| variable(key) == name);
+        if let Some(key) = key {
+            overlay(&mut tree, key, &value);
+        }
+    }
+    refuse_unknown(&tree, "", &keys)?;
+    let config: Config =
+        serde_json::from_value(tree).map_err(|error| ConfigError::Unfit(error.to_string()))?;
+    check(&config)?;
+    Ok(config)
+}
+
+/// The environment variable that sets `key`.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Sets `key` in `tree`: as JSON where the text is JSON, else as text.
+fn overlay(tree: &mut Value, key: &str, text: &str) {
+    let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    let mut place = tree;
+    for part in key.split('.') {
+        if !place.is_object() {
+            *place = Value::Object(Map::new());
+        }
+        place = &mut place[part];
+    }
+    *place = value;
+}
+
+/// Every key of the configuration, with dots; `servers.*.KEY` for those of a server.
+fn known_keys() -> Vec<String> {
+    let schema = schema();
+    let mut keys = Vec::new();
+    collect_keys(&schema, &schema, "", &mut keys);
+    keys
+}
+
+fn collect_keys(root: &Value, node: &Value, prefix: &str, keys: &mut Vec<String>) {
+    let node = resolve(root, node);
+    let Some(properties) = node.get("properties").and_then(Value::as_object) else { return };
+    for (name, child) in properties {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        keys.push(key.clone());
+        let child = resolve(root, child);
+        match child.get("additionalProperties") {
+            Some(entry) if entry.is_object() => {
+                collect_keys(root, entry, &format!("{key}.*"), keys);
+            }
+            _ => collect_keys(root, child, &key, keys),
+        }
+    }
+}
+
+fn resolve<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
+    let reference = node.get("$ref").and_then(Value::as_str);
+    let target = reference.and_then(|path| root.pointer(path.strip_prefix('#')?));
+    target.unwrap_or(node)
+}
+
+fn refuse_unknown(node: &Value, prefix: &str, keys: &[String]) -> Result<(), ConfigError> {
+    let Some(members) = node.as_object() else { return Ok(()) };
+    let any = format!("{prefix}.*");
+    let is_map = keys.iter().any(|key| key.starts_with(&format!("{any}.")));
+    for (name, child) in members {
+        let key = match (prefix.is_empty(), is_map) {
+            (true, _) => name.clone(),
+            (false, true) => any.clone(),
+            (false, false) => format!("{prefix}.{name}"),
+        };
+        // The members of an open map (an environment) are the operator's own.
+        let is_open = !keys.iter().any(|known| known.starts_with(&format!("{prefix}.")));
+        if !is_map && !keys.contains(&key) && (prefix.is_empty() || !is_open) {
+            return Err(ConfigError::UnknownKey { nearest: nearest(&key, keys), key });
+        }
+        refuse_unknown(child, &key, keys)?;
+    }
+    Ok(())
+}
+
+fn nearest(key: &str, keys: &[String]) -> Option<String> {
+    let distance = |known: &&String| strsim::damerau_levenshtein(key, known);
+    keys.iter().min_by_key(distance).filter(|known| distance(known) <= 3).cloned()
+}
+
+fn check(config: &Config) -> Result<(), ConfigError> {
+    let invalid = |key: &str, why: String| ConfigError::Invalid { key: key.to_owned(), why };
+    for (key, address) in
+        [("listen.agents", config.listen.agents), ("listen.admin", config.listen.admin)]
+    {
+        if !address.ip().is_loopback() && !config.behind_tls_proxy {
+            let why = format!("`{address}` is off loopback without TLS: set `behind_tls_proxy`");
+            return Err(invalid(key, why));
+        }
+    }
+    let issuer = config.issuer();
+    let uri = issuer.parse::<http::Uri>().ok();
+    let host = uri.as_ref().and_then(http::Uri::host);
+    if host.is_none() || !(issuer.starts_with("http://") || issuer.starts_with("https://")) {
+        return Err(invalid("public_url", format!("`{issuer}` is not an http or https URL")));
+    }
+    let level = config.logging.level.as_str();
+    if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+        return Err(invalid("logging.level", format!("`{level}` is not a level")));
+    }
+    config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
+}
+
+fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
+    let invalid = |why: String| ConfigError::Invalid { key: format!("servers.{name}"), why };
+    name.parse::<model::ServerName>().map_err(|error| invalid(error.to_string()))?;
+    match (&server.url, &server.command) {
+        (Some(url), None) => {
+            let uri = url.parse::<http::Uri>().ok();
+            let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
+            match scheme {
+                Some("http" | "https") => Ok(()),
+                _ => Err(invalid(format!("`{url}` is not an http or https URL"))),
+            }
+        }
+        (None, Some(command)) => check_command(command, &server.args).map_err(invalid),
+        _ => Err(invalid("needs exactly one of `url` and `command`".to_owned())),
+    }
+}
+
+/// Refuses a package runner without an exact version: what it starts could change any day.
+fn check_command(command: &str, args: &[String]) -> Result<(), String> {
+    let program = command.rsplit('/').next().unwrap_or(command);
+    let package = args.iter().find(|arg| !arg.starts_with('-'));
+    let versioned = |package: &str| match program {
+        "npx" => package.rfind('@').is_some_and(|at| at > 0 && is_exact(&package[at + 1..])),
+        "uvx" => package.split_once("==").is_some_and(|(_, version)| is_exact(version)),
+        _ => true,
+    };
+    match package {
+        Some(package) if versioned(package) => Ok(()),
+        None if !["npx", "uvx"].contains(&program) => Ok(()),
+        _ => Err(format!(
+            "`{program}` without an exact version could start something else any day: name one"
+        )),
+    }
+}
+
+fn is_exact(version: &str) -> bool {
+    let digit = version.chars().next().is_some_and(|c| c.is_ascii_digit());
+    digit && version.chars().all(|c| c.is_ascii_alphanumeric() || ".-+_".contains(c))
+}

@@ -1,0 +1,116 @@
+//! `chancery init`: founds a deployment in a directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use journal::{Journal, Sealer};
+use keys::KeyRing;
+use model::{Clock, Entropy, PolicyDigest, Sha256Digest, Thumbprint};
+use pap::{Founder, Founding};
+use store_sqlite::{Options, SqliteStore};
+use tlog::note::{Algorithm, VerifierKey};
+
+use crate::config::Config;
+use crate::system::{SystemClock, SystemEntropy};
+
+/// The configuration that a new deployment starts with.
+pub(crate) const CONFIGURATION: &str = "\
+# Where state is kept: the database, keys, the log, the administrator's socket.
+state_dir: state
+listen:
+  agents: 127.0.0.1:8420
+  admin: 127.0.0.1:8421
+policy:
+  path: policies
+# Upstream MCP servers, by name, each with `url` or `command`:
+# servers:
+#   crm:
+#     url: http://127.0.0.1:9000/mcp
+";
+
+/// The policy that a new deployment has beside the starter policy: nothing but how to begin.
+const OWN_POLICY: &str = "\
+// Your own policies. A tool is callable once a permit names it or its server:
+//
+//   @id(\"crm-reading\")
+//   permit (principal, action in Action::\"tools/call\", resource in Server::\"crm\")
+//   when { resource.harm == [\"reads-data\"] };
+";
+
+/// A founder and the code that they redeem, to be shown once.
+pub(crate) struct Code {
+    pub(crate) founder: String,
+    pub(crate) code: String,
+}
+
+/// Makes the directory's files and founds the deployment. Gives the founders' codes.
+pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Vec<Code>> {
+    let empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    ensure!(
+        empty,
+        "`{}` is not empty: found a deployment in a directory of its own",
+        dir.display()
+    );
+    ensure!(founders.len() >= 2, "name two founders: nobody founds a deployment alone");
+    std::fs::create_dir_all(dir.join("policies"))
+        .with_context(|| format!("could not create `{}`", dir.display()))?;
+    std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
+    std::fs::write(dir.join("policies/starter.cedar"), pdp::STARTER_POLICY)?;
+    std::fs::write(dir.join("policies/own.cedar"), OWN_POLICY)?;
+    let config = crate::config::read(&dir.join("chancery.yaml"), std::iter::empty())?;
+    let entropy = SystemEntropy::new();
+    let mut codes = Vec::new();
+    for founder in founders {
+        let mut bytes = [0; 16];
+        entropy.fill(&mut bytes);
+        codes.push(Code { founder: founder.clone(), code: keys::base64url(&bytes) });
+    }
+    let digest = |code: &Code| Some(Sha256Digest::of(code.code.as_bytes()));
+    let named = codes.iter().map(|code| (code.founder.clone(), digest(code))).collect();
+    found(&config, named, false).await?;
+    Ok(codes)
+}
+
+/// Makes keys and database and writes leaf 0.
+pub(crate) async fn found(
+    config: &Config,
+    founders: Vec<(String, Option<Sha256Digest>)>,
+    development: bool,
+) -> anyhow::Result<()> {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    std::fs::create_dir_all(&config.state_dir)
+        .with_context(|| format!("could not create `{}`", config.state_dir.display()))?;
+    let mut sealing = [0; 32];
+    entropy.fill(&mut sealing);
+    let ring = KeyRing::create(&config.keys_dir(), sealing)?;
+    let verifier = log_verifier(config, &ring)?;
+    std::fs::write(config.keys_dir().join("log.pub"), format!("{verifier}\n"))?;
+    let options = Options { clock: clock.clone(), on_fatal: crate::serve::end_process() };
+    let store = Arc::new(SqliteStore::open(&config.database(), options)?);
+    let journal = Journal::new(store, Arc::new(Sealer::new(ring.sealing(), entropy.clone())));
+    let founders = founders.into_iter().map(|(id, code)| Ok(Founder { id: id.parse()?, code }));
+    let uses = [("log", &ring.log), ("policy", &ring.policy), ("token", &ring.token)];
+    let keys = uses.iter().map(|(name, key)| {
+        ((*name).to_owned(), Thumbprint::from_bytes(key.verifying().thumbprint()))
+    });
+    let founding = Founding {
+        founders: founders.collect::<anyhow::Result<_>>()?,
+        keys: keys.collect(),
+        origin: config.origin(),
+        configuration: Sha256Digest::of(&json::canonical_of(config)),
+        policy: PolicyDigest::of(pdp::STARTER_POLICY.as_bytes()),
+        development,
+    };
+    pap::found(&journal, founding, clock.as_ref(), entropy.as_ref()).await?;
+    Ok(())
+}
+
+/// The key by which outsiders verify the log's checkpoints.
+pub(crate) fn log_verifier(config: &Config, ring: &KeyRing) -> anyhow::Result<VerifierKey> {
+    let origin = config.origin();
+    let name = origin.parse().with_context(|| format!("`{origin}` cannot name a log"))?;
+    let public = ring.log.verifying().as_bytes().try_into().context("the log key is Ed25519")?;
+    Ok(VerifierKey::new(name, Algorithm::Ed25519, public))
+}

@@ -1,0 +1,90 @@
+//! The administrator's socket: who is on the other end is what the kernel says.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use axum::Router;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Binds the socket at `path`, readable by its owner alone. What a crash left there is removed; a
+/// socket on which somebody answers is not.
+pub(crate) async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    if path.exists() {
+        if UnixStream::connect(path).await.is_ok() {
+            bail!("another process serves `{}` already", path.display());
+        }
+        std::fs::remove_file(path)
+            .with_context(|| format!("could not remove the stale socket `{}`", path.display()))?;
+    }
+    let listener = UnixListener::bind(path)
+        .with_context(|| format!("could not create the socket `{}`", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves `router` to peers that are the service's own user.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    router: Router,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let own = nix::unistd::geteuid().as_raw();
+        let peer = stream.peer_cred().map(|credentials| credentials.uid());
+        if !peer.is_ok_and(|uid| uid == own) {
+            tracing::warn!("somebody else's process opened the administrator's socket");
+            continue;
+        }
+        let service = hyper_util::service::TowerToHyperService::new(router.clone());
+        tasks.spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection of the administrator's socket ended");
+            }
+        });
+    }
+}
+
+/// Sends `command` to the service at `socket` and gives its answer.
+pub(crate) async fn call(socket: &Path, command: &pap::Command) -> anyhow::Result<Value> {
+    let stream = UnixStream::connect(socket).await.with_context(|| {
+        format!(
+            "could not reach the service at `{}`: is it running? name its socket with `--socket`",
+            socket.display()
+        )
+    })?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let body = Full::new(Bytes::from(serde_json::to_vec(command)?));
+    let request = Request::post("http://localhost/api/v1/command")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(body)?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    let answer: Value =
+        serde_json::from_slice(&bytes).context("the service's answer is not JSON")?;
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let message = answer.get("error").and_then(Value::as_str).unwrap_or("it was refused");
+    bail!("{message}")
+}

@@ -1,0 +1,131 @@
+//! What the parts read from outside: policy files, the configured servers, and what they list.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+
+use anyhow::{Context as _, ensure};
+use async_trait::async_trait;
+use gateway::{Gateway, Listed, PinChange, Route, Routes, Target};
+use model::{Enforcement, ServerName, Sha256Digest};
+use pap::{Administration, Found, ToolSource};
+
+use crate::config::{Config, Denials, Server};
+
+/// The most policy files.
+const FILES_MAX: usize = 1_000;
+
+/// The policy files in `path`: whole, or none of them.
+pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    let entries = std::fs::read_dir(path)
+        .with_context(|| format!("could not read the policy directory `{}`", path.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if path.extension().is_some_and(|extension| extension == "cedar") {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("could not read the policy `{}`", path.display()))?;
+            files.insert(name, text);
+        }
+        ensure!(files.len() <= FILES_MAX, "`{}` has too many policy files", path.display());
+    }
+    ensure!(!files.is_empty(), "`{}` has no policy file (*.cedar)", path.display());
+    Ok(files)
+}
+
+/// The ways to the configured servers.
+pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
+    let route = |(name, server): (&String, &Server)| {
+        let name: ServerName = name.parse()?;
+        let target = target(server).with_context(|| format!("server `{name}`"))?;
+        let audience = server.url.clone().unwrap_or_else(|| format!("stdio:{name}"));
+        let denials = match server.denials {
+            Denials::Result => mcp::DenialStyle::Result,
+            Denials::Jsonrpc => mcp::DenialStyle::JsonRpc,
+        };
+        Ok((name, Route { target, audience, denials }))
+    };
+    config.servers.iter().map(route).collect()
+}
+
+fn target(server: &Server) -> anyhow::Result<Target> {
+    if let Some(url) = &server.url {
+        let header = server.header_file.as_deref().map(header).transpose()?;
+        return Ok(Target::Http { url: url.parse()?, header });
+    }
+    let command = server.command.as_deref().context("needs `url` or `command`")?;
+    let (args, env) = (server.args.clone(), server.env.clone());
+    Ok(Target::Stdio { command: command.into(), args, env })
+}
+
+fn header(path: &Path) -> anyhow::Result<(http::HeaderName, http::HeaderValue)> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("could not read `{}`", path.display()))?;
+    let (name, value) = text.trim().split_once(':').with_context(|| {
+        format!("`{}` does not hold one line of the form `Name: value`", path.display())
+    })?;
+    let mut value = http::HeaderValue::from_str(value.trim())?;
+    value.set_sensitive(true);
+    Ok((http::HeaderName::try_from(name.trim())?, value))
+}
+
+/// Reads servers for administration, and notes what they list for the gateway.
+#[derive(Default)]
+pub(crate) struct Sources {
+    /// Both hold this: they are only reached, not kept alive, from here.
+    parts: OnceLock<(Weak<Gateway>, Weak<Administration>)>,
+}
+
+impl Sources {
+    /// Says who reads and who notes, once both are there.
+    pub(crate) fn connect(&self, gateway: Arc<Gateway>, administration: Arc<Administration>) {
+        let parts = (Arc::downgrade(&gateway), Arc::downgrade(&administration));
+        assert!(self.parts.set(parts).is_ok(), "it is connected once");
+    }
+
+    fn gateway(&self) -> Option<Arc<Gateway>> {
+        self.parts.get()?.0.upgrade()
+    }
+}
+
+#[async_trait]
+impl ToolSource for Sources {
+    async fn read(&self, server: &ServerName) -> Result<Found, String> {
+        let gateway = self.gateway().ok_or("the service is stopping")?;
+        let route = gateway.route(server).ok_or_else(|| {
+            format!("server `{server}` is not in the configuration: add it under `servers`")
+        })?;
+        let origin = origin(&route.target)?;
+        let tools = gateway::list_tools(&gateway, server, true).await;
+        let tools = tools.map_err(|error| format!("could not read the tools: {error}"))?;
+        // Who answers without seeing who asks can be called around us.
+        let bare = gateway::list_tools(&gateway, server, false).await;
+        let enforcement =
+            if bare.is_err() { Enforcement::Mandatory } else { Enforcement::Bypassable };
+        Ok(Found { tools, origin, enforcement })
+    }
+}
+
+#[async_trait]
+impl PinChange for Sources {
+    async fn note(&self, server: &ServerName, listed: Listed) -> Result<(), String> {
+        let administration = self.parts.get().and_then(|parts| parts.1.upgrade());
+        let administration = administration.ok_or("the service is stopping")?;
+        administration.note_tools(server, &listed).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Where a server is served from: its URL, or what would be started and its digest.
+fn origin(target: &Target) -> Result<String, String> {
+    match target {
+        Target::Http { url, .. } => Ok(url.to_string()),
+        Target::Stdio { command, args, .. } => {
+            let digest = std::fs::read(command).map(|bytes| Sha256Digest::of(&bytes).to_string());
+            // A bare name is looked up in PATH when it starts: then the name and the arguments,
+            // with their exact version, are what is pinned.
+            let digest = digest.unwrap_or_else(|_| "by name".to_owned());
+            Ok(format!("{} {} ({digest})", command.display(), args.join(" ")))
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Who calls: from the token and the proof in the headers, and from nothing else.
+//!
+//! A token is checked once and then known by its digest until it expires; the proof of possession
+//! (RFC 9449) is checked with every request and used up by it. Where something is decided, the
+//! proof's `jti` is used up in that decision's commit; where nothing is, in memory, and for one
+//! proof window after a start only with a nonce of this boot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use authority::Effect;
+use authority::OnceScope;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use keys::TokenKeys;
+use model::{AgentName, Clock, InstanceId, Timestamp};
+use moka::sync::Cache;
+use oauth::access_token::{self, AccessTokenClaims};
+use oauth::dpop::{self, DpopExpect, VerifiedProof};
+use sha2::{Digest as _, Sha256};
+
+use crate::refusal::Refusal;
+
+/// The most tokens that are known by their digest at once.
+const TOKENS_KNOWN_MAX: u64 = 100_000;
+
+/// The most proofs of requests on which nothing is decided that are remembered at once.
+const PROOFS_KNOWN_MAX: u64 = 1_000_000;
+
+/// How far a proof's `iat` may be off, in seconds.
+const PROOF_SKEW_S: i64 = 60;
+
+/// After this long since the start, proofs made before it are too old anyway.
+const PROOF_WINDOW: Duration = Duration::from_mins(2);
+
+/// Who calls, as far as the headers prove it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The agent that it is an execution of.
+    pub agent: AgentName,
+    /// The proof that was shown.
+    pub proof: VerifiedProof,
+}
+
+impl Caller {
+    /// What a decision for this caller uses up.
+    pub(crate) fn uses(&self) -> Effect {
+        let expires = Timestamp::from_seconds(self.proof.iat.saturating_add(2 * PROOF_SKEW_S));
+        Effect::UseOnce { scope: OnceScope::Proof, id: self.once(), expires }
+    }
+
+    fn once(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.proof.thumbprint);
+        hash.update(self.proof.jti.as_bytes());
+        hash.finalize().into()
+    }
+}
+
+/// Checks tokens and proofs.
+pub struct Tokens {
+    /// The issuer whose tokens are good here: ourselves.
+    pub issuer: String,
+    keys: Arc<TokenKeys>,
+    clock: Arc<dyn Clock>,
+    started: Duration,
+    boot_nonce: String,
+    known: Cache<[u8; 32], Arc<AccessTokenClaims>>,
+    proofs: Cache<[u8; 32], ()>,
+}
+
+impl Tokens {
+    /// Checks tokens that `issuer` signed with `keys`; `boot_nonce` is unpredictable and new.
+    pub fn new(
+        issuer: String,
+        keys: Arc<TokenKeys>,
+        clock: Arc<dyn Clock>,
+        boot_nonce: String,
+    ) -> Self {
+        let started = clock.monotonic();
+        let known = Cache::new(TOKENS_KNOWN_MAX);
+        let proofs = Cache::builder().max_capacity(PROOFS_KNOWN_MAX).time_to_live(PROOF_WINDOW);
+        Self { issuer, keys, clock, started, boot_nonce, known, proofs: proofs.build() }
+    }
+
+    /// Authenticates a request for `method` on `url`, which is also the token's audience.
+    pub(crate) fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        method: &str,
+        url: &str,
+    ) -> Result<Caller, Refusal> {
+        let refuse = |cause, error| self.unauthenticated(cause, error, url);
+        let token = bearer(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
+        let claims = self.claims(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
+        let proof = single(headers, "dpop").map_err(|cause| refuse(cause, "invalid_dpop_proof"))?;
+        let expect = DpopExpect {
+            method,
+            url,
+            access_token: Some(token),
+            now: self.clock.now().as_seconds(),
+            max_skew_s: PROOF_SKEW_S,
+        };
+        let proof = dpop::verify_proof(proof, &expect)
+            .map_err(|_| refuse("proof_invalid", "invalid_dpop_proof"))?;
+        if Some(proof.thumbprint) != claims.cnf.thumbprint() {
+            return Err(refuse("proof_of_other_key", "invalid_dpop_proof"));
+        }
+        let instance = claims.sub.parse().map_err(|_| refuse("token_invalid", "invalid_token"))?;
+        let agent = claims.client_id.parse();
+        let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
+        Ok(Caller { instance, agent, proof })
+    }
+
+    /// Uses up the proof of a request on which nothing is decided.
+    pub(crate) fn use_in_memory(&self, caller: &Caller, url: &str) -> Result<(), Refusal> {
+        let young = self.clock.monotonic().saturating_sub(self.started) < PROOF_WINDOW;
+        let has_nonce = caller.proof.nonce.as_deref() == Some(self.boot_nonce.as_str());
+        if young && !has_nonce {
+            return Err(self.unauthenticated("nonce_missing", "use_dpop_nonce", url));
+        }
+        let entry = self.proofs.entry(caller.once()).or_insert(());
+        if entry.is_fresh() {
+            Ok(())
+        } else {
+            Err(self.unauthenticated("proof_replayed", "invalid_dpop_proof", url))
+        }
+    }
+
+    fn claims(&self, token: &str, audience: &str) -> Result<Arc<AccessTokenClaims>, &'static str> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let now = self.clock.now().as_seconds();
+        let known = if let Some(known) = self.known.get(&digest) {
+            known
+        } else {
+            let keys = self.keys.as_ref();
+            let claims = access_token::verify(token, keys, (&self.issuer, audience), now);
+            let claims = Arc::new(claims.map_err(|_| "token_invalid")?);
+            self.known.insert(digest, claims.clone());
+            claims
+        };
+        if known.aud != audience {
+            return Err("token_for_other_audience");
+        }
+        if known.exp <= now {
+            self.known.invalidate(&digest);
+            return Err("token_expired");
+        }
+        Ok(known)
+    }
+
+    fn unauthenticated(&self, cause: &'static str, error: &str, url: &str) -> Refusal {
+        let path = url.strip_prefix(&self.issuer).unwrap_or_default();
+        let metadata = format!("{}/.well-known/oauth-protected-resource{path}", self.issuer);
+        Refusal::Unauthenticated {
+            cause,
+            challenge: oauth::challenge(error, Some(&metadata)),
+            nonce: Some(self.boot_nonce.clone()),
+        }
+    }
+}
+
+/// The one header of this name, or why there is not exactly one.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().map_err(|_| "header_invalid"),
+        (None, _) => Err("header_missing"),
+        (Some(_), Some(_)) => Err("header_repeated"),
+    }
+}
+
+/// The token of an `Authorization: DPoP` header. A bound token under `Bearer` is refused.
+fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
+    let value = single(headers, AUTHORIZATION.as_str())?;
+    let (scheme, token) = value.split_once(' ').ok_or("header_invalid")?;
+    if scheme.eq_ignore_ascii_case("dpop") { Ok(token.trim_start()) } else { Err("not_dpop") }
+}

@@ -1,0 +1,107 @@
+//! What may be called at all: routes to servers, and calls bound to pinned tools.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use authority::{Actor, Circumstances, Effect, Governed};
+use mcp::Method;
+use model::{AccessRequest, ActionName, Binding, Principal, ResourceRef, ServerName, ToolRef};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::authenticate::Caller;
+use crate::upstream::Target;
+
+/// The enforcement point as records name it.
+pub(crate) const POINT: &str = "gateway/mcp-http";
+
+/// The way to one upstream server.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where it is.
+    pub target: Target,
+    /// The audience of our assertions to it.
+    pub audience: String,
+    /// Whether a denied `tools/call` is a JSON-RPC error instead of a result.
+    pub denials: mcp::DenialStyle,
+}
+
+/// The ways to all upstream servers.
+pub type Routes = BTreeMap<ServerName, Route>;
+
+/// A request bound to its caller, to what it is about, and to exactly what will be sent.
+#[derive(Debug)]
+pub struct GovernedCall {
+    request: AccessRequest,
+    circumstances: Circumstances,
+    /// The method.
+    pub(crate) method: Method,
+    /// What the header `Mcp-Name` carries.
+    pub(crate) name: Option<String>,
+    /// The parameters as they were received.
+    pub(crate) params: Option<Box<RawValue>>,
+}
+
+impl Governed for GovernedCall {
+    fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+
+    fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+}
+
+/// What a request asks for, besides who asks.
+pub(crate) struct Wanted {
+    pub(crate) method: Method,
+    pub(crate) resource: ResourceRef,
+    pub(crate) input: Value,
+    pub(crate) name: Option<String>,
+    pub(crate) params: Option<Box<RawValue>>,
+}
+
+impl GovernedCall {
+    /// Binds what is wanted to who wants it.
+    pub(crate) fn new(caller: &Caller, wanted: Wanted, arrived: Duration) -> Self {
+        let action = match &wanted.resource {
+            ResourceRef::Tool(tool) => ActionName::tool(tool),
+            _ => ActionName::method(wanted.method.as_str()),
+        };
+        let request = AccessRequest {
+            principal: Principal::Instance(caller.instance),
+            action,
+            resource: wanted.resource,
+            input: wanted.input,
+        };
+        let circumstances = circumstances(caller, vec![caller.uses()], arrived);
+        let Wanted { method, name, params, .. } = wanted;
+        Self { request, circumstances, method, name, params }
+    }
+}
+
+/// The circumstances of a request by `caller`.
+pub(crate) fn circumstances(
+    caller: &Caller,
+    uses: Vec<Effect>,
+    arrived: Duration,
+) -> Circumstances {
+    Circumstances {
+        actor: Actor::Known(caller.instance),
+        binding: Binding::Dpop,
+        point: POINT,
+        arrived,
+        trace: None,
+        uses,
+    }
+}
+
+/// The question whether `caller` could call `tool` with any arguments.
+pub(crate) fn visibility(caller: &Caller, tool: &ToolRef) -> AccessRequest {
+    AccessRequest {
+        principal: Principal::Instance(caller.instance),
+        action: ActionName::tool(tool),
+        resource: ResourceRef::Tool(tool.clone()),
+        input: Value::Null,
+    }
+}

@@ -1,0 +1,154 @@
+//! What a caller is shown: greetings, the tools that it could be permitted to call, and refusals.
+
+use std::sync::Arc;
+
+use authority::{Begun, Running};
+use mcp::{DenialStyle, Era, Method, Request};
+use model::ServerName;
+use model::record::OutcomeKind;
+use serde_json::{Value, json};
+
+use crate::call::{About, Gateway, Passage, result_reply};
+use crate::catalog::GovernedCall;
+use crate::links::{Conversation, McpSession};
+use crate::mcp_id::Id;
+use crate::pins::initialize_result;
+use crate::refusal::Refusal;
+use crate::reply::Reply;
+
+impl Gateway {
+    /// Begins an MCP session of the session era.
+    pub(crate) async fn initialize(
+        &self,
+        passage: &Passage<'_>,
+        request: Request,
+        id: Id,
+    ) -> Result<Reply, Refusal> {
+        let wanted_version = request.protocol_version();
+        let version = mcp::negotiate(wanted_version.as_deref());
+        let begun = self.begun(passage, request).await?;
+        let opened = self.links.open(passage.route, self.assertion(passage)).await;
+        let conversation = settle(begun.running, opened)?;
+        let result = initialize_result(&conversation.link.about, conversation.link.era, version);
+        let (instance, server) = (passage.caller.instance, passage.server.clone());
+        let session = McpSession { instance, server, link: conversation };
+        let session = self.links.begin(session, self.authority.entropy().as_ref())?;
+        Ok(result_reply(&id, &result).with("mcp-session-id", session))
+    }
+
+    /// Says what the server is, in the stateless era.
+    pub(crate) async fn discover(
+        &self,
+        passage: &Passage<'_>,
+        request: Request,
+        id: Id,
+    ) -> Result<Reply, Refusal> {
+        let begun = self.begun(passage, request).await?;
+        let conversation = self.conversation(passage).await;
+        let conversation = settle(begun.running, conversation)?;
+        let about = &conversation.link.about;
+        let result = match conversation.link.era {
+            Era::Stateless => mcp::forced_private(about.clone()),
+            Era::Session => mcp::discover_from_initialize(about),
+        };
+        Ok(result_reply(&id, &result))
+    }
+
+    /// Lists the tools that the caller could be permitted to call, all of them at once.
+    pub(crate) async fn list(
+        &self,
+        passage: &Passage<'_>,
+        request: Request,
+        id: Id,
+    ) -> Result<Reply, Refusal> {
+        let begun = self.begun(passage, request).await?;
+        let tools = settle(begun.running, self.visible_tools(passage).await)?;
+        let result = json!({ "tools": tools });
+        let result = match passage.era {
+            Era::Stateless => mcp::forced_private(mcp::to_stateless(result)),
+            Era::Session => result,
+        };
+        Ok(result_reply(&id, &result))
+    }
+
+    async fn visible_tools(&self, passage: &Passage<'_>) -> Result<Vec<Value>, Refusal> {
+        let conversation = self.conversation(passage).await?;
+        self.verify(passage, &conversation, true).await?;
+        let tools = self.authority.pip().tools_of(&passage.server).await;
+        let tools = tools.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let mut visible = Vec::new();
+        for tool in tools.into_iter().filter(model::Tool::is_pinned) {
+            if self.is_visible(passage, &tool.tool).await {
+                visible.push(tool.descriptor);
+            }
+        }
+        Ok(visible)
+    }
+
+    /// Authorizes and begins an act that the gateway does itself.
+    async fn begun(
+        &self,
+        passage: &Passage<'_>,
+        request: Request,
+    ) -> Result<Begun<GovernedCall>, Refusal> {
+        let wanted = Self::wanted(passage, request)?;
+        let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
+        let permit = self.authority.authorize(governed).await?;
+        let begun = permit.begin(self.authority.clock().as_ref());
+        begun.map_err(|error| Refusal::Unavailable(error.to_string()))
+    }
+
+    /// Opens a conversation in order to read what a server offers, before any agent may.
+    pub(crate) async fn open_for_onboarding(
+        &self,
+        server: &ServerName,
+        assert: bool,
+    ) -> Result<Arc<Conversation>, Refusal> {
+        let route = self.route(server).ok_or(Refusal::UnknownTool)?;
+        self.links.open(route, self.onboarding_assertion(server, assert)).await
+    }
+}
+
+/// Says how an act of the gateway itself went.
+fn settle<T>(running: Running, done: Result<T, Refusal>) -> Result<T, Refusal> {
+    let kind = if done.is_ok() { OutcomeKind::Returned } else { OutcomeKind::Failed };
+    running.finish(kind, None);
+    done
+}
+
+/// The answer that tells of `refusal`, in the form that the request's era and the server want.
+pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<DenialStyle>) -> Reply {
+    let error = |status, code: i64, message: &str| {
+        let id = &about.id;
+        let error = json!({ "code": code, "message": message });
+        Reply::json(status, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}"))
+    };
+    match refusal {
+        Refusal::Unauthenticated { challenge, nonce, .. } => {
+            let reply = error(401, -32_001, "not authenticated");
+            let reply = reply.with("www-authenticate", challenge);
+            nonce.iter().fold(reply, |reply, nonce| reply.with("dpop-nonce", nonce))
+        }
+        Refusal::Unparsable(reason) => {
+            let (status, code) = reason.answer();
+            error(status, code, &reason.to_string())
+        }
+        Refusal::WrongEra(reason) => {
+            let (status, body) = reason.answer(&about.id.to_string());
+            Reply::json(status, body)
+        }
+        Refusal::NoSession => error(404, -32_001, "there is no such MCP session: initialize again"),
+        Refusal::UnknownMethod => {
+            let status = if about.era == Era::Stateless { 404 } else { 200 };
+            error(status, -32_601, "method not found")
+        }
+        Refusal::TooMany(_) => error(503, -32_603, "too much is under way: try again later"),
+        _ => {
+            let style = style.unwrap_or_default();
+            let is_call = about.method == Some(Method::ToolsCall);
+            let (status, body) =
+                mcp::refusal(&refusal.told(), &about.id.to_string(), is_call, (about.era, style));
+            Reply::json(status, body)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Pins: a tool whose descriptor changed is not callable until somebody pins it again.
+//!
+//! The server's own list is compared with what was approved when a conversation begins, with each
+//! list, and at least once a minute while calls are made.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{ServerName, ToolName};
+use serde_json::{Value, json};
+
+use crate::links::Conversation;
+use crate::upstream::{Link, LinkError};
+
+/// How long a comparison counts.
+pub(crate) const VERIFIED_FOR: Duration = Duration::from_mins(1);
+
+/// The most pages of one list.
+const PAGES_MAX: usize = 100;
+
+/// The most tools of one server.
+const TOOLS_MAX: usize = 10_000;
+
+/// When a conversation's tools were last compared with their pins, on the monotonic clock.
+#[derive(Debug, Default)]
+pub(crate) struct Verified(Mutex<Option<Duration>>);
+
+impl Verified {
+    pub(crate) fn is_current(&self, now: Duration) -> bool {
+        let last = *self.0.lock().expect("no panic while it is held");
+        last.is_some_and(|last| now.saturating_sub(last) < VERIFIED_FOR)
+    }
+
+    pub(crate) fn mark(&self, now: Duration) {
+        *self.0.lock().expect("no panic while it is held") = Some(now);
+    }
+}
+
+/// What a server lists, each descriptor as it was received.
+pub type Listed = BTreeMap<ToolName, Value>;
+
+/// Told what a server lists; records what is no longer what was pinned.
+#[async_trait]
+pub trait PinChange: Send + Sync {
+    /// Compares `listed` with the pins of `server` and records every change durably.
+    async fn note(&self, server: &ServerName, listed: Listed) -> Result<(), String>;
+}
+
+/// Everything that the server lists, all pages.
+pub(crate) async fn listed(link: &Link, assertion: Option<String>) -> Result<Listed, LinkError> {
+    let mut tools = Listed::new();
+    let mut cursor = Value::Null;
+    for _ in 0..PAGES_MAX {
+        let mut params = serde_json::Map::new();
+        if !cursor.is_null() {
+            params.insert("cursor".to_owned(), cursor.clone());
+        }
+        if link.era == mcp::Era::Stateless {
+            params.insert("_meta".to_owned(), crate::upstream::stateless_meta());
+        }
+        let params = serde_json::value::to_raw_value(&params).expect("a map with text keys");
+        let page = link.answer("tools/list", Some(&params), assertion.clone()).await?;
+        let descriptors = page.get("tools").and_then(Value::as_array);
+        let descriptors = descriptors.ok_or_else(|| LinkError::Garbled("no tools".to_owned()))?;
+        for descriptor in descriptors {
+            let name = descriptor.get("name").and_then(Value::as_str).unwrap_or_default();
+            let name: ToolName =
+                name.parse().map_err(|error| LinkError::Garbled(format!("{error}")))?;
+            if tools.insert(name.clone(), descriptor.clone()).is_some() {
+                return Err(LinkError::Garbled(format!("lists {name:?} twice")));
+            }
+        }
+        cursor = page.get("nextCursor").cloned().unwrap_or_default();
+        if cursor.is_null() {
+            return Ok(tools);
+        }
+        if tools.len() > TOOLS_MAX {
+            break;
+        }
+    }
+    Err(LinkError::Garbled("lists more tools than can be".to_owned()))
+}
+
+/// Reads what a server lists in a conversation of its own: what onboarding starts from.
+pub async fn list_tools(
+    gateway: &crate::Gateway,
+    server: &ServerName,
+    assert: bool,
+) -> Result<Listed, crate::Refusal> {
+    let conversation = gateway.open_for_onboarding(server, assert).await?;
+    let tools = listed(&conversation.link, gateway.onboarding_assertion(server, assert)).await;
+    conversation.link.close().await;
+    Ok(tools?)
+}
+
+impl Conversation {
+    /// Compares what the server lists with its pins, unless that was done a moment ago.
+    pub(crate) async fn verify(
+        &self,
+        (server, pins): (&ServerName, &dyn PinChange),
+        assertion: Option<String>,
+        now: Duration,
+        again: bool,
+    ) -> Result<(), crate::Refusal> {
+        if !again && self.verified.is_current(now) {
+            return Ok(());
+        }
+        let tools = listed(&self.link, assertion).await?;
+        pins.note(server, tools).await.map_err(crate::Refusal::Unavailable)?;
+        self.verified.mark(now);
+        Ok(())
+    }
+}
+
+/// What the initial greeting of the session era looks like to a client, whatever the upstream.
+pub(crate) fn initialize_result(about: &Value, era: mcp::Era, version: &str) -> Value {
+    let mut result = match era {
+        mcp::Era::Session => about.clone(),
+        mcp::Era::Stateless => mcp::initialize_from_discover(about, version),
+    };
+    result["protocolVersion"] = json!(version);
+    result
+}

@@ -1,0 +1,179 @@
+//! Builds the value of a scanned text, and refuses objects whose member names could be confused.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::error::{ParseError, pointer};
+
+/// Reads `text`, which has been scanned.
+pub(crate) fn read(text: &str) -> Result<Value, ParseError> {
+    let refused = RefCell::default();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = Node { refused: &refused }.deserialize(&mut deserializer);
+    let value = value.map_err(|error| match refused.take() {
+        Some(refusal) => refusal.into(),
+        None => ParseError::Syntax(error),
+    })?;
+    let end = deserializer.end();
+    end.map_err(|e| ParseError::TrailingBytes { line: e.line(), column: e.column() })?;
+    Ok(value)
+}
+
+/// Why an object is refused, and where it is.
+struct Refusal {
+    fault: Fault,
+    /// The way to the member, innermost name first.
+    path: Vec<String>,
+}
+
+enum Fault {
+    Duplicate,
+    CaseTwins,
+}
+
+impl From<Refusal> for ParseError {
+    fn from(refusal: Refusal) -> Self {
+        let pointer = pointer(refusal.path.iter().rev().map(String::as_str));
+        match refusal.fault {
+            Fault::Duplicate => Self::DuplicateMember { pointer },
+            Fault::CaseTwins => Self::CaseTwins { pointer },
+        }
+    }
+}
+
+/// Reads one value of the text. serde's errors carry text only, so a refusal goes beside them.
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    refused: &'a RefCell<Option<Refusal>>,
+}
+
+impl Node<'_> {
+    fn refuse<E: Error>(self, fault: Fault, name: &str) -> E {
+        self.refused.replace(Some(Refusal { fault, path: vec![name.to_owned()] }));
+        E::custom("refused")
+    }
+
+    /// Notes that what was refused lies below `name`.
+    fn below(self, name: impl FnOnce() -> String) {
+        if let Some(refusal) = self.refused.borrow_mut().as_mut() {
+            refusal.path.push(name());
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(integer(value).unwrap_or_else(|| value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        loop {
+            let element = elements.next_element_seed(self);
+            match element.inspect_err(|_| self.below(|| array.len().to_string()))? {
+                Some(element) => array.push(element),
+                None => return Ok(array.into()),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if object.contains_key(&name) {
+                return Err(self.refuse(Fault::Duplicate, &name));
+            }
+            let value = members.next_value_seed(self);
+            let value = value.inspect_err(|_| self.below(|| name.clone()))?;
+            object.insert(name, value);
+        }
+        match case_twin(&object) {
+            None => Ok(object.into()),
+            Some(name) => Err(self.refuse(Fault::CaseTwins, name)),
+        }
+    }
+}
+
+/// `value` as an integer if it is one and fits, so that a number has one form in memory.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the value is integral and the bounds, both doubles, are checked"
+)]
+fn integer(value: f64) -> Option<Value> {
+    const U64_END: f64 = 18_446_744_073_709_551_616.0;
+    const I64_START: f64 = -9_223_372_036_854_775_808.0;
+    if value.fract() != 0.0 {
+        return None;
+    }
+    if (0.0..U64_END).contains(&value) {
+        return Some((value as u64).into());
+    }
+    (I64_START..0.0).contains(&value).then(|| (value as i64).into())
+}
+
+/// A member whose name equals another's but for case.
+fn case_twin(object: &Map<String, Value>) -> Option<&str> {
+    // Different names that have nothing to fold are no twins, and most objects have only such.
+    if object.keys().all(|name| is_folded(name)) {
+        return None;
+    }
+    let mut names: Vec<_> = object.keys().map(|name| (fold(name), name.as_str())).collect();
+    names.sort_unstable();
+    let twins = names.windows(2).find(|pair| pair[0].0 == pair[1].0)?;
+    Some(twins[1].1)
+}
+
+fn is_folded(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
+}
+
+/// `name` without case. Upper case first, for some letters share only that (`ſ` and `s`).
+fn fold(name: &str) -> Cow<'_, str> {
+    if is_folded(name) {
+        return name.into();
+    }
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}

@@ -1,0 +1,169 @@
+//! The service's own keys, one file each, separate by use.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::jwk::{KeyAlgorithm, VerifyingKey};
+use crate::seal::SealingKey;
+use crate::signing::{KeyError, Signer as _, SigningKey};
+
+/// The largest key file, in bytes.
+const FILE_MAX: u64 = 16 * 1024;
+
+/// Why the service's keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyRingError {
+    /// A file cannot be read.
+    #[error("could not read the key `{path}`")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("could not write the key `{path}`")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Others than the owner may read a file.
+    #[error("the key `{path}` can be read by others (mode {mode:o}): run `chmod 600 {path}`")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A file does not hold a key of the right kind.
+    #[error("`{path}` does not hold the key that it should")]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+}
+
+/// The keys of a deployment.
+#[derive(Debug)]
+pub struct KeyRing {
+    /// Signs tokens and assertions (ES256).
+    pub token: Arc<SigningKey>,
+    /// Signs checkpoints (Ed25519).
+    pub log: Arc<SigningKey>,
+    /// Countersigns the activation of policy (Ed25519).
+    pub policy: Arc<SigningKey>,
+    /// The bytes of the key that seals data keys.
+    sealing: crate::Secret<[u8; 32]>,
+}
+
+impl KeyRing {
+    /// Makes new keys in `dir`, which must not exist; `sealing` is unpredictable.
+    pub fn create(dir: &Path, sealing: [u8; 32]) -> Result<Self, KeyRingError> {
+        let made = fs::DirBuilder::new().mode(0o700).create(dir);
+        made.map_err(|source| KeyRingError::Unwritable { path: dir.to_owned(), source })?;
+        let uses = [
+            ("token.pem", KeyAlgorithm::Es256),
+            ("log.pem", KeyAlgorithm::EdDsa),
+            ("policy.pem", KeyAlgorithm::EdDsa),
+        ];
+        for (name, algorithm) in uses {
+            let path = dir.join(name);
+            let unfit = |source| KeyRingError::Unfit { path: path.clone(), source };
+            let pem =
+                SigningKey::generate(algorithm).and_then(|key| key.to_pem()).map_err(unfit)?;
+            write_private(&path, pem.as_bytes())?;
+        }
+        write_private(&dir.join("sealing.key"), &sealing)?;
+        Self::open(dir)
+    }
+
+    /// Reads the keys in `dir`.
+    pub fn open(dir: &Path) -> Result<Self, KeyRingError> {
+        let sealing = dir.join("sealing.key");
+        let bytes = read_private(&sealing)?;
+        let bytes: [u8; 32] = bytes
+            .try_into()
+            .map_err(|_| KeyRingError::Unfit { path: sealing, source: KeyError::Unsupported })?;
+        Ok(Self {
+            token: Arc::new(read_key(&dir.join("token.pem"), KeyAlgorithm::Es256)?),
+            log: Arc::new(read_key(&dir.join("log.pem"), KeyAlgorithm::EdDsa)?),
+            policy: Arc::new(read_key(&dir.join("policy.pem"), KeyAlgorithm::EdDsa)?),
+            sealing: crate::Secret::new(bytes),
+        })
+    }
+
+    /// The key that seals data keys.
+    pub fn sealing(&self) -> SealingKey {
+        SealingKey::from_bytes(*self.sealing.expose())
+    }
+}
+
+/// Writes a private file that must not exist yet.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyRingError> {
+    let unwritable = |source| KeyRingError::Unwritable { path: path.to_owned(), source };
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(unwritable)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(unwritable)
+}
+
+/// Reads a private file, which nobody but its owner may be able to read.
+pub fn read_private(path: &Path) -> Result<Vec<u8>, KeyRingError> {
+    let unreadable = |source| KeyRingError::Unreadable { path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyRingError::Exposed { path: path.to_owned(), mode });
+    }
+    if metadata.len() > FILE_MAX {
+        return Err(KeyRingError::Unfit { path: path.to_owned(), source: KeyError::NotPem });
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+fn read_key(path: &Path, algorithm: KeyAlgorithm) -> Result<SigningKey, KeyRingError> {
+    let unfit = |source| KeyRingError::Unfit { path: path.to_owned(), source };
+    let text = String::from_utf8(read_private(path)?).map_err(|_| unfit(KeyError::NotPem))?;
+    let key = SigningKey::from_pem(&text).map_err(unfit)?;
+    if key.public().algorithm() == algorithm { Ok(key) } else { Err(unfit(KeyError::Unsupported)) }
+}
+
+/// The public keys by which tokens of ours are verified, the newest first.
+#[derive(Clone, Debug)]
+pub struct TokenKeys(Vec<(String, VerifyingKey)>);
+
+impl TokenKeys {
+    /// The keys of which `current` signs; those in `retired` still verify.
+    pub fn new(current: &VerifyingKey, retired: &[VerifyingKey]) -> Self {
+        let all = std::iter::once(current).chain(retired);
+        Self(all.map(|key| (key.thumbprint_text(), key.clone())).collect())
+    }
+
+    /// The key named `kid`.
+    pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.0.iter().find(|(known, _)| known == kid).map(|(_, key)| key)
+    }
+
+    /// The JWK set (RFC 7517 §5).
+    pub fn jwks(&self) -> Value {
+        let keys = self.0.iter().map(|(kid, key)| {
+            let mut jwk = key.to_jwk();
+            jwk["kid"] = kid.clone().into();
+            jwk["alg"] = key.algorithm().as_str().into();
+            jwk["use"] = "sig".into();
+            jwk
+        });
+        json!({ "keys": keys.collect::<Vec<_>>() })
+    }
+}

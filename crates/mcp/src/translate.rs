@@ -1,0 +1,78 @@
+//! From one era to the other, where the meaning is the same.
+
+use serde_json::{Value, json};
+
+use crate::Era;
+use crate::era::{SESSION_VERSIONS, STATELESS_VERSION};
+
+/// How long a list of ours may be kept, in milliseconds: not at all, it depends on the caller.
+const TTL_MS: u64 = 0;
+
+/// The result of a ping.
+pub fn ping_result(era: Era) -> Value {
+    match era {
+        Era::Session => json!({}),
+        Era::Stateless => json!({ "resultType": "complete" }),
+    }
+}
+
+/// A session-era result as the stateless era writes it.
+pub fn to_stateless(mut result: Value) -> Value {
+    if result.is_object() && result.get("resultType").is_none() {
+        result["resultType"] = "complete".into();
+    }
+    result
+}
+
+/// A stateless result as the session era writes it.
+pub fn to_session(mut result: Value) -> Value {
+    if let Some(members) = result.as_object_mut() {
+        for name in ["resultType", "ttlMs", "cacheScope"] {
+            members.remove(name);
+        }
+    }
+    result
+}
+
+/// The result, kept by nobody but the caller: what depends on the caller is never `public`.
+pub fn forced_private(mut result: Value) -> Value {
+    if result.is_object() {
+        result["cacheScope"] = "private".into();
+        if result.get("ttlMs").is_none() {
+            result["ttlMs"] = TTL_MS.into();
+        }
+    }
+    result
+}
+
+/// What `server/discover` answers for a server that greeted with `about` in the session era.
+pub fn discover_from_initialize(about: &Value) -> Value {
+    let mut result = json!({
+        "supportedVersions": [STATELESS_VERSION],
+        "capabilities": about.get("capabilities").cloned().unwrap_or_else(|| json!({})),
+        "resultType": "complete",
+    });
+    if let Some(instructions) = about.get("instructions") {
+        result["instructions"] = instructions.clone();
+    }
+    if let Some(info) = about.get("serverInfo") {
+        result["_meta"] = json!({ "io.modelcontextprotocol/serverInfo": info });
+    }
+    forced_private(result)
+}
+
+/// What `initialize` answers for a server that said `about` of itself in the stateless era.
+pub fn initialize_from_discover(about: &Value, version: &str) -> Value {
+    let info = about.pointer("/_meta/io.modelcontextprotocol~1serverInfo").cloned();
+    let info = info.unwrap_or_else(|| json!({ "name": "server", "version": "0" }));
+    let version = if SESSION_VERSIONS.contains(&version) { version } else { SESSION_VERSIONS[0] };
+    let mut result = json!({
+        "protocolVersion": version,
+        "capabilities": about.get("capabilities").cloned().unwrap_or_else(|| json!({})),
+        "serverInfo": info,
+    });
+    if let Some(instructions) = about.get("instructions") {
+        result["instructions"] = instructions.clone();
+    }
+    result
+}

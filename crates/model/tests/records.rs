@@ -1,0 +1,225 @@
+//! Records are canonical: golden vectors, and serialising is RFC 8785 for every kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use expect_test::{Expect, expect};
+use model::record::{
+    AdministrationRecord, Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef,
+    FounderMark, FoundingRecord, IssuanceRecord, OutcomeKind, OutcomeRecord, Record, RefusalRecord,
+    SystemRecord, VERSION, Verdict,
+};
+use model::{
+    Answer, Answers, Attestation, Binding, DecisionId, Enforcement, Harm, InstanceId,
+    MandateDigest, Obligation, PolicyDigest, RecordDigest, RecordId, Remedy, Revision, Salts,
+    Sha256Digest, TaskId, Thumbprint, Timestamp,
+};
+
+const AT: Timestamp = Timestamp::from_millis(1_764_000_000_123);
+
+fn commitments() -> Commitments {
+    let mut disclosure = Disclosure::new([7; 32]);
+    let sponsor = disclosure.commit("sponsor", "alice".into());
+    let arguments = disclosure.commit("arguments", serde_json::json!({"amount": 5}));
+    BTreeMap::from([("sponsor".to_owned(), sponsor), ("arguments".to_owned(), arguments)])
+}
+
+fn decision() -> DecisionRecord {
+    let permit = Some(Answer::Permit);
+    DecisionRecord {
+        action: "payments/refund".to_owned(),
+        agent: "support-bot".parse().unwrap(),
+        answers: Answers { ceiling: permit, instance: permit, ..Answers::default() },
+        attestation: Attestation::User,
+        binding: Binding::Dpop,
+        commitments: commitments(),
+        decision: Verdict::Permit,
+        enforcement: Some(Enforcement::Mandatory),
+        facts: FactsRef { leaf: RecordDigest::of(b"facts"), revision: Revision(9) },
+        harm: vec![Harm::MovesMoney],
+        id: DecisionId::from_bytes([1; 16]),
+        instance: InstanceId::from_bytes([2; 16]),
+        kind: "decision".to_owned(),
+        latency_us: 321,
+        mandate: MandateDigest::of(b"mandate"),
+        obligations: vec![Obligation("notify:owner".to_owned())],
+        observed: vec!["watch".into()],
+        pin: Some(Sha256Digest::of(b"pin")),
+        point: "gateway/mcp-http".to_owned(),
+        policies: vec!["refunds".into()],
+        policy: PolicyDigest::of(b"policy"),
+        purpose: "refunds".parse().unwrap(),
+        reason: "granted".to_owned(),
+        remedies: vec![Remedy::Approval],
+        resource: "Tool::payments/refund".to_owned(),
+        task: TaskId::from_bytes([3; 16]),
+        time: AT,
+        trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+        v: VERSION,
+    }
+}
+
+fn outcome() -> OutcomeRecord {
+    let DecisionRecord { agent, commitments, id, instance, purpose, task, .. } = decision();
+    OutcomeRecord {
+        agent,
+        commitments,
+        decision: id,
+        duration_ms: 12,
+        id: RecordId::from_bytes([4; 16]),
+        instance,
+        kind: "outcome".to_owned(),
+        outcome: OutcomeKind::Returned,
+        purpose,
+        result: Some(Sha256Digest::of(b"result")),
+        task,
+        time: AT,
+        v: VERSION,
+    }
+}
+
+fn check<R: Record>(record: &R, golden: &Expect) {
+    let bytes = record.to_canonical_bytes();
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(bytes, json::canonical(&value), "members are not in canonical order");
+    golden.assert_eq(&Sha256Digest::of(&bytes).to_string());
+}
+
+#[test]
+fn i_16_every_kind_of_record_is_canonical() {
+    check(
+        &decision(),
+        &expect!["ad598b35060aaa2e7b8dd8c7da8c7aca8557d3aa45cb6328e0019cb6d3719317"],
+    );
+    check(&outcome(), &expect!["b18c97b1f2f6caa1ae5af882fd50fd842250b6c52d997fb541fd2b0f23db7d7f"]);
+    let id = RecordId::from_bytes([5; 16]);
+    let facts = FactsRecord {
+        commitments: commitments(),
+        id,
+        kind: "facts".to_owned(),
+        revision: Revision(9),
+        time: AT,
+        v: VERSION,
+    };
+    check(&facts, &expect!["4e7cdd4af1e607e3d775aa939801a3de2f63ea012d59168b736f949fe62790d4"]);
+    let refusal = RefusalRecord {
+        agent: None,
+        cause: "unknown_tool".to_owned(),
+        count: 3,
+        id,
+        instance: Some(InstanceId::from_bytes([2; 16])),
+        kind: "refusal".to_owned(),
+        point: "gateway/mcp-http".to_owned(),
+        time: AT,
+        v: VERSION,
+    };
+    check(&refusal, &expect!["6aabdbd609b4b0c8886db7dab81e0007f55994c97181cd541a5c9f164bc0576c"]);
+    let issuance = IssuanceRecord {
+        agent: "support-bot".parse().unwrap(),
+        audience: "https://chancery.example/mcp/payments".to_owned(),
+        commitments: commitments(),
+        decision: DecisionId::from_bytes([1; 16]),
+        expires: AT,
+        id,
+        instance: InstanceId::from_bytes([2; 16]),
+        jti: Sha256Digest::of(b"jti"),
+        key: Thumbprint::from_bytes([6; 32]),
+        kind: "issuance".to_owned(),
+        purpose: "refunds".parse().unwrap(),
+        task: TaskId::from_bytes([3; 16]),
+        time: AT,
+        v: VERSION,
+    };
+    check(&issuance, &expect!["bf54ace5a7e02631b0eba4bd42cea7ca2852f8bf417cd2bd29af64f0b5062699"]);
+    let administration = AdministrationRecord {
+        action: "agent/add".to_owned(),
+        commitments: commitments(),
+        decision: Verdict::Deny,
+        id: DecisionId::from_bytes([1; 16]),
+        kind: "administration".to_owned(),
+        policies: vec!["administrators".into()],
+        policy: PolicyDigest::of(b"policy"),
+        reason: "forbidden".to_owned(),
+        revision: Revision(1),
+        time: AT,
+        v: VERSION,
+    };
+    check(
+        &administration,
+        &expect!["8430f135f47db26e312976732da67eaa23e0e70b036bac5860428a32c1f2e818"],
+    );
+    let system = SystemRecord {
+        details: BTreeMap::from([("version".to_owned(), "0.1.0".to_owned())]),
+        event: "started".to_owned(),
+        id,
+        kind: "system".to_owned(),
+        time: AT,
+        v: VERSION,
+    };
+    check(&system, &expect!["12baa478eab101da2b4004c6f10b56948e6648ce8be5d271826ac7377030af8f"]);
+    let founding = FoundingRecord {
+        configuration: Sha256Digest::of(b"configuration"),
+        development: true,
+        founders: vec![FounderMark {
+            founder: model::Commitment::to(&Salts::from_seed([1; 32]).of("founder"), b"\"alice\""),
+            key: Some(Thumbprint::from_bytes([6; 32])),
+        }],
+        id,
+        keys: BTreeMap::from([("token".to_owned(), Thumbprint::from_bytes([8; 32]))]),
+        kind: "founding".to_owned(),
+        origin: "chancery.example/log".to_owned(),
+        policy: PolicyDigest::of(b"policy"),
+        time: AT,
+        v: VERSION,
+    };
+    check(&founding, &expect!["fbdf40ca20d84b430a9985dfb68638e8b9ce0662a502d8d7728a41cd79cef49e"]);
+}
+
+#[test]
+fn a_record_reads_back_as_it_was_written() {
+    let bytes = decision().to_canonical_bytes();
+    assert_eq!(serde_json::from_slice::<DecisionRecord>(&bytes).unwrap(), decision());
+    let bytes = outcome().to_canonical_bytes();
+    assert_eq!(serde_json::from_slice::<OutcomeRecord>(&bytes).unwrap(), outcome());
+}
+
+/// R62: a record without sponsor's place or purpose does not parse, so it counts as a failure.
+#[test]
+fn r_62_a_decision_without_purpose_is_no_decision_record() {
+    for member in ["purpose", "commitments", "mandate", "instance", "policy"] {
+        let mut value = serde_json::to_value(decision()).unwrap();
+        value.as_object_mut().unwrap().remove(member);
+        assert!(serde_json::from_value::<DecisionRecord>(value).is_err(), "without {member}");
+    }
+}
+
+#[test]
+fn a_commitment_opens_only_to_its_value_and_salt() {
+    let mut disclosure = Disclosure::new([7; 32]);
+    let commitment = disclosure.commit("sponsor", "alice".into());
+    let salt = Salts::from_seed([7; 32]).of("sponsor");
+    assert!(commitment.opens_to(&salt, b"\"alice\""));
+    assert!(!commitment.opens_to(&salt, b"\"bob\""));
+    assert!(!commitment.opens_to(&Salts::from_seed([7; 32]).of("subject"), b"\"alice\""));
+    expect![[r#""6591d5089966066327649ed5d3d113276e5b1bcc30d7597b71d585aefc49685a""#]]
+        .assert_eq(&serde_json::to_string(&commitment).unwrap());
+}
+
+#[test]
+fn a_disclosure_that_does_not_open_its_record_is_found() {
+    let mut disclosure = Disclosure::new([7; 32]);
+    let sponsor = disclosure.commit("sponsor", "alice".into());
+    let good = Commitments::from([("sponsor".to_owned(), sponsor)]);
+    assert_eq!(disclosure.mismatch(&good), None);
+    let other = Disclosure::new([8; 32]).commit("sponsor", "alice".into());
+    let bad = Commitments::from([("sponsor".to_owned(), other)]);
+    assert_eq!(disclosure.mismatch(&bad), Some("sponsor"));
+    assert_eq!(disclosure.mismatch(&Commitments::new()), Some("sponsor"));
+}
+
+#[test]
+fn harm_classes_are_spelled_one_way() {
+    let spelled: BTreeSet<_> = Harm::ALL.iter().map(|harm| harm.to_string()).collect();
+    let serialized = Harm::ALL.iter().map(|harm| serde_json::to_value(harm).unwrap());
+    let serialized: BTreeSet<_> = serialized.map(|v| v.as_str().unwrap().to_owned()).collect();
+    assert_eq!(spelled, serialized);
+}

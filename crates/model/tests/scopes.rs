@@ -1,0 +1,65 @@
+//! Scopes only narrow: what one includes, it covers.
+
+use std::collections::BTreeSet;
+
+use model::{Harm, Scope, ToolPattern, ToolRef};
+use proptest::prelude::*;
+
+fn tool() -> impl Strategy<Value = ToolRef> {
+    ("[ab]", "[xyz]").prop_map(|(server, tool)| format!("{server}/{tool}").parse().unwrap())
+}
+
+fn pattern() -> impl Strategy<Value = ToolPattern> {
+    ("[ab]", "[xyz*]").prop_map(|(server, tool)| format!("{server}/{tool}").parse().unwrap())
+}
+
+fn harm() -> impl Strategy<Value = BTreeSet<Harm>> {
+    proptest::sample::subsequence(Harm::ALL.to_vec(), 0..=Harm::ALL.len())
+        .prop_map(|classes| classes.into_iter().collect())
+}
+
+prop_compose! {
+    fn scope()(
+        tools in proptest::collection::btree_set(pattern(), 0..4),
+        harm in harm(),
+        max_calls in proptest::option::of(0_u64..3),
+    ) -> Scope {
+        Scope { tools, harm, max_calls }
+    }
+}
+
+proptest! {
+    #[test]
+    fn i_08_an_included_scope_covers_nothing_more(
+        wide in scope(), narrow in scope(), tool in tool(), harm in harm(),
+    ) {
+        let widened = narrow.covers(&tool, &harm) && !wide.covers(&tool, &harm);
+        prop_assert!(!(wide.includes(&narrow) && widened));
+    }
+
+    #[test]
+    fn inclusion_is_an_order(a in scope(), b in scope(), c in scope()) {
+        prop_assert!(a.includes(&a));
+        prop_assert!(!(a.includes(&b) && b.includes(&c)) || a.includes(&c));
+    }
+}
+
+#[test]
+fn an_empty_scope_covers_nothing() {
+    let tool: ToolRef = "crm/lookup".parse().unwrap();
+    assert!(!Scope::default().covers(&tool, &BTreeSet::new()));
+    assert!(!Scope::default().touches(&tool.server));
+}
+
+#[test]
+fn n_053_names_are_compared_byte_for_byte() {
+    let pattern: ToolPattern = "crm/lookup".parse().unwrap();
+    for other in ["crm/Lookup", "crm/lookup ", "crm/look\u{fb01}", "crm/l\u{043e}okup"] {
+        assert!(!pattern.covers(&other.parse().unwrap()), "{other}");
+    }
+    for invalid in
+        ["crm/look\u{200b}up", "crm/lookup\0", "CRM/lookup", "crm/", "/lookup", "crm/a/b"]
+    {
+        assert!(invalid.parse::<ToolRef>().is_err(), "{invalid:?}");
+    }
+}

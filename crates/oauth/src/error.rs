@@ -1,0 +1,83 @@
+//! OAuth errors: the code that the other side acts on, and what a person reads.
+
+use serde_json::{Value, json};
+
+/// An error code of RFC 6749 §5.2, RFC 8707 or RFC 9449.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The request is malformed.
+    InvalidRequest,
+    /// The client is not known or did not authenticate.
+    InvalidClient,
+    /// The grant is not known.
+    UnsupportedGrantType,
+    /// The scope or purpose is not the client's.
+    InvalidScope,
+    /// The resource is not one of ours (RFC 8707).
+    InvalidTarget,
+    /// The proof of possession does not hold (RFC 9449).
+    InvalidDpopProof,
+    /// It was decided that it may not be.
+    AccessDenied,
+    /// It cannot be decided now.
+    TemporarilyUnavailable,
+}
+
+impl ErrorCode {
+    /// The code as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::AccessDenied => "access_denied",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+
+    /// The HTTP status at the token endpoint.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::InvalidClient => 401,
+            Self::TemporarilyUnavailable => 503,
+            _ => 400,
+        }
+    }
+}
+
+/// An error of the token endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {description}", code.as_str())]
+pub struct OAuthError {
+    /// What the client acts on.
+    pub code: ErrorCode,
+    /// What a person reads.
+    pub description: String,
+}
+
+impl OAuthError {
+    /// An error with this code and description.
+    pub fn new(code: ErrorCode, description: impl Into<String>) -> Self {
+        Self { code, description: description.into() }
+    }
+
+    /// The HTTP status.
+    pub const fn status(&self) -> u16 {
+        self.code.status()
+    }
+
+    /// The body (RFC 6749 §5.2).
+    pub fn body(&self) -> Value {
+        json!({ "error": self.code.as_str(), "error_description": self.description })
+    }
+}
+
+/// The value of `WWW-Authenticate` for a resource that wants DPoP (RFC 9449 §7.1, RFC 9728 §5.1).
+pub fn challenge(error: &str, resource_metadata: Option<&str>) -> String {
+    let metadata = resource_metadata.map(|url| format!(", resource_metadata=\"{url}\""));
+    let metadata = metadata.unwrap_or_default();
+    format!("DPoP error=\"{error}\", algs=\"ES256 EdDSA\"{metadata}")
+}

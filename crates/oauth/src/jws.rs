@@ -1,0 +1,179 @@
+//! JSON Web Signature, compact and strict (RFC 7515, hardened as RFC 8725 asks).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keys::{Signer, VerifyingKey};
+use serde_json::{Map, Value, json};
+
+/// The largest token, in bytes.
+pub const TOKEN_MAX: usize = 8 * 1024;
+
+/// The longest `kid`, in bytes.
+pub const KID_MAX: usize = 256;
+
+/// How deep headers and claims may nest.
+const DEPTH_MAX: usize = 16;
+
+/// Header members that name or carry keys, or change what is signed: never followed, so refused.
+const REFUSED: [&str; 7] = ["jku", "x5u", "x5c", "x5t", "crit", "b64", "zip"];
+
+/// Why a JWS is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwsError {
+    /// It is longer than a token may be.
+    #[error("the token is longer than {TOKEN_MAX} bytes")]
+    TooLong,
+    /// It is not three parts of canonical base64url.
+    #[error("not a compact JWS")]
+    NotCompact,
+    /// Header or claims are not strict JSON objects.
+    #[error("the {0} is not a JSON object that can be read in one way only")]
+    NotJson(&'static str),
+    /// The header has a member that is never followed.
+    #[error("the header has the member `{0}`")]
+    HeaderMember(&'static str),
+    /// It is of another type than is expected here.
+    #[error("the token is not of type `{0}`")]
+    WrongType(&'static str),
+    /// No key is known under its `kid`.
+    #[error("the key is not known")]
+    UnknownKey,
+    /// Its `alg` is not that of the key.
+    #[error("the algorithm is not that of the key")]
+    WrongAlgorithm,
+    /// The signature is not the key's.
+    #[error("the signature does not verify")]
+    WrongSignature,
+    /// A claim is missing or not what it should be.
+    #[error("the claim `{0}` is missing or not as it should be")]
+    Claim(&'static str),
+    /// It could not be signed.
+    #[error("could not sign")]
+    Unsigned,
+}
+
+/// A JWS whose header and claims were read and whose signature is still to be verified.
+#[derive(Debug)]
+pub(crate) struct Unverified<'a> {
+    pub(crate) header: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
+    signed: &'a str,
+    signature: Vec<u8>,
+}
+
+/// Reads a compact JWS whose `typ` is `typ` (RFC 7515 §4.1.9: `application/` may be left out).
+pub(crate) fn read<'a>(token: &'a str, typ: &'static str) -> Result<Unverified<'a>, JwsError> {
+    if token.len() > TOKEN_MAX {
+        return Err(JwsError::TooLong);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(JwsError::NotCompact)?;
+    let (header, claims) = signed.split_once('.').ok_or(JwsError::NotCompact)?;
+    if claims.contains('.') {
+        return Err(JwsError::NotCompact);
+    }
+    let header = object(header, "header")?;
+    let refused = REFUSED.iter().find(|name| header.contains_key(**name));
+    if let Some(name) = refused {
+        return Err(JwsError::HeaderMember(name));
+    }
+    let claims = object(claims, "claims")?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| JwsError::NotCompact)?;
+    let read = Unverified { header, claims, signed, signature };
+    let found = read.header.get("typ").and_then(Value::as_str).unwrap_or_default();
+    let found = found.strip_prefix("application/").unwrap_or(found);
+    // An empty expectation stands for the forms in which a plain JWT says, or does not say, so.
+    let fits = if typ.is_empty() {
+        found.is_empty() || found.eq_ignore_ascii_case("JWT")
+    } else {
+        found == typ
+    };
+    if fits { Ok(read) } else { Err(JwsError::WrongType(typ)) }
+}
+
+fn object(part: &str, what: &'static str) -> Result<Map<String, Value>, JwsError> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::NotCompact)?;
+    let limits = json::Limits { bytes: TOKEN_MAX, depth: DEPTH_MAX };
+    match json::parse(&bytes, limits) {
+        Ok(Value::Object(members)) => Ok(members),
+        _ => Err(JwsError::NotJson(what)),
+    }
+}
+
+impl Unverified<'_> {
+    /// The `kid`, if there is one of bearable length.
+    pub(crate) fn kid(&self) -> Option<&str> {
+        let kid = self.header.get("kid").and_then(Value::as_str);
+        kid.filter(|kid| kid.len() <= KID_MAX)
+    }
+
+    /// The claims, once `key` verifies the signature.
+    pub(crate) fn verified_by(self, key: &VerifyingKey) -> Result<Map<String, Value>, JwsError> {
+        let alg = self.header.get("alg").and_then(Value::as_str);
+        if alg != Some(key.algorithm().as_str()) {
+            return Err(JwsError::WrongAlgorithm);
+        }
+        if key.verify(self.signed.as_bytes(), &self.signature) {
+            Ok(self.claims)
+        } else {
+            Err(JwsError::WrongSignature)
+        }
+    }
+}
+
+/// Verifies a compact JWS of type `typ` by `key` and gives its claims.
+pub fn verify(
+    token: &str,
+    typ: &'static str,
+    key: &VerifyingKey,
+) -> Result<Map<String, Value>, JwsError> {
+    let unverified = read(token, typ)?;
+    // A key that a token brings along proves nothing.
+    if unverified.header.contains_key("jwk") {
+        return Err(JwsError::HeaderMember("jwk"));
+    }
+    unverified.verified_by(key)
+}
+
+/// Signs `claims` as a JWS of type `typ`, naming the key by its thumbprint.
+pub fn sign(typ: &str, claims: &Value, signer: &dyn Signer) -> Result<String, JwsError> {
+    let key = signer.public();
+    let header =
+        json!({ "alg": key.algorithm().as_str(), "kid": key.thumbprint_text(), "typ": typ });
+    sign_with(&header, claims, signer)
+}
+
+/// Signs `claims` under exactly `header`.
+pub(crate) fn sign_with(
+    header: &Value,
+    claims: &Value,
+    signer: &dyn Signer,
+) -> Result<String, JwsError> {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let input = format!("{}.{}", encode(header), encode(claims));
+    let signature = signer.sign(input.as_bytes()).map_err(|_| JwsError::Unsigned)?;
+    Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// The text claim `name`.
+pub(crate) fn text(claims: &Map<String, Value>, name: &'static str) -> Result<String, JwsError> {
+    let value = claims.get(name).and_then(Value::as_str);
+    value.filter(|text| !text.is_empty()).map(str::to_owned).ok_or(JwsError::Claim(name))
+}
+
+/// The `NumericDate` claim `name`, which must be a whole number that is not negative.
+pub(crate) fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<i64, JwsError> {
+    let value = claims.get(name).and_then(Value::as_i64);
+    value.filter(|seconds| *seconds >= 0).ok_or(JwsError::Claim(name))
+}
+
+/// The one audience: a text, or an array of one.
+pub(crate) fn audience(claims: &Map<String, Value>) -> Result<String, JwsError> {
+    match claims.get("aud") {
+        Some(Value::String(one)) => Ok(one.clone()),
+        Some(Value::Array(all)) => match all.as_slice() {
+            [Value::String(one)] => Ok(one.clone()),
+            _ => Err(JwsError::Claim("aud")),
+        },
+        _ => Err(JwsError::Claim("aud")),
+    }
+}

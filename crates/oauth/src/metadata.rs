@@ -1,0 +1,29 @@
+//! How clients find us: RFC 8414 for the token service, RFC 9728 for each resource.
+
+use serde_json::{Value, json};
+
+/// The metadata of the authorization server `issuer` (RFC 8414).
+pub fn authorization_server(issuer: &str) -> Value {
+    json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/oauth/token"),
+        "jwks_uri": format!("{issuer}/oauth/jwks"),
+        "grant_types_supported": ["client_credentials"],
+        "response_types_supported": [],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
+        "authorization_details_types_supported": ["agent_task"],
+    })
+}
+
+/// The metadata of the resource `resource`, whose tokens `issuer` issues (RFC 9728).
+pub fn protected_resource(resource: &str, issuer: &str) -> Value {
+    json!({
+        "resource": resource,
+        "authorization_servers": [issuer],
+        "bearer_methods_supported": ["header"],
+        "dpop_bound_access_tokens_required": true,
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
+    })
+}

@@ -1,0 +1,78 @@
+//! The token endpoint's forms: what may be asked, read strictly.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::access_token::AgentTask;
+use crate::error::{ErrorCode, OAuthError};
+
+/// The largest form, in bytes.
+pub const FORM_MAX: usize = 16 * 1024;
+
+/// The most parameters of one form.
+const PARAMETERS_MAX: usize = 32;
+
+/// A request for a token by `client_credentials` (RFC 6749 §4.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCredentials {
+    /// The agent.
+    pub client_id: String,
+    /// Its assertion (RFC 7523).
+    pub client_assertion: String,
+    /// The one service that the token is for (RFC 8707).
+    pub resource: String,
+    /// What for, where the agent has several purposes.
+    pub purpose: Option<String>,
+}
+
+/// A token, as it is answered (RFC 6749 §5.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokenResponse {
+    /// The token.
+    pub access_token: String,
+    /// Always `DPoP`.
+    pub token_type: String,
+    /// For how many seconds it is good.
+    pub expires_in: i64,
+    /// The task that it belongs to (RFC 9396 §7).
+    pub authorization_details: Vec<AgentTask>,
+}
+
+/// Reads the form of a token request. A parameter that stands twice is refused (RFC 6749 §3.2).
+pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
+    let invalid = |why: &str| OAuthError::new(ErrorCode::InvalidRequest, why);
+    if form.len() > FORM_MAX {
+        return Err(invalid("the form is too large"));
+    }
+    let mut parameters = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(form) {
+        if parameters.len() >= PARAMETERS_MAX {
+            return Err(invalid("the form has too many parameters"));
+        }
+        if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
+            return Err(invalid("a parameter stands twice"));
+        }
+    }
+    let mut take = |name: &str| parameters.remove(name).filter(|value| !value.is_empty());
+    if take("grant_type").as_deref() != Some("client_credentials") {
+        let why = "the grant type is not one that is offered";
+        return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, why));
+    }
+    if take("client_assertion_type").as_deref() != Some(crate::client_assertion::TYPE) {
+        let why = "the client must authenticate with private_key_jwt";
+        return Err(OAuthError::new(ErrorCode::InvalidClient, why));
+    }
+    let missing = |name: &str| invalid(&format!("`{name}` is missing"));
+    Ok(ClientCredentials {
+        client_id: take("client_id").ok_or_else(|| missing("client_id"))?,
+        client_assertion: take("client_assertion").ok_or_else(|| missing("client_assertion"))?,
+        resource: take("resource").ok_or_else(|| missing("resource"))?,
+        purpose: take("purpose"),
+    })
+}
+
+/// The form with these parameters, for clients.
+pub fn form(parameters: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}

@@ -1,0 +1,254 @@
+//! What an administrator can ask for, and the one place that does it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use authority::{AdminAct, Administered, Authority, Effect, NotAdministered, NotPermitted, Reader};
+use model::{Enforcement, FactKey, PersonId, ResourceRef, Revision, ServerName, ToolName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::policy::Publisher;
+
+/// One act of administration, as the command line sends it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub enum Command {
+    /// Redeems a founder's code.
+    FounderRedeem { code: String, key: Value },
+    /// Adds a person.
+    PersonAdd { id: String, groups: Vec<String> },
+    /// Deactivates a person.
+    PersonDeactivate { id: String },
+    /// Lists people.
+    PersonList,
+    /// Adds a purpose.
+    PurposeAdd {
+        id: String,
+        owner: String,
+        tools: Vec<String>,
+        harm: Vec<String>,
+        max_calls: Option<u64>,
+        description: String,
+    },
+    /// Registers an agent with the public key `key`.
+    AgentAdd {
+        name: String,
+        sponsor: String,
+        purpose: String,
+        business_owner: Option<String>,
+        technical_owner: Option<String>,
+        key: Value,
+    },
+    /// Suspends an agent.
+    AgentSuspend { name: String, reason: String },
+    /// Lists agents.
+    AgentList,
+    /// Revokes an instance.
+    InstanceRevoke { id: String, reason: String },
+    /// Lists instances.
+    InstanceList,
+    /// Onboards a server.
+    ServerAdd { name: String, owner: Option<String>, harm: Vec<String> },
+    /// Lists servers with their tools.
+    ServerList,
+    /// Says who answers for a tool and what it can do.
+    ToolDescribe { tool: String, owner: Option<String>, harm: Vec<String> },
+    /// Shows how a tool differs from its pin.
+    ToolDiff { tool: String },
+    /// Pins a tool again.
+    ToolPin { tool: String, digest: String },
+    /// Settles an unknown outcome.
+    OutcomeSettle { decision: String, reason: String },
+    /// Shows a record with its disclosure.
+    LogShow { id: String },
+    /// Traces a decision back.
+    LogChain { id: String },
+    /// The newest records.
+    LogTail { n: usize },
+    /// Records from an index on, a page.
+    LogExport { from: u64 },
+    /// Proves that a record is in the log.
+    LogProve { id: String },
+    /// Decides every recorded decision again.
+    LogReplay,
+}
+
+/// What a server lists, as somebody read it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The descriptors, by name.
+    pub tools: BTreeMap<ToolName, Value>,
+    /// Where it is served from.
+    pub origin: String,
+    /// Whether it refuses who is not us.
+    pub enforcement: Enforcement,
+}
+
+/// Reads what a configured server lists.
+#[async_trait]
+pub trait ToolSource: Send + Sync {
+    /// Reads the tools of `server`.
+    async fn read(&self, server: &ServerName) -> Result<Found, String>;
+}
+
+/// Why an act was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// What was asked for does not make sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such thing.
+    #[error("there is no {0}")]
+    Missing(String),
+    /// It was not permitted, or cannot be decided now.
+    #[error("{0}")]
+    Refused(String),
+    /// It conflicts with what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// Something that it needs is down.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl AdminError {
+    pub(crate) fn invalid(error: impl std::fmt::Display) -> Self {
+        Self::Invalid(error.to_string())
+    }
+
+    pub(crate) fn unavailable(error: impl std::fmt::Display) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<NotAdministered> for AdminError {
+    fn from(reason: NotAdministered) -> Self {
+        match reason {
+            NotAdministered::Conflict(error) => Self::Conflict(error.to_string()),
+            NotAdministered::NotPermitted(NotPermitted::Denied { denial, decision }) => {
+                Self::Refused(format!("not permitted: {denial} (decision {decision})"))
+            }
+            NotAdministered::NotPermitted(other) => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// Does what administrators ask for.
+pub struct Administration {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) source: Arc<dyn ToolSource>,
+    pub(crate) log: journal::LogDirectory,
+}
+
+/// A change on its way to being decided.
+pub(crate) struct Change<'a> {
+    pub(crate) action: &'static str,
+    pub(crate) target: ResourceRef,
+    pub(crate) change: Value,
+    pub(crate) reader: Reader<'a>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl Administration {
+    /// Administration through `authority`; `source` reads servers, `log` is where the log lies.
+    pub fn new(
+        authority: Arc<Authority>,
+        publisher: Arc<Publisher>,
+        source: Arc<dyn ToolSource>,
+        log: journal::LogDirectory,
+    ) -> Self {
+        Self { authority, publisher, source, log }
+    }
+
+    /// Does `command` on behalf of `by` and gives what to tell.
+    pub async fn run(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
+        match command {
+            Command::FounderRedeem { code, key } => self.redeem(by, &code, &key).await,
+            Command::PersonAdd { .. }
+            | Command::PersonDeactivate { .. }
+            | Command::PersonList
+            | Command::PurposeAdd { .. }
+            | Command::AgentAdd { .. }
+            | Command::AgentSuspend { .. }
+            | Command::AgentList
+            | Command::InstanceRevoke { .. }
+            | Command::InstanceList => self.register(by, command).await,
+            Command::ServerAdd { name, owner, harm } => {
+                self.server_add(by, &name, owner.as_deref(), &harm).await
+            }
+            Command::ServerList => self.list(by, "server/", "tool/").await,
+            Command::ToolDescribe { tool, owner, harm } => {
+                self.tool_describe(by, &tool, owner.as_deref(), &harm).await
+            }
+            Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
+            Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,
+            Command::OutcomeSettle { decision, reason } => {
+                self.settle(by, &decision, &reason).await
+            }
+            reading => self.read_log(by, reading).await,
+        }
+    }
+
+    /// Decides on `change` and makes it.
+    pub(crate) async fn change(
+        &self,
+        by: &PersonId,
+        change: Change<'_>,
+    ) -> Result<Administered, AdminError> {
+        let Change { action, target, change, reader, effects } = change;
+        let read = reader.sourced(());
+        // An act that read nothing rests on nothing that could have changed.
+        let revision = if read.keys.is_empty() { Revision(u64::MAX) } else { read.revision };
+        let reads = (read.keys, revision);
+        let administrator = by.clone();
+        let act = AdminAct { administrator, action, target, change, reads, effects };
+        Ok(self.authority.administer(act).await?)
+    }
+
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader::new(self.authority.pip().store())
+    }
+
+    /// Lists the facts under each prefix, once that is permitted.
+    pub(crate) async fn list(
+        &self,
+        by: &PersonId,
+        first: &str,
+        second: &str,
+    ) -> Result<Value, AdminError> {
+        self.may_read(by, first).await?;
+        let mut all = Vec::new();
+        for prefix in [first, second].into_iter().filter(|prefix| !prefix.is_empty()) {
+            let mut after: Option<FactKey> = None;
+            loop {
+                let page = self.authority.pip().store().list(prefix, after.as_ref(), 1_000).await;
+                let page = page.map_err(AdminError::unavailable)?;
+                let bodies = page.facts.iter().map(|(_, body)| serde_json::from_slice(body));
+                all.extend(
+                    bodies.collect::<Result<Vec<Value>, _>>().map_err(AdminError::unavailable)?,
+                );
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(Value::Array(all))
+    }
+
+    /// Reading is an act too: decided and recorded.
+    pub(crate) async fn may_read(&self, by: &PersonId, what: &str) -> Result<(), AdminError> {
+        let change = Change {
+            action: "log/read",
+            target: ResourceRef::Deployment,
+            change: what.into(),
+            reader: self.reader(),
+            effects: Vec::new(),
+        };
+        self.change(by, change).await.map(drop)
+    }
+}

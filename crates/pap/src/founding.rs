@@ -1,0 +1,155 @@
+//! The founding of a deployment: leaf 0, founders, and the first policy set.
+
+use std::collections::BTreeMap;
+
+use authority::{CommitError, Effect, OnceScope, Unit};
+use journal::Journal;
+use model::record::{FounderMark, FoundingRecord, VERSION};
+use model::{
+    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, PersonState, PolicyDigest,
+    RecordId, ResourceRef, Salts, Sha256Digest, Thumbprint,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration, Change};
+use crate::register::{put, put_new};
+
+/// The group whose members the starter policy lets administer.
+pub const ADMINISTRATORS: &str = "administrators";
+
+/// The administrator that the service's own user is, on the machine itself.
+pub const BOOTSTRAP: &str = "bootstrap-administrator";
+
+/// A founder as they are named when the deployment begins.
+#[derive(Clone, Debug)]
+pub struct Founder {
+    /// Who.
+    pub id: PersonId,
+    /// The digest of the one-use code that they redeem; none where they need not.
+    pub code: Option<Sha256Digest>,
+}
+
+/// What a deployment begins with.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    /// Who founds it.
+    pub founders: Vec<Founder>,
+    /// The thumbprints of the service's keys, by use.
+    pub keys: BTreeMap<String, Thumbprint>,
+    /// The log's origin.
+    pub origin: String,
+    /// The digest of the configuration.
+    pub configuration: Sha256Digest,
+    /// The first policy set.
+    pub policy: PolicyDigest,
+    /// Whether it is for development only.
+    pub development: bool,
+}
+
+/// A founder's code, as it is kept: by its digest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Code {
+    founder: PersonId,
+}
+
+fn code_key(digest: &Sha256Digest) -> FactKey {
+    FactKey::from_text(&format!("founder/{digest}"))
+}
+
+/// Whether the deployment in `journal`'s store was founded.
+pub async fn is_founded(journal: &Journal) -> Result<bool, AdminError> {
+    let found = journal.store().load(&[FactKey::deployment()]).await;
+    Ok(found.map_err(AdminError::unavailable)?.bodies.iter().all(Option::is_some))
+}
+
+/// Founds a deployment: writes leaf 0 and the founders.
+pub async fn found(
+    journal: &Journal,
+    founding: Founding,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<(), CommitError> {
+    let now = clock.now();
+    let mut effects = vec![put_new(FactKey::deployment(), &json!({ "founded": now }))];
+    let bootstrap: PersonId = BOOTSTRAP.parse().expect("it is a person id");
+    effects.extend(person(journal, &bootstrap, true));
+    let mut marks = Vec::new();
+    for founder in &founding.founders {
+        effects.extend(person(journal, &founder.id, founder.code.is_none()));
+        if let Some(code) = &founder.code {
+            effects.push(put_new(code_key(code), &Code { founder: founder.id.clone() }));
+        }
+        let mut seed = [0; 32];
+        entropy.fill(&mut seed);
+        let salt = Salts::from_seed(seed).of("founder");
+        let founder = Commitment::to(&salt, &json::canonical_of(&founder.id));
+        marks.push(FounderMark { founder, key: None });
+    }
+    let record = FoundingRecord {
+        configuration: founding.configuration,
+        development: founding.development,
+        founders: marks,
+        id: RecordId::new(now, entropy),
+        keys: founding.keys,
+        kind: "founding".to_owned(),
+        origin: founding.origin,
+        policy: founding.policy,
+        time: now,
+        v: VERSION,
+    };
+    let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
+    journal.store().commit(Unit { entries, effects, ..Unit::default() }).await.map(drop)
+}
+
+fn person(journal: &Journal, id: &PersonId, administers: bool) -> [Effect; 2] {
+    let group: GroupName = ADMINISTRATORS.parse().expect("it is a group name");
+    let groups = administers.then_some(group).into_iter().collect();
+    let state = PersonState::Active { authorization_cutoff: None };
+    let person = Person { id: id.clone(), groups, state };
+    let data_key = journal.sealer().new_data_key(id);
+    let key = Effect::PutNew { key: data_key.key, body: data_key.body };
+    [put_new(FactKey::person(id), &person), key]
+}
+
+impl Administration {
+    /// Redeems a founder's one-use code: the founder administers from here on, known by a key.
+    pub(crate) async fn redeem(
+        &self,
+        by: &PersonId,
+        code: &str,
+        key: &Value,
+    ) -> Result<Value, AdminError> {
+        let key = keys::VerifyingKey::from_jwk(key).map_err(AdminError::invalid)?;
+        let digest = Sha256Digest::of(code.as_bytes());
+        let mut reader = self.reader();
+        let found = reader.find::<Code>(code_key(&digest)).await;
+        let found = found.map_err(AdminError::unavailable)?;
+        let unknown = || AdminError::Invalid("the code is not known, or was redeemed".to_owned());
+        let founder = found.ok_or_else(unknown)?.founder;
+        let place = FactKey::person(&founder);
+        let mut person: Person =
+            reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
+        person.groups.insert(ADMINISTRATORS.parse().expect("it is a group name"));
+        let founder_key = FactKey::from_text(&format!("founder-key/{founder}"));
+        let change = Change {
+            action: "founder/redeem",
+            target: ResourceRef::Deployment,
+            change: json!({ "key": key.thumbprint_text() }),
+            reader,
+            effects: vec![
+                Effect::Remove { key: code_key(&digest) },
+                Effect::UseOnce {
+                    scope: OnceScope::Founder,
+                    id: *digest.as_bytes(),
+                    expires: model::Timestamp::from_millis(i64::MAX),
+                },
+                put(place, &person),
+                put_new(founder_key, &key.to_jwk()),
+            ],
+        };
+        let done = self.change(by, change).await?;
+        Ok(json!({ "founder": founder, "key": key.thumbprint_text(), "decision": done.decision }))
+    }
+}

@@ -1,0 +1,276 @@
+//! The register: people, purposes, agents, instances.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use authority::Effect;
+use model::{
+    Agent, AgentName, AgentState, FactKey, Harm, Instance, InstanceId, InstanceState, Mandate,
+    MandateBasis, MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope,
+    Timestamp, ToolPattern,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration, Change, Command};
+
+/// How long an agent's key vouches.
+const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
+
+/// How long a standing mandate lasts until the sponsor renews it.
+const LEASE: Duration = Duration::from_hours(30 * 24);
+
+pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+    Effect::Put { key, body: json::canonical_of(fact) }
+}
+
+pub(crate) fn put_new<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+    Effect::PutNew { key, body: json::canonical_of(fact) }
+}
+
+/// What a registration names beside the agent itself.
+pub(crate) struct Registration {
+    name: String,
+    sponsor: String,
+    purpose: String,
+    business_owner: Option<String>,
+    technical_owner: Option<String>,
+    key: Value,
+}
+
+impl Administration {
+    pub(crate) async fn register(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::PersonAdd { id, groups } => self.person_add(by, &id, &groups).await,
+            Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
+            Command::PersonList => self.list(by, "person/", "").await,
+            Command::PurposeAdd { id, owner, tools, harm, max_calls, description } => {
+                let scope = scope(&tools, &harm, max_calls)?;
+                self.purpose_add(by, (&id, &owner), scope, description).await
+            }
+            Command::AgentAdd { name, sponsor, purpose, business_owner, technical_owner, key } => {
+                let registration =
+                    Registration { name, sponsor, purpose, business_owner, technical_owner, key };
+                self.agent_add(by, &registration).await
+            }
+            Command::AgentSuspend { name, reason } => self.agent_suspend(by, &name, reason).await,
+            Command::AgentList => self.list(by, "agent/", "").await,
+            Command::InstanceRevoke { id, reason } => self.instance_revoke(by, &id, reason).await,
+            _ => self.list(by, "instance/", "").await,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.authority.clock().now()
+    }
+
+    async fn person_add(
+        &self,
+        by: &PersonId,
+        id: &str,
+        groups: &[String],
+    ) -> Result<Value, AdminError> {
+        let id: PersonId = id.parse().map_err(AdminError::invalid)?;
+        let groups = groups.iter().map(|group| group.parse()).collect::<Result<_, _>>();
+        let state = PersonState::Active { authorization_cutoff: None };
+        let person = Person { id: id.clone(), groups: groups.map_err(AdminError::invalid)?, state };
+        let data_key = self.authority.journal().sealer().new_data_key(&id);
+        let change = Change {
+            action: "person/add",
+            target: ResourceRef::Person(id.clone()),
+            change: json!(person),
+            reader: self.reader(),
+            effects: vec![
+                put_new(FactKey::person(&id), &person),
+                Effect::PutNew { key: data_key.key, body: data_key.body },
+            ],
+        };
+        let done = self.change(by, change).await?;
+        Ok(json!({ "person": id, "decision": done.decision }))
+    }
+
+    /// One key written: every decision for what the person sponsors reads it.
+    async fn person_deactivate(&self, by: &PersonId, id: &str) -> Result<Value, AdminError> {
+        let id: PersonId = id.parse().map_err(AdminError::invalid)?;
+        let mut reader = self.reader();
+        let key = FactKey::person(&id);
+        let found = reader.find::<Person>(key.clone()).await.map_err(AdminError::unavailable)?;
+        let mut person = found.ok_or_else(|| AdminError::Missing(format!("person `{id}`")))?;
+        person.state = PersonState::Inactive { since: self.now() };
+        let change = Change {
+            action: "person/deactivate",
+            target: ResourceRef::Person(id.clone()),
+            change: json!(person),
+            reader,
+            effects: vec![put(key, &person)],
+        };
+        let done = self.change(by, change).await?;
+        Ok(json!({ "person": id, "decision": done.decision }))
+    }
+
+    async fn purpose_add(
+        &self,
+        by: &PersonId,
+        (id, owner): (&str, &str),
+        scope: Scope,
+        description: String,
+    ) -> Result<Value, AdminError> {
+        let id: PurposeId = id.parse().map_err(AdminError::invalid)?;
+        let mut reader = self.reader();
+        let owner = active(&mut reader, owner, "owner").await?;
+        let data = BTreeSet::new();
+        let purpose = Purpose { id: id.clone(), owner: owner.id, scope, data, description };
+        let change = Change {
+            action: "purpose/add",
+            target: ResourceRef::Purpose(id.clone()),
+            change: json!(purpose),
+            reader,
+            effects: vec![put_new(FactKey::purpose(&id), &purpose)],
+        };
+        let done = self.change(by, change).await?;
+        Ok(json!({ "purpose": id, "decision": done.decision }))
+    }
+
+    async fn agent_add(
+        &self,
+        by: &PersonId,
+        registration: &Registration,
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = registration.name.parse().map_err(AdminError::invalid)?;
+        let wanted: PurposeId = registration.purpose.parse().map_err(AdminError::invalid)?;
+        keys::VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
+        let mut reader = self.reader();
+        let sponsor = active(&mut reader, &registration.sponsor, "sponsor").await?;
+        let owner =
+            |named: &Option<String>| named.clone().unwrap_or_else(|| sponsor.id.to_string());
+        let business = owner(&registration.business_owner);
+        let business_owner = active(&mut reader, &business, "business owner").await?.id;
+        let technical = owner(&registration.technical_owner);
+        let technical_owner = active(&mut reader, &technical, "technical owner").await?.id;
+        let purpose = reader.find::<Purpose>(FactKey::purpose(&wanted)).await;
+        let purpose = purpose.map_err(AdminError::unavailable)?;
+        let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
+        let now = self.now();
+        let agent = Agent {
+            name: name.clone(),
+            sponsor: sponsor.id.clone(),
+            business_owner,
+            technical_owner,
+            purposes: BTreeSet::from([purpose.id.clone()]),
+            ceiling: purpose.scope.clone(),
+            key: registration.key.clone(),
+            key_expires: now.plus(AGENT_KEY_LIFETIME),
+            registered: now,
+            state: AgentState::Active,
+        };
+        let mandate = Mandate {
+            id: MandateId::new(now, self.authority.entropy().as_ref()),
+            basis: MandateBasis::Standing { sponsor: sponsor.id },
+            agent: name.clone(),
+            purpose: purpose.id.clone(),
+            scope: purpose.scope,
+            given: now,
+            valid_until: now.plus(LEASE),
+        };
+        let change = Change {
+            action: "agent/add",
+            target: ResourceRef::Agent(name.clone()),
+            change: json!({ "agent": agent, "mandate": mandate }),
+            reader,
+            effects: vec![
+                put_new(FactKey::agent(&name), &agent),
+                put_new(FactKey::mandate(mandate.id), &mandate),
+                put_new(FactKey::standing_mandate(&name, &purpose.id), &mandate.id),
+            ],
+        };
+        let done = self.change(by, change).await?;
+        Ok(json!({ "agent": name, "mandate": mandate.id, "decision": done.decision }))
+    }
+
+    async fn agent_suspend(
+        &self,
+        by: &PersonId,
+        name: &str,
+        reason: String,
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        let mut reader = self.reader();
+        let key = FactKey::agent(&name);
+        let found = reader.find::<Agent>(key.clone()).await.map_err(AdminError::unavailable)?;
+        let mut agent = found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))?;
+        agent.state = AgentState::Suspended { reason: reason.clone(), since: self.now() };
+        let change = Change {
+            action: "agent/suspend",
+            target: ResourceRef::Agent(name.clone()),
+            change: reason.into(),
+            reader,
+            effects: vec![put(key, &agent)],
+        };
+        let done = self.change(by, change).await?;
+        Ok(json!({ "agent": name, "decision": done.decision }))
+    }
+
+    async fn instance_revoke(
+        &self,
+        by: &PersonId,
+        id: &str,
+        reason: String,
+    ) -> Result<Value, AdminError> {
+        let id: InstanceId = id.parse().map_err(AdminError::invalid)?;
+        let mut reader = self.reader();
+        let key = FactKey::instance(id);
+        let found = reader.find::<Instance>(key.clone()).await.map_err(AdminError::unavailable)?;
+        let mut instance = found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))?;
+        instance.state = InstanceState::Revoked { reason: reason.clone(), since: self.now() };
+        let change = Change {
+            action: "instance/revoke",
+            target: ResourceRef::Instance(id),
+            change: reason.into(),
+            reader,
+            effects: vec![put(key, &instance)],
+        };
+        let done = self.change(by, change).await?;
+        Ok(json!({ "instance": id, "decision": done.decision }))
+    }
+}
+
+/// The active person `id`, who is to be `role`.
+pub(crate) async fn active(
+    reader: &mut authority::Reader<'_>,
+    id: &str,
+    role: &str,
+) -> Result<Person, AdminError> {
+    let id: PersonId = id.parse().map_err(AdminError::invalid)?;
+    let found = reader.find::<Person>(FactKey::person(&id)).await;
+    match found.map_err(AdminError::unavailable)? {
+        Some(person) if person.is_active() => Ok(person),
+        Some(_) => Err(AdminError::Invalid(format!("the {role} `{id}` is not active"))),
+        None => Err(AdminError::Invalid(format!(
+            "the {role} `{id}` is not a known person: add them with `chancery person add {id}`"
+        ))),
+    }
+}
+
+fn scope(tools: &[String], harm: &[String], max_calls: Option<u64>) -> Result<Scope, AdminError> {
+    if tools.len() > model::MAX_PATTERNS {
+        return Err(AdminError::Invalid("too many tools".to_owned()));
+    }
+    let tools = tools.iter().map(|tool| tool.parse::<ToolPattern>()).collect::<Result<_, _>>();
+    Ok(Scope { tools: tools.map_err(AdminError::invalid)?, harm: classes(harm)?, max_calls })
+}
+
+/// The harm classes with these names.
+pub(crate) fn classes(names: &[String]) -> Result<BTreeSet<Harm>, AdminError> {
+    let class = |name: &String| {
+        let known = Harm::ALL.into_iter().find(|harm| harm.as_str() == name);
+        known.ok_or_else(|| {
+            let all = Harm::ALL.map(Harm::as_str).join("`, `");
+            AdminError::Invalid(format!("`{name}` is not a harm class: one of `{all}`"))
+        })
+    };
+    names.iter().map(class).collect()
+}

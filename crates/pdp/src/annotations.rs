@@ -1,0 +1,111 @@
+//! Annotations: what a policy carries that Cedar does not decide.
+//!
+//! All of them are read and checked when the set is compiled; an unknown one is an error, so that
+//! a misspelt `@obligation` never silently obliges nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy::{Effect, Policy};
+use model::{Obligation, Remedy};
+
+const KNOWN: [&str; 6] = ["control", "description", "id", "mode", "obligation", "remedy"];
+
+/// The kinds of obligation that enforcement points can discharge.
+pub const OBLIGATION_KINDS: [&str; 2] = ["notify", "redact"];
+
+/// The most bytes that an annotation may hold.
+const VALUE_MAX: usize = 1_024;
+
+/// What the annotations of one policy say.
+#[derive(Debug, Default)]
+pub(crate) struct Annotations {
+    pub(crate) id: String,
+    pub(crate) observe: bool,
+    pub(crate) obligations: BTreeSet<Obligation>,
+    pub(crate) remedy: Option<Remedy>,
+}
+
+/// Reads the annotations of `policy`; the errors are messages.
+pub(crate) fn read(policy: &Policy) -> Result<Annotations, Vec<String>> {
+    let mut errors = Vec::new();
+    let given: BTreeMap<&str, &str> = policy.annotations().collect();
+    for (key, value) in &given {
+        if !KNOWN.contains(key) {
+            errors.push(format!("unknown annotation `@{key}`; known are {}", list(&KNOWN)));
+        }
+        if value.len() > VALUE_MAX {
+            errors.push(format!("`@{key}` is longer than {VALUE_MAX} bytes"));
+        }
+    }
+    let mut read = Annotations::default();
+    let mut keep = |result: Result<(), String>| errors.extend(result.err());
+    keep(id(given.get("id").copied()).map(|id| read.id = id));
+    keep(mode(given.get("mode").copied()).map(|observe| read.observe = observe));
+    keep(remedy(given.get("remedy").copied(), policy.effect()).map(|it| read.remedy = it));
+    let obliged = obligations(given.get("obligation").copied(), policy.effect());
+    keep(obliged.map(|it| read.obligations = it));
+    keep(control(given.get("control").copied()));
+    if errors.is_empty() { Ok(read) } else { Err(errors) }
+}
+
+fn id(value: Option<&str>) -> Result<String, String> {
+    let value = value.ok_or("every policy needs an `@id`")?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
+    if (1..=128).contains(&value.len()) && value.bytes().all(allowed) {
+        return Ok(value.to_owned());
+    }
+    let shown: String = value.chars().take(80).flat_map(char::escape_default).collect();
+    Err(format!(
+        "`{shown}` is not a policy id: expected 1 to 128 of a-z, A-Z, 0-9, `.`, `_`, `-`, `/`, `:`"
+    ))
+}
+
+fn mode(value: Option<&str>) -> Result<bool, String> {
+    match value {
+        None => Ok(false),
+        Some("observe") => Ok(true),
+        Some(other) => Err(format!("unknown mode `{other}`; known is `observe`")),
+    }
+}
+
+fn remedy(value: Option<&str>, effect: Effect) -> Result<Option<Remedy>, String> {
+    let Some(value) = value else { return Ok(None) };
+    if effect != Effect::Forbid {
+        return Err("`@remedy` says what lifts a forbid, and this is a permit".to_owned());
+    }
+    match value {
+        "approval" => Ok(Some(Remedy::Approval)),
+        "step_up" => Ok(Some(Remedy::StepUp)),
+        other => Err(format!("unknown remedy `{other}`; known are `approval`, `step_up`")),
+    }
+}
+
+fn obligations(value: Option<&str>, effect: Effect) -> Result<BTreeSet<Obligation>, String> {
+    let Some(value) = value else { return Ok(BTreeSet::new()) };
+    if effect != Effect::Permit {
+        return Err("`@obligation` says what a permit owes, and this is a forbid".to_owned());
+    }
+    value.split(';').map(|part| obligation(part.trim())).collect()
+}
+
+fn obligation(part: &str) -> Result<Obligation, String> {
+    let (kind, argument) = part.split_once(':').unwrap_or((part, ""));
+    if !OBLIGATION_KINDS.contains(&kind) {
+        return Err(format!("unknown obligation `{kind}`; known are {}", list(&OBLIGATION_KINDS)));
+    }
+    if argument.trim().is_empty() {
+        return Err(format!("obligation `{kind}` needs an argument: `{kind}:ARGUMENT`"));
+    }
+    Ok(Obligation(format!("{kind}:{}", argument.trim())))
+}
+
+fn control(value: Option<&str>) -> Result<(), String> {
+    match value {
+        Some(value) if value.trim().is_empty() => Err("`@control` names no control".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn list(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}

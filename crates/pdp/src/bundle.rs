@@ -1,0 +1,38 @@
+//! What a snapshot is compiled from: policy texts, schema parts and the tools' input schemas.
+//!
+//! Serialises canonically (RFC 8785), so that its digest names it in every record and an auditor
+//! can compile the very same snapshot again.
+
+use std::collections::BTreeMap;
+
+use model::{PolicyDigest, ToolRef};
+use serde::{Deserialize, Serialize};
+
+/// A policy set as it is published: everything that decides, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// The Cedar policies, by file name.
+    pub policies: BTreeMap<String, String>,
+    /// Schema parts beyond the base schema (Cedar schema syntax), by file name.
+    #[serde(default)]
+    pub schema: BTreeMap<String, String>,
+    /// The tools that may be called, with the schemas that were pinned.
+    #[serde(default)]
+    pub tools: BTreeMap<ToolRef, ToolSchema>,
+}
+
+/// What a tool's arguments look like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolSchema {
+    /// The `inputSchema` of the pinned descriptor (JSON Schema, 2020-12 unless it says otherwise).
+    pub input_schema: serde_json::Value,
+}
+
+impl Bundle {
+    /// The digest of the canonical form.
+    pub fn digest(&self) -> PolicyDigest {
+        PolicyDigest::of(&json::canonical_of(self))
+    }
+}

@@ -1,0 +1,105 @@
+//! The circumstances of a request as a Cedar context.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{Context, RestrictedExpression};
+use model::{Facts, PrincipalFacts, Standing, Timestamp};
+
+use crate::entities::person_uid;
+
+/// The attributes that the policies to be asked name, of context and entities alike.
+///
+/// What none of them names, none can see (`context` as a whole is refused when a set is compiled),
+/// so it is not built: most of a decision's time would go there.
+pub(crate) enum AskedFor<'a> {
+    /// All of them.
+    Everything,
+    /// Those that these policies name.
+    By(Vec<&'a BTreeSet<String>>),
+}
+
+impl AskedFor<'_> {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::By(policies) => policies.iter().any(|names| names.contains(name)),
+        }
+    }
+}
+
+/// The context of one question, if all of it can be said exactly.
+pub(crate) fn of(
+    facts: &Facts,
+    input: RestrictedExpression,
+    unread: &BTreeSet<String>,
+    asked: &AskedFor<'_>,
+) -> Option<Context> {
+    let mut members = Members { pairs: Vec::with_capacity(16), asked };
+    members.add("input", || Some(input));
+    members.add("now", || Some(datetime(facts.now)));
+    if let PrincipalFacts::Instance(standing) = &facts.principal {
+        members.circumstances(standing, facts);
+        members.add("unread", || Some(texts(unread)));
+    }
+    let pairs: Option<Vec<_>> = members.pairs.into_iter().collect();
+    Context::from_pairs(pairs?).ok()
+}
+
+/// The members of a context that is being made; one that cannot be said is `None`.
+struct Members<'a> {
+    pairs: Vec<Option<(String, RestrictedExpression)>>,
+    asked: &'a AskedFor<'a>,
+}
+
+impl Members<'_> {
+    fn add(&mut self, name: &str, value: impl FnOnce() -> Option<RestrictedExpression>) {
+        if self.asked.has(name) {
+            self.pairs.push(value().map(|value| (name.to_owned(), value)));
+        }
+    }
+
+    fn circumstances(&mut self, standing: &Standing, facts: &Facts) {
+        let entity = |person| Some(RestrictedExpression::new_entity_uid(person_uid(person)));
+        if let Some(subject) = &standing.subject {
+            self.add("subject", || entity(subject));
+        }
+        self.add("sponsor", || entity(&standing.sponsor));
+        self.add("purpose", || Some(text(standing.purpose.id.as_str())));
+        self.add("task", || {
+            let id = text(&standing.task.id.to_string());
+            record([("id", id), ("deadline", datetime(standing.task.deadline))])
+        });
+        // Every task is a root task so far: nobody has delegated.
+        self.add("depth", || Some(RestrictedExpression::new_long(0)));
+        self.add("session", || session(facts));
+        self.add("attestation", || Some(text(standing.instance.attestation.as_str())));
+        self.add("binding", || Some(text(facts.binding.as_str())));
+        self.add("risk", || Some(text("none")));
+        self.add("provenance", || record([]));
+    }
+}
+
+fn session(facts: &Facts) -> Option<RestrictedExpression> {
+    let calls = facts.session.counters.get("calls").copied().unwrap_or(0);
+    let counters = record([("calls", RestrictedExpression::new_long(calls))])?;
+    record([("labels", texts(&facts.session.labels)), ("counters", counters)])
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn texts(values: &BTreeSet<String>) -> RestrictedExpression {
+    RestrictedExpression::new_set(values.iter().map(|value| text(value)))
+}
+
+fn datetime(at: Timestamp) -> RestrictedExpression {
+    RestrictedExpression::new_datetime(at.to_string())
+}
+
+fn record<const N: usize>(
+    fields: [(&str, RestrictedExpression); N],
+) -> Option<RestrictedExpression> {
+    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+    RestrictedExpression::new_record(fields).ok()
+}

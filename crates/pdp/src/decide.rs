@@ -1,0 +1,169 @@
+//! Decides one access request against one policy snapshot.
+//!
+//! [`Snapshot::decide`] is pure and total: the same request and facts give the same decision on
+//! every machine, today or when an auditor replays the record.
+//!
+//! INVARIANT: absence never permits (`i_03_…`). A request that no policy grants and a policy that
+//! Cedar could not evaluate are both denials (`i_04_…`).
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{Entities, RestrictedExpression};
+use model::{AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy};
+
+use crate::candidates::{self, Placed};
+use crate::context::{self, AskedFor};
+use crate::entities::{Node, World};
+use crate::evaluate::{Question, Said, action_entity};
+use crate::kernel;
+use crate::schema::Action;
+use crate::shape::Converter;
+use crate::snapshot::Snapshot;
+
+/// What the set said to each principal of one request.
+struct Asked {
+    person: Option<Said>,
+    actor: Said,
+}
+
+impl Snapshot {
+    /// Decides `request` in the light of `facts`.
+    pub fn decide(&self, request: &AccessRequest, facts: &Facts) -> Decision {
+        match self.conjunction(request, facts) {
+            Ok(grant) => Decision::Permit(grant),
+            Err(denial) => Decision::Deny(denial),
+        }
+    }
+
+    fn conjunction(&self, request: &AccessRequest, facts: &Facts) -> Result<Grant, Denial> {
+        let (action, answers) = self.before_policies(request, facts)?;
+        let world = World::of(request, facts);
+        if !action.resources.contains(world.resource.uid.type_name()) {
+            return Err(Denial::Malformed);
+        }
+        let (input, unread) = arguments(request, action).ok_or(Denial::Malformed)?;
+        let of_actor = self.candidates(&world, &world.actor, action)?;
+        let of_person = match &world.subject {
+            Some(person) => self.candidates(&world, person, action)?,
+            None => Vec::new(),
+        };
+        let candidates = of_actor.iter().chain(&of_person);
+        let pointers = self.seen(&unread, candidates.clone());
+        if !pointers.is_empty() {
+            return Err(Denial::Unread { pointers });
+        }
+        let asked = candidates.map(|position| &self.policies[*position].attributes).collect();
+        let asked = AskedFor::By(asked);
+        let context = context::of(facts, input, &unread, &asked).ok_or(Denial::Malformed)?;
+        let World { actor, subject, resource, nodes } = world;
+        let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
+        let question = Question { action: &action.placed, resource, context, entities, unread };
+        let person = match &subject {
+            Some(person) => Some(self.ask(&question, person, &of_person)?),
+            None => None,
+        };
+        let actor = self.ask(&question, &actor, &of_actor)?;
+        self.answer(&Asked { person, actor }, answers)
+    }
+
+    /// The policies whose scope matches this principal's question.
+    pub(crate) fn candidates(
+        &self,
+        world: &World,
+        principal: &Placed,
+        action: &Action,
+    ) -> Result<Vec<usize>, Denial> {
+        let (action, resource) = (&action.placed, &world.resource);
+        let asked = candidates::Asked { principal, action, resource };
+        self.index.candidates(&asked).map_err(|_| Denial::TooManyCandidates)
+    }
+
+    /// Applies what comes before any policy; answers the action and what was said so far.
+    pub(crate) fn before_policies(
+        &self,
+        request: &AccessRequest,
+        facts: &Facts,
+    ) -> Result<(&Action, Answers), Denial> {
+        let action = self.vocabulary.actions.get(request.action.as_str());
+        let action = action.ok_or(Denial::Malformed)?;
+        if !kernel::belongs_together(request, facts, action) {
+            return Err(Denial::Malformed);
+        }
+        let answers = kernel::check(request, facts, action)?;
+        match &action.tool {
+            Some(tool) if !self.names_tool(tool) => {
+                let answers = Answers { instance: Some(Answer::Deny), ..answers };
+                Err(Denial::NotGranted { answers })
+            }
+            _ => Ok((action, answers)),
+        }
+    }
+
+    fn answer(&self, asked: &Asked, answers: Answers) -> Result<Grant, Denial> {
+        let union = |of: fn(&Said) -> &BTreeSet<usize>| -> BTreeSet<usize> {
+            let person = asked.person.iter().flat_map(of);
+            person.chain(of(&asked.actor)).copied().collect()
+        };
+        // Cedar skips a policy that errors. Skipping a `forbid` would turn a broken guard into an
+        // open door, so here any error denies.
+        let errors = union(|said| &said.errors);
+        if !errors.is_empty() {
+            return Err(Denial::Unevaluable { policies: self.ids(&errors) });
+        }
+        let person = asked.person.as_ref().map(|said| Answer::from(said.permits()));
+        let instance = Some(Answer::from(asked.actor.permits()));
+        let answers = Answers { person, instance, ..answers };
+        let forbids = union(|said| &said.forbids);
+        if !forbids.is_empty() {
+            return Err(self.forbidden(&forbids, answers));
+        }
+        if person == Some(Answer::Deny) || instance == Some(Answer::Deny) {
+            return Err(Denial::NotGranted { answers });
+        }
+        let basis = union(|said| &said.permits);
+        assert!(!basis.is_empty(), "permitted without a permit policy");
+        let owed = basis.iter().flat_map(|position| &self.policies[*position].obligations);
+        let mut observed = union(|said| &said.observed.forbids);
+        observed.extend(union(|said| &said.observed.errors));
+        Ok(Grant {
+            obligations: owed.cloned().collect(),
+            basis: self.ids(&basis),
+            answers,
+            observed: self.ids(&observed),
+        })
+    }
+
+    fn forbidden(&self, forbids: &BTreeSet<usize>, answers: Answers) -> Denial {
+        let by: BTreeSet<PolicyId> = self.ids(forbids);
+        let remedies: Option<BTreeSet<Remedy>> =
+            forbids.iter().map(|position| self.policies[*position].remedy).collect();
+        Denial::Forbidden { by, remedies: remedies.unwrap_or_default(), answers }
+    }
+}
+
+/// The arguments as Cedar has them, and what it cannot have; `None` if they do not fit the schema.
+pub(crate) fn arguments(
+    request: &AccessRequest,
+    action: &Action,
+) -> Option<(RestrictedExpression, BTreeSet<String>)> {
+    let mut converter = Converter::default();
+    // A method's own parameters are no input to policy: what they name is its resource.
+    let none = serde_json::Value::Null;
+    let given = if action.tool.is_some() { &request.input } else { &none };
+    let input = converter.arguments(&action.input, given).ok()?;
+    Some((input, converter.unread))
+}
+
+/// The entities that Cedar evaluates with.
+pub(crate) fn entities(
+    action: &Placed,
+    nodes: Vec<Node>,
+    asked: &AskedFor<'_>,
+) -> Option<Entities> {
+    let mut entities = Vec::with_capacity(nodes.len() + 1);
+    entities.push(action_entity(action));
+    for node in nodes {
+        entities.push(node.entity(asked)?);
+    }
+    Entities::from_entities(entities, None).ok()
+}

@@ -1,0 +1,207 @@
+//! Facts as Cedar entities: the few that one decision needs, each with all its ancestors.
+
+use std::sync::LazyLock;
+
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use model::{AccessRequest, Agent, Facts, Person, PrincipalFacts, ResourceRef, Standing, ToolRef};
+
+use crate::candidates::Placed;
+use crate::context::AskedFor;
+use crate::schema::type_name;
+
+/// The names of all entity types, parsed once.
+pub(crate) struct Types {
+    agent: EntityTypeName,
+    bundle: EntityTypeName,
+    deployment: EntityTypeName,
+    group: EntityTypeName,
+    instance: EntityTypeName,
+    person: EntityTypeName,
+    prompt: EntityTypeName,
+    purpose: EntityTypeName,
+    resource: EntityTypeName,
+    server: EntityTypeName,
+    task: EntityTypeName,
+    tool: EntityTypeName,
+}
+
+pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
+    agent: type_name("Agent"),
+    bundle: type_name("Bundle"),
+    deployment: type_name("Deployment"),
+    group: type_name("Group"),
+    instance: type_name("Instance"),
+    person: type_name("Person"),
+    prompt: type_name("Prompt"),
+    purpose: type_name("Purpose"),
+    resource: type_name("Resource"),
+    server: type_name("Server"),
+    task: type_name("Task"),
+    tool: type_name("Tool"),
+});
+
+/// One entity: its attributes and its parents, all of them known.
+pub(crate) struct Node {
+    pub(crate) uid: EntityUid,
+    pub(crate) attributes: Vec<(&'static str, RestrictedExpression)>,
+    pub(crate) parents: Vec<EntityUid>,
+}
+
+/// Who asks and what for, with every entity that a policy can reach from there.
+pub(crate) struct World {
+    /// The instance, or the person who administers.
+    pub(crate) actor: Placed,
+    /// The person on whose behalf the instance acts.
+    pub(crate) subject: Option<Placed>,
+    pub(crate) resource: Placed,
+    pub(crate) nodes: Vec<Node>,
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn texts<'a>(values: impl Iterator<Item = &'a str>) -> RestrictedExpression {
+    RestrictedExpression::new_set(values.map(text))
+}
+
+pub(crate) fn person_uid(person: &Person) -> EntityUid {
+    uid(&TYPES.person, person.id.as_str())
+}
+
+/// The entity of a tool, and the server that it belongs to.
+pub(crate) fn tool_uid(tool: &ToolRef) -> EntityUid {
+    uid(&TYPES.tool, &tool.to_string())
+}
+
+pub(crate) fn server_uid(server: &str) -> EntityUid {
+    uid(&TYPES.server, server)
+}
+
+impl World {
+    /// The world of `request` in the light of `facts`.
+    pub(crate) fn of(request: &AccessRequest, facts: &Facts) -> Self {
+        let mut nodes = Vec::with_capacity(8);
+        let (actor, subject) = match &facts.principal {
+            PrincipalFacts::Instance(standing) => add_standing(&mut nodes, standing),
+            PrincipalFacts::Administrator(person) => (add_person(&mut nodes, person), None),
+        };
+        let resource = add_resource(&mut nodes, &request.resource, facts);
+        Self { actor, subject, resource, nodes }
+    }
+}
+
+impl Node {
+    /// The entity that Cedar evaluates with: the attributes that somebody asks for.
+    pub(crate) fn entity(self, asked: &AskedFor<'_>) -> Option<Entity> {
+        let attributes = self.attributes.into_iter().filter(|(name, _)| asked.has(name));
+        let attributes = attributes.map(|(key, it)| (key.to_owned(), it));
+        Entity::new_with_tags(self.uid, attributes, self.parents, []).ok()
+    }
+}
+
+/// Adds an entity once: a person may be sponsor, subject and owner.
+fn add(nodes: &mut Vec<Node>, node: Node) {
+    if nodes.iter().all(|present| present.uid != node.uid) {
+        nodes.push(node);
+    }
+}
+
+fn add_person(nodes: &mut Vec<Node>, person: &Person) -> Placed {
+    let uid = person_uid(person);
+    let groups: Vec<EntityUid> =
+        person.groups.iter().map(|group| self::uid(&TYPES.group, group.as_str())).collect();
+    let active = RestrictedExpression::new_bool(person.is_active());
+    let attributes = vec![("active", active)];
+    add(nodes, Node { uid: uid.clone(), attributes, parents: groups.clone() });
+    Placed { uid, ancestors: groups }
+}
+
+fn add_standing(nodes: &mut Vec<Node>, standing: &Standing) -> (Placed, Option<Placed>) {
+    let agent = add_agent(nodes, &standing.agent);
+    let uid = uid(&TYPES.instance, &standing.instance.id.to_string());
+    let parents = vec![agent];
+    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: parents.clone() });
+    add_person(nodes, &standing.sponsor);
+    let subject = standing.subject.as_ref().map(|person| add_person(nodes, person));
+    (Placed { uid, ancestors: parents }, subject)
+}
+
+fn add_agent(nodes: &mut Vec<Node>, agent: &Agent) -> EntityUid {
+    let uid = uid(&TYPES.agent, agent.name.as_str());
+    let sponsor = self::uid(&TYPES.person, agent.sponsor.as_str());
+    let attributes = vec![
+        ("sponsor", RestrictedExpression::new_entity_uid(sponsor)),
+        ("purposes", texts(agent.purposes.iter().map(model::PurposeId::as_str))),
+    ];
+    add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
+    uid
+}
+
+fn add_resource(nodes: &mut Vec<Node>, resource: &ResourceRef, facts: &Facts) -> Placed {
+    let types = &*TYPES;
+    let (uid, server) = match resource {
+        ResourceRef::Tool(tool) => return add_tool(nodes, tool, facts),
+        ResourceRef::Server(name) => {
+            let uid = add_server(nodes, name.as_str(), facts);
+            return Placed { uid, ancestors: Vec::new() };
+        }
+        ResourceRef::Resource { server, uri } => {
+            (uid(&types.resource, &format!("{server}/{uri}")), Some(server))
+        }
+        ResourceRef::Prompt { server, name } => {
+            (uid(&types.prompt, &format!("{server}/{name}")), Some(server))
+        }
+        ResourceRef::Task(id) => (uid(&types.task, &id.to_string()), None),
+        ResourceRef::Agent(name) => (uid(&types.agent, name.as_str()), None),
+        ResourceRef::Instance(id) => (uid(&types.instance, &id.to_string()), None),
+        ResourceRef::Person(id) => (uid(&types.person, id.as_str()), None),
+        ResourceRef::Purpose(id) => (uid(&types.purpose, id.as_str()), None),
+        ResourceRef::Bundle(digest) => (uid(&types.bundle, digest), None),
+        ResourceRef::Deployment => (uid(&types.deployment, "this"), None),
+    };
+    let parents: Vec<EntityUid> =
+        server.map(|name| add_server(nodes, name.as_str(), facts)).into_iter().collect();
+    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: parents.clone() });
+    // Somebody who is also the actor keeps the ancestors known of the actor.
+    let ancestors = nodes.iter().find(|node| node.uid == uid).map(|node| node.parents.clone());
+    Placed { uid, ancestors: ancestors.unwrap_or(parents) }
+}
+
+fn add_server(nodes: &mut Vec<Node>, name: &str, facts: &Facts) -> EntityUid {
+    let uid = server_uid(name);
+    let attributes = vec![("enforcement", text(enforcement(facts)))];
+    add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
+    uid
+}
+
+fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts) -> Placed {
+    let server = add_server(nodes, tool.server.as_str(), facts);
+    let known = facts.tool.as_ref().filter(|known| known.tool == *tool);
+    let harm = known.into_iter().flat_map(|tool| &tool.harm);
+    let mut attributes = vec![
+        ("harm", texts(harm.map(|class| class.as_str()))),
+        ("enforcement", text(enforcement(facts))),
+    ];
+    let owner = known.and_then(|tool| tool.owner.as_ref());
+    if let Some(owner) = owner {
+        let owner = uid(&TYPES.person, owner.as_str());
+        attributes.push(("owner", RestrictedExpression::new_entity_uid(owner)));
+    }
+    if let Some(owner) = &facts.tool_owner {
+        add_person(nodes, owner);
+    }
+    let uid = tool_uid(tool);
+    let ancestors = vec![server];
+    add(nodes, Node { uid: uid.clone(), attributes, parents: ancestors.clone() });
+    Placed { uid, ancestors }
+}
+
+/// A server of which nothing is known is taken to be the least that it can be.
+fn enforcement(facts: &Facts) -> &'static str {
+    facts.server.as_ref().map_or("cooperative", |server| server.enforcement.as_str())
+}

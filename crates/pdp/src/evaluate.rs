@@ -1,0 +1,131 @@
+//! Asks the policies of a snapshot: the candidates only, each by itself.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use cedar_policy::{Authorizer, Context, Effect, Entities, Entity, Request};
+use model::{Denial, PolicyId};
+
+use crate::candidates::Placed;
+use crate::snapshot::{Compiled, Snapshot};
+
+static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
+
+/// Everything that a policy can look at, in Cedar's terms.
+pub(crate) struct Question<'a> {
+    pub(crate) action: &'a Placed,
+    pub(crate) resource: Placed,
+    pub(crate) context: Context,
+    pub(crate) entities: Entities,
+    /// Arguments that have no exact value.
+    pub(crate) unread: BTreeSet<String>,
+}
+
+/// What the candidates said, by position.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) permits: BTreeSet<usize>,
+    pub(crate) forbids: BTreeSet<usize>,
+    pub(crate) errors: BTreeSet<usize>,
+    /// Policies under observation: they are never part of an answer.
+    pub(crate) observed: Observed,
+}
+
+/// What policies under observation would have done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) forbids: BTreeSet<usize>,
+    pub(crate) errors: BTreeSet<usize>,
+}
+
+enum Outcome {
+    Satisfied,
+    NotSatisfied,
+    Failed,
+}
+
+impl Said {
+    /// Whether the set permits: something permits, nothing forbids, nothing failed.
+    pub(crate) fn permits(&self) -> bool {
+        !self.permits.is_empty() && self.forbids.is_empty() && self.errors.is_empty()
+    }
+}
+
+impl Snapshot {
+    /// Asks `candidates` with `principal`.
+    pub(crate) fn ask(
+        &self,
+        question: &Question<'_>,
+        principal: &Placed,
+        candidates: &[usize],
+    ) -> Result<Said, Denial> {
+        let (uid, context) = (principal.uid.clone(), question.context.clone());
+        let (action, resource) = (question.action.uid.clone(), question.resource.uid.clone());
+        let request = Request::new(uid, action, resource, context, None);
+        let request = request.map_err(|_| Denial::Malformed)?;
+        let mut said = Said::default();
+        for position in candidates {
+            let policy = &self.policies[*position];
+            let unread = policy.observe && question.unread.iter().any(|it| policy.reads.see(it));
+            let outcome = if unread {
+                Outcome::Failed
+            } else {
+                outcome(policy, &request, &question.entities)
+            };
+            said.note(*position, policy, &outcome);
+        }
+        Ok(said)
+    }
+
+    /// The arguments without an exact value that one of `candidates` in force could look at.
+    pub(crate) fn seen<'a>(
+        &self,
+        unread: &BTreeSet<String>,
+        candidates: impl Iterator<Item = &'a usize> + Clone,
+    ) -> BTreeSet<String> {
+        let policies = candidates.map(|position| &self.policies[*position]);
+        let in_force = policies.filter(|policy| !policy.observe);
+        let seen = |pointer: &&String| in_force.clone().any(|policy| policy.reads.see(pointer));
+        unread.iter().filter(seen).cloned().collect()
+    }
+
+    /// The ids of policies, sorted: Cedar reports them unordered, and records must not.
+    pub(crate) fn ids<'a>(
+        &self,
+        positions: impl IntoIterator<Item = &'a usize>,
+    ) -> BTreeSet<PolicyId> {
+        positions.into_iter().map(|position| self.policies[*position].id.clone()).collect()
+    }
+}
+
+impl Said {
+    fn note(&mut self, position: usize, policy: &Compiled, outcome: &Outcome) {
+        let set = match (outcome, policy.effect, policy.observe) {
+            (Outcome::Failed, _, false) => &mut self.errors,
+            (Outcome::Failed, _, true) => &mut self.observed.errors,
+            (Outcome::Satisfied, Effect::Permit, false) => &mut self.permits,
+            (Outcome::Satisfied, Effect::Forbid, false) => &mut self.forbids,
+            (Outcome::Satisfied, Effect::Forbid, true) => &mut self.observed.forbids,
+            // An observed permit would have permitted what is permitted anyway, or denied.
+            (Outcome::Satisfied, Effect::Permit, true) | (Outcome::NotSatisfied, _, _) => return,
+        };
+        set.insert(position);
+    }
+}
+
+fn outcome(policy: &Compiled, request: &Request, entities: &Entities) -> Outcome {
+    let response = AUTHORIZER.is_authorized(request, &policy.alone, entities);
+    let diagnostics = response.diagnostics();
+    if diagnostics.errors().next().is_some() {
+        Outcome::Failed
+    } else if diagnostics.reason().next().is_some() {
+        Outcome::Satisfied
+    } else {
+        Outcome::NotSatisfied
+    }
+}
+
+/// The entity of an action, with the groups that it is in.
+pub(crate) fn action_entity(action: &Placed) -> Entity {
+    Entity::new_no_attrs(action.uid.clone(), action.ancestors.iter().cloned().collect())
+}

@@ -1,0 +1,160 @@
+//! What a policy can read of a request's arguments, and which actions it names: from its syntax.
+//!
+//! An argument that has no exact Cedar value is left out of `context.input`; a policy that could
+//! look at it must then not be asked. The answer here is an upper bound: what a policy mentions,
+//! it reads.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::Policy;
+use serde_json::Value;
+
+/// JSON pointers of the arguments that a policy looks at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InputReads {
+    /// Whose value it uses.
+    values: BTreeSet<String>,
+    /// Of which it asks whether they are there.
+    presence: BTreeSet<String>,
+}
+
+/// What one policy mentions.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// What it looks at below `context.input`.
+    pub(crate) input: InputReads,
+    /// The names of all attributes, of whatever.
+    pub(crate) attributes: BTreeSet<String>,
+    /// The ids of all `Action` entities, in scope and conditions.
+    pub(crate) actions: BTreeSet<String>,
+    /// Whether `context` or `context.input` is used as a whole, not by member.
+    pub(crate) whole: bool,
+}
+
+/// Reads the syntax of `policy`, or says why it cannot be read.
+pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
+    let syntax = policy.to_json().map_err(|error| error.to_string())?;
+    let mut reads = Reads::default();
+    for part in ["principal", "action", "resource"] {
+        reads.actions_in(&syntax[part]);
+    }
+    let conditions = syntax["conditions"].as_array().into_iter().flatten();
+    for condition in conditions {
+        reads.expression(&condition["body"]);
+    }
+    Ok(reads)
+}
+
+impl InputReads {
+    /// Whether it looks at no argument.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.presence.is_empty()
+    }
+
+    /// Whether leaving out the argument at `pointer` can change what it sees.
+    pub(crate) fn see(&self, pointer: &str) -> bool {
+        let value = |path: &String| holds(path, pointer) || holds(pointer, path);
+        self.values.iter().any(value) || self.presence.iter().any(|path| holds(pointer, path))
+    }
+}
+
+/// Whether `inner` lies within what `outer` points at.
+fn holds(outer: &str, inner: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Appends one reference token to a JSON pointer (RFC 6901 §3).
+pub(crate) fn push_token(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+}
+
+impl Reads {
+    fn expression(&mut self, node: &Value) {
+        self.attributes_of(node);
+        if let Some((path, presence)) = context_path(node) {
+            return self.path(&path, presence);
+        }
+        match node {
+            Value::Array(items) => items.iter().for_each(|item| self.expression(item)),
+            Value::Object(members) => {
+                for (operator, operand) in members {
+                    match (operator.as_str(), operand) {
+                        ("Value", literal) => self.actions_in(literal),
+                        // The keys of a record literal are its attributes, not operators.
+                        ("Record", Value::Object(attributes)) => {
+                            attributes.values().for_each(|value| self.expression(value));
+                        }
+                        _ => self.expression(operand),
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn path(&mut self, path: &[&str], presence: bool) {
+        match path {
+            // Whether there is an input at all is no secret: there always is.
+            ["input"] if presence => {}
+            [] | ["input"] => self.whole = true,
+            ["input", members @ ..] => {
+                let mut pointer = String::new();
+                for member in members {
+                    push_token(&mut pointer, member);
+                }
+                let uses = &mut self.input;
+                let set = if presence { &mut uses.presence } else { &mut uses.values };
+                set.insert(pointer);
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes the attribute of one operator, or those of a path; the walk comes by what is below.
+    fn attributes_of(&mut self, node: &Value) {
+        let Some(members) = node.as_object() else { return };
+        for operand in [".", "has"].iter().filter_map(|operator| members.get(*operator)) {
+            let names = match &operand["attr"] {
+                Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+                name => Vec::from_iter(name.as_str()),
+            };
+            self.attributes.extend(names.into_iter().map(str::to_owned));
+            self.attributes_of(&operand["left"]);
+        }
+    }
+
+    fn actions_in(&mut self, node: &Value) {
+        match node {
+            Value::Array(items) => items.iter().for_each(|item| self.actions_in(item)),
+            Value::Object(members) => {
+                let text = |key: &str| members.get(key).and_then(Value::as_str);
+                if let (Some("Action"), Some(id)) = (text("type"), text("id")) {
+                    self.actions.insert(id.to_owned());
+                }
+                members.values().for_each(|value| self.actions_in(value));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+/// The attributes after `context`, if the expression is such a path, and whether it only asks if
+/// the last of them is there.
+fn context_path(node: &Value) -> Option<(Vec<&str>, bool)> {
+    let members = node.as_object().filter(|members| members.len() == 1)?;
+    let (operator, operand) = members.iter().next()?;
+    match operator.as_str() {
+        "Var" => (operand.as_str() == Some("context")).then(|| (Vec::new(), false)),
+        "." | "has" => {
+            let (mut path, _) = context_path(&operand["left"]).filter(|(_, asks)| !asks)?;
+            match &operand["attr"] {
+                Value::String(attribute) => path.push(attribute),
+                Value::Array(all) => path.extend(all.iter().filter_map(Value::as_str)),
+                _ => return None,
+            }
+            Some((path, operator == "has"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! What is said about a policy set that was compiled: errors and warnings, each with its place.
+
+use std::fmt;
+
+/// One thing that is wrong, or doubtful, in a policy set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The file, if it is in one.
+    pub file: Option<String>,
+    /// The line, counted from 1, if known.
+    pub line: Option<usize>,
+    /// The `@id` of the policy, if it is in one that has one.
+    pub policy: Option<String>,
+    /// What is the matter.
+    pub message: String,
+}
+
+impl Finding {
+    pub(crate) fn general(message: impl Into<String>) -> Self {
+        Self { file: None, line: None, policy: None, message: message.into() }
+    }
+
+    pub(crate) fn at(file: &str, line: Option<usize>, message: impl Into<String>) -> Self {
+        Self { file: Some(file.to_owned()), line, policy: None, message: message.into() }
+    }
+
+    pub(crate) fn of(mut self, policy: &str) -> Self {
+        self.policy = Some(policy.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
+            (Some(file), None) => write!(f, "{file}: ")?,
+            (None, _) => {}
+        }
+        if let Some(policy) = &self.policy {
+            write!(f, "policy `{policy}`: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Why a policy set could not be compiled: every reason that was found, one a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileErrors(pub Vec<Finding>);
+
+impl fmt::Display for CompileErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Finding::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for CompileErrors {}
+
+impl From<Finding> for CompileErrors {
+    fn from(finding: Finding) -> Self {
+        Self(vec![finding])
+    }
+}

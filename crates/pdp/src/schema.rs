@@ -1,0 +1,219 @@
+//! The schema of a policy set: the base schema, its further parts, and one action for each tool.
+//!
+//! The whole is never handed to Cedar at once: type checking grows with policies × actions. Each
+//! question gets the part that it needs (see [`Vocabulary::part`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment};
+use model::ToolRef;
+use serde_json::{Map, Value, json};
+
+use crate::Bundle;
+use crate::candidates::Placed;
+use crate::report::Finding;
+use crate::shape::{self, Members};
+
+/// The base schema, the same in every policy set.
+pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarschema");
+
+/// The action group of all tools.
+pub(crate) const TOOL_CALLS: &str = "tools/call";
+
+/// The name of the stand-in for arguments that are not known yet.
+pub(crate) const UNKNOWN_INPUT: &str = "UnknownInput";
+
+/// The action that calls one tool, or a method.
+#[derive(Debug)]
+pub(crate) struct Action {
+    /// Its entity and the groups that it is in.
+    pub(crate) placed: Placed,
+    /// Whether an instance may be the principal; a person always may.
+    pub(crate) for_instances: bool,
+    /// The types that the resource may have.
+    pub(crate) resources: Vec<EntityTypeName>,
+    /// The tool that it calls, if it does.
+    pub(crate) tool: Option<ToolRef>,
+    /// The members of its arguments.
+    pub(crate) input: Members,
+    /// Its declaration in a schema (JSON form).
+    declaration: Value,
+}
+
+/// Everything that a policy may speak of.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    /// What can be asked for, by name.
+    pub(crate) actions: BTreeMap<String, Action>,
+    /// Common types and entity types (JSON form), without actions.
+    types: Value,
+    extra: Vec<SchemaFragment>,
+}
+
+/// Which part of the schema a question needs.
+#[derive(Default)]
+pub(crate) struct Part<'a> {
+    /// Actions declared in full.
+    pub(crate) actions: BTreeSet<&'a str>,
+    /// Actions that need only exist.
+    pub(crate) names: BTreeSet<&'a str>,
+    /// Types `context.input` as an entity whose attributes are the arguments, so that they can be
+    /// unknown while the rest of the context is known. Policies spell both alike.
+    pub(crate) unknown_input: bool,
+}
+
+/// The base schema in JSON form.
+static BASE: LazyLock<Value> = LazyLock::new(|| {
+    let (fragment, _warnings) =
+        SchemaFragment::from_cedarschema_str(BASE_SCHEMA).expect("the base schema parses");
+    fragment.to_json_value().expect("the base schema has a JSON form")
+});
+
+pub(crate) fn type_name(name: &str) -> EntityTypeName {
+    name.parse().expect("type names here are identifiers")
+}
+
+pub(crate) fn action_uid(id: &str) -> EntityUid {
+    static ACTION: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Action"));
+    EntityUid::from_type_name_and_id(ACTION.clone(), EntityId::new(id))
+}
+
+impl Vocabulary {
+    /// The vocabulary with the methods only.
+    pub(crate) fn base() -> Self {
+        let mut types = BASE.clone();
+        let declared = types[""]["actions"].take();
+        types[""]["actions"] = json!({});
+        let methods = declared.as_object().into_iter().flatten();
+        let actions = methods
+            .filter(|(name, _)| *name != TOOL_CALLS)
+            .map(|(name, declaration)| (name.clone(), method(name, declaration)))
+            .collect();
+        Self { actions, types, extra: Vec::new() }
+    }
+
+    /// The vocabulary of `bundle`, still without its tools.
+    pub(crate) fn of(bundle: &Bundle) -> Result<Self, Vec<Finding>> {
+        let mut vocabulary = Self::base();
+        let mut findings = Vec::new();
+        for (file, text) in &bundle.schema {
+            match extra_part(text) {
+                Ok(fragment) => vocabulary.extra.push(fragment),
+                Err(message) => findings.push(Finding::at(file, None, message)),
+            }
+        }
+        let nothing = Part::default();
+        if findings.is_empty()
+            && let Err(message) = vocabulary.part(&nothing)
+        {
+            findings.push(Finding::general(message));
+        }
+        if findings.is_empty() { Ok(vocabulary) } else { Err(findings) }
+    }
+
+    /// Adds the action of `tool`, unless a method has that name.
+    pub(crate) fn add_tool(&mut self, tool: &ToolRef, schema: &Value) -> Result<(), String> {
+        let name = tool.to_string();
+        if self.actions.contains_key(&name) {
+            return Err("a method of the same name is built in".to_owned());
+        }
+        self.actions.insert(name, tool_action(tool, shape::of_arguments(schema)));
+        Ok(())
+    }
+
+    /// Builds the schema with the actions of `part`.
+    pub(crate) fn part(&self, part: &Part<'_>) -> Result<Schema, String> {
+        let mut types = self.types.clone();
+        let mut actions = Map::new();
+        actions.insert(TOOL_CALLS.to_owned(), json!({}));
+        for name in &part.names {
+            actions.insert((*name).to_owned(), json!({}));
+        }
+        for name in &part.actions {
+            if let Some(action) = self.actions.get(*name) {
+                let mut declaration = action.declaration.clone();
+                if part.unknown_input {
+                    let input = json!({ "type": "Entity", "name": UNKNOWN_INPUT });
+                    set_input(&mut declaration, input);
+                    let shape = shape::record_type(&action.input);
+                    types[""]["entityTypes"][UNKNOWN_INPUT] = json!({ "shape": shape });
+                }
+                actions.insert((*name).to_owned(), declaration);
+            }
+        }
+        types[""]["actions"] = Value::Object(actions);
+        let own = SchemaFragment::from_json_value(types).map_err(|error| chain(&error))?;
+        let fragments = std::iter::once(own).chain(self.extra.iter().cloned());
+        Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
+    }
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}
+
+fn extra_part(text: &str) -> Result<SchemaFragment, String> {
+    let (fragment, _warnings) =
+        SchemaFragment::from_cedarschema_str(text).map_err(|error| chain(&error))?;
+    let syntax = fragment.clone().to_json_value().map_err(|error| chain(&error))?;
+    let namespaces = syntax.as_object().into_iter().flatten();
+    let declares = |part: &Value| part["actions"].as_object().is_some_and(|it| !it.is_empty());
+    if namespaces.into_iter().any(|(_, part)| declares(part)) {
+        return Err("a schema part declares types; actions come from methods and tools".to_owned());
+    }
+    Ok(fragment)
+}
+
+fn method(name: &str, declaration: &Value) -> Action {
+    let names = |key: &str| -> Vec<&str> {
+        let listed = declaration["appliesTo"][key].as_array();
+        listed.into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    Action {
+        placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
+        for_instances: names("principalTypes").contains(&"Instance"),
+        resources: names("resourceTypes").into_iter().map(type_name).collect(),
+        tool: None,
+        input: Members::new(),
+        declaration: declaration.clone(),
+    }
+}
+
+fn tool_action(tool: &ToolRef, input: Members) -> Action {
+    let mut context = BASE[""]["commonTypes"]["Circumstances"].clone();
+    context["attributes"]["input"] = shape::record_type(&input);
+    let declaration = json!({
+        "memberOf": [{ "id": TOOL_CALLS }],
+        "appliesTo": {
+            "principalTypes": ["Person", "Instance"],
+            "resourceTypes": ["Tool"],
+            "context": context,
+        },
+    });
+    Action {
+        placed: Placed {
+            uid: action_uid(&tool.to_string()),
+            ancestors: vec![action_uid(TOOL_CALLS)],
+        },
+        for_instances: true,
+        resources: vec![type_name("Tool")],
+        tool: Some(tool.clone()),
+        input,
+        declaration,
+    }
+}
+
+fn set_input(declaration: &mut Value, input: Value) {
+    declaration["appliesTo"]["context"]["attributes"]["input"] = input;
+}

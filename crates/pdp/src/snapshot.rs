@@ -1,0 +1,122 @@
+//! A policy set, compiled: what decisions are made against.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::sync::OnceLock;
+
+use cedar_policy::{Effect, EntityUid, PolicySet, Schema};
+use jsonschema::Validator;
+use model::{Obligation, PolicyDigest, PolicyId, Remedy, ToolRef};
+use serde_json::Value;
+
+use crate::Bundle;
+use crate::arguments::{self, InvalidArguments};
+use crate::candidates::Index;
+use crate::entities::{server_uid, tool_uid};
+use crate::reads::InputReads;
+use crate::report::Finding;
+use crate::schema::{Vocabulary, action_uid};
+
+/// The policy set that a new deployment starts with.
+pub const STARTER_POLICY: &str = include_str!("../../../policies/starter.cedar");
+
+/// A policy set, compiled and validated, with the digest that names it in every record.
+pub struct Snapshot {
+    pub(crate) bundle: Bundle,
+    pub(crate) digest: PolicyDigest,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) policies: Vec<Compiled>,
+    pub(crate) index: Index,
+    pub(crate) tools: BTreeMap<ToolRef, CompiledTool>,
+    /// The actions, tools and servers that the scope of some permit names.
+    pub(crate) named: HashSet<EntityUid>,
+    pub(crate) warnings: Vec<Finding>,
+}
+
+/// One policy, ready to be asked by itself.
+pub(crate) struct Compiled {
+    pub(crate) id: PolicyId,
+    pub(crate) effect: Effect,
+    /// The policy alone: Cedar evaluates each by itself, and so do we.
+    pub(crate) alone: PolicySet,
+    pub(crate) observe: bool,
+    pub(crate) obligations: BTreeSet<Obligation>,
+    pub(crate) remedy: Option<Remedy>,
+    /// The arguments that it can look at.
+    pub(crate) reads: InputReads,
+    /// The attributes that it names anywhere.
+    pub(crate) attributes: BTreeSet<String>,
+    /// The actions that it names anywhere.
+    pub(crate) actions: BTreeSet<String>,
+}
+
+/// What is known of a tool besides its action.
+pub(crate) struct CompiledTool {
+    pub(crate) arguments: Validator,
+    /// The schema in which its arguments are unknown, made when first asked for.
+    pub(crate) unknown_input: OnceLock<Option<Schema>>,
+}
+
+impl Snapshot {
+    /// The snapshot without any policy: it denies everything.
+    pub fn empty() -> Self {
+        let bundle = Bundle::default();
+        Self {
+            digest: bundle.digest(),
+            bundle,
+            vocabulary: Vocabulary::base(),
+            policies: Vec::new(),
+            index: Index::default(),
+            tools: BTreeMap::new(),
+            named: HashSet::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The digest of the bundle that it was compiled from.
+    pub const fn digest(&self) -> PolicyDigest {
+        self.digest
+    }
+
+    /// The bundle that it was compiled from.
+    pub const fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// What is doubtful in it, though it could be compiled.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// Whether some permit in force names the tool in its scope, directly or by its server.
+    ///
+    /// A tool that no policy names is not callable, whatever a broader policy permits.
+    pub fn names_tool(&self, tool: &ToolRef) -> bool {
+        let uids =
+            [action_uid(&tool.to_string()), tool_uid(tool), server_uid(tool.server.as_str())];
+        uids.iter().any(|uid| self.named.contains(uid))
+    }
+
+    /// Validates the arguments of a call against the tool's input schema in the bundle.
+    ///
+    /// A tool that is not in the bundle, or whose schema cannot be used, takes no arguments at all.
+    pub fn validate_arguments(
+        &self,
+        tool: &ToolRef,
+        arguments: &Value,
+    ) -> Result<(), InvalidArguments> {
+        match self.tools.get(tool) {
+            Some(compiled) => arguments::validate(&compiled.arguments, arguments),
+            None => Err(InvalidArguments {
+                pointer: String::new(),
+                message: "the tool has no usable input schema".to_owned(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({}, {} policies)", self.digest, self.policies.len())
+    }
+}

@@ -1,0 +1,264 @@
+//! What is found when a policy set is compiled.
+
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::fixtures::{Case, bundle, show, snapshot, tool_ref};
+use crate::compile::limits;
+use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema};
+
+fn check(policies: &str, expected: Expect) {
+    check_bundle(bundle(policies), expected);
+}
+
+fn check_bundle(bundle: Bundle, expected: Expect) {
+    let found = match Snapshot::compile(bundle) {
+        Ok(snapshot) => {
+            let shown: Vec<String> = snapshot.warnings().iter().map(ToString::to_string).collect();
+            let own = shown.into_iter().filter(|it| !it.starts_with("no permit names"));
+            own.fold("compiles".to_owned(), |text, it| text + "\nwarning: " + &it)
+        }
+        Err(errors) => errors.to_string(),
+    };
+    expected.assert_eq(&found);
+}
+
+#[test]
+fn annotations_are_checked() {
+    check(
+        "permit(principal, action, resource);\n@id(\"a b\") permit(principal, action, resource);",
+        expect![[r#"
+            test.cedar:1: every policy needs an `@id`
+            test.cedar:2: policy `a b`: `a b` is not a policy id: expected 1 to 128 of a-z, A-Z, 0-9, `.`, `_`, `-`, `/`, `:`"#]],
+    );
+    check(
+        r#"@id("a") @obligaton("redact:x") permit(principal, action, resource);
+           @id("b") @obligation("shred:x") permit(principal, action, resource);
+           @id("c") @obligation("redact") permit(principal, action, resource);
+           @id("d") @obligation("redact:x") forbid(principal, action, resource);
+           @id("e") @remedy("prayer") forbid(principal, action, resource);
+           @id("f") @remedy("approval") permit(principal, action, resource);
+           @id("g") @mode("shadow") permit(principal, action, resource);
+           @id("h") @control("") permit(principal, action, resource);"#,
+        expect![[r#"
+            test.cedar:1: policy `a`: unknown annotation `@obligaton`; known are `control`, `description`, `id`, `mode`, `obligation`, `remedy`
+            test.cedar:2: policy `b`: unknown obligation `shred`; known are `notify`, `redact`
+            test.cedar:3: policy `c`: obligation `redact` needs an argument: `redact:ARGUMENT`
+            test.cedar:4: policy `d`: `@obligation` says what a permit owes, and this is a forbid
+            test.cedar:5: policy `e`: unknown remedy `prayer`; known are `approval`, `step_up`
+            test.cedar:6: policy `f`: `@remedy` says what lifts a forbid, and this is a permit
+            test.cedar:7: policy `g`: unknown mode `shadow`; known is `observe`
+            test.cedar:8: policy `h`: `@control` names no control"#]],
+    );
+}
+
+#[test]
+fn ids_are_unique_over_all_files() {
+    let mut bundle = bundle(r#"@id("a") permit(principal, action, resource);"#);
+    let second = "\n\n@id(\"a\")\nforbid(principal, action, resource);";
+    bundle.policies.insert("z.cedar".to_owned(), second.to_owned());
+    check_bundle(bundle, expect!["z.cedar:3: policy `a`: `@id` is also at test.cedar:1"]);
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    check(
+        "@id(\"a\")\npermit(principal, action, resource)\nwhen { 1 + };",
+        expect!["test.cedar:3: unexpected token `}`"],
+    );
+    check(
+        r#"@id("typo") permit(principal, action == Action::"payments/refund", resource)
+           when { context.input.amuont > 1 };
+           @id("type") permit(principal, action == Action::"payments/refund", resource)
+           when { context.input has amount && context.input.amount == "1" };
+           @id("optional") permit(principal, action == Action::"payments/refund", resource)
+           when { context.input.amount > 1 };
+           @id("entity") permit(principal is Robot, action, resource);
+           @id("whole") permit(principal, action == Action::"crm/lookup", resource)
+           when { context.input == {id: 1} };"#,
+        expect![[r#"
+            test.cedar:1: policy `typo`: attribute `input.amuont` in context for Action::"payments/refund" not found (did you mean `amount`?)
+            test.cedar:3: policy `type`: the types Long and String are not compatible (for policy `type`, both operands to a `==` expression must have compatible types. Types must be exactly equal to be compatible)
+            test.cedar:5: policy `optional`: unable to guarantee safety of access to optional attribute `input.amount` in context for Action::"payments/refund" (try testing for the attribute's presence with `context.input has amount && ..`)
+            test.cedar:7: policy `entity`: unrecognized entity type `Robot` (did you mean `Tool`?)
+            test.cedar:8: policy `whole`: uses `context` or `context.input` as a whole; name the members it reads"#]],
+    );
+}
+
+#[test]
+fn templates_are_refused() {
+    check(
+        r#"@id("template") permit(principal == ?principal, action, resource);"#,
+        expect!["test.cedar: templates are not supported"],
+    );
+}
+
+#[test]
+fn what_names_nothing_is_doubtful() {
+    check(
+        r#"@id("later") permit(principal, action == Action::"crm/later", resource)
+           when { context.input.x > 1 };
+           @id("tool") permit(principal, action, resource == Tool::"crm/later");
+           @id("mismatch") permit(principal, action == Action::"tools/list", resource is Tool);
+           @id("some") permit(principal, action in [Action::"crm/later", Action::"crm/lookup"],
+           resource) when { context.input.id > 1 };"#,
+        expect![[r#"
+            compiles
+            warning: test.cedar:1: policy `later`: names `crm/later`, which is no method and no tool in the set
+            warning: test.cedar:1: policy `later`: matches no action, so it was not type-checked
+            warning: test.cedar:3: policy `tool`: names the tool `crm/later`, which is not in the set
+            warning: test.cedar:4: policy `mismatch`: unable to find an applicable action given the policy scope constraints
+            warning: test.cedar:4: policy `mismatch`: policy is impossible: the policy expression evaluates to false for all valid requests
+            warning: test.cedar:5: policy `some`: names `crm/later`, which is no method and no tool in the set"#]],
+    );
+    let without_tools = Bundle { tools: [].into(), ..bundle(crate::STARTER_POLICY) };
+    check_bundle(without_tools, expect!["compiles"]);
+}
+
+#[test]
+fn a_tool_whose_schema_cannot_be_used_is_left_out() {
+    let mut bundle = bundle("");
+    for (name, schema) in [
+        ("crm/remote", json!({ "$ref": "https://schemas.example/x.json" })),
+        ("crm/self", json!({ "$ref": "#" })),
+        ("crm/pattern", json!({ "properties": { "x": { "type": "string", "pattern": "(" } } })),
+        ("tasks/get", json!({ "type": "object" })),
+    ] {
+        bundle.tools.insert(tool_ref(name), ToolSchema { input_schema: schema });
+    }
+    check_bundle(
+        bundle,
+        expect![[r#"
+        compiles
+        warning: tool `crm/pattern` is not callable: its input schema is none: "(" is not a "regex"
+        warning: tool `crm/remote` is not callable: its input schema refers to `https://schemas.example/x.json`
+        warning: tool `crm/self` is not callable: its input schema is recursive, or nests deeper than 64
+        warning: tool `tasks/get` is not callable: a method of the same name is built in"#]],
+    );
+}
+
+#[test]
+fn schema_parts_add_types_but_no_actions() {
+    let mut with_type = bundle("");
+    with_type.schema.insert("more".to_owned(), "entity Desk;".to_owned());
+    check_bundle(with_type.clone(), expect!["compiles"]);
+    let actions = r#"entity Desk; action "sit" appliesTo { principal: Desk, resource: Desk };"#;
+    with_type.schema.insert("more".to_owned(), actions.to_owned());
+    check_bundle(
+        with_type.clone(),
+        expect!["more: a schema part declares types; actions come from methods and tools"],
+    );
+    with_type.schema.insert("more".to_owned(), "entity Person;".to_owned());
+    check_bundle(with_type, expect!["duplicate entity type `Person`"]);
+}
+
+#[test]
+fn the_digest_names_the_content() {
+    let one = bundle(r#"@id("a") permit(principal, action, resource);"#);
+    let mut other = one.clone();
+    assert_eq!(one.digest(), other.digest());
+    let read: Bundle = serde_json::from_slice(&json::canonical_of(&one)).expect("a bundle");
+    assert_eq!(read, one);
+    other.tools.remove(&tool_ref("crm/lookup"));
+    assert_ne!(one.digest(), other.digest());
+    assert_eq!(Snapshot::compile(one.clone()).expect("it compiles").digest(), one.digest());
+    expect!["bdb4c86838d40168cf1151ca6b1b3b9f5062f205e8f23b9cf140b85a13aaa51c"]
+        .assert_eq(&Bundle::default().digest().to_string());
+}
+
+/// With a policy per tool, each is checked against one action, and one that meets all tools
+/// against one tool of each kind: the work is linear, not quadratic.
+#[test]
+fn n_114_policies_are_checked_against_the_part_that_they_can_match() {
+    const TOOLS: usize = 60;
+    let mut bundle = bundle("");
+    for n in 0..TOOLS {
+        let properties = json!({ format!("arg{}", n % 3): { "type": "integer" } });
+        let input_schema = json!({ "type": "object", "properties": properties });
+        bundle.tools.insert(tool_ref(&format!("crm/t{n}")), ToolSchema { input_schema });
+    }
+    let mut counts = String::new();
+    for text in [
+        r#"permit(principal, action == Action::"crm/t1", resource);"#,
+        r#"permit(principal, action, resource == Tool::"crm/t1") when { context has depth };"#,
+        r#"permit(principal, action in Action::"tools/call", resource in Server::"crm");"#,
+        r#"permit(principal, action in Action::"tools/call", resource in Server::"crm")
+           when { context.input has id };"#,
+        r#"permit(principal, action in Action::"tools/call", resource is Tool);"#,
+        r#"permit(principal is Person, action, resource is Bundle);"#,
+    ] {
+        bundle.policies = [("a".to_owned(), format!("@id(\"a\") {text}"))].into();
+        let snapshot = Snapshot::compile(bundle.clone()).expect("it compiles");
+        let policy = snapshot.policies[0].alone.policies().next().expect("one policy");
+        let reads = crate::reads::of(policy).expect("it has a syntax");
+        let checker = crate::validate::Checker::new(&snapshot.vocabulary);
+        let actions = checker.actions(&snapshot.index.scopes()[0], &reads);
+        writeln!(counts, "{} for {text}", actions.len()).expect("text");
+    }
+    expect![[r#"
+        1 for permit(principal, action == Action::"crm/t1", resource);
+        3 for permit(principal, action, resource == Tool::"crm/t1") when { context has depth };
+        1 for permit(principal, action in Action::"tools/call", resource in Server::"crm");
+        4 for permit(principal, action in Action::"tools/call", resource in Server::"crm")
+                   when { context.input has id };
+        1 for permit(principal, action in Action::"tools/call", resource is Tool);
+        1 for permit(principal is Person, action, resource is Bundle);
+    "#]]
+    .assert_eq(&counts);
+}
+
+#[test]
+fn a_bundle_has_limits() {
+    let of_bytes = |count: usize| {
+        let text = " ".repeat(count);
+        Bundle { policies: [("a".to_owned(), text)].into(), ..Bundle::default() }
+    };
+    assert!(limits(&of_bytes(POLICY_BYTES_MAX)).is_ok());
+    assert!(limits(&of_bytes(POLICY_BYTES_MAX + 1)).is_err());
+    let of_tools = |count: usize| {
+        let tool = |n| (tool_ref(&format!("crm/t{n}")), ToolSchema { input_schema: json!({}) });
+        Bundle { tools: (0..count).map(tool).collect(), ..Bundle::default() }
+    };
+    assert!(limits(&of_tools(TOOLS_MAX)).is_ok());
+    assert!(limits(&of_tools(TOOLS_MAX + 1)).is_err());
+    let policies = "permit(principal,action,resource);".repeat(POLICIES_MAX + 1);
+    let errors = Snapshot::compile(bundle(&policies)).expect_err("too many policies");
+    expect!["more than 20000 policies"].assert_eq(&errors.to_string());
+}
+
+#[test]
+fn n_128_empty_and_broken_policies_never_allow() {
+    let whole = r#"@id("a") permit(principal, action, resource in Server::"crm");"#;
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    assert!(show(&case.decide(&snapshot(whole))).starts_with("permit"));
+    for cut in 0..whole.len() {
+        if let Ok(snapshot) = Snapshot::compile(bundle(&whole[..cut])) {
+            assert!(show(&case.decide(&snapshot)).starts_with("deny"), "cut at {cut}");
+        }
+    }
+}
+
+/// What the starter policy shows in its comments is policy that works.
+#[test]
+fn the_examples_of_the_starter_policy_compile() {
+    let shown = crate::STARTER_POLICY.lines().filter_map(|line| line.strip_prefix("//   "));
+    let shown: Vec<&str> = shown.collect();
+    let mut bundle = bundle(&shown.join("\n"));
+    let amount =
+        json!({ "properties": { "amount": { "type": "number" } }, "required": ["amount"] });
+    let refund = ToolSchema { input_schema: amount };
+    bundle.tools.insert(tool_ref("payments/refund"), refund);
+    let snapshot = Snapshot::compile(bundle).expect("the examples compile");
+    let ids = snapshot.policies.iter().map(|policy| policy.id.as_str()).collect::<Vec<_>>();
+    expect!["crm-lookup, crm-reading, small-refunds, not-after-outside-data"]
+        .assert_eq(&ids.join(", "));
+}
+
+/// One snapshot serves all threads.
+#[test]
+fn a_snapshot_is_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&Snapshot::empty());
+}

@@ -1,0 +1,105 @@
+//! A permit is a conjunction: person and instance, each by itself.
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::fixtures::{Case, person, show, snapshot};
+
+const PERSON: &str = r#"@id("person") permit(principal in Group::"clerks", action,
+                        resource in Server::"crm");"#;
+const INSTANCE: &str = r#"@id("instance") permit(principal in Agent::"billing", action,
+                          resource in Server::"crm");"#;
+
+fn check(policies: &[&str], groups: &[&str], expected: Expect) {
+    let case = Case::call("crm/lookup", json!({ "id": 1 })).on_behalf_of(person("carla", groups));
+    expected.assert_eq(&show(&case.decide(&snapshot(&policies.concat()))));
+}
+
+#[test]
+fn both_must_permit() {
+    let both = [PERSON, INSTANCE];
+    check(&both, &["clerks"], expect!["permit by instance, person [person yes, instance yes]"]);
+    check(
+        &both,
+        &["guests"],
+        expect!["deny (not_granted): no policy grants this access [person no, instance yes]"],
+    );
+    check(
+        &[PERSON],
+        &["clerks"],
+        expect!["deny (not_granted): no policy grants this access [person yes, instance no]"],
+    );
+}
+
+#[test]
+fn a_forbid_for_either_denies() {
+    let forbid = r#"@id("leave") forbid(principal == Person::"carla", action, resource);"#;
+    check(
+        &[PERSON, INSTANCE, forbid],
+        &["clerks"],
+        expect!["deny (forbidden): forbidden by policy `leave` [person no, instance yes]"],
+    );
+}
+
+#[test]
+fn an_error_for_either_denies() {
+    let broken = r#"@id("broken") forbid(principal is Person, action in Action::"tools/call",
+                    resource) when { (context.session.counters.calls + 9223372036854775807) > 1 };"#;
+    let mut case =
+        Case::call("crm/lookup", json!({ "id": 1 })).on_behalf_of(person("carla", &["clerks"]));
+    case.facts.session.counters.insert("calls".to_owned(), 1);
+    expect!["deny (unevaluable): could not evaluate policy `broken`"]
+        .assert_eq(&show(&case.decide(&snapshot(&[PERSON, INSTANCE, broken].concat()))));
+}
+
+#[test]
+fn an_autonomous_act_asks_no_person() {
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    expect!["permit by instance [instance yes]"]
+        .assert_eq(&show(&case.decide(&snapshot(&[PERSON, INSTANCE].concat()))));
+}
+
+#[test]
+fn the_sponsor_is_never_the_subject_by_default() {
+    let sponsor = r#"@id("sponsor") permit(principal in Group::"staff", action,
+                     resource in Server::"crm");"#;
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    expect!["deny (not_granted): no policy grants this access [instance no]"]
+        .assert_eq(&show(&case.decide(&snapshot(sponsor))));
+}
+
+#[test]
+fn r_35_each_circumstance_can_change_the_answer() {
+    let policies = r#"@id("all") permit(principal, action == Action::"crm/lookup", resource)
+      when {
+        context.sponsor == Person::"sam" && context.sponsor.active
+          && context.sponsor in Group::"staff"
+          && context.purpose == "care" && context.depth == 0 && context.binding == "dpop"
+          && context.attestation == "user" && context.risk == "none"
+          && context.session.counters.calls < 3 && context.now < context.task.deadline
+          && context.now >= datetime("2027-01-15") && context.task.id like "tsk_*"
+          && !(context has subject) && !(context has approval)
+          && resource.owner == Person::"olga" && resource.owner.active
+          && resource.enforcement == "mandatory" && context.unread.isEmpty()
+      };"#
+    .replace("resource.owner ==", "resource has owner && resource.owner ==");
+    let snapshot = snapshot(&policies);
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    expect!["permit by all [instance yes]"].assert_eq(&show(&case.decide(&snapshot)));
+    let mut changed = Vec::new();
+    let mut vary = |change: fn(&mut Case)| {
+        let mut case = case.clone();
+        change(&mut case);
+        changed.push(case);
+    };
+    vary(|case| case.standing.sponsor.groups.clear());
+    vary(|case| case.facts.binding = model::Binding::None);
+    vary(|case| case.standing.instance.attestation = model::Attestation::Workload);
+    vary(|case| case.facts.session.counters = [("calls".to_owned(), 3)].into());
+    vary(|case| case.facts.server = None);
+    vary(|case| case.request.input = json!({ "id": 1, "extra": 1 }));
+    for case in changed {
+        expect!["deny (not_granted): no policy grants this access [instance no]"]
+            .assert_eq(&show(&case.decide(&snapshot)));
+    }
+}

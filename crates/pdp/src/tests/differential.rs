@@ -1,0 +1,200 @@
+//! The candidate index and our way of asking, against Cedar's own authorizer over the whole set.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{AuthorizationError, Authorizer, Effect, PolicySet, Request};
+use model::Harm;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::fixtures::{Case, person, snapshot, tool};
+use crate::Snapshot;
+use crate::candidates::{Asked, Placed};
+use crate::context::{self, AskedFor};
+use crate::decide::{arguments, entities};
+use crate::entities::World;
+use crate::evaluate::{Question, Said};
+use crate::schema::Action;
+
+const PRINCIPALS: [&str; 8] = [
+    "principal",
+    r#"principal in Agent::"billing""#,
+    r#"principal in Agent::"other""#,
+    "principal is Instance",
+    "principal is Person",
+    r#"principal is Person in Group::"clerks""#,
+    r#"principal in Group::"guests""#,
+    r#"principal == Person::"carla""#,
+];
+const ACTIONS: [&str; 7] = [
+    "action",
+    r#"action in Action::"tools/call""#,
+    r#"action == Action::"payments/refund""#,
+    r#"action == Action::"crm/lookup""#,
+    r#"action in [Action::"tools/list", Action::"payments/refund"]"#,
+    r#"action in [Action::"tools/call", Action::"crm/lookup"]"#,
+    r#"action == Action::"tools/list""#,
+];
+const RESOURCES: [&str; 8] = [
+    "resource",
+    "resource is Tool",
+    "resource is Server",
+    r#"resource in Server::"payments""#,
+    r#"resource in Server::"crm""#,
+    r#"resource is Tool in Server::"payments""#,
+    r#"resource == Tool::"payments/refund""#,
+    r#"resource == Server::"crm""#,
+];
+/// Some of them fail for some requests: sums that overflow, attributes that are not there.
+const CONDITIONS: [&str; 7] = [
+    "",
+    "when { context has depth && context.depth == 0 }",
+    r#"when { context has purpose && context.purpose == "care" }"#,
+    r#"unless { context has session && context.session.labels.contains("external") }"#,
+    "when { context has session && context.session.counters.calls * 2 > 4 }",
+    "when { context has session && context.session.counters.calls + 1 < 3 }",
+    "when { context has subject && context.subject.active }",
+];
+
+type Parts = (bool, usize, usize, usize, usize);
+
+fn policy() -> impl Strategy<Value = Parts> {
+    let parts = (0..PRINCIPALS.len(), 0..ACTIONS.len(), 0..RESOURCES.len(), 0..CONDITIONS.len());
+    (any::<bool>(), parts).prop_map(|(forbid, (p, a, r, c))| (forbid, p, a, r, c))
+}
+
+/// The text of a policy; some combinations can never match, and Cedar refuses those.
+fn text(position: usize, &(forbid, p, a, r, c): &Parts) -> Option<String> {
+    let effect = if forbid { "forbid" } else { "permit" };
+    let text = format!(
+        "@id(\"p{position}\") {effect}({}, {}, {}) {};\n",
+        PRINCIPALS[p], ACTIONS[a], RESOURCES[r], CONDITIONS[c]
+    );
+    Snapshot::compile(super::fixtures::bundle(&text)).is_ok().then_some(text)
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let calls = prop_oneof![0_i64..5, Just(i64::MAX), Just(i64::MAX / 2 + 1)];
+    (0..3_usize, any::<Option<bool>>(), calls, any::<bool>()).prop_map(
+        |(which, subject, calls, external)| {
+            let mut case = match which {
+                0 => Case::call("payments/refund", json!({ "amount": 5 })),
+                1 => Case::call("crm/lookup", json!({ "id": 5 })),
+                _ => Case::method("tools/list", "crm"),
+            };
+            if let Some(clerk) = subject {
+                let groups: &[&str] = if clerk { &["clerks"] } else { &["guests", "staff"] };
+                case = case.on_behalf_of(person(if clerk { "carla" } else { "gus" }, groups));
+            }
+            case.facts.session.counters.insert("calls".to_owned(), calls);
+            if external {
+                case.facts.session.labels.insert("external".to_owned());
+                case.tool = case.tool.map(|it| tool(&it.tool.to_string(), &[Harm::RunsCode]));
+            }
+            case
+        },
+    )
+}
+
+/// What Cedar says of the whole set, as sets of ids: permits or forbids, and errors.
+struct Whole {
+    allowed: bool,
+    reasons: BTreeSet<String>,
+    errors: BTreeSet<String>,
+}
+
+fn ask_cedar(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<(Whole, Said)> {
+    let facts = case.facts();
+    let action = snapshot.vocabulary.actions.get(case.request.action.as_str())?;
+    let world = World::of(&case.request, &facts);
+    let principal = if as_subject { world.subject.clone()? } else { world.actor.clone() };
+    let candidates = snapshot.candidates(&world, &principal, action).ok()?;
+    let (placed, resource) = (&action.placed, &world.resource.clone());
+    assert_eq!(candidates, scanned(snapshot, &principal, placed, resource));
+
+    // We build what the candidates name; Cedar gets everything.
+    let named = candidates.iter().map(|it| &snapshot.policies[*it].attributes).collect();
+    let ours = question(case, action, &AskedFor::By(named))?;
+    let said = snapshot.ask(&ours, &principal, &candidates).ok()?;
+    let question = question(case, action, &AskedFor::Everything)?;
+    let policies = snapshot.policies.iter().flat_map(|it| it.alone.policies().cloned());
+    let set = PolicySet::from_policies(policies).ok()?;
+    let uids = (principal.uid.clone(), question.action.uid.clone(), question.resource.uid.clone());
+    let request = Request::new(uids.0, uids.1, uids.2, question.context.clone(), None).ok()?;
+    let response = Authorizer::new().is_authorized(&request, &set, &question.entities);
+    let errors = response.diagnostics().errors();
+    let errors =
+        errors.map(|AuthorizationError::PolicyEvaluationError(it)| it.policy_id().to_string());
+    let whole = Whole {
+        allowed: response.decision() == cedar_policy::Decision::Allow,
+        reasons: response.diagnostics().reason().map(ToString::to_string).collect(),
+        errors: errors.collect(),
+    };
+    Some((whole, said))
+}
+
+fn question<'a>(case: &Case, action: &'a Action, asked: &AskedFor<'_>) -> Option<Question<'a>> {
+    let facts = case.facts();
+    let world = World::of(&case.request, &facts);
+    let (input, unread) = arguments(&case.request, action)?;
+    let context = context::of(&facts, input, &unread, asked)?;
+    let entities = entities(&action.placed, world.nodes, asked)?;
+    Some(Question { action: &action.placed, resource: world.resource, context, entities, unread })
+}
+
+/// The policies whose scope matches, found without the index.
+fn scanned(
+    snapshot: &Snapshot,
+    principal: &Placed,
+    action: &Placed,
+    resource: &Placed,
+) -> Vec<usize> {
+    let asked = Asked { principal, action, resource };
+    let scopes = snapshot.index.scopes().iter().enumerate();
+    scopes.filter(|(_, scope)| scope.matches(&asked)).map(|(position, _)| position).collect()
+}
+
+fn names(snapshot: &Snapshot, positions: &BTreeSet<usize>) -> BTreeSet<String> {
+    snapshot.ids(positions).iter().map(ToString::to_string).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn asking_the_candidates_is_asking_the_whole_set(
+        parts in prop::collection::vec(policy(), 0..12),
+        cases in prop::collection::vec(case(), 1..6),
+    ) {
+        let policies = parts.iter().enumerate().filter_map(|(position, it)| text(position, it));
+        let snapshot = snapshot(&policies.collect::<String>());
+        for (case, as_subject) in cases.iter().flat_map(|case| [(case, false), (case, true)]) {
+            let Some((whole, said)) = ask_cedar(&snapshot, case, as_subject) else { continue };
+            // Equal in decision, reasons and errors; but errors deny.
+            prop_assert_eq!(&names(&snapshot, &said.errors), &whole.errors);
+            let denies = !said.forbids.is_empty();
+            let reasons = if denies { &said.forbids } else { &said.permits };
+            prop_assert_eq!(&names(&snapshot, reasons), &whole.reasons);
+            prop_assert_eq!(said.permits(), whole.allowed && whole.errors.is_empty());
+        }
+    }
+}
+
+/// The random sets above do reach every kind of answer.
+#[test]
+fn the_conditions_fail_and_hold() {
+    let text = |n: usize, condition: &str| {
+        format!(
+            "@id(\"p{n}\") permit(principal, action in Action::\"tools/call\", resource) {condition};"
+        )
+    };
+    let all: String = CONDITIONS.iter().enumerate().map(|(n, it)| text(n, it)).collect();
+    let snapshot = snapshot(&all);
+    let mut case = Case::call("crm/lookup", json!({ "id": 1 })).on_behalf_of(person("carla", &[]));
+    let (_, said) = ask_cedar(&snapshot, &case, false).expect("it can be asked");
+    assert_eq!(said.permits, BTreeSet::from([0, 1, 2, 3, 5, 6]));
+    case.facts.session.counters.insert("calls".to_owned(), i64::MAX);
+    let (_, said) = ask_cedar(&snapshot, &case, true).expect("it can be asked");
+    assert_eq!(said.errors, BTreeSet::from([4, 5]));
+    assert!(snapshot.policies.iter().all(|it| it.effect == Effect::Permit));
+}

@@ -1,0 +1,281 @@
+//! A small world: an agent `billing` with one instance, three servers' tools, a few people.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use model::{
+    AccessRequest, ActionName, Agent, AgentState, Answer, Answers, Attestation, Binding, Decision,
+    Denial, Enforcement, Facts, Harm, Instance, InstanceId, InstanceState, Mandate, MandateBasis,
+    MandateId, Person, PersonState, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
+    Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject,
+    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+};
+use serde_json::{Value, json};
+
+use crate::{Bundle, Snapshot, ToolSchema};
+
+pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+pub(super) fn tool_ref(text: &str) -> ToolRef {
+    text.parse().expect("a tool")
+}
+
+pub(super) fn person(id: &str, groups: &[&str]) -> Person {
+    Person {
+        id: id.parse().expect("a person"),
+        groups: groups.iter().map(|group| group.parse().expect("a group")).collect(),
+        state: PersonState::Active { authorization_cutoff: None },
+    }
+}
+
+pub(super) fn scope(tools: &[&str]) -> Scope {
+    Scope {
+        tools: tools.iter().map(|tool| tool.parse().expect("a pattern")).collect(),
+        harm: Harm::ALL.into_iter().collect(),
+        max_calls: None,
+    }
+}
+
+/// The three servers, all tools: what every scope of the fixture holds unless narrowed.
+fn everything() -> Scope {
+    scope(&["crm/*", "payments/*", "tickets/*"])
+}
+
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(NOW.as_seconds() + seconds)
+}
+
+pub(super) fn standing() -> Standing {
+    let agent = Agent {
+        name: "billing".parse().expect("an agent"),
+        sponsor: "sam".parse().expect("a person"),
+        business_owner: "sam".parse().expect("a person"),
+        technical_owner: "sam".parse().expect("a person"),
+        purposes: BTreeSet::from(["care".parse().expect("a purpose")]),
+        ceiling: everything(),
+        key: json!({}),
+        key_expires: at(86_400),
+        registered: at(-86_400),
+        state: AgentState::Active,
+    };
+    let mandate = Mandate {
+        id: MandateId::from_bytes([3; 16]),
+        basis: MandateBasis::Standing { sponsor: agent.sponsor.clone() },
+        agent: agent.name.clone(),
+        purpose: "care".parse().expect("a purpose"),
+        scope: everything(),
+        given: at(-3_600),
+        valid_until: at(3_600),
+    };
+    Standing {
+        instance: Instance {
+            id: InstanceId::from_bytes([1; 16]),
+            agent: agent.name.clone(),
+            key: Thumbprint::from_bytes([9; 32]),
+            attestation: Attestation::User,
+            task: TaskId::from_bytes([2; 16]),
+            started: at(-60),
+            state: InstanceState::Active,
+        },
+        agent,
+        sponsor: person("sam", &["staff"]),
+        subject: None,
+        task: Task {
+            id: TaskId::from_bytes([2; 16]),
+            instance: InstanceId::from_bytes([1; 16]),
+            mandate: mandate.id,
+            mandate_digest: mandate.digest(),
+            purpose: "care".parse().expect("a purpose"),
+            subject: TaskSubject::Autonomous,
+            scope: everything(),
+            opened: at(-60),
+            deadline: at(600),
+            state: TaskState::Open,
+        },
+        mandate,
+        purpose: Purpose {
+            id: "care".parse().expect("a purpose"),
+            owner: "sam".parse().expect("a person"),
+            scope: everything(),
+            data: BTreeSet::new(),
+            description: String::new(),
+        },
+    }
+}
+
+pub(super) fn tool(name: &str, harm: &[Harm]) -> Tool {
+    Tool {
+        tool: tool_ref(name),
+        pin: PinDigest::from_bytes([7; 32]),
+        descriptor: json!({}),
+        owner: Some("olga".parse().expect("a person")),
+        harm: harm.iter().copied().collect(),
+        state: ToolState::Pinned,
+    }
+}
+
+/// One question with its facts, to be changed before it is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) request: AccessRequest,
+    pub(super) standing: Standing,
+    pub(super) tool: Option<Tool>,
+    pub(super) facts: Facts,
+}
+
+impl Case {
+    fn new(action: ActionName, resource: ResourceRef, server: &str, input: Value) -> Self {
+        let standing = standing();
+        let server = Server {
+            name: server.parse().expect("a server"),
+            enforcement: Enforcement::Mandatory,
+            origin: "https://tools.example/mcp".to_owned(),
+            added: at(-86_400),
+        };
+        let principal = Principal::Instance(standing.instance.id);
+        let facts = Facts {
+            revision: Revision(1),
+            now: NOW,
+            principal: PrincipalFacts::Instance(Arc::new(standing.clone())),
+            tool: None,
+            server: Some(Arc::new(server)),
+            tool_owner: Some(person("olga", &[])),
+            session: SessionFacts::default(),
+            binding: Binding::Dpop,
+        };
+        let request = AccessRequest { principal, action, resource, input };
+        Self { request, standing, tool: None, facts }
+    }
+
+    /// A call of a tool that only reads.
+    pub(super) fn call(name: &str, input: Value) -> Self {
+        let called = tool_ref(name);
+        let (action, server) = (ActionName::tool(&called), called.server.as_str().to_owned());
+        let mut case = Self::new(action, ResourceRef::Tool(called), &server, input);
+        case.tool = Some(tool(name, &[Harm::ReadsData]));
+        case
+    }
+
+    /// A method of the whole server.
+    pub(super) fn method(name: &str, server: &str) -> Self {
+        let resource = ResourceRef::Server(server.parse().expect("a server"));
+        Self::new(ActionName::method(name), resource, server, Value::Null)
+    }
+
+    /// An act of an administrator.
+    pub(super) fn administer(name: &str, resource: ResourceRef, by: Person) -> Self {
+        let mut case = Self::new(ActionName::method(name), resource, "crm", Value::Null);
+        case.request.principal = Principal::Person(by.id.clone());
+        case.facts.server = None;
+        case.facts.tool_owner = None;
+        case.facts.principal = PrincipalFacts::Administrator(by);
+        case
+    }
+
+    /// The same, on behalf of `subject`.
+    pub(super) fn on_behalf_of(mut self, subject: Person) -> Self {
+        self.standing.task.subject = TaskSubject::OnBehalfOf { person: subject.id.clone() };
+        self.standing.subject = Some(subject);
+        self
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        let mut facts = self.facts.clone();
+        if let PrincipalFacts::Instance(standing) = &mut facts.principal {
+            *standing = Arc::new(self.standing.clone());
+        }
+        facts.tool = self.tool.clone().map(Arc::new);
+        facts
+    }
+
+    pub(super) fn decide(&self, snapshot: &Snapshot) -> Decision {
+        snapshot.decide(&self.request, &self.facts())
+    }
+
+    pub(super) fn could_permit(&self, snapshot: &Snapshot) -> bool {
+        snapshot.could_permit(&self.request, &self.facts())
+    }
+}
+
+/// The tools of the fixture, with the schemas of their arguments.
+pub(super) fn tools() -> BTreeMap<ToolRef, ToolSchema> {
+    let refund = json!({
+        "type": "object",
+        "properties": {
+            "account": { "type": "string" },
+            "amount": { "type": "integer" },
+            "price": { "type": "number" },
+            "tags": { "type": "array", "items": { "type": "string" } },
+            "note": { "type": ["string", "null"] },
+            "to": {
+                "type": "object",
+                "properties": { "iban": { "type": "string" }, "share": { "type": "number" } },
+                "required": ["iban"],
+            },
+        },
+    });
+    let lookup = json!({
+        "type": "object",
+        "properties": { "id": { "type": "integer" }, "urgent": { "type": "boolean" } },
+        "required": ["id"],
+    });
+    let schemas = [("payments/refund", refund), ("crm/lookup", lookup)];
+    let other = [("tickets/close", json!({ "type": "object" }))];
+    let all = schemas.into_iter().chain(other);
+    all.map(|(name, input_schema)| (tool_ref(name), ToolSchema { input_schema })).collect()
+}
+
+pub(super) fn bundle(policies: &str) -> Bundle {
+    Bundle {
+        policies: BTreeMap::from([("test.cedar".to_owned(), policies.to_owned())]),
+        schema: BTreeMap::new(),
+        tools: tools(),
+    }
+}
+
+pub(super) fn snapshot(policies: &str) -> Snapshot {
+    Snapshot::compile(bundle(policies)).expect("the policies of a test compile")
+}
+
+/// A decision as text.
+pub(super) fn show(decision: &Decision) -> String {
+    match decision {
+        Decision::Permit(grant) => {
+            let basis: Vec<&str> = grant.basis.iter().map(model::PolicyId::as_str).collect();
+            let owed: Vec<&str> = grant.obligations.iter().map(|it| it.0.as_str()).collect();
+            let observed: Vec<&str> = grant.observed.iter().map(model::PolicyId::as_str).collect();
+            let mut text = format!("permit by {}", basis.join(", "));
+            for (title, list) in [("owes", owed), ("observed", observed)] {
+                if !list.is_empty() {
+                    let _ = write!(text, "; {title} {}", list.join(", "));
+                }
+            }
+            format!("{text}{}", show_answers(grant.answers))
+        }
+        Decision::Deny(denial) => {
+            let answers = match denial {
+                Denial::NotGranted { answers } | Denial::Forbidden { answers, .. } => {
+                    show_answers(*answers)
+                }
+                _ => String::new(),
+            };
+            let remedies = denial.remedies();
+            let lifted = if remedies.is_empty() {
+                String::new()
+            } else {
+                format!("; lifted by {remedies:?}")
+            };
+            format!("deny ({}): {denial}{lifted}{answers}", denial.code())
+        }
+    }
+}
+
+/// The members that the set itself answered.
+fn show_answers(answers: Answers) -> String {
+    let word = |answer| if answer == Answer::Permit { "yes" } else { "no" };
+    let person = answers.person.map(|answer| format!("person {}", word(answer)));
+    let instance = answers.instance.map(|answer| format!("instance {}", word(answer)));
+    let both: Vec<String> = person.into_iter().chain(instance).collect();
+    format!(" [{}]", both.join(", "))
+}

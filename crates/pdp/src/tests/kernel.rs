@@ -1,0 +1,205 @@
+//! The rules that are compiled in, as a matrix: nothing that a policy says gets past them.
+
+use std::fmt::Write as _;
+
+use expect_test::expect;
+use model::{
+    AgentState, Decision, Harm, InstanceId, InstanceState, MandateId, PersonState, ResourceRef,
+    TaskState, ToolState,
+};
+use serde_json::{Value, json};
+
+use super::fixtures::{Case, NOW, at, person, scope, snapshot, tool};
+
+/// Permits everything to everybody.
+const OPEN: &str = r#"@id("open") permit(principal, action, resource);
+                      @id("named") permit(principal, action, resource in Server::"crm");"#;
+
+type Change = fn(&mut Case);
+
+const INACTIVE: PersonState = PersonState::Inactive { since: NOW };
+
+fn ended() -> TaskState {
+    TaskState::Ended { reason: "said".to_owned(), since: NOW }
+}
+
+const CHANGES: &[(&str, Change)] = &[
+    ("nothing", |_| {}),
+    ("instance revoked", |case| {
+        case.standing.instance.state =
+            InstanceState::Revoked { reason: "lost".to_owned(), since: NOW };
+    }),
+    ("agent suspended", |case| {
+        case.standing.agent.state =
+            AgentState::Suspended { reason: "review".to_owned(), since: NOW };
+    }),
+    ("agent retired", |case| case.standing.agent.state = AgentState::Retired { since: NOW }),
+    ("key expires now", |case| case.standing.agent.key_expires = NOW),
+    ("key expires later", |case| case.standing.agent.key_expires = at(1)),
+    ("sponsor inactive", |case| case.standing.sponsor.state = INACTIVE),
+    ("sponsor came back after registration", |case| {
+        case.standing.sponsor.state =
+            PersonState::Active { authorization_cutoff: Some(at(-86_400)) };
+    }),
+    ("sponsor came back after the mandate", |case| {
+        case.standing.agent.registered = at(-10);
+        case.standing.sponsor.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+    }),
+    ("task ended", |case| case.standing.task.state = ended()),
+    ("deadline now", |case| case.standing.task.deadline = NOW),
+    ("task of another instance", |case| {
+        case.standing.task.instance = InstanceId::from_bytes([8; 16]);
+    }),
+    ("mandate over now", |case| {
+        case.standing.mandate.valid_until = NOW;
+        case.standing.task.mandate_digest = case.standing.mandate.digest();
+    }),
+    ("mandate changed since", |case| case.standing.mandate.valid_until = at(7_200)),
+    ("another mandate", |case| case.standing.mandate.id = MandateId::from_bytes([9; 16])),
+    ("mandate of another agent", |case| {
+        case.standing.mandate.agent = "other".parse().expect("an agent");
+        case.standing.task.mandate_digest = case.standing.mandate.digest();
+    }),
+    ("mandate too narrow", |case| {
+        case.standing.mandate.scope = scope(&["payments/*"]);
+        case.standing.task.mandate_digest = case.standing.mandate.digest();
+    }),
+    ("purpose too narrow", |case| case.standing.purpose.scope = scope(&["tickets/*"])),
+    ("purpose without the harm", |case| case.standing.purpose.scope.harm.clear()),
+    ("purpose not the agent's", |case| case.standing.agent.purposes.clear()),
+    ("ceiling too low", |case| case.standing.agent.ceiling = scope(&["crm/other"])),
+    ("task too narrow", |case| case.standing.task.scope = scope(&["tickets/*"])),
+    ("tool changed", |case| {
+        if let Some(tool) = &mut case.tool {
+            tool.state = ToolState::Changed { descriptor: Value::Null, seen: NOW };
+        }
+    }),
+    ("tool gone", |case| {
+        if let Some(tool) = &mut case.tool {
+            tool.state = ToolState::Gone { seen: NOW };
+        }
+    }),
+    ("tool unknown", |case| case.tool = None),
+    ("facts of another tool", |case| case.tool = Some(tool("crm/other", &[Harm::ReadsData]))),
+    ("tool without owner", |case| {
+        if let Some(tool) = &mut case.tool {
+            tool.owner = None;
+        }
+    }),
+    ("tool without harm class", |case| {
+        if let Some(tool) = &mut case.tool {
+            tool.harm.clear();
+        }
+    }),
+    ("owner inactive", |case| {
+        if let Some(owner) = &mut case.facts.tool_owner {
+            owner.state = INACTIVE;
+        }
+    }),
+    ("owner unknown", |case| case.facts.tool_owner = None),
+    ("owner is somebody else", |case| case.facts.tool_owner = Some(person("oleg", &[]))),
+    ("subject left", |case| {
+        let mut gone = person("carla", &[]);
+        gone.state = INACTIVE;
+        *case = case.clone().on_behalf_of(gone);
+    }),
+    ("subject not the task's", |case| case.standing.subject = Some(person("carla", &[]))),
+    ("facts of another instance", |case| {
+        case.standing.instance.id = InstanceId::from_bytes([8; 16]);
+    }),
+    ("sponsor not the agent's", |case| case.standing.sponsor = person("mallory", &[])),
+];
+
+fn outcome(case: &Case, snapshot: &crate::Snapshot) -> String {
+    let listed = if case.could_permit(snapshot) { "" } else { " (hidden)" };
+    match case.decide(snapshot) {
+        Decision::Permit(_) => format!("permit{listed}"),
+        Decision::Deny(denial) => format!("{}{listed}", denial.code()),
+    }
+}
+
+/// Each change × {reading tool, consequential tool, method of the server}.
+#[test]
+fn the_matrix_of_built_in_rules() {
+    let snapshot = snapshot(OPEN);
+    let reads = Case::call("crm/lookup", json!({ "id": 1 }));
+    let mut acts = reads.clone();
+    acts.tool = Some(tool("crm/lookup", &[Harm::MovesMoney]));
+    let lists = Case::method("tools/list", "crm");
+    let mut table = String::new();
+    for (name, change) in CHANGES {
+        let outcomes = [&reads, &acts, &lists].map(|case| {
+            let mut case = case.clone();
+            change(&mut case);
+            outcome(&case, &snapshot)
+        });
+        writeln!(table, "{name}: {}", outcomes.join(" | ")).expect("text");
+    }
+    expect![[r#"
+        nothing: permit | permit | permit
+        instance revoked: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
+        agent suspended: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
+        agent retired: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
+        key expires now: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
+        key expires later: permit | permit | permit
+        sponsor inactive: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
+        sponsor came back after registration: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
+        sponsor came back after the mandate: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
+        task ended: task_not_open (hidden) | task_not_open (hidden) | task_not_open (hidden)
+        deadline now: task_not_open (hidden) | task_not_open (hidden) | task_not_open (hidden)
+        task of another instance: task_not_open (hidden) | task_not_open (hidden) | task_not_open (hidden)
+        mandate over now: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        mandate changed since: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        another mandate: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        mandate of another agent: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        mandate too narrow: outside_mandate (hidden) | outside_mandate (hidden) | outside_mandate (hidden)
+        purpose too narrow: outside_mandate (hidden) | outside_mandate (hidden) | outside_mandate (hidden)
+        purpose without the harm: permit | outside_mandate (hidden) | permit
+        purpose not the agent's: outside_mandate (hidden) | outside_mandate (hidden) | outside_mandate (hidden)
+        ceiling too low: outside_ceiling (hidden) | outside_ceiling (hidden) | permit
+        task too narrow: outside_scope (hidden) | outside_scope (hidden) | outside_scope (hidden)
+        tool changed: tool_not_pinned (hidden) | tool_not_pinned (hidden) | permit
+        tool gone: tool_not_pinned (hidden) | tool_not_pinned (hidden) | permit
+        tool unknown: tool_not_pinned (hidden) | tool_not_pinned (hidden) | permit
+        facts of another tool: malformed (hidden) | malformed (hidden) | permit
+        tool without owner: tool_unaccounted (hidden) | tool_unaccounted (hidden) | permit
+        tool without harm class: tool_unaccounted (hidden) | tool_unaccounted (hidden) | permit
+        owner inactive: permit | tool_unaccounted (hidden) | permit
+        owner unknown: permit | tool_unaccounted (hidden) | permit
+        owner is somebody else: permit | tool_unaccounted (hidden) | permit
+        subject left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        subject not the task's: malformed (hidden) | malformed (hidden) | malformed (hidden)
+        facts of another instance: malformed (hidden) | malformed (hidden) | malformed (hidden)
+        sponsor not the agent's: malformed (hidden) | malformed (hidden) | malformed (hidden)
+    "#]].assert_eq(&table);
+}
+
+#[test]
+fn agents_never_administer_and_administrators_never_call() {
+    let snapshot = snapshot(OPEN);
+    let mut agent = Case::method("tools/list", "crm");
+    let administrative: Vec<&String> = snapshot
+        .vocabulary
+        .actions
+        .iter()
+        .filter_map(|(name, action)| (!action.for_instances).then_some(name))
+        .collect();
+    for name in &administrative {
+        agent.request.action = model::ActionName::method(name);
+        assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
+    }
+    expect![[r#"["agent/add", "agent/suspend", "drill/run", "founder/redeem", "instance/revoke", "log/read", "outcome/settle", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "tool/describe", "tool/pin"]"#]].assert_eq(&format!("{administrative:?}"));
+    let ada = person("ada", &["administrators"]);
+    let list = ResourceRef::Server("crm".parse().expect("a server"));
+    let listing = Case::administer("tools/list", list, ada.clone());
+    assert_eq!(outcome(&listing, &snapshot), "malformed (hidden)");
+    let publish = || ResourceRef::Bundle("00".to_owned());
+    let publishing = Case::administer("policy/publish", publish(), ada.clone());
+    assert_eq!(outcome(&publishing, &snapshot), "permit");
+    let elsewhere = Case::administer("policy/publish", ResourceRef::Deployment, ada.clone());
+    assert_eq!(outcome(&elsewhere, &snapshot), "malformed (hidden)");
+    let mut gone = ada;
+    gone.state = INACTIVE;
+    let gone = Case::administer("policy/publish", publish(), gone);
+    assert_eq!(outcome(&gone, &snapshot), "administrator_not_active (hidden)");
+}

@@ -1,0 +1,17 @@
+//! Tests of the decision point: data in, text out.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::needless_raw_string_hashes,
+    reason = "a check takes its data and its expectation whole; snapshots write their own hashes"
+)]
+
+mod arguments;
+mod compile;
+mod conjunction;
+mod decide;
+mod differential;
+mod fixtures;
+mod kernel;
+mod listing;
+mod table;

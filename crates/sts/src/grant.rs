@@ -1,0 +1,135 @@
+//! What a token is asked for: bound to the instance that asks, or to the one that it will be.
+
+use std::time::Duration;
+
+use authority::{Actor, Circumstances, Effect, FactsError, Governed, Pip, Reader};
+use model::{
+    AccessRequest, ActionName, Agent, AgentName, Attestation, Binding, Clock, Entropy, FactKey,
+    Instance, InstanceId, InstanceState, Mandate, MandateId, Person, Principal, Purpose, PurposeId,
+    ResourceRef, ServerName, Sourced, Standing, Task, TaskId, TaskState, TaskSubject, Thumbprint,
+};
+use serde::Serialize;
+
+/// How long a root task lasts if its mandate does.
+pub(crate) const TASK_LIFETIME: Duration = Duration::from_hours(8);
+
+/// The enforcement point as records name it.
+const POINT: &str = "token-endpoint";
+
+/// A token that somebody asks for.
+#[derive(Debug)]
+pub struct TokenGrant {
+    request: AccessRequest,
+    circumstances: Circumstances,
+    pub(crate) audience: String,
+    pub(crate) key: Thumbprint,
+}
+
+impl Governed for TokenGrant {
+    fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+
+    fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+}
+
+/// Which instance asks.
+pub(crate) enum Asker {
+    /// One that is in the register.
+    Known(InstanceId),
+    /// One that will be.
+    New(Box<Proposed>),
+}
+
+/// An instance with its root task, not yet in the register.
+pub(crate) struct Proposed {
+    standing: Sourced<Standing>,
+    effects: Vec<Effect>,
+}
+
+impl TokenGrant {
+    pub(crate) fn new(
+        asker: Asker,
+        (server, audience): (ServerName, String),
+        key: Thumbprint,
+        uses: Vec<Effect>,
+        arrived: Duration,
+    ) -> Self {
+        let (instance, actor) = match asker {
+            Asker::Known(instance) => (instance, Actor::Known(instance)),
+            Asker::New(proposed) => {
+                let Proposed { standing, effects } = *proposed;
+                let instance = standing.value.instance.id;
+                (instance, Actor::Proposed { standing: Box::new(standing), effects })
+            }
+        };
+        let request = AccessRequest {
+            principal: Principal::Instance(instance),
+            action: ActionName::method("token/issue"),
+            resource: ResourceRef::Server(server),
+            input: serde_json::Value::Null,
+        };
+        let circumstances = Circumstances {
+            actor,
+            binding: Binding::Dpop,
+            point: POINT,
+            arrived,
+            trace: None,
+            uses,
+        };
+        Self { request, circumstances, audience, key }
+    }
+}
+
+/// The standing of a new instance of `agent` that holds `key`, for `purpose`, on the sponsor's
+/// standing mandate.
+pub(crate) async fn propose(
+    pip: &Pip,
+    (agent, purpose): (&AgentName, &PurposeId),
+    key: Thumbprint,
+    (clock, entropy): (&dyn Clock, &dyn Entropy),
+) -> Result<Proposed, FactsError> {
+    let mut reader = Reader::new(pip.store());
+    let agent: Agent = reader.need(FactKey::agent(agent)).await?;
+    let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
+    let purpose: Purpose = reader.need(FactKey::purpose(purpose)).await?;
+    let id: MandateId = reader.need(FactKey::standing_mandate(&agent.name, &purpose.id)).await?;
+    let mandate: Mandate = reader.need(FactKey::mandate(id)).await?;
+    let now = clock.now();
+    let (instance, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
+    let task = Task {
+        id: task,
+        instance,
+        mandate: mandate.id,
+        mandate_digest: mandate.digest(),
+        purpose: purpose.id.clone(),
+        subject: TaskSubject::Autonomous,
+        scope: mandate.scope.clone(),
+        opened: now,
+        deadline: now.plus(TASK_LIFETIME).min(mandate.valid_until),
+        state: TaskState::Open,
+    };
+    let instance = Instance {
+        id: instance,
+        agent: agent.name.clone(),
+        key,
+        // The agent's registered key says that this instance is its own.
+        attestation: Attestation::User,
+        task: task.id,
+        started: now,
+        state: InstanceState::Active,
+    };
+    let effects = vec![
+        new_fact(FactKey::key(&key), &instance.id),
+        new_fact(FactKey::instance(instance.id), &instance),
+        new_fact(FactKey::task(task.id), &task),
+    ];
+    let standing = Standing { instance, agent, sponsor, subject: None, task, mandate, purpose };
+    Ok(Proposed { standing: reader.sourced(standing), effects })
+}
+
+fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+    Effect::PutNew { key, body: json::canonical_of(fact) }
+}

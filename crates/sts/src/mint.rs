@@ -1,0 +1,102 @@
+//! Minting: what is signed is what was permitted.
+
+use std::sync::Arc;
+
+use authority::{Authority, Begun, Permit, Unit, Urgency};
+use keys::Signer;
+use model::record::{Commitments, IssuanceRecord, OutcomeKind, VERSION};
+use model::{RecordId, Sha256Digest, Timestamp};
+use oauth::access_token::{self, AccessTokenClaims, AgentTask, Confirmation};
+use oauth::token_endpoint::TokenResponse;
+use oauth::{ErrorCode, OAuthError};
+
+use crate::grant::TokenGrant;
+
+/// Signs tokens, each against a permit for it.
+#[derive(Clone)]
+pub struct Minter {
+    /// The issuer.
+    pub issuer: String,
+    /// The key that signs.
+    pub signer: Arc<dyn Signer>,
+}
+
+impl Minter {
+    /// Signs the token that `permit` covers and records that it was issued.
+    pub async fn mint(
+        &self,
+        permit: Permit<TokenGrant>,
+        authority: &Authority,
+    ) -> Result<TokenResponse, OAuthError> {
+        let unavailable = |why: &str| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
+        let begun = permit.begin(authority.clock().as_ref());
+        let begun = begun.map_err(|error| unavailable(&error.to_string()))?;
+        let claims = self.claims(&begun, authority);
+        let unit = issuance(&begun, &claims, authority);
+        authority
+            .journal()
+            .store()
+            .commit(unit)
+            .await
+            .map_err(|_| unavailable("the token could not be recorded"))?;
+        let token = access_token::mint(&claims, self.signer.as_ref());
+        let token = token.map_err(|_| unavailable("the token could not be signed"))?;
+        begun.running.finish(OutcomeKind::Returned, Some(Sha256Digest::of(claims.jti.as_bytes())));
+        Ok(TokenResponse {
+            access_token: token,
+            token_type: "DPoP".to_owned(),
+            expires_in: claims.exp - claims.iat,
+            authorization_details: claims.authorization_details,
+        })
+    }
+
+    /// The claims: never longer than the task, the mandate or the agent's key.
+    fn claims(&self, begun: &Begun<TokenGrant>, authority: &Authority) -> AccessTokenClaims {
+        let standing = &begun.context.standing;
+        let now = authority.clock().now();
+        let most = now.as_seconds() + access_token::LIFETIME_MAX_S;
+        let bounds =
+            [standing.task.deadline, standing.mandate.valid_until, standing.agent.key_expires];
+        let exp = bounds.iter().map(|at| at.as_seconds()).fold(most, i64::min);
+        AccessTokenClaims {
+            iss: self.issuer.clone(),
+            sub: standing.instance.id.to_string(),
+            client_id: standing.agent.name.to_string(),
+            aud: begun.act.audience.clone(),
+            exp,
+            iat: now.as_seconds(),
+            jti: RecordId::new(now, authority.entropy().as_ref()).to_string(),
+            cnf: Confirmation { jkt: keys::base64url(begun.act.key.as_bytes()) },
+            authorization_details: vec![AgentTask {
+                kind: "agent_task".to_owned(),
+                task: standing.task.id.to_string(),
+                purpose: standing.purpose.id.to_string(),
+                mandate: standing.task.mandate_digest.to_string(),
+            }],
+        }
+    }
+}
+
+fn issuance(begun: &Begun<TokenGrant>, claims: &AccessTokenClaims, authority: &Authority) -> Unit {
+    let standing = &begun.context.standing;
+    let now = authority.clock().now();
+    let commitments: Commitments = begun.context.people.clone();
+    let record = IssuanceRecord {
+        agent: standing.agent.name.clone(),
+        audience: claims.aud.clone(),
+        commitments,
+        decision: begun.context.decision,
+        expires: Timestamp::from_seconds(claims.exp),
+        id: RecordId::new(now, authority.entropy().as_ref()),
+        instance: standing.instance.id,
+        jti: Sha256Digest::of(claims.jti.as_bytes()),
+        key: begun.act.key,
+        kind: "issuance".to_owned(),
+        purpose: standing.purpose.id.clone(),
+        task: standing.task.id,
+        time: now,
+        v: VERSION,
+    };
+    let entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
+    Unit { entries, urgency: Urgency::Awaited, ..Unit::default() }
+}

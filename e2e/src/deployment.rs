@@ -1,0 +1,184 @@
+//! A deployment under test: founded, configured, served.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::Child;
+
+/// What differs from test to test.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Upstream servers: name and, in YAML, what stands under it.
+    pub servers: Vec<(String, String)>,
+    /// Further lines of the configuration.
+    pub configuration: String,
+    /// Policy beside the starter policy.
+    pub policy: String,
+}
+
+/// A running deployment in a directory of its own.
+#[derive(Debug)]
+pub struct Deployment {
+    /// The directory.
+    pub dir: TempDir,
+    /// The port for agents.
+    pub port: u16,
+    /// The service.
+    pub process: Option<Child>,
+}
+
+impl Deployment {
+    /// Founds a deployment with the founders `alice` and `bob`, who redeem, and serves it.
+    pub fn start(options: &Options) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let port = free_port();
+        let mut deployment = Self { dir, port, process: None };
+        let home = deployment.path("home");
+        let init = ["init", home.to_str().unwrap(), "--founder", "alice", "--founder", "bob"];
+        let printed = deployment.run_raw(&init);
+        assert!(printed.status.success(), "{}", text(&printed));
+        deployment.configure(options);
+        deployment.serve();
+        for (founder, code) in ["alice", "bob"].iter().zip(codes(&text(&printed))) {
+            let key = deployment.path(&format!("{founder}.pem"));
+            deployment.run(&["founder", "redeem", &code, "--key", key.to_str().unwrap()]);
+        }
+        deployment
+    }
+
+    fn configure(&self, options: &Options) {
+        let path = self.path("home/chancery.yaml");
+        let (agents, admin) = (self.port, free_port());
+        let servers: String =
+            options.servers.iter().map(|(name, body)| format!("  {name}: {body}\n")).collect();
+        let servers = if servers.is_empty() { servers } else { format!("servers:\n{servers}") };
+        let text = format!(
+            "state_dir: state\nlisten:\n  agents: 127.0.0.1:{agents}\n  admin: 127.0.0.1:{admin}\n\
+             {servers}{}",
+            options.configuration
+        );
+        std::fs::write(path, text).expect("the configuration can be written");
+        if !options.policy.is_empty() {
+            std::fs::write(self.path("home/policies/test.cedar"), &options.policy)
+                .expect("policy can be written");
+        }
+    }
+
+    /// Starts the service, and waits until it is ready.
+    pub fn serve(&mut self) {
+        let mut command = Command::new(crate::binary());
+        command.args(["serve", "--config"]).arg(self.path("home/chancery.yaml"));
+        command.stderr(Stdio::inherit());
+        let ready = |line: &str| line.starts_with("ready").then_some(());
+        let (process, ()) = Child::start_and_read(&mut command, ready);
+        self.process = Some(process);
+    }
+
+    /// A path in the deployment's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The base URL for agents.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The log's directory.
+    pub fn log(&self) -> PathBuf {
+        self.path("home/state/log")
+    }
+
+    /// The key file of `agent`.
+    pub fn agent_key(&self, agent: &str) -> PathBuf {
+        self.path(&format!("{agent}.pem"))
+    }
+
+    /// Runs a command of the binary, which must succeed, and gives what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.run_raw(arguments);
+        assert!(output.status.success(), "chancery {arguments:?}: {}", text(&output));
+        String::from_utf8(output.stdout).expect("it prints text")
+    }
+
+    /// Runs a command of the binary, which must fail, and gives what it said.
+    pub fn run_refused(&self, arguments: &[&str]) -> String {
+        let output = self.run_raw(arguments);
+        assert!(!output.status.success(), "chancery {arguments:?} did: {}", text(&output));
+        text(&output)
+    }
+
+    fn run_raw(&self, arguments: &[&str]) -> Output {
+        Command::new(crate::binary())
+            .args(arguments)
+            .env("CHANCERY_SOCKET", self.path("home/state/admin.sock"))
+            .output()
+            .expect("the binary can be started")
+    }
+
+    /// Registers purpose, agent and server in one go: what most tests begin with.
+    pub fn onboard(&self, server: &str, harm: &str) {
+        let all = format!("{server}/*");
+        self.run(&["person", "add", "sam"]);
+        let mut purpose = vec!["purpose", "add", "work", "--owner", "alice", "--tool", &all];
+        if harm != "reads-data" {
+            purpose.extend(["--harm", harm]);
+        }
+        self.run(&purpose);
+        let key = self.agent_key("bot");
+        let key = key.to_str().unwrap();
+        self.run(&["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", key]);
+        let class = format!("*={harm}");
+        self.run(&["server", "add", server, "--owner", "alice", "--harm", &class]);
+    }
+
+    /// The records of the log, oldest first.
+    pub fn records(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).expect("records are JSON lines");
+        self.run(&["log", "export"]).lines().map(parse).collect()
+    }
+
+    /// Verifies the log offline, on a copy of its directory.
+    pub fn verify(&self) -> String {
+        let copy = self.path("copy");
+        let _ = std::fs::remove_dir_all(&copy);
+        copy_dir(&self.log(), &copy);
+        let key = self.path("home/state/keys/log.pub");
+        self.run(&["log", "verify", copy.to_str().unwrap(), "--key", key.to_str().unwrap()])
+    }
+}
+
+/// The one-use codes that `init` printed, one a line: `code NAME CODE`.
+fn codes(printed: &str) -> Vec<String> {
+    let code =
+        |line: &str| line.trim().strip_prefix("code ")?.split_once(' ').map(|c| c.1.to_owned());
+    printed.lines().filter_map(code).collect()
+}
+
+fn text(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+}
+
+/// A port that nobody listens on at the moment.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Copies a directory with all that is in it.
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the copy can be made");
+    for entry in std::fs::read_dir(from).expect("the directory can be read").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("the file can be copied");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Black-box tests: the real binary, real clients, real tool servers.
+//!
+//! A [`Deployment`] is a directory with a configuration and a running service; [`Tools`] is a tool
+//! server of its own, whose effects file says what really happened. Nothing here looks inside.
+#![allow(clippy::disallowed_methods, reason = "tests live in real time and real processes")]
+
+mod deployment;
+mod process;
+mod tools;
+
+pub use deployment::{Deployment, Options};
+pub use process::{Child, wait_until};
+pub use tools::{Effect, Tools};
+
+use std::path::PathBuf;
+
+/// The binary under test, built beside the tests.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("the test has a path");
+    let target = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+    let binary = target.join("chancery");
+    assert!(binary.exists(), "build the binary first: cargo build -p chancery");
+    binary
+}
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e lies in the root").to_owned()
+}
+
+/// The Python with the official SDK.
+pub fn python() -> PathBuf {
+    repository().join("target/provision/python/bin/python")
+}
+
+/// The folder of npm packages.
+pub fn node_modules() -> PathBuf {
+    repository().join("target/provision/npm/node_modules")
+}

@@ -1,0 +1,80 @@
+//! Processes of a test: killed when the test ends, whatever happens.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A child process that dies with the test.
+#[derive(Debug)]
+pub struct Child(std::process::Child);
+
+impl Child {
+    /// Starts `command`.
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("could not start {command:?}: {error}")))
+    }
+
+    /// Starts `command` and gives the first line of its standard output that `wanted` takes.
+    pub fn start_and_read<T>(
+        command: &mut Command,
+        mut wanted: impl FnMut(&str) -> Option<T>,
+    ) -> (Self, T) {
+        let mut child = Self::start(command.stdout(Stdio::piped()));
+        let output = child.0.stdout.take().expect("it is piped");
+        for line in BufReader::new(output).lines() {
+            if let Some(found) = wanted(&line.expect("it writes text")) {
+                return (child, found);
+            }
+        }
+        panic!("{command:?} ended without saying what was waited for");
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Sends SIGTERM and waits for the exit status.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        signal(self.id(), "TERM");
+        self.0.wait().expect("it can be waited for")
+    }
+
+    /// The exit status, if it has ended.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.0.try_wait().expect("it can be asked")
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "could not send {name} to {pid}");
+}
+
+/// Waits until `condition` gives something.
+pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
