@@ -1,6 +1,7 @@
 //! A deployment under test: founded, configured, served.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -29,14 +30,16 @@ pub struct Deployment {
     pub port: u16,
     /// The service.
     pub process: Option<Child>,
+    /// The port for observers.
+    observers: u16,
 }
 
 impl Deployment {
     /// Founds a deployment with the founders `alice` and `bob`, who redeem, and serves it.
     pub fn start(options: &Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let port = free_port();
-        let mut deployment = Self { dir, port, process: None };
+        let (port, observers) = (free_port(), free_port());
+        let mut deployment = Self { dir, port, observers, process: None };
         let home = deployment.path("home");
         let init = ["init", home.to_str().unwrap(), "--founder", "alice", "--founder", "bob"];
         let printed = deployment.run_raw(&init);
@@ -52,9 +55,10 @@ impl Deployment {
 
     fn configure(&self, options: &Options) {
         let path = self.path("home/chancery.yaml");
-        let (agents, admin) = (self.port, free_port());
-        let servers: String =
-            options.servers.iter().map(|(name, body)| format!("  {name}: {body}\n")).collect();
+        let (agents, admin) = (self.port, self.observers);
+        let entry = |(name, body): &(String, String)| format!("  {name}: {body}\n");
+        let servers: Vec<_> = options.servers.iter().map(entry).collect();
+        let servers = servers.concat();
         let servers = if servers.is_empty() { servers } else { format!("servers:\n{servers}") };
         let text = format!(
             "state_dir: state\nlisten:\n  agents: 127.0.0.1:{agents}\n  admin: 127.0.0.1:{admin}\n\
@@ -136,6 +140,17 @@ impl Deployment {
         self.run(&["server", "add", server, "--owner", "alice", "--harm", &class]);
     }
 
+    /// What observers are answered at `path`.
+    pub fn observed(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.observers)).expect("it listens");
+        let host = format!("127.0.0.1:{}", self.observers);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
     /// The records of the log, oldest first.
     pub fn records(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).expect("records are JSON lines");
@@ -165,13 +180,13 @@ fn text(output: &Output) -> String {
 }
 
 /// A port that nobody listens on at the moment.
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").port()
 }
 
 /// Copies a directory with all that is in it.
-pub fn copy_dir(from: &Path, to: &Path) {
+fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("the copy can be made");
     for entry in std::fs::read_dir(from).expect("the directory can be read").flatten() {
         let target = to.join(entry.file_name());

@@ -1,16 +1,14 @@
 //! Black-box tests: the real binary, real clients, real tool servers.
 //!
-//! A [`Deployment`] is a directory with a configuration and a running service; [`Tools`] is a tool
-//! server of its own, whose effects file says what really happened. Nothing here looks inside.
+//! A [`Deployment`] is a directory with a configuration and a running service. Nothing here looks
+//! inside.
 #![allow(clippy::disallowed_methods, reason = "tests live in real time and real processes")]
 
 mod deployment;
 mod process;
-mod tools;
 
 pub use deployment::{Deployment, Options};
 pub use process::{Child, wait_until};
-pub use tools::{Effect, Tools};
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A child process that dies with the test.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Drop for Child {
 }
 
 /// Sends a signal by name.
-pub fn signal(pid: u32, name: &str) {
+fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "could not send {name} to {pid}");
 }
@@ -75,6 +75,6 @@ pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
             return found;
         }
         assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }

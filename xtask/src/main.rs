@@ -1,1 +1,60 @@
-fn main() {}
+//! The tasks of the repository: `cargo xtask test` is what CI and a newcomer run.
+#![allow(clippy::disallowed_methods, reason = "tasks run processes and read the clock")]
+
+mod provision;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::ensure;
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let done = match task.as_str() {
+        "test" => test(),
+        "tidy" => tidy::check(),
+        "provision" => provision::all(),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask test | tidy | provision")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(if error.is::<provision::Missing>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Everything, in the order in which it fails fastest.
+fn test() -> anyhow::Result<()> {
+    step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    step("tidy", tidy::check)?;
+    step("provision", provision::all)?;
+    let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    step("lint", || cargo(&lint))?;
+    step("build", || cargo(&["build", "--quiet", "--package", "chancery"]))?;
+    step("test", || cargo(&["test", "--workspace", "--no-fail-fast"]))
+}
+
+fn step(name: &str, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    println!("xtask: {name} …");
+    let started = Instant::now();
+    run()?;
+    println!("xtask: {name} done in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let status = Command::new(cargo).args(arguments).current_dir(root()).status()?;
+    ensure!(status.success(), "cargo {} failed", arguments.join(" "));
+    Ok(())
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}

@@ -77,13 +77,13 @@ fn configuration(dev: &Dev) -> anyhow::Result<String> {
 
 /// Names every server, so that its reading tools are callable.
 fn policy(servers: &[String]) -> anyhow::Result<String> {
-    let mut text = String::from("// What `chancery dev` lets agents do: read.\n");
+    let mut all = vec!["// What `chancery dev` lets agents do: read.".to_owned()];
     for server in servers {
         let (name, _) = split(server)?;
-        text += &format!(
-            "\n@id(\"dev-{name}\")\npermit (principal, action in Action::\"tools/call\", \
-             resource in Server::\"{name}\")\nwhen {{ resource.harm == [\"reads-data\"] }};\n"
-        );
+        let server = format!("resource in Server::\"{name}\"");
+        let scope = format!("permit (principal, action in Action::\"tools/call\", {server})");
+        let condition = "when { resource.harm == [\"reads-data\"] };";
+        all.push(format!("@id(\"dev-{name}\")\n{scope}\n{condition}"));
     }
-    Ok(text)
+    Ok(all.join("\n\n") + "\n")
 }

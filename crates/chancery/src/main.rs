@@ -55,7 +55,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let codes = founding::init(&init.dir, &init.founders).await?;
             println!("founded in {}", init.dir.display());
             println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
-            codes.iter().for_each(|code| println!("code {} {}", code.founder, code.code));
+            for code in codes {
+                println!("code {} {}", code.founder, code.code);
+            }
         }
         Command::Serve(file) => serve::serve(configured(&file.config)?).await?,
         Command::CheckConfig(file) => {

@@ -96,7 +96,7 @@ impl ToolSource for Sources {
         let route = gateway.route(server).ok_or_else(|| {
             format!("server `{server}` is not in the configuration: add it under `servers`")
         })?;
-        let origin = origin(&route.target)?;
+        let origin = origin(&route.target);
         let tools = gateway::list_tools(&gateway, server, true).await;
         let tools = tools.map_err(|error| format!("could not read the tools: {error}"))?;
         // Who answers without seeing who asks can be called around us.
@@ -117,15 +117,15 @@ impl PinChange for Sources {
 }
 
 /// Where a server is served from: its URL, or what would be started and its digest.
-fn origin(target: &Target) -> Result<String, String> {
+fn origin(target: &Target) -> String {
     match target {
-        Target::Http { url, .. } => Ok(url.to_string()),
+        Target::Http { url, .. } => url.to_string(),
         Target::Stdio { command, args, .. } => {
             let digest = std::fs::read(command).map(|bytes| Sha256Digest::of(&bytes).to_string());
             // A bare name is looked up in PATH when it starts: then the name and the arguments,
             // with their exact version, are what is pinned.
             let digest = digest.unwrap_or_else(|_| "by name".to_owned());
-            Ok(format!("{} {} ({digest})", command.display(), args.join(" ")))
+            format!("{} {} ({digest})", command.display(), args.join(" "))
         }
     }
 }

@@ -11,14 +11,15 @@ pub fn render_untrusted(text: &str) -> String {
                 | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
                 | '\u{e0000}'..='\u{e007f}')
     };
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
         if hidden(c) {
-            shown.extend(c.escape_unicode())
+            shown.extend(c.escape_unicode());
         } else {
-            shown.push(c)
+            shown.push(c);
         }
-        shown
-    })
+    }
+    shown
 }
 
 /// How the descriptor `new` differs from `old`: one line a member, `-` old and `+` new, by JSON

@@ -218,7 +218,7 @@ fn a_disclosure_that_does_not_open_its_record_is_found() {
 
 #[test]
 fn harm_classes_are_spelled_one_way() {
-    let spelled: BTreeSet<_> = Harm::ALL.iter().map(|harm| harm.to_string()).collect();
+    let spelled: BTreeSet<_> = Harm::ALL.iter().map(ToString::to_string).collect();
     let serialized = Harm::ALL.iter().map(|harm| serde_json::to_value(harm).unwrap());
     let serialized: BTreeSet<_> = serialized.map(|v| v.as_str().unwrap().to_owned()).collect();
     assert_eq!(spelled, serialized);

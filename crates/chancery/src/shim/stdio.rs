@@ -119,7 +119,9 @@ fn headers_for(message: &[u8], negotiated: &RwLock<Negotiated>) -> HeaderMap {
         }
         let name = ["/params/name", "/params/uri", "/params/taskId"];
         let name = name.iter().find_map(|path| value.pointer(path)).and_then(Value::as_str);
-        name.into_iter().for_each(|name| insert("mcp-name", name));
+        if let Some(name) = name {
+            insert("mcp-name", name);
+        }
         return headers;
     }
     let known = negotiated.read().expect("no panic while it is held");

@@ -1,0 +1,140 @@
+//! Checks what the compiler does not: that the crates depend inwards, and that promises have tests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+/// Which crates of ours each crate may use. Any other edge is an error.
+const EDGES: [(&str, &[&str]); 15] = [
+    ("json", &[]),
+    ("tlog", &[]),
+    ("keys", &[]),
+    ("model", &["json"]),
+    ("oauth", &["json", "keys"]),
+    ("mcp", &["json"]),
+    ("pdp", &["json", "model"]),
+    ("store", &["model"]),
+    ("store-sqlite", &["model", "store"]),
+    ("journal", &["json", "keys", "model", "store", "tlog"]),
+    ("authority", &["journal", "json", "model", "pdp", "store"]),
+    ("sts", &["authority", "json", "keys", "model", "oauth"]),
+    ("gateway", &["authority", "json", "keys", "mcp", "model", "oauth"]),
+    ("pap", &["authority", "journal", "json", "keys", "mcp", "model", "pdp", "tlog"]),
+    ("api", &["gateway", "json", "keys", "mcp", "model", "oauth", "pap", "sts"]),
+];
+
+/// Crates that know no IO, and what therefore they may not use.
+const PURE: [&str; 7] = ["json", "tlog", "keys", "model", "oauth", "mcp", "pdp"];
+const IMPURE: [&str; 5] = ["tokio", "hyper", "axum", "rusqlite", "reqwest"];
+
+/// The most lines of a source file.
+const LINES_MAX: usize = 500;
+
+/// What may stand in no tracked file but lock files.
+const FORBIDDEN: [&str; 6] =
+    ["TO\u{44}O", "FIX\u{4d}E", "#[ign\u{6f}re", "dbg\u{21}(", "/roo\u{74}/", "/wor\u{6b}/"];
+
+/// Checks everything and tells all that is wrong.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    edges(&mut wrong)?;
+    let files = tracked()?;
+    let sources = read(&files);
+    texts(&sources, &mut wrong);
+    invariants(&sources, &mut wrong);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("tidy found {} things:\n{}", wrong.len(), wrong.join("\n"))
+}
+
+fn edges(wrong: &mut Vec<String>) -> anyhow::Result<()> {
+    let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(super::root())
+        .output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("no cargo metadata")?;
+    let allowed: BTreeMap<_, _> = EDGES.into_iter().collect();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().unwrap_or_default();
+        let Some(name) = name.strip_prefix("chancery-") else { continue };
+        if name == "testkit" || name == "demo-servers" {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let used = dependency["name"].as_str().unwrap_or_default();
+            let normal = dependency["kind"].is_null();
+            let ours = used.strip_prefix("chancery-").filter(|_| normal);
+            let may = allowed.get(name).copied().unwrap_or_default();
+            if let Some(ours) = ours.filter(|ours| !may.contains(ours)) {
+                wrong.push(format!("crate `{name}` may not use `{ours}`"));
+            }
+            if normal && PURE.contains(&name) && IMPURE.contains(&used) {
+                wrong.push(format!("crate `{name}` knows no IO and may not use `{used}`"));
+            }
+            if used == "cedar-policy" && name != "pdp" {
+                wrong.push(format!("only `pdp` names cedar-policy, not `{name}`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tracked() -> anyhow::Result<Vec<PathBuf>> {
+    let output = Command::new("git").args(["ls-files"]).current_dir(super::root()).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let kept = |name: &&str| !name.starts_with("testdata/") && !name.contains("lock");
+    Ok(text.lines().filter(kept).map(PathBuf::from).collect())
+}
+
+fn read(files: &[PathBuf]) -> Vec<(String, String)> {
+    let mut sources = Vec::new();
+    for file in files {
+        let path: &Path = &super::root().join(file);
+        if let Ok(bytes) = std::fs::read(path)
+            && let Ok(text) = String::from_utf8(bytes)
+        {
+            sources.push((file.display().to_string(), text));
+        }
+    }
+    sources
+}
+
+fn texts(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    for (name, text) in sources {
+        let found = FORBIDDEN.iter().filter(|word| text.contains(**word));
+        wrong.extend(found.map(|word| format!("{name}: has `{word}`")));
+        let is_rust = Path::new(name).extension().is_some_and(|extension| extension == "rs");
+        if is_rust && !text.starts_with("//!") && !name.contains("/tests/") {
+            wrong.push(format!("{name}: does not open with `//!`"));
+        }
+        let lines = text.lines().count();
+        if is_rust && lines > LINES_MAX {
+            wrong.push(format!("{name}: {lines} lines, more than {LINES_MAX}"));
+        }
+    }
+}
+
+/// Every invariant names a test that exists, or says that it is for later.
+fn invariants(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    let document = sources.iter().find(|(name, _)| name == "INVARIANTS.md");
+    let Some((_, document)) = document else {
+        wrong.push("INVARIANTS.md is missing".to_owned());
+        return;
+    };
+    for row in document.lines().filter(|line| line.starts_with("| I-")) {
+        let tests = row.rsplit('|').nth(1).unwrap_or_default().trim();
+        if tests == "later" {
+            continue;
+        }
+        for test in tests.split(',').map(|test| test.trim().trim_matches('`')) {
+            let defined = format!("fn {test}(");
+            if !sources.iter().any(|(_, text)| text.contains(&defined)) {
+                wrong.push(format!("INVARIANTS.md: there is no test `{test}`"));
+            }
+        }
+    }
+}
