@@ -161,7 +161,11 @@ impl Deployment {
     pub fn verify(&self) -> String {
         let copy = self.path("copy");
         let _ = std::fs::remove_dir_all(&copy);
+        // The checkpoint first: what it covers was published before it.
+        std::fs::create_dir_all(&copy).expect("the copy can be made");
+        let checkpoint = std::fs::read(self.log().join("checkpoint")).expect("there is one");
         copy_dir(&self.log(), &copy);
+        std::fs::write(copy.join("checkpoint"), checkpoint).expect("it can be written");
         let key = self.path("home/state/keys/log.pub");
         self.run(&["log", "verify", copy.to_str().unwrap(), "--key", key.to_str().unwrap()])
     }

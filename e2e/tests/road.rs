@@ -120,13 +120,15 @@ fn i_10_a_sponsor_who_leaves_stops_the_agent() {
 fn n_100_an_edited_log_does_not_verify() {
     let deployment = deployment();
     client(&deployment, &[echo(&json!("hello"))]);
-    assert!(deployment.verify().contains("the log verifies"));
     let copy = deployment.path("copy");
     let key = deployment.path("home/state/keys/log.pub");
-    let bundles = copy.join("tile/entries");
-    let bundle = newest(&bundles);
-    let mut bytes = std::fs::read(&bundle).expect("a bundle");
-    let at = find(&bytes, b"\"everything/echo\"").expect("the call is in it");
+    let (bundle, mut bytes, at) = e2e::wait_until("the call is published", || {
+        assert!(deployment.verify().contains("the log verifies"));
+        let bundle = newest(&copy.join("tile/entries"));
+        let bytes = std::fs::read(&bundle).expect("a bundle");
+        let at = find(&bytes, b"\"everything/echo\"")?;
+        Some((bundle, bytes, at))
+    });
     bytes[at + 1] = b'E';
     std::fs::write(&bundle, bytes).expect("it is a copy");
     let said = deployment.run_refused(&[

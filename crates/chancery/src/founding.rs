@@ -107,9 +107,30 @@ pub(crate) async fn found(
     Ok(())
 }
 
+/// The log's verifier key as it was founded: its name stays, wherever the service moves.
+pub(crate) fn founded_verifier(config: &Config, ring: &KeyRing) -> anyhow::Result<VerifierKey> {
+    let path = config.keys_dir().join("log.pub");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("could not read the log's verifier key `{}`", path.display()))?;
+    let founded: VerifierKey = text
+        .trim()
+        .parse()
+        .with_context(|| format!("`{}` does not hold the log's verifier key", path.display()))?;
+    let name = founded.name().as_str();
+    if let Some(origin) = &config.log.origin {
+        ensure!(origin == name, "`log.origin` is `{origin}`, but the log was founded as `{name}`");
+    }
+    let own = verifier_named(name, ring)?;
+    ensure!(own == founded, "`{}` is not the verifier of the key `log.pem`", path.display());
+    Ok(founded)
+}
+
 /// The key by which outsiders verify the log's checkpoints.
-pub(crate) fn log_verifier(config: &Config, ring: &KeyRing) -> anyhow::Result<VerifierKey> {
-    let origin = config.origin();
+fn log_verifier(config: &Config, ring: &KeyRing) -> anyhow::Result<VerifierKey> {
+    verifier_named(&config.origin(), ring)
+}
+
+fn verifier_named(origin: &str, ring: &KeyRing) -> anyhow::Result<VerifierKey> {
     let name = origin.parse().with_context(|| format!("`{origin}` cannot name a log"))?;
     let public = ring.log.verifying().as_bytes().try_into().context("the log key is Ed25519")?;
     Ok(VerifierKey::new(name, Algorithm::Ed25519, public))

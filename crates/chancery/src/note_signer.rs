@@ -15,7 +15,7 @@ pub(crate) struct LogSigner {
 
 impl LogSigner {
     pub(crate) fn new(config: &Config, ring: &KeyRing) -> anyhow::Result<Self> {
-        let verifier = crate::founding::log_verifier(config, ring)?;
+        let verifier = crate::founding::founded_verifier(config, ring)?;
         Ok(Self { key: ring.log.clone(), verifier })
     }
 }

@@ -16,6 +16,7 @@ use model::{Clock, Entropy, Timestamp};
 use pap::{Administration, Publisher};
 use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
+use tlog::note::NoteSigner as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -180,7 +181,7 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let administration = Arc::new(administration);
     sources.connect(gateway.clone(), administration.clone());
     let signer = Arc::new(LogSigner::new(config, &ring)?);
-    let origin = config.origin().parse()?;
+    let origin = signer.name().clone();
     let integrator = Integrator::open(store, log, signer, origin).await?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
     let status = Arc::new(Status::default());
