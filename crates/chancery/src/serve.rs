@@ -18,6 +18,7 @@ use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::note_signer::LogSigner;
 use crate::sources::{self, Sources};
 use crate::system::{SystemClock, SystemEntropy, environment};
+use crate::tls::{self, TlsListener};
 
 /// How often records are integrated and checkpoints published.
 const INTEGRATE_EVERY: Duration = Duration::from_millis(500);
@@ -83,6 +85,7 @@ struct Running {
 
 /// Serves the deployment of `config` until it is told to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
     let running = build(&config).await?;
     let stop = CancellationToken::new();
     let agents = listen(config.listen.agents).await?;
@@ -107,8 +110,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let admin_router = api::admin(running.administration.clone(), administrator);
 
     let servers = TaskTracker::new();
-    servers.spawn(serve_http(agents, agent_router, stop.clone()));
-    servers.spawn(serve_http(observers, observer_router, stop.clone()));
+    servers.spawn(serve_http((agents, acceptor.clone()), agent_router, stop.clone()));
+    servers.spawn(serve_http((observers, acceptor), observer_router, stop.clone()));
     let socket = crate::socket::serve(socket, admin_router, stop.clone(), servers.clone());
     let socket = tokio::spawn(socket);
     let integrating = tokio::spawn(integrate(running.integrator, status.clone(), stop.clone()));
@@ -116,7 +119,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let looking = tokio::spawn(looking_until(looking, status.clone(), stop.clone()));
     let outcomes = tokio::spawn(running.outcomes.run());
 
-    println!("ready: agents at {}, observers at http://{}", config.issuer(), config.listen.admin);
+    let (issuer, scheme, admin) = (config.issuer(), config.scheme(), config.listen.admin);
+    println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
     wait_for_signal().await?;
     tracing::info!("stopping: no new requests, those under way are finished");
     stop.cancel();
@@ -253,9 +257,20 @@ async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn serve_http(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
+async fn serve_http(
+    (listener, acceptor): (TcpListener, Option<TlsAcceptor>),
+    router: axum::Router,
+    stop: CancellationToken,
+) {
+    let stopped = stop.cancelled_owned();
+    let served = match acceptor {
+        Some(acceptor) => {
+            let listener = TlsListener::new(listener, acceptor);
+            axum::serve(listener, router).with_graceful_shutdown(stopped).await
+        }
+        None => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "a listener ended");
     }
 }

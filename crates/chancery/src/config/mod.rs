@@ -22,8 +22,8 @@ pub(crate) struct Config {
     /// Where it listens.
     #[serde(default)]
     pub(crate) listen: Listen,
-    /// The URL by which agents reach it; the issuer of its tokens. Default: `http://` and
-    /// `listen.agents`.
+    /// The URL by which agents reach it; the issuer of its tokens. Default: `http://` (`https://`
+    /// with `tls`) and `listen.agents`.
     #[serde(default)]
     pub(crate) public_url: Option<String>,
     /// Where it keeps its state; relative paths start at the configuration file.
@@ -46,6 +46,9 @@ pub(crate) struct Config {
     /// What it says about itself.
     #[serde(default)]
     pub(crate) logging: Logging,
+    /// The certificate and key with which its listeners speak TLS themselves.
+    #[serde(default)]
+    pub(crate) tls: Option<Tls>,
     /// Something in front of it terminates TLS, so that listening off loopback is in order.
     #[serde(default)]
     pub(crate) behind_tls_proxy: bool,
@@ -70,6 +73,16 @@ impl Default for Listen {
             admin: SocketAddr::from(([127, 0, 0, 1], 8421)),
         }
     }
+}
+
+/// With what its listeners speak TLS.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The certificate chain, in PEM, its own certificate first.
+    pub(crate) cert: PathBuf,
+    /// The private key of that certificate, in PEM, readable by its owner alone.
+    pub(crate) key: PathBuf,
 }
 
 /// Where policy is read from.
@@ -201,8 +214,13 @@ impl Config {
     /// The issuer of tokens and the base of every URL given to agents, without a trailing slash.
     pub(crate) fn issuer(&self) -> String {
         let url = self.public_url.clone();
-        let url = url.unwrap_or_else(|| format!("http://{}", self.listen.agents));
+        let url = url.unwrap_or_else(|| format!("{}://{}", self.scheme(), self.listen.agents));
         url.trim_end_matches('/').to_owned()
+    }
+
+    /// The scheme of its listeners.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// The log's name in every checkpoint.
@@ -238,7 +256,8 @@ impl Config {
             *path = base.join(&*path);
         }
         let files = self.servers.values_mut().filter_map(|server| server.header_file.as_mut());
-        for file in files {
+        let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
+        for file in files.chain(tls.into_iter().flatten()) {
             *file = base.join(&*file);
         }
         self

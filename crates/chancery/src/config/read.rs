@@ -123,7 +123,11 @@ fn collect_keys(root: &Value, node: &Value, prefix: &str, keys: &mut Vec<String>
     }
 }
 
+/// What `node` of the schema stands for: what it refers to, or, where it may be absent, what it is
+/// if it is there.
 fn resolve<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
+    let choices = node.get("anyOf").and_then(Value::as_array);
+    let node = choices.and_then(|all| all.first()).unwrap_or(node);
     let reference = node.get("$ref").and_then(Value::as_str);
     let target = reference.and_then(|path| root.pointer(path.strip_prefix('#')?));
     target.unwrap_or(node)
@@ -159,8 +163,12 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     for (key, address) in
         [("listen.agents", config.listen.agents), ("listen.admin", config.listen.admin)]
     {
-        if !address.ip().is_loopback() && !config.behind_tls_proxy {
-            let why = format!("`{address}` is off loopback without TLS: set `behind_tls_proxy`");
+        let has_tls = config.tls.is_some() || config.behind_tls_proxy;
+        if !address.ip().is_loopback() && !has_tls {
+            let why = format!(
+                "`{address}` is off loopback without TLS: set `tls`, or `behind_tls_proxy` where \
+                 something in front of it speaks TLS"
+            );
             return Err(invalid(key, why));
         }
     }
