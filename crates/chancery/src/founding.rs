@@ -53,11 +53,12 @@ pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Vec<
         dir.display()
     );
     ensure!(founders.len() >= 2, "name two founders: nobody founds a deployment alone");
-    std::fs::create_dir_all(dir.join("policies"))
+    std::fs::create_dir_all(dir.join("policies/cases"))
         .with_context(|| format!("could not create `{}`", dir.display()))?;
     std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
     std::fs::write(dir.join("policies/starter.cedar"), pdp::STARTER_POLICY)?;
     std::fs::write(dir.join("policies/own.cedar"), OWN_POLICY)?;
+    std::fs::write(dir.join("policies/cases/starter.yaml"), pap::STARTER_CASES)?;
     let config = crate::config::read(&dir.join("chancery.yaml"), std::iter::empty())?;
     let entropy = SystemEntropy::new();
     let mut codes = Vec::new();

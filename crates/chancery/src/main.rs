@@ -16,6 +16,7 @@ mod shim;
 mod socket;
 mod sources;
 mod system;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -63,7 +64,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::CheckConfig(file) => {
             let config = config::read(&file.config, system::environment().into_iter())?;
             sources::routes(&config)?;
-            println!("the configuration is in order");
+            config.tls.as_ref().map(tls::acceptor).transpose()?;
+            let held = sources::run_cases(&config.policy.path)?;
+            println!("the configuration is in order, {held} cases of policy hold");
         }
         Command::ConfigSchema => println!("{}", serde_json::to_string_pretty(&config::schema())?),
         Command::Dev(dev) => dev::run(dev).await?,

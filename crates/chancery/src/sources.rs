@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use gateway::{Gateway, Listed, PinChange, Route, Routes, Target};
 use model::{Enforcement, ServerName, Sha256Digest};
-use pap::{Administration, Found, ToolSource};
+use pap::{Administration, CaseFile, Found, ToolSource};
 
 use crate::config::{Config, Denials, Server};
 
@@ -32,6 +32,26 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
     }
     ensure!(!files.is_empty(), "`{}` has no policy file (*.cedar)", path.display());
     Ok(files)
+}
+
+/// Decides every case in `cases/*.yaml` beside the policies; gives how many hold.
+pub(crate) fn run_cases(path: &Path) -> anyhow::Result<usize> {
+    let policies = policy_files(path)?;
+    let Ok(entries) = std::fs::read_dir(path.join("cases")) else { return Ok(0) };
+    let mut held = 0;
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let name = path.display();
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("could not read the cases `{name}`"))?;
+        let file: CaseFile = serde_saphyr::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("`{name}` does not hold cases: {error}"))?;
+        held += file.run(&policies).with_context(|| format!("in `{name}`"))?;
+    }
+    Ok(held)
 }
 
 /// The ways to the configured servers.
@@ -60,8 +80,8 @@ fn target(server: &Server) -> anyhow::Result<Target> {
 }
 
 fn header(path: &Path) -> anyhow::Result<(http::HeaderName, http::HeaderValue)> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("could not read `{}`", path.display()))?;
+    let text = String::from_utf8(keys::read_private(path)?)
+        .with_context(|| format!("`{}` does not hold text", path.display()))?;
     let (name, value) = text.trim().split_once(':').with_context(|| {
         format!("`{}` does not hold one line of the form `Name: value`", path.display())
     })?;

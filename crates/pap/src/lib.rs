@@ -4,6 +4,7 @@
 //! force, and its record and its change are one transaction (`i_22_…`). It knows no HTTP and starts
 //! no process: what a server lists is read by somebody else.
 
+mod cases;
 mod command;
 mod founding;
 mod log;
@@ -12,6 +13,7 @@ mod register;
 mod replay;
 mod tools;
 
+pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use command::{AdminError, Administration, Command, Found, ToolSource};
 pub use founding::{ADMINISTRATORS, BOOTSTRAP, Founder, Founding, found, is_founded};
 pub use policy::{PublishError, Publisher};
