@@ -24,12 +24,19 @@ impl Child {
     ) -> (Self, T) {
         let mut child = Self::start(command.stdout(Stdio::piped()));
         let output = child.0.stdout.take().expect("it is piped");
-        for line in BufReader::new(output).lines() {
-            if let Some(found) = wanted(&line.expect("it writes text")) {
-                return (child, found);
-            }
-        }
-        panic!("{command:?} ended without saying what was waited for");
+        let found = read_until(output, &mut wanted);
+        (child, found.unwrap_or_else(|| panic!("{command:?} ended without saying so")))
+    }
+
+    /// Starts `command` and gives the first line of its standard error that `wanted` takes.
+    pub fn start_and_read_errors<T>(
+        command: &mut Command,
+        mut wanted: impl FnMut(&str) -> Option<T>,
+    ) -> (Self, T) {
+        let mut child = Self::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+        let output = child.0.stderr.take().expect("it is piped");
+        let found = read_until(output, &mut wanted);
+        (child, found.unwrap_or_else(|| panic!("{command:?} ended without saying so")))
     }
 
     /// The process id.
@@ -59,6 +66,13 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn read_until<T>(
+    output: impl std::io::Read,
+    wanted: &mut impl FnMut(&str) -> Option<T>,
+) -> Option<T> {
+    BufReader::new(output).lines().find_map(|line| wanted(&line.expect("it writes text")))
 }
 
 /// Sends a signal by name.

@@ -1,0 +1,216 @@
+//! What an operator meets: help, mistakes in the configuration, a port in use, a key that others
+//! can read, a stop and a start.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use e2e::{Child, Deployment, Options};
+
+fn chancery(arguments: &[&str]) -> Output {
+    Command::new(e2e::binary()).args(arguments).output().expect("the binary can be started")
+}
+
+fn said(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+}
+
+/// A founded deployment that is not served, in a directory of its own.
+struct Founded(tempfile::TempDir);
+
+impl Founded {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let home = dir.path().join("home");
+        let made = chancery(&["init", text(&home), "--founder", "alice", "--founder", "bob"]);
+        assert!(made.status.success(), "{}", said(&made));
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join("home").join(name)
+    }
+
+    fn configure(&self, yaml: &str) {
+        std::fs::write(self.path("chancery.yaml"), yaml).expect("it can be written");
+    }
+
+    /// What the service says when it refuses to start, with its exit code.
+    fn refuses(&self) -> (i32, String) {
+        let output = chancery(&["serve", "--config", text(&self.path("chancery.yaml"))]);
+        (output.status.code().expect("it exits"), said(&output))
+    }
+
+    fn check_config(&self, environment: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(e2e::binary());
+        command.args(["check-config", "--config", text(&self.path("chancery.yaml"))]);
+        command.envs(environment.iter().copied()).output().expect("the binary can be started")
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the path is text")
+}
+
+/// Every command, of any depth, says what it does when it is asked.
+#[test]
+fn every_command_has_help() {
+    let mut waiting = vec![Vec::<String>::new()];
+    let mut seen = 0;
+    while let Some(path) = waiting.pop() {
+        let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let output = chancery(&arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        let help = String::from_utf8(output.stdout).expect("help is text");
+        seen += 1;
+        let commands = help.split("Commands:\n").nth(1).unwrap_or_default();
+        let commands = commands.split("\n\n").next().unwrap_or_default();
+        for line in
+            commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        {
+            let mut words = line.split_whitespace();
+            let name = words.next().unwrap_or_default();
+            assert!(words.next().is_some(), "`{name}` of {path:?} is not described");
+            if name != "help" {
+                waiting.push([path.clone(), vec![name.to_owned()]].concat());
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} commands were found");
+}
+
+#[test]
+fn completions_are_written_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = chancery(&["completions", shell]);
+        assert!(output.status.success() && said(&output).contains("chancery"), "{shell}");
+    }
+}
+
+#[test]
+fn the_schema_of_the_configuration_is_the_one_in_the_repository() {
+    let kept = e2e::repository().join("docs/chancery.schema.json");
+    let kept = std::fs::read_to_string(kept).expect("it is kept");
+    let output = chancery(&["config-schema"]);
+    let now = String::from_utf8(output.stdout).expect("it is text");
+    assert_eq!(now, kept, "write it again: chancery config-schema > docs/chancery.schema.json");
+}
+
+#[test]
+fn mistakes_in_the_configuration_are_named() {
+    let founded = Founded::new();
+    let check = |yaml: &str, wanted: &[&str]| {
+        founded.configure(yaml);
+        let (code, message) = founded.refuses();
+        assert_eq!(code, 1, "{message}");
+        for part in wanted {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    };
+    check("state_dir: state\nlisen: {}\n", &["`lisen`", "did you mean `listen`"]);
+    check(
+        "state_dir: state\nlisten: { agent: 127.0.0.1:1 }\n",
+        &["`listen.agent`", "`listen.agents`"],
+    );
+    check("state_dir: state\nlisten: { agents: here }\n", &["does not fit"]);
+    check("state_dir: [\n", &["not valid YAML"]);
+    check("state_dir: state\nlisten: { agents: 0.0.0.0:8420 }\n", &["off loopback", "`tls`"]);
+    check("state_dir: state\nlogging: { level: loud }\n", &["logging.level", "`loud`"]);
+    check(
+        "state_dir: state\nservers: { a: { command: npx, args: [thing] } }\n",
+        &["exact version"],
+    );
+    check("state_dir: state\nservers: { A_b: { url: http://127.0.0.1:1 } }\n", &["servers.A_b"]);
+    check("state_dir: elsewhere\n", &["chancery init"]);
+    check("state_dir: state\ntls: { cert: none.pem, key: none.pem }\n", &["none.pem"]);
+}
+
+#[test]
+fn every_key_can_be_set_by_the_environment() {
+    let founded = Founded::new();
+    let output = founded.check_config(&[("CHANCERY_LISTEN_AGENTS", "0.0.0.0:1")]);
+    assert!(said(&output).contains("`0.0.0.0:1` is off loopback"), "{}", said(&output));
+    let output = founded.check_config(&[("CHANCERY_LIMITS_BODY_BYTES", "many")]);
+    assert!(said(&output).contains("does not fit"), "{}", said(&output));
+    let output = founded.check_config(&[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("3 cases of policy hold"), "{}", said(&output));
+}
+
+#[test]
+fn a_case_that_does_not_hold_fails_the_check() {
+    let founded = Founded::new();
+    let path = founded.path("policies/cases/starter.yaml");
+    let cases = std::fs::read_to_string(&path).expect("`init` wrote it");
+    std::fs::write(&path, cases.replace("expect: deny", "expect: permit")).expect("it is ours");
+    let output = founded.check_config(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("the case `a tool that no policy names"), "{}", said(&output));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let founded = Founded::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = taken.local_addr().expect("it is bound");
+    founded.configure(&format!("state_dir: state\nlisten: {{ agents: '{address}' }}\n"));
+    let (code, message) = founded.refuses();
+    assert_eq!(code, 1);
+    assert!(message.contains(&format!("could not listen on `{address}`")), "{message}");
+}
+
+#[test]
+fn a_key_that_others_can_read_stops_the_start() {
+    let founded = Founded::new();
+    let key = founded.path("state/keys/token.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let (code, message) = founded.refuses();
+    assert_eq!(code, 1);
+    assert!(
+        message.contains("can be read by others") && message.contains("chmod 600"),
+        "{message}"
+    );
+}
+
+/// Policy may be written before its tool is onboarded, so the service starts, and says so.
+#[test]
+fn a_policy_that_names_no_tool_is_pointed_out() {
+    let founded = Founded::new();
+    let policy = r#"@id("p") permit (principal, action == Action::"crm/lookpu", resource);"#;
+    std::fs::write(founded.path("policies/own.cedar"), policy).expect("it can be written");
+    founded
+        .configure("state_dir: state\nlisten: { agents: '127.0.0.1:0', admin: '127.0.0.1:0' }\n");
+    let mut serve = Command::new(e2e::binary());
+    serve.args(["serve", "--config", text(&founded.path("chancery.yaml"))]);
+    let (_process, line) = Child::start_and_read_errors(&mut serve, |line| {
+        line.contains("`crm/lookpu`").then(|| line.to_owned())
+    });
+    assert!(line.contains("own.cedar:1: policy `p`"), "{line}");
+    assert!(line.contains("no method and no tool"), "{line}");
+}
+
+#[test]
+fn a_deployment_is_founded_once_in_an_empty_directory_by_two() {
+    let founded = Founded::new();
+    let home = founded.path("");
+    let again = chancery(&["init", text(&home), "--founder", "alice", "--founder", "bob"]);
+    assert!(!again.status.success() && said(&again).contains("is not empty"), "{}", said(&again));
+    let alone = chancery(&["init", text(&home.join("new")), "--founder", "alice"]);
+    assert!(!alone.status.success() && said(&alone).contains("two founders"), "{}", said(&alone));
+}
+
+/// A stop is clean, and a start takes up where it was.
+#[test]
+fn n_130_a_stop_drains_and_a_start_goes_on() {
+    let mut deployment = Deployment::start(&Options::default());
+    let before = deployment.records().len();
+    let status = deployment.process.as_mut().expect("it runs").terminate();
+    assert_eq!(status.code(), Some(0));
+    deployment.serve();
+    assert!(deployment.records().len() > before);
+    assert!(deployment.verify().contains("the log verifies"));
+}
