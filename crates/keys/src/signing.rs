@@ -102,6 +102,7 @@ impl Signer for SigningKey {
         &self.public
     }
 
+    #[expect(clippy::disallowed_methods, reason = "ECDSA takes no other source of its nonce")]
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match &self.pair {
             Pair::Es256(pair) => {

@@ -113,6 +113,7 @@ impl SqliteStore {
             clock: options.clock,
             on_fatal: options.on_fatal,
         };
+        #[expect(clippy::disallowed_methods, reason = "the one writer; it ends with the store")]
         std::thread::spawn(move || writer.run());
         let readers = (0..READERS).map(|_| reader(path)).collect::<Result<_, _>>();
         let readers = Arc::new(Mutex::new(readers.map_err(unusable)?));
