@@ -34,7 +34,7 @@ fn test() -> anyhow::Result<()> {
     step("provision", provision::all)?;
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     step("lint", || cargo(&lint))?;
-    step("build", || cargo(&["build", "--quiet", "--package", "chancery"]))?;
+    step("build", || cargo(&["build", "--quiet", "--workspace", "--bins"]))?;
     step("test", || cargo(&["test", "--workspace", "--no-fail-fast"]))
 }
 

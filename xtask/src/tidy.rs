@@ -44,6 +44,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let files = tracked()?;
     let sources = read(&files);
     texts(&sources, &mut wrong);
+    paragraphs(&sources, &mut wrong);
+    paths(&sources, &mut wrong);
     invariants(&sources, &mut wrong);
     if wrong.is_empty() {
         return Ok(());
@@ -114,6 +116,34 @@ fn texts(sources: &[(String, String)], wrong: &mut Vec<String>) {
         let lines = text.lines().count();
         if is_rust && lines > LINES_MAX {
             wrong.push(format!("{name}: {lines} lines, more than {LINES_MAX}"));
+        }
+    }
+}
+
+/// Every crate has its paragraph in ARCHITECTURE.md.
+fn paragraphs(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    let architecture = sources.iter().find(|(name, _)| name == "ARCHITECTURE.md");
+    let architecture = architecture.map_or("", |(_, text)| text.as_str());
+    let manifests = sources.iter().filter_map(|(name, _)| name.strip_suffix("/Cargo.toml"));
+    for folder in manifests {
+        let name = folder.strip_prefix("crates/").unwrap_or(folder);
+        if !architecture.contains(&format!("`{name}`:")) {
+            wrong.push(format!("ARCHITECTURE.md: has no paragraph that begins with `{name}`:"));
+        }
+    }
+}
+
+/// Every path of the repository that a document names is there.
+fn paths(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    let roots = ["crates/", "docs/", "e2e/", "xtask/", "policies/", "testdata/", "fuzz/", "bench/"];
+    let is_document = |name: &str| Path::new(name).extension().is_some_and(|ext| ext == "md");
+    for (name, text) in sources.iter().filter(|(name, _)| is_document(name)) {
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let is_path = roots.iter().any(|root| quoted.starts_with(root));
+            let is_plain = !quoted.contains(['*', '<', ' ', '…', '{', '\n']);
+            if is_path && is_plain && !super::root().join(quoted).exists() {
+                wrong.push(format!("{name}: there is no `{quoted}`"));
+            }
         }
     }
 }
