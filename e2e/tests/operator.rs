@@ -214,3 +214,59 @@ fn n_130_a_stop_drains_and_a_start_goes_on() {
     assert!(deployment.records().len() > before);
     assert!(deployment.verify().contains("the log verifies"));
 }
+
+/// Makes a certificate for 127.0.0.1 and its key, in PEM.
+const CERTIFICATE: &str = r#"
+import datetime, ipaddress, os, sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+now = datetime.datetime.now(datetime.timezone.utc)
+alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+certificate = (
+    x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    .serial_number(1).not_valid_before(now - datetime.timedelta(hours=1))
+    .not_valid_after(now + datetime.timedelta(hours=1)).add_extension(alternative, False)
+    .sign(key, hashes.SHA256())
+)
+pem = serialization.Encoding.PEM
+secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+open(sys.argv[1], "wb").write(certificate.public_bytes(pem))
+os.umask(0o077)
+open(sys.argv[2], "wb").write(secret)
+"#;
+
+/// What a client that trusts the certificate reads at a URL.
+const FETCH: &str = r#"
+import ssl, sys, urllib.request
+context = ssl.create_default_context(cafile=sys.argv[1])
+print(urllib.request.urlopen(sys.argv[2], context=context, timeout=10).read().decode())
+"#;
+
+fn python(script: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(e2e::python());
+    command.args(["-c", script]).args(arguments).output().expect("python can be started")
+}
+
+#[test]
+fn listeners_speak_tls_and_nothing_else() {
+    let founded = Founded::new();
+    let (cert, key) = (founded.path("cert.pem"), founded.path("key.pem"));
+    let made = python(CERTIFICATE, &[text(&cert), text(&key)]);
+    assert!(made.status.success(), "{}", said(&made));
+    let listen = "{ agents: '127.0.0.1:0', admin: '127.0.0.1:0' }";
+    let tls = "{ cert: cert.pem, key: key.pem }";
+    founded.configure(&format!("state_dir: state\nlisten: {listen}\ntls: {tls}\n"));
+    let mut serve = Command::new(e2e::binary());
+    serve.args(["serve", "--config", text(&founded.path("chancery.yaml"))]);
+    let observers = |line: &str| line.split("observers at ").nth(1).map(str::to_owned);
+    let (_process, observers) = Child::start_and_read(&mut serve, observers);
+    let url = format!("{observers}/healthz");
+    assert!(url.starts_with("https://"), "{url}");
+    let fetched = python(FETCH, &[text(&cert), &url]);
+    assert_eq!(said(&fetched).trim(), "ok");
+    let plain = python(FETCH, &[text(&cert), &url.replace("https://", "http://")]);
+    assert!(!plain.status.success(), "{}", said(&plain));
+}

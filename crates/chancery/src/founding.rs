@@ -1,11 +1,12 @@
 //! `chancery init`: founds a deployment in a directory.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use journal::{Journal, Sealer};
-use keys::KeyRing;
+use keys::{KeyRing, SigningKey};
 use model::{Clock, Entropy, PolicyDigest, Sha256Digest, Thumbprint};
 use pap::{Founder, Founding};
 use store_sqlite::{Options, SqliteStore};
@@ -38,14 +39,24 @@ const OWN_POLICY: &str = "\
 //   when { resource.harm == [\"reads-data\"] };
 ";
 
+/// What `init` shows once.
+pub(crate) struct Founded {
+    /// The founders' codes.
+    pub(crate) codes: Vec<Code>,
+    /// The thumbprints of the service's keys (RFC 7638), by use.
+    pub(crate) keys: BTreeMap<String, Thumbprint>,
+    /// The key by which outsiders verify the log.
+    pub(crate) verifier: VerifierKey,
+}
+
 /// A founder and the code that they redeem, to be shown once.
 pub(crate) struct Code {
     pub(crate) founder: String,
     pub(crate) code: String,
 }
 
-/// Makes the directory's files and founds the deployment. Gives the founders' codes.
-pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Vec<Code>> {
+/// Makes the directory's files and founds the deployment.
+pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Founded> {
     let empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
     ensure!(
         empty,
@@ -70,7 +81,18 @@ pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Vec<
     let digest = |code: &Code| Some(Sha256Digest::of(code.code.as_bytes()));
     let named = codes.iter().map(|code| (code.founder.clone(), digest(code))).collect();
     found(&config, named, false).await?;
-    Ok(codes)
+    let ring = KeyRing::open(&config.keys_dir())?;
+    let verifier = log_verifier(&config, &ring)?;
+    Ok(Founded { codes, keys: thumbprints(&ring), verifier })
+}
+
+/// The thumbprints of the keys that sign, by use.
+fn thumbprints(ring: &KeyRing) -> BTreeMap<String, Thumbprint> {
+    let uses = [("log", &ring.log), ("policy", &ring.policy), ("token", &ring.token)];
+    let named = |(name, key): (&str, &Arc<SigningKey>)| {
+        (name.to_owned(), Thumbprint::from_bytes(key.verifying().thumbprint()))
+    };
+    uses.into_iter().map(named).collect()
 }
 
 /// Makes keys and database and writes leaf 0.
@@ -92,13 +114,9 @@ pub(crate) async fn found(
     let store = Arc::new(SqliteStore::open(&config.database(), options)?);
     let journal = Journal::new(store, Arc::new(Sealer::new(ring.sealing(), entropy.clone())));
     let founders = founders.into_iter().map(|(id, code)| Ok(Founder { id: id.parse()?, code }));
-    let uses = [("log", &ring.log), ("policy", &ring.policy), ("token", &ring.token)];
-    let keys = uses.iter().map(|(name, key)| {
-        ((*name).to_owned(), Thumbprint::from_bytes(key.verifying().thumbprint()))
-    });
     let founding = Founding {
         founders: founders.collect::<anyhow::Result<_>>()?,
-        keys: keys.collect(),
+        keys: thumbprints(&ring),
         origin: config.origin(),
         configuration: Sha256Digest::of(&json::canonical_of(config)),
         policy: PolicyDigest::of(pdp::STARTER_POLICY.as_bytes()),

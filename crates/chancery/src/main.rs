@@ -53,10 +53,14 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(init) => {
-            let codes = founding::init(&init.dir, &init.founders).await?;
+            let founded = founding::init(&init.dir, &init.founders).await?;
             println!("founded in {}", init.dir.display());
+            for (purpose, thumbprint) in &founded.keys {
+                println!("key {purpose} {thumbprint}");
+            }
+            println!("outsiders verify the log by {}", founded.verifier);
             println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
-            for code in codes {
+            for code in founded.codes {
                 println!("code {} {}", code.founder, code.code);
             }
         }

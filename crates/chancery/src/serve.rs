@@ -91,6 +91,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
     let socket = crate::socket::bind(&config.admin_socket()).await?;
+    let (issuer, admin) = (config.issuer(), observers.local_addr()?);
     let (gateway, clock) = (running.gateway.clone(), running.clock.clone());
     let (status, tasks) = (running.status.clone(), running.tasks.clone());
 
@@ -99,12 +100,12 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         tokens: running.tokens.clone(),
         clock: clock.clone(),
         body_max: config.limits.body_bytes,
-        hosts: Hosts::new(&config.issuer(), agents.local_addr()?),
+        hosts: Hosts::new(&issuer, agents.local_addr()?),
     });
     let observer_router = api::observers(Observers {
         health: status.clone(),
         log_dir: config.log_dir(),
-        hosts: Hosts::new(&config.issuer(), observers.local_addr()?),
+        hosts: Hosts::new(&issuer, admin),
     });
     let administrator = pap::BOOTSTRAP.parse()?;
     let admin_router = api::admin(running.administration.clone(), administrator);
@@ -119,8 +120,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let looking = tokio::spawn(looking_until(looking, status.clone(), stop.clone()));
     let outcomes = tokio::spawn(running.outcomes.run());
 
-    let (issuer, scheme, admin) = (config.issuer(), config.scheme(), config.listen.admin);
-    println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
+    println!("ready: agents at {issuer}, observers at {}://{admin}", config.scheme());
     wait_for_signal().await?;
     tracing::info!("stopping: no new requests, those under way are finished");
     stop.cancel();
