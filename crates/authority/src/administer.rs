@@ -2,17 +2,20 @@
 
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
-    AccessRequest, ActionName, Binding, Decision, DecisionId, Denial, FactKey, Facts, Person,
-    PersonId, Principal, PrincipalFacts, ResourceRef, SessionFacts,
+    AccessRequest, ActionName, Binding, Decision, DecisionId, FactKey, Facts, Person, PersonId,
+    PolicyDigest, Principal, PrincipalFacts, ResourceRef, Revision, SessionFacts, Timestamp,
 };
 use store::{CommitError, Effect, Unit, Urgency};
 
-use crate::pip::Reader;
+use crate::reader::Reader;
 use crate::records::told;
 use crate::{Authority, NotPermitted};
 
 /// How often an act whose facts changed under it is decided again.
 const ATTEMPTS_MAX: u32 = 3;
+
+/// The act that says that the clock is right as it is.
+const TRUST_CLOCK: &str = "clock/trust";
 
 /// What a person wants to change.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub struct AdminAct {
     /// The change, for the record: committed to, disclosed apart.
     pub change: serde_json::Value,
     /// The facts that the change rests on, with the revision at which they were read.
-    pub reads: (Vec<FactKey>, model::Revision),
+    pub reads: (Vec<FactKey>, Revision),
     /// The change itself.
     pub effects: Vec<Effect>,
 }
@@ -37,7 +40,7 @@ pub struct Administered {
     /// The decision.
     pub decision: DecisionId,
     /// The revision since which it counts.
-    pub revision: model::Revision,
+    pub revision: Revision,
 }
 
 /// Why a change was not made.
@@ -51,48 +54,85 @@ pub enum NotAdministered {
     Conflict(#[source] CommitError),
 }
 
+/// A question about an act of administration, with its answer and what that rests on.
+struct Asked {
+    decision: Decision,
+    person: Person,
+    policy: PolicyDigest,
+    now: Timestamp,
+    /// The facts that the answer rests on, all true as of `revision`.
+    keys: Vec<FactKey>,
+    revision: Revision,
+}
+
 impl Authority {
     /// Decides on `act` and, if it is permitted, makes the change with its record.
     pub async fn administer(&self, act: AdminAct) -> Result<Administered, NotAdministered> {
-        for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.journal.store().as_ref());
-            let key = FactKey::person(&act.administrator);
-            let person: Person = reader.need(key).await.map_err(NotPermitted::from)?;
-            let read = reader.sourced(person);
-            let (decision, policy) = self.decide_administration(&act, &read.value)?;
-            let (id, mut unit) = self.administration_unit(&act, &decision, &policy).await?;
-            if let Decision::Permit(_) = decision {
-                unit.reads =
-                    [read.keys, act.reads.0.clone(), vec![FactKey::active_policy()]].concat();
-                unit.revision = read.revision.min(act.reads.1);
-                unit.effects = act.effects.clone();
+        let within = self.limits.decision_timeout;
+        match tokio::time::timeout(within, self.decide_and_change(&act)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(NotPermitted::TimedOut.into()),
+        }
+    }
+
+    /// Whether `act` is permitted, before anything is looked up for it. A denial is recorded; a
+    /// permit is not, because what it leads to will be decided and recorded by itself.
+    pub async fn may_administer(&self, act: AdminAct) -> Result<(), NotPermitted> {
+        let asked = async {
+            for _ in 0..ATTEMPTS_MAX {
+                let Some(asked) = self.ask_administration(&act).await? else { continue };
+                return match asked.decision {
+                    Decision::Permit(_) => Ok(()),
+                    Decision::Deny(_) => Err(self.record_denial(&act, asked).await),
+                };
             }
-            match (self.journal.store().commit(unit).await, decision) {
-                (Ok(committed), Decision::Permit(_)) => {
-                    return Ok(Administered { decision: id, revision: committed.revision });
-                }
-                (Ok(_), Decision::Deny(denial)) => return Err(denied(denial, id).into()),
-                (Err(CommitError::Changed { key }), _) if !act.reads.0.contains(&key) => {}
-                (
-                    Err(
-                        error @ (CommitError::Changed { .. }
-                        | CommitError::Exists { .. }
-                        | CommitError::Used),
-                    ),
-                    _,
+            Err(NotPermitted::Contended)
+        };
+        let within = self.limits.decision_timeout;
+        tokio::time::timeout(within, asked).await.unwrap_or(Err(NotPermitted::TimedOut))
+    }
+
+    async fn decide_and_change(&self, act: &AdminAct) -> Result<Administered, NotAdministered> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(asked) = self.ask_administration(act).await? else { continue };
+            if let Decision::Deny(_) = asked.decision {
+                return Err(self.record_denial(act, asked).await.into());
+            }
+            let (id, mut unit) = self.administration_unit(act, &asked).await?;
+            unit.reads = [asked.keys, act.reads.0.clone()].concat();
+            // Older than both: what either read may not have changed since.
+            unit.revision = asked.revision.min(act.reads.1);
+            unit.effects.clone_from(&act.effects);
+            match self.journal.store().commit(unit).await {
+                Ok(done) => return Ok(Administered { decision: id, revision: done.revision }),
+                Err(CommitError::Changed { key }) if !act.reads.0.contains(&key) => {}
+                Err(
+                    error @ (CommitError::Changed { .. }
+                    | CommitError::Exists { .. }
+                    | CommitError::Used),
                 ) => return Err(NotAdministered::Conflict(error)),
-                (Err(error), _) => return Err(NotPermitted::Unrecorded(error).into()),
+                Err(error) => return Err(NotPermitted::Unrecorded(error).into()),
             }
         }
         Err(NotPermitted::Contended.into())
     }
 
-    fn decide_administration(
-        &self,
-        act: &AdminAct,
-        person: &Person,
-    ) -> Result<(Decision, model::PolicyDigest), NotPermitted> {
+    /// Decides on `act`; `None` if what the answer would rest on was changing.
+    async fn ask_administration(&self, act: &AdminAct) -> Result<Option<Asked>, NotPermitted> {
+        // Nothing else is decided by a clock that nobody trusts yet.
+        let trusting = act.action == TRUST_CLOCK;
+        let now = if trusting { self.clock.now() } else { self.trusted_now()? };
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let person: Person = reader.need(FactKey::person(&act.administrator)).await?;
+        let read = reader.sourced(());
         let in_force = self.pip.policy();
+        let policy_key = [FactKey::active_policy()];
+        let sources =
+            [(read.keys.as_slice(), read.revision), (policy_key.as_slice(), in_force.revision)];
+        let Some(revision) = self.pip.changes().fresh_as_of(&sources) else {
+            self.pip.catch_up_policy().await?;
+            return Ok(None);
+        };
         let request = AccessRequest {
             principal: Principal::Person(act.administrator.clone()),
             action: ActionName::method(act.action),
@@ -100,8 +140,8 @@ impl Authority {
             input: serde_json::Value::Null,
         };
         let facts = Facts {
-            revision: in_force.revision,
-            now: self.trusted_now()?,
+            revision,
+            now,
             principal: PrincipalFacts::Administrator(person.clone()),
             tool: None,
             server: None,
@@ -109,29 +149,49 @@ impl Authority {
             session: SessionFacts::default(),
             binding: Binding::None,
         };
-        Ok((in_force.snapshot.decide(&request, &facts), in_force.snapshot.digest()))
+        let decision = in_force.snapshot.decide(&request, &facts);
+        let policy = in_force.snapshot.digest();
+        let keys = [read.keys, policy_key.to_vec()].concat();
+        Ok(Some(Asked { decision, person, policy, now, keys, revision }))
+    }
+
+    /// Records a denial, and says so. A denial needs no fence.
+    async fn record_denial(&self, act: &AdminAct, asked: Asked) -> NotPermitted {
+        let recorded = match self.administration_unit(act, &asked).await {
+            Ok((id, unit)) => {
+                let committed = self.journal.store().commit(unit).await;
+                committed.map(|_| id).map_err(NotPermitted::Unrecorded)
+            }
+            Err(error) => Err(error),
+        };
+        match (recorded, asked.decision) {
+            (Ok(decision), Decision::Deny(denial)) => {
+                NotPermitted::Denied { denial: Box::new(denial), decision }
+            }
+            (Ok(_), Decision::Permit(_)) => unreachable!("only denials are recorded here"),
+            (Err(error), _) => error,
+        }
     }
 
     async fn administration_unit(
         &self,
         act: &AdminAct,
-        decision: &Decision,
-        policy: &model::PolicyDigest,
+        asked: &Asked,
     ) -> Result<(DecisionId, Unit), NotPermitted> {
-        let now = self.clock.now();
         let mut seed = [0; 32];
         self.entropy.fill(&mut seed);
         let mut disclosure = Disclosure::new(seed);
         let mut commitments = Commitments::new();
         let target = serde_json::to_value(&act.target).expect("a resource is a map of text");
-        let administrator = act.administrator.to_string().into();
+        let administrator = serde_json::to_value(&asked.person);
+        let administrator = administrator.expect("a person is a map of text");
         for (member, value) in
             [("administrator", administrator), ("target", target), ("change", act.change.clone())]
         {
             commitments.insert(member.to_owned(), disclosure.commit(member, value));
         }
-        let told = told(decision);
-        let id = DecisionId::new(now, self.entropy.as_ref());
+        let told = told(&asked.decision);
+        let id = DecisionId::new(asked.now, self.entropy.as_ref());
         let record = AdministrationRecord {
             action: act.action.to_owned(),
             commitments,
@@ -139,10 +199,10 @@ impl Authority {
             id,
             kind: "administration".to_owned(),
             policies: told.policies,
-            policy: *policy,
+            policy: asked.policy,
             reason: told.reason.to_owned(),
-            revision: self.pip.policy().revision,
-            time: now,
+            revision: asked.revision,
+            time: asked.now,
             v: VERSION,
         };
         let sealed = self.journal.seal(&act.administrator, &disclosure).await;
@@ -150,8 +210,4 @@ impl Authority {
         let entries = vec![journal::entry(*id.as_bytes(), &record, Some(sealed))];
         Ok((id, Unit { entries, urgency: Urgency::Awaited, ..Unit::default() }))
     }
-}
-
-fn denied(denial: Denial, decision: DecisionId) -> NotPermitted {
-    NotPermitted::Denied { denial: Box::new(denial), decision }
 }

@@ -1,21 +1,26 @@
 //! Turns a governed act into a [`Permit`] for it, or into a recorded denial.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use journal::Journal;
 use model::{
-    AccessRequest, ActDigest, Clock, Decision, DecisionId, Denial, Entropy, FactKey, Facts,
+    AccessRequest, ActDigest, Clock, Decision, DecisionId, Denial, Entropy, FactKey, Facts, Grant,
     Revision, Sourced, Standing, Timestamp,
 };
 use store::{CommitError, Committed, Effect, Unit, Urgency};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
-use crate::outcomes::{Closed, Closing, OUTCOMES_OPEN_MAX, OutcomeSlot, OutcomeWriter};
+use crate::committing::Committing;
+use crate::outcomes::{
+    Closing, OUTCOMES_OPEN_MAX, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued,
+};
 use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit, PermitContext};
 use crate::pip::{FactsError, Gathered, Pip, calls_counter};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf, FactsLeaves};
+use crate::refusals::REFUSALS_WAITING_MAX;
 
 /// How often a decision whose facts changed under it is made again.
 const ATTEMPTS_MAX: u32 = 3;
@@ -85,8 +90,11 @@ pub struct Authority {
     pub(crate) clock_guard: ClockGuard,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: Limits,
+    pub(crate) outcomes: mpsc::UnboundedSender<Queued>,
+    /// Places for refusals on their way into the log.
+    pub(crate) refusals: Arc<Semaphore>,
     facts_leaves: FactsLeaves,
-    outcomes: mpsc::UnboundedSender<Closed>,
+    /// Places for permits whose outcome is not in the log yet.
     places: Arc<Semaphore>,
 }
 
@@ -99,11 +107,12 @@ struct Question<'a> {
     act: ActDigest,
 }
 
-/// What a permit is made of beside its act.
-struct Granted {
-    grant: model::Grant,
-    context: PermitContext,
-    slot: OutcomeSlot,
+/// A decision on its way into the log.
+struct Made {
+    decision: Decision,
+    unit: Unit,
+    entry: DecisionEntry,
+    leaf: Arc<FactsLeaf>,
 }
 
 impl Authority {
@@ -111,8 +120,9 @@ impl Authority {
     pub fn new(parts: Parts) -> (Self, OutcomeWriter) {
         let (outcomes, queue) = mpsc::unbounded_channel();
         let clock_guard = ClockGuard::new(parts.clock.as_ref(), parts.last_record);
-        let writer =
-            OutcomeWriter { queue, journal: parts.journal.clone(), entropy: parts.entropy.clone() };
+        let (journal, entropy) = (parts.journal.clone(), parts.entropy.clone());
+        let pen = Pen { journal, clock: parts.clock.clone(), entropy };
+        let writer = OutcomeWriter { queue, pen };
         let authority = Self {
             journal: parts.journal,
             pip: parts.pip,
@@ -120,8 +130,9 @@ impl Authority {
             clock_guard,
             entropy: parts.entropy,
             limits: parts.limits,
-            facts_leaves: FactsLeaves::new(),
             outcomes,
+            refusals: Arc::new(Semaphore::new(REFUSALS_WAITING_MAX)),
+            facts_leaves: FactsLeaves::new(),
             places: Arc::new(Semaphore::new(OUTCOMES_OPEN_MAX)),
         };
         (authority, writer)
@@ -152,9 +163,17 @@ impl Authority {
         self.clock_guard.now(self.clock.as_ref())
     }
 
-    /// Trusts the clock as it is: an administrator's word.
+    /// Trusts the clock as it is, once an administrator's word for it (`clock/trust`) is recorded.
     pub fn trust_clock(&self) {
         self.clock_guard.trust(self.clock.as_ref());
+    }
+
+    /// Waits until every permit is closed and every outcome is in the log. Nothing is permitted
+    /// while somebody waits here: it is for the end of the process.
+    pub async fn drained(&self) {
+        let all = u32::try_from(OUTCOMES_OPEN_MAX).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so this only waits.
+        let _ = self.places.acquire_many(all).await;
     }
 
     /// Decides on `act`, records the decision, and only then answers, within the time limit.
@@ -181,20 +200,35 @@ impl Authority {
     async fn decide_and_record<A: Governed>(&self, act: A) -> Result<Permit<A>, NotPermitted> {
         let _on_its_way = self.journal.store().announce();
         let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| NotPermitted::Overloaded)?;
+        let mut place = Some(place.map_err(|_| NotPermitted::Overloaded)?);
         let mut forced = None;
         for _ in 0..ATTEMPTS_MAX {
             let question = self.ask(act.request(), act.circumstances()).await?;
             let Some(question) = question else { continue };
-            let decision = forced.take().map_or_else(|| self.decide(&question), Decision::Deny);
-            let (unit, entry, leaf) = self.unit_for(&question, &decision).await?;
-            match self.journal.store().commit(unit).await {
+            let decision = match forced.take() {
+                Some(denial) => Decision::Deny(denial),
+                None => self.decide(&question).await?,
+            };
+            let Made { decision, unit, entry, leaf } = self.made(&question, decision).await?;
+            let id = entry.id;
+            let opening = match &decision {
+                Decision::Permit(grant) => {
+                    let place = place.take().expect("it is given back after each attempt");
+                    Some((closing_of(&question, grant, entry), place))
+                }
+                Decision::Deny(_) => None,
+            };
+            let (store, queue) = (self.journal.store().clone(), self.outcomes.clone());
+            let (committed, opening) = Committing::new(store, unit, opening, queue).wait().await;
+            match committed {
                 Ok(committed) => {
                     leaf.mark_written();
-                    let granted = self.granted(&question, (decision, entry, committed), place)?;
-                    let Granted { grant, context, slot } = granted;
-                    let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
-                    return Ok(Permit { act, grant, context, begin_by, slot });
+                    let opening = match (decision, opening) {
+                        (Decision::Permit(grant), Some(opening)) => (grant, opening),
+                        (decision, _) => return Err(denied(decision, id)),
+                    };
+                    let counters = question.facts.session.counters;
+                    return Ok(self.permit(act, opening, counters, &committed));
                 }
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
                 Err(CommitError::Used) => return Err(NotPermitted::Replayed),
@@ -203,6 +237,7 @@ impl Authority {
                 }
                 Err(error) => return Err(NotPermitted::Unrecorded(error)),
             }
+            place = place.or(opening.map(|(_, place)| place));
         }
         Err(NotPermitted::Contended)
     }
@@ -239,28 +274,30 @@ impl Authority {
         }
     }
 
-    fn decide(&self, question: &Question<'_>) -> Decision {
+    async fn decide(&self, question: &Question<'_>) -> Result<Decision, NotPermitted> {
         let decision = question.gathered.snapshot.decide(question.request, &question.facts);
+        let permits = matches!(decision, Decision::Permit(_));
         let consequential = question.facts.is_consequential();
-        if consequential && self.pip.outcome_unknown(&question.act) {
-            return Decision::Deny(Denial::OutcomeUnknown);
+        if permits && consequential && self.pip.outcome_unknown(&question.act).await? {
+            return Ok(Decision::Deny(Denial::OutcomeUnknown));
         }
-        decision
+        Ok(decision)
     }
 
     /// The unit that makes `decision` happen.
-    async fn unit_for(
+    async fn made(
         &self,
         question: &Question<'_>,
-        decision: &Decision,
-    ) -> Result<(Unit, DecisionEntry, Arc<FactsLeaf>), NotPermitted> {
+        decision: Decision,
+    ) -> Result<Made, NotPermitted> {
         let Question { request, circumstances, gathered, facts, .. } = question;
         let stamp = (facts.now, self.entropy.as_ref());
         let sealed = |error: journal::SealError| NotPermitted::Unrecorded(error.into());
         let leaf = self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(sealed)?;
         let waited = self.clock.monotonic().saturating_sub(circumstances.arrived);
         let latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let decided = Decided { request, circumstances, gathered, facts, decision, latency_us };
+        let decided =
+            Decided { request, circumstances, gathered, facts, decision: &decision, latency_us };
         let entry = records::decision_entry(&decided, &leaf, self.entropy.as_ref(), &self.journal);
         let entry = entry.await.map_err(sealed)?;
 
@@ -277,45 +314,30 @@ impl Authority {
             unit.reads = read_set(question);
             unit.effects.extend(effects_of(question));
         }
-        Ok((unit, entry, leaf))
+        Ok(Made { decision, unit, entry, leaf })
     }
 
-    /// What a committed decision grants, if it does.
-    fn granted(
+    /// The permit that `committed` opened.
+    fn permit<A: Governed>(
         &self,
-        question: &Question<'_>,
-        (decision, entry, committed): (Decision, DecisionEntry, Committed),
-        place: OwnedSemaphorePermit,
-    ) -> Result<Granted, NotPermitted> {
-        let grant = match decision {
-            Decision::Permit(grant) => grant,
-            Decision::Deny(denial) => {
-                return Err(NotPermitted::Denied { denial: Box::new(denial), decision: entry.id });
-            }
-        };
-        if is_counted(question.request) {
-            self.pip.count_call(question.gathered.standing.task.id);
+        act: A,
+        (grant, (mut closing, place)): (Grant, Opening),
+        counters: BTreeMap<String, i64>,
+        committed: &Committed,
+    ) -> Permit<A> {
+        if let (true, Some(calls)) = (is_counted(act.request()), committed.counters.last()) {
+            self.pip.note_calls(closing.context.standing.task.id, *calls);
         }
-        let context = PermitContext {
-            decision: entry.id,
-            index: *committed.indices.last().expect("the unit had the decision's entry"),
-            standing: question.gathered.standing.clone(),
-            act: question.act,
-            reads: read_set(question),
-            obligations: grant.obligations.iter().cloned().collect(),
-            people: entry.people,
-        };
-        let closing = Closing {
-            context: context.clone(),
-            decided_at: question.facts.now,
-            consequential: question.facts.is_consequential(),
-        };
+        let index = committed.indices.last().expect("the unit had the decision's entry");
+        closing.context.index = *index;
+        let context = closing.context.clone();
+        let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
         // The permit rests on the facts as its own commit left them.
         let slot = self.slot((closing, place), committed.revision);
-        Ok(Granted { grant, context, slot })
+        Permit { act, grant, context, begin_by, slot, counters }
     }
 
-    fn slot(&self, open: (Closing, OwnedSemaphorePermit), revision: Revision) -> OutcomeSlot {
+    fn slot(&self, open: Opening, revision: Revision) -> OutcomeSlot {
         OutcomeSlot {
             open: Some(open),
             has_begun: false,
@@ -324,6 +346,28 @@ impl Authority {
             changes: self.pip.changes().clone(),
             revision,
         }
+    }
+}
+
+/// What closes the permit that a decision opens, but for its place in the log.
+fn closing_of(question: &Question<'_>, grant: &Grant, entry: DecisionEntry) -> Closing {
+    let context = PermitContext {
+        decision: entry.id,
+        index: 0,
+        standing: question.gathered.standing.clone(),
+        act: question.act,
+        reads: read_set(question),
+        obligations: grant.obligations.iter().cloned().collect(),
+        people: entry.people,
+    };
+    let consequential = question.facts.is_consequential();
+    Closing { context, decided_at: question.facts.now, consequential }
+}
+
+fn denied(decision: Decision, id: DecisionId) -> NotPermitted {
+    match decision {
+        Decision::Deny(denial) => NotPermitted::Denied { denial: Box::new(denial), decision: id },
+        Decision::Permit(_) => unreachable!("a permit has a place until it is given to somebody"),
     }
 }
 

@@ -1,9 +1,11 @@
-//! What changed since when: tells whether something that was read is still true.
+//! What changed since when: tells whether something that was read is still true, and wakes who
+//! waits for a change of it.
 
 use std::collections::HashMap;
-use std::sync::RwLock;
+use std::sync::{Arc, Mutex, RwLock};
 
 use model::{FactKey, Revision};
+use tokio::sync::Notify;
 
 /// The most keys whose last change is remembered; beyond that everything counts as changed.
 const KEYS_MAX: usize = 65_536;
@@ -13,7 +15,10 @@ const KEYS_MAX: usize = 65_536;
 /// INVARIANT: `current` never runs ahead of the keys that are recorded here, so what is fresh by
 /// [`Changes::fresh_as_of`] was true at that revision.
 #[derive(Debug)]
-pub(crate) struct Changes(RwLock<Known>);
+pub(crate) struct Changes {
+    known: RwLock<Known>,
+    watchers: Mutex<Watchers>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -23,32 +28,84 @@ struct Known {
     current: Revision,
 }
 
+/// Who waits for a change, by the keys that they rest on.
+#[derive(Debug, Default)]
+struct Watchers {
+    next: u64,
+    by_key: HashMap<FactKey, HashMap<u64, Arc<Notify>>>,
+}
+
+/// Somebody who waits for a change of some keys, until dropped.
+#[derive(Debug)]
+pub(crate) struct Watching<'a> {
+    changes: &'a Changes,
+    keys: &'a [FactKey],
+    id: u64,
+    changed: Arc<Notify>,
+}
+
 impl Changes {
     /// Begins at `start`, the revision of the store before anything is read.
     pub(crate) fn since(start: Revision) -> Self {
-        Self(RwLock::new(Known { last: HashMap::new(), floor: start, current: start }))
+        let known = Known { last: HashMap::new(), floor: start, current: start };
+        Self { known: RwLock::new(known), watchers: Mutex::default() }
     }
 
-    /// Records that `keys` changed in the commit that made `revision`.
+    /// Records that `keys` changed in the commit that made `revision`, and wakes who waits.
     pub(crate) fn record(&self, keys: &[FactKey], revision: Revision) {
-        let mut known = self.0.write().expect("no panic while it is held");
+        let mut known = self.known.write().expect("no panic while it is held");
         if known.last.len() + keys.len() > KEYS_MAX {
             known.last.clear();
             known.floor = revision;
         }
         known.last.extend(keys.iter().map(|key| (key.clone(), revision)));
         known.current = known.current.max(revision);
+        drop(known);
+        let watchers = self.watchers.lock().expect("no panic while it is held");
+        let woken = keys.iter().filter_map(|key| watchers.by_key.get(key));
+        woken.flat_map(HashMap::values).for_each(|waiting| waiting.notify_one());
     }
 
     /// The revision as of which all `sources` (keys and when they were read) are still true, or
     /// none if one has changed.
     pub(crate) fn fresh_as_of(&self, sources: &[(&[FactKey], Revision)]) -> Option<Revision> {
-        let known = self.0.read().expect("no panic while it is held");
+        let known = self.known.read().expect("no panic while it is held");
         let unchanged = |keys: &[FactKey], read: Revision| {
             read >= known.floor
                 && keys.iter().all(|key| known.last.get(key).is_none_or(|at| *at <= read))
         };
         sources.iter().all(|(keys, read)| unchanged(keys, *read)).then_some(known.current)
+    }
+
+    /// Waits for changes of `keys` from now on: look whether they are fresh after this, not before.
+    pub(crate) fn watch<'a>(&'a self, keys: &'a [FactKey]) -> Watching<'a> {
+        let mut watchers = self.watchers.lock().expect("no panic while it is held");
+        let (id, changed) = (watchers.next, Arc::new(Notify::new()));
+        watchers.next += 1;
+        for key in keys {
+            watchers.by_key.entry(key.clone()).or_default().insert(id, changed.clone());
+        }
+        Watching { changes: self, keys, id, changed }
+    }
+}
+
+impl Watching<'_> {
+    /// Resolves once one of the keys has changed since this was made.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        let mut watchers = self.changes.watchers.lock().expect("no panic while it is held");
+        for key in self.keys {
+            let Some(waiting) = watchers.by_key.get_mut(key) else { continue };
+            waiting.remove(&self.id);
+            if waiting.is_empty() {
+                watchers.by_key.remove(key);
+            }
+        }
     }
 }
 
@@ -71,5 +128,31 @@ mod tests {
     fn what_was_read_before_the_start_is_never_fresh() {
         let changes = Changes::since(Revision(5));
         assert_eq!(changes.fresh_as_of(&[(&[], Revision(4))]), None);
+    }
+
+    #[test]
+    fn i_18_more_keys_than_are_remembered_make_everything_stale() {
+        let changes = Changes::since(Revision(1));
+        let keys: Vec<_> =
+            (0..=KEYS_MAX).map(|n| FactKey::from_text(&format!("task/{n}"))).collect();
+        let other = [FactKey::from_text("agent/a")];
+        changes.record(&keys[..KEYS_MAX], Revision(2));
+        assert_eq!(changes.fresh_as_of(&[(&other, Revision(1))]), Some(Revision(2)));
+        changes.record(&keys[KEYS_MAX..], Revision(3));
+        assert_eq!(changes.fresh_as_of(&[(&other, Revision(1))]), None);
+        assert_eq!(changes.fresh_as_of(&[(&other, Revision(3))]), Some(Revision(3)));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_key_is_woken_by_it_alone_and_forgotten_when_dropped() {
+        let changes = Changes::since(Revision(1));
+        let keys = [FactKey::from_text("agent/a"), FactKey::from_text("person/p")];
+        let other = [FactKey::from_text("agent/b")];
+        let (watching, elsewhere) = (changes.watch(&keys), changes.watch(&other));
+        changes.record(&keys[1..], Revision(2));
+        watching.changed().await;
+        assert!(futures::FutureExt::now_or_never(elsewhere.changed()).is_none());
+        drop((watching, elsewhere));
+        assert!(changes.watchers.lock().unwrap().by_key.is_empty());
     }
 }

@@ -11,25 +11,32 @@ mod administer;
 mod authorize;
 mod changes;
 mod clock_guard;
+mod committing;
+mod in_force;
 mod outcomes;
 mod permit;
 mod pip;
+mod reader;
 mod records;
 mod recover;
 mod refusals;
+mod watch;
 
 pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
+pub use in_force::PolicyInForce;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Governed, NotStarted, Permit, PermitContext, Running,
 };
-pub use pip::{FactsError, Gathered, Pip, PolicyInForce, Reader};
+pub use pip::{FactsError, Gathered, Pip};
+pub use reader::Reader;
 pub use recover::recover;
-pub use refusals::{REFUSALS_PER_SECOND_MAX, RefusalLog};
+pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};
+pub use watch::{Cut, Watch};
 
 // Edges record what follows from their acts, and name what asking uses up; they do not name the
 // journal or the store.
 pub use journal::entry;
-pub use store::{CommitError, Effect, OnceScope, Unit, Urgency};
+pub use store::{CommitError, Effect, LogEntry, OnceScope, Unit, Urgency};

@@ -1,7 +1,8 @@
 //! Outcomes: the third step of every permitted act, written without anybody waiting.
 //!
 //! A permit reserves its place here beforehand, so a log that cannot grow closes the gate instead
-//! of losing outcomes. Dropping a begun act is an outcome too: *unknown*.
+//! of losing outcomes. Dropping a begun act is an outcome too: *unknown*. Refusal records, for which
+//! nobody waits either, are written here as well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use store::{CommitError, Effect, Unit, Urgency};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::changes::Changes;
+use crate::committing::Abandoned;
 use crate::permit::PermitContext;
+use crate::refusals::{FOLDED_FOR, RefusalLog};
 
 /// The most permits whose outcome is not yet in the log; beyond that nothing is permitted.
 pub const OUTCOMES_OPEN_MAX: usize = 8_192;
@@ -31,6 +34,21 @@ pub(crate) struct Closing {
     pub(crate) consequential: bool,
 }
 
+/// A permit that is open, or that a commit under way will open, with its place in the queue.
+pub(crate) type Opening = (Closing, OwnedSemaphorePermit);
+
+/// What is to be written while nobody waits.
+pub(crate) enum Queued {
+    /// The outcome of a permit.
+    Closed(Closed),
+    /// A commit that may still open a permit.
+    Abandoned(Abandoned),
+    /// A refusal: written once or not at all.
+    Refusal(Unit, OwnedSemaphorePermit),
+    /// Refusals that were counted and not written: written a little later, as one.
+    Folded(RefusalLog),
+}
+
 /// One outcome on its way into the log.
 #[derive(Debug)]
 pub(crate) struct Closed {
@@ -44,9 +62,9 @@ pub(crate) struct Closed {
 
 /// The open end of one permit.
 pub(crate) struct OutcomeSlot {
-    pub(crate) open: Option<(Closing, OwnedSemaphorePermit)>,
+    pub(crate) open: Option<Opening>,
     pub(crate) has_begun: bool,
-    pub(crate) queue: mpsc::UnboundedSender<Closed>,
+    pub(crate) queue: mpsc::UnboundedSender<Queued>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) revision: Revision,
@@ -72,8 +90,9 @@ impl OutcomeSlot {
     pub(crate) fn close(&mut self, outcome: OutcomeKind, result: Option<Sha256Digest>) {
         let Some((closing, place)) = self.open.take() else { return };
         let at = self.clock.now();
+        let closed = Closed { closing, outcome, result, at, _place: place };
         // The receiver lives as long as the process: if it is gone, the restart writes *unknown*.
-        let _ = self.queue.send(Closed { closing, outcome, result, at, _place: place });
+        let _ = self.queue.send(Queued::Closed(closed));
     }
 }
 
@@ -86,21 +105,27 @@ impl Drop for OutcomeSlot {
 
 /// Writes outcomes into the log, in the background, until the process ends.
 pub struct OutcomeWriter {
-    pub(crate) queue: mpsc::UnboundedReceiver<Closed>,
+    pub(crate) queue: mpsc::UnboundedReceiver<Queued>,
+    pub(crate) pen: Pen,
+}
+
+/// What writing takes.
+pub(crate) struct Pen {
     pub(crate) journal: Journal,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
 impl OutcomeWriter {
     /// Writes outcomes as they come; returns when every permit is closed and the queue is done.
-    pub async fn run(mut self) {
-        let (journal, entropy) = (self.journal.clone(), self.entropy.clone());
+    pub async fn run(self) {
+        let Self { mut queue, pen } = self;
         let mut writing = FuturesUnordered::new();
         let mut open = true;
         while open || !writing.is_empty() {
             tokio::select! {
-                next = self.queue.recv(), if open => match next {
-                    Some(closed) => writing.push(write(&journal, entropy.as_ref(), closed)),
+                next = queue.recv(), if open => match next {
+                    Some(queued) => writing.push(pen.write(queued)),
                     None => open = false,
                 },
                 Some(()) = writing.next() => {}
@@ -109,14 +134,46 @@ impl OutcomeWriter {
     }
 }
 
-async fn write(journal: &Journal, entropy: &dyn Entropy, closed: Closed) {
-    loop {
-        let unit = unit_of(&closed, entropy);
-        match journal.store().commit(unit).await {
-            Ok(_) | Err(CommitError::Used) => return,
-            Err(error) => tracing::warn!(%error, "could not record an outcome, trying again"),
+impl Pen {
+    async fn write(&self, queued: Queued) {
+        match queued {
+            Queued::Closed(closed) => self.write_outcome(&closed).await,
+            Queued::Abandoned(abandoned) => self.close_abandoned(abandoned).await,
+            Queued::Refusal(unit, _place) => self.write_refusal(unit).await,
+            Queued::Folded(refusals) => {
+                tokio::time::sleep(FOLDED_FOR).await;
+                if let Some(unit) = refusals.unfold((self.clock.now(), self.entropy.as_ref())) {
+                    self.write_refusal(unit).await;
+                }
+            }
         }
-        tokio::time::sleep(RETRY_AFTER).await;
+    }
+
+    async fn write_outcome(&self, closed: &Closed) {
+        loop {
+            let unit = unit_of(closed, self.entropy.as_ref());
+            match self.journal.store().commit(unit).await {
+                Ok(_) | Err(CommitError::Used) => return,
+                Err(error) => tracing::warn!(%error, "could not record an outcome, trying again"),
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    /// Nobody holds the permit that the commit opened, if it did: what it permits is not begun.
+    async fn close_abandoned(&self, Abandoned { commit, opening }: Abandoned) {
+        let Ok(committed) = commit.await else { return };
+        let (mut closing, place) = opening;
+        closing.context.index = *committed.indices.last().expect("the unit had a decision");
+        let (outcome, at) = (OutcomeKind::NotStarted, self.clock.now());
+        let closed = Closed { closing, outcome, result: None, at, _place: place };
+        self.write_outcome(&closed).await;
+    }
+
+    async fn write_refusal(&self, unit: Unit) {
+        if let Err(error) = self.journal.store().commit(unit).await {
+            tracing::warn!(%error, "could not record a refusal");
+        }
     }
 }
 
@@ -132,14 +189,14 @@ fn unit_of(closed: &Closed, entropy: &dyn Entropy) -> Unit {
 }
 
 /// What makes an equal act be refused until somebody settles this one.
-pub(crate) fn unknown_mark(context: &PermitContext) -> Effect {
+fn unknown_mark(context: &PermitContext) -> Effect {
     Effect::Put {
         key: FactKey::unknown_outcome(&context.act),
         body: json::canonical(&serde_json::json!({ "decision": context.decision })),
     }
 }
 
-pub(crate) fn outcome_record(
+fn outcome_record(
     closing: &Closing,
     (outcome, result): (OutcomeKind, Option<Sha256Digest>),
     at: Timestamp,

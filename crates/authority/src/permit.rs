@@ -1,9 +1,10 @@
 //! Permits: the right to perform one act, once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::record::{Commitments, OutcomeKind};
+use model::record::{ActCommitments, OutcomeKind};
 use model::{
     AccessRequest, ActDigest, Binding, Clock, DecisionId, FactKey, Grant, Obligation, Sha256Digest,
     Sourced, Standing,
@@ -70,7 +71,7 @@ pub struct PermitContext {
     /// What the enforcement point owes.
     pub obligations: Vec<Obligation>,
     /// The decision's commitments to people, which records that follow from it repeat.
-    pub people: Commitments,
+    pub people: ActCommitments,
 }
 
 /// The right to perform one act, once. Only [`crate::Authority::authorize`] makes one.
@@ -85,6 +86,8 @@ pub struct Permit<A> {
     pub(crate) context: PermitContext,
     pub(crate) begin_by: Duration,
     pub(crate) slot: OutcomeSlot,
+    /// The session's counters as it was decided on.
+    pub(crate) counters: BTreeMap<String, i64>,
 }
 
 /// The permit was not begun in time, or rests on facts that have changed since.
@@ -108,7 +111,7 @@ impl<A> Permit<A> {
     /// This is the last check before an effect. A permit that is too old, or whose facts are known
     /// to have changed, closes as *not started*.
     pub fn begin(self, clock: &dyn Clock) -> Result<Begun<A>, NotStarted> {
-        let Self { act, grant, context, begin_by, mut slot } = self;
+        let Self { act, grant, context, begin_by, mut slot, .. } = self;
         if clock.monotonic() > begin_by || !slot.still_true() {
             slot.close(OutcomeKind::NotStarted, None);
             return Err(NotStarted);

@@ -3,20 +3,21 @@
 //! What was read before is kept and used again only while the store's own reports say that it has
 //! not changed; the commit checks the same once more. A missing fact is an error, never a default.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use arc_swap::ArcSwap;
 use model::{
     ActDigest, FactKey, InstanceId, Person, ResourceRef, Revision, Server, ServerName,
     SessionFacts, Sourced, Standing, TaskId, TaskSubject, Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
-use serde::de::DeserializeOwned;
 use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
+use crate::in_force::{InForce, PolicyInForce};
+use crate::reader::Reader;
 
 /// The most instances, tools and sessions whose facts are kept.
 const CACHED_MAX: u64 = 100_000;
@@ -45,14 +46,9 @@ pub enum FactsError {
     /// The facts changed while they were read.
     #[error("the facts changed while they were read")]
     Changed,
-}
-
-/// A policy snapshot and the revision at which it was put in force.
-pub struct PolicyInForce {
-    /// The snapshot.
-    pub snapshot: Arc<Snapshot>,
-    /// When it was put in force.
-    pub revision: Revision,
+    /// The policy set that the store says is in force does not compile.
+    #[error("the policy set in force does not compile")]
+    Policy(#[from] pdp::CompileErrors),
 }
 
 /// The facts of one act of an instance, true as of one revision.
@@ -82,13 +78,19 @@ type Shared<T> = Arc<Sourced<Arc<T>>>;
 pub struct Pip {
     store: Arc<dyn Store>,
     changes: Arc<Changes>,
-    policy: ArcSwap<PolicyInForce>,
+    policy: InForce,
     standings: Cache<InstanceId, Shared<Standing>>,
     tools: Cache<ToolRef, Shared<ToolFacts>>,
     servers: Cache<ServerName, Shared<Server>>,
-    labels: Cache<TaskId, Shared<SessionFacts>>,
-    unknown: Arc<RwLock<HashSet<FactKey>>>,
+    labels: Cache<TaskId, Shared<BTreeSet<String>>>,
+    /// The permitted calls of each session, as the newest commit that counted one left them.
+    calls: Cache<TaskId, Arc<AtomicI64>>,
+    unknown: Arc<Unknown>,
 }
+
+/// The marks of acts whose outcome nobody knows, and when each last changed. One that was removed
+/// stays until somebody looks: a mark too many costs a look, one too few an act done twice.
+type Unknown = RwLock<HashMap<FactKey, Revision>>;
 
 struct ToolFacts {
     tool: Arc<Tool>,
@@ -100,39 +102,53 @@ impl Pip {
     pub async fn open(store: Arc<dyn Store>) -> Result<Self, FactsError> {
         let start = store.load(&[]).await?.revision;
         let changes = Arc::new(Changes::since(start));
-        let unknown = Arc::new(RwLock::new(HashSet::new()));
+        let unknown: Arc<Unknown> = Arc::default();
         listen(store.as_ref(), changes.clone(), unknown.clone());
         let mut after = None;
         loop {
             let page = store.list("unknown/", after.as_ref(), LIST_PAGE).await?;
-            let keys = page.facts.into_iter().map(|(key, _)| key);
-            unknown.write().expect("no panic while it is held").extend(keys);
+            let mut marks = unknown.write().expect("no panic while it is held");
+            for (key, _) in page.facts {
+                marks.entry(key).or_insert(start);
+            }
+            drop(marks);
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
-        let empty = PolicyInForce { snapshot: Arc::new(Snapshot::empty()), revision: start };
         Ok(Self {
             store,
+            policy: InForce::nothing(start, changes.clone()),
             changes,
-            policy: ArcSwap::from_pointee(empty),
             standings: Cache::new(CACHED_MAX),
             tools: Cache::new(CACHED_MAX),
             servers: Cache::new(CACHED_MAX),
             labels: Cache::new(CACHED_MAX),
+            calls: Cache::new(CACHED_MAX),
             unknown,
         })
     }
 
+    /// Says that `snapshot` is about to be made the active one, so that it need not be compiled
+    /// again once it is.
+    pub fn announce_policy(&self, snapshot: Arc<Snapshot>) {
+        self.policy.announce(snapshot);
+    }
+
     /// Puts `snapshot` in force, which a commit made the active one at `revision`.
     pub fn put_in_force(&self, snapshot: Arc<Snapshot>, revision: Revision) {
-        self.policy.store(Arc::new(PolicyInForce { snapshot, revision }));
+        self.policy.put(snapshot, revision);
     }
 
     /// The policy set in force.
     pub fn policy(&self) -> Arc<PolicyInForce> {
-        self.policy.load_full()
+        self.policy.current()
+    }
+
+    /// Takes over what the store says is in force, if that may be another than is known here.
+    pub(crate) async fn catch_up_policy(&self) -> Result<(), FactsError> {
+        self.policy.catch_up(self.store.as_ref()).await
     }
 
     /// The store that facts are read from.
@@ -145,9 +161,26 @@ impl Pip {
     }
 
     /// Whether nobody knows how an equal act ended.
-    pub(crate) fn outcome_unknown(&self, act: &ActDigest) -> bool {
-        let unknown = self.unknown.read().expect("no panic while it is held");
-        !unknown.is_empty() && unknown.contains(&FactKey::unknown_outcome(act))
+    pub(crate) async fn outcome_unknown(&self, act: &ActDigest) -> Result<bool, FactsError> {
+        let mark = FactKey::unknown_outcome(act);
+        let is_marked = {
+            let unknown = self.unknown.read().expect("no panic while it is held");
+            !unknown.is_empty() && unknown.contains_key(&mark)
+        };
+        if !is_marked {
+            return Ok(false);
+        }
+        let loaded = self.store.load(std::slice::from_ref(&mark)).await?;
+        if loaded.bodies.iter().any(Option::is_some) {
+            return Ok(true);
+        }
+        // Somebody settled it, unless it was marked again since.
+        let mut unknown = self.unknown.write().expect("no panic while it is held");
+        let settled = unknown.get(&mark).is_some_and(|at| *at <= loaded.revision);
+        if settled {
+            unknown.remove(&mark);
+        }
+        Ok(!settled)
     }
 
     /// Gathers the facts of an act on `resource` by the registered instance `instance`.
@@ -166,15 +199,15 @@ impl Pip {
         standing: &Sourced<Arc<Standing>>,
         resource: &ResourceRef,
     ) -> Result<Gathered, FactsError> {
-        let policy = self.policy.load_full();
+        let policy = self.policy.current();
         let policy_key = [FactKey::active_policy()];
         let server = self.server_of(resource).await?;
         let tool = match resource {
             ResourceRef::Tool(tool) => self.tool(tool).await?,
             _ => None,
         };
-        let root = standing.value.task.id;
-        let labels = self.labels_of(root).await?;
+        let session = standing.value.task.id;
+        let (labels, calls) = (self.labels_of(session).await?, self.calls_of(session).await?);
         let mut sources: Vec<(&[FactKey], Revision)> = vec![
             (&standing.keys, standing.revision),
             (&policy_key, policy.revision),
@@ -182,14 +215,20 @@ impl Pip {
         ];
         sources.extend(server.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(tool.iter().map(|t| (t.keys.as_slice(), t.revision)));
-        let revision = self.changes.fresh_as_of(&sources).ok_or(FactsError::Changed)?;
+        let Some(revision) = self.changes.fresh_as_of(&sources) else {
+            self.catch_up_policy().await?;
+            return Err(FactsError::Changed);
+        };
         let keys = sources.iter().flat_map(|(keys, _)| keys.iter().cloned()).collect();
         Ok(Gathered {
             standing: standing.value.clone(),
             tool: tool.as_ref().map(|t| t.value.tool.clone()),
             server: server.map(|s| s.value.clone()),
             tool_owner: tool.and_then(|t| t.value.owner.clone()),
-            session: SessionFacts::clone(&labels.value),
+            session: SessionFacts {
+                labels: BTreeSet::clone(&labels.value),
+                counters: BTreeMap::from([("calls".to_owned(), calls)]),
+            },
             keys,
             revision,
             snapshot: policy.snapshot.clone(),
@@ -226,11 +265,6 @@ impl Pip {
                 return Ok(tools);
             }
         }
-    }
-
-    /// Takes note that somebody settled the act of `mark`: it may be done again.
-    pub fn settled(&self, mark: &FactKey) {
-        self.unknown.write().expect("no panic while it is held").remove(mark);
     }
 
     fn is_fresh<T>(&self, known: &Sourced<T>) -> bool {
@@ -278,28 +312,30 @@ impl Pip {
         Ok(Some(read))
     }
 
-    async fn labels_of(&self, session: TaskId) -> Result<Shared<SessionFacts>, FactsError> {
+    async fn labels_of(&self, session: TaskId) -> Result<Shared<BTreeSet<String>>, FactsError> {
         if let Some(known) = self.labels.get(&session).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
         let mut reader = Reader::new(self.store.as_ref());
-        let mut facts: SessionFacts =
-            reader.find(FactKey::session(session)).await?.unwrap_or_default();
-        let calls = self.store.counters(&[calls_counter(session)]).await?;
-        facts.counters =
-            BTreeMap::from([("calls".to_owned(), calls.first().copied().unwrap_or(0))]);
-        let read = Arc::new(reader.sourced(Arc::new(facts)));
+        let facts: SessionFacts = reader.find(FactKey::session(session)).await?.unwrap_or_default();
+        let read = Arc::new(reader.sourced(Arc::new(facts.labels)));
         self.labels.insert(session, read.clone());
         Ok(read)
     }
 
-    /// Takes note that a commit added to the calls of `session`.
-    pub(crate) fn count_call(&self, session: TaskId) {
-        let Some(known) = self.labels.get(&session) else { return };
-        let mut facts = SessionFacts::clone(&known.value);
-        *facts.counters.entry("calls".to_owned()).or_default() += 1;
-        let counted = Sourced { value: Arc::new(facts), ..Sourced::clone(&known) };
-        self.labels.insert(session, Arc::new(counted));
+    async fn calls_of(&self, session: TaskId) -> Result<i64, FactsError> {
+        if let Some(known) = self.calls.get(&session) {
+            return Ok(known.load(Ordering::Acquire));
+        }
+        let stored = self.store.counters(&[calls_counter(session)]).await?;
+        Ok(self.note_calls(session, stored.first().copied().unwrap_or(0)))
+    }
+
+    /// Takes note that the store says `calls` for `session`; calls are never given back, so the
+    /// most that anybody was told is the newest. Gives that.
+    pub(crate) fn note_calls(&self, session: TaskId, calls: i64) -> i64 {
+        let known = self.calls.get_with(session, || Arc::new(AtomicI64::new(calls)));
+        known.fetch_max(calls, Ordering::AcqRel).max(calls)
     }
 }
 
@@ -308,12 +344,14 @@ pub(crate) fn calls_counter(session: TaskId) -> CounterKey {
     CounterKey(format!("{session}/calls"))
 }
 
-fn listen(store: &dyn Store, changes: Arc<Changes>, unknown: Arc<RwLock<HashSet<FactKey>>>) {
+fn listen(store: &dyn Store, changes: Arc<Changes>, unknown: Arc<Unknown>) {
     store.on_change(Arc::new(move |keys, revision| {
-        let marks = keys.iter().filter(|key| key.as_str().starts_with("unknown/"));
-        for mark in marks {
-            // A mark that was removed is asked for again by the commit: staying marked denies.
-            unknown.write().expect("no panic while it is held").insert(mark.clone());
+        let mut marks = keys.iter().filter(|key| key.as_str().starts_with("unknown/")).peekable();
+        if marks.peek().is_some() {
+            // Marked before the change is recorded: a decision that was made as of this revision
+            // sees the mark, and one that was made before is refused at its commit.
+            let mut unknown = unknown.write().expect("no panic while it is held");
+            unknown.extend(marks.map(|mark| (mark.clone(), revision)));
         }
         changes.record(keys, revision);
     }));
@@ -336,45 +374,4 @@ async fn read_standing(
     };
     let standing = Standing { instance, agent, sponsor, subject, task, mandate, purpose };
     Ok(reader.sourced(Arc::new(standing)))
-}
-
-/// Reads facts one after another and remembers which, and as of when.
-pub struct Reader<'a> {
-    store: &'a dyn Store,
-    keys: Vec<FactKey>,
-    /// The oldest and the newest revision read at; facts are consistent only if no key changed
-    /// in between, which freshness against the oldest says.
-    oldest: Option<Revision>,
-}
-
-impl<'a> Reader<'a> {
-    /// A reader of `store` that has read nothing yet.
-    pub fn new(store: &'a dyn Store) -> Self {
-        Self { store, keys: Vec::new(), oldest: None }
-    }
-
-    /// Reads the fact at `key`, if there is one.
-    pub async fn find<T: DeserializeOwned>(
-        &mut self,
-        key: FactKey,
-    ) -> Result<Option<T>, FactsError> {
-        let loaded = self.store.load(std::slice::from_ref(&key)).await?;
-        self.oldest = Some(self.oldest.map_or(loaded.revision, |r| r.min(loaded.revision)));
-        let body = loaded.bodies.into_iter().next().flatten();
-        let parsed = body.map(|body| serde_json::from_slice(&body)).transpose();
-        let found = parsed.map_err(|source| FactsError::Damaged { key: key.clone(), source });
-        self.keys.push(key);
-        found
-    }
-
-    /// Reads the fact at `key`, which must be there.
-    pub async fn need<T: DeserializeOwned>(&mut self, key: FactKey) -> Result<T, FactsError> {
-        self.find(key.clone()).await?.ok_or(FactsError::Missing(key))
-    }
-
-    /// `value`, with what was read to make it.
-    pub fn sourced<T>(self, value: T) -> Sourced<T> {
-        let revision = self.oldest.unwrap_or_default();
-        Sourced { value, keys: self.keys, revision }
-    }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{Journal, SealError};
 use model::record::{
-    Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef, VERSION, Verdict,
+    ActCommitments, Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef, VERSION,
+    Verdict,
 };
 use model::{
     AccessRequest, ActDigest, Binding, Decision, DecisionId, Entropy, Facts, PersonId, PolicyId,
@@ -100,7 +101,7 @@ async fn facts_leaf(
         FactsRecord { commitments, id, kind: "facts".to_owned(), revision, time: now, v: VERSION };
     let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
-    let reference = FactsRef { leaf: entry.leaf, revision };
+    let reference = FactsRef { id, leaf: entry.leaf, revision };
     let (standing, tool) = (gathered.standing.clone(), gathered.tool.clone());
     Ok(FactsLeaf { standing, tool, entry, reference, written: AtomicBool::new(false) })
 }
@@ -125,7 +126,7 @@ pub(crate) struct DecisionEntry {
     pub(crate) id: DecisionId,
     pub(crate) entry: NewEntry,
     /// The commitments that outcome records repeat.
-    pub(crate) people: Commitments,
+    pub(crate) people: ActCommitments,
 }
 
 /// What one decision is about, for its record.
@@ -149,22 +150,20 @@ pub(crate) async fn decision_entry(
     let mut disclosure = Disclosure::new(seed(entropy));
     let commitments = commit_members(decided, &mut disclosure);
     let id = DecisionId::new(decided.facts.now, entropy);
-    let people = ["sponsor", "subject"];
-    let named = |(member, _): &(&String, &_)| people.contains(&member.as_str());
-    let people = commitments.iter().filter(named).map(|(m, c)| (m.clone(), *c)).collect();
+    let people = commitments.people();
     let record = record_of(decided, (id, commitments), leaf.reference);
     let sealed = journal.seal(data_subject(standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     Ok(DecisionEntry { id, entry, people })
 }
 
-fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> Commitments {
+fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> ActCommitments {
     let standing = decided.gathered.standing.as_ref();
-    let mut commitments = Commitments::new();
+    let sponsor = disclosure.commit("sponsor", value(&standing.sponsor.id));
+    let mut commitments = ActCommitments::new(sponsor);
     let mut commit = |member: &str, value: serde_json::Value| {
-        commitments.insert(member.to_owned(), disclosure.commit(member, value));
+        commitments.insert(member, disclosure.commit(member, value));
     };
-    commit("sponsor", value(&standing.sponsor.id));
     commit("session", value(&decided.facts.session));
     if let Some(subject) = &standing.subject {
         commit("subject", value(&subject.id));
@@ -182,7 +181,7 @@ fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> Commitm
 
 fn record_of(
     decided: &Decided<'_>,
-    (id, commitments): (DecisionId, Commitments),
+    (id, commitments): (DecisionId, ActCommitments),
     facts: FactsRef,
 ) -> DecisionRecord {
     let Decided { request, circumstances, gathered, facts: read, decision, .. } = decided;

@@ -42,16 +42,9 @@ fn closing_unit(
     entropy: &Arc<dyn Entropy>,
 ) -> Unit {
     let now = clock.now();
-    let people = ["sponsor", "subject"];
-    let named = |(member, _): &(&String, &_)| people.contains(&member.as_str());
     let record = OutcomeRecord {
         agent: decision.agent.clone(),
-        commitments: decision
-            .commitments
-            .iter()
-            .filter(named)
-            .map(|(m, c)| (m.clone(), *c))
-            .collect(),
+        commitments: decision.commitments.people(),
         decision: decision.id,
         duration_ms: u64::try_from(now.since(decision.time).as_millis()).unwrap_or(u64::MAX),
         id: RecordId::new(now, entropy.as_ref()),

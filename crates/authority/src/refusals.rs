@@ -1,20 +1,31 @@
 //! Refusals before a decision: recorded in the same log, without arguments and without waiting.
+//!
+//! A listener has a [`RefusalLog`] of its own. At most [`REFUSALS_PER_SECOND_MAX`] are written one
+//! by one in a second; of what is beyond, one record for each point and cause says how many.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use model::record::{RefusalRecord, VERSION};
-use model::{AgentName, InstanceId, RecordId};
-use store::{Unit, Urgency};
+use model::record::{RefusalRecord, SystemRecord, VERSION};
+use model::{AgentName, Entropy, InstanceId, RecordId, Timestamp};
+use store::{NewEntry, Unit, Urgency};
 
 use crate::Authority;
+use crate::outcomes::Queued;
 
 /// The most refusal records a second; beyond it one record stands for many.
 pub const REFUSALS_PER_SECOND_MAX: u64 = 100;
 
-/// Counts refusals so that a flood of them cannot fill the log.
-#[derive(Debug, Default)]
-pub struct RefusalLog(Mutex<Window>);
+/// The most refusals on their way into the log; beyond that they are counted only.
+pub(crate) const REFUSALS_WAITING_MAX: usize = 1_024;
+
+/// How long refusals that are counted only wait for company.
+pub(crate) const FOLDED_FOR: Duration = Duration::from_secs(1);
+
+/// Counts refusals so that a flood of them cannot fill the log. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct RefusalLog(Arc<Mutex<Window>>);
 
 #[derive(Debug, Default)]
 struct Window {
@@ -24,59 +35,127 @@ struct Window {
     folded: BTreeMap<(&'static str, &'static str), u64>,
 }
 
-/// Who was refused, where they were authenticated.
-type RefusedCaller = Option<(AgentName, InstanceId)>;
+/// Where something was refused, and why, as stable codes.
+pub type PointAndCause = (&'static str, &'static str);
+
+/// Who was refused, as far as they were authenticated, and what else is to be seen.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    /// The agent.
+    pub agent: Option<AgentName>,
+    /// The instance.
+    pub instance: Option<InstanceId>,
+    /// What an administrator should see besides, as a record of its own: nothing personal.
+    pub details: Option<BTreeMap<String, String>>,
+}
+
+/// When a record is made, and the source of its id.
+type Stamp<'a> = (Timestamp, &'a dyn Entropy);
 
 impl RefusalLog {
-    /// Records that a request at `point` was refused for `cause`. Returns at once.
+    /// Takes note that a request at `point` was refused for `cause`, and gives the unit that records
+    /// it, if it is to be recorded by itself. Returns at once.
     pub fn refuse(
         &self,
         authority: &Authority,
-        (point, cause): (&'static str, &'static str),
+        place: PointAndCause,
         caller: Option<(AgentName, InstanceId)>,
     ) -> Option<Unit> {
+        if !self.counts(authority, place) {
+            return None;
+        }
+        let stamp = (authority.clock.now(), authority.entropy.as_ref());
+        Some(unit(vec![refusal(stamp, place, caller.unzip(), 1)]))
+    }
+
+    /// Whether a refusal is to be written by itself; otherwise it is counted.
+    fn counts(&self, authority: &Authority, place: PointAndCause) -> bool {
         let second = authority.clock.monotonic().as_secs();
         let mut window = self.0.lock().expect("no panic while it is held");
-        let mut records = Vec::new();
         if window.second != Some(second) {
-            let folded = std::mem::take(&mut window.folded);
-            *window = Window { second: Some(second), ..Window::default() };
-            let many = folded.into_iter().map(|((point, cause), count)| (point, cause, count));
-            records.extend(many.map(|(p, c, n)| record(authority, (p, c), None, n)));
+            window.second = Some(second);
+            window.written = 0;
         }
         if window.written < REFUSALS_PER_SECOND_MAX {
             window.written += 1;
-            records.push(record(authority, (point, cause), caller, 1));
-        } else {
-            *window.folded.entry((point, cause)).or_default() += 1;
+            return true;
         }
-        let entry = |record: RefusalRecord| journal::entry(*record.id.as_bytes(), &record, None);
-        let entries: Vec<_> = records.into_iter().map(entry).collect();
-        (!entries.is_empty()).then(|| Unit {
-            entries,
-            urgency: Urgency::Deferred,
-            ..Unit::default()
-        })
+        fold(&mut window, authority, self, place);
+        false
+    }
+
+    /// The record of what was counted and not written, if anything was.
+    pub(crate) fn unfold(&self, stamp: Stamp<'_>) -> Option<Unit> {
+        let folded = {
+            let mut window = self.0.lock().expect("no panic while it is held");
+            std::mem::take(&mut window.folded)
+        };
+        let entries: Vec<_> = folded
+            .into_iter()
+            .map(|(place, count)| refusal(stamp, place, (None, None), count))
+            .collect();
+        (!entries.is_empty()).then(|| unit(entries))
     }
 }
 
-fn record(
-    authority: &Authority,
-    (point, cause): (&str, &str),
-    caller: RefusedCaller,
+/// Counts a refusal that is not written, and sees to it that the count is.
+fn fold(window: &mut Window, authority: &Authority, log: &RefusalLog, place: PointAndCause) {
+    if window.folded.is_empty() {
+        let _ = authority.outcomes.send(Queued::Folded(log.clone()));
+    }
+    *window.folded.entry(place).or_default() += 1;
+}
+
+impl Authority {
+    /// Records, without waiting, that a request was refused before anything could be decided.
+    pub fn record_refusal(&self, log: &RefusalLog, place: PointAndCause, refused: Refused) {
+        let Ok(waiting) = self.refusals.clone().try_acquire_owned() else {
+            let mut window = log.0.lock().expect("no panic while it is held");
+            return fold(&mut window, self, log, place);
+        };
+        if !log.counts(self, place) {
+            return;
+        }
+        let stamp = (self.clock.now(), self.entropy.as_ref());
+        let Refused { agent, instance, details } = refused;
+        let mut entries = vec![refusal(stamp, place, (agent, instance), 1)];
+        entries.extend(details.map(|details| event(stamp, place.1, details)));
+        let _ = self.outcomes.send(Queued::Refusal(unit(entries), waiting));
+    }
+}
+
+fn unit(entries: Vec<NewEntry>) -> Unit {
+    Unit { entries, urgency: Urgency::Deferred, ..Unit::default() }
+}
+
+fn refusal(
+    (now, entropy): Stamp<'_>,
+    (point, cause): PointAndCause,
+    (agent, instance): (Option<AgentName>, Option<InstanceId>),
     count: u64,
-) -> RefusalRecord {
-    let now = authority.clock.now();
-    let (agent, instance) = caller.unzip();
-    RefusalRecord {
+) -> NewEntry {
+    let record = RefusalRecord {
         agent,
         cause: cause.to_owned(),
         count,
-        id: RecordId::new(now, authority.entropy.as_ref()),
+        id: RecordId::new(now, entropy),
         instance,
         kind: "refusal".to_owned(),
         point: point.to_owned(),
         time: now,
         v: VERSION,
-    }
+    };
+    journal::entry(*record.id.as_bytes(), &record, None)
+}
+
+fn event((now, entropy): Stamp<'_>, event: &str, details: BTreeMap<String, String>) -> NewEntry {
+    let record = SystemRecord {
+        details,
+        event: event.to_owned(),
+        id: RecordId::new(now, entropy),
+        kind: "system".to_owned(),
+        time: now,
+        v: VERSION,
+    };
+    journal::entry(*record.id.as_bytes(), &record, None)
 }

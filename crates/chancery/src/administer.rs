@@ -7,7 +7,9 @@ use keys::{KeyAlgorithm, SigningKey};
 use pap::Command as Asked;
 use serde_json::Value;
 
-use crate::cli::{Agent, Command, Founder, Instance, Outcome, Person, Purpose, Server, Tool};
+use crate::cli::{
+    Agent, Clock, Command, Founder, Instance, Outcome, Person, Purpose, Server, Tool,
+};
 use crate::socket;
 
 /// Does one administrative command and prints what the service told.
@@ -90,6 +92,9 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Tool(tool) => plain(of_tool(tool)),
         Command::Outcome(Outcome::Settle { decision, reason, socket }) => {
             (socket.socket, Asked::OutcomeSettle { decision, reason }, None)
+        }
+        Command::Clock(Clock::Trust { reason, socket }) => {
+            (socket.socket, Asked::ClockTrust { reason }, None)
         }
         other => anyhow::bail!("{other:?} is not an administrative command"),
     })

@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Outcomes that nobody knows.
     #[command(subcommand)]
     Outcome(Outcome),
+    /// The service's clock.
+    #[command(subcommand)]
+    Clock(Clock),
     /// The decision log.
     #[command(subcommand)]
     Log(Log),
@@ -320,6 +323,19 @@ pub(crate) enum Outcome {
     Settle {
         /// The decision.
         decision: String,
+        /// What was found.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// The clock.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Clock {
+    /// Say that the clock is right as it is, though it stepped or is behind the last record.
+    Trust {
         /// What was found.
         #[arg(long)]
         reason: String,

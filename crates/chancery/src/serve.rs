@@ -130,6 +130,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         gateway.close();
         tasks.close();
         tasks.wait().await;
+        running.authority.drained().await;
     });
     if drained.await.is_err() {
         tracing::warn!("some requests were still under way: their outcomes are unknown");

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::{Expect, expect};
 use model::record::{
-    AdministrationRecord, Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef,
-    FounderMark, FoundingRecord, IssuanceRecord, OutcomeKind, OutcomeRecord, Record, RefusalRecord,
-    SystemRecord, VERSION, Verdict,
+    ActCommitments, AdministrationRecord, Commitments, DecisionRecord, Disclosure, FactsRecord,
+    FactsRef, FounderMark, FoundingRecord, IssuanceRecord, OutcomeKind, OutcomeRecord, Record,
+    RefusalRecord, SystemRecord, VERSION, Verdict,
 };
 use model::{
     Answer, Answers, Attestation, Binding, DecisionId, Enforcement, Harm, InstanceId,
@@ -23,6 +23,10 @@ fn commitments() -> Commitments {
     BTreeMap::from([("sponsor".to_owned(), sponsor), ("arguments".to_owned(), arguments)])
 }
 
+fn act_commitments() -> ActCommitments {
+    commitments().try_into().expect("a sponsor is among them")
+}
+
 fn decision() -> DecisionRecord {
     let permit = Some(Answer::Permit);
     DecisionRecord {
@@ -31,10 +35,14 @@ fn decision() -> DecisionRecord {
         answers: Answers { ceiling: permit, instance: permit, ..Answers::default() },
         attestation: Attestation::User,
         binding: Binding::Dpop,
-        commitments: commitments(),
+        commitments: act_commitments(),
         decision: Verdict::Permit,
         enforcement: Some(Enforcement::Mandatory),
-        facts: FactsRef { leaf: RecordDigest::of(b"facts"), revision: Revision(9) },
+        facts: FactsRef {
+            id: RecordId::from_bytes([7; 16]),
+            leaf: RecordDigest::of(b"facts"),
+            revision: Revision(9),
+        },
         harm: vec![Harm::MovesMoney],
         id: DecisionId::from_bytes([1; 16]),
         instance: InstanceId::from_bytes([2; 16]),
@@ -117,7 +125,7 @@ fn i_16_every_kind_of_record_is_canonical() {
     let issuance = IssuanceRecord {
         agent: "support-bot".parse().unwrap(),
         audience: "https://chancery.example/mcp/payments".to_owned(),
-        commitments: commitments(),
+        commitments: act_commitments(),
         decision: DecisionId::from_bytes([1; 16]),
         expires: AT,
         id,
@@ -191,6 +199,32 @@ fn r_62_a_decision_without_purpose_is_no_decision_record() {
         value.as_object_mut().unwrap().remove(member);
         assert!(serde_json::from_value::<DecisionRecord>(value).is_err(), "without {member}");
     }
+}
+
+/// R62: nor can one be made or read whose commitments name no sponsor.
+#[test]
+fn r_62_a_record_of_an_act_without_sponsor_is_none() {
+    let mut nobody = commitments();
+    nobody.remove("sponsor");
+    assert!(ActCommitments::try_from(nobody).is_err());
+    for mut value in
+        [serde_json::to_value(decision()).unwrap(), serde_json::to_value(outcome()).unwrap()]
+    {
+        value["commitments"].as_object_mut().unwrap().remove("sponsor");
+        let error = serde_json::from_value::<DecisionRecord>(value.clone()).unwrap_err();
+        let other = serde_json::from_value::<OutcomeRecord>(value).unwrap_err();
+        let said = "a record of an act commits to its sponsor";
+        assert!([error.to_string(), other.to_string()].iter().any(|it| it == said));
+    }
+}
+
+#[test]
+fn records_that_follow_repeat_people_and_nothing_else() {
+    let people = act_commitments().people();
+    assert_eq!(people.keys().collect::<Vec<_>>(), ["sponsor"]);
+    let mut both = act_commitments();
+    both.insert("subject", both["sponsor"]);
+    assert_eq!(both.people().keys().collect::<Vec<_>>(), ["sponsor", "subject"]);
 }
 
 #[test]

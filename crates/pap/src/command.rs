@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use authority::{AdminAct, Administered, Authority, Effect, NotAdministered, NotPermitted, Reader};
+use authority::{
+    AdminAct, Administered, Authority, Effect, FactsError, NotAdministered, NotPermitted, Reader,
+    RefusalLog, Refused,
+};
 use model::{Enforcement, FactKey, PersonId, ResourceRef, Revision, ServerName, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::log::Exports;
 use crate::policy::Publisher;
 
 /// One act of administration, as the command line sends it.
@@ -62,6 +66,8 @@ pub enum Command {
     ToolPin { tool: String, digest: String },
     /// Settles an unknown outcome.
     OutcomeSettle { decision: String, reason: String },
+    /// Says that the clock is right as it is.
+    ClockTrust { reason: String },
     /// Shows a record with its disclosure.
     LogShow { id: String },
     /// Traces a decision back.
@@ -131,6 +137,9 @@ impl From<NotAdministered> for AdminError {
             NotAdministered::NotPermitted(NotPermitted::Denied { denial, decision }) => {
                 Self::Refused(format!("not permitted: {denial} (decision {decision})"))
             }
+            NotAdministered::NotPermitted(NotPermitted::FactsUnavailable(FactsError::Missing(
+                who,
+            ))) => Self::Refused(format!("not permitted: there is no {who}")),
             NotAdministered::NotPermitted(other) => Self::Unavailable(other.to_string()),
         }
     }
@@ -142,15 +151,41 @@ pub struct Administration {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) source: Arc<dyn ToolSource>,
     pub(crate) log: journal::LogDirectory,
+    /// How far each administrator has read the log.
+    pub(crate) exports: Exports,
+    refusals: RefusalLog,
 }
 
-/// A change on its way to being decided.
-pub(crate) struct Change<'a> {
-    pub(crate) action: &'static str,
-    pub(crate) target: ResourceRef,
-    pub(crate) change: Value,
+/// An act that may be done as far as is known before anything is looked up for it.
+pub(crate) struct Draft<'a> {
+    authority: &'a Authority,
+    by: &'a PersonId,
+    action: &'static str,
+    target: ResourceRef,
+    /// Reads what the change rests on.
     pub(crate) reader: Reader<'a>,
-    pub(crate) effects: Vec<Effect>,
+}
+
+impl Draft<'_> {
+    /// Decides on the act as what it has become, and makes the change with its record.
+    pub(crate) async fn make(
+        self,
+        change: Value,
+        effects: Vec<Effect>,
+    ) -> Result<Administered, AdminError> {
+        let read = self.reader.sourced(());
+        // An act that read nothing rests on nothing that could have changed.
+        let revision = if read.keys.is_empty() { Revision(u64::MAX) } else { read.revision };
+        let act = AdminAct {
+            administrator: self.by.clone(),
+            action: self.action,
+            target: self.target,
+            change,
+            reads: (read.keys, revision),
+            effects,
+        };
+        Ok(self.authority.administer(act).await?)
+    }
 }
 
 impl Administration {
@@ -161,7 +196,8 @@ impl Administration {
         source: Arc<dyn ToolSource>,
         log: journal::LogDirectory,
     ) -> Self {
-        Self { authority, publisher, source, log }
+        let (exports, refusals) = (Exports::default(), RefusalLog::default());
+        Self { authority, publisher, source, log, exports, refusals }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.
@@ -189,24 +225,49 @@ impl Administration {
             Command::OutcomeSettle { decision, reason } => {
                 self.settle(by, &decision, &reason).await
             }
+            Command::ClockTrust { reason } => self.trust_clock(by, &reason).await,
             reading => self.read_log(by, reading).await,
         }
     }
 
-    /// Decides on `change` and makes it.
-    pub(crate) async fn change(
-        &self,
-        by: &PersonId,
-        change: Change<'_>,
-    ) -> Result<Administered, AdminError> {
-        let Change { action, target, change, reader, effects } = change;
-        let read = reader.sourced(());
-        // An act that read nothing rests on nothing that could have changed.
-        let revision = if read.keys.is_empty() { Revision(u64::MAX) } else { read.revision };
-        let reads = (read.keys, revision);
-        let administrator = by.clone();
-        let act = AdminAct { administrator, action, target, change, reads, effects };
-        Ok(self.authority.administer(act).await?)
+    /// Begins an act of `by`. Who may not do it is told so before anything is looked up: what there
+    /// is and what there is not look the same to them.
+    pub(crate) async fn draft<'a>(
+        &'a self,
+        by: &'a PersonId,
+        action: &'static str,
+        target: ResourceRef,
+    ) -> Result<Draft<'a>, AdminError> {
+        let act = AdminAct {
+            administrator: by.clone(),
+            action,
+            target: target.clone(),
+            change: Value::Null,
+            reads: (Vec::new(), Revision(u64::MAX)),
+            effects: Vec::new(),
+        };
+        let authority = self.authority.as_ref();
+        match authority.may_administer(act).await {
+            Ok(()) => {}
+            Err(reason) => {
+                if let NotPermitted::FactsUnavailable(FactsError::Missing(_)) = reason {
+                    // Nobody whom a decision could be about.
+                    let place = ("administration", "unknown_administrator");
+                    authority.record_refusal(&self.refusals, place, Refused::default());
+                }
+                return Err(NotAdministered::from(reason).into());
+            }
+        }
+        Ok(Draft { authority, by, action, target, reader: self.reader() })
+    }
+
+    /// Says that the clock, though it stepped or is behind the last record, is right.
+    async fn trust_clock(&self, by: &PersonId, reason: &str) -> Result<Value, AdminError> {
+        let draft = self.draft(by, "clock/trust", ResourceRef::Deployment).await?;
+        let done = draft.make(serde_json::json!({ "reason": reason }), Vec::new()).await?;
+        self.authority.trust_clock();
+        let now = self.authority.clock().now().to_string();
+        Ok(serde_json::json!({ "time": now, "decision": done.decision }))
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {
@@ -242,13 +303,7 @@ impl Administration {
 
     /// Reading is an act too: decided and recorded.
     pub(crate) async fn may_read(&self, by: &PersonId, what: &str) -> Result<(), AdminError> {
-        let change = Change {
-            action: "log/read",
-            target: ResourceRef::Deployment,
-            change: what.into(),
-            reader: self.reader(),
-            effects: Vec::new(),
-        };
-        self.change(by, change).await.map(drop)
+        let draft = self.draft(by, "log/read", ResourceRef::Deployment).await?;
+        draft.make(what.into(), Vec::new()).await.map(drop)
     }
 }

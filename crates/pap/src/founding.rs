@@ -12,7 +12,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Change};
+use crate::command::{AdminError, Administration};
 use crate::register::{put, put_new};
 
 /// The group whose members the starter policy lets administer.
@@ -123,33 +123,27 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let key = keys::VerifyingKey::from_jwk(key).map_err(AdminError::invalid)?;
         let digest = Sha256Digest::of(code.as_bytes());
-        let mut reader = self.reader();
-        let found = reader.find::<Code>(code_key(&digest)).await;
+        let mut draft = self.draft(by, "founder/redeem", ResourceRef::Deployment).await?;
+        let found = draft.reader.find::<Code>(code_key(&digest)).await;
         let found = found.map_err(AdminError::unavailable)?;
         let unknown = || AdminError::Invalid("the code is not known, or was redeemed".to_owned());
         let founder = found.ok_or_else(unknown)?.founder;
         let place = FactKey::person(&founder);
         let mut person: Person =
-            reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
+            draft.reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
         person.groups.insert(ADMINISTRATORS.parse().expect("it is a group name"));
         let founder_key = FactKey::from_text(&format!("founder-key/{founder}"));
-        let change = Change {
-            action: "founder/redeem",
-            target: ResourceRef::Deployment,
-            change: json!({ "key": key.thumbprint_text() }),
-            reader,
-            effects: vec![
-                Effect::Remove { key: code_key(&digest) },
-                Effect::UseOnce {
-                    scope: OnceScope::Founder,
-                    id: *digest.as_bytes(),
-                    expires: model::Timestamp::from_millis(i64::MAX),
-                },
-                put(place, &person),
-                put_new(founder_key, &key.to_jwk()),
-            ],
-        };
-        let done = self.change(by, change).await?;
+        let effects = vec![
+            Effect::Remove { key: code_key(&digest) },
+            Effect::UseOnce {
+                scope: OnceScope::Founder,
+                id: *digest.as_bytes(),
+                expires: model::Timestamp::from_millis(i64::MAX),
+            },
+            put(place, &person),
+            put_new(founder_key, &key.to_jwk()),
+        ];
+        let done = draft.make(json!({ "key": key.thumbprint_text() }), effects).await?;
         Ok(json!({ "founder": founder, "key": key.thumbprint_text(), "decision": done.decision }))
     }
 }

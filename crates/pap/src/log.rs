@@ -1,15 +1,32 @@
 //! Reading the log: records, their disclosures, and the chain of custody behind a decision.
 
-use authority::Effect;
-use model::record::{DecisionRecord, OutcomeRecord};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use authority::{Effect, LogEntry};
+use journal::DisclosureError;
+use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
 use model::{DecisionId, FactKey, PersonId, RecordId, ResourceRef, Standing};
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
 
-use crate::command::{AdminError, Administration, Change, Command};
+use crate::command::{AdminError, Administration, Command};
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
+
+/// What is behind the commitments of a record.
+pub(crate) enum Disclosed {
+    /// The values, each of which opens its commitment.
+    Values(Disclosure),
+    /// They were erased.
+    Erased,
+    /// They are not what was committed to, for this reason.
+    Damaged(String),
+}
+
+/// How far each administrator has come with an export: where the next page begins, where all ends.
+pub(crate) type Exports = Mutex<BTreeMap<PersonId, (u64, u64)>>;
 
 impl Administration {
     pub(crate) async fn read_log(
@@ -17,10 +34,10 @@ impl Administration {
         by: &PersonId,
         command: Command,
     ) -> Result<Value, AdminError> {
-        // The pages of one export are one reading.
-        if !matches!(command, Command::LogExport { from } if from > 0) {
-            self.may_read(by, "log").await?;
+        if let Command::LogExport { from } = command {
+            return self.export(by, from).await;
         }
+        self.may_read(by, "log").await?;
         match command {
             Command::LogShow { id } => {
                 let (index, record) = self.found(&id).await?;
@@ -30,19 +47,51 @@ impl Administration {
             }
             Command::LogChain { id } => self.chain(&id).await,
             Command::LogTail { n } => {
-                let size = self.authority.journal().store().log_size().await;
-                let size = size.map_err(AdminError::unavailable)?;
+                let size = self.log_size().await?;
                 let from = size.saturating_sub(n.min(PAGE) as u64);
-                self.page(from).await
+                self.page(from, size).await
             }
-            Command::LogExport { from } => self.page(from).await,
             Command::LogProve { id } => self.prove(&id).await,
             _ => self.replay().await,
         }
     }
 
-    async fn page(&self, from: u64) -> Result<Value, AdminError> {
-        let entries = self.authority.journal().store().entries(from, PAGE).await;
+    /// A page of an export, which is the log as it was when the export began. Its pages are one
+    /// reading, recorded once; that the administrator still may is asked for each.
+    async fn export(&self, by: &PersonId, from: u64) -> Result<Value, AdminError> {
+        let begun = {
+            let mut exports = self.exports.lock().expect("no panic while it is held");
+            exports.remove(by).filter(|(next, _)| from > 0 && *next == from)
+        };
+        let end = match begun {
+            Some((_, end)) => {
+                self.draft(by, "log/read", ResourceRef::Deployment).await?;
+                end
+            }
+            None => {
+                let end = self.log_size().await?;
+                self.may_read(by, "log").await?;
+                end
+            }
+        };
+        let page = self.page(from, end).await?;
+        let next = page["next"].as_u64().unwrap_or(end);
+        if next > from {
+            let mut exports = self.exports.lock().expect("no panic while it is held");
+            exports.insert(by.clone(), (next, end));
+        }
+        Ok(page)
+    }
+
+    async fn log_size(&self) -> Result<u64, AdminError> {
+        let size = self.authority.journal().store().log_size().await;
+        size.map_err(AdminError::unavailable)
+    }
+
+    /// The records from `from` to `end` at most.
+    async fn page(&self, from: u64, end: u64) -> Result<Value, AdminError> {
+        let most = usize::try_from(end.saturating_sub(from)).unwrap_or(PAGE).min(PAGE);
+        let entries = self.authority.journal().store().entries(from, most).await;
         let entries = entries.map_err(AdminError::unavailable)?;
         let records =
             entries.iter().map(|entry| String::from_utf8_lossy(&entry.bytes).into_owned());
@@ -68,7 +117,7 @@ impl Administration {
         let (index, record) = self.found(id).await?;
         let decision: DecisionRecord = serde_json::from_value(record)
             .map_err(|_| AdminError::Invalid(format!("`{id}` is not a decision on an act")))?;
-        let standing = self.standing_of(&decision, index).await?;
+        let standing = self.standing_of(&decision).await?;
         let outcome = self.outcome_of(index, &decision.id).await?;
         Ok(json!({
             "decision": decision.id,
@@ -93,41 +142,54 @@ impl Administration {
     }
 
     /// Who stood behind a decision, from the disclosure of its facts; none if that was erased.
-    pub(crate) async fn standing_of(
-        &self,
-        decision: &DecisionRecord,
-        index: u64,
-    ) -> Result<Option<Standing>, AdminError> {
-        let Some(disclosure) = self.facts_of(decision, index).await? else { return Ok(None) };
-        let standing = disclosure.value("standing").cloned().unwrap_or_default();
-        serde_json::from_value(standing).map(Some).map_err(AdminError::unavailable)
+    async fn standing_of(&self, decision: &DecisionRecord) -> Result<Option<Standing>, AdminError> {
+        match self.facts_of(decision).await? {
+            Disclosed::Values(facts) => {
+                let standing = facts.value("standing").cloned().unwrap_or_default();
+                serde_json::from_value(standing).map(Some).map_err(AdminError::unavailable)
+            }
+            Disclosed::Erased => Ok(None),
+            Disclosed::Damaged(why) => Err(AdminError::Unavailable(why)),
+        }
     }
 
-    /// The disclosure of the facts leaf that `decision` names, looked for backwards from `index`.
+    /// The disclosure of the facts leaf that `decision` names.
     pub(crate) async fn facts_of(
         &self,
         decision: &DecisionRecord,
+    ) -> Result<Disclosed, AdminError> {
+        let named = decision.facts;
+        let found = self.authority.journal().store().find(named.id.as_bytes()).await;
+        let found = found.map_err(AdminError::unavailable)?;
+        let is_named =
+            |entry: &LogEntry| tlog::leaf_hash(&entry.bytes).as_bytes() == named.leaf.as_bytes();
+        let entry = found.filter(is_named);
+        let record =
+            entry.as_ref().map(|entry| serde_json::from_slice::<FactsRecord>(&entry.bytes));
+        let (Some(entry), Some(Ok(record))) = (entry, record) else {
+            return Ok(Disclosed::Damaged("the facts that it names are not in the log".to_owned()));
+        };
+        self.disclosed(entry.index, &record.commitments).await
+    }
+
+    /// The disclosure of the record at `index`, held against its commitments.
+    pub(crate) async fn disclosed(
+        &self,
         index: u64,
-    ) -> Result<Option<model::record::Disclosure>, AdminError> {
-        let journal = self.authority.journal();
-        let mut end = index;
-        loop {
-            let from = end.saturating_sub(PAGE as u64);
-            let span = usize::try_from(end - from).unwrap_or(PAGE);
-            let entries = journal.store().entries(from, span).await;
-            let entries = entries.map_err(AdminError::unavailable)?;
-            let leaf = |bytes: &[u8]| *tlog::leaf_hash(bytes).as_bytes();
-            let wanted = decision.facts.leaf.as_bytes();
-            let found = entries.iter().rev().find(|entry| leaf(&entry.bytes) == *wanted);
-            if let Some(entry) = found {
-                let disclosure = journal.disclosure(entry.index).await;
-                return disclosure.map_err(AdminError::unavailable);
-            }
-            if from == 0 {
-                return Ok(None);
-            }
-            end = from;
-        }
+        commitments: &Commitments,
+    ) -> Result<Disclosed, AdminError> {
+        let values = match self.authority.journal().disclosure(index).await {
+            Ok(None) => return Ok(Disclosed::Erased),
+            Ok(Some(values)) => values,
+            Err(DisclosureError::Store(error)) => return Err(AdminError::unavailable(error)),
+            Err(error) => return Ok(Disclosed::Damaged(error.to_string())),
+        };
+        let missing = commitments.keys().find(|member| values.value(member).is_none());
+        let other = values.mismatch(commitments).or(missing.map(String::as_str));
+        Ok(match other {
+            Some(member) => Disclosed::Damaged(format!("`{member}` does not open its commitment")),
+            None => Disclosed::Values(values),
+        })
     }
 
     async fn outcome_of(
@@ -175,16 +237,16 @@ impl Administration {
         decision: &str,
         reason: &str,
     ) -> Result<Value, AdminError> {
+        let mut draft = self.draft(by, "outcome/settle", ResourceRef::Deployment).await?;
         let mark = self.unknown_mark(decision).await?;
-        let change = Change {
-            action: "outcome/settle",
-            target: ResourceRef::Deployment,
-            change: json!({ "decision": decision, "reason": reason }),
-            reader: self.reader(),
-            effects: vec![Effect::Remove { key: mark.clone() }],
-        };
-        let done = self.change(by, change).await?;
-        self.authority.pip().settled(&mark);
+        // Read, so that of two who settle it at once one is told that it was settled.
+        let found = draft.reader.find::<Value>(mark.clone()).await;
+        let found = found.map_err(AdminError::unavailable)?;
+        if found.is_none_or(|found| found["decision"] != decision) {
+            return Err(AdminError::Missing(format!("unknown outcome of `{decision}`")));
+        }
+        let change = json!({ "decision": decision, "reason": reason });
+        let done = draft.make(change, vec![Effect::Remove { key: mark }]).await?;
         Ok(json!({ "settled": decision, "decision": done.decision }))
     }
 

@@ -1,7 +1,7 @@
 //! Policy in force: read, compiled with the onboarded tools, kept, and put in force.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use authority::{Authority, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
@@ -22,58 +22,61 @@ pub enum PublishError {
     Unavailable(String),
 }
 
+/// The files of a policy set, by name.
+type Files = BTreeMap<String, String>;
+
 /// Puts policy sets in force.
 pub struct Publisher {
     authority: Arc<Authority>,
-    files: RwLock<BTreeMap<String, String>>,
-    /// One publication at a time.
-    publishing: tokio::sync::Mutex<()>,
+    /// The files of the set in force; who holds it publishes, one at a time.
+    files: tokio::sync::Mutex<Files>,
 }
 
 impl Publisher {
     /// A publisher of the policy `files`, by name.
-    pub fn new(authority: Arc<Authority>, files: BTreeMap<String, String>) -> Self {
-        Self { authority, files: RwLock::new(files), publishing: tokio::sync::Mutex::default() }
+    pub fn new(authority: Arc<Authority>, files: Files) -> Self {
+        Self { authority, files: tokio::sync::Mutex::new(files) }
     }
 
     /// Puts `files` in force, if they compile; else what was in force stays.
-    pub async fn replace(
-        &self,
-        files: BTreeMap<String, String>,
-    ) -> Result<Vec<String>, PublishError> {
-        let before = {
-            let mut current = self.files.write().expect("no panic while it is held");
-            std::mem::replace(&mut *current, files)
-        };
-        let published = self.publish().await;
-        if published.is_err() {
-            *self.files.write().expect("no panic while it is held") = before;
-        }
-        published
+    pub async fn replace(&self, files: Files) -> Result<Vec<String>, PublishError> {
+        let mut current = self.files.lock().await;
+        let warnings = self.put_in_force(&files).await?;
+        *current = files;
+        Ok(warnings)
     }
 
     /// Compiles the files with the tools as they are onboarded now, and puts the result in force.
     /// Gives the warnings.
     pub async fn publish(&self) -> Result<Vec<String>, PublishError> {
-        let _one = self.publishing.lock().await;
-        let bundle = self.bundle().await?;
-        let in_force = self.authority.pip().policy();
+        let current = self.files.lock().await;
+        self.put_in_force(&current).await
+    }
+
+    async fn put_in_force(&self, files: &Files) -> Result<Vec<String>, PublishError> {
+        let bundle = self.bundle(files).await?;
+        let pip = self.authority.pip();
         let snapshot = Snapshot::compile(bundle);
         let snapshot = snapshot.map_err(|errors| PublishError::Invalid(errors.to_string()))?;
+        // A file that was cut off may have held what forbids: an empty one is never meant.
+        if let Some(gap) = snapshot.gap() {
+            return Err(PublishError::Invalid(gap.to_string()));
+        }
         let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
-        if snapshot.digest() == in_force.snapshot.digest() {
+        if snapshot.digest() == pip.policy().snapshot.digest() {
             return Ok(warnings);
         }
+        let snapshot = Arc::new(snapshot);
+        pip.announce_policy(snapshot.clone());
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
-        let unit = self.unit(&snapshot);
         let store = self.authority.journal().store();
-        let committed = store.commit(unit).await.map_err(unavailable)?;
-        self.authority.pip().put_in_force(Arc::new(snapshot), committed.revision);
+        let committed = store.commit(self.unit(&snapshot)).await.map_err(unavailable)?;
+        pip.put_in_force(snapshot, committed.revision);
         Ok(warnings)
     }
 
-    async fn bundle(&self) -> Result<Bundle, PublishError> {
+    async fn bundle(&self, files: &Files) -> Result<Bundle, PublishError> {
         let mut tools = BTreeMap::new();
         let store = self.authority.pip().store();
         let mut after = None;
@@ -93,8 +96,7 @@ impl Publisher {
                 break;
             }
         }
-        let policies = self.files.read().expect("no panic while it is held").clone();
-        Ok(Bundle { policies, tools, ..Bundle::default() })
+        Ok(Bundle { policies: files.clone(), tools, ..Bundle::default() })
     }
 
     fn unit(&self, snapshot: &Snapshot) -> Unit {

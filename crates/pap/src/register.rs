@@ -12,7 +12,7 @@ use model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Change, Command};
+use crate::command::{AdminError, Administration, Command};
 
 /// How long an agent's key vouches.
 const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
@@ -79,36 +79,26 @@ impl Administration {
         let state = PersonState::Active { authorization_cutoff: None };
         let person = Person { id: id.clone(), groups: groups.map_err(AdminError::invalid)?, state };
         let data_key = self.authority.journal().sealer().new_data_key(&id);
-        let change = Change {
-            action: "person/add",
-            target: ResourceRef::Person(id.clone()),
-            change: json!(person),
-            reader: self.reader(),
-            effects: vec![
-                put_new(FactKey::person(&id), &person),
-                Effect::PutNew { key: data_key.key, body: data_key.body },
-            ],
-        };
-        let done = self.change(by, change).await?;
+        let draft = self.draft(by, "person/add", ResourceRef::Person(id.clone())).await?;
+        let effects = vec![
+            put_new(FactKey::person(&id), &person),
+            Effect::PutNew { key: data_key.key, body: data_key.body },
+        ];
+        let done = draft.make(json!(person), effects).await?;
         Ok(json!({ "person": id, "decision": done.decision }))
     }
 
     /// One key written: every decision for what the person sponsors reads it.
     async fn person_deactivate(&self, by: &PersonId, id: &str) -> Result<Value, AdminError> {
         let id: PersonId = id.parse().map_err(AdminError::invalid)?;
-        let mut reader = self.reader();
+        let target = ResourceRef::Person(id.clone());
+        let mut draft = self.draft(by, "person/deactivate", target).await?;
         let key = FactKey::person(&id);
-        let found = reader.find::<Person>(key.clone()).await.map_err(AdminError::unavailable)?;
+        let found = draft.reader.find::<Person>(key.clone()).await;
+        let found = found.map_err(AdminError::unavailable)?;
         let mut person = found.ok_or_else(|| AdminError::Missing(format!("person `{id}`")))?;
         person.state = PersonState::Inactive { since: self.now() };
-        let change = Change {
-            action: "person/deactivate",
-            target: ResourceRef::Person(id.clone()),
-            change: json!(person),
-            reader,
-            effects: vec![put(key, &person)],
-        };
-        let done = self.change(by, change).await?;
+        let done = draft.make(json!(person), vec![put(key, &person)]).await?;
         Ok(json!({ "person": id, "decision": done.decision }))
     }
 
@@ -120,18 +110,12 @@ impl Administration {
         description: String,
     ) -> Result<Value, AdminError> {
         let id: PurposeId = id.parse().map_err(AdminError::invalid)?;
-        let mut reader = self.reader();
-        let owner = active(&mut reader, owner, "owner").await?;
+        let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
+        let owner = active(&mut draft.reader, owner, "owner").await?;
         let data = BTreeSet::new();
         let purpose = Purpose { id: id.clone(), owner: owner.id, scope, data, description };
-        let change = Change {
-            action: "purpose/add",
-            target: ResourceRef::Purpose(id.clone()),
-            change: json!(purpose),
-            reader,
-            effects: vec![put_new(FactKey::purpose(&id), &purpose)],
-        };
-        let done = self.change(by, change).await?;
+        let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
+        let done = draft.make(json!(purpose), effects).await?;
         Ok(json!({ "purpose": id, "decision": done.decision }))
     }
 
@@ -143,14 +127,15 @@ impl Administration {
         let name: AgentName = registration.name.parse().map_err(AdminError::invalid)?;
         let wanted: PurposeId = registration.purpose.parse().map_err(AdminError::invalid)?;
         keys::VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
-        let mut reader = self.reader();
-        let sponsor = active(&mut reader, &registration.sponsor, "sponsor").await?;
+        let mut draft = self.draft(by, "agent/add", ResourceRef::Agent(name.clone())).await?;
+        let reader = &mut draft.reader;
+        let sponsor = active(reader, &registration.sponsor, "sponsor").await?;
         let owner =
             |named: &Option<String>| named.clone().unwrap_or_else(|| sponsor.id.to_string());
         let business = owner(&registration.business_owner);
-        let business_owner = active(&mut reader, &business, "business owner").await?.id;
+        let business_owner = active(reader, &business, "business owner").await?.id;
         let technical = owner(&registration.technical_owner);
-        let technical_owner = active(&mut reader, &technical, "technical owner").await?.id;
+        let technical_owner = active(reader, &technical, "technical owner").await?.id;
         let purpose = reader.find::<Purpose>(FactKey::purpose(&wanted)).await;
         let purpose = purpose.map_err(AdminError::unavailable)?;
         let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
@@ -176,18 +161,12 @@ impl Administration {
             given: now,
             valid_until: now.plus(LEASE),
         };
-        let change = Change {
-            action: "agent/add",
-            target: ResourceRef::Agent(name.clone()),
-            change: json!({ "agent": agent, "mandate": mandate }),
-            reader,
-            effects: vec![
-                put_new(FactKey::agent(&name), &agent),
-                put_new(FactKey::mandate(mandate.id), &mandate),
-                put_new(FactKey::standing_mandate(&name, &purpose.id), &mandate.id),
-            ],
-        };
-        let done = self.change(by, change).await?;
+        let effects = vec![
+            put_new(FactKey::agent(&name), &agent),
+            put_new(FactKey::mandate(mandate.id), &mandate),
+            put_new(FactKey::standing_mandate(&name, &purpose.id), &mandate.id),
+        ];
+        let done = draft.make(json!({ "agent": agent, "mandate": mandate }), effects).await?;
         Ok(json!({ "agent": name, "mandate": mandate.id, "decision": done.decision }))
     }
 
@@ -198,19 +177,13 @@ impl Administration {
         reason: String,
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
-        let mut reader = self.reader();
+        let mut draft = self.draft(by, "agent/suspend", ResourceRef::Agent(name.clone())).await?;
         let key = FactKey::agent(&name);
-        let found = reader.find::<Agent>(key.clone()).await.map_err(AdminError::unavailable)?;
+        let found = draft.reader.find::<Agent>(key.clone()).await;
+        let found = found.map_err(AdminError::unavailable)?;
         let mut agent = found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))?;
         agent.state = AgentState::Suspended { reason: reason.clone(), since: self.now() };
-        let change = Change {
-            action: "agent/suspend",
-            target: ResourceRef::Agent(name.clone()),
-            change: reason.into(),
-            reader,
-            effects: vec![put(key, &agent)],
-        };
-        let done = self.change(by, change).await?;
+        let done = draft.make(reason.into(), vec![put(key, &agent)]).await?;
         Ok(json!({ "agent": name, "decision": done.decision }))
     }
 
@@ -221,19 +194,13 @@ impl Administration {
         reason: String,
     ) -> Result<Value, AdminError> {
         let id: InstanceId = id.parse().map_err(AdminError::invalid)?;
-        let mut reader = self.reader();
+        let mut draft = self.draft(by, "instance/revoke", ResourceRef::Instance(id)).await?;
         let key = FactKey::instance(id);
-        let found = reader.find::<Instance>(key.clone()).await.map_err(AdminError::unavailable)?;
+        let found = draft.reader.find::<Instance>(key.clone()).await;
+        let found = found.map_err(AdminError::unavailable)?;
         let mut instance = found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))?;
         instance.state = InstanceState::Revoked { reason: reason.clone(), since: self.now() };
-        let change = Change {
-            action: "instance/revoke",
-            target: ResourceRef::Instance(id),
-            change: reason.into(),
-            reader,
-            effects: vec![put(key, &instance)],
-        };
-        let done = self.change(by, change).await?;
+        let done = draft.make(reason.into(), vec![put(key, &instance)]).await?;
         Ok(json!({ "instance": id, "decision": done.decision }))
     }
 }

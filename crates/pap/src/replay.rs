@@ -1,18 +1,20 @@
 //! Replay: every recorded decision is made again, from its record and disclosures alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use model::record::{DecisionRecord, Disclosure, Verdict};
+use authority::LogEntry;
+use model::record::{AdministrationRecord, DecisionRecord, Disclosure, Verdict};
 use model::{
-    AccessRequest, ActionName, Decision, FactKey, Facts, PolicyDigest, Principal, PrincipalFacts,
-    ResourceRef, SessionFacts,
+    AccessRequest, ActionName, Binding, Decision, FactKey, Facts, Person, PolicyDigest, PolicyId,
+    Principal, PrincipalFacts, ResourceRef, SessionFacts,
 };
 use pdp::{Bundle, Snapshot};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
+use crate::log::Disclosed;
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -27,20 +29,38 @@ struct Tally {
     differ: Vec<String>,
 }
 
+/// What came of making one decision again.
+enum Again {
+    Agrees,
+    Erased,
+    Differs(String),
+}
+
+/// What a record says was answered.
+struct Recorded<'a> {
+    verdict: Verdict,
+    reason: &'a str,
+    policies: &'a [PolicyId],
+}
+
+/// The snapshots that records were decided on, by digest; none if it is not what its digest says.
+type Snapshots = HashMap<PolicyDigest, Option<Arc<Snapshot>>>;
+
 impl Administration {
     /// Decides every recorded decision again; all must agree.
     pub(crate) async fn replay(&self) -> Result<Value, AdminError> {
-        let mut snapshots = HashMap::new();
-        let mut tally = Tally::default();
+        let (mut snapshots, mut tally) = (Snapshots::new(), Tally::default());
         let mut from = 0;
         loop {
             let entries = self.authority.journal().store().entries(from, PAGE).await;
             let entries = entries.map_err(AdminError::unavailable)?;
             for entry in &entries {
-                let Ok(record) = serde_json::from_slice::<DecisionRecord>(&entry.bytes) else {
-                    continue;
-                };
-                self.again(entry.index, &record, &mut snapshots, &mut tally).await?;
+                let Some((id, again)) = self.again(entry, &mut snapshots).await? else { continue };
+                match again {
+                    Again::Agrees => tally.agreed += 1,
+                    Again::Erased => tally.erased += 1,
+                    Again::Differs(why) => tally.differ.push(format!("{id}: {why}")),
+                }
             }
             if entries.is_empty() {
                 break;
@@ -51,48 +71,86 @@ impl Administration {
         Ok(json!({ "agreed": agreed, "erased": erased, "differ": differ }))
     }
 
+    /// Makes the decision that `entry` records again, if it records one.
     async fn again(
+        &self,
+        entry: &LogEntry,
+        snapshots: &mut Snapshots,
+    ) -> Result<Option<(String, Again)>, AdminError> {
+        if let Ok(record) = serde_json::from_slice::<DecisionRecord>(&entry.bytes) {
+            let again = self.act_again(entry.index, &record, snapshots).await?;
+            return Ok(Some((record.id.to_string(), again)));
+        }
+        if let Ok(record) = serde_json::from_slice::<AdministrationRecord>(&entry.bytes) {
+            let again = self.administration_again(entry.index, &record, snapshots).await?;
+            return Ok(Some((record.id.to_string(), again)));
+        }
+        Ok(None)
+    }
+
+    async fn act_again(
         &self,
         index: u64,
         record: &DecisionRecord,
-        snapshots: &mut HashMap<PolicyDigest, Arc<Snapshot>>,
-        tally: &mut Tally,
-    ) -> Result<(), AdminError> {
+        snapshots: &mut Snapshots,
+    ) -> Result<Again, AdminError> {
         if NOT_BY_POLICY.contains(&record.reason.as_str()) {
-            tally.agreed += 1;
-            return Ok(());
+            return Ok(Again::Agrees);
         }
-        let own = self.authority.journal().disclosure(index).await;
-        let own = own.map_err(AdminError::unavailable)?;
-        let facts = self.facts_of(record, index).await?;
-        let (Some(own), Some(facts)) = (own, facts) else {
-            tally.erased += 1;
-            return Ok(());
+        let own = match self.disclosed(index, &record.commitments).await? {
+            Disclosed::Values(own) => own,
+            Disclosed::Erased => return Ok(Again::Erased),
+            Disclosed::Damaged(why) => return Ok(Again::Differs(why)),
         };
-        if let Some(member) = own.mismatch(&record.commitments) {
-            tally.differ.push(format!("{}: `{member}` does not open its commitment", record.id));
-            return Ok(());
-        }
-        let snapshot = self.snapshot(record.policy, snapshots).await?;
-        let (request, facts) = question(record, &own, &facts)?;
-        let decision = snapshot.decide(&request, &facts);
-        let (verdict, reason) = match &decision {
-            Decision::Permit(_) => (Verdict::Permit, "granted"),
-            Decision::Deny(denial) => (Verdict::Deny, denial.code()),
+        let facts = match self.facts_of(record).await? {
+            Disclosed::Values(facts) => facts,
+            Disclosed::Erased => return Ok(Again::Erased),
+            Disclosed::Damaged(why) => return Ok(Again::Differs(why)),
         };
-        if verdict == record.decision && reason == record.reason {
-            tally.agreed += 1;
-        } else {
-            tally.differ.push(format!("{}: recorded {}, now {reason}", record.id, record.reason));
-        }
-        Ok(())
+        let Some(snapshot) = self.snapshot(record.policy, snapshots).await? else {
+            return Ok(Again::Differs(format!("the policy set {} is not kept", record.policy)));
+        };
+        let recorded = Recorded {
+            verdict: record.decision,
+            reason: &record.reason,
+            policies: &record.policies,
+        };
+        Ok(match question(record, &own, &facts) {
+            Ok((request, facts)) => recorded.held_against(&snapshot.decide(&request, &facts)),
+            Err(why) => Again::Differs(why),
+        })
+    }
+
+    async fn administration_again(
+        &self,
+        index: u64,
+        record: &AdministrationRecord,
+        snapshots: &mut Snapshots,
+    ) -> Result<Again, AdminError> {
+        let own = match self.disclosed(index, &record.commitments).await? {
+            Disclosed::Values(own) => own,
+            Disclosed::Erased => return Ok(Again::Erased),
+            Disclosed::Damaged(why) => return Ok(Again::Differs(why)),
+        };
+        let Some(snapshot) = self.snapshot(record.policy, snapshots).await? else {
+            return Ok(Again::Differs(format!("the policy set {} is not kept", record.policy)));
+        };
+        let recorded = Recorded {
+            verdict: record.decision,
+            reason: &record.reason,
+            policies: &record.policies,
+        };
+        Ok(match administrative_question(record, &own) {
+            Ok((request, facts)) => recorded.held_against(&snapshot.decide(&request, &facts)),
+            Err(why) => Again::Differs(why),
+        })
     }
 
     async fn snapshot(
         &self,
         digest: PolicyDigest,
-        known: &mut HashMap<PolicyDigest, Arc<Snapshot>>,
-    ) -> Result<Arc<Snapshot>, AdminError> {
+        known: &mut Snapshots,
+    ) -> Result<Option<Arc<Snapshot>>, AdminError> {
         if let Some(snapshot) = known.get(&digest) {
             return Ok(snapshot.clone());
         }
@@ -100,12 +158,29 @@ impl Administration {
         let bundle: Option<Bundle> =
             reader.find(FactKey::policy(&digest)).await.map_err(AdminError::unavailable)?;
         let snapshot = match bundle {
-            Some(bundle) => Snapshot::compile(bundle).map_err(AdminError::unavailable)?,
-            None => Snapshot::empty(),
+            Some(bundle) => Snapshot::compile(bundle).ok(),
+            None => Some(Snapshot::empty()),
         };
-        let snapshot = Arc::new(snapshot);
+        let snapshot = snapshot.filter(|snapshot| snapshot.digest() == digest).map(Arc::new);
         known.insert(digest, snapshot.clone());
         Ok(snapshot)
+    }
+}
+
+impl Recorded<'_> {
+    fn held_against(&self, decision: &Decision) -> Again {
+        let (verdict, reason, policies) = match decision {
+            Decision::Permit(grant) => (Verdict::Permit, "granted", grant.basis.clone()),
+            Decision::Deny(denial) => (Verdict::Deny, denial.code(), denial.policies()),
+        };
+        let recorded: BTreeSet<PolicyId> = self.policies.iter().cloned().collect();
+        if verdict != self.verdict || reason != self.reason {
+            return Again::Differs(format!("recorded {}, now {reason}", self.reason));
+        }
+        if policies != recorded {
+            return Again::Differs("other policies determine it now".to_owned());
+        }
+        Again::Agrees
     }
 }
 
@@ -113,9 +188,8 @@ fn question(
     record: &DecisionRecord,
     own: &Disclosure,
     facts: &Disclosure,
-) -> Result<(AccessRequest, Facts), AdminError> {
-    let standing = member(facts, "standing")?;
-    let standing = standing.ok_or_else(|| AdminError::Missing("standing".to_owned()))?;
+) -> Result<(AccessRequest, Facts), String> {
+    let standing = member(facts, "standing")?.ok_or("nobody stands behind it")?;
     let request = AccessRequest {
         principal: Principal::Instance(record.instance),
         action: ActionName::method(&record.action),
@@ -135,21 +209,44 @@ fn question(
     Ok((request, facts))
 }
 
-fn member<T: DeserializeOwned>(from: &Disclosure, name: &str) -> Result<Option<T>, AdminError> {
-    let value = from.value(name).cloned().map(serde_json::from_value).transpose();
-    value.map_err(AdminError::unavailable)
+fn administrative_question(
+    record: &AdministrationRecord,
+    own: &Disclosure,
+) -> Result<(AccessRequest, Facts), String> {
+    let person: Person = member(own, "administrator")?.ok_or("nobody asked for it")?;
+    let request = AccessRequest {
+        principal: Principal::Person(person.id.clone()),
+        action: ActionName::method(&record.action),
+        resource: member(own, "target")?.ok_or("it was done to nothing")?,
+        input: Value::Null,
+    };
+    let facts = Facts {
+        revision: record.revision,
+        now: record.time,
+        principal: PrincipalFacts::Administrator(person),
+        tool: None,
+        server: None,
+        tool_owner: None,
+        session: SessionFacts::default(),
+        binding: Binding::None,
+    };
+    Ok((request, facts))
 }
 
-fn resource(record: &DecisionRecord, own: &Disclosure) -> Result<ResourceRef, AdminError> {
+fn member<T: DeserializeOwned>(from: &Disclosure, name: &str) -> Result<Option<T>, String> {
+    let value = from.value(name).cloned().map(serde_json::from_value).transpose();
+    value.map_err(|error| format!("`{name}` cannot be read: {error}"))
+}
+
+fn resource(record: &DecisionRecord, own: &Disclosure) -> Result<ResourceRef, String> {
     let object = || own.value("object").and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, name) = record.resource.split_once("::").unwrap_or((&record.resource, ""));
-    let unknown = || AdminError::Invalid(format!("`{}` is not a resource", record.resource));
-    let server = || name.parse().map_err(AdminError::invalid);
+    let server = || name.parse().map_err(|error| format!("{error}"));
     match kind {
-        "Tool" => Ok(ResourceRef::Tool(name.parse().map_err(AdminError::invalid)?)),
+        "Tool" => Ok(ResourceRef::Tool(name.parse().map_err(|error| format!("{error}"))?)),
         "Server" => Ok(ResourceRef::Server(server()?)),
         "Resource" => Ok(ResourceRef::Resource { server: server()?, uri: object() }),
         "Prompt" => Ok(ResourceRef::Prompt { server: server()?, name: object() }),
-        _ => Err(unknown()),
+        _ => Err(format!("`{}` is not a resource", record.resource)),
     }
 }

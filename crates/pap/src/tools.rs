@@ -1,16 +1,16 @@
 //! Servers and tools: onboarded, pinned, described, and watched for change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use authority::{Effect, Unit, Urgency};
+use authority::{CommitError, Effect, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    FactKey, Harm, PersonId, PinDigest, RecordId, ResourceRef, Server, ServerName, Tool, ToolName,
-    ToolRef, ToolState,
+    FactKey, Harm, PersonId, PinDigest, RecordId, ResourceRef, Server, ServerName, Timestamp, Tool,
+    ToolName, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Change, Found};
+use crate::command::{AdminError, Administration, Draft, Found};
 use crate::register::{active, classes, put};
 
 /// Server names that would make a tool's action look like a method's.
@@ -35,7 +35,17 @@ pub fn pin_digest(descriptor: &Value, origin: &str) -> PinDigest {
     PinDigest::of(&json::canonical(&json!({ "descriptor": descriptor, "origin": origin })))
 }
 
+/// A server as an administrator onboards it.
+struct Onboarding<'a> {
+    server: Server,
+    owner: Option<PersonId>,
+    /// `TOOL=CLASS,…` or `*=CLASS`.
+    harm: &'a [String],
+}
+
 impl Administration {
+    /// Onboards a server, or what is new on one that is onboarded: nothing that was pinned before is
+    /// pinned to anything else by this.
     pub(crate) async fn server_add(
         &self,
         by: &PersonId,
@@ -47,46 +57,58 @@ impl Administration {
         if RESERVED.contains(&name.as_str()) {
             return Err(AdminError::Invalid(format!("`{name}` is taken by methods: name it else")));
         }
+        let target = ResourceRef::Server(name.clone());
+        let mut draft = self.draft(by, "server/add", target.clone()).await?;
         let Found { tools, origin, enforcement } =
             self.source.read(&name).await.map_err(AdminError::Unavailable)?;
-        let mut reader = self.reader();
+        let reader = &mut draft.reader;
         let owner = match owner {
-            Some(owner) => Some(active(&mut reader, owner, "owner").await?.id),
+            Some(owner) => Some(active(reader, owner, "owner").await?.id),
             None => None,
         };
-        let server =
-            Server { name: name.clone(), enforcement, origin: origin.clone(), added: self.now() };
-        let mut effects = vec![put(FactKey::server(&name), &server)];
-        let mut added = Vec::new();
-        for (tool, descriptor) in tools {
-            let reference = ToolRef { server: name.clone(), tool };
-            let tool = Tool {
-                pin: pin_digest(&descriptor, &origin),
-                harm: harm_of(&reference.tool, harm)?,
-                tool: reference.clone(),
-                descriptor,
-                owner: owner.clone(),
-                state: ToolState::Pinned,
-            };
-            added.push(json!({ "tool": reference, "pin": tool.pin, "harm": tool.harm }));
-            effects.push(put(FactKey::tool(&reference), &tool));
-        }
+        let known: Option<Server> =
+            reader.find(FactKey::server(&name)).await.map_err(AdminError::unavailable)?;
+        let added = known.map_or_else(|| self.now(), |known| known.added);
+        let server = Server { name: name.clone(), enforcement, origin, added };
+        let onboarding = Onboarding { server, owner, harm };
+        let tools: Vec<_> = tools.into_iter().collect();
+        let mut told = Vec::new();
         // One unit has its limits; the tools of a large server are many units of one act.
-        let target = ResourceRef::Server(name.clone());
-        let change = json!({ "server": server, "tools": added });
-        let mut reader = Some(reader);
-        for chunk in effects.chunks(EFFECTS_OF_ONE_ACT) {
-            let change = Change {
-                action: "server/add",
-                target: target.clone(),
-                change: change.clone(),
-                reader: reader.take().unwrap_or_else(|| self.reader()),
-                effects: chunk.to_vec(),
+        let mut draft = Some(draft);
+        let chunks: Vec<_> = tools.chunks(TOOLS_OF_ONE_ACT).collect();
+        for chunk in if chunks.is_empty() { vec![tools.as_slice()] } else { chunks } {
+            let draft = match draft.take() {
+                Some(first) => first,
+                None => self.draft(by, "server/add", target.clone()).await?,
             };
-            self.change(by, change).await?;
+            told.extend(self.onboard(draft, &onboarding, chunk).await?);
         }
         let warnings = self.publisher.publish().await.map_err(AdminError::unavailable)?;
-        Ok(json!({ "server": server, "tools": added, "warnings": warnings }))
+        Ok(json!({ "server": onboarding.server, "tools": told, "warnings": warnings }))
+    }
+
+    /// Onboards some of a server's tools; gives what to tell of them.
+    async fn onboard(
+        &self,
+        mut draft: Draft<'_>,
+        onboarding: &Onboarding<'_>,
+        tools: &[(ToolName, Value)],
+    ) -> Result<Vec<Value>, AdminError> {
+        let server = &onboarding.server;
+        let mut effects = vec![put(FactKey::server(&server.name), server)];
+        let mut told = Vec::new();
+        for (tool, descriptor) in tools {
+            let reference = ToolRef { server: server.name.clone(), tool: tool.clone() };
+            let known = draft.reader.find::<Tool>(FactKey::tool(&reference)).await;
+            let known = known.map_err(AdminError::unavailable)?;
+            let tool = onboarding.tool(reference, descriptor.clone(), known, self.now())?;
+            told.push(json!({
+                "tool": tool.tool, "pin": tool.pin, "harm": tool.harm, "pinned": tool.is_pinned(),
+            }));
+            effects.push(put(FactKey::tool(&tool.tool), &tool));
+        }
+        draft.make(json!({ "server": server, "tools": told }), effects).await?;
+        Ok(told)
     }
 
     pub(crate) async fn tool_describe(
@@ -96,37 +118,34 @@ impl Administration {
         owner: Option<&str>,
         harm: &[String],
     ) -> Result<Value, AdminError> {
-        let (mut reader, mut found) = self.tool(tool).await?;
+        let tool: ToolRef = tool.parse().map_err(AdminError::invalid)?;
+        let target = ResourceRef::Tool(tool.clone());
+        let mut draft = self.draft(by, "tool/describe", target).await?;
+        let mut found = onboarded(&mut draft.reader, &tool).await?;
         if let Some(owner) = owner {
-            found.owner = Some(active(&mut reader, owner, "owner").await?.id);
+            found.owner = Some(active(&mut draft.reader, owner, "owner").await?.id);
         }
         if !harm.is_empty() {
             found.harm = classes(harm)?;
         }
-        let change = Change {
-            action: "tool/describe",
-            target: ResourceRef::Tool(found.tool.clone()),
-            change: json!({ "owner": found.owner, "harm": found.harm }),
-            reader,
-            effects: vec![put(FactKey::tool(&found.tool), &found)],
-        };
-        let done = self.change(by, change).await?;
-        Ok(json!({ "tool": found.tool, "decision": done.decision }))
+        let change = json!({ "owner": found.owner, "harm": found.harm });
+        let done = draft.make(change, vec![put(FactKey::tool(&tool), &found)]).await?;
+        Ok(json!({ "tool": tool, "decision": done.decision }))
     }
 
     pub(crate) async fn tool_diff(&self, by: &PersonId, tool: &str) -> Result<Value, AdminError> {
+        let tool: ToolRef = tool.parse().map_err(AdminError::invalid)?;
         self.may_read(by, "tool").await?;
-        let (mut reader, found) = self.tool(tool).await?;
+        let mut reader = self.reader();
+        let found = onboarded(&mut reader, &tool).await?;
         let ToolState::Changed { descriptor, .. } = &found.state else {
-            return Ok(json!({ "tool": found.tool, "diff": [], "digest": found.pin }));
+            return Ok(json!({ "tool": tool, "diff": [], "digest": found.pin }));
         };
-        let server: Server = reader
-            .need(FactKey::server(&found.tool.server))
-            .await
-            .map_err(AdminError::unavailable)?;
+        let server: Server =
+            reader.need(FactKey::server(&tool.server)).await.map_err(AdminError::unavailable)?;
         let diff = mcp::descriptor_diff(&found.descriptor, descriptor);
         let digest = pin_digest(descriptor, &server.origin);
-        Ok(json!({ "tool": found.tool, "diff": diff, "digest": digest }))
+        Ok(json!({ "tool": tool, "diff": diff, "digest": digest }))
     }
 
     pub(crate) async fn tool_pin(
@@ -136,88 +155,94 @@ impl Administration {
         digest: &str,
     ) -> Result<Value, AdminError> {
         let digest: PinDigest = digest.parse().map_err(AdminError::invalid)?;
-        let (mut reader, mut found) = self.tool(tool).await?;
-        let server: Server = reader
-            .need(FactKey::server(&found.tool.server))
+        let tool: ToolRef = tool.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "tool/pin", ResourceRef::Tool(tool.clone())).await?;
+        let mut found = onboarded(&mut draft.reader, &tool).await?;
+        let server: Server = draft
+            .reader
+            .need(FactKey::server(&tool.server))
             .await
             .map_err(AdminError::unavailable)?;
-        let ToolState::Changed { descriptor, .. } = found.state else {
-            return Err(AdminError::Invalid(format!("`{tool}` is pinned as it is listed")));
+        let descriptor = match found.state {
+            ToolState::Changed { descriptor, .. } => descriptor,
+            ToolState::Pinned => {
+                return Err(AdminError::Invalid(format!("`{tool}` is pinned as it is listed")));
+            }
+            ToolState::Gone { .. } => {
+                return Err(AdminError::Conflict(format!("the server no longer lists `{tool}`")));
+            }
         };
         if pin_digest(&descriptor, &server.origin) != digest {
             let why = "the digest is not that of the tool as it is now: look at `tool diff` again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
         (found.descriptor, found.pin, found.state) = (descriptor, digest, ToolState::Pinned);
-        let change = Change {
-            action: "tool/pin",
-            target: ResourceRef::Tool(found.tool.clone()),
-            change: json!({ "pin": digest }),
-            reader,
-            effects: vec![put(FactKey::tool(&found.tool), &found)],
-        };
-        let done = self.change(by, change).await?;
+        let effects = vec![put(FactKey::tool(&tool), &found)];
+        let done = draft.make(json!({ "pin": digest }), effects).await?;
         self.publisher.publish().await.map_err(AdminError::unavailable)?;
-        Ok(json!({ "tool": found.tool, "pin": digest, "decision": done.decision }))
-    }
-
-    async fn tool(&self, tool: &str) -> Result<(authority::Reader<'_>, Tool), AdminError> {
-        let tool: ToolRef = tool.parse().map_err(AdminError::invalid)?;
-        let mut reader = self.reader();
-        let found = reader.find::<Tool>(FactKey::tool(&tool)).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        found
-            .map(|found| (reader, found))
-            .ok_or_else(|| AdminError::Missing(format!("tool `{tool}`")))
+        Ok(json!({ "tool": tool, "pin": digest, "decision": done.decision }))
     }
 
     /// Compares what `server` lists with its pins, and records every tool that is no longer what
-    /// was approved. The service's own act: it only takes away.
+    /// was approved. The service's own act: it only takes away, and what it took away only somebody
+    /// who pins the tool again gives back.
     pub async fn note_tools(
         &self,
         server: &ServerName,
-        listed: &std::collections::BTreeMap<ToolName, Value>,
+        listed: &BTreeMap<ToolName, Value>,
     ) -> Result<(), AdminError> {
-        let pinned =
-            self.authority.pip().tools_of(server).await.map_err(AdminError::unavailable)?;
-        let now = self.now();
-        let mut effects = Vec::new();
-        let mut details = std::collections::BTreeMap::new();
-        for mut tool in pinned {
-            let state = match listed.get(&tool.tool.tool) {
-                Some(descriptor) if *descriptor == tool.descriptor => ToolState::Pinned,
-                Some(descriptor) => {
-                    ToolState::Changed { descriptor: descriptor.clone(), seen: now }
-                }
-                None => ToolState::Gone { seen: now },
-            };
-            if is_same(&tool.state, &state) {
+        for _ in 0..ATTEMPTS_MAX {
+            match self.try_note_tools(server, listed).await {
+                Err(CommitError::Changed { .. }) => {}
+                done => return done.map_err(AdminError::unavailable),
+            }
+        }
+        Err(AdminError::Unavailable("the tools kept changing".to_owned()))
+    }
+
+    async fn try_note_tools(
+        &self,
+        server: &ServerName,
+        listed: &BTreeMap<ToolName, Value>,
+    ) -> Result<(), CommitError> {
+        let damaged = |error: authority::FactsError| CommitError::Unavailable(error.into());
+        let pinned = self.authority.pip().tools_of(server).await.map_err(damaged)?;
+        let different = |tool: &&Tool| state_now(tool, listed, self.now()).is_some();
+        let different: Vec<ToolRef> =
+            pinned.iter().filter(different).map(|tool| tool.tool.clone()).collect();
+        for chunk in different.chunks(TOOLS_OF_ONE_ACT) {
+            // Read again one by one: what somebody says of a tool meanwhile is not overwritten.
+            let mut reader = self.reader();
+            let (mut effects, mut details) = (Vec::new(), BTreeMap::new());
+            for tool in chunk {
+                let key = FactKey::tool(tool);
+                let found = reader.find::<Tool>(key.clone()).await.map_err(damaged)?;
+                let Some(mut found) = found else { continue };
+                let Some(state) = state_now(&found, listed, self.now()) else { continue };
+                let what = match state {
+                    ToolState::Pinned => "as pinned",
+                    ToolState::Changed { .. } => "changed",
+                    ToolState::Gone { .. } => "gone",
+                };
+                details.insert(mcp::render_untrusted(&tool.to_string()), what.to_owned());
+                found.state = state;
+                effects.push(put(key, &found));
+            }
+            if effects.is_empty() {
                 continue;
             }
-            let what = match state {
-                ToolState::Pinned => "as pinned",
-                ToolState::Changed { .. } => "changed",
-                ToolState::Gone { .. } => "gone",
-            };
-            details.insert(mcp::render_untrusted(&tool.tool.to_string()), what.to_owned());
-            tool.state = state;
-            effects.push(put(FactKey::tool(&tool.tool), &tool));
-        }
-        for chunk in effects.chunks(EFFECTS_OF_ONE_ACT) {
-            let unit = self.noted(&details, chunk.to_vec());
-            self.authority.journal().store().commit(unit).await.map_err(AdminError::unavailable)?;
+            let read = reader.sourced(());
+            let unit = self.noted(details, effects);
+            let unit = Unit { reads: read.keys, revision: read.revision, ..unit };
+            self.authority.journal().store().commit(unit).await?;
         }
         Ok(())
     }
 
-    fn noted(
-        &self,
-        details: &std::collections::BTreeMap<String, String>,
-        effects: Vec<Effect>,
-    ) -> Unit {
+    fn noted(&self, details: BTreeMap<String, String>, effects: Vec<Effect>) -> Unit {
         let now = self.now();
         let record = SystemRecord {
-            details: details.clone(),
+            details,
             event: "tools_changed".to_owned(),
             id: RecordId::new(now, self.authority.entropy().as_ref()),
             kind: "system".to_owned(),
@@ -229,18 +254,63 @@ impl Administration {
     }
 }
 
-/// The most state changes of one act, well below what one unit may have.
-const EFFECTS_OF_ONE_ACT: usize = 32;
+/// The most tools of one act: each is read and written, and one unit may only have so much.
+const TOOLS_OF_ONE_ACT: usize = 24;
 
-/// Whether nothing is to be noted: the same descriptor is listed as at the last look.
-fn is_same(known: &ToolState, now: &ToolState) -> bool {
-    match (known, now) {
-        (ToolState::Pinned, ToolState::Pinned)
-        | (ToolState::Gone { .. }, ToolState::Gone { .. }) => true,
-        (ToolState::Changed { descriptor: a, .. }, ToolState::Changed { descriptor: b, .. }) => {
-            a == b
+/// How often a comparison is made again because somebody changed a tool meanwhile.
+const ATTEMPTS_MAX: u32 = 3;
+
+impl Onboarding<'_> {
+    /// What becomes of a tool that the server lists as `descriptor`.
+    fn tool(
+        &self,
+        tool: ToolRef,
+        descriptor: Value,
+        known: Option<Tool>,
+        now: Timestamp,
+    ) -> Result<Tool, AdminError> {
+        let pin = pin_digest(&descriptor, &self.server.origin);
+        let harm = harm_of(&tool.tool, self.harm)?;
+        let Some(mut known) = known else {
+            let (owner, state) = (self.owner.clone(), ToolState::Pinned);
+            return Ok(Tool { tool, pin, descriptor, owner, harm, state });
+        };
+        if known.owner.is_none() {
+            known.owner.clone_from(&self.owner);
         }
-        _ => false,
+        if known.harm.is_empty() {
+            known.harm = harm;
+        }
+        known.state = match known.state {
+            ToolState::Pinned | ToolState::Gone { .. } if known.pin == pin => ToolState::Pinned,
+            _ => ToolState::Changed { descriptor, seen: now },
+        };
+        Ok(known)
+    }
+}
+
+/// The tool `tool`, which must be onboarded.
+async fn onboarded(reader: &mut authority::Reader<'_>, tool: &ToolRef) -> Result<Tool, AdminError> {
+    let found = reader.find::<Tool>(FactKey::tool(tool)).await;
+    let found = found.map_err(AdminError::unavailable)?;
+    found.ok_or_else(|| AdminError::Missing(format!("tool `{tool}`")))
+}
+
+/// The state of `tool` now that its server lists `listed`, if that is another than was known.
+///
+/// INVARIANT: a tool that was seen to have changed stays so until somebody pins it again, even if
+/// the server lists what was approved once more (`i_07_…`): it may list something else to others.
+fn state_now(tool: &Tool, listed: &BTreeMap<ToolName, Value>, now: Timestamp) -> Option<ToolState> {
+    let listed = listed.get(&tool.tool.tool);
+    match (&tool.state, listed) {
+        (ToolState::Pinned, Some(listed)) if *listed == tool.descriptor => None,
+        (ToolState::Gone { .. }, Some(listed)) if *listed == tool.descriptor => {
+            Some(ToolState::Pinned)
+        }
+        (ToolState::Changed { descriptor, .. }, Some(listed)) if listed == descriptor => None,
+        (_, Some(listed)) => Some(ToolState::Changed { descriptor: listed.clone(), seen: now }),
+        (ToolState::Pinned, None) => Some(ToolState::Gone { seen: now }),
+        (ToolState::Changed { .. } | ToolState::Gone { .. }, None) => None,
     }
 }
 

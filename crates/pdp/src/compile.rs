@@ -11,7 +11,7 @@ use model::PolicyId;
 use crate::candidates::{Constraint, Index, ScopeOf};
 use crate::report::{CompileErrors, Finding};
 use crate::schema::{TOOL_CALLS, Vocabulary, action_uid, chain};
-use crate::snapshot::{Compiled, CompiledTool, Snapshot};
+use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::validate::Checker;
 use crate::{Bundle, annotations, arguments, reads};
 
@@ -63,9 +63,10 @@ impl Snapshot {
             return Err(CompileErrors(errors));
         }
         let named = named(&policies, &scopes);
+        let gap = gap(&bundle, &sources);
         let (digest, index) = (bundle.digest(), Index::new(scopes));
         let mut snapshot =
-            Self { bundle, digest, vocabulary, policies, index, tools, named, warnings };
+            Self { bundle, digest, vocabulary, policies, index, tools, named, warnings, gap };
         snapshot.warn_of_unnamed_tools();
         Ok(snapshot)
     }
@@ -174,6 +175,16 @@ fn in_order<'a>(file: &'a str, text: &str, set: &PolicySet) -> Vec<Source<'a>> {
 /// The line, counted from 1, in which the byte at `offset` stands.
 fn line_of(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).matches('\n').count() + 1
+}
+
+/// The first file without a policy, or the whole set if it has no file.
+fn gap(bundle: &Bundle, sources: &[Source<'_>]) -> Option<Finding> {
+    if bundle.policies.is_empty() {
+        return Some(Finding::general(NO_POLICY));
+    }
+    let full: HashSet<&str> = sources.iter().map(|source| source.file).collect();
+    let empty = bundle.policies.keys().find(|file| !full.contains(file.as_str()))?;
+    Some(Finding::at(empty, None, "holds no policy: remove the file if that is meant"))
 }
 
 type CompiledPolicy = (Compiled, ScopeOf, Vec<String>);

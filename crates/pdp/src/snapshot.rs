@@ -20,6 +20,9 @@ use crate::schema::{Vocabulary, action_uid};
 /// The policy set that a new deployment starts with.
 pub const STARTER_POLICY: &str = include_str!("../../../policies/starter.cedar");
 
+/// What is said of a set in which nothing is.
+pub(crate) const NO_POLICY: &str = "there is no policy in the set";
+
 /// A policy set, compiled and validated, with the digest that names it in every record.
 pub struct Snapshot {
     pub(crate) bundle: Bundle,
@@ -31,6 +34,7 @@ pub struct Snapshot {
     /// The actions, tools and servers that the scope of some permit names.
     pub(crate) named: HashSet<EntityUid>,
     pub(crate) warnings: Vec<Finding>,
+    pub(crate) gap: Option<Finding>,
 }
 
 /// One policy, ready to be asked by itself.
@@ -70,6 +74,7 @@ impl Snapshot {
             tools: BTreeMap::new(),
             named: HashSet::new(),
             warnings: Vec::new(),
+            gap: Some(Finding::general(NO_POLICY)),
         }
     }
 
@@ -86,6 +91,12 @@ impl Snapshot {
     /// What is doubtful in it, though it could be compiled.
     pub fn warnings(&self) -> &[Finding] {
         &self.warnings
+    }
+
+    /// A file of the set that holds no policy, or the set if it holds none: it denies, and is what is
+    /// left of a file that was cut off.
+    pub const fn gap(&self) -> Option<&Finding> {
+        self.gap.as_ref()
     }
 
     /// Whether some permit in force names the tool in its scope, directly or by its server.

@@ -105,43 +105,49 @@ impl Batch<'_> {
         if writes {
             self.head.revision = Revision(self.head.revision.0 + 1);
         }
+        let mut counters = Vec::new();
         for effect in &unit.effects {
-            self.effect(effect, last)?;
+            counters.extend(self.effect(effect, last)?);
         }
-        Ok(Committed { indices, revision: self.head.revision })
+        Ok(Committed { indices, revision: self.head.revision, counters })
     }
 
-    fn effect(&mut self, effect: &Effect, last: Option<u64>) -> Result<(), CommitError> {
+    /// Applies one effect; gives the value of the counter that it counted, if it did.
+    fn effect(&mut self, effect: &Effect, last: Option<u64>) -> Result<Option<i64>, CommitError> {
         match effect {
-            Effect::Put { key, body } => self.put(key, body),
+            Effect::Put { key, body } => self.put(key, body)?,
             Effect::PutNew { key, body } => {
                 if self.exists(key)? {
                     return Err(CommitError::Exists { key: key.clone() });
                 }
-                self.put(key, body)
+                self.put(key, body)?;
             }
             Effect::Remove { key } => {
                 self.exec("DELETE FROM fact WHERE key = ?1", params![key.as_str()])?;
                 self.fresh.insert(key.clone(), self.head.revision);
-                Ok(())
             }
             Effect::UseOnce { scope, id, expires } => {
                 let sql = "INSERT OR IGNORE INTO once (scope, id, expires) VALUES (?1, ?2, ?3)";
                 let new = self.exec(sql, params![*scope as u8, id, expires.as_millis()])?;
-                if new == 1 { Ok(()) } else { Err(CommitError::Used) }
+                if new != 1 {
+                    return Err(CommitError::Used);
+                }
             }
-            Effect::Count { counter, amount, limit } => self.count(counter, *amount, *limit),
+            Effect::Count { counter, amount, limit } => {
+                return self.count(counter, *amount, *limit).map(Some);
+            }
             Effect::OpenPermit => {
                 let index = last.ok_or_else(|| unfit("a permit needs a record"))?;
                 self.exec("INSERT INTO open_permit (idx) VALUES (?1)", params![signed(index)])?;
-                Ok(())
             }
             Effect::ClosePermit { index } => {
                 let sql = "DELETE FROM open_permit WHERE idx = ?1";
-                let closed = self.exec(sql, params![signed(*index)])?;
-                if closed == 1 { Ok(()) } else { Err(CommitError::Used) }
+                if self.exec(sql, params![signed(*index)])? != 1 {
+                    return Err(CommitError::Used);
+                }
             }
         }
+        Ok(None)
     }
 
     fn put(&mut self, key: &FactKey, body: &[u8]) -> Result<(), CommitError> {
@@ -164,7 +170,7 @@ impl Batch<'_> {
         counter: &CounterKey,
         amount: i64,
         limit: Option<i64>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<i64, CommitError> {
         let sql = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
                    ON CONFLICT (name) DO UPDATE SET value = value + ?2 RETURNING value";
         let mut query = self.connection.prepare_cached(sql).map_err(lost)?;
@@ -173,7 +179,7 @@ impl Batch<'_> {
         if amount > 0 && limit.is_some_and(|limit| value > limit) {
             return Err(CommitError::OverLimit { counter: counter.clone() });
         }
-        Ok(())
+        Ok(value)
     }
 
     fn exec(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, CommitError> {

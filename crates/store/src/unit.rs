@@ -122,6 +122,8 @@ pub struct Committed {
     pub indices: Vec<u64>,
     /// The revision after the commit.
     pub revision: Revision,
+    /// What each [`Effect::Count`] left its counter at, in the order of the effects.
+    pub counters: Vec<i64>,
 }
 
 /// Why a unit was not committed. Nothing of it was written, unless it is [`CommitError::Lost`].

@@ -10,11 +10,13 @@ use model::{
 };
 use serde::Serialize;
 
-/// How long a root task lasts if its mandate does.
+/// How long a root task lasts if its mandate does. It is never prolonged, nor followed by another
+/// one for the same instance, which would begin with a clean session: after it, a new instance with
+/// a new key starts afresh.
 pub(crate) const TASK_LIFETIME: Duration = Duration::from_hours(8);
 
 /// The enforcement point as records name it.
-const POINT: &str = "token-endpoint";
+pub(crate) const POINT: &str = "token-endpoint";
 
 /// A token that somebody asks for.
 #[derive(Debug)]

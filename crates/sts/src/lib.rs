@@ -8,5 +8,6 @@ mod grant;
 mod mint;
 mod service;
 
+pub use grant::TokenGrant;
 pub use mint::Minter;
 pub use service::{TokenHttpRequest, TokenService};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authority::{Authority, Begun, Permit, Unit, Urgency};
 use keys::Signer;
-use model::record::{Commitments, IssuanceRecord, OutcomeKind, VERSION};
+use model::record::{IssuanceRecord, OutcomeKind, VERSION};
 use model::{RecordId, Sha256Digest, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, AgentTask, Confirmation};
 use oauth::token_endpoint::TokenResponse;
@@ -31,23 +31,39 @@ impl Minter {
         let unavailable = |why: &str| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
         let begun = permit.begin(authority.clock().as_ref());
         let begun = begun.map_err(|error| unavailable(&error.to_string()))?;
-        let claims = self.claims(&begun, authority);
-        let unit = issuance(&begun, &claims, authority);
-        authority
-            .journal()
-            .store()
-            .commit(unit)
-            .await
-            .map_err(|_| unavailable("the token could not be recorded"))?;
-        let token = access_token::mint(&claims, self.signer.as_ref());
-        let token = token.map_err(|_| unavailable("the token could not be signed"))?;
-        begun.running.finish(OutcomeKind::Returned, Some(Sha256Digest::of(claims.jti.as_bytes())));
+        let signed = self.sign(&begun, authority).await;
+        let (outcome, result) = match &signed {
+            Ok((_, claims)) => {
+                (OutcomeKind::Returned, Some(Sha256Digest::of(claims.jti.as_bytes())))
+            }
+            Err(_) => (OutcomeKind::Failed, None),
+        };
+        begun.running.finish(outcome, result);
+        let (token, claims) = signed.map_err(unavailable)?;
         Ok(TokenResponse {
             access_token: token,
             token_type: "DPoP".to_owned(),
             expires_in: claims.exp - claims.iat,
             authorization_details: claims.authorization_details,
         })
+    }
+
+    /// Signs the token and, before anybody sees it, records that it was issued.
+    async fn sign(
+        &self,
+        begun: &Begun<TokenGrant>,
+        authority: &Authority,
+    ) -> Result<(String, AccessTokenClaims), &'static str> {
+        let claims = self.claims(begun, authority);
+        if claims.exp <= claims.iat {
+            return Err("what the token would rest on ends now");
+        }
+        let token = access_token::mint(&claims, self.signer.as_ref());
+        let token = token.map_err(|_| "the token could not be signed")?;
+        let unit = issuance(begun, &claims, authority);
+        let recorded = authority.journal().store().commit(unit).await;
+        recorded.map_err(|_| "the token could not be recorded")?;
+        Ok((token, claims))
     }
 
     /// The claims: never longer than the task, the mandate or the agent's key.
@@ -80,11 +96,10 @@ impl Minter {
 fn issuance(begun: &Begun<TokenGrant>, claims: &AccessTokenClaims, authority: &Authority) -> Unit {
     let standing = &begun.context.standing;
     let now = authority.clock().now();
-    let commitments: Commitments = begun.context.people.clone();
     let record = IssuanceRecord {
         agent: standing.agent.name.clone(),
         audience: claims.aud.clone(),
-        commitments,
+        commitments: begun.context.people.clone(),
         decision: begun.context.decision,
         expires: Timestamp::from_seconds(claims.exp),
         id: RecordId::new(now, authority.entropy().as_ref()),

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Authority, Effect, FactsError, NotPermitted, OnceScope, Reader};
+use authority::{
+    Authority, Effect, FactsError, NotPermitted, OnceScope, Permit, Reader, RefusalLog, Refused,
+};
 use keys::{Signer, TokenKeys, VerifyingKey};
 use model::{
-    Agent, AgentName, AgentState, FactKey, Instance, InstanceId, PurposeId, ServerName, Thumbprint,
-    Timestamp,
+    Agent, AgentName, AgentState, Denial, FactKey, Instance, InstanceId, KernelRule, PurposeId,
+    ServerName, Task, Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::token_endpoint::{self, ClientCredentials, TokenResponse};
@@ -15,7 +17,7 @@ use oauth::{ErrorCode, OAuthError, client_assertion, metadata};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::grant::{Asker, TokenGrant, propose};
+use crate::grant::{Asker, POINT, TokenGrant, propose};
 use crate::mint::Minter;
 
 /// How far a proof's `iat` may be off, in seconds.
@@ -37,6 +39,28 @@ pub struct TokenService {
     authority: Arc<Authority>,
     minter: Minter,
     keys: Arc<TokenKeys>,
+    refusals: RefusalLog,
+}
+
+/// Why there is no token: what the client is told, and what is recorded.
+struct TokenRefusal {
+    error: OAuthError,
+    /// Why, as a stable code; none if a decision record tells of it.
+    cause: Option<&'static str>,
+    refused: Refused,
+}
+
+impl TokenRefusal {
+    /// A refusal for `cause` of a client that authenticated as `agent`.
+    fn of(cause: &'static str, error: OAuthError, agent: &Agent) -> Self {
+        let refused = Refused { agent: Some(agent.name.clone()), ..Refused::default() };
+        Self { error, cause: Some(cause), refused }
+    }
+
+    /// A refusal of which a decision record, or the outcome of a permit, tells.
+    fn decided(error: OAuthError) -> Self {
+        Self { error, cause: None, refused: Refused::default() }
+    }
 }
 
 impl TokenService {
@@ -47,7 +71,8 @@ impl TokenService {
         signer: Arc<dyn Signer>,
         keys: Arc<TokenKeys>,
     ) -> Self {
-        Self { authority, minter: Minter { issuer, signer }, keys }
+        let refusals = RefusalLog::default();
+        Self { authority, minter: Minter { issuer, signer }, keys, refusals }
     }
 
     /// The metadata of the service (RFC 8414).
@@ -66,24 +91,56 @@ impl TokenService {
         self.keys.jwks()
     }
 
-    /// Answers a request for a token.
+    /// Answers a request for a token. Whatever is refused before a decision is recorded as that.
     pub async fn token(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, OAuthError> {
-        let form = token_endpoint::parse(http.form)?;
-        let server = self.server(&form.resource)?;
-        let proof = self.proof(http.dpop)?;
+        self.answer(http).await.map_err(|refusal| {
+            let TokenRefusal { error, cause, refused } = refusal;
+            if let Some(cause) = cause {
+                self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
+            }
+            error
+        })
+    }
+
+    async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
+        let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
+        let server = self.server(&form.resource).map_err(before("unknown_resource"))?;
+        let proof = self.proof(http.dpop).map_err(before("proof_invalid"))?;
         let key = Thumbprint::from_bytes(proof.thumbprint);
         let (agent, assertion) = self.agent(&form).await?;
         if agent_key(&agent).is_some_and(|own| own.thumbprint() == proof.thumbprint) {
             let why = "an instance needs a key of its own, not its agent's";
-            return Err(OAuthError::new(ErrorCode::InvalidDpopProof, why));
+            let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
+            return Err(TokenRefusal::of("agent_key_as_instance", error, &agent));
         }
-        let asker = self.asker(&agent, &form, key).await?;
         let uses =
             vec![assertion, once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat)];
-        let audience = (server, form.resource);
-        let grant = TokenGrant::new(asker, audience, key, uses, http.arrived);
-        let permit = self.authority.authorize(grant).await.map_err(refused)?;
-        self.minter.mint(permit, &self.authority).await
+        let permit = self.permit(&agent, &form, (server, key), uses, http.arrived).await?;
+        let minted = self.minter.mint(permit, &self.authority).await;
+        minted.map_err(TokenRefusal::decided)
+    }
+
+    /// Asks for the token. Of several requests that bring the same new key at once, one enters the
+    /// instance; the others are asked again, for that one.
+    async fn permit(
+        &self,
+        agent: &Agent,
+        form: &ClientCredentials,
+        (server, key): (ServerName, Thumbprint),
+        uses: Vec<Effect>,
+        arrived: Duration,
+    ) -> Result<Permit<TokenGrant>, TokenRefusal> {
+        let mut again = true;
+        loop {
+            let asker = self.asker(agent, form, key).await?;
+            let is_new = matches!(asker, Asker::New(_));
+            let audience = (server.clone(), form.resource.clone());
+            let grant = TokenGrant::new(asker, audience, key, uses.clone(), arrived);
+            match self.authority.authorize(grant).await {
+                Err(NotPermitted::Contended) if is_new && again => again = false,
+                answer => return answer.map_err(|reason| refused(reason, agent)),
+            }
+        }
     }
 
     fn server(&self, resource: &str) -> Result<ServerName, OAuthError> {
@@ -108,23 +165,27 @@ impl TokenService {
         dpop::verify_proof(proof, &expect).map_err(|error| invalid(&error.to_string()))
     }
 
-    /// The agent that asserts itself, and what its assertion uses up. Every failure looks the same.
-    async fn agent(&self, form: &ClientCredentials) -> Result<(Agent, Effect), OAuthError> {
-        let unknown =
-            || OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate");
+    /// The agent that asserts itself, and what its assertion uses up. To whom asks, every failure
+    /// looks the same.
+    async fn agent(&self, form: &ClientCredentials) -> Result<(Agent, Effect), TokenRefusal> {
+        let error = || OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate");
+        let unknown = || before("client_unknown")(error());
         let name: AgentName = form.client_id.parse().map_err(|_| unknown())?;
         let mut reader = Reader::new(self.authority.pip().store());
         let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
         let agent = found.ok_or_else(unknown)?;
         let now = self.authority.clock().now();
-        if agent.state != AgentState::Active || agent.key_expires <= now {
-            return Err(unknown());
-        }
         let key = agent_key(&agent).ok_or_else(unknown)?;
         let parties = (name.as_str(), self.minter.issuer.as_str());
         let verified =
             client_assertion::verify(&form.client_assertion, parties, &key, now.as_seconds());
         let verified = verified.map_err(|_| unknown())?;
+        if agent.state != AgentState::Active {
+            return Err(TokenRefusal::of("agent_not_active", error(), &agent));
+        }
+        if agent.key_expires <= now {
+            return Err(TokenRefusal::of("agent_key_expired", error(), &agent));
+        }
         let used = once(OnceScope::Assertion, &key.thumbprint(), &verified.jti, verified.exp);
         Ok((agent, used))
     }
@@ -135,7 +196,7 @@ impl TokenService {
         agent: &Agent,
         form: &ClientCredentials,
         key: Thumbprint,
-    ) -> Result<Asker, OAuthError> {
+    ) -> Result<Asker, TokenRefusal> {
         let pip = self.authority.pip();
         let mut reader = Reader::new(pip.store());
         let known = reader.find::<InstanceId>(FactKey::key(&key)).await.map_err(unavailable)?;
@@ -143,21 +204,59 @@ impl TokenService {
             let instance = reader.need::<Instance>(FactKey::instance(id)).await;
             let instance = instance.map_err(unavailable)?;
             if instance.agent != agent.name {
-                tracing::warn!(
-                    held_by = %instance.agent, instance = %id, used_by = %agent.name,
-                    "a key that is bound to an instance of one agent was used for another"
-                );
-                let why = "the key is bound to another agent";
-                return Err(OAuthError::new(ErrorCode::InvalidDpopProof, why));
+                return Err(bound_elsewhere(&instance, agent));
             }
+            self.same_purpose(agent, form, &instance).await?;
             return Ok(Asker::Known(id));
         }
-        let purpose = purpose(agent, form.purpose.as_deref())?;
+        let purpose = purpose(agent, form.purpose.as_deref());
+        let purpose = purpose.map_err(|error| TokenRefusal::of("unknown_purpose", error, agent))?;
         let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
         let asked = (&agent.name, &purpose);
         let proposed = propose(pip, asked, key, (clock.as_ref(), entropy.as_ref())).await;
         Ok(Asker::New(Box::new(proposed.map_err(unavailable)?)))
     }
+
+    /// A task belongs to one purpose: an instance that asks for another one is refused, not served
+    /// for the one that it has.
+    async fn same_purpose(
+        &self,
+        agent: &Agent,
+        form: &ClientCredentials,
+        instance: &Instance,
+    ) -> Result<(), TokenRefusal> {
+        let Some(wanted) = &form.purpose else { return Ok(()) };
+        let mut reader = Reader::new(self.authority.pip().store());
+        let task = reader.need::<Task>(FactKey::task(instance.task)).await.map_err(unavailable)?;
+        if task.purpose.as_str() == wanted {
+            return Ok(());
+        }
+        let why = "this instance works for another purpose: start one with a new key";
+        let error = OAuthError::new(ErrorCode::InvalidScope, why);
+        let mut refusal = TokenRefusal::of("other_purpose", error, agent);
+        refusal.refused.instance = Some(instance.id);
+        Err(refusal)
+    }
+}
+
+/// A refusal for `cause`, of whom nothing is known for sure.
+fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
+    move |error| TokenRefusal { error, cause: Some(cause), refused: Refused::default() }
+}
+
+/// The key of `instance` came with another agent's assertion: one of the two holds what it should
+/// not.
+fn bound_elsewhere(instance: &Instance, agent: &Agent) -> TokenRefusal {
+    let error = OAuthError::new(ErrorCode::InvalidDpopProof, "the key is bound to another agent");
+    let mut refusal = TokenRefusal::of("key_bound_elsewhere", error, agent);
+    refusal.refused.instance = Some(instance.id);
+    let details = [
+        ("held_by_agent", instance.agent.to_string()),
+        ("held_by_instance", instance.id.to_string()),
+        ("used_by_agent", agent.name.to_string()),
+    ];
+    refusal.refused.details = Some(details.map(|(name, value)| (name.to_owned(), value)).into());
+    refusal
 }
 
 fn agent_key(agent: &Agent) -> Option<VerifyingKey> {
@@ -185,21 +284,32 @@ fn once(scope: OnceScope, key: &[u8; 32], jti: &str, at: i64) -> Effect {
     Effect::UseOnce { scope, id: hash.finalize().into(), expires }
 }
 
-fn unavailable(error: FactsError) -> OAuthError {
+fn unavailable(error: FactsError) -> TokenRefusal {
     tracing::warn!(%error, "a token could not be decided on");
-    OAuthError::new(ErrorCode::TemporarilyUnavailable, "it cannot be decided now")
+    let why = "it cannot be decided now";
+    before("unavailable")(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
 }
 
-fn refused(reason: NotPermitted) -> OAuthError {
+fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
     match reason {
-        NotPermitted::Denied { decision, .. } => {
-            let why = format!("it is not permitted (decision {decision})");
-            OAuthError::new(ErrorCode::AccessDenied, why)
+        NotPermitted::Denied { denial, decision } => {
+            let why = match *denial {
+                Denial::Kernel(KernelRule::TaskNotOpen) => {
+                    "the task of this instance is over: start one with a new key"
+                }
+                _ => "it is not permitted",
+            };
+            let why = format!("{why} (decision {decision})");
+            TokenRefusal::decided(OAuthError::new(ErrorCode::AccessDenied, why))
         }
         NotPermitted::Replayed => {
             let why = "the proof or the assertion was used before";
-            OAuthError::new(ErrorCode::InvalidDpopProof, why)
+            let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
+            TokenRefusal::of("replayed", error, agent)
         }
-        other => OAuthError::new(ErrorCode::TemporarilyUnavailable, other.to_string()),
+        other => {
+            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, other.to_string());
+            TokenRefusal::of("unavailable", error, agent)
+        }
     }
 }

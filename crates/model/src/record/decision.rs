@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commitments, Record};
+use super::{ActCommitments, Record};
 use crate::{
     AgentName, Answers, Attestation, Binding, DecisionId, Enforcement, Harm, InstanceId,
-    MandateDigest, Obligation, PolicyDigest, PolicyId, PurposeId, RecordDigest, Remedy, Revision,
-    Sha256Digest, TaskId, Timestamp,
+    MandateDigest, Obligation, PolicyDigest, PolicyId, PurposeId, RecordDigest, RecordId, Remedy,
+    Revision, Sha256Digest, TaskId, Timestamp,
 };
 
 /// Permit or deny, as records spell it.
@@ -23,6 +23,8 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FactsRef {
+    /// The id of the facts record, by which it is found.
+    pub id: RecordId,
     /// The hash of the facts leaf.
     pub leaf: RecordDigest,
     /// The revision as of which they were read.
@@ -46,8 +48,8 @@ pub struct DecisionRecord {
     pub attestation: Attestation,
     /// How its token is bound.
     pub binding: Binding,
-    /// Commitments to what is not in clear; `sponsor` is always among them.
-    pub commitments: Commitments,
+    /// Commitments to what is not in clear.
+    pub commitments: ActCommitments,
     /// Permit or deny.
     pub decision: Verdict,
     /// Whether the tool refuses what does not come from us.

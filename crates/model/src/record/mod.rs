@@ -6,10 +6,12 @@
 //!
 //! INVARIANT: a decision, outcome or issuance record without sponsor and purpose cannot be built.
 
+mod act;
 mod decision;
 mod disclosure;
 mod other;
 
+pub use act::{ActCommitments, NoSponsor};
 pub use decision::{DecisionRecord, FactsRef, Verdict};
 pub use disclosure::{Disclosure, MEMBERS_MAX};
 pub use other::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commitments, Record, Verdict};
+use super::{ActCommitments, Commitments, Record, Verdict};
 use crate::{
     AgentName, DecisionId, InstanceId, PolicyDigest, PolicyId, PurposeId, RecordId, Revision,
     Sha256Digest, TaskId, Thumbprint, Timestamp,
@@ -49,7 +49,7 @@ pub struct OutcomeRecord {
     /// The agent that acted.
     pub agent: AgentName,
     /// The commitments of the decision that name people: `sponsor` and, if there is one, `subject`.
-    pub commitments: Commitments,
+    pub commitments: ActCommitments,
     /// The decision that this closes.
     pub decision: DecisionId,
     /// Milliseconds from the decision to the outcome.
@@ -110,7 +110,7 @@ pub struct IssuanceRecord {
     /// The one service that the token is for.
     pub audience: String,
     /// Commitments to `sponsor` and, if there is one, `subject`.
-    pub commitments: Commitments,
+    pub commitments: ActCommitments,
     /// The decision that permitted it.
     pub decision: DecisionId,
     /// When the token ends.

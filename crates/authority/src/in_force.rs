@@ -1,0 +1,106 @@
+//! The policy set in force: what the store says is active, compiled.
+//!
+//! Whoever publishes a set puts it in force here. If that did not happen (the publication was
+//! abandoned half-way), or cannot be judged any more, the store is asked: what it says counts.
+
+use std::sync::{Arc, RwLock};
+
+use arc_swap::ArcSwap;
+use model::{FactKey, PolicyDigest, Revision};
+use pdp::{Bundle, Snapshot};
+use serde::Deserialize;
+use store::Store;
+
+use crate::FactsError;
+use crate::changes::Changes;
+use crate::reader::Reader;
+
+/// A policy snapshot and the revision at which it was put in force.
+pub struct PolicyInForce {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// When it was put in force, or was last known to be.
+    pub revision: Revision,
+}
+
+/// Which set is active, as the store keeps it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Active {
+    digest: PolicyDigest,
+}
+
+/// The set in force, and the one that may be next.
+pub(crate) struct InForce {
+    current: ArcSwap<PolicyInForce>,
+    announced: RwLock<Option<Arc<Snapshot>>>,
+    changes: Arc<Changes>,
+    /// One set is compiled at a time.
+    catching_up: tokio::sync::Mutex<()>,
+}
+
+impl InForce {
+    /// Nothing is in force as of `start`: everything is denied.
+    pub(crate) fn nothing(start: Revision, changes: Arc<Changes>) -> Self {
+        let empty = PolicyInForce { snapshot: Arc::new(Snapshot::empty()), revision: start };
+        Self {
+            current: ArcSwap::from_pointee(empty),
+            announced: RwLock::default(),
+            changes,
+            catching_up: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn current(&self) -> Arc<PolicyInForce> {
+        self.current.load_full()
+    }
+
+    pub(crate) fn announce(&self, snapshot: Arc<Snapshot>) {
+        *self.announced.write().expect("no panic while it is held") = Some(snapshot);
+    }
+
+    /// Puts `snapshot` in force as of `revision`, unless what is in force is known to be newer.
+    pub(crate) fn put(&self, snapshot: Arc<Snapshot>, revision: Revision) {
+        let new = Arc::new(PolicyInForce { snapshot, revision });
+        self.current.rcu(|old| if old.revision < revision { new.clone() } else { old.clone() });
+    }
+
+    /// Takes over what `store` says is in force, if that changed since what is in force here.
+    pub(crate) async fn catch_up(&self, store: &dyn Store) -> Result<(), FactsError> {
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let _one = self.catching_up.lock().await;
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let mut reader = Reader::new(store);
+        let active = reader.find::<Active>(FactKey::active_policy()).await?;
+        let snapshot = match active {
+            Some(Active { digest }) => self.known_or_read(&digest, &mut reader).await?,
+            None => Arc::new(Snapshot::empty()),
+        };
+        self.put(snapshot, reader.sourced(()).revision);
+        Ok(())
+    }
+
+    fn is_fresh(&self) -> bool {
+        let (key, current) = ([FactKey::active_policy()], self.current());
+        self.changes.fresh_as_of(&[(&key, current.revision)]).is_some()
+    }
+
+    /// The set with this digest: one that is known here, or else the one that is stored.
+    async fn known_or_read(
+        &self,
+        digest: &PolicyDigest,
+        reader: &mut Reader<'_>,
+    ) -> Result<Arc<Snapshot>, FactsError> {
+        let announced = self.announced.read().expect("no panic while it is held").clone();
+        let mut all = announced.into_iter().chain([self.current().snapshot.clone()]);
+        if let Some(known) = all.find(|snapshot| snapshot.digest() == *digest) {
+            return Ok(known);
+        }
+        let bundle: Bundle = reader.need(FactKey::policy(digest)).await?;
+        Ok(Arc::new(Snapshot::compile(bundle)?))
+    }
+}

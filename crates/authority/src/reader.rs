@@ -1,0 +1,50 @@
+//! Reads facts one after another and remembers which, and as of when.
+//!
+//! The facts of one reading may have been read at several revisions. They are consistent only if
+//! none has changed since the oldest of these: freshness against that one, at the decision and
+//! again at its commit, says so.
+
+use model::{FactKey, Revision, Sourced};
+use serde::de::DeserializeOwned;
+use store::Store;
+
+use crate::FactsError;
+
+/// Reads facts one after another and remembers which, and as of when.
+pub struct Reader<'a> {
+    store: &'a dyn Store,
+    keys: Vec<FactKey>,
+    oldest: Option<Revision>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of `store` that has read nothing yet.
+    pub fn new(store: &'a dyn Store) -> Self {
+        Self { store, keys: Vec::new(), oldest: None }
+    }
+
+    /// Reads the fact at `key`, if there is one.
+    pub async fn find<T: DeserializeOwned>(
+        &mut self,
+        key: FactKey,
+    ) -> Result<Option<T>, FactsError> {
+        let loaded = self.store.load(std::slice::from_ref(&key)).await?;
+        self.oldest = Some(self.oldest.map_or(loaded.revision, |r| r.min(loaded.revision)));
+        let body = loaded.bodies.into_iter().next().flatten();
+        let parsed = body.map(|body| serde_json::from_slice(&body)).transpose();
+        let found = parsed.map_err(|source| FactsError::Damaged { key: key.clone(), source });
+        self.keys.push(key);
+        found
+    }
+
+    /// Reads the fact at `key`, which must be there.
+    pub async fn need<T: DeserializeOwned>(&mut self, key: FactKey) -> Result<T, FactsError> {
+        self.find(key.clone()).await?.ok_or(FactsError::Missing(key))
+    }
+
+    /// `value`, with what was read to make it.
+    pub fn sourced<T>(self, value: T) -> Sourced<T> {
+        let revision = self.oldest.unwrap_or_default();
+        Sourced { value, keys: self.keys, revision }
+    }
+}

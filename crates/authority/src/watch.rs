@@ -1,0 +1,143 @@
+//! Watches an act under way: tells when it would no longer be permitted.
+//!
+//! A permit rests on facts. When one of them changes, or a deadline behind it passes, the act is
+//! decided again. If it would still be permitted, nothing is recorded and nobody is told; if not,
+//! whoever performs it cuts it and says so by its outcome. What it has counted counts once: the
+//! session's counters are those that it was permitted with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{
+    AccessRequest, Binding, Decision, Denial, FactKey, InstanceId, KernelRule, Revision, Standing,
+    TaskId, Timestamp,
+};
+
+use crate::pip::FactsError;
+use crate::records;
+use crate::{Authority, Governed, NotPermitted, Permit};
+
+/// How long to wait before facts that were changing are read again.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// Why an act under way has to be cut.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    /// It would not be permitted now.
+    #[error("{0}")]
+    Denied(Box<Denial>),
+    /// What it rests on changed, and nobody can tell whether it would be permitted now.
+    #[error("it cannot be decided again")]
+    Undecidable(#[source] NotPermitted),
+}
+
+/// An act under way, as it was permitted.
+pub struct Watch {
+    authority: Arc<Authority>,
+    request: AccessRequest,
+    binding: Binding,
+    instance: InstanceId,
+    task: TaskId,
+    counters: BTreeMap<String, i64>,
+    rests: Rests,
+}
+
+/// What a permit rests on: facts as of a revision, and instants at which it has to be looked at.
+#[derive(Clone)]
+struct Rests {
+    keys: Vec<FactKey>,
+    revision: Revision,
+    until: [Timestamp; 3],
+}
+
+impl Authority {
+    /// Watches what `permit` permits, from the moment of its decision on.
+    pub fn watch<A: Governed>(self: &Arc<Self>, permit: &Permit<A>) -> Watch {
+        let context = permit.context();
+        // An equal act whose outcome becomes unknown forbids another one, not this.
+        let keys = context.reads.iter().filter(|key| !key.as_str().starts_with("unknown/"));
+        let rests = Rests {
+            keys: keys.cloned().collect(),
+            revision: permit.slot.revision,
+            until: ends_of(&context.standing),
+        };
+        Watch {
+            authority: self.clone(),
+            request: permit.act().request().clone(),
+            binding: permit.act().circumstances().binding,
+            instance: context.standing.instance.id,
+            task: context.standing.task.id,
+            counters: permit.counters.clone(),
+            rests,
+        }
+    }
+}
+
+impl Watch {
+    /// Resolves once the act would no longer be permitted, and says why. Never otherwise.
+    ///
+    /// Dropping the future stops watching; it may be asked for again.
+    pub async fn no_longer_permitted(&self) -> Cut {
+        let changes = self.authority.pip.changes().clone();
+        let mut rests = self.rests.clone();
+        loop {
+            {
+                let watching = changes.watch(&rests.keys);
+                if changes.fresh_as_of(&[(&rests.keys, rests.revision)]).is_some() {
+                    tokio::select! {
+                        () = watching.changed() => {}
+                        () = self.reached(&rests.until) => {}
+                    }
+                }
+            }
+            let within = self.authority.limits.decision_timeout;
+            match tokio::time::timeout(within, self.decide_again()).await {
+                Ok(Ok(permitted)) => rests = permitted,
+                Ok(Err(cut)) => return cut,
+                Err(_) => return Cut::Undecidable(NotPermitted::TimedOut),
+            }
+        }
+    }
+
+    /// Waits for the first of `instants` that lies ahead.
+    async fn reached(&self, instants: &[Timestamp]) {
+        let now = self.authority.clock.now();
+        match instants.iter().filter(|at| **at > now).min() {
+            Some(next) => tokio::time::sleep(next.since(now)).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Decides on the act as things are now; gives what the answer rests on if it is permitted.
+    async fn decide_again(&self) -> Result<Rests, Cut> {
+        let pip = &self.authority.pip;
+        let gathered = loop {
+            match pip.gather(self.instance, &self.request.resource).await {
+                Ok(gathered) => break gathered,
+                Err(FactsError::Changed) => tokio::time::sleep(SETTLE).await,
+                Err(error) => return Err(Cut::Undecidable(error.into())),
+            }
+        };
+        let now = self.authority.trusted_now();
+        let now = now.map_err(|unsure| Cut::Undecidable(unsure.into()))?;
+        if gathered.standing.task.id != self.task {
+            return Err(Cut::Denied(Box::new(Denial::Kernel(KernelRule::TaskNotOpen))));
+        }
+        let mut facts = records::facts_of(&gathered, self.binding, now);
+        facts.session.counters.clone_from(&self.counters);
+        match gathered.snapshot.decide(&self.request, &facts) {
+            Decision::Permit(_) => Ok(Rests {
+                keys: gathered.keys,
+                revision: gathered.revision,
+                until: ends_of(&gathered.standing),
+            }),
+            Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
+        }
+    }
+}
+
+/// When what stands behind an act ends by itself.
+fn ends_of(standing: &Standing) -> [Timestamp; 3] {
+    [standing.task.deadline, standing.mandate.valid_until, standing.agent.key_expires]
+}

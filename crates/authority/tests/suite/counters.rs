@@ -1,0 +1,76 @@
+//! Limits and counters that parallel calls share: exact, whoever comes when.
+
+use std::sync::Arc;
+
+use authority::NotPermitted;
+use futures::future::join_all;
+use model::Denial;
+use serde_json::json;
+use store::{CounterKey, Store as _};
+
+use crate::support::World;
+
+const PARALLEL: u64 = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n_088_a_limit_is_never_passed_by_parallel_calls() {
+    for limit in [0, 1, 10, PARALLEL] {
+        let world = World::with(|facts| facts.task.scope.max_calls = Some(limit)).await;
+        let world = Arc::new(world);
+        let calls = (0..PARALLEL).map(|_| {
+            let world = world.clone();
+            tokio::spawn(
+                async move { world.authorize(world.call("lookup", json!({}))).await.map(drop) },
+            )
+        });
+        let answers = join_all(calls).await;
+        let permitted = answers.iter().filter(|it| matches!(it, Ok(Ok(())))).count();
+        assert_eq!(permitted as u64, limit);
+        for refused in answers.into_iter().filter_map(|it| it.unwrap().err()) {
+            let NotPermitted::Denied { denial, .. } = refused else { panic!("{refused}") };
+            assert!(matches!(*denial, Denial::LimitReached { .. }), "{denial}");
+        }
+        let counter = CounterKey(format!("{}/calls", world.standing.task.id));
+        let counted = world.store.counters(&[counter]).await.unwrap();
+        assert_eq!(counted, [i64::try_from(limit).unwrap()]);
+        let log = world.records("decision").await;
+        assert_eq!(log.len() as u64, PARALLEL, "each call has a record");
+    }
+}
+
+/// What policy sees of the calls so far is what was counted, however many counted at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_counters_that_policy_sees_lose_no_parallel_call() {
+    let world = Arc::new(World::new().await);
+    for round in 1..=4 {
+        let calls = (0..16).map(|_| {
+            let world = world.clone();
+            tokio::spawn(
+                async move { world.authorize(world.call("lookup", json!({}))).await.map(drop) },
+            )
+        });
+        assert!(join_all(calls).await.into_iter().all(|it| it.unwrap().is_ok()));
+        drop(world.authorize(world.method("tools/list")).await.unwrap());
+        let last = world.records("decision").await.pop().unwrap();
+        let session = world.disclosure(&last).await.value("session").cloned().unwrap();
+        assert_eq!(session["counters"], json!({ "calls": round * 16 }));
+    }
+    let world = Arc::into_inner(world).expect("nobody else has it");
+    world.drained().await;
+    let world = world.restarted().await;
+    drop(world.authorize(world.method("tools/list")).await.unwrap());
+    let last = world.records("decision").await.pop().unwrap();
+    let session = world.disclosure(&last).await.value("session").cloned().unwrap();
+    assert_eq!(session["counters"], json!({ "calls": 64 }));
+}
+
+/// Only calls of tools count; denials do not.
+#[tokio::test]
+async fn what_is_no_permitted_call_does_not_count() {
+    let world = World::with(|facts| facts.task.scope.max_calls = Some(1)).await;
+    drop(world.authorize(world.method("tools/list")).await.unwrap());
+    assert!(world.authorize(world.call("refund", json!({ "amount": 500 }))).await.is_err());
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_err());
+    assert!(world.authorize(world.method("tools/list")).await.is_ok());
+}

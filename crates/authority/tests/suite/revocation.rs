@@ -1,0 +1,216 @@
+//! I-10, I-11: after a revocation returns, no decision that used older facts commits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use authority::{AdminAct, NotPermitted};
+use model::record::{SystemRecord, VERSION};
+use model::{
+    Agent, AgentState, FactKey, Instance, InstanceState, Person, PersonState, RecordId,
+    ResourceRef, Task, TaskState,
+};
+use proptest::prelude::*;
+use serde_json::json;
+use store::{Effect, Store as _, Unit};
+
+use crate::support::stores::OnCommit;
+use crate::support::{World, put};
+
+/// How often deciders and revokers act in one case.
+const ROUNDS: usize = 12;
+
+/// Asserts that `broken` standing is denied for `reason`.
+async fn check(broken: impl FnOnce(&mut crate::support::Facts), reason: &str) {
+    let world = World::with(broken).await;
+    for act in [world.call("lookup", json!({})), world.method("tools/list")] {
+        match world.authorize(act).await {
+            Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), reason),
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+    let reasons: Vec<_> = world.records("decision").await;
+    assert!(reasons.iter().all(|it| it.text_of("reason") == reason));
+}
+
+#[tokio::test]
+async fn i_10_an_acting_instance_has_everybody_active_behind_it() {
+    let now = World::new().await.standing.task.opened;
+    let since = now;
+    check(|it| it.sponsor.state = PersonState::Inactive { since }, "sponsor_not_active").await;
+    let cutoff = PersonState::Active { authorization_cutoff: Some(now) };
+    check(|it| it.sponsor.state = cutoff, "sponsor_not_active").await;
+    let suspended = AgentState::Suspended { reason: String::new(), since };
+    check(|it| it.agent.state = suspended, "actor_not_active").await;
+    check(|it| it.agent.state = AgentState::Retired { since }, "actor_not_active").await;
+    check(|it| it.agent.key_expires = now, "actor_not_active").await;
+    let revoked = InstanceState::Revoked { reason: String::new(), since };
+    check(|it| it.instance.state = revoked, "actor_not_active").await;
+    let ended = TaskState::Ended { reason: String::new(), since };
+    check(|it| it.task.state = ended, "task_not_open").await;
+    check(|it| it.task.deadline = now, "task_not_open").await;
+    check(|it| it.mandate.valid_until = now, "mandate_not_valid").await;
+}
+
+/// Whatever is taken away between the reading and the commit is seen by the decision.
+#[tokio::test]
+async fn i_11_a_revocation_between_reading_and_commit_is_seen() {
+    let since = World::new().await.standing.task.opened;
+    let takes_away: [(&str, fn(&World, model::Timestamp) -> Effect); 5] = [
+        ("sponsor_not_active", |world, since| {
+            let person = world.standing.sponsor.clone();
+            put(
+                FactKey::person(&person.id),
+                &Person { state: PersonState::Inactive { since }, ..person.clone() },
+            )
+        }),
+        ("actor_not_active", |world, since| {
+            let state = AgentState::Suspended { reason: String::new(), since };
+            let agent = Agent { state, ..world.standing.agent.clone() };
+            put(FactKey::agent(&agent.name), &agent)
+        }),
+        ("actor_not_active", |world, since| {
+            let state = InstanceState::Revoked { reason: String::new(), since };
+            let instance = Instance { state, ..world.standing.instance.clone() };
+            put(FactKey::instance(instance.id), &instance)
+        }),
+        ("task_not_open", |world, since| {
+            let state = TaskState::Ended { reason: String::new(), since };
+            let task = Task { state, ..world.standing.task.clone() };
+            put(FactKey::task(task.id), &task)
+        }),
+        ("tool_not_pinned", |world, since| {
+            let mut tool = world.standing.tools[0].clone();
+            tool.state = model::ToolState::Gone { seen: since };
+            put(FactKey::tool(&tool.tool), &tool)
+        }),
+    ];
+    for (reason, takes_away) in takes_away {
+        let world = World::new().await;
+        // Once before, so that everything is known and nothing need be read again.
+        drop(world.authorize(world.call("lookup", json!({}))).await.unwrap());
+        let unit = Unit { effects: vec![takes_away(&world, since)], ..Unit::default() };
+        world.store.on_commit([OnCommit::After(unit)]);
+        match world.authorize(world.call("lookup", json!({}))).await {
+            Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), reason),
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn i_11_a_policy_that_takes_away_between_reading_and_commit_is_seen() {
+    let world = World::new().await;
+    let snapshot = world.compile(r#"@id("no") forbid (principal, action, resource);"#).await;
+    let unit = crate::support::policy_unit(&snapshot);
+    // Nobody tells the authority: it finds out by itself.
+    world.store.on_commit([OnCommit::After(unit)]);
+    match world.authorize(world.call("lookup", json!({}))).await {
+        Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), "not_granted"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The administrator's own standing counts at the commit too.
+#[tokio::test]
+async fn i_11_an_administrator_who_is_deactivated_meanwhile_changes_nothing() {
+    let world = World::new().await;
+    world.store.on_commit([OnCommit::After(world.sponsor_leaves())]);
+    let key = FactKey::from_text("mark");
+    let act = AdminAct {
+        administrator: world.standing.sponsor.id.clone(),
+        action: "person/add",
+        target: ResourceRef::Person(world.standing.other.id.clone()),
+        change: json!({}),
+        reads: (Vec::new(), model::Revision(u64::MAX)),
+        effects: vec![put(key.clone(), &json!({}))],
+    };
+    assert!(world.authority.administer(act).await.is_err());
+    assert_eq!(world.store.load(&[key]).await.unwrap().bodies, [None]);
+    let record = world.records("administration").await.pop().unwrap();
+    assert_eq!(record.text_of("reason"), "administrator_not_active");
+}
+
+/// A unit that turns the sponsor on or off, with a record that says so.
+fn turn(world: &World, on: bool) -> Unit {
+    let mut unit = if on { Unit::default() } else { world.sponsor_leaves() };
+    if on {
+        let person = &world.standing.sponsor;
+        unit.effects = vec![put(FactKey::person(&person.id), person)];
+    }
+    let record = SystemRecord {
+        details: std::collections::BTreeMap::new(),
+        event: if on { "sponsor_on" } else { "sponsor_off" }.to_owned(),
+        id: RecordId::new(world.standing.task.opened, world.entropy.as_ref()),
+        kind: "system".to_owned(),
+        time: world.standing.task.opened,
+        v: VERSION,
+    };
+    unit.entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
+    unit
+}
+
+/// Deciders and a revoker at once, in whatever order they get to it. `pace` says how often each
+/// decider lets others go first.
+async fn interleave(pace: Vec<u8>) -> Arc<World> {
+    let world = Arc::new(World::new().await);
+    let mut all = Vec::new();
+    for pace in pace.clone() {
+        let world = world.clone();
+        all.push(tokio::spawn(async move {
+            for _ in 0..ROUNDS {
+                for _ in 0..pace {
+                    tokio::task::yield_now().await;
+                }
+                let act = world.call("lookup", json!({}));
+                match world.authorize(act).await {
+                    Ok(permit) => drop(permit),
+                    Err(NotPermitted::Denied { denial, .. }) => {
+                        assert_eq!(denial.code(), "sponsor_not_active");
+                    }
+                    Err(NotPermitted::Contended) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }));
+    }
+    let revoker = world.clone();
+    all.push(tokio::spawn(async move {
+        for round in 0..ROUNDS {
+            revoker.store.commit(turn(&revoker, round % 2 == 1)).await.expect("it commits");
+            // From here on nobody is permitted who read before: the log is the witness.
+        }
+    }));
+    for task in all {
+        task.await.expect("nobody panics");
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// The order of the log is the order of authority: between *off* and *on* nothing is permitted.
+    #[test]
+    fn i_11_no_permit_stands_after_the_revocation_that_it_did_not_see(
+        pace in prop::collection::vec(0_u8..20, 1..5),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let log = runtime.block_on(async { interleave(pace).await.log().await });
+        let mut on = true;
+        for entry in log {
+            match (entry.text_of("kind"), entry.text_of("event"), entry.text_of("decision")) {
+                ("system", "sponsor_on", _) => on = true,
+                ("system", "sponsor_off", _) => on = false,
+                ("decision", _, "permit") => {
+                    prop_assert!(on, "permitted at {} after the revocation", entry.index);
+                }
+                _ => {}
+            }
+        }
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,163 @@
+//! R36: an act under way is decided again when what it rests on changes, and cut if it is denied.
+
+use std::time::Duration;
+
+use authority::{Begun, Cut, Watch};
+use futures::FutureExt as _;
+use model::record::OutcomeKind;
+use model::{Agent, AgentState, Denial, FactKey, Task, TaskState};
+use serde_json::{Value, json};
+use store::{Effect, Store as _, Unit};
+
+use crate::support::stores::OnLoad;
+use crate::support::{Act, DECISION_TIMEOUT, World, put};
+
+/// A call under way.
+async fn begun(world: &World, tool: &str, input: Value) -> (Watch, Begun<Act>) {
+    let permit = world.authorize(world.call(tool, input)).await.expect("it is permitted");
+    let watch = world.authority.watch(&permit);
+    (watch, permit.begin(world.clock.as_ref()).expect("it begins"))
+}
+
+/// Whether `watch` says nothing, though it looked at every change so far.
+async fn goes_on(watch: &Watch) -> bool {
+    let looked = tokio::time::timeout(Duration::from_millis(200), watch.no_longer_permitted());
+    looked.await.is_err()
+}
+
+/// A call under way is cut for `code` when `change` is committed.
+async fn check(change: impl FnOnce(&World) -> Unit, code: &str) {
+    let world = World::new().await;
+    let (watch, begun) = begun(&world, "lookup", json!({})).await;
+    let asked = watch.no_longer_permitted();
+    tokio::pin!(asked);
+    assert!((&mut asked).now_or_never().is_none(), "nothing has changed");
+    world.store.commit(change(&world)).await.unwrap();
+    match asked.await {
+        Cut::Denied(denial) => assert_eq!(denial.code(), code),
+        Cut::Undecidable(why) => panic!("{why}"),
+    }
+    begun.running.finish(OutcomeKind::Cut, None);
+    world.drained().await;
+    assert_eq!(world.outcomes().await, ["cut"]);
+    assert_eq!(world.records("decision").await.len(), 1, "deciding again is not recorded");
+}
+
+#[tokio::test]
+async fn r_36_a_call_under_way_is_cut_when_what_it_rests_on_is_taken_away() {
+    check(World::sponsor_leaves, "sponsor_not_active").await;
+    let suspended = |world: &World| {
+        let state =
+            AgentState::Suspended { reason: String::new(), since: world.standing.task.opened };
+        let agent = Agent { state, ..world.standing.agent.clone() };
+        Unit { effects: vec![put(FactKey::agent(&agent.name), &agent)], ..Unit::default() }
+    };
+    check(suspended, "actor_not_active").await;
+    let ended = |world: &World| {
+        let state = TaskState::Ended { reason: String::new(), since: world.standing.task.opened };
+        let task = Task { state, ..world.standing.task.clone() };
+        Unit { effects: vec![put(FactKey::task(task.id), &task)], ..Unit::default() }
+    };
+    check(ended, "task_not_open").await;
+    let gone = |world: &World| {
+        let mut tool = world.standing.tools[0].clone();
+        tool.state = model::ToolState::Gone { seen: world.standing.task.opened };
+        Unit { effects: vec![put(FactKey::tool(&tool.tool), &tool)], ..Unit::default() }
+    };
+    check(gone, "tool_not_pinned").await;
+}
+
+#[tokio::test]
+async fn r_36_a_call_under_way_is_cut_when_policy_no_longer_permits_it() {
+    let world = World::new().await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    // Another set that still permits it.
+    let other = r#"@id("other") permit (principal, action == Action::"crm/lookup", resource);"#;
+    world.publish(other).await;
+    assert!(goes_on(&watch).await);
+    world.publish(r#"@id("none") forbid (principal, action, resource);"#).await;
+    let Cut::Denied(denial) = watch.no_longer_permitted().await else { panic!("it is denied") };
+    assert!(matches!(*denial, Denial::NotGranted { .. } | Denial::Forbidden { .. }));
+}
+
+#[tokio::test]
+async fn a_change_that_takes_nothing_away_cuts_nothing() {
+    let world = World::new().await;
+    let (watch, _begun) = begun(&world, "refund", json!({ "amount": 5 })).await;
+    let person = &world.standing.sponsor;
+    world.put(FactKey::person(&person.id), person).await;
+    world.put(FactKey::from_text("person/somebody-else"), &json!({})).await;
+    // An equal act that was lost forbids the next one, not this one.
+    let (_, lost) = begun(&world, "refund", json!({ "amount": 5 })).await;
+    drop(lost);
+    crate::support::until("the loss is recorded", || async {
+        world.outcomes().await == ["unknown"]
+    })
+    .await;
+    assert!(goes_on(&watch).await);
+}
+
+/// What it counted itself is no reason to cut it.
+#[tokio::test]
+async fn a_call_under_way_is_decided_again_with_the_counters_that_it_had() {
+    let world = World::new().await;
+    let first = r#"@id("first") permit (principal, action == Action::"crm/lookup", resource)
+                   when { context.session.counters.calls < 1 };"#;
+    world.publish(first).await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_err(), "that was the first");
+    let agent = &world.standing.agent;
+    world.put(FactKey::agent(&agent.name), agent).await;
+    assert!(goes_on(&watch).await);
+}
+
+/// A change that came before anybody watched is seen when somebody does.
+#[tokio::test]
+async fn a_change_between_the_permit_and_the_watching_is_seen() {
+    let world = World::new().await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    world.store.commit(world.sponsor_leaves()).await.unwrap();
+    assert!(matches!(watch.no_longer_permitted().await, Cut::Denied(_)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_again_is_cut() {
+    // The facts cannot be read.
+    let world = World::new().await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    let agent = &world.standing.agent;
+    world.put(FactKey::agent(&agent.name), agent).await;
+    world.store.on_load([OnLoad::Fail]);
+    assert!(matches!(watch.no_longer_permitted().await, Cut::Undecidable(_)));
+    // They are gone.
+    let world = World::new().await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    let effects = vec![Effect::Remove { key: FactKey::mandate(world.standing.mandate.id) }];
+    world.store.commit(Unit { effects, ..Unit::default() }).await.unwrap();
+    assert!(matches!(watch.no_longer_permitted().await, Cut::Undecidable(_)));
+    // The reading hangs: at the deadline.
+    let world = World::new().await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    world.put(FactKey::agent(&world.standing.agent.name), &world.standing.agent).await;
+    world.store.on_load([OnLoad::Hang]);
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert!(matches!(watch.no_longer_permitted().await, Cut::Undecidable(_)));
+    assert!(began.elapsed() < DECISION_TIMEOUT + Duration::from_millis(50));
+}
+
+/// A deadline is a change that nobody reports.
+#[tokio::test]
+async fn r_36_a_call_under_way_is_cut_when_its_task_ends_by_itself() {
+    let world = World::new().await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    let until = world.standing.task.deadline.since(world.standing.task.opened);
+    tokio::time::pause();
+    let clock = world.clock.clone();
+    let asked = watch.no_longer_permitted();
+    tokio::pin!(asked);
+    assert!((&mut asked).now_or_never().is_none());
+    clock.advance(until);
+    let Cut::Denied(denial) = asked.await else { panic!("it is denied") };
+    assert_eq!(denial.code(), "task_not_open");
+}

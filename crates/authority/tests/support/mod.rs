@@ -1,0 +1,394 @@
+//! A small deployment in process, over the real store in a temporary directory: two people, a
+//! purpose, an agent with one instance and its task, a server with a tool of each kind, a policy
+//! set. Time stands still unless a test moves it, and randomness repeats.
+
+#![allow(dead_code, reason = "each crate that shares this uses a part of it")]
+
+pub(crate) mod log;
+pub(crate) mod stores;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use authority::{
+    Actor, Authority, Circumstances, Governed, Limits, NotPermitted, Parts, Permit, Pip,
+};
+use journal::{Journal, Sealer};
+use keys::SealingKey;
+use model::{
+    AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, Clock, Enforcement,
+    FactKey, GroupName, Harm, Instance, InstanceId, InstanceState, Mandate, MandateBasis,
+    MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose, ResourceRef, Scope,
+    Server, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+};
+use pdp::{Bundle, Snapshot, ToolSchema};
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::{Effect, Store as _, Unit};
+use store_sqlite::{OpenError, Options, SqliteStore};
+use stores::Interposed;
+use tempfile::TempDir;
+use testkit::{ManualClock, SeededEntropy};
+use tokio::task::JoinHandle;
+
+/// How long a decision may take.
+pub(crate) const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the policy set of the deployment says.
+pub(crate) const POLICY: &str = r#"
+    @id("methods")
+    permit (principal, action in [Action::"initialize", Action::"tools/list", Action::"token/issue"],
+            resource);
+    @id("administration")
+    permit (principal in Group::"administrators",
+            action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
+                       Action::"agent/add", Action::"agent/suspend", Action::"instance/revoke",
+                       Action::"server/add", Action::"tool/pin", Action::"tool/describe",
+                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"log/read"],
+            resource);
+    @id("reading")
+    permit (principal, action == Action::"crm/lookup", resource);
+    @id("refunds")
+    permit (principal, action == Action::"crm/refund", resource)
+    when { context.input has amount && context.input.amount <= 100 };
+    @id("deploys")
+    @obligation("notify:operations")
+    permit (principal, action == Action::"crm/deploy", resource);
+"#;
+
+/// The deployment.
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) entropy: Arc<SeededEntropy>,
+    pub(crate) store: Arc<Interposed>,
+    pub(crate) journal: Journal,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) writer: JoinHandle<()>,
+    pub(crate) standing: Facts,
+}
+
+/// The facts of the deployment, as they were written at first.
+#[derive(Clone)]
+pub(crate) struct Facts {
+    pub(crate) sponsor: Person,
+    pub(crate) other: Person,
+    pub(crate) agent: Agent,
+    pub(crate) purpose: Purpose,
+    pub(crate) mandate: Mandate,
+    pub(crate) instance: Instance,
+    pub(crate) task: Task,
+    pub(crate) server: Server,
+    pub(crate) tools: Vec<Tool>,
+}
+
+/// An act to ask about.
+#[derive(Clone, Debug)]
+pub(crate) struct Act {
+    pub(crate) request: AccessRequest,
+    pub(crate) circumstances: Circumstances,
+}
+
+impl Governed for Act {
+    fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+
+    fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+}
+
+pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+    Effect::Put { key, body: json::canonical_of(fact) }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The deployment with other facts than usual.
+    pub(crate) async fn with(change: impl FnOnce(&mut Facts)) -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut standing = facts(clock.now());
+        change(&mut standing);
+        let (store, journal) = open(&dir, (&clock, &entropy));
+        write(&journal, &standing).await;
+        let (authority, writer) = start(&journal, (&clock, &entropy)).await;
+        let world = Self { dir, clock, entropy, store, journal, authority, writer, standing };
+        world.publish(POLICY).await;
+        world
+    }
+
+    /// Ends the process, as it were, and starts it again over the same database. Whatever holds a
+    /// permit has to be dropped before.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { dir, clock, entropy, store, journal, authority, writer, standing } = self;
+        writer.abort();
+        let _ = writer.await;
+        drop((store, journal, authority));
+        let (store, journal) = open(&dir, (&clock, &entropy));
+        let clock_dyn: Arc<dyn Clock> = clock.clone();
+        let entropy_dyn: Arc<dyn model::Entropy> = entropy.clone();
+        authority::recover(&journal, &clock_dyn, &entropy_dyn).await.expect("it recovers");
+        let (authority, writer) = start(&journal, (&clock, &entropy)).await;
+        let world = Self { dir, clock, entropy, store, journal, authority, writer, standing };
+        world.publish(POLICY).await;
+        world
+    }
+
+    /// Puts `policy` in force.
+    pub(crate) async fn publish(&self, policy: &str) {
+        let snapshot = Arc::new(self.compile(policy).await);
+        let unit = policy_unit(&snapshot);
+        let committed = self.journal.store().commit(unit).await.expect("it commits");
+        self.authority.pip().put_in_force(snapshot, committed.revision);
+    }
+
+    pub(crate) async fn compile(&self, policy: &str) -> Snapshot {
+        let tools = self.authority.pip().tools_of(&self.standing.server.name).await;
+        let schema = |tool: Tool| {
+            let input_schema = tool.descriptor["inputSchema"].clone();
+            (tool.tool, ToolSchema { input_schema })
+        };
+        let tools = tools.expect("the tools are there").into_iter().map(schema).collect();
+        let policies = BTreeMap::from([("test.cedar".to_owned(), policy.to_owned())]);
+        Snapshot::compile(Bundle { policies, tools, ..Bundle::default() }).expect("it compiles")
+    }
+
+    /// A call of `tool` of the server.
+    pub(crate) fn call(&self, tool: &str, input: Value) -> Act {
+        let tool: ToolRef = format!("crm/{tool}").parse().expect("a tool");
+        self.act(ActionName::tool(&tool), ResourceRef::Tool(tool), input)
+    }
+
+    /// A method of the server.
+    pub(crate) fn method(&self, name: &str) -> Act {
+        let server = ResourceRef::Server(self.standing.server.name.clone());
+        self.act(ActionName::method(name), server, Value::Null)
+    }
+
+    pub(crate) fn act(&self, action: ActionName, resource: ResourceRef, input: Value) -> Act {
+        let instance = self.standing.instance.id;
+        let principal = Principal::Instance(instance);
+        let request = AccessRequest { principal, action, resource, input };
+        let circumstances = Circumstances {
+            actor: Actor::Known(instance),
+            binding: Binding::Dpop,
+            point: "test",
+            arrived: self.clock.monotonic(),
+            trace: None,
+            uses: Vec::new(),
+        };
+        Act { request, circumstances }
+    }
+
+    pub(crate) async fn authorize(&self, act: Act) -> Result<Permit<Act>, NotPermitted> {
+        self.authority.authorize(act).await
+    }
+
+    /// Writes a fact, as an administrator's act would.
+    pub(crate) async fn put<T: Serialize>(&self, key: FactKey, fact: &T) {
+        let unit = Unit { effects: vec![put(key, fact)], ..Unit::default() };
+        self.journal.store().commit(unit).await.expect("it commits");
+    }
+
+    /// A unit that deactivates the sponsor.
+    pub(crate) fn sponsor_leaves(&self) -> Unit {
+        let state = PersonState::Inactive { since: self.clock.now() };
+        let person = Person { state, ..self.standing.sponsor.clone() };
+        let effects = vec![put(FactKey::person(&person.id), &person)];
+        Unit { effects, ..Unit::default() }
+    }
+
+    /// Waits until every outcome that is to be written is.
+    pub(crate) async fn drained(&self) {
+        self.authority.drained().await;
+    }
+}
+
+/// Waits until `holds`, for as long as a slow machine may take.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    for _ in 0..10_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("{what}: not within twenty seconds");
+}
+
+pub(crate) fn open(
+    dir: &TempDir,
+    (clock, entropy): (&Arc<ManualClock>, &Arc<SeededEntropy>),
+) -> (Arc<Interposed>, Journal) {
+    let path = dir.path().join("chancery.db");
+    let options = || {
+        let on_fatal = Arc::new(|error| panic!("the store gave up: {error}"));
+        Options { clock: clock.clone(), on_fatal }
+    };
+    // A store that was dropped lets go of its database a moment later.
+    let opened = (0..1_000_000).find_map(|_| match SqliteStore::open(&path, options()) {
+        Err(OpenError::InUse { .. }) => {
+            std::thread::yield_now();
+            None
+        }
+        opened => Some(opened),
+    });
+    let opened = opened.expect("somebody still uses the database").expect("it opens");
+    let store = Arc::new(Interposed::over(opened));
+    let sealer = Sealer::new(SealingKey::from_bytes([9; 32]), entropy.clone());
+    let journal = Journal::new(store.clone(), Arc::new(sealer));
+    (store, journal)
+}
+
+pub(crate) async fn start(
+    journal: &Journal,
+    (clock, entropy): (&Arc<ManualClock>, &Arc<SeededEntropy>),
+) -> (Arc<Authority>, JoinHandle<()>) {
+    let pip = Pip::open(journal.store().clone()).await.expect("the store can be read");
+    let (authority, outcomes) = Authority::new(Parts {
+        journal: journal.clone(),
+        pip,
+        clock: clock.clone(),
+        last_record: Timestamp::from_millis(0),
+        entropy: entropy.clone(),
+        limits: Limits { decision_timeout: DECISION_TIMEOUT },
+    });
+    (Arc::new(authority), tokio::spawn(outcomes.run()))
+}
+
+/// What makes `snapshot` the active set.
+pub(crate) fn policy_unit(snapshot: &Snapshot) -> Unit {
+    let digest = snapshot.digest();
+    let effects = vec![
+        put(FactKey::policy(&digest), snapshot.bundle()),
+        put(FactKey::active_policy(), &json!({ "digest": digest })),
+    ];
+    Unit { effects, ..Unit::default() }
+}
+
+pub(crate) fn person(id: &str, groups: &[&str]) -> Person {
+    let groups = groups.iter().map(|group| group.parse::<GroupName>().expect("a group"));
+    let state = PersonState::Active { authorization_cutoff: None };
+    Person { id: id.parse().expect("a person"), groups: groups.collect(), state }
+}
+
+fn facts(now: Timestamp) -> Facts {
+    let day = Duration::from_hours(24);
+    let sponsor = person("sam.sponsor@example.org", &["administrators"]);
+    let scope = Scope {
+        tools: BTreeSet::from(["crm/*".parse().expect("a pattern")]),
+        harm: Harm::ALL.into_iter().collect(),
+        max_calls: None,
+    };
+    let purpose = Purpose {
+        id: "care".parse().expect("a purpose"),
+        owner: sponsor.id.clone(),
+        scope: scope.clone(),
+        data: BTreeSet::new(),
+        description: String::new(),
+    };
+    let agent = Agent {
+        name: "billing".parse().expect("an agent"),
+        sponsor: sponsor.id.clone(),
+        business_owner: sponsor.id.clone(),
+        technical_owner: sponsor.id.clone(),
+        purposes: BTreeSet::from([purpose.id.clone()]),
+        ceiling: scope.clone(),
+        key: json!({}),
+        key_expires: now.plus(90 * day),
+        registered: now,
+        state: AgentState::Active,
+    };
+    let mandate = Mandate {
+        id: MandateId::from_bytes([3; 16]),
+        basis: MandateBasis::Standing { sponsor: sponsor.id.clone() },
+        agent: agent.name.clone(),
+        purpose: purpose.id.clone(),
+        scope: scope.clone(),
+        given: now,
+        valid_until: now.plus(30 * day),
+    };
+    let (instance, task) = (InstanceId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
+    Facts {
+        instance: Instance {
+            id: instance,
+            agent: agent.name.clone(),
+            key: Thumbprint::from_bytes([8; 32]),
+            attestation: Attestation::User,
+            task,
+            started: now,
+            state: InstanceState::Active,
+        },
+        task: Task {
+            id: task,
+            instance,
+            mandate: mandate.id,
+            mandate_digest: mandate.digest(),
+            purpose: purpose.id.clone(),
+            subject: TaskSubject::Autonomous,
+            scope,
+            opened: now,
+            deadline: now.plus(Duration::from_hours(8)),
+            state: TaskState::Open,
+        },
+        server: Server {
+            name: "crm".parse().expect("a server"),
+            enforcement: Enforcement::Mandatory,
+            origin: "https://crm.example/mcp".to_owned(),
+            added: now,
+        },
+        tools: vec![
+            tool("lookup", Harm::ReadsData, &sponsor.id),
+            tool("refund", Harm::MovesMoney, &sponsor.id),
+            tool("deploy", Harm::ChangesProduction, &sponsor.id),
+        ],
+        other: person("olga.other@example.org", &[]),
+        sponsor,
+        agent,
+        purpose,
+        mandate,
+    }
+}
+
+fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
+    let input_schema = json!({
+        "type": "object",
+        "properties": { "account": { "type": "string" }, "amount": { "type": "integer" } },
+    });
+    Tool {
+        tool: format!("crm/{name}").parse().expect("a tool"),
+        pin: PinDigest::of(name.as_bytes()),
+        descriptor: json!({ "name": name, "inputSchema": input_schema }),
+        owner: Some(owner.clone()),
+        harm: BTreeSet::from([harm]),
+        state: ToolState::Pinned,
+    }
+}
+
+async fn write(journal: &Journal, facts: &Facts) {
+    let Facts { sponsor, other, agent, purpose, mandate, instance, task, server, tools } = facts;
+    let mut effects = vec![
+        put(FactKey::agent(&agent.name), agent),
+        put(FactKey::purpose(&purpose.id), purpose),
+        put(FactKey::mandate(mandate.id), mandate),
+        put(FactKey::standing_mandate(&agent.name, &purpose.id), &mandate.id),
+        put(FactKey::instance(instance.id), instance),
+        put(FactKey::key(&instance.key), &instance.id),
+        put(FactKey::task(task.id), task),
+        put(FactKey::server(&server.name), server),
+    ];
+    for person in [sponsor, other] {
+        let data_key = journal.sealer().new_data_key(&person.id);
+        effects.push(put(FactKey::person(&person.id), person));
+        effects.push(Effect::Put { key: data_key.key, body: data_key.body });
+    }
+    effects.extend(tools.iter().map(|tool| put(FactKey::tool(&tool.tool), tool)));
+    let unit = Unit { effects, ..Unit::default() };
+    journal.store().commit(unit).await.expect("the facts are written");
+}

@@ -1,0 +1,211 @@
+//! A store that stands between: it can fail, hang, answer damaged facts, or change a fact between
+//! the moment at which it was read and the commit that rests on it.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use model::{FactKey, Timestamp};
+use store::{
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, OpenPermit,
+    Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
+};
+use store_sqlite::SqliteStore;
+use tokio::sync::{Notify, watch};
+
+/// What becomes of a commit that somebody waits for.
+pub(crate) enum OnCommit {
+    /// It fails like this, and nothing is written.
+    Refuse(CommitError),
+    /// It is written, and the answer is that nobody knows.
+    WrittenButLost,
+    /// It never answers, and nothing is written.
+    Hang,
+    /// It is held until [`Interposed::release`], then written.
+    Hold,
+    /// Another unit is committed first.
+    After(Unit),
+}
+
+/// What becomes of a reading of facts.
+#[derive(Clone, Copy)]
+pub(crate) enum OnLoad {
+    Fail,
+    Hang,
+    Damage,
+}
+
+/// The real store, and what it is to do instead.
+pub(crate) struct Interposed {
+    inner: SqliteStore,
+    commits: Mutex<VecDeque<OnCommit>>,
+    loads: Mutex<VecDeque<OnLoad>>,
+    released: Notify,
+    /// How many units that nobody waits for are refused.
+    deferred: AtomicUsize,
+    /// The record whose disclosure is answered as another's.
+    swapped: Mutex<Option<(u64, u64)>>,
+    /// Whether units that nobody waits for hang.
+    hanging: watch::Sender<bool>,
+}
+
+impl Interposed {
+    pub(crate) fn over(inner: SqliteStore) -> Self {
+        Self {
+            inner,
+            commits: Mutex::new(VecDeque::new()),
+            loads: Mutex::new(VecDeque::new()),
+            released: Notify::const_new(),
+            deferred: AtomicUsize::new(0),
+            swapped: Mutex::new(None),
+            hanging: watch::Sender::new(false),
+        }
+    }
+
+    /// What the next commits that somebody waits for do.
+    pub(crate) fn on_commit(&self, acts: impl IntoIterator<Item = OnCommit>) {
+        self.commits.lock().expect("no test panics while it holds it").extend(acts);
+    }
+
+    /// What the next readings do.
+    pub(crate) fn on_load(&self, acts: impl IntoIterator<Item = OnLoad>) {
+        self.loads.lock().expect("no test panics while it holds it").extend(acts);
+    }
+
+    /// Lets a commit that is held go on.
+    pub(crate) fn release(&self) {
+        self.released.notify_one();
+    }
+
+    /// Refuses the next `count` units that nobody waits for.
+    pub(crate) fn fail_deferred(&self, count: usize) {
+        self.deferred.store(count, Ordering::SeqCst);
+    }
+
+    pub(crate) fn deferred_failures_left(&self) -> usize {
+        self.deferred.load(Ordering::SeqCst)
+    }
+
+    /// Lets units that nobody waits for hang, or go on.
+    pub(crate) fn hang_deferred(&self, hang: bool) {
+        self.hanging.send_replace(hang);
+    }
+
+    /// Answers the disclosure of the record at `index` with that of another one.
+    pub(crate) fn swap_disclosure(&self, index: u64, other: u64) {
+        *self.swapped.lock().expect("no test panics while it holds it") = Some((index, other));
+    }
+
+    fn failed() -> StoreError {
+        StoreError { what: "read facts", source: "the disk is gone".into() }
+    }
+}
+
+#[async_trait]
+impl Store for Interposed {
+    async fn load(&self, keys: &[FactKey]) -> Result<Facts, StoreError> {
+        let act = self.loads.lock().expect("no test panics while it holds it").pop_front();
+        match act {
+            None => self.inner.load(keys).await,
+            Some(OnLoad::Fail) => Err(Self::failed()),
+            Some(OnLoad::Hang) => std::future::pending().await,
+            Some(OnLoad::Damage) => {
+                let mut facts = self.inner.load(keys).await?;
+                facts.bodies.iter_mut().flatten().for_each(|body| body.truncate(body.len() / 2));
+                Ok(facts)
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&FactKey>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<i64>, StoreError> {
+        self.inner.counters(keys).await
+    }
+
+    fn announce(&self) -> Box<dyn Send> {
+        self.inner.announce()
+    }
+
+    async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        if unit.urgency == Urgency::Deferred {
+            let _ = self.hanging.subscribe().wait_for(|hang| !hang).await;
+        }
+        let one_less = |left: usize| left.checked_sub(1);
+        if unit.urgency == Urgency::Deferred
+            && self.deferred.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        {
+            return Err(CommitError::Unavailable("the disk is full".into()));
+        }
+        let awaited = unit.urgency == Urgency::Awaited && !unit.entries.is_empty();
+        let act = awaited
+            .then(|| self.commits.lock().expect("no test panics while it holds it").pop_front());
+        match act.flatten() {
+            None => self.inner.commit(unit).await,
+            Some(OnCommit::Refuse(error)) => Err(error),
+            Some(OnCommit::WrittenButLost) => {
+                self.inner.commit(unit).await?;
+                Err(CommitError::Lost)
+            }
+            Some(OnCommit::Hang) => std::future::pending().await,
+            Some(OnCommit::Hold) => {
+                self.released.notified().await;
+                self.inner.commit(unit).await
+            }
+            Some(OnCommit::After(first)) => {
+                self.inner.commit(first).await?;
+                self.inner.commit(unit).await
+            }
+        }
+    }
+
+    fn on_change(&self, listener: ChangeListener) {
+        self.inner.on_change(listener);
+    }
+
+    async fn log_size(&self) -> Result<u64, StoreError> {
+        self.inner.log_size().await
+    }
+
+    async fn entries(&self, index: u64, max: usize) -> Result<Vec<LogEntry>, StoreError> {
+        self.inner.entries(index, max).await
+    }
+
+    async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError> {
+        self.inner.find(id).await
+    }
+
+    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError> {
+        let swapped = *self.swapped.lock().expect("no test panics while it holds it");
+        let other = swapped.filter(|(asked, _)| *asked == index).map(|(_, other)| other);
+        self.inner.disclosure(other.unwrap_or(index)).await
+    }
+
+    async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {
+        self.inner.open_permits().await
+    }
+
+    async fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
+        self.inner.checkpoint().await
+    }
+
+    async fn swap_checkpoint(
+        &self,
+        from: Option<u64>,
+        to: &CheckpointRow,
+    ) -> Result<bool, StoreError> {
+        self.inner.swap_checkpoint(from, to).await
+    }
+
+    async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.forget_expired(now).await
+    }
+}

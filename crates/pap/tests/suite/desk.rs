@@ -1,0 +1,142 @@
+//! Somebody who administers the deployment of the tests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use keys::{KeyAlgorithm, SigningKey};
+use model::{Enforcement, FactKey, PersonId, ServerName, ToolName};
+use pap::{AdminError, Administration, Command, Found, Publisher, ToolSource};
+use serde_json::{Value, json};
+use store::Store as _;
+
+use crate::support::{POLICY, World};
+
+/// What the server of the tests lists, until somebody changes it.
+pub(crate) struct Shelf(Mutex<Found>);
+
+#[async_trait]
+impl ToolSource for Shelf {
+    async fn read(&self, server: &ServerName) -> Result<Found, String> {
+        if server.as_str() == "nowhere" {
+            return Err("it is not configured".to_owned());
+        }
+        Ok(self.0.lock().expect("no test panics while it holds it").clone())
+    }
+}
+
+/// The deployment with its administration.
+pub(crate) struct Desk {
+    pub(crate) world: World,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) administration: Administration,
+    pub(crate) shelf: Arc<Shelf>,
+}
+
+/// The files of a policy set with one file.
+pub(crate) fn files(policy: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("test.cedar".to_owned(), policy.to_owned())])
+}
+
+/// The public half of a new key.
+pub(crate) fn jwk() -> Value {
+    SigningKey::generate(KeyAlgorithm::Es256).expect("a key").verifying().to_jwk()
+}
+
+impl Desk {
+    pub(crate) async fn new() -> Self {
+        Self::over(World::new().await).await
+    }
+
+    pub(crate) async fn over(world: World) -> Self {
+        let publisher = Arc::new(Publisher::new(world.authority.clone(), files(POLICY)));
+        publisher.publish().await.expect("the set compiles");
+        let listed = |tool: &model::Tool| (tool.tool.tool.clone(), tool.descriptor.clone());
+        let found = Found {
+            tools: world.standing.tools.iter().map(listed).collect(),
+            origin: world.standing.server.origin.clone(),
+            enforcement: Enforcement::Mandatory,
+        };
+        let shelf = Arc::new(Shelf(Mutex::new(found)));
+        let log = journal::LogDirectory::new(world.dir.path().join("log"));
+        let administration =
+            Administration::new(world.authority.clone(), publisher.clone(), shelf.clone(), log);
+        Self { world, publisher, administration, shelf }
+    }
+
+    /// Does `command` as the sponsor, who administers.
+    pub(crate) async fn run(&self, command: Command) -> Result<Value, AdminError> {
+        let by = self.world.standing.sponsor.id.clone();
+        self.run_as(&by, command).await
+    }
+
+    pub(crate) async fn run_as(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        self.administration.run(by, command).await
+    }
+
+    /// The state of the facts, as a number that every change increases.
+    pub(crate) async fn revision(&self) -> u64 {
+        self.world.store.load(&[]).await.expect("it can be read").revision.0
+    }
+
+    /// The fact at `key`.
+    pub(crate) async fn fact(&self, key: FactKey) -> Option<Value> {
+        let loaded = self.world.store.load(&[key]).await.expect("it can be read");
+        let body = loaded.bodies.into_iter().next().flatten();
+        body.map(|body| serde_json::from_slice(&body).expect("facts are JSON"))
+    }
+
+    /// Changes what the server lists.
+    pub(crate) fn list(&self, change: impl FnOnce(&mut BTreeMap<ToolName, Value>)) {
+        change(&mut self.shelf.0.lock().expect("no test panics while it holds it").tools);
+    }
+
+    /// Serves the tools from somewhere else.
+    pub(crate) fn moves_to(&self, origin: &str) {
+        let mut found = self.shelf.0.lock().expect("no test panics while it holds it");
+        origin.clone_into(&mut found.origin);
+    }
+
+    /// Compares what the server lists with the pins, as the gateway does.
+    pub(crate) async fn look(&self) {
+        let listed = self.shelf.0.lock().expect("no test panics while it holds it").tools.clone();
+        let server = &self.world.standing.server.name;
+        self.administration.note_tools(server, &listed).await.expect("it is noted");
+    }
+
+    /// Why a call of `tool` is denied; `permitted` if it is not.
+    pub(crate) async fn call(&self, tool: &str) -> String {
+        let act = self.world.call(tool, json!({ "amount": 5 }));
+        match self.world.authorize(act).await {
+            Ok(_) => "permitted".to_owned(),
+            Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
+            Err(other) => other.to_string(),
+        }
+    }
+
+    /// Permits a refund, and loses its outcome; gives the decision.
+    pub(crate) async fn lose(&self) -> String {
+        let act = self.world.call("refund", json!({ "amount": 5 }));
+        let permit = self.world.authorize(act).await.expect("it is permitted");
+        let decision = permit.context().decision.to_string();
+        drop(permit.begin(self.world.clock.as_ref()).expect("it begins"));
+        self.world.drained().await;
+        decision
+    }
+}
+
+/// What an act came to, in a word.
+pub(crate) fn word(answer: &Result<Value, AdminError>) -> &'static str {
+    match answer {
+        Ok(_) => "done",
+        Err(AdminError::Refused(_)) => "refused",
+        Err(AdminError::Missing(_)) => "missing",
+        Err(AdminError::Invalid(_)) => "invalid",
+        Err(AdminError::Conflict(_)) => "conflict",
+        Err(AdminError::Unavailable(_)) => "unavailable",
+    }
+}

@@ -1,0 +1,197 @@
+//! Reading the log: whence an act came, what is behind a record, and whether it can be decided again.
+
+use model::FactKey;
+use pap::Command;
+use serde_json::{Value, json};
+use store::Store as _;
+
+use crate::desk::{Desk, word};
+
+async fn replay(desk: &Desk) -> Value {
+    desk.run(Command::LogReplay).await.unwrap()
+}
+
+/// A deployment in which something of everything happened; gives a decision whose act was lost.
+async fn busy() -> (Desk, String) {
+    let desk = Desk::new().await;
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let decision = desk.lose().await;
+    assert_eq!(desk.call("refund").await, "outcome_unknown");
+    assert_eq!(desk.call("nothing").await, "malformed");
+    drop(desk.world.authorize(desk.world.method("tools/list")).await.unwrap());
+    let other = desk.world.standing.other.id.clone();
+    assert_eq!(word(&desk.run_as(&other, Command::PersonList).await), "refused");
+    desk.run(Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() }).await.unwrap();
+    let forbid = r#"@id("stop") forbid (principal, action == Action::"crm/lookup", resource);"#;
+    let policy = format!("{}{forbid}", crate::support::POLICY);
+    desk.publisher.replace(crate::desk::files(&policy)).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "forbidden");
+    desk.world.drained().await;
+    (desk, decision)
+}
+
+#[tokio::test]
+async fn i_05_every_decision_is_made_again_and_agrees() {
+    let (desk, _) = busy().await;
+    let told = replay(&desk).await;
+    assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)));
+    let records = desk.world.log().await;
+    let decided = records.iter().filter(|it| it.is("decision") || it.is("administration"));
+    assert_eq!(told["agreed"].as_u64().unwrap(), decided.count() as u64);
+}
+
+/// What stands behind a record is not what it was committed to: the replay says which.
+#[tokio::test]
+async fn r_61_facts_that_were_tampered_with_do_not_replay() {
+    let (desk, _) = busy().await;
+    let log = desk.world.log().await;
+    let of = |kind: &str| log.iter().filter(|it| it.is(kind)).collect::<Vec<_>>();
+    let (facts, decisions) = (of("facts"), of("decision"));
+    // The facts of one decision are shown as those of another.
+    desk.world.store.swap_disclosure(facts[0].index, facts[1].index);
+    let told = replay(&desk).await;
+    let differ = told["differ"].as_array().unwrap();
+    assert!(differ.iter().any(|it| it.as_str().unwrap().contains(decisions[0].text_of("id"))));
+    assert!(differ[0].as_str().unwrap().contains("does not open its commitment"), "{differ:?}");
+    // The arguments of one are shown as those of another.
+    desk.world.store.swap_disclosure(decisions[0].index, decisions[1].index);
+    let told = replay(&desk).await;
+    let differ = told["differ"].as_array().unwrap();
+    assert_eq!(differ.len(), 1);
+    assert!(differ[0].as_str().unwrap().starts_with(decisions[0].text_of("id")));
+    // An administrator's act is shown as another one's.
+    let acts = of("administration");
+    desk.world.store.swap_disclosure(acts[0].index, acts[1].index);
+    let told = replay(&desk).await;
+    assert!(told["differ"][0].as_str().unwrap().starts_with(acts[0].text_of("id")));
+}
+
+#[tokio::test]
+async fn r_38_a_policy_set_that_was_tampered_with_does_not_replay() {
+    let (desk, _) = busy().await;
+    let log = desk.world.records("decision").await;
+    let (first, last) = (log[0].text_of("policy"), log.last().unwrap().text_of("policy"));
+    assert_ne!(first, last);
+    let place = |digest: &str| FactKey::from_text(&format!("policy/set/{digest}"));
+    let other = desk.fact(place(last)).await.unwrap();
+    desk.world.put(place(first), &other).await;
+    let told = replay(&desk).await;
+    let differ = told["differ"].as_array().unwrap();
+    let about = |id: &str| differ.iter().any(|it| it.as_str().unwrap().starts_with(id));
+    assert!(about(log[0].text_of("id")));
+    assert!(!about(log.last().unwrap().text_of("id")));
+}
+
+/// Erasing what is known of a person leaves a log that verifies, and decisions nobody can repeat.
+#[tokio::test]
+async fn n_108_what_was_erased_is_counted_as_that() {
+    let (desk, decision) = busy().await;
+    let sponsor = &desk.world.standing.sponsor.id;
+    let effects = vec![store::Effect::Remove { key: FactKey::data_key(sponsor) }];
+    desk.world.store.commit(store::Unit { effects, ..store::Unit::default() }).await.unwrap();
+    let world = desk.world.restarted().await;
+    let key = world.journal.sealer().new_data_key(&world.standing.other.id);
+    let effects = vec![
+        store::Effect::Put { key: key.key, body: key.body },
+        crate::support::put(
+            FactKey::person(&world.standing.other.id),
+            &model::Person {
+                id: world.standing.other.id.clone(),
+                ..world.standing.sponsor.clone()
+            },
+        ),
+    ];
+    world.store.commit(store::Unit { effects, ..store::Unit::default() }).await.unwrap();
+    let desk = Desk::over(world).await;
+    let other = desk.world.standing.other.id.clone();
+    let told = desk.run_as(&other, Command::LogReplay).await.unwrap();
+    assert_eq!(told["differ"], json!([]));
+    assert!(told["erased"].as_u64().unwrap() > 5);
+    let chain = desk.run_as(&other, Command::LogChain { id: decision }).await.unwrap();
+    assert_eq!(chain["sponsor"], Value::Null);
+    assert_eq!(chain["outcome"], "unknown");
+}
+
+#[tokio::test]
+async fn r_66_the_chain_leads_from_a_decision_to_everything_behind_it() {
+    let (desk, decision) = busy().await;
+    let chain = desk.run(Command::LogChain { id: decision.clone() }).await.unwrap();
+    let facts = &desk.world.standing;
+    let expected = [
+        ("decision", json!(decision)),
+        ("what", json!({ "action": "crm/refund", "resource": "Tool::crm/refund" })),
+        ("agent", json!("billing")),
+        ("instance", json!(facts.instance.id)),
+        ("task", json!(facts.task.id)),
+        ("mandate", json!(facts.task.mandate_digest)),
+        ("purpose", json!("care")),
+        ("sponsor", json!(facts.sponsor.id)),
+        ("subject", Value::Null),
+        ("answer", json!("permit")),
+        ("reason", json!("granted")),
+        ("policies", json!(["refunds"])),
+        ("enforcement", json!("mandatory")),
+        ("outcome", json!("unknown")),
+    ];
+    for (member, value) in expected {
+        assert_eq!(chain[member], value, "{member}");
+    }
+    let shown = desk.run(Command::LogShow { id: decision.clone() }).await.unwrap();
+    assert_eq!(shown["record"]["id"], decision);
+    assert_eq!(shown["disclosure"]["members"]["arguments"], json!({ "amount": 5 }));
+    let act = desk.world.records("administration").await.remove(0);
+    let id = act.text_of("id").to_owned();
+    assert_eq!(word(&desk.run(Command::LogChain { id }).await), "invalid");
+    let nothing = Command::LogChain { id: format!("dec_{}", "0".repeat(32)) };
+    assert_eq!(word(&desk.run(nothing).await), "missing");
+    assert_eq!(word(&desk.run(Command::LogShow { id: "x".to_owned() }).await), "invalid");
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_settled_once_and_the_act_may_be_done_again() {
+    let (desk, decision) = busy().await;
+    let settle =
+        |id: &str| Command::OutcomeSettle { decision: id.to_owned(), reason: "seen".to_owned() };
+    assert_eq!(word(&desk.run(settle(&format!("dec_{}", "0".repeat(32)))).await), "missing");
+    assert_eq!(desk.call("refund").await, "outcome_unknown");
+    let racers = futures::future::join_all((0..4).map(|_| desk.run(settle(&decision)))).await;
+    assert_eq!(racers.iter().filter(|it| it.is_ok()).count(), 1);
+    assert_eq!(desk.call("refund").await, "permitted");
+    assert_eq!(word(&desk.run(settle(&decision)).await), "missing");
+    let record = desk.world.records("administration").await;
+    assert!(record.iter().any(|it| it.text_of("action") == "outcome/settle"));
+}
+
+/// An export is the log as it was when it began, page by page; its pages are one reading, and
+/// nobody gets one without having been permitted the whole.
+#[tokio::test]
+async fn an_export_ends_and_is_one_reading() {
+    let desk = Desk::new().await;
+    for n in 0..1_500 {
+        drop(desk.world.authorize(desk.world.call("lookup", json!({ "amount": n }))).await);
+    }
+    desk.world.drained().await;
+    let size = desk.world.store.log_size().await.unwrap();
+    let readings = desk.world.records("administration").await.len();
+    let (mut from, mut pages) = (0, Vec::new());
+    loop {
+        let page = desk.run(Command::LogExport { from }).await.unwrap();
+        let records = page["records"].as_array().unwrap().len();
+        if records == 0 {
+            break;
+        }
+        from += records as u64;
+        pages.push(records);
+    }
+    assert_eq!(from, size, "in pages of {pages:?}");
+    assert!(pages.len() > 2);
+    // The end is asked for once more; that is a reading of nothing.
+    let more = desk.world.records("administration").await.len() - readings;
+    assert!(more <= 2, "{more}");
+    // Who begins in the middle begins a reading.
+    let before = desk.world.records("administration").await.len();
+    desk.run(Command::LogExport { from: 1_000 }).await.unwrap();
+    assert_eq!(desk.world.records("administration").await.len(), before + 1);
+    let other = desk.world.standing.other.id.clone();
+    assert_eq!(word(&desk.run_as(&other, Command::LogExport { from: 1_000 }).await), "refused");
+}

@@ -1,0 +1,12 @@
+//! Administration through its public face, over the real store.
+
+#[path = "../../../authority/tests/support/mod.rs"]
+mod support;
+
+mod desk;
+mod founding;
+mod log;
+mod matrix;
+mod policy;
+mod register;
+mod tools;

@@ -1,0 +1,213 @@
+//! I-22, I-23: every act of administration, by everybody, with the expected answer; each decided,
+//! and recorded in one transaction with what it changes.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use expect_test::expect_file;
+use model::{FactKey, Harm, PersonState, Sha256Digest, ToolState};
+use pap::Command;
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, jwk, word};
+use crate::support::World;
+
+/// Who acts.
+const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
+
+/// The code of a founder who has not redeemed it.
+const CODE: &str = "founder-code";
+
+/// The commands that change something; the others read.
+const CHANGING: [&str; 11] = [
+    "founder-redeem",
+    "person-add",
+    "person-deactivate",
+    "purpose-add",
+    "agent-add",
+    "agent-suspend",
+    "instance-revoke",
+    "server-add",
+    "tool-describe",
+    "tool-pin",
+    "outcome-settle",
+];
+
+/// A deployment in which every command has something to work on.
+async fn desk() -> (Desk, String) {
+    let world = World::with(|facts| {
+        // The deactivated one was an administrator.
+        facts.other.groups.insert("administrators".parse().expect("a group"));
+        facts.other.state = PersonState::Inactive { since: facts.task.opened };
+        let seen = facts.task.opened;
+        facts.tools[2].state = ToolState::Changed { descriptor: json!({ "name": "deploy" }), seen };
+    })
+    .await;
+    let founder = &world.standing.sponsor.id;
+    let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
+    world.put(code, &json!({ "founder": founder })).await;
+    let desk = Desk::over(world).await;
+    let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
+    desk.run(person).await.expect("the person is added");
+    let decision = desk.lose().await;
+    (desk, decision)
+}
+
+/// Every command, with arguments that make sense.
+fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
+    let facts = &desk.world.standing;
+    let sponsor = facts.sponsor.id.to_string();
+    let id = || decision.to_owned();
+    let reason = || "because".to_owned();
+    let changed = pap::pin_digest(&json!({ "name": "deploy" }), &facts.server.origin);
+    vec![
+        Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },
+        Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
+        Command::PersonDeactivate { id: "ordinary".to_owned() },
+        Command::PersonList,
+        Command::PurposeAdd {
+            id: "new".to_owned(),
+            owner: sponsor.clone(),
+            tools: vec!["crm/*".to_owned()],
+            harm: Vec::new(),
+            max_calls: None,
+            description: String::new(),
+        },
+        Command::AgentAdd {
+            name: "new".to_owned(),
+            sponsor: sponsor.clone(),
+            purpose: facts.purpose.id.to_string(),
+            business_owner: None,
+            technical_owner: None,
+            key: jwk(),
+        },
+        Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
+        Command::AgentList,
+        Command::InstanceRevoke { id: facts.instance.id.to_string(), reason: reason() },
+        Command::InstanceList,
+        Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() },
+        Command::ServerList,
+        Command::ToolDescribe {
+            tool: "crm/lookup".to_owned(),
+            owner: Some(sponsor),
+            harm: vec![Harm::ReadsData.as_str().to_owned()],
+        },
+        Command::ToolDiff { tool: "crm/deploy".to_owned() },
+        Command::ToolPin { tool: "crm/deploy".to_owned(), digest: changed.to_string() },
+        Command::OutcomeSettle { decision: id(), reason: reason() },
+        Command::ClockTrust { reason: reason() },
+        Command::LogShow { id: id() },
+        Command::LogChain { id: id() },
+        Command::LogTail { n: 5 },
+        Command::LogExport { from: 0 },
+        Command::LogProve { id: id() },
+        Command::LogReplay,
+    ]
+}
+
+/// The command as it is written.
+fn name(command: &Command) -> String {
+    serde_json::to_value(command).expect("it is JSON")["do"].as_str().unwrap().to_owned()
+}
+
+/// Every command that there is, as the reader of commands says itself.
+fn known() -> BTreeSet<String> {
+    let error = serde_json::from_value::<Command>(json!({ "do": "nothing" })).unwrap_err();
+    let text = error.to_string();
+    let named = text.split('`').skip(3).step_by(2);
+    named.map(str::to_owned).collect()
+}
+
+/// Runs the command at `position` in a deployment of its own, and holds what it left behind against
+/// its answer.
+async fn cell(position: usize, role: &str) -> (String, &'static str) {
+    let (desk, decision) = desk().await;
+    let command = commands(&desk, &decision).swap_remove(position);
+    let name = name(&command);
+    let by = match role {
+        "administrator" => desk.world.standing.sponsor.id.clone(),
+        "person" => "ordinary".parse().unwrap(),
+        "deactivated" => desk.world.standing.other.id.clone(),
+        _ => desk.world.standing.agent.name.as_str().parse().unwrap(),
+    };
+    let (before, log) = (desk.revision().await, desk.world.records("administration").await.len());
+    let answer = desk.run_as(&by, command).await;
+    let changed = desk.revision().await != before;
+    let records = desk.world.records("administration").await.split_off(log);
+    let verdicts: Vec<_> = records.iter().map(|entry| entry.text_of("decision")).collect();
+    match (word(&answer), role) {
+        ("refused", "agent") => {
+            // Nobody whom a decision could be about: a refusal record says so.
+            assert!(verdicts.is_empty());
+            crate::support::until("it is recorded", || async {
+                !desk.world.records("refusal").await.is_empty()
+            })
+            .await;
+        }
+        ("refused", _) => assert_eq!(verdicts, ["deny"], "{name} by {role}"),
+        _ => assert_eq!(verdicts, ["permit"], "{name} by {role}: {answer:?}"),
+    }
+    let may_change = word(&answer) == "done" && CHANGING.contains(&name.as_str());
+    assert_eq!(changed, may_change, "{name} by {role} changed something, or did not");
+    if role != "administrator" {
+        assert_eq!(word(&answer), "refused", "{name} by {role}");
+    }
+    (name, word(&answer))
+}
+
+#[tokio::test]
+async fn i_22_i_23_every_act_of_administration_has_an_expected_answer() {
+    let (desk, decision) = desk().await;
+    let all: BTreeSet<String> = commands(&desk, &decision).iter().map(name).collect();
+    assert_eq!(all, known(), "a command is not in the matrix");
+    let mut matrix = format!("{:<20}{}\n", "", ROLES.map(|role| format!("{role:<15}")).concat());
+    for position in 0..all.len() {
+        let mut row = String::new();
+        let mut title = String::new();
+        for role in ROLES {
+            let (name, answer) = cell(position, role).await;
+            title = name;
+            let _ = write!(row, "{answer:<15}");
+        }
+        let _ = writeln!(matrix, "{title:<20}{row}");
+    }
+    let lines: Vec<_> = matrix.lines().map(str::trim_end).collect();
+    expect_file!["authority-matrix.txt"].assert_eq(&(lines.join("\n") + "\n"));
+}
+
+/// What there is and what there is not look the same to who may not know.
+#[tokio::test]
+async fn i_21_who_may_not_administer_learns_nothing_of_what_there_is() {
+    let (desk, decision) = desk().await;
+    let by = "ordinary".parse().unwrap();
+    let nothing = decision.replace(|c: char| c.is_ascii_digit(), "0");
+    let pairs = [
+        (
+            Command::PersonDeactivate { id: "ordinary".to_owned() },
+            Command::PersonDeactivate { id: "nobody".to_owned() },
+        ),
+        (
+            Command::ToolDiff { tool: "crm/deploy".to_owned() },
+            Command::ToolDiff { tool: "crm/nothing".to_owned() },
+        ),
+        (Command::LogShow { id: decision.clone() }, Command::LogShow { id: nothing.clone() }),
+        (
+            Command::OutcomeSettle { decision, reason: String::new() },
+            Command::OutcomeSettle { decision: nothing, reason: String::new() },
+        ),
+        (
+            Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },
+            Command::FounderRedeem { code: "wrong".to_owned(), key: jwk() },
+        ),
+        (Command::LogExport { from: 0 }, Command::LogExport { from: 1 }),
+    ];
+    for (there, not_there) in pairs {
+        let told = |answer: Result<Value, pap::AdminError>| {
+            let text = answer.expect_err("it is refused").to_string();
+            text.split(" (decision").next().unwrap_or_default().to_owned()
+        };
+        let first = told(desk.run_as(&by, there).await);
+        assert_eq!(first, told(desk.run_as(&by, not_there).await));
+        assert!(first.starts_with("not permitted"), "{first}");
+    }
+}

@@ -1,0 +1,131 @@
+//! People, agents and instances: who answers must be there, and who leaves takes everything along.
+
+use std::time::Duration;
+
+use model::{FactKey, InstanceId};
+use pap::Command;
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, jwk, word};
+
+fn registration() -> Value {
+    json!({
+        "do": "agent-add", "name": "new", "sponsor": "sam.sponsor@example.org", "purpose": "care",
+        "business_owner": null, "technical_owner": null, "key": jwk(),
+    })
+}
+
+/// A registration that is wrong in one way is refused, says which, and leaves nothing behind.
+async fn check(change: impl FnOnce(&mut Value), says: &str) {
+    let desk = Desk::new().await;
+    let gone = Command::PersonAdd { id: "gone".to_owned(), groups: Vec::new() };
+    desk.run(gone).await.unwrap();
+    desk.run(Command::PersonDeactivate { id: "gone".to_owned() }).await.unwrap();
+    let mut asked = registration();
+    change(&mut asked);
+    let before = desk.revision().await;
+    let error = desk.run(serde_json::from_value(asked).unwrap()).await.expect_err(says);
+    assert!(error.to_string().contains(says), "{error}");
+    assert_eq!(desk.revision().await, before);
+}
+
+#[tokio::test]
+async fn r_12_a_registration_names_people_who_are_there_and_a_purpose() {
+    for (member, role) in [
+        ("sponsor", "sponsor"),
+        ("business_owner", "business owner"),
+        ("technical_owner", "technical owner"),
+    ] {
+        let unknown = format!("the {role} `nobody` is not a known person");
+        check(|it| it[member] = json!("nobody"), &unknown).await;
+        check(|it| it[member] = json!("gone"), &format!("the {role} `gone` is not active")).await;
+        check(|it| it[member] = json!("no one"), "is not a person id").await;
+        check(|it| it[member] = json!(""), "is not a person id").await;
+    }
+    check(|it| it["purpose"] = json!("nothing"), "there is no purpose `nothing`").await;
+    check(|it| it["purpose"] = json!(""), "is not a purpose id").await;
+    check(|it| it["name"] = json!("No Name"), "is not an agent name").await;
+    check(|it| it["key"] = json!({ "kty": "oct", "k": "AA" }), "the key").await;
+    // The sponsor is both owners unless others are named.
+    let desk = Desk::new().await;
+    desk.run(serde_json::from_value(registration()).unwrap()).await.unwrap();
+    let agent = desk.fact(FactKey::agent(&"new".parse().unwrap())).await.unwrap();
+    assert_eq!(agent["business_owner"], agent["sponsor"]);
+    assert_eq!(agent["technical_owner"], agent["sponsor"]);
+    let lasts = agent["key_expires"].as_i64().unwrap() - agent["registered"].as_i64().unwrap();
+    assert_eq!(Duration::from_millis(lasts.unsigned_abs()), Duration::from_hours(90 * 24));
+}
+
+/// N-099: a name is given once; who asks for it again inherits nothing and changes nothing.
+#[tokio::test]
+async fn n_099_what_is_registered_is_not_registered_over() {
+    let desk = Desk::new().await;
+    desk.run(serde_json::from_value(registration()).unwrap()).await.unwrap();
+    let agent = desk.fact(FactKey::agent(&"new".parse().unwrap())).await;
+    let again = desk.run(serde_json::from_value(registration()).unwrap()).await;
+    assert_eq!(word(&again), "conflict");
+    assert_eq!(desk.fact(FactKey::agent(&"new".parse().unwrap())).await, agent);
+    let sponsor = desk.world.standing.sponsor.id.to_string();
+    let person = Command::PersonAdd { id: sponsor, groups: Vec::new() };
+    assert_eq!(word(&desk.run(person).await), "conflict");
+}
+
+#[tokio::test]
+async fn i_11_when_deactivation_returns_nothing_that_is_older_commits() {
+    let desk = Desk::new().await;
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let other =
+        Command::PersonAdd { id: "chief".to_owned(), groups: vec!["administrators".to_owned()] };
+    desk.run(other).await.unwrap();
+    let sponsor = desk.world.standing.sponsor.id.to_string();
+    let chief = "chief".parse().unwrap();
+    let permit = desk.world.authorize(desk.world.call("lookup", json!({}))).await.unwrap();
+    let watch = desk.world.authority.watch(&permit);
+    let _begun = permit.begin(desk.world.clock.as_ref()).unwrap();
+    desk.run_as(&chief, Command::PersonDeactivate { id: sponsor }).await.unwrap();
+    let cut = watch.no_longer_permitted().await;
+    assert_eq!(cut.to_string(), "denied by the built-in rule `sponsor_not_active`");
+    assert_eq!(desk.call("lookup").await, "sponsor_not_active");
+    let log = desk.world.log().await;
+    let done = log.iter().rposition(|it| it.text_of("action") == "person/deactivate").unwrap();
+    let permits = log[done..].iter().filter(|it| it.is("decision"));
+    assert!(permits.into_iter().all(|it| it.text_of("decision") == "deny"));
+}
+
+/// While the clock is unsure nothing is administered but this, and this only by who may.
+#[tokio::test]
+async fn n_120_an_administrator_says_that_the_clock_is_right_and_that_is_recorded() {
+    let desk = Desk::new().await;
+    desk.world.clock.step_wall(-600_000);
+    let trust = || Command::ClockTrust { reason: "the time server was wrong".to_owned() };
+    let person = || Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() };
+    assert_eq!(word(&desk.run(person()).await), "unavailable");
+    let other = desk.world.standing.other.id.clone();
+    assert_eq!(word(&desk.run_as(&other, trust()).await), "refused");
+    assert_eq!(word(&desk.run(person()).await), "unavailable");
+    desk.run(trust()).await.unwrap();
+    assert_eq!(word(&desk.run(person()).await), "done");
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let acts = desk.world.records("administration").await;
+    let acts: Vec<_> = acts.iter().map(|it| it.text_of("action")).collect();
+    assert_eq!(acts, ["clock/trust", "clock/trust", "person/add"]);
+}
+
+#[tokio::test]
+async fn r_15_suspension_and_revocation_stop_what_they_name() {
+    let desk = Desk::new().await;
+    let instance = desk.world.standing.instance.id.to_string();
+    let nobody = InstanceId::from_bytes([9; 16]).to_string();
+    let revoke =
+        |id: &str| Command::InstanceRevoke { id: id.to_owned(), reason: "test".to_owned() };
+    assert_eq!(word(&desk.run(revoke(&nobody)).await), "missing");
+    assert_eq!(desk.call("lookup").await, "permitted");
+    desk.run(revoke(&instance)).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "actor_not_active");
+    let desk = Desk::new().await;
+    let suspend =
+        |name: &str| Command::AgentSuspend { name: name.to_owned(), reason: String::new() };
+    assert_eq!(word(&desk.run(suspend("nothing")).await), "missing");
+    desk.run(suspend("billing")).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "actor_not_active");
+}

@@ -1,0 +1,178 @@
+//! A client of the token endpoint: an agent's key, any number of instances, and every way to get a
+//! request wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keys::{KeyAlgorithm, Signer, SigningKey, TokenKeys};
+use model::{Clock as _, FactKey};
+use oauth::access_token::{self, AccessTokenClaims};
+use oauth::dpop::{self, DpopExpect};
+use oauth::token_endpoint::TokenResponse;
+use oauth::{OAuthError, client_assertion, token_endpoint};
+use serde_json::{Value, json};
+use sts::{TokenHttpRequest, TokenService};
+
+use crate::support::{Facts, World};
+use crate::{ISSUER, RESOURCE};
+
+/// The deployment with its token service, and the key of its agent.
+pub(crate) struct Sts {
+    pub(crate) world: World,
+    pub(crate) service: Arc<TokenService>,
+    pub(crate) agent_key: Arc<SigningKey>,
+    keys: Arc<TokenKeys>,
+    serial: AtomicU64,
+}
+
+/// One request, before it is sent: change what is to be wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) parameters: Vec<(&'static str, String)>,
+    pub(crate) proof: Option<String>,
+}
+
+impl Request {
+    /// The same with another value of `name`; without it if the value is empty.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.parameters.retain(|(known, _)| *known != name);
+        if !value.is_empty() {
+            self.parameters.push((name, value.to_owned()));
+        }
+        self
+    }
+
+    /// The same with `name` once more.
+    pub(crate) fn and(mut self, name: &'static str, value: &str) -> Self {
+        self.parameters.push((name, value.to_owned()));
+        self
+    }
+
+    pub(crate) fn proved_by(mut self, proof: String) -> Self {
+        self.proof = Some(proof);
+        self
+    }
+}
+
+pub(crate) fn key() -> Arc<SigningKey> {
+    Arc::new(SigningKey::generate(KeyAlgorithm::Es256).expect("a key"))
+}
+
+impl Sts {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The deployment with other facts than usual.
+    pub(crate) async fn with(change: impl FnOnce(&mut Facts)) -> Self {
+        let agent_key = key();
+        let jwk = agent_key.verifying().to_jwk();
+        let world = World::with(|facts| {
+            facts.agent.key = jwk;
+            change(facts);
+        })
+        .await;
+        let signer = key();
+        let keys = Arc::new(TokenKeys::new(signer.verifying(), &[]));
+        let authority = world.authority.clone();
+        let service = TokenService::new(authority, ISSUER.to_owned(), signer, keys.clone());
+        let service = Arc::new(service);
+        Self { world, service, agent_key, keys, serial: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn jti(&self) -> String {
+        format!("jti-{}", self.serial.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn now(&self) -> i64 {
+        self.world.clock.now().as_seconds()
+    }
+
+    /// What an agent asserts of itself, to be changed before it is signed.
+    pub(crate) fn claims(&self) -> Value {
+        let now = self.now();
+        json!({
+            "iss": "billing", "sub": "billing", "aud": ISSUER, "iat": now, "exp": now + 60,
+            "jti": self.jti(),
+        })
+    }
+
+    pub(crate) fn assertion(&self, claims: &Value, key: &SigningKey) -> String {
+        oauth::jws::sign("JWT", claims, key).expect("it can be signed")
+    }
+
+    pub(crate) fn proof(&self, key: &SigningKey, jti: &str) -> String {
+        let url = format!("{ISSUER}/oauth/token");
+        let (method, now) = ("POST", self.now());
+        let expect = DpopExpect { method, url: &url, access_token: None, now, max_skew_s: 60 };
+        dpop::make_proof(key, &expect, (jti, None)).expect("it can be signed")
+    }
+
+    /// A request of the agent for the instance that holds `key`, with nothing wrong.
+    pub(crate) fn request(&self, key: &SigningKey) -> Request {
+        let assertion = self.assertion(&self.claims(), &self.agent_key);
+        let parameters = vec![
+            ("grant_type", "client_credentials".to_owned()),
+            ("client_id", "billing".to_owned()),
+            ("client_assertion_type", client_assertion::TYPE.to_owned()),
+            ("client_assertion", assertion),
+            ("resource", RESOURCE.to_owned()),
+        ];
+        Request { parameters, proof: Some(self.proof(key, &self.jti())) }
+    }
+
+    pub(crate) async fn send(&self, request: Request) -> Result<TokenResponse, OAuthError> {
+        send(&self.service, self.world.clock.as_ref(), request).await
+    }
+
+    /// A token for the instance that holds `key`.
+    pub(crate) async fn token(&self, key: &SigningKey) -> Result<AccessTokenClaims, OAuthError> {
+        let response = self.send(self.request(key)).await?;
+        Ok(self.verified(&response))
+    }
+
+    /// What the token in `response` says, which holds.
+    pub(crate) fn verified(&self, response: &TokenResponse) -> AccessTokenClaims {
+        let parties = (ISSUER, RESOURCE);
+        access_token::verify(&response.access_token, &self.keys, parties, self.now())
+            .expect("the token holds")
+    }
+
+    /// Adds another agent like the first, with `key`.
+    pub(crate) async fn another_agent(&self, name: &str, key: &SigningKey) {
+        let standing = &self.world.standing;
+        let mut agent = standing.agent.clone();
+        agent.name = name.parse().expect("an agent");
+        agent.key = key.public().to_jwk();
+        let mut mandate = standing.mandate.clone();
+        mandate.id = model::MandateId::from_bytes([33; 16]);
+        mandate.agent = agent.name.clone();
+        let standing_key = FactKey::standing_mandate(&agent.name, &mandate.purpose);
+        self.world.put(FactKey::agent(&agent.name), &agent).await;
+        self.world.put(FactKey::mandate(mandate.id), &mandate).await;
+        self.world.put(standing_key, &mandate.id).await;
+    }
+
+    /// The causes of the refusals in the log, in order, once there are `count`.
+    pub(crate) async fn causes(&self, count: usize) -> Vec<String> {
+        crate::support::until("the refusals are recorded", || async {
+            self.world.records("refusal").await.len() >= count
+        })
+        .await;
+        let records = self.world.records("refusal").await;
+        records.iter().map(|entry| entry.text_of("cause").to_owned()).collect()
+    }
+}
+
+/// Sends `request` to `service`.
+pub(crate) async fn send(
+    service: &TokenService,
+    clock: &dyn model::Clock,
+    request: Request,
+) -> Result<TokenResponse, OAuthError> {
+    let parameters: Vec<_> =
+        request.parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let form = token_endpoint::form(&parameters);
+    let (form, dpop) = (form.as_bytes(), request.proof.as_deref());
+    service.token(TokenHttpRequest { form, dpop, arrived: clock.monotonic() }).await
+}

@@ -1,0 +1,76 @@
+//! A token never outlives what it rests on.
+
+use std::time::Duration;
+
+use model::Clock as _;
+use proptest::prelude::*;
+use store::Store as _;
+
+use crate::client::{Sts, key};
+
+/// Claims of a token, or none, for what ends after so many milliseconds.
+async fn issued(ends: [u64; 2]) -> (Sts, Option<(i64, i64)>) {
+    let [mandate, agent_key] = ends.map(Duration::from_millis);
+    let sts = Sts::with(|facts| {
+        let now = facts.task.opened;
+        facts.mandate.valid_until = now.plus(mandate);
+        facts.agent.key_expires = now.plus(agent_key);
+    })
+    .await;
+    let token = sts.token(&key()).await.ok().map(|claims| (claims.iat, claims.exp));
+    (sts, token)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn r_3_a_token_ends_with_its_task_its_mandate_and_its_agents_key(
+        ends in prop::array::uniform2(prop_oneof![0_u64..5_000, 0_u64..600_000]),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (sts, token) = runtime.block_on(issued(ends));
+        let first = ends.into_iter().min().unwrap();
+        match token {
+            Some((iat, exp)) => {
+                let start = sts.world.clock.now().as_millis();
+                prop_assert!(exp - iat <= 300);
+                prop_assert!(exp > iat);
+                prop_assert!(exp * 1_000 <= start + i64::try_from(first).unwrap());
+            }
+            None => prop_assert!(first < 1_000, "there was time for a token"),
+        }
+        drop(runtime);
+    }
+}
+
+#[tokio::test]
+async fn r_3_a_token_lasts_five_minutes_and_ends_with_the_task() {
+    let sts = Sts::new().await;
+    let own = key();
+    let response = sts.send(sts.request(&own)).await.unwrap();
+    assert_eq!(response.expires_in, 300);
+    sts.world.clock.advance(Duration::from_hours(8) - Duration::from_secs(42));
+    let response = sts.send(sts.request(&own)).await.unwrap();
+    assert_eq!(response.expires_in, 42);
+}
+
+/// What was permitted and could not be issued is no token, and its outcome says so.
+#[tokio::test]
+async fn i_02_a_token_that_could_not_be_recorded_is_not_handed_out() {
+    use crate::support::stores::OnCommit;
+    let sts = Sts::new().await;
+    let own = key();
+    sts.token(&own).await.unwrap();
+    sts.world.drained().await;
+    // The decision is written, the issuance is not.
+    let unwritten = store::CommitError::Unavailable("the disk is full".into());
+    let nothing = store::Unit::default();
+    sts.world.store.on_commit([OnCommit::After(nothing), OnCommit::Refuse(unwritten)]);
+    let error = sts.token(&own).await.unwrap_err();
+    assert_eq!(error.status(), 503);
+    sts.world.drained().await;
+    assert_eq!(sts.world.records("issuance").await.len(), 1);
+    assert_eq!(sts.world.outcomes().await, ["returned", "failed"]);
+    assert!(sts.world.store.open_permits().await.unwrap().is_empty());
+}

@@ -1,0 +1,16 @@
+//! The token service through its public face, with real keys, over the real store.
+
+#[path = "../../../authority/tests/support/mod.rs"]
+mod support;
+
+mod client;
+mod instances;
+mod lifetime;
+mod proofs;
+mod refusals;
+
+/// The issuer of the deployment.
+const ISSUER: &str = "https://chancery.example";
+
+/// The resource that a token is usually asked for.
+const RESOURCE: &str = "https://chancery.example/mcp/crm";
