@@ -1,10 +1,19 @@
 //! Public keys as JWK (RFC 7517), strictly: EC P-256 and Ed25519, public members only.
+//!
+//! INVARIANT: a [`VerifyingKey`] is a key with which only the holder of its private half can sign:
+//! a point of its curve, and none of the few with which anybody can.
+
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
+
+use crate::weak;
 
 /// A signature algorithm (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +32,13 @@ impl KeyAlgorithm {
             Self::EdDsa => "EdDSA",
         }
     }
+
+    fn verification(self) -> &'static dyn VerificationAlgorithm {
+        match self {
+            Self::Es256 => &ECDSA_P256_SHA256_FIXED,
+            Self::EdDsa => &ED25519,
+        }
+    }
 }
 
 /// Why a JWK is not a public key that we take.
@@ -34,18 +50,33 @@ pub enum JwkError {
     /// It is of another kind than EC P-256 or Ed25519.
     #[error("the key is neither EC P-256 nor Ed25519")]
     Unsupported,
-    /// A member is missing or not canonical base64url of the right length.
+    /// A member is missing or not canonical base64url of the right length, or no point of the curve.
     #[error("the key's members are not what its kind demands")]
     Malformed,
+    /// It says of itself that it is not for verifying signatures (RFC 7517 §4.2, §4.3).
+    #[error("the key is not for verifying signatures")]
+    OtherUse,
+    /// It is one of the keys for which anybody can make signatures.
+    #[error("anybody can sign for this key")]
+    Weak,
 }
 
 /// A public key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct VerifyingKey {
     algorithm: KeyAlgorithm,
     /// The uncompressed point (65 bytes), or the Ed25519 key (32 bytes).
     bytes: Vec<u8>,
+    parsed: Arc<ParsedPublicKey>,
 }
+
+impl PartialEq for VerifyingKey {
+    fn eq(&self, other: &Self) -> bool {
+        (self.algorithm, &self.bytes) == (other.algorithm, &other.bytes)
+    }
+}
+
+impl Eq for VerifyingKey {}
 
 impl std::fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,8 +85,13 @@ impl std::fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
-    pub(crate) const fn from_parts(algorithm: KeyAlgorithm, bytes: Vec<u8>) -> Self {
-        Self { algorithm, bytes }
+    pub(crate) fn from_parts(algorithm: KeyAlgorithm, bytes: Vec<u8>) -> Result<Self, JwkError> {
+        if algorithm == KeyAlgorithm::EdDsa && weak::is_small_order(&bytes) {
+            return Err(JwkError::Weak);
+        }
+        let parsed = ParsedPublicKey::new(algorithm.verification(), &bytes);
+        let parsed = Arc::new(parsed.map_err(|_| JwkError::Malformed)?);
+        Ok(Self { algorithm, bytes, parsed })
     }
 
     /// The key that `jwk` describes.
@@ -79,7 +115,10 @@ impl VerifyingKey {
         if members.get("alg").is_some_and(|alg| alg != algorithm.as_str()) {
             return Err(JwkError::Unsupported);
         }
-        Ok(Self { algorithm, bytes })
+        if !is_for_verifying(members) {
+            return Err(JwkError::OtherUse);
+        }
+        Self::from_parts(algorithm, bytes)
     }
 
     /// The JWK of the key: the members that its thumbprint covers.
@@ -123,15 +162,17 @@ impl VerifyingKey {
     /// Whether `signature` is this key's over `message`.
     #[must_use = "an unchecked signature is none"]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        let verified = match self.algorithm {
-            KeyAlgorithm::Es256 => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.bytes)
-                .verify(message, signature),
-            KeyAlgorithm::EdDsa => {
-                UnparsedPublicKey::new(&ED25519, &self.bytes).verify(message, signature)
-            }
-        };
-        verified.is_ok()
+        self.parsed.verify_sig(message, signature).is_ok()
     }
+}
+
+/// Whether `use` and `key_ops`, where they are there, say that the key verifies signatures.
+fn is_for_verifying(members: &Map<String, Value>) -> bool {
+    let verifies = |ops: &Value| {
+        ops.as_array().is_some_and(|ops| ops.iter().any(|operation| operation == "verify"))
+    };
+    members.get("use").is_none_or(|purpose| purpose == "sig")
+        && members.get("key_ops").is_none_or(verifies)
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

@@ -9,6 +9,7 @@ mod ring;
 mod seal;
 mod secret;
 mod signing;
+mod weak;
 
 pub use jwk::{JwkError, KeyAlgorithm, VerifyingKey};
 pub use ring::{KeyRing, KeyRingError, TokenKeys, read_private, write_private};

@@ -1,7 +1,7 @@
 //! The service's own keys, one file each, separate by use.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,15 +121,19 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyRingError> {
 /// Reads a private file, which nobody but its owner may be able to read.
 pub fn read_private(path: &Path) -> Result<Vec<u8>, KeyRingError> {
     let unreadable = |source| KeyRingError::Unreadable { path: path.to_owned(), source };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
+    // What is checked is what is read: the open file, whatever its name comes to stand for.
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyRingError::Exposed { path: path.to_owned(), mode });
     }
-    if metadata.len() > FILE_MAX {
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_MAX {
         return Err(KeyRingError::Unfit { path: path.to_owned(), source: KeyError::NotPem });
     }
-    fs::read(path).map_err(unreadable)
+    Ok(bytes)
 }
 
 fn read_key(path: &Path, algorithm: KeyAlgorithm) -> Result<SigningKey, KeyRingError> {

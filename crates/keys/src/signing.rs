@@ -61,25 +61,26 @@ impl SigningKey {
             }
             KeyAlgorithm::EdDsa => Ed25519KeyPair::generate().map(Pair::EdDsa),
         };
-        pair.map(Self::of).map_err(|_| KeyError::NotGenerated)
+        pair.map_err(|_| KeyError::NotGenerated).and_then(Self::of)
     }
 
-    fn of(pair: Pair) -> Self {
+    fn of(pair: Pair) -> Result<Self, KeyError> {
         let (algorithm, bytes) = match &pair {
             Pair::Es256(pair) => (KeyAlgorithm::Es256, pair.public_key().as_ref().to_vec()),
             Pair::EdDsa(pair) => (KeyAlgorithm::EdDsa, pair.public_key().as_ref().to_vec()),
         };
-        Self { pair, public: VerifyingKey::from_parts(algorithm, bytes) }
+        let public = VerifyingKey::from_parts(algorithm, bytes);
+        Ok(Self { pair, public: public.map_err(|_| KeyError::Unsupported)? })
     }
 
     /// Reads a PKCS #8 private key in PEM.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let der = pem::decode(text).ok_or(KeyError::NotPem)?;
         if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der) {
-            return Ok(Self::of(Pair::Es256(pair)));
+            return Self::of(Pair::Es256(pair));
         }
         let pair = Ed25519KeyPair::from_pkcs8(&der).map_err(|_| KeyError::Unsupported)?;
-        Ok(Self::of(Pair::EdDsa(pair)))
+        Self::of(Pair::EdDsa(pair))
     }
 
     /// The key as PKCS #8 in PEM, for the one file that holds it.

@@ -1,12 +1,16 @@
 //! Which era a request belongs to, and what that era demands of it.
+//!
+//! INVARIANT: whoever reads the headers of a stateless request and whoever reads its body see the
+//! same version, method and name.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::Era;
+use crate::header_value::{decode_header_value, single};
 use crate::message::{Message, Request};
+use crate::method::Method;
+use crate::param_headers::AnnotationError;
 
 /// The stateless version that we speak.
 pub const STATELESS_VERSION: &str = "2026-07-28";
@@ -16,6 +20,13 @@ pub const SESSION_VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// What every header that repeats an argument begins with.
+pub(crate) const PARAM_PREFIX: &str = "mcp-param-";
+
+/// How much of a version that we do not speak is repeated, in characters.
+const REQUESTED_MAX: usize = 80;
 
 /// Why a request is not one of its era.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +34,15 @@ pub enum EraError {
     /// Header and body do not say the same (`-32020`).
     #[error("the header `{0}` is missing, repeated or not what the body says")]
     HeaderMismatch(&'static str),
+    /// A header and the argument that it repeats do not say the same (`-32020`).
+    #[error("the header `{0}` is missing, repeated or not what the argument says")]
+    ParamMismatch(String),
+    /// The tool asks for headers that no client can send: it is not to be called this way.
+    #[error("the tool's input schema asks for headers in a way that is not allowed: {0}")]
+    Annotation(AnnotationError),
+    /// The client does not declare the extension that the method belongs to (`-32021`).
+    #[error("the client does not declare the extension `{0}`")]
+    MissingCapability(&'static str),
     /// The version is not one that we speak (`-32022`).
     #[error("the protocol version `{0}` is not supported")]
     UnsupportedVersion(String),
@@ -35,12 +55,18 @@ impl EraError {
     /// The HTTP status and the body that tell of it, for the request `id` (as JSON text).
     pub fn answer(&self, id: &str) -> (u16, String) {
         let mut error = match self {
-            Self::HeaderMismatch(_) => json!({ "code": -32_020 }),
-            Self::UnsupportedVersion(requested) => json!({
-                "code": -32_022,
-                "data": { "supported": [STATELESS_VERSION], "requested": requested },
+            Self::HeaderMismatch(_) | Self::ParamMismatch(_) => json!({ "code": -32_020 }),
+            Self::MissingCapability(extension) => json!({
+                "code": -32_021,
+                "data": { "requiredCapabilities": { "extensions": { *extension: {} } } },
             }),
-            Self::MissingMeta(_) => json!({ "code": -32_602 }),
+            Self::UnsupportedVersion(requested) => {
+                let newest_first = [STATELESS_VERSION].into_iter().chain(SESSION_VERSIONS);
+                let supported: Vec<_> = newest_first.collect();
+                let data = json!({ "supported": supported, "requested": requested });
+                json!({ "code": -32_022, "data": data })
+            }
+            Self::MissingMeta(_) | Self::Annotation(_) => json!({ "code": -32_602 }),
         };
         error["message"] = self.to_string().into();
         (400, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}"))
@@ -51,14 +77,22 @@ impl EraError {
 /// headers of that era, is held to the stateless rules; no message chooses the laxer ones by
 /// saying two things.
 pub fn era_of(headers: &HeaderMap, message: &Message) -> Era {
-    let header = single(headers, "mcp-protocol-version").ok().flatten();
-    let later = |version: &str| version >= "2026";
-    let said = header.as_deref().is_some_and(later) || headers.contains_key("mcp-method");
     let in_body = match message {
         Message::Request(request) => request.meta(VERSION).is_some(),
         Message::Notification(_) | Message::Response(_) => false,
     };
-    if said || in_body { Era::Stateless } else { Era::Session }
+    if in_body { Era::Stateless } else { era_of_headers(headers) }
+}
+
+/// The era of a request without a message, or of which only the headers count.
+pub fn era_of_headers(headers: &HeaderMap) -> Era {
+    let header = single(headers, "mcp-protocol-version").ok().flatten();
+    let later = header.as_deref().is_some_and(|version| version >= "2026");
+    let brings = |name: &http::HeaderName| {
+        let name = name.as_str();
+        matches!(name, "mcp-method" | "mcp-name") || name.starts_with(PARAM_PREFIX)
+    };
+    if later || headers.keys().any(brings) { Era::Stateless } else { Era::Session }
 }
 
 /// Checks what the era demands of a message.
@@ -77,59 +111,46 @@ fn check_session(headers: &HeaderMap) -> Result<(), EraError> {
         // 2025-03-26 is what a missing header stands for; some clients send it.
         Some(version) if version == "2025-03-26" => Ok(()),
         Some(version) if SESSION_VERSIONS.contains(&version.as_str()) => Ok(()),
-        Some(version) => Err(EraError::UnsupportedVersion(version)),
+        Some(version) => Err(unsupported(&version)),
     }
+}
+
+fn unsupported(version: &str) -> EraError {
+    EraError::UnsupportedVersion(version.chars().take(REQUESTED_MAX).collect())
 }
 
 fn check_stateless(headers: &HeaderMap, request: &Request) -> Result<(), EraError> {
     let version = request.meta(VERSION).ok_or(EraError::MissingMeta(VERSION))?;
     let capabilities = request.meta(CAPABILITIES).filter(|value| value.is_object());
-    capabilities.ok_or(EraError::MissingMeta(CAPABILITIES))?;
+    let capabilities = capabilities.ok_or(EraError::MissingMeta(CAPABILITIES))?;
     let version = version.as_str().ok_or(EraError::MissingMeta(VERSION))?;
-    equal(headers, "mcp-protocol-version", version)?;
-    equal(headers, "mcp-method", request.method.as_str())?;
+    // Only names may be encoded: nobody who routes by version or method decodes them.
+    let plain = |value: &str| Some(value.to_owned());
+    equal(headers, "mcp-protocol-version", version, plain)?;
+    equal(headers, "mcp-method", request.method.as_str(), plain)?;
     if let Some(member) = request.method.name_member() {
         let name = request.member(member).and_then(Value::as_str).unwrap_or_default();
-        equal(headers, "mcp-name", name)?;
+        equal(headers, "mcp-name", name, decode_header_value)?;
     }
-    if version == STATELESS_VERSION {
-        return Ok(());
+    if version != STATELESS_VERSION {
+        return Err(unsupported(version));
     }
-    Err(EraError::UnsupportedVersion(version.chars().take(80).collect()))
+    let declared = capabilities.get("extensions").and_then(|all| all.get(TASKS));
+    if matches!(request.method, Method::OnTask(_)) && !declared.is_some_and(Value::is_object) {
+        return Err(EraError::MissingCapability(TASKS));
+    }
+    Ok(())
 }
 
-fn equal(headers: &HeaderMap, name: &'static str, wanted: &str) -> Result<(), EraError> {
+fn equal(
+    headers: &HeaderMap,
+    name: &'static str,
+    wanted: &str,
+    decode: fn(&str) -> Option<String>,
+) -> Result<(), EraError> {
     let found = single(headers, name).map_err(|()| EraError::HeaderMismatch(name))?;
-    let decoded = found.and_then(|value| decode_header_value(&value));
+    let decoded = found.and_then(|value| decode(&value));
     if decoded.as_deref() == Some(wanted) { Ok(()) } else { Err(EraError::HeaderMismatch(name)) }
-}
-
-/// The value of a header that stands once, or not at all.
-fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(|text| Some(text.to_owned())).map_err(|_| ()),
-        (Some(_), Some(_)) => Err(()),
-    }
-}
-
-/// The text that a header value stands for: itself, or what `=?base64?…?=` encodes.
-pub fn decode_header_value(value: &str) -> Option<String> {
-    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|v| v.strip_suffix("?=")) else {
-        return Some(value.to_owned());
-    };
-    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
-}
-
-/// The header value that stands for `text`.
-pub fn encode_header_value(text: &str) -> String {
-    let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    let edges = text.trim_matches([' ', '\t']) == text;
-    if plain && edges && !text.starts_with("=?base64?") {
-        return text.to_owned();
-    }
-    format!("=?base64?{}?=", STANDARD.encode(text))
 }
 
 /// The session version for a client that asks for `wanted`: the same if we speak it, else ours.

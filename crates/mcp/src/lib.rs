@@ -6,21 +6,24 @@
 //! It knows no policy, no upstream and no IO.
 
 mod era;
+mod header_value;
 mod message;
 mod method;
+mod param_headers;
 mod refusal;
 mod sse;
 mod translate;
 mod untrusted;
 
 pub use era::{
-    EraError, SESSION_VERSIONS, STATELESS_VERSION, check_era, decode_header_value,
-    encode_header_value, era_of, negotiate,
+    EraError, SESSION_VERSIONS, STATELESS_VERSION, check_era, era_of, era_of_headers, negotiate,
 };
+pub use header_value::{decode_header_value, encode_header_value};
 pub use message::{
     ID_MAX, Limits, Message, Notification, ParseError, Request, Target, ToolCall, parse_message,
 };
 pub use method::Method;
+pub use param_headers::{AnnotationError, check_param_headers, param_headers};
 pub use refusal::{DenialStyle, Refusal, RefusalCode, refusal};
 pub use sse::{SseError, SseEvent, SseParser};
 pub use translate::{

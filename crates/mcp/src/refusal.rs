@@ -1,4 +1,7 @@
 //! What a refusal looks like to the client, and to the model behind it.
+//!
+//! INVARIANT: a tool that is absent, hidden from this caller or never pinned is refused with the
+//! same bytes.
 
 use serde_json::{Value, json};
 
@@ -70,7 +73,7 @@ pub struct Refusal {
     pub retry_after_ms: Option<u64>,
     /// Whether a person could permit it.
     pub requestable: bool,
-    /// What does not fit, for arguments.
+    /// What does not fit, for arguments; why there is no answer, where the tool gave none.
     pub text: String,
 }
 
@@ -92,6 +95,9 @@ impl Refusal {
             RefusalCode::Unavailable => {
                 "Not done: it cannot be decided right now. Nothing happened; try again later."
                     .to_owned()
+            }
+            RefusalCode::UpstreamFailed if !self.text.is_empty() => {
+                format!("Permitted, but the tool did not answer: {}. Do not retry.", self.text)
             }
             RefusalCode::UpstreamFailed => {
                 "Permitted, but the tool could not be reached. Nothing happened.".to_owned()
@@ -121,13 +127,17 @@ impl Refusal {
     /// The machine-readable part.
     fn structured(&self) -> Value {
         let mut content = json!({ "code": self.code.as_str() });
+        // Absent, hidden and never pinned are the same bytes, whatever else is known of it.
+        if self.code == RefusalCode::UnknownTool {
+            return content;
+        }
         if let Some(id) = &self.decision_id {
             content["decision_id"] = id.clone().into();
         }
-        if !self.policies.is_empty() {
+        if self.code == RefusalCode::Denied && !self.policies.is_empty() {
             content["policies"] = self.policies.clone().into();
         }
-        if let Some(after) = self.retry_after_ms {
+        if let Some(after) = self.retry_after_ms.filter(|_| self.code == RefusalCode::Unavailable) {
             content["retry_after_ms"] = after.into();
         }
         if self.code == RefusalCode::Denied {

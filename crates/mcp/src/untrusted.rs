@@ -2,24 +2,49 @@
 
 use serde_json::Value;
 
+/// Characters that are seen as nothing though Unicode counts them among letters, marks or symbols:
+/// fillers, joiners, variation selectors, the empty Braille pattern.
+const BLANK: [std::ops::RangeInclusive<char>; 11] = [
+    '\u{34f}'..='\u{34f}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
 /// `text` with every character escaped that is not seen, or that changes how others are seen:
-/// control characters, bidirectional marks, zero-width characters.
+/// control characters, line and paragraph separators, bidirectional marks, zero-width characters,
+/// spaces other than the plain one, and what is not assigned.
 pub fn render_untrusted(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{00ad}' | '\u{061c}' | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{e0000}'..='\u{e007f}')
-    };
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if hidden(c) {
+        if is_hidden(c) {
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+fn is_hidden(c: char) -> bool {
+    if BLANK.iter().any(|range| range.contains(&c)) {
+        return true;
+    }
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // After a letter, combining marks are seen, and the standard library leaves them.
+    let mut buffer = [b'a', 0, 0, 0, 0];
+    let end = 1 + c.encode_utf8(&mut buffer[1..]).len();
+    let after_a_letter = std::str::from_utf8(&buffer[..end]).unwrap_or_default();
+    after_a_letter.escape_debug().nth(1) != Some(c)
 }
 
 /// How the descriptor `new` differs from `old`: one line a member, `-` old and `+` new, by JSON
@@ -45,7 +70,8 @@ fn compare(old: &Value, new: &Value, path: &mut String, lines: &mut Vec<String>)
     for name in names {
         let length = path.len();
         path.push('/');
-        path.push_str(name);
+        // RFC 6901 §3: a name with a slash is not two names.
+        path.push_str(&name.replace('~', "~0").replace('/', "~1"));
         match (before.get(name), after.get(name)) {
             (Some(old), Some(new)) => compare(old, new, path, lines),
             (Some(old), None) => lines.push(line('-', path, old)),

@@ -1,12 +1,15 @@
 //! Access tokens of ours: `at+jwt` (RFC 9068), bound to a key (RFC 7800 `cnf`), for one audience.
+//!
+//! Nobody else mints them, so whatever deviates from what [`mint`] writes is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keys::{Signer, TokenKeys};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::jws::{self, JwsError};
+use crate::dpop::JTI_MAX;
+use crate::jws::{self, JwsError, seconds, text};
 
 /// The `typ` of an access token.
 pub const TYP: &str = "at+jwt";
@@ -14,8 +17,16 @@ pub const TYP: &str = "at+jwt";
 /// How long an access token is good for, in seconds.
 pub const LIFETIME_MAX_S: i64 = 300;
 
-/// The key to which a token is bound (RFC 9449 §6.1).
+/// How far clocks may differ, in seconds.
+const SKEW_S: i64 = 5;
+
+/// The `type` of the one kind of authorization details (RFC 9396 §2).
+const AGENT_TASK: &str = "agent_task";
+
+/// The key to which a token is bound (RFC 9449 §6.1). Another way of confirming is not understood,
+/// and so not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Confirmation {
     /// The RFC 7638 thumbprint, base64url.
     pub jkt: String,
@@ -30,6 +41,7 @@ impl Confirmation {
 
 /// What a token says of the task that it belongs to (RFC 9396).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AgentTask {
     /// Always `agent_task`.
     #[serde(rename = "type")]
@@ -79,21 +91,50 @@ pub fn verify(
     now: i64,
 ) -> Result<AccessTokenClaims, JwsError> {
     let unverified = jws::read(token, TYP)?;
-    if unverified.header.contains_key("jwk") {
+    if unverified.jwk().is_some() {
         return Err(JwsError::HeaderMember("jwk"));
     }
     let key = unverified.kid().and_then(|kid| keys.find(kid)).ok_or(JwsError::UnknownKey)?;
     let claims = unverified.verified_by(key)?;
-    let claims: AccessTokenClaims = serde_json::from_value(Value::Object(claims))
-        .map_err(|_| JwsError::Claim("authorization_details"))?;
-    if claims.iss != issuer {
-        return Err(JwsError::Claim("iss"));
+    for (name, wanted) in [("iss", issuer), ("aud", audience)] {
+        if text(&claims, name)? != wanted {
+            return Err(JwsError::Claim(name));
+        }
     }
-    if claims.aud != audience {
-        return Err(JwsError::Claim("aud"));
+    check_times(&claims, now)?;
+    if text(&claims, "jti")?.len() > JTI_MAX {
+        return Err(JwsError::Claim("jti"));
     }
-    if claims.exp <= now || claims.exp > now.saturating_add(LIFETIME_MAX_S) {
+    for name in ["sub", "client_id"] {
+        text(&claims, name)?;
+    }
+    // What is derived would take an array for an object.
+    let cnf = claims.get("cnf").filter(|cnf| cnf.is_object()).cloned().unwrap_or_default();
+    let bound = serde_json::from_value::<Confirmation>(cnf).ok();
+    bound.and_then(|cnf| cnf.thumbprint()).ok_or(JwsError::Claim("cnf"))?;
+    let details = claims.get("authorization_details").and_then(Value::as_array);
+    if !details.is_some_and(|details| details.iter().all(Value::is_object)) {
+        return Err(JwsError::Claim("authorization_details"));
+    }
+    let claims = serde_json::from_value::<AccessTokenClaims>(Value::Object(claims)).ok();
+    let known = |claims: &AccessTokenClaims| {
+        let details = &claims.authorization_details;
+        !details.is_empty() && details.iter().all(|task| task.kind == AGENT_TASK)
+    };
+    claims.filter(known).ok_or(JwsError::Claim("authorization_details"))
+}
+
+fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), JwsError> {
+    let (iat, exp) = (seconds(claims, "iat")?, seconds(claims, "exp")?);
+    if iat > now.saturating_add(SKEW_S) {
+        return Err(JwsError::Claim("iat"));
+    }
+    let too_long = exp > now.saturating_add(LIFETIME_MAX_S) || exp - iat > LIFETIME_MAX_S;
+    if exp <= now || too_long {
         return Err(JwsError::Claim("exp"));
     }
-    Ok(claims)
+    if claims.contains_key("nbf") && seconds(claims, "nbf")? > now.saturating_add(SKEW_S) {
+        return Err(JwsError::Claim("nbf"));
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use crate::jws::{self, JwsError, audience, seconds, text};
 /// The `client_assertion_type` that is taken.
 pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How far ahead an assertion may expire, in seconds.
+/// How long an assertion may be good for, and so how far ahead it may expire, in seconds.
 pub const LIFETIME_MAX_S: i64 = 60;
 
 /// How far clocks may differ, in seconds.
@@ -45,6 +45,10 @@ pub fn verify(
     }
     if iat > now + SKEW_S {
         return Err(JwsError::Claim("iat"));
+    }
+    // One that was made long before would have lain about, fit to be stolen.
+    if exp - iat > LIFETIME_MAX_S {
+        return Err(JwsError::Claim("exp"));
     }
     if claims.contains_key("nbf") && seconds(&claims, "nbf")? > now + SKEW_S {
         return Err(JwsError::Claim("nbf"));

@@ -45,7 +45,7 @@ pub struct VerifiedProof {
 /// Verifies a proof: one signature by the key that it brings, for exactly this request.
 pub fn verify_proof(proof: &str, expect: &DpopExpect<'_>) -> Result<VerifiedProof, JwsError> {
     let unverified = jws::read(proof, TYP)?;
-    let jwk = unverified.header.get("jwk").ok_or(JwsError::UnknownKey)?;
+    let jwk = unverified.jwk().ok_or(JwsError::UnknownKey)?;
     let key = VerifyingKey::from_jwk(jwk).map_err(|_| JwsError::UnknownKey)?;
     let claims = &unverified.claims;
     if text(claims, "htm")? != expect.method {
@@ -102,7 +102,7 @@ fn is_same_url(claimed: &str, expected: &str) -> bool {
     claimed == expected || normal(claimed).is_some_and(|url| Some(url) == normal(expected))
 }
 
-fn normal(url: &str) -> Option<(String, String, Option<u16>, String)> {
+fn normal(url: &str) -> Option<(String, String, u16, String)> {
     let url = url.split(['?', '#']).next()?;
     let uri: http::Uri = url.parse().ok()?;
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
@@ -112,6 +112,14 @@ fn normal(url: &str) -> Option<(String, String, Option<u16>, String)> {
         "https" => 443,
         _ => return None,
     };
-    let port = authority.port_u16().filter(|port| *port != default);
+    let port = match authority.as_str().strip_prefix(authority.host())? {
+        "" | ":" => default,
+        // `port_u16` would take a port that is none for a missing one.
+        port => port.strip_prefix(':').filter(|port| all_digits(port))?.parse().ok()?,
+    };
     Some((scheme, authority.host().to_ascii_lowercase(), port, uri.path().to_owned()))
+}
+
+fn all_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }

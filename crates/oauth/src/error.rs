@@ -69,15 +69,24 @@ impl OAuthError {
         self.code.status()
     }
 
-    /// The body (RFC 6749 §5.2).
+    /// The body (RFC 6749 §5.2, which allows few characters in the description).
     pub fn body(&self) -> Value {
-        json!({ "error": self.code.as_str(), "error_description": self.description })
+        let allowed = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
+        let description = self.description.chars().map(|c| if allowed(c) { c } else { '?' });
+        let description: String = description.collect();
+        json!({ "error": self.code.as_str(), "error_description": description })
     }
 }
 
 /// The value of `WWW-Authenticate` for a resource that wants DPoP (RFC 9449 §7.1, RFC 9728 §5.1).
+///
+/// A URL with characters that no URL has is left out: it could end the quoted text and say more.
 pub fn challenge(error: &str, resource_metadata: Option<&str>) -> String {
-    let metadata = resource_metadata.map(|url| format!(", resource_metadata=\"{url}\""));
+    let plain = |url: &&str| {
+        url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+    };
+    let metadata = resource_metadata.filter(plain);
+    let metadata = metadata.map(|url| format!(", resource_metadata=\"{url}\""));
     let metadata = metadata.unwrap_or_default();
     format!("DPoP error=\"{error}\", algs=\"ES256 EdDSA\"{metadata}")
 }

@@ -1,4 +1,11 @@
 //! JSON Web Signature, compact and strict (RFC 7515, hardened as RFC 8725 asks).
+//!
+//! One reading only: three parts of canonical base64url, strict JSON, one type. What verifies is
+//! the caller's key by the algorithm that its own kind has; the header chooses nothing. An
+//! encrypted token (RFC 7516) is never one of ours and never accepted.
+
+#[cfg(test)]
+mod wycheproof;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +22,7 @@ pub const KID_MAX: usize = 256;
 const DEPTH_MAX: usize = 16;
 
 /// Header members that name or carry keys, or change what is signed: never followed, so refused.
-const REFUSED: [&str; 7] = ["jku", "x5u", "x5c", "x5t", "crit", "b64", "zip"];
+const REFUSED: [&str; 9] = ["jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc"];
 
 /// Why a JWS is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,48 +59,79 @@ pub enum JwsError {
     Unsigned,
 }
 
-/// A JWS whose header and claims were read and whose signature is still to be verified.
+/// A compact JWS whose header was read and whose signature is still to be verified.
 #[derive(Debug)]
-pub(crate) struct Unverified<'a> {
-    pub(crate) header: Map<String, Value>,
-    pub(crate) claims: Map<String, Value>,
+struct Compact<'a> {
+    header: Map<String, Value>,
+    payload: Vec<u8>,
     signed: &'a str,
     signature: Vec<u8>,
 }
 
-/// Reads a compact JWS whose `typ` is `typ` (RFC 7515 §4.1.9: `application/` may be left out).
-pub(crate) fn read<'a>(token: &'a str, typ: &'static str) -> Result<Unverified<'a>, JwsError> {
-    if token.len() > TOKEN_MAX {
-        return Err(JwsError::TooLong);
+impl<'a> Compact<'a> {
+    fn read(token: &'a str) -> Result<Self, JwsError> {
+        if token.len() > TOKEN_MAX {
+            return Err(JwsError::TooLong);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(JwsError::NotCompact)?;
+        let (header, payload) = signed.split_once('.').ok_or(JwsError::NotCompact)?;
+        if payload.contains('.') {
+            return Err(JwsError::NotCompact);
+        }
+        let header = object(&decode(header)?, "header")?;
+        let refused = REFUSED.iter().find(|name| header.contains_key(**name));
+        if let Some(name) = refused {
+            return Err(JwsError::HeaderMember(name));
+        }
+        Ok(Self { header, payload: decode(payload)?, signed, signature: decode(signature)? })
     }
-    let (signed, signature) = token.rsplit_once('.').ok_or(JwsError::NotCompact)?;
-    let (header, claims) = signed.split_once('.').ok_or(JwsError::NotCompact)?;
-    if claims.contains('.') {
-        return Err(JwsError::NotCompact);
+
+    /// Whether `key` signed it, by the one algorithm that `key` has.
+    fn check(&self, key: &VerifyingKey) -> Result<(), JwsError> {
+        let alg = self.header.get("alg").and_then(Value::as_str);
+        if alg != Some(key.algorithm().as_str()) {
+            return Err(JwsError::WrongAlgorithm);
+        }
+        let holds = key.verify(self.signed.as_bytes(), &self.signature);
+        if holds { Ok(()) } else { Err(JwsError::WrongSignature) }
     }
-    let header = object(header, "header")?;
-    let refused = REFUSED.iter().find(|name| header.contains_key(**name));
-    if let Some(name) = refused {
-        return Err(JwsError::HeaderMember(name));
+
+    /// Whether it is of type `typ` (RFC 7515 §4.1.9: `application/` may be left out).
+    fn is_of_type(&self, typ: &str) -> bool {
+        // An empty expectation stands for the forms in which a plain JWT says, or does not say, so.
+        let Some(found) = self.header.get("typ") else { return typ.is_empty() };
+        let Some(found) = found.as_str() else { return false };
+        let found = found.strip_prefix("application/").unwrap_or(found);
+        if typ.is_empty() { found.eq_ignore_ascii_case("JWT") } else { found == typ }
     }
-    let claims = object(claims, "claims")?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| JwsError::NotCompact)?;
-    let read = Unverified { header, claims, signed, signature };
-    let found = read.header.get("typ").and_then(Value::as_str).unwrap_or_default();
-    let found = found.strip_prefix("application/").unwrap_or(found);
-    // An empty expectation stands for the forms in which a plain JWT says, or does not say, so.
-    let fits = if typ.is_empty() {
-        found.is_empty() || found.eq_ignore_ascii_case("JWT")
-    } else {
-        found == typ
-    };
-    if fits { Ok(read) } else { Err(JwsError::WrongType(typ)) }
 }
 
-fn object(part: &str, what: &'static str) -> Result<Map<String, Value>, JwsError> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::NotCompact)?;
+/// A JWS of one type whose header and claims were read and whose signature is still to be
+/// verified.
+#[derive(Debug)]
+pub(crate) struct Unverified<'a> {
+    compact: Compact<'a>,
+    pub(crate) claims: Map<String, Value>,
+}
+
+/// Reads a compact JWS whose `typ` is `typ`.
+pub(crate) fn read<'a>(token: &'a str, typ: &'static str) -> Result<Unverified<'a>, JwsError> {
+    let compact = Compact::read(token)?;
+    if !compact.is_of_type(typ) {
+        return Err(JwsError::WrongType(typ));
+    }
+    let claims = object(&compact.payload, "claims")?;
+    Ok(Unverified { compact, claims })
+}
+
+/// Reads one canonical base64url text: no padding, no spare bits, so no second spelling.
+fn decode(part: &str) -> Result<Vec<u8>, JwsError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::NotCompact)
+}
+
+fn object(bytes: &[u8], what: &'static str) -> Result<Map<String, Value>, JwsError> {
     let limits = json::Limits { bytes: TOKEN_MAX, depth: DEPTH_MAX };
-    match json::parse(&bytes, limits) {
+    match json::parse(bytes, limits) {
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(JwsError::NotJson(what)),
     }
@@ -102,21 +140,19 @@ fn object(part: &str, what: &'static str) -> Result<Map<String, Value>, JwsError
 impl Unverified<'_> {
     /// The `kid`, if there is one of bearable length.
     pub(crate) fn kid(&self) -> Option<&str> {
-        let kid = self.header.get("kid").and_then(Value::as_str);
+        let kid = self.compact.header.get("kid").and_then(Value::as_str);
         kid.filter(|kid| kid.len() <= KID_MAX)
+    }
+
+    /// The key that it brings along: worth something only where possession is to be proven.
+    pub(crate) fn jwk(&self) -> Option<&Value> {
+        self.compact.header.get("jwk")
     }
 
     /// The claims, once `key` verifies the signature.
     pub(crate) fn verified_by(self, key: &VerifyingKey) -> Result<Map<String, Value>, JwsError> {
-        let alg = self.header.get("alg").and_then(Value::as_str);
-        if alg != Some(key.algorithm().as_str()) {
-            return Err(JwsError::WrongAlgorithm);
-        }
-        if key.verify(self.signed.as_bytes(), &self.signature) {
-            Ok(self.claims)
-        } else {
-            Err(JwsError::WrongSignature)
-        }
+        self.compact.check(key)?;
+        Ok(self.claims)
     }
 }
 
@@ -128,7 +164,7 @@ pub fn verify(
 ) -> Result<Map<String, Value>, JwsError> {
     let unverified = read(token, typ)?;
     // A key that a token brings along proves nothing.
-    if unverified.header.contains_key("jwk") {
+    if unverified.jwk().is_some() {
         return Err(JwsError::HeaderMember("jwk"));
     }
     unverified.verified_by(key)

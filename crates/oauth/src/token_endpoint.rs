@@ -50,6 +50,10 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
         if parameters.len() >= PARAMETERS_MAX {
             return Err(invalid("the form has too many parameters"));
         }
+        // Whatever is not UTF-8 arrives as the replacement character: two forms could be one.
+        if [&name, &value].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER)) {
+            return Err(invalid("the form is not UTF-8"));
+        }
         if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
             return Err(invalid("a parameter stands twice"));
         }
@@ -62,6 +66,9 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
     if take("client_assertion_type").as_deref() != Some(crate::client_assertion::TYPE) {
         let why = "the client must authenticate with private_key_jwt";
         return Err(OAuthError::new(ErrorCode::InvalidClient, why));
+    }
+    if take("client_secret").is_some() {
+        return Err(invalid("the client must authenticate in one way only"));
     }
     let missing = |name: &str| invalid(&format!("`{name}` is missing"));
     Ok(ClientCredentials {

@@ -72,7 +72,7 @@ impl Seen {
             None => wrong.push("has no id".to_owned()),
         }
         match value.get("time").and_then(Value::as_i64) {
-            Some(time) if time + DISORDER_MAX_MS < self.newest => {
+            Some(time) if time.saturating_add(DISORDER_MAX_MS) < self.newest => {
                 wrong.push("is from before the records that it follows".to_owned());
             }
             Some(time) => self.newest = self.newest.max(time),

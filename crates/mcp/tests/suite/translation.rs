@@ -1,0 +1,111 @@
+//! Results between the eras: the envelope changes, what was said does not.
+
+use mcp::{
+    Era, discover_from_initialize, forced_private, initialize_from_discover, ping_result,
+    to_session, to_stateless,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Members that only the stateless era has.
+const ENVELOPE: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
+
+#[test]
+fn a_ping_is_answered_in_its_era() {
+    assert_eq!(ping_result(Era::Session), json!({}));
+    assert_eq!(ping_result(Era::Stateless), json!({ "resultType": "complete" }));
+}
+
+#[test]
+fn a_result_says_that_it_is_complete_once() {
+    assert_eq!(to_stateless(json!({ "a": 1 })), json!({ "a": 1, "resultType": "complete" }));
+    let asks = json!({ "resultType": "input_required", "inputRequests": {} });
+    assert_eq!(to_stateless(asks.clone()), asks);
+    for other in [json!(null), json!([]), json!("x"), json!(1)] {
+        assert_eq!(to_stateless(other.clone()), other);
+        assert_eq!(to_session(other.clone()), other);
+        assert_eq!(forced_private(other.clone()), other);
+    }
+}
+
+/// N-066: what depends on the caller is for the caller alone, whatever the server says.
+#[test]
+fn n_066_a_result_is_never_public() {
+    for scope in [json!("public"), json!("private"), json!(null), json!(7), json!(["public"])] {
+        let result = forced_private(json!({ "tools": [], "cacheScope": scope, "ttlMs": 9 }));
+        assert_eq!(result, json!({ "tools": [], "cacheScope": "private", "ttlMs": 9 }));
+    }
+    let unsaid = forced_private(json!({ "tools": [] }));
+    assert_eq!(unsaid, json!({ "tools": [], "cacheScope": "private", "ttlMs": 0 }));
+}
+
+#[test]
+fn a_greeting_of_one_era_is_one_of_the_other() {
+    let initialize = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": { "tools": { "listChanged": true } },
+        "serverInfo": { "name": "payments", "version": "1.2.3" },
+        "instructions": "be careful",
+    });
+    let discover = discover_from_initialize(&initialize);
+    assert_eq!(
+        discover,
+        json!({
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": { "tools": { "listChanged": true } },
+            "instructions": "be careful",
+            "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "payments", "version": "1.2.3" } },
+            "resultType": "complete",
+            "cacheScope": "private",
+            "ttlMs": 0,
+        })
+    );
+    assert_eq!(initialize_from_discover(&discover, "2025-11-25"), initialize);
+    let older = initialize_from_discover(&discover, "2025-06-18");
+    assert_eq!(older["protocolVersion"], "2025-06-18");
+    // A version that we do not speak is answered with ours.
+    for other in ["2026-07-28", "1", ""] {
+        assert_eq!(initialize_from_discover(&discover, other)["protocolVersion"], "2025-11-25");
+    }
+}
+
+#[test]
+fn a_server_that_says_little_of_itself_is_greeted_all_the_same() {
+    let discover = discover_from_initialize(&json!({}));
+    assert_eq!(discover["capabilities"], json!({}));
+    assert!(discover.get("instructions").is_none() && discover.get("_meta").is_none());
+    let initialize = initialize_from_discover(&json!({}), "2025-11-25");
+    assert_eq!(initialize["capabilities"], json!({}));
+    assert_eq!(initialize["serverInfo"], json!({ "name": "server", "version": "0" }));
+}
+
+fn result() -> impl Strategy<Value = Value> {
+    let value = prop_oneof![
+        any::<i32>().prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+        Just(json!([{ "type": "text", "text": "hello" }])),
+        Just(json!({ "resultType": "inner", "cacheScope": "inner", "ttlMs": 1 })),
+    ];
+    let name = "[a-z]{1,6}|_meta|structuredContent|isError";
+    prop::collection::btree_map(name, value, 0..6)
+        .prop_map(|members| Value::Object(members.into_iter().collect()))
+}
+
+fn without_envelope(mut result: Value) -> Value {
+    result.as_object_mut().unwrap().retain(|name, _| !ENVELOPE.contains(&name.as_str()));
+    result
+}
+
+proptest! {
+    /// There and back again is the same; and nothing but the envelope ever differs.
+    #[test]
+    fn translation_changes_the_envelope_alone(result in result(), scope in "public|private") {
+        let stateless = to_stateless(result.clone());
+        prop_assert_eq!(to_session(stateless.clone()), result.clone());
+        prop_assert_eq!(without_envelope(stateless.clone()), result.clone());
+        let mut cached = forced_private(stateless);
+        prop_assert_eq!(without_envelope(cached.clone()), result.clone());
+        cached["cacheScope"] = scope.into();
+        prop_assert_eq!(to_session(cached), result);
+    }
+}

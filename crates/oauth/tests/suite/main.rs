@@ -1,0 +1,9 @@
+//! OAuth on the wire: what is accepted, and what every known attack gets.
+
+mod access_tokens;
+mod assertions;
+mod forms;
+mod jose;
+mod metadata;
+mod proofs;
+mod support;

@@ -1,0 +1,57 @@
+//! Metadata: the shape that RFC 8414 and RFC 9728 demand, and that it promises what is done.
+
+use oauth::metadata::{authorization_server, protected_resource};
+use serde_json::{Value, json};
+
+const ISSUER: &str = "https://chancery.example";
+
+/// RFC 8414 §3.2: no member without a value; here, none that is null or empty but the one list
+/// that must be there.
+fn check_values(metadata: &Value, may_be_empty: &[&str]) {
+    for (name, value) in metadata.as_object().unwrap() {
+        let empty = value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty);
+        assert!(!value.is_null(), "{name}");
+        assert!(!empty || may_be_empty.contains(&name.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn the_authorization_server_of_rfc_8414() {
+    let metadata = authorization_server(ISSUER);
+    // §3.3: exactly the issuer that the client asked for.
+    assert_eq!(metadata["issuer"], ISSUER);
+    // §2: required, even where no response type is offered.
+    assert_eq!(metadata["response_types_supported"], json!([]));
+    check_values(&metadata, &["response_types_supported"]);
+    for name in ["token_endpoint", "jwks_uri"] {
+        let url = metadata[name].as_str().unwrap();
+        assert!(url.starts_with("https://chancery.example/") && !url.contains(['?', '#']), "{url}");
+    }
+    assert_eq!(metadata["grant_types_supported"], json!(["client_credentials"]));
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["private_key_jwt"]));
+    // §2: there must be such a list with private_key_jwt, and `none` must not be in it.
+    for name in
+        ["token_endpoint_auth_signing_alg_values_supported", "dpop_signing_alg_values_supported"]
+    {
+        assert_eq!(metadata[name], json!(["ES256", "EdDSA"]), "{name}");
+    }
+    assert_eq!(metadata["authorization_details_types_supported"], json!(["agent_task"]));
+    for absent in ["registration_endpoint", "signed_metadata"] {
+        assert!(metadata.get(absent).is_none(), "{absent} is not offered");
+    }
+}
+
+#[test]
+fn the_protected_resource_of_rfc_9728() {
+    let resource = "https://chancery.example/mcp/payments";
+    let metadata = protected_resource(resource, ISSUER);
+    // §3.3: exactly the resource that the client asked for.
+    assert_eq!(metadata["resource"], resource);
+    // MA-01: not empty.
+    assert_eq!(metadata["authorization_servers"], json!([ISSUER]));
+    // A token in a query or a body is never taken.
+    assert_eq!(metadata["bearer_methods_supported"], json!(["header"]));
+    assert_eq!(metadata["dpop_bound_access_tokens_required"], json!(true));
+    assert_eq!(metadata["dpop_signing_alg_values_supported"], json!(["ES256", "EdDSA"]));
+    check_values(&metadata, &[]);
+}

@@ -1,0 +1,124 @@
+//! OAuth and keys: tokens, proofs, assertions, forms, JWK, PEM.
+//!
+//! Nobody here has a private key while an input is tried: what verifies was signed before, and is
+//! an example, byte for byte.
+
+use std::sync::LazyLock;
+
+use keys::{SigningKey, TokenKeys, VerifyingKey};
+use oauth::dpop::{DpopExpect, verify_proof};
+use oauth::{access_token, client_assertion, jws, token_endpoint};
+use serde_json::json;
+
+use crate::corpus;
+
+/// The key of RFC 8037 A.1, by which the examples of tokens are signed.
+static KEY: LazyLock<VerifyingKey> = LazyLock::new(|| {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": x });
+    VerifyingKey::from_jwk(&jwk).expect("the key of an RFC")
+});
+
+/// The time at which the examples of tokens hold, in seconds since the epoch.
+const NOW: i64 = 1_764_000_000;
+
+const ISSUER: &str = "https://chancery.example";
+const AUDIENCE: &str = "https://chancery.example/mcp/payments";
+
+/// Panics if `token`, which was taken, is not one of the examples of the target `name`.
+fn assert_is_example(name: &str, token: &str) {
+    let known = corpus(name).iter().any(|example| example == token.as_bytes());
+    assert!(known, "a token is taken that nobody signed: {token}");
+}
+
+/// A compact JWS by a known key.
+pub fn token(bytes: &[u8]) -> bool {
+    let Some(token) = super::text(bytes) else { return false };
+    let taken = jws::verify(token, "", &KEY).is_ok();
+    if taken {
+        assert_is_example("jws", token);
+    }
+    taken
+}
+
+/// An access token.
+pub fn access(bytes: &[u8]) -> bool {
+    static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys::new(&KEY, &[]));
+    let Some(token) = super::text(bytes) else { return false };
+    let taken = access_token::verify(token, &KEYS, (ISSUER, AUDIENCE), NOW).is_ok();
+    if taken {
+        assert_is_example("access-token", token);
+    }
+    taken
+}
+
+/// A client assertion.
+pub fn assertion(bytes: &[u8]) -> bool {
+    let Some(token) = super::text(bytes) else { return false };
+    let taken = client_assertion::verify(token, ("support-bot", ISSUER), &KEY, NOW).is_ok();
+    if taken {
+        assert_is_example("client-assertion", token);
+    }
+    taken
+}
+
+/// A proof of possession, which brings its own key: that of RFC 9449, or nobody's.
+pub fn proof(bytes: &[u8]) -> bool {
+    let Some(proof) = super::text(bytes) else { return false };
+    let expect = DpopExpect {
+        method: "GET",
+        url: "https://resource.example.org/protectedresource",
+        access_token: Some("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"),
+        now: 1_562_262_618,
+        max_skew_s: 60,
+    };
+    let taken = verify_proof(proof, &expect).is_ok();
+    if taken {
+        assert_is_example("dpop-proof", proof);
+    }
+    taken
+}
+
+/// The form of a token request: what is read and written again is read the same.
+pub fn form(bytes: &[u8]) -> bool {
+    let Ok(read) = token_endpoint::parse(bytes) else { return false };
+    let mut parameters = vec![
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", client_assertion::TYPE),
+        ("client_id", read.client_id.as_str()),
+        ("client_assertion", read.client_assertion.as_str()),
+        ("resource", read.resource.as_str()),
+    ];
+    parameters.extend(read.purpose.as_deref().map(|purpose| ("purpose", purpose)));
+    let written = token_endpoint::form(&parameters);
+    // What has to be escaped may not fit any more.
+    if written.len() <= token_endpoint::FORM_MAX {
+        assert_eq!(token_endpoint::parse(written.as_bytes()), Ok(read));
+    }
+    true
+}
+
+/// A public key: what is read is written as the same key.
+pub fn jwk(bytes: &[u8]) -> bool {
+    let Ok(value) = json::parse(bytes, json::Limits::default()) else { return false };
+    let Ok(key) = VerifyingKey::from_jwk(&value) else { return false };
+    let written = key.to_jwk();
+    for private in ["d", "k", "p", "q"] {
+        assert!(value.get(private).is_none() && written.get(private).is_none());
+    }
+    assert_eq!(written["x"], value["x"], "a coordinate has one spelling");
+    let again = VerifyingKey::from_jwk(&written).expect("what is written is read");
+    assert_eq!((again.thumbprint(), &again), (key.thumbprint(), &key));
+    assert!(!key.verify(bytes, &[0; 64]) && !key.verify(bytes, &[]));
+    true
+}
+
+/// A private key in a file: what is read is written as the same key.
+pub fn pem(bytes: &[u8]) -> bool {
+    let Some(text) = super::text(bytes) else { return false };
+    let Ok(key) = SigningKey::from_pem(text) else { return false };
+    let written = key.to_pem().expect("a key is written");
+    let again = SigningKey::from_pem(&written).expect("what is written is read");
+    assert_eq!(again.verifying(), key.verifying());
+    true
+}
