@@ -46,6 +46,11 @@ fn offline(dir: &Path, key: &str, since: Option<&Path>) -> anyhow::Result<ExitCo
         println!("{count:>8} {kind}");
     }
     println!("{:>8} permits without an outcome yet", report.open);
+    println!("{:>8} control failures: records without sponsor or purpose", report.control_failures);
+    println!("{:>8} earlier checkpoints compared", report.compared);
+    for remark in &report.remarks {
+        println!("note: {remark}");
+    }
     for problem in &report.problems {
         println!("{problem}");
     }

@@ -5,6 +5,7 @@
 )]
 
 mod administer;
+mod anchors;
 mod cli;
 mod config;
 mod dev;

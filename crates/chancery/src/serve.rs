@@ -22,11 +22,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::anchors::AnchorAlarms;
 use crate::config::Config;
 use crate::note_signer::LogSigner;
 use crate::sources::{self, Sources};
 use crate::system::{SystemClock, SystemEntropy, environment};
 use crate::tls::{self, TlsListener};
+
+/// How long one step of integrating may take before it is an alarm.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// How often records are integrated and checkpoints published.
 const INTEGRATE_EVERY: Duration = Duration::from_millis(500);
@@ -47,6 +51,7 @@ pub(crate) fn end_process() -> OnFatal {
 pub(crate) struct Status {
     pub(crate) log_stuck: AtomicBool,
     pub(crate) policy_stale: AtomicBool,
+    pub(crate) anchors: AnchorAlarms,
 }
 
 impl api::Health for Status {
@@ -56,7 +61,7 @@ impl api::Health for Status {
             (&self.policy_stale, "the policy files do not compile: the last good set is in force"),
         ];
         let wrong = all.iter().filter(|(flag, _)| flag.load(Ordering::Relaxed));
-        wrong.map(|(_, what)| (*what).to_owned()).collect()
+        wrong.map(|(_, what)| (*what).to_owned()).chain(self.anchors.troubles()).collect()
     }
 
     fn metrics(&self) -> String {
@@ -66,6 +71,7 @@ impl api::Health for Status {
         };
         gauge("chancery_log_stuck", &self.log_stuck)
             + &gauge("chancery_policy_stale", &self.policy_stale)
+            + &self.anchors.metrics()
     }
 }
 
@@ -87,7 +93,7 @@ struct Running {
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
     let running = build(&config).await?;
-    let stop = CancellationToken::new();
+    let (stop, anchors_stop) = (CancellationToken::new(), CancellationToken::new());
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
     let socket = crate::socket::bind(&config.admin_socket()).await?;
@@ -115,7 +121,16 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     servers.spawn(serve_http((observers, acceptor), observer_router, stop.clone()));
     let socket = crate::socket::serve(socket, admin_router, stop.clone(), servers.clone());
     let socket = tokio::spawn(socket);
-    let integrating = tokio::spawn(integrate(running.integrator, status.clone(), stop.clone()));
+    let newest = running.integrator.checkpoint().map(Arc::from);
+    let (newest, checkpoints) = tokio::sync::watch::channel(newest);
+    let anchoring = crate::anchors::start(
+        &config.log.anchors,
+        &status.anchors,
+        (&checkpoints, &clock),
+        &anchors_stop,
+    )?;
+    let integrating = integrate(running.integrator, status.clone(), newest, stop.clone());
+    let integrating = tokio::spawn(integrating);
     let looking = look(running.authority.clone(), running.publisher.clone(), config.clone());
     let looking = tokio::spawn(looking_until(looking, status.clone(), stop.clone()));
     let outcomes = tokio::spawn(running.outcomes.run());
@@ -138,7 +153,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     for task in [socket, looking] {
         let _ = task.await;
     }
-    let _ = integrating.await;
+    let in_time = Duration::from_millis(config.timeouts.drain_ms);
+    let _ = tokio::time::timeout(in_time, integrating).await;
+    anchors_stop.cancel();
+    let _ = tokio::time::timeout(in_time, anchoring.wait()).await;
     outcomes.abort();
     let _ = std::fs::remove_file(config.admin_socket());
     Ok(())
@@ -189,7 +207,8 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let origin = signer.name().clone();
     let integrator = Integrator::open(store, log, signer, origin).await?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
-    let status = Arc::new(Status::default());
+    let anchors = AnchorAlarms::of(&config.log.anchors);
+    let status = Arc::new(Status { anchors, ..Status::default() });
     let tokens = Arc::new(tokens);
     Ok(Running {
         authority,
@@ -276,18 +295,33 @@ async fn serve_http(
     }
 }
 
-async fn integrate(mut integrator: Integrator, status: Arc<Status>, stop: CancellationToken) {
+/// Integrates what was sequenced, and tells of each checkpoint.
+async fn integrate(
+    mut integrator: Integrator,
+    status: Arc<Status>,
+    newest: tokio::sync::watch::Sender<Option<Arc<[u8]>>>,
+    stop: CancellationToken,
+) {
     loop {
         let stopping = stop.is_cancelled();
-        match integrator.step().await {
-            Ok(_) => status.log_stuck.store(false, Ordering::Relaxed),
-            Err(error) => {
-                status.log_stuck.store(true, Ordering::Relaxed);
-                tracing::error!(%error, "the log was not integrated");
-                if matches!(error, journal::IntegrateError::Lost) {
-                    // Guessing which checkpoint is current could sign two histories.
-                    std::process::abort();
+        let step = integrator.step();
+        tokio::pin!(step);
+        let integrated = loop {
+            tokio::select! {
+                integrated = &mut step => break integrated,
+                () = tokio::time::sleep(STUCK_AFTER) => {
+                    status.log_stuck.store(true, Ordering::Relaxed);
+                    tracing::error!("integrating the log takes too long");
                 }
+            }
+        };
+        status.log_stuck.store(integrated.is_err(), Ordering::Relaxed);
+        match integrated {
+            Ok(Some(note)) => drop(newest.send_replace(Some(note.into()))),
+            Ok(None) => {}
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::error!("the log was not integrated: {error:#}");
             }
         }
         if stopping {
@@ -314,9 +348,11 @@ fn look(authority: Arc<Authority>, publisher: Arc<Publisher>, config: Config) ->
         let (path, seen) = (config.policy.path.clone(), seen.clone());
         let reload = config.policy.reload;
         Box::pin(async move {
-            let now = authority.clock().now();
-            let forgotten = authority.journal().store().forget_expired(now).await;
-            forgotten.map_err(|error| error.to_string())?;
+            // By a clock that ran ahead, what could still be used again would be forgotten.
+            if let Ok(now) = authority.trusted_now() {
+                let forgotten = authority.journal().store().forget_expired(now).await;
+                forgotten.map_err(|error| error.to_string())?;
+            }
             if !reload {
                 return Ok(());
             }

@@ -1,8 +1,10 @@
 //! The published log: a directory in the layout of C2SP tlog-tiles.
 //!
 //! Everything in it is a function of the log's entries but the checkpoint, which is written last.
-//! Entry bundles lie in it too, for auditors; what is served to the public leaves them out.
+//! Entry bundles lie in it too, for auditors; what is served to the public leaves them out. Partial
+//! tiles and bundles are removed once the full one is published (C2SP tlog-tiles, "Partial tiles").
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,9 @@ use tlog::{Entry, EntryBundle, LeafIndex, Tile, TreeSize};
 
 /// The name of the checkpoint's file.
 const CHECKPOINT: &str = "checkpoint";
+
+/// What the names of files begin with that are not finished yet.
+const UNFINISHED: &str = ".new-";
 
 /// The largest file of a log directory that is read, in bytes: a full bundle of the largest
 /// entries.
@@ -97,6 +102,17 @@ impl LogDirectory {
 
     /// All entries of `bundle`, or the first ones of the full bundle where the partial one is gone.
     pub fn bundle(&self, bundle: EntryBundle) -> Result<Vec<Entry>, LogReadError> {
+        match self.bundle_readable(bundle)? {
+            (entries, None) => Ok(entries),
+            (_, Some(damaged)) => Err(damaged),
+        }
+    }
+
+    /// The entries of `bundle` up to where it is damaged, and how it is.
+    pub(crate) fn bundle_readable(
+        &self,
+        bundle: EntryBundle,
+    ) -> Result<(Vec<Entry>, Option<LogReadError>), LogReadError> {
         let path = bundle.to_string();
         let (path, bytes, read) = match self.read(&path) {
             Ok(bytes) => (path, bytes, bundle),
@@ -108,9 +124,9 @@ impl LogDirectory {
             }
         };
         let damaged = |why: String| LogReadError::Damaged { path: self.0.join(&path), why };
-        let mut entries = read.decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let (mut entries, error) = read.decode_readable(&bytes);
         entries.truncate(usize::from(bundle.width()));
-        Ok(entries)
+        Ok((entries, error.map(|error| damaged(error.to_string()))))
     }
 
     /// The entry at `index` of a log of `size`.
@@ -121,7 +137,7 @@ impl LogDirectory {
         Ok(self.bundle(bundle)?.into_iter().nth(offset))
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>, LogReadError> {
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, LogReadError> {
         let path = self.0.join(name);
         let unread = |source| LogReadError::Unread { path: path.clone(), source };
         let length = fs::metadata(&path).map_err(unread)?.len();
@@ -131,28 +147,75 @@ impl LogDirectory {
         fs::read(&path).map_err(|source| LogReadError::Unread { path, source })
     }
 
-    /// Writes a tile or bundle durably. Writing it again is harmless.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PublishError> {
-        let path = self.0.join(name);
-        replace(&path, bytes).map_err(|source| PublishError { path, source })
+    /// Writes tiles and bundles durably. Writing them again is harmless.
+    pub(crate) fn write_all(&self, files: &[(String, Vec<u8>)]) -> Result<(), PublishError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| PublishError { path, source }
+        };
+        let mut beside = Vec::with_capacity(files.len());
+        for (number, (name, bytes)) in files.iter().enumerate() {
+            let new = self.0.join(format!("{UNFINISHED}{number}"));
+            fs::create_dir_all(&self.0).map_err(failed(&new))?;
+            let written = File::create(&new).and_then(|mut file| {
+                file.write_all(bytes)?;
+                file.sync_data()
+            });
+            written.map_err(failed(&new))?;
+            beside.push((new, self.0.join(name)));
+        }
+        // A reader sees the old file or the new one.
+        let mut parents = BTreeSet::new();
+        for (new, path) in beside {
+            let parent = path.parent().unwrap_or(&self.0).to_owned();
+            let renamed = fs::create_dir_all(&parent).and_then(|()| fs::rename(&new, &path));
+            renamed.map_err(failed(&path))?;
+            // A directory that was made is itself an entry of the one above.
+            let above = parent.ancestors().take_while(|above| above.starts_with(&self.0));
+            parents.extend(above.map(Path::to_owned));
+        }
+        for parent in parents.iter().rev() {
+            let synced = File::open(parent).and_then(|directory| directory.sync_all());
+            synced.map_err(failed(parent))?;
+        }
+        Ok(())
     }
 
     /// Replaces the checkpoint durably.
     pub(crate) fn write_checkpoint(&self, note: &[u8]) -> Result<(), PublishError> {
-        self.write(CHECKPOINT, note)
+        self.write_all(&[(CHECKPOINT.to_owned(), note.to_vec())])
     }
-}
 
-/// Writes `bytes` beside `path`, syncs, and renames: a reader sees the old file or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(parent)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = parent.join(name);
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    fs::rename(&beside, path)?;
-    File::open(parent)?.sync_all()
+    /// Removes the partial tiles or bundles of the full one named `full`, where there are any.
+    pub(crate) fn remove_partial(&self, full: &str) {
+        let path = self.0.join(format!("{full}.p"));
+        match fs::remove_dir_all(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // They are true all the same, and only take up space.
+            Err(error) => tracing::warn!(%error, "could not remove `{}`", path.display()),
+        }
+    }
+
+    /// The names of all files below `tile`, in order.
+    pub(crate) fn tile_files(&self) -> Result<Vec<String>, LogReadError> {
+        let (mut names, mut todo) = (Vec::new(), vec!["tile".to_owned()]);
+        while let Some(name) = todo.pop() {
+            let path = self.0.join(&name);
+            let unread = |source| LogReadError::Unread { path: path.clone(), source };
+            let entries = match fs::read_dir(&path) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unread(error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(unread)?;
+                let below = format!("{name}/{}", entry.file_name().to_string_lossy());
+                let is_directory = entry.file_type().map_err(unread)?.is_dir();
+                if is_directory { todo.push(below) } else { names.push(below) }
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
 }

@@ -42,7 +42,9 @@ pub struct Journal {
 
 impl Journal {
     /// The journal kept in `store`, whose disclosures `sealer` seals.
-    pub const fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>) -> Self {
+    pub fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>) -> Self {
+        let forgetting = sealer.clone();
+        store.on_change(Arc::new(move |keys, _| forgetting.forget(keys)));
         Self { store, sealer }
     }
 

@@ -71,7 +71,10 @@ impl Sealer {
         bytes: &[u8],
     ) -> Result<SealedDisclosure, SealError> {
         let data_key = FactKey::data_key(person);
-        let key = self.data_key(store, &data_key).await?;
+        let key = match self.known.get(&data_key) {
+            Some(known) => Some(known),
+            None => self.load(store, &data_key).await?,
+        };
         let key = key.ok_or_else(|| SealError::NoDataKey(data_key.clone()))?;
         let sealed = key.seal(bytes, data_key.as_str().as_bytes(), self.nonce());
         Ok(SealedDisclosure { data_key, sealed })
@@ -83,19 +86,24 @@ impl Sealer {
         store: &dyn Store,
         sealed: &SealedDisclosure,
     ) -> Result<Option<Vec<u8>>, SealError> {
-        let Some(key) = self.data_key(store, &sealed.data_key).await? else { return Ok(None) };
+        // What was erased does not open, whoever remembers its key.
+        let Some(key) = self.load(store, &sealed.data_key).await? else { return Ok(None) };
         let aad = sealed.data_key.as_str().as_bytes();
         key.open(&sealed.sealed, aad).map(Some).map_err(SealError::Broken)
     }
 
-    async fn data_key(
+    /// Forgets the data keys among `keys`: they have changed.
+    pub(crate) fn forget(&self, keys: &[FactKey]) {
+        for key in keys {
+            self.known.invalidate(key);
+        }
+    }
+
+    async fn load(
         &self,
         store: &dyn Store,
         name: &FactKey,
     ) -> Result<Option<Arc<SealingKey>>, SealError> {
-        if let Some(known) = self.known.get(name) {
-            return Ok(Some(known));
-        }
         let loaded = store.load(std::slice::from_ref(name)).await?;
         let Some(body) = loaded.bodies.into_iter().next().flatten() else { return Ok(None) };
         let wrapped = serde_json::from_slice::<serde_json::Value>(&body).ok();

@@ -1,17 +1,24 @@
 //! Verifies a log offline: its directory, a key, and a checkpoint from elsewhere are enough.
 //!
-//! What it trusts is the key and, if given, the earlier checkpoint. Everything else is recomputed
-//! from the entries: their hashes, the tree, the signed root, and what the records say of each
-//! other.
+//! What it trusts is the key and, if given, the earlier checkpoints. Everything else is recomputed
+//! from the entries: their hashes, every tile, the signed root, and what the records say of each
+//! other. It passes only if each record hashes to its leaf, the leaves hash to every tile, the
+//! tiles to the signed root, and every earlier checkpoint to a beginning of the same tree.
 
+mod bundles;
+mod earlier;
 mod records;
+mod tiles;
 
 use std::fmt;
 
 use tlog::note::VerifierKey;
-use tlog::{Checkpoint, EntryBundle, LeafHash, LeafIndex, Tile, Tree, TreeSize, leaf_hash};
+use tlog::{Checkpoint, EntryBundle, LeafHash, Tree, TreeSize};
 
 use crate::directory::{LogDirectory, LogReadError};
+use bundles::Leaves;
+use earlier::Earlier;
+use tiles::Tiles;
 
 pub use records::{Seen, Totals};
 
@@ -48,13 +55,34 @@ pub struct Problem {
     pub what: String,
 }
 
+/// One line, whatever the record holds (N-107).
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = Visible(&self.what);
         match (self.index, &self.id) {
-            (Some(index), Some(id)) => write!(f, "record {index} ({id}): {}", self.what),
-            (Some(index), None) => write!(f, "record {index}: {}", self.what),
-            _ => f.write_str(&self.what),
+            (Some(index), Some(id)) => write!(f, "record {index} ({}): {what}", Visible(id)),
+            (Some(index), None) => write!(f, "record {index}: {what}"),
+            _ => write!(f, "{what}"),
         }
+    }
+}
+
+/// Text in which nothing moves the cursor or turns the direction of writing.
+struct Visible<'a>(&'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for c in self.0.chars() {
+            let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{feff}');
+            if c.is_control() || turns {
+                write!(f, "{}", c.escape_unicode())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -69,123 +97,131 @@ pub struct Report {
     pub totals: Totals,
     /// How many permits have no outcome yet.
     pub open: usize,
+    /// How many records that need a sponsor and a purpose lack one (R62).
+    pub control_failures: u64,
+    /// How many checkpoints from elsewhere the log was compared with.
+    pub compared: usize,
+    /// What is no fault of the log, and yet worth knowing.
+    pub remarks: Vec<String>,
     /// What is wrong; empty if the log verifies.
     pub problems: Vec<Problem>,
 }
 
-/// Verifies the log in `directory` against `key` and, if given, an earlier checkpoint `since`.
+/// Verifies the log in `directory` against `key` and, if given, `since`: an earlier checkpoint, or
+/// a file of anchors with many.
 pub fn verify(
     directory: &LogDirectory,
     key: &VerifierKey,
     since: Option<&[u8]>,
 ) -> Result<Report, VerifyError> {
     let note = directory.checkpoint()?.ok_or(VerifyError::NoCheckpoint)?;
-    let checkpoint = opened("checkpoint", &note, key)?;
-    let since = since.map(|note| opened("earlier checkpoint", note, key)).transpose()?;
-    let mut check = Check::new(directory, checkpoint.size());
-    check.earlier(since.as_ref());
-    check.entries(since.as_ref());
-    let root = check.tree.root();
-    if check.tree.size() == checkpoint.size() && root != checkpoint.root() {
-        let what = format!("the entries hash to {root}, but {} was signed", checkpoint.root());
-        check.problem(None, None, what);
-    }
+    let checkpoint = Checkpoint::open(&note, key)
+        .map_err(|error| VerifyError::NotSigned { which: "checkpoint", why: error.to_string() })?;
+    let earlier = since.map(|bytes| Earlier::read(bytes, key)).transpose()?.unwrap_or_default();
+    let mut check = Check {
+        directory,
+        size: checkpoint.size(),
+        tree: Tree::new(),
+        tiles: Tiles::list(directory, checkpoint.size())?,
+        earlier,
+        seen: Seen::default(),
+        problems: Vec::new(),
+    };
+    check.all(&checkpoint);
     Ok(Report {
         size: checkpoint.size().get(),
         root: checkpoint.root().to_string(),
         totals: check.seen.totals().clone(),
         open: check.seen.open(),
+        control_failures: check.seen.control_failures(),
+        compared: check.earlier.count(),
+        remarks: [check.earlier.remarks(), check.tiles.remarks()].concat(),
         problems: check.problems,
     })
-}
-
-fn opened(which: &'static str, note: &[u8], key: &VerifierKey) -> Result<Checkpoint, VerifyError> {
-    let opened = Checkpoint::open(note, key);
-    opened.map_err(|error| VerifyError::NotSigned { which, why: error.to_string() })
 }
 
 struct Check<'a> {
     directory: &'a LogDirectory,
     size: TreeSize,
     tree: Tree,
+    tiles: Tiles,
+    earlier: Earlier,
     seen: Seen,
     problems: Vec<Problem>,
 }
 
-impl<'a> Check<'a> {
-    fn new(directory: &'a LogDirectory, size: TreeSize) -> Self {
-        Self { directory, size, tree: Tree::new(), seen: Seen::default(), problems: Vec::new() }
-    }
-
+impl Check<'_> {
     fn problem(&mut self, index: Option<u64>, id: Option<String>, what: String) {
         if self.problems.len() < PROBLEMS_LISTED_MAX {
             self.problems.push(Problem { index, id, what });
         }
     }
 
-    /// A log never gets shorter than a checkpoint that somebody holds.
-    fn earlier(&mut self, since: Option<&Checkpoint>) {
-        let Some(since) = since.filter(|since| since.size() > self.size) else { return };
-        let (old, new) = (since.size().get(), self.size.get());
-        let what = format!("truncated: the earlier checkpoint has {old} records, this one {new}");
-        self.problem(Some(new), None, what);
-    }
-
-    /// Reads every entry, hashes it, and compares it with the tiles and with what came before.
-    fn entries(&mut self, since: Option<&Checkpoint>) {
-        let mut next = 0;
-        self.compare_since(since);
-        while let Some(bundle) = EntryBundle::holding(self.size, LeafIndex::new(next)) {
-            let entries = match self.directory.bundle(bundle) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.problem(Some(next), None, format!("missing from here on: {error}"));
-                    return;
-                }
-            };
-            let tile = self.leaf_tile(bundle);
-            for (offset, entry) in entries.iter().enumerate() {
-                let leaf = leaf_hash(entry.as_bytes());
-                self.tree.push(leaf);
-                self.record(next, entry.as_bytes());
-                self.compare(next, leaf, tile.as_deref(), offset);
-                next += 1;
-                self.compare_since(since);
-            }
-            if next < bundle.first().get() + u64::from(bundle.width()) {
-                self.problem(Some(next), None, "missing from here on".to_owned());
+    fn all(&mut self, checkpoint: &Checkpoint) {
+        if let Some((index, what)) = self.earlier.cut_off(self.size) {
+            self.problem(Some(index), None, what);
+        }
+        let empty = self.earlier.differs(&self.tree);
+        self.fork(empty);
+        while let Some(bundle) = EntryBundle::holding(self.size, self.tree.size().next_index()) {
+            if !self.bundle(bundle) {
                 return;
             }
         }
-    }
-
-    fn record(&mut self, index: u64, bytes: &[u8]) {
-        for (id, what) in self.seen.record(index, bytes) {
-            self.problem(Some(index), id, what);
+        for (index, what) in self.tiles.check_upper(self.directory) {
+            self.problem(index, None, what);
+        }
+        let root = self.tree.root();
+        if root != checkpoint.root() {
+            let what = format!("the tiles hash to {root}, but {} was signed", checkpoint.root());
+            self.problem(None, None, what);
         }
     }
 
-    fn leaf_tile(&self, bundle: EntryBundle) -> Option<Vec<u8>> {
-        let tile = Tile::in_tree(self.size, 0, bundle.index())?;
-        self.directory.tile(tile).ok()
-    }
-
-    /// A record whose hash is not the one that its tile has was changed, moved or removed.
-    fn compare(&mut self, index: u64, leaf: LeafHash, tile: Option<&[u8]>, offset: usize) {
-        let published = tile.and_then(|tile| tile.get(offset * 32..(offset + 1) * 32));
-        if published != Some(leaf.as_bytes().as_slice()) {
+    /// Checks one bundle and the tile of its leaves; false if neither says what the leaves are, so
+    /// that nothing after them can be checked.
+    fn bundle(&mut self, bundle: EntryBundle) -> bool {
+        let first = bundle.first().get();
+        let leaves = Leaves::read(self.directory, self.size, bundle);
+        for (offset, entry) in (0_u64..).zip(leaves.entries()) {
+            let found = self.seen.record(first + offset, entry.as_bytes());
             let id = self.seen.last_id();
-            self.problem(Some(index), id, "is not what its leaf committed to".to_owned());
+            match leaves.wrong(offset) {
+                Some(what) => self.problem(Some(first + offset), id, what),
+                // What an altered record says of others is no evidence.
+                None => {
+                    for (id, what) in found {
+                        self.problem(Some(first + offset), id, what);
+                    }
+                }
+            }
         }
+        for (offset, what) in leaves.missing() {
+            self.problem(Some(first + offset), None, what);
+        }
+        for (index, what) in self.tiles.check_leaves(self.directory, &leaves) {
+            self.problem(index, None, what);
+        }
+        for leaf in leaves.hashes() {
+            self.push(*leaf);
+        }
+        if leaves.hashes().len() < usize::from(bundle.width()) {
+            let index = first + leaves.hashes().len() as u64;
+            self.problem(Some(index), None, "nothing from here on can be checked".to_owned());
+            return false;
+        }
+        true
     }
 
-    fn compare_since(&mut self, since: Option<&Checkpoint>) {
-        let Some(since) = since.filter(|since| since.size() == self.tree.size()) else { return };
-        if since.root() != self.tree.root() {
-            let size = since.size().get();
-            let what =
-                format!("forked: the first {size} records are not those of the earlier checkpoint");
-            self.problem(Some(size.saturating_sub(1)), None, what);
+    fn push(&mut self, leaf: LeafHash) {
+        self.tree.push(leaf);
+        let differs = self.earlier.differs(&self.tree);
+        self.fork(differs);
+    }
+
+    fn fork(&mut self, differs: Option<(u64, String)>) {
+        if let Some((index, what)) = differs {
+            self.problem(Some(index), None, what);
         }
     }
 }

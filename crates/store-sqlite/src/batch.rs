@@ -1,207 +1,264 @@
-//! One batch: units as savepoints of one transaction, one sync.
+//! One batch: units of one transaction, one sync.
+//!
+//! A batch is first tried without savepoints: what refuses a unit mostly does so before the unit
+//! has written anything. If one has, the transaction is rolled back and tried again with a
+//! savepoint for each unit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::{FactKey, Revision};
-use rusqlite::{Connection, OptionalExtension as _, params};
-use store::{CommitError, Committed, CounterKey, Effect, Unit};
+use rusqlite::{OptionalExtension as _, params};
+use store::{CheckpointRow, CommitError, Committed, CounterKey, Effect, ONCE_MAX, Unit};
+
+use crate::statements::Statements;
 
 /// Where log and facts are, as the writer knows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) revision: Revision,
     pub(crate) next: u64,
+    /// How many things used once are remembered.
+    pub(crate) once: u64,
 }
 
 /// The last change of every key since the start.
 #[derive(Debug, Default)]
 pub(crate) struct LastChanges {
-    pub(crate) floor: Revision,
-    pub(crate) changed: HashMap<FactKey, Revision>,
+    floor: Revision,
+    changed: HashMap<FactKey, Revision>,
 }
 
 /// The most keys whose last change is remembered; beyond that whatever was read before is stale.
 const CHANGED_MAX: usize = 262_144;
 
 impl LastChanges {
-    fn stale(&self, unit: &Unit, fresh: &HashMap<FactKey, Revision>) -> Option<FactKey> {
-        if unit.reads.is_empty() {
-            return None;
-        }
-        if unit.revision < self.floor {
-            return unit.reads.first().cloned();
-        }
-        let changed = |key: &&FactKey| {
-            fresh.contains_key(*key) || self.changed.get(*key).is_some_and(|at| *at > unit.revision)
-        };
-        unit.reads.iter().find(changed).cloned()
+    /// Begins at `floor`: what was read before it, by another process, is stale.
+    pub(crate) fn since(floor: Revision) -> Self {
+        Self { floor, changed: HashMap::new() }
     }
 
-    /// Takes over what a committed batch changed.
-    pub(crate) fn absorb(&mut self, fresh: &HashMap<FactKey, Revision>, revision: Revision) {
-        if self.changed.len() + fresh.len() > CHANGED_MAX {
+    fn stale<'u>(&self, unit: &'u Unit) -> Option<&'u FactKey> {
+        if unit.revision < self.floor {
+            return unit.reads.first();
+        }
+        let changed = |key: &&FactKey| self.changed.get(*key).is_some_and(|at| *at > unit.revision);
+        unit.reads.iter().find(changed)
+    }
+
+    /// Takes over what a committed unit changed.
+    pub(crate) fn absorb(&mut self, keys: &[FactKey], revision: Revision) {
+        if self.changed.len() + keys.len() > CHANGED_MAX {
             self.changed.clear();
             self.floor = revision;
         }
-        self.changed.extend(fresh.iter().map(|(key, at)| (key.clone(), *at)));
+        self.changed.extend(keys.iter().map(|key| (key.clone(), revision)));
+    }
+}
+
+/// Why a unit is not part of the batch.
+pub(crate) enum Refused {
+    /// It may not be; it has written nothing.
+    Cleanly(CommitError),
+    /// It may not be, and has written something that must be undone.
+    HalfWay(CommitError),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::HalfWay(CommitError::Unavailable(Box::new(error)))
     }
 }
 
 /// What one batch has done so far.
-pub(crate) struct Batch<'a> {
-    pub(crate) connection: &'a Connection,
+pub(crate) struct Batch<'a, 'c> {
+    pub(crate) sql: &'a mut Statements<'c>,
     pub(crate) changes: &'a LastChanges,
+    /// The revision before the batch: what anybody can have read.
+    pub(crate) readable: Revision,
     pub(crate) head: Head,
-    /// The keys that the batch wrote.
-    pub(crate) fresh: HashMap<FactKey, Revision>,
+    /// The keys that each unit wrote, and the revision that it made.
+    pub(crate) wrote: Vec<(Vec<FactKey>, Revision)>,
+    /// All keys that the batch wrote.
+    pub(crate) fresh: HashSet<FactKey>,
+    /// What the unit at hand left its counters at.
+    pub(crate) counted: Vec<i64>,
+    /// Whether there is anything to commit.
+    pub(crate) is_dirty: bool,
 }
 
-impl Batch<'_> {
-    /// Applies one unit, or nothing of it.
-    pub(crate) fn apply(&mut self, unit: &Unit) -> Result<Committed, CommitError> {
-        if let Some(key) = self.changes.stale(unit, &self.fresh) {
-            return Err(CommitError::Changed { key });
+impl Batch<'_, '_> {
+    /// Applies one unit, or says why not.
+    pub(crate) fn apply(&mut self, unit: &Unit) -> Result<Committed, Refused> {
+        let clean = |error| Err(Refused::Cleanly(error));
+        if let Err(error) = unit.check_limits() {
+            return clean(CommitError::Unavailable(Box::new(error)));
         }
-        let size = unit.entries.len() + unit.effects.len() + unit.reads.len();
-        let fits = unit.entries.iter().all(|e| e.bytes.len() <= model::record::MAX_RECORD_BYTES);
-        if size > store::UNIT_MAX || !fits {
-            return Err(CommitError::Unavailable("the unit is too large".into()));
+        if let Some(key) = self.stale(unit) {
+            return clean(CommitError::Changed { key: key.clone() });
         }
-        let before = (self.head, self.fresh.clone());
-        self.run("SAVEPOINT unit")?;
-        match self.apply_all(unit) {
+        let was_dirty = std::mem::replace(&mut self.is_dirty, false);
+        let before = self.head;
+        let applied = self.apply_all(unit);
+        let has_written = std::mem::replace(&mut self.is_dirty, was_dirty);
+        match applied {
             Ok(committed) => {
-                self.run("RELEASE unit")?;
+                self.is_dirty |= has_written;
                 Ok(committed)
             }
-            Err(error) => {
-                (self.head, self.fresh) = before;
-                self.run("ROLLBACK TO unit")?;
-                self.run("RELEASE unit")?;
-                Err(error)
+            Err(Refused::Cleanly(error)) => {
+                self.head = before;
+                Err(if has_written { Refused::HalfWay(error) } else { Refused::Cleanly(error) })
+            }
+            Err(half_way) => {
+                self.head = before;
+                Err(half_way)
             }
         }
     }
 
-    fn apply_all(&mut self, unit: &Unit) -> Result<Committed, CommitError> {
-        let mut indices = Vec::with_capacity(unit.entries.len());
-        for entry in &unit.entries {
-            let index = self.head.next;
-            self.exec(
-                "INSERT INTO leaf (idx, id, bytes, hash) VALUES (?1, ?2, ?3, ?4)",
-                params![signed(index), entry.id, entry.bytes, entry.leaf.as_bytes()],
-            )?;
-            if let Some(disclosure) = &entry.disclosure {
-                self.exec(
-                    "INSERT INTO disclosure (idx, data_key, sealed) VALUES (?1, ?2, ?3)",
-                    params![signed(index), disclosure.data_key.as_str(), disclosure.sealed],
-                )?;
-            }
-            indices.push(index);
-            self.head.next += 1;
+    /// Applies one unit within a savepoint: what it wrote is undone if it is refused.
+    pub(crate) fn apply_undoably(
+        &mut self,
+        unit: &Unit,
+    ) -> Result<Result<Committed, CommitError>, rusqlite::Error> {
+        self.sql.savepoint.execute([])?;
+        let applied = self.apply(unit);
+        if applied.is_err() {
+            self.sql.rollback_to.execute([])?;
         }
-        let last = indices.last().copied();
-        let writes = unit.effects.iter().any(writes_fact);
-        if writes {
+        self.sql.release.execute([])?;
+        Ok(applied.map_err(|refused| match refused {
+            Refused::Cleanly(error) | Refused::HalfWay(error) => error,
+        }))
+    }
+
+    /// Replaces the checkpoint of `from` by `to`; false if the newest is another.
+    pub(crate) fn swap(
+        &mut self,
+        from: Option<u64>,
+        to: &CheckpointRow,
+    ) -> Result<bool, rusqlite::Error> {
+        let size = signed(to.size);
+        let swapped = match from {
+            None => self.sql.first_checkpoint.execute(params![size, to.note])?,
+            Some(from) => self.sql.next_checkpoint.execute(params![size, to.note, signed(from)])?,
+        };
+        self.is_dirty |= swapped == 1;
+        Ok(swapped == 1)
+    }
+
+    fn stale<'u>(&self, unit: &'u Unit) -> Option<&'u FactKey> {
+        if unit.revision > self.readable {
+            return unit.reads.first();
+        }
+        let fresh = unit.reads.iter().find(|key| self.fresh.contains(*key));
+        fresh.or_else(|| self.changes.stale(unit))
+    }
+
+    fn apply_all(&mut self, unit: &Unit) -> Result<Committed, Refused> {
+        let first = self.head.next;
+        let next = first + unit.entries.len() as u64;
+        if unit.effects.iter().any(writes_fact) {
             self.head.revision = Revision(self.head.revision.0 + 1);
         }
-        let mut counters = Vec::new();
+        self.counted.clear();
+        let mut keys = Vec::new();
         for effect in &unit.effects {
-            counters.extend(self.effect(effect, last)?);
+            keys.extend(self.effect(effect, (first, next))?);
         }
-        Ok(Committed { indices, revision: self.head.revision, counters })
+        for (index, entry) in (first..).zip(&unit.entries) {
+            self.is_dirty = true;
+            let (id, leaf) = (entry.id, entry.leaf.as_bytes());
+            self.sql.leaf.execute(params![signed(index), id, entry.bytes, leaf])?;
+            if let Some(disclosure) = &entry.disclosure {
+                let key = disclosure.data_key.as_str();
+                self.sql.disclosure.execute(params![signed(index), key, disclosure.sealed])?;
+            }
+        }
+        self.head.next = next;
+        let revision = self.head.revision;
+        if !keys.is_empty() {
+            self.fresh.extend(keys.iter().cloned());
+            self.wrote.push((keys, revision));
+        }
+        let counters = std::mem::take(&mut self.counted);
+        Ok(Committed { indices: (first..next).collect(), revision, counters })
     }
 
-    /// Applies one effect; gives the value of the counter that it counted, if it did.
-    fn effect(&mut self, effect: &Effect, last: Option<u64>) -> Result<Option<i64>, CommitError> {
-        match effect {
-            Effect::Put { key, body } => self.put(key, body)?,
+    /// Does one effect of a unit whose entries stand from `first` to before `next`; gives the key
+    /// of the fact that it wrote.
+    fn effect(
+        &mut self,
+        effect: &Effect,
+        (first, next): (u64, u64),
+    ) -> Result<Option<FactKey>, Refused> {
+        let revision = signed(self.head.revision.0);
+        let done = match effect {
+            Effect::Put { key, body } => {
+                self.sql.put.execute(params![key.as_str(), revision, body])?
+            }
             Effect::PutNew { key, body } => {
-                if self.exists(key)? {
-                    return Err(CommitError::Exists { key: key.clone() });
-                }
-                self.put(key, body)?;
+                let new = self.sql.put_new.execute(params![key.as_str(), revision, body])?;
+                only_once(new, || CommitError::Exists { key: key.clone() })?
             }
-            Effect::Remove { key } => {
-                self.exec("DELETE FROM fact WHERE key = ?1", params![key.as_str()])?;
-                self.fresh.insert(key.clone(), self.head.revision);
-            }
+            Effect::Remove { key } => self.sql.remove.execute(params![key.as_str()])?,
             Effect::UseOnce { scope, id, expires } => {
-                let sql = "INSERT OR IGNORE INTO once (scope, id, expires) VALUES (?1, ?2, ?3)";
-                let new = self.exec(sql, params![*scope as u8, id, expires.as_millis()])?;
-                if new != 1 {
-                    return Err(CommitError::Used);
+                if self.head.once >= ONCE_MAX {
+                    return Err(unfit("too many things used once are still remembered"));
                 }
+                let new = params![*scope as u8, id, expires.as_millis()];
+                let new = only_once(self.sql.use_once.execute(new)?, || CommitError::Used)?;
+                self.head.once += 1;
+                new
             }
-            Effect::Count { counter, amount, limit } => {
-                return self.count(counter, *amount, *limit).map(Some);
-            }
-            Effect::OpenPermit => {
-                let index = last.ok_or_else(|| unfit("a permit needs a record"))?;
-                self.exec("INSERT INTO open_permit (idx) VALUES (?1)", params![signed(index)])?;
-            }
+            Effect::Count { counter, amount, limit } => self.count(counter, *amount, *limit)?,
+            Effect::OpenPermit if first == next => return Err(unfit("a permit needs a record")),
+            Effect::OpenPermit => self.sql.open_permit.execute([signed(next - 1)])?,
             Effect::ClosePermit { index } => {
-                let sql = "DELETE FROM open_permit WHERE idx = ?1";
-                if self.exec(sql, params![signed(*index)])? != 1 {
-                    return Err(CommitError::Used);
-                }
+                let closed = self.sql.close_permit.execute([signed(*index)])?;
+                only_once(closed, || CommitError::Used)?
             }
-        }
-        Ok(None)
-    }
-
-    fn put(&mut self, key: &FactKey, body: &[u8]) -> Result<(), CommitError> {
-        let sql = "INSERT INTO fact (key, revision, body) VALUES (?1, ?2, ?3) \
-                   ON CONFLICT (key) DO UPDATE SET revision = ?2, body = ?3";
-        self.exec(sql, params![key.as_str(), signed(self.head.revision.0), body])?;
-        self.fresh.insert(key.clone(), self.head.revision);
-        Ok(())
-    }
-
-    fn exists(&self, key: &FactKey) -> Result<bool, CommitError> {
-        let query = self.connection.prepare_cached("SELECT 1 FROM fact WHERE key = ?1");
-        let mut query = query.map_err(lost)?;
-        let found = query.query_row(params![key.as_str()], |_| Ok(())).optional().map_err(lost)?;
-        Ok(found.is_some())
+        };
+        self.is_dirty |= done > 0;
+        Ok(written_key(effect).cloned())
     }
 
     fn count(
-        &self,
+        &mut self,
         counter: &CounterKey,
         amount: i64,
         limit: Option<i64>,
-    ) -> Result<i64, CommitError> {
-        let sql = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
-                   ON CONFLICT (name) DO UPDATE SET value = value + ?2 RETURNING value";
-        let mut query = self.connection.prepare_cached(sql).map_err(lost)?;
-        let value: i64 =
-            query.query_row(params![counter.0, amount], |row| row.get(0)).map_err(lost)?;
-        if amount > 0 && limit.is_some_and(|limit| value > limit) {
-            return Err(CommitError::OverLimit { counter: counter.clone() });
-        }
-        Ok(value)
+    ) -> Result<usize, Refused> {
+        let value = self.sql.counter.query_row([&counter.0], |row| row.get(0)).optional()?;
+        let value = i64::checked_add(value.unwrap_or(0), amount);
+        let within = |value: &i64| amount <= 0 || limit.is_none_or(|limit| *value <= limit);
+        let over = || Refused::Cleanly(CommitError::OverLimit { counter: counter.clone() });
+        let value = value.filter(within).ok_or_else(over)?;
+        self.counted.push(value);
+        Ok(self.sql.count.execute(params![counter.0, value])?)
     }
+}
 
-    fn exec(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, CommitError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(lost)?;
-        statement.execute(params).map_err(lost)
-    }
-
-    fn run(&self, sql: &str) -> Result<(), CommitError> {
-        self.exec(sql, []).map(drop)
-    }
+fn only_once(done: usize, otherwise: impl FnOnce() -> CommitError) -> Result<usize, Refused> {
+    if done == 1 { Ok(done) } else { Err(Refused::Cleanly(otherwise())) }
 }
 
 const fn writes_fact(effect: &Effect) -> bool {
-    matches!(effect, Effect::Put { .. } | Effect::PutNew { .. } | Effect::Remove { .. })
+    written_key(effect).is_some()
 }
 
-fn lost(error: rusqlite::Error) -> CommitError {
-    CommitError::Unavailable(Box::new(error))
+const fn written_key(effect: &Effect) -> Option<&FactKey> {
+    match effect {
+        Effect::Put { key, .. } | Effect::PutNew { key, .. } | Effect::Remove { key } => Some(key),
+        Effect::UseOnce { .. }
+        | Effect::Count { .. }
+        | Effect::OpenPermit
+        | Effect::ClosePermit { .. } => None,
+    }
 }
 
-fn unfit(what: &'static str) -> CommitError {
-    CommitError::Unavailable(what.into())
+fn unfit(what: &'static str) -> Refused {
+    Refused::Cleanly(CommitError::Unavailable(what.into()))
 }
 
 /// SQLite's integers are signed; ours never get that far.

@@ -4,8 +4,11 @@
 //! connections of their own and see only what is durable. It knows nothing of what facts mean.
 
 mod batch;
+mod chores;
 mod open;
+mod queue;
 mod read;
+mod statements;
 mod writer;
 
 pub use open::{OpenError, Options, SCHEMA_VERSION, SqliteStore};

@@ -2,16 +2,21 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::{Clock, Revision};
 use rusqlite::Connection;
 use store::ChangeListener;
+use tokio::sync::Semaphore;
 
 use crate::batch::{Head, LastChanges};
-use crate::writer::{Job, OnFatal, Writer};
+use crate::chores::Chores;
+use crate::queue::Queue;
+use crate::statements::Statements;
+use crate::writer::{OnFatal, Writer};
 
 /// The version of the schema that this build writes.
 pub const SCHEMA_VERSION: i64 = 1;
@@ -22,7 +27,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.sql")];
 /// How many connections read at once.
 const READERS: usize = 4;
 
-/// How long one writing connection waits for the other, which replaces checkpoints.
+/// How long a connection waits for another process that looks into the file.
 pub(crate) const BUSY: Duration = Duration::from_secs(1);
 
 /// Why a database cannot be opened.
@@ -38,7 +43,7 @@ pub enum OpenError {
         source: rusqlite::Error,
     },
     /// The directory cannot be written.
-    #[error("could not lock the database `{path}`")]
+    #[error("could not lock or sync the database `{path}`")]
     Unwritable {
         /// The file.
         path: PathBuf,
@@ -80,13 +85,20 @@ pub struct Options {
 
 /// The storage contract on one SQLite file.
 pub struct SqliteStore {
-    pub(crate) jobs: mpsc::SyncSender<Job>,
-    pub(crate) announced: Arc<AtomicUsize>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
-    pub(crate) readers: Arc<Mutex<Vec<Connection>>>,
-    pub(crate) path: PathBuf,
+    pub(crate) readers: Arc<Readers>,
+    writer: Option<JoinHandle<()>>,
     /// Held as long as the store is used.
     _lock: File,
+}
+
+/// The connections that read: at most [`READERS`].
+pub(crate) struct Readers {
+    pub(crate) path: PathBuf,
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) idle: Mutex<Vec<Connection>>,
 }
 
 impl SqliteStore {
@@ -98,26 +110,51 @@ impl SqliteStore {
         configure(&connection).map_err(unusable)?;
         migrate(&connection, path)?;
         truncate_wal(&connection, path)?;
+        sync_directory(path)?;
         let head = head(&connection).map_err(unusable)?;
+        Statements::prepare(&connection).map(drop).map_err(unusable)?;
 
-        let (jobs, queue) = mpsc::sync_channel(store::QUEUE_MAX);
-        let announced = Arc::new(AtomicUsize::new(0));
+        let queue = Arc::new(Queue::default());
         let listeners = Arc::new(RwLock::new(Vec::new()));
         let writer = Writer {
             connection,
-            jobs: queue,
+            chores: Chores::open(path, options.on_fatal.clone()).map_err(unusable)?,
+            queue: queue.clone(),
             head,
-            changes: LastChanges { floor: head.revision, ..LastChanges::default() },
-            announced: announced.clone(),
+            changes: LastChanges::since(head.revision),
             listeners: listeners.clone(),
-            clock: options.clock,
+            clock: options.clock.clone(),
             on_fatal: options.on_fatal,
         };
-        #[expect(clippy::disallowed_methods, reason = "the one writer; it ends with the store")]
-        std::thread::spawn(move || writer.run());
-        let readers = (0..READERS).map(|_| reader(path)).collect::<Result<_, _>>();
-        let readers = Arc::new(Mutex::new(readers.map_err(unusable)?));
-        Ok(Self { jobs, announced, listeners, readers, path: path.to_owned(), _lock: lock })
+        let writer = std::thread::spawn(move || writer.run());
+        let readers = Arc::new(Readers {
+            path: path.to_owned(),
+            places: Arc::new(Semaphore::new(READERS)),
+            idle: Mutex::new(Vec::with_capacity(READERS)),
+        });
+        let clock = options.clock;
+        Ok(Self { queue, clock, listeners, readers, writer: Some(writer), _lock: lock })
+    }
+
+    /// How many batches were synced since it was opened.
+    pub fn syncs(&self) -> u64 {
+        self.queue.syncs.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Lets the writer commit what it took, so that whoever opens the file next is alone.
+    fn drop(&mut self) {
+        self.queue.close();
+        let writer = self.writer.take().filter(|writer| {
+            // A listener may have held the last of the store.
+            writer.thread().id() != std::thread::current().id()
+        });
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer panicked");
+        }
     }
 }
 
@@ -134,8 +171,14 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// A file that was just made is there after a crash only if its directory says so.
+fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let synced = File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all());
+    synced.map_err(|source| OpenError::Unwritable { path: path.to_owned(), source })
+}
+
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.set_prepared_statement_cache_capacity(64);
     connection.busy_timeout(BUSY)?;
     // FULL: with NORMAL, a power cut loses acknowledged commits. The log of changes is emptied into
     // the database by another connection, never within a commit.
@@ -168,9 +211,10 @@ fn truncate_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 }
 
 fn head(connection: &Connection) -> Result<Head, rusqlite::Error> {
-    connection.query_row("SELECT revision, next FROM head", [], |row| {
-        let (revision, next): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok(Head { revision: Revision(revision.unsigned_abs()), next: next.unsigned_abs() })
+    let sql = "SELECT revision, next, (SELECT count(*) FROM once) FROM head";
+    connection.query_row(sql, [], |row| {
+        let number = |column| row.get(column).map(i64::unsigned_abs);
+        Ok(Head { revision: Revision(number(0)?), next: number(1)?, once: number(2)? })
     })
 }
 

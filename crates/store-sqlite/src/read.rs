@@ -1,61 +1,84 @@
-//! The contract's methods: commits go to the writer, everything else reads.
+//! The contract's methods: what changes something goes to the writer, everything else reads.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::TrySendError;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{FactKey, Revision, Timestamp};
+use model::{FactKey, RecordDigest, Revision, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, OpenPermit,
-    Page, SealedDisclosure, Store, StoreError, Unit,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LOAD_MAX, LogEntry,
+    OpenPermit, PAGE_MAX, Page, SealedDisclosure, Store, StoreError, Unit,
 };
 use tokio::sync::oneshot;
 
 use crate::batch::signed;
-use crate::open::{SqliteStore, reader};
-use crate::writer::Job;
+use crate::chores::SLICE;
+use crate::open::{Readers, SqliteStore, reader};
+use crate::queue::{Forget, Job, NotTaken, Queue};
+
+/// The most slices of expired things that one call forgets.
+const SLICES_MAX: u64 = 64;
 
 /// A unit that is on its way.
-struct Announced(Arc<AtomicUsize>);
+struct Announced(Arc<Queue>);
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.arrived();
     }
 }
 
 impl SqliteStore {
-    /// Runs `query` on a reading connection, on a thread that may block.
+    /// Runs `query` on a reading connection, on a thread that may block. At most as many run as
+    /// there are connections; who gives up waiting stops nothing that runs.
     async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
         query: impl FnOnce(&mut Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (readers, path) = (self.readers.clone(), self.path.clone());
+        let failed = |source| StoreError { what, source };
+        let place = self.readers.places.clone().acquire_owned().await;
+        let place = place.map_err(|error| failed(Box::new(error)))?;
+        let readers = self.readers.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let pooled = take(&readers);
-            let mut connection = match pooled {
-                Some(connection) => connection,
-                None => reader(&path)?,
-            };
-            let answer = query(&mut connection);
-            if answer.is_ok() {
-                readers.lock().expect("no panic while it is held").push(connection);
-            }
+            let answer = readers.run(query);
+            drop(place);
             answer
         });
         match task.await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(StoreError { what, source: Box::new(error) }),
-            Err(error) => Err(StoreError { what, source: Box::new(error) }),
+            Ok(Err(error)) => Err(failed(Box::new(error))),
+            Err(error) => Err(failed(Box::new(error))),
         }
+    }
+
+    fn not_taken(what: &'static str, why: NotTaken) -> StoreError {
+        let source = match why {
+            NotTaken::Full => "too much waits for the writer",
+            NotTaken::Ended => "the writer has ended",
+        };
+        StoreError { what, source: source.into() }
     }
 }
 
-fn take(readers: &Mutex<Vec<Connection>>) -> Option<Connection> {
-    readers.lock().expect("no panic while it is held").pop()
+impl Readers {
+    fn run<T>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, rusqlite::Error> {
+        let idle = self.idle.lock().expect("no panic while it is held").pop();
+        let mut connection = idle.map_or_else(|| reader(&self.path), Ok)?;
+        let answer = query(&mut connection);
+        // What failed may have left the connection as it should not be: the next one is new.
+        if answer.is_ok() {
+            self.idle.lock().expect("no panic while it is held").push(connection);
+        }
+        answer
+    }
+}
+
+fn page(asked: usize) -> i64 {
+    i64::try_from(asked.min(PAGE_MAX)).unwrap_or(i64::MAX)
 }
 
 fn unsigned(value: i64) -> u64 {
@@ -64,17 +87,24 @@ fn unsigned(value: i64) -> u64 {
 
 fn entry(row: &Row<'_>) -> Result<LogEntry, rusqlite::Error> {
     let index: i64 = row.get(0)?;
-    Ok(LogEntry { index: unsigned(index), id: row.get(1)?, bytes: row.get(2)? })
+    let leaf = RecordDigest::from_bytes(row.get(3)?);
+    Ok(LogEntry { index: unsigned(index), id: row.get(1)?, bytes: row.get(2)?, leaf })
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, keys: &[FactKey]) -> Result<Facts, StoreError> {
+        if keys.len() > LOAD_MAX {
+            let source = format!("more than {LOAD_MAX} facts at once").into();
+            return Err(StoreError { what: "read facts", source });
+        }
         let keys = keys.to_vec();
         self.read("read facts", move |connection| {
             let transaction = connection.transaction()?;
-            let revision: i64 =
-                transaction.query_row("SELECT revision FROM head", [], |row| row.get(0))?;
+            let revision: i64 = {
+                let mut head = transaction.prepare_cached("SELECT revision FROM head")?;
+                head.query_row([], |row| row.get(0))?
+            };
             let mut query = transaction.prepare_cached("SELECT body FROM fact WHERE key = ?1")?;
             let body = |key: &FactKey| {
                 query.query_row(params![key.as_str()], |row| row.get::<_, Vec<u8>>(0)).optional()
@@ -91,16 +121,15 @@ impl Store for SqliteStore {
         after: Option<&FactKey>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let from = after.map_or(prefix, FactKey::as_str).to_owned();
-        // Keys are text below U+10FFFF: nothing with this prefix sorts after it.
-        let to = format!("{prefix}\u{10ffff}");
-        let include_first = after.is_none();
+        // A key before the prefix is not within it, whoever named it.
+        let after = after.map(FactKey::as_str).filter(|after| *after >= prefix);
+        let (from, include_first) = (after.unwrap_or(prefix).to_owned(), after.is_none());
+        let (end, limit) = (store::prefix_end(prefix), page(limit));
         self.read("list facts", move |connection| {
-            let sql = "SELECT key, body FROM fact WHERE key >= ?1 AND key < ?2 AND (?3 OR key > ?1) \
-                       ORDER BY key LIMIT ?4";
+            let sql = "SELECT key, body FROM fact WHERE key >= ?1 AND (?3 OR key > ?1) \
+                       AND (?2 IS NULL OR key < ?2) ORDER BY key LIMIT ?4";
             let mut query = connection.prepare_cached(sql)?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = query.query_map(params![from, to, include_first, limit], |row| {
+            let rows = query.query_map(params![from, end, include_first, limit], |row| {
                 Ok((FactKey::from_text(&row.get::<_, String>(0)?), row.get::<_, Vec<u8>>(1)?))
             })?;
             let facts = rows.collect::<Result<Vec<_>, _>>()?;
@@ -126,18 +155,16 @@ impl Store for SqliteStore {
     }
 
     fn announce(&self) -> Box<dyn Send> {
-        self.announced.fetch_add(1, Ordering::AcqRel);
-        Box::new(Announced(self.announced.clone()))
+        self.queue.announce();
+        Box::new(Announced(self.queue.clone()))
     }
 
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
         let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(Job { unit, reply }) {
+        match self.queue.push(Job::Unit { unit, reply }, self.clock.monotonic()) {
             Ok(()) => answer.await.unwrap_or(Err(CommitError::Lost)),
-            Err(TrySendError::Full(_)) => Err(CommitError::Overloaded),
-            Err(TrySendError::Disconnected(_)) => {
-                Err(CommitError::Unavailable("the writer has ended".into()))
-            }
+            Err(NotTaken::Full) => Err(CommitError::Overloaded),
+            Err(NotTaken::Ended) => Err(CommitError::Unavailable("the writer has ended".into())),
         }
     }
 
@@ -154,10 +181,9 @@ impl Store for SqliteStore {
 
     async fn entries(&self, index: u64, max: usize) -> Result<Vec<LogEntry>, StoreError> {
         self.read("read entries", move |connection| {
-            let sql = "SELECT idx, id, bytes FROM leaf WHERE idx >= ?1 ORDER BY idx LIMIT ?2";
+            let sql = "SELECT idx, id, bytes, hash FROM leaf WHERE idx >= ?1 ORDER BY idx LIMIT ?2";
             let mut query = connection.prepare_cached(sql)?;
-            let max = i64::try_from(max).unwrap_or(i64::MAX);
-            let rows = query.query_map(params![signed(index), max], entry)?;
+            let rows = query.query_map(params![signed(index), page(max)], entry)?;
             rows.collect()
         })
         .await
@@ -166,17 +192,17 @@ impl Store for SqliteStore {
     async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError> {
         let id = *id;
         self.read("find an entry", move |connection| {
-            let indexed = connection
-                .query_row("SELECT idx FROM leaf_id WHERE id = ?1", params![id], |row| row.get(0))
-                .optional()?;
+            // One transaction: the index may move on between two questions.
+            let transaction = connection.transaction()?;
+            let ask =
+                |sql: &str| transaction.prepare_cached(sql)?.query_row([id], entry).optional();
+            let sql = "SELECT idx, leaf.id, bytes, hash FROM leaf_id JOIN leaf USING (idx) \
+                       WHERE leaf_id.id = ?1";
+            let indexed = ask(sql)?;
             // What the index has not reached yet is looked for one by one.
-            let behind = "SELECT idx FROM leaf WHERE id = ?1 AND idx >= \
-                          (SELECT indexed FROM head) LIMIT 1";
-            let late = || connection.query_row(behind, params![id], |row| row.get(0)).optional();
-            let index: Option<i64> = if indexed.is_some() { indexed } else { late()? };
-            let Some(index) = index else { return Ok(None) };
-            let sql = "SELECT idx, id, bytes FROM leaf WHERE idx = ?1";
-            connection.query_row(sql, params![index], entry).optional()
+            let sql = "SELECT idx, id, bytes, hash FROM leaf \
+                       WHERE idx >= (SELECT indexed FROM head) AND id = ?1 ORDER BY idx LIMIT 1";
+            if indexed.is_some() { Ok(indexed) } else { ask(sql) }
         })
         .await
     }
@@ -195,7 +221,8 @@ impl Store for SqliteStore {
 
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {
         self.read("read open permits", |connection| {
-            let mut query = connection.prepare("SELECT idx FROM open_permit ORDER BY idx")?;
+            let mut query =
+                connection.prepare_cached("SELECT idx FROM open_permit ORDER BY idx")?;
             let rows =
                 query.query_map([], |row| Ok(OpenPermit { index: unsigned(row.get(0)?) }))?;
             rows.collect()
@@ -218,45 +245,40 @@ impl Store for SqliteStore {
         from: Option<u64>,
         to: &CheckpointRow,
     ) -> Result<bool, StoreError> {
-        let (path, to) = (self.path.clone(), to.clone());
-        self.read("replace the checkpoint", move |_| {
-            let connection = Connection::open(path)?;
-            connection.busy_timeout(std::time::Duration::from_secs(5))?;
-            connection
-                .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
-            let size = signed(to.size);
-            let swapped = match from {
-                None => {
-                    let sql =
-                        "INSERT OR IGNORE INTO checkpoint (one, size, note) VALUES (1, ?1, ?2)";
-                    connection.execute(sql, params![size, to.note])?
-                }
-                Some(from) => {
-                    let sql = "UPDATE checkpoint SET size = ?1, note = ?2 WHERE size = ?3";
-                    connection.execute(sql, params![size, to.note, signed(from)])?
-                }
-            };
-            // Behind the log: the index of ids follows the checkpoint.
-            connection.execute(
-                "INSERT OR IGNORE INTO leaf_id (id, idx) SELECT id, idx FROM leaf WHERE idx < ?1 \
-                 AND idx >= (SELECT indexed FROM head)",
-                params![size],
-            )?;
-            connection.execute("UPDATE head SET indexed = ?1", params![size])?;
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-            Ok(swapped == 1)
-        })
-        .await
+        let what = "replace the checkpoint";
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Swap { from, to: to.clone(), reply };
+        let taken = self.queue.push(job, self.clock.monotonic());
+        taken.map_err(|why| Self::not_taken(what, why))?;
+        match answer.await {
+            Ok(Ok(swapped)) => Ok(swapped),
+            Ok(Err(source)) => Err(StoreError { what, source }),
+            Err(gone) => Err(StoreError { what, source: Box::new(gone) }),
+        }
     }
 
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        self.read("forget what expired", move |_| {
-            let connection = Connection::open(path)?;
-            connection.busy_timeout(std::time::Duration::from_secs(5))?;
-            let sql = "DELETE FROM once WHERE expires < ?1";
-            connection.execute(sql, params![now.as_millis()]).map(drop)
-        })
-        .await
+        let what = "forget what expired";
+        // Looked for here, where it holds up nobody; the writer only removes.
+        let expired = self.read(what, move |connection| {
+            let sql = "SELECT scope, id FROM once WHERE expires < ?1 LIMIT ?2";
+            let mut query = connection.prepare_cached(sql)?;
+            let most = signed(SLICE * SLICES_MAX);
+            let rows = query
+                .query_map(params![now.as_millis(), most], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<Vec<(i64, Vec<u8>)>, _>>()
+        });
+        let slice = usize::try_from(SLICE).unwrap_or(usize::MAX);
+        for expired in expired.await?.chunks(slice) {
+            let (reply, answer) = oneshot::channel();
+            let chore = Forget { expired: expired.to_vec(), before: now, reply };
+            self.queue.push_chore(chore).map_err(|why| Self::not_taken(what, why))?;
+            match answer.await {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => return Err(StoreError { what, source }),
+                Err(gone) => return Err(StoreError { what, source: Box::new(gone) }),
+            }
+        }
+        Ok(())
     }
 }

@@ -1,157 +1,411 @@
 //! The one writer: a thread that owns the writing connection and commits in batches.
 //!
-//! A lone caller never waits for company: a batch starts as soon as nothing that was announced is
-//! still on its way, or its oldest unit is half a millisecond old. Outcomes alone start one only
-//! after 100 ms. A sync that failed ends the process: what is durable would not be known.
+//! Each batch is one transaction and one sync. An error that leaves unknown whether a batch is
+//! durable ends the process; one that surely undid it denies, and the writer goes on.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
-use model::Clock;
-use rusqlite::Connection;
-use store::{ChangeListener, CommitError, Committed, NotDurable, Unit, Urgency};
-use tokio::sync::oneshot;
+use model::{Clock, FactKey, Revision};
+use rusqlite::{Connection, ErrorCode};
+use store::{ChangeListener, CommitError, Committed, NotDurable};
 
-use crate::batch::{Batch, Head, LastChanges, signed};
-
-/// The most units of one batch.
-const BATCH_MAX: usize = 256;
-
-/// How long the oldest unit of a batch waits for announced ones.
-const COMPANY: Duration = Duration::from_micros(500);
-
-/// How long units that nobody waits for may wait.
-const DEFERRED: Duration = Duration::from_millis(100);
+use crate::batch::{Batch, Head, LastChanges, Refused, signed};
+use crate::chores::Chores;
+use crate::queue::{Cause, Job, Next, Queue};
+use crate::statements::Statements;
 
 /// Called when durability is lost; it must not return to normal work.
 pub type OnFatal = Arc<dyn Fn(NotDurable) + Send + Sync>;
 
-/// A unit on its way to the writer.
-pub(crate) struct Job {
-    pub(crate) unit: Unit,
-    pub(crate) reply: oneshot::Sender<Result<Committed, CommitError>>,
-}
-
-/// Whoever asked, and what came of it.
-type Answer = (oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>);
-
-/// The writer's side of the store.
+/// What the writer is made of.
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
-    pub(crate) jobs: Receiver<Job>,
+    pub(crate) chores: Chores,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) head: Head,
     pub(crate) changes: LastChanges,
-    pub(crate) announced: Arc<AtomicUsize>,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_fatal: OnFatal,
 }
 
+/// What came of one job of a batch.
+enum Answer {
+    Unit(Result<Committed, CommitError>),
+    Swap(Result<bool, Cause>),
+}
+
+/// Why a batch was not committed.
+enum Failed {
+    /// It was undone: nothing of it will ever be there.
+    Undone(rusqlite::Error),
+    /// It may be there or not, now or after a crash.
+    Unknown(rusqlite::Error),
+}
+
+/// What a transaction has done before it is committed.
+struct Applied {
+    /// Where log and facts then are; none if there is nothing to commit.
+    head: Option<Head>,
+    /// The keys that each unit wrote, and the revision that it made.
+    wrote: Vec<(Vec<FactKey>, Revision)>,
+    answers: Vec<Answer>,
+}
+
+/// Whether the writer can go on.
+#[derive(PartialEq, Eq)]
+enum GoesOn {
+    Yes,
+    No,
+}
+
 impl Writer {
-    /// Commits until the store is dropped.
-    pub(crate) fn run(mut self) {
-        let mut waiting = Vec::new();
-        while self.collect(&mut waiting) {
-            let batch = waiting.drain(..waiting.len().min(BATCH_MAX)).collect();
-            self.commit(batch);
+    /// Commits until the store is dropped, or until it no longer knows what is durable.
+    pub(crate) fn run(self) {
+        let Self { connection, mut chores, queue, head, changes, listeners, clock, on_fatal } =
+            self;
+        let _end = Ending { queue: queue.clone(), on_fatal: on_fatal.clone() };
+        match Statements::prepare(&connection) {
+            Ok(sql) => {
+                let connection = &connection;
+                let mut committing =
+                    Committing { queue, connection, sql, head, changes, listeners, on_fatal };
+                committing.until_the_end(&mut chores, clock.as_ref());
+            }
+            Err(error) => tracing::error!(%error, "the writer could not begin"),
         }
     }
+}
 
-    /// Waits until a batch should start; false when there will be none any more.
-    fn collect(&self, waiting: &mut Vec<Job>) -> bool {
-        if waiting.is_empty() {
-            match self.jobs.recv() {
-                Ok(job) => waiting.push(job),
-                Err(_) => return false,
-            }
+/// However the writer ends, nobody waits for it any more.
+struct Ending {
+    queue: Arc<Queue>,
+    on_fatal: OnFatal,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.on_fatal)(NotDurable);
         }
-        let since = self.clock.monotonic();
+        for job in self.queue.abandon() {
+            refuse(job, "the writer has ended");
+        }
+    }
+}
+
+/// The writer at work.
+struct Committing<'c> {
+    queue: Arc<Queue>,
+    connection: &'c Connection,
+    sql: Statements<'c>,
+    head: Head,
+    changes: LastChanges,
+    listeners: Arc<RwLock<Vec<ChangeListener>>>,
+    on_fatal: OnFatal,
+}
+
+impl Committing<'_> {
+    fn until_the_end(&mut self, chores: &mut Chores, clock: &dyn Clock) {
+        let queue = self.queue.clone();
         loop {
-            while waiting.len() < BATCH_MAX {
-                let Ok(job) = self.jobs.try_recv() else { break };
-                waiting.push(job);
-            }
-            let awaited = waiting.iter().filter(|job| job.unit.urgency == Urgency::Awaited).count();
-            let patience = if awaited > 0 { COMPANY } else { DEFERRED };
-            let on_the_way = self.announced.load(Ordering::Acquire) > awaited;
-            let waited = self.clock.monotonic().saturating_sub(since);
-            let full = waiting.len() >= BATCH_MAX;
-            if full || waited >= patience || (awaited > 0 && !on_the_way) {
-                return true;
-            }
-            match self.jobs.recv_timeout(patience.saturating_sub(waited)) {
-                Ok(job) => waiting.push(job),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return true,
+            let is_behind = chores.is_behind(self.head.next);
+            let is_idle = match queue.next(clock, is_behind) {
+                Next::Batch(jobs) => {
+                    if self.commit(jobs) == GoesOn::No {
+                        return;
+                    }
+                    false
+                }
+                Next::Chores => true,
+                Next::End => return,
+            };
+            match chores.some(&queue, &mut self.head, is_idle) {
+                Ok(()) => {}
+                Err(error) if is_sync_failure(&error) => {
+                    return (self.on_fatal)(NotDurable);
+                }
+                Err(error) => tracing::warn!(%error, "what can wait was not done"),
             }
         }
     }
 
-    fn commit(&mut self, jobs: Vec<Job>) {
-        if let Err(error) = self.connection.execute_batch("BEGIN IMMEDIATE") {
-            return refuse_all(jobs, &error.to_string());
+    fn commit(&mut self, jobs: Vec<Job>) -> GoesOn {
+        let mut done = self.transact(&jobs, false);
+        if matches!(done, Ok(None)) {
+            done = self.transact(&jobs, true);
         }
-        let (connection, changes) = (&self.connection, &self.changes);
-        let mut batch = Batch { connection, changes, head: self.head, fresh: HashMap::new() };
+        match done {
+            Ok(answers) => {
+                let answers = answers.unwrap_or_default();
+                jobs.into_iter().zip(answers).for_each(|(job, answer)| reply(job, answer));
+                GoesOn::Yes
+            }
+            Err(Failed::Undone(error)) => {
+                tracing::error!(%error, "a batch was not committed");
+                let why = error.to_string();
+                for job in jobs {
+                    refuse(job, &why);
+                }
+                GoesOn::Yes
+            }
+            Err(Failed::Unknown(error)) => {
+                tracing::error!(%error, "nobody knows whether a batch is durable");
+                (self.on_fatal)(NotDurable);
+                jobs.into_iter().for_each(lose);
+                GoesOn::No
+            }
+        }
+    }
+
+    /// Runs all jobs in one transaction. `None`: a unit was refused halfway, so the transaction was
+    /// rolled back and must be run again, undoably.
+    fn transact(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Vec<Answer>>, Failed> {
+        self.sql.begin.execute([]).map_err(known)?;
+        let applied = self.apply(jobs, undoably);
+        let Applied { head, wrote, answers } = match applied {
+            Ok(Some(applied)) => applied,
+            Ok(None) => {
+                self.roll_back()?;
+                return Ok(None);
+            }
+            Err(error) => {
+                self.roll_back()?;
+                return Err(known(error));
+            }
+        };
+        if let Some(head) = head {
+            self.seal(head)?;
+            self.queue.syncs.fetch_add(1, Ordering::Relaxed);
+            self.head = head;
+            for (keys, revision) in wrote {
+                self.changes.absorb(&keys, revision);
+                let listeners = self.listeners.read().expect("no panic while it is held");
+                listeners.iter().for_each(|listener| listener(&keys, revision));
+            }
+        } else {
+            // Every job was refused: there is nothing to sync.
+            self.roll_back()?;
+        }
+        Ok(Some(answers))
+    }
+
+    /// Applies all jobs; `None` if one was refused halfway.
+    fn apply(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Applied>, rusqlite::Error> {
+        let mut batch = Batch {
+            sql: &mut self.sql,
+            changes: &self.changes,
+            readable: self.head.revision,
+            head: self.head,
+            wrote: Vec::new(),
+            fresh: HashSet::new(),
+            is_dirty: false,
+        };
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let applied = batch.apply(&job.unit);
-            answers.push((job.reply, applied));
+            let answer = match job {
+                Job::Unit { unit, .. } if undoably => Answer::Unit(batch.apply_undoably(unit)?),
+                Job::Unit { unit, .. } => match batch.apply(unit) {
+                    Ok(committed) => Answer::Unit(Ok(committed)),
+                    Err(Refused::Cleanly(error)) => Answer::Unit(Err(error)),
+                    Err(Refused::HalfWay(_)) => return Ok(None),
+                },
+                Job::Swap { from, to, .. } => {
+                    Answer::Swap(batch.swap(*from, to).map_err(Cause::from))
+                }
+            };
+            answers.push(answer);
         }
-        let (head, fresh) = (batch.head, batch.fresh);
-        if let Err(error) = self.seal(head) {
-            return self.give_up(answers, &error);
-        }
-        self.head = head;
-        if !fresh.is_empty() {
-            self.changes.absorb(&fresh, head.revision);
-            let keys: Vec<_> = fresh.into_keys().collect();
-            let listeners = self.listeners.read().expect("no panic while it is held");
-            listeners.iter().for_each(|listener| listener(&keys, head.revision));
-        }
-        for (reply, applied) in answers {
-            // Whoever asked may have gone; the unit is committed all the same.
-            let _ = reply.send(applied);
-        }
+        let is_dirty = batch.is_dirty || batch.head != self.head;
+        let head = is_dirty.then_some(batch.head);
+        Ok(Some(Applied { head, wrote: batch.wrote, answers }))
     }
 
-    fn seal(&self, head: Head) -> Result<(), rusqlite::Error> {
-        let mut update =
-            self.connection.prepare_cached("UPDATE head SET revision = ?1, next = ?2")?;
-        update.execute([signed(head.revision.0), signed(head.next)])?;
-        self.connection.prepare_cached("COMMIT")?.execute([]).map(drop)
-    }
-
-    /// A batch that was not committed: rolled back if it could not be written, and the end of the
-    /// process if it could not be synced.
-    fn give_up(&self, answers: Vec<Answer>, error: &rusqlite::Error) {
-        if is_sync_failure(error) {
-            (self.on_fatal)(NotDurable);
-            for (reply, _) in answers {
-                let _ = reply.send(Err(CommitError::Lost));
+    /// Commits the transaction durably.
+    fn seal(&mut self, head: Head) -> Result<(), Failed> {
+        if let Err(error) = self.sql.head.execute([signed(head.revision.0), signed(head.next)]) {
+            self.roll_back()?;
+            return Err(known(error));
+        }
+        if let Err(error) = self.sql.commit.execute([]) {
+            if leaves_unknown(&error) {
+                return Err(Failed::Unknown(error));
             }
-            return;
+            self.roll_back()?;
+            return Err(Failed::Undone(error));
         }
-        if !self.connection.is_autocommit() {
-            // Nothing of the transaction counts, whether this succeeds or the next begin fails.
-            let _ = self.connection.execute_batch("ROLLBACK");
+        Ok(())
+    }
+
+    /// Undoes the transaction, unless SQLite has done so.
+    fn roll_back(&mut self) -> Result<(), Failed> {
+        if self.connection.is_autocommit() {
+            return Ok(());
         }
-        for (reply, _) in answers {
-            let _ = reply.send(Err(CommitError::Unavailable(error.to_string().into())));
-        }
+        self.sql.rollback.execute([]).map(drop).map_err(Failed::Unknown)
     }
 }
 
-/// Whether it was the sync that failed, after which the page cache cannot be believed.
-fn is_sync_failure(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error().map(|error| error.extended_code);
-    matches!(code, Some(rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC))
+/// An error before the commit: nothing is in the database's log but frames without a commit mark,
+/// which the next transaction overwrites. Only a failed sync says something about what was there
+/// before.
+fn known(error: rusqlite::Error) -> Failed {
+    if is_sync_failure(&error) { Failed::Unknown(error) } else { Failed::Undone(error) }
 }
 
-fn refuse_all(jobs: Vec<Job>, why: &str) {
-    for job in jobs {
-        let _ = job.reply.send(Err(CommitError::Unavailable(why.to_owned().into())));
+fn extended_code(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|error| error.extended_code)
+}
+
+/// Whether it was a sync that failed, after which the page cache cannot be believed: the kernel
+/// may have dropped the pages and marked them clean, and the next sync would succeed.
+pub(crate) fn is_sync_failure(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
+    matches!(extended_code(error), Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
+}
+
+/// Whether an error of COMMIT leaves unknown if the transaction is, or will after a crash be, there.
+///
+/// SQLite (`sqlite3WalFrames`) writes the frames, the last with the commit mark, then syncs, then
+/// enters them in the index that readers use. A frame that could not be written (disk full, file
+/// too large, read-only, EIO of the write) means that no whole commit mark is there: undone. Any
+/// later error (the sync, the index in shared memory, no memory for it) comes after the mark, and
+/// a recovery would find it.
+fn leaves_unknown(error: &rusqlite::Error) -> bool {
+    if extended_code(error) == Some(rusqlite::ffi::SQLITE_IOERR_WRITE) {
+        return false;
+    }
+    let undone = [
+        ErrorCode::DiskFull,
+        ErrorCode::ReadOnly,
+        ErrorCode::DatabaseBusy,
+        ErrorCode::DatabaseLocked,
+        ErrorCode::ConstraintViolation,
+    ];
+    error.sqlite_error_code().is_none_or(|code| !undone.contains(&code))
+}
+
+fn reply(job: Job, answer: Answer) {
+    // Whoever asked may have gone; what was committed is committed all the same.
+    match (job, answer) {
+        (Job::Unit { reply, .. }, Answer::Unit(answer)) => drop(reply.send(answer)),
+        (Job::Swap { reply, .. }, Answer::Swap(answer)) => drop(reply.send(answer)),
+        (job, _) => lose(job),
+    }
+}
+
+fn refuse(job: Job, why: &str) {
+    match job {
+        Job::Unit { reply, .. } => {
+            let _ = reply.send(Err(CommitError::Unavailable(why.to_owned().into())));
+        }
+        Job::Swap { reply, .. } => drop(reply.send(Err(why.to_owned().into()))),
+    }
+}
+
+fn lose(job: Job) {
+    match job {
+        Job::Unit { reply, .. } => drop(reply.send(Err(CommitError::Lost))),
+        Job::Swap { reply, .. } => drop(reply.send(Err(CommitError::Lost.into()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rusqlite::{Connection, ffi};
+    use store::{CommitError, NewEntry, Unit};
+    use tokio::sync::oneshot;
+
+    use super::{Committing, GoesOn, is_sync_failure, leaves_unknown};
+    use crate::batch::{Head, LastChanges};
+    use crate::queue::Job;
+    use crate::statements::Statements;
+
+    fn error(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn n_123_only_an_error_before_the_commit_mark_is_survived() {
+        let survived = [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_READONLY_DBMOVED,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_BUSY,
+        ];
+        let fatal = [
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_DIR_FSYNC,
+            ffi::SQLITE_IOERR_SHMMAP,
+            ffi::SQLITE_IOERR_SHMSIZE,
+            ffi::SQLITE_IOERR_LOCK,
+            ffi::SQLITE_IOERR_NOMEM,
+            ffi::SQLITE_IOERR_TRUNCATE,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_NOMEM,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_PROTOCOL,
+        ];
+        for code in survived {
+            assert!(!leaves_unknown(&error(code)), "{code}");
+        }
+        for code in fatal {
+            assert!(leaves_unknown(&error(code)), "{code}");
+        }
+        assert!(is_sync_failure(&error(ffi::SQLITE_IOERR_FSYNC)));
+        assert!(!is_sync_failure(&error(ffi::SQLITE_IOERR_WRITE)));
+    }
+
+    fn large(number: u8) -> Unit {
+        let bytes = vec![number; 16 * 1024];
+        let leaf = model::RecordDigest::of(&bytes);
+        let entry = NewEntry { id: [number; 16], bytes, leaf, disclosure: None };
+        Unit { entries: vec![entry], ..Unit::default() }
+    }
+
+    #[test]
+    fn n_124_a_full_database_denies_the_batch_and_goes_on_when_there_is_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = Connection::open(directory.path().join("db")).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL;").unwrap();
+        connection.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
+        connection.execute_batch("PRAGMA max_page_count = 60;").unwrap();
+        let mut committing = Committing {
+            queue: Arc::default(),
+            connection: &connection,
+            sql: Statements::prepare(&connection).unwrap(),
+            head: Head { revision: model::Revision(0), next: 0, once: 0 },
+            changes: LastChanges::default(),
+            listeners: Arc::default(),
+            on_fatal: Arc::new(|_| panic!("a full disk says nothing about what is durable")),
+        };
+        let mut commit = |numbers: &[u8]| {
+            let (mut jobs, mut answers) = (Vec::new(), Vec::new());
+            for number in numbers {
+                let (reply, answer) = oneshot::channel();
+                jobs.push(Job::Unit { unit: large(*number), reply });
+                answers.push(answer);
+            }
+            assert!(committing.commit(jobs) == GoesOn::Yes);
+            let got = answers.into_iter().map(|mut answer| answer.try_recv().unwrap());
+            got.map(|answer| answer.map(|committed| committed.indices)).collect::<Vec<_>>()
+        };
+        assert_eq!(commit(&[1])[0].as_ref().unwrap(), &[0]);
+        // All of the batch, or those of it that fitted: never one of them halfway.
+        let answers = commit(&[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+        let denied = |answer: &Result<_, _>| matches!(answer, Err(CommitError::Unavailable(_)));
+        let fitted = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
+        assert!(answers.iter().any(denied));
+        assert!(answers.iter().all(|answer| answer.is_ok() || denied(answer)));
+        connection.execute_batch("PRAGMA max_page_count = 10000;").unwrap();
+        assert_eq!(commit(&[14])[0].as_ref().unwrap(), &[fitted + 1]);
+        let size: i64 =
+            connection.query_row("SELECT count(*) FROM leaf", [], |row| row.get(0)).unwrap();
+        assert_eq!(size.unsigned_abs(), fitted + 2);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{FactKey, Revision, Timestamp};
+use model::{FactKey, RecordDigest, Revision, Timestamp};
 
 use crate::{CommitError, Committed, SealedDisclosure, Unit};
 
@@ -50,6 +50,8 @@ pub struct LogEntry {
     pub id: [u8; 16],
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// The leaf hash that was stored with it: what its receipt promised.
+    pub leaf: RecordDigest,
 }
 
 /// A permit without an outcome.
@@ -68,7 +70,7 @@ pub struct CheckpointRow {
     pub note: Vec<u8>,
 }
 
-/// Told of the keys that a commit wrote, and of the revision that it made.
+/// Told of the keys that a unit wrote, and of the revision that it made; units in their order.
 pub type ChangeListener = Arc<dyn Fn(&[FactKey], Revision) + Send + Sync>;
 
 /// The storage contract. Every back end passes one suite.
@@ -80,7 +82,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads up to [`crate::LOAD_MAX`] facts at one moment.
     async fn load(&self, keys: &[FactKey]) -> Result<Facts, StoreError>;
 
-    /// Reads up to `limit` facts whose keys begin with `prefix`, after `after`.
+    /// Reads up to `limit` facts (at most [`crate::PAGE_MAX`]) whose keys begin with `prefix`,
+    /// after `after`, in the order of the keys' bytes.
     async fn list(
         &self,
         prefix: &str,
@@ -95,19 +98,21 @@ pub trait Store: Send + Sync + 'static {
     /// [`Store::commit`] or drop the guard.
     fn announce(&self) -> Box<dyn Send>;
 
-    /// Commits `unit` durably, or nothing of it.
+    /// Commits `unit` durably, or nothing of it. Its effects happen in their order.
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError>;
 
-    /// Calls `listener` with the keys of every commit that wrote facts, before the commit returns.
+    /// Calls `listener` with the keys of every unit that wrote facts, once it is durable and before
+    /// its commit returns. It must be quick: commits wait for it.
     fn on_change(&self, listener: ChangeListener);
 
     /// The next index that the log gives out: its length.
     async fn log_size(&self) -> Result<u64, StoreError>;
 
-    /// Up to `max` entries from `index` on, in order, without a gap.
+    /// Up to `max` entries (at most [`crate::PAGE_MAX`]) from `index` on, in order, without a gap.
     async fn entries(&self, index: u64, max: usize) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// The entry with this record id. The index of ids is built behind the log.
+    /// The first entry with this record id. The index of ids is built behind the log; what it has
+    /// not reached is found all the same.
     async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError>;
 
     /// The sealed disclosure of the entry at `index`.
@@ -120,13 +125,14 @@ pub trait Store: Send + Sync + 'static {
     async fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError>;
 
     /// Replaces the checkpoint of `from` (its size; `None` for the first) by `to`, durably. Answers
-    /// false, having written nothing, if the newest is another.
+    /// false, having written nothing, if the newest is another. A checkpoint never gets smaller.
     async fn swap_checkpoint(
         &self,
         from: Option<u64>,
         to: &CheckpointRow,
     ) -> Result<bool, StoreError>;
 
-    /// Forgets what may be used once and expired before `now`.
+    /// Forgets what may be used once and expired before `now`, a bounded number at a time. Nothing
+    /// waits for its durability: what is forgotten would be refused as expired.
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError>;
 }

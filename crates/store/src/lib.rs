@@ -9,21 +9,18 @@
 //! order of the log is the order of authority.
 
 mod contract;
+mod limits;
+#[cfg(feature = "suite")]
+pub mod suite;
 mod unit;
 
 pub use contract::{
     ChangeListener, CheckpointRow, Facts, LogEntry, NotDurable, OpenPermit, Page, Store, StoreError,
 };
+pub use limits::{
+    BODY_MAX, KEY_MAX, LOAD_MAX, ONCE_MAX, PAGE_MAX, QUEUE_MAX, TooLarge, UNIT_MAX, prefix_end,
+};
 pub use unit::{
     CommitError, Committed, CounterKey, Effect, NewEntry, OnceScope, SealedDisclosure, Unit,
     Urgency,
 };
-
-/// The most entries, reads and effects that one unit may have together.
-pub const UNIT_MAX: usize = 64;
-
-/// The most units that may wait to be committed; beyond that a unit is refused at once.
-pub const QUEUE_MAX: usize = 4_096;
-
-/// The most facts that one call may load.
-pub const LOAD_MAX: usize = 64;

@@ -9,7 +9,7 @@ pub struct Unit {
     pub entries: Vec<NewEntry>,
     /// The facts that were read to decide on it.
     pub reads: Vec<FactKey>,
-    /// The revision as of which they were read.
+    /// The revision as of which they were read. One that the store has not reached is refused.
     pub revision: Revision,
     /// The state changes.
     pub effects: Vec<Effect>,

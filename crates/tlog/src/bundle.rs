@@ -78,27 +78,35 @@ impl EntryBundle {
     }
 
     /// The entries of this bundle, whose bytes are `bytes`.
-    pub fn decode(self, mut bytes: &[u8]) -> Result<Vec<Entry>, BundleError> {
-        let mut entries = Vec::with_capacity(self.slot.width.into());
+    pub fn decode(self, bytes: &[u8]) -> Result<Vec<Entry>, BundleError> {
+        match self.decode_readable(bytes) {
+            (entries, None) => Ok(entries),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The entries of this bundle up to where `bytes` are damaged, and how they are.
+    pub fn decode_readable(self, mut bytes: &[u8]) -> (Vec<Entry>, Option<BundleError>) {
+        let width = usize::from(self.slot.width);
+        let wrong_count = BundleError::WrongCount { expected: self.slot.width };
+        let mut entries = Vec::with_capacity(width);
         while let Some((length, rest)) = bytes.split_first_chunk() {
             let length = usize::from(u16::from_be_bytes(*length));
+            if entries.len() == width {
+                return (entries, Some(wrong_count));
+            }
             if length > MAX_ENTRY_BYTES {
-                return Err(EntryTooLarge { bytes: length }.into());
+                return (entries, Some(EntryTooLarge { bytes: length }.into()));
             }
-            let (entry, rest) = rest.split_at_checked(length).ok_or(BundleError::CutShort)?;
-            if entries.len() == usize::from(self.slot.width) {
-                return Err(BundleError::WrongCount { expected: self.slot.width });
-            }
-            entries.push(Entry::new(entry.to_vec())?);
+            let Some((entry, rest)) = rest.split_at_checked(length) else {
+                return (entries, Some(BundleError::CutShort));
+            };
+            entries.push(Entry::new(entry.to_vec()).expect("its length was checked"));
             bytes = rest;
         }
-        if !bytes.is_empty() {
-            return Err(BundleError::CutShort);
-        }
-        if entries.len() != usize::from(self.slot.width) {
-            return Err(BundleError::WrongCount { expected: self.slot.width });
-        }
-        Ok(entries)
+        let cut = (!bytes.is_empty()).then_some(BundleError::CutShort);
+        let short = (entries.len() != width).then_some(wrong_count);
+        (entries, cut.or(short))
     }
 }
 

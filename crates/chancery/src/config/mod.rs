@@ -182,7 +182,7 @@ pub(crate) struct Log {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Anchor {
-    /// A file that another user made append-only.
+    /// A file that another user made append-only; it must exist.
     File {
         /// Its path.
         file: PathBuf,
@@ -254,6 +254,11 @@ impl Config {
         let paths = [&mut self.state_dir, &mut self.policy.path];
         for path in paths {
             *path = base.join(&*path);
+        }
+        for anchor in &mut self.log.anchors {
+            if let Anchor::File { file } = anchor {
+                *file = base.join(&*file);
+            }
         }
         let files = self.servers.values_mut().filter_map(|server| server.header_file.as_mut());
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{Config, Server};
+use super::{Anchor, Config, Server};
 
 /// The largest configuration file, in bytes.
 const CONFIG_MAX: u64 = 1 << 20;
@@ -182,7 +182,29 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !["error", "warn", "info", "debug", "trace"].contains(&level) {
         return Err(invalid("logging.level", format!("`{level}` is not a level")));
     }
+    for (number, anchor) in config.log.anchors.iter().enumerate() {
+        let wrong = check_anchor(anchor);
+        wrong.map_err(|why| invalid(&format!("log.anchors[{number}]"), why))?;
+    }
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
+}
+
+/// Refuses an anchor that would send checkpoints in clear, or a secret in its address.
+fn check_anchor(anchor: &Anchor) -> Result<(), String> {
+    let Anchor::Url { url } = anchor else { return Ok(()) };
+    let uri = url.parse::<http::Uri>().map_err(|_| "its `url` is not a URL".to_owned())?;
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("its `url` names a user: take the name out".to_owned());
+    }
+    match uri.scheme_str() {
+        Some("https") if !host.is_empty() => Ok(()),
+        Some("http") if loopback => Ok(()),
+        Some("http") => Err("its `url` is http off loopback: use https".to_owned()),
+        _ => Err("its `url` is not an https URL".to_owned()),
+    }
 }
 
 fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
@@ -223,4 +245,36 @@ fn check_command(command: &str, args: &[String]) -> Result<(), String> {
 fn is_exact(version: &str) -> bool {
     let digit = version.chars().next().is_some_and(|c| c.is_ascii_digit());
     digit && version.chars().all(|c| c.is_ascii_alphanumeric() || ".-+_".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Anchor, check_anchor};
+
+    #[test]
+    fn an_anchor_is_https_or_on_loopback() {
+        let accepted = [
+            "https://witness.example/log",
+            "http://127.0.0.1:9000/",
+            "http://[::1]/x",
+            "http://localhost:1/x",
+        ];
+        let refused = [
+            "http://witness.example/log",
+            "http://127.0.0.1.example/",
+            "http://10.0.0.1/",
+            "https://name:secret@witness.example/",
+            "ftp://witness.example/",
+            "/var/log/anchors",
+            "",
+        ];
+        let check = |url: &str| check_anchor(&Anchor::Url { url: url.to_owned() });
+        for url in accepted {
+            assert_eq!(check(url), Ok(()), "{url}");
+        }
+        for url in refused {
+            let why = check(url).expect_err(url);
+            assert!(!why.contains("secret"), "{why}");
+        }
+    }
 }

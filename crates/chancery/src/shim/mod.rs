@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 pub(crate) use credentials::Credentials;
-pub(crate) use wire::Gateway;
+pub(crate) use wire::{Gateway, HttpClient, http_client};
 
 /// What a run of the shim needs to know.
 pub(crate) struct Options {

@@ -1,4 +1,5 @@
-//! What records say of each other: every outcome has its permit, every permit at most one outcome.
+//! What records say of each other: every outcome and token has its permit before it, every permit
+//! at most one outcome, and each names who answers for it and what for.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,6 +7,7 @@ use model::record::{
     AdministrationRecord, DecisionRecord, FactsRecord, FoundingRecord, IssuanceRecord,
     OutcomeRecord, RefusalRecord, SystemRecord, VERSION, Verdict,
 };
+use model::{AgentName, Commitment, InstanceId, PurposeId, TaskId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -16,12 +18,31 @@ const DISORDER_MAX_MS: i64 = 10_000;
 /// How many records of each kind.
 pub type Totals = BTreeMap<String, u64>;
 
+/// Who a record says acted, for what, and under whose answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Acting {
+    agent: AgentName,
+    instance: InstanceId,
+    task: TaskId,
+    purpose: PurposeId,
+    sponsor: Option<Commitment>,
+}
+
+/// A permit, as far as later records refer to it.
+#[derive(Debug)]
+struct Permitted {
+    acting: Acting,
+    /// Whether an outcome closed it.
+    is_closed: bool,
+}
+
 /// The records seen so far, as far as later ones refer to them.
 #[derive(Debug, Default)]
 pub struct Seen {
     totals: Totals,
-    /// Permits by decision id: their index, and whether an outcome closed them.
-    permits: HashMap<String, (u64, bool)>,
+    control_failures: u64,
+    /// Permits by decision id.
+    permits: HashMap<String, Permitted>,
     ids: HashMap<String, u64>,
     facts: std::collections::HashSet<String>,
     newest: i64,
@@ -35,6 +56,11 @@ impl Seen {
     /// How many records of each kind were seen.
     pub const fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// How many records that need a sponsor and a purpose lack one (R62).
+    pub const fn control_failures(&self) -> u64 {
+        self.control_failures
     }
 
     /// The id of the newest record seen.
@@ -60,6 +86,7 @@ impl Seen {
             wrong.push("has a format version that is not known here".to_owned());
         }
         wrong.extend(self.order(index, &value, id.as_deref()));
+        wrong.extend(self.accountability(&value));
         wrong.extend(self.references(index, value, bytes));
         wrong.into_iter().map(|what| (id.clone(), what)).collect()
     }
@@ -88,7 +115,7 @@ impl Seen {
             return Some("a log begins with its founding record, and has no other".to_owned());
         }
         match kind.as_str() {
-            "decision" => self.decision(index, value),
+            "decision" => self.decision(value),
             "outcome" => self.outcome(value),
             "issuance" => self.issuance(value),
             "facts" => {
@@ -103,18 +130,36 @@ impl Seen {
         }
     }
 
-    fn decision(&mut self, index: u64, value: Value) -> Option<String> {
+    /// A decision, outcome or token without sponsor or purpose is a failure of control.
+    fn accountability(&mut self, value: &Value) -> Option<String> {
+        let kind = value.get("kind").and_then(Value::as_str)?;
+        if !["decision", "outcome", "issuance"].contains(&kind) {
+            return None;
+        }
+        let sponsor = value.pointer("/commitments/sponsor").is_some();
+        let purpose = value.get("purpose").and_then(Value::as_str).is_some_and(|p| !p.is_empty());
+        let lacking = match (sponsor, purpose) {
+            (true, true) => return None,
+            (false, true) => "a sponsor",
+            (true, false) => "a purpose",
+            (false, false) => "a sponsor and a purpose",
+        };
+        self.control_failures += 1;
+        Some(format!("control failure: {kind} without {lacking}"))
+    }
+
+    fn decision(&mut self, value: Value) -> Option<String> {
         let record: DecisionRecord = match fits(value) {
             Ok(record) => record,
             Err(what) => return Some(what),
         };
-        if record.decision == Verdict::Permit {
-            self.permits.insert(record.id.to_string(), (index, false));
-        }
-        if !record.commitments.contains_key("sponsor") {
-            return Some("a decision without a sponsor".to_owned());
-        }
         let known = self.facts.contains(&record.facts.leaf.to_string());
+        if record.decision == Verdict::Permit {
+            let sponsor = record.commitments.get("sponsor").copied();
+            let DecisionRecord { agent, instance, task, purpose, .. } = record;
+            let acting = Acting { agent, instance, task, purpose, sponsor };
+            self.permits.insert(record.id.to_string(), Permitted { acting, is_closed: false });
+        }
         (!known).then(|| "rests on facts that are not in the log before it".to_owned())
     }
 
@@ -123,14 +168,16 @@ impl Seen {
             Ok(record) => record,
             Err(what) => return Some(what),
         };
-        match self.permits.get_mut(&record.decision.to_string()) {
-            Some((_, closed @ false)) => {
-                *closed = true;
-                None
-            }
-            Some(_) => Some("a second outcome of one permit".to_owned()),
-            None => Some("an outcome without a permit before it".to_owned()),
+        let Some(permit) = self.permits.get_mut(&record.decision.to_string()) else {
+            return Some("an outcome without a permit before it".to_owned());
+        };
+        if std::mem::replace(&mut permit.is_closed, true) {
+            return Some("a second outcome of one permit".to_owned());
         }
+        let sponsor = record.commitments.get("sponsor").copied();
+        let OutcomeRecord { agent, instance, task, purpose, .. } = record;
+        let same = permit.acting == Acting { agent, instance, task, purpose, sponsor };
+        (!same).then(|| "an outcome of somebody else's permit".to_owned())
     }
 
     fn issuance(&mut self, value: Value) -> Option<String> {
@@ -138,14 +185,19 @@ impl Seen {
             Ok(record) => record,
             Err(what) => return Some(what),
         };
-        let permitted = self.permits.contains_key(&record.decision.to_string());
-        (!permitted).then(|| "a token without a permit before it".to_owned())
+        let Some(permit) = self.permits.get(&record.decision.to_string()) else {
+            return Some("a token without a permit before it".to_owned());
+        };
+        let sponsor = record.commitments.get("sponsor").copied();
+        let IssuanceRecord { agent, instance, task, purpose, .. } = record;
+        let same = permit.acting == Acting { agent, instance, task, purpose, sponsor };
+        (!same).then(|| "a token under somebody else's permit".to_owned())
     }
 
     /// How many permits have no outcome. While the service runs there are some; after it stopped
     /// in order, none.
     pub fn open(&self) -> usize {
-        self.permits.values().filter(|(_, closed)| !closed).count()
+        self.permits.values().filter(|permit| !permit.is_closed).count()
     }
 }
 

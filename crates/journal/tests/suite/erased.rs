@@ -1,0 +1,89 @@
+//! Sealing and erasing: what is personal can go, and every proof stays.
+
+use std::sync::Arc;
+
+use journal::{Journal, LogDirectory, Sealer};
+use keys::SealingKey;
+use model::record::{Disclosure, Record as _};
+use model::{FactKey, PersonId};
+use store::{Effect, Store as _, Unit};
+use testkit::SeededEntropy;
+use tlog::{Checkpoint, LeafIndex, inclusion_proof, leaf_hash, verify_inclusion};
+
+use super::support::{Log, decision, facts, founding, verify_as_outsider};
+
+fn sealer() -> Arc<Sealer> {
+    Arc::new(Sealer::new(SealingKey::from_bytes([9; 32]), Arc::new(SeededEntropy::new(1))))
+}
+
+fn remove(key: &FactKey) -> Unit {
+    Unit { effects: vec![Effect::Remove { key: key.clone() }], ..Unit::default() }
+}
+
+#[tokio::test]
+async fn n_108_erasing_a_disclosure_keeps_every_proof_valid() {
+    let log = Log::new();
+    let journal = Journal::new(log.store(), sealer());
+    let alice: PersonId = "alice".parse().unwrap();
+    let data_key = journal.sealer().new_data_key(&alice);
+    let (key, body) = (data_key.key, data_key.body);
+    let mut disclosure = Disclosure::new([3; 32]);
+    let mut record = decision(1);
+    let arguments = serde_json::json!({ "customer": "Bob, born 1970" });
+    record.commitments.insert("arguments".into(), disclosure.commit("arguments", arguments));
+    let new_key = Effect::Put { key: key.clone(), body };
+    let effects = vec![new_key];
+    journal.store().commit(Unit { effects, ..Unit::default() }).await.unwrap();
+    let sealed = journal.seal(&alice, &disclosure).await.unwrap();
+    assert!(!sealed.sealed.windows(3).any(|bytes| bytes == b"Bob"));
+
+    let mut entries = vec![
+        journal::entry([1; 16], &founding(), None),
+        journal::entry([2; 16], &facts(), None),
+        journal::entry(*record.id.as_bytes(), &record, Some(sealed)),
+    ];
+    entries.push(journal::entry([4; 16], &super::support::outcome(1), None));
+    journal.store().commit(Unit { entries, ..Unit::default() }).await.unwrap();
+    let mut integrator = log.integrator(journal.store().clone()).await;
+    let note = integrator.step().await.unwrap().unwrap();
+    let disclosed = journal.disclosure(2).await.unwrap().unwrap();
+    assert_eq!(disclosed, disclosure);
+    assert_eq!(disclosed.mismatch(&record.commitments), None);
+
+    let before = log.files().into_iter().map(|name| log.read(&name)).collect::<Vec<_>>();
+    journal.store().commit(remove(&key)).await.unwrap();
+    assert!(journal.disclosure(2).await.unwrap().is_none(), "who had the key in memory, too");
+    let other = Journal::new(journal.store().clone(), sealer());
+    assert!(other.disclosure(2).await.unwrap().is_none());
+    journal.seal(&alice, &disclosure).await.unwrap_err();
+
+    let after = log.files().into_iter().map(|name| log.read(&name)).collect::<Vec<_>>();
+    assert_eq!(before, after);
+    assert_eq!(verify_as_outsider(&log, Some(&note)), 4);
+    let checkpoint = Checkpoint::open(&log.read("checkpoint"), &log.key.verifier).unwrap();
+    let directory = LogDirectory::new(log.path());
+    let (index, size) = (LeafIndex::new(2), checkpoint.size());
+    let proof = inclusion_proof(index, size, &|tile| directory.tile(tile)).unwrap();
+    let leaf = leaf_hash(&record.to_canonical_bytes());
+    verify_inclusion(leaf, index, size, &proof, checkpoint.root()).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_sealed_for_one_person_does_not_open_for_another() {
+    let log = Log::new();
+    let journal = Journal::new(log.store(), sealer());
+    let people: [PersonId; 2] = ["alice".parse().unwrap(), "bob".parse().unwrap()];
+    for person in &people {
+        let data_key = journal.sealer().new_data_key(person);
+        let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
+        journal.store().commit(Unit { effects, ..Unit::default() }).await.unwrap();
+    }
+    let mut disclosure = Disclosure::new([3; 32]);
+    disclosure.commit("sponsor", "alice".into());
+    let mut sealed = journal.seal(&people[0], &disclosure).await.unwrap();
+    sealed.data_key = FactKey::data_key(&people[1]);
+    let entry = journal::entry([1; 16], &founding(), Some(sealed));
+    let unit = Unit { entries: vec![entry], ..Unit::default() };
+    journal.store().commit(unit).await.unwrap();
+    journal.disclosure(0).await.unwrap_err();
+}

@@ -1,0 +1,166 @@
+//! What the writer does between two batches, and nobody waits for: the index of ids, and
+//! forgetting what expired. And, on a thread of its own, emptying SQLite's log into the database.
+//!
+//! Chores have a connection whose commits do not sync: the next batch's sync covers them, and if
+//! they are lost they are done again. Each is short: at most [`SLICE`] rows.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, params};
+use store::NotDurable;
+
+use crate::batch::{Head, signed};
+use crate::open::BUSY;
+use crate::queue::{Forget, Queue};
+use crate::writer::{OnFatal, is_sync_failure};
+
+/// The most rows of one chore.
+pub(crate) const SLICE: u64 = 256;
+
+/// How far the index of ids may be behind while there are batches to commit.
+const BEHIND_MAX: u64 = 2_048;
+
+/// After how many batches the log of the database is emptied into it.
+const BATCHES_PER_CHECKPOINT: u32 = 64;
+
+/// The thread that empties the log; none once it was told to end.
+struct Keeper {
+    wake: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.wake.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread that empties the database's log panicked");
+        }
+    }
+}
+
+/// How many pages the log of the database may have before the writer itself empties the rest,
+/// after which it begins at its beginning again.
+const LOG_PAGES_MAX: i64 = 16_384;
+
+/// Empties what it can without waiting; gives busy, pages in the log, pages emptied.
+const EMPTY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// The writer's chores.
+pub(crate) struct Chores {
+    connection: Connection,
+    indexed: u64,
+    batches: u32,
+    keeper: Keeper,
+    /// Set by the keeper: the writer must stop for a moment, or the log will only grow.
+    is_long: Arc<AtomicBool>,
+}
+
+impl Chores {
+    /// Opens the connection for chores, and starts the thread that empties the log.
+    pub(crate) fn open(path: &Path, on_fatal: OnFatal) -> Result<Self, rusqlite::Error> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.execute_batch(
+            "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; \
+             PRAGMA trusted_schema = OFF;",
+        )?;
+        let indexed = connection.query_row("SELECT indexed FROM head", [], |row| row.get(0))?;
+        let indexed = i64::unsigned_abs(indexed);
+        let (wake, woken) = sync_channel(1);
+        let emptying = Connection::open(path)?;
+        emptying.busy_timeout(BUSY)?;
+        let is_long = Arc::new(AtomicBool::new(false));
+        let long = is_long.clone();
+        let thread = std::thread::spawn(move || keep(&emptying, &woken, &long, &on_fatal));
+        let keeper = Keeper { wake: Some(wake), thread: Some(thread) };
+        Ok(Self { connection, indexed, batches: 0, keeper, is_long })
+    }
+
+    /// Whether the index of ids lacks entries of a log of `size`.
+    pub(crate) const fn is_behind(&self, size: u64) -> bool {
+        self.indexed < size
+    }
+
+    /// Does one slice of each chore that is due.
+    pub(crate) fn some(
+        &mut self,
+        queue: &Queue,
+        head: &mut Head,
+        is_idle: bool,
+    ) -> Result<(), rusqlite::Error> {
+        self.batches += u32::from(!is_idle);
+        if self.batches >= BATCHES_PER_CHECKPOINT {
+            self.batches = 0;
+            // Full: it is at it. Disconnected: it has told why.
+            if let Some(wake) = &self.keeper.wake {
+                let (Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) =
+                    wake.try_send(());
+            }
+        }
+        if self.is_long.swap(false, Ordering::Relaxed) {
+            self.connection.query_row(EMPTY, [], |_| Ok(()))?;
+        }
+        let forgotten = queue.chore().map_or(Ok(()), |forget| self.forget(forget, head));
+        if self.is_behind(head.next) && (is_idle || self.indexed + BEHIND_MAX < head.next) {
+            self.index(head.next)?;
+        }
+        forgotten
+    }
+
+    fn index(&mut self, size: u64) -> Result<(), rusqlite::Error> {
+        let to = size.min(self.indexed + SLICE);
+        let transaction = self.connection.transaction()?;
+        // Of two entries with one id, the first is found.
+        let sql = "INSERT OR IGNORE INTO leaf_id (id, idx) SELECT id, idx FROM leaf \
+                   WHERE idx >= ?1 AND idx < ?2 ORDER BY idx";
+        transaction.prepare_cached(sql)?.execute([signed(self.indexed), signed(to)])?;
+        let sql = "UPDATE head SET indexed = ?1";
+        transaction.prepare_cached(sql)?.execute([signed(to)])?;
+        transaction.commit()?;
+        self.indexed = to;
+        Ok(())
+    }
+
+    fn forget(&mut self, forget: Forget, head: &mut Head) -> Result<(), rusqlite::Error> {
+        let done = self.delete(&forget);
+        if let Ok(count) = done {
+            head.once = head.once.saturating_sub(count);
+        }
+        // Whoever asked may have gone.
+        let _ = forget.reply.send(match &done {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string().into()),
+        });
+        done.map(drop)
+    }
+
+    fn delete(&mut self, forget: &Forget) -> Result<u64, rusqlite::Error> {
+        let transaction = self.connection.transaction()?;
+        let mut count = 0;
+        {
+            let sql = "DELETE FROM once WHERE scope = ?1 AND id = ?2 AND expires < ?3";
+            let mut delete = transaction.prepare_cached(sql)?;
+            for (scope, id) in &forget.expired {
+                count += delete.execute(params![scope, id, forget.before.as_millis()])? as u64;
+            }
+        }
+        transaction.commit()?;
+        Ok(count)
+    }
+}
+
+/// Empties the log of the database into it when told to, without holding up the writer.
+fn keep(connection: &Connection, wake: &Receiver<()>, is_long: &AtomicBool, on_fatal: &OnFatal) {
+    while wake.recv().is_ok() {
+        match connection.query_row(EMPTY, [], |row| row.get::<_, i64>(1)) {
+            Ok(pages) => is_long.store(pages > LOG_PAGES_MAX, Ordering::Relaxed),
+            // What was synced into the log may not be in the database: it may not be emptied again.
+            Err(error) if is_sync_failure(&error) => return on_fatal(NotDurable),
+            Err(error) => tracing::warn!(%error, "the database's log was not emptied"),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What waits for the writer, and when a batch starts.
+//!
+//! A lone caller never waits for company: a batch starts as soon as nothing that was announced is
+//! still on its way, or its oldest unit is half a millisecond old. What nobody waits for starts one
+//! only after 100 ms. The writer is woken when a batch is due, not for each unit of it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use model::{Clock, Timestamp};
+use store::{CheckpointRow, CommitError, Committed, QUEUE_MAX, Unit, Urgency};
+use tokio::sync::oneshot;
+
+/// The most jobs of one batch.
+pub(crate) const BATCH_MAX: usize = 256;
+
+/// How long the oldest unit of a batch waits for announced ones.
+const COMPANY: Duration = Duration::from_micros(500);
+
+/// How long units that nobody waits for may wait.
+const DEFERRED: Duration = Duration::from_millis(100);
+
+/// How long the writer must have had nothing to do before it does what can wait.
+const IDLE: Duration = Duration::from_millis(20);
+
+/// Why the store could not do something.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What takes part in a batch.
+pub(crate) enum Job {
+    /// Commit a unit.
+    Unit { unit: Unit, reply: oneshot::Sender<Result<Committed, CommitError>> },
+    /// Replace the checkpoint.
+    Swap { from: Option<u64>, to: CheckpointRow, reply: oneshot::Sender<Result<bool, Cause>> },
+}
+
+impl Job {
+    /// Whether somebody waits for it.
+    const fn is_awaited(&self) -> bool {
+        match self {
+            Self::Unit { unit, .. } => matches!(unit.urgency, Urgency::Awaited),
+            Self::Swap { .. } => true,
+        }
+    }
+}
+
+/// Things used once that have expired, to be forgotten between two batches.
+pub(crate) struct Forget {
+    pub(crate) expired: Vec<(i64, Vec<u8>)>,
+    pub(crate) before: Timestamp,
+    pub(crate) reply: oneshot::Sender<Result<(), Cause>>,
+}
+
+/// Why a job was not taken.
+pub(crate) enum NotTaken {
+    /// Too many wait.
+    Full,
+    /// The writer has ended.
+    Ended,
+}
+
+/// What the writer does next.
+pub(crate) enum Next {
+    /// Commit these.
+    Batch(Vec<Job>),
+    /// What can wait: nothing else is to be done.
+    Chores,
+    /// End: there will be nothing any more.
+    End,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(Job, Duration)>,
+    chores: VecDeque<Forget>,
+    /// How many of the jobs somebody waits for.
+    awaited: usize,
+    /// How many requests said that a unit of theirs is on its way.
+    announced: usize,
+    /// The writer sleeps.
+    sleeping: bool,
+    closed: bool,
+}
+
+impl State {
+    /// Whether a batch is due whatever its age.
+    fn is_due(&self) -> bool {
+        self.jobs.len() >= BATCH_MAX || (self.awaited > 0 && self.awaited >= self.announced)
+    }
+}
+
+/// The queue between those who commit and the writer.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    /// How many batches were synced.
+    pub(crate) syncs: AtomicU64,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it is held")
+    }
+
+    /// Says that a unit is on its way.
+    pub(crate) fn announce(&self) {
+        self.state().announced += 1;
+    }
+
+    /// Says that what was announced has arrived, or will not.
+    pub(crate) fn arrived(&self) {
+        let mut state = self.state();
+        state.announced -= 1;
+        if state.sleeping && state.is_due() {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Puts `job` in the queue, at `now`.
+    pub(crate) fn push(&self, job: Job, now: Duration) -> Result<(), NotTaken> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(NotTaken::Ended);
+        }
+        if state.jobs.len() >= QUEUE_MAX {
+            return Err(NotTaken::Full);
+        }
+        let awaited = job.is_awaited();
+        state.awaited += usize::from(awaited);
+        state.jobs.push_back((job, now));
+        // The first of all, and the first that somebody waits for, set the time; the last one
+        // starts the batch.
+        let sets_time = state.jobs.len() == 1 || (awaited && state.awaited == 1);
+        if state.sleeping && (sets_time || state.is_due()) {
+            drop(state);
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Asks for something to be forgotten between two batches.
+    pub(crate) fn push_chore(&self, chore: Forget) -> Result<(), NotTaken> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(NotTaken::Ended);
+        }
+        if state.chores.len() >= QUEUE_MAX {
+            return Err(NotTaken::Full);
+        }
+        state.chores.push_back(chore);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// The next chore, if there is one.
+    pub(crate) fn chore(&self) -> Option<Forget> {
+        self.state().chores.pop_front()
+    }
+
+    /// Takes no more; the writer ends once the queue is empty.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Takes no more and gives up what waits: the writer will not commit it.
+    pub(crate) fn abandon(&self) -> Vec<Job> {
+        let mut state = self.state();
+        state.closed = true;
+        state.chores.clear();
+        state.awaited = 0;
+        state.jobs.drain(..).map(|(job, _)| job).collect()
+    }
+
+    /// Waits for what the writer does next; `behind` says that there is something to catch up on.
+    pub(crate) fn next(&self, clock: &dyn Clock, behind: bool) -> Next {
+        let mut state = self.state();
+        loop {
+            let Some((_, since)) = state.jobs.front() else {
+                if !state.chores.is_empty() {
+                    return Next::Chores;
+                }
+                if state.closed {
+                    return Next::End;
+                }
+                let (woken, timed_out) = self.sleep(state, behind.then_some(IDLE));
+                if timed_out {
+                    return Next::Chores;
+                }
+                state = woken;
+                continue;
+            };
+            let patience = if state.awaited > 0 { COMPANY } else { DEFERRED };
+            let waited = clock.monotonic().saturating_sub(*since);
+            if state.closed || state.is_due() || waited >= patience {
+                return Next::Batch(Self::take(&mut state));
+            }
+            let (woken, timed_out) = self.sleep(state, Some(patience.saturating_sub(waited)));
+            state = woken;
+            if timed_out && !state.jobs.is_empty() {
+                return Next::Batch(Self::take(&mut state));
+            }
+        }
+    }
+
+    fn sleep<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        most: Option<Duration>,
+    ) -> (MutexGuard<'a, State>, bool) {
+        state.sleeping = true;
+        let (mut state, timed_out) = match most {
+            Some(most) => {
+                let woken = self.wake.wait_timeout(state, most);
+                let (state, why) = woken.expect("no panic while it is held");
+                (state, why.timed_out())
+            }
+            None => (self.wake.wait(state).expect("no panic while it is held"), false),
+        };
+        state.sleeping = false;
+        (state, timed_out)
+    }
+
+    fn take(state: &mut State) -> Vec<Job> {
+        let count = state.jobs.len().min(BATCH_MAX);
+        let jobs: Vec<_> = state.jobs.drain(..count).map(|(job, _)| job).collect();
+        state.awaited -= jobs.iter().filter(|job| job.is_awaited()).count();
+        jobs
+    }
+}

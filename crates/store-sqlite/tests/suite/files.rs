@@ -1,0 +1,157 @@
+//! What is SQLite's own: its file, its lock, its version, its log.
+
+use std::time::{Duration, Instant};
+
+use model::{FactKey, Timestamp};
+use rusqlite::Connection;
+use store::{CommitError, Effect, NewEntry, ONCE_MAX, OnceScope, Store as _, Unit};
+use store_sqlite::{OpenError, SCHEMA_VERSION};
+
+use super::{fresh, open};
+use store::suite::BackEnd as _;
+
+/// A unit that writes a fact and, where there is a number, a record of that number.
+fn unit(number: Option<u64>) -> Unit {
+    let key = FactKey::from_text("a");
+    let entry = number.map(|number| {
+        let bytes = number.to_string().into_bytes();
+        let mut id = [1; 16];
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        NewEntry { id, leaf: model::RecordDigest::of(&bytes), bytes, disclosure: None }
+    });
+    let effects = vec![Effect::Put { key, body: b"1".to_vec() }];
+    Unit { entries: entry.into_iter().collect(), effects, ..Unit::default() }
+}
+
+fn once(number: u64) -> Unit {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let expires = Timestamp::from_millis(5_000);
+    let effects = vec![Effect::UseOnce { scope: OnceScope::Proof, id, expires }];
+    Unit { effects, ..Unit::default() }
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_with_its_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    drop(open(&path).unwrap());
+    let newer = SCHEMA_VERSION + 1;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
+    let error = open(&path).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found, .. } if found == newer), "{error}");
+    assert!(error.to_string().contains("use a newer build"), "{error}");
+}
+
+#[tokio::test]
+async fn n_104_a_database_in_use_is_not_opened_twice() {
+    let back_end = fresh().await;
+    let again = open(&back_end.path()).map(drop).unwrap_err();
+    assert!(matches!(again, OpenError::InUse { .. }), "{again}");
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    std::fs::write(&path, [b'x'; 4_096]).unwrap();
+    let error = open(&path).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_dropped_store_commits_what_it_took_and_lets_go_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    for round in 0..20 {
+        let store = open(&path).unwrap();
+        assert_eq!(store.log_size().await.unwrap(), round * 2);
+        store.commit(unit(Some(round))).await.unwrap();
+        let mut commit = store.commit(unit(Some(round)));
+        let polled = std::pin::Pin::new(&mut commit);
+        let noop = std::task::Waker::noop();
+        let polled = polled.poll(&mut std::task::Context::from_waker(noop));
+        assert!(polled.is_pending());
+        drop(commit);
+        drop(store);
+    }
+}
+
+#[tokio::test]
+async fn the_start_empties_the_log_into_the_database() {
+    let back_end = fresh().await;
+    for number in 0..20 {
+        back_end.store().commit(unit(Some(number))).await.unwrap();
+    }
+    let wal = back_end.path().with_file_name("db-wal");
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(back_end.path(), copy.path().join("db")).unwrap();
+    std::fs::copy(&wal, copy.path().join("db-wal")).unwrap();
+    let restarted = open(&copy.path().join("db")).unwrap();
+    assert_eq!(std::fs::metadata(copy.path().join("db-wal")).unwrap().len(), 0);
+    assert_eq!(restarted.log_size().await.unwrap(), 20);
+}
+
+#[tokio::test]
+async fn somebody_who_holds_the_write_lock_makes_it_deny_and_not_hang() {
+    let back_end = fresh().await;
+    let store = back_end.store();
+    store.commit(unit(Some(0))).await.unwrap();
+    let other = Connection::open(back_end.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
+    let denied = store.commit(unit(Some(1))).await.unwrap_err();
+    assert!(matches!(denied, CommitError::Unavailable(_)), "{denied:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.commit(unit(Some(2))).await.unwrap().indices, [1]);
+}
+
+#[tokio::test]
+async fn the_index_of_ids_follows_the_log_when_there_is_nothing_else_to_do() {
+    let back_end = fresh().await;
+    let store = back_end.store();
+    for number in 0..600 {
+        store.commit(unit(Some(number))).await.unwrap();
+    }
+    let looking = Connection::open(back_end.path()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let sql = "SELECT (SELECT indexed FROM head), (SELECT count(*) FROM leaf_id)";
+    loop {
+        let (indexed, ids): (i64, i64) =
+            looking.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert!(indexed <= 600 && ids == indexed);
+        if indexed == 600 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{indexed} of 600 are indexed");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn n_113_a_full_table_of_used_things_refuses_and_forgets_nothing_early() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    drop(open(&path).unwrap());
+    let fill = format!(
+        "PRAGMA synchronous = OFF; BEGIN; \
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {}) \
+         INSERT INTO once SELECT 1, CAST(printf('%032d', n) AS BLOB), 1000 FROM n; COMMIT;",
+        ONCE_MAX - 1
+    );
+    Connection::open(&path).unwrap().execute_batch(&fill).unwrap();
+    let store = open(&path).unwrap();
+    store.commit(once(1)).await.unwrap();
+    let refused = store.commit(once(2)).await.unwrap_err();
+    assert!(matches!(refused, CommitError::Unavailable(_)), "{refused:?}");
+    // A unit that uses nothing up is no worse off.
+    store.commit(unit(None)).await.unwrap();
+    store.forget_expired(Timestamp::from_millis(1_000)).await.unwrap();
+    store.commit(once(2)).await.unwrap_err();
+    store.forget_expired(Timestamp::from_millis(1_001)).await.unwrap();
+    store.commit(once(2)).await.unwrap();
+    let again = store.commit(once(1)).await.unwrap_err();
+    assert!(matches!(again, CommitError::Used), "{again:?}");
+}

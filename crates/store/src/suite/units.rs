@@ -1,0 +1,206 @@
+//! Units: all of it or nothing, and only on facts that are still true.
+
+use model::{Revision, Timestamp};
+
+use super::{
+    BackEnd, count, counter, entry, key, poll_once, put, put_new, remove, shown, unit, use_once,
+    use_until,
+};
+use crate::{CommitError, Effect, SealedDisclosure, Unit};
+
+/// What a refusal is, without what it says.
+fn kind(error: &CommitError) -> &'static str {
+    match error {
+        CommitError::Changed { .. } => "changed",
+        CommitError::Used => "used",
+        CommitError::OverLimit { .. } => "over limit",
+        CommitError::Exists { .. } => "exists",
+        CommitError::Overloaded => "overloaded",
+        CommitError::Unavailable(_) => "unavailable",
+        CommitError::Lost => "lost",
+    }
+}
+
+/// Each effect × each refusal × both orders: nothing of a refused unit is there.
+pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    let standing = vec![put("old", "1"), use_once(1), count("full", 5, None), Effect::OpenPermit];
+    let open = store.commit(unit(standing)).await.unwrap().indices[0];
+    let revision = store.load(&[]).await.unwrap().revision;
+    let effects = [
+        put("old", "2"),
+        put("new", "2"),
+        put_new("new"),
+        remove("old"),
+        use_once(2),
+        count("free", 1, None),
+        Effect::OpenPermit,
+        Effect::ClosePermit { index: open },
+    ];
+    let refusals = [
+        (use_once(1), "used"),
+        (count("full", 1, Some(5)), "over limit"),
+        (put_new("old"), "exists"),
+        (Effect::ClosePermit { index: 999 }, "used"),
+    ];
+    let before = shown(store.as_ref(), &["full", "free"]).await.unwrap();
+    for effect in &effects {
+        for (refusal, why) in &refusals {
+            if matches!((effect, refusal), (Effect::Remove { .. }, Effect::PutNew { .. })) {
+                continue;
+            }
+            for order in [[effect, refusal], [refusal, effect]] {
+                let mut refused = unit(order.map(Clone::clone).to_vec());
+                let data_key = key("datakey/p");
+                let sealed = vec![1];
+                refused.entries[0].disclosure = Some(SealedDisclosure { data_key, sealed });
+                let error = store.commit(refused).await.unwrap_err();
+                assert_eq!(kind(&error), *why, "{order:?}");
+                let after = shown(store.as_ref(), &["full", "free"]).await.unwrap();
+                assert_eq!(after, before, "{order:?}");
+            }
+        }
+        let mut changed = unit(vec![effect.clone()]);
+        (changed.reads, changed.revision) = (vec![key("old")], Revision(revision.0 - 1));
+        let error = store.commit(changed).await.unwrap_err();
+        assert_eq!(kind(&error), "changed", "{effect:?}");
+        assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before, "{effect:?}");
+    }
+    let recordless = Unit { effects: vec![put("new", "2"), Effect::OpenPermit], ..Unit::default() };
+    store.commit(recordless).await.unwrap_err();
+    assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before);
+    // What the refused units would have used up is there to be used.
+    store.commit(unit(vec![use_once(2), put_new("new")])).await.unwrap();
+}
+
+/// Keys that existed, that did not, and that were removed; a key that did not change is no reason.
+pub async fn i_11_a_unit_that_read_what_has_changed_is_refused(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    store.commit(unit(vec![put("kept", "1"), put("gone", "1"), put("same", "1")])).await.unwrap();
+    let read = store.load(&[key("kept"), key("gone"), key("absent")]).await.unwrap().revision;
+    let changes = vec![put("kept", "1"), remove("gone"), put_new("absent"), put("other", "1")];
+    let now = store.commit(unit(changes)).await.unwrap().revision;
+    let on = |name: &str, revision| Unit {
+        reads: vec![key("same"), key(name)],
+        revision,
+        ..unit(vec![put("effect", "1")])
+    };
+    for name in ["kept", "gone", "absent"] {
+        match store.commit(on(name, read)).await {
+            Err(CommitError::Changed { key: told }) => assert_eq!(told, key(name)),
+            other => panic!("`{name}` changed, and yet: {other:?}"),
+        }
+        assert_eq!(store.load(&[key("effect")]).await.unwrap().bodies, [None]);
+    }
+    store.commit(on("never", read)).await.unwrap();
+    // Read from a store that knew more than this one does: one that lost its end.
+    let ahead = store.commit(on("same", Revision(now.0 + 10))).await.unwrap_err();
+    assert_eq!(kind(&ahead), "changed");
+    for name in ["kept", "gone", "absent"] {
+        store.commit(on(name, now)).await.unwrap();
+    }
+}
+
+/// What one unit of a batch writes, the next one of the same batch has not read.
+pub async fn i_11_of_two_units_of_one_batch_the_second_is_refused(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    store.commit(unit(vec![put("k", "0")])).await.unwrap();
+    for round in 0..16 {
+        let revision = store.load(&[key("k")]).await.unwrap().revision;
+        let claim = |by: &str| Unit {
+            reads: vec![key("k")],
+            revision,
+            ..unit(vec![put("k", by), count("done", 1, None)])
+        };
+        let _company = [store.announce(), store.announce()];
+        let (one, two) = tokio::join!(store.commit(claim("1")), store.commit(claim("2")));
+        assert!(one.is_ok() != two.is_ok(), "round {round}: {one:?}, {two:?}");
+        let refused = one.err().or(two.err()).unwrap();
+        assert_eq!(kind(&refused), "changed");
+    }
+    assert_eq!(store.counters(&[counter("done")]).await.unwrap(), [16]);
+}
+
+/// A permit is open from its record on until it is closed, once.
+pub async fn permits_open_and_close_once(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    store.commit(unit(Vec::new())).await.unwrap();
+    let two = Unit { entries: vec![entry(), entry()], ..unit(vec![Effect::OpenPermit]) };
+    let first = *store.commit(two).await.unwrap().indices.last().unwrap();
+    assert_eq!(first, 2, "it is opened at the last of its records");
+    let second = store.commit(unit(vec![Effect::OpenPermit])).await.unwrap().indices[0];
+    let open = async || -> Vec<u64> {
+        store.open_permits().await.unwrap().iter().map(|permit| permit.index).collect()
+    };
+    assert_eq!(open().await, [first, second]);
+    let close = |index| unit(vec![Effect::ClosePermit { index }]);
+    store.commit(close(first)).await.unwrap();
+    assert_eq!(open().await, [second]);
+    for index in [first, 0, 77] {
+        assert_eq!(kind(&store.commit(close(index)).await.unwrap_err()), "used");
+    }
+    let both = vec![Effect::OpenPermit, Effect::ClosePermit { index: second }];
+    store.commit(unit(both)).await.unwrap();
+    assert_eq!(open().await.len(), 1);
+}
+
+/// A counter may reach its limit and not pass it, nor the end of its numbers; giving back is free.
+pub async fn a_counter_stays_within_its_limit(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    let value = async || store.counters(&[counter("c")]).await.unwrap()[0];
+    assert_eq!(value().await, 0);
+    let steps = [
+        (3, Some(2), None, 0),
+        (2, Some(2), Some(()), 2),
+        (1, Some(2), None, 2),
+        (1, None, Some(()), 3),
+        (-1, Some(0), Some(()), 2),
+        (i64::MAX, None, None, 2),
+        (i64::MAX - 2, None, Some(()), i64::MAX),
+        (-i64::MAX, Some(0), Some(()), 0),
+        (-5, Some(0), Some(()), -5),
+        (7, Some(2), Some(()), 2),
+    ];
+    for (amount, limit, permitted, after) in steps {
+        let counted = store.commit(unit(vec![count("c", amount, limit)])).await;
+        assert_eq!(counted.is_ok(), permitted.is_some(), "{amount} within {limit:?}");
+        assert_eq!(value().await, after, "{amount} within {limit:?}");
+    }
+    let names = [counter("C"), counter("c"), counter("none")];
+    assert_eq!(store.counters(&names).await.unwrap(), [0, 2, 0]);
+}
+
+/// What is used once stays used until it expires, in each scope by itself.
+pub async fn what_expired_is_forgotten_and_nothing_else(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    for (id, expires) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
+        store.commit(unit(vec![use_until(id, expires)])).await.unwrap();
+    }
+    let other = |scope| {
+        let expires = Timestamp::from_millis(1_000);
+        unit(vec![Effect::UseOnce { scope, id: [2; 32], expires }])
+    };
+    store.commit(other(crate::OnceScope::Assertion)).await.unwrap();
+    store.forget_expired(Timestamp::from_millis(2_000)).await.unwrap();
+    store.commit(unit(vec![use_until(1, 9_000)])).await.unwrap();
+    store.commit(other(crate::OnceScope::Assertion)).await.unwrap();
+    for id in [1, 2, 3] {
+        let again = store.commit(unit(vec![use_until(id, 9_000)])).await.unwrap_err();
+        assert_eq!(kind(&again), "used", "{id}");
+    }
+}
+
+/// Whoever asked may go at any moment.
+pub async fn a_dropped_commit_is_made_whole_or_not_at_all(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    for number in 0..32 {
+        let name = format!("k/{number}");
+        let mut commit = store.commit(unit(vec![put(&name, "1"), count("n", 1, None)]));
+        drop(poll_once(&mut commit));
+        drop(commit);
+    }
+    store.commit(unit(Vec::new())).await.unwrap();
+    let facts = store.list("k/", None, 100).await.unwrap().facts.len() as u64;
+    assert_eq!(store.log_size().await.unwrap(), facts + 1);
+    assert_eq!(store.counters(&[counter("n")]).await.unwrap()[0].unsigned_abs(), facts);
+}
