@@ -1,11 +1,14 @@
 //! What may be called at all: routes to servers, and calls bound to pinned tools.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed};
 use mcp::Method;
-use model::{AccessRequest, ActionName, Binding, Principal, ResourceRef, ServerName, ToolRef};
+use model::{
+    AccessRequest, ActionName, Binding, Principal, ResourceRef, ServerName, Tool, ToolRef,
+};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -40,6 +43,10 @@ pub struct GovernedCall {
     pub(crate) name: Option<String>,
     /// The parameters as they were received.
     pub(crate) params: Option<Box<RawValue>>,
+    /// By what the server names the request in progress notifications.
+    pub(crate) progress: Option<Value>,
+    /// The pinned descriptor of the tool that is called.
+    pub(crate) tool: Option<Arc<Tool>>,
 }
 
 impl Governed for GovernedCall {
@@ -59,6 +66,8 @@ pub(crate) struct Wanted {
     pub(crate) input: Value,
     pub(crate) name: Option<String>,
     pub(crate) params: Option<Box<RawValue>>,
+    pub(crate) progress: Option<Value>,
+    pub(crate) tool: Option<Arc<Tool>>,
 }
 
 impl GovernedCall {
@@ -75,8 +84,8 @@ impl GovernedCall {
             input: wanted.input,
         };
         let circumstances = circumstances(caller, vec![caller.uses()], arrived);
-        let Wanted { method, name, params, .. } = wanted;
-        Self { request, circumstances, method, name, params }
+        let Wanted { method, name, params, progress, tool, .. } = wanted;
+        Self { request, circumstances, method, name, params, progress, tool }
     }
 }
 

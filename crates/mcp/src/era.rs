@@ -51,14 +51,19 @@ impl EraError {
 /// headers of that era, is held to the stateless rules; no message chooses the laxer ones by
 /// saying two things.
 pub fn era_of(headers: &HeaderMap, message: &Message) -> Era {
-    let header = single(headers, "mcp-protocol-version").ok().flatten();
-    let later = |version: &str| version >= "2026";
-    let said = header.as_deref().is_some_and(later) || headers.contains_key("mcp-method");
     let in_body = match message {
         Message::Request(request) => request.meta(VERSION).is_some(),
         Message::Notification(_) | Message::Response(_) => false,
     };
-    if said || in_body { Era::Stateless } else { Era::Session }
+    if in_body { Era::Stateless } else { era_of_headers(headers) }
+}
+
+/// The era of a request without a message, or of which only the headers count.
+pub fn era_of_headers(headers: &HeaderMap) -> Era {
+    let header = single(headers, "mcp-protocol-version").ok().flatten();
+    let later = |version: &str| version >= "2026";
+    let said = header.as_deref().is_some_and(later) || headers.contains_key("mcp-method");
+    if said { Era::Stateless } else { Era::Session }
 }
 
 /// Checks what the era demands of a message.

@@ -15,7 +15,7 @@ mod untrusted;
 
 pub use era::{
     EraError, SESSION_VERSIONS, STATELESS_VERSION, check_era, decode_header_value,
-    encode_header_value, era_of, negotiate,
+    encode_header_value, era_of, era_of_headers, negotiate,
 };
 pub use message::{
     ID_MAX, Limits, Message, Notification, ParseError, Request, Target, ToolCall, parse_message,

@@ -70,7 +70,7 @@ pub struct Refusal {
     pub retry_after_ms: Option<u64>,
     /// Whether a person could permit it.
     pub requestable: bool,
-    /// What does not fit, for arguments.
+    /// What does not fit, for arguments; why there is no answer, where the tool gave none.
     pub text: String,
 }
 
@@ -92,6 +92,9 @@ impl Refusal {
             RefusalCode::Unavailable => {
                 "Not done: it cannot be decided right now. Nothing happened; try again later."
                     .to_owned()
+            }
+            RefusalCode::UpstreamFailed if !self.text.is_empty() => {
+                format!("Permitted, but the tool did not answer: {}. Do not retry.", self.text)
             }
             RefusalCode::UpstreamFailed => {
                 "Permitted, but the tool could not be reached. Nothing happened.".to_owned()
