@@ -161,7 +161,7 @@ impl Gateway {
             name: Some(call.name),
             progress: progress(&request),
             params: request.params,
-            tool: Some(found),
+            param_headers: Vec::new(),
         };
         Ok(GovernedCall::new(&passage.caller, wanted, passage.arrived))
     }
@@ -246,7 +246,8 @@ impl Gateway {
         };
         let progress = progress(&request);
         let Request { method, params, .. } = request;
-        Ok(Wanted { method, resource, input: Value::Null, name, params, progress, tool: None })
+        let (input, param_headers) = (Value::Null, Vec::new());
+        Ok(Wanted { method, resource, input, name, params, progress, param_headers })
     }
 
     /// Forwards a permitted call. A conversation that broke is not used again.

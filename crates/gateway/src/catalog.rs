@@ -1,14 +1,12 @@
 //! What may be called at all: routes to servers, and calls bound to pinned tools.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed};
+use http::{HeaderName, HeaderValue};
 use mcp::Method;
-use model::{
-    AccessRequest, ActionName, Binding, Principal, ResourceRef, ServerName, Tool, ToolRef,
-};
+use model::{AccessRequest, ActionName, Binding, Principal, ResourceRef, ServerName, ToolRef};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -45,8 +43,8 @@ pub struct GovernedCall {
     pub(crate) params: Option<Box<RawValue>>,
     /// By what the server names the request in progress notifications.
     pub(crate) progress: Option<Value>,
-    /// The pinned descriptor of the tool that is called.
-    pub(crate) tool: Option<Arc<Tool>>,
+    /// Headers computed from the arguments, where the server wants them repeated.
+    pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Governed for GovernedCall {
@@ -67,7 +65,7 @@ pub(crate) struct Wanted {
     pub(crate) name: Option<String>,
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) progress: Option<Value>,
-    pub(crate) tool: Option<Arc<Tool>>,
+    pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl GovernedCall {
@@ -84,8 +82,8 @@ impl GovernedCall {
             input: wanted.input,
         };
         let circumstances = circumstances(caller, vec![caller.uses()], arrived);
-        let Wanted { method, name, params, progress, tool, .. } = wanted;
-        Self { request, circumstances, method, name, params, progress, tool }
+        let Wanted { method, name, params, progress, param_headers, .. } = wanted;
+        Self { request, circumstances, method, name, params, progress, param_headers }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::reply::{Reply, ReplyBody};
 use crate::translate;
 use crate::under_way::UnderWay;
 use crate::upstream::{Asking, LinkError, MESSAGES_WAITING_MAX, Said};
-use crate::watch::PermitWatch;
+use crate::watch::{NoLongerPermitted, PermitWatch};
 
 /// How long telling a server that a call is cut may take.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
@@ -88,6 +88,10 @@ impl Way {
             // No obligation can be discharged here yet, so nothing that owes one may proceed.
             return Err(Refusal::Unavailable("an obligation cannot be discharged here".to_owned()));
         }
+        let withdrawn: NoLongerPermitted = match &self.watch {
+            Some(watch) => watch.watch(&permit),
+            None => Box::pin(std::future::pending()),
+        };
         let begun = permit.begin(clock);
         let begun = begun.map_err(|error| Refusal::Unavailable(error.to_string()))?;
         let gone = self.under_way.token().clone().drop_guard();
@@ -100,7 +104,7 @@ impl Way {
         let (messages, mut heard) = mpsc::channel(MESSAGES_WAITING_MAX);
         let (done, ended) = tokio::sync::oneshot::channel();
         tasks.spawn(async move {
-            let ended = self.run(begun, &messages).await;
+            let ended = self.run(begun, withdrawn, &messages).await;
             let _ = done.send(ended);
         });
         let first = heard.recv().await;
@@ -110,10 +114,23 @@ impl Way {
         Ok(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Events(reader) })
     }
 
-    async fn run(self, begun: Begun<GovernedCall>, messages: &mpsc::Sender<Bytes>) -> Ended {
+    async fn run(
+        self,
+        begun: Begun<GovernedCall>,
+        withdrawn: NoLongerPermitted,
+        messages: &mpsc::Sender<Bytes>,
+    ) -> Ended {
         let Begun { act, context, running, .. } = begun;
         let method = act.method.clone();
-        let heard = self.call(act, &context, messages).await;
+        let assertion = self.assertion(&context, &act);
+        // The client cancelled it or went away, or it is no longer permitted.
+        let cut = async {
+            tokio::select! {
+                () = self.under_way.token().cancelled() => {}
+                () = withdrawn => {}
+            }
+        };
+        let heard = self.call(act, assertion, cut, messages).await;
         self.close(heard, running, (context.decision, &method))
     }
 
@@ -121,22 +138,21 @@ impl Way {
     async fn call(
         &self,
         act: GovernedCall,
-        context: &PermitContext,
+        assertion: Option<String>,
+        cut: impl Future<Output = ()>,
         messages: &mpsc::Sender<Bytes>,
     ) -> Heard {
         let link = &self.conversation.link;
-        let assertion = self.assertion(context, &act);
         let Some(params) = translate::params(act.params, link.era, self.about.era) else {
             return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
         };
         let asking = Asking {
             method: act.method.as_str(),
             name: act.name,
-            param_headers: Vec::new(),
+            param_headers: act.param_headers,
             params: params.as_deref(),
             progress: act.progress,
         };
-        let cut = self.cut(context);
         let late = tokio::time::sleep(self.within);
         tokio::pin!(cut, late);
         let asked = tokio::select! {
@@ -166,21 +182,6 @@ impl Way {
         // A server that cannot be told learns it from the closed connection.
         let _ = tokio::time::timeout(TELL_WITHIN, told).await;
         heard
-    }
-
-    /// Completes when the call must stop: the client cancelled it or went away, or it is no longer
-    /// permitted.
-    async fn cut(&self, context: &PermitContext) {
-        let withdrawn = async {
-            match &self.watch {
-                Some(watch) => watch.no_longer_permitted(context).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.under_way.token().cancelled() => {}
-            () = withdrawn => {}
-        }
     }
 
     fn assertion(&self, context: &PermitContext, act: &GovernedCall) -> Option<String> {

@@ -37,4 +37,4 @@ pub use pins::{Listed, PinChange, list_tools};
 pub use refusal::Refusal;
 pub use reply::{Reply, ReplyBody};
 pub use upstream::{LinkError, Target, UPSTREAM_MESSAGE_MAX};
-pub use watch::PermitWatch;
+pub use watch::{NoLongerPermitted, PermitWatch};

@@ -242,6 +242,7 @@ async fn unknown_methods_are_refused_as_their_era_says() {
         world.refusal("unknown_method").await;
         assert_eq!(up.seen().len(), before);
         let missing: Value = client.ask("resources/read", json!({})).await.json();
-        assert_eq!(missing["error"]["code"], -32_602);
+        let code = if era == Era::Session { -32_602 } else { -32_020 };
+        assert_eq!(missing["error"]["code"], code);
     }
 }

@@ -98,7 +98,7 @@ async fn n_044_a_hidden_tool_that_is_called_is_as_if_absent_and_recorded() {
 #[tokio::test]
 async fn n_056_a_forbid_on_a_server_covers_every_method() {
     let forbid = r#"
-@id("shut") forbid (principal, action, resource in Server::"up")
+@id("shut") forbid (principal is Instance, action, resource in Server::"up")
 unless { action == Action::"initialize" || action == Action::"server/discover" ||
          action == Action::"token/issue" };"#;
     for era in ERAS {

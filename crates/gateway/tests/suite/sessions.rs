@@ -123,16 +123,18 @@ async fn n_046_an_id_comes_back_as_it_was_written_or_is_refused() {
     let (world, bot) = before(&up, "").await;
     let client = bot.connected(&world, "up", Era::Session).await;
     let long = format!("\"{}\"", "x".repeat(254));
-    for id in ["0", "-7", "9007199254740993", r#""a\u0062""#, r#""""#, long.as_str()] {
+    for id in ["0", "-7", "9007199254740991", r#""a\u0062""#, r#""""#, long.as_str()] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
         let answer = client.post_raw(&client.headers("POST"), text).await;
         assert!(answer.text.contains(&format!("\"id\":{id},")), "{id}: {answer:?}");
     }
     let longer = format!("\"{}\"", "x".repeat(255));
-    for id in ["null", "1.5", "1e3", "9223372036854775808", "{}", "[1]", "true", &longer] {
+    for id in ["null", "1.5", "1e3", "1e400", "9007199254740993", "{}", "[1]", "true", &longer] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
         let answer = client.post_raw(&client.headers("POST"), text).await;
-        assert_eq!((answer.status, answer.error()), (400, Some(-32_600)), "{id}");
+        // What has no exact value is no JSON here; what is no id is no message.
+        assert!(matches!(answer.error(), Some(-32_600 | -32_700)), "{id}: {answer:?}");
+        assert_eq!(answer.json()["id"], json!(null), "{id}");
     }
 }
 
