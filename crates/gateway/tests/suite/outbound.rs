@@ -135,21 +135,22 @@ async fn n_077_a_header_of_its_own_goes_to_that_upstream_alone() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_failed_and_nothing_happened() {
-    let gone = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}/mcp", listener.local_addr().unwrap())
-    };
-    let up = upstream(Era::Session).await;
-    let away = gateway::Target::Http { url: gone.parse().unwrap(), header: None };
-    let routes = vec![("up", up.target()), ("away", away)];
-    let (world, _) = with(Setup { policy: POLICY.to_owned(), routes, ..Setup::default() }).await;
-    let bot = world.agent("away-bot", &["away/*", "up/*"]).await;
-    let client = bot.token(&world, "away", Era::Session).await;
-    let Ok(client) = client else { return };
-    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
-    let answer = client.ask("initialize", params).await;
-    assert_eq!(answer.error(), Some(-32_603), "{answer:?}");
-    assert_eq!(world.outcome("initialize").await, "failed");
+    for era in ERAS {
+        let up = upstream(era).await;
+        let (world, bot) = before(&up, "").await;
+        let client = bot.connected(&world, "up", era).await;
+        client.tools().await;
+        up.stop();
+        let gone = crate::support::until("nobody listens", || async {
+            let answer = client.call("pay", json!({})).await;
+            (answer.refused().as_deref() == Some("upstream_failed")).then_some(answer)
+        });
+        assert_eq!(gone.await.status, 200);
+        let outcomes = world.records().await;
+        let outcomes = outcomes.iter().filter(|record| record["kind"] == "outcome");
+        assert!(outcomes.clone().any(|outcome| outcome["outcome"] == "failed"));
+        assert!(up.seen_of("tools/call").is_empty());
+    }
 }
 
 /// N-083: what a server says of JSON-RPC is its own answer to this call, and nothing else.

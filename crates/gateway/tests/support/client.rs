@@ -280,7 +280,10 @@ impl Client<'_> {
 
     /// Ends the MCP session.
     pub fn delete(&self) -> Option<Reply> {
-        let (headers, arrived) = (self.headers("DELETE"), Duration::ZERO);
+        let (mut headers, arrived) = (self.headers("DELETE"), Duration::ZERO);
+        if self.era == Era::Stateless {
+            set(&mut headers, "mcp-protocol-version", mcp::STATELESS_VERSION);
+        }
         let body = Bytes::new();
         let call = HttpCall { server: &self.server, headers: &headers, body, arrived };
         self.world.gateway.delete(&call)

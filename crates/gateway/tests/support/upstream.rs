@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// What the server does with one method, or with the calls of one tool.
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ struct Inner {
     sessions: AtomicUsize,
     hung_up: AtomicUsize,
     released: Semaphore,
+    stopped: CancellationToken,
 }
 
 /// A server at a URL.
@@ -91,11 +93,16 @@ impl Upstream {
             sessions: AtomicUsize::new(0),
             hung_up: AtomicUsize::new(0),
             released: Semaphore::new(0),
+            stopped: CancellationToken::new(),
         });
         let serving = inner.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, serving.clone()));
+            let stopped = serving.stopped.clone();
+            while let Some(Ok((stream, _))) = stopped.run_until_cancelled(listener.accept()).await {
+                let (stopped, serving) = (stopped.clone(), serving.clone());
+                tokio::spawn(async move {
+                    stopped.run_until_cancelled(serve(stream, serving)).await;
+                });
             }
         });
         Self { url, inner }
@@ -103,6 +110,11 @@ impl Upstream {
 
     pub fn target(&self) -> Target {
         Target::Http { url: self.url.parse().expect("a URL"), header: None }
+    }
+
+    /// Closes every connection and takes no more.
+    pub fn stop(&self) {
+        self.inner.stopped.cancel();
     }
 
     /// Does `act` on the method `on`, or on calls of a tool (`tools/call:NAME`).
