@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
@@ -36,6 +37,8 @@ pub struct Agents {
 /// The router for agents.
 pub fn agents(state: Agents) -> Router {
     let (body_max, hosts) = (state.body_max, state.hosts.clone());
+    let gateway = state.gateway.clone();
+    let hosts = hosts.telling(Arc::new(move |cause| gateway.note_refusal(cause)));
     Router::new()
         .route("/mcp/{server}", post(mcp_post).delete(mcp_delete))
         .route("/oauth/token", post(token))
@@ -53,13 +56,16 @@ async fn mcp_post(
     State(state): State<Agents>,
     Path(server): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let arrived = state.clock.monotonic();
-    if !is_json(&headers) {
-        return (StatusCode::BAD_REQUEST, "the content type must be application/json\n")
-            .into_response();
-    }
+    let body = match check_form(&headers).and(body.map_err(too_large)) {
+        Ok(body) => body,
+        Err((cause, response)) => {
+            state.gateway.note_refusal(cause);
+            return response;
+        }
+    };
     let call = HttpCall { server: &server, headers: &headers, body, arrived };
     written(state.gateway.post(call).await)
 }
@@ -71,13 +77,62 @@ async fn mcp_delete(
 ) -> Response {
     let arrived = state.clock.monotonic();
     let call = HttpCall { server: &server, headers: &headers, body: Bytes::new(), arrived };
-    written(state.gateway.delete(&call))
+    match state.gateway.delete(&call) {
+        Some(reply) => written(reply),
+        None => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response(),
+    }
+}
+
+/// Why a request is not read at all, for the record, and what it is answered.
+type Unread = (&'static str, Response);
+
+fn too_large(rejection: BytesRejection) -> Unread {
+    ("body_unread", rejection.into_response())
+}
+
+/// Checks what a POST says of its form (MCP, streamable HTTP): JSON comes, and an answer may be
+/// JSON or a stream.
+fn check_form(headers: &HeaderMap) -> Result<(), Unread> {
+    if !is_json(headers) {
+        let why = "the content type must be application/json\n";
+        return Err(("content_type", (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response()));
+    }
+    // An encoded body would be something else to whoever decodes it.
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let why = "the body must not be encoded\n";
+        return Err((
+            "content_encoding",
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response(),
+        ));
+    }
+    if !accepts(headers, "application/json") || !accepts(headers, "text/event-stream") {
+        let why = "Accept must list application/json and text/event-stream\n";
+        return Err(("accept", (StatusCode::NOT_ACCEPTABLE, why).into_response()));
+    }
+    Ok(())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    let value = only.and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Whether `Accept` takes `wanted` (RFC 9110 §12.5.1); without the header, anything is taken.
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let group = wanted.split('/').next().unwrap_or_default();
+    let takes = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let fits = name == wanted || name == "*/*" || name == format!("{group}/*");
+        fits && !refused
+    };
+    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
+    values.peek().is_none()
+        || values.filter_map(|value| value.to_str().ok()).any(|value| value.split(',').any(takes))
 }
 
 /// How often a silent stream says that it is alive.

@@ -9,10 +9,15 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
 
 /// The names under which a listener may be addressed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hosts {
     allowed: Arc<[String]>,
+    /// Told of each request that is refused.
+    tell: Option<Tell>,
 }
+
+/// Told why a request is refused.
+type Tell = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 impl Hosts {
     /// The listener at `address`, which others reach by `public_url`.
@@ -22,7 +27,13 @@ impl Hosts {
         let public = authority.map(|name| name.as_str().to_ascii_lowercase());
         let port = address.port();
         let local = [format!("localhost:{port}"), address.to_string()];
-        Self { allowed: public.into_iter().chain(local).collect() }
+        Self { allowed: public.into_iter().chain(local).collect(), tell: None }
+    }
+
+    /// The same names; `tell` is told of each request that is refused.
+    #[must_use]
+    pub(crate) fn telling(self, tell: Tell) -> Self {
+        Self { tell: Some(tell), ..self }
     }
 
     fn allows(&self, headers: &HeaderMap, uri: &http::Uri) -> bool {
@@ -47,5 +58,6 @@ pub(crate) async fn check(State(hosts): State<Hosts>, request: Request, next: Ne
     if hosts.allows(request.headers(), request.uri()) {
         return next.run(request).await;
     }
+    hosts.tell.iter().for_each(|tell| tell("host_or_origin"));
     (StatusCode::FORBIDDEN, "the Host or Origin of the request is not ours\n").into_response()
 }

@@ -67,10 +67,7 @@ async fn checkpoint(State(state): State<Observers>) -> Response {
 
 /// Hash tiles only: entries are for auditors.
 async fn tile(State(state): State<Observers>, Path(path): Path<String>) -> Response {
-    let public = !path.starts_with("entries")
-        && path.bytes().all(|byte| byte.is_ascii_digit() || b"x/.p".contains(&byte))
-        && !path.contains("..");
-    if !public {
+    if !is_hash_tile(&path) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let headers = [
@@ -80,5 +77,52 @@ async fn tile(State(state): State<Observers>, Path(path): Path<String>) -> Respo
     match tokio::fs::read(state.log_dir.join("tile").join(path)).await {
         Ok(bytes) => (headers, bytes).into_response(),
         Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Whether `path` names a hash tile (C2SP tlog-tiles: `L/N` or `L/N.p/W`), and so nothing else.
+fn is_hash_tile(path: &str) -> bool {
+    let (whole, width) = match path.split_once(".p/") {
+        Some((whole, width)) => (whole, Some(width)),
+        None => (path, None),
+    };
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let Some((level, index)) = whole.split_once('/') else { return false };
+    let mut groups = index.split('/').rev();
+    let last = groups.next().is_some_and(|group| group.len() == 3 && digits(group, 3));
+    let thousands = |group: &str| {
+        group.strip_prefix('x').is_some_and(|rest| rest.len() == 3 && digits(rest, 3))
+    };
+    digits(level, 2) && last && groups.all(thousands) && width.is_none_or(|width| digits(width, 3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, is_tile: bool) {
+        assert_eq!(is_hash_tile(path), is_tile, "{path}");
+    }
+
+    #[test]
+    fn only_hash_tiles_are_public() {
+        check("0/000", true);
+        check("0/x001/067", true);
+        check("63/x001/x234/067.p/8", true);
+        check("entries/000", false);
+        check("0/entries/000", false);
+        check("/0/000", false);
+        check("0//000", false);
+        check("0/../000", false);
+        check("0/x001/../000", false);
+        check("./0/000", false);
+        check("0/000.p/../../../checkpoint", false);
+        check("0/000.p/", false);
+        check("0/00", false);
+        check("0/0000", false);
+        check("0", false);
+        check("", false);
     }
 }

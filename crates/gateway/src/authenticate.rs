@@ -1,9 +1,9 @@
 //! Who calls: from the token and the proof in the headers, and from nothing else.
 //!
 //! A token is checked once and then known by its digest until it expires; the proof of possession
-//! (RFC 9449) is checked with every request and used up by it. Where something is decided, the
-//! proof's `jti` is used up in that decision's commit; where nothing is, in memory, and for one
-//! proof window after a start only with a nonce of this boot.
+//! (RFC 9449) is checked with every request and used up by it: in memory, so that a replay reaches
+//! no server, and where something is decided, in that decision's commit. Where nothing is decided,
+//! it must for one proof window after a start carry a nonce of this boot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,19 +19,17 @@ use oauth::access_token::{self, AccessTokenClaims};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use sha2::{Digest as _, Sha256};
 
+use crate::proofs::{PROOF_WINDOW, PROOFS_MAX, Proofs, Seen};
 use crate::refusal::Refusal;
 
 /// The most tokens that are known by their digest at once.
 const TOKENS_KNOWN_MAX: u64 = 100_000;
 
-/// The most proofs of requests on which nothing is decided that are remembered at once.
-const PROOFS_KNOWN_MAX: u64 = 1_000_000;
-
 /// How far a proof's `iat` may be off, in seconds.
 const PROOF_SKEW_S: i64 = 60;
 
-/// After this long since the start, proofs made before it are too old anyway.
-const PROOF_WINDOW: Duration = Duration::from_mins(2);
+/// The longest header that says who calls, in bytes; nothing is hashed or parsed beyond.
+const HEADER_MAX: usize = oauth::jws::TOKEN_MAX + 16;
 
 /// Who calls, as far as the headers prove it.
 #[derive(Clone, Debug)]
@@ -42,21 +40,23 @@ pub struct Caller {
     pub agent: AgentName,
     /// The proof that was shown.
     pub proof: VerifiedProof,
+    /// The digest by which the proof is used up.
+    once: [u8; 32],
 }
 
 impl Caller {
     /// What a decision for this caller uses up.
     pub(crate) fn uses(&self) -> Effect {
         let expires = Timestamp::from_seconds(self.proof.iat.saturating_add(2 * PROOF_SKEW_S));
-        Effect::UseOnce { scope: OnceScope::Proof, id: self.once(), expires }
+        Effect::UseOnce { scope: OnceScope::Proof, id: self.once, expires }
     }
+}
 
-    fn once(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.proof.thumbprint);
-        hash.update(self.proof.jti.as_bytes());
-        hash.finalize().into()
-    }
+fn once(proof: &VerifiedProof) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(proof.thumbprint);
+    hash.update(proof.jti.as_bytes());
+    hash.finalize().into()
 }
 
 /// Checks tokens and proofs.
@@ -68,7 +68,7 @@ pub struct Tokens {
     started: Duration,
     boot_nonce: String,
     known: Cache<[u8; 32], Arc<AccessTokenClaims>>,
-    proofs: Cache<[u8; 32], ()>,
+    proofs: Proofs,
 }
 
 impl Tokens {
@@ -81,8 +81,8 @@ impl Tokens {
     ) -> Self {
         let started = clock.monotonic();
         let known = Cache::new(TOKENS_KNOWN_MAX);
-        let proofs = Cache::builder().max_capacity(PROOFS_KNOWN_MAX).time_to_live(PROOF_WINDOW);
-        Self { issuer, keys, clock, started, boot_nonce, known, proofs: proofs.build() }
+        let proofs = Proofs::new(PROOFS_MAX);
+        Self { issuer, keys, clock, started, boot_nonce, known, proofs }
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.
@@ -111,22 +111,34 @@ impl Tokens {
         let instance = claims.sub.parse().map_err(|_| refuse("token_invalid", "invalid_token"))?;
         let agent = claims.client_id.parse();
         let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
-        Ok(Caller { instance, agent, proof })
+        let once = once(&proof);
+        Ok(Caller { instance, agent, proof, once })
     }
 
-    /// Uses up the proof of a request on which nothing is decided.
-    pub(crate) fn use_in_memory(&self, caller: &Caller, url: &str) -> Result<(), Refusal> {
-        let young = self.clock.monotonic().saturating_sub(self.started) < PROOF_WINDOW;
+    /// Uses up the proof in memory. Without a decision, whose commit would find a proof of before
+    /// the start, a young process demands a nonce of its own.
+    pub(crate) fn use_up(
+        &self,
+        caller: &Caller,
+        is_decided: bool,
+        url: &str,
+    ) -> Result<(), Refusal> {
+        let now = self.clock.monotonic();
+        let young = now.saturating_sub(self.started) < PROOF_WINDOW;
         let has_nonce = caller.proof.nonce.as_deref() == Some(self.boot_nonce.as_str());
-        if young && !has_nonce {
+        if young && !is_decided && !has_nonce {
             return Err(self.unauthenticated("nonce_missing", "use_dpop_nonce", url));
         }
-        let entry = self.proofs.entry(caller.once()).or_insert(());
-        if entry.is_fresh() {
-            Ok(())
-        } else {
-            Err(self.unauthenticated("proof_replayed", "invalid_dpop_proof", url))
+        match self.proofs.note(&caller.once, now) {
+            Seen::Never => Ok(()),
+            Seen::Before => Err(self.replayed(url)),
+            Seen::NoRoom => Err(Refusal::TooMany("proofs")),
         }
+    }
+
+    /// The refusal of a proof that was used before.
+    pub(crate) fn replayed(&self, url: &str) -> Refusal {
+        self.unauthenticated("proof_replayed", "invalid_dpop_proof", url)
     }
 
     fn claims(&self, token: &str, audience: &str) -> Result<Arc<AccessTokenClaims>, &'static str> {
@@ -166,6 +178,7 @@ impl Tokens {
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, &'static str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
+        (Some(value), None) if value.len() > HEADER_MAX => Err("header_too_large"),
         (Some(value), None) => value.to_str().map_err(|_| "header_invalid"),
         (None, _) => Err("header_missing"),
         (Some(_), Some(_)) => Err("header_repeated"),

@@ -1,28 +1,27 @@
-//! The gateway: one request in, one reply out, refused unless permitted.
+//! The gateway: what may be asked of a server is governed, authorized, and only then forwarded.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Authority, RefusalLog};
-use bytes::Bytes;
-use http::HeaderMap;
-use mcp::{Era, Message, Method, Request};
+use authority::{Authority, Begun, Governed as _, NotPermitted, Permit};
+use mcp::{Method, Request};
 use model::{ResourceRef, ServerName, Tool, ToolRef};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::assertion::Said;
-use crate::authenticate::{Caller, Tokens};
+use crate::authenticate::Tokens;
 use crate::catalog::{self, GovernedCall, Route, Routes, Wanted};
+use crate::entry::{About, Passage};
 use crate::forward::Way;
-use crate::links::{Conversation, LinkLimits, Links};
-use crate::mcp_id::Id;
-use crate::pins::PinChange;
+use crate::links::{Conversation, LinkLimits, Links, Opening};
+use crate::pins::{Comparing, PinChange};
+use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::{Assertions, upstream};
+use crate::under_way::CallsUnderWay;
+use crate::watch::PermitWatch;
+use crate::{Assertions, offered, upstream};
 
 /// What is refused beyond, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -58,110 +57,45 @@ pub struct GatewayParts {
 /// The enforcement point for MCP.
 pub struct Gateway {
     pub(crate) authority: Arc<Authority>,
-    tokens: Tokens,
+    pub(crate) tokens: Tokens,
     assertions: Assertions,
-    routes: Routes,
+    pub(crate) routes: Routes,
     pins: Arc<dyn PinChange>,
-    refusals: RefusalLog,
+    pub(crate) recorder: Recorder,
     pub(crate) links: Links,
-    under_way: Arc<Mutex<HashMap<CallKey, CancellationToken>>>,
-    limits: GatewayLimits,
+    pub(crate) under_way: CallsUnderWay,
+    watch: Option<Arc<dyn PermitWatch>>,
+    pub(crate) limits: GatewayLimits,
     tasks: TaskTracker,
 }
 
-/// One HTTP request to `/mcp/{server}`.
-pub struct HttpCall<'a> {
-    /// The server named in the path.
-    pub server: &'a str,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// The body, already within its limit.
-    pub body: Bytes,
-    /// When it arrived, on the monotonic clock.
-    pub arrived: Duration,
-}
-
-/// Names a call under way: whose, where, and under which id of the client's.
-pub(crate) type CallKey = (model::InstanceId, Option<String>, String);
-
-/// A call under way, by which a cancellation finds it. Forgotten when dropped.
-pub(crate) struct UnderWay {
-    key: CallKey,
-    token: CancellationToken,
-    all: Arc<Mutex<HashMap<CallKey, CancellationToken>>>,
-}
-
-impl UnderWay {
-    pub(crate) async fn cancelled(&self) {
-        self.token.cancelled().await;
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.all.lock().expect("no panic while it is held").remove(&self.key);
-    }
-}
-
-/// What is known of a request for answering it.
-pub(crate) struct About {
-    pub(crate) id: Id,
-    pub(crate) era: Era,
-    pub(crate) method: Option<Method>,
-}
-
-/// One authenticated request on its way through.
-pub(crate) struct Passage<'a> {
-    pub(crate) caller: Caller,
-    pub(crate) server: ServerName,
-    pub(crate) route: &'a Route,
-    pub(crate) era: Era,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) arrived: Duration,
-    pub(crate) url: String,
-}
-
 impl Gateway {
-    /// A gateway of these parts.
+    /// A gateway of these parts. Its conversations end with [`Gateway::close`].
     pub fn new(parts: GatewayParts) -> Result<Self, std::io::Error> {
         let client = upstream::client()?;
-        let links = Links::new(client, parts.environment, parts.limits.links, parts.tasks.clone());
+        let recorder = Recorder::new(parts.authority.clone(), parts.tasks.clone());
+        let (limits, kept) = (parts.limits.links, (recorder.clone(), parts.tasks.clone()));
+        let links = Links::new(client, parts.environment, limits, kept);
         Ok(Self {
             authority: parts.authority,
             tokens: parts.tokens,
             assertions: parts.assertions,
             routes: parts.routes,
             pins: parts.pins,
-            refusals: RefusalLog::default(),
+            recorder,
             links,
-            under_way: Arc::default(),
+            under_way: CallsUnderWay::default(),
+            watch: None,
             limits: parts.limits,
             tasks: parts.tasks,
         })
     }
 
-    /// Answers a POST.
-    pub async fn post(&self, http: HttpCall<'_>) -> Reply {
-        let mut about = About { id: Id::null(), era: Era::Session, method: None };
-        let mut caller = None;
-        match self.handle(&http, &mut about, &mut caller).await {
-            Ok(reply) => reply,
-            Err(refusal) => self.refuse(&http, &refusal, &about, caller.as_ref()),
-        }
-    }
-
-    /// Answers a DELETE: ends an MCP session.
-    pub fn delete(&self, http: &HttpCall<'_>) -> Reply {
-        let about = About { id: Id::null(), era: Era::Session, method: None };
-        let ended = self.passage(http, Era::Session, "DELETE").and_then(|passage| {
-            self.tokens.use_in_memory(&passage.caller, &passage.url)?;
-            let id = session_id(http.headers).ok_or(Refusal::NoSession)?;
-            let session = self.links.session(id, passage.caller.instance, &passage.server);
-            session.ok_or(Refusal::NoSession)?;
-            self.links.end(id);
-            Ok(Reply::empty(204))
-        });
-        ended.unwrap_or_else(|refusal| self.refuse(http, &refusal, &about, None))
+    /// The gateway, which cuts calls under way once `watch` says that they are no longer permitted.
+    #[must_use]
+    pub fn watched_by(mut self, watch: Arc<dyn PermitWatch>) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// The way to `server`, if one is configured.
@@ -181,87 +115,24 @@ impl Gateway {
         self.links.close_all();
     }
 
-    async fn handle(
-        &self,
-        http: &HttpCall<'_>,
-        about: &mut About,
-        caller: &mut Option<Caller>,
-    ) -> Result<Reply, Refusal> {
-        let limits = mcp::Limits { bytes: self.limits.body, ..mcp::Limits::default() };
-        let message = mcp::parse_message(&http.body, &limits).map_err(Refusal::Unparsable)?;
-        about.era = mcp::era_of(http.headers, &message);
-        if let Message::Request(request) = &message {
-            about.id = Id::of(request.id_raw());
-            about.method = Some(request.method.clone());
-        }
-        let passage = self.passage(http, about.era, "POST")?;
-        *caller = Some(passage.caller.clone());
-        mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
-        match message {
-            Message::Request(request) => self.request(&passage, request, about.id.clone()).await,
-            Message::Notification(notification) => {
-                self.tokens.use_in_memory(&passage.caller, &passage.url)?;
-                self.notified(&passage, &notification);
-                Ok(Reply::empty(202))
-            }
-            Message::Response(_) => Err(Refusal::UnknownMethod),
-        }
-    }
-
-    /// Authenticates; only then is it told whether there is such a server.
-    fn passage<'a>(
-        &'a self,
-        http: &HttpCall<'a>,
-        era: Era,
-        method: &str,
-    ) -> Result<Passage<'a>, Refusal> {
-        let url = format!("{}/mcp/{}", self.tokens.issuer, http.server);
-        let caller = self.tokens.authenticate(http.headers, method, &url)?;
-        let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
-        let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
-        let (headers, arrived) = (http.headers, http.arrived);
-        Ok(Passage { caller, server, route, era, headers, arrived, url })
-    }
-
-    async fn request(
-        &self,
-        passage: &Passage<'_>,
-        request: Request,
-        id: Id,
-    ) -> Result<Reply, Refusal> {
-        match &request.method {
-            Method::Ping => {
-                self.tokens.use_in_memory(&passage.caller, &passage.url)?;
-                Ok(result_reply(&id, &mcp::ping_result(passage.era)))
-            }
-            Method::Initialize => self.initialize(passage, request, id).await,
-            Method::Discover => self.discover(passage, request, id).await,
-            Method::ToolsList => self.list(passage, request, id).await,
-            Method::ToolsCall => self.call(passage, request, id).await,
-            Method::Unknown(_) => Err(Refusal::UnknownMethod),
-            _ => self.other(passage, request, id).await,
-        }
-    }
-
     /// A tool call: governed, authorized, forwarded.
-    async fn call(
+    pub(crate) async fn call(
         &self,
         passage: &Passage<'_>,
         request: Request,
-        id: Id,
+        about: &About,
     ) -> Result<Reply, Refusal> {
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, false).await?;
         let governed = self.govern(passage, request).await?;
-        let tool = match &authority::Governed::request(&governed).resource {
-            ResourceRef::Tool(tool) => tool.clone(),
-            _ => return Err(Refusal::UnknownTool),
+        let ResourceRef::Tool(tool) = governed.request().resource.clone() else {
+            return Err(Refusal::UnknownTool);
         };
-        let permit = match self.authority.authorize(governed).await {
+        let permit = match self.authorize(passage, governed).await {
             Ok(permit) => permit,
-            Err(reason) => return Err(self.seen(passage, &tool, reason.into()).await),
+            Err(refusal) => return Err(self.seen(passage, &tool, refusal).await),
         };
-        self.forward(passage, permit, conversation, id).await
+        self.forward(passage, permit, conversation, about).await
     }
 
     /// Binds a tool call to its pinned tool and its validated arguments.
@@ -288,9 +159,36 @@ impl Gateway {
             resource: ResourceRef::Tool(tool),
             input: call.arguments,
             name: Some(call.name),
+            progress: progress(&request),
             params: request.params,
+            param_headers: Vec::new(),
         };
         Ok(GovernedCall::new(&passage.caller, wanted, passage.arrived))
+    }
+
+    /// Puts `governed` to the authority.
+    pub(crate) async fn authorize(
+        &self,
+        passage: &Passage<'_>,
+        governed: GovernedCall,
+    ) -> Result<Permit<GovernedCall>, Refusal> {
+        let permit = self.authority.authorize(governed).await;
+        permit.map_err(|reason: NotPermitted| {
+            Refusal::of(reason, || self.tokens.replayed(&passage.url))
+        })
+    }
+
+    /// Authorizes and begins an act that the gateway does itself.
+    pub(crate) async fn begun(
+        &self,
+        passage: &Passage<'_>,
+        request: Request,
+    ) -> Result<Begun<GovernedCall>, Refusal> {
+        let wanted = Self::wanted(passage, request)?;
+        let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
+        let permit = self.authorize(passage, governed).await?;
+        let begun = permit.begin(self.authority.clock().as_ref());
+        begun.map_err(|error| Refusal::Unavailable(error.to_string()))
     }
 
     /// The refusal that `passage`'s caller may be told about `tool`: who could never be permitted
@@ -315,17 +213,21 @@ impl Gateway {
     }
 
     /// Every other decided method: on the server, a resource or a prompt.
-    async fn other(
+    pub(crate) async fn other(
         &self,
         passage: &Passage<'_>,
         request: Request,
-        id: Id,
+        about: &About,
     ) -> Result<Reply, Refusal> {
         let wanted = Self::wanted(passage, request)?;
         let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
-        let permit = self.authority.authorize(governed).await?;
+        let permit = self.authorize(passage, governed).await?;
         let conversation = self.conversation(passage).await?;
-        self.forward(passage, permit, conversation, id).await
+        if !offered::is_offered(&permit.act().method, conversation.link.era) {
+            // The permit closes as not started: there is nothing to forward it as.
+            return Err(Refusal::UnknownMethod);
+        }
+        self.forward(passage, permit, conversation, about).await
     }
 
     /// What a request other than a tool call is about.
@@ -342,26 +244,32 @@ impl Gateway {
             mcp::Target::Task { id } => (ResourceRef::Server(server), Some(id)),
             _ => (ResourceRef::Server(server), None),
         };
+        let progress = progress(&request);
         let Request { method, params, .. } = request;
-        Ok(Wanted { method, resource, input: Value::Null, name, params })
+        let (input, param_headers) = (Value::Null, Vec::new());
+        Ok(Wanted { method, resource, input, name, params, progress, param_headers })
     }
 
     /// Forwards a permitted call. A conversation that broke is not used again.
     async fn forward(
         &self,
         passage: &Passage<'_>,
-        permit: authority::Permit<GovernedCall>,
+        permit: Permit<GovernedCall>,
         conversation: Arc<Conversation>,
-        id: Id,
+        about: &About,
     ) -> Result<Reply, Refusal> {
-        let way = self.way(passage, conversation, id);
-        let reply = way.forward(permit, self.authority.clock().as_ref(), &self.tasks).await;
-        let broke =
-            matches!(reply, Err(Refusal::UpstreamFailed { .. } | Refusal::OutcomeUnknown { .. }));
-        if broke && passage.era == Era::Stateless {
-            self.links.forget(passage.caller.instance, &passage.server);
-        }
-        reply
+        let way = Way {
+            route: passage.route.clone(),
+            conversation,
+            assertions: self.assertions.clone(),
+            within: self.limits.call,
+            caller: passage.caller.clone(),
+            about: about.clone(),
+            under_way: self.under_way.enter(passage.call_key(about.id.to_string())),
+            watch: self.watch.clone(),
+            recorder: self.recorder.clone(),
+        };
+        way.forward(permit, self.authority.clock().as_ref(), &self.tasks).await
     }
 
     /// The caller's conversation with the server.
@@ -369,21 +277,22 @@ impl Gateway {
         &self,
         passage: &Passage<'_>,
     ) -> Result<Arc<Conversation>, Refusal> {
-        match passage.era {
-            Era::Session => {
-                let id = session_id(passage.headers).ok_or(Refusal::NoSession)?;
-                let session = self.links.session(id, passage.caller.instance, &passage.server);
-                Ok(session.ok_or(Refusal::NoSession)?.link.clone())
-            }
-            Era::Stateless => {
-                let place = (&passage.server, passage.route);
-                let assertion = self.assertion(passage);
-                self.links.of_instance(passage.caller.instance, place, assertion).await
-            }
+        if passage.era == mcp::Era::Session {
+            let id = passage.session_id().ok_or(Refusal::NoSession)?;
+            let session = self.links.session(id, passage.caller.instance, &passage.server);
+            return Ok(session.ok_or(Refusal::NoSession)?.link.clone());
         }
+        let opening = || self.opening(passage);
+        self.links.of_instance(passage.caller.instance, &passage.server, opening).await
     }
 
-    /// Compares what the server lists with its pins, if that is due.
+    /// How a conversation for this caller is opened.
+    pub(crate) fn opening<'a>(&self, passage: &'a Passage<'_>) -> Opening<'a> {
+        let assertion = self.assertion(passage);
+        Opening { route: passage.route, caller: Some(&passage.caller), assertion }
+    }
+
+    /// Compares what the server lists with its pins, if that is due or asked for.
     pub(crate) async fn verify(
         &self,
         passage: &Passage<'_>,
@@ -391,80 +300,27 @@ impl Gateway {
         again: bool,
     ) -> Result<(), Refusal> {
         let now = self.authority.clock().monotonic();
-        let pins = (&passage.server, self.pins.as_ref());
-        conversation.verify(pins, self.assertion(passage), now, again).await
+        if !again && conversation.is_verified(now) {
+            return Ok(());
+        }
+        let (server, pins) = (&passage.server, self.pins.as_ref());
+        let comparing = Comparing { server, pins, within: self.limits.call, now };
+        conversation.verify(comparing, self.assertion(passage)).await
     }
 
-    /// An assertion for a message that no decision of its own stands behind.
+    /// An assertion for a message that no decision of its own stands behind. Signing costs: it is
+    /// made only for who is shown one.
     pub(crate) fn assertion(&self, passage: &Passage<'_>) -> Option<String> {
+        if !passage.route.target.is_shown_assertions() {
+            return None;
+        }
         let said =
             Said { instance: passage.caller.instance, task: None, decision: None, arguments: None };
         self.assertions.sign(&passage.route.audience, passage.caller.agent.as_str(), said)
     }
-
-    pub(crate) fn way(
-        &self,
-        passage: &Passage<'_>,
-        conversation: Arc<Conversation>,
-        id: Id,
-    ) -> Way {
-        let session = session_id(passage.headers).map(str::to_owned);
-        let key = (passage.caller.instance, session, id.to_string());
-        let token = CancellationToken::new();
-        let all = self.under_way.clone();
-        all.lock().expect("no panic while it is held").insert(key.clone(), token.clone());
-        Way {
-            route: passage.route.clone(),
-            conversation,
-            assertions: self.assertions.clone(),
-            within: self.limits.call,
-            era: passage.era,
-            id,
-            under_way: UnderWay { key, token, all },
-        }
-    }
-
-    /// Takes note of a notification. Only a cancellation means anything to us.
-    fn notified(&self, passage: &Passage<'_>, notification: &mcp::Notification) {
-        let Some(id) = notification.cancelled_id() else { return };
-        let session = session_id(passage.headers).map(str::to_owned);
-        let key = (passage.caller.instance, session, id);
-        let under_way = self.under_way.lock().expect("no panic while it is held");
-        under_way.get(&key).into_iter().for_each(CancellationToken::cancel);
-    }
-
-    /// Answers a refusal, and records it unless a decision record tells of it already.
-    fn refuse(
-        &self,
-        http: &HttpCall<'_>,
-        refusal: &Refusal,
-        about: &About,
-        caller: Option<&Caller>,
-    ) -> Reply {
-        if !refusal.is_decided() {
-            let caller = caller.map(|caller| (caller.agent.clone(), caller.instance));
-            let place = (catalog::POINT, refusal.cause());
-            if let Some(unit) = self.refusals.refuse(&self.authority, place, caller) {
-                let store = self.authority.journal().store().clone();
-                self.tasks.spawn(async move {
-                    if let Err(error) = store.commit(unit).await {
-                        tracing::warn!(%error, "could not record a refusal");
-                    }
-                });
-            }
-        }
-        let server = http.server.parse::<ServerName>().ok();
-        let route = server.and_then(|server| self.routes.get(&server));
-        crate::list::refusal_reply(refusal, about, route.map(|route| route.denials))
-    }
 }
 
-/// The MCP session id of the session era, if there is one.
-pub(crate) fn session_id(headers: &HeaderMap) -> Option<&str> {
-    headers.get("mcp-session-id")?.to_str().ok()
-}
-
-/// A JSON-RPC result.
-pub(crate) fn result_reply(id: &Id, result: &Value) -> Reply {
-    Reply::json(200, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}"))
+/// The token by which the client wants to hear of progress.
+fn progress(request: &Request) -> Option<Value> {
+    request.meta("progressToken").cloned()
 }

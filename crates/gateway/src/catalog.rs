@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed};
+use http::{HeaderName, HeaderValue};
 use mcp::Method;
 use model::{AccessRequest, ActionName, Binding, Principal, ResourceRef, ServerName, ToolRef};
 use serde_json::Value;
@@ -40,6 +41,10 @@ pub struct GovernedCall {
     pub(crate) name: Option<String>,
     /// The parameters as they were received.
     pub(crate) params: Option<Box<RawValue>>,
+    /// By what the server names the request in progress notifications.
+    pub(crate) progress: Option<Value>,
+    /// Headers computed from the arguments, where the server wants them repeated.
+    pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Governed for GovernedCall {
@@ -59,6 +64,8 @@ pub(crate) struct Wanted {
     pub(crate) input: Value,
     pub(crate) name: Option<String>,
     pub(crate) params: Option<Box<RawValue>>,
+    pub(crate) progress: Option<Value>,
+    pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl GovernedCall {
@@ -75,8 +82,8 @@ impl GovernedCall {
             input: wanted.input,
         };
         let circumstances = circumstances(caller, vec![caller.uses()], arrived);
-        let Wanted { method, name, params, .. } = wanted;
-        Self { request, circumstances, method, name, params }
+        let Wanted { method, name, params, progress, param_headers, .. } = wanted;
+        Self { request, circumstances, method, name, params, progress, param_headers }
     }
 }
 

@@ -3,26 +3,35 @@
 //! The call runs in a task of its own: a client that goes away cuts it, and the outcome is written
 //! all the same. What is sent is what was decided on, byte for byte in the parameters.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Begun, Permit, Running};
+use authority::{Begun, Permit, PermitContext, Running};
 use bytes::Bytes;
-use mcp::Era;
+use mcp::{DenialStyle, Era, Method};
 use model::record::OutcomeKind;
 use model::{ArgumentsDigest, DecisionId, Sha256Digest};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::Assertions;
 use crate::assertion::Said as Asserted;
+use crate::authenticate::Caller;
 use crate::catalog::{GovernedCall, Route};
+use crate::entry::About;
 use crate::links::Conversation;
+use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
-use crate::upstream::{LinkError, MESSAGES_WAITING_MAX, Said};
-use crate::{Assertions, mcp_id};
+use crate::translate;
+use crate::under_way::UnderWay;
+use crate::upstream::{Asking, LinkError, MESSAGES_WAITING_MAX, Said};
+use crate::watch::{NoLongerPermitted, PermitWatch};
+
+/// How long telling a server that a call is cut may take.
+const TELL_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a permitted call goes, and how its answer comes back.
 pub(crate) struct Way {
@@ -30,12 +39,15 @@ pub(crate) struct Way {
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) assertions: Assertions,
     pub(crate) within: Duration,
-    /// The era of the client.
-    pub(crate) era: Era,
-    /// The client's own request id.
-    pub(crate) id: mcp_id::Id,
+    /// Whose call it is.
+    pub(crate) caller: Caller,
+    /// The client's request, for answering it.
+    pub(crate) about: About,
     /// The request under way by which a cancellation finds it.
-    pub(crate) under_way: crate::call::UnderWay,
+    pub(crate) under_way: UnderWay,
+    /// Says when the permit is none any more.
+    pub(crate) watch: Option<Arc<dyn PermitWatch>>,
+    pub(crate) recorder: Recorder,
 }
 
 /// How a forwarded call ended, for whoever waits for it.
@@ -44,9 +56,27 @@ enum Ended {
     Refused(Refusal),
 }
 
+/// What came of a call at the upstream.
+enum Heard {
+    /// The raw result, or the raw error.
+    Answer(Result<Box<RawValue>, Box<RawValue>>),
+    /// No answer.
+    Nothing(LinkError),
+    /// It was stopped: by the client, or because it is no longer permitted.
+    Cut,
+}
+
+/// Tells a refusal that ends a stream.
+struct Telling {
+    about: About,
+    style: DenialStyle,
+    caller: Caller,
+    recorder: Recorder,
+}
+
 impl Way {
     /// Forwards what `permit` covers. The first thing that comes back decides whether the client
-    /// gets one document or a stream.
+    /// gets one document or a stream. Dropped before that, the call is cut.
     pub(crate) async fn forward(
         self,
         permit: Permit<GovernedCall>,
@@ -58,62 +88,106 @@ impl Way {
             // No obligation can be discharged here yet, so nothing that owes one may proceed.
             return Err(Refusal::Unavailable("an obligation cannot be discharged here".to_owned()));
         }
+        let withdrawn: NoLongerPermitted = match &self.watch {
+            Some(watch) => watch.watch(&permit),
+            None => Box::pin(std::future::pending()),
+        };
         let begun = permit.begin(clock);
         let begun = begun.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let gone = self.under_way.token().clone().drop_guard();
+        let telling = Telling {
+            about: self.about.clone(),
+            style: self.route.denials,
+            caller: self.caller.clone(),
+            recorder: self.recorder.clone(),
+        };
         let (messages, mut heard) = mpsc::channel(MESSAGES_WAITING_MAX);
         let (done, ended) = tokio::sync::oneshot::channel();
         tasks.spawn(async move {
-            let ended = self.run(begun, &messages).await;
+            let ended = self.run(begun, withdrawn, &messages).await;
             let _ = done.send(ended);
         });
         let first = heard.recv().await;
         let Some(first) = first else { return answer(ended.await, decision) };
         let (events, reader) = mpsc::channel(MESSAGES_WAITING_MAX);
-        tasks.spawn(stream(first, heard, ended, events));
+        tasks.spawn(stream((first, heard), ended, events, (telling, gone)));
         Ok(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Events(reader) })
     }
 
-    async fn run(self, begun: Begun<GovernedCall>, messages: &mpsc::Sender<Bytes>) -> Ended {
+    async fn run(
+        self,
+        begun: Begun<GovernedCall>,
+        withdrawn: NoLongerPermitted,
+        messages: &mpsc::Sender<Bytes>,
+    ) -> Ended {
         let Begun { act, context, running, .. } = begun;
-        let decision = context.decision;
+        let method = act.method.clone();
         let assertion = self.assertion(&context, &act);
-        let call = self.call(act, assertion, messages);
-        let heard = tokio::time::timeout(self.within, call).await;
-        let heard = heard.unwrap_or(Err(LinkError::Unanswered));
-        self.close(heard, running, decision)
+        // The client cancelled it or went away, or it is no longer permitted.
+        let cut = async {
+            tokio::select! {
+                () = self.under_way.token().cancelled() => {}
+                () = withdrawn => {}
+            }
+        };
+        let heard = self.call(act, assertion, cut, messages).await;
+        self.close(heard, running, (context.decision, &method))
     }
 
-    /// Sends the call and passes on what is said until the answer.
+    /// Sends the call and passes on what is said until the answer, or until it is cut.
     async fn call(
         &self,
         act: GovernedCall,
         assertion: Option<String>,
+        cut: impl Future<Output = ()>,
         messages: &mpsc::Sender<Bytes>,
-    ) -> Result<Result<Box<RawValue>, Box<RawValue>>, LinkError> {
+    ) -> Heard {
         let link = &self.conversation.link;
-        let params = translate_params(act.params, link.era, self.era);
-        let method = act.method.as_str();
-        let mut asked = link.ask((method, act.name), params.as_deref(), assertion.clone()).await?;
-        let cancelled = self.under_way.cancelled();
-        tokio::pin!(cancelled);
-        loop {
+        let Some(params) = translate::params(act.params, link.era, self.about.era) else {
+            return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
+        };
+        let asking = Asking {
+            method: act.method.as_str(),
+            name: act.name,
+            param_headers: act.param_headers,
+            params: params.as_deref(),
+            progress: act.progress,
+        };
+        let late = tokio::time::sleep(self.within);
+        tokio::pin!(cut, late);
+        let asked = tokio::select! {
+            asked = link.ask(asking, assertion.clone()) => asked,
+            () = &mut cut => return Heard::Cut,
+            () = &mut late => return Heard::Nothing(LinkError::Unanswered),
+        };
+        let mut asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => return Heard::Nothing(error),
+        };
+        let (heard, why) = loop {
             tokio::select! {
-                said = asked.next() => match said? {
+                said = asked.next() => match said {
                     // A client that does not listen to progress loses it, not the answer.
-                    Said::Notification(bytes) => { let _ = messages.try_send(bytes); }
-                    Said::Answer(answer) => return Ok(answer),
+                    Ok(Said::Notification(bytes)) => drop(messages.try_send(bytes)),
+                    Ok(Said::Answer(answer)) => return Heard::Answer(answer),
+                    Err(error) => return Heard::Nothing(error),
                 },
-                () = &mut cancelled => {
-                    let reason = json!({ "requestId": asked.id, "reason": "cancelled by the client" });
-                    let params = serde_json::value::to_raw_value(&reason).expect("JSON");
-                    let _ = link.tell("notifications/cancelled", Some(&params), assertion).await;
-                    return Err(LinkError::Unanswered);
-                }
+                () = &mut cut => break (Heard::Cut, "cut"),
+                () = &mut late => break (Heard::Nothing(LinkError::Unanswered), "too late"),
             }
-        }
+        };
+        let params = json!({ "requestId": asked.id, "reason": why });
+        let params = serde_json::value::to_raw_value(&params).expect("a value is JSON");
+        let told = link.tell("notifications/cancelled", Some(&params), assertion);
+        // A server that cannot be told learns it from the closed connection.
+        let _ = tokio::time::timeout(TELL_WITHIN, told).await;
+        heard
     }
 
-    fn assertion(&self, context: &authority::PermitContext, act: &GovernedCall) -> Option<String> {
+    fn assertion(&self, context: &PermitContext, act: &GovernedCall) -> Option<String> {
+        if !self.route.target.is_shown_assertions() {
+            return None;
+        }
         let said = Asserted {
             instance: context.standing.instance.id,
             task: Some(context.standing.task.id),
@@ -126,38 +200,47 @@ impl Way {
     /// Says how the call ended, in the record and to whoever waits.
     fn close(
         &self,
-        heard: Result<Result<Box<RawValue>, Box<RawValue>>, LinkError>,
+        heard: Heard,
         running: Running,
-        decision: DecisionId,
+        (decision, method): (DecisionId, &Method),
     ) -> Ended {
-        let upstream = self.conversation.link.era;
+        let eras = (self.conversation.link.era, self.about.era);
         match heard {
-            Ok(Ok(result)) => {
-                let failed = is_tool_error(&result);
-                let kind = if failed { OutcomeKind::Failed } else { OutcomeKind::Returned };
-                running.finish(kind, Some(Sha256Digest::of(result.get().as_bytes())));
-                Ended::Answer(self.result(&translate_result(result, upstream, self.era)))
+            Heard::Answer(Ok(result)) => {
+                let digest = Some(Sha256Digest::of(result.get().as_bytes()));
+                let kind = translate::kind(&result);
+                if kind.is_incomplete && eras != (Era::Session, Era::Session) {
+                    running.finish(OutcomeKind::Failed, digest);
+                    return Ended::Refused(Refusal::InputRequired { decision });
+                }
+                let failed = kind.is_error && *method == Method::ToolsCall;
+                let outcome = if failed { OutcomeKind::Failed } else { OutcomeKind::Returned };
+                running.finish(outcome, digest);
+                let result = translate::result(result, method, eras);
+                Ended::Answer(self.message("result", &result))
             }
-            Ok(Err(error)) => {
+            Heard::Answer(Err(error)) => {
                 running.finish(OutcomeKind::Failed, Some(Sha256Digest::of(error.get().as_bytes())));
-                Ended::Answer(
-                    format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{}}}", self.id, error.get())
-                        .into(),
-                )
+                Ended::Answer(self.message("error", &error))
             }
-            Err(source @ (LinkError::Unreached(_) | LinkError::Refused(_))) => {
+            Heard::Nothing(source @ (LinkError::Unreached(_) | LinkError::Refused(_))) => {
                 running.finish(OutcomeKind::Failed, None);
                 Ended::Refused(Refusal::UpstreamFailed { source, decision: Some(decision) })
             }
-            Err(LinkError::Unanswered | LinkError::Garbled(_)) => {
+            Heard::Nothing(LinkError::Unanswered | LinkError::Garbled(_)) => {
                 running.finish(OutcomeKind::Unknown, None);
+                Ended::Refused(Refusal::OutcomeUnknown { decision })
+            }
+            Heard::Cut => {
+                running.finish(OutcomeKind::Cut, None);
                 Ended::Refused(Refusal::OutcomeUnknown { decision })
             }
         }
     }
 
-    fn result(&self, result: &RawValue) -> Bytes {
-        format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{}}}", self.id, result.get()).into()
+    fn message(&self, member: &str, value: &RawValue) -> Bytes {
+        let id = &self.about.id;
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{}}}", value.get()).into()
     }
 }
 
@@ -166,6 +249,20 @@ impl GovernedCall {
     fn arguments_digest(&self) -> Option<ArgumentsDigest> {
         let input = &authority::Governed::request(self).input;
         (!input.is_null()).then(|| ArgumentsDigest::of(&json::canonical(input)))
+    }
+}
+
+impl Telling {
+    fn told(self, refusal: &Refusal) -> Bytes {
+        if !refusal.is_decided() {
+            let who = (self.caller.agent, self.caller.instance);
+            self.recorder.refuse(refusal.cause(), Some(who));
+        }
+        let reply = crate::list::refusal_reply(refusal, &self.about, Some(self.style));
+        match reply.body {
+            ReplyBody::Json(body) => body,
+            ReplyBody::Empty | ReplyBody::Events(_) => Bytes::new(),
+        }
     }
 }
 
@@ -180,77 +277,30 @@ fn answer(
     }
 }
 
-/// Passes on notifications and, last, the answer.
+/// Passes on notifications and, last, the answer. A client that goes away cuts the call: `gone`
+/// says so when it is dropped.
 async fn stream(
-    first: Bytes,
-    mut heard: mpsc::Receiver<Bytes>,
+    (first, mut heard): (Bytes, mpsc::Receiver<Bytes>),
     ended: tokio::sync::oneshot::Receiver<Ended>,
     events: mpsc::Sender<Bytes>,
+    (telling, gone): (Telling, DropGuard),
 ) {
     let mut next = Some(first);
     while let Some(message) = next {
         if events.send(message).await.is_err() {
             return;
         }
-        next = heard.recv().await;
+        next = tokio::select! {
+            message = heard.recv() => message,
+            () = events.closed() => return,
+        };
     }
-    if let Ok(Ended::Answer(body)) = ended.await {
-        let _ = events.send(body).await;
-    }
-}
-
-fn is_tool_error(result: &RawValue) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Flag {
-        #[serde(default, rename = "isError")]
-        is_error: bool,
-    }
-    serde_json::from_str::<Flag>(result.get()).is_ok_and(|flag| flag.is_error)
-}
-
-/// The members of `params` by name, each as it was received.
-type Members<'a> = BTreeMap<String, &'a RawValue>;
-
-/// Adds or removes what one era demands in `_meta` and the other does not know. Every other member
-/// stays as it was received, byte for byte.
-fn translate_params(
-    params: Option<Box<RawValue>>,
-    upstream: Era,
-    client: Era,
-) -> Option<Box<RawValue>> {
-    if upstream == client {
-        return params;
-    }
-    let text = params.as_ref().map_or("{}", |params| params.get());
-    let mut members: Members<'_> = serde_json::from_str(text).unwrap_or_default();
-    let meta = members.get("_meta").and_then(|meta| serde_json::from_str::<Value>(meta.get()).ok());
-    let mut meta = meta.unwrap_or_else(|| json!({}));
-    if let Some(meta) = meta.as_object_mut() {
-        meta.retain(|key, _| !key.starts_with("io.modelcontextprotocol/"));
-        if let (Era::Stateless, Value::Object(demanded)) =
-            (upstream, crate::upstream::stateless_meta())
-        {
-            meta.extend(demanded);
-        }
-    }
-    let meta = serde_json::value::to_raw_value(&meta).expect("JSON");
-    let empty = meta.get() == "{}";
-    members.insert("_meta".to_owned(), &meta);
-    if empty {
-        members.remove("_meta");
-    }
-    serde_json::value::to_raw_value(&members).ok()
-}
-
-/// The result as the client's era writes it.
-fn translate_result(result: Box<RawValue>, upstream: Era, client: Era) -> Box<RawValue> {
-    if upstream == client {
-        return result;
-    }
-    let Ok(value) = serde_json::from_str::<Value>(result.get()) else { return result };
-    let value = match client {
-        Era::Stateless => mcp::to_stateless(value),
-        Era::Session => mcp::to_session(value),
+    let last = match ended.await {
+        Ok(Ended::Answer(body)) => body,
+        Ok(Ended::Refused(refusal)) => telling.told(&refusal),
+        // The task that called broke: its outcome is recorded as unknown.
+        Err(_) => telling.told(&Refusal::Broken),
     };
-    serde_json::value::to_raw_value(&value).expect("JSON")
+    let _ = events.send(last).await;
+    let _: CancellationToken = gone.disarm();
 }

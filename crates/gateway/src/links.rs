@@ -1,7 +1,7 @@
 //! The conversations with upstreams that callers have open, and the MCP sessions around them.
 //!
 //! An MCP session belongs to one instance and one route; its id is a label, never authority. Two
-//! callers never share a conversation.
+//! callers never share a conversation. One that is idle, or whose server is gone, ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,20 @@ use model::{Entropy, InstanceId, ServerName};
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authenticate::Caller;
 use crate::catalog::Route;
+use crate::pins::Verified;
+use crate::recorder::{Recorder, Refused};
 use crate::refusal::Refusal;
-use crate::upstream::{HttpTransport, Link, LinkError, StdioTransport, Target, Transport};
+use crate::upstream::{
+    HttpTransport, Link, LinkError, Listener, StdioTransport, Target, Transport,
+};
+
+/// How often idle conversations are looked for, at the longest.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What is refused beyond, and how long idle conversations stay.
 #[derive(Clone, Copy, Debug)]
@@ -39,18 +48,31 @@ pub(crate) struct McpSession {
 /// A conversation, and whether its tools were compared with their pins.
 pub(crate) struct Conversation {
     pub(crate) link: Link,
-    pub(crate) verified: crate::pins::Verified,
+    pub(crate) verified: Arc<Verified>,
 }
+
+type Sessions = Cache<String, Arc<McpSession>>;
+type OfInstances = Cache<(InstanceId, ServerName), Arc<OnceCell<Arc<Conversation>>>>;
 
 /// All conversations that are open.
 pub(crate) struct Links {
-    sessions: Cache<String, Arc<McpSession>>,
-    stateless: Cache<(InstanceId, ServerName), Arc<OnceCell<Arc<Conversation>>>>,
+    sessions: Sessions,
+    stateless: OfInstances,
     client: crate::upstream::HttpClient,
     processes: Arc<Semaphore>,
     environment: Vec<(String, String)>,
     limits: LinkLimits,
+    recorder: Recorder,
     tasks: TaskTracker,
+    closed: CancellationToken,
+}
+
+/// Where a conversation is to be opened, and on whose account.
+pub(crate) struct Opening<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) caller: Option<&'a Caller>,
+    /// What the server is shown.
+    pub(crate) assertion: Option<String>,
 }
 
 impl Links {
@@ -58,95 +80,95 @@ impl Links {
         client: crate::upstream::HttpClient,
         environment: Vec<(String, String)>,
         limits: LinkLimits,
-        tasks: TaskTracker,
+        (recorder, tasks): (Recorder, TaskTracker),
     ) -> Self {
-        let closer = tasks.clone();
-        let close = move |conversation: Arc<Conversation>| {
-            closer.spawn(async move { conversation.link.close().await });
-        };
-        let close_session = close.clone();
-        let sessions = Cache::builder()
-            .max_capacity(limits.sessions)
-            .time_to_idle(limits.idle)
-            .eviction_listener(move |_, session: Arc<McpSession>, _: RemovalCause| {
-                close_session(session.link.clone());
-            });
-        let stateless = Cache::builder().max_capacity(limits.sessions).time_to_idle(limits.idle);
-        let stateless = stateless.eviction_listener(
-            move |_, cell: Arc<OnceCell<Arc<Conversation>>>, _: RemovalCause| {
-                cell.get().cloned().into_iter().for_each(&close);
-            },
-        );
+        let (sessions, stateless) = caches(&limits, &tasks);
+        let closed = CancellationToken::new();
+        let every = SWEEP_EVERY.min(limits.idle / 2).max(Duration::from_millis(10));
+        tasks.spawn(sweep((sessions.clone(), stateless.clone()), every, closed.clone()));
         Self {
-            sessions: sessions.build(),
-            stateless: stateless.build(),
+            sessions,
+            stateless,
             client,
             processes: Arc::new(Semaphore::new(limits.processes)),
             environment,
             limits,
+            recorder,
             tasks,
+            closed,
         }
     }
 
-    /// Opens a conversation with the server at `route`.
-    pub(crate) async fn open(
-        &self,
-        route: &Route,
-        assertion: Option<String>,
-    ) -> Result<Arc<Conversation>, Refusal> {
-        let transport = self.transport(&route.target)?;
-        let link = Link::open(transport, assertion, self.limits.greeting).await;
-        let link = link.map_err(|source| Refusal::UpstreamFailed { source, decision: None })?;
-        Ok(Arc::new(Conversation { link, verified: crate::pins::Verified::default() }))
+    /// Opens a conversation.
+    pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
+        let Opening { route, caller, assertion } = opening;
+        let verified = Arc::new(Verified::default());
+        let listener = Arc::new(Overheard {
+            recorder: self.recorder.clone(),
+            who: caller.map(|caller| (caller.agent.clone(), caller.instance)),
+            verified: verified.clone(),
+        });
+        let transport = self.transport(&route.target, listener.clone())?;
+        let link = Link::open(transport, listener, assertion, self.limits.greeting).await?;
+        Ok(Arc::new(Conversation { link, verified }))
     }
 
-    fn transport(&self, target: &Target) -> Result<Arc<dyn Transport>, Refusal> {
+    fn transport(
+        &self,
+        target: &Target,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Arc<dyn Transport>, Refusal> {
         if let Target::Http { url, header } = target {
             let (client, tasks) = (self.client.clone(), self.tasks.clone());
             return Ok(Arc::new(HttpTransport::new(client, url.clone(), header.clone(), tasks)));
         }
         let place = self.processes.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooMany("server processes"))?;
-        let started = StdioTransport::start(target, &self.environment, place, &self.tasks);
-        match started {
-            Ok(transport) => Ok(Arc::new(transport)),
-            Err(source) => Err(Refusal::UpstreamFailed { source, decision: None }),
-        }
+        let held = (place, listener);
+        let started = StdioTransport::start(target, &self.environment, held, &self.tasks)?;
+        Ok(Arc::new(started))
     }
 
     /// The conversation of `instance` with `server` in the stateless era, opened if need be.
-    pub(crate) async fn of_instance(
+    pub(crate) async fn of_instance<'a>(
         &self,
         instance: InstanceId,
-        (server, route): (&ServerName, &Route),
-        assertion: Option<String>,
+        server: &ServerName,
+        opening: impl FnOnce() -> Opening<'a>,
     ) -> Result<Arc<Conversation>, Refusal> {
         let place = (instance, server.clone());
+        let ended = |cell: &Arc<OnceCell<Arc<Conversation>>>| {
+            cell.get().is_some_and(|conversation| !conversation.link.is_alive())
+        };
+        if self.stateless.get(&place).as_ref().is_some_and(ended) {
+            self.stateless.invalidate(&place);
+        }
         let cell = self.stateless.get_with(place.clone(), Arc::default);
-        let opened = cell.get_or_try_init(|| self.open(route, assertion)).await;
+        let opened = cell.get_or_try_init(|| self.open(opening())).await;
         opened.cloned().inspect_err(|_| self.stateless.invalidate(&place))
     }
 
-    /// Begins an MCP session and returns its id.
-    pub(crate) fn begin(
-        &self,
-        session: McpSession,
-        entropy: &dyn Entropy,
-    ) -> Result<String, Refusal> {
+    /// Whether one more MCP session may begin.
+    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
         if self.sessions.entry_count() >= self.limits.sessions {
             self.sessions.run_pending_tasks();
         }
-        if self.sessions.entry_count() >= self.limits.sessions {
-            return Err(Refusal::TooMany("MCP sessions"));
-        }
+        let full = self.sessions.entry_count() >= self.limits.sessions;
+        if full { Err(Refusal::TooMany("MCP sessions")) } else { Ok(()) }
+    }
+
+    /// Begins an MCP session and returns its id.
+    pub(crate) fn begin(&self, session: McpSession, entropy: &dyn Entropy) -> String {
         let mut bytes = [0; 16];
         entropy.fill(&mut bytes);
         let id = format!("{:032x}", u128::from_be_bytes(bytes));
         self.sessions.insert(id.clone(), Arc::new(session));
-        Ok(id)
+        // Counted from here on.
+        self.sessions.run_pending_tasks();
+        id
     }
 
-    /// The MCP session `id`, if it is that of `instance` with `server`.
+    /// The MCP session `id`, if it is that of `instance` with `server` and its server is there.
     pub(crate) fn session(
         &self,
         id: &str,
@@ -154,7 +176,14 @@ impl Links {
         server: &ServerName,
     ) -> Option<Arc<McpSession>> {
         let session = self.sessions.get(id)?;
-        (session.instance == instance && session.server == *server).then_some(session)
+        if session.instance != instance || session.server != *server {
+            return None;
+        }
+        if !session.link.link.is_alive() {
+            self.end(id);
+            return None;
+        }
+        Some(session)
     }
 
     /// Ends the MCP session `id`.
@@ -162,17 +191,63 @@ impl Links {
         self.sessions.invalidate(id);
     }
 
-    /// Forgets the stateless conversation of `instance` with `server`, which broke.
-    pub(crate) fn forget(&self, instance: InstanceId, server: &ServerName) {
-        self.stateless.invalidate(&(instance, server.clone()));
-    }
-
     /// Ends every conversation.
     pub(crate) fn close_all(&self) {
+        self.closed.cancel();
         self.sessions.invalidate_all();
         self.stateless.invalidate_all();
         self.sessions.run_pending_tasks();
         self.stateless.run_pending_tasks();
+    }
+}
+
+fn caches(limits: &LinkLimits, tasks: &TaskTracker) -> (Sessions, OfInstances) {
+    let closer = tasks.clone();
+    let close = move |conversation: Arc<Conversation>| {
+        closer.spawn(async move { conversation.link.close().await });
+    };
+    let close_session = close.clone();
+    let sessions = Cache::builder()
+        .max_capacity(limits.sessions)
+        .time_to_idle(limits.idle)
+        .eviction_listener(move |_, session: Arc<McpSession>, _: RemovalCause| {
+            close_session(session.link.clone());
+        });
+    let stateless = Cache::builder().max_capacity(limits.sessions).time_to_idle(limits.idle);
+    let stateless = stateless.eviction_listener(
+        move |_, cell: Arc<OnceCell<Arc<Conversation>>>, _: RemovalCause| {
+            cell.get().cloned().into_iter().for_each(&close);
+        },
+    );
+    (sessions.build(), stateless.build())
+}
+
+/// Ends what is idle, also while nobody calls.
+async fn sweep(
+    (sessions, stateless): (Sessions, OfInstances),
+    every: Duration,
+    closed: CancellationToken,
+) {
+    while closed.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+        sessions.run_pending_tasks();
+        stateless.run_pending_tasks();
+    }
+}
+
+/// What a server says on nobody's account, in one conversation.
+struct Overheard {
+    recorder: Recorder,
+    who: Refused,
+    verified: Arc<Verified>,
+}
+
+impl Listener for Overheard {
+    fn refused(&self, cause: &'static str) {
+        self.recorder.refuse(cause, self.who.clone());
+    }
+
+    fn tools_changed(&self) {
+        self.verified.forget();
     }
 }
 

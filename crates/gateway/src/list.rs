@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use authority::{Begun, Running};
+use authority::Running;
 use mcp::{DenialStyle, Era, Method, Request};
 use model::ServerName;
 use model::record::OutcomeKind;
 use serde_json::{Value, json};
 
-use crate::call::{About, Gateway, Passage, result_reply};
-use crate::catalog::GovernedCall;
-use crate::links::{Conversation, McpSession};
+use crate::call::Gateway;
+use crate::entry::{About, Passage, result_reply};
+use crate::links::{Conversation, McpSession, Opening};
 use crate::mcp_id::Id;
 use crate::pins::initialize_result;
 use crate::refusal::Refusal;
@@ -27,12 +27,15 @@ impl Gateway {
         let wanted_version = request.protocol_version();
         let version = mcp::negotiate(wanted_version.as_deref());
         let begun = self.begun(passage, request).await?;
-        let opened = self.links.open(passage.route, self.assertion(passage)).await;
+        let opened = match self.links.check_room() {
+            Ok(()) => self.links.open(self.opening(passage)).await,
+            Err(full) => Err(full),
+        };
         let conversation = settle(begun.running, opened)?;
         let result = initialize_result(&conversation.link.about, conversation.link.era, version);
         let (instance, server) = (passage.caller.instance, passage.server.clone());
         let session = McpSession { instance, server, link: conversation };
-        let session = self.links.begin(session, self.authority.entropy().as_ref())?;
+        let session = self.links.begin(session, self.authority.entropy().as_ref());
         Ok(result_reply(&id, &result).with("mcp-session-id", session))
     }
 
@@ -85,19 +88,6 @@ impl Gateway {
         Ok(visible)
     }
 
-    /// Authorizes and begins an act that the gateway does itself.
-    async fn begun(
-        &self,
-        passage: &Passage<'_>,
-        request: Request,
-    ) -> Result<Begun<GovernedCall>, Refusal> {
-        let wanted = Self::wanted(passage, request)?;
-        let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
-        let permit = self.authority.authorize(governed).await?;
-        let begun = permit.begin(self.authority.clock().as_ref());
-        begun.map_err(|error| Refusal::Unavailable(error.to_string()))
-    }
-
     /// Opens a conversation in order to read what a server offers, before any agent may.
     pub(crate) async fn open_for_onboarding(
         &self,
@@ -105,7 +95,8 @@ impl Gateway {
         assert: bool,
     ) -> Result<Arc<Conversation>, Refusal> {
         let route = self.route(server).ok_or(Refusal::UnknownTool)?;
-        self.links.open(route, self.onboarding_assertion(server, assert)).await
+        let assertion = self.onboarding_assertion(server, assert);
+        self.links.open(Opening { route, caller: None, assertion }).await
     }
 }
 
@@ -137,6 +128,7 @@ pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<Deni
             let (status, body) = reason.answer(&about.id.to_string());
             Reply::json(status, body)
         }
+        Refusal::Unasked => error(400, -32_600, "nothing was asked that this could answer"),
         Refusal::NoSession => error(404, -32_001, "there is no such MCP session: initialize again"),
         Refusal::UnknownMethod => {
             let status = if about.era == Era::Stateless { 404 } else { 200 };

@@ -1,7 +1,8 @@
 //! Pins: a tool whose descriptor changed is not callable until somebody pins it again.
 //!
 //! The server's own list is compared with what was approved when a conversation begins, with each
-//! list, and at least once a minute while calls are made.
+//! list, when the server says that it changed, and at least once a minute while calls are made. A
+//! client is shown what was approved, never what the server lists.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -35,6 +36,11 @@ impl Verified {
 
     pub(crate) fn mark(&self, now: Duration) {
         *self.0.lock().expect("no panic while it is held") = Some(now);
+    }
+
+    /// The next call compares again.
+    pub(crate) fn forget(&self) {
+        *self.0.lock().expect("no panic while it is held") = None;
     }
 }
 
@@ -95,22 +101,38 @@ pub async fn list_tools(
     Ok(tools?)
 }
 
+/// What a comparison needs besides the conversation.
+pub(crate) struct Comparing<'a> {
+    pub(crate) server: &'a ServerName,
+    pub(crate) pins: &'a dyn PinChange,
+    /// How long the server may take.
+    pub(crate) within: Duration,
+    /// The time, on the monotonic clock.
+    pub(crate) now: Duration,
+}
+
 impl Conversation {
-    /// Compares what the server lists with its pins, unless that was done a moment ago.
+    /// Whether the tools were compared with their pins a moment ago.
+    pub(crate) fn is_verified(&self, now: Duration) -> bool {
+        self.verified.is_current(now)
+    }
+
+    /// Compares what the server lists with its pins.
     pub(crate) async fn verify(
         &self,
-        (server, pins): (&ServerName, &dyn PinChange),
+        comparing: Comparing<'_>,
         assertion: Option<String>,
-        now: Duration,
-        again: bool,
     ) -> Result<(), crate::Refusal> {
-        if !again && self.verified.is_current(now) {
-            return Ok(());
-        }
-        let tools = listed(&self.link, assertion).await?;
-        pins.note(server, tools).await.map_err(crate::Refusal::Unavailable)?;
+        let Comparing { server, pins, within, now } = comparing;
+        // Marked beforehand: a change that is told of meanwhile is not lost.
         self.verified.mark(now);
-        Ok(())
+        let tools = tokio::time::timeout(within, listed(&self.link, assertion)).await;
+        let tools = tools.unwrap_or(Err(LinkError::Unanswered));
+        let noted = match tools {
+            Ok(tools) => pins.note(server, tools).await.map_err(crate::Refusal::Unavailable),
+            Err(error) => Err(error.into()),
+        };
+        noted.inspect_err(|_| self.verified.forget())
     }
 }
 

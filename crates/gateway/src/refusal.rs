@@ -28,10 +28,13 @@ pub enum Refusal {
     /// Headers and body disagree, or the request misses what its era demands.
     #[error("not a valid request of its protocol version: {0}")]
     WrongEra(mcp::EraError),
+    /// A response to something that was never asked.
+    #[error("nothing was asked that this could answer")]
+    Unasked,
     /// There is no such MCP session, or it is not the caller's.
     #[error("there is no such MCP session")]
     NoSession,
-    /// The method is not one that we know.
+    /// The method is not one that we know, or not one of the protocol's version.
     #[error("the method is not known")]
     UnknownMethod,
     /// The tool does not exist, or not for this caller.
@@ -68,6 +71,15 @@ pub enum Refusal {
         /// The decision that permitted it, or that found an equal act unknown.
         decision: DecisionId,
     },
+    /// The server wants input from the client before it goes on, which is not governed.
+    #[error("the tool asks for input, which is not offered")]
+    InputRequired {
+        /// The decision that permitted the call.
+        decision: DecisionId,
+    },
+    /// Something here broke: nothing is known to have happened.
+    #[error("the request could not be dealt with")]
+    Broken,
     /// More than may be open at once.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -80,6 +92,7 @@ impl Refusal {
             Self::Unauthenticated { cause, .. } => cause,
             Self::Unparsable(_) => "unparsable",
             Self::WrongEra(_) => "wrong_era",
+            Self::Unasked => "unasked_response",
             Self::NoSession => "no_mcp_session",
             Self::UnknownMethod => "unknown_method",
             Self::UnknownTool => "unknown_tool",
@@ -89,15 +102,19 @@ impl Refusal {
             Self::Unavailable(_) => "unavailable",
             Self::UpstreamFailed { .. } => "upstream_failed",
             Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::InputRequired { .. } => "input_required",
+            Self::Broken => "broken",
             Self::TooMany(_) => "too_many",
         }
     }
 
-    /// Whether a decision record already tells of it.
+    /// Whether a decision record, or the outcome that closes it, already tells of it.
     pub const fn is_decided(&self) -> bool {
         matches!(
             self,
-            Self::Denied { .. } | Self::UpstreamFailed { .. } | Self::OutcomeUnknown { .. }
+            Self::Denied { .. }
+                | Self::UpstreamFailed { decision: Some(_), .. }
+                | Self::OutcomeUnknown { .. }
         )
     }
 
@@ -112,6 +129,9 @@ impl Refusal {
             }
             Self::UpstreamFailed { decision, .. } => {
                 (RefusalCode::UpstreamFailed, *decision, Vec::new())
+            }
+            Self::InputRequired { decision } => {
+                (RefusalCode::UpstreamFailed, Some(*decision), Vec::new())
             }
             Self::ToolChanged => (RefusalCode::ToolChanged, None, Vec::new()),
             Self::ArgumentsInvalid(_) => (RefusalCode::ArgumentsInvalid, None, Vec::new()),
@@ -128,24 +148,22 @@ impl Refusal {
             requestable,
             text: match self {
                 Self::ArgumentsInvalid(why) => why.clone(),
+                Self::InputRequired { .. } => self.to_string(),
                 _ => String::new(),
             },
         }
     }
 }
 
-impl From<NotPermitted> for Refusal {
-    fn from(reason: NotPermitted) -> Self {
+impl Refusal {
+    /// Why there is no permit; `replayed` is the refusal of a proof that was used before.
+    pub(crate) fn of(reason: NotPermitted, replayed: impl FnOnce() -> Self) -> Self {
         match reason {
             NotPermitted::Denied { denial, decision } if *denial == Denial::OutcomeUnknown => {
                 Self::OutcomeUnknown { decision }
             }
             NotPermitted::Denied { denial, decision } => Self::Denied { denial, decision },
-            NotPermitted::Replayed => Self::Unauthenticated {
-                cause: "proof_replayed",
-                challenge: oauth::challenge("invalid_dpop_proof", None),
-                nonce: None,
-            },
+            NotPermitted::Replayed => replayed(),
             other => Self::Unavailable(other.to_string()),
         }
     }

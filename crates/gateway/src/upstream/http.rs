@@ -1,6 +1,7 @@
 //! Upstreams over streamable HTTP.
 
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::{LinkError, MESSAGES_WAITING_MAX, Outgoing, Transport, UPSTREAM_MESSAGE_MAX};
+use super::{LinkError, MESSAGES_WAITING_MAX, Outgoing, Protocol, Transport, UPSTREAM_MESSAGE_MAX};
 
 /// How long to wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -35,7 +36,8 @@ pub(crate) fn client() -> Result<HttpClient, std::io::Error> {
         .https_or_http()
         .enable_http1()
         .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
+    // A request is sent once: sending it again on another connection could act twice.
+    Ok(Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector))
 }
 
 /// A conversation with a server at a URL.
@@ -45,6 +47,8 @@ pub(crate) struct HttpTransport {
     header: Option<(http::HeaderName, HeaderValue)>,
     /// The server's session id, in the session era, once it has given one.
     session: RwLock<Option<HeaderValue>>,
+    /// The server no longer knows the session.
+    is_lost: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -55,27 +59,39 @@ impl HttpTransport {
         header: Option<(http::HeaderName, HeaderValue)>,
         tasks: TaskTracker,
     ) -> Self {
-        Self { client, url, header, session: RwLock::new(None), tasks }
+        let session = RwLock::new(None);
+        Self { client, url, header, session, is_lost: AtomicBool::new(false), tasks }
     }
 
-    fn request(&self, message: &Outgoing) -> Result<Request<Full<Bytes>>, LinkError> {
+    fn session(&self) -> Option<HeaderValue> {
+        self.session.read().expect("no panic while it is held").clone()
+    }
+
+    /// The request that carries `message`: nothing of it comes from the caller's headers.
+    fn request(&self, message: Outgoing) -> Result<Request<Full<Bytes>>, LinkError> {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream");
-        if let Some(version) = message.version {
-            request = request.header("MCP-Protocol-Version", version);
-            request = request.header("Mcp-Method", &message.method);
-            if let Some(name) = &message.name {
-                request = request.header("Mcp-Name", mcp::encode_header_value(name));
+        match message.protocol {
+            Protocol::Greeting => {}
+            Protocol::Session(version) => request = request.header("mcp-protocol-version", version),
+            Protocol::Stateless(version) => {
+                request = request.header("mcp-protocol-version", version);
+                if let Some(method) = &message.method {
+                    request = request.header("mcp-method", method);
+                }
+                if let Some(name) = &message.name {
+                    request = request.header("mcp-name", mcp::encode_header_value(name));
+                }
+                for (name, value) in message.param_headers {
+                    request = request.header(name, value);
+                }
             }
-        } else if message.method != "initialize" {
-            request = request.header("MCP-Protocol-Version", "2025-11-25");
         }
-        let session = self.session.read().expect("no panic while it is held").clone();
-        if let Some(session) = session {
-            request = request.header("Mcp-Session-Id", session);
+        if let Some(session) = self.session() {
+            request = request.header("mcp-session-id", session);
         }
         // Either the upstream's own header or our assertion: never both, never the caller's.
         if let Some((name, value)) = &self.header {
@@ -83,15 +99,42 @@ impl HttpTransport {
         } else if let Some(assertion) = &message.assertion {
             request = request.header(AUTHORIZATION, format!("Bearer {assertion}"));
         }
-        let request = request.body(Full::new(message.body.clone()));
+        let request = request.body(Full::new(message.body));
         request.map_err(|error| LinkError::Unreached(error.to_string()))
+    }
+
+    /// Whether the answer's head promises an answer to the message, or says that there is none.
+    fn check(&self, response: &Response<Incoming>) -> Result<(), LinkError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let had_session = self.session().is_some();
+        if status == StatusCode::NOT_FOUND && had_session {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        let refuses = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if refuses || status.is_redirection() {
+            return Err(LinkError::Refused(status.as_u16()));
+        }
+        if content_type(response).starts_with("application/json") {
+            // It may be a JSON-RPC error, which says more than the status.
+            return Ok(());
+        }
+        if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
+            return Err(LinkError::Refused(status.as_u16()));
+        }
+        // Something on the way gave up, maybe after the server had acted.
+        Err(LinkError::Unanswered)
     }
 }
 
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, message: Outgoing) -> Result<mpsc::Receiver<Bytes>, LinkError> {
-        let request = self.request(&message)?;
+        let wants_answer = message.id.is_some();
+        let greets = message.protocol == Protocol::Greeting;
+        let request = self.request(message)?;
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 LinkError::Unreached(error.to_string())
@@ -99,33 +142,36 @@ impl Transport for HttpTransport {
                 LinkError::Unanswered
             }
         })?;
-        if let Some(session) = response.headers().get("mcp-session-id") {
+        if let Some(session) = response.headers().get("mcp-session-id").filter(|_| greets) {
             *self.session.write().expect("no panic while it is held") = Some(session.clone());
         }
-        let status = response.status();
-        let is_json = content_type(&response).starts_with("application/json");
-        if !status.is_success() && !is_json {
-            return Err(LinkError::Refused(status.as_u16()));
-        }
-        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            return Err(LinkError::Refused(status.as_u16()));
-        }
+        self.check(&response)?;
         let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
-        if message.id.is_some() {
+        if wants_answer {
             self.tasks.spawn(read(response, sender));
         }
         Ok(receiver)
     }
 
+    fn forget(&self, _id: u64) {
+        // Each request has a response of its own, whose reader stops when nobody listens.
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.is_lost.load(Ordering::Relaxed)
+    }
+
     async fn close(&self) {
         let session = self.session.write().expect("no panic while it is held").take();
         let Some(session) = session else { return };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::DELETE)
             .uri(self.url.clone())
-            .header("Mcp-Session-Id", session)
-            .body(Full::new(Bytes::new()));
-        if let Ok(request) = request {
+            .header("mcp-session-id", session);
+        if let Some((name, value)) = &self.header {
+            request = request.header(name, value);
+        }
+        if let Ok(request) = request.body(Full::new(Bytes::new())) {
             // The server may not offer this; it ends idle sessions by itself.
             let _ = tokio::time::timeout(CONNECT_WITHIN, self.client.request(request)).await;
         }
@@ -137,14 +183,24 @@ fn content_type(response: &Response<Incoming>) -> &str {
     value.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Reads a response to its end and passes on the messages in it.
+/// Reads a response to its end, or until nobody listens, and passes on the messages in it.
 async fn read(response: Response<Incoming>, messages: mpsc::Sender<Bytes>) {
-    if content_type(&response).starts_with("text/event-stream") {
-        return read_events(response.into_body(), messages).await;
+    let gone = messages.clone();
+    let is_stream = content_type(&response).starts_with("text/event-stream");
+    let body = response.into_body();
+    tokio::select! {
+        // Dropping the body closes the connection: a server that watches it may stop.
+        () = gone.closed() => {}
+        () = read_body(body, is_stream, messages) => {}
     }
-    let body = Limited::new(response.into_body(), UPSTREAM_MESSAGE_MAX).collect().await;
+}
+
+async fn read_body(body: Incoming, is_stream: bool, messages: mpsc::Sender<Bytes>) {
+    if is_stream {
+        return read_events(body, messages).await;
+    }
+    let body = Limited::new(body, UPSTREAM_MESSAGE_MAX).collect().await;
     if let Ok(body) = body {
-        // Nobody reads if the call was cut: then the message is nobody's.
         let _ = messages.send(body.to_bytes()).await;
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Outgoing, Transport};
+use super::{Listener, Outgoing, Protocol, Transport, requests};
 
 /// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -42,49 +42,115 @@ pub(crate) enum Said {
 /// A conversation with a server whose era is known.
 pub(crate) struct Link {
     transport: Arc<dyn Transport>,
+    listener: Arc<dyn Listener>,
     /// The era that the server speaks.
     pub(crate) era: Era,
+    protocol: Protocol,
     /// What it said of itself: the result of `initialize` or `server/discover`.
     pub(crate) about: Value,
     next_id: AtomicU64,
+}
+
+/// A request on its way to a server.
+pub(crate) struct Asking<'a> {
+    /// The method.
+    pub(crate) method: &'a str,
+    /// What the header `Mcp-Name` carries.
+    pub(crate) name: Option<String>,
+    /// Headers computed from the arguments.
+    pub(crate) param_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// The parameters, byte for byte.
+    pub(crate) params: Option<&'a RawValue>,
+    /// By what the server names the request in progress notifications.
+    pub(crate) progress: Option<Value>,
 }
 
 /// Who we say we are when the server asks.
 const CLIENT_NAME: &str = "chancery";
 
 /// The session-era version that we ask for.
-const SESSION_VERSION: &str = "2025-11-25";
+const SESSION_VERSION: &str = mcp::SESSION_VERSIONS[0];
 
-/// The stateless version that we speak.
-pub(crate) const STATELESS_VERSION: &str = "2026-07-28";
+/// The older session versions that a server may answer with: the same messages, fewer of them.
+const OLDER_VERSIONS: [&str; 2] = ["2025-03-26", "2024-11-05"];
 
 impl Link {
     /// Opens a conversation: finds out which era the server speaks, and greets it in that.
     pub(crate) async fn open(
         transport: Arc<dyn Transport>,
+        listener: Arc<dyn Listener>,
         assertion: Option<String>,
         within: Duration,
     ) -> Result<Self, LinkError> {
-        let greeting = greet(&transport, assertion, within);
-        let (era, about, next) =
-            tokio::time::timeout(within, greeting).await.map_err(|_| LinkError::Unanswered)??;
-        Ok(Self { transport, era, about, next_id: AtomicU64::new(next) })
+        let greeted = Self::greet(transport.clone(), listener, assertion, within);
+        let greeted = tokio::time::timeout(within, greeted).await;
+        let greeted = greeted.unwrap_or(Err(LinkError::Unanswered));
+        if greeted.is_err() {
+            // A server that did not greet is not left half greeted.
+            transport.close().await;
+        }
+        greeted
+    }
+
+    async fn greet(
+        transport: Arc<dyn Transport>,
+        listener: Arc<dyn Listener>,
+        assertion: Option<String>,
+        within: Duration,
+    ) -> Result<Self, LinkError> {
+        let mut link = Self {
+            transport,
+            listener,
+            era: Era::Stateless,
+            protocol: Protocol::Stateless(mcp::STATELESS_VERSION),
+            about: Value::Null,
+            next_id: AtomicU64::new(1),
+        };
+        // Whatever goes wrong with the newer greeting, the older one is tried: servers of the
+        // session era answer it in many ways.
+        let params = raw(&json!({ "_meta": stateless_meta() }));
+        let discover = link.answer("server/discover", Some(&params), assertion.clone());
+        if let Ok(Ok(about)) = tokio::time::timeout(within / 4, discover).await
+            && speaks_stateless(&about)
+        {
+            link.about = about;
+            return Ok(link);
+        }
+        (link.era, link.protocol) = (Era::Session, Protocol::Greeting);
+        let params = raw(&json!({
+            "protocolVersion": SESSION_VERSION,
+            "capabilities": {},
+            "clientInfo": { "name": CLIENT_NAME, "version": env!("CARGO_PKG_VERSION") },
+        }));
+        link.about = link.answer("initialize", Some(&params), assertion.clone()).await?;
+        link.protocol = Protocol::Session(agreed(&link.about)?);
+        link.tell("notifications/initialized", None, assertion).await?;
+        Ok(link)
     }
 
     /// Sends a request; what comes back arrives on the channel.
     pub(crate) async fn ask(
         &self,
-        (method, name): (&str, Option<String>),
-        params: Option<&RawValue>,
+        asking: Asking<'_>,
         assertion: Option<String>,
-    ) -> Result<Asked, LinkError> {
+    ) -> Result<Asked<'_>, LinkError> {
+        let Asking { method, name, param_headers, params, progress } = asking;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let body = message(Some(id), method, params);
-        let version = (self.era == Era::Stateless).then_some(STATELESS_VERSION);
-        let outgoing =
-            Outgoing { id: Some(id), method: method.to_owned(), name, body, assertion, version };
-        let messages = self.transport.send(outgoing).await?;
-        Ok(Asked { id, messages })
+        let outgoing = Outgoing {
+            id: Some(id),
+            method: Some(method.to_owned()),
+            name,
+            param_headers,
+            body: message(Some(id), method, params),
+            assertion: assertion.clone(),
+            protocol: self.protocol,
+            progress,
+        };
+        // Forgotten when dropped, also while it is still being sent.
+        let (_, nothing) = mpsc::channel(1);
+        let mut asked = Asked { link: self, id, messages: nothing, assertion };
+        asked.messages = self.transport.send(outgoing).await?;
+        Ok(asked)
     }
 
     /// Sends a notification.
@@ -95,9 +161,25 @@ impl Link {
         assertion: Option<String>,
     ) -> Result<(), LinkError> {
         let body = message(None, method, params);
-        let version = (self.era == Era::Stateless).then_some(STATELESS_VERSION);
-        let outgoing =
-            Outgoing { id: None, method: method.to_owned(), name: None, body, assertion, version };
+        self.send_only(Some(method.to_owned()), body, assertion).await
+    }
+
+    async fn send_only(
+        &self,
+        method: Option<String>,
+        body: Bytes,
+        assertion: Option<String>,
+    ) -> Result<(), LinkError> {
+        let outgoing = Outgoing {
+            id: None,
+            method,
+            name: None,
+            param_headers: Vec::new(),
+            body,
+            assertion,
+            protocol: self.protocol,
+            progress: None,
+        };
         self.transport.send(outgoing).await.map(drop)
     }
 
@@ -108,7 +190,9 @@ impl Link {
         params: Option<&RawValue>,
         assertion: Option<String>,
     ) -> Result<Value, LinkError> {
-        let mut asked = self.ask((method, None), params, assertion).await?;
+        let asking =
+            Asking { method, name: None, param_headers: Vec::new(), params, progress: None };
+        let mut asked = self.ask(asking, assertion).await?;
         loop {
             match asked.next().await? {
                 Said::Notification(_) => {}
@@ -121,17 +205,35 @@ impl Link {
         }
     }
 
+    /// Whether the server is, as far as is known, still there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.transport.is_alive()
+    }
+
     /// Ends the conversation.
     pub(crate) async fn close(&self) {
         self.transport.close().await;
     }
+
+    /// Answers a request of the server's own. In the stateless era servers may not ask so, and
+    /// behind HTTP there is no way to answer.
+    async fn refuse(&self, id: &RawValue, method: &str, assertion: Option<String>) {
+        let answered = requests::answer(id, method);
+        answered.refused.into_iter().for_each(|cause| self.listener.refused(cause));
+        if self.era == Era::Session {
+            // A server that cannot be told has gone, which its own answer will show.
+            let _ = self.send_only(None, answered.body, assertion).await;
+        }
+    }
 }
 
-/// A request that was sent.
-pub(crate) struct Asked {
+/// A request that was sent. Nobody waits for it any more once this is dropped.
+pub(crate) struct Asked<'a> {
+    link: &'a Link,
     /// The id under which the server knows it.
     pub(crate) id: u64,
     messages: mpsc::Receiver<Bytes>,
+    assertion: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -146,64 +248,65 @@ struct Incoming<'a> {
     error: Option<Box<RawValue>>,
 }
 
-impl Asked {
+impl Asked<'_> {
     /// The next thing that the server says on account of this request.
     pub(crate) async fn next(&mut self) -> Result<Said, LinkError> {
         loop {
             let Some(bytes) = self.messages.recv().await else { return Err(LinkError::Unanswered) };
             let garbled = |error: serde_json::Error| LinkError::Garbled(error.to_string());
-            let incoming: Incoming<'_> = serde_json::from_slice(&bytes).map_err(garbled)?;
-            let mine = incoming.id.is_some_and(|id| id.get() == self.id.to_string());
-            match (incoming.method, incoming.result, incoming.error) {
-                (Some(_), None, None) if incoming.id.is_none() => {
-                    return Ok(Said::Notification(bytes));
+            let Incoming { id, method, result, error } =
+                serde_json::from_slice(&bytes).map_err(garbled)?;
+            let mine = id.is_some_and(|id| id.get().parse() == Ok(self.id));
+            match (method, id, result, error) {
+                (Some(method), None, None, None) => {
+                    self.overhear(&method);
+                    if method.starts_with("notifications/") {
+                        return Ok(Said::Notification(bytes));
+                    }
                 }
-                // A request of the server's own: what servers may ask of clients is not governed
-                // yet, so it is not delivered and stays without an answer.
-                (Some(_), None, None) => {}
-                (None, Some(result), None) if mine => return Ok(Said::Answer(Ok(result))),
-                (None, None, Some(error)) if mine => return Ok(Said::Answer(Err(error))),
+                (Some(method), Some(id), None, None) => {
+                    self.link.refuse(id, &method, self.assertion.clone()).await;
+                }
+                (None, _, Some(result), None) if mine => return Ok(Said::Answer(Ok(result))),
+                (None, _, None, Some(error)) if mine => return Ok(Said::Answer(Err(error))),
                 _ => return Err(LinkError::Garbled("not a JSON-RPC message for us".to_owned())),
             }
         }
     }
+
+    fn overhear(&self, method: &str) {
+        if method == TOOLS_CHANGED {
+            self.link.listener.tools_changed();
+        }
+    }
 }
 
-async fn greet(
-    transport: &Arc<dyn Transport>,
-    assertion: Option<String>,
-    within: Duration,
-) -> Result<(Era, Value, u64), LinkError> {
-    let stateless = |era| Link {
-        transport: transport.clone(),
-        era,
-        about: Value::Null,
-        next_id: AtomicU64::new(1),
-    };
-    // Whatever goes wrong with the newer greeting, the older one is tried: servers of the session
-    // era answer it in many ways.
-    let newer = stateless(Era::Stateless);
-    let params = raw(&json!({ "_meta": stateless_meta() }));
-    let discover = newer.answer("server/discover", Some(&params), assertion.clone());
-    if let Ok(Ok(about)) = tokio::time::timeout(within / 4, discover).await {
-        return Ok((Era::Stateless, about, 2));
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.link.transport.forget(self.id);
     }
-    let older = stateless(Era::Session);
-    older.next_id.store(2, Ordering::Relaxed);
-    let params = raw(&json!({
-        "protocolVersion": SESSION_VERSION,
-        "capabilities": {},
-        "clientInfo": { "name": CLIENT_NAME, "version": env!("CARGO_PKG_VERSION") },
-    }));
-    let about = older.answer("initialize", Some(&params), assertion.clone()).await?;
-    older.tell("notifications/initialized", None, assertion).await?;
-    Ok((Era::Session, about, 3))
+}
+
+/// By what a server says that its tools have changed.
+pub(crate) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+
+fn speaks_stateless(about: &Value) -> bool {
+    let versions = about.get("supportedVersions").and_then(Value::as_array);
+    versions.is_some_and(|all| all.iter().any(|version| version == mcp::STATELESS_VERSION))
+}
+
+/// The version that the server answered our greeting with.
+fn agreed(about: &Value) -> Result<&'static str, LinkError> {
+    let said = about.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
+    let mut known = mcp::SESSION_VERSIONS.iter().chain(&OLDER_VERSIONS);
+    let agreed = known.find(|version| **version == said).copied();
+    agreed.ok_or_else(|| LinkError::Garbled("speaks no version that we do".to_owned()))
 }
 
 /// The `_meta` members that every stateless request carries.
 pub(crate) fn stateless_meta() -> Value {
     json!({
-        "io.modelcontextprotocol/protocolVersion": STATELESS_VERSION,
+        "io.modelcontextprotocol/protocolVersion": mcp::STATELESS_VERSION,
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": {
             "name": CLIENT_NAME,

@@ -2,15 +2,16 @@
 //!
 //! A [`Link`] is one conversation with one server, over HTTP or with a process of our own. It
 //! carries JSON-RPC messages and knows nothing of callers, policy or permits: those who may use it
-//! hold a permit.
+//! hold a permit. What a server asks of its client is answered here, with a refusal.
 
 mod http;
 mod link;
+mod requests;
 mod stdio;
 
 pub(crate) use http::{HttpClient, HttpTransport, client};
 pub use link::LinkError;
-pub(crate) use link::{Link, Said, stateless_meta};
+pub(crate) use link::{Asking, Link, Said, stateless_meta};
 pub(crate) use stdio::StdioTransport;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 /// The largest message that an upstream may send, in bytes.
@@ -47,21 +49,52 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Whether it is shown an assertion of ours: a process is ours anyway, and who has a header
+    /// of its own gets that.
+    pub(crate) const fn is_shown_assertions(&self) -> bool {
+        matches!(self, Self::Http { header: None, .. })
+    }
+}
+
+/// The version of the protocol that a message is sent under, for servers behind HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// None is agreed on yet: the session era's greeting.
+    Greeting,
+    /// The session era, this version.
+    Session(&'static str),
+    /// The stateless era: header and body say the same.
+    Stateless(&'static str),
+}
+
 /// One message to an upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
-    /// The JSON-RPC id under which we ask; none for a notification.
+    /// The JSON-RPC id under which we ask; none for what wants no answer.
     pub(crate) id: Option<u64>,
-    /// The method.
-    pub(crate) method: String,
+    /// The method; none if the message answers a request of the server's.
+    pub(crate) method: Option<String>,
     /// What the header `Mcp-Name` carries in the stateless era.
     pub(crate) name: Option<String>,
+    /// Headers computed from the arguments, in the stateless era.
+    pub(crate) param_headers: Vec<(::http::HeaderName, ::http::HeaderValue)>,
     /// The whole message.
     pub(crate) body: Bytes,
     /// Our assertion of who calls, for this upstream alone.
     pub(crate) assertion: Option<String>,
-    /// Whether the stateless era's headers go with it, and for which version.
-    pub(crate) version: Option<&'static str>,
+    /// The version of the protocol.
+    pub(crate) protocol: Protocol,
+    /// The token by which the server names this request in its progress notifications.
+    pub(crate) progress: Option<Value>,
+}
+
+/// Told of what a server says that answers nothing.
+pub(crate) trait Listener: Send + Sync {
+    /// The server asked something of its client and was refused.
+    fn refused(&self, cause: &'static str);
+    /// The server says that its tools have changed.
+    fn tools_changed(&self);
 }
 
 /// Carries messages to one upstream and brings back what it says.
@@ -70,6 +103,12 @@ pub(crate) trait Transport: Send + Sync {
     /// Sends `message`. What comes back on its account arrives on the channel, the answer last;
     /// the channel closes without an answer if the way to the server breaks.
     async fn send(&self, message: Outgoing) -> Result<mpsc::Receiver<Bytes>, LinkError>;
+
+    /// Forgets a request: nobody waits for its answer any more.
+    fn forget(&self, id: u64);
+
+    /// Whether the other end is, as far as is known, still there.
+    fn is_alive(&self) -> bool;
 
     /// Ends the conversation.
     async fn close(&self);

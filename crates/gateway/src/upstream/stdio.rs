@@ -1,30 +1,58 @@
 //! Upstreams in processes that we start: one process, one conversation.
+//!
+//! A process sees nothing of our environment but PATH, HOME and LANG, and ends with its
+//! conversation, together with whatever it started itself. A message is written whole or not at
+//! all; a line that is longer than a message may be ends the process.
 
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt as _;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::codec::{AnyDelimiterCodec, FramedRead};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{LinkError, MESSAGES_WAITING_MAX, Outgoing, Target, Transport, UPSTREAM_MESSAGE_MAX};
+use super::link::TOOLS_CHANGED;
+use super::{
+    LinkError, Listener, MESSAGES_WAITING_MAX, Outgoing, Target, Transport, UPSTREAM_MESSAGE_MAX,
+    requests,
+};
 
 /// What of our environment a server's process sees.
 const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
 
-type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Bytes>>>>;
+/// The most messages that wait to be written to a process that does not read.
+const WRITES_WAITING_MAX: usize = 64;
+
+/// How long a process may take to end once it is asked to.
+const END_WITHIN: Duration = Duration::from_millis(500);
+
+/// Who waits for what the process says.
+#[derive(Default)]
+struct Waiting(Mutex<HashMap<u64, Waiter>>);
+
+struct Waiter {
+    messages: mpsc::Sender<Bytes>,
+    /// The progress token of the request.
+    progress: Option<Value>,
+}
 
 /// A conversation with a process.
 pub(crate) struct StdioTransport {
-    input: tokio::sync::Mutex<Option<ChildStdin>>,
-    waiting: Waiting,
+    lines: mpsc::Sender<Bytes>,
+    waiting: Arc<Waiting>,
     ended: CancellationToken,
 }
 
@@ -34,7 +62,7 @@ impl StdioTransport {
     pub(crate) fn start(
         target: &Target,
         base_environment: &[(String, String)],
-        place: OwnedSemaphorePermit,
+        (place, listener): (OwnedSemaphorePermit, Arc<dyn Listener>),
         tasks: &TaskTracker,
     ) -> Result<Self, LinkError> {
         let Target::Stdio { command, args, env } = target else {
@@ -48,47 +76,54 @@ impl StdioTransport {
             .envs(env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // What a server writes there may hold what it was told: it is nobody's to read.
             .stderr(Stdio::null())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
                 LinkError::Unreached(format!("could not start `{}`: {error}", command.display()))
             })?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let waiting = Waiting::default();
-        let ended = CancellationToken::new();
-        let output = output.ok_or_else(|| LinkError::Unreached("no output".to_owned()))?;
-        tasks.spawn(watch(child, output, (waiting.clone(), ended.clone()), place));
-        Ok(Self { input: tokio::sync::Mutex::new(input), waiting, ended })
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (input, output) =
+            pipes.ok_or_else(|| LinkError::Unreached("the process has no pipes".to_owned()))?;
+        let (waiting, ended) = (Arc::new(Waiting::default()), CancellationToken::new());
+        let (lines, to_write) = mpsc::channel(WRITES_WAITING_MAX);
+        tasks.spawn(write(input, to_write, ended.clone()));
+        let reader = Reader { waiting: waiting.clone(), listener, lines: lines.clone() };
+        tasks.spawn(watch(child, output, (reader, ended.clone()), place));
+        Ok(Self { lines, waiting, ended })
     }
 }
 
 #[async_trait]
 impl Transport for StdioTransport {
     async fn send(&self, message: Outgoing) -> Result<mpsc::Receiver<Bytes>, LinkError> {
+        let gone = || LinkError::Unreached("the process has ended".to_owned());
         let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
         if let Some(id) = message.id {
-            self.waiting.lock().expect("no panic while it is held").insert(id, sender);
+            let waiter = Waiter { messages: sender, progress: message.progress };
+            self.waiting.insert(id, waiter);
         }
-        // A newline within a message would be two messages: JSON has none outside of strings, and
-        // those it has as white space mean nothing.
-        let mut line = message.body.to_vec();
-        line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
-        line.push(b'\n');
-        let mut input = self.input.lock().await;
-        let gone = || LinkError::Unreached("the process has ended".to_owned());
+        // The end clears those who wait after it is said: whoever came later sees it here.
         if self.ended.is_cancelled() {
+            message.id.into_iter().for_each(|id| self.forget(id));
             return Err(gone());
         }
-        let pipe = input.as_mut().ok_or_else(gone)?;
-        let written = async { pipe.write_all(&line).await.and(pipe.flush().await) };
-        written.await.map_err(|_| LinkError::Unanswered)?;
+        self.lines.send(line(&message.body)).await.map_err(|_| gone())?;
         Ok(receiver)
+    }
+
+    fn forget(&self, id: u64) {
+        self.waiting.remove(id);
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.ended.is_cancelled()
     }
 
     async fn close(&self) {
         self.ended.cancel();
-        self.input.lock().await.take();
     }
 }
 
@@ -98,32 +133,104 @@ impl Drop for StdioTransport {
     }
 }
 
+impl Waiting {
+    fn insert(&self, id: u64, waiter: Waiter) {
+        self.0.lock().expect("no panic while it is held").insert(id, waiter);
+    }
+
+    fn remove(&self, id: u64) -> Option<Waiter> {
+        self.0.lock().expect("no panic while it is held").remove(&id)
+    }
+
+    fn clear(&self) {
+        self.0.lock().expect("no panic while it is held").clear();
+    }
+
+    /// Who asked for the progress that `params` tell of: exactly one request has the token.
+    fn of_progress(&self, params: Option<&RawValue>) -> Option<mpsc::Sender<Bytes>> {
+        let told: Progress = serde_json::from_str(params?.get()).ok()?;
+        let waiting = self.0.lock().expect("no panic while it is held");
+        let mut same =
+            waiting.values().filter(|waiter| waiter.progress.as_ref() == Some(&told.token));
+        same.next().filter(|_| same.next().is_none()).map(|waiter| waiter.messages.clone())
+    }
+
+    /// Whoever waits, if that is one: another notification is then on account of that request.
+    fn only(&self) -> Option<mpsc::Sender<Bytes>> {
+        let waiting = self.0.lock().expect("no panic while it is held");
+        let mut all = waiting.values();
+        all.next().filter(|_| all.next().is_none()).map(|waiter| waiter.messages.clone())
+    }
+}
+
+/// One line with `body`. A newline within a message would be two messages: JSON has none outside
+/// of strings, and those it has as white space mean nothing.
+fn line(body: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(body.len() + 1);
+    line.extend(body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    line.push(b'\n');
+    line.into()
+}
+
+/// Writes lines whole, whoever has stopped waiting for them.
+async fn write(mut input: ChildStdin, mut lines: mpsc::Receiver<Bytes>, ended: CancellationToken) {
+    let writing = async {
+        while let Some(line) = lines.recv().await {
+            if input.write_all(&line).await.is_err() || input.flush().await.is_err() {
+                return;
+            }
+        }
+    };
+    ended.run_until_cancelled(writing).await;
+    ended.cancel();
+}
+
 /// Passes on what the process says until it ends or the conversation does.
 async fn watch(
     mut child: Child,
     output: ChildStdout,
-    (waiting, ended): (Waiting, CancellationToken),
+    (reader, ended): (Reader, CancellationToken),
     _place: OwnedSemaphorePermit,
 ) {
-    let mut lines = BufReader::new(output);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        tokio::select! {
-            () = ended.cancelled() => break,
-            read = lines.read_until(b'\n', &mut line) => match read {
-                Ok(0) | Err(_) => break,
-                Ok(length) if length > UPSTREAM_MESSAGE_MAX => break,
-                Ok(_) => deliver(&line, &waiting).await,
-            },
+    let newline = || vec![b'\n'];
+    let codec = AnyDelimiterCodec::new_with_max_length(newline(), newline(), UPSTREAM_MESSAGE_MAX);
+    let mut lines = FramedRead::new(output, codec);
+    let reading = async {
+        // A line that is too long, or cannot be read, is the end: nothing after it can be trusted.
+        while let Some(Ok(line)) = lines.next().await {
+            if !reader.deliver(line).await {
+                return;
+            }
         }
-    }
+    };
+    ended.run_until_cancelled(reading).await;
     ended.cancel();
     // Whoever waits learns that nobody will answer.
-    waiting.lock().expect("no panic while it is held").clear();
-    if let Err(error) = child.kill().await {
-        tracing::debug!(%error, "a server's process had ended");
+    reader.waiting.clear();
+    end(&mut child).await;
+}
+
+/// Ends a process and all that it started: first asked, then killed.
+async fn end(child: &mut Child) {
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let tell = |signal| {
+        // A group that is gone is what is wanted.
+        let _ = group.map(|group| killpg(group, signal));
+    };
+    tell(Signal::SIGTERM);
+    if tokio::time::timeout(END_WITHIN, child.wait()).await.is_err() {
+        tell(Signal::SIGKILL);
+        if let Err(error) = child.wait().await {
+            tracing::debug!(%error, "a server's process had ended");
+        }
     }
+}
+
+/// Knows for whom a line of the process is.
+struct Reader {
+    waiting: Arc<Waiting>,
+    listener: Arc<dyn Listener>,
+    lines: mpsc::Sender<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -139,32 +246,40 @@ struct Envelope<'a> {
 #[derive(Deserialize)]
 struct Progress {
     #[serde(rename = "progressToken")]
-    token: serde_json::Value,
+    token: Value,
 }
 
-async fn deliver(line: &[u8], waiting: &Waiting) {
-    let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else { return };
-    let answered = envelope.id.and_then(|id| id.get().parse::<u64>().ok());
-    let sender = match (answered, &envelope.method) {
-        (Some(id), None) => waiting.lock().expect("no panic while it is held").remove(&id),
-        (None, Some(method)) if method == "notifications/progress" => {
-            concerned(envelope.params, waiting)
+impl Reader {
+    /// Delivers one line; false if the process cannot be talked to any more.
+    async fn deliver(&self, line: Bytes) -> bool {
+        // What is not JSON is not for us: some servers print there what they should not.
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&line) else { return true };
+        let Envelope { id, method, params } = envelope;
+        let receiver = match (id, method.as_deref()) {
+            (Some(id), Some(method)) => return self.refuse(id, method),
+            (Some(id), None) => {
+                let id = id.get().parse().ok();
+                id.and_then(|id| self.waiting.remove(id)).map(|waiter| waiter.messages)
+            }
+            (None, Some("notifications/progress")) => self.waiting.of_progress(params),
+            (None, Some(TOOLS_CHANGED)) => {
+                self.listener.tools_changed();
+                self.waiting.only()
+            }
+            (None, Some(_)) => self.waiting.only(),
+            (None, None) => None,
+        };
+        if let Some(receiver) = receiver {
+            // Whoever stopped waiting does not want it.
+            let _ = receiver.send(line).await;
         }
-        _ => None,
-    };
-    if let Some(sender) = sender {
-        let _ = sender.send(Bytes::copy_from_slice(line.trim_ascii_end())).await;
+        true
     }
-}
 
-/// The request that a progress notification is about: the gateway asks with its own id as token.
-fn concerned(params: Option<&RawValue>, waiting: &Waiting) -> Option<mpsc::Sender<Bytes>> {
-    let progress: Progress = serde_json::from_str(params?.get()).ok()?;
-    let waiting = waiting.lock().expect("no panic while it is held");
-    match progress.token.as_u64() {
-        Some(id) => waiting.get(&id).cloned(),
-        // A client's own token: with one request under way there is no doubt whose it is.
-        None if waiting.len() == 1 => waiting.values().next().cloned(),
-        None => None,
+    fn refuse(&self, id: &RawValue, method: &str) -> bool {
+        let answered = requests::answer(id, method);
+        answered.refused.into_iter().for_each(|cause| self.listener.refused(cause));
+        // A process that asks without reading what it is told is ended.
+        self.lines.try_send(line(&answered.body)).is_ok()
     }
 }

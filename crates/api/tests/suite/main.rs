@@ -1,0 +1,103 @@
+//! The HTTP surface as the network sees it: who gets which answer where.
+
+#[path = "../../../gateway/tests/support/mod.rs"]
+mod support;
+
+mod forms;
+mod matrix;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use api::{Agents, Health, Hosts, Observers};
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use mcp::Era;
+use support::{Agent, ISSUER, Setup, Upstream, World, tool};
+use tower::ServiceExt as _;
+
+/// The host under which the service is addressed.
+const HOST: &str = "chancery.test:8420";
+
+/// The largest body of these tests.
+const BODY_MAX: usize = 4_096;
+
+const POLICY: &str = r#"
+@id("up") permit (principal, action in Action::"tools/call", resource in Server::"up");
+@id("other") permit (principal, action in Action::"tools/call", resource in Server::"other");
+"#;
+
+struct Quiet;
+
+impl Health for Quiet {
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE chancery_log_stuck gauge\nchancery_log_stuck 0\n".to_owned()
+    }
+}
+
+/// The three routers over one deployment with the servers `up` and `other`.
+struct Surface {
+    world: World,
+    bot: Agent,
+    agents: Router,
+    observers: Router,
+    admin: Router,
+}
+
+impl Surface {
+    async fn new() -> Self {
+        let up = Upstream::start(Era::Session, vec![tool("echo")]).await;
+        let other = Upstream::start(Era::Session, vec![tool("echo")]).await;
+        let routes = vec![("up", up.target()), ("other", other.target())];
+        let setup = Setup { policy: POLICY.to_owned(), routes, ..Setup::default() };
+        let world = World::new(setup).await;
+        world.onboard("up", &["*=reads-data"]).await;
+        world.onboard("other", &["*=reads-data"]).await;
+        let bot = world.agent("bot", &["up/*"]).await;
+        let address: SocketAddr = "127.0.0.1:8420".parse().expect("an address");
+        let hosts = Hosts::new(ISSUER, address);
+        let agents = api::agents(Agents {
+            gateway: world.gateway.clone(),
+            tokens: world.tokens.clone(),
+            clock: world.authority.clock().clone(),
+            body_max: BODY_MAX,
+            hosts: hosts.clone(),
+        });
+        let log_dir = world.dir.path().join("log");
+        std::fs::create_dir_all(log_dir.join("tile/0")).expect("it can be made");
+        std::fs::create_dir_all(log_dir.join("tile/entries")).expect("it can be made");
+        for name in ["checkpoint", "tile/0/000", "tile/entries/000"] {
+            std::fs::write(log_dir.join(name), name).expect("it can be written");
+        }
+        let observers = api::observers(Observers { health: Arc::new(Quiet), log_dir, hosts });
+        let administrator = "alice".parse().expect("a person");
+        let admin = api::admin(world.administration.clone(), administrator);
+        Self { world, bot, agents, observers, admin }
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Told {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+async fn ask(router: &Router, request: Request<Body>) -> Told {
+    let response = router.clone().oneshot(request).await.expect("it answers");
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.expect("a body").to_bytes();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Told { status: parts.status, headers: parts.headers, text }
+}
+
+fn request(method: &str, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header("host", HOST)
+}

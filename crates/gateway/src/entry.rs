@@ -1,0 +1,206 @@
+//! One HTTP request in, one reply out: parsed, authenticated, sent on its way, or refused.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::HeaderMap;
+use mcp::{Era, Message, Method, Request};
+use model::ServerName;
+
+use crate::authenticate::Caller;
+use crate::call::Gateway;
+use crate::catalog::Route;
+use crate::mcp_id::Id;
+use crate::offered;
+use crate::refusal::Refusal;
+use crate::reply::Reply;
+use crate::under_way::CallKey;
+
+/// One HTTP request to `/mcp/{server}`.
+pub struct HttpCall<'a> {
+    /// The server named in the path.
+    pub server: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The body, already within its limit.
+    pub body: Bytes,
+    /// When it arrived, on the monotonic clock.
+    pub arrived: Duration,
+}
+
+/// What is known of a request for answering it.
+#[derive(Clone)]
+pub(crate) struct About {
+    pub(crate) id: Id,
+    pub(crate) era: Era,
+    pub(crate) method: Option<Method>,
+}
+
+impl About {
+    const fn nothing(era: Era) -> Self {
+        Self { id: Id::null(), era, method: None }
+    }
+}
+
+/// One authenticated request on its way through.
+pub(crate) struct Passage<'a> {
+    pub(crate) caller: Caller,
+    pub(crate) server: ServerName,
+    pub(crate) route: &'a Route,
+    pub(crate) era: Era,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) arrived: Duration,
+    pub(crate) url: String,
+}
+
+impl Passage<'_> {
+    /// The MCP session that the request names. The stateless era has none and ignores the header.
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        if self.era == Era::Session { session_id(self.headers) } else { None }
+    }
+
+    /// Names the call `id` of this caller.
+    pub(crate) fn call_key(&self, id: String) -> CallKey {
+        let (instance, server) = (self.caller.instance, self.server.clone());
+        CallKey { instance, server, session: self.session_id().map(str::to_owned), id }
+    }
+}
+
+impl Gateway {
+    /// Answers a POST.
+    pub async fn post(&self, http: HttpCall<'_>) -> Reply {
+        let mut about = About::nothing(Era::Session);
+        let mut caller = None;
+        let dealt_with = AssertUnwindSafe(self.deal_with(&http, &mut about, &mut caller));
+        // A panic is a refusal like any other; whatever was begun closes as unknown.
+        let answer = dealt_with.catch_unwind().await.unwrap_or(Err(Refusal::Broken));
+        answer.unwrap_or_else(|refusal| self.refuse(&http, &refusal, &about, caller.as_ref()))
+    }
+
+    /// Answers a DELETE: ends an MCP session. `None` where the era of the request has no sessions.
+    pub fn delete(&self, http: &HttpCall<'_>) -> Option<Reply> {
+        let era = mcp::era_of_headers(http.headers);
+        if era == Era::Stateless {
+            return None;
+        }
+        let mut caller = None;
+        let ended = self.passage(http, era, "DELETE").and_then(|passage| {
+            caller = Some(passage.caller.clone());
+            self.tokens.use_up(&passage.caller, false, &passage.url)?;
+            let id = session_id(http.headers).ok_or(Refusal::NoSession)?;
+            let session = self.links.session(id, passage.caller.instance, &passage.server);
+            session.ok_or(Refusal::NoSession)?;
+            self.links.end(id);
+            Ok(Reply::empty(204))
+        });
+        let about = About::nothing(era);
+        Some(ended.unwrap_or_else(|refusal| self.refuse(http, &refusal, &about, caller.as_ref())))
+    }
+
+    /// Records that a request was refused before it got here: over a limit, or addressed to
+    /// somebody else.
+    pub fn note_refusal(&self, cause: &'static str) {
+        self.recorder.refuse(cause, None);
+    }
+
+    async fn deal_with(
+        &self,
+        http: &HttpCall<'_>,
+        about: &mut About,
+        caller: &mut Option<Caller>,
+    ) -> Result<Reply, Refusal> {
+        let limits = mcp::Limits { bytes: self.limits.body, ..mcp::Limits::default() };
+        let message = mcp::parse_message(&http.body, &limits).map_err(Refusal::Unparsable)?;
+        about.era = mcp::era_of(http.headers, &message);
+        let mut is_decided = false;
+        if let Message::Request(request) = &message {
+            about.id = Id::of(request.id_raw());
+            about.method = Some(request.method.clone());
+            is_decided = offered::is_decided(&request.method, about.era);
+        }
+        let passage = self.passage(http, about.era, "POST")?;
+        *caller = Some(passage.caller.clone());
+        self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;
+        mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
+        match message {
+            Message::Request(request) => self.request(&passage, request, about).await,
+            Message::Notification(notification) => {
+                self.notified(&passage, &notification);
+                Ok(Reply::empty(202))
+            }
+            Message::Response(_) => Err(Refusal::Unasked),
+        }
+    }
+
+    /// Authenticates; only then is it told whether there is such a server.
+    fn passage<'a>(
+        &'a self,
+        http: &HttpCall<'a>,
+        era: Era,
+        method: &str,
+    ) -> Result<Passage<'a>, Refusal> {
+        let url = format!("{}/mcp/{}", self.tokens.issuer, http.server);
+        let caller = self.tokens.authenticate(http.headers, method, &url)?;
+        let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
+        let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
+        let (headers, arrived) = (http.headers, http.arrived);
+        Ok(Passage { caller, server, route, era, headers, arrived, url })
+    }
+
+    async fn request(
+        &self,
+        passage: &Passage<'_>,
+        request: Request,
+        about: &About,
+    ) -> Result<Reply, Refusal> {
+        if !offered::is_offered(&request.method, passage.era) {
+            return Err(Refusal::UnknownMethod);
+        }
+        let id = about.id.clone();
+        match &request.method {
+            Method::Ping => Ok(result_reply(&id, &mcp::ping_result(passage.era))),
+            Method::Initialize => self.initialize(passage, request, id).await,
+            Method::Discover => self.discover(passage, request, id).await,
+            Method::ToolsList => self.list(passage, request, id).await,
+            Method::ToolsCall => self.call(passage, request, about).await,
+            _ => self.other(passage, request, about).await,
+        }
+    }
+
+    /// Takes note of a notification. Only a cancellation means anything to us.
+    fn notified(&self, passage: &Passage<'_>, notification: &mcp::Notification) {
+        let Some(id) = notification.cancelled_id() else { return };
+        self.under_way.cancel(&passage.call_key(id));
+    }
+
+    /// Answers a refusal, and records it unless a decision record tells of it already.
+    fn refuse(
+        &self,
+        http: &HttpCall<'_>,
+        refusal: &Refusal,
+        about: &About,
+        caller: Option<&Caller>,
+    ) -> Reply {
+        if !refusal.is_decided() {
+            let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
+            self.recorder.refuse(refusal.cause(), who);
+        }
+        let server = http.server.parse::<ServerName>().ok();
+        let route = server.and_then(|server| self.routes.get(&server));
+        crate::list::refusal_reply(refusal, about, route.map(|route| route.denials))
+    }
+}
+
+/// The MCP session id that the headers name, if it is one.
+fn session_id(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all("mcp-session-id").iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    only?.to_str().ok()
+}
+
+/// A JSON-RPC result.
+pub(crate) fn result_reply(id: &Id, result: &serde_json::Value) -> Reply {
+    Reply::json(200, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}"))
+}

@@ -1,0 +1,253 @@
+//! Calls under way: what flows, and what ends them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use authority::Permit;
+use gateway::{GovernedCall, NoLongerPermitted, PermitWatch, ReplyBody};
+use mcp::Era;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::support::{Act, Answer, Client, Setup, until};
+use crate::{ERAS, POLICY, before, upstream, with};
+
+/// Progress, told twice, and then an answer that waits to be released.
+fn held() -> Act {
+    let progress = |n: u32| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":"t","progress":{n}}}}}"#
+        )
+    };
+    let result = r#"{"jsonrpc":"2.0","id":$id,"result":{"content":[]}}"#;
+    Act::HeldEvents(vec![progress(1), progress(2), result.to_owned()])
+}
+
+/// Begins a call that is answered as a stream, and reads what has come so far.
+async fn begin(
+    client: &Client<'_>,
+    tool: &str,
+) -> (tokio::sync::mpsc::Receiver<bytes::Bytes>, Vec<Value>) {
+    let params = json!({ "name": tool, "arguments": {}, "_meta": { "progressToken": "t" } });
+    let (headers, body) = client.request_with_id(&json!("call-1"), "tools/call", params);
+    let reply = client.reply(&client.world.gateway, &headers, body).await;
+    let ReplyBody::Events(mut events) = reply.body else { panic!("no stream: {reply:?}") };
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let event = events.recv().await.expect("progress");
+        told.push(serde_json::from_slice(&event).expect("JSON"));
+    }
+    (events, told)
+}
+
+#[tokio::test]
+async fn progress_flows_to_the_client_that_asked_and_the_answer_comes_last() {
+    for era in ERAS {
+        for server in ERAS {
+            let up = upstream(server).await;
+            let (world, bot) = before(&up, "").await;
+            let client = bot.connected(&world, "up", era).await;
+            up.on("tools/call", held());
+            let (mut events, told) = begin(&client, "echo").await;
+            assert_eq!(told[1]["params"], json!({ "progressToken": "t", "progress": 2 }));
+            up.release();
+            let last = events.recv().await.expect("an answer");
+            let last: Value = serde_json::from_slice(&last).expect("JSON");
+            assert_eq!(last["id"], "call-1");
+            assert!(last.get("result").is_some());
+            assert!(events.recv().await.is_none(), "nothing after the answer");
+            assert_eq!(world.outcome("up/echo").await, "returned");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_cancels_cuts_its_call() {
+    for era in ERAS {
+        let up = upstream(Era::Session).await;
+        let (world, bot) = before(&up, "").await;
+        let client = bot.connected(&world, "up", era).await;
+        up.on("tools/call", held());
+        let (mut events, _) = begin(&client, "pay").await;
+        // Somebody else with the same id cancels nothing.
+        let other = bot.connected(&world, "up", era).await;
+        let cancel = json!({ "requestId": "call-1", "reason": "changed my mind" });
+        assert_eq!(other.tell("notifications/cancelled", cancel.clone()).await.status, 202);
+        assert_eq!(up.hung_up(), 0);
+        assert_eq!(client.tell("notifications/cancelled", cancel).await.status, 202);
+        assert_eq!(world.outcome("up/pay").await, "cut");
+        until("the server's connection is closed", || async { (up.hung_up() == 1).then_some(()) })
+            .await;
+        let told = until("the server is told", || async {
+            up.seen_of("notifications/cancelled").into_iter().next()
+        });
+        let asked = up.seen_of("tools/call")[0].json()["id"].clone();
+        assert_eq!(told.await.json()["params"]["requestId"], asked);
+        let last = events.recv().await.expect("the stream ends with an answer");
+        let last: Value = serde_json::from_slice(&last).expect("JSON");
+        assert_eq!(last["result"]["structuredContent"]["code"], "outcome_unknown");
+        assert!(events.recv().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_cuts_its_call() {
+    for era in ERAS {
+        let up = upstream(era).await;
+        let (world, bot) = before(&up, "").await;
+        let client = bot.connected(&world, "up", era).await;
+        // Before anything was said.
+        up.on("tools/call", Act::Silent);
+        let (headers, body) = client.request("tools/call", json!({ "name": "echo" }));
+        {
+            let waiting = client.reply(&world.gateway, &headers, body);
+            let arrived = until("the call arrives", || async {
+                (!up.seen_of("tools/call").is_empty()).then_some(())
+            });
+            tokio::select! {
+                reply = waiting => panic!("answered: {reply:?}"),
+                () = arrived => {}
+            }
+        }
+        assert_eq!(world.outcome("up/echo").await, "cut");
+        // In the middle of a stream.
+        up.on("tools/call", held());
+        let (events, _) = begin(&client, "pay").await;
+        drop(events);
+        assert_eq!(world.outcome("up/pay").await, "cut");
+        until("both connections are closed", || async { (up.hung_up() == 2).then_some(()) }).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_after_the_time_limit_is_unknown() {
+    let within = Duration::from_millis(400);
+    for streams in [false, true] {
+        let up = upstream(Era::Session).await;
+        let routes = vec![("up", up.target())];
+        let mut setup = Setup { policy: POLICY.to_owned(), routes, ..Setup::default() };
+        setup.limits.call = within;
+        let (world, bot) = with(setup).await;
+        let client = bot.connected(&world, "up", Era::Session).await;
+        client.tools().await;
+        up.on("tools/call", if streams { held() } else { Act::Silent });
+        let started = Instant::now();
+        let answer = client.call("pay", json!({ "amount": 1 })).await;
+        assert!(started.elapsed() < within * 2, "{:?}", started.elapsed());
+        assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{answer:?}");
+        assert_eq!(answer.events.len(), if streams { 3 } else { 0 });
+        assert_eq!(world.outcome("up/pay").await, "unknown");
+        up.release();
+        // Nobody does it again until somebody settled it.
+        until("the mark is seen", || async {
+            let again = client.call("pay", json!({ "amount": 1 })).await;
+            (again.json()["result"]["structuredContent"]["code"] == "outcome_unknown"
+                && world.decisions("up/pay", "deny").await > 0)
+                .then_some(())
+        })
+        .await;
+        assert_eq!(up.seen_of("tools/call").len(), 1);
+    }
+}
+
+/// Withdraws every permit when it is told to.
+struct Withdraws(Arc<Notify>);
+
+impl PermitWatch for Withdraws {
+    fn watch(&self, _: &Permit<GovernedCall>) -> NoLongerPermitted {
+        let told = self.0.clone();
+        Box::pin(async move { told.notified().await })
+    }
+}
+
+#[tokio::test]
+async fn n_049_what_is_no_longer_permitted_is_cut_while_it_runs() {
+    for era in ERAS {
+        let up = upstream(era).await;
+        let withdrawn = Arc::new(Notify::new());
+        let setup = Setup {
+            policy: POLICY.to_owned(),
+            routes: vec![("up", up.target())],
+            watch: Some(Arc::new(Withdraws(withdrawn.clone()))),
+            ..Setup::default()
+        };
+        let (world, bot) = with(setup).await;
+        let client = bot.connected(&world, "up", era).await;
+        up.on("tools/call", held());
+        let (mut events, _) = begin(&client, "pay").await;
+        withdrawn.notify_waiters();
+        assert_eq!(world.outcome("up/pay").await, "cut");
+        let last = events.recv().await.expect("the stream ends with an answer");
+        assert!(String::from_utf8_lossy(&last).contains("outcome_unknown"));
+        assert!(events.recv().await.is_none());
+        until("the server's connection is closed", || async { (up.hung_up() == 1).then_some(()) })
+            .await;
+        up.on("tools/call", Act::Silent);
+        let (headers, body) = client.request("tools/call", json!({ "name": "echo" }));
+        let waiting = client.reply(&world.gateway, &headers, body);
+        let withdraw = async {
+            until("the call arrives", || async {
+                (up.seen_of("tools/call").len() == 2).then_some(())
+            })
+            .await;
+            withdrawn.notify_waiters();
+        };
+        let (reply, ()) = tokio::join!(waiting, withdraw);
+        assert_eq!(Answer::of(reply).await.refused().as_deref(), Some("outcome_unknown"));
+        assert_eq!(world.outcome("up/echo").await, "cut");
+    }
+}
+
+/// N-084, N-049: what servers ask of clients is refused towards the server, and recorded.
+#[tokio::test]
+async fn n_084_what_a_server_asks_of_its_client_is_refused_and_recorded() {
+    for (method, cause) in [
+        ("sampling/createMessage", "server_asked_sampling"),
+        ("elicitation/create", "server_asked_elicitation"),
+        ("roots/list", "server_asked_roots"),
+        ("tools/call", "server_asked_other"),
+    ] {
+        for era in ERAS {
+            let up = upstream(Era::Session).await;
+            let (world, bot) = before(&up, "").await;
+            let client = bot.connected(&world, "up", era).await;
+            let asks =
+                format!(r#"{{"jsonrpc":"2.0","id":"s1","method":"{method}","params":{{}}}}"#);
+            let pings = r#"{"jsonrpc":"2.0","id":"s2","method":"ping"}"#.to_owned();
+            let result = r#"{"jsonrpc":"2.0","id":$id,"result":{"content":[]}}"#.to_owned();
+            up.on("tools/call", Act::Events(vec![asks, pings, result]));
+            let answer = client.call("echo", json!({})).await;
+            assert_eq!(answer.refused(), None);
+            assert!(answer.events.is_empty(), "nothing of it is delivered: {answer:?}");
+            let said: Vec<Value> = up.seen().iter().map(crate::support::Seen::json).collect();
+            let to = |id: &str| said.iter().find(|message| message["id"] == id).cloned();
+            assert_eq!(to("s1").expect("an answer")["error"]["code"], -32_601);
+            assert_eq!(to("s2").expect("an answer")["result"], json!({}));
+            let told = world.refusal(cause).await;
+            assert_eq!(told["agent"], "bot");
+        }
+    }
+}
+
+/// N-083: a result that asks for input, or that has only begun, is no answer.
+#[tokio::test]
+async fn n_083_a_result_that_asks_for_input_is_refused() {
+    for era in ERAS {
+        let up = upstream(Era::Stateless).await;
+        let (world, bot) = before(&up, "").await;
+        let client = bot.connected(&world, "up", era).await;
+        for result in [
+            json!({ "resultType": "input_required", "inputRequests": { "a": {} } }),
+            json!({ "resultType": "task", "task": { "taskId": "1" } }),
+            json!({ "resultType": "complete", "inputRequests": {} }),
+            json!({ "content": [], "resultType": "input_required", "requestState": "s" }),
+        ] {
+            up.on("tools/call", Act::Result(result.clone()));
+            let answer = client.call("echo", json!({})).await;
+            assert_eq!(answer.refused().as_deref(), Some("upstream_failed"), "{result}");
+            assert!(!answer.text.contains("inputRequests"));
+            assert_eq!(world.outcome("up/echo").await, "failed");
+        }
+        world.refusal("input_required").await;
+    }
+}

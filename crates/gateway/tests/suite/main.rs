@@ -1,0 +1,59 @@
+//! The gateway, driven as the network drives it, before upstreams that misbehave.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod arguments;
+mod envelope;
+mod eras;
+mod flight;
+mod identity;
+mod outbound;
+mod pins;
+mod proofs;
+mod properties;
+mod routes;
+mod sessions;
+mod stdio;
+
+use mcp::Era;
+use support::{Agent, Setup, Upstream, World, tool};
+
+/// Permits every tool and method of the server `up`.
+const POLICY: &str = r#"
+@id("up-tools")
+permit (principal, action in Action::"tools/call", resource in Server::"up");
+
+@id("up-methods")
+permit (
+  principal,
+  action in [
+    Action::"resources/read", Action::"resources/subscribe", Action::"resources/unsubscribe",
+    Action::"prompts/get", Action::"tasks/get", Action::"tasks/list", Action::"tasks/result",
+    Action::"tasks/cancel", Action::"tasks/update", Action::"subscriptions/listen"
+  ],
+  resource in Server::"up"
+);
+"#;
+
+/// A deployment before the server `up`, which has the tools `echo` and `pay`, the second one
+/// consequential, and an agent `bot` that may call them.
+async fn before(upstream: &Upstream, policy: &str) -> (World, Agent) {
+    let routes = vec![("up", upstream.target())];
+    let policy = format!("{POLICY}\n{policy}");
+    with(Setup { policy, routes, ..Setup::default() }).await
+}
+
+async fn with(setup: Setup) -> (World, Agent) {
+    let world = World::new(setup).await;
+    world.onboard("up", &["*=reads-data", "pay=moves-money"]).await;
+    let bot = world.agent("bot", &["up/*"]).await;
+    (world, bot)
+}
+
+async fn upstream(era: Era) -> Upstream {
+    Upstream::start(era, vec![tool("echo"), tool("pay")]).await
+}
+
+/// Both eras, for tests that hold in either.
+const ERAS: [Era; 2] = [Era::Session, Era::Stateless];

@@ -1,0 +1,208 @@
+//! Proofs of possession, at the gateway: bound, fresh, for this request, once.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use mcp::Era;
+use serde_json::json;
+
+use crate::support::{Answer, Client, Setup, World, jti, set};
+use crate::{POLICY, before, upstream, with};
+
+/// Sends a call with these headers, which must not be taken.
+async fn refused(client: &Client<'_>, headers: &HeaderMap, cause: &str) -> Answer {
+    let (_, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
+    let answer = client.post_raw(headers, body).await;
+    assert_eq!(answer.status, 401, "{cause}: {answer:?}");
+    let challenge = answer.header("www-authenticate").expect("a challenge");
+    assert!(challenge.starts_with("DPoP "), "{challenge}");
+    assert!(challenge.contains("resource_metadata=\""), "{challenge}");
+    client.world.refusal(cause).await;
+    answer
+}
+
+async fn nothing_was_decided(world: &World) {
+    assert_eq!(world.decisions("up/echo", "permit").await, 0);
+    assert_eq!(world.decisions("up/echo", "deny").await, 0);
+}
+
+#[tokio::test]
+async fn n_140_a_bound_token_without_a_proof_is_refused() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let mut headers = client.headers("POST");
+    headers.remove("dpop");
+    refused(&client, &headers, "header_missing").await;
+    nothing_was_decided(&world).await;
+}
+
+#[tokio::test]
+async fn n_141_a_bound_token_under_bearer_is_refused() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let mut headers = client.headers("POST");
+    set(&mut headers, "authorization", &format!("Bearer {}", client.token));
+    refused(&client, &headers, "not_dpop").await;
+    set(&mut headers, "authorization", &client.token);
+    refused(&client, &headers, "header_invalid").await;
+    nothing_was_decided(&world).await;
+}
+
+#[tokio::test]
+async fn n_142_a_proof_is_taken_once_whatever_it_was_used_for() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    for first in ["tools/call", "ping"] {
+        for second in ["tools/call", "ping"] {
+            let params = json!({ "name": "echo", "arguments": {} });
+            let (headers, body) = client.request(first, params.clone());
+            assert_eq!(client.post_raw(&headers, body).await.status, 200, "{first}");
+            let (_, body) = client.request(second, params);
+            let again = client.post_raw(&headers, body).await;
+            assert_eq!(again.status, 401, "{first}, then {second}");
+            assert!(again.header("www-authenticate").unwrap().contains("invalid_dpop_proof"));
+        }
+    }
+    world.refusal("proof_replayed").await;
+    assert_eq!(world.decisions("up/echo", "permit").await, 2);
+    assert_eq!(up.seen_of("tools/call").len(), 2);
+}
+
+/// Two gateways over one store stand for two replicas, or two starts.
+#[tokio::test]
+async fn n_143_the_commit_finds_a_proof_that_another_gateway_took() {
+    let up = upstream(Era::Session).await;
+    let setup =
+        Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
+    let again = Setup { routes: vec![("up", up.target())], ..Setup::default() };
+    let (world, bot) = with(setup).await;
+    let other = world.restarted(&again, "another-nonce");
+    let client = bot.client(&world, "up", Era::Stateless).await;
+    let (headers, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
+    let arrived = Duration::ZERO;
+    let call = |body| gateway::HttpCall { server: "up", headers: &headers, body, arrived };
+    let (first, second) =
+        tokio::join!(world.gateway.post(call(body.clone())), other.post(call(body)));
+    let (first, second) = (Answer::of(first).await, Answer::of(second).await);
+    let mut both = [first.status, second.status];
+    both.sort_unstable();
+    assert_eq!(both, [200, 401], "{first:?} {second:?}");
+    assert_eq!(up.seen_of("tools/call").len(), 1);
+    other.close();
+}
+
+#[tokio::test]
+async fn n_144_a_proof_is_for_this_url() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    for url in [
+        "http://chancery.test:8421/mcp/up",
+        "http://chancery.test/mcp/up",
+        "http://other.test:8420/mcp/up",
+        "https://chancery.test:8420/mcp/up",
+        "http://chancery.test:8420/mcp/up/",
+        "http://chancery.test:8420/mcp/UP",
+        "http://chancery.test:8420/mcp/%75p",
+        "http://chancery.test:8420/mcp/../mcp/up",
+        "http://user@chancery.test:8420/mcp/up",
+        "http://[::1]:8420/mcp/up",
+    ] {
+        let mut headers = client.headers("POST");
+        set(&mut headers, "dpop", &client.proof_at("POST", url, world.now(), &jti()));
+        set(&mut headers, "x-forwarded-host", "other.test:8420");
+        set(&mut headers, "x-forwarded-proto", "https");
+        set(&mut headers, "host", "other.test:8420");
+        refused(&client, &headers, "proof_invalid").await;
+    }
+    nothing_was_decided(&world).await;
+    // Query, fragment and the case of scheme and host mean nothing (RFC 9449 §4.3).
+    let same = "HTTP://Chancery.Test:8420/mcp/up?x=1#y";
+    let (mut headers, body) = client.request("tools/call", json!({ "name": "echo" }));
+    set(&mut headers, "dpop", &client.proof_at("POST", same, world.now(), &jti()));
+    assert_eq!(client.post_raw(&headers, body).await.status, 200);
+}
+
+#[tokio::test]
+async fn n_145_a_proof_is_for_this_method() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    for method in ["GET", "DELETE", "post", "Post", ""] {
+        let mut headers = client.headers("POST");
+        set(&mut headers, "dpop", &client.proof(method, &jti()));
+        refused(&client, &headers, "proof_invalid").await;
+    }
+    nothing_was_decided(&world).await;
+}
+
+#[tokio::test]
+async fn n_146_a_proof_is_of_this_minute() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    for (off, taken) in [(-61, false), (61, false), (-60, true), (60, true), (0, true)] {
+        let (mut headers, body) = client.request("tools/call", json!({ "name": "echo" }));
+        let proof = client.proof_at("POST", &client.url(), world.now() + off, &jti());
+        set(&mut headers, "dpop", &proof);
+        let status = client.post_raw(&headers, body).await.status;
+        assert_eq!(status, if taken { 200 } else { 401 }, "off by {off} s");
+    }
+}
+
+/// After a start, what no decision's commit would find as used needs this boot's nonce, until every
+/// proof of before is too old.
+#[tokio::test]
+async fn n_146_after_a_start_an_undecided_request_needs_a_nonce_of_this_boot() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let mut client = bot.connected(&world, "up", Era::Session).await;
+    for nonce in [None, Some("stale".to_owned())] {
+        client.nonce = nonce;
+        let answer = client.ask("ping", json!({})).await;
+        assert_eq!(answer.status, 401);
+        assert!(answer.header("www-authenticate").unwrap().contains("use_dpop_nonce"));
+        client.nonce = answer.header("dpop-nonce").map(str::to_owned);
+        assert_eq!(client.ask("ping", json!({})).await.status, 200);
+        client.nonce = None;
+        // Where a decision uses the proof up in its commit, none is needed.
+        assert_eq!(client.call("echo", json!({})).await.refused(), None);
+        let unknown = client.ask("no/such", json!({})).await;
+        assert_eq!(unknown.status, 401, "nothing is decided on an unknown method");
+        let told = client.tell("notifications/initialized", json!({})).await;
+        assert_eq!(told.status, 401);
+        assert_eq!(client.delete().expect("a session era").status, 401);
+    }
+    world.refusal("nonce_missing").await;
+    world.clock.advance(Duration::from_mins(2));
+    assert_eq!(client.ask("ping", json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn n_110_headers_beyond_their_limit_are_refused_before_they_are_looked_at() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    for (name, scheme) in [("authorization", "DPoP "), ("dpop", "")] {
+        let mut headers = client.headers("POST");
+        set(&mut headers, name, &format!("{scheme}{}", "a".repeat(64 * 1024)));
+        refused(&client, &headers, "header_too_large").await;
+    }
+    nothing_was_decided(&world).await;
+}
+
+#[tokio::test]
+async fn n_147_a_proof_is_for_this_token() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let mut other = bot.client(&world, "up", Era::Session).await;
+    std::mem::swap(&mut other.key, &mut bot.client(&world, "up", Era::Session).await.key);
+    let mut headers = client.headers("POST");
+    set(&mut headers, "dpop", &other.proof("POST", &jti()));
+    refused(&client, &headers, "proof_invalid").await;
+    nothing_was_decided(&world).await;
+}

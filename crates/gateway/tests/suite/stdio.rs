@@ -1,0 +1,198 @@
+//! Servers in processes of our own: one for each conversation, and nothing of them left behind.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use mcp::Era;
+use serde_json::{Value, json};
+
+use crate::support::{Client, Process, Setup, World, until};
+use crate::{ERAS, POLICY};
+
+async fn before(
+    process: &Process,
+    change: impl FnOnce(&mut Setup),
+) -> (World, crate::support::Agent) {
+    let routes = vec![("up", process.target())];
+    let mut setup = Setup { policy: POLICY.to_owned(), routes, ..Setup::default() };
+    change(&mut setup);
+    let world = World::new(setup).await;
+    world.onboard("up", &["*=reads-data"]).await;
+    let bot = world.agent("bot", &["up/*"]).await;
+    (world, bot)
+}
+
+async fn text(client: &Client<'_>, tool: &str, arguments: Value) -> String {
+    let answer = client.call(tool, arguments).await;
+    let result = answer.result();
+    result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+async fn runs(process: &Process, how_many: usize) {
+    let what = format!("{how_many} processes run");
+    until(&what, || async { (process.running().len() == how_many).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn each_conversation_has_a_process_of_its_own_that_ends_with_it() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    runs(&process, 0).await;
+    let first = bot.connected(&world, "up", Era::Session).await;
+    let second = bot.connected(&world, "up", Era::Session).await;
+    assert_eq!(text(&first, "echo", json!({ "a": 1 })).await, r#"{"a": 1}"#);
+    assert_eq!(text(&second, "echo", json!({ "a": 2 })).await, r#"{"a": 2}"#);
+    runs(&process, 2).await;
+    assert_eq!(first.delete().expect("a session era").status, 204);
+    runs(&process, 1).await;
+    // The stateless era has one for each instance, however often it calls.
+    let stateless = bot.client(&world, "up", Era::Stateless).await;
+    for n in 0..3 {
+        text(&stateless, "echo", json!({ "n": n })).await;
+    }
+    runs(&process, 2).await;
+    world.gateway.close();
+    runs(&process, 0).await;
+}
+
+#[tokio::test]
+async fn an_idle_process_ends() {
+    let process = Process::new("stateless");
+    let (world, bot) =
+        before(&process, |setup| setup.limits.links.idle = Duration::from_millis(1_500)).await;
+    for era in ERAS {
+        let client = bot.connected(&world, "up", era).await;
+        text(&client, "echo", json!({})).await;
+        runs(&process, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn n_110_processes_are_limited_in_number() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |setup| setup.limits.links.processes = 2).await;
+    runs(&process, 0).await;
+    let first = bot.connected(&world, "up", Era::Session).await;
+    let _second = bot.connected(&world, "up", Era::Session).await;
+    let third = bot.client(&world, "up", Era::Session).await;
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+    let answer = third.ask("initialize", params.clone()).await;
+    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
+    world.refusal("too_many").await;
+    first.delete();
+    runs(&process, 1).await;
+    until("there is room again", || async {
+        (third.ask("initialize", params.clone()).await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_sees_only_what_it_is_to_see() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let seen: Value =
+        serde_json::from_str(&text(&client, "environment", json!({})).await).expect("JSON");
+    let mut names: Vec<_> = seen.as_object().expect("an object").keys().cloned().collect();
+    // What the interpreter sets for itself.
+    names.retain(|name| name != "LC_CTYPE" && !name.contains("PYENV") && name != "_");
+    names.retain(|name| !["PWD", "SHLVL", "OLDPWD"].contains(&name.as_str()));
+    names.sort();
+    assert_eq!(names, ["CONFIGURED", "LANG", "PATH"]);
+    let bytes = String::from_utf8(process.bytes()).expect("text");
+    assert!(!bytes.contains(&client.token), "I-13");
+}
+
+#[tokio::test]
+async fn a_crash_is_unknown_and_the_next_conversation_begins_anew() {
+    for era in ERAS {
+        let process = Process::new("session");
+        let (world, bot) = before(&process, |_| ()).await;
+        let mut client = bot.connected(&world, "up", era).await;
+        let answer = client.call("crash", json!({})).await;
+        assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{answer:?}");
+        assert_eq!(world.outcome("up/crash").await, "unknown");
+        if era == Era::Session {
+            assert_eq!(client.call("echo", json!({})).await.status, 404);
+            client.initialize().await;
+        }
+        assert_eq!(text(&client, "echo", json!({ "a": 1 })).await, r#"{"a": 1}"#);
+    }
+}
+
+#[tokio::test]
+async fn n_110_a_line_beyond_its_limit_ends_the_process() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let bytes = gateway::UPSTREAM_MESSAGE_MAX + 1;
+    let answer = client.call("long", json!({ "bytes": bytes })).await;
+    assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"));
+    assert_eq!(world.outcome("up/long").await, "unknown");
+    runs(&process, 0).await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_passed_over() {
+    let process = Process::new("stateless");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    assert_eq!(text(&client, "garbage", json!({})).await, "after garbage");
+}
+
+#[tokio::test]
+async fn n_084_a_process_that_asks_is_answered() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let said = text(&client, "ask", json!({})).await;
+    let said: Vec<Value> = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said[0]["error"]["code"], -32_601);
+    assert_eq!(said[1]["result"], json!({}));
+    assert_eq!(said[2]["error"]["code"], -32_601);
+    world.refusal("server_asked_sampling").await;
+    world.refusal("server_asked_roots").await;
+}
+
+/// Equal ids, one process: progress and answers find those who asked.
+#[tokio::test]
+async fn n_046_progress_finds_who_asked_for_it() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    client.tools().await;
+    let (client, all) = (&client, 5);
+    let calls = (0..all).map(|n| async move {
+        let me = format!("caller {n}");
+        let params = json!({
+            "name": "progress",
+            "arguments": { "me": me, "of": all },
+            // Tokens that look like ids of ours.
+            "_meta": { "progressToken": n },
+        });
+        let (headers, body) = client.request_with_id(&json!(1), "tools/call", params);
+        (me, client.post_raw(&headers, body).await)
+    });
+    for (me, answer) in join_all(calls).await {
+        assert_eq!(answer.events.len(), 2, "{answer:?}");
+        let progress: Value = serde_json::from_str(&answer.events[0]).expect("JSON");
+        assert_eq!(progress["params"]["message"], me);
+        assert_eq!(answer.result()["content"][0]["text"], me);
+    }
+}
+
+#[tokio::test]
+async fn i_07_a_process_that_says_that_its_tools_changed_is_compared_again() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    text(&client, "echo", json!({})).await;
+    let lists = || process.lines().iter().filter(|line| line["method"] == "tools/list").count();
+    let before = lists();
+    text(&client, "echo", json!({})).await;
+    assert_eq!(lists(), before);
+    client.call("changed", json!({})).await;
+    text(&client, "echo", json!({})).await;
+    assert_eq!(lists(), before + 1);
+}

@@ -1,0 +1,302 @@
+//! One deployment in a temporary directory.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authority::{Authority, OutcomeWriter, Parts, Pip};
+use gateway::{
+    Assertions, Gateway, GatewayLimits, GatewayParts, PermitWatch, Route, Routes, Target, Tokens,
+};
+use journal::{Journal, LogDirectory, Sealer};
+use keys::{KeyRing, TokenKeys};
+use mcp::DenialStyle;
+use model::{Clock, Entropy, PersonId, PolicyDigest, Sha256Digest, Timestamp};
+use pap::{Administration, Command, Founder, Founding, Publisher};
+use serde_json::Value;
+use store_sqlite::{Options, SqliteStore};
+use sts::TokenService;
+use tempfile::TempDir;
+use testkit::{ManualClock, SeededEntropy};
+use tokio_util::task::TaskTracker;
+
+use super::client::Agent;
+use super::parts::{self, Sources};
+
+/// The issuer, under which agents reach the gateway.
+pub const ISSUER: &str = "http://chancery.test:8420";
+
+/// The nonce of the gateway's boot.
+pub const NONCE: &str = "the-nonce-of-this-boot";
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What differs from test to test.
+pub struct Setup {
+    pub policy: String,
+    pub routes: Vec<(&'static str, Target)>,
+    pub limits: GatewayLimits,
+    pub denials: DenialStyle,
+    pub watch: Option<Arc<dyn PermitWatch>>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let (policy, routes, limits) = (String::new(), Vec::new(), parts::limits());
+        Self { policy, routes, limits, denials: DenialStyle::Result, watch: None }
+    }
+}
+
+/// A running deployment.
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub authority: Arc<Authority>,
+    pub gateway: Arc<Gateway>,
+    pub tokens: Arc<TokenService>,
+    pub administration: Arc<Administration>,
+    pub publisher: Arc<Publisher>,
+    pub sources: Arc<Sources>,
+    pub journal: Journal,
+    ring: KeyRing,
+    tasks: TaskTracker,
+    /// Last: everything else lets go of it first.
+    pub dir: TempDir,
+}
+
+impl World {
+    /// Founds a deployment, with `alice` as its administrator and `sam` to sponsor agents.
+    pub async fn new(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let clock = Arc::new(ManualClock::new());
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
+        let ring = KeyRing::create(&dir.path().join("keys"), [7; 32]).expect("keys");
+        let (journal, authority, outcomes) = authority(&dir, &clock, &entropy, &ring).await;
+        tokio::spawn(outcomes.run());
+        let starter = ("starter.cedar".to_owned(), pdp::STARTER_POLICY.to_owned());
+        let mut files = BTreeMap::from([starter]);
+        if !setup.policy.is_empty() {
+            files.insert("test.cedar".to_owned(), setup.policy.clone());
+        }
+        let publisher = Arc::new(Publisher::new(authority.clone(), files));
+        publisher.publish().await.expect("the policy compiles");
+
+        let (tasks, sources) = (TaskTracker::new(), Arc::new(Sources::default()));
+        let parts = gateway_parts(&setup, &authority, &ring, (&sources, &tasks), NONCE);
+        let mut gateway = Gateway::new(parts).expect("a gateway");
+        if let Some(watch) = setup.watch {
+            gateway = gateway.watched_by(watch);
+        }
+        let gateway = Arc::new(gateway);
+        let log = LogDirectory::new(dir.path().join("log"));
+        let administration =
+            Administration::new(authority.clone(), publisher.clone(), sources.clone(), log);
+        let administration = Arc::new(administration);
+        sources.connect(&gateway, &administration);
+        let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
+        let (issuer, signer) = (ISSUER.to_owned(), ring.token.clone());
+        let tokens = Arc::new(TokenService::new(authority.clone(), issuer, signer, keys));
+        let world = Self {
+            clock,
+            authority,
+            gateway,
+            tokens,
+            administration,
+            publisher,
+            sources,
+            journal,
+            ring,
+            tasks,
+            dir,
+        };
+        world.run(Command::PersonAdd { id: "sam".to_owned(), groups: Vec::new() }).await;
+        world
+    }
+
+    /// Does `command` as `alice`; it must be done.
+    pub async fn run(&self, command: Command) -> Value {
+        let alice: PersonId = "alice".parse().expect("a person");
+        let name = format!("{command:?}");
+        let done = self.administration.run(&alice, command).await;
+        done.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Onboards `server`, whose tools have these harm classes (`TOOL=CLASS`, `*=CLASS`).
+    pub async fn onboard(&self, server: &str, harm: &[&str]) {
+        let harm = harm.iter().map(|rule| (*rule).to_owned()).collect();
+        let (name, owner) = (server.to_owned(), Some("alice".to_owned()));
+        self.run(Command::ServerAdd { name, owner, harm }).await;
+    }
+
+    /// Registers an agent for a purpose of its own, whose tools are those patterns.
+    pub async fn agent(&self, name: &str, tools: &[&str]) -> Agent {
+        let purpose = format!("{name}-work");
+        let classes = ["reads-data", "exposes-data", "moves-money", "changes-production"];
+        self.run(Command::PurposeAdd {
+            id: purpose.clone(),
+            owner: "alice".to_owned(),
+            tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            harm: classes.map(str::to_owned).to_vec(),
+            max_calls: None,
+            description: String::new(),
+        })
+        .await;
+        let agent = Agent::new(name);
+        self.run(Command::AgentAdd {
+            name: name.to_owned(),
+            sponsor: "sam".to_owned(),
+            purpose,
+            business_owner: None,
+            technical_owner: None,
+            key: agent.public_jwk(),
+        })
+        .await;
+        agent
+    }
+
+    /// The gateway of another start of the same deployment: it remembers nothing.
+    pub fn restarted(&self, setup: &Setup, nonce: &str) -> Gateway {
+        let kept = (&self.sources, &self.tasks);
+        let parts = gateway_parts(setup, &self.authority, &self.ring, kept, nonce);
+        Gateway::new(parts).expect("a gateway")
+    }
+
+    /// The log, oldest first.
+    pub async fn records(&self) -> Vec<Value> {
+        let store = self.journal.store();
+        let size = store.log_size().await.expect("it can be read");
+        let mut records = Vec::new();
+        while (records.len() as u64) < size {
+            let entries = store.entries(records.len() as u64, 1_000).await.expect("it can be read");
+            let parse = |bytes: &[u8]| serde_json::from_slice(bytes).expect("records are JSON");
+            records.extend(entries.iter().map(|entry| parse(&entry.bytes)));
+        }
+        records
+    }
+
+    /// The newest record for which `wanted` holds, once there is one.
+    pub async fn record(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(what, || async { self.records().await.into_iter().rev().find(|r| wanted(r)) }).await
+    }
+
+    /// The refusal record with this cause, once there is one.
+    pub async fn refusal(&self, cause: &str) -> Value {
+        let wanted = |record: &Value| record["kind"] == "refusal" && record["cause"] == cause;
+        self.record(&format!("a refusal for `{cause}` is recorded"), wanted).await
+    }
+
+    /// The outcome of the newest permitted act `action`, once it is recorded.
+    pub async fn outcome(&self, action: &str) -> Value {
+        let permitted = |record: &Value| {
+            record["kind"] == "decision"
+                && record["action"] == action
+                && record["decision"] == "permit"
+        };
+        let decision = self.record(&format!("`{action}` is permitted"), permitted).await;
+        let closes =
+            |record: &Value| record["kind"] == "outcome" && record["decision"] == decision["id"];
+        let outcome = self.record(&format!("the outcome of `{action}` is recorded"), closes).await;
+        outcome["outcome"].clone()
+    }
+
+    /// How many decisions there are on `action`, by answer.
+    pub async fn decisions(&self, action: &str, answer: &str) -> usize {
+        let records = self.records().await;
+        let same = |record: &&Value| {
+            record["kind"] == "decision"
+                && record["action"] == action
+                && record["decision"] == answer
+        };
+        records.iter().filter(same).count()
+    }
+}
+
+/// Waits until `condition` gives something.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, condition: impl Fn() -> F) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, waiting).await;
+    found.unwrap_or_else(|_| panic!("waited in vain until {what}"))
+}
+
+async fn authority(
+    dir: &TempDir,
+    clock: &Arc<ManualClock>,
+    entropy: &Arc<dyn Entropy>,
+    ring: &KeyRing,
+) -> (Journal, Arc<Authority>, OutcomeWriter) {
+    let options = Options {
+        clock: clock.clone(),
+        on_fatal: Arc::new(|error| panic!("the store gave up: {error}")),
+    };
+    let store = SqliteStore::open(&dir.path().join("chancery.db"), options).expect("a store");
+    let store = Arc::new(store);
+    let sealer = Arc::new(Sealer::new(ring.sealing(), entropy.clone()));
+    let journal = Journal::new(store.clone(), sealer);
+    let founding = Founding {
+        founders: vec![Founder { id: "alice".parse().expect("a person"), code: None }],
+        keys: BTreeMap::new(),
+        origin: "chancery.test/log".to_owned(),
+        configuration: Sha256Digest::of(b"none"),
+        policy: PolicyDigest::from_bytes([0; 32]),
+        development: true,
+    };
+    pap::found(&journal, founding, clock.as_ref(), entropy.as_ref()).await.expect("founded");
+    let (authority, outcomes) = Authority::new(Parts {
+        journal: journal.clone(),
+        pip: Pip::open(store).await.expect("it can be read"),
+        clock: clock.clone(),
+        last_record: Timestamp::from_millis(0),
+        entropy: entropy.clone(),
+        limits: authority::Limits { decision_timeout: Duration::from_secs(10) },
+    });
+    (journal, Arc::new(authority), outcomes)
+}
+
+fn gateway_parts(
+    setup: &Setup,
+    authority: &Arc<Authority>,
+    ring: &KeyRing,
+    (sources, tasks): (&Arc<Sources>, &TaskTracker),
+    nonce: &str,
+) -> GatewayParts {
+    let (clock, entropy) = (authority.clock().clone(), authority.entropy().clone());
+    let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
+    let route = |(name, target): &(&str, Target)| {
+        let audience = format!("upstream:{name}");
+        let route = Route { target: target.clone(), audience, denials: setup.denials };
+        (name.parse().expect("a server"), route)
+    };
+    let routes: Routes = setup.routes.iter().map(route).collect();
+    let path = std::env::var("PATH").expect("there is a PATH");
+    let own = [("PATH", path.as_str()), ("LANG", "C"), ("CHANCERY_SECRET", "never-passed-on")];
+    GatewayParts {
+        authority: authority.clone(),
+        tokens: Tokens::new(ISSUER.to_owned(), keys, clock.clone(), nonce.to_owned()),
+        assertions: Assertions {
+            issuer: ISSUER.to_owned(),
+            signer: ring.token.clone(),
+            clock,
+            entropy,
+        },
+        routes,
+        pins: sources.clone(),
+        environment: own.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        limits: setup.limits,
+        tasks: tasks.clone(),
+    }
+}
+
+impl World {
+    /// The time, in seconds since the epoch.
+    pub fn now(&self) -> i64 {
+        self.clock.now().as_seconds()
+    }
+}
