@@ -157,6 +157,14 @@ impl Authority {
         self.clock_guard.trust(self.clock.as_ref());
     }
 
+    /// Waits until every permit is closed and every outcome is in the log. Nothing is permitted
+    /// while somebody waits here: it is for the end of the process.
+    pub async fn drained(&self) {
+        let all = u32::try_from(OUTCOMES_OPEN_MAX).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so this only waits.
+        let _ = self.places.acquire_many(all).await;
+    }
+
     /// Decides on `act`, records the decision, and only then answers, within the time limit.
     pub async fn authorize<A: Governed>(&self, act: A) -> Result<Permit<A>, NotPermitted> {
         let within = self.limits.decision_timeout;

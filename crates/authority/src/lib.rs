@@ -17,6 +17,7 @@ mod pip;
 mod records;
 mod recover;
 mod refusals;
+mod steady_clock;
 
 pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts};
@@ -28,6 +29,7 @@ pub use permit::{
 pub use pip::{FactsError, Gathered, Pip, PolicyInForce, Reader};
 pub use recover::recover;
 pub use refusals::{REFUSALS_PER_SECOND_MAX, RefusalLog};
+pub use steady_clock::SteadyClock;
 
 // Edges record what follows from their acts, and name what asking uses up; they do not name the
 // journal or the store.
