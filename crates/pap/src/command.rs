@@ -9,6 +9,7 @@ use model::{Enforcement, FactKey, PersonId, ResourceRef, Revision, ServerName, T
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::drill::DrillRow;
 use crate::policy::Publisher;
 
 /// One act of administration, as the command line sends it.
@@ -62,6 +63,8 @@ pub enum Command {
     ToolPin { tool: String, digest: String },
     /// Settles an unknown outcome.
     OutcomeSettle { decision: String, reason: String },
+    /// Records an outage drill: that it begins, or, with rows, its result.
+    DrillOutage { version: String, rows: Vec<DrillRow> },
     /// Shows a record with its disclosure.
     LogShow { id: String },
     /// Traces a decision back.
@@ -189,6 +192,7 @@ impl Administration {
             Command::OutcomeSettle { decision, reason } => {
                 self.settle(by, &decision, &reason).await
             }
+            Command::DrillOutage { version, rows } => self.drill(by, &version, &rows).await,
             reading => self.read_log(by, reading).await,
         }
     }

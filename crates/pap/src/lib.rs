@@ -5,6 +5,7 @@
 //! no process: what a server lists is read by somebody else.
 
 mod command;
+mod drill;
 mod founding;
 mod log;
 mod policy;
@@ -13,6 +14,7 @@ mod replay;
 mod tools;
 
 pub use command::{AdminError, Administration, Command, Found, ToolSource};
+pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{ADMINISTRATORS, BOOTSTRAP, Founder, Founding, found, is_founded};
 pub use policy::{PublishError, Publisher};
 pub use tools::pin_digest;
