@@ -72,14 +72,45 @@ impl Deployment {
         }
     }
 
+    /// A copy of this deployment, which does not run, at ports of its own.
+    pub fn copy(&self) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        copy_dir(self.dir.path(), dir.path());
+        let copy = Self { dir, port: free_port(), observers: free_port(), process: None };
+        let path = copy.path("home/chancery.yaml");
+        let text = std::fs::read_to_string(&path).expect("it was copied");
+        let ports = [(self.port, copy.port), (self.observers, copy.observers)];
+        let text = ports.iter().fold(text, |text, (old, new)| {
+            text.replace(&format!("127.0.0.1:{old}\n"), &format!("127.0.0.1:{new}\n"))
+        });
+        std::fs::write(path, text).expect("it can be written");
+        copy
+    }
+
+    /// Whether somebody listens at the port for agents.
+    pub fn is_listening(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+
     /// Starts the service, and waits until it is ready.
     pub fn serve(&mut self) {
-        let mut command = Command::new(crate::binary());
+        self.serve_under(Command::new(crate::binary()));
+    }
+
+    /// Starts the service by `command`, which is the binary, or runs the binary, and waits until it
+    /// is ready.
+    pub fn serve_under(&mut self, mut command: Command) {
         command.args(["serve", "--config"]).arg(self.path("home/chancery.yaml"));
         command.stderr(Stdio::inherit());
         let ready = |line: &str| line.starts_with("ready").then_some(());
         let (process, ()) = Child::start_and_read(&mut command, ready);
         self.process = Some(process);
+    }
+
+    /// Tells the service to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        let status = self.process.take().expect("it runs").terminate();
+        assert!(status.success(), "the service ended with {status}");
     }
 
     /// A path in the deployment's directory.
@@ -184,7 +215,7 @@ fn text(output: &Output) -> String {
 }
 
 /// A port that nobody listens on at the moment.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").port()
 }

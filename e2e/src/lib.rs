@@ -4,11 +4,22 @@
 //! inside.
 #![allow(clippy::disallowed_methods, reason = "tests live in real time and real processes")]
 
+pub mod breaking;
+mod caller;
+pub mod canary;
 mod deployment;
 mod process;
+mod relay;
+pub mod stage;
 
+pub use caller::{Answer, Caller};
+pub use canary::Canary;
 pub use deployment::{Deployment, Options};
-pub use process::{Child, wait_until};
+pub use process::{Child, signal, wait_until};
+pub use relay::{Mode, Relay};
+pub use stage::Stage;
+
+pub(crate) use deployment::free_port;
 
 use std::path::PathBuf;
 

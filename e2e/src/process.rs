@@ -53,7 +53,17 @@ impl Child {
     /// Sends SIGTERM and waits for the exit status.
     pub fn terminate(&mut self) -> std::process::ExitStatus {
         signal(self.id(), "TERM");
+        self.wait()
+    }
+
+    /// Waits for the exit status.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
         self.0.wait().expect("it can be waited for")
+    }
+
+    /// What it writes to standard error, if that is piped and nobody took it.
+    pub fn stderr(&mut self) -> Option<std::process::ChildStderr> {
+        self.0.stderr.take()
     }
 
     /// The exit status, if it has ended.
@@ -76,7 +86,7 @@ fn read_until<T>(
 }
 
 /// Sends a signal by name.
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "could not send {name} to {pid}");
 }

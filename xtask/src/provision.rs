@@ -19,8 +19,16 @@ impl std::fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 /// Programs, each with the Debian package that has it.
-const PROGRAMS: [(&str, &str); 3] =
-    [("python3", "python3-venv"), ("node", "nodejs"), ("npm", "npm")];
+const PROGRAMS: [(&str, &str); 7] = [
+    ("python3", "python3-venv"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    // What breaks things on purpose.
+    ("strace", "strace"),
+    ("faketime", "faketime"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("prlimit", "util-linux"),
+];
 
 /// Installs everything that is not there yet.
 pub(crate) fn all() -> anyhow::Result<()> {
@@ -33,16 +41,20 @@ pub(crate) fn all() -> anyhow::Result<()> {
 
 fn programs() -> anyhow::Result<()> {
     let found = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     let missing = PROGRAMS.iter().filter(|(name, _)| !found(name));
     let missing: Vec<_> = missing.map(|(_, package)| *package).collect();
+    if !is_root {
+        // Tests mount file systems, which only root may: nothing is left out instead.
+        let install = match missing.join(" ") {
+            packages if packages.is_empty() => String::new(),
+            packages => format!("apt-get install -y {packages} && "),
+        };
+        let remedy = format!("tests mount disks to fill: run `{install}cargo xtask test` as root");
+        return Err(Missing(remedy).into());
+    }
     if missing.is_empty() {
         return Ok(());
-    }
-    let packages = missing.join(" ");
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    if !is_root {
-        let remedy = format!("tests need programs: run `apt-get install -y {packages}` as root");
-        return Err(Missing(remedy).into());
     }
     run(Command::new("apt-get").arg("update"))?;
     run(Command::new("apt-get").args(["install", "-y"]).args(&missing))

@@ -33,14 +33,15 @@ struct State {
 impl ClockGuard {
     /// Begins to watch `clock`; `last` is the time of the newest record in the log.
     pub fn new(clock: &dyn Clock, last: Timestamp) -> Self {
-        let behind = clock.now() < last;
+        let behind = clock.wall() < last;
         let unsure_since = behind.then(|| clock.monotonic());
         Self(Mutex::new(State { offset: offset(clock), unsure_since, last }))
     }
 
     /// The time now, if it can be trusted.
     pub fn now(&self, clock: &dyn Clock) -> Result<Timestamp, ClockUnsure> {
-        let (now, boot) = (clock.now(), clock.monotonic());
+        // What is told is the clock's own time; whether it can be trusted is judged by the wall's.
+        let (told, now, boot) = (clock.now(), clock.wall(), clock.monotonic());
         let mut state = self.0.lock().expect("no panic while it is held");
         let step = offset(clock).abs_diff(state.offset);
         if u128::from(step) > CLOCK_STEP_MAX.as_millis() {
@@ -55,20 +56,21 @@ impl ClockGuard {
             Some(since) if boot.saturating_sub(since) < CLOCK_TRUST_AFTER => Err(ClockUnsure),
             _ => {
                 state.unsure_since = None;
-                state.last = state.last.max(now);
-                Ok(now)
+                state.last = state.last.max(told);
+                Ok(told)
             }
         }
     }
 
     /// Trusts the clock as it is: an administrator's word, recorded by whoever passes it on.
     pub fn trust(&self, clock: &dyn Clock) {
+        clock.trust();
         let mut state = self.0.lock().expect("no panic while it is held");
-        *state = State { offset: offset(clock), unsure_since: None, last: clock.now() };
+        *state = State { offset: offset(clock), unsure_since: None, last: clock.wall() };
     }
 }
 
 fn offset(clock: &dyn Clock) -> i64 {
     let boot = i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX);
-    clock.now().as_millis().saturating_sub(boot)
+    clock.wall().as_millis().saturating_sub(boot)
 }

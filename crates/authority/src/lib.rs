@@ -20,6 +20,7 @@ mod reader;
 mod records;
 mod recover;
 mod refusals;
+mod steady_clock;
 mod watch;
 
 pub use administer::{AdminAct, Administered, NotAdministered};
@@ -34,6 +35,7 @@ pub use pip::{FactsError, Gathered, Pip};
 pub use reader::Reader;
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};
+pub use steady_clock::SteadyClock;
 pub use watch::{Cut, Watch};
 
 // Edges record what follows from their acts, and name what asking uses up; they do not name the

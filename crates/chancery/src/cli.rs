@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// The service's clock.
     #[command(subcommand)]
     Clock(Clock),
+    /// Break a copy of the deployment on purpose, and record what came of it.
+    #[command(subcommand)]
+    Drill(Drill),
     /// The decision log.
     #[command(subcommand)]
     Log(Log),
@@ -341,6 +344,23 @@ pub(crate) enum Clock {
         reason: String,
         #[command(flatten)]
         socket: Socket,
+    },
+}
+
+/// Drills.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Drill {
+    /// Take store, log, policy and clock away, one at a time; count what still reaches a tool.
+    Outage {
+        /// Call canary tools in a scratch copy: the running deployment is not touched. There is no
+        /// other way.
+        #[arg(long, required = true)]
+        canary: bool,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigFile,
     },
 }
 

@@ -9,15 +9,19 @@ mod anchors;
 mod cli;
 mod config;
 mod dev;
+mod drill;
 mod founding;
 mod log;
 mod note_signer;
+mod reload;
 mod serve;
 mod shim;
 mod socket;
 mod sources;
+mod status;
 mod system;
 mod tls;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -81,6 +85,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (server, agent, url, listen) = (mcp.server, mcp.agent, mcp.url, mcp.listen);
             shim::run(shim::Options { server, agent, key, url, listen }).await?;
         }
+        Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());

@@ -1,14 +1,14 @@
 //! `chancery serve`: wires the parts, serves, drains. Nothing here decides anything.
 
-use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Hosts, Observers};
-use authority::{Authority, OutcomeWriter, Parts, Pip};
+use authority::{Authority, OutcomeWriter, Parts, Pip, SteadyClock};
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
@@ -18,6 +18,7 @@ use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,9 +26,12 @@ use tokio_util::task::TaskTracker;
 use crate::anchors::AnchorAlarms;
 use crate::config::Config;
 use crate::note_signer::LogSigner;
+use crate::reload::{Looked, PolicyWatch};
 use crate::sources::{self, Sources};
+use crate::status::Status;
 use crate::system::{SystemClock, SystemEntropy, environment};
 use crate::tls::{self, TlsListener};
+use crate::watched::WatchedStore;
 
 /// How long one step of integrating may take before it is an alarm.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -36,7 +40,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 const INTEGRATE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often policy files are looked at, and what expired is forgotten.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Ends the process: after a failed sync nobody knows what is durable.
 pub(crate) fn end_process() -> OnFatal {
@@ -46,39 +50,10 @@ pub(crate) fn end_process() -> OnFatal {
     })
 }
 
-/// What is wrong with the running service, if anything.
-#[derive(Debug, Default)]
-pub(crate) struct Status {
-    pub(crate) log_stuck: AtomicBool,
-    pub(crate) policy_stale: AtomicBool,
-    pub(crate) anchors: AnchorAlarms,
-}
-
-impl api::Health for Status {
-    fn troubles(&self) -> Vec<String> {
-        let all = [
-            (&self.log_stuck, "the log cannot be integrated"),
-            (&self.policy_stale, "the policy files do not compile: the last good set is in force"),
-        ];
-        let wrong = all.iter().filter(|(flag, _)| flag.load(Ordering::Relaxed));
-        wrong.map(|(_, what)| (*what).to_owned()).chain(self.anchors.troubles()).collect()
-    }
-
-    fn metrics(&self) -> String {
-        let gauge = |name: &str, flag: &AtomicBool| {
-            let value = u8::from(flag.load(Ordering::Relaxed));
-            format!("# TYPE {name} gauge\n{name} {value}\n")
-        };
-        gauge("chancery_log_stuck", &self.log_stuck)
-            + &gauge("chancery_policy_stale", &self.policy_stale)
-            + &self.anchors.metrics()
-    }
-}
-
 /// Everything that runs.
 struct Running {
     authority: Arc<Authority>,
-    publisher: Arc<Publisher>,
+    policy: PolicyWatch,
     gateway: Arc<Gateway>,
     tokens: Arc<TokenService>,
     administration: Arc<Administration>,
@@ -91,9 +66,12 @@ struct Running {
 
 /// Serves the deployment of `config` until it is told to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    // A file that may not grow is a write that fails, not the end of the process.
+    let _file_too_large = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
     let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let _only_we = lock(&config.state_dir)?;
     let running = build(&config).await?;
-    let (stop, anchors_stop) = (CancellationToken::new(), CancellationToken::new());
+    let [stop, drained, anchors_stop] = std::array::from_fn(|_| CancellationToken::new());
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
     let socket = crate::socket::bind(&config.admin_socket()).await?;
@@ -129,27 +107,30 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         (&checkpoints, &clock),
         &anchors_stop,
     )?;
-    let integrating = integrate(running.integrator, status.clone(), newest, stop.clone());
+    let integrating = integrate(running.integrator, status.clone(), newest, drained.clone());
     let integrating = tokio::spawn(integrating);
-    let looking = look(running.authority.clone(), running.publisher.clone(), config.clone());
-    let looking = tokio::spawn(looking_until(looking, status.clone(), stop.clone()));
+    let authority = running.authority;
+    let policy = Some(running.policy).filter(|_| config.policy.reload);
+    let looking = tokio::spawn(look(authority.clone(), policy, status.clone(), stop.clone()));
     let outcomes = tokio::spawn(running.outcomes.run());
 
     println!("ready: agents at {issuer}, observers at {}://{admin}", config.scheme());
     wait_for_signal().await?;
     tracing::info!("stopping: no new requests, those under way are finished");
     stop.cancel();
-    let drained = tokio::time::timeout(Duration::from_millis(config.timeouts.drain_ms), async {
+    let drain = tokio::time::timeout(Duration::from_millis(config.timeouts.drain_ms), async {
         servers.close();
         servers.wait().await;
         gateway.close();
         tasks.close();
         tasks.wait().await;
-        running.authority.drained().await;
+        authority.drained().await;
     });
-    if drained.await.is_err() {
+    if drain.await.is_err() {
         tracing::warn!("some requests were still under way: their outcomes are unknown");
     }
+    // What the last outcomes added is published too.
+    drained.cancel();
     for task in [socket, looking] {
         let _ = task.await;
     }
@@ -162,17 +143,39 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Locks the state directory: two services on one state could give out one index twice. The
+/// directory itself is locked, because a lock file can be tidied away.
+fn lock(state_dir: &Path) -> anyhow::Result<File> {
+    let directory = File::open(state_dir).with_context(|| {
+        let dir = state_dir.display();
+        format!("could not open the state directory `{dir}`: was it founded with `chancery init`?")
+    })?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => {
+            bail!("the state directory `{}` is in use by another process", state_dir.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| {
+            format!("could not lock the state directory `{}`", state_dir.display())
+        }),
+    }
+}
+
 async fn build(config: &Config) -> anyhow::Result<Running> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let machine: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
     let ring = KeyRing::open(&config.keys_dir())
         .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
-    let options = Options { clock: clock.clone(), on_fatal: end_process() };
+    let options = Options { clock: machine.clone(), on_fatal: end_process() };
     let store = Arc::new(SqliteStore::open(&config.database(), options)?);
+    let store = Arc::new(WatchedStore::new(store, &config.database()));
     let sealer = Arc::new(Sealer::new(ring.sealing(), entropy.clone()));
     let journal = Journal::new(store.clone(), sealer);
     ensure!(pap::is_founded(&journal).await?, "the database was not founded: `chancery init`");
 
+    // Before anything is written: what recovery writes is not what the clock ran by.
+    let last_record = last_record(&journal).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(machine, last_record));
     let recovered = authority::recover(&journal, &clock, &entropy).await?;
     if recovered > 0 {
         tracing::warn!(recovered, "permits without an outcome were closed as unknown");
@@ -183,13 +186,13 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
         journal: journal.clone(),
         pip: Pip::open(store.clone()).await?,
         clock: clock.clone(),
-        last_record: last_record(&journal).await?,
+        last_record,
         entropy: entropy.clone(),
         limits,
     });
     let authority = Arc::new(authority);
     let files = sources::policy_files(&config.policy.path)?;
-    let publisher = Arc::new(Publisher::new(authority.clone(), files));
+    let publisher = Arc::new(Publisher::new(authority.clone(), files.clone()));
     for warning in publisher.publish().await? {
         tracing::warn!("{warning}");
     }
@@ -205,14 +208,15 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     sources.connect(gateway.clone(), administration.clone());
     let signer = Arc::new(LogSigner::new(config, &ring)?);
     let origin = signer.name().clone();
-    let integrator = Integrator::open(store, log, signer, origin).await?;
+    let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
     let anchors = AnchorAlarms::of(&config.log.anchors);
-    let status = Arc::new(Status { anchors, ..Status::default() });
+    let status = Arc::new(Status::new(store, authority.clone(), anchors));
+    let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
     let tokens = Arc::new(tokens);
     Ok(Running {
         authority,
-        publisher,
+        policy,
         gateway,
         tokens,
         administration,
@@ -303,7 +307,7 @@ async fn integrate(
     stop: CancellationToken,
 ) {
     loop {
-        let stopping = stop.is_cancelled();
+        let mut stopping = stop.is_cancelled();
         let step = integrator.step();
         tokio::pin!(step);
         let integrated = loop {
@@ -317,7 +321,11 @@ async fn integrate(
         };
         status.log_stuck.store(integrated.is_err(), Ordering::Relaxed);
         match integrated {
-            Ok(Some(note)) => drop(newest.send_replace(Some(note.into()))),
+            Ok(Some(note)) => {
+                // Before the end, all that is recorded is published.
+                stopping = false;
+                drop(newest.send_replace(Some(note.into())));
+            }
             Ok(None) => {}
             Err(error) => {
                 let error = anyhow::Error::from(error);
@@ -334,68 +342,48 @@ async fn integrate(
     }
 }
 
-type Look = Box<dyn Fn() -> futures_box::Looked + Send>;
-
-mod futures_box {
-    pub(super) type Looked = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-}
-
-/// One look at the policy files: put in force if they changed and compile, else left as it was.
-fn look(authority: Arc<Authority>, publisher: Arc<Publisher>, config: Config) -> Look {
-    let seen = Arc::new(tokio::sync::Mutex::new(None::<BTreeMap<String, String>>));
-    Box::new(move || {
-        let (authority, publisher) = (authority.clone(), publisher.clone());
-        let (path, seen) = (config.policy.path.clone(), seen.clone());
-        let reload = config.policy.reload;
-        Box::pin(async move {
-            // By a clock that ran ahead, what could still be used again would be forgotten.
-            if let Ok(now) = authority.trusted_now() {
-                let forgotten = authority.journal().store().forget_expired(now).await;
-                forgotten.map_err(|error| error.to_string())?;
-            }
-            if !reload {
-                return Ok(());
-            }
-            look_at(&path, &publisher, &mut *seen.lock().await).await
-        })
-    })
-}
-
-async fn look_at(
-    path: &Path,
-    publisher: &Publisher,
-    seen: &mut Option<BTreeMap<String, String>>,
-) -> Result<(), String> {
-    let files = sources::policy_files(path).map_err(|error| format!("{error:#}"))?;
-    if seen.as_ref() == Some(&files) {
-        return Ok(());
-    }
-    publisher.replace(files.clone()).await.map_err(|error| error.to_string())?;
-    *seen = Some(files);
-    Ok(())
-}
-
-async fn looking_until(look: Look, status: Arc<Status>, stop: CancellationToken) {
-    let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+/// Looks, until it is told to stop, whether policy changed and whether what failed works again,
+/// and forgets what expired.
+async fn look(
+    authority: Arc<Authority>,
+    mut policy: Option<PolicyWatch>,
+    status: Arc<Status>,
+    stop: CancellationToken,
+) {
+    let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => return tracing::error!(%error, "SIGHUP cannot be waited for"),
     };
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = hangup.recv() => {}
+        let meant = tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+            _ = hangup.recv() => true,
             () = stop.cancelled() => return,
+        };
+        status.store().probe().await;
+        // By a clock that ran ahead, what could still be used again would be forgotten.
+        if let Ok(now) = authority.trusted_now()
+            && let Err(error) = authority.journal().store().forget_expired(now).await
+        {
+            tracing::warn!(%error, "what expired is not forgotten yet");
         }
-        let looked = look().await;
-        let was_stale = status.policy_stale.swap(looked.is_err(), Ordering::Relaxed);
-        if let (Err(error), false) = (&looked, was_stale) {
-            tracing::error!(%error, "policy was not reloaded: the last good set stays in force");
+        let Some(policy) = &mut policy else { continue };
+        match policy.look(meant).await {
+            Looked::InForce => status.policy_stale.store(false, Ordering::Relaxed),
+            Looked::Changing => {}
+            Looked::Refused(error) => {
+                if !status.policy_stale.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        %error,
+                        "policy was not reloaded: the last good set stays in force"
+                    );
+                }
+            }
         }
     }
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

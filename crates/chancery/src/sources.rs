@@ -26,6 +26,8 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
         if path.extension().is_some_and(|extension| extension == "cedar") {
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("could not read the policy `{}`", path.display()))?;
+            // An empty file is one that is being written, or was cut off.
+            ensure!(!text.trim().is_empty(), "the policy `{}` is empty", path.display());
             files.insert(name, text);
         }
         ensure!(files.len() <= FILES_MAX, "`{}` has too many policy files", path.display());

@@ -61,4 +61,11 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// A clock that never goes back, for deadlines and durations.
     fn monotonic(&self) -> Duration;
+    /// The wall clock as the machine shows it: it may step, and whether it can be trusted is judged
+    /// from it.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+    /// Takes the wall clock as it is: an administrator's word.
+    fn trust(&self) {}
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::log::Exports;
+use crate::drill::DrillRow;
 use crate::policy::Publisher;
 
 /// One act of administration, as the command line sends it.
@@ -68,6 +69,8 @@ pub enum Command {
     OutcomeSettle { decision: String, reason: String },
     /// Says that the clock is right as it is.
     ClockTrust { reason: String },
+    /// Records an outage drill: that it begins, or, with rows, its result.
+    DrillOutage { version: String, rows: Vec<DrillRow> },
     /// Shows a record with its disclosure.
     LogShow { id: String },
     /// Traces a decision back.
@@ -226,6 +229,7 @@ impl Administration {
                 self.settle(by, &decision, &reason).await
             }
             Command::ClockTrust { reason } => self.trust_clock(by, &reason).await,
+            Command::DrillOutage { version, rows } => self.drill(by, &version, &rows).await,
             reading => self.read_log(by, reading).await,
         }
     }

@@ -6,6 +6,7 @@
 
 mod cases;
 mod command;
+mod drill;
 mod founding;
 mod log;
 mod policy;
@@ -15,6 +16,7 @@ mod tools;
 
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use command::{AdminError, Administration, Command, Found, ToolSource};
+pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{ADMINISTRATORS, BOOTSTRAP, Founder, Founding, found, is_founded};
 pub use policy::{PublishError, Publisher};
 pub use tools::pin_digest;

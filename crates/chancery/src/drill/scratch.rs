@@ -1,0 +1,268 @@
+//! A copy of the deployment to be broken: the same binary, configuration and policy; its own state,
+//! ports and tool server.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use pap::Command as Asked;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::canary::Canary;
+use crate::config::{Config, Server};
+use crate::shim::{Credentials, Gateway, Options};
+use crate::socket;
+
+/// How long a scratch copy may take to be ready, or to do what is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether what is waited for is so.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The version of MCP that the drill's agent speaks.
+const MCP_VERSION: &str = "2026-07-28";
+
+/// What a mark contains that no call may have.
+pub(super) const FORBIDDEN: &str = "forbidden";
+
+/// The policy of the canary: all that it does, but for one kind of mark.
+pub(super) const POLICY: &str = r#"@id("drill-canary")
+permit (principal, action in Action::"tools/call", resource in Server::"canary");
+
+@id("drill-forbidden")
+forbid (principal, action == Action::"canary/touch", resource)
+when { context.input.mark like "*forbidden*" };
+"#;
+
+/// A scratch copy that runs.
+pub(super) struct Scratch {
+    /// Its configuration.
+    pub(super) config: Config,
+    /// What its agent calls.
+    pub(super) canary: Canary,
+    /// Its agent, which has acted before.
+    pub(super) agent: Gateway,
+    dir: TempDir,
+    process: Child,
+    marks: u64,
+}
+
+/// What became of one call.
+pub(super) struct Tried {
+    /// Whether the agent was told that it was done.
+    pub(super) done: bool,
+    /// How long the answer took.
+    pub(super) took: Duration,
+}
+
+impl Scratch {
+    /// Copies the deployment of `config`, and serves the copy; a call of its canary works.
+    pub(super) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir().context("could not make a temporary directory")?;
+        let canary = Canary::start().await?;
+        let config = copied(config, dir.path(), &canary.url)?;
+        crate::founding::found(&config, vec![("drill".to_owned(), None)], true).await?;
+        let process = serve(dir.path()).await?;
+        onboard(&config.admin_socket(), &key(dir.path())).await?;
+        let agent = agent(&config, dir.path())?;
+        let mut scratch = Self { config, canary, agent, dir, process, marks: 0 };
+        let tried = scratch.touch("").await;
+        ensure!(
+            tried.done && scratch.canary.calls() == 1,
+            "a call of the canary does not work before anything is broken: does a policy forbid it?"
+        );
+        Ok(scratch)
+    }
+
+    /// The process id.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// The file with the canary's policy.
+    pub(super) fn policy(&self) -> PathBuf {
+        self.config.policy.path.join("drill.cedar")
+    }
+
+    /// Its agent calls the canary, with a new mark that contains `word`.
+    pub(super) async fn touch(&mut self, word: &str) -> Tried {
+        let mark = self.mark(word);
+        touch(&self.agent, &mark).await
+    }
+
+    /// A new instance of its agent, that nothing is known of, calls the canary.
+    pub(super) async fn touch_as_stranger(&mut self) -> anyhow::Result<Tried> {
+        let mark = self.mark("");
+        let stranger = agent(&self.config, self.dir.path())?;
+        Ok(touch(&stranger, &mark).await)
+    }
+
+    fn mark(&mut self, word: &str) -> String {
+        self.marks += 1;
+        format!("{word}-{}", self.marks)
+    }
+
+    /// Waits until its metrics have `line`.
+    pub(super) async fn tells(&self, line: &str) -> anyhow::Result<()> {
+        let url = format!("http://{}/metrics", self.config.listen.admin);
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            let request = Request::get(&url).body(Full::new(Bytes::new()))?;
+            if let Ok(response) = self.agent.client().request(request).await
+                && let Ok(body) = response.into_body().collect().await
+                && String::from_utf8_lossy(&body.to_bytes()).contains(line)
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        bail!("the scratch copy did not tell `{line}`")
+    }
+
+    /// Whether a call is done again within a while.
+    pub(super) async fn recovers(&mut self) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if self.touch("").await.done {
+                return true;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        false
+    }
+
+    /// Ends the process.
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.kill().await.context("could not end the scratch copy")
+    }
+
+    /// Serves again, from the state as it is.
+    pub(super) async fn serve_again(&mut self) -> anyhow::Result<()> {
+        self.process = serve(self.dir.path()).await?;
+        Ok(())
+    }
+}
+
+/// `config` for a copy in `dir` whose one server is at `canary`.
+fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Config> {
+    let policies = dir.join("policies");
+    std::fs::create_dir(&policies)?;
+    for (name, text) in crate::sources::policy_files(&config.policy.path)? {
+        std::fs::write(policies.join(name), text)?;
+    }
+    let mut copy = config.clone();
+    copy.state_dir = dir.join("state");
+    copy.policy.path = policies;
+    copy.policy.reload = true;
+    std::fs::write(copy.policy.path.join("drill.cedar"), POLICY)?;
+    (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
+    copy.public_url = None;
+    copy.log = crate::config::Log::default();
+    copy.logging.level = "error".to_owned();
+    let server = Server { url: Some(canary.to_owned()), ..Server::default() };
+    copy.servers = BTreeMap::from([("canary".to_owned(), server)]);
+    std::fs::write(dir.join("chancery.yaml"), serde_json::to_vec(&copy)?)?;
+    Ok(copy)
+}
+
+/// A loopback address that nobody listens at.
+fn free() -> anyhow::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?)
+}
+
+fn key(dir: &Path) -> PathBuf {
+    dir.join("agent.pem")
+}
+
+/// Starts the binary on what is in `dir`, and waits until it is ready.
+async fn serve(dir: &Path) -> anyhow::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["serve", "--config"]).arg(dir.join("chancery.yaml"));
+    // The environment would change the configuration as it does that of the deployment.
+    let kept = ["PATH", "HOME", "LANG"];
+    let environment = crate::system::environment().into_iter();
+    command.env_clear().envs(environment.filter(|(name, _)| kept.contains(&name.as_str())));
+    command.stdout(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().context("could not start the binary again")?;
+    let output = process.stdout.take().context("no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await? {
+            if line.starts_with("ready") {
+                return Ok(());
+            }
+        }
+        bail!("it ended before it was ready")
+    };
+    tokio::time::timeout(PATIENCE, ready).await.context("it did not get ready in time")??;
+    Ok(process)
+}
+
+async fn onboard(socket: &Path, key: &Path) -> anyhow::Result<()> {
+    let made = keys::SigningKey::generate(keys::KeyAlgorithm::Es256)?;
+    keys::write_private(key, made.to_pem()?.as_bytes())?;
+    let commands = json!([
+        { "do": "purpose-add", "id": "drill", "owner": "drill", "tools": ["canary/*"],
+          "harm": ["changes-production"], "max_calls": null, "description": "" },
+        { "do": "agent-add", "name": "drill", "sponsor": "drill", "purpose": "drill",
+          "business_owner": null, "technical_owner": null, "key": made.verifying().to_jwk() },
+        { "do": "server-add", "name": "canary", "owner": "drill",
+          "harm": ["*=changes-production"] },
+    ]);
+    for command in commands.as_array().into_iter().flatten() {
+        let asked: Asked = serde_json::from_value(command.clone())?;
+        socket::call(socket, &asked).await?;
+    }
+    Ok(())
+}
+
+/// A new instance of the drill's agent.
+fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
+    let options = Options {
+        server: "canary".to_owned(),
+        agent: "drill".to_owned(),
+        key: key(dir),
+        url: config.issuer(),
+        listen: None,
+    };
+    let pem = std::fs::read_to_string(&options.key)?;
+    let credentials = Credentials::new(&options, &pem)?;
+    Gateway::new(&options.url, &options.server, credentials)
+}
+
+/// Calls the canary; an answer that does not come is none.
+async fn touch(agent: &Gateway, mark: &str) -> Tried {
+    let started = Instant::now();
+    let answered = tokio::time::timeout(PATIENCE, call(agent, mark)).await;
+    let done = matches!(answered, Ok(Ok(true)));
+    Tried { done, took: started.elapsed() }
+}
+
+async fn call(agent: &Gateway, mark: &str) -> anyhow::Result<bool> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in
+        [("mcp-protocol-version", MCP_VERSION), ("mcp-method", "tools/call"), ("mcp-name", "touch")]
+    {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MCP_VERSION,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let params = json!({ "name": "touch", "arguments": { "mark": mark }, "_meta": meta });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let response = agent.send(Method::POST, &headers, Bytes::from(body.to_string())).await?;
+    let bytes = response.into_body().collect().await?.to_bytes();
+    let answer: Value = serde_json::from_slice(&bytes)?;
+    Ok(answer.get("result").is_some_and(|result| result["isError"] != true))
+}

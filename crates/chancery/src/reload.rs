@@ -1,0 +1,91 @@
+//! Policy while the service runs: read again when its files change and are whole.
+//!
+//! What is on disk is put in force only if it was seen the same twice (a file may be half written),
+//! if no file of it is empty or gone (a forbid could be gone with it), and if it compiles. Else the
+//! last good set stays in force, and that is told. SIGHUP says that what is there is meant.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pap::Publisher;
+
+use crate::sources;
+
+/// Policy files by name.
+type Files = BTreeMap<String, String>;
+
+/// What a look at the files found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// What is on disk is in force.
+    InForce,
+    /// They changed; the next look tells whether that is all.
+    Changing,
+    /// They are not put in force, because of this.
+    Refused(String),
+}
+
+/// Looks at the policy files of a running service.
+pub(crate) struct PolicyWatch {
+    path: PathBuf,
+    publisher: Arc<Publisher>,
+    in_force: Files,
+    /// What was found last and is not in force, with the reason, if it was tried.
+    found: Option<(Files, Option<String>)>,
+}
+
+impl PolicyWatch {
+    /// Watches the files in `path`, of which `in_force` were published.
+    pub(crate) const fn new(path: PathBuf, publisher: Arc<Publisher>, in_force: Files) -> Self {
+        Self { path, publisher, in_force, found: None }
+    }
+
+    /// Looks once. `meant`: somebody said that what is there is meant.
+    pub(crate) async fn look(&mut self, meant: bool) -> Looked {
+        let files = match sources::policy_files(&self.path) {
+            Ok(files) => files,
+            Err(error) => {
+                self.found = None;
+                return Looked::Refused(format!("{error:#}"));
+            }
+        };
+        if files == self.in_force {
+            self.found = None;
+            return Looked::InForce;
+        }
+        if !meant {
+            match self.found.take().filter(|(found, _)| *found == files) {
+                None => {
+                    self.found = Some((files, None));
+                    return Looked::Changing;
+                }
+                Some((found, Some(why))) => {
+                    self.found = Some((found, Some(why.clone())));
+                    return Looked::Refused(why);
+                }
+                Some((_, None)) => {}
+            }
+        }
+        let put = self.put_in_force(&files, meant).await;
+        match put {
+            Ok(()) => {
+                self.in_force = files;
+                Looked::InForce
+            }
+            Err(why) => {
+                self.found = Some((files, Some(why.clone())));
+                Looked::Refused(why)
+            }
+        }
+    }
+
+    async fn put_in_force(&self, files: &Files, meant: bool) -> Result<(), String> {
+        let gone = self.in_force.keys().find(|name| !files.contains_key(*name));
+        if let (Some(gone), false) = (gone, meant) {
+            return Err(format!("the policy file `{gone}` is gone: if that is meant, send SIGHUP"));
+        }
+        let published = self.publisher.replace(files.clone()).await;
+        published.map(drop).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,79 @@
+//! What is wrong with the running service, for `/readyz` and `/metrics`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use authority::Authority;
+
+use crate::anchors::AnchorAlarms;
+use crate::watched::WatchedStore;
+
+/// What is wrong with the running service, if anything.
+pub(crate) struct Status {
+    /// Records cannot be published.
+    pub(crate) log_stuck: AtomicBool,
+    /// The policy files are not what is in force.
+    pub(crate) policy_stale: AtomicBool,
+    /// The anchors that are out of reach.
+    pub(crate) anchors: AnchorAlarms,
+    store: Arc<WatchedStore>,
+    authority: Arc<Authority>,
+}
+
+impl Status {
+    /// The status of a service on `store` that decides by `authority`.
+    pub(crate) const fn new(
+        store: Arc<WatchedStore>,
+        authority: Arc<Authority>,
+        anchors: AnchorAlarms,
+    ) -> Self {
+        let (log_stuck, policy_stale) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { log_stuck, policy_stale, anchors, store, authority }
+    }
+
+    /// The store that is watched.
+    pub(crate) fn store(&self) -> &WatchedStore {
+        &self.store
+    }
+
+    /// Everything that can be wrong: the metric, whether it is, and what to tell.
+    fn all(&self) -> [(&'static str, bool, &'static str); 4] {
+        [
+            (
+                "chancery_store_failing",
+                self.store.is_failing(),
+                "the store cannot be read or written: everything is denied",
+            ),
+            (
+                "chancery_clock_unsure",
+                self.authority.trusted_now().is_err(),
+                "the clock stepped, or runs behind the last record: everything is denied until it \
+                 runs true",
+            ),
+            (
+                "chancery_log_stuck",
+                self.log_stuck.load(Ordering::Relaxed),
+                "the log cannot be integrated or published",
+            ),
+            (
+                "chancery_policy_stale",
+                self.policy_stale.load(Ordering::Relaxed),
+                "the policy files are not a whole valid set: the last good set is in force",
+            ),
+        ]
+    }
+}
+
+impl api::Health for Status {
+    fn troubles(&self) -> Vec<String> {
+        let wrong = self.all().into_iter().filter(|(_, is_so, _)| *is_so);
+        wrong.map(|(.., told)| told.to_owned()).chain(self.anchors.troubles()).collect()
+    }
+
+    fn metrics(&self) -> String {
+        let gauge = |(name, is_so, _): (&str, bool, &str)| {
+            format!("# TYPE {name} gauge\n{name} {}\n", u8::from(is_so))
+        };
+        self.all().map(gauge).concat() + &self.anchors.metrics()
+    }
+}

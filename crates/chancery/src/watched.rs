@@ -1,0 +1,153 @@
+//! The store as the service sees it, watched: whether the last commit and the last reading failed,
+//! for health to tell; and whether the database is still where it was.
+//!
+//! A file that was moved or removed can be written as if nothing had happened, until the process
+//! ends and all of it is lost. So nothing is committed unless the file that was opened is the one
+//! that a restart would find.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use model::{FactKey, Timestamp};
+use store::{
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, LogEntry,
+    OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
+};
+
+/// The counter that a probe counts: its commit is the question whether commits are possible.
+const PROBE: &str = "probe";
+
+/// A store that remembers whether it works.
+pub(crate) struct WatchedStore {
+    inner: Arc<dyn Store>,
+    /// The files of the database, each with what was opened: device and inode.
+    files: Vec<(PathBuf, Option<(u64, u64)>)>,
+    unwritable: AtomicBool,
+    unreadable: AtomicBool,
+}
+
+impl WatchedStore {
+    /// Watches `inner`, which was opened on the database file `path`.
+    pub(crate) fn new(inner: Arc<dyn Store>, path: &Path) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let files = [path.to_owned(), log.into()].map(|path| {
+            let opened = identity(&path);
+            (path, opened)
+        });
+        let (unwritable, unreadable) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { inner, files: files.into(), unwritable, unreadable }
+    }
+
+    /// Whether the files are those that were opened.
+    fn is_in_place(&self) -> bool {
+        self.files.iter().all(|(path, opened)| opened.is_some() && identity(path) == *opened)
+    }
+
+    /// Whether the last commit or the last reading failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.unwritable.load(Ordering::Relaxed) || self.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// Where it was failing, finds out whether it still is.
+    pub(crate) async fn probe(&self) {
+        if self.unreadable.load(Ordering::Relaxed) {
+            let _ = self.log_size().await;
+        }
+        if self.unwritable.load(Ordering::Relaxed) {
+            let counter = CounterKey(PROBE.to_owned());
+            let effects = vec![Effect::Count { counter, amount: 1, limit: None }];
+            let unit = Unit { effects, urgency: Urgency::Awaited, ..Unit::default() };
+            let _ = self.commit(unit).await;
+        }
+    }
+
+    fn read<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.unreadable.store(answer.is_err(), Ordering::Relaxed);
+        answer
+    }
+}
+
+/// Device and inode of the file at `path`, if there is one.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[async_trait]
+impl Store for WatchedStore {
+    async fn load(&self, keys: &[FactKey]) -> Result<Facts, StoreError> {
+        self.read(self.inner.load(keys).await)
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&FactKey>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.read(self.inner.list(prefix, after, limit).await)
+    }
+
+    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<i64>, StoreError> {
+        self.read(self.inner.counters(keys).await)
+    }
+
+    fn announce(&self) -> Box<dyn Send> {
+        self.inner.announce()
+    }
+
+    async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        let answer = if self.is_in_place() {
+            self.inner.commit(unit).await
+        } else {
+            Err(CommitError::Unavailable("the database is gone from its place".into()))
+        };
+        // What a unit asked for in vain says nothing about the store.
+        let failed = matches!(answer, Err(CommitError::Unavailable(_) | CommitError::Lost));
+        self.unwritable.store(failed, Ordering::Relaxed);
+        answer
+    }
+
+    fn on_change(&self, listener: ChangeListener) {
+        self.inner.on_change(listener);
+    }
+
+    async fn log_size(&self) -> Result<u64, StoreError> {
+        self.read(self.inner.log_size().await)
+    }
+
+    async fn entries(&self, index: u64, max: usize) -> Result<Vec<LogEntry>, StoreError> {
+        self.read(self.inner.entries(index, max).await)
+    }
+
+    async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError> {
+        self.read(self.inner.find(id).await)
+    }
+
+    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError> {
+        self.read(self.inner.disclosure(index).await)
+    }
+
+    async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {
+        self.read(self.inner.open_permits().await)
+    }
+
+    async fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
+        self.read(self.inner.checkpoint().await)
+    }
+
+    async fn swap_checkpoint(
+        &self,
+        from: Option<u64>,
+        to: &CheckpointRow,
+    ) -> Result<bool, StoreError> {
+        self.inner.swap_checkpoint(from, to).await
+    }
+
+    async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.forget_expired(now).await
+    }
+}

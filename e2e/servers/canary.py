@@ -1,0 +1,60 @@
+"""A tool server on the official SDK that writes down every call that reached it: canary.py FILE [PORT].
+
+With a port it speaks streamable HTTP on loopback, without one stdio. Each line of FILE is a call: the
+tool, its mark, and the decision named by the assertion that came with it. What stands in FILE happened.
+"""
+
+import base64
+import json
+import os
+import sys
+
+import anyio
+from mcp.server.mcpserver import Context, MCPServer
+
+FILE = sys.argv[1]
+server = MCPServer("canary", log_level="ERROR")
+
+
+def decision_of(headers):
+    """The decision that the caller's assertion names; not verified here: a test looks for it in the log."""
+    _, _, token = (headers or {}).get("authorization", "").partition(" ")
+    if token.count(".") != 2:
+        return None
+    claims = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    return claims.get("chancery", {}).get("decision_id")
+
+
+def write_down(tool, mark, ctx):
+    line = json.dumps({"tool": tool, "mark": mark, "decision": decision_of(ctx.headers)})
+    with open(FILE, "a") as file:
+        file.write(line + "\n")
+
+
+@server.tool()
+async def touch(mark: str, ctx: Context) -> str:
+    """Does something."""
+    write_down("touch", mark, ctx)
+    return "touched " + mark
+
+
+@server.tool()
+async def slow(mark: str, ctx: Context) -> str:
+    """Does something, slowly."""
+    write_down("slow", mark, ctx)
+    await anyio.sleep(0.7)
+    return "touched " + mark
+
+
+@server.tool()
+async def die(mark: str, ctx: Context) -> str:
+    """Does something and ends without an answer."""
+    write_down("die", mark, ctx)
+    os._exit(1)
+
+
+if len(sys.argv) > 2:
+    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]), json_response=True, stateless_http=True)
+else:
+    server.run("stdio")

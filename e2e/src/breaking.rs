@@ -1,0 +1,117 @@
+//! Ways to break the real thing while it runs: system calls that fail, disks that are full or gone.
+//!
+//! All of it ends when its value is dropped. It needs root, which `cargo xtask provision` checks.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::process::{Child, signal};
+
+/// System calls of a running process that fail as long as this lives.
+#[derive(Debug)]
+pub struct FailingCalls(Child);
+
+impl FailingCalls {
+    /// Makes the calls of the process `pid` fail as `injection` says (`pwrite64:error=EIO`), from
+    /// now on.
+    pub fn begin(pid: u32, injection: &str) -> Self {
+        let calls = injection.split(':').next().unwrap_or_default();
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={injection}"));
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
+        command.args(["-p", &pid.to_string()]).stderr(Stdio::piped());
+        let mut child = Child::start(&mut command);
+        let mut said = String::new();
+        let stderr = child.stderr().expect("it is piped");
+        BufReader::new(stderr).read_line(&mut said).expect("it writes text");
+        assert!(said.contains("attached"), "strace: {said}");
+        Self(child)
+    }
+}
+
+impl Drop for FailingCalls {
+    fn drop(&mut self) {
+        if self.0.ended().is_none() {
+            // It lets go of the process, which goes on unharmed.
+            signal(self.0.id(), "INT");
+            self.0.wait();
+        }
+    }
+}
+
+/// A file system of its own, mounted for a test.
+#[derive(Debug)]
+pub struct Mount {
+    at: PathBuf,
+    image: Option<PathBuf>,
+}
+
+impl Mount {
+    /// Puts what is in the directory `at` on a file system in memory of `size` (`4m`).
+    pub fn in_memory(at: &Path, size: &str) -> Self {
+        let size = format!("size={size}");
+        Self::over(at, None, &["-t", "tmpfs", "-o", &size, "tmpfs"])
+    }
+
+    /// Puts what is in the directory `at` on a small disk: an image of ext4 at `image`.
+    pub fn on_disk(at: &Path, image: &Path) -> Self {
+        let file = std::fs::File::create(image).expect("the image can be made");
+        file.set_len(24 << 20).expect("the image can be made");
+        run(Command::new("mkfs.ext4").arg("-q").arg(image));
+        Self::over(at, Some(image), &["-o", "loop", image.to_str().expect("it is text")])
+    }
+
+    fn over(at: &Path, image: Option<&Path>, mount: &[&str]) -> Self {
+        let aside = at.with_extension("aside");
+        std::fs::rename(at, &aside).expect("it can be moved");
+        std::fs::create_dir(at).expect("the mount point can be made");
+        run(Command::new("mount").args(mount).arg(at));
+        let content = format!("{}/.", aside.display());
+        run(Command::new("cp").args(["-a", &content]).arg(at));
+        run(Command::new("sync").arg("-f").arg(at));
+        Self { at: at.to_owned(), image: image.map(Path::to_owned) }
+    }
+
+    /// Breaks a disk as the kernel does after an error: from now on it can only be read.
+    pub fn make_read_only(&self) {
+        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.at));
+    }
+
+    /// Mounts a broken disk anew; whoever used it has ended.
+    pub fn mend(&self) {
+        let image = self.image.as_ref().expect("it is a disk");
+        run(Command::new("umount").arg(&self.at));
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(&self.at));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: whoever still uses it may be a process of a test that failed.
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+/// Fills the file system of `dir` to the last byte. Dropping the path's file makes room again.
+pub fn fill(dir: &Path) -> tempfile::TempPath {
+    let filler = dir.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file can be made");
+    let mut size = 1 << 20;
+    while size > 0 {
+        while file.write_all(&vec![0; size]).is_ok() {}
+        size /= 4;
+    }
+    tempfile::TempPath::try_from_path(filler).expect("it has a name")
+}
+
+/// Sets a limit of a running process (`--fsize=1000`).
+pub fn limit(pid: u32, what: &str) {
+    run(Command::new("prlimit").args(["--pid", &pid.to_string(), what]));
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}

@@ -1,0 +1,193 @@
+//! A caller of the gateway: an instance of an agent with a key, proofs and a clock of its own.
+//!
+//! It speaks the stateless era and opens a connection for each request, so that a test sees what
+//! one request was answered and how long that took. It never tries anything twice.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use keys::{KeyAlgorithm, SigningKey};
+use oauth::client_assertion;
+use oauth::dpop::{self, DpopExpect};
+use serde_json::{Value, json};
+
+use crate::Deployment;
+
+/// How long to wait for an answer before there is none.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The protocol version that it speaks.
+const VERSION: &str = "2026-07-28";
+
+/// What one request was answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status; 0 if no whole answer came.
+    pub status: u16,
+    /// The body, null if it is not JSON.
+    pub body: Value,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Answer {
+    /// Whether the tool said that it did it.
+    pub fn is_done(&self) -> bool {
+        self.status == 200 && self.body.pointer("/result/isError") == Some(&Value::Bool(false))
+    }
+
+    /// What became of it in a word: `done`, the code of a refusal, `http-STATUS`, or `nothing`
+    /// where no answer came.
+    pub fn code(&self) -> String {
+        let told = self.body.pointer("/result/structuredContent/code");
+        let told = told.or_else(|| self.body.get("error").filter(|error| error.is_string()));
+        match (self.is_done(), told.and_then(Value::as_str), self.status) {
+            (true, ..) => "done".to_owned(),
+            (false, Some(code), _) => code.to_owned(),
+            (false, None, 0) => "nothing".to_owned(),
+            (false, None, status) => format!("http-{status}"),
+        }
+    }
+
+    /// A member of what a refusal tells.
+    pub fn told(&self, member: &str) -> &Value {
+        &self.body["result"]["structuredContent"][member]
+    }
+}
+
+/// One instance of an agent.
+#[derive(Debug)]
+pub struct Caller {
+    port: u16,
+    agent: String,
+    server: String,
+    agent_key: SigningKey,
+    instance_key: SigningKey,
+    token: Option<String>,
+    made: u64,
+    /// By how many seconds its clock is ahead.
+    pub ahead: i64,
+}
+
+impl Caller {
+    /// A new instance of the agent `bot` of `deployment`, for `server`. It has no token yet.
+    pub fn new(deployment: &Deployment, server: &str) -> Self {
+        let pem = std::fs::read_to_string(deployment.agent_key("bot")).expect("the key is there");
+        Self {
+            port: deployment.port,
+            agent: "bot".to_owned(),
+            server: server.to_owned(),
+            agent_key: SigningKey::from_pem(&pem).expect("it is a key"),
+            instance_key: SigningKey::generate(KeyAlgorithm::Es256).expect("keys can be made"),
+            token: None,
+            made: 0,
+            ahead: 0,
+        }
+    }
+
+    /// Calls `tool` with `mark`, with a token that it obtains if it has none.
+    pub fn call(&mut self, tool: &str, mark: &str) -> Answer {
+        if self.token.is_none()
+            && let Err(refused) = self.obtain()
+        {
+            return refused;
+        }
+        let path = format!("/mcp/{}", self.server);
+        let token = self.token.clone().unwrap_or_default();
+        let proof = self.proof(&path, Some(&token));
+        let headers = format!(
+            "content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+             authorization: DPoP {token}\r\ndpop: {proof}\r\nmcp-protocol-version: {VERSION}\r\n\
+             mcp-method: tools/call\r\nmcp-name: {tool}\r\n"
+        );
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": VERSION,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let params = json!({ "name": tool, "arguments": { "mark": mark }, "_meta": meta });
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        self.post(&path, &headers, &body.to_string())
+    }
+
+    /// Obtains a token, in place of any that it has.
+    pub fn obtain(&mut self) -> Result<(), Answer> {
+        self.token = None;
+        let (now, jti) = (self.now(), self.jti());
+        let issuer = format!("http://127.0.0.1:{}", self.port);
+        let parties = (self.agent.as_str(), issuer.as_str());
+        let assertion = client_assertion::make(parties, &self.agent_key, now, &jti);
+        let form = oauth::token_endpoint::form(&[
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.agent),
+            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion", &assertion.expect("it can sign")),
+            ("resource", &format!("{issuer}/mcp/{}", self.server)),
+        ]);
+        let proof = self.proof("/oauth/token", None);
+        let kind = "application/x-www-form-urlencoded";
+        let headers = format!("content-type: {kind}\r\ndpop: {proof}\r\n");
+        let answer = self.post("/oauth/token", &headers, &form);
+        match answer.body["access_token"].as_str().filter(|_| answer.status == 200) {
+            Some(token) => {
+                self.token = Some(token.to_owned());
+                Ok(())
+            }
+            None => Err(answer),
+        }
+    }
+
+    fn proof(&mut self, path: &str, token: Option<&str>) -> String {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let (now, jti) = (self.now(), self.jti());
+        let (method, url) = ("POST", url.as_str());
+        let expect = DpopExpect { method, url, access_token: token, now, max_skew_s: 0 };
+        dpop::make_proof(&self.instance_key, &expect, (&jti, None)).expect("it can sign")
+    }
+
+    fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        i64::try_from(since).expect("not that late") + self.ahead
+    }
+
+    fn jti(&mut self) -> String {
+        self.made += 1;
+        let key = self.instance_key.verifying().thumbprint_text();
+        format!("{key}-{}", self.made)
+    }
+
+    fn post(&self, path: &str, headers: &str, body: &str) -> Answer {
+        let started = Instant::now();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n{headers}\
+             content-length: {}\r\n\r\n",
+            self.port,
+            body.len()
+        );
+        let answered = exchange(self.port, &(head + body));
+        let took = started.elapsed();
+        let (status, body) = answered.and_then(|bytes| parse(&bytes)).unwrap_or_default();
+        Answer { status, body: serde_json::from_slice(&body).unwrap_or_default(), took }
+    }
+}
+
+/// Sends `request` and gives all that comes back until the end; none if the connection breaks.
+pub(crate) fn exchange(port: u16, request: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Status and body of a whole HTTP/1.1 answer; none if it is cut short.
+fn parse(bytes: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&bytes[..end]).ok()?.to_ascii_lowercase();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let body = bytes.get(end..end + length)?;
+    Some((status, body.to_vec()))
+}

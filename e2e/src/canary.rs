@@ -1,0 +1,89 @@
+//! A tool server that somebody else's SDK serves, and what reached it.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Child, wait_until};
+
+/// A tool server on loopback that writes down every call that reached it.
+#[derive(Debug)]
+pub struct Canary {
+    /// Where it listens.
+    pub port: u16,
+    dir: TempDir,
+    process: Option<Child>,
+}
+
+/// One call that reached the tool.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    /// The argument by which the call is known again.
+    pub mark: String,
+    /// The decision that the caller's assertion named.
+    pub decision: Option<String>,
+}
+
+impl Canary {
+    /// Starts one on a free port.
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut canary = Self { port: crate::free_port(), dir, process: None };
+        canary.resume();
+        canary
+    }
+
+    /// Starts it again where it was.
+    pub fn resume(&mut self) {
+        let mut command = script();
+        command.arg(self.file()).arg(self.port.to_string());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(Child::start(&mut command));
+        wait_until("the tool server listens", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+    }
+
+    /// Kills it: its port is closed.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Every call that reached it, oldest first.
+    pub fn effects(&self) -> Vec<Effect> {
+        effects(&self.file())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("calls")
+    }
+}
+
+/// The configuration entry of a canary that Chancery starts itself, which writes to `file`.
+pub fn stdio_canary(file: &Path) -> String {
+    let script = script_path();
+    let (python, script, file) = (crate::python(), script.display(), file.display());
+    format!("{{ command: '{}', args: ['{script}', '{file}'] }}", python.display())
+}
+
+/// Every call that a canary wrote to `file`, oldest first.
+pub fn effects(file: &Path) -> Vec<Effect> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let parse = |line: &str| {
+        let value: Value = serde_json::from_str(line).expect("each line is a call");
+        let text = |name: &str| value[name].as_str().map(str::to_owned);
+        Effect { mark: text("mark").expect("it has a mark"), decision: text("decision") }
+    };
+    text.lines().map(parse).collect()
+}
+
+fn script() -> Command {
+    let mut command = Command::new(crate::python());
+    command.arg(script_path());
+    command
+}
+
+fn script_path() -> PathBuf {
+    crate::repository().join("e2e/servers/canary.py")
+}

@@ -1,0 +1,123 @@
+//! The clock of the service is moved under it: what deadlines mean is not known until it ran true.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use e2e::{Caller, Stage};
+
+/// After a step the clock must run true for this long.
+const TRUST_AFTER: Duration = Duration::from_secs(30);
+
+/// A service whose wall clock runs as a file says.
+struct Moved {
+    stage: Stage,
+    file: PathBuf,
+}
+
+impl Moved {
+    fn set() -> Self {
+        let mut stage = Stage::set();
+        stage.deployment.stop();
+        let file = stage.deployment.path("clock");
+        std::fs::write(&file, "+0").expect("it can be written");
+        let mut command = Command::new(e2e::binary());
+        command.env("LD_PRELOAD", library()).env("FAKETIME_TIMESTAMP_FILE", &file);
+        command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+        stage.deployment.serve_under(command);
+        stage.works();
+        Self { stage, file }
+    }
+
+    /// Moves the clock, and that of the caller with it, as on one machine.
+    fn to(&mut self, spec: &str, ahead: i64) {
+        let new = self.file.with_extension("new");
+        let mut file = std::fs::File::create(&new).expect("it can be written");
+        file.write_all(spec.as_bytes()).expect("it can be written");
+        std::fs::rename(&new, &self.file).expect("it can be replaced");
+        self.stage.caller.ahead = ahead;
+    }
+
+    /// Denied, and told, until the clock ran true for long enough; gives how long that took.
+    fn denies_until_trusted(&mut self) -> Duration {
+        let since = Instant::now();
+        let ready = self.stage.told("chancery_clock_unsure 1");
+        assert!(ready.contains("503") && ready.contains("clock"), "{ready}");
+        while since.elapsed() < TRUST_AFTER * 2 {
+            let (mark, answer) = self.stage.touch();
+            assert_eq!(self.stage.reached(&mark), usize::from(answer.is_done()), "{answer:?}");
+            if answer.is_done() {
+                return since.elapsed();
+            }
+            std::thread::park_timeout(Duration::from_millis(500));
+        }
+        panic!("the clock was not trusted again");
+    }
+}
+
+/// The library that moves a clock, as the `faketime` command names it.
+fn library() -> String {
+    let output = Command::new("faketime").args(["-m", "-f", "+0", "env"]).output();
+    let output = output.expect("faketime is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
+    line.expect("faketime preloads a library").to_owned()
+}
+
+/// N-120: ahead by less than tokens and proofs forgive, so that the decision itself sees it.
+#[test]
+fn n_120_a_small_step_denies_until_the_clock_ran_true() {
+    let mut moved = Moved::set();
+    moved.to("+20", 20);
+    moved.stage.is_refused("unavailable");
+    let took = moved.denies_until_trusted();
+    assert!(took >= TRUST_AFTER, "trusted after {took:?}");
+    moved.stage.told("chancery_clock_unsure 0");
+    moved.stage.ends_well();
+}
+
+/// N-120: ten minutes ahead.
+#[test]
+fn n_120_ten_minutes_ahead_denies_until_the_clock_ran_true() {
+    let mut moved = Moved::set();
+    moved.to("+600", 0);
+    // A caller whose clock is right: its proofs are as good as ever, and nothing is decided.
+    moved.stage.is_refused("unavailable");
+    // One whose clock went along, as on one machine: its proofs are not even of this time.
+    let mut caller = Caller::new(&moved.stage.deployment, "canary");
+    caller.ahead = 600;
+    let answer = caller.call("touch", "ahead");
+    assert!(!answer.is_done(), "{answer:?}");
+    assert_eq!(moved.stage.reached("ahead"), 0);
+    moved.stage.caller = caller;
+    let took = moved.denies_until_trusted();
+    assert!(took > TRUST_AFTER / 2, "trusted after {took:?}");
+    moved.stage.ends_well();
+}
+
+/// N-120: ten minutes back, before the last record: never trusted, however long it runs; only
+/// when it is right again, and ran true.
+#[test]
+fn n_120_ten_minutes_back_denies_until_the_clock_is_right() {
+    let mut moved = Moved::set();
+    moved.to("-600", 0);
+    moved.stage.is_refused("unavailable");
+    moved.stage.told("chancery_clock_unsure 1");
+    moved.to("+0", 0);
+    moved.denies_until_trusted();
+    moved.stage.ends_well();
+}
+
+/// N-120: a clock that runs ten times too fast is never trusted.
+#[test]
+fn n_120_a_clock_that_runs_too_fast_denies() {
+    let mut moved = Moved::set();
+    moved.to("+0 x10", 0);
+    moved.stage.is_refused_soon("unavailable");
+    let ready = moved.stage.told("chancery_clock_unsure 1");
+    assert!(ready.contains("503"), "{ready}");
+    moved.to("+0 x1.0", 0);
+    moved.denies_until_trusted();
+    moved.stage.ends_well();
+}

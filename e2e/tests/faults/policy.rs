@@ -1,0 +1,95 @@
+//! Policy files that are broken while the service runs: the last good set stays in force.
+
+use std::path::PathBuf;
+
+use e2e::Stage;
+use e2e::stage::POLICY;
+
+/// How the file with the deployment's own policy can be broken.
+const WAYS: [(&str, fn(&PathBuf)); 5] = [
+    ("cut in half", |path| write(path, &POLICY[..POLICY.len() / 2])),
+    ("empty", |path| write(path, "")),
+    ("gone", |path| std::fs::remove_file(path).expect("it was there")),
+    ("a link to nowhere", |path| {
+        std::fs::remove_file(path).expect("it was there");
+        std::os::unix::fs::symlink("nowhere.cedar", path).expect("a link can be made");
+    }),
+    ("not what is checked", |path| {
+        write(path, "@id(\"a\") permit (principal, action, resource) when { principal.nope };")
+    }),
+];
+
+fn write(path: &PathBuf, text: &str) {
+    // Whatever stood there, a link too, makes place.
+    let _ = std::fs::remove_file(path);
+    std::fs::write(path, text).expect("it can be written");
+}
+
+/// N-128: cut in half, empty, gone, a dangling link, not valid: each leaves the last good set in
+/// force, the forbids in it too; and is told.
+#[test]
+fn n_128_no_broken_policy_file_opens_anything() {
+    let mut stage = Stage::set();
+    let path = stage.deployment.path("home/policies/test.cedar");
+    for (what, damage) in WAYS {
+        println!("policy file {what}");
+        damage(&path);
+        let ready = stage.told("chancery_policy_stale 1");
+        assert!(ready.contains("503") && ready.contains("policy"), "{what}: {ready}");
+        is_in_force(&mut stage);
+        write(&path, POLICY);
+        let ready = stage.told("chancery_policy_stale 0");
+        assert!(ready.contains("200 OK"), "{what}: {ready}");
+    }
+    is_in_force(&mut stage);
+    stage.ends_well();
+}
+
+/// N-128: a set that is swapped by a link is taken whole, the new one after the old one.
+#[test]
+fn n_128_a_swapped_link_puts_the_new_set_in_force() {
+    let mut stage = Stage::set();
+    let path = stage.deployment.path("home/policies/test.cedar");
+    let other = stage.deployment.path("other.cedar");
+    let text = "@id(\"nothing\") forbid (principal, action in Action::\"tools/call\", resource);";
+    std::fs::write(&other, format!("{POLICY}\n{text}")).expect("it can be written");
+    let link = stage.deployment.path("home/policies/link");
+    std::os::unix::fs::symlink(&other, &link).expect("a link can be made");
+    std::fs::rename(&link, &path).expect("it can be swapped");
+    let answer = e2e::wait_until("the new set is in force", || {
+        let (_, answer) = stage.touch();
+        (!answer.is_done()).then_some(answer)
+    });
+    // Who could never be permitted a call learns no more than that there is no such tool.
+    assert_eq!(answer.code(), "unknown_tool", "{answer:?}");
+    write(&path, POLICY);
+    stage.recovers();
+    stage.ends_well();
+}
+
+/// N-128: the service does not start on a set that it cannot take whole.
+#[test]
+fn n_128_a_broken_policy_file_keeps_it_from_starting() {
+    let mut stage = Stage::set();
+    let path = stage.deployment.path("home/policies/test.cedar");
+    let config = stage.deployment.path("home/chancery.yaml");
+    stage.deployment.stop();
+    for (what, damage) in WAYS.iter().filter(|(what, _)| *what != "gone") {
+        damage(&path);
+        let said = stage.deployment.run_refused(&["serve", "--config", config.to_str().unwrap()]);
+        assert!(said.contains("polic"), "{what}: {said}");
+        write(&path, POLICY);
+    }
+    stage.deployment.serve();
+    stage.ends_well();
+}
+
+/// The policy that stood last does what it did: it permits, and it forbids.
+fn is_in_force(stage: &mut Stage) {
+    stage.works();
+    let mark = format!("forbidden-{}", stage.mark());
+    let answer = stage.caller.call("touch", &mark);
+    assert_eq!(answer.code(), "denied", "{answer:?}");
+    assert_eq!(answer.told("policies")[0], "never");
+    assert_eq!(stage.reached(&mark), 0);
+}

@@ -1,0 +1,79 @@
+//! The store cannot be read, or not be written: system calls that fail, files that are gone.
+
+use e2e::breaking::FailingCalls;
+use e2e::{Caller, Stage, wait_until};
+
+/// The store cannot be read: what a decision needs and is not known yet is not guessed.
+#[test]
+fn i_03_an_unreadable_store_denies() {
+    let mut stage = Stage::set();
+    let mut stranger = Caller::new(&stage.deployment, "canary");
+    let failing = FailingCalls::begin(stage.pid(), "pread64:error=EIO");
+    let answer = stranger.call("touch", "of-a-stranger");
+    assert_eq!(answer.code(), "temporarily_unavailable", "{answer:?}");
+    assert!(answer.took < 2 * e2e::stage::DECISION, "{answer:?}");
+    let ready = stage.told("chancery_store_failing 1");
+    assert!(ready.contains("503"), "{ready}");
+    drop(failing);
+    assert_eq!(stage.reached("of-a-stranger"), 0);
+    wait_until("a new instance is let in again", || {
+        stranger.call("touch", "of-a-stranger").is_done().then_some(())
+    });
+    stage.recovers();
+    stage.told("chancery_store_failing 0");
+    stage.ends_well();
+}
+
+/// N-124: a write that fails is rolled back and denied; the next that succeeds is answered.
+#[test]
+fn n_124_a_failed_write_denies() {
+    let mut stage = Stage::set();
+    let failing = FailingCalls::begin(stage.pid(), "pwrite64:error=EIO");
+    stage.is_refused("unavailable");
+    stage.is_refused("unavailable");
+    drop(failing);
+    stage.recovers();
+    stage.ends_well();
+}
+
+/// N-123: after a sync that failed nobody knows what is durable, so the process ends, and who
+/// waited is denied. It never tries the sync again.
+#[test]
+fn n_123_a_failed_sync_ends_the_process() {
+    let mut stage = Stage::set();
+    let failing = FailingCalls::begin(stage.pid(), "fdatasync:error=EIO");
+    let (mark, answer) = stage.touch();
+    assert_eq!(answer.code(), "nothing", "{answer:?}");
+    assert_eq!(stage.reached(&mark), 0);
+    let mut process = stage.deployment.process.take().expect("it ran");
+    let status = wait_until("the process ends", || process.ended());
+    assert!(!status.success());
+    drop(failing);
+    stage.deployment.serve();
+    stage.ends_well();
+}
+
+/// A sync that hangs: the answer is a denial in time, and what was committed too late is not begun.
+#[test]
+fn n_119_a_slow_sync_denies_in_time() {
+    let mut stage = Stage::set();
+    let slow = FailingCalls::begin(stage.pid(), "fdatasync:delay_enter=3000000");
+    stage.is_refused("unavailable");
+    drop(slow);
+    stage.recovers();
+    stage.ends_well();
+}
+
+/// The database is gone from its place: what would be written to it could never be found again.
+#[test]
+fn n_124_a_database_that_is_gone_denies() {
+    let mut stage = Stage::set();
+    let (database, aside) =
+        (stage.deployment.path("home/state/chancery.db"), stage.deployment.path("aside"));
+    std::fs::rename(&database, &aside).expect("it can be moved");
+    stage.is_refused("unavailable");
+    stage.told("chancery_store_failing 1");
+    std::fs::rename(&aside, &database).expect("it can be moved");
+    stage.recovers();
+    stage.ends_well();
+}
