@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::time::Duration;
 
@@ -85,6 +85,7 @@ pub struct SqliteStore {
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
     pub(crate) readers: Arc<Mutex<Vec<Connection>>>,
     pub(crate) path: PathBuf,
+    batches: Arc<AtomicU64>,
     /// Held as long as the store is used.
     _lock: File,
 }
@@ -103,6 +104,7 @@ impl SqliteStore {
         let (jobs, queue) = mpsc::sync_channel(store::QUEUE_MAX);
         let announced = Arc::new(AtomicUsize::new(0));
         let listeners = Arc::new(RwLock::new(Vec::new()));
+        let batches = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             connection,
             jobs: queue,
@@ -110,13 +112,20 @@ impl SqliteStore {
             changes: LastChanges { floor: head.revision, ..LastChanges::default() },
             announced: announced.clone(),
             listeners: listeners.clone(),
+            batches: batches.clone(),
             clock: options.clock,
             on_fatal: options.on_fatal,
         };
         std::thread::spawn(move || writer.run());
         let readers = (0..READERS).map(|_| reader(path)).collect::<Result<_, _>>();
         let readers = Arc::new(Mutex::new(readers.map_err(unusable)?));
-        Ok(Self { jobs, announced, listeners, readers, path: path.to_owned(), _lock: lock })
+        let path = path.to_owned();
+        Ok(Self { jobs, announced, listeners, readers, path, batches, _lock: lock })
+    }
+
+    /// How many batches were committed since it was opened: each is one transaction and one sync.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
     }
 }
 

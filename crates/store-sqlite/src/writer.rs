@@ -5,7 +5,7 @@
 //! after 100 ms. A sync that failed ends the process: what is durable would not be known.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -46,6 +46,7 @@ pub(crate) struct Writer {
     pub(crate) changes: LastChanges,
     pub(crate) announced: Arc<AtomicUsize>,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
+    pub(crate) batches: Arc<AtomicU64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_fatal: OnFatal,
 }
@@ -105,6 +106,7 @@ impl Writer {
             return self.give_up(answers, &error);
         }
         self.head = head;
+        self.batches.fetch_add(1, Ordering::Relaxed);
         if !fresh.is_empty() {
             self.changes.absorb(&fresh, head.revision);
             let keys: Vec<_> = fresh.into_keys().collect();
