@@ -1,6 +1,7 @@
 //! The tasks of the repository: `cargo xtask test` is what CI and a newcomer run.
 #![allow(clippy::disallowed_methods, reason = "tasks run processes and read the clock")]
 
+mod bench;
 mod provision;
 mod tidy;
 
@@ -16,7 +17,8 @@ fn main() -> ExitCode {
         "test" => test(),
         "tidy" => tidy::check(),
         "provision" => provision::all(),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask test | tidy | provision")),
+        "bench" => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask test | tidy | provision | bench")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! Gets what tests need besides crates: other people's MCP clients and servers, below `target/`,
 //! from locked files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -30,47 +30,68 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("prlimit", "util-linux"),
 ];
 
+/// Programs that only measuring needs.
+const PEERS: [(&str, &str); 3] =
+    [("python3", "python3-venv"), ("nginx", "nginx-light"), ("taskset", "util-linux")];
+
 /// Installs everything that is not there yet.
 pub(crate) fn all() -> anyhow::Result<()> {
-    programs()?;
+    programs(&PROGRAMS, "tests")?;
+    if !is_root() {
+        // Tests mount disks to fill, which only root may: nothing is left out instead.
+        return Err(Missing("tests mount disks to fill: run `cargo xtask test` as root".into()).into());
+    }
     let target = super::root().join("target/provision");
     std::fs::create_dir_all(&target)?;
-    python(&target)?;
+    python(&target.join("python"), &super::root().join("e2e/requirements.txt"))?;
     npm(&target)
 }
 
-fn programs() -> anyhow::Result<()> {
+/// Installs what only measuring needs; gives the path of Envoy.
+pub(crate) fn peers() -> anyhow::Result<PathBuf> {
+    programs(&PEERS, "benchmarks")?;
+    let target = super::root().join("target/provision");
+    std::fs::create_dir_all(&target)?;
+    let venv = python(&target.join("peers"), &super::root().join("bench/requirements.txt"))?;
+    let found = Command::new(venv.join("bin/python"))
+        .args(["-c", "import envoy, os; print(os.path.dirname(envoy.__file__))"])
+        .output()?;
+    let package = String::from_utf8(found.stdout)?;
+    let envoy = Path::new(package.trim()).join("_bin/envoy");
+    ensure!(envoy.exists(), "the package has no `{}`", envoy.display());
+    Ok(envoy)
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n")
+}
+
+fn programs(wanted: &[(&str, &'static str)], purpose: &str) -> anyhow::Result<()> {
     let found = |name: &str| Command::new(name).arg("--version").output().is_ok();
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    let missing = PROGRAMS.iter().filter(|(name, _)| !found(name));
+    let missing = wanted.iter().filter(|(name, _)| !found(name));
     let missing: Vec<_> = missing.map(|(_, package)| *package).collect();
-    if !is_root {
-        // Tests mount file systems, which only root may: nothing is left out instead.
-        let install = match missing.join(" ") {
-            packages if packages.is_empty() => String::new(),
-            packages => format!("apt-get install -y {packages} && "),
-        };
-        let remedy = format!("tests mount disks to fill: run `{install}cargo xtask test` as root");
-        return Err(Missing(remedy).into());
-    }
     if missing.is_empty() {
         return Ok(());
+    }
+    if !is_root() {
+        let packages = missing.join(" ");
+        let remedy = format!("{purpose} need programs: run `apt-get install -y {packages}` as root");
+        return Err(Missing(remedy).into());
     }
     run(Command::new("apt-get").arg("update"))?;
     run(Command::new("apt-get").args(["install", "-y"]).args(&missing))
 }
 
-/// A virtual environment with the pinned packages.
-fn python(target: &Path) -> anyhow::Result<()> {
-    let requirements = super::root().join("e2e/requirements.txt");
-    let venv = target.join("python");
-    if is_current(&venv, &requirements)? {
-        return Ok(());
+/// A virtual environment with the pinned packages; gives where it is.
+fn python(venv: &Path, requirements: &Path) -> anyhow::Result<PathBuf> {
+    if is_current(venv, requirements)? {
+        return Ok(venv.to_owned());
     }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))?;
     let pip = venv.join("bin/pip");
-    run(Command::new(pip).args(["install", "--quiet", "--requirement"]).arg(&requirements))?;
-    mark(&venv, &requirements)
+    run(Command::new(pip).args(["install", "--quiet", "--requirement"]).arg(requirements))?;
+    mark(venv, requirements)?;
+    Ok(venv.to_owned())
 }
 
 /// The locked npm packages.

@@ -63,7 +63,7 @@ fn edges(wrong: &mut Vec<String>) -> anyhow::Result<()> {
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         let Some(name) = name.strip_prefix("chancery-") else { continue };
-        if name == "testkit" || name == "demo-servers" {
+        if ["bench", "demo-servers", "testkit"].contains(&name) {
             continue;
         }
         for dependency in package["dependencies"].as_array().into_iter().flatten() {

@@ -25,6 +25,7 @@ mod watched;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
 use config::Config;
@@ -39,20 +40,25 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     assert!(installed.is_ok(), "nothing installed a provider before");
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("chancery: could not start: {error}");
-            return ExitCode::from(FAILED);
-        }
-    };
-    match runtime.block_on(run(cli.command)) {
+    let ran = runtime(&cli.command).and_then(|runtime| runtime.block_on(run(cli.command)));
+    match ran {
         Ok(code) => code,
         Err(error) => {
             eprintln!("chancery: {error:#}");
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The threads that `command` runs on.
+fn runtime(command: &Command) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Command::Serve(file) = command
+        && let Some(threads) = configured(&file.config)?.limits.worker_threads
+    {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().context("could not start")
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {

@@ -140,11 +140,19 @@ pub(crate) struct Limits {
     pub(crate) mcp_sessions: usize,
     /// The most stdio servers running at once.
     pub(crate) stdio_processes: usize,
+    /// How many threads serve requests. Default: one for each core that the process may use.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(crate) worker_threads: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 1 << 20, mcp_sessions: 10_000, stdio_processes: 64 }
+        Self {
+            body_bytes: 1 << 20,
+            mcp_sessions: 10_000,
+            stdio_processes: 64,
+            worker_threads: None,
+        }
     }
 }
 

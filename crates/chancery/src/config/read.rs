@@ -9,6 +9,9 @@ use super::{Anchor, Config, Server};
 /// The largest configuration file, in bytes.
 const CONFIG_MAX: u64 = 1 << 20;
 
+/// How many threads may serve requests.
+const THREADS: std::ops::RangeInclusive<usize> = 1..=1_024;
+
 /// What every environment variable that sets a key begins with.
 const PREFIX: &str = "CHANCERY_";
 
@@ -177,6 +180,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     let host = uri.as_ref().and_then(http::Uri::host);
     if host.is_none() || !(issuer.starts_with("http://") || issuer.starts_with("https://")) {
         return Err(invalid("public_url", format!("`{issuer}` is not an http or https URL")));
+    }
+    if let Some(threads) = config.limits.worker_threads.filter(|it| !THREADS.contains(it)) {
+        let why = format!("`{threads}` is not a number of threads from 1 to {}", THREADS.end());
+        return Err(invalid("limits.worker_threads", why));
     }
     let level = config.logging.level.as_str();
     if !["error", "warn", "info", "debug", "trace"].contains(&level) {

@@ -1,0 +1,161 @@
+//! The callers' side: instances with a key, a token and an MCP session each, and calls signed
+//! before anything is timed.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use keys::{KeyAlgorithm, SigningKey};
+use model::{Clock as _, Entropy as _};
+use oauth::client_assertion;
+use oauth::dpop::{self, DpopExpect};
+use serde_json::{Value, json};
+
+use crate::deployment::{AGENT, Deployment};
+use crate::http::Connection;
+use crate::load::Requests;
+use crate::upstream::{NAME, TOOL};
+use crate::world::{Random, WallClock};
+
+/// The version of the protocol that is spoken.
+const VERSION: &str = "2025-11-25";
+
+/// One running execution of the agent.
+pub(crate) struct Instance {
+    key: SigningKey,
+    token: String,
+    session: String,
+}
+
+/// The instances that call a deployment.
+pub(crate) struct Callers {
+    port: u16,
+    clock: WallClock,
+    agent_key: SigningKey,
+    instances: Vec<Instance>,
+}
+
+impl Callers {
+    /// `count` instances, each with its own session.
+    pub(crate) fn open(deployment: &Deployment, count: usize) -> anyhow::Result<Self> {
+        let pem = std::fs::read_to_string(deployment.key(AGENT))?;
+        let agent_key = SigningKey::from_pem(&pem)?;
+        let (port, clock) = (deployment.port, WallClock::new());
+        let mut callers = Self { port, clock, agent_key, instances: Vec::new() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        for _ in 0..count {
+            let instance = runtime.block_on(callers.instance())?;
+            callers.instances.push(instance);
+        }
+        Ok(callers)
+    }
+
+    /// `count` calls, signed now: they are good for a minute.
+    pub(crate) fn sign(&mut self, count: usize) -> anyhow::Result<Requests> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        for at in 0..self.instances.len() {
+            let token = runtime.block_on(self.token(&self.instances[at].key))?;
+            self.instances[at].token = token;
+        }
+        let calls = (0..count).map(|id| {
+            let Instance { key, token, session } = &self.instances[id % self.instances.len()];
+            let proof = self.proof(key, &self.url(), Some(token))?;
+            let headers = format!(
+                "mcp-session-id: {session}\r\nauthorization: DPoP {token}\r\ndpop: {proof}\r\n"
+            );
+            Ok(request(self.port, &format!("/mcp/{NAME}"), &headers, &call(id)))
+        });
+        Ok(Arc::new(calls.collect::<anyhow::Result<_>>()?))
+    }
+
+    async fn instance(&self) -> anyhow::Result<Instance> {
+        let key = SigningKey::generate(KeyAlgorithm::Es256)?;
+        let token = self.token(&key).await?;
+        let proof = self.proof(&key, &self.url(), Some(&token))?;
+        let headers = format!("authorization: DPoP {token}\r\ndpop: {proof}\r\n");
+        let params = json!({
+            "protocolVersion": VERSION,
+            "capabilities": {},
+            "clientInfo": { "name": "bench", "version": "1.0.0" },
+        });
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+        let path = format!("/mcp/{NAME}");
+        let mut connection = Connection::open(self.port).await?;
+        let message = request(self.port, &path, &headers, &body.to_string());
+        let answer = connection.ask(&message).await?;
+        let said = String::from_utf8_lossy(connection.body(&answer)).into_owned();
+        let session = connection.header(&answer, "mcp-session-id");
+        let session = session.with_context(|| format!("no session was begun: {said}"))?;
+        Ok(Instance { key, token, session })
+    }
+
+    /// A token for the instance that holds `key`.
+    async fn token(&self, key: &SigningKey) -> anyhow::Result<String> {
+        let (issuer, now) = (self.issuer(), self.clock.now().as_seconds());
+        let assertion =
+            client_assertion::make((AGENT, &issuer), &self.agent_key, now, &unpredictable())?;
+        let form = oauth::token_endpoint::form(&[
+            ("grant_type", "client_credentials"),
+            ("client_id", AGENT),
+            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion", &assertion),
+            ("resource", &self.url()),
+        ]);
+        let proof = self.proof(key, &format!("{issuer}/oauth/token"), None)?;
+        let message = format!(
+            "POST /oauth/token HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ndpop: {proof}\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            self.port,
+            form.len(),
+        );
+        let mut connection = Connection::open(self.port).await?;
+        let answer = connection.ask(message.as_bytes()).await?;
+        let body = connection.body(&answer);
+        ensure!(answer.status == 200, "no token: {}", String::from_utf8_lossy(body));
+        let body: Value = serde_json::from_slice(body)?;
+        Ok(body["access_token"].as_str().context("the answer has no token")?.to_owned())
+    }
+
+    fn proof(&self, key: &SigningKey, url: &str, token: Option<&str>) -> anyhow::Result<String> {
+        let now = self.clock.now().as_seconds();
+        let expect = DpopExpect { method: "POST", url, access_token: token, now, max_skew_s: 0 };
+        Ok(dpop::make_proof(key, &expect, (&unpredictable(), None))?)
+    }
+
+    fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn url(&self) -> String {
+        format!("{}/mcp/{NAME}", self.issuer())
+    }
+}
+
+/// The same calls without credentials, for whoever asks for none.
+pub(crate) fn bare(port: u16, count: usize) -> Requests {
+    Arc::new((0..count).map(|id| request(port, "/mcp", "", &call(id))).collect())
+}
+
+fn call(id: usize) -> String {
+    let amount = 1 + id % 1_000;
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"{TOOL}\",\
+         \"arguments\":{{\"account\":\"ACME-0042\",\"amount\":{amount},\"reason\":\"late \
+         delivery\"}}}}}}"
+    )
+}
+
+fn request(port: u16, path: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\nmcp-protocol-version: {VERSION}\r\n\
+         {headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+fn unpredictable() -> String {
+    let mut bytes = [0; 16];
+    Random.fill(&mut bytes);
+    keys::base64url(&bytes)
+}

@@ -1,0 +1,110 @@
+//! A deployment to be measured: founded, one server onboarded, one agent registered, served.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::process::{Server, free_port, run};
+use crate::upstream::{NAME, TOOL};
+
+/// The agent that calls.
+pub(crate) const AGENT: &str = "billing";
+
+/// A permit that looks at the arguments, and a forbid that does.
+const POLICY: &str = r#"
+@id("small-refunds")
+permit (principal in Agent::"billing", action == Action::"payments/refund", resource)
+when { context.purpose == "care" && context.input.amount <= 1000 && context.depth <= 3 };
+
+@id("not-to-held-accounts")
+forbid (principal, action in Action::"tools/call", resource in Server::"payments")
+when { context.input has account && context.input.account like "HELD-*" };
+"#;
+
+/// A deployment in a directory of its own.
+pub(crate) struct Deployment {
+    pub(crate) port: u16,
+    pub(crate) observers: u16,
+    dir: PathBuf,
+    binary: PathBuf,
+    server: Option<Server>,
+}
+
+impl Deployment {
+    /// Founds one in `dir` before the server at `upstream`, and serves it.
+    pub(crate) fn start(dir: &Path, binary: &Path, upstream: u16) -> anyhow::Result<Self> {
+        let (port, observers) = (free_port()?, free_port()?);
+        let (dir, binary) = (dir.to_owned(), binary.to_owned());
+        let mut deployment = Self { port, observers, dir, binary, server: None };
+        let home = deployment.path("home");
+        let home = home.to_str().context("the directory's name is no text")?;
+        let printed =
+            deployment.command(&["init", home, "--founder", "alice", "--founder", "bob"])?;
+        deployment.configure(upstream)?;
+        deployment.serve()?;
+        for line in printed.lines() {
+            let code = line.trim().strip_prefix("code ").and_then(|rest| rest.split_once(' '));
+            let Some((founder, code)) = code else { continue };
+            let key = deployment.key(founder);
+            deployment.command(&["founder", "redeem", code, "--key", &key])?;
+        }
+        deployment.onboard()?;
+        Ok(deployment)
+    }
+
+    fn configure(&self, upstream: u16) -> anyhow::Result<()> {
+        let (port, observers) = (self.port, self.observers);
+        let text = format!(
+            "state_dir: state\nlisten:\n  agents: 127.0.0.1:{port}\n  admin: 127.0.0.1:{observers}\n\
+             limits:\n  worker_threads: 1\n\
+             servers:\n  {NAME}:\n    url: http://127.0.0.1:{upstream}/mcp\n"
+        );
+        std::fs::write(self.path("home/chancery.yaml"), text)?;
+        Ok(std::fs::write(self.path("home/policies/bench.cedar"), POLICY)?)
+    }
+
+    fn onboard(&self) -> anyhow::Result<()> {
+        let tool = format!("{NAME}/{TOOL}");
+        let (harm, key) = (format!("{TOOL}=moves-money"), self.key(AGENT));
+        self.command(&["person", "add", "sam"])?;
+        let purpose = ["purpose", "add", "care", "--owner", "alice", "--tool", &tool];
+        self.command(&[&purpose[..], &["--harm", "moves-money"]].concat())?;
+        let agent = ["agent", "add", AGENT, "--sponsor", "sam", "--purpose", "care", "--key", &key];
+        self.command(&agent)?;
+        self.command(&["server", "add", NAME, "--owner", "alice", "--harm", &harm])?;
+        Ok(())
+    }
+
+    fn serve(&mut self) -> anyhow::Result<()> {
+        let configuration = self.path("home/chancery.yaml").display().to_string();
+        let arguments = ["serve", "--config", &configuration];
+        self.server = Some(Server::start_until(&self.binary, &arguments, "ready")?);
+        Ok(())
+    }
+
+    /// Serves it by a new process.
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        self.server = None;
+        self.serve()
+    }
+
+    /// The serving process.
+    pub(crate) fn id(&self) -> anyhow::Result<u32> {
+        Ok(self.server.as_ref().context("it is not served")?.id())
+    }
+
+    /// The key file of an agent or founder.
+    pub(crate) fn key(&self, name: &str) -> String {
+        self.path(&format!("{name}.pem")).display().to_string()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let socket = self.path("home/state/admin.sock");
+        run(Command::new(&self.binary).args(arguments).env("CHANCERY_SOCKET", socket))
+    }
+}

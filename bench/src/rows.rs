@@ -1,0 +1,22 @@
+//! The names of the rows. Shared with the task that runs them; it knows nothing else.
+
+/// Every row, in the order in which they are measured.
+pub(crate) const ROWS: [&str; 7] = [
+    "decide-100",
+    "decide-10000",
+    "append-1",
+    "append-64",
+    "governed-cpu",
+    "governed-64",
+    "idle-rss",
+];
+
+/// The rows that were asked for, all if none was; the first name that is none is an error.
+pub(crate) fn chosen(asked: &[String]) -> Result<Vec<&'static str>, String> {
+    let known = |name: &String| ROWS.contains(&name.as_str());
+    if let Some(unknown) = asked.iter().find(|name| !known(name)) {
+        return Err(format!("there is no row `{unknown}`; the rows are {}", ROWS.join(", ")));
+    }
+    let wanted = |row: &&str| asked.is_empty() || asked.iter().any(|name| name == row);
+    Ok(ROWS.into_iter().filter(wanted).collect())
+}
