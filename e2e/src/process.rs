@@ -32,6 +32,11 @@ impl Child {
         panic!("{command:?} ended without saying what was waited for");
     }
 
+    /// Its standard output, which must be piped and can be taken once.
+    pub fn output(&mut self) -> std::process::ChildStdout {
+        self.0.stdout.take().expect("it is piped")
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.0.id()

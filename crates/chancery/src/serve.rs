@@ -18,6 +18,7 @@ use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -83,6 +84,8 @@ struct Running {
 
 /// Serves the deployment of `config` until it is told to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    // A file that may not grow is a write that fails, not the end of the process.
+    let _file_too_large = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
     let running = build(&config).await?;
     let stop = CancellationToken::new();
     let agents = listen(config.listen.agents).await?;
@@ -324,7 +327,7 @@ async fn look_at(
 }
 
 async fn looking_until(look: Look, status: Arc<Status>, stop: CancellationToken) {
-    let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+    let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => return tracing::error!(%error, "SIGHUP cannot be waited for"),
     };
@@ -343,7 +346,6 @@ async fn looking_until(look: Look, status: Arc<Status>, stop: CancellationToken)
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
