@@ -39,6 +39,11 @@ impl Child {
         (child, found.unwrap_or_else(|| panic!("{command:?} ended without saying so")))
     }
 
+    /// Its standard output, which must be piped and can be taken once.
+    pub fn output(&mut self) -> std::process::ChildStdout {
+        self.0.stdout.take().expect("it is piped")
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.0.id()

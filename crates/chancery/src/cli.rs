@@ -23,6 +23,11 @@ pub(crate) enum Command {
     Serve(ConfigFile),
     /// Run everything on loopback with a temporary store and one founder.
     Dev(Dev),
+    /// Show what is promised, step by step, on real processes of this machine.
+    Demo(Demo),
+    /// Serve the tools of one of the demo's servers.
+    #[command(hide = true)]
+    DemoServer(DemoServer),
     /// Check the configuration without using it.
     CheckConfig(ConfigFile),
     /// Speak MCP on stdio to the client that starts this, as an instance of an agent.
@@ -99,6 +104,33 @@ pub(crate) struct Dev {
     /// An upstream server, `NAME=URL` or `NAME=COMMAND ARG…`; may be repeated.
     #[arg(long = "server", value_name = "NAME=URL|COMMAND")]
     pub(crate) servers: Vec<String>,
+}
+
+/// Runs the guided demo.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave everything running afterwards, until interrupted, and say where it is.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Runs a tool server of the demo.
+#[derive(Debug, Args)]
+pub(crate) struct DemoServer {
+    /// Which: `payments`, `crm` or `tickets`.
+    pub(crate) name: String,
+    /// The gateway whose assertions it trusts.
+    #[arg(long)]
+    pub(crate) issuer: String,
+    /// Its own name in assertions; default: the URL at which it listens.
+    #[arg(long)]
+    pub(crate) audience: Option<String>,
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Where it writes down what reaches it.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
 }
 
 /// Speaks MCP for a client.

@@ -8,6 +8,7 @@ mod administer;
 mod anchors;
 mod cli;
 mod config;
+mod demonstrate;
 mod dev;
 mod drill;
 mod founding;
@@ -85,6 +86,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::ConfigSchema => println!("{}", serde_json::to_string_pretty(&config::schema())?),
         Command::Dev(dev) => dev::run(dev).await?,
+        Command::Demo(demo) => return demonstrate::run(demo.keep).await,
+        Command::DemoServer(server) => demonstrate::serve_tools(server).await?,
         Command::Mcp(mcp) => {
             logging("warn", false);
             let key = mcp.key.unwrap_or_else(|| dev::key_file(&mcp.agent));
@@ -111,7 +114,9 @@ fn configured(path: &std::path::Path) -> anyhow::Result<Config> {
 /// Logs go to standard error: standard output is for what was asked for.
 pub(crate) fn logging(level: &str, json: bool) {
     let filter = tracing_subscriber::EnvFilter::new(level);
+    // What cannot be written is lost: telling standard error that it is full would panic.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.log_internal_errors(false);
     // A second call changes nothing: `dev` sets it up before it serves.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

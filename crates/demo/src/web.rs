@@ -1,0 +1,56 @@
+//! Plain HTTP on loopback, for what no MCP client would send.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// The largest answer, in bytes.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: u16,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The body.
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON; null if it is something else.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The text of the header `name`; empty if there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Sends `request` over a connection of its own.
+pub(crate) async fn send(request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
+    let url = request.uri().to_string();
+    let exchange = async {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let response = client.request(request).await?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    };
+    let answer = tokio::time::timeout(ANSWER_WITHIN, exchange).await;
+    let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
+    answer.with_context(|| format!("could not reach `{url}`"))
+}
