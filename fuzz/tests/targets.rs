@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fuzz::targets::{Target, json, log, mcp, oauth, records};
+use fuzz::targets::{Target, json, log, mcp, oauth, pdp, records};
 
 /// A test for each target, and the table of them all.
 macro_rules! targets {
@@ -43,6 +43,8 @@ targets! {
     offline_proofs_are_written_back: "tlog-proof", log::proof;
     records_are_written_canonically: "record", records::record;
     names_have_one_spelling: "name", records::name;
+    no_tool_schema_keeps_policy_from_compiling: "tool-schema", pdp::tool_schema;
+    policies_are_compiled_or_refused: "policy", pdp::policy;
 }
 
 #[test]

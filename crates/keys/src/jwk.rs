@@ -50,7 +50,7 @@ pub enum JwkError {
     /// It is of another kind than EC P-256 or Ed25519.
     #[error("the key is neither EC P-256 nor Ed25519")]
     Unsupported,
-    /// A member is missing or not canonical base64url of the right length, or no point of the curve.
+    /// A member is missing, or not canonical base64url of the right length, or they are no point.
     #[error("the key's members are not what its kind demands")]
     Malformed,
     /// It says of itself that it is not for verifying signatures (RFC 7517 §4.2, §4.3).

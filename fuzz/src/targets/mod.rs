@@ -4,6 +4,7 @@ pub mod json;
 pub mod log;
 pub mod mcp;
 pub mod oauth;
+pub mod pdp;
 pub mod records;
 
 /// Takes any bytes, says whether they were accepted, and panics if a promise does not hold.

@@ -1,0 +1,50 @@
+//! What the decision point reads: tools' input schemas, which servers write, and policies.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use json::Limits;
+use model::ToolRef;
+use pdp::{Bundle, STARTER_POLICY, Snapshot, ToolSchema};
+use serde_json::Value;
+
+/// The one tool of the bundles here.
+static TOOL: LazyLock<ToolRef> = LazyLock::new(|| "up/tool".parse().expect("a tool"));
+
+fn bundle(policy: &str, input_schema: Value) -> Bundle {
+    Bundle {
+        policies: BTreeMap::from([("policy.cedar".to_owned(), policy.to_owned())]),
+        schema: BTreeMap::new(),
+        tools: BTreeMap::from([(TOOL.clone(), ToolSchema { input_schema })]),
+    }
+}
+
+/// A schema and arguments: no server's schema keeps a policy set from being compiled, and whether
+/// arguments fit it is said in the end.
+pub fn tool_schema(bytes: &[u8]) -> bool {
+    let limits = Limits { bytes: 8 << 10, depth: 48 };
+    let Ok(value) = json::parse(bytes, limits) else { return false };
+    let compiled = Snapshot::compile(bundle(STARTER_POLICY, value["schema"].clone()));
+    let snapshot = compiled.expect("what a server lists keeps no policy set from being compiled");
+    let fits = snapshot.validate_arguments(&TOOL, &value["arguments"]);
+    assert!(fits.as_ref().err().is_none_or(|invalid| invalid.message.len() <= 300));
+    assert_eq!(snapshot.validate_arguments(&TOOL, &value["arguments"]), fits);
+    fits.is_ok()
+}
+
+/// A policy: it is compiled, under the digest of its bundle, or refused with what is wrong.
+pub fn policy(bytes: &[u8]) -> bool {
+    let Some(text) = super::text(bytes) else { return false };
+    let bundle = bundle(text, serde_json::json!({ "type": "object" }));
+    let digest = bundle.digest();
+    match Snapshot::compile(bundle) {
+        Ok(snapshot) => {
+            assert_eq!(snapshot.digest(), digest);
+            true
+        }
+        Err(errors) => {
+            assert!(!errors.to_string().is_empty());
+            false
+        }
+    }
+}
