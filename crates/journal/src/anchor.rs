@@ -70,7 +70,8 @@ mod tests {
         let (one, two) = (anchor_entry(b"one!\n"), anchor_entry(b"two!\n"));
         for cut in 1..one.len() {
             let file = [&one[..cut], &two].concat();
-            assert_eq!(read(&file).0, ["two!\n"], "cut at {cut}");
+            let read = read(&file).0;
+            assert_eq!(read.last().map(String::as_str), Some("two!\n"), "cut at {cut}");
         }
     }
 

@@ -6,7 +6,7 @@ use journal::{Journal, LogDirectory, Sealer};
 use keys::SealingKey;
 use model::record::{Disclosure, Record as _};
 use model::{FactKey, PersonId};
-use store::{Effect, Store as _, Unit};
+use store::{Effect, Unit};
 use testkit::SeededEntropy;
 use tlog::{Checkpoint, LeafIndex, inclusion_proof, leaf_hash, verify_inclusion};
 
@@ -63,7 +63,7 @@ async fn n_108_erasing_a_disclosure_keeps_every_proof_valid() {
     let checkpoint = Checkpoint::open(&log.read("checkpoint"), &log.key.verifier).unwrap();
     let directory = LogDirectory::new(log.path());
     let (index, size) = (LeafIndex::new(2), checkpoint.size());
-    let proof = inclusion_proof(index, size, &|tile| directory.tile(tile)).unwrap();
+    let proof = inclusion_proof(&|tile| directory.tile(tile), index, size).unwrap();
     let leaf = leaf_hash(&record.to_canonical_bytes());
     verify_inclusion(leaf, index, size, &proof, checkpoint.root()).unwrap();
 }

@@ -76,7 +76,7 @@ async fn computed() -> BTreeMap<&'static str, String> {
     let proof = TlogProof {
         extra: None,
         index,
-        inclusion: inclusion_proof(index, opened.size(), &|tile| directory.tile(tile)).unwrap(),
+        inclusion: inclusion_proof(&|tile| directory.tile(tile), index, opened.size()).unwrap(),
         checkpoint: tlog::note::SignedNote::parse(&checkpoint).unwrap(),
     };
     let bundled = model::Sha256Digest::of(&bundle);

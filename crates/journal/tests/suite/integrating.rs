@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use journal::{IntegrateError, Integrator};
-use store::Store;
 use testkit::{Call, Fault, FaultyStore};
 
 use super::support::{Log, append, records, verify_as_outsider};
