@@ -185,7 +185,9 @@ impl Authority {
         }
     }
 
-    /// Whether the caller could be permitted `request` with some arguments: what lists show.
+    /// Whether the caller could be permitted `request` with some arguments: what lists show. A tool
+    /// that is no longer as it was approved counts as if it were: who could have called it may
+    /// learn that it changed.
     pub async fn could_permit(
         &self,
         request: &AccessRequest,
@@ -193,7 +195,10 @@ impl Authority {
     ) -> Result<bool, NotPermitted> {
         let gathered = self.gather(request, circumstances).await?;
         let now = self.trusted_now()?;
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let mut facts = records::facts_of(&gathered, circumstances.binding, now);
+        if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
+            Arc::make_mut(tool).state = model::ToolState::Pinned;
+        }
         Ok(gathered.snapshot.could_permit(request, &facts))
     }
 

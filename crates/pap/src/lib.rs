@@ -7,6 +7,7 @@
 mod command;
 mod founding;
 mod log;
+mod origin;
 mod policy;
 mod register;
 mod replay;
