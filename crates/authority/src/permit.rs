@@ -77,7 +77,71 @@ pub struct PermitContext {
 /// The right to perform one act, once. Only [`crate::Authority::authorize`] makes one.
 ///
 /// It owns the act, so what was decided is what is done. It cannot be cloned, and those who
-/// perform acts consume it.
+/// perform acts consume it:
+///
+/// ```
+/// use authority::{Begun, NotStarted, Permit};
+/// use model::Clock;
+///
+/// fn once<A>(permit: Permit<A>, clock: &dyn Clock) -> Result<Begun<A>, NotStarted> {
+///     permit.begin(clock)
+/// }
+/// # struct Call;
+/// # struct Token;
+/// fn call(permit: Permit<Call>) {}
+/// fn i_01_a_permit_is_for_its_own_act(permit: Permit<Call>) {
+///     call(permit);
+/// }
+/// ```
+///
+/// Nobody else makes one, nor what it becomes when it is begun:
+///
+/// ```compile_fail,E0451
+/// use authority::{Permit, PermitContext};
+/// use model::Grant;
+///
+/// fn i_01_a_permit_is_not_made<A>(act: A, grant: Grant, context: PermitContext) -> Permit<A> {
+///     Permit { act, grant, context, ..panic!() }
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// use authority::Running;
+///
+/// fn i_01_a_begun_act_is_not_made() -> Running {
+///     Running { ..panic!() }
+/// }
+/// ```
+///
+/// It is good for one act, once:
+///
+/// ```compile_fail,E0382
+/// use authority::{Begun, NotStarted, Permit};
+/// use model::Clock;
+///
+/// fn i_01_a_permit_is_used_once<A>(permit: Permit<A>, clock: &dyn Clock) {
+///     let _ = permit.begin(clock);
+///     let _ = permit.begin(clock);
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// use authority::Permit;
+///
+/// fn i_01_a_permit_is_not_cloned<A: Clone>(permit: &Permit<A>) -> Permit<A> {
+///     Permit::clone(permit)
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// # use authority::Permit;
+/// # struct Call;
+/// # struct Token;
+/// fn call(permit: Permit<Call>) {}
+/// fn i_01_a_permit_is_for_its_own_act(permit: Permit<Token>) {
+///     call(permit);
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit is on the record even if nothing is done with it"]
 pub struct Permit<A> {

@@ -206,6 +206,9 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
         Administration::new(authority.clone(), publisher.clone(), sources.clone(), log.clone());
     let administration = Arc::new(administration);
     sources.connect(gateway.clone(), administration.clone());
+    for (server, origin) in sources::origins(config)? {
+        administration.note_origin(&server, &origin).await?;
+    }
     let signer = Arc::new(LogSigner::new(config, &ring)?);
     let origin = signer.name().clone();
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;

@@ -138,6 +138,12 @@ impl PinChange for Sources {
     }
 }
 
+/// Where the configured servers are served from.
+pub(crate) fn origins(config: &Config) -> anyhow::Result<BTreeMap<ServerName, String>> {
+    let routes = routes(config)?.into_iter();
+    Ok(routes.map(|(name, route)| (name, origin(&route.target))).collect())
+}
+
 /// Where a server is served from: its URL, or what would be started and its digest.
 fn origin(target: &Target) -> String {
     match target {

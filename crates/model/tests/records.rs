@@ -97,7 +97,7 @@ fn check<R: Record>(record: &R, golden: &Expect) {
 fn i_16_every_kind_of_record_is_canonical() {
     check(
         &decision(),
-        &expect!["ad598b35060aaa2e7b8dd8c7da8c7aca8557d3aa45cb6328e0019cb6d3719317"],
+        &expect!["371a6ec2fbdddcd7d9c0ed53abb28eb3d53763fdd00579399450ef3f24f60652"],
     );
     check(&outcome(), &expect!["b18c97b1f2f6caa1ae5af882fd50fd842250b6c52d997fb541fd2b0f23db7d7f"]);
     let id = RecordId::from_bytes([5; 16]);

@@ -9,6 +9,7 @@ mod command;
 mod drill;
 mod founding;
 mod log;
+mod origin;
 mod policy;
 mod register;
 mod replay;

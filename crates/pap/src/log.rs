@@ -63,16 +63,13 @@ impl Administration {
             let mut exports = self.exports.lock().expect("no panic while it is held");
             exports.remove(by).filter(|(next, _)| from > 0 && *next == from)
         };
-        let end = match begun {
-            Some((_, end)) => {
-                self.draft(by, "log/read", ResourceRef::Deployment).await?;
-                end
-            }
-            None => {
-                let end = self.log_size().await?;
-                self.may_read(by, "log").await?;
-                end
-            }
+        let end = if let Some((_, end)) = begun {
+            self.draft(by, "log/read", ResourceRef::Deployment).await?;
+            end
+        } else {
+            let end = self.log_size().await?;
+            self.may_read(by, "log").await?;
+            end
         };
         let page = self.page(from, end).await?;
         let next = page["next"].as_u64().unwrap_or(end);

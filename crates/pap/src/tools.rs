@@ -239,7 +239,7 @@ impl Administration {
         Ok(())
     }
 
-    fn noted(&self, details: BTreeMap<String, String>, effects: Vec<Effect>) -> Unit {
+    pub(crate) fn noted(&self, details: BTreeMap<String, String>, effects: Vec<Effect>) -> Unit {
         let now = self.now();
         let record = SystemRecord {
             details,
@@ -255,7 +255,7 @@ impl Administration {
 }
 
 /// The most tools of one act: each is read and written, and one unit may only have so much.
-const TOOLS_OF_ONE_ACT: usize = 24;
+pub(crate) const TOOLS_OF_ONE_ACT: usize = 24;
 
 /// How often a comparison is made again because somebody changed a tool meanwhile.
 const ATTEMPTS_MAX: u32 = 3;

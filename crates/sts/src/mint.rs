@@ -23,6 +23,30 @@ pub struct Minter {
 
 impl Minter {
     /// Signs the token that `permit` covers and records that it was issued.
+    ///
+    /// ```
+    /// use authority::{Authority, Permit};
+    /// use sts::{Minter, TokenGrant};
+    ///
+    /// async fn mint(minter: &Minter, permit: Permit<TokenGrant>, authority: &Authority) {
+    ///     let _ = minter.mint(permit, authority).await;
+    /// }
+    /// ```
+    ///
+    /// Not without one:
+    ///
+    /// ```compile_fail,E0308
+    /// use authority::Authority;
+    /// use sts::{Minter, TokenGrant};
+    ///
+    /// async fn i_01_no_token_without_a_permit(
+    ///     minter: &Minter,
+    ///     grant: TokenGrant,
+    ///     authority: &Authority,
+    /// ) {
+    ///     let _ = minter.mint(grant, authority).await;
+    /// }
+    /// ```
     pub async fn mint(
         &self,
         permit: Permit<TokenGrant>,

@@ -25,7 +25,7 @@ use model::{
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Serialize;
 use serde_json::{Value, json};
-use store::{Effect, Store as _, Unit};
+use store::{Effect, Unit};
 use store_sqlite::{OpenError, Options, SqliteStore};
 use stores::Interposed;
 use tempfile::TempDir;

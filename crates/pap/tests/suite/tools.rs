@@ -125,7 +125,7 @@ async fn i_07_a_tool_that_vanished_is_not_callable_and_a_new_one_not_before_it_i
     let names_it = r#"@id("new") permit (principal, action == Action::"crm/new", resource);"#;
     let policy = format!("{}{names_it}", crate::support::POLICY);
     desk.publisher.replace(crate::desk::files(&policy)).await.unwrap();
-    assert_eq!(desk.call("new").await, "malformed", "it takes no arguments");
+    assert_eq!(desk.call("new").await, "permitted");
 }
 
 /// N-080: a pin holds for the place that it was taken from.
@@ -140,6 +140,34 @@ async fn i_07_a_server_that_is_onboarded_from_elsewhere_has_to_be_pinned_again()
     let shown = diff(&desk).await;
     assert_eq!(pin(&desk, &shown["digest"]).await, "done");
     assert_eq!(desk.call("lookup").await, "permitted");
+}
+
+/// A server that the configuration moves elsewhere is found out at the next start.
+#[tokio::test]
+async fn i_07_a_pin_holds_for_the_place_that_it_was_taken_from() {
+    let desk = Desk::new().await;
+    let server = desk.world.standing.server.clone();
+    let elsewhere = "https://elsewhere.example/mcp";
+    desk.administration.note_origin(&server.name, &server.origin).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "permitted");
+    assert!(desk.world.records("system").await.is_empty());
+    desk.administration.note_origin(&server.name, elsewhere).await.unwrap();
+    for tool in ["lookup", "refund", "deploy"] {
+        assert_eq!(desk.call(tool).await, "tool_not_pinned");
+    }
+    let noted = desk.world.records("system").await;
+    assert_eq!(noted[0].value["details"]["crm/lookup"], "moved");
+    // The same descriptors there are no reason to trust the place.
+    desk.look().await;
+    assert_eq!(desk.call("lookup").await, "tool_not_pinned");
+    let shown = diff(&desk).await;
+    assert_eq!(shown["diff"], json!([]));
+    assert_eq!(pin(&desk, &shown["digest"]).await, "done");
+    assert_eq!(desk.call("lookup").await, "permitted");
+    assert_eq!(desk.call("refund").await, "tool_not_pinned");
+    // A server that nobody onboarded has no pins.
+    let other = "other".parse().unwrap();
+    desk.administration.note_origin(&other, elsewhere).await.unwrap();
 }
 
 /// What somebody says of a tool while it is compared with its pin is not overwritten.

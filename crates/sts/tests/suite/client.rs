@@ -97,10 +97,6 @@ impl Sts {
         })
     }
 
-    pub(crate) fn assertion(&self, claims: &Value, key: &SigningKey) -> String {
-        oauth::jws::sign("JWT", claims, key).expect("it can be signed")
-    }
-
     pub(crate) fn proof(&self, key: &SigningKey, jti: &str) -> String {
         let url = format!("{ISSUER}/oauth/token");
         let (method, now) = ("POST", self.now());
@@ -110,7 +106,7 @@ impl Sts {
 
     /// A request of the agent for the instance that holds `key`, with nothing wrong.
     pub(crate) fn request(&self, key: &SigningKey) -> Request {
-        let assertion = self.assertion(&self.claims(), &self.agent_key);
+        let assertion = assertion(&self.claims(), &self.agent_key);
         let parameters = vec![
             ("grant_type", "client_credentials".to_owned()),
             ("client_id", "billing".to_owned()),
@@ -162,6 +158,11 @@ impl Sts {
         let records = self.world.records("refusal").await;
         records.iter().map(|entry| entry.text_of("cause").to_owned()).collect()
     }
+}
+
+/// An agent's assertion with these claims.
+pub(crate) fn assertion(claims: &Value, key: &SigningKey) -> String {
+    oauth::jws::sign("JWT", claims, key).expect("it can be signed")
 }
 
 /// Sends `request` to `service`.

@@ -8,7 +8,7 @@ use oauth::ErrorCode;
 use serde_json::json;
 use store::Store as _;
 
-use crate::client::{Sts, key};
+use crate::client::{Sts, assertion, key};
 use crate::support::World;
 use crate::{ISSUER, RESOURCE};
 
@@ -70,7 +70,7 @@ async fn r_2_a_key_that_is_bound_to_another_agent_is_refused_and_both_are_named(
     let mut claims = sts.claims();
     (claims["iss"], claims["sub"]) = (json!("second"), json!("second"));
     let request = sts.request(&own).with("client_id", "second");
-    let request = request.with("client_assertion", &sts.assertion(&claims, &second));
+    let request = request.with("client_assertion", &assertion(&claims, &second));
     let error = sts.send(request).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::InvalidDpopProof);
     assert_eq!(sts.causes(1).await, ["key_bound_elsewhere"]);

@@ -8,7 +8,7 @@ use keys::{KeyAlgorithm, SigningKey};
 use oauth::ErrorCode;
 use serde_json::{Value, json};
 
-use crate::client::{Sts, key};
+use crate::client::{Sts, assertion, key};
 use crate::{ISSUER, RESOURCE};
 
 const RACERS: usize = 64;
@@ -39,7 +39,7 @@ async fn n_142_an_assertion_is_good_once_among_64_racers() {
     check_race(|sts, jti| {
         let mut claims = sts.claims();
         claims["jti"] = json!(jti);
-        let assertion = sts.assertion(&claims, &sts.agent_key);
+        let assertion = assertion(&claims, &sts.agent_key);
         // Each with a key and a proof of its own.
         sts.request(&key()).with("client_assertion", &assertion)
     })
@@ -62,7 +62,7 @@ async fn check_assertion(what: &str, change: impl FnOnce(&mut Value)) {
     let sts = Sts::new().await;
     let mut claims = sts.claims();
     change(&mut claims);
-    let assertion = sts.assertion(&claims, &sts.agent_key);
+    let assertion = assertion(&claims, &sts.agent_key);
     let error = sts.send(sts.request(&key()).with("client_assertion", &assertion)).await;
     let error = error.expect_err(what);
     assert_eq!(error.code, ErrorCode::InvalidClient, "{what}");
@@ -90,7 +90,7 @@ async fn an_assertion_is_for_this_issuer_by_this_agent_and_short() {
 async fn n_020_an_assertion_by_another_key_or_algorithm_is_refused() {
     let sts = Sts::new().await;
     let (header, rest) = {
-        let good = sts.assertion(&sts.claims(), &sts.agent_key);
+        let good = assertion(&sts.claims(), &sts.agent_key);
         let (header, rest) = good.split_once('.').unwrap();
         (header.to_owned(), rest.to_owned())
     };
@@ -99,8 +99,8 @@ async fn n_020_an_assertion_by_another_key_or_algorithm_is_refused() {
         |alg: &str| keys::base64url(json!({ "alg": alg, "typ": "JWT" }).to_string().as_bytes());
     let other = SigningKey::generate(KeyAlgorithm::EdDsa).unwrap();
     let wrong = [
-        sts.assertion(&sts.claims(), &key()),
-        sts.assertion(&sts.claims(), &other),
+        assertion(&sts.claims(), &key()),
+        assertion(&sts.claims(), &other),
         format!("{}.{claims}.", header_of("none")),
         format!("{}.{rest}", header_of("EdDSA")),
         format!("{}.{rest}", header_of("HS256")),

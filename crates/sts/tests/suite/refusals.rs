@@ -3,7 +3,7 @@
 use model::{AgentState, FactKey, PersonState};
 use oauth::ErrorCode;
 
-use crate::client::{Request, Sts, key};
+use crate::client::{Request, Sts, assertion, key};
 use crate::support::Facts;
 use crate::{ISSUER, RESOURCE};
 
@@ -65,7 +65,7 @@ async fn i_21_every_failure_to_authenticate_is_the_same_answer() {
     let sts = Sts::new().await;
     let own = key();
     let unknown = sts.request(&own).with("client_id", "nobody");
-    let wrong = sts.assertion(&sts.claims(), &key());
+    let wrong = assertion(&sts.claims(), &key());
     let wrong = sts.request(&own).with("client_assertion", &wrong);
     let mut answers =
         vec![sts.send(unknown).await.unwrap_err(), sts.send(wrong).await.unwrap_err()];
