@@ -4,11 +4,17 @@
 //! inside.
 #![allow(clippy::disallowed_methods, reason = "tests live in real time and real processes")]
 
+mod client;
 mod deployment;
+pub mod newcomer;
 mod process;
+mod recorder;
+pub mod upstream;
 
-pub use deployment::{Deployment, Options};
+pub use client::{Client, Door, Sdk};
+pub use deployment::{Deployment, Options, free_port};
 pub use process::{Child, wait_until};
+pub use recorder::{Recorded, Recorder};
 
 use std::path::PathBuf;
 

@@ -1,11 +1,11 @@
 //! Processes of a test: killed when the test ends, whatever happens.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A child process that dies with the test.
 #[derive(Debug)]
@@ -30,6 +30,12 @@ impl Child {
             }
         }
         panic!("{command:?} ended without saying what was waited for");
+    }
+
+    /// Its standard input and output, which must be piped.
+    pub(crate) fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+        let input = self.0.stdin.take().expect("it is piped");
+        (input, self.0.stdout.take().expect("it is piped"))
     }
 
     /// The process id.
