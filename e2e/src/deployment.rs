@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -19,6 +20,12 @@ pub struct Options {
     pub configuration: String,
     /// Policy beside the starter policy.
     pub policy: String,
+    /// The port for agents, where something has to know it beforehand.
+    pub port: Option<u16>,
+    /// Where the service's own log goes instead of the test's.
+    pub service_log: Option<PathBuf>,
+    /// The URL by which agents reach it, where something stands before it.
+    pub public_url: Option<String>,
 }
 
 /// A running deployment in a directory of its own.
@@ -32,14 +39,18 @@ pub struct Deployment {
     pub process: Option<Child>,
     /// The port for observers.
     observers: u16,
+    service_log: Option<PathBuf>,
+    public_url: Option<String>,
 }
 
 impl Deployment {
     /// Founds a deployment with the founders `alice` and `bob`, who redeem, and serves it.
     pub fn start(options: &Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let (port, observers) = (free_port(), free_port());
-        let mut deployment = Self { dir, port, observers, process: None };
+        let (port, observers) = (options.port.unwrap_or_else(free_port), free_port());
+        let service_log = options.service_log.clone();
+        let public_url = options.public_url.clone();
+        let mut deployment = Self { dir, port, observers, process: None, service_log, public_url };
         let home = deployment.path("home");
         let init = ["init", home.to_str().unwrap(), "--founder", "alice", "--founder", "bob"];
         let printed = deployment.run_raw(&init);
@@ -60,8 +71,10 @@ impl Deployment {
         let servers: Vec<_> = options.servers.iter().map(entry).collect();
         let servers = servers.concat();
         let servers = if servers.is_empty() { servers } else { format!("servers:\n{servers}") };
+        let public = options.public_url.as_ref();
+        let public = public.map(|url| format!("public_url: '{url}'\n")).unwrap_or_default();
         let text = format!(
-            "state_dir: state\nlisten:\n  agents: 127.0.0.1:{agents}\n  admin: 127.0.0.1:{admin}\n\
+            "{public}state_dir: state\nlisten:\n  agents: 127.0.0.1:{agents}\n  admin: 127.0.0.1:{admin}\n\
              {servers}{}",
             options.configuration
         );
@@ -76,7 +89,8 @@ impl Deployment {
     pub fn copy(&self) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         copy_dir(self.dir.path(), dir.path());
-        let copy = Self { dir, port: free_port(), observers: free_port(), process: None };
+        let (port, observers) = (free_port(), free_port());
+        let copy = Self { dir, port, observers, process: None, service_log: None };
         let path = copy.path("home/chancery.yaml");
         let text = std::fs::read_to_string(&path).expect("it was copied");
         let ports = [(self.port, copy.port), (self.observers, copy.observers)];
@@ -101,7 +115,10 @@ impl Deployment {
     /// is ready.
     pub fn serve_under(&mut self, mut command: Command) {
         command.args(["serve", "--config"]).arg(self.path("home/chancery.yaml"));
-        command.stderr(Stdio::inherit());
+        command.stderr(self.service_log.as_ref().map_or_else(Stdio::inherit, |path| {
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            file.expect("the log can be written").into()
+        }));
         let ready = |line: &str| line.starts_with("ready").then_some(());
         let (process, ()) = Child::start_and_read(&mut command, ready);
         self.process = Some(process);
@@ -118,9 +135,15 @@ impl Deployment {
         self.dir.path().join(name)
     }
 
+    /// A path in the deployment's directory that was not given before.
+    pub(crate) fn fresh(&self, name: &str) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        self.path(&format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
     /// The base URL for agents.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.public_url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port))
     }
 
     /// The log's directory.
@@ -215,9 +238,13 @@ fn text(output: &Output) -> String {
 }
 
 /// A port that nobody listens on at the moment.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").port()
+}
+
+fn ignore_gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Copies a directory with all that is in it.
@@ -228,7 +255,9 @@ fn copy_dir(from: &Path, to: &Path) {
         if entry.path().is_dir() {
             copy_dir(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).expect("the file can be copied");
+            // A partial tile goes when a wider one is there.
+            let copied = std::fs::copy(entry.path(), target).map(drop);
+            copied.or_else(ignore_gone).expect("the file can be copied");
         }
     }
 }

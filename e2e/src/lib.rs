@@ -7,19 +7,23 @@
 pub mod breaking;
 mod caller;
 pub mod canary;
+mod client;
 mod deployment;
+pub mod newcomer;
 mod process;
+mod recorder;
 mod relay;
 pub mod stage;
+pub mod upstream;
 
 pub use caller::{Answer, Caller};
 pub use canary::Canary;
-pub use deployment::{Deployment, Options};
+pub use client::{Client, Door, Sdk};
+pub use deployment::{Deployment, Options, free_port};
 pub use process::{Child, signal, wait_until};
+pub use recorder::{Recorded, Recorder};
 pub use relay::{Mode, Relay};
 pub use stage::Stage;
-
-pub(crate) use deployment::free_port;
 
 use std::path::PathBuf;
 

@@ -1,11 +1,11 @@
 //! Processes of a test: killed when the test ends, whatever happens.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A child process that dies with the test.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ impl Child {
     /// Its standard output, which must be piped and can be taken once.
     pub fn output(&mut self) -> std::process::ChildStdout {
         self.0.stdout.take().expect("it is piped")
+    }
+
+    /// Its standard input and output, which must be piped.
+    pub(crate) fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+        let input = self.0.stdin.take().expect("it is piped");
+        (input, self.0.stdout.take().expect("it is piped"))
     }
 
     /// The process id.

@@ -42,6 +42,7 @@ pub fn agents(state: Agents) -> Router {
     Router::new()
         .route("/mcp/{server}", post(mcp_post).delete(mcp_delete))
         .route("/oauth/token", post(token))
+        .route("/oauth/authorize", get(authorize).post(authorize))
         .route("/oauth/jwks", get(jwks))
         .route("/.well-known/oauth-authorization-server", get(server_metadata))
         .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata))
@@ -186,6 +187,14 @@ async fn token(State(state): State<Agents>, headers: HeaderMap, body: Bytes) -> 
     let body = body.expect("token answers are maps with text keys");
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, headers, body).into_response()
+}
+
+/// No response type is offered (RFC 6749 §4.1.2.1). Nobody is redirected: no client registered where.
+async fn authorize() -> Response {
+    let why = "nobody logs in here: an agent gets its token with `client_credentials`";
+    let body =
+        serde_json::json!({ "error": "unsupported_response_type", "error_description": why });
+    (StatusCode::BAD_REQUEST, axum::Json(body)).into_response()
 }
 
 async fn jwks(State(state): State<Agents>) -> Response {

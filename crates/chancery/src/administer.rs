@@ -56,8 +56,8 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             key,
             socket,
         }) => {
-            let beside = || socket.socket.with_file_name(format!("{name}.pem"));
-            let path = fresh(&key.unwrap_or_else(beside))?;
+            let usual = || crate::dev::new_key_file(&socket.socket, &name);
+            let path = fresh(&key.unwrap_or_else(usual))?;
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
             let key = made.verifying().to_jwk();
             let asked =

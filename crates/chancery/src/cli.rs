@@ -141,13 +141,13 @@ pub(crate) struct Mcp {
     /// The agent of which this run is an instance.
     #[arg(long, env = "CHANCERY_AGENT")]
     pub(crate) agent: String,
-    /// The file of the agent's key; default: `AGENT.pem` in the directory of the deployment that
-    /// `dev` runs.
+    /// The file of the agent's key; default: `AGENT.pem` with the deployment that `dev` runs.
     #[arg(long, env = "CHANCERY_AGENT_KEY")]
     pub(crate) key: Option<PathBuf>,
-    /// The base URL of the gateway.
-    #[arg(long, env = "CHANCERY_URL", default_value = "http://127.0.0.1:8420")]
-    pub(crate) url: String,
+    /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
+    /// `http://127.0.0.1:8420`.
+    #[arg(long, env = "CHANCERY_URL")]
+    pub(crate) url: Option<String>,
     /// Speak streamable HTTP on this loopback address instead of stdio.
     #[arg(long)]
     pub(crate) listen: Option<SocketAddr>,
@@ -156,8 +156,14 @@ pub(crate) struct Mcp {
 /// Where the administrator's socket is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Socket {
-    /// The socket of the running service.
-    #[arg(long, env = "CHANCERY_SOCKET", default_value = "state/admin.sock")]
+    /// The socket of the running service; default: `state/admin.sock` here if there is one, else
+    /// that of the deployment that `dev` runs.
+    #[arg(
+        long,
+        env = "CHANCERY_SOCKET",
+        default_value_os_t = crate::dev::socket(),
+        hide_default_value = true
+    )]
     pub(crate) socket: PathBuf,
 }
 
@@ -249,7 +255,8 @@ pub(crate) enum Agent {
         /// Who keeps it running; default: the sponsor.
         #[arg(long)]
         technical_owner: Option<String>,
-        /// Where its key is written (0600); default: `NAME.pem` beside the socket.
+        /// Where its key is written (0600); default: `NAME.pem` with the other keys of the
+        /// deployment that `dev` runs, else beside the socket.
         #[arg(long)]
         key: Option<PathBuf>,
         #[command(flatten)]

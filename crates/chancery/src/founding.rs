@@ -76,7 +76,9 @@ pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Foun
     for founder in founders {
         let mut bytes = [0; 16];
         entropy.fill(&mut bytes);
-        codes.push(Code { founder: founder.clone(), code: keys::base64url(&bytes) });
+        // Hexadecimal: a code that began with a hyphen would be taken for a flag.
+        let code = format!("{:032x}", u128::from_be_bytes(bytes));
+        codes.push(Code { founder: founder.clone(), code });
     }
     let digest = |code: &Code| Some(Sha256Digest::of(code.code.as_bytes()));
     let named = codes.iter().map(|code| (code.founder.clone(), digest(code))).collect();

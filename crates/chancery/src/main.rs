@@ -90,8 +90,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::DemoServer(server) => demonstrate::serve_tools(server).await?,
         Command::Mcp(mcp) => {
             logging("warn", false);
-            let key = mcp.key.unwrap_or_else(|| dev::key_file(&mcp.agent));
-            let (server, agent, url, listen) = (mcp.server, mcp.agent, mcp.url, mcp.listen);
+            let key = mcp.key.map_or_else(|| dev::key_file(&mcp.agent), Ok)?;
+            let url = mcp.url.unwrap_or_else(dev::url);
+            let (server, agent, listen) = (mcp.server, mcp.agent, mcp.listen);
             shim::run(shim::Options { server, agent, key, url, listen }).await?;
         }
         Command::Drill(drill) => return drill::run(drill).await,

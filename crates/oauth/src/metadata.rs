@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-/// The metadata of the authorization server `issuer` (RFC 8414).
+/// The metadata of the authorization server `issuer` (RFC 8414). No grant here uses the
+/// authorization endpoint, which may then be left out (§2); it stands here, and refuses, because
+/// the official MCP SDKs take no metadata without it.
 pub fn authorization_server(issuer: &str) -> Value {
     json!({
         "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/oauth/authorize"),
         "token_endpoint": format!("{issuer}/oauth/token"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
         "grant_types_supported": ["client_credentials"],

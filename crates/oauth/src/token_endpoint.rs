@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::access_token::AgentTask;
+use crate::client_assertion;
 use crate::error::{ErrorCode, OAuthError};
 
 /// The largest form, in bytes.
@@ -71,9 +72,12 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
         return Err(invalid("the client must authenticate in one way only"));
     }
     let missing = |name: &str| invalid(&format!("`{name}` is missing"));
+    let client_assertion = take("client_assertion").ok_or_else(|| missing("client_assertion"))?;
+    // It may be left out beside an assertion, which names the client too (RFC 7521 §4.2).
+    let named = take("client_id").or_else(|| client_assertion::claimed(&client_assertion));
     Ok(ClientCredentials {
-        client_id: take("client_id").ok_or_else(|| missing("client_id"))?,
-        client_assertion: take("client_assertion").ok_or_else(|| missing("client_assertion"))?,
+        client_id: named.ok_or_else(|| missing("client_id"))?,
+        client_assertion,
         resource: take("resource").ok_or_else(|| missing("resource"))?,
         purpose: take("purpose"),
     })
@@ -82,4 +86,32 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
 /// The form with these parameters, for clients.
 pub fn form(parameters: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(client_id: Option<&str>, assertion: &str, expected: Option<&str>) {
+        let mut all = vec![
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion", assertion),
+            ("resource", "https://g/mcp/s"),
+        ];
+        all.extend(client_id.map(|id| ("client_id", id)));
+        let parsed = parse(form(&all).as_bytes()).map(|parsed| parsed.client_id);
+        assert_eq!(parsed.ok().as_deref(), expected, "{client_id:?} {assertion}");
+    }
+
+    #[test]
+    fn an_assertion_names_the_client_where_the_form_does_not() {
+        // {"alg":"ES256"}.{"sub":"bot"}: whom it names is only a claim until it is verified.
+        let assertion = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJib3QifQ.AAAA";
+        check(None, assertion, Some("bot"));
+        check(Some("bot"), assertion, Some("bot"));
+        check(Some("other"), assertion, Some("other"));
+        check(None, "not an assertion", None);
+        check(None, "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", None);
+    }
 }

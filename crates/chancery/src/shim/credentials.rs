@@ -4,8 +4,8 @@ use std::sync::RwLock;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http::{HeaderMap, Request};
-use http_body_util::{BodyExt as _, Full};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
 use keys::{KeyAlgorithm, SigningKey};
 use model::{Clock, Entropy};
 use oauth::client_assertion;
@@ -19,6 +19,9 @@ use crate::system::{SystemClock, SystemEntropy};
 
 /// How long before its end a token is replaced, in seconds.
 const RENEW_BEFORE_S: i64 = 30;
+
+/// The largest answer of a token endpoint that is read, in bytes.
+const ANSWER_MAX: usize = 64 * 1024;
 
 /// A token and when it ends, in seconds since the epoch.
 struct Token {
@@ -103,7 +106,23 @@ impl Credentials {
         keys::base64url(&bytes)
     }
 
+    /// Obtains a token. A demand for a nonce is met once.
     async fn obtain(&self, client: &HttpClient, now: i64) -> anyhow::Result<Token> {
+        let (mut status, mut answer) = self.ask(client, now).await?;
+        if answer["error"] == "use_dpop_nonce" {
+            (status, answer) = self.ask(client, now).await?;
+        }
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        if !status.is_success() {
+            let why = text("error_description").or_else(|| text("error")).unwrap_or("no reason");
+            bail!("{}", refused((&self.agent, &self.issuer), text("error"), why));
+        }
+        let token = text("access_token").context("the answer has no token")?.to_owned();
+        let lifetime = answer.get("expires_in").and_then(Value::as_i64).unwrap_or(0);
+        Ok(Token { text: token, expires: now + lifetime })
+    }
+
+    async fn ask(&self, client: &HttpClient, now: i64) -> anyhow::Result<(StatusCode, Value)> {
         let url = format!("{}/oauth/token", self.issuer);
         let parties = (self.agent.as_str(), self.issuer.as_str());
         let assertion = client_assertion::make(parties, &self.agent_key, now, &self.jti())?;
@@ -118,18 +137,42 @@ impl Credentials {
             .header("content-type", "application/x-www-form-urlencoded")
             .header("dpop", self.proof("POST", &url, None)?)
             .body(Full::new(Bytes::from(form)))?;
-        let response = client.request(request).await;
-        let response = response.with_context(|| format!("could not reach `{url}`"))?;
+        let response = client.request(request).await.with_context(|| {
+            format!("could not reach the gateway at `{}`: is it running?", self.issuer)
+        })?;
+        self.note_nonce(response.headers());
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let text = |name: &str| answer.get(name).and_then(Value::as_str);
-        if !status.is_success() {
-            let why = text("error_description").or_else(|| text("error")).unwrap_or("no reason");
-            bail!("{status}: {why}");
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!(error)).context("no whole answer")?;
+        Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
+    }
+}
+
+/// Why there is no token, and what to do about it.
+fn refused((agent, issuer): (&str, &str), error: Option<&str>, why: &str) -> String {
+    let remedy = match error {
+        Some("invalid_client") => {
+            "is the key that of the agent, and is the agent registered there and not suspended?"
         }
-        let token = text("access_token").context("the answer has no token")?.to_owned();
-        let lifetime = answer.get("expires_in").and_then(Value::as_i64).unwrap_or(0);
-        Ok(Token { text: token, expires: now + lifetime })
+        Some("access_denied") => "see `chancery log chain` with the id of the decision",
+        Some("invalid_target") => "is the server's name right?",
+        _ => "see the service's log",
+    };
+    format!("`{issuer}` gives agent `{agent}` no token: {why}; {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_token_says_what_to_do() {
+        let check = |error: &str, expected: &str| {
+            let said = refused(("bot", "http://g"), Some(error), "because");
+            assert!(said.contains("agent `bot`") && said.contains(expected), "{said}");
+        };
+        check("invalid_client", "suspended");
+        check("access_denied", "chancery log chain");
+        check("invalid_target", "name");
     }
 }

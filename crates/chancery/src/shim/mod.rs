@@ -4,6 +4,7 @@
 //! agent's key, and signs a proof for every request. It passes messages on as they are; what the
 //! gateway refuses, the client reads.
 
+mod answer;
 mod credentials;
 mod listen;
 mod stdio;
@@ -33,13 +34,12 @@ pub(crate) struct Options {
 
 /// Runs until the client goes away.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    let pem = std::fs::read_to_string(&options.key)
-        .with_context(|| format!("could not read the agent's key `{}`", options.key.display()))?;
+    let pem = keys::read_private(&options.key).context("could not read the agent's key")?;
+    let pem = String::from_utf8(pem).unwrap_or_default();
     let credentials = Credentials::new(&options, &pem)?;
     let gateway = Gateway::new(&options.url, &options.server, credentials)?;
-    gateway.credentials().token(gateway.client()).await.with_context(|| {
-        format!("could not get a token for agent `{}` at `{}`", options.agent, options.url)
-    })?;
+    // What cannot work is said at once, and not to whoever waits for an answer.
+    gateway.credentials().token(gateway.client()).await?;
     match options.listen {
         Some(address) => listen::run(gateway, address).await,
         None => stdio::run(gateway).await,

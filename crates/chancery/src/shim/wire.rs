@@ -28,6 +28,17 @@ pub(crate) fn http_client() -> anyhow::Result<HttpClient> {
     Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
+/// Why a message has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// The gateway has not taken the message.
+    #[error("the call was not made")]
+    Unreached(#[source] anyhow::Error),
+    /// The gateway took the message, or may have, and did not answer it.
+    #[error("it is not known whether the call was made")]
+    Unanswered(#[source] anyhow::Error),
+}
+
 /// The gateway as this instance reaches it.
 pub(crate) struct Gateway {
     client: HttpClient,
@@ -56,12 +67,11 @@ impl Gateway {
         method: Method,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> anyhow::Result<Response<Incoming>> {
+    ) -> Result<Response<Incoming>, SendError> {
         let response = self.attempt(&method, headers, body.clone()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        self.credentials.note_nonce(response.headers());
         let challenge = response.headers().get("www-authenticate");
         let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !challenge.contains("use_dpop_nonce") {
@@ -75,22 +85,38 @@ impl Gateway {
         method: &Method,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> anyhow::Result<Response<Incoming>> {
-        let token = self.credentials.token(&self.client).await?;
-        let proof = self.credentials.proof(method.as_str(), &self.url, Some(&token))?;
-        let mut request = Request::builder().method(method).uri(&self.url);
-        if let Some(all) = request.headers_mut() {
-            all.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-            all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            let accept = HeaderValue::from_static("application/json, text/event-stream");
-            all.insert(ACCEPT, accept);
-            all.insert(AUTHORIZATION, HeaderValue::from_str(&format!("DPoP {token}"))?);
-            all.insert("dpop", HeaderValue::from_str(&proof)?);
-        }
-        let request = request.body(Full::new(body))?;
-        let response = self.client.request(request).await;
-        let response = response.with_context(|| format!("could not reach `{}`", self.url))?;
+    ) -> Result<Response<Incoming>, SendError> {
+        let request = self.request(method, headers, body).await.map_err(SendError::Unreached)?;
+        let response = self.client.request(request).await.map_err(|error| {
+            let reached = !error.is_connect();
+            let error = anyhow::Error::from(error).context(format!("no answer of `{}`", self.url));
+            if reached { SendError::Unanswered(error) } else { SendError::Unreached(error) }
+        })?;
         self.credentials.note_nonce(response.headers());
         Ok(response)
+    }
+
+    async fn request(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        let token = self.credentials.token(&self.client).await?;
+        let proof = self.credentials.proof(method.as_str(), &self.url, Some(&token))?;
+        let mut request = Request::builder().method(method).uri(&self.url).body(Full::new(body))?;
+        let all = request.headers_mut();
+        all.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        all.insert(ACCEPT, accept);
+        let mut authorization = HeaderValue::from_str(&format!("DPoP {token}"))?;
+        let mut proof = HeaderValue::from_str(&proof)?;
+        // Neither is written out by whatever logs headers.
+        authorization.set_sensitive(true);
+        proof.set_sensitive(true);
+        all.insert(AUTHORIZATION, authorization);
+        all.insert("dpop", proof);
+        Ok(request)
     }
 }

@@ -1,29 +1,35 @@
 //! `chancery dev`: everything on loopback, one founder, a temporary store.
 
-use std::path::{Path, PathBuf};
+mod place;
+mod printed;
 
-use anyhow::Context as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
 
 use crate::cli::Dev;
 use crate::serve;
 
-/// Where `dev` writes agents' keys, so that `mcp` finds them.
-fn keys_dir() -> PathBuf {
-    std::env::temp_dir().join("chancery-dev-keys")
-}
-
-/// The file in which an agent's key is looked for.
-pub(crate) fn key_file(agent: &str) -> PathBuf {
-    keys_dir().join(format!("{agent}.pem"))
-}
+pub(crate) use place::{Place, key_file, new_key_file, socket, url};
 
 /// Founds a development deployment and serves it.
 pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir().context("could not make a temporary directory")?;
     let dir = dev.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let create = |dir: &Path| {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.with_context(|| format!("could not create `{}`", dir.display()))
+    };
+    create(&dir)?;
+    // What is printed is used from other directories.
+    let dir = dir.canonicalize().with_context(|| format!("could not find `{}`", dir.display()))?;
     let path = dir.join("chancery.yaml");
-    if !path.exists() {
-        std::fs::create_dir_all(dir.join("policies"))?;
+    if path.exists() {
+        let why = "`--server` is for a new deployment: this one has its configuration in";
+        ensure!(dev.servers.is_empty(), "{why} `{}`", path.display());
+    } else {
+        create(&dir.join("policies"))?;
         std::fs::write(dir.join("policies/starter.cedar"), pdp::STARTER_POLICY)?;
         std::fs::write(dir.join("policies/dev.cedar"), policy(&dev.servers)?)?;
         std::fs::write(&path, configuration(&dev)?)?;
@@ -32,18 +38,14 @@ pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {
     if !config.keys_dir().exists() {
         crate::founding::found(&config, vec![("dev".to_owned(), None)], true).await?;
     }
-    next_steps(&dir, &config.admin_socket());
-    serve::serve(config).await
-}
-
-fn next_steps(dir: &Path, socket: &Path) {
-    println!("development deployment in {} (never to be promoted)", dir.display());
-    println!("in another terminal:");
-    println!("  export CHANCERY_SOCKET={}", socket.display());
-    println!("  chancery server add NAME --owner dev --harm '*=reads-data'");
-    println!("  chancery purpose add try --owner dev --tool 'NAME/*'");
-    println!("  chancery agent add bot --sponsor dev --purpose try");
-    println!("and in your MCP client: chancery mcp NAME --agent bot");
+    let keys = dir.join("agents");
+    create(&keys)?;
+    let place = Place { url: config.issuer(), socket: config.admin_socket(), keys };
+    let announced = place.announce()?;
+    print!("{}", printed::next_steps(&config, &dir));
+    let served = serve::serve(config).await;
+    drop(announced);
+    served
 }
 
 fn split(server: &str) -> anyhow::Result<(&str, &str)> {
@@ -57,17 +59,20 @@ fn configuration(dev: &Dev) -> anyhow::Result<String> {
         let entry = if place.starts_with("http://") || place.starts_with("https://") {
             serde_json::json!({ "url": place })
         } else {
-            let mut words = place.split_whitespace();
-            let command = words.next().unwrap_or_default();
-            serde_json::json!({ "command": command, "args": words.collect::<Vec<_>>() })
+            let words = shlex::split(place).unwrap_or_default();
+            let (command, args) = words.split_first().with_context(|| {
+                format!("the command of `{name}` is not one that a shell would take: `{place}`")
+            })?;
+            serde_json::json!({ "command": command, "args": args })
         };
         servers.insert(name.to_owned(), entry);
     }
+    let observers = dev.port.checked_add(1).context("the port after `--port` is for observers")?;
     let configuration = serde_json::json!({
         "state_dir": "state",
         "listen": {
             "agents": format!("127.0.0.1:{}", dev.port),
-            "admin": format!("127.0.0.1:{}", dev.port + 1),
+            "admin": format!("127.0.0.1:{observers}"),
         },
         "servers": servers,
     });

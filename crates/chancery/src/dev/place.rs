@@ -1,0 +1,203 @@
+//! Where the development deployment that runs is: one small file of this user's own.
+//!
+//! `mcp` and the administrative commands use it when neither flag nor environment says otherwise.
+//! It holds no secret, but whoever could write it could lead this user's agents elsewhere: it is
+//! believed only if it is this user's and nobody else can touch it. It is removed when `dev` ends.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+/// The name of the file, below the user's directory for state (XDG Base Directory, `STATE_HOME`).
+const FILE: &str = "chancery/dev.json";
+
+/// The socket of the deployment in the working directory.
+const OWN_SOCKET: &str = "state/admin.sock";
+
+/// The URL of a gateway that nothing else is said of.
+const DEFAULT_URL: &str = "http://127.0.0.1:8420";
+
+/// Where a development deployment is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Place {
+    /// The base URL of its gateway.
+    pub(crate) url: String,
+    /// Its administrator's socket.
+    pub(crate) socket: PathBuf,
+    /// The directory of its agents' keys.
+    pub(crate) keys: PathBuf,
+}
+
+/// The file while `dev` runs. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    path: PathBuf,
+    place: Place,
+}
+
+impl Place {
+    /// Says where the deployment is, for this user alone. Refused while another one runs.
+    pub(crate) fn announce(self) -> anyhow::Result<Option<Announced>> {
+        let Some(path) = file(std::env::var) else { return Ok(None) };
+        refuse_second(&path)?;
+        let parent = path.parent().context("the file has a directory")?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .with_context(|| format!("could not create `{}`", parent.display()))?;
+        let text = serde_json::to_vec(&self)?;
+        // Beside it first: nobody reads half a file, and what stood there is replaced whole.
+        let beside = path.with_extension(format!("{}.new", std::process::id()));
+        let _ = fs::remove_file(&beside);
+        keys::write_private(&beside, &text)?;
+        fs::rename(&beside, &path)
+            .with_context(|| format!("could not write `{}`", path.display()))?;
+        Ok(Some(Announced { path, place: self }))
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        // Not if somebody else's stands there by now.
+        if read(&self.path).is_ok_and(|found| found.as_ref() == Some(&self.place)) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The development deployment that this user runs, if one does.
+pub(crate) fn found() -> Option<&'static Place> {
+    static FOUND: OnceLock<Option<Place>> = OnceLock::new();
+    let find = || match read(&file(std::env::var)?) {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("chancery: what `chancery dev` wrote is not used: {error:#}");
+            None
+        }
+    };
+    FOUND.get_or_init(find).as_ref()
+}
+
+/// The administrator's socket where nothing else is said: that of the deployment in the working
+/// directory, if there is one, else that of the development deployment.
+pub(crate) fn socket() -> PathBuf {
+    let own = PathBuf::from(OWN_SOCKET);
+    if own.exists() {
+        return own;
+    }
+    found().map_or(own, |place| place.socket.clone())
+}
+
+/// The gateway where nothing else is said.
+pub(crate) fn url() -> String {
+    found().map_or_else(|| DEFAULT_URL.to_owned(), |place| place.url.clone())
+}
+
+/// The file of `agent`'s key where nothing else is said.
+pub(crate) fn key_file(agent: &str) -> anyhow::Result<PathBuf> {
+    let place = found().with_context(|| {
+        format!(
+            "name the key of agent `{agent}` with `--key` or CHANCERY_AGENT_KEY: no `chancery dev` \
+             runs that would have it"
+        )
+    })?;
+    let path = place.keys.join(format!("{agent}.pem"));
+    if !path.exists() {
+        bail!(
+            "there is no key of agent `{agent}` in `{}`: register it with `chancery agent add \
+             {agent}`, or name its key with `--key`",
+            place.keys.display()
+        );
+    }
+    Ok(path)
+}
+
+/// Where the key of a new agent is written: with the others of the development deployment, or
+/// beside the socket of another one.
+pub(crate) fn new_key_file(socket: &Path, agent: &str) -> PathBuf {
+    let name = format!("{agent}.pem");
+    match found().filter(|place| place.socket == socket) {
+        Some(place) => place.keys.join(name),
+        None => socket.with_file_name(name),
+    }
+}
+
+/// The path of the file, by what the environment says; a relative directory means nothing (XDG).
+fn file<E>(variable: impl Fn(&'static str) -> Result<String, E>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).ok().map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(".local/state"));
+    absolute("XDG_STATE_HOME").or_else(home).map(|state| state.join(FILE))
+}
+
+/// What the file says; nothing if there is none.
+fn read(path: &Path) -> anyhow::Result<Option<Place>> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(None) };
+    if !metadata.is_file() || metadata.uid() != nix::unistd::geteuid().as_raw() {
+        bail!("`{}` is not a file of this user's", path.display());
+    }
+    let bytes = keys::read_private(path)?;
+    let place = serde_json::from_slice(&bytes);
+    place.map(Some).with_context(|| format!("`{}` is not what `dev` writes", path.display()))
+}
+
+fn refuse_second(path: &Path) -> anyhow::Result<()> {
+    let Some(other) = read(path)? else { return Ok(()) };
+    if UnixStream::connect(&other.socket).is_ok() {
+        bail!(
+            "another development deployment runs at {}: stop it first, or give this one a state \
+             directory of its own with XDG_STATE_HOME",
+            other.url
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn check(variables: &[(&str, &str)], expected: Option<&str>) {
+        let variable = |name: &'static str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned()).ok_or(())
+        };
+        assert_eq!(file(variable), expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_file_is_below_the_users_own_state() {
+        check(&[("HOME", "/home/u")], Some("/home/u/.local/state/chancery/dev.json"));
+        let both = [("HOME", "/home/u"), ("XDG_STATE_HOME", "/s")];
+        check(&both, Some("/s/chancery/dev.json"));
+        let relative = [("HOME", "/home/u"), ("XDG_STATE_HOME", "s")];
+        check(&relative, Some("/home/u/.local/state/chancery/dev.json"));
+        check(&[("HOME", "")], None);
+    }
+
+    #[test]
+    fn a_file_that_others_can_touch_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dev.json");
+        assert_eq!(read(&path).unwrap(), None);
+        let place = Place { url: "u".to_owned(), socket: "s".into(), keys: "k".into() };
+        keys::write_private(&path, &serde_json::to_vec(&place).unwrap()).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(place));
+        for mode in [0o620, 0o602, 0o604] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(read(&path).is_err(), "{mode:o}");
+        }
+        let link = dir.path().join("link.json");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(read(&link).is_err(), "a link leads who knows where");
+    }
+}

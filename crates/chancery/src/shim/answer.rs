@@ -1,0 +1,121 @@
+//! What a client reads whose message has no answer of the gateway's: the same words as a refusal.
+//!
+//! It says `unavailable` only where the gateway cannot have seen the message; everything else may
+//! have taken effect, and is `outcome_unknown`.
+
+use bytes::Bytes;
+use mcp::{DenialStyle, Era, RefusalCode};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::wire::SendError;
+
+/// When to try again, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// What is read of a message on its way: only what is needed for passing it on.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    /// Its id as it was written; none if it wants no answer.
+    pub(super) id: Option<Box<RawValue>>,
+    /// Its method; none if it is an answer.
+    pub(super) method: Option<String>,
+    /// Its parameters.
+    pub(super) params: Value,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    id: Option<Box<RawValue>>,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    params: Value,
+}
+
+impl Message {
+    /// Reads `bytes`; what cannot be read is passed on all the same, for the gateway to refuse.
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let read = serde_json::from_slice::<Envelope>(bytes);
+        read.map_or_else(
+            |_| Self::default(),
+            |Envelope { id, method, params }| Self { id, method, params },
+        )
+    }
+
+    /// The protocol version that the message itself names: one of the stateless era.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.params.pointer("/_meta/io.modelcontextprotocol~1protocolVersion")?.as_str()
+    }
+
+    /// Whether `bytes` answer this message.
+    pub(super) fn is_answered_by(&self, bytes: &[u8]) -> bool {
+        let other = Self::read(bytes);
+        let id = |message: &Self| message.id.as_ref().map(|id| id.get().to_owned());
+        other.method.is_none() && other.id.is_some() && id(self) == id(&other)
+    }
+
+    /// The answer that tells why there is none; nothing if the message wants none.
+    pub(super) fn unanswered(&self, why: &SendError) -> Option<Bytes> {
+        let (id, method) = (self.id.as_ref()?, self.method.as_deref()?);
+        let code = match why {
+            SendError::Unreached(_) => RefusalCode::Unavailable,
+            SendError::Unanswered(_) => RefusalCode::OutcomeUnknown,
+        };
+        let refusal = mcp::Refusal {
+            code,
+            decision_id: None,
+            policies: Vec::new(),
+            retry_after_ms: (code == RefusalCode::Unavailable).then_some(RETRY_AFTER_MS),
+            requestable: false,
+            text: String::new(),
+        };
+        let era = if self.version().is_some() { Era::Stateless } else { Era::Session };
+        let is_call = method == "tools/call";
+        let (_, body) = mcp::refusal(&refusal, id.get(), is_call, (era, DenialStyle::default()));
+        Some(body.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(message: &str, why: &SendError, expected: &[(&str, Value)]) {
+        let answer = Message::read(message.as_bytes()).unanswered(why).expect("it wants one");
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        for (pointer, value) in expected {
+            assert_eq!(answer.pointer(pointer), Some(value), "{pointer} in {answer}");
+        }
+    }
+
+    #[test]
+    fn r_32_a_gateway_that_is_not_there_is_unavailable_and_nothing_more() {
+        let unreached = SendError::Unreached(anyhow::anyhow!("connection refused"));
+        let unanswered = SendError::Unanswered(anyhow::anyhow!("reset"));
+        let code = "/result/structuredContent/code";
+        let call = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"t"}}"#;
+        check(call, &unreached, &[("/id", "a".into()), (code, "unavailable".into())]);
+        check(
+            call,
+            &unanswered,
+            &[("/result/isError", true.into()), (code, "outcome_unknown".into())],
+        );
+        let list = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+        let code = "/error/data/code";
+        check(list, &unreached, &[("/id", 7.into()), (code, "unavailable".into())]);
+        let note = Message::read(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        assert!(note.unanswered(&unreached).is_none(), "who wants no answer gets none");
+    }
+
+    #[test]
+    fn an_answer_is_known_by_its_id_and_by_having_no_method() {
+        let message = Message::read(br#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#);
+        assert!(message.is_answered_by(br#"{"jsonrpc":"2.0","id":7,"result":{}}"#));
+        assert!(!message.is_answered_by(br#"{"jsonrpc":"2.0","id":"7","result":{}}"#));
+        assert!(!message.is_answered_by(br#"{"jsonrpc":"2.0","method":"notifications/progress"}"#));
+        assert!(!message.is_answered_by(br#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#));
+    }
+}
