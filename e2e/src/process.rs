@@ -17,6 +17,11 @@ impl Child {
         Self(command.spawn().unwrap_or_else(|error| panic!("could not start {command:?}: {error}")))
     }
 
+    /// Its standard output, which must be piped and can be taken once.
+    pub fn output(&mut self) -> std::process::ChildStdout {
+        self.0.stdout.take().expect("it is piped")
+    }
+
     /// Starts `command` and gives the first line of its standard output that `wanted` takes.
     pub fn start_and_read<T>(
         command: &mut Command,

@@ -2,7 +2,8 @@
 //! it is left behind.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::io::{BufRead as _, BufReader};
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -67,13 +68,38 @@ fn every_step_of_the_demo_goes_as_told() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{printed}{errors}");
     assert_eq!(told(&printed), STEPS, "{printed}");
-    assert_eq!(printed.matches("    \u{2713} as told\n").count(), STEPS.len());
+    assert_eq!(printed.matches("\n    \u{2713} as told\n").count(), STEPS.len());
     assert!(!printed.contains('\u{2717}'), "{printed}");
     assert!(printed.ends_with("All 16 steps went as told.\n"), "{printed}");
     for shown in ["chancery log chain dec_", "the log verifies", "none without a permit"] {
         assert!(printed.contains(shown), "it does not show `{shown}`: {printed}");
     }
     assert!(took < WITHIN, "it took {took:?}");
+    assert!(is_empty(temporary.path()), "it left something behind");
+}
+
+/// Whoever looks at the demo sees it fail when there is something to see: here somebody writes a line
+/// into a tool's own file that no permit stands behind.
+#[test]
+fn an_effect_without_a_permit_spoils_the_demo() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let mut command = demo(temporary.path());
+    let mut child = Child::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut lines =
+        BufReader::new(child.output()).lines().map(|line| line.expect("it prints text"));
+    let dir = lines.find_map(|line| after(line.trim(), "chancery demo, in "));
+    let file = PathBuf::from(dir.expect("it says where")).join("tools/payments.jsonl");
+    assert!(lines.any(|line| line.ends_with("The sponsor deactivated in mid-run")));
+    let forged = r#"{"time":0,"decision":"dec_forged","tool":"payments/refund","arguments":{}}"#;
+    let mut file = OpenOptions::new().append(true).open(file).expect("payments has a file");
+    writeln!(file, "{forged}").expect("it can be written");
+    let rest: Vec<String> = lines.collect();
+    let rest = rest.join("\n");
+    let found = "`payments/refund` acted on `dec_forged`, which is no permit of the log";
+    assert!(rest.contains(found), "{rest}");
+    assert!(!told(&rest).contains(&"The tools' own files against the log"), "{rest}");
+    let status = e2e::wait_until("it ends", || child.ended());
+    assert_eq!(status.code(), Some(4));
     assert!(is_empty(temporary.path()), "it left something behind");
 }
 

@@ -138,8 +138,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, wire: Arc<Wire>) {
 async fn upwards(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, wire: Arc<Wire>) {
     let mut bytes = vec![0; 16 << 10];
     let mut is_late = false;
-    loop {
-        let Ok(read @ 1..) = from.read(&mut bytes).await else { break };
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
         let passing = &bytes[..read];
         wire.overhear(passing);
         if let Some(hold) = wire.current() {

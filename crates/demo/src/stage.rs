@@ -144,7 +144,9 @@ impl Stage {
 
     async fn onboard(&self, server: &str, harm: &[&str]) -> anyhow::Result<()> {
         let mut add = vec!["server", "add", server, "--owner", OWNER];
-        harm.iter().for_each(|class| add.extend(["--harm", class]));
+        for class in harm {
+            add.extend(["--harm", class]);
+        }
         let told = self.deployment.typed_json(&add).await?;
         let enforcement = told["server"]["enforcement"].as_str().unwrap_or_default();
         ensure!(enforcement == "mandatory", "`{server}` is {enforcement}, not mandatory");

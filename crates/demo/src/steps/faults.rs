@@ -56,6 +56,7 @@ pub(super) async fn killed(stage: &mut Stage, fate: Fate) -> anyhow::Result<()> 
     let answer = answer?;
     say(&format!("refund {refund} → {}", answer.text));
     ensure!(answer.is_error, "the agent was told that it is done");
+    ensure!(answer.code() != "unavailable", "the agent was told that nothing happened");
     stage.relay()?.release(fate);
     stage.dismiss_all();
     stage.deployment.end().await?;
