@@ -231,11 +231,11 @@ const CALLERS_F: f64 = 64.0;
 
 fn round(runtime: &Runtime, bench: &Arc<Bench>, bare: &mut BareSync) -> anyhow::Result<Together> {
     let before = bare.median(SYNCS)?;
-    let (cpu, batches) = (machine::cpu_time(std::process::id())?, bench.store.batches());
+    let (cpu, batches) = (machine::cpu_time(std::process::id())?, bench.store.syncs());
     let started = Instant::now();
     let records = runtime.block_on(callers(bench, TOGETHER))?;
     let seconds = started.elapsed().as_secs_f64();
-    let batches = bench.store.batches() - batches;
+    let batches = bench.store.syncs() - batches;
     let cpu = machine::cpu_time(std::process::id())?.saturating_sub(cpu);
     let after = bare.median(SYNCS)?;
     ensure!(records > 0 && batches > 0, "nothing was committed");

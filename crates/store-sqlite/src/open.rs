@@ -85,7 +85,7 @@ pub struct SqliteStore {
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
     pub(crate) readers: Arc<Mutex<Vec<Connection>>>,
     pub(crate) path: PathBuf,
-    batches: Arc<AtomicU64>,
+    syncs: Arc<AtomicU64>,
     /// Held as long as the store is used.
     _lock: File,
 }
@@ -104,7 +104,7 @@ impl SqliteStore {
         let (jobs, queue) = mpsc::sync_channel(store::QUEUE_MAX);
         let announced = Arc::new(AtomicUsize::new(0));
         let listeners = Arc::new(RwLock::new(Vec::new()));
-        let batches = Arc::new(AtomicU64::new(0));
+        let syncs = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             connection,
             jobs: queue,
@@ -112,7 +112,7 @@ impl SqliteStore {
             changes: LastChanges { floor: head.revision, ..LastChanges::default() },
             announced: announced.clone(),
             listeners: listeners.clone(),
-            batches: batches.clone(),
+            syncs: syncs.clone(),
             clock: options.clock,
             on_fatal: options.on_fatal,
         };
@@ -120,12 +120,12 @@ impl SqliteStore {
         let readers = (0..READERS).map(|_| reader(path)).collect::<Result<_, _>>();
         let readers = Arc::new(Mutex::new(readers.map_err(unusable)?));
         let path = path.to_owned();
-        Ok(Self { jobs, announced, listeners, readers, path, batches, _lock: lock })
+        Ok(Self { jobs, announced, listeners, readers, path, syncs, _lock: lock })
     }
 
-    /// How many batches were committed since it was opened: each is one transaction and one sync.
-    pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::Relaxed)
+    /// How many batches were synced since it was opened.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
     }
 }
 

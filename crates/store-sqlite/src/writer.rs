@@ -46,7 +46,7 @@ pub(crate) struct Writer {
     pub(crate) changes: LastChanges,
     pub(crate) announced: Arc<AtomicUsize>,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
-    pub(crate) batches: Arc<AtomicU64>,
+    pub(crate) syncs: Arc<AtomicU64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_fatal: OnFatal,
 }
@@ -106,7 +106,7 @@ impl Writer {
             return self.give_up(answers, &error);
         }
         self.head = head;
-        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         if !fresh.is_empty() {
             self.changes.absorb(&fresh, head.revision);
             let keys: Vec<_> = fresh.into_keys().collect();
