@@ -13,13 +13,20 @@ pub struct ParseDigestError(String);
 
 /// Hexadecimal text of `bytes`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = vec![0; bytes.len() * 2];
+    write_hex(&mut text, bytes);
+    String::from_utf8(text).expect("hexadecimal digits are ASCII")
+}
+
+/// Writes the hexadecimal text of `bytes` to `text`, which is twice as long. Records have so many
+/// digests and ids that writing each to memory of its own first would cost as much as they do.
+pub(crate) fn write_hex(text: &mut [u8], bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    assert_eq!(text.len(), bytes.len() * 2);
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
-    text
 }
 
 pub(crate) fn unhex(text: &str) -> Result<[u8; 32], ParseDigestError> {
@@ -85,7 +92,9 @@ macro_rules! digest {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&hex(&self.0))
+                let mut text = [0; 64];
+                write_hex(&mut text, &self.0);
+                serializer.serialize_str(str::from_utf8(&text).expect("digits are ASCII"))
             }
         }
 

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Timestamp;
+use crate::digest::write_hex;
 
 /// The source of randomness: the operating system's, or a test's seeded one.
 pub trait Entropy: Send + Sync {
@@ -85,7 +86,11 @@ macro_rules! typed_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                let mut text = [0; 36];
+                let (prefix, digits) = text.split_at_mut(4);
+                prefix.copy_from_slice(concat!($prefix, "_").as_bytes());
+                write_hex(digits, &self.0);
+                serializer.serialize_str(str::from_utf8(&text).expect("digits are ASCII"))
             }
         }
 
@@ -118,3 +123,18 @@ typed_id!(
     /// Names a record that is not a decision.
     RecordId, "rec", "a record"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_it_is_printed_and_reads_back() {
+        for byte in [0, 1, 0x0f, 0x9a, 0xa7, 0xff] {
+            let id = DecisionId::from_bytes([byte; 16]);
+            let written = serde_json::to_string(&id).expect("it is text");
+            assert_eq!(written, format!("\"{id}\""));
+            assert_eq!(serde_json::from_str::<DecisionId>(&written).expect("its own text"), id);
+        }
+    }
+}

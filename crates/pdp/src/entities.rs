@@ -82,7 +82,22 @@ pub(crate) fn server_uid(server: &str) -> EntityUid {
     uid(&TYPES.server, server)
 }
 
+/// The attributes that hold an entity: the only ways from one entity, or from the context, to
+/// another, for policies that look at what a literal names do not compile.
+pub(crate) const LEADING_ON: [&str; 4] = ["approver", "owner", "sponsor", "subject"];
+
 impl World {
+    /// Leaves out the entities that no policy comes to, if it asks for no more than `asked`: most
+    /// of a decision's time would go into relating them to each other.
+    pub(crate) fn leave_out_unreachable(&mut self, asked: &AskedFor<'_>) {
+        if LEADING_ON.iter().any(|name| asked.has(name)) {
+            return;
+        }
+        let Self { actor, subject, resource, nodes } = self;
+        let ends = [Some(&*actor), subject.as_ref(), Some(&*resource)];
+        nodes.retain(|node| ends.iter().flatten().any(|end| end.uid == node.uid));
+    }
+
     /// The world of `request` in the light of `facts`.
     pub(crate) fn of(request: &AccessRequest, facts: &Facts) -> Self {
         let mut nodes = Vec::with_capacity(8);
@@ -204,4 +219,39 @@ fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts) -> Placed {
 /// A server of which nothing is known is taken to be the least that it can be.
 fn enforcement(facts: &Facts) -> &'static str {
     facts.server.as_ref().map_or("cooperative", |server| server.enforcement.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cedar_policy::SchemaFragment;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The attributes below `node` whose type, or whose elements' type, is one of `entities`.
+    fn holding(node: &Value, entities: &BTreeSet<&str>, found: &mut BTreeSet<String>) {
+        let Some(members) = node.as_object() else { return };
+        for (name, attribute) in
+            members.get("attributes").and_then(Value::as_object).into_iter().flatten()
+        {
+            let held = |it: &Value| it["name"].as_str().is_some_and(|name| entities.contains(name));
+            if held(attribute) || held(&attribute["element"]) {
+                found.insert(name.clone());
+            }
+        }
+        members.values().for_each(|below| holding(below, entities, found));
+    }
+
+    #[test]
+    fn every_attribute_that_holds_an_entity_is_known_to_lead_on() {
+        let (schema, _) = SchemaFragment::from_cedarschema_str(crate::BASE_SCHEMA).expect("parses");
+        let schema = schema.to_json_value().expect("it has a JSON form");
+        let types = schema[""]["entityTypes"].as_object().expect("it has types");
+        let types: BTreeSet<&str> = types.keys().map(String::as_str).collect();
+        let mut found = BTreeSet::new();
+        holding(&schema[""], &types, &mut found);
+        assert_eq!(found, LEADING_ON.map(str::to_owned).into());
+    }
 }

@@ -8,6 +8,7 @@ use model::{
     PrincipalFacts, ResourceRef, Scope, ServerName, Standing, TaskState, TaskSubject, ToolRef,
 };
 
+use crate::mandates;
 use crate::schema::Action;
 
 /// Checks that `facts` are about `request`: otherwise nothing they say counts.
@@ -110,7 +111,7 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
         && mandate.id == task.mandate
         && mandate.agent == agent.name
         && mandate.purpose == task.purpose
-        && mandate.digest() == task.mandate_digest;
+        && mandates::digest(mandate) == task.mandate_digest;
     if valid { Ok(()) } else { Err(KernelRule::MandateNotValid) }
 }
 

@@ -19,6 +19,7 @@ mod decide;
 mod entities;
 mod evaluate;
 mod kernel;
+mod mandates;
 mod possible;
 mod reads;
 mod report;

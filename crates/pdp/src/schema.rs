@@ -3,7 +3,7 @@
 //! The whole is never handed to Cedar at once: type checking grows with policies × actions. Each
 //! question gets the part that it needs (see [`Vocabulary::part`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment};
@@ -44,8 +44,8 @@ pub(crate) struct Action {
 /// Everything that a policy may speak of.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
-    /// What can be asked for, by name.
-    pub(crate) actions: BTreeMap<String, Action>,
+    /// What can be asked for, by name. The order of the map reaches nothing.
+    pub(crate) actions: HashMap<String, Action>,
     /// Common types and entity types (JSON form), without actions.
     types: Value,
     extra: Vec<SchemaFragment>,

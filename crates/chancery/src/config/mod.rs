@@ -276,3 +276,35 @@ impl Config {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::read::{ConfigError, from_value};
+
+    fn threads(value: Value, environment: &[(&str, &str)]) -> Result<Option<usize>, ConfigError> {
+        let tree = json!({ "state_dir": "state", "limits": { "worker_threads": value } });
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let config = from_value(tree, environment.iter().map(owned))?;
+        Ok(config.limits.worker_threads)
+    }
+
+    #[test]
+    fn worker_threads_are_a_number_of_threads() {
+        let check = |value: Value, wanted: Option<usize>| {
+            let found = threads(value.clone(), &[]);
+            assert_eq!(found.ok(), Some(wanted), "{value}");
+        };
+        check(Value::Null, None);
+        check(json!(1), Some(1));
+        check(json!(1_024), Some(1_024));
+        for wrong in [json!(0), json!(1_025), json!(-1), json!("many")] {
+            assert!(threads(wrong.clone(), &[]).is_err(), "{wrong}");
+        }
+        let told = threads(json!(0), &[]).expect_err("none is too few").to_string();
+        assert_eq!(told, "`limits.worker_threads`: `0` is not a number of threads from 1 to 1024");
+        let set = threads(json!(4), &[("CHANCERY_LIMITS_WORKER_THREADS", "2")]);
+        assert_eq!(set.expect("it is in order"), Some(2));
+    }
+}

@@ -66,7 +66,7 @@ pub(crate) fn read(
     from_value(parsed, environment).map(|config| config.anchored_at(base))
 }
 
-fn from_value(
+pub(super) fn from_value(
     mut tree: Value,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {

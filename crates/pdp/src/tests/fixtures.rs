@@ -46,7 +46,7 @@ pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(NOW.as_seconds() + seconds)
 }
 
-pub(super) fn standing() -> Standing {
+pub(crate) fn standing() -> Standing {
     let agent = Agent {
         name: "billing".parse().expect("an agent"),
         sponsor: "sam".parse().expect("a person"),

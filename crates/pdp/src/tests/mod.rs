@@ -11,7 +11,7 @@ mod compile;
 mod conjunction;
 mod decide;
 mod differential;
-mod fixtures;
+pub(crate) mod fixtures;
 mod kernel;
 mod listing;
 mod table;
