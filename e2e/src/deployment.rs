@@ -90,7 +90,8 @@ impl Deployment {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         copy_dir(self.dir.path(), dir.path());
         let (port, observers) = (free_port(), free_port());
-        let copy = Self { dir, port, observers, process: None, service_log: None, public_url: None };
+        let copy =
+            Self { dir, port, observers, process: None, service_log: None, public_url: None };
         let path = copy.path("home/chancery.yaml");
         let text = std::fs::read_to_string(&path).expect("it was copied");
         let ports = [(self.port, copy.port), (self.observers, copy.observers)];

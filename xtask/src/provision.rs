@@ -39,7 +39,9 @@ pub(crate) fn all() -> anyhow::Result<()> {
     programs(&PROGRAMS, "tests")?;
     if !is_root() {
         // Tests mount disks to fill, which only root may: nothing is left out instead.
-        return Err(Missing("tests mount disks to fill: run `cargo xtask test` as root".into()).into());
+        return Err(
+            Missing("tests mount disks to fill: run `cargo xtask test` as root".into()).into()
+        );
     }
     let target = super::root().join("target/provision");
     std::fs::create_dir_all(&target)?;
@@ -75,7 +77,8 @@ fn programs(wanted: &[(&str, &'static str)], purpose: &str) -> anyhow::Result<()
     }
     if !is_root() {
         let packages = missing.join(" ");
-        let remedy = format!("{purpose} need programs: run `apt-get install -y {packages}` as root");
+        let remedy =
+            format!("{purpose} need programs: run `apt-get install -y {packages}` as root");
         return Err(Missing(remedy).into());
     }
     run(Command::new("apt-get").arg("update"))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Authority, Begun, Governed as _, NotPermitted, Permit};
+use http::{HeaderName, HeaderValue};
 use mcp::{Method, Request};
 use model::{ResourceRef, ServerName, Tool, ToolRef};
 use serde_json::Value;
@@ -20,7 +21,6 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::under_way::CallsUnderWay;
-use crate::watch::PermitWatch;
 use crate::{Assertions, offered, upstream};
 
 /// What is refused beyond, and how long it waits.
@@ -64,7 +64,6 @@ pub struct Gateway {
     pub(crate) recorder: Recorder,
     pub(crate) links: Links,
     pub(crate) under_way: CallsUnderWay,
-    watch: Option<Arc<dyn PermitWatch>>,
     pub(crate) limits: GatewayLimits,
     tasks: TaskTracker,
 }
@@ -85,17 +84,9 @@ impl Gateway {
             recorder,
             links,
             under_way: CallsUnderWay::default(),
-            watch: None,
             limits: parts.limits,
             tasks: parts.tasks,
         })
-    }
-
-    /// The gateway, which cuts calls under way once `watch` says that they are no longer permitted.
-    #[must_use]
-    pub fn watched_by(mut self, watch: Arc<dyn PermitWatch>) -> Self {
-        self.watch = Some(watch);
-        self
     }
 
     /// The way to `server`, if one is configured.
@@ -154,6 +145,10 @@ impl Gateway {
             let refusal = Refusal::ArgumentsInvalid(invalid.to_string());
             return Err(self.seen(passage, &tool, refusal).await);
         }
+        let param_headers = match param_headers(passage, &found, &call.arguments) {
+            Ok(headers) => headers,
+            Err(error) => return Err(self.seen(passage, &tool, Refusal::WrongEra(error)).await),
+        };
         let wanted = Wanted {
             method: Method::ToolsCall,
             resource: ResourceRef::Tool(tool),
@@ -161,7 +156,7 @@ impl Gateway {
             name: Some(call.name),
             progress: progress(&request),
             params: request.params,
-            param_headers: Vec::new(),
+            param_headers,
         };
         Ok(GovernedCall::new(&passage.caller, wanted, passage.arrived))
     }
@@ -196,7 +191,10 @@ impl Gateway {
     async fn seen(&self, passage: &Passage<'_>, tool: &ToolRef, refusal: Refusal) -> Refusal {
         let hides = matches!(
             refusal,
-            Refusal::Denied { .. } | Refusal::ToolChanged | Refusal::ArgumentsInvalid(_)
+            Refusal::Denied { .. }
+                | Refusal::ToolChanged
+                | Refusal::ArgumentsInvalid(_)
+                | Refusal::WrongEra(_)
         );
         if !hides || self.is_visible(passage, tool).await { refusal } else { Refusal::UnknownTool }
     }
@@ -266,10 +264,10 @@ impl Gateway {
             caller: passage.caller.clone(),
             about: about.clone(),
             under_way: self.under_way.enter(passage.call_key(about.id.to_string())),
-            watch: self.watch.clone(),
+            authority: self.authority.clone(),
             recorder: self.recorder.clone(),
         };
-        way.forward(permit, self.authority.clock().as_ref(), &self.tasks).await
+        way.forward(permit, &self.tasks).await
     }
 
     /// The caller's conversation with the server.
@@ -318,6 +316,20 @@ impl Gateway {
             Said { instance: passage.caller.instance, task: None, decision: None, arguments: None };
         self.assertions.sign(&passage.route.audience, passage.caller.agent.as_str(), said)
     }
+}
+
+/// The `Mcp-Param-*` headers that go with a call: made from the arguments that are decided on, never
+/// copied from the client, whose own must say the same.
+fn param_headers(
+    passage: &Passage<'_>,
+    tool: &Tool,
+    arguments: &Value,
+) -> Result<Vec<(HeaderName, HeaderValue)>, mcp::EraError> {
+    let schema = tool.descriptor.get("inputSchema").unwrap_or(&Value::Null);
+    if passage.era == mcp::Era::Stateless {
+        mcp::check_param_headers(passage.headers, schema, arguments)?;
+    }
+    mcp::param_headers(schema, arguments).map_err(mcp::EraError::Annotation)
 }
 
 /// The token by which the client wants to hear of progress.

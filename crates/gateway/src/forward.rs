@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Begun, Permit, PermitContext, Running};
+use authority::{Authority, Begun, Permit, PermitContext, Running, Watch};
 use bytes::Bytes;
 use mcp::{DenialStyle, Era, Method};
 use model::record::OutcomeKind;
@@ -28,7 +28,6 @@ use crate::reply::{Reply, ReplyBody};
 use crate::translate;
 use crate::under_way::UnderWay;
 use crate::upstream::{Asking, LinkError, MESSAGES_WAITING_MAX, Said};
-use crate::watch::{NoLongerPermitted, PermitWatch};
 
 /// How long telling a server that a call is cut may take.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
@@ -46,7 +45,7 @@ pub(crate) struct Way {
     /// The request under way by which a cancellation finds it.
     pub(crate) under_way: UnderWay,
     /// Says when the permit is none any more.
-    pub(crate) watch: Option<Arc<dyn PermitWatch>>,
+    pub(crate) authority: Arc<Authority>,
     pub(crate) recorder: Recorder,
 }
 
@@ -80,7 +79,6 @@ impl Way {
     pub(crate) async fn forward(
         self,
         permit: Permit<GovernedCall>,
-        clock: &dyn model::Clock,
         tasks: &tokio_util::task::TaskTracker,
     ) -> Result<Reply, Refusal> {
         let decision = permit.context().decision;
@@ -88,11 +86,8 @@ impl Way {
             // No obligation can be discharged here yet, so nothing that owes one may proceed.
             return Err(Refusal::Unavailable("an obligation cannot be discharged here".to_owned()));
         }
-        let withdrawn: NoLongerPermitted = match &self.watch {
-            Some(watch) => watch.watch(&permit),
-            None => Box::pin(std::future::pending()),
-        };
-        let begun = permit.begin(clock);
+        let watch = self.authority.watch(&permit);
+        let begun = permit.begin(self.authority.clock().as_ref());
         let begun = begun.map_err(|error| Refusal::Unavailable(error.to_string()))?;
         let gone = self.under_way.token().clone().drop_guard();
         let telling = Telling {
@@ -104,7 +99,7 @@ impl Way {
         let (messages, mut heard) = mpsc::channel(MESSAGES_WAITING_MAX);
         let (done, ended) = tokio::sync::oneshot::channel();
         tasks.spawn(async move {
-            let ended = self.run(begun, withdrawn, &messages).await;
+            let ended = self.run(begun, &watch, &messages).await;
             let _ = done.send(ended);
         });
         let first = heard.recv().await;
@@ -117,7 +112,7 @@ impl Way {
     async fn run(
         self,
         begun: Begun<GovernedCall>,
-        withdrawn: NoLongerPermitted,
+        watch: &Watch,
         messages: &mpsc::Sender<Bytes>,
     ) -> Ended {
         let Begun { act, context, running, .. } = begun;
@@ -127,7 +122,9 @@ impl Way {
         let cut = async {
             tokio::select! {
                 () = self.under_way.token().cancelled() => {}
-                () = withdrawn => {}
+                reason = watch.no_longer_permitted() => {
+                    tracing::info!(%reason, decision = %context.decision, "a call is cut");
+                }
             }
         };
         let heard = self.call(act, assertion, cut, messages).await;

@@ -25,7 +25,6 @@ mod reply;
 mod translate;
 mod under_way;
 mod upstream;
-mod watch;
 
 pub use assertion::Assertions;
 pub use authenticate::{Caller, Tokens};
@@ -37,4 +36,3 @@ pub use pins::{Listed, PinChange, list_tools};
 pub use refusal::Refusal;
 pub use reply::{Reply, ReplyBody};
 pub use upstream::{LinkError, Target, UPSTREAM_MESSAGE_MAX};
-pub use watch::{NoLongerPermitted, PermitWatch};

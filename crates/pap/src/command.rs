@@ -12,8 +12,8 @@ use model::{Enforcement, FactKey, PersonId, ResourceRef, Revision, ServerName, T
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::log::Exports;
 use crate::drill::DrillRow;
+use crate::log::Exports;
 use crate::policy::Publisher;
 
 /// One act of administration, as the command line sends it.

@@ -1,13 +1,11 @@
 //! Calls under way: what flows, and what ends them.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use authority::Permit;
-use gateway::{GovernedCall, NoLongerPermitted, PermitWatch, ReplyBody};
+use gateway::ReplyBody;
 use mcp::Era;
+use pap::Command;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use crate::support::{Act, Answer, Client, Setup, until};
 use crate::{ERAS, POLICY, before, upstream, with};
@@ -150,51 +148,31 @@ async fn an_answer_after_the_time_limit_is_unknown() {
     }
 }
 
-/// Withdraws every permit when it is told to.
-struct Withdraws(Arc<Notify>);
-
-impl PermitWatch for Withdraws {
-    fn watch(&self, _: &Permit<GovernedCall>) -> NoLongerPermitted {
-        let told = self.0.clone();
-        Box::pin(async move { told.notified().await })
-    }
-}
-
+/// I-11, R-36: who leaves takes what is under way along, whether it streams or not.
 #[tokio::test]
 async fn n_049_what_is_no_longer_permitted_is_cut_while_it_runs() {
     for era in ERAS {
-        let up = upstream(era).await;
-        let withdrawn = Arc::new(Notify::new());
-        let setup = Setup {
-            policy: POLICY.to_owned(),
-            routes: vec![("up", up.target())],
-            watch: Some(Arc::new(Withdraws(withdrawn.clone()))),
-            ..Setup::default()
-        };
-        let (world, bot) = with(setup).await;
-        let client = bot.connected(&world, "up", era).await;
-        up.on("tools/call", held());
-        let (mut events, _) = begin(&client, "pay").await;
-        withdrawn.notify_waiters();
-        assert_eq!(world.outcome("up/pay").await, "cut");
-        let last = events.recv().await.expect("the stream ends with an answer");
-        assert!(String::from_utf8_lossy(&last).contains("outcome_unknown"));
-        assert!(events.recv().await.is_none());
-        until("the server's connection is closed", || async { (up.hung_up() == 1).then_some(()) })
-            .await;
-        up.on("tools/call", Act::Silent);
-        let (headers, body) = client.request("tools/call", json!({ "name": "echo" }));
-        let waiting = client.reply(&world.gateway, &headers, body);
-        let withdraw = async {
-            until("the call arrives", || async {
-                (up.seen_of("tools/call").len() == 2).then_some(())
+        for act in [held(), Act::Silent] {
+            let up = upstream(era).await;
+            let (world, bot) = before(&up, "").await;
+            let client = bot.connected(&world, "up", era).await;
+            up.on("tools/call", act);
+            let call = client.call("pay", json!({ "amount": 1 }));
+            let leaves = async {
+                until("the call arrives", || async {
+                    (up.seen_of("tools/call").len() == 1).then_some(())
+                })
+                .await;
+                world.run(Command::PersonDeactivate { id: "sam".to_owned() }).await;
+            };
+            let (answer, ()) = tokio::join!(call, leaves);
+            assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{answer:?}");
+            assert_eq!(world.outcome("up/pay").await, "cut");
+            until("the server's connection is closed", || async {
+                (up.hung_up() == 1).then_some(())
             })
             .await;
-            withdrawn.notify_waiters();
-        };
-        let (reply, ()) = tokio::join!(waiting, withdraw);
-        assert_eq!(Answer::of(reply).await.refused().as_deref(), Some("outcome_unknown"));
-        assert_eq!(world.outcome("up/echo").await, "cut");
+        }
     }
 }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Authority, OutcomeWriter, Parts, Pip};
-use gateway::{
-    Assertions, Gateway, GatewayLimits, GatewayParts, PermitWatch, Route, Routes, Target, Tokens,
-};
+use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, Route, Routes, Target, Tokens};
 use journal::{Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use mcp::DenialStyle;
@@ -39,13 +37,12 @@ pub struct Setup {
     pub routes: Vec<(&'static str, Target)>,
     pub limits: GatewayLimits,
     pub denials: DenialStyle,
-    pub watch: Option<Arc<dyn PermitWatch>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let (policy, routes, limits) = (String::new(), Vec::new(), parts::limits());
-        Self { policy, routes, limits, denials: DenialStyle::Result, watch: None }
+        Self { policy, routes, limits, denials: DenialStyle::Result }
     }
 }
 
@@ -84,11 +81,7 @@ impl World {
 
         let (tasks, sources) = (TaskTracker::new(), Arc::new(Sources::default()));
         let parts = gateway_parts(&setup, &authority, &ring, (&sources, &tasks), NONCE);
-        let mut gateway = Gateway::new(parts).expect("a gateway");
-        if let Some(watch) = setup.watch {
-            gateway = gateway.watched_by(watch);
-        }
-        let gateway = Arc::new(gateway);
+        let gateway = Arc::new(Gateway::new(parts).expect("a gateway"));
         let log = LogDirectory::new(dir.path().join("log"));
         let administration =
             Administration::new(authority.clone(), publisher.clone(), sources.clone(), log);
