@@ -125,6 +125,10 @@ fn mistakes_in_the_configuration_are_named() {
         &["exact version"],
     );
     check("state_dir: state\nservers: { A_b: { url: http://127.0.0.1:1 } }\n", &["servers.A_b"]);
+    check(
+        "state_dir: state\nservers: { tools: { url: http://127.0.0.1:1 } }\n",
+        &["servers.tools"],
+    );
     check("state_dir: elsewhere\n", &["chancery init"]);
     check("state_dir: state\ntls: { cert: none.pem, key: none.pem }\n", &["none.pem"]);
 }

@@ -13,23 +13,6 @@ use serde_json::{Value, json};
 use crate::command::{AdminError, Administration, Draft, Found};
 use crate::register::{active, classes, put};
 
-/// Server names that would make a tool's action look like a method's.
-const RESERVED: [&str; 13] = [
-    "tools",
-    "resources",
-    "prompts",
-    "tasks",
-    "completion",
-    "logging",
-    "server",
-    "subscriptions",
-    "token",
-    "task",
-    "policy",
-    "log",
-    "notifications",
-];
-
 /// The pin of a tool: its descriptor, and where it is served from.
 pub fn pin_digest(descriptor: &Value, origin: &str) -> PinDigest {
     PinDigest::of(&json::canonical(&json!({ "descriptor": descriptor, "origin": origin })))
@@ -54,7 +37,7 @@ impl Administration {
         harm: &[String],
     ) -> Result<Value, AdminError> {
         let name: ServerName = name.parse().map_err(AdminError::invalid)?;
-        if RESERVED.contains(&name.as_str()) {
+        if pdp::begins_methods(name.as_str()) {
             return Err(AdminError::Invalid(format!("`{name}` is taken by methods: name it else")));
         }
         let target = ResourceRef::Server(name.clone());

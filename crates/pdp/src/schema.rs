@@ -70,6 +70,13 @@ static BASE: LazyLock<Value> = LazyLock::new(|| {
     fragment.to_json_value().expect("the base schema has a JSON form")
 });
 
+/// Whether methods begin with `name` (`tools` of `tools/call`): no server may be called so, because
+/// its tools could not be told from them.
+pub fn begins_methods(name: &str) -> bool {
+    let methods = BASE[""]["actions"].as_object().into_iter().flatten();
+    methods.into_iter().any(|(method, _)| method.split('/').next() == Some(name))
+}
+
 pub(crate) fn type_name(name: &str) -> EntityTypeName {
     name.parse().expect("type names here are identifiers")
 }

@@ -75,6 +75,7 @@ impl Chores {
         emptying.busy_timeout(BUSY)?;
         let is_long = Arc::new(AtomicBool::new(false));
         let long = is_long.clone();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the writer")]
         let thread = std::thread::spawn(move || keep(&emptying, &woken, &long, &on_fatal));
         let keeper = Keeper { wake: Some(wake), thread: Some(thread) };
         Ok(Self { connection, indexed, batches: 0, keeper, is_long })

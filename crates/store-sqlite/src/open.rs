@@ -126,6 +126,7 @@ impl SqliteStore {
             clock: options.clock.clone(),
             on_fatal: options.on_fatal,
         };
+        #[expect(clippy::disallowed_methods, reason = "the one writer; it ends with the store")]
         let writer = std::thread::spawn(move || writer.run());
         let readers = Arc::new(Readers {
             path: path.to_owned(),

@@ -217,6 +217,9 @@ fn check_anchor(anchor: &Anchor) -> Result<(), String> {
 fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
     let invalid = |why: String| ConfigError::Invalid { key: format!("servers.{name}"), why };
     name.parse::<model::ServerName>().map_err(|error| invalid(error.to_string()))?;
+    if pdp::begins_methods(name) {
+        return Err(invalid("methods begin with this name: call the server something else".into()));
+    }
     match (&server.url, &server.command) {
         (Some(url), None) => {
             let uri = url.parse::<http::Uri>().ok();
