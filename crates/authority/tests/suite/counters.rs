@@ -31,8 +31,8 @@ async fn n_088_a_limit_is_never_passed_by_parallel_calls() {
             assert!(matches!(*denial, Denial::LimitReached { .. }), "{denial}");
         }
         let counter = CounterKey(format!("{}/calls", world.standing.task.id));
-        let counted = world.store.counters(&[counter]).await.unwrap();
-        assert_eq!(counted, [i64::try_from(limit).unwrap()]);
+        let stored = world.store.counters(&[counter]).await.unwrap();
+        assert_eq!(stored, [i64::try_from(limit).unwrap()]);
         let log = world.records("decision").await;
         assert_eq!(log.len() as u64, PARALLEL, "each call has a record");
     }

@@ -51,11 +51,14 @@ async fn i_10_an_acting_instance_has_everybody_active_behind_it() {
     check(|it| it.mandate.valid_until = now, "mandate_not_valid").await;
 }
 
+/// Takes something away, as of an instant.
+type TakesAway = fn(&World, model::Timestamp) -> Effect;
+
 /// Whatever is taken away between the reading and the commit is seen by the decision.
 #[tokio::test]
 async fn i_11_a_revocation_between_reading_and_commit_is_seen() {
     let since = World::new().await.standing.task.opened;
-    let takes_away: [(&str, fn(&World, model::Timestamp) -> Effect); 5] = [
+    let takes_away: [(&str, TakesAway); 5] = [
         ("sponsor_not_active", |world, since| {
             let person = world.standing.sponsor.clone();
             put(
@@ -154,7 +157,7 @@ fn turn(world: &World, on: bool) -> Unit {
 async fn interleave(pace: Vec<u8>) -> Arc<World> {
     let world = Arc::new(World::new().await);
     let mut all = Vec::new();
-    for pace in pace.clone() {
+    for pace in pace {
         let world = world.clone();
         all.push(tokio::spawn(async move {
             for _ in 0..ROUNDS {
