@@ -201,6 +201,7 @@ impl Committing<'_> {
             head: self.head,
             wrote: Vec::new(),
             fresh: HashSet::new(),
+            counted: Vec::new(),
             is_dirty: false,
         };
         let mut answers = Vec::with_capacity(jobs.len());

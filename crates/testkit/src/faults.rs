@@ -254,7 +254,10 @@ impl Store for FaultyStore {
                 self.until_healed(Call::Commit).await;
                 answer
             }
-            Some(Fault::Garbage) => Ok(Committed { indices: Vec::new(), revision: Revision(0) }),
+            Some(Fault::Garbage) => {
+                let (indices, counters) = (Vec::new(), Vec::new());
+                Ok(Committed { indices, revision: Revision(0), counters })
+            },
         }
     }
 

@@ -7,7 +7,7 @@ use crate::support::{Setup, Upstream, set};
 use crate::{ERAS, POLICY, before, upstream, with};
 
 #[tokio::test]
-async fn n_060_arguments_are_data_whatever_they_look_like() {
+async fn n_060_n_061_arguments_are_data_whatever_they_look_like() {
     for era in ERAS {
         let up = upstream(Era::Session).await;
         let (world, bot) = before(&up, "").await;

@@ -332,3 +332,22 @@ proptest! {
         prop_assert_eq!(&case.decide(&other), &first);
     }
 }
+
+/// What a pattern character means is the policy's to say: in an argument it is that character.
+#[test]
+fn n_055_a_pattern_character_in_an_argument_is_itself() {
+    let policy = r#"
+        @id("own") permit(principal, action, resource in Server::"payments")
+        when { context.input has account && context.input.account like "own-*" };
+        @id("not-that") forbid(principal, action == Action::"payments/refund", resource)
+        when { context.input has account && context.input.account == "own-7" };
+    "#;
+    let not_granted =
+        expect!["deny (not_granted): no policy grants this access [instance no]"];
+    for account in ["*", "?", "own", "\\own-*", "%", "own?*", ".*", "[own]-1"] {
+        let case = Case::call("payments/refund", json!({ "account": account }));
+        not_granted.assert_eq(&show(&case.decide(&snapshot(policy))));
+    }
+    check(policy, json!({ "account": "own-*" }), expect!["permit by own [instance yes]"]);
+    check(policy, json!({ "account": "own-?" }), expect!["permit by own [instance yes]"]);
+}
