@@ -140,7 +140,7 @@ impl Way {
         messages: &mpsc::Sender<Bytes>,
     ) -> Heard {
         let link = &self.conversation.link;
-        let Some(params) = translate::params(act.params, link.era, self.about.era) else {
+        let Ok(params) = translate::params(act.params, link.era, self.about.era) else {
             return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
         };
         let asking = Asking {

@@ -15,33 +15,37 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 /// What only the stateless era has in a result's own members.
 const STATELESS_MEMBERS: [&str; 3] = ["cacheScope", "resultType", "ttlMs"];
 
-/// Adds or removes what one era demands in `_meta` and the other does not know. `None` in the
-/// answer means that the parameters are not an object, so that nothing may be sent.
+/// Parameters that are no object, of which nothing may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoObject;
+
+/// Adds or removes what one era demands in `_meta` and the other does not know.
 pub(crate) fn params(
     params: Option<Box<RawValue>>,
     upstream: Era,
     client: Era,
-) -> Option<Option<Box<RawValue>>> {
+) -> Result<Option<Box<RawValue>>, NoObject> {
     if upstream == client {
-        return Some(params);
+        return Ok(params);
     }
     let text = params.as_ref().map_or("{}", |params| params.get());
-    let mut members: Members<'_> = serde_json::from_str(text).ok()?;
+    let mut members: Members<'_> = serde_json::from_str(text).map_err(|_| NoObject)?;
     let meta = members.get("_meta").map(|meta| serde_json::from_str::<Value>(meta.get()));
-    let mut meta = meta.transpose().ok()?.unwrap_or_else(|| json!({}));
-    let own = meta.as_object_mut()?;
+    let meta = meta.transpose().map_err(|_| NoObject)?;
+    let mut meta = meta.unwrap_or_else(|| json!({}));
+    let own = meta.as_object_mut().ok_or(NoObject)?;
     own.retain(|name, _| !name.starts_with("io.modelcontextprotocol/"));
     if let (Era::Stateless, Value::Object(demanded)) = (upstream, stateless_meta()) {
         own.extend(demanded);
     }
-    let meta = serde_json::value::to_raw_value(&meta).ok()?;
+    let meta = serde_json::value::to_raw_value(&meta).map_err(|_| NoObject)?;
     if meta.get() == "{}" {
         members.remove("_meta");
     } else {
         members.insert("_meta".to_owned(), &meta);
     }
-    let translated = serde_json::value::to_raw_value(&members).ok()?;
-    Some((!members.is_empty()).then_some(translated))
+    let translated = serde_json::value::to_raw_value(&members).map_err(|_| NoObject)?;
+    Ok((!members.is_empty()).then_some(translated))
 }
 
 /// What a result says of itself beside its content.
@@ -151,8 +155,8 @@ mod tests {
 
     #[test]
     fn parameters_that_are_no_object_are_not_sent() {
-        assert!(params(Some(raw("[1]")), Era::Stateless, Era::Session).is_none());
-        assert!(params(Some(raw(r#"{"_meta":3}"#)), Era::Stateless, Era::Session).is_none());
+        assert!(params(Some(raw("[1]")), Era::Stateless, Era::Session).is_err());
+        assert!(params(Some(raw(r#"{"_meta":3}"#)), Era::Stateless, Era::Session).is_err());
         check_params("{}", Era::Session, Era::Stateless, "");
     }
 

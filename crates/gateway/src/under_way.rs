@@ -16,10 +16,13 @@ pub(crate) struct CallKey {
     pub(crate) id: String,
 }
 
+/// The calls of one name, each with its number.
+type SameName = Vec<(u64, CancellationToken)>;
+
 /// All calls under way. A client that uses an id twice at once cancels both.
 #[derive(Clone, Default)]
 pub(crate) struct CallsUnderWay {
-    all: Arc<Mutex<HashMap<CallKey, Vec<(u64, CancellationToken)>>>>,
+    all: Arc<Mutex<HashMap<CallKey, SameName>>>,
     next: Arc<AtomicU64>,
 }
 

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,10 @@ use super::{LinkError, MESSAGES_WAITING_MAX, Outgoing, Protocol, Transport, UPST
 
 /// How long to wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept for reuse: less than the 5 s after which common servers close an
+/// idle one, as what is sent into a closing connection has an unknown outcome.
+const IDLE_FOR: Duration = Duration::from_secs(4);
 
 /// The client that all upstreams share. It follows no redirects.
 pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -36,8 +40,10 @@ pub(crate) fn client() -> Result<HttpClient, std::io::Error> {
         .https_or_http()
         .enable_http1()
         .wrap_connector(connector);
-    // A request is sent once: sending it again on another connection could act twice.
-    Ok(Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector))
+    // Requests of which nothing was written yet are sent on another connection, no others are.
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_FOR);
+    Ok(builder.build(connector))
 }
 
 /// A conversation with a server at a URL.
