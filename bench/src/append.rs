@@ -15,7 +15,7 @@ use keys::SealingKey;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRef, VERSION, Verdict};
 use model::{
     Answer, Answers, Binding, Clock as _, DecisionId, Enforcement, Entropy as _, Harm,
-    PolicyDigest, RecordDigest, Revision, Sha256Digest, Standing,
+    PolicyDigest, RecordDigest, RecordId, Revision, Sha256Digest, Standing,
 };
 use serde_json::json;
 use store::{CounterKey, Effect, OnceScope, Unit, Urgency};
@@ -120,10 +120,14 @@ impl Bench {
             answers,
             attestation: standing.instance.attestation,
             binding: Binding::Dpop,
-            commitments,
+            commitments: commitments.try_into().expect("it names a sponsor"),
             decision: Verdict::Permit,
             enforcement: Some(Enforcement::Bypassable),
-            facts: FactsRef { leaf: RecordDigest::from_bytes([5; 32]), revision: Revision(7) },
+            facts: FactsRef {
+                id: RecordId::from_bytes([5; 16]),
+                leaf: RecordDigest::from_bytes([5; 32]),
+                revision: Revision(7),
+            },
             harm: vec![Harm::MovesMoney],
             id: DecisionId::new(now, &Random),
             instance: standing.instance.id,

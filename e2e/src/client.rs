@@ -146,7 +146,7 @@ impl Client {
             _shim: shim,
         };
         let greeting = client.next().ok_or_else(|| client.complaint())?;
-        client.greeted = greeting["greeted"].as_str().unwrap_or_default().to_owned();
+        greeting["greeted"].as_str().unwrap_or_default().clone_into(&mut client.greeted);
         Ok(client)
     }
 

@@ -86,6 +86,7 @@ impl Deployment {
     }
 
     /// A copy of this deployment, which does not run, at ports of its own.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         copy_dir(self.dir.path(), dir.path());

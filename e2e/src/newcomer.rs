@@ -72,7 +72,7 @@ impl Newcomer {
         let mut command = self.command(&["dev", "--port", &port, "--server", &server]);
         let mut printed = String::new();
         let read = |line: &str| {
-            printed += &format!("{line}\n");
+            printed.extend([line, "\n"]);
             line.starts_with("ready").then_some(())
         };
         let (dev, ()) = Child::start_and_read(&mut command, read);

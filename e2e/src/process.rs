@@ -18,7 +18,7 @@ impl Child {
     }
 
     /// Its standard output, which must be piped and can be taken once.
-    pub fn output(&mut self) -> std::process::ChildStdout {
+    pub fn output(&mut self) -> ChildStdout {
         self.0.stdout.take().expect("it is piped")
     }
 
@@ -42,11 +42,6 @@ impl Child {
         let output = child.0.stderr.take().expect("it is piped");
         let found = read_until(output, &mut wanted);
         (child, found.unwrap_or_else(|| panic!("{command:?} ended without saying so")))
-    }
-
-    /// Its standard output, which must be piped and can be taken once.
-    pub fn output(&mut self) -> std::process::ChildStdout {
-        self.0.stdout.take().expect("it is piped")
     }
 
     /// Its standard input and output, which must be piped.

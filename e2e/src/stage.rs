@@ -169,7 +169,8 @@ pub fn options(port: u16) -> Options {
          logging: {{ level: error }}\n"
     );
     let canary = ("canary".to_owned(), format!("{{ url: 'http://127.0.0.1:{port}/mcp' }}"));
-    Options { servers: vec![canary], configuration, policy: POLICY.to_owned() }
+    let servers = vec![canary];
+    Options { servers, configuration, policy: POLICY.to_owned(), ..Options::default() }
 }
 
 /// How the act of `decision` ended, if `records` say it.

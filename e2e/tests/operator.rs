@@ -243,11 +243,11 @@ open(sys.argv[2], "wb").write(secret)
 "#;
 
 /// What a client that trusts the certificate reads at a URL.
-const FETCH: &str = r#"
+const FETCH: &str = r"
 import ssl, sys, urllib.request
 context = ssl.create_default_context(cafile=sys.argv[1])
 print(urllib.request.urlopen(sys.argv[2], context=context, timeout=10).read().decode())
-"#;
+";
 
 fn python(script: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(e2e::python());

@@ -191,7 +191,7 @@ fn secrets_in(file: &[u8]) -> Vec<Vec<u8>> {
     let at = raw.windows(2).position(|window| window == [0x04, 0x20]).map_or(0, |at| at + 2);
     let secret = raw.get(at..at + 32).unwrap_or(&raw);
     let encoded = [STANDARD.encode(secret), URL_SAFE_NO_PAD.encode(secret)];
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let mut all = vec![secret.to_vec(), hex.into_bytes()];
     all.extend(encoded.map(String::into_bytes));
     all.extend((!body.is_empty()).then(|| body.into_bytes()));

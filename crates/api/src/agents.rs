@@ -62,9 +62,9 @@ async fn mcp_post(
     let arrived = state.clock.monotonic();
     let body = match check_form(&headers).and(body.map_err(too_large)) {
         Ok(body) => body,
-        Err((cause, response)) => {
+        Err(Unread { cause, status, why }) => {
             state.gateway.note_refusal(cause);
-            return response;
+            return (status, why).into_response();
         }
     };
     let call = HttpCall { server: &server, headers: &headers, body, arrived };
@@ -85,30 +85,32 @@ async fn mcp_delete(
 }
 
 /// Why a request is not read at all, for the record, and what it is answered.
-type Unread = (&'static str, Response);
+struct Unread {
+    cause: &'static str,
+    status: StatusCode,
+    why: String,
+}
 
 fn too_large(rejection: BytesRejection) -> Unread {
-    ("body_unread", rejection.into_response())
+    Unread { cause: "body_unread", status: rejection.status(), why: rejection.body_text() }
 }
 
 /// Checks what a POST says of its form (MCP, streamable HTTP): JSON comes, and an answer may be
 /// JSON or a stream.
 fn check_form(headers: &HeaderMap) -> Result<(), Unread> {
+    let refuse = |cause, status, why: &str| Err(Unread { cause, status, why: why.to_owned() });
     if !is_json(headers) {
         let why = "the content type must be application/json\n";
-        return Err(("content_type", (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response()));
+        return refuse("content_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     }
     // An encoded body would be something else to whoever decodes it.
     if headers.contains_key(header::CONTENT_ENCODING) {
         let why = "the body must not be encoded\n";
-        return Err((
-            "content_encoding",
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response(),
-        ));
+        return refuse("content_encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     }
     if !accepts(headers, "application/json") || !accepts(headers, "text/event-stream") {
         let why = "Accept must list application/json and text/event-stream\n";
-        return Err(("accept", (StatusCode::NOT_ACCEPTABLE, why).into_response()));
+        return refuse("accept", StatusCode::NOT_ACCEPTABLE, why);
     }
     Ok(())
 }

@@ -30,15 +30,6 @@ policy:
 #     url: http://127.0.0.1:9000/mcp
 ";
 
-/// The policy that a new deployment has beside the starter policy: nothing but how to begin.
-const OWN_POLICY: &str = "\
-// Your own policies. A tool is callable once a permit names it or its server:
-//
-//   @id(\"crm-reading\")
-//   permit (principal, action in Action::\"tools/call\", resource in Server::\"crm\")
-//   when { resource.harm == [\"reads-data\"] };
-";
-
 /// What `init` shows once.
 pub(crate) struct Founded {
     /// The founders' codes.
@@ -68,7 +59,6 @@ pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Foun
         .with_context(|| format!("could not create `{}`", dir.display()))?;
     std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
     std::fs::write(dir.join("policies/starter.cedar"), pdp::STARTER_POLICY)?;
-    std::fs::write(dir.join("policies/own.cedar"), OWN_POLICY)?;
     std::fs::write(dir.join("policies/cases/starter.yaml"), pap::STARTER_CASES)?;
     let config = crate::config::read(&dir.join("chancery.yaml"), std::iter::empty())?;
     let entropy = SystemEntropy::new();

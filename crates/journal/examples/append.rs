@@ -4,6 +4,7 @@
 //! caller makes a decision record, its canonical bytes, leaf hash and sealed disclosure, and commits
 //! them with what a decision changes: a proof used, a call counted, a permit opened, seven facts
 //! read. CPU is that of the whole process, user and system.
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -17,7 +18,7 @@ use keys::SealingKey;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRef, VERSION, Verdict};
 use model::{
     Answers, Attestation, Binding, Clock, DecisionId, FactKey, Harm, InstanceId, MandateDigest,
-    PersonId, PolicyDigest, RecordDigest, Revision, TaskId, Timestamp,
+    PersonId, PolicyDigest, RecordDigest, RecordId, Revision, TaskId, Timestamp,
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use store::{CounterKey, Effect, OnceScope, Store as _, Unit};

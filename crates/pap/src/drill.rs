@@ -8,7 +8,7 @@ use model::{PersonId, RecordId, ResourceRef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Change};
+use crate::command::{AdminError, Administration};
 
 /// The most rows of one drill.
 pub const DRILL_ROWS_MAX: usize = 16;
@@ -71,14 +71,9 @@ impl Administration {
         if rows.len() > DRILL_ROWS_MAX || !rows.iter().all(DrillRow::is_sound) {
             return Err(AdminError::Invalid("the rows are not those of a drill".to_owned()));
         }
-        let change = Change {
-            action: "drill/run",
-            target: ResourceRef::Deployment,
-            change: json!({ "drill": "outage", "version": version, "rows": rows }),
-            reader: self.reader(),
-            effects: Vec::new(),
-        };
-        let done = self.change(by, change).await?;
+        let draft = self.draft(by, "drill/run", ResourceRef::Deployment).await?;
+        let change = json!({ "drill": "outage", "version": version, "rows": rows });
+        let done = draft.make(change, Vec::new()).await?;
         if rows.is_empty() {
             return Ok(json!({ "begun": done.decision }));
         }

@@ -115,7 +115,7 @@ impl TokenService {
         }
         let uses =
             vec![assertion, once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat)];
-        let permit = self.permit(&agent, &form, (server, key), uses, http.arrived).await?;
+        let permit = self.permit(&agent, &form, (server, key), (uses, http.arrived)).await?;
         let minted = self.minter.mint(permit, &self.authority).await;
         minted.map_err(TokenRefusal::decided)
     }
@@ -127,8 +127,7 @@ impl TokenService {
         agent: &Agent,
         form: &ClientCredentials,
         (server, key): (ServerName, Thumbprint),
-        uses: Vec<Effect>,
-        arrived: Duration,
+        (uses, arrived): (Vec<Effect>, Duration),
     ) -> Result<Permit<TokenGrant>, TokenRefusal> {
         let mut again = true;
         loop {

@@ -257,7 +257,7 @@ impl Store for FaultyStore {
             Some(Fault::Garbage) => {
                 let (indices, counters) = (Vec::new(), Vec::new());
                 Ok(Committed { indices, revision: Revision(0), counters })
-            },
+            }
         }
     }
 

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use e2e::Stage;
 use e2e::stage::POLICY;
 
+/// Breaks the policy file at a path.
+type Breaking = fn(&PathBuf);
+
 /// How the file with the deployment's own policy can be broken.
-const WAYS: [(&str, fn(&PathBuf)); 5] = [
+const WAYS: [(&str, Breaking); 5] = [
     ("cut in half", |path| write(path, &POLICY[..POLICY.len() / 2])),
     ("empty", |path| write(path, "")),
     ("gone", |path| std::fs::remove_file(path).expect("it was there")),
@@ -15,7 +18,7 @@ const WAYS: [(&str, fn(&PathBuf)); 5] = [
         std::os::unix::fs::symlink("nowhere.cedar", path).expect("a link can be made");
     }),
     ("not what is checked", |path| {
-        write(path, "@id(\"a\") permit (principal, action, resource) when { principal.nope };")
+        write(path, "@id(\"a\") permit (principal, action, resource) when { principal.nope };");
     }),
 ];
 

@@ -34,32 +34,32 @@ fn assert_is_example(name: &str, token: &str) {
 /// A compact JWS by a known key.
 pub fn token(bytes: &[u8]) -> bool {
     let Some(token) = super::text(bytes) else { return false };
-    let taken = jws::verify(token, "", &KEY).is_ok();
-    if taken {
+    let holds = jws::verify(token, "", &KEY).is_ok();
+    if holds {
         assert_is_example("jws", token);
     }
-    taken
+    holds
 }
 
 /// An access token.
 pub fn access(bytes: &[u8]) -> bool {
     static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys::new(&KEY, &[]));
     let Some(token) = super::text(bytes) else { return false };
-    let taken = access_token::verify(token, &KEYS, (ISSUER, AUDIENCE), NOW).is_ok();
-    if taken {
+    let holds = access_token::verify(token, &KEYS, (ISSUER, AUDIENCE), NOW).is_ok();
+    if holds {
         assert_is_example("access-token", token);
     }
-    taken
+    holds
 }
 
 /// A client assertion.
 pub fn assertion(bytes: &[u8]) -> bool {
     let Some(token) = super::text(bytes) else { return false };
-    let taken = client_assertion::verify(token, ("support-bot", ISSUER), &KEY, NOW).is_ok();
-    if taken {
+    let holds = client_assertion::verify(token, ("support-bot", ISSUER), &KEY, NOW).is_ok();
+    if holds {
         assert_is_example("client-assertion", token);
     }
-    taken
+    holds
 }
 
 /// A proof of possession, which brings its own key: that of RFC 9449, or nobody's.
@@ -72,11 +72,11 @@ pub fn proof(bytes: &[u8]) -> bool {
         now: 1_562_262_618,
         max_skew_s: 60,
     };
-    let taken = verify_proof(proof, &expect).is_ok();
-    if taken {
+    let holds = verify_proof(proof, &expect).is_ok();
+    if holds {
         assert_is_example("dpop-proof", proof);
     }
-    taken
+    holds
 }
 
 /// The form of a token request: what is read and written again is read the same.

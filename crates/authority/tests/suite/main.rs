@@ -1,4 +1,5 @@
 //! What the authority promises, over the real store.
+#![allow(clippy::disallowed_methods, reason = "tests race, wait and read the clock")]
 
 #[path = "../support/mod.rs"]
 mod support;

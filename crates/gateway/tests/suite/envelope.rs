@@ -109,7 +109,7 @@ async fn n_052_what_two_parsers_read_differently_is_refused() {
         arguments(r#"{"a":"\udc00x"}"#),
         arguments("{\"a\":\"\u{1}\"}"),
         arguments(r#"{/* c */"a":1}"#),
-        arguments(r#"{'a':1}"#),
+        arguments(r"{'a':1}"),
         CALL.replace("\"method\"", "\"method\":\"ping\",\"method\""),
         format!("\u{feff}{CALL}"),
         format!("{CALL}{CALL}"),
@@ -195,7 +195,9 @@ async fn n_045_headers_and_body_say_the_same_or_nothing_is_done() {
     for (name, value) in changes {
         let (mut headers, body) = client.request("tools/call", params.clone());
         headers.remove(name);
-        value.into_iter().for_each(|value| set(&mut headers, name, value));
+        if let Some(value) = value {
+            set(&mut headers, name, value);
+        }
         let answer = client.post_raw(&headers, body).await;
         assert_eq!((answer.status, answer.error()), (400, Some(-32_020)), "{name}: {value:?}");
     }

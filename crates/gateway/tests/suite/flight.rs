@@ -7,7 +7,7 @@ use mcp::Era;
 use pap::Command;
 use serde_json::{Value, json};
 
-use crate::support::{Act, Answer, Client, Setup, until};
+use crate::support::{Act, Client, Setup, until};
 use crate::{ERAS, POLICY, before, upstream, with};
 
 /// Progress, told twice, and then an answer that waits to be released.

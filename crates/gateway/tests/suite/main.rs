@@ -1,4 +1,5 @@
 //! The gateway, driven as the network drives it, before upstreams that misbehave.
+#![allow(clippy::disallowed_methods, reason = "tests race, wait and read the clock")]
 
 #[path = "../support/mod.rs"]
 mod support;

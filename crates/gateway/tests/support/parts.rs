@@ -55,7 +55,7 @@ pub fn limits() -> GatewayLimits {
         links: LinkLimits {
             sessions: 10_000,
             processes: 8,
-            idle: Duration::from_secs(600),
+            idle: Duration::from_mins(10),
             greeting: Duration::from_secs(8),
         },
         call: Duration::from_secs(20),

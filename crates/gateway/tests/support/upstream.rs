@@ -101,7 +101,7 @@ impl Upstream {
             while let Some(Ok((stream, _))) = stopped.run_until_cancelled(listener.accept()).await {
                 let (stopped, serving) = (stopped.clone(), serving.clone());
                 tokio::spawn(async move {
-                    stopped.run_until_cancelled(serve(stream, serving)).await;
+                    stopped.run_until_cancelled(Box::pin(serve(stream, serving))).await;
                 });
             }
         });
@@ -157,7 +157,7 @@ async fn serve(mut stream: TcpStream, inner: Arc<Inner>) {
     let mut buffer = Vec::new();
     while let Some(seen) = read(&mut stream, &mut buffer, &inner).await {
         inner.seen.lock().unwrap().push(seen.clone());
-        if !answer(&mut stream, &seen, &inner).await {
+        if !Box::pin(answer(&mut stream, &seen, &inner)).await {
             return;
         }
     }
@@ -264,7 +264,7 @@ async fn write_events(stream: &mut TcpStream, events: &[String], id: &str, ends:
     let mut text = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                     transfer-encoding: chunked\r\n\r\n"
         .to_owned();
-    events.iter().for_each(|event| text.push_str(&chunk(&event.replace("$id", id))));
+    text.extend(events.iter().map(|event| chunk(&event.replace("$id", id))));
     if ends {
         text.push_str("0\r\n\r\n");
     }

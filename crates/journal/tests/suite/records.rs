@@ -124,7 +124,7 @@ async fn a_token_has_a_permit_before_it() {
     let token = model::record::IssuanceRecord {
         agent: "support-bot".parse().unwrap(),
         audience: "http://127.0.0.1/mcp/crm".to_owned(),
-        commitments: sponsor(),
+        commitments: sponsor().try_into().unwrap(),
         decision: decision(1).id,
         expires: AT,
         id: RecordId::from_bytes([6; 16]),

@@ -96,7 +96,7 @@ fn i_18_lines_and_events_have_a_limit() {
     // Many lines of one event: 31 of one character and 30 newlines are 61, and a line is 6.
     let many = |lines: usize| format!("{}\n", "data:x\n".repeat(lines));
     let fits = (1..64).take_while(|lines| read(many(*lines).as_bytes(), &[]).1.is_none()).count();
-    assert_eq!(fits, (MAX - 6 + 1) / 2 + 1);
+    assert_eq!(fits, (MAX - 6).div_ceil(2) + 1);
     let (events, _) = read(many(fits).as_bytes(), &[]);
     assert!(events[0].len() <= MAX);
     // The limit is of one event, not of the stream.

@@ -226,7 +226,7 @@ fn n_052_what_is_not_plain_json_is_refused() {
         right.replace('1', "01").into_bytes(),
         right.replace("ping", "\\ud800").into_bytes(),
         right.replace('"', "'").into_bytes(),
-        right[..20].as_bytes().to_vec(),
+        right.as_bytes()[..20].to_vec(),
         [right.as_bytes(), b"\xff"].concat(),
         Vec::new(),
     ];

@@ -1,4 +1,5 @@
 //! Administration through its public face, over the real store.
+#![allow(clippy::disallowed_methods, reason = "tests race each other")]
 
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;

@@ -96,6 +96,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::ToolPin { tool: "crm/deploy".to_owned(), digest: changed.to_string() },
         Command::OutcomeSettle { decision: id(), reason: reason() },
         Command::ClockTrust { reason: reason() },
+        Command::DrillOutage { version: "0".to_owned(), rows: Vec::new() },
         Command::LogShow { id: id() },
         Command::LogChain { id: id() },
         Command::LogTail { n: 5 },

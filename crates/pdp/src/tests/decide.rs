@@ -342,8 +342,7 @@ fn n_055_a_pattern_character_in_an_argument_is_itself() {
         @id("not-that") forbid(principal, action == Action::"payments/refund", resource)
         when { context.input has account && context.input.account == "own-7" };
     "#;
-    let not_granted =
-        expect!["deny (not_granted): no policy grants this access [instance no]"];
+    let not_granted = expect!["deny (not_granted): no policy grants this access [instance no]"];
     for account in ["*", "?", "own", "\\own-*", "%", "own?*", ".*", "[own]-1"] {
         let case = Case::call("payments/refund", json!({ "account": account }));
         not_granted.assert_eq(&show(&case.decide(&snapshot(policy))));

@@ -1,4 +1,5 @@
 //! The token service through its public face, with real keys, over the real store.
+#![allow(clippy::disallowed_methods, reason = "tests race, wait and read the clock")]
 
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
