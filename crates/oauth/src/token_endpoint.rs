@@ -60,7 +60,7 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
         let why = "the grant type is not one that is offered";
         return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, why));
     }
-    if take("client_assertion_type").as_deref() != Some(crate::client_assertion::TYPE) {
+    if take("client_assertion_type").as_deref() != Some(client_assertion::TYPE) {
         let why = "the client must authenticate with private_key_jwt";
         return Err(OAuthError::new(ErrorCode::InvalidClient, why));
     }
