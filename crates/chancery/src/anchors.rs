@@ -21,16 +21,16 @@ use crate::config::Anchor;
 use place::Place;
 
 /// How long an anchor may go without a checkpoint.
-const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+const AT_LEAST_EVERY: Duration = Duration::from_mins(1);
 
 /// How long an anchor may be out of reach before it is an alarm.
-const ALARM_AFTER: Duration = Duration::from_secs(300);
+const ALARM_AFTER: Duration = Duration::from_mins(5);
 
 /// The first pause after an attempt that failed; each next one is twice as long.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 
 /// The longest pause after an attempt that failed.
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_mins(1);
 
 /// The newest checkpoint, a signed note; none before the first.
 pub(crate) type Newest = watch::Receiver<Option<Arc<[u8]>>>;

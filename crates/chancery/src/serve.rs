@@ -1,6 +1,7 @@
 //! `chancery serve`: wires the parts, serves, drains. Nothing here decides anything.
 
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,24 +76,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
     let socket = crate::socket::bind(&config.admin_socket()).await?;
-    let (issuer, admin) = (config.issuer(), observers.local_addr()?);
+    let admin = observers.local_addr()?;
     let (gateway, clock) = (running.gateway.clone(), running.clock.clone());
     let (status, tasks) = (running.status.clone(), running.tasks.clone());
-
-    let agent_router = api::agents(Agents {
-        gateway: gateway.clone(),
-        tokens: running.tokens.clone(),
-        clock: clock.clone(),
-        body_max: config.limits.body_bytes,
-        hosts: Hosts::new(&issuer, agents.local_addr()?),
-    });
-    let observer_router = api::observers(Observers {
-        health: status.clone(),
-        log_dir: config.log_dir(),
-        hosts: Hosts::new(&issuer, admin),
-    });
-    let administrator = pap::BOOTSTRAP.parse()?;
-    let admin_router = api::admin(running.administration.clone(), administrator);
+    let addresses = [agents.local_addr()?, admin];
+    let [agent_router, observer_router, admin_router] = routers(&config, &running, addresses)?;
 
     let servers = TaskTracker::new();
     servers.spawn(serve_http((agents, acceptor.clone()), agent_router, stop.clone()));
@@ -114,7 +102,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let looking = tokio::spawn(look(authority.clone(), policy, status.clone(), stop.clone()));
     let outcomes = tokio::spawn(running.outcomes.run());
 
-    println!("ready: agents at {issuer}, observers at {}://{admin}", config.scheme());
+    let (issuer, scheme) = (config.issuer(), config.scheme());
+    println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
     wait_for_signal().await?;
     tracing::info!("stopping: no new requests, those under way are finished");
     stop.cancel();
@@ -141,6 +130,31 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     outcomes.abort();
     let _ = std::fs::remove_file(config.admin_socket());
     Ok(())
+}
+
+/// What is answered to agents, observers and the administrator, the first two of whom reach us at
+/// these addresses.
+fn routers(
+    config: &Config,
+    running: &Running,
+    [agents, observers]: [SocketAddr; 2],
+) -> anyhow::Result<[axum::Router; 3]> {
+    let issuer = config.issuer();
+    let agents = api::agents(Agents {
+        gateway: running.gateway.clone(),
+        tokens: running.tokens.clone(),
+        clock: running.clock.clone(),
+        body_max: config.limits.body_bytes,
+        hosts: Hosts::new(&issuer, agents),
+    });
+    let observers = api::observers(Observers {
+        health: running.status.clone(),
+        log_dir: config.log_dir(),
+        hosts: Hosts::new(&issuer, observers),
+    });
+    let administrator = pap::BOOTSTRAP.parse()?;
+    let admin = api::admin(running.administration.clone(), administrator);
+    Ok([agents, observers, admin])
 }
 
 /// Locks the state directory: two services on one state could give out one index twice. The
@@ -278,7 +292,7 @@ async fn last_record(journal: &Journal) -> anyhow::Result<Timestamp> {
     Ok(Timestamp::from_millis(time))
 }
 
-async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("could not listen on `{address}`: is another process using the port?")
     })
@@ -310,12 +324,12 @@ async fn integrate(
     stop: CancellationToken,
 ) {
     loop {
-        let mut stopping = stop.is_cancelled();
-        let step = integrator.step();
-        tokio::pin!(step);
+        let mut is_last = stop.is_cancelled();
+        let under_way = integrator.step();
+        tokio::pin!(under_way);
         let integrated = loop {
             tokio::select! {
-                integrated = &mut step => break integrated,
+                integrated = &mut under_way => break integrated,
                 () = tokio::time::sleep(STUCK_AFTER) => {
                     status.log_stuck.store(true, Ordering::Relaxed);
                     tracing::error!("integrating the log takes too long");
@@ -326,7 +340,7 @@ async fn integrate(
         match integrated {
             Ok(Some(note)) => {
                 // Before the end, all that is recorded is published.
-                stopping = false;
+                is_last = false;
                 drop(newest.send_replace(Some(note.into())));
             }
             Ok(None) => {}
@@ -335,7 +349,7 @@ async fn integrate(
                 tracing::error!("the log was not integrated: {error:#}");
             }
         }
-        if stopping {
+        if is_last {
             return;
         }
         tokio::select! {

@@ -172,7 +172,7 @@ async fn measure(caller: &Caller, store: &SqliteStore, callers: u64, bare: Durat
     for task in tasks {
         times.extend(task.await.expect("no caller panics"));
     }
-    let (elapsed, cpu) = (began.elapsed(), cpu() - cpu_before);
+    let (elapsed, cpu) = (began.elapsed(), cpu().saturating_sub(cpu_before));
     let syncs = store.syncs() - syncs;
     times.sort_unstable();
     let count = u32::try_from(times.len()).unwrap_or(u32::MAX);

@@ -1,4 +1,5 @@
 //! The HTTP surface as the network sees it: who gets which answer where.
+#![allow(clippy::disallowed_methods, reason = "tests race, wait and read the clock")]
 
 #[path = "../../../gateway/tests/support/mod.rs"]
 mod support;

@@ -28,7 +28,7 @@ pub(super) enum Place {
     /// A file that another user made append-only.
     File(Arc<AnchorFile>),
     /// Something that takes a checkpoint by POST.
-    Url { client: HttpClient, url: Uri },
+    Url { client: Box<HttpClient>, url: Uri },
 }
 
 impl Place {
@@ -37,7 +37,7 @@ impl Place {
         Ok(match anchor {
             Anchor::File { file } => Self::File(Arc::new(AnchorFile::new(file.clone()))),
             Anchor::Url { url } => Self::Url {
-                client: http_client()?,
+                client: Box::new(http_client()?),
                 url: url.parse().context("an anchor's URL is not one")?,
             },
         })

@@ -42,9 +42,9 @@ pub(crate) async fn run(drill: Drill) -> anyhow::Result<ExitCode> {
     let ends = Asked::DrillOutage { version, rows: rows.clone() };
     let told = socket::call(&socket, &ends).await.context("the result could not be recorded")?;
     if json {
-        print_json(&rows, &told)?
+        print_json(&rows, &told)?;
     } else {
-        print_table(&rows, &told)
+        print_table(&rows, &told);
     }
     let held = told["verdict"] == "held";
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(LEAKED) })

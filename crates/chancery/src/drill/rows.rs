@@ -135,10 +135,10 @@ async fn clock(scratch: &mut Scratch) -> anyhow::Result<DrillRow> {
     }
     let mut count = Count::begin("clock", scratch);
     for _ in 0..ATTEMPTS {
-        let tried = scratch.touch("").await;
-        count.add(&tried, scratch);
-        let tried = scratch.touch_as_stranger().await?;
-        count.add(&tried, scratch);
+        let attempt = scratch.touch("").await;
+        count.add(&attempt, scratch);
+        let attempt = scratch.touch_as_stranger().await?;
+        count.add(&attempt, scratch);
     }
     Ok(count.end(None))
 }

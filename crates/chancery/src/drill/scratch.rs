@@ -167,7 +167,7 @@ fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Config> {
     (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
     copy.public_url = None;
     copy.log = crate::config::Log::default();
-    copy.logging.level = "error".to_owned();
+    "error".clone_into(&mut copy.logging.level);
     let server = Server { url: Some(canary.to_owned()), ..Server::default() };
     copy.servers = BTreeMap::from([("canary".to_owned(), server)]);
     std::fs::write(dir.join("chancery.yaml"), serde_json::to_vec(&copy)?)?;

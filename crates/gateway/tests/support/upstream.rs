@@ -155,7 +155,7 @@ impl Upstream {
 
 async fn serve(mut stream: TcpStream, inner: Arc<Inner>) {
     let mut buffer = Vec::new();
-    while let Some(seen) = read(&mut stream, &mut buffer, &inner).await {
+    while let Some(seen) = Box::pin(read(&mut stream, &mut buffer, &inner)).await {
         inner.seen.lock().unwrap().push(seen.clone());
         if !Box::pin(answer(&mut stream, &seen, &inner)).await {
             return;
