@@ -1,6 +1,6 @@
 -- One row says where the log and the facts are.
-CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, next INTEGER NOT NULL, indexed INTEGER NOT NULL);
-INSERT INTO head VALUES (1, 0, 0, 0);
+CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, next INTEGER NOT NULL);
+INSERT INTO head VALUES (1, 0, 0);
 CREATE TRIGGER head_only_grows BEFORE UPDATE OF next, revision ON head
 WHEN NEW.next < OLD.next OR NEW.revision < OLD.revision
 BEGIN SELECT RAISE(ABORT, 'the log never gets shorter'); END;
@@ -15,7 +15,8 @@ BEGIN SELECT RAISE(ABORT, 'entries are added at the end'); END;
 CREATE TRIGGER leaf_is_not_updated BEFORE UPDATE ON leaf BEGIN SELECT RAISE(ABORT, 'entries are never updated'); END;
 CREATE TRIGGER leaf_is_not_deleted BEFORE DELETE ON leaf BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;
 CREATE TABLE disclosure (idx INTEGER PRIMARY KEY, data_key TEXT NOT NULL, sealed BLOB NOT NULL);
-CREATE TABLE once (scope INTEGER NOT NULL, id BLOB NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (scope, id)) WITHOUT ROWID;
+-- Written at its end; the one writer remembers what is in it.
+CREATE TABLE once (seq INTEGER PRIMARY KEY, scope INTEGER NOT NULL, id BLOB NOT NULL, expires INTEGER NOT NULL);
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE open_permit (idx INTEGER PRIMARY KEY);
 CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, note BLOB NOT NULL);
@@ -24,5 +25,5 @@ BEGIN SELECT RAISE(ABORT, 'a checkpoint never gets smaller'); END;
 CREATE TRIGGER checkpoint_is_kept BEFORE DELETE ON checkpoint BEGIN SELECT RAISE(ABORT, 'a checkpoint is never deleted'); END;
 CREATE TRIGGER checkpoint_is_one BEFORE INSERT ON checkpoint WHEN EXISTS (SELECT 1 FROM checkpoint)
 BEGIN SELECT RAISE(ABORT, 'a checkpoint is replaced by its successor'); END;
--- Built behind the log.
+-- Ids are ordered by time.
 CREATE TABLE leaf_id (id BLOB PRIMARY KEY, idx INTEGER NOT NULL) WITHOUT ROWID;

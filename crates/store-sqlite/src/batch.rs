@@ -17,8 +17,22 @@ use crate::statements::Statements;
 pub(crate) struct Head {
     pub(crate) revision: Revision,
     pub(crate) next: u64,
-    /// How many things used once are remembered.
-    pub(crate) once: u64,
+}
+
+/// What was used once, as it is remembered: its scope and the beginning of its digest.
+pub(crate) type OnceKey = [u8; 17];
+
+/// What was used once and is not forgotten. The writer alone asks, so that the table need not be
+/// searched and is written at its end only: no page of it is written for each unit of a batch.
+pub(crate) type Used = HashSet<OnceKey>;
+
+/// The key of a thing of `scope` with the digest `id`.
+pub(crate) fn once_key(scope: u8, id: &[u8]) -> OnceKey {
+    let mut key = [0; 17];
+    key[0] = scope;
+    let length = id.len().min(16);
+    key[1..=length].copy_from_slice(&id[..length]);
+    key
 }
 
 /// The last change of every key since the start.
@@ -73,6 +87,11 @@ impl From<rusqlite::Error> for Refused {
 pub(crate) struct Batch<'a, 'c> {
     pub(crate) sql: &'a mut Statements<'c>,
     pub(crate) changes: &'a LastChanges,
+    pub(crate) used: &'a Used,
+    /// What the batch uses once.
+    pub(crate) using: Used,
+    /// What its last unit does.
+    last_using: Vec<OnceKey>,
     /// The revision before the batch: what anybody can have read.
     pub(crate) readable: Revision,
     pub(crate) head: Head,
@@ -86,7 +105,28 @@ pub(crate) struct Batch<'a, 'c> {
     pub(crate) is_dirty: bool,
 }
 
-impl Batch<'_, '_> {
+impl<'a, 'c> Batch<'a, 'c> {
+    /// A batch on top of `head`.
+    pub(crate) fn on(
+        head: Head,
+        sql: &'a mut Statements<'c>,
+        changes: &'a LastChanges,
+        used: &'a Used,
+    ) -> Self {
+        Self {
+            sql,
+            changes,
+            used,
+            using: Used::new(),
+            last_using: Vec::new(),
+            readable: head.revision,
+            head,
+            wrote: Vec::new(),
+            fresh: HashSet::new(),
+            is_dirty: false,
+        }
+    }
+
     /// Applies one unit, or says why not.
     pub(crate) fn apply(&mut self, unit: &Unit) -> Result<Committed, Refused> {
         let clean = |error| Err(Refused::Cleanly(error));
@@ -98,6 +138,7 @@ impl Batch<'_, '_> {
         }
         let was_dirty = std::mem::replace(&mut self.is_dirty, false);
         let before = self.head;
+        self.last_using.clear();
         let applied = self.apply_all(unit);
         let has_written = std::mem::replace(&mut self.is_dirty, was_dirty);
         match applied {
@@ -105,13 +146,15 @@ impl Batch<'_, '_> {
                 self.is_dirty |= has_written;
                 Ok(committed)
             }
-            Err(Refused::Cleanly(error)) => {
+            Err(refused) => {
                 self.head = before;
-                Err(if has_written { Refused::HalfWay(error) } else { Refused::Cleanly(error) })
-            }
-            Err(half_way) => {
-                self.head = before;
-                Err(half_way)
+                for key in &self.last_using {
+                    self.using.remove(key);
+                }
+                Err(match refused {
+                    Refused::Cleanly(error) if has_written => Refused::HalfWay(error),
+                    refused => refused,
+                })
             }
         }
     }
@@ -170,6 +213,8 @@ impl Batch<'_, '_> {
             self.is_dirty = true;
             let (id, leaf) = (entry.id, entry.leaf.as_bytes());
             self.sql.leaf.execute(params![signed(index), id, entry.bytes, leaf])?;
+            // Ids are ordered by time, so this writes at the end too.
+            self.sql.leaf_id.execute(params![id, signed(index)])?;
             if let Some(disclosure) = &entry.disclosure {
                 let key = disclosure.data_key.as_str();
                 self.sql.disclosure.execute(params![signed(index), key, disclosure.sealed])?;
@@ -203,12 +248,17 @@ impl Batch<'_, '_> {
             }
             Effect::Remove { key } => self.sql.remove.execute(params![key.as_str()])?,
             Effect::UseOnce { scope, id, expires } => {
-                if self.head.once >= ONCE_MAX {
+                let key = once_key(*scope as u8, id);
+                if self.used.contains(&key) || self.using.contains(&key) {
+                    return Err(Refused::Cleanly(CommitError::Used));
+                }
+                if (self.used.len() + self.using.len()) as u64 >= ONCE_MAX {
                     return Err(unfit("too many things used once are still remembered"));
                 }
-                let new = params![*scope as u8, id, expires.as_millis()];
-                let new = only_once(self.sql.use_once.execute(new)?, || CommitError::Used)?;
-                self.head.once += 1;
+                let row = params![*scope as u8, id, expires.as_millis()];
+                let new = self.sql.use_once.execute(row)?;
+                self.using.insert(key);
+                self.last_using.push(key);
                 new
             }
             Effect::Count { counter, amount, limit } => self.count(counter, *amount, *limit)?,

@@ -1,5 +1,5 @@
-//! What the writer does between two batches, and nobody waits for: the index of ids, and
-//! forgetting what expired. And, on a thread of its own, emptying SQLite's log into the database.
+//! What the writer does between two batches, and nobody waits for: forgetting what expired. And, on
+//! a thread of its own, emptying SQLite's log into the database.
 //!
 //! Chores have a connection whose commits do not sync: the next batch's sync covers them, and if
 //! they are lost they are done again. Each is short: at most [`SLICE`] rows.
@@ -10,19 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use store::NotDurable;
 
-use crate::batch::{Head, signed};
+use crate::batch::{OnceKey, Used};
 use crate::open::BUSY;
 use crate::queue::{Forget, Queue};
 use crate::writer::{OnFatal, is_sync_failure};
 
 /// The most rows of one chore.
 pub(crate) const SLICE: u64 = 256;
-
-/// How far the index of ids may be behind while there are batches to commit.
-const BEHIND_MAX: u64 = 2_048;
 
 /// After how many batches the log of the database is emptied into it.
 const BATCHES_PER_CHECKPOINT: u32 = 64;
@@ -52,7 +49,6 @@ const EMPTY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// The writer's chores.
 pub(crate) struct Chores {
     connection: Connection,
-    indexed: u64,
     batches: u32,
     keeper: Keeper,
     /// Set by the keeper: the writer must stop for a moment, or the log will only grow.
@@ -68,8 +64,6 @@ impl Chores {
             "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; \
              PRAGMA trusted_schema = OFF;",
         )?;
-        let indexed = connection.query_row("SELECT indexed FROM head", [], |row| row.get(0))?;
-        let indexed = i64::unsigned_abs(indexed);
         let (wake, woken) = sync_channel(1);
         let emptying = Connection::open(path)?;
         emptying.busy_timeout(BUSY)?;
@@ -78,22 +72,12 @@ impl Chores {
         #[expect(clippy::disallowed_methods, reason = "it ends with the writer")]
         let thread = std::thread::spawn(move || keep(&emptying, &woken, &long, &on_fatal));
         let keeper = Keeper { wake: Some(wake), thread: Some(thread) };
-        Ok(Self { connection, indexed, batches: 0, keeper, is_long })
-    }
-
-    /// Whether the index of ids lacks entries of a log of `size`.
-    pub(crate) const fn is_behind(&self, size: u64) -> bool {
-        self.indexed < size
+        Ok(Self { connection, batches: 0, keeper, is_long })
     }
 
     /// Does one slice of each chore that is due.
-    pub(crate) fn some(
-        &mut self,
-        queue: &Queue,
-        head: &mut Head,
-        is_idle: bool,
-    ) -> Result<(), rusqlite::Error> {
-        self.batches += u32::from(!is_idle);
+    pub(crate) fn some(&mut self, queue: &Queue, used: &mut Used) -> Result<(), rusqlite::Error> {
+        self.batches += 1;
         if self.batches >= BATCHES_PER_CHECKPOINT {
             self.batches = 0;
             // Full: it is at it. Disconnected: it has told why.
@@ -105,52 +89,36 @@ impl Chores {
         if self.is_long.swap(false, Ordering::Relaxed) {
             self.connection.query_row(EMPTY, [], |_| Ok(()))?;
         }
-        let forgotten = queue.chore().map_or(Ok(()), |forget| self.forget(forget, head));
-        if self.is_behind(head.next) && (is_idle || self.indexed + BEHIND_MAX < head.next) {
-            self.index(head.next)?;
-        }
-        forgotten
+        queue.chore().map_or(Ok(()), |forget| self.forget(forget, used))
     }
 
-    fn index(&mut self, size: u64) -> Result<(), rusqlite::Error> {
-        let to = size.min(self.indexed + SLICE);
-        let transaction = self.connection.transaction()?;
-        // Of two entries with one id, the first is found.
-        let sql = "INSERT OR IGNORE INTO leaf_id (id, idx) SELECT id, idx FROM leaf \
-                   WHERE idx >= ?1 AND idx < ?2 ORDER BY idx";
-        transaction.prepare_cached(sql)?.execute([signed(self.indexed), signed(to)])?;
-        let sql = "UPDATE head SET indexed = ?1";
-        transaction.prepare_cached(sql)?.execute([signed(to)])?;
-        transaction.commit()?;
-        self.indexed = to;
-        Ok(())
-    }
-
-    fn forget(&mut self, forget: Forget, head: &mut Head) -> Result<(), rusqlite::Error> {
+    fn forget(&mut self, forget: Forget, used: &mut Used) -> Result<(), rusqlite::Error> {
         let done = self.delete(&forget);
-        if let Ok(count) = done {
-            head.once = head.once.saturating_sub(count);
-        }
         // Whoever asked may have gone.
         let _ = forget.reply.send(match &done {
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string().into()),
         });
-        done.map(drop)
+        for key in done? {
+            used.remove(&key);
+        }
+        Ok(())
     }
 
-    fn delete(&mut self, forget: &Forget) -> Result<u64, rusqlite::Error> {
+    fn delete(&mut self, forget: &Forget) -> Result<Vec<OnceKey>, rusqlite::Error> {
         let transaction = self.connection.transaction()?;
-        let mut count = 0;
+        let mut gone = Vec::with_capacity(forget.expired.len());
         {
-            let sql = "DELETE FROM once WHERE scope = ?1 AND id = ?2 AND expires < ?3";
+            let sql = "DELETE FROM once WHERE seq = ?1 AND expires < ?2";
             let mut delete = transaction.prepare_cached(sql)?;
-            for (scope, id) in &forget.expired {
-                count += delete.execute(params![scope, id, forget.before.as_millis()])? as u64;
+            for (seq, key) in &forget.expired {
+                if delete.execute([*seq, forget.before.as_millis()])? == 1 {
+                    gone.push(*key);
+                }
             }
         }
         transaction.commit()?;
-        Ok(count)
+        Ok(gone)
     }
 }
 

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use store::ChangeListener;
 use tokio::sync::Semaphore;
 
-use crate::batch::{Head, LastChanges};
+use crate::batch::{Head, LastChanges, Used, once_key};
 use crate::chores::Chores;
 use crate::queue::Queue;
 use crate::statements::Statements;
@@ -117,6 +117,7 @@ impl SqliteStore {
         let queue = Arc::new(Queue::default());
         let listeners = Arc::new(RwLock::new(Vec::new()));
         let writer = Writer {
+            used: used(&connection).map_err(unusable)?,
             connection,
             chores: Chores::open(path, options.on_fatal.clone()).map_err(unusable)?,
             queue: queue.clone(),
@@ -212,11 +213,17 @@ fn truncate_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 }
 
 fn head(connection: &Connection) -> Result<Head, rusqlite::Error> {
-    let sql = "SELECT revision, next, (SELECT count(*) FROM once) FROM head";
-    connection.query_row(sql, [], |row| {
+    connection.query_row("SELECT revision, next FROM head", [], |row| {
         let number = |column| row.get(column).map(i64::unsigned_abs);
-        Ok(Head { revision: Revision(number(0)?), next: number(1)?, once: number(2)? })
+        Ok(Head { revision: Revision(number(0)?), next: number(1)? })
     })
+}
+
+/// What was used once and is not forgotten.
+fn used(connection: &Connection) -> Result<Used, rusqlite::Error> {
+    let mut query = connection.prepare("SELECT scope, id FROM once")?;
+    let rows = query.query_map([], |row| Ok(once_key(row.get(0)?, &row.get::<_, Vec<u8>>(1)?)))?;
+    rows.collect()
 }
 
 /// A connection that only reads.

@@ -13,6 +13,8 @@ use model::{Clock, Timestamp};
 use store::{CheckpointRow, CommitError, Committed, QUEUE_MAX, Unit, Urgency};
 use tokio::sync::oneshot;
 
+use crate::batch::OnceKey;
+
 /// The most jobs of one batch.
 pub(crate) const BATCH_MAX: usize = 256;
 
@@ -21,9 +23,6 @@ const COMPANY: Duration = Duration::from_micros(500);
 
 /// How long units that nobody waits for may wait.
 const DEFERRED: Duration = Duration::from_millis(100);
-
-/// How long the writer must have had nothing to do before it does what can wait.
-const IDLE: Duration = Duration::from_millis(20);
 
 /// Why the store could not do something.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -48,7 +47,7 @@ impl Job {
 
 /// Things used once that have expired, to be forgotten between two batches.
 pub(crate) struct Forget {
-    pub(crate) expired: Vec<(i64, Vec<u8>)>,
+    pub(crate) expired: Vec<(i64, OnceKey)>,
     pub(crate) before: Timestamp,
     pub(crate) reply: oneshot::Sender<Result<(), Cause>>,
 }
@@ -177,8 +176,8 @@ impl Queue {
         state.jobs.drain(..).map(|(job, _)| job).collect()
     }
 
-    /// Waits for what the writer does next; `behind` says that there is something to catch up on.
-    pub(crate) fn next(&self, clock: &dyn Clock, behind: bool) -> Next {
+    /// Waits for what the writer does next.
+    pub(crate) fn next(&self, clock: &dyn Clock) -> Next {
         let mut state = self.state();
         loop {
             let Some((_, since)) = state.jobs.front() else {
@@ -188,11 +187,7 @@ impl Queue {
                 if state.closed {
                     return Next::End;
                 }
-                let (woken, timed_out) = self.sleep(state, behind.then_some(IDLE));
-                if timed_out {
-                    return Next::Chores;
-                }
-                state = woken;
+                (state, _) = self.sleep(state, None);
                 continue;
             };
             let patience = if state.awaited > 0 { COMPANY } else { DEFERRED };

@@ -11,7 +11,7 @@ use store::{
 };
 use tokio::sync::oneshot;
 
-use crate::batch::signed;
+use crate::batch::{OnceKey, once_key, signed};
 use crate::chores::SLICE;
 use crate::open::{Readers, SqliteStore, reader};
 use crate::queue::{Forget, Job, NotTaken, Queue};
@@ -192,17 +192,9 @@ impl Store for SqliteStore {
     async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError> {
         let id = *id;
         self.read("find an entry", move |connection| {
-            // One transaction: the index may move on between two questions.
-            let transaction = connection.transaction()?;
-            let ask =
-                |sql: &str| transaction.prepare_cached(sql)?.query_row([id], entry).optional();
             let sql = "SELECT idx, leaf.id, bytes, hash FROM leaf_id JOIN leaf USING (idx) \
                        WHERE leaf_id.id = ?1";
-            let indexed = ask(sql)?;
-            // What the index has not reached yet is looked for one by one.
-            let sql = "SELECT idx, id, bytes, hash FROM leaf \
-                       WHERE idx >= (SELECT indexed FROM head) AND id = ?1 ORDER BY idx LIMIT 1";
-            if indexed.is_some() { Ok(indexed) } else { ask(sql) }
+            connection.prepare_cached(sql)?.query_row([id], entry).optional()
         })
         .await
     }
@@ -261,12 +253,13 @@ impl Store for SqliteStore {
         let what = "forget what expired";
         // Looked for here, where it holds up nobody; the writer only removes.
         let expired = self.read(what, move |connection| {
-            let sql = "SELECT scope, id FROM once WHERE expires < ?1 LIMIT ?2";
+            let sql = "SELECT seq, scope, id FROM once WHERE expires < ?1 LIMIT ?2";
             let mut query = connection.prepare_cached(sql)?;
             let most = signed(SLICE * SLICES_MAX);
-            let rows = query
-                .query_map(params![now.as_millis(), most], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<Result<Vec<(i64, Vec<u8>)>, _>>()
+            let rows = query.query_map([now.as_millis(), most], |row| {
+                Ok((row.get(0)?, once_key(row.get(1)?, &row.get::<_, Vec<u8>>(2)?)))
+            })?;
+            rows.collect::<Result<Vec<(i64, OnceKey)>, _>>()
         });
         let slice = usize::try_from(SLICE).unwrap_or(usize::MAX);
         for expired in expired.await?.chunks(slice) {

@@ -32,7 +32,8 @@ statements! {
            ON CONFLICT (key) DO UPDATE SET revision = ?2, body = ?3";
     put_new = "INSERT OR IGNORE INTO fact (key, revision, body) VALUES (?1, ?2, ?3)";
     remove = "DELETE FROM fact WHERE key = ?1";
-    use_once = "INSERT OR IGNORE INTO once (scope, id, expires) VALUES (?1, ?2, ?3)";
+    leaf_id = "INSERT OR IGNORE INTO leaf_id (id, idx) VALUES (?1, ?2)";
+    use_once = "INSERT INTO once (scope, id, expires) VALUES (?1, ?2, ?3)";
     counter = "SELECT value FROM counter WHERE name = ?1";
     count = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
              ON CONFLICT (name) DO UPDATE SET value = ?2";

@@ -3,7 +3,6 @@
 //! Each batch is one transaction and one sync. An error that leaves unknown whether a batch is
 //! durable ends the process; one that surely undid it denies, and the writer goes on.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 
@@ -11,7 +10,7 @@ use model::{Clock, FactKey, Revision};
 use rusqlite::{Connection, ErrorCode};
 use store::{ChangeListener, CommitError, Committed, NotDurable};
 
-use crate::batch::{Batch, Head, LastChanges, Refused, signed};
+use crate::batch::{Batch, Head, LastChanges, Refused, Used, signed};
 use crate::chores::Chores;
 use crate::queue::{Cause, Job, Next, Queue};
 use crate::statements::Statements;
@@ -25,6 +24,7 @@ pub(crate) struct Writer {
     pub(crate) chores: Chores,
     pub(crate) queue: Arc<Queue>,
     pub(crate) head: Head,
+    pub(crate) used: Used,
     pub(crate) changes: LastChanges,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -51,6 +51,8 @@ struct Applied {
     head: Option<Head>,
     /// The keys that each unit wrote, and the revision that it made.
     wrote: Vec<(Vec<FactKey>, Revision)>,
+    /// What it uses once.
+    using: Used,
     answers: Vec<Answer>,
 }
 
@@ -64,14 +66,14 @@ enum GoesOn {
 impl Writer {
     /// Commits until the store is dropped, or until it no longer knows what is durable.
     pub(crate) fn run(self) {
-        let Self { connection, mut chores, queue, head, changes, listeners, clock, on_fatal } =
-            self;
+        let Self { connection, mut chores, queue, head, used, changes, .. } = self;
+        let (listeners, clock, on_fatal) = (self.listeners, self.clock, self.on_fatal);
         let _end = Ending { queue: queue.clone(), on_fatal: on_fatal.clone() };
         match Statements::prepare(&connection) {
             Ok(sql) => {
                 let connection = &connection;
                 let mut committing =
-                    Committing { queue, connection, sql, head, changes, listeners, on_fatal };
+                    Committing { queue, connection, sql, head, used, changes, listeners, on_fatal };
                 committing.until_the_end(&mut chores, clock.as_ref());
             }
             Err(error) => tracing::error!(%error, "the writer could not begin"),
@@ -102,6 +104,7 @@ struct Committing<'c> {
     connection: &'c Connection,
     sql: Statements<'c>,
     head: Head,
+    used: Used,
     changes: LastChanges,
     listeners: Arc<RwLock<Vec<ChangeListener>>>,
     on_fatal: OnFatal,
@@ -111,18 +114,16 @@ impl Committing<'_> {
     fn until_the_end(&mut self, chores: &mut Chores, clock: &dyn Clock) {
         let queue = self.queue.clone();
         loop {
-            let is_behind = chores.is_behind(self.head.next);
-            let is_idle = match queue.next(clock, is_behind) {
+            match queue.next(clock) {
                 Next::Batch(jobs) => {
                     if self.commit(jobs) == GoesOn::No {
                         return;
                     }
-                    false
                 }
-                Next::Chores => true,
+                Next::Chores => {}
                 Next::End => return,
-            };
-            match chores.some(&queue, &mut self.head, is_idle) {
+            }
+            match chores.some(&queue, &mut self.used) {
                 Ok(()) => {}
                 Err(error) if is_sync_failure(&error) => {
                     return (self.on_fatal)(NotDurable);
@@ -165,7 +166,7 @@ impl Committing<'_> {
     fn transact(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Vec<Answer>>, Failed> {
         self.sql.begin.execute([]).map_err(known)?;
         let applied = self.apply(jobs, undoably);
-        let Applied { head, wrote, answers } = match applied {
+        let Applied { head, wrote, using, answers } = match applied {
             Ok(Some(applied)) => applied,
             Ok(None) => {
                 self.roll_back()?;
@@ -180,6 +181,7 @@ impl Committing<'_> {
             self.seal(head)?;
             self.queue.syncs.fetch_add(1, Ordering::Relaxed);
             self.head = head;
+            self.used.extend(using);
             for (keys, revision) in wrote {
                 self.changes.absorb(&keys, revision);
                 let listeners = self.listeners.read().expect("no panic while it is held");
@@ -194,6 +196,7 @@ impl Committing<'_> {
 
     /// Applies all jobs; `None` if one was refused halfway.
     fn apply(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Applied>, rusqlite::Error> {
+<<<<<<< HEAD
         let mut batch = Batch {
             sql: &mut self.sql,
             changes: &self.changes,
@@ -204,6 +207,9 @@ impl Committing<'_> {
             counted: Vec::new(),
             is_dirty: false,
         };
+=======
+        let mut batch = Batch::on(self.head, &mut self.sql, &self.changes, &self.used);
+>>>>>>> store
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             let answer = match job {
@@ -213,15 +219,17 @@ impl Committing<'_> {
                     Err(Refused::Cleanly(error)) => Answer::Unit(Err(error)),
                     Err(Refused::HalfWay(_)) => return Ok(None),
                 },
-                Job::Swap { from, to, .. } => {
-                    Answer::Swap(batch.swap(*from, to).map_err(Cause::from))
-                }
+                Job::Swap { from, to, .. } => match batch.swap(*from, to) {
+                    // A checkpoint that the schema refuses costs itself; any other error, all.
+                    Err(error) if !is_refusal(&error) => return Err(error),
+                    swapped => Answer::Swap(swapped.map_err(Cause::from)),
+                },
             };
             answers.push(answer);
         }
         let is_dirty = batch.is_dirty || batch.head != self.head;
         let head = is_dirty.then_some(batch.head);
-        Ok(Some(Applied { head, wrote: batch.wrote, answers }))
+        Ok(Some(Applied { head, wrote: batch.wrote, using: batch.using, answers }))
     }
 
     /// Commits the transaction durably.
@@ -254,6 +262,11 @@ impl Committing<'_> {
 /// before.
 fn known(error: rusqlite::Error) -> Failed {
     if is_sync_failure(&error) { Failed::Unknown(error) } else { Failed::Undone(error) }
+}
+
+/// Whether the schema refused a statement, which then is undone by itself.
+fn is_refusal(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
 fn extended_code(error: &rusqlite::Error) -> Option<i32> {
@@ -322,7 +335,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::{Committing, GoesOn, is_sync_failure, leaves_unknown};
-    use crate::batch::{Head, LastChanges};
+    use crate::batch::{Head, LastChanges, Used};
     use crate::queue::Job;
     use crate::statements::Statements;
 
@@ -380,7 +393,8 @@ mod tests {
             queue: Arc::default(),
             connection: &connection,
             sql: Statements::prepare(&connection).unwrap(),
-            head: Head { revision: model::Revision(0), next: 0, once: 0 },
+            head: Head { revision: model::Revision(0), next: 0 },
+            used: Used::new(),
             changes: LastChanges::default(),
             listeners: Arc::default(),
             on_fatal: Arc::new(|_| panic!("a full disk says nothing about what is durable")),

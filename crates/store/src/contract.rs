@@ -111,8 +111,7 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `max` entries (at most [`crate::PAGE_MAX`]) from `index` on, in order, without a gap.
     async fn entries(&self, index: u64, max: usize) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// The first entry with this record id. The index of ids is built behind the log; what it has
-    /// not reached is found all the same.
+    /// The first entry with this record id, the newest entries included.
     async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError>;
 
     /// The sealed disclosure of the entry at `index`.

@@ -53,7 +53,7 @@ const TAMPERING: [&str; 17] = [
     "UPDATE head SET next = 1",
     "UPDATE head SET revision = 0",
     "DELETE FROM head",
-    "INSERT OR REPLACE INTO head VALUES (1, 0, 0, 0)",
+    "INSERT OR REPLACE INTO head VALUES (1, 0, 0)",
     "UPDATE checkpoint SET size = 1",
     "DELETE FROM checkpoint",
     "INSERT OR REPLACE INTO checkpoint VALUES (1, 1, x'00')",
