@@ -123,6 +123,7 @@ impl<'a, 'c> Batch<'a, 'c> {
             head,
             wrote: Vec::new(),
             fresh: HashSet::new(),
+            counted: Vec::new(),
             is_dirty: false,
         }
     }

@@ -196,20 +196,7 @@ impl Committing<'_> {
 
     /// Applies all jobs; `None` if one was refused halfway.
     fn apply(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Applied>, rusqlite::Error> {
-<<<<<<< HEAD
-        let mut batch = Batch {
-            sql: &mut self.sql,
-            changes: &self.changes,
-            readable: self.head.revision,
-            head: self.head,
-            wrote: Vec::new(),
-            fresh: HashSet::new(),
-            counted: Vec::new(),
-            is_dirty: false,
-        };
-=======
         let mut batch = Batch::on(self.head, &mut self.sql, &self.changes, &self.used);
->>>>>>> store
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             let answer = match job {
