@@ -37,7 +37,7 @@ impl Snapshot {
 
     fn conjunction(&self, request: &AccessRequest, facts: &Facts) -> Result<Grant, Denial> {
         let (action, answers) = self.before_policies(request, facts)?;
-        let mut world = World::of(request, facts);
+        let world = World::near(request, facts);
         if !action.resources.contains(world.resource.uid.type_name()) {
             return Err(Denial::Malformed);
         }
@@ -55,8 +55,7 @@ impl Snapshot {
         let asked = candidates.map(|position| &self.policies[*position].attributes).collect();
         let asked = AskedFor::By(asked);
         let context = context::of(facts, input, &unread, &asked).ok_or(Denial::Malformed)?;
-        world.leave_out_unreachable(&asked);
-        let World { actor, subject, resource, nodes } = world;
+        let World { actor, subject, resource, nodes } = world.widened(&asked, (request, facts));
         let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
         let question = Question { action: &action.placed, resource, context, entities, unread };
         let person = match &subject {

@@ -7,6 +7,7 @@ use model::{AccessRequest, Agent, Facts, Person, PrincipalFacts, ResourceRef, St
 
 use crate::candidates::Placed;
 use crate::context::AskedFor;
+use crate::kernel;
 use crate::schema::type_name;
 
 /// The names of all entity types, parsed once.
@@ -87,25 +88,35 @@ pub(crate) fn server_uid(server: &str) -> EntityUid {
 pub(crate) const LEADING_ON: [&str; 4] = ["approver", "owner", "sponsor", "subject"];
 
 impl World {
-    /// Leaves out the entities that no policy comes to, if it asks for no more than `asked`: most
-    /// of a decision's time would go into relating them to each other.
-    pub(crate) fn leave_out_unreachable(&mut self, asked: &AskedFor<'_>) {
-        if LEADING_ON.iter().any(|name| asked.has(name)) {
-            return;
-        }
-        let Self { actor, subject, resource, nodes } = self;
-        let ends = [Some(&*actor), subject.as_ref(), Some(&*resource)];
-        nodes.retain(|node| ends.iter().flatten().any(|end| end.uid == node.uid));
-    }
-
     /// The world of `request` in the light of `facts`.
     pub(crate) fn of(request: &AccessRequest, facts: &Facts) -> Self {
+        Self::reaching(request, facts, true)
+    }
+
+    /// Who asks and what for alone, without the entities that only an attribute leads to: most of
+    /// a decision's time would go into relating those to each other.
+    pub(crate) fn near(request: &AccessRequest, facts: &Facts) -> Self {
+        // What does not belong to a server may itself be one of those entities.
+        let further = kernel::server_of(&request.resource).is_none();
+        Self::reaching(request, facts, further)
+    }
+
+    /// This world, if policies that ask for `asked` come no further, else the whole.
+    pub(crate) fn widened(
+        self,
+        asked: &AskedFor<'_>,
+        (request, facts): (&AccessRequest, &Facts),
+    ) -> Self {
+        if LEADING_ON.iter().any(|name| asked.has(name)) { Self::of(request, facts) } else { self }
+    }
+
+    fn reaching(request: &AccessRequest, facts: &Facts, further: bool) -> Self {
         let mut nodes = Vec::with_capacity(8);
         let (actor, subject) = match &facts.principal {
-            PrincipalFacts::Instance(standing) => add_standing(&mut nodes, standing),
+            PrincipalFacts::Instance(standing) => add_standing(&mut nodes, standing, further),
             PrincipalFacts::Administrator(person) => (add_person(&mut nodes, person), None),
         };
-        let resource = add_resource(&mut nodes, &request.resource, facts);
+        let resource = add_resource(&mut nodes, &request.resource, facts, further);
         Self { actor, subject, resource, nodes }
     }
 }
@@ -136,31 +147,43 @@ fn add_person(nodes: &mut Vec<Node>, person: &Person) -> Placed {
     Placed { uid, ancestors: groups }
 }
 
-fn add_standing(nodes: &mut Vec<Node>, standing: &Standing) -> (Placed, Option<Placed>) {
-    let agent = add_agent(nodes, &standing.agent);
+fn add_standing(
+    nodes: &mut Vec<Node>,
+    standing: &Standing,
+    further: bool,
+) -> (Placed, Option<Placed>) {
+    let agent = uid(&TYPES.agent, standing.agent.name.as_str());
+    if further {
+        add_agent(nodes, agent.clone(), &standing.agent);
+    }
     let uid = uid(&TYPES.instance, &standing.instance.id.to_string());
     let parents = vec![agent];
     add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: parents.clone() });
-    add_person(nodes, &standing.sponsor);
+    if further {
+        add_person(nodes, &standing.sponsor);
+    }
     let subject = standing.subject.as_ref().map(|person| add_person(nodes, person));
     (Placed { uid, ancestors: parents }, subject)
 }
 
-fn add_agent(nodes: &mut Vec<Node>, agent: &Agent) -> EntityUid {
-    let uid = uid(&TYPES.agent, agent.name.as_str());
+fn add_agent(nodes: &mut Vec<Node>, uid: EntityUid, agent: &Agent) {
     let sponsor = self::uid(&TYPES.person, agent.sponsor.as_str());
     let attributes = vec![
         ("sponsor", RestrictedExpression::new_entity_uid(sponsor)),
         ("purposes", texts(agent.purposes.iter().map(model::PurposeId::as_str))),
     ];
-    add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
-    uid
+    add(nodes, Node { uid, attributes, parents: Vec::new() });
 }
 
-fn add_resource(nodes: &mut Vec<Node>, resource: &ResourceRef, facts: &Facts) -> Placed {
+fn add_resource(
+    nodes: &mut Vec<Node>,
+    resource: &ResourceRef,
+    facts: &Facts,
+    further: bool,
+) -> Placed {
     let types = &*TYPES;
     let (uid, server) = match resource {
-        ResourceRef::Tool(tool) => return add_tool(nodes, tool, facts),
+        ResourceRef::Tool(tool) => return add_tool(nodes, tool, facts, further),
         ResourceRef::Server(name) => {
             let uid = add_server(nodes, name.as_str(), facts);
             return Placed { uid, ancestors: Vec::new() };
@@ -179,8 +202,13 @@ fn add_resource(nodes: &mut Vec<Node>, resource: &ResourceRef, facts: &Facts) ->
         ResourceRef::Bundle(digest) => (uid(&types.bundle, digest), None),
         ResourceRef::Deployment => (uid(&types.deployment, "this"), None),
     };
-    let parents: Vec<EntityUid> =
-        server.map(|name| add_server(nodes, name.as_str(), facts)).into_iter().collect();
+    let mut parents = Vec::with_capacity(1);
+    if let Some(name) = server {
+        parents.push(server_uid(name.as_str()));
+        if further {
+            add_server(nodes, name.as_str(), facts);
+        }
+    }
     add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: parents.clone() });
     // Somebody who is also the actor keeps the ancestors known of the actor.
     let ancestors = nodes.iter().find(|node| node.uid == uid).map(|node| node.parents.clone());
@@ -194,8 +222,11 @@ fn add_server(nodes: &mut Vec<Node>, name: &str, facts: &Facts) -> EntityUid {
     uid
 }
 
-fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts) -> Placed {
-    let server = add_server(nodes, tool.server.as_str(), facts);
+fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts, further: bool) -> Placed {
+    let server = server_uid(tool.server.as_str());
+    if further {
+        add_server(nodes, tool.server.as_str(), facts);
+    }
     let known = facts.tool.as_ref().filter(|known| known.tool == *tool);
     let harm = known.into_iter().flat_map(|tool| &tool.harm);
     let mut attributes = vec![
@@ -207,7 +238,7 @@ fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts) -> Placed {
         let owner = uid(&TYPES.person, owner.as_str());
         attributes.push(("owner", RestrictedExpression::new_entity_uid(owner)));
     }
-    if let Some(owner) = &facts.tool_owner {
+    if let Some(owner) = facts.tool_owner.as_ref().filter(|_| further) {
         add_person(nodes, owner);
     }
     let uid = tool_uid(tool);

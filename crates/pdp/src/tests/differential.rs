@@ -140,10 +140,9 @@ fn ask_cedar(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<(Whol
 
 fn question<'a>(case: &Case, action: &'a Action, asked: &AskedFor<'_>) -> Option<Question<'a>> {
     let facts = case.facts();
-    let mut world = World::of(&case.request, &facts);
+    let world = World::near(&case.request, &facts).widened(asked, (&case.request, &facts));
     let (input, unread) = arguments(&case.request, action)?;
     let context = context::of(&facts, input, &unread, asked)?;
-    world.leave_out_unreachable(asked);
     let entities = entities(&action.placed, world.nodes, asked)?;
     Some(Question { action: &action.placed, resource: world.resource, context, entities, unread })
 }
