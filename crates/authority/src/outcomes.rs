@@ -181,7 +181,9 @@ fn unit_of(closed: &Closed, entropy: &dyn Entropy) -> Unit {
     let Closed { closing, outcome, result, at, .. } = closed;
     let record = outcome_record(closing, (*outcome, *result), *at, entropy);
     let mut effects = vec![Effect::ClosePermit { index: closing.context.index }];
-    if *outcome == OutcomeKind::Unknown && closing.consequential {
+    // Nobody knows what a call that was cut has done either.
+    let is_open = matches!(outcome, OutcomeKind::Unknown | OutcomeKind::Cut);
+    if is_open && closing.consequential {
         effects.push(unknown_mark(&closing.context));
     }
     let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];

@@ -163,12 +163,18 @@ pub fn refusal(
         if era == Era::Stateless {
             result["resultType"] = "complete".into();
         }
-        return (200, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}"));
+        return (200, answer(id, "result", &result));
     }
     let error = json!({
         "code": refusal.code.json_rpc(),
         "message": refusal.sentence(),
         "data": refusal.structured(),
     });
-    (200, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}"))
+    (200, answer(id, "error", &error))
+}
+
+/// A JSON-RPC answer, its members in canonical order: the same bytes for the same refusal.
+fn answer(id: &str, member: &str, value: &Value) -> String {
+    let value = String::from_utf8(json::canonical(value)).expect("JSON is text");
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{value}}}")
 }

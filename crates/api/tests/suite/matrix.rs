@@ -22,6 +22,8 @@ const ENDPOINTS: [(&str, &str, &str, &str); 22] = [
     ("agents", "HEAD", "/mcp/{server}", "/mcp/up"),
     ("agents", "PUT", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/oauth/token", "/oauth/token"),
+    ("agents", "GET", "/oauth/authorize", "/oauth/authorize"),
+    ("agents", "POST", "/oauth/authorize", "/oauth/authorize"),
     ("agents", "GET", "/oauth/jwks", "/oauth/jwks"),
     (
         "agents",

@@ -21,7 +21,9 @@ fn changes() -> Vec<(&'static str, Value)> {
     change("one byte", &|t| t["description"] = "echo ".into());
     change("schema", &|t| t["inputSchema"]["properties"] = json!({ "bcc": {} }));
     change("annotation", &|t| t["annotations"] = json!({ "readOnlyHint": true }));
-    change("header", &|t| t["inputSchema"]["x-mcp-header"] = json!("a"));
+    change("header", &|t| {
+        t["inputSchema"]["properties"]["to"] = json!({ "type": "string", "x-mcp-header": "To" });
+    });
     change("title", &|t| t["title"] = json!("Echo"));
     all
 }
@@ -74,8 +76,12 @@ async fn i_07_a_change_on_page_two_or_between_list_and_call_is_seen() {
         let answer = client.call("echo", json!({})).await;
         assert_eq!(answer.refused().as_deref(), Some("tool_changed"), "{answer:?}");
 
-        // Changed back, and changed again in silence.
+        // Changed back, it still has to be looked at; then it is changed again in silence.
         up.list(vec![vec![tool("pay")], vec![tool("echo")]]);
+        assert_eq!(client.tools().await, ["pay"]);
+        let diff = world.run(Command::ToolDiff { tool: "up/echo".to_owned() }).await;
+        let digest = diff["digest"].as_str().expect("a digest").to_owned();
+        world.run(Command::ToolPin { tool: "up/echo".to_owned(), digest }).await;
         assert_eq!(client.tools().await, ["echo", "pay"]);
         assert_eq!(client.call("echo", json!({})).await.refused(), None);
         up.list(vec![vec![tool("pay")], vec![changed]]);
