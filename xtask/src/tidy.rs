@@ -48,7 +48,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     texts(&sources, &mut wrong);
     paragraphs(&sources, &mut wrong);
     paths(&sources, &mut wrong);
-    invariants(&sources, &mut wrong);
+    shown(&sources, &mut wrong);
     if wrong.is_empty() {
         return Ok(());
     }
@@ -150,22 +150,24 @@ fn paths(sources: &[(String, String)], wrong: &mut Vec<String>) {
     }
 }
 
-/// Every invariant names a test that exists, or says that it is for later.
-fn invariants(sources: &[(String, String)], wrong: &mut Vec<String>) {
-    let document = sources.iter().find(|(name, _)| name == "INVARIANTS.md");
-    let Some((_, document)) = document else {
-        wrong.push("INVARIANTS.md is missing".to_owned());
-        return;
-    };
-    for row in document.lines().filter(|line| line.starts_with("| I-")) {
-        let tests = row.rsplit('|').nth(1).unwrap_or_default().trim();
-        if tests == "later" {
+/// Documents whose tables name, in the last column, the tests that show each row.
+const SHOWN: [(&str, &str); 2] = [("INVARIANTS.md", "| I-"), ("docs/threats.md", "| N-")];
+
+/// Every row of such a table names tests, and they exist.
+fn shown(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    for (document, row) in SHOWN {
+        let found = sources.iter().find(|(name, _)| name == document);
+        let Some((_, text)) = found else {
+            wrong.push(format!("{document} is missing"));
             continue;
-        }
-        for test in tests.split(',').map(|test| test.trim().trim_matches('`')) {
-            let defined = format!("fn {test}(");
-            if !sources.iter().any(|(_, text)| text.contains(&defined)) {
-                wrong.push(format!("INVARIANTS.md: there is no test `{test}`"));
+        };
+        for line in text.lines().filter(|line| line.starts_with(row)) {
+            let tests = line.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
+            for test in tests.split(',').map(|test| test.trim().trim_matches('`')) {
+                let defined = format!("fn {test}(");
+                if !sources.iter().any(|(_, text)| text.contains(&defined)) {
+                    wrong.push(format!("{document}: there is no test `{test}`"));
+                }
             }
         }
     }
