@@ -4,7 +4,7 @@
 //! released, or to answer what no store should. What is not told to misbehave goes to the store
 //! behind it. It does not know what the calls mean.
 //!
-//! ```ignore
+//! ```text
 //! let store = FaultyStore::over(real);
 //! store.always(Call::Commit, Fault::Hang);          // every commit, from now on
 //! store.once(Call::Load, Fault::Fail);              // the next load only

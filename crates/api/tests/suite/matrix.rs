@@ -12,7 +12,7 @@ use mcp::Era;
 use crate::{Surface, ask, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 22] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 24] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
