@@ -21,8 +21,8 @@ fn answers(deployment: &Deployment, bytes: &str) -> String {
 }
 
 fn statuses(answer: &str) -> Vec<&str> {
-    let lines = answer.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 "));
-    lines.map(|line| line.get(..3).unwrap_or_default()).collect()
+    let heads = answer.split("HTTP/1.1 ").skip(1);
+    heads.map(|head| head.get(..3).unwrap_or_default()).collect()
 }
 
 /// N-065: whatever the framing, nothing is permitted, and what is hidden behind a body is one more

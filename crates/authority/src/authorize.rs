@@ -158,6 +158,11 @@ impl Authority {
         &self.entropy
     }
 
+    /// How long a decision may take; whatever is asked for one may take no longer.
+    pub const fn decision_timeout(&self) -> Duration {
+        self.limits.decision_timeout
+    }
+
     /// The time, if it can be trusted.
     pub fn trusted_now(&self) -> Result<Timestamp, crate::ClockUnsure> {
         self.clock_guard.now(self.clock.as_ref())
@@ -168,12 +173,13 @@ impl Authority {
         self.clock_guard.trust(self.clock.as_ref());
     }
 
-    /// Waits until every permit is closed and every outcome is in the log. Nothing is permitted
-    /// while somebody waits here: it is for the end of the process.
+    /// Waits until every permit is closed, and every outcome and refusal is in the log. Nothing is
+    /// permitted while somebody waits here: it is for the end of the process.
     pub async fn drained(&self) {
-        let all = u32::try_from(OUTCOMES_OPEN_MAX).unwrap_or(u32::MAX);
-        // The semaphore is never closed, so this only waits.
-        let _ = self.places.acquire_many(all).await;
+        let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
+        // The semaphores are never closed, so this only waits.
+        let _ = self.places.acquire_many(all(OUTCOMES_OPEN_MAX)).await;
+        let _ = self.refusals.acquire_many(all(REFUSALS_WAITING_MAX)).await;
     }
 
     /// Decides on `act`, records the decision, and only then answers, within the time limit.
@@ -349,6 +355,7 @@ impl Authority {
             queue: self.outcomes.clone(),
             clock: self.clock.clone(),
             changes: self.pip.changes().clone(),
+            unknown: self.pip.unknown().clone(),
             revision,
         }
     }

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::changes::Changes;
 use crate::committing::Abandoned;
 use crate::permit::PermitContext;
+use crate::pip::Unknown;
 use crate::refusals::{FOLDED_FOR, RefusalLog};
 
 /// The most permits whose outcome is not yet in the log; beyond that nothing is permitted.
@@ -67,6 +68,7 @@ pub(crate) struct OutcomeSlot {
     pub(crate) queue: mpsc::UnboundedSender<Queued>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) unknown: Arc<Unknown>,
     pub(crate) revision: Revision,
 }
 
@@ -89,6 +91,12 @@ impl OutcomeSlot {
 
     pub(crate) fn close(&mut self, outcome: OutcomeKind, result: Option<Sha256Digest>) {
         let Some((closing, place)) = self.open.take() else { return };
+        if leaves_unknown(outcome, &closing) {
+            // From now on, not only once it is recorded.
+            let mark = FactKey::unknown_outcome(&closing.context.act);
+            let mut unknown = self.unknown.write().expect("no panic while it is held");
+            unknown.insert(mark, Revision(u64::MAX));
+        }
         let at = self.clock.now();
         let closed = Closed { closing, outcome, result, at, _place: place };
         // The receiver lives as long as the process: if it is gone, the restart writes *unknown*.
@@ -181,13 +189,16 @@ fn unit_of(closed: &Closed, entropy: &dyn Entropy) -> Unit {
     let Closed { closing, outcome, result, at, .. } = closed;
     let record = outcome_record(closing, (*outcome, *result), *at, entropy);
     let mut effects = vec![Effect::ClosePermit { index: closing.context.index }];
-    // Nobody knows what a call that was cut has done either.
-    let is_open = matches!(outcome, OutcomeKind::Unknown | OutcomeKind::Cut);
-    if is_open && closing.consequential {
+    if leaves_unknown(*outcome, closing) {
         effects.push(unknown_mark(&closing.context));
     }
     let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
     Unit { entries, effects, urgency: Urgency::Deferred, ..Unit::default() }
+}
+
+/// Whether nobody knows what a consequential act has done. One that was cut may have done it.
+fn leaves_unknown(outcome: OutcomeKind, closing: &Closing) -> bool {
+    closing.consequential && matches!(outcome, OutcomeKind::Unknown | OutcomeKind::Cut)
 }
 
 /// What makes an equal act be refused until somebody settles this one.

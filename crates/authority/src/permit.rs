@@ -154,9 +154,10 @@ pub struct Permit<A> {
     pub(crate) counters: BTreeMap<String, i64>,
 }
 
-/// The permit was not begun in time, or rests on facts that have changed since.
+/// The permit was not begun in time, rests on facts that have changed since, or owes what nobody here
+/// can discharge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the permit was not begun in time or rests on facts that have changed")]
+#[error("the permit was not begun in time, rests on facts that have changed, or owes too much")]
 pub struct NotStarted;
 
 impl<A> Permit<A> {
@@ -172,11 +173,13 @@ impl<A> Permit<A> {
 
     /// Begins the act: gives up the permit for what it covers and for the duty to say how it ended.
     ///
-    /// This is the last check before an effect. A permit that is too old, or whose facts are known
-    /// to have changed, closes as *not started*.
+    /// This is the last check before an effect. A permit that is too old, whose facts are known to
+    /// have changed, or that owes an obligation, closes as *not started*.
     pub fn begin(self, clock: &dyn Clock) -> Result<Begun<A>, NotStarted> {
         let Self { act, grant, context, begin_by, mut slot, .. } = self;
-        if clock.monotonic() > begin_by || !slot.still_true() {
+        // Nobody discharges obligations yet, so nothing that owes one may proceed.
+        let owes = !context.obligations.is_empty();
+        if owes || clock.monotonic() > begin_by || !slot.still_true() {
             slot.close(OutcomeKind::NotStarted, None);
             return Err(NotStarted);
         }

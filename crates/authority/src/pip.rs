@@ -90,7 +90,7 @@ pub struct Pip {
 
 /// The marks of acts whose outcome nobody knows, and when each last changed. One that was removed
 /// stays until somebody looks: a mark too many costs a look, one too few an act done twice.
-type Unknown = RwLock<HashMap<FactKey, Revision>>;
+pub(crate) type Unknown = RwLock<HashMap<FactKey, Revision>>;
 
 struct ToolFacts {
     tool: Arc<Tool>,
@@ -158,6 +158,10 @@ impl Pip {
 
     pub(crate) const fn changes(&self) -> &Arc<Changes> {
         &self.changes
+    }
+
+    pub(crate) const fn unknown(&self) -> &Arc<Unknown> {
+        &self.unknown
     }
 
     /// Whether nobody knows how an equal act ended.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use journal::Journal;
+use journal::{DisclosureError, Journal};
 use model::record::{DecisionRecord, Disclosure, OutcomeKind, OutcomeRecord, VERSION};
 use model::{ActDigest, Clock, Entropy, FactKey, Harm, RecordId};
 use store::{CommitError, Effect, Unit};
@@ -24,9 +24,15 @@ pub async fn recover(
             tracing::error!(index = permit.index, "an open permit has no readable decision");
             continue;
         };
-        let disclosure = journal.disclosure(permit.index).await;
-        let unreadable = |error: journal::DisclosureError| CommitError::Unavailable(error.into());
-        let disclosure = disclosure.map_err(unreadable).map_err(NotPermitted::Unrecorded)?;
+        let disclosure = match journal.disclosure(permit.index).await {
+            Ok(disclosure) => disclosure,
+            Err(DisclosureError::Store(error)) => return Err(crate::FactsError::from(error).into()),
+            // What cannot be read keeps nothing from starting.
+            Err(error) => {
+                tracing::error!(%error, index = permit.index, "a disclosure cannot be read");
+                None
+            }
+        };
         let unit = closing_unit((permit.index, &decision, disclosure.as_ref()), clock, entropy);
         match journal.store().commit(unit).await {
             Ok(_) | Err(CommitError::Used) => {}

@@ -53,21 +53,6 @@ pub struct Refused {
 type Stamp<'a> = (Timestamp, &'a dyn Entropy);
 
 impl RefusalLog {
-    /// Takes note that a request at `point` was refused for `cause`, and gives the unit that records
-    /// it, if it is to be recorded by itself. Returns at once.
-    pub fn refuse(
-        &self,
-        authority: &Authority,
-        place: PointAndCause,
-        caller: Option<(AgentName, InstanceId)>,
-    ) -> Option<Unit> {
-        if !self.counts(authority, place) {
-            return None;
-        }
-        let stamp = (authority.clock.now(), authority.entropy.as_ref());
-        Some(unit(vec![refusal(stamp, place, caller.unzip(), 1)]))
-    }
-
     /// Whether a refusal is to be written by itself; otherwise it is counted.
     fn counts(&self, authority: &Authority, place: PointAndCause) -> bool {
         let second = authority.clock.monotonic().as_secs();

@@ -98,7 +98,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let integrating = integrate(running.integrator, status.clone(), newest, drained.clone());
     let integrating = tokio::spawn(integrating);
     let authority = running.authority;
-    let policy = Some(running.policy).filter(|_| config.policy.reload);
+    let policy = (running.policy, config.policy.reload);
     let looking = tokio::spawn(look(authority.clone(), policy, status.clone(), stop.clone()));
     let outcomes = tokio::spawn(running.outcomes.run());
 
@@ -363,7 +363,7 @@ async fn integrate(
 /// and forgets what expired.
 async fn look(
     authority: Arc<Authority>,
-    mut policy: Option<PolicyWatch>,
+    (mut policy, on_change): (PolicyWatch, bool),
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
@@ -384,7 +384,9 @@ async fn look(
         {
             tracing::warn!(%error, "what expired is not forgotten yet");
         }
-        let Some(policy) = &mut policy else { continue };
+        if !meant && !on_change {
+            continue;
+        }
         match policy.look(meant).await {
             Looked::InForce => status.policy_stale.store(false, Ordering::Relaxed),
             Looked::Changing => {}

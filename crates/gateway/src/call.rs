@@ -72,7 +72,7 @@ impl Gateway {
     /// A gateway of these parts. Its conversations end with [`Gateway::close`].
     pub fn new(parts: GatewayParts) -> Result<Self, std::io::Error> {
         let client = upstream::client()?;
-        let recorder = Recorder::new(parts.authority.clone(), parts.tasks.clone());
+        let recorder = Recorder::new(parts.authority.clone());
         let (limits, kept) = (parts.limits.links, (recorder.clone(), parts.tasks.clone()));
         let links = Links::new(client, parts.environment, limits, kept);
         Ok(Self {
@@ -113,6 +113,7 @@ impl Gateway {
         request: Request,
         about: &About,
     ) -> Result<Reply, Refusal> {
+        self.check_contact(passage, &request).await?;
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, false).await?;
         let governed = self.govern(passage, request).await?;
@@ -124,6 +125,18 @@ impl Gateway {
             Err(refusal) => return Err(self.seen(passage, &tool, refusal).await),
         };
         self.forward(passage, permit, conversation, about).await
+    }
+
+    /// For who could never be permitted the call, no server is asked and no process started.
+    async fn check_contact(&self, passage: &Passage<'_>, request: &Request) -> Result<(), Refusal> {
+        let is_open = self.links.is_open(passage.caller.instance, &passage.server);
+        if passage.era == mcp::Era::Session || is_open {
+            return Ok(());
+        }
+        let call = mcp::ToolCall::from_request(request).map_err(Refusal::Unparsable)?;
+        let name = call.name.parse().map_err(|_| Refusal::UnknownTool)?;
+        let tool = ToolRef { server: passage.server.clone(), tool: name };
+        if self.could_call(passage, &tool).await? { Ok(()) } else { Err(Refusal::UnknownTool) }
     }
 
     /// Binds a tool call to its pinned tool and its validated arguments.
@@ -140,6 +153,12 @@ impl Gateway {
             return Err(self.seen(passage, &tool, Refusal::ToolChanged).await);
         }
         let snapshot = self.authority.pip().policy();
+        // The set in force may still know the tool as it was before it was pinned again.
+        let known = snapshot.snapshot.bundle().tools.get(&tool);
+        let pinned = found.descriptor.get("inputSchema");
+        if known.is_some_and(|known| pinned.is_some_and(|pinned| *pinned != known.input_schema)) {
+            return Err(self.seen(passage, &tool, Refusal::ToolChanged).await);
+        }
         let valid = snapshot.snapshot.validate_arguments(&tool, &call.arguments);
         if let Err(invalid) = valid {
             let refusal = Refusal::ArgumentsInvalid(invalid.to_string());
@@ -200,14 +219,29 @@ impl Gateway {
     }
 
     pub(crate) async fn is_visible(&self, passage: &Passage<'_>, tool: &ToolRef) -> bool {
+        self.could_call(passage, tool).await.unwrap_or(false)
+    }
+
+    async fn could_call(&self, passage: &Passage<'_>, tool: &ToolRef) -> Result<bool, Refusal> {
         let question = catalog::visibility(&passage.caller, tool);
         let circumstances = catalog::circumstances(&passage.caller, Vec::new(), passage.arrived);
-        self.authority.could_permit(&question, &circumstances).await.unwrap_or(false)
+        let asked = self.authority.could_permit(&question, &circumstances);
+        self.in_time(asked).await
+    }
+
+    /// What a question to the authority answers, within the time that a decision may take.
+    pub(crate) async fn in_time<T, E: std::fmt::Display>(
+        &self,
+        asked: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Refusal> {
+        let within = self.authority.decision_timeout();
+        let answered = tokio::time::timeout(within, asked).await;
+        let late = |_| Refusal::Unavailable("no answer within the time limit".to_owned());
+        answered.map_err(late)?.map_err(|error| Refusal::Unavailable(error.to_string()))
     }
 
     async fn find(&self, tool: &ToolRef) -> Result<Option<Arc<Tool>>, Refusal> {
-        let found = self.authority.pip().find_tool(tool).await;
-        found.map_err(|error| Refusal::Unavailable(error.to_string()))
+        self.in_time(self.authority.pip().find_tool(tool)).await
     }
 
     /// Every other decided method: on the server, a resource or a prompt.
@@ -303,7 +337,7 @@ impl Gateway {
         }
         let (server, pins) = (&passage.server, self.pins.as_ref());
         let comparing = Comparing { server, pins, within: self.limits.call, now };
-        conversation.verify(comparing, self.assertion(passage)).await
+        conversation.verify(comparing, self.assertion(passage), again).await
     }
 
     /// An assertion for a message that no decision of its own stands behind. Signing costs: it is

@@ -82,10 +82,6 @@ impl Way {
         tasks: &tokio_util::task::TaskTracker,
     ) -> Result<Reply, Refusal> {
         let decision = permit.context().decision;
-        if !permit.context().obligations.is_empty() {
-            // No obligation can be discharged here yet, so nothing that owes one may proceed.
-            return Err(Refusal::Unavailable("an obligation cannot be discharged here".to_owned()));
-        }
         let watch = self.authority.watch(&permit);
         let begun = permit.begin(self.authority.clock().as_ref());
         let begun = begun.map_err(|error| Refusal::Unavailable(error.to_string()))?;

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::authenticate::Caller;
 use crate::catalog::Route;
 use crate::pins::Verified;
-use crate::recorder::{Recorder, Refused};
+use crate::recorder::{Recorder, Who};
 use crate::refusal::Refusal;
 use crate::upstream::{
     HttpTransport, Link, LinkError, Listener, StdioTransport, Target, Transport,
@@ -148,6 +148,12 @@ impl Links {
         opened.cloned().inspect_err(|_| self.stateless.invalidate(&place))
     }
 
+    /// Whether `instance` has a conversation with `server` in the stateless era.
+    pub(crate) fn is_open(&self, instance: InstanceId, server: &ServerName) -> bool {
+        let cell = self.stateless.get(&(instance, server.clone()));
+        cell.is_some_and(|cell| cell.get().is_some())
+    }
+
     /// Whether one more MCP session may begin.
     pub(crate) fn check_room(&self) -> Result<(), Refusal> {
         if self.sessions.entry_count() >= self.limits.sessions {
@@ -237,7 +243,7 @@ async fn sweep(
 /// What a server says on nobody's account, in one conversation.
 struct Overheard {
     recorder: Recorder,
-    who: Refused,
+    who: Who,
     verified: Arc<Verified>,
 }
 

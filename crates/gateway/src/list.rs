@@ -77,8 +77,7 @@ impl Gateway {
     async fn visible_tools(&self, passage: &Passage<'_>) -> Result<Vec<Value>, Refusal> {
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, true).await?;
-        let tools = self.authority.pip().tools_of(&passage.server).await;
-        let tools = tools.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let tools = self.in_time(self.authority.pip().tools_of(&passage.server)).await?;
         let mut visible = Vec::new();
         for tool in tools.into_iter().filter(model::Tool::is_pinned) {
             if self.is_visible(passage, &tool.tool).await {

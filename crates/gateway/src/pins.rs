@@ -26,21 +26,41 @@ const TOOLS_MAX: usize = 10_000;
 
 /// When a conversation's tools were last compared with their pins, on the monotonic clock.
 #[derive(Debug, Default)]
-pub(crate) struct Verified(Mutex<Option<Duration>>);
+pub(crate) struct Verified {
+    known: Mutex<Known>,
+    /// Whoever holds it compares; others wait for what comes of it.
+    comparing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    last: Option<Duration>,
+    /// How often the server told of a change.
+    told: u64,
+}
 
 impl Verified {
     pub(crate) fn is_current(&self, now: Duration) -> bool {
-        let last = *self.0.lock().expect("no panic while it is held");
-        last.is_some_and(|last| now.saturating_sub(last) < VERIFIED_FOR)
+        let known = self.known.lock().expect("no panic while it is held");
+        known.last.is_some_and(|last| now.saturating_sub(last) < VERIFIED_FOR)
     }
 
-    pub(crate) fn mark(&self, now: Duration) {
-        *self.0.lock().expect("no panic while it is held") = Some(now);
+    fn told(&self) -> u64 {
+        self.known.lock().expect("no panic while it is held").told
+    }
+
+    /// The tools are as pinned, unless the server told of a change after `told`.
+    fn mark(&self, now: Duration, told: u64) {
+        let mut known = self.known.lock().expect("no panic while it is held");
+        if known.told == told {
+            known.last = Some(now);
+        }
     }
 
     /// The next call compares again.
     pub(crate) fn forget(&self) {
-        *self.0.lock().expect("no panic while it is held") = None;
+        let mut known = self.known.lock().expect("no panic while it is held");
+        *known = Known { last: None, told: known.told + 1 };
     }
 }
 
@@ -117,22 +137,26 @@ impl Conversation {
         self.verified.is_current(now)
     }
 
-    /// Compares what the server lists with its pins.
+    /// Compares what the server lists with its pins, unless somebody just did and `again` is false.
     pub(crate) async fn verify(
         &self,
         comparing: Comparing<'_>,
         assertion: Option<String>,
+        again: bool,
     ) -> Result<(), crate::Refusal> {
         let Comparing { server, pins, within, now } = comparing;
-        // Marked beforehand: a change that is told of meanwhile is not lost.
-        self.verified.mark(now);
+        let _one = self.verified.comparing.lock().await;
+        if !again && self.is_verified(now) {
+            return Ok(());
+        }
+        let told = self.verified.told();
         let tools = tokio::time::timeout(within, listed(&self.link, assertion)).await;
         let tools = tools.unwrap_or(Err(LinkError::Unanswered));
         let noted = match tools {
             Ok(tools) => pins.note(server, tools).await.map_err(crate::Refusal::Unavailable),
             Err(error) => Err(error.into()),
         };
-        noted.inspect_err(|_| self.verified.forget())
+        noted.inspect(|()| self.verified.mark(now, told))
     }
 }
 
@@ -143,5 +167,9 @@ pub(crate) fn initialize_result(about: &Value, era: mcp::Era, version: &str) -> 
         mcp::Era::Stateless => mcp::initialize_from_discover(about, version),
     };
     result["protocolVersion"] = json!(version);
+    // Calls that go on after their answer are not governed.
+    if let Some(offered) = result["capabilities"].as_object_mut() {
+        offered.remove("tasks");
+    }
     result
 }

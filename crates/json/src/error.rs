@@ -55,6 +55,13 @@ pub enum ParseError {
         /// RFC 6901 pointer to one of the members, escaped and cut.
         pointer: String,
     },
+    /// A name that the JSON library takes for a sign of its own, so that the value would be read
+    /// in another way when it is read again.
+    #[error("member `{pointer}` has a reserved name")]
+    Reserved {
+        /// RFC 6901 pointer to the member, escaped and cut.
+        pointer: String,
+    },
     /// Something follows the value.
     #[error("something follows the value (line {line}, column {column})")]
     TrailingBytes {

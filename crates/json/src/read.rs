@@ -33,7 +33,11 @@ struct Refusal {
 enum Fault {
     Duplicate,
     CaseTwins,
+    Reserved,
 }
+
+/// What the names begin with that `serde_json` keeps for itself.
+const RESERVED: &str = "$serde_json::private::";
 
 impl From<Refusal> for ParseError {
     fn from(refusal: Refusal) -> Self {
@@ -41,6 +45,7 @@ impl From<Refusal> for ParseError {
         match refusal.fault {
             Fault::Duplicate => Self::DuplicateMember { pointer },
             Fault::CaseTwins => Self::CaseTwins { pointer },
+            Fault::Reserved => Self::Reserved { pointer },
         }
     }
 }
@@ -124,6 +129,9 @@ impl<'de> Visitor<'de> for Node<'_> {
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
                 return Err(self.refuse(Fault::Duplicate, &name));
+            }
+            if name.starts_with(RESERVED) {
+                return Err(self.refuse(Fault::Reserved, &name));
             }
             let value = members.next_value_seed(self);
             let value = value.inspect_err(|_| self.below(|| name.clone()))?;

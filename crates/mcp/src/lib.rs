@@ -27,8 +27,7 @@ pub use param_headers::{AnnotationError, check_param_headers, param_headers};
 pub use refusal::{DenialStyle, Refusal, RefusalCode, refusal};
 pub use sse::{SseError, SseEvent, SseParser};
 pub use translate::{
-    discover_from_initialize, forced_private, initialize_from_discover, ping_result, to_session,
-    to_stateless,
+    discover_from_initialize, forced_private, initialize_from_discover, ping_result, to_stateless,
 };
 pub use untrusted::{descriptor_diff, render_untrusted};
 

@@ -240,6 +240,9 @@ impl ToolCall {
         let Target::Tool { name } = request.target()? else {
             return Err(ParseError::Params("not a tool call"));
         };
+        if request.member("task").is_some() {
+            return Err(ParseError::Params("`task` is not taken: a call ends with its answer"));
+        }
         let arguments = match request.member("arguments") {
             None => Value::Object(serde_json::Map::new()),
             Some(arguments @ Value::Object(_)) => arguments.clone(),

@@ -24,16 +24,6 @@ pub fn to_stateless(mut result: Value) -> Value {
     result
 }
 
-/// A stateless result as the session era writes it.
-pub fn to_session(mut result: Value) -> Value {
-    if let Some(members) = result.as_object_mut() {
-        for name in ["resultType", "ttlMs", "cacheScope"] {
-            members.remove(name);
-        }
-    }
-    result
-}
-
 /// The result, kept by nobody but the caller: what depends on the caller is never `public`.
 pub fn forced_private(mut result: Value) -> Value {
     if result.is_object() {

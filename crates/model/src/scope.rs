@@ -22,11 +22,6 @@ pub struct ToolPattern {
 }
 
 impl ToolPattern {
-    /// The pattern for every tool of `server`.
-    pub const fn all_of(server: ServerName) -> Self {
-        Self { server, tool: None }
-    }
-
     /// Whether the pattern covers `tool`.
     pub fn covers(&self, tool: &ToolRef) -> bool {
         self.server == tool.server && self.tool.as_ref().is_none_or(|name| *name == tool.tool)

@@ -42,7 +42,7 @@ pub struct Mandate {
     pub scope: Scope,
     /// When it was given.
     pub given: Timestamp,
-    /// When it ends unless somebody renews it.
+    /// When it ends.
     pub valid_until: Timestamp,
 }
 

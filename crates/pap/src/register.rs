@@ -17,7 +17,7 @@ use crate::command::{AdminError, Administration, Command};
 /// How long an agent's key vouches.
 const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
-/// How long a standing mandate lasts until the sponsor renews it.
+/// How long a standing mandate lasts. Nothing renews one yet.
 const LEASE: Duration = Duration::from_hours(30 * 24);
 
 pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {

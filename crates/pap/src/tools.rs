@@ -279,6 +279,11 @@ async fn onboarded(reader: &mut authority::Reader<'_>, tool: &ToolRef) -> Result
     found.ok_or_else(|| AdminError::Missing(format!("tool `{tool}`")))
 }
 
+/// Whether two descriptors are one: the spelling of a number is no change.
+fn is_same(listed: &Value, known: &Value) -> bool {
+    listed == known || json::canonical(listed) == json::canonical(known)
+}
+
 /// The state of `tool` now that its server lists `listed`, if that is another than was known.
 ///
 /// INVARIANT: a tool that was seen to have changed stays so until somebody pins it again, even if
@@ -286,11 +291,13 @@ async fn onboarded(reader: &mut authority::Reader<'_>, tool: &ToolRef) -> Result
 fn state_now(tool: &Tool, listed: &BTreeMap<ToolName, Value>, now: Timestamp) -> Option<ToolState> {
     let listed = listed.get(&tool.tool.tool);
     match (&tool.state, listed) {
-        (ToolState::Pinned, Some(listed)) if *listed == tool.descriptor => None,
-        (ToolState::Gone { .. }, Some(listed)) if *listed == tool.descriptor => {
+        (ToolState::Pinned, Some(listed)) if is_same(listed, &tool.descriptor) => None,
+        (ToolState::Gone { .. }, Some(listed)) if is_same(listed, &tool.descriptor) => {
             Some(ToolState::Pinned)
         }
-        (ToolState::Changed { descriptor, .. }, Some(listed)) if listed == descriptor => None,
+        (ToolState::Changed { descriptor, .. }, Some(listed)) if is_same(listed, descriptor) => {
+            None
+        }
         (_, Some(listed)) => Some(ToolState::Changed { descriptor: listed.clone(), seen: now }),
         (ToolState::Pinned, None) => Some(ToolState::Gone { seen: now }),
         (ToolState::Changed { .. } | ToolState::Gone { .. }, None) => None,

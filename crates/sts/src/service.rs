@@ -57,6 +57,13 @@ impl TokenRefusal {
         Self { error, cause: Some(cause), refused }
     }
 
+    /// There was no answer in time.
+    fn late() -> Self {
+        let why = "no answer within the time limit";
+        let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
+        Self { error, cause: Some("late"), refused: Refused::default() }
+    }
+
     /// A refusal of which a decision record, or the outcome of a permit, tells.
     fn decided(error: OAuthError) -> Self {
         Self { error, cause: None, refused: Refused::default() }
@@ -93,7 +100,9 @@ impl TokenService {
 
     /// Answers a request for a token. Whatever is refused before a decision is recorded as that.
     pub async fn token(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, OAuthError> {
-        self.answer(http).await.map_err(|refusal| {
+        let answer =
+            tokio::time::timeout(self.authority.decision_timeout(), self.answer(http)).await;
+        answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
             let TokenRefusal { error, cause, refused } = refusal;
             if let Some(cause) = cause {
                 self.authority.record_refusal(&self.refusals, (POINT, cause), refused);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use authority::{REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};
 use serde_json::json;
-use store::Store as _;
 
 use crate::support::{World, until};
 
@@ -67,23 +66,6 @@ async fn n_110_a_flood_of_refusals_is_folded_and_none_is_forgotten() {
     world.authority.record_refusal(&log, PLACE, Refused::default());
     world.authority.record_refusal(&RefusalLog::default(), PLACE, Refused::default());
     until("they are told of", || async { told(&world).await.0 == flood + 9 }).await;
-}
-
-/// What the gateway records by itself is counted by the same rule.
-#[tokio::test]
-async fn a_refusal_that_is_given_back_as_a_unit_counts_as_well() {
-    let world = World::new().await;
-    let log = RefusalLog::default();
-    let mut units = Vec::new();
-    for _ in 0..=REFUSALS_PER_SECOND_MAX {
-        units.extend(log.refuse(&world.authority, PLACE, None));
-    }
-    assert_eq!(units.len() as u64, REFUSALS_PER_SECOND_MAX);
-    for unit in units {
-        world.store.commit(unit).await.unwrap();
-    }
-    until("all are told of", || async { told(&world).await.0 == REFUSALS_PER_SECOND_MAX + 1 })
-        .await;
 }
 
 /// A log that does not answer keeps nobody waiting and takes a bounded number of refusals.

@@ -164,7 +164,7 @@ pub(crate) struct Timeouts {
     pub(crate) decision_ms: u64,
     /// For an upstream server to answer a call.
     pub(crate) upstream_ms: u64,
-    /// For a connection of a client that does nothing.
+    /// For an MCP session, or a conversation with an upstream server, that nobody uses.
     pub(crate) idle_ms: u64,
     /// For calls in flight when it is told to stop.
     pub(crate) drain_ms: u64,

@@ -224,6 +224,10 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
         (Some(url), None) => {
             let uri = url.parse::<http::Uri>().ok();
             let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
+            let authority = uri.as_ref().and_then(http::Uri::authority);
+            if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+                return Err(invalid("a URL holds no credentials: use `header_file`".to_owned()));
+            }
             match scheme {
                 Some("http" | "https") => Ok(()),
                 _ => Err(invalid(format!("`{url}` is not an http or https URL"))),

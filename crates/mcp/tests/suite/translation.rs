@@ -2,7 +2,7 @@
 
 use mcp::{
     Era, discover_from_initialize, forced_private, initialize_from_discover, ping_result,
-    to_session, to_stateless,
+    to_stateless,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -23,7 +23,6 @@ fn a_result_says_that_it_is_complete_once() {
     assert_eq!(to_stateless(asks.clone()), asks);
     for other in [json!(null), json!([]), json!("x"), json!(1)] {
         assert_eq!(to_stateless(other.clone()), other);
-        assert_eq!(to_session(other.clone()), other);
         assert_eq!(forced_private(other.clone()), other);
     }
 }
@@ -101,11 +100,9 @@ proptest! {
     #[test]
     fn translation_changes_the_envelope_alone(result in result(), scope in "public|private") {
         let stateless = to_stateless(result.clone());
-        prop_assert_eq!(to_session(stateless.clone()), result.clone());
         prop_assert_eq!(without_envelope(stateless.clone()), result.clone());
         let mut cached = forced_private(stateless);
         prop_assert_eq!(without_envelope(cached.clone()), result.clone());
         cached["cacheScope"] = scope.into();
-        prop_assert_eq!(to_session(cached), result);
     }
 }
