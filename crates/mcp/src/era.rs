@@ -63,7 +63,7 @@ impl EraError {
             Self::UnsupportedVersion(requested) => {
                 let newest_first = [STATELESS_VERSION].into_iter().chain(SESSION_VERSIONS);
                 let supported: Vec<_> = newest_first.collect();
-                let data = json!({ "supported": supported, "requested": requested });
+                let data = json!({ "requested": requested, "supported": supported });
                 json!({ "code": -32_022, "data": data })
             }
             Self::MissingMeta(_) | Self::Annotation(_) => json!({ "code": -32_602 }),

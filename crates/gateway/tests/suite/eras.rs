@@ -48,7 +48,7 @@ async fn every_method_is_forwarded_where_its_meaning_is_the_same() {
                 let seen = up.seen_of(method);
                 if !passes(method, era, server) {
                     // In the stateless era tasks are an extension, which a client has to declare.
-                    let extension = ["tasks/get", "tasks/cancel"];
+                    let extension = ["tasks/get", "tasks/result", "tasks/cancel"];
                     let is_extension = era == Era::Stateless && extension.contains(&method);
                     let code = if is_extension { -32_021 } else { -32_601 };
                     assert_eq!(answer.error(), Some(code), "{what}");
