@@ -209,7 +209,10 @@ fn numbers(progress: &Value) -> Vec<Vec<Option<f64>>> {
 
 /// R38, R60, R61, R63: exactly one permit before each effect, and nothing but that reached the tool.
 fn the_log_tells_it(bench: &Bench, case: &str, server: &str, (before, calls): (usize, usize)) {
-    let effects = bench.heard_of(server, "tools/call").split_off(calls);
+    let effects = wait_until("what reached the tool is written down", || {
+        let effects = bench.heard_of(server, "tools/call").split_off(calls);
+        (effects.len() >= 4).then_some(effects)
+    });
     let (echo_action, long_action) =
         (format!("{server}/echo"), format!("{server}/trigger-long-running-operation"));
     let names: Vec<_> = effects.iter().map(|(call, ..)| call["params"]["name"].clone()).collect();

@@ -274,3 +274,42 @@ fn listeners_speak_tls_and_nothing_else() {
     let plain = python(FETCH, &[text(&cert), &url.replace("https://", "http://")]);
     assert!(!plain.status.success(), "{}", said(&plain));
 }
+
+/// The lines of the documents that begin with `chancery `, within fenced blocks.
+fn documented() -> Vec<String> {
+    let root = e2e::repository();
+    let pages = std::fs::read_dir(root.join("docs")).expect("there are pages").flatten();
+    let pages = pages.map(|page| page.path()).filter(|path| path.is_file());
+    let texts = pages.chain([root.join("README.md")]).filter_map(|page| {
+        std::fs::read_to_string(page).ok()
+    });
+    let mut lines = Vec::new();
+    for text in texts {
+        let blocks = text.split("```").skip(1).step_by(2);
+        let found = blocks.flat_map(str::lines).map(str::trim);
+        lines.extend(found.filter(|line| line.starts_with("chancery ")).map(str::to_owned));
+    }
+    lines
+}
+
+/// Every command in the documents exists, with every flag that it is given.
+#[test]
+fn what_the_documents_tell_to_type_can_be_typed() {
+    let lines = documented();
+    assert!(lines.len() >= 3, "{lines:?}");
+    for line in lines {
+        let typed = line.split(" #").next().unwrap_or_default();
+        let words: Vec<_> = typed.split_whitespace().skip(1).collect();
+        let is_name = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        let names: Vec<&str> = words.iter().take_while(is_name).copied().take(2).collect();
+        let helps = (1..=names.len()).rev().map(|count| {
+            let arguments: Vec<_> = names[..count].iter().copied().chain(["--help"]).collect();
+            chancery(&arguments)
+        });
+        let help = helps.into_iter().find(|help| help.status.success());
+        let help = said(&help.unwrap_or_else(|| panic!("there is no such command: {line}")));
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(flag), "`{flag}` is no flag of: {line}");
+        }
+    }
+}
