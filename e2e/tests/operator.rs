@@ -280,9 +280,8 @@ fn documented() -> Vec<String> {
     let root = e2e::repository();
     let pages = std::fs::read_dir(root.join("docs")).expect("there are pages").flatten();
     let pages = pages.map(|page| page.path()).filter(|path| path.is_file());
-    let texts = pages.chain([root.join("README.md")]).filter_map(|page| {
-        std::fs::read_to_string(page).ok()
-    });
+    let texts =
+        pages.chain([root.join("README.md")]).filter_map(|page| std::fs::read_to_string(page).ok());
     let mut lines = Vec::new();
     for text in texts {
         let blocks = text.split("```").skip(1).step_by(2);

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
 use e2e::upstream::{self, HttpServer};
-use e2e::{Client, Deployment, Door, Options, Sdk};
+use e2e::{Client, Deployment, Door, Options, Sdk, wait_until};
 use serde_json::{Value, json};
 
 const POLICY: &str = r#"
@@ -75,7 +75,12 @@ fn n_001_identity_comes_from_the_credential_alone() {
     let by = |record: &&Value| record["action"] == "everything/echo";
     let records = deployment.records();
     let agents: Vec<_> = records.iter().filter(by).map(|record| &record["agent"]).collect();
-    assert_eq!(agents, ["other", "bot"]);
+    assert_eq!(agents, ["bot"]);
+    // Who could never be permitted the call is refused before a decision, and recorded.
+    let refused = |record: &Value| record["kind"] == "refusal" && record["agent"] == "other";
+    wait_until("the refusal is recorded", || {
+        deployment.records().iter().any(refused).then_some(())
+    });
 }
 
 /// What header and body say must be the same, said once; nothing else reaches the tool.
