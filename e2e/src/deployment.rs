@@ -240,14 +240,15 @@ fn text(output: &Output) -> String {
 }
 
 /// A port that nobody listens on, and that no connection takes meanwhile: systems give those out
-/// from 32768 on.
+/// from 32768 on. The one after it, which `dev` takes too, is given to nobody else.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 61);
-        let port = u16::try_from(FIRST + number % COUNT).expect("it is below 65536");
+        let port = u16::try_from(FIRST + number.wrapping_mul(2) % COUNT);
+        let port = port.expect("it is below 65536");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

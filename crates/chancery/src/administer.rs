@@ -32,7 +32,23 @@ fn show(told: &Value) {
             let lines = members["diff"].as_array().into_iter().flatten();
             lines.for_each(|line| println!("{}", line.as_str().unwrap_or_default()));
         }
-        other => println!("{other}"),
+        other => {
+            println!("{other}");
+            other["tools"].as_array().into_iter().flatten().for_each(ask_for_needs);
+        }
+    }
+}
+
+/// Says what an onboarded tool still needs, and how it gets it.
+fn ask_for_needs(tool: &Value) {
+    let name = tool["tool"].as_str().unwrap_or_default();
+    for need in tool["needs"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let how = match need {
+            "owner" => format!("an owner: chancery tool describe {name} --owner PERSON"),
+            "harm" => format!("a harm class: chancery tool describe {name} --harm CLASS"),
+            _ => "a policy that names it, or its server, in its scope".to_owned(),
+        };
+        eprintln!("chancery: `{name}` is not callable yet, it needs {how}");
     }
 }
 

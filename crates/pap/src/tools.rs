@@ -67,6 +67,10 @@ impl Administration {
             told.extend(self.onboard(draft, &onboarding, chunk).await?);
         }
         let warnings = self.publisher.publish().await.map_err(AdminError::unavailable)?;
+        let policy = self.authority.pip().policy();
+        for tool in &mut told {
+            tool["needs"] = needs(tool, &policy.snapshot).into();
+        }
         Ok(json!({ "server": onboarding.server, "tools": told, "warnings": warnings }))
     }
 
@@ -86,7 +90,8 @@ impl Administration {
             let known = known.map_err(AdminError::unavailable)?;
             let tool = onboarding.tool(reference, descriptor.clone(), known, self.now())?;
             told.push(json!({
-                "tool": tool.tool, "pin": tool.pin, "harm": tool.harm, "pinned": tool.is_pinned(),
+                "tool": tool.tool, "pin": tool.pin, "pinned": tool.is_pinned(),
+                "owner": tool.owner, "harm": tool.harm,
             }));
             effects.push(put(FactKey::tool(&tool.tool), &tool));
         }
@@ -270,6 +275,15 @@ impl Onboarding<'_> {
         };
         Ok(known)
     }
+}
+
+/// What a tool lacks before it may be called: an owner, a harm class, a policy that names it.
+fn needs(told: &Value, policy: &pdp::Snapshot) -> Vec<&'static str> {
+    let tool = told["tool"].as_str().and_then(|tool| tool.parse::<ToolRef>().ok());
+    let is_named = tool.is_some_and(|tool| policy.names_tool(&tool));
+    let has_harm = told["harm"].as_array().is_some_and(|harm| !harm.is_empty());
+    let all = [("owner", !told["owner"].is_null()), ("harm", has_harm), ("policy", is_named)];
+    all.into_iter().filter(|(_, has)| !has).map(|(what, _)| what).collect()
 }
 
 /// The tool `tool`, which must be onboarded.

@@ -120,7 +120,14 @@ async fn i_07_a_tool_that_vanished_is_not_callable_and_a_new_one_not_before_it_i
     let owner = Some(desk.world.standing.sponsor.id.to_string());
     let harm = vec!["new=reads-data".to_owned()];
     let add = Command::ServerAdd { name: "crm".to_owned(), owner, harm };
-    desk.run(add).await.unwrap();
+    let told = desk.run(add).await.unwrap();
+    let tools = told["tools"].as_array().unwrap();
+    let needs = |name: &str| {
+        let tool = tools.iter().find(|tool| tool["tool"] == name).expect("it is told of");
+        tool["needs"].clone()
+    };
+    assert_eq!(needs("crm/new"), json!(["policy"]));
+    assert_eq!(needs("crm/lookup"), json!([]));
     assert_eq!(desk.call("new").await, "not_granted");
     let names_it = r#"@id("new") permit (principal, action == Action::"crm/new", resource);"#;
     let policy = format!("{}{names_it}", crate::support::POLICY);
