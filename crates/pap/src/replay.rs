@@ -38,6 +38,7 @@ enum Again {
 
 /// What a record says was answered.
 struct Recorded<'a> {
+    policy: PolicyDigest,
     verdict: Verdict,
     reason: &'a str,
     policies: &'a [PolicyId],
@@ -97,28 +98,21 @@ impl Administration {
         if NOT_BY_POLICY.contains(&record.reason.as_str()) {
             return Ok(Again::Agrees);
         }
-        let own = match self.disclosed(index, &record.commitments).await? {
-            Disclosed::Values(own) => own,
-            Disclosed::Erased => return Ok(Again::Erased),
-            Disclosed::Damaged(why) => return Ok(Again::Differs(why)),
+        let own = match values(self.disclosed(index, &record.commitments).await?) {
+            Ok(own) => own,
+            Err(again) => return Ok(again),
         };
-        let facts = match self.facts_of(record).await? {
-            Disclosed::Values(facts) => facts,
-            Disclosed::Erased => return Ok(Again::Erased),
-            Disclosed::Damaged(why) => return Ok(Again::Differs(why)),
-        };
-        let Some(snapshot) = self.snapshot(record.policy, snapshots).await? else {
-            return Ok(Again::Differs(format!("the policy set {} is not kept", record.policy)));
+        let facts = match values(self.facts_of(record).await?) {
+            Ok(facts) => facts,
+            Err(again) => return Ok(again),
         };
         let recorded = Recorded {
+            policy: record.policy,
             verdict: record.decision,
             reason: &record.reason,
             policies: &record.policies,
         };
-        Ok(match question(record, &own, &facts) {
-            Ok((request, facts)) => recorded.held_against(&snapshot.decide(&request, &facts)),
-            Err(why) => Again::Differs(why),
-        })
+        self.decided_again(recorded, question(record, &own, &facts), snapshots).await
     }
 
     async fn administration_again(
@@ -127,20 +121,30 @@ impl Administration {
         record: &AdministrationRecord,
         snapshots: &mut Snapshots,
     ) -> Result<Again, AdminError> {
-        let own = match self.disclosed(index, &record.commitments).await? {
-            Disclosed::Values(own) => own,
-            Disclosed::Erased => return Ok(Again::Erased),
-            Disclosed::Damaged(why) => return Ok(Again::Differs(why)),
-        };
-        let Some(snapshot) = self.snapshot(record.policy, snapshots).await? else {
-            return Ok(Again::Differs(format!("the policy set {} is not kept", record.policy)));
+        let own = match values(self.disclosed(index, &record.commitments).await?) {
+            Ok(own) => own,
+            Err(again) => return Ok(again),
         };
         let recorded = Recorded {
+            policy: record.policy,
             verdict: record.decision,
             reason: &record.reason,
             policies: &record.policies,
         };
-        Ok(match administrative_question(record, &own) {
+        self.decided_again(recorded, administrative_question(record, &own), snapshots).await
+    }
+
+    /// Puts the question to the policy set that answered it, if that is kept.
+    async fn decided_again(
+        &self,
+        recorded: Recorded<'_>,
+        question: Result<(AccessRequest, Facts), String>,
+        snapshots: &mut Snapshots,
+    ) -> Result<Again, AdminError> {
+        let Some(snapshot) = self.snapshot(recorded.policy, snapshots).await? else {
+            return Ok(Again::Differs(format!("the policy set {} is not kept", recorded.policy)));
+        };
+        Ok(match question {
             Ok((request, facts)) => recorded.held_against(&snapshot.decide(&request, &facts)),
             Err(why) => Again::Differs(why),
         })
@@ -181,6 +185,15 @@ impl Recorded<'_> {
             return Again::Differs("other policies determine it now".to_owned());
         }
         Again::Agrees
+    }
+}
+
+/// What a record discloses; otherwise, what comes of deciding again without it.
+fn values(disclosed: Disclosed) -> Result<Disclosure, Again> {
+    match disclosed {
+        Disclosed::Values(values) => Ok(values),
+        Disclosed::Erased => Err(Again::Erased),
+        Disclosed::Damaged(why) => Err(Again::Differs(why)),
     }
 }
 
