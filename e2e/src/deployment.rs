@@ -180,11 +180,12 @@ impl Deployment {
             .expect("the binary can be started")
     }
 
-    /// Registers purpose, agent and server in one go: what most tests begin with.
-    pub fn onboard(&self, server: &str, harm: &str) {
-        let all = format!("{server}/*");
+    /// Registers purpose, agent and servers in one go: what most tests begin with.
+    pub fn onboard(&self, servers: &[&str], harm: &str) {
         self.run(&["person", "add", "sam"]);
-        let mut purpose = vec!["purpose", "add", "work", "--owner", "alice", "--tool", &all];
+        let all: Vec<_> = servers.iter().map(|server| format!("{server}/*")).collect();
+        let mut purpose = vec!["purpose", "add", "work", "--owner", "alice"];
+        purpose.extend(all.iter().flat_map(|tools| ["--tool", tools]));
         if harm != "reads-data" {
             purpose.extend(["--harm", harm]);
         }
@@ -193,7 +194,9 @@ impl Deployment {
         let key = key.to_str().unwrap();
         self.run(&["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", key]);
         let class = format!("*={harm}");
-        self.run(&["server", "add", server, "--owner", "alice", "--harm", &class]);
+        for server in servers {
+            self.run(&["server", "add", server, "--owner", "alice", "--harm", &class]);
+        }
     }
 
     /// What observers are answered at `path`.

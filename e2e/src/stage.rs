@@ -45,7 +45,7 @@ impl Stage {
         let canary = Canary::start();
         let relay = Relay::start(canary.port);
         let deployment = Deployment::start(&options(relay.port));
-        deployment.onboard("canary", "changes-production");
+        deployment.onboard(&["canary"], "changes-production");
         let caller = Caller::new(&deployment, "canary");
         let mut stage = Self { caller, deployment, relay, canary, marks: 0 };
         stage.works();

@@ -70,7 +70,7 @@ impl Bench {
         let policy = SERVERS.map(|server| POLICY.replace("SERVER", server)).concat();
         let options = Options { servers, policy, port: Some(port), ..Options::default() };
         let deployment = Deployment::start(&options);
-        onboard(&deployment);
+        deployment.onboard(&SERVERS, "reads-data");
         Self { deployment, session, stateless, dir }
     }
 
@@ -97,21 +97,6 @@ impl Bench {
         let mut heard = self.heard(server);
         heard.retain(|(message, ..)| message["method"] == method);
         heard
-    }
-}
-
-fn onboard(deployment: &Deployment) {
-    deployment.run(&["person", "add", "sam"]);
-    let all = SERVERS.map(|server| format!("{server}/*"));
-    let mut purpose = vec!["purpose", "add", "work", "--owner", "alice"];
-    purpose.extend(all.iter().flat_map(|tools| ["--tool", tools]));
-    deployment.run(&purpose);
-    let key = deployment.agent_key("bot");
-    let key = key.to_str().expect("it is text");
-    deployment.run(&["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", key]);
-    for server in SERVERS {
-        let told = ["server", "add", server, "--owner", "alice", "--harm", "*=reads-data"];
-        deployment.run(&told);
     }
 }
 

@@ -46,7 +46,7 @@ fn n_122_killed_at_every_system_call_it_loses_nothing_acknowledged() {
     let started = Instant::now();
     let canary = Canary::start();
     let mut model = Deployment::start(&options(canary.port));
-    model.onboard("canary", "changes-production");
+    model.onboard(&["canary"], "changes-production");
     model.stop();
     let points = points(&count(&model, &canary));
     assert!(points.len() >= 300, "only {} points", points.len());

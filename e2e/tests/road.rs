@@ -26,7 +26,7 @@ fn deployment() -> Deployment {
     let servers = vec![("everything".to_owned(), server)];
     let policy = POLICY.to_owned();
     let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard("everything", "reads-data");
+    deployment.onboard(&["everything"], "reads-data");
     deployment
 }
 

@@ -64,7 +64,7 @@ impl Run {
             service_log: Some(dir.path().join("service.log")),
             public_url: Some(issuer),
         });
-        onboard(&deployment);
+        deployment.onboard(&SERVERS, "reads-data");
         Self { deployment, front, session, stateless, dir, refusals: Vec::new() }
     }
 
@@ -151,20 +151,6 @@ impl Run {
             ("session".to_owned(), session),
             ("stateless".to_owned(), stateless),
         ]
-    }
-}
-
-fn onboard(deployment: &Deployment) {
-    deployment.run(&["person", "add", "sam"]);
-    let all = SERVERS.map(|server| format!("{server}/*"));
-    let mut purpose = vec!["purpose", "add", "work", "--owner", "alice"];
-    purpose.extend(all.iter().flat_map(|tools| ["--tool", tools]));
-    deployment.run(&purpose);
-    let key = deployment.agent_key("bot");
-    let key = key.to_str().expect("it is text");
-    deployment.run(&["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", key]);
-    for server in SERVERS {
-        deployment.run(&["server", "add", server, "--owner", "alice", "--harm", "*=reads-data"]);
     }
 }
 

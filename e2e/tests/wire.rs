@@ -22,7 +22,7 @@ fn deployment() -> (Deployment, HttpServer) {
     let servers = vec![("everything".to_owned(), server.configured())];
     let policy = POLICY.to_owned();
     let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard("everything", "reads-data");
+    deployment.onboard(&["everything"], "reads-data");
     let key = deployment.agent_key("other");
     let key = key.to_str().expect("it is text");
     let other = ["agent", "add", "other", "--sponsor", "sam", "--purpose", "work", "--key", key];

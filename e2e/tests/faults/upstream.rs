@@ -62,7 +62,7 @@ fn r_32_a_server_process_that_dies_is_an_unknown_outcome() {
     wanted.configuration = "timeouts: { upstream_ms: 20000 }\n".to_owned();
     wanted.servers = vec![("canary".to_owned(), stdio_canary(&file))];
     let deployment = Deployment::start(&wanted);
-    deployment.onboard("canary", "changes-production");
+    deployment.onboard(&["canary"], "changes-production");
     let mut caller = Caller::new(&deployment, "canary");
     assert_eq!(caller.call("touch", "first").code(), "done");
     let answer = caller.call("die", "last");
