@@ -43,6 +43,17 @@ impl Count {
         Self { row, before: scratch.canary.calls() }
     }
 
+    /// Attempts of an agent that is known and of new ones, in turn.
+    async fn known_and_strangers(&mut self, scratch: &mut Scratch) -> anyhow::Result<()> {
+        for _ in 0..ATTEMPTS {
+            let tried = scratch.touch("").await;
+            self.add(&tried, scratch);
+            let tried = scratch.touch_as_stranger().await?;
+            self.add(&tried, scratch);
+        }
+        Ok(())
+    }
+
     /// One try: blocked if the agent was refused and the canary saw nothing.
     fn add(&mut self, tried: &Tried, scratch: &Scratch) {
         let now = scratch.canary.calls();
@@ -77,12 +88,7 @@ async fn store(scratch: &mut Scratch) -> anyhow::Result<DrillRow> {
     let (database, aside) = (scratch.config.database(), scratch.config.state_dir.join("aside"));
     std::fs::rename(&database, &aside)?;
     let mut count = Count::begin("store", scratch);
-    for _ in 0..ATTEMPTS {
-        let tried = scratch.touch("").await;
-        count.add(&tried, scratch);
-        let tried = scratch.touch_as_stranger().await?;
-        count.add(&tried, scratch);
-    }
+    count.known_and_strangers(scratch).await?;
     std::fs::rename(&aside, &database)?;
     Ok(count.end(Some(scratch.recovers().await)))
 }
@@ -134,12 +140,7 @@ async fn clock(scratch: &mut Scratch) -> anyhow::Result<DrillRow> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let mut count = Count::begin("clock", scratch);
-    for _ in 0..ATTEMPTS {
-        let attempt = scratch.touch("").await;
-        count.add(&attempt, scratch);
-        let attempt = scratch.touch_as_stranger().await?;
-        count.add(&attempt, scratch);
-    }
+    count.known_and_strangers(scratch).await?;
     Ok(count.end(None))
 }
 
