@@ -2,9 +2,9 @@
 //!
 //! All of it ends when its value is dropped. It needs root, which `cargo xtask provision` checks.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::process::{Child, signal};
 
@@ -20,12 +20,9 @@ impl FailingCalls {
         let (trace, inject) = (format!("trace={calls}"), format!("inject={injection}"));
         let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
-        command.args(["-p", &pid.to_string()]).stderr(Stdio::piped());
-        let mut child = Child::start(&mut command);
-        let mut said = String::new();
-        let stderr = child.stderr().expect("it is piped");
-        BufReader::new(stderr).read_line(&mut said).expect("it writes text");
-        assert!(said.contains("attached"), "strace: {said}");
+        command.args(["-p", &pid.to_string()]);
+        let attached = |line: &str| line.contains("attached").then_some(());
+        let (child, ()) = Child::start_and_read_errors(&mut command, attached);
         Self(child)
     }
 }

@@ -1,6 +1,6 @@
 //! Processes of a test: killed when the test ends, whatever happens.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -72,11 +72,6 @@ impl Child {
         self.0.wait().expect("it can be waited for")
     }
 
-    /// What it writes to standard error, if that is piped and nobody took it.
-    pub fn stderr(&mut self) -> Option<std::process::ChildStderr> {
-        self.0.stderr.take()
-    }
-
     /// The exit status, if it has ended.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.0.try_wait().expect("it can be asked")
@@ -89,11 +84,18 @@ impl Drop for Child {
     }
 }
 
+/// The first line of `output` that `wanted` takes. What follows is read and forgotten: a pipe that
+/// nobody reads stops its writer, and one that is closed ends it (strace then lets go of all that it
+/// holds).
 fn read_until<T>(
-    output: impl std::io::Read,
+    output: impl Read + Send + 'static,
     wanted: &mut impl FnMut(&str) -> Option<T>,
 ) -> Option<T> {
-    BufReader::new(output).lines().find_map(|line| wanted(&line.expect("it writes text")))
+    let mut output = BufReader::new(output);
+    let mut lines = output.by_ref().lines();
+    let found = lines.find_map(|line| wanted(&line.expect("it writes text")));
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    found
 }
 
 /// Sends a signal by name.
