@@ -102,6 +102,44 @@ pub fn fill(dir: &Path) -> tempfile::TempPath {
     tempfile::TempPath::try_from_path(filler).expect("it has a name")
 }
 
+/// A group of processes with a limit of the kernel's own.
+#[derive(Debug)]
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// A group whose processes may use `bytes` of memory together; who wants more is killed.
+    pub fn with_memory(bytes: u64) -> Self {
+        let name = format!("chancery-{}", std::process::id());
+        let (root, limit) = (Path::new("/sys/fs/cgroup"), bytes.to_string());
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        };
+        let of_old = root.join("memory");
+        let (group, file) = if of_old.exists() {
+            (of_old.join(name), "memory.limit_in_bytes")
+        } else {
+            write(&root.join("cgroup.subtree_control"), "+memory");
+            (root.join(name), "memory.max")
+        };
+        std::fs::create_dir(&group).expect("control groups can be made");
+        write(&group.join(file), &limit);
+        Self(group)
+    }
+
+    /// Puts the process `pid` into the group.
+    pub fn take(&self, pid: u32) {
+        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("the process runs");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // One that still has a process stays until the machine forgets it.
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
 /// Sets a limit of a running process (`--fsize=1000`).
 pub fn limit(pid: u32, what: &str) {
     run(Command::new("prlimit").args(["--pid", &pid.to_string(), what]));

@@ -15,6 +15,9 @@ pub const DECISION: Duration = Duration::from_secs(1);
 /// How long an upstream may take.
 pub const UPSTREAM: Duration = Duration::from_millis(1_500);
 
+/// How long a request may take to arrive, where a test says nothing else.
+pub const REQUEST: Duration = Duration::from_secs(30);
+
 /// The policy: everything that the canary does, unless the mark says that it is forbidden.
 pub const POLICY: &str = r#"
 @id("canary")
@@ -42,9 +45,14 @@ pub struct Stage {
 impl Stage {
     /// Sets everything up; calls work.
     pub fn set() -> Self {
+        Self::set_with(REQUEST, "")
+    }
+
+    /// The same, with another time limit for requests, and further lines of the configuration.
+    pub fn set_with(request: Duration, further: &str) -> Self {
         let canary = Canary::start();
         let relay = Relay::start(canary.port);
-        let deployment = Deployment::start(&options(relay.port));
+        let deployment = Deployment::start(&options(relay.port, request, further));
         deployment.onboard(&["canary"], "changes-production");
         let caller = Caller::new(&deployment, "canary");
         let mut stage = Self { caller, deployment, relay, canary, marks: 0 };
@@ -162,11 +170,12 @@ impl Stage {
 }
 
 /// What the deployments of fault tests are like: short timeouts, and a canary at `port`.
-pub fn options(port: u16) -> Options {
-    let (decision, upstream) = (DECISION.as_millis(), UPSTREAM.as_millis());
+pub fn options(port: u16, request: Duration, further: &str) -> Options {
+    let [decision, request, upstream] =
+        [DECISION, request, UPSTREAM].map(|within| within.as_millis());
     let configuration = format!(
-        "timeouts: {{ decision_ms: {decision}, upstream_ms: {upstream} }}\n\
-         logging: {{ level: error }}\n"
+        "timeouts: {{ decision_ms: {decision}, request_ms: {request}, upstream_ms: {upstream} }}\n\
+         logging: {{ level: error }}\n{further}"
     );
     let canary = ("canary".to_owned(), format!("{{ url: 'http://127.0.0.1:{port}/mcp' }}"));
     let servers = vec![canary];

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::canary::Effect;
-use e2e::stage::{assert_permitted, options, permits};
+use e2e::stage::{REQUEST, assert_permitted, options, permits};
 use e2e::{Answer, Caller, Canary, Child, Deployment, wait_until};
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ struct Point {
 fn n_122_killed_at_every_system_call_it_loses_nothing_acknowledged() {
     let started = Instant::now();
     let canary = Canary::start();
-    let mut model = Deployment::start(&options(canary.port));
+    let mut model = Deployment::start(&options(canary.port, REQUEST, ""));
     model.onboard(&["canary"], "changes-production");
     model.stop();
     let points = points(&count(&model, &canary));

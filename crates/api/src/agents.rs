@@ -1,22 +1,23 @@
 //! What agents and enforcement points reach: MCP, tokens, and how to find them.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use gateway::{Gateway, HttpCall, Reply, ReplyBody};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::Clock;
 use sts::TokenService;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::bodies::{Bodies, Unread, Whole};
 use crate::hosts::{self, Hosts};
 
 /// What the handlers for agents need.
@@ -28,15 +29,15 @@ pub struct Agents {
     pub tokens: Arc<TokenService>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The largest request body, in bytes.
-    pub body_max: usize,
+    /// Room for request bodies.
+    pub bodies: Bodies,
     /// The names under which it may be addressed.
     pub hosts: Hosts,
 }
 
 /// The router for agents.
 pub fn agents(state: Agents) -> Router {
-    let (body_max, hosts) = (state.body_max, state.hosts.clone());
+    let (body_max, hosts) = (state.bodies.body_max(), state.hosts.clone());
     let gateway = state.gateway.clone();
     let hosts = hosts.telling(Arc::new(move |cause| gateway.note_refusal(cause)));
     Router::new()
@@ -56,43 +57,41 @@ pub fn agents(state: Agents) -> Router {
 async fn mcp_post(
     State(state): State<Agents>,
     Path(server): Path<String>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Whole { body, _room }: Whole,
 ) -> Response {
     let arrived = state.clock.monotonic();
-    let body = match check_form(&headers).and(body.map_err(too_large)) {
+    let body = match check_form(&headers).and(body) {
         Ok(body) => body,
-        Err(Unread { cause, status, why }) => {
-            state.gateway.note_refusal(cause);
-            return (status, why).into_response();
-        }
+        Err(unread) => return unread.told(&state.gateway),
     };
-    let call = HttpCall { server: &server, headers: &headers, body, arrived };
+    let peer = address(peer);
+    let call = HttpCall { server: &server, headers: &headers, body, arrived, peer };
     written(state.gateway.post(call).await)
 }
 
 async fn mcp_delete(
     State(state): State<Agents>,
     Path(server): Path<String>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Response {
     let arrived = state.clock.monotonic();
-    let call = HttpCall { server: &server, headers: &headers, body: Bytes::new(), arrived };
-    match state.gateway.delete(&call) {
+    let (body, peer) = (Bytes::new(), address(peer));
+    let call = HttpCall { server: &server, headers: &headers, body, arrived, peer };
+    match state.gateway.delete(&call).await {
         Some(reply) => written(reply),
         None => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response(),
     }
 }
 
-/// Why a request is not read at all, for the record, and what it is answered.
-struct Unread {
-    cause: &'static str,
-    status: StatusCode,
-    why: String,
-}
+/// Where a request comes from, as whoever accepted its connection says.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
-fn too_large(rejection: BytesRejection) -> Unread {
-    Unread { cause: "body_unread", status: rejection.status(), why: rejection.body_text() }
+fn address(peer: Option<Extension<Peer>>) -> Option<IpAddr> {
+    peer.map(|Extension(Peer(address))| address)
 }
 
 /// Checks what a POST says of its form (MCP, streamable HTTP): JSON comes, and an answer may be
@@ -173,8 +172,16 @@ fn events(messages: tokio::sync::mpsc::Receiver<Bytes>) -> Response {
     Sse::new(stream).keep_alive(keep_alive).into_response()
 }
 
-async fn token(State(state): State<Agents>, headers: HeaderMap, body: Bytes) -> Response {
+async fn token(
+    State(state): State<Agents>,
+    headers: HeaderMap,
+    Whole { body, _room }: Whole,
+) -> Response {
     let arrived = state.clock.monotonic();
+    let body = match body {
+        Ok(body) => body,
+        Err(unread) => return unread.told(&state.gateway),
+    };
     let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
     let proof = match proofs.as_slice() {
         [proof] => proof.to_str().ok(),

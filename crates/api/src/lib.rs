@@ -5,10 +5,12 @@
 
 mod admin;
 mod agents;
+mod bodies;
 mod hosts;
 mod observers;
 
 pub use admin::admin;
-pub use agents::{Agents, agents};
+pub use agents::{Agents, Peer, agents};
+pub use bodies::Bodies;
 pub use hosts::Hosts;
 pub use observers::{Health, Observers, observers};

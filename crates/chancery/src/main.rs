@@ -12,6 +12,7 @@ mod demonstrate;
 mod dev;
 mod drill;
 mod founding;
+mod listener;
 mod log;
 mod note_signer;
 mod reload;

@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use api::{Agents, Hosts, Observers};
+use api::{Agents, Bodies, Hosts, Observers};
 use authority::{Authority, OutcomeWriter, Parts, Pip, SteadyClock};
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pap::{Administration, Publisher};
 use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
@@ -26,12 +27,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::anchors::AnchorAlarms;
 use crate::config::Config;
+use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
 use crate::reload::{Looked, PolicyWatch};
 use crate::sources::{self, Sources};
 use crate::status::Status;
 use crate::system::{SystemClock, SystemEntropy, environment};
-use crate::tls::{self, TlsListener};
+use crate::tls;
 use crate::watched::WatchedStore;
 
 /// How long one step of integrating may take before it is an alarm.
@@ -69,6 +71,7 @@ struct Running {
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     // A file that may not grow is a write that fails, not the end of the process.
     let _file_too_large = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
+    raise_descriptor_limit();
     let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
     let _only_we = lock(&config.state_dir)?;
     let running = build(&config).await?;
@@ -83,8 +86,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let [agent_router, observer_router, admin_router] = routers(&config, &running, addresses)?;
 
     let servers = TaskTracker::new();
-    servers.spawn(serve_http((agents, acceptor.clone()), agent_router, stop.clone()));
-    servers.spawn(serve_http((observers, acceptor), observer_router, stop.clone()));
+    let listeners = [(agents, agent_router), (observers, observer_router)];
+    for serving in serving(&config, &gateway, listeners, acceptor) {
+        servers.spawn(listener::serve(serving, stop.clone()));
+    }
     let socket = crate::socket::serve(socket, admin_router, stop.clone(), servers.clone());
     let socket = tokio::spawn(socket);
     let newest = running.integrator.checkpoint().map(Arc::from);
@@ -132,6 +137,37 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The listeners for agents and for observers, each with its limits.
+fn serving(
+    config: &Config,
+    gateway: &Arc<Gateway>,
+    [(agents, agent_router), (observers, observer_router)]: [(TcpListener, axum::Router); 2],
+    acceptor: Option<TlsAcceptor>,
+) -> [Serving; 2] {
+    let within = Duration::from_millis(config.timeouts.request_ms);
+    let limits = ConnectionLimits { connections: config.limits.connections, within };
+    let serving = |listener, router, tell| Serving {
+        listener,
+        acceptor: acceptor.clone(),
+        router,
+        limits,
+        tell,
+    };
+    let gateway = gateway.clone();
+    let record: Tell = Arc::new(move |cause| gateway.note_refusal(cause));
+    let warn: Tell = Arc::new(|cause| tracing::warn!(cause, "an observer is refused"));
+    [serving(agents, agent_router, record), serving(observers, observer_router, warn)]
+}
+
+/// Takes as many descriptors as it may: each call under way needs two.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
 /// What is answered to agents, observers and the administrator, the first two of whom reach us at
 /// these addresses.
 fn routers(
@@ -144,7 +180,10 @@ fn routers(
         gateway: running.gateway.clone(),
         tokens: running.tokens.clone(),
         clock: running.clock.clone(),
-        body_max: config.limits.body_bytes,
+        bodies: Bodies::new(
+            config.limits.body_bytes,
+            Duration::from_millis(config.timeouts.request_ms),
+        ),
         hosts: Hosts::new(&issuer, agents),
     });
     let observers = api::observers(Observers {
@@ -273,6 +312,8 @@ fn gateway(
             },
             call: millis(config.timeouts.upstream_ms),
             body: config.limits.body_bytes,
+            requests_per_agent: config.limits.requests_per_agent,
+            threads: config.threads(),
         },
         tasks: tasks.clone(),
     };
@@ -296,24 +337,6 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("could not listen on `{address}`: is another process using the port?")
     })
-}
-
-async fn serve_http(
-    (listener, acceptor): (TcpListener, Option<TlsAcceptor>),
-    router: axum::Router,
-    stop: CancellationToken,
-) {
-    let stopped = stop.cancelled_owned();
-    let served = match acceptor {
-        Some(acceptor) => {
-            let listener = TlsListener::new(listener, acceptor);
-            axum::serve(listener, router).with_graceful_shutdown(stopped).await
-        }
-        None => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
-    };
-    if let Err(error) = served {
-        tracing::error!(%error, "a listener ended");
-    }
 }
 
 /// Integrates what was sequenced, and tells of each checkpoint.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use authority::{Authority, Begun, Governed as _, NotPermitted, Permit};
 use http::{HeaderName, HeaderValue};
 use mcp::{Method, Request};
-use model::{ResourceRef, ServerName, Tool, ToolRef};
+use model::{AgentName, ResourceRef, ServerName, Tool, ToolRef};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,7 @@ use crate::pins::{Comparing, PinChange};
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
+use crate::shares::{Tally, Turns};
 use crate::under_way::CallsUnderWay;
 use crate::{Assertions, offered, upstream};
 
@@ -32,6 +33,10 @@ pub struct GatewayLimits {
     pub call: Duration,
     /// The largest body, in bytes.
     pub body: usize,
+    /// The most requests of one agent under way.
+    pub requests_per_agent: usize,
+    /// How many threads serve.
+    pub threads: usize,
 }
 
 /// What a [`Gateway`] is made of.
@@ -64,6 +69,8 @@ pub struct Gateway {
     pub(crate) recorder: Recorder,
     pub(crate) links: Links,
     pub(crate) under_way: CallsUnderWay,
+    pub(crate) turns: Turns,
+    pub(crate) requests: Tally<AgentName>,
     pub(crate) limits: GatewayLimits,
     tasks: TaskTracker,
 }
@@ -84,6 +91,8 @@ impl Gateway {
             recorder,
             links,
             under_way: CallsUnderWay::default(),
+            turns: Turns::new(parts.limits.threads),
+            requests: Tally::new(parts.limits.requests_per_agent),
             limits: parts.limits,
             tasks: parts.tasks,
         })
@@ -187,6 +196,8 @@ impl Gateway {
         governed: GovernedCall,
     ) -> Result<Permit<GovernedCall>, Refusal> {
         let permit = self.authority.authorize(governed).await;
+        // What follows waits for others, and takes nobody's turn.
+        passage.place.give_back();
         permit.map_err(|reason: NotPermitted| {
             Refusal::of(reason, || self.tokens.replayed(&passage.url))
         })
@@ -296,6 +307,7 @@ impl Gateway {
             assertions: self.assertions.clone(),
             within: self.limits.call,
             caller: passage.caller.clone(),
+            _counted: passage.counted.clone(),
             about: about.clone(),
             under_way: self.under_way.enter(passage.call_key(about.id.to_string())),
             authority: self.authority.clone(),

@@ -1,13 +1,15 @@
 //! One HTTP request in, one reply out: parsed, authenticated, sent on its way, or refused.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Era, Message, Method, Request};
-use model::ServerName;
+use model::{AgentName, ServerName};
 
 use crate::authenticate::Caller;
 use crate::call::Gateway;
@@ -16,6 +18,7 @@ use crate::mcp_id::Id;
 use crate::offered;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
+use crate::shares::{Full, Open, Place, Sharer};
 use crate::under_way::CallKey;
 
 /// One HTTP request to `/mcp/{server}`.
@@ -28,6 +31,8 @@ pub struct HttpCall<'a> {
     pub body: Bytes,
     /// When it arrived, on the monotonic clock.
     pub arrived: Duration,
+    /// Where it comes from, where that is known.
+    pub peer: Option<IpAddr>,
 }
 
 /// What is known of a request for answering it.
@@ -53,6 +58,10 @@ pub(crate) struct Passage<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) arrived: Duration,
     pub(crate) url: String,
+    /// That it counts among its agent's.
+    pub(crate) counted: Arc<Open<AgentName>>,
+    /// The place in which it is decided.
+    pub(crate) place: Place,
 }
 
 impl Passage<'_> {
@@ -80,13 +89,15 @@ impl Gateway {
     }
 
     /// Answers a DELETE: ends an MCP session. `None` where the era of the request has no sessions.
-    pub fn delete(&self, http: &HttpCall<'_>) -> Option<Reply> {
+    pub async fn delete(&self, http: &HttpCall<'_>) -> Option<Reply> {
         let era = mcp::era_of_headers(http.headers);
         if era == Era::Stateless {
             return None;
         }
         let mut caller = None;
-        let ended = self.passage(http, era, "DELETE").and_then(|passage| {
+        let place = self.place(http).await;
+        let passage = place.and_then(|place| self.passage(http, era, ("DELETE", place)));
+        let ended = passage.and_then(|passage| {
             caller = Some(passage.caller.clone());
             self.tokens.use_up(&passage.caller, false, &passage.url)?;
             let id = session_id(http.headers).ok_or(Refusal::NoSession)?;
@@ -97,6 +108,11 @@ impl Gateway {
         });
         let about = About::nothing(era);
         Some(ended.unwrap_or_else(|refusal| self.refuse(http, &refusal, &about, caller.as_ref())))
+    }
+
+    /// Whether the headers show a token that is known, whoever shows it.
+    pub fn knows(&self, headers: &HeaderMap) -> bool {
+        self.tokens.claimed(headers).is_some()
     }
 
     /// Records that a request was refused before it got here: over a limit, or addressed to
@@ -111,6 +127,7 @@ impl Gateway {
         about: &mut About,
         caller: &mut Option<Caller>,
     ) -> Result<Reply, Refusal> {
+        let place = self.place(http).await?;
         let limits = mcp::Limits { bytes: self.limits.body, ..mcp::Limits::default() };
         let message = mcp::parse_message(&http.body, &limits).map_err(Refusal::Unparsable)?;
         about.era = mcp::era_of(http.headers, &message);
@@ -120,7 +137,7 @@ impl Gateway {
             about.method = Some(request.method.clone());
             is_decided = offered::is_decided(&request.method, about.era);
         }
-        let passage = self.passage(http, about.era, "POST")?;
+        let passage = self.passage(http, about.era, ("POST", place))?;
         *caller = Some(passage.caller.clone());
         self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;
         mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
@@ -134,19 +151,31 @@ impl Gateway {
         }
     }
 
+    /// A place among the requests that are dealt with, once it is its sender's turn.
+    async fn place(&self, http: &HttpCall<'_>) -> Result<Place, Refusal> {
+        let known = self.tokens.claimed(http.headers);
+        let sharer = known.map_or(Sharer::Stranger(http.peer), Sharer::Agent);
+        let now = self.authority.clock().monotonic();
+        let entered = self.turns.enter(sharer, now);
+        let entered = tokio::time::timeout(self.authority.decision_timeout(), entered).await;
+        entered.unwrap_or(Err(Full)).map_err(|Full| Refusal::TooMany("requests that wait"))
+    }
+
     /// Authenticates; only then is it told whether there is such a server.
     fn passage<'a>(
         &'a self,
         http: &HttpCall<'a>,
         era: Era,
-        method: &str,
+        (method, place): (&str, Place),
     ) -> Result<Passage<'a>, Refusal> {
         let url = format!("{}/mcp/{}", self.tokens.issuer, http.server);
         let caller = self.tokens.authenticate(http.headers, method, &url)?;
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
+        let counted = self.requests.open(&caller.agent);
+        let counted = Arc::new(counted.map_err(|Full| Refusal::TooMany("requests of one agent"))?);
         let (headers, arrived) = (http.headers, http.arrived);
-        Ok(Passage { caller, server, route, era, headers, arrived, url })
+        Ok(Passage { caller, server, route, era, headers, arrived, url, counted, place })
     }
 
     async fn request(

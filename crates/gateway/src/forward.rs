@@ -10,7 +10,7 @@ use authority::{Authority, Begun, Permit, PermitContext, Running, Watch};
 use bytes::Bytes;
 use mcp::{DenialStyle, Era, Method};
 use model::record::OutcomeKind;
-use model::{ArgumentsDigest, DecisionId, Sha256Digest};
+use model::{AgentName, ArgumentsDigest, DecisionId, Sha256Digest};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ use crate::links::Conversation;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
+use crate::shares::Open;
 use crate::translate;
 use crate::under_way::UnderWay;
 use crate::upstream::{Asking, LinkError, MESSAGES_WAITING_MAX, Said};
@@ -40,6 +41,8 @@ pub(crate) struct Way {
     pub(crate) within: Duration,
     /// Whose call it is.
     pub(crate) caller: Caller,
+    /// That it counts among its agent's, as long as it is under way.
+    pub(crate) _counted: Arc<Open<AgentName>>,
     /// The client's request, for answering it.
     pub(crate) about: About,
     /// The request under way by which a cancellation finds it.

@@ -22,6 +22,7 @@ mod proofs;
 mod recorder;
 mod refusal;
 mod reply;
+mod shares;
 mod translate;
 mod under_way;
 mod upstream;

@@ -1,7 +1,7 @@
 //! Tool servers that cannot be reached, that say nothing, or that say something else.
 
 use e2e::canary::{effects, stdio_canary};
-use e2e::stage::{UPSTREAM, assert_permitted, options, outcome, permits};
+use e2e::stage::{REQUEST, UPSTREAM, assert_permitted, options, outcome, permits};
 use e2e::{Answer, Caller, Deployment, Mode, Stage, wait_until};
 
 /// The tool cannot be reached: the permit stands and its outcome is *failed*, each time.
@@ -57,7 +57,7 @@ fn r_32_an_answer_that_does_not_hold_is_an_unknown_outcome() {
 fn r_32_a_server_process_that_dies_is_an_unknown_outcome() {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let file = dir.path().join("calls");
-    let mut wanted = options(1);
+    let mut wanted = options(1, REQUEST, "");
     // An interpreter takes its time to start.
     wanted.configuration = "timeouts: { upstream_ms: 20000 }\n".to_owned();
     wanted.servers = vec![("canary".to_owned(), stdio_canary(&file))];

@@ -10,7 +10,7 @@ mod matrix;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use api::{Agents, Health, Hosts, Observers};
+use api::{Agents, Bodies, Health, Hosts, Observers};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
@@ -67,7 +67,7 @@ impl Surface {
             gateway: world.gateway.clone(),
             tokens: world.tokens.clone(),
             clock: world.authority.clock().clone(),
-            body_max: BODY_MAX,
+            bodies: Bodies::new(BODY_MAX, std::time::Duration::from_secs(10)),
             hosts: hosts.clone(),
         });
         let log_dir = world.dir.path().join("log");

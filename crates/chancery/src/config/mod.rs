@@ -136,6 +136,10 @@ pub(crate) enum Denials {
 pub(crate) struct Limits {
     /// The largest request body, in bytes.
     pub(crate) body_bytes: usize,
+    /// The most connections at once, on each listener.
+    pub(crate) connections: usize,
+    /// The most requests of one agent under way.
+    pub(crate) requests_per_agent: usize,
     /// The most MCP sessions at once.
     pub(crate) mcp_sessions: usize,
     /// The most stdio servers running at once.
@@ -149,10 +153,25 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 1 << 20,
+            connections: 10_000,
+            requests_per_agent: 1_000,
             mcp_sessions: 10_000,
             stdio_processes: 64,
             worker_threads: None,
         }
+    }
+}
+
+impl Limits {
+    /// The limits of which none would leave nothing that is served, by their keys.
+    fn at_least_one(&self) -> [(&'static str, usize); 5] {
+        [
+            ("limits.body_bytes", self.body_bytes),
+            ("limits.connections", self.connections),
+            ("limits.requests_per_agent", self.requests_per_agent),
+            ("limits.mcp_sessions", self.mcp_sessions),
+            ("limits.stdio_processes", self.stdio_processes),
+        ]
     }
 }
 
@@ -162,6 +181,8 @@ impl Default for Limits {
 pub(crate) struct Timeouts {
     /// For a decision and its record; beyond it the answer is a denial.
     pub(crate) decision_ms: u64,
+    /// For the head or the body of a request to arrive, and for a client to take what it is told.
+    pub(crate) request_ms: u64,
     /// For an upstream server to answer a call.
     pub(crate) upstream_ms: u64,
     /// For an MCP session, or a conversation with an upstream server, that nobody uses.
@@ -172,7 +193,13 @@ pub(crate) struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { decision_ms: 2_000, upstream_ms: 60_000, idle_ms: 600_000, drain_ms: 10_000 }
+        Self {
+            decision_ms: 2_000,
+            request_ms: 30_000,
+            upstream_ms: 60_000,
+            idle_ms: 600_000,
+            drain_ms: 10_000,
+        }
     }
 }
 
@@ -224,6 +251,12 @@ impl Config {
         let url = self.public_url.clone();
         let url = url.unwrap_or_else(|| format!("{}://{}", self.scheme(), self.listen.agents));
         url.trim_end_matches('/').to_owned()
+    }
+
+    /// How many threads serve requests.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.limits.worker_threads.unwrap_or_else(cores)
     }
 
     /// The scheme of its listeners.
@@ -304,6 +337,9 @@ mod tests {
         }
         let told = threads(json!(0), &[]).expect_err("none is too few").to_string();
         assert_eq!(told, "`limits.worker_threads`: `0` is not a number of threads from 1 to 1024");
+        let none = json!({ "state_dir": "state", "limits": { "connections": 0 } });
+        let told = from_value(none, std::iter::empty()).expect_err("none is too few").to_string();
+        assert_eq!(told, "`limits.connections`: `0` would refuse everything");
         let set = threads(json!(4), &[("CHANCERY_LIMITS_WORKER_THREADS", "2")]);
         assert_eq!(set.expect("it is in order"), Some(2));
     }

@@ -185,6 +185,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         let why = format!("`{threads}` is not a number of threads from 1 to {}", THREADS.end());
         return Err(invalid("limits.worker_threads", why));
     }
+    for (key, limit) in config.limits.at_least_one() {
+        if limit == 0 {
+            return Err(invalid(key, "`0` would refuse everything".to_owned()));
+        }
+    }
     let level = config.logging.level.as_str();
     if !["error", "warn", "info", "debug", "trace"].contains(&level) {
         return Err(invalid("logging.level", format!("`{level}` is not a level")));

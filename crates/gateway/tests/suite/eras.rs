@@ -146,7 +146,7 @@ async fn each_era_is_greeted_in_its_own_way() {
         }
         assert!(up.seen_of("ping").is_empty(), "a ping is answered here");
         let stateless = bot.client(&world, "up", Era::Stateless).await;
-        assert!(stateless.delete().is_none(), "there is no session to end");
+        assert!(stateless.delete().await.is_none(), "there is no session to end");
         let told = stateless.tell("notifications/initialized", json!({})).await;
         assert_eq!(told.status, 202);
     }

@@ -83,7 +83,8 @@ async fn n_143_the_commit_finds_a_proof_that_another_gateway_took() {
     let client = bot.client(&world, "up", Era::Stateless).await;
     let (headers, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
     let arrived = Duration::ZERO;
-    let call = |body| gateway::HttpCall { server: "up", headers: &headers, body, arrived };
+    let call =
+        |body| gateway::HttpCall { server: "up", headers: &headers, body, arrived, peer: None };
     let (first, second) =
         tokio::join!(world.gateway.post(call(body.clone())), other.post(call(body)));
     let (first, second) = (Answer::of(first).await, Answer::of(second).await);
@@ -174,7 +175,7 @@ async fn n_146_after_a_start_an_undecided_request_needs_a_nonce_of_this_boot() {
         assert_eq!(unknown.status, 401, "nothing is decided on an unknown method");
         let told = client.tell("notifications/initialized", json!({})).await;
         assert_eq!(told.status, 401);
-        assert_eq!(client.delete().expect("a session era").status, 401);
+        assert_eq!(client.delete().await.expect("a session era").status, 401);
     }
     world.refusal("nonce_missing").await;
     world.clock.advance(Duration::from_mins(2));

@@ -37,12 +37,12 @@ async fn n_041_a_session_is_of_its_caller_and_its_route() {
         };
         assert_eq!(answer.text, absent.text, "not yours and not there are the same answer");
         thief.session.clone_from(&session);
-        let ended = thief.delete().expect("a session era");
+        let ended = thief.delete().await.expect("a session era");
         assert_eq!(ended.status, 404, "{server}: nobody else ends it");
     }
     world.refusal("no_mcp_session").await;
     assert_eq!(owner.call("echo", json!({})).await.refused(), None);
-    assert_eq!(owner.delete().expect("a session era").status, 204);
+    assert_eq!(owner.delete().await.expect("a session era").status, 204);
     assert_eq!(owner.call("echo", json!({})).await.status, 404);
     assert_eq!(up.seen_of("tools/call").len() + side.seen_of("tools/call").len(), 1);
 }
@@ -157,7 +157,7 @@ async fn n_110_mcp_sessions_are_limited_in_number() {
     world.refusal("too_many").await;
     assert_eq!(up.seen_of("initialize").len(), before, "the server is not asked");
     assert_eq!(open[0].call("echo", json!({})).await.refused(), None, "those open stay open");
-    assert_eq!(open[1].delete().expect("a session era").status, 204);
+    assert_eq!(open[1].delete().await.expect("a session era").status, 204);
     bot.connected(&world, "up", Era::Session).await;
 }
 

@@ -43,7 +43,7 @@ async fn each_conversation_has_a_process_of_its_own_that_ends_with_it() {
     assert_eq!(text(&first, "echo", json!({ "a": 1 })).await, r#"{"a": 1}"#);
     assert_eq!(text(&second, "echo", json!({ "a": 2 })).await, r#"{"a": 2}"#);
     runs(&process, 2).await;
-    assert_eq!(first.delete().expect("a session era").status, 204);
+    assert_eq!(first.delete().await.expect("a session era").status, 204);
     runs(&process, 1).await;
     // The stateless era has one for each instance, however often it calls.
     let stateless = bot.client(&world, "up", Era::Stateless).await;
@@ -79,7 +79,7 @@ async fn n_110_processes_are_limited_in_number() {
     let answer = third.ask("initialize", params.clone()).await;
     assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
     world.refusal("too_many").await;
-    first.delete();
+    first.delete().await;
     runs(&process, 1).await;
     until("there is room again", || async {
         (third.ask("initialize", params.clone()).await.status == 200).then_some(())

@@ -216,7 +216,7 @@ impl Client<'_> {
 
     pub async fn reply(&self, gateway: &Gateway, headers: &HeaderMap, body: Bytes) -> Reply {
         let arrived = self.world.authority.clock().monotonic();
-        gateway.post(HttpCall { server: &self.server, headers, body, arrived }).await
+        gateway.post(HttpCall { server: &self.server, headers, body, arrived, peer: None }).await
     }
 
     /// The body of a request as this client's era writes it.
@@ -279,14 +279,14 @@ impl Client<'_> {
     }
 
     /// Ends the MCP session.
-    pub fn delete(&self) -> Option<Reply> {
+    pub async fn delete(&self) -> Option<Reply> {
         let (mut headers, arrived) = (self.headers("DELETE"), Duration::ZERO);
         if self.era == Era::Stateless {
             set(&mut headers, "mcp-protocol-version", mcp::STATELESS_VERSION);
         }
         let body = Bytes::new();
-        let call = HttpCall { server: &self.server, headers: &headers, body, arrived };
-        self.world.gateway.delete(&call)
+        let call = HttpCall { server: &self.server, headers: &headers, body, arrived, peer: None };
+        self.world.gateway.delete(&call).await
     }
 
     /// The names of the tools that it is shown.

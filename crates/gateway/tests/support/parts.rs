@@ -60,5 +60,7 @@ pub fn limits() -> GatewayLimits {
         },
         call: Duration::from_secs(20),
         body: 1 << 20,
+        requests_per_agent: 10_000,
+        threads: 2,
     }
 }

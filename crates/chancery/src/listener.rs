@@ -1,0 +1,178 @@
+//! Serves HTTP on one listener, every connection within limits.
+//!
+//! What is beyond a limit is refused at once and never waits: a connection too many is closed, a
+//! request whose head does not come is given up, and so is a client that does not take what it is
+//! told. A handshake runs in the connection's own task, so that it holds nobody else up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use api::Peer;
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// The most headers of one request.
+const HEADERS_MAX: usize = 64;
+
+/// The largest head of one request, in bytes.
+const HEAD_MAX: u32 = 64 * 1024;
+
+/// The most requests under way on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 100;
+
+/// The most bytes of answers that wait in one HTTP/2 stream.
+const UNSENT_MAX: usize = 64 * 1024;
+
+/// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take to say.
+const ALIVE_EVERY: Duration = Duration::from_secs(20);
+
+/// How long to wait before a connection is accepted again when there was no room for it.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Told why a connection is refused.
+pub(crate) type Tell = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// What is refused beyond, on one listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    /// The most connections at once.
+    pub(crate) connections: usize,
+    /// How long a handshake, a request's head, and a write that a client does not take may last.
+    pub(crate) within: Duration,
+}
+
+/// One listener and what it serves.
+pub(crate) struct Serving {
+    /// Accepts connections.
+    pub(crate) listener: TcpListener,
+    /// Speaks TLS on them, if they are to.
+    pub(crate) acceptor: Option<TlsAcceptor>,
+    /// Answers.
+    pub(crate) router: Router,
+    /// Bounds.
+    pub(crate) limits: ConnectionLimits,
+    /// Told of each connection that is refused.
+    pub(crate) tell: Tell,
+}
+
+/// Serves until `stop`; then no connection is accepted, and those that there are end with the
+/// request that is under way.
+pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(serving.limits.connections));
+    let graceful = GracefulShutdown::new();
+    while let Some(accepted) = stop.run_until_cancelled(serving.listener.accept()).await {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // The connection broke, or there is no descriptor for it: those that there are go on.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            (serving.tell)("connections");
+            continue;
+        };
+        let connection = Connection {
+            stream,
+            peer: Peer(peer.ip()),
+            acceptor: serving.acceptor.clone(),
+            router: serving.router.clone(),
+            within: serving.limits.within,
+            watcher: graceful.watcher(),
+            _place: place,
+        };
+        tokio::spawn(connection.serve());
+    }
+    graceful.shutdown().await;
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: Peer,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    within: Duration,
+    watcher: Watcher,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(self) {
+        // A write waits for nobody's acknowledgement.
+        let _ = self.stream.set_nodelay(true);
+        let stream = match &self.acceptor {
+            Some(acceptor) => {
+                let shaken = tokio::time::timeout(self.within, acceptor.accept(self.stream)).await;
+                let Ok(Ok(stream)) = shaken else { return };
+                Either::Right(stream)
+            }
+            None => Either::Left(self.stream),
+        };
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.within));
+        let (peer, asked) = (self.peer, Arc::new(AtomicBool::new(false)));
+        let has_asked = asked.clone();
+        let service = self.router.map_request(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let builder = builder(self.within);
+        let stream = TokioIo::new(Box::pin(stream));
+        let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
+        let serving = self.watcher.watch(connection.into_owned());
+        tokio::select! {
+            ended = serving => if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            },
+            () = silent(self.within, &has_asked) => {}
+        }
+    }
+}
+
+/// Resolves after `within` if nothing was asked until then. What the client speaks is found out by
+/// its first bytes, for which the library would wait for ever.
+async fn silent(within: Duration, has_asked: &AtomicBool) {
+    tokio::time::sleep(within).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// HTTP/1.1 and HTTP/2 within limits. Streams that a client resets before they are answered are
+/// bounded by the library's own defaults (CVE-2023-44487).
+fn builder(within: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(within)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_MAX)
+        .max_send_buf_size(UNSENT_MAX)
+        .keep_alive_interval(ALIVE_EVERY)
+        .keep_alive_timeout(within);
+    builder
+}

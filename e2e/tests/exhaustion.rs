@@ -1,0 +1,284 @@
+//! Floods, slow clients, and a machine that has nothing left: overload is refused, never queued
+//! without bound, and nothing is permitted that is not recorded.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use e2e::breaking::{self, Cgroup};
+use e2e::{Deployment, Stage, stage, wait_until};
+
+/// How long a head, a body and a write may take here.
+const WITHIN: Duration = Duration::from_millis(1_500);
+
+/// How many connections there may be here.
+const CONNECTIONS: usize = 24;
+
+fn limited(within: Duration) -> Stage {
+    Stage::set_with(within, &format!("limits: {{ connections: {CONNECTIONS} }}\n"))
+}
+
+fn connect(deployment: &Deployment) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", deployment.port)).expect("it listens");
+    stream.set_read_timeout(Some(4 * WITHIN)).expect("it is a duration");
+    stream
+}
+
+/// What comes until the connection ends.
+fn rest(stream: &mut TcpStream) -> String {
+    let (mut heard, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => heard.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("it never ended"),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+/// What a request is answered that is the last on its connection.
+fn answer(deployment: &Deployment, head: &str, body: &str) -> String {
+    let mut stream = connect(deployment);
+    let port = deployment.port;
+    let request = format!(
+        "POST /mcp/canary HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
+         content-type: application/json\r\n{head}\r\n{body}"
+    );
+    let _ = stream.write_all(request.as_bytes());
+    rest(&mut stream)
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("none")
+}
+
+/// The resident memory of a process, in MB.
+fn resident_mb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1_024
+}
+
+#[test]
+fn n_110_heads_have_limits() {
+    let stage = limited(WITHIN);
+    let deployment = &stage.deployment;
+    // Host, Connection, Content-Type, Content-Length: four, and those that are added.
+    let headers = |count: usize| -> String {
+        let more = (4..count).map(|n| format!("x-{n}: 1\r\n"));
+        more.collect::<String>() + "content-length: 2\r\n"
+    };
+    assert_eq!(status(&answer(deployment, &headers(64), "{}")), "400");
+    assert_eq!(status(&answer(deployment, &headers(65), "{}")), "431");
+    let long = |bytes: usize| format!("x: {}\r\ncontent-length: 2\r\n", "y".repeat(bytes));
+    assert_eq!(status(&answer(deployment, &long(60 * 1024), "{}")), "400");
+    assert_eq!(status(&answer(deployment, &long(70 * 1024), "{}")), "431");
+    stage.ends_well();
+}
+
+#[test]
+fn n_111_connections_have_a_limit_and_the_next_is_refused_at_once() {
+    let mut stage = limited(stage::REQUEST);
+    let deployment = &stage.deployment;
+    let mut open: Vec<_> = (0..CONNECTIONS).map(|_| connect(deployment)).collect();
+    let started = Instant::now();
+    assert_eq!(rest(&mut connect(deployment)), "", "one too many");
+    assert!(started.elapsed() < WITHIN, "it had to wait");
+    // Those that there are go on.
+    let port = deployment.port;
+    let last = open.last_mut().expect("there are some");
+    let request =
+        format!("GET /oauth/jwks HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
+    last.write_all(request.as_bytes()).expect("it reads");
+    assert_eq!(status(&rest(last)), "200");
+    drop(open);
+    stage.recovers();
+    let refused = |record: &serde_json::Value| record["cause"] == "connections";
+    wait_until("it is recorded", || stage.deployment.records().iter().any(refused).then_some(()));
+    stage.ends_well();
+}
+
+#[test]
+fn n_111_who_is_slow_is_given_up() {
+    let mut stage = limited(WITHIN);
+    let port = stage.deployment.port;
+    let host = format!("POST /mcp/canary HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n");
+    let check = |sent: &str, wanted: &str| {
+        let mut stream = connect(&stage.deployment);
+        stream.write_all(sent.as_bytes()).expect("it reads");
+        let started = Instant::now();
+        assert_eq!(status(&rest(&mut stream)), wanted, "{sent}");
+        assert!(started.elapsed() < 2 * WITHIN, "it was not given up in time: {sent}");
+    };
+    check("", "none");
+    check("PRI * HTTP/2.0\r\n", "none");
+    check("POST /mcp/canary HTTP/1.1\r\nhost:", "none");
+    let json = "content-type: application/json\r\naccept: application/json, text/event-stream\r\n";
+    check(&format!("{host}{json}content-length: 10\r\nconnection: close\r\n\r\n{{"), "408");
+    stage.works();
+    stage.ends_well();
+}
+
+/// A client that asks and asks and takes no answer is cut off, and its place is free again.
+#[test]
+fn n_111_who_takes_no_answer_is_cut_off() {
+    let mut stage = limited(WITHIN);
+    let port = stage.deployment.port;
+    let request = format!("GET /oauth/jwks HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n");
+    let many = request.repeat(1_000);
+    let mut greedy = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = connect(&stage.deployment);
+        stream.set_write_timeout(Some(WITHIN / 8)).expect("it is a duration");
+        // Until neither side takes any more.
+        while stream.write_all(many.as_bytes()).is_ok() {}
+        greedy.push(stream);
+    }
+    let started = Instant::now();
+    stage.recovers();
+    assert!(started.elapsed() < 4 * WITHIN, "they kept their places");
+    drop(greedy);
+    stage.ends_well();
+}
+
+#[test]
+fn n_111_eight_thousand_idle_connections_cost_little_and_nobody_waits() {
+    let mut stage = Stage::set();
+    let before = resident_mb(stage.pid());
+    let idle: Vec<_> = (0..8_000).map(|_| connect(&stage.deployment)).collect();
+    stage.works();
+    let grown = resident_mb(stage.pid()).saturating_sub(before);
+    assert!(grown < 8_000 * 40 / 1_024, "{grown} MB for {} connections", idle.len());
+    drop(idle);
+    stage.ends_well();
+}
+
+/// One HTTP/2 frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("it is short").to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// Sends `frames` on a new HTTP/2 connection; the error code with which it is told to go away, if
+/// it is.
+fn flood(deployment: &Deployment, frames: impl Iterator<Item = Vec<u8>>) -> Option<u32> {
+    let mut stream = connect(deployment);
+    stream.set_write_timeout(Some(4 * WITHIN)).expect("it is a duration");
+    let mut reading = stream.try_clone().expect("it can be shared");
+    let heard = std::thread::spawn(move || {
+        let (mut heard, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        while let Ok(read @ 1..) = reading.read(&mut buffer) {
+            heard.extend_from_slice(&buffer[..read]);
+        }
+        heard
+    });
+    let begun = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
+    let mut sent = stream.write_all(&begun);
+    for frame in frames {
+        sent = sent.and_then(|()| stream.write_all(&frame));
+    }
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let heard = heard.join().expect("it reads to the end");
+    go_away(&heard)
+}
+
+/// The error code of the GOAWAY frame (RFC 9113 §6.8) in `bytes`.
+fn go_away(mut bytes: &[u8]) -> Option<u32> {
+    let mut code = None;
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let payload = rest.get(..length)?;
+        if *kind == 7 {
+            code = payload.get(4..8).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes);
+        }
+        bytes = &rest[length..];
+    }
+    code
+}
+
+#[test]
+fn n_112_no_flood_of_frames_holds_anybody_up() {
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let mut stage = limited(WITHIN);
+    let before = resident_mb(stage.pid());
+    // `:method: GET`, `:scheme: http`, `:path: /` (RFC 7541, appendix A).
+    let get = [0x82, 0x86, 0x84];
+    let deployment = &stage.deployment;
+    let reset = (0..20_000_u32).map(|n| {
+        let id = 2 * n + 1;
+        [frame(1, 5, id, &get), frame(3, 0, id, &CANCEL)].concat()
+    });
+    assert_eq!(flood(deployment, reset), Some(ENHANCE_YOUR_CALM), "rapid reset");
+    let opened = std::iter::once(frame(1, 1, 1, &get));
+    let continued =
+        opened.chain((0..20_000).map(|_| frame(9, 0, 1, &[0x00, 0x01, b'a', 0x01, b'b'])));
+    assert!(flood(deployment, continued).is_some(), "headers without an end");
+    let opened = std::iter::once(frame(1, 4, 1, &[0x83, 0x86, 0x84]));
+    let empty = opened.chain((0..200_000).map(|_| frame(0, 0, 1, &[])));
+    let _ = flood(deployment, empty);
+    let pings = (0..200_000).map(|_| frame(6, 0, 0, &[0; 8]));
+    let _ = flood(deployment, pings);
+    stage.works();
+    let grown = resident_mb(stage.pid()).saturating_sub(before);
+    assert!(grown < 64, "it grew by {grown} MB");
+    stage.ends_well();
+}
+
+/// Without descriptors nothing new is accepted and nothing is permitted unrecorded; with them again
+/// it goes on by itself.
+#[test]
+fn n_117_without_descriptors_nothing_is_permitted_unrecorded() {
+    let mut stage = Stage::set();
+    let pid = stage.pid();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
+    breaking::limit(pid, &format!("--nofile={open}:20000"));
+    // What was accepted before is closed after its answer, so that there is room for one or two.
+    let held: Vec<_> = (0..8).map(|_| connect(&stage.deployment)).collect();
+    let (mark, answer) = stage.touch();
+    assert_eq!(stage.reached(&mark), usize::from(answer.is_done()), "{answer:?}");
+    drop(held);
+    breaking::limit(pid, "--nofile=20000:20000");
+    stage.ends_well();
+}
+
+/// Killed for its memory in the middle of calls, it is back within five seconds, and everything
+/// that was acknowledged is in the log.
+#[test]
+fn n_118_killed_for_its_memory_it_is_back_at_once() {
+    let mut stage = Stage::set();
+    let cgroup = Cgroup::with_memory(32 << 20);
+    cgroup.take(stage.pid());
+    // Bodies that never end: as much memory as the limits let strangers have.
+    let head = format!(
+        "POST /mcp/canary HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-type: application/json\r\n\
+         content-length: 1048576\r\n\r\n",
+        stage.deployment.port
+    );
+    let body = vec![b' '; (1 << 20) - 1];
+    let mut streams = Vec::new();
+    let mut process = stage.deployment.process.take().expect("it runs");
+    let status = wait_until("the kernel kills it", || {
+        for _ in 0..16 {
+            let mut stream = TcpStream::connect(("127.0.0.1", stage.deployment.port)).ok();
+            let sent = stream.as_mut().map(|stream| {
+                stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body))
+            });
+            streams.extend(sent.and(stream));
+        }
+        process.ended()
+    });
+    assert!(!status.success(), "{status}");
+    drop(streams);
+    let started = Instant::now();
+    stage.deployment.serve();
+    assert!(started.elapsed() < Duration::from_secs(10), "it took {:?}", started.elapsed());
+    stage.ends_well();
+}
