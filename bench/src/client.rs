@@ -10,10 +10,10 @@ use oauth::client_assertion;
 use oauth::dpop::{self, DpopExpect};
 use serde_json::{Value, json};
 
-use crate::deployment::{AGENT, Deployment};
+use crate::deployment::Deployment;
 use crate::http::Connection;
 use crate::load::Requests;
-use crate::upstream::{NAME, TOOL};
+use crate::upstream::{ACCOUNT, NAME, SILENT, TOOL};
 use crate::world::{Random, WallClock};
 
 /// The version of the protocol that is spoken.
@@ -30,17 +30,22 @@ pub(crate) struct Instance {
 pub(crate) struct Callers {
     port: u16,
     clock: WallClock,
+    agent: &'static str,
     agent_key: SigningKey,
     instances: Vec<Instance>,
 }
 
 impl Callers {
-    /// `count` instances, each with its own session.
-    pub(crate) fn open(deployment: &Deployment, count: usize) -> anyhow::Result<Self> {
-        let pem = std::fs::read_to_string(deployment.key(AGENT))?;
+    /// `count` instances of `agent`, each with its own session.
+    pub(crate) fn open(
+        deployment: &Deployment,
+        agent: &'static str,
+        count: usize,
+    ) -> anyhow::Result<Self> {
+        let pem = std::fs::read_to_string(deployment.key(agent))?;
         let agent_key = SigningKey::from_pem(&pem)?;
         let (port, clock) = (deployment.port, WallClock::new());
-        let mut callers = Self { port, clock, agent_key, instances: Vec::new() };
+        let mut callers = Self { port, clock, agent, agent_key, instances: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for _ in 0..count {
             let instance = runtime.block_on(callers.instance())?;
@@ -51,6 +56,15 @@ impl Callers {
 
     /// `count` calls, signed now: they are good for a minute.
     pub(crate) fn sign(&mut self, count: usize) -> anyhow::Result<Requests> {
+        self.sign_for(count, ACCOUNT)
+    }
+
+    /// The same, of which each is answered by a stream that falls silent.
+    pub(crate) fn sign_silent(&mut self, count: usize) -> anyhow::Result<Requests> {
+        self.sign_for(count, SILENT)
+    }
+
+    fn sign_for(&mut self, count: usize, account: &str) -> anyhow::Result<Requests> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for at in 0..self.instances.len() {
             let token = runtime.block_on(self.token(&self.instances[at].key))?;
@@ -62,7 +76,7 @@ impl Callers {
             let headers = format!(
                 "mcp-session-id: {session}\r\nauthorization: DPoP {token}\r\ndpop: {proof}\r\n"
             );
-            Ok(request(self.port, &format!("/mcp/{NAME}"), &headers, &call(id)))
+            Ok(request(self.port, &format!("/mcp/{NAME}"), &headers, &call(id, account)))
         });
         Ok(Arc::new(calls.collect::<anyhow::Result<_>>()?))
     }
@@ -92,10 +106,10 @@ impl Callers {
     async fn token(&self, key: &SigningKey) -> anyhow::Result<String> {
         let (issuer, now) = (self.issuer(), self.clock.now().as_seconds());
         let assertion =
-            client_assertion::make((AGENT, &issuer), &self.agent_key, now, &unpredictable())?;
+            client_assertion::make((self.agent, &issuer), &self.agent_key, now, &unpredictable())?;
         let form = oauth::token_endpoint::form(&[
             ("grant_type", "client_credentials"),
-            ("client_id", AGENT),
+            ("client_id", self.agent),
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion),
             ("resource", &self.url()),
@@ -132,14 +146,14 @@ impl Callers {
 
 /// The same calls without credentials, for whoever asks for none.
 pub(crate) fn bare(port: u16, count: usize) -> Requests {
-    Arc::new((0..count).map(|id| request(port, "/mcp", "", &call(id))).collect())
+    Arc::new((0..count).map(|id| request(port, "/mcp", "", &call(id, ACCOUNT))).collect())
 }
 
-fn call(id: usize) -> String {
+fn call(id: usize, account: &str) -> String {
     let amount = 1 + id % 1_000;
     format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"{TOOL}\",\
-         \"arguments\":{{\"account\":\"ACME-0042\",\"amount\":{amount},\"reason\":\"late \
+         \"arguments\":{{\"account\":\"{account}\",\"amount\":{amount},\"reason\":\"late \
          delivery\"}}}}}}"
     )
 }

@@ -11,10 +11,17 @@ use crate::upstream::{NAME, TOOL};
 /// The agent that calls.
 pub(crate) const AGENT: &str = "billing";
 
+/// Another agent, which calls seldom.
+pub(crate) const QUIET: &str = "audit";
+
 /// A permit that looks at the arguments, and a forbid that does.
 const POLICY: &str = r#"
 @id("small-refunds")
 permit (principal in Agent::"billing", action == Action::"payments/refund", resource)
+when { context.purpose == "care" && context.input.amount <= 1000 && context.depth <= 3 };
+
+@id("small-refunds-of-the-quiet")
+permit (principal in Agent::"audit", action == Action::"payments/refund", resource)
 when { context.purpose == "care" && context.input.amount <= 1000 && context.depth <= 3 };
 
 @id("not-to-held-accounts")
@@ -57,7 +64,7 @@ impl Deployment {
         let (port, observers) = (self.port, self.observers);
         let text = format!(
             "state_dir: state\nlisten:\n  agents: 127.0.0.1:{port}\n  admin: 127.0.0.1:{observers}\n\
-             limits:\n  worker_threads: 1\n\
+             limits:\n  worker_threads: 1\n  requests_per_agent: 10000\n\
              servers:\n  {NAME}:\n    url: http://127.0.0.1:{upstream}/mcp\n"
         );
         std::fs::write(self.path("home/chancery.yaml"), text)?;
@@ -66,12 +73,15 @@ impl Deployment {
 
     fn onboard(&self) -> anyhow::Result<()> {
         let tool = format!("{NAME}/{TOOL}");
-        let (harm, key) = (format!("{TOOL}=moves-money"), self.key(AGENT));
+        let harm = format!("{TOOL}=moves-money");
         self.command(&["person", "add", "sam"])?;
         let purpose = ["purpose", "add", "care", "--owner", "alice", "--tool", &tool];
         self.command(&[&purpose[..], &["--harm", "moves-money"]].concat())?;
-        let agent = ["agent", "add", AGENT, "--sponsor", "sam", "--purpose", "care", "--key", &key];
-        self.command(&agent)?;
+        for agent in [AGENT, QUIET] {
+            let key = self.key(agent);
+            let registered = ["--sponsor", "sam", "--purpose", "care", "--key", &key];
+            self.command(&[&["agent", "add", agent][..], &registered].concat())?;
+        }
         self.command(&["server", "add", NAME, "--owner", "alice", "--harm", &harm])?;
         Ok(())
     }

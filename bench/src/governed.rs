@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use keys::{KeyAlgorithm, Signer as _, SigningKey};
 
 use crate::client::{self, Callers};
-use crate::deployment::Deployment;
+use crate::deployment::{AGENT, Deployment};
 use crate::http::Connection;
 use crate::load::{self, Requests};
 use crate::machine::{self, SERVER_CORE};
@@ -27,7 +27,7 @@ const ROUNDS: usize = 5;
 const CALLS: usize = 12_000;
 
 /// How many calls go before, so that nothing is measured cold.
-const WARM: usize = 2_000;
+pub(crate) const WARM: usize = 2_000;
 
 /// How many instances call.
 const INSTANCES: usize = 8;
@@ -44,28 +44,28 @@ pub(crate) struct Programs {
 }
 
 /// A deployment before its server, with its callers.
-struct Bed {
-    upstream: Upstream,
-    deployment: Deployment,
-    callers: Callers,
+pub(crate) struct Bed {
+    pub(crate) upstream: Upstream,
+    pub(crate) deployment: Deployment,
+    pub(crate) callers: Callers,
 }
 
 /// What one round of calls came to.
-struct Load {
+pub(crate) struct Load {
     per_second: f64,
     cpu_us: f64,
 }
 
 impl Bed {
-    fn open(dir: &Path, programs: &Programs) -> anyhow::Result<Self> {
+    pub(crate) fn open(dir: &Path, programs: &Programs) -> anyhow::Result<Self> {
         let upstream = Upstream::start()?;
         let deployment = Deployment::start(dir, &programs.chancery, upstream.port)?;
-        let callers = Callers::open(&deployment, INSTANCES)?;
+        let callers = Callers::open(&deployment, AGENT, INSTANCES)?;
         Ok(Self { upstream, deployment, callers })
     }
 
     /// Governed calls. The processor's time is read once all their records are published.
-    fn governed(&mut self, callers: usize, calls: usize) -> anyhow::Result<Load> {
+    pub(crate) fn governed(&mut self, callers: usize, calls: usize) -> anyhow::Result<Load> {
         let requests = self.callers.sign(calls)?;
         let (id, port) = (self.deployment.id()?, self.deployment.port);
         let before = published(self.deployment.observers)?;
@@ -206,6 +206,38 @@ pub(crate) fn memory(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     Ok(Row::new("idle-rss", "MB", rounds).against(format!("{MOST:.0} MB")).wants(goal))
 }
 
-fn progress(what: &str) {
+/// The memory of calls under way of which nothing is heard any more.
+pub(crate) fn streams(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
+    const STREAMS: usize = 1_000;
+    const MOST: f64 = 40.0;
+    let mut bed = Bed::open(dir, programs)?;
+    bed.governed(16, WARM)?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS.min(3) {
+        bed.deployment.restart()?;
+        bed.callers = Callers::open(&bed.deployment, AGENT, INSTANCES)?;
+        bed.governed(16, WARM)?;
+        let (requests, id) = (bed.callers.sign_silent(STREAMS)?, bed.deployment.id()?);
+        let before = machine::resident_mb(id)?;
+        let port = bed.deployment.port;
+        let value = load::on_load_core(async {
+            let mut open = Vec::with_capacity(STREAMS);
+            for request in requests.iter() {
+                let mut connection = Connection::open(port).await?;
+                connection.begin(request).await?;
+                open.push(connection);
+            }
+            let grown = machine::resident_mb(id)? - before;
+            Ok(grown * 1e6 / 1_024.0 / f64::from(u32::try_from(open.len())?))
+        })?;
+        progress(&format!("{value:.1} KB a stream"));
+        rounds.push(Round { value, ratio: value / MOST });
+    }
+    let goal = Goal { value_at_most: Some(MOST), ..Goal::default() };
+    let against = format!("{MOST:.0} KB");
+    Ok(Row::new("idle-stream", "KB a stream", rounds).against(against).wants(goal))
+}
+
+pub(crate) fn progress(what: &str) {
     eprintln!("bench:   {what}");
 }

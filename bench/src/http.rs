@@ -52,6 +52,18 @@ impl Connection {
         Ok(Answer { status, head, body })
     }
 
+    /// Sends a whole request and reads the first event of the stream that answers it.
+    pub(crate) async fn begin(&mut self, request: &[u8]) -> anyhow::Result<()> {
+        self.stream.write_all(request).await?;
+        while memchr::memmem::find(&self.buffer, b"\ndata: ").is_none() {
+            ensure!(self.buffer.len() < MESSAGE_MAX, "a message is too large");
+            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the stream ended");
+        }
+        let head = String::from_utf8_lossy(&self.buffer);
+        ensure!(head.starts_with("HTTP/1.1 200 "), "no stream: {head}");
+        Ok(())
+    }
+
     /// Reads the next request's body; none when the client is done.
     pub(crate) async fn request(&mut self) -> anyhow::Result<Option<&[u8]>> {
         let request = self.message(|bytes| {

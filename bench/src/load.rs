@@ -19,27 +19,38 @@ pub(crate) type Requests = Arc<Vec<Vec<u8>>>;
 ///
 /// A refusal, an error or a wrong answer is an error: what was measured then counts for nothing.
 pub(crate) fn run(port: u16, callers: usize, requests: &Requests) -> anyhow::Result<Duration> {
+    on_load_core(closed_loop(port, callers, requests, &Arc::default()))
+}
+
+/// Runs `work`, which may spawn tasks of this thread, on the core of whoever asks.
+pub(crate) fn on_load_core<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     machine::pin(machine::load_core())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    runtime.block_on(local.run_until(async {
-        let next = Arc::new(AtomicUsize::new(0));
-        let mut connections = Vec::with_capacity(callers);
-        for _ in 0..callers {
-            connections.push(Connection::open(port).await?);
-        }
-        let started = Instant::now();
-        let callers: Vec<_> = connections
-            .into_iter()
-            .map(|connection| {
-                tokio::task::spawn_local(caller(connection, next.clone(), requests.clone()))
-            })
-            .collect();
-        for caller in callers {
-            caller.await??;
-        }
-        Ok(started.elapsed())
-    }))
+    runtime.block_on(LocalSet::new().run_until(work))
+}
+
+/// The closed loop itself, from the request `next` on. It runs within a `LocalSet`.
+pub(crate) async fn closed_loop(
+    port: u16,
+    callers: usize,
+    requests: &Requests,
+    next: &Arc<AtomicUsize>,
+) -> anyhow::Result<Duration> {
+    let mut connections = Vec::with_capacity(callers);
+    for _ in 0..callers {
+        connections.push(Connection::open(port).await?);
+    }
+    let started = Instant::now();
+    let callers: Vec<_> = connections
+        .into_iter()
+        .map(|connection| {
+            tokio::task::spawn_local(caller(connection, next.clone(), requests.clone()))
+        })
+        .collect();
+    for caller in callers {
+        caller.await??;
+    }
+    Ok(started.elapsed())
 }
 
 async fn caller(
@@ -49,17 +60,24 @@ async fn caller(
 ) -> anyhow::Result<()> {
     loop {
         let id = next.fetch_add(1, Ordering::Relaxed);
-        let Some(request) = requests.get(id) else { return Ok(()) };
-        let answer = connection.ask(request).await?;
-        let body = connection.body(&answer);
-        let right = answer.status == 200 && is_right(body, id);
-        ensure!(
-            right,
-            "call {id} was answered {}: {}",
-            answer.status,
-            String::from_utf8_lossy(body)
-        );
+        if id >= requests.len() {
+            return Ok(());
+        }
+        call(&mut connection, id, &requests).await?;
     }
+}
+
+/// Sends request `id` and checks the answer.
+pub(crate) async fn call(
+    connection: &mut Connection,
+    id: usize,
+    requests: &Requests,
+) -> anyhow::Result<()> {
+    let answer = connection.ask(&requests[id]).await?;
+    let body = connection.body(&answer);
+    let right = answer.status == 200 && is_right(body, id);
+    ensure!(right, "call {id} was answered {}: {}", answer.status, String::from_utf8_lossy(body));
+    Ok(())
 }
 
 /// Whether `body` is the result, under the id that was asked with.

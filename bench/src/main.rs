@@ -10,8 +10,10 @@ mod decide;
 mod deployment;
 mod governed;
 mod http;
+mod latency;
 mod load;
 mod machine;
+mod open_loop;
 mod peers;
 mod process;
 mod report;
@@ -114,7 +116,10 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "append-64" => append::together(dir),
         "governed-cpu" => governed::processor(dir, &programs),
         "governed-64" => governed::throughput(dir, &programs),
+        "governed-added" => latency::added(dir, &programs),
+        "flood" => latency::flood(dir, &programs),
         "idle-rss" => governed::memory(dir, &programs),
+        "idle-stream" => governed::streams(dir, &programs),
         _ => Err(anyhow!("nobody knows how to measure it")),
     }
 }

@@ -1,14 +1,17 @@
 //! The names of the rows. Shared with the task that runs them; it knows nothing else.
 
 /// Every row, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 7] = [
+pub(crate) const ROWS: [&str; 10] = [
     "decide-100",
     "decide-10000",
     "append-1",
     "append-64",
     "governed-cpu",
     "governed-64",
+    "governed-added",
+    "flood",
     "idle-rss",
+    "idle-stream",
 ];
 
 /// The rows that were asked for, all if none was; the first name that is none is an error.

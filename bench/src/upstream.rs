@@ -16,6 +16,12 @@ pub(crate) const NAME: &str = "payments";
 /// The one tool.
 pub(crate) const TOOL: &str = "refund";
 
+/// The account of an ordinary call.
+pub(crate) const ACCOUNT: &str = "ACME-0042";
+
+/// The account of a call that is answered by a stream which falls silent after one event.
+pub(crate) const SILENT: &str = "ACME-0000";
+
 /// What a call gives.
 pub(crate) const RESULT: &str =
     r#"{"content":[{"type":"text","text":"refunded 2.50 to ACME-0042"}],"isError":false}"#;
@@ -88,6 +94,9 @@ fn answer(body: &[u8], calls: &AtomicU64) -> anyhow::Result<Vec<u8>> {
     let Some(id) = asked.id else { return Ok(plain("202 Accepted", "")) };
     let id = id.get();
     let result = match asked.method {
+        "tools/call" if memchr::memmem::find(body, SILENT.as_bytes()).is_some() => {
+            return Ok(silent());
+        }
         "tools/call" => {
             calls.fetch_add(1, Ordering::Relaxed);
             RESULT
@@ -101,6 +110,14 @@ fn answer(body: &[u8], calls: &AtomicU64) -> anyhow::Result<Vec<u8>> {
         }
     };
     Ok(plain("200 OK", &format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")))
+}
+
+/// One event of a stream that goes on.
+fn silent() -> Vec<u8> {
+    let event = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\
+                 \"params\":{\"level\":\"info\",\"data\":\"begun\"}}\n\n";
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
+    format!("{head}\r\n\r\n{:x}\r\n{event}\r\n", event.len()).into_bytes()
 }
 
 fn plain(status: &str, body: &str) -> Vec<u8> {

@@ -312,3 +312,58 @@ fn what_the_documents_tell_to_type_can_be_typed() {
         }
     }
 }
+
+/// What `chancery doctor` finds, by area and state, with its exit code.
+fn doctor(deployment: &Deployment) -> (i32, Vec<(String, String, String)>) {
+    let config = deployment.path("home/chancery.yaml");
+    let mut command = Command::new(e2e::binary());
+    command
+        .args(["doctor", "--json", "--config", text(&config)])
+        .env("HOME", deployment.dir.path());
+    let output = command.output().expect("the binary can be started");
+    let found: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    let word = |finding: &serde_json::Value, name: &str| {
+        finding[name].as_str().unwrap_or_default().to_owned()
+    };
+    let found = found.iter().map(|it| (word(it, "area"), word(it, "state"), word(it, "what")));
+    (output.status.code().expect("it exits"), found.collect())
+}
+
+#[test]
+fn the_doctor_says_what_is_not_enforced_and_what_to_do() {
+    let canary = e2e::Canary::start();
+    let mut deployment = Deployment::start(&e2e::stage::options(
+        canary.port,
+        e2e::stage::REQUEST,
+        "limits: { connections: 100 }\n",
+    ));
+    deployment.onboard(&["canary"], "changes-production");
+    let stands = |found: &[(String, String, String)], area: &str| {
+        let of_area: Vec<_> = found.iter().filter(|(of, ..)| of == area).collect();
+        let states: Vec<_> = of_area.iter().map(|(_, state, _)| state.clone()).collect();
+        states.join(" ")
+    };
+    let (code, found) = doctor(&deployment);
+    assert_eq!(code, 0, "{found:?}");
+    for area in ["files", "limits", "tls", "protocol", "service", "clients"] {
+        assert_eq!(stands(&found, area), "ok", "{area}: {found:?}");
+    }
+    assert_eq!(stands(&found, "anchors"), "weak", "{found:?}");
+    // The canary answers whoever asks.
+    assert_eq!(stands(&found, "servers"), "weak", "{found:?}");
+
+    let key = deployment.path("home/state/keys/log.pem");
+    let set = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode));
+    set(0o644).expect("it is ours");
+    let (code, found) = doctor(&deployment);
+    assert_eq!((code, stands(&found, "files").as_str()), (5, "broken"), "{found:?}");
+    assert!(found.iter().any(|(.., what)| what.contains("log.pem")), "{found:?}");
+    set(0o600).expect("it is ours");
+
+    deployment.stop();
+    let (code, found) = doctor(&deployment);
+    assert_eq!((code, stands(&found, "service").as_str()), (0, "weak"), "{found:?}");
+    deployment.serve();
+    assert!(deployment.verify().contains("the log verifies"));
+}

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     /// Break a copy of the deployment on purpose, and record what came of it.
     #[command(subcommand)]
     Drill(Drill),
+    /// Say what is enforced on this machine and what is not, each with its remedy.
+    Doctor(Doctor),
     /// The decision log.
     #[command(subcommand)]
     Log(Log),
@@ -90,6 +92,16 @@ pub(crate) struct ConfigFile {
     /// The configuration file.
     #[arg(long, short, default_value = "chancery.yaml", env = "CHANCERY_CONFIG")]
     pub(crate) config: PathBuf,
+}
+
+/// Looks at the machine.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Print what was found as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
 }
 
 /// Runs a development deployment.

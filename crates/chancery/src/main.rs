@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod demonstrate;
 mod dev;
+mod doctor;
 mod drill;
 mod founding;
 mod listener;
@@ -31,6 +32,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
 use config::Config;
+use nix::sys::stat::Mode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     assert!(installed.is_ok(), "nothing installed a provider before");
+    // Whatever is written is its owner's alone, unless somebody says otherwise.
+    nix::sys::stat::umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let ran = runtime(&cli.command).and_then(|runtime| runtime.block_on(run(cli.command)));
     match ran {
         Ok(code) => code,
@@ -96,6 +100,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (server, agent, listen) = (mcp.server, mcp.agent, mcp.listen);
             shim::run(shim::Options { server, agent, key, url, listen }).await?;
         }
+        Command::Doctor(doctor) => return doctor::run(doctor).await,
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Completions { shell } => {

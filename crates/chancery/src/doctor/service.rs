@@ -1,0 +1,82 @@
+//! What the running service says of itself: whether it can do its work, and which servers answer
+//! without it.
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use pap::Command as Asked;
+use serde_json::Value;
+
+use super::Finding;
+use crate::config::Config;
+use crate::shim::http_client;
+use crate::socket;
+
+/// The largest answer of `/readyz`, in bytes.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// Asks the service.
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
+    let listed = match socket::call(&config.admin_socket(), &Asked::ServerList).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            let remedy = "start it with `chancery serve`, or run this as its user";
+            return vec![Finding::weak("service", format!("it was not asked: {error:#}"), remedy)];
+        }
+    };
+    let mut findings = vec![ready(config).await];
+    findings.extend(enforcement(&listed));
+    findings
+}
+
+/// Whether it is ready, and what is wrong if it is not.
+async fn ready(config: &Config) -> Finding {
+    match readiness(config).await {
+        Ok(troubles) if troubles.is_empty() => Finding::ok("service", "it is ready"),
+        Ok(troubles) => Finding::broken(
+            "service",
+            troubles.join("; "),
+            "see docs/failure-table.md, and its log",
+        ),
+        Err(error) => {
+            let what = format!("its observers' listener does not answer: {error:#}");
+            Finding::weak("service", what, "look whether `listen.admin` can be reached from here")
+        }
+    }
+}
+
+async fn readiness(config: &Config) -> anyhow::Result<Vec<String>> {
+    let url = format!("{}://{}/readyz", config.scheme(), config.listen.admin);
+    let request = http::Request::get(url).body(Full::<Bytes>::default())?;
+    let response = http_client()?.request(request).await.context("no connection")?;
+    let is_ready = response.status().is_success();
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+    let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
+    let lines = String::from_utf8_lossy(&body).lines().map(str::to_owned).collect();
+    Ok(if is_ready { Vec::new() } else { lines })
+}
+
+/// Which servers refuse what does not come through the service.
+fn enforcement(listed: &Value) -> Vec<Finding> {
+    let rows = listed.as_array().into_iter().flatten();
+    let servers = rows.filter(|row| row["enforcement"].is_string() && row["name"].is_string());
+    let mut findings: Vec<_> = servers
+        .map(|server| {
+            let (name, how) = (&server["name"], server["enforcement"].as_str().unwrap_or_default());
+            let name = name.as_str().unwrap_or_default();
+            if how == "mandatory" {
+                return Finding::ok(
+                    "servers",
+                    format!("`{name}` refuses who does not come from here"),
+                );
+            }
+            let what = format!("`{name}` is {how}: who reaches it directly is not governed");
+            let remedy = "let it verify our assertion (docs/mcp.md), or let nobody else reach it";
+            Finding::weak("servers", what, remedy)
+        })
+        .collect();
+    if findings.is_empty() {
+        findings.push(Finding::ok("servers", "none is onboarded"));
+    }
+    findings
+}
