@@ -1,19 +1,20 @@
 //! Turns a governed act into a [`Permit`] for it, or into a recorded denial.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
 use model::{
     AccessRequest, ActDigest, Clock, Decision, DecisionId, Denial, Entropy, FactKey, Facts, Grant,
-    Revision, Sourced, Standing, Timestamp,
+    Revision, Sourced, Standing, Stranger, Timestamp,
 };
 use store::{CommitError, Committed, Effect, Unit, Urgency};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
+use crate::findings::STRANGERS_WAITING_MAX;
 use crate::outcomes::{
     Closing, OUTCOMES_OPEN_MAX, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued,
 };
@@ -93,6 +94,9 @@ pub struct Authority {
     pub(crate) outcomes: mpsc::UnboundedSender<Queued>,
     /// Places for refusals on their way into the log.
     pub(crate) refusals: Arc<Semaphore>,
+    /// Strangers on their way into the register, and their end until somebody keeps them.
+    pub(crate) strangers: mpsc::Sender<Stranger>,
+    pub(crate) strangers_seen: Mutex<Option<mpsc::Receiver<Stranger>>>,
     facts_leaves: FactsLeaves,
     /// Places for permits whose outcome is not in the log yet.
     places: Arc<Semaphore>,
@@ -123,6 +127,7 @@ impl Authority {
         let (journal, entropy) = (parts.journal.clone(), parts.entropy.clone());
         let pen = Pen { journal, clock: parts.clock.clone(), entropy };
         let writer = OutcomeWriter { queue, pen };
+        let (strangers, seen) = mpsc::channel(STRANGERS_WAITING_MAX);
         let authority = Self {
             journal: parts.journal,
             pip: parts.pip,
@@ -132,6 +137,8 @@ impl Authority {
             limits: parts.limits,
             outcomes,
             refusals: Arc::new(Semaphore::new(REFUSALS_WAITING_MAX)),
+            strangers,
+            strangers_seen: Mutex::new(Some(seen)),
             facts_leaves: FactsLeaves::new(),
             places: Arc::new(Semaphore::new(OUTCOMES_OPEN_MAX)),
         };

@@ -12,6 +12,7 @@ mod authorize;
 mod changes;
 mod clock_guard;
 mod committing;
+mod findings;
 mod in_force;
 mod outcomes;
 mod permit;
@@ -26,6 +27,7 @@ mod watch;
 pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
+pub use findings::{FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers, Messenger};
 pub use in_force::PolicyInForce;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{

@@ -17,7 +17,7 @@ use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
 use crate::in_force::{InForce, PolicyInForce};
-use crate::reader::Reader;
+use crate::reader::{self, Reader};
 
 /// The most instances, tools and sessions whose facts are kept.
 const CACHED_MAX: u64 = 100_000;
@@ -256,19 +256,7 @@ impl Pip {
 
     /// All tools of `server` that are onboarded, in the order of their names.
     pub async fn tools_of(&self, server: &ServerName) -> Result<Vec<Tool>, FactsError> {
-        let prefix = format!("tool/{server}/");
-        let (mut tools, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.store.list(&prefix, after.as_ref(), LIST_PAGE).await?;
-            for (key, body) in page.facts {
-                let tool = serde_json::from_slice(&body);
-                tools.push(tool.map_err(|source| FactsError::Damaged { key, source })?);
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(tools);
-            }
-        }
+        reader::all(self.store.as_ref(), &format!("tool/{server}/")).await
     }
 
     fn is_fresh<T>(&self, known: &Sourced<T>) -> bool {

@@ -10,6 +10,28 @@ use store::Store;
 
 use crate::FactsError;
 
+/// How many facts one page of a list has.
+const LIST_PAGE: usize = 1_000;
+
+/// All facts whose keys begin with `prefix`, in the order of their keys.
+pub(crate) async fn all<T: DeserializeOwned>(
+    store: &dyn Store,
+    prefix: &str,
+) -> Result<Vec<T>, FactsError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(prefix, after.as_ref(), LIST_PAGE).await?;
+        for (key, body) in page.facts {
+            let fact = serde_json::from_slice(&body);
+            all.push(fact.map_err(|source| FactsError::Damaged { key, source })?);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
 /// Reads facts one after another and remembers which, and as of when.
 pub struct Reader<'a> {
     store: &'a dyn Store,

@@ -50,7 +50,7 @@ pub struct Refused {
 }
 
 /// When a record is made, and the source of its id.
-type Stamp<'a> = (Timestamp, &'a dyn Entropy);
+pub(crate) type Stamp<'a> = (Timestamp, &'a dyn Entropy);
 
 impl RefusalLog {
     /// Whether a refusal is to be written by itself; otherwise it is counted.
@@ -133,7 +133,12 @@ fn refusal(
     journal::entry(*record.id.as_bytes(), &record, None)
 }
 
-fn event((now, entropy): Stamp<'_>, event: &str, details: BTreeMap<String, String>) -> NewEntry {
+/// The record of something that the service itself found.
+pub(crate) fn event(
+    (now, entropy): Stamp<'_>,
+    event: &str,
+    details: BTreeMap<String, String>,
+) -> NewEntry {
     let record = SystemRecord {
         details,
         event: event.to_owned(),

@@ -8,7 +8,7 @@ use pap::Command as Asked;
 use serde_json::Value;
 
 use crate::cli::{
-    Agent, Clock, Command, Founder, Instance, Outcome, Person, Purpose, Server, Tool,
+    Agent, Clock, Command, Finding, Founder, Instance, Outcome, Person, Purpose, Server, Tool,
 };
 use crate::socket;
 
@@ -111,6 +111,10 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Clock(Clock::Trust { reason, socket }) => {
             (socket.socket, Asked::ClockTrust { reason }, None)
+        }
+        Command::Finding(Finding::List { socket }) => (socket.socket, Asked::FindingList, None),
+        Command::Finding(Finding::Close { id, reason, socket }) => {
+            (socket.socket, Asked::FindingClose { id, reason }, None)
         }
         other => anyhow::bail!("{other:?} is not an administrative command"),
     })

@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// The service's clock.
     #[command(subcommand)]
     Clock(Clock),
+    /// Callers that are no active agent.
+    #[command(subcommand)]
+    Finding(Finding),
     /// Break a copy of the deployment on purpose, and record what came of it.
     #[command(subcommand)]
     Drill(Drill),
@@ -390,6 +393,26 @@ pub(crate) enum Outcome {
 pub(crate) enum Clock {
     /// Say that the clock is right as it is, though it stepped or is behind the last record.
     Trust {
+        /// What was found.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Findings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Finding {
+    /// List findings.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say that somebody looked; if the caller comes again, it is opened again.
+    Close {
+        /// The finding.
+        id: String,
         /// What was found.
         #[arg(long)]
         reason: String,

@@ -12,6 +12,7 @@ mod demonstrate;
 mod dev;
 mod doctor;
 mod drill;
+mod findings;
 mod founding;
 mod listener;
 mod log;

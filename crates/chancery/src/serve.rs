@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Bodies, Hosts, Observers};
-use authority::{Authority, OutcomeWriter, Parts, Pip, SteadyClock};
+use authority::{Authority, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock};
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::anchors::AnchorAlarms;
 use crate::config::Config;
+use crate::findings::Webhook;
 use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
 use crate::reload::{Looked, PolicyWatch};
@@ -62,6 +63,7 @@ struct Running {
     administration: Arc<Administration>,
     integrator: Integrator,
     outcomes: OutcomeWriter,
+    findings: FindingKeeper,
     clock: Arc<dyn Clock>,
     status: Arc<Status>,
     tasks: TaskTracker,
@@ -106,6 +108,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let policy = (running.policy, config.policy.reload);
     let looking = tokio::spawn(look(authority.clone(), policy, status.clone(), stop.clone()));
     let outcomes = tokio::spawn(running.outcomes.run());
+    let findings = tokio::spawn(running.findings.run());
 
     let (issuer, scheme) = (config.issuer(), config.scheme());
     println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
@@ -133,6 +136,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     anchors_stop.cancel();
     let _ = tokio::time::timeout(in_time, anchoring.wait()).await;
     outcomes.abort();
+    findings.abort();
     let _ = std::fs::remove_file(config.admin_socket());
     Ok(())
 }
@@ -267,7 +271,9 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
     let anchors = AnchorAlarms::of(&config.log.anchors);
-    let status = Arc::new(Status::new(store, authority.clone(), anchors));
+    let findings = findings(config, &authority).await?;
+    let watched = (anchors, findings.numbers());
+    let status = Arc::new(Status::new(store, authority.clone(), watched));
     let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
     let tokens = Arc::new(tokens);
     Ok(Running {
@@ -278,6 +284,7 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
         administration,
         integrator,
         outcomes,
+        findings,
         clock,
         status,
         tasks,
@@ -318,6 +325,14 @@ fn gateway(
         tasks: tasks.clone(),
     };
     Ok(Arc::new(Gateway::new(parts).context("could not set up the way to upstreams")?))
+}
+
+/// What keeps findings, told by the webhook of the configuration if it has one.
+async fn findings(config: &Config, authority: &Authority) -> anyhow::Result<FindingKeeper> {
+    let webhook = Webhook::of(&config.findings)?;
+    let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Messenger>);
+    let escalate_after = Duration::from_millis(config.findings.escalate_after_ms);
+    Ok(authority.finding_keeper(webhook, escalate_after).await?)
 }
 
 /// The time of the newest record: the clock may not run before it.

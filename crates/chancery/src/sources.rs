@@ -81,7 +81,8 @@ fn target(server: &Server) -> anyhow::Result<Target> {
     Ok(Target::Stdio { command: command.into(), args, env })
 }
 
-fn header(path: &Path) -> anyhow::Result<(http::HeaderName, http::HeaderValue)> {
+/// The one header that the file at `path` holds.
+pub(crate) fn header(path: &Path) -> anyhow::Result<(http::HeaderName, http::HeaderValue)> {
     let text = String::from_utf8(keys::read_private(path)?)
         .with_context(|| format!("`{}` does not hold text", path.display()))?;
     let (name, value) = text.trim().split_once(':').with_context(|| {

@@ -1,9 +1,9 @@
 //! What is wrong with the running service, for `/readyz` and `/metrics`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use authority::Authority;
+use authority::{Authority, FindingNumbers};
 
 use crate::anchors::AnchorAlarms;
 use crate::watched::WatchedStore;
@@ -16,19 +16,20 @@ pub(crate) struct Status {
     pub(crate) policy_stale: AtomicBool,
     /// The anchors that are out of reach.
     pub(crate) anchors: AnchorAlarms,
+    findings: Arc<FindingNumbers>,
     store: Arc<WatchedStore>,
     authority: Arc<Authority>,
 }
 
 impl Status {
     /// The status of a service on `store` that decides by `authority`.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         store: Arc<WatchedStore>,
         authority: Arc<Authority>,
-        anchors: AnchorAlarms,
+        (anchors, findings): (AnchorAlarms, Arc<FindingNumbers>),
     ) -> Self {
         let (log_stuck, policy_stale) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log_stuck, policy_stale, anchors, store, authority }
+        Self { log_stuck, policy_stale, anchors, findings, store, authority }
     }
 
     /// The store that is watched.
@@ -74,6 +75,13 @@ impl api::Health for Status {
         let gauge = |(name, is_so, _): (&str, bool, &str)| {
             format!("# TYPE {name} gauge\n{name} {}\n", u8::from(is_so))
         };
-        self.all().map(gauge).concat() + &self.anchors.metrics()
+        let number = |name: &str, value: &AtomicU64| {
+            format!("# TYPE {name} gauge\n{name} {}\n", value.load(Ordering::Relaxed))
+        };
+        let findings = [
+            number("chancery_findings_open", &self.findings.open),
+            number("chancery_findings_untold", &self.findings.untold),
+        ];
+        self.all().map(gauge).concat() + &self.anchors.metrics() + &findings.concat()
     }
 }

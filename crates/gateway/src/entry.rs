@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Era, Message, Method, Request};
-use model::{AgentName, ServerName};
+use model::{AgentName, ServerName, Sha256Digest, Stranger};
 
 use crate::authenticate::Caller;
 use crate::call::Gateway;
@@ -217,8 +217,28 @@ impl Gateway {
             self.recorder.refuse(refusal.cause(), who);
         }
         let server = http.server.parse::<ServerName>().ok();
+        if matches!(refusal, Refusal::Unauthenticated { cause: "token_invalid", .. }) {
+            self.note_stranger(http, refusal.cause(), server.clone());
+        }
         let route = server.and_then(|server| self.routes.get(&server));
         crate::list::refusal_reply(refusal, about, route.map(|route| route.denials))
+    }
+}
+
+impl Gateway {
+    /// Takes note of a caller whose token is none of ours.
+    fn note_stranger(&self, http: &HttpCall<'_>, cause: &str, server: Option<ServerName>) {
+        let credential = http.headers.get(http::header::AUTHORIZATION);
+        let client = http.headers.get(http::header::USER_AGENT).and_then(|it| it.to_str().ok());
+        self.authority.note_stranger(Stranger {
+            cause: cause.to_owned(),
+            tried: "call".to_owned(),
+            server,
+            source: http.peer.map(|peer| peer.to_string()),
+            credential: credential.map(|it| Sha256Digest::of(it.as_bytes())),
+            claimed: None,
+            client: client.and_then(model::claim),
+        });
     }
 }
 

@@ -105,6 +105,11 @@ impl FactKey {
         Self(format!("datakey/{id}").into())
     }
 
+    /// A caller that is no active agent.
+    pub fn finding(id: &Sha256Digest) -> Self {
+        Self(format!("finding/{id}").into())
+    }
+
     /// The founding of the deployment.
     pub fn deployment() -> Self {
         Self("deployment".into())

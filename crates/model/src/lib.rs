@@ -10,6 +10,7 @@ mod commitment;
 mod decision;
 mod digest;
 mod facts;
+mod finding;
 mod ids;
 mod names;
 mod person;
@@ -30,6 +31,7 @@ pub use digest::{
     Thumbprint,
 };
 pub use facts::{FactKey, Facts, PrincipalFacts, Revision, SessionFacts, Sourced, Standing};
+pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
 pub use names::{
     AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, ToolName, ToolRef,

@@ -55,6 +55,10 @@ pub enum Command {
     InstanceRevoke { id: String, reason: String },
     /// Lists instances.
     InstanceList,
+    /// Lists callers that are no active agent.
+    FindingList,
+    /// Closes a finding.
+    FindingClose { id: String, reason: String },
     /// Onboards a server.
     ServerAdd { name: String, owner: Option<String>, harm: Vec<String> },
     /// Lists servers with their tools.
@@ -219,6 +223,8 @@ impl Administration {
             Command::ServerAdd { name, owner, harm } => {
                 self.server_add(by, &name, owner.as_deref(), &harm).await
             }
+            Command::FindingList => self.list(by, "finding/", "").await,
+            Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
             Command::ServerList => self.list(by, "server/", "tool/").await,
             Command::ToolDescribe { tool, owner, harm } => {
                 self.tool_describe(by, &tool, owner.as_deref(), &harm).await

@@ -7,6 +7,7 @@
 mod cases;
 mod command;
 mod drill;
+mod findings;
 mod founding;
 mod log;
 mod origin;

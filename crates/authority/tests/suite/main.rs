@@ -8,6 +8,7 @@ mod administration;
 mod clock;
 mod counters;
 mod decisions;
+mod findings;
 mod outcomes;
 mod policy;
 mod privacy;

@@ -45,7 +45,7 @@ pub(crate) const POLICY: &str = r#"
             action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
                        Action::"agent/add", Action::"agent/suspend", Action::"instance/revoke",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
-                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"log/read"],
+                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"finding/close", Action::"log/read"],
             resource);
     @id("reading")
     permit (principal, action == Action::"crm/lookup", resource);

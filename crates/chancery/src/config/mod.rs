@@ -43,6 +43,9 @@ pub(crate) struct Config {
     /// The decision log.
     #[serde(default)]
     pub(crate) log: Log,
+    /// Callers that are no active agent.
+    #[serde(default)]
+    pub(crate) findings: Findings,
     /// What it says about itself.
     #[serde(default)]
     pub(crate) logging: Logging,
@@ -229,6 +232,25 @@ pub(crate) enum Anchor {
     },
 }
 
+/// Who is told of callers that are no active agent, and how.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Findings {
+    /// A URL that takes each finding by POST, with the person who is to be told; `https` unless it
+    /// is on loopback.
+    pub(crate) webhook: Option<String>,
+    /// A file whose one line (`Name: value`) goes with it.
+    pub(crate) header_file: Option<PathBuf>,
+    /// After how long without anybody looking the next person is told, in milliseconds.
+    pub(crate) escalate_after_ms: u64,
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self { webhook: None, header_file: None, escalate_after_ms: 900_000 }
+    }
+}
+
 /// What it says about itself.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -302,6 +324,7 @@ impl Config {
             }
         }
         let files = self.servers.values_mut().filter_map(|server| server.header_file.as_mut());
+        let files = files.chain(self.findings.header_file.as_mut());
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
         for file in files.chain(tls.into_iter().flatten()) {
             *file = base.join(&*file);

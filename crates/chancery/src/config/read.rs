@@ -198,24 +198,32 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         let wrong = check_anchor(anchor);
         wrong.map_err(|why| invalid(&format!("log.anchors[{number}]"), why))?;
     }
+    if let Some(url) = &config.findings.webhook {
+        check_destination(url).map_err(|why| invalid("findings.webhook", why))?;
+    }
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
 }
 
 /// Refuses an anchor that would send checkpoints in clear, or a secret in its address.
 fn check_anchor(anchor: &Anchor) -> Result<(), String> {
     let Anchor::Url { url } = anchor else { return Ok(()) };
-    let uri = url.parse::<http::Uri>().map_err(|_| "its `url` is not a URL".to_owned())?;
+    check_destination(url).map_err(|why| format!("its `url` {why}"))
+}
+
+/// Refuses a URL to which something would go in clear, or that holds a secret.
+fn check_destination(url: &str) -> Result<(), String> {
+    let uri = url.parse::<http::Uri>().map_err(|_| "is not a URL".to_owned())?;
     let host = uri.host().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("its `url` names a user: take the name out".to_owned());
+        return Err("names a user: take the name out".to_owned());
     }
     match uri.scheme_str() {
         Some("https") if !host.is_empty() => Ok(()),
         Some("http") if loopback => Ok(()),
-        Some("http") => Err("its `url` is http off loopback: use https".to_owned()),
-        _ => Err("its `url` is not an https URL".to_owned()),
+        Some("http") => Err("is http off loopback: use https".to_owned()),
+        _ => Err("is not an https URL".to_owned()),
     }
 }
 

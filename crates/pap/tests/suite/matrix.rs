@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
-use model::{FactKey, Harm, PersonState, Sha256Digest, ToolState};
+use model::{FactKey, Finding, Harm, PersonState, Sha256Digest, Stranger, Timestamp, ToolState};
 use pap::Command;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 const CODE: &str = "founder-code";
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 11] = [
+const CHANGING: [&str; 12] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -31,7 +31,25 @@ const CHANGING: [&str; 11] = [
     "tool-describe",
     "tool-pin",
     "outcome-settle",
+    "finding-close",
 ];
+
+/// A caller that is no active agent.
+fn finding() -> Finding {
+    let stranger = Stranger {
+        cause: "client_unknown".to_owned(),
+        tried: "token".to_owned(),
+        server: None,
+        source: None,
+        credential: None,
+        claimed: None,
+        client: None,
+    };
+    let at = Timestamp::from_millis(1);
+    let state = "unknown".to_owned();
+    let (id, told) = (stranger.id(), Vec::new());
+    Finding { id, state, stranger, first: at, last: at, count: 1, told, closed: None }
+}
 
 /// A deployment in which every command has something to work on.
 async fn desk() -> (Desk, String) {
@@ -46,6 +64,7 @@ async fn desk() -> (Desk, String) {
     let founder = &world.standing.sponsor.id;
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;
+    world.put(FactKey::finding(&finding().id), &finding()).await;
     let desk = Desk::over(world).await;
     let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
     desk.run(person).await.expect("the person is added");
@@ -95,6 +114,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::ToolDiff { tool: "crm/deploy".to_owned() },
         Command::ToolPin { tool: "crm/deploy".to_owned(), digest: changed.to_string() },
         Command::OutcomeSettle { decision: id(), reason: reason() },
+        Command::FindingList,
+        Command::FindingClose { id: finding().id.to_string(), reason: reason() },
         Command::ClockTrust { reason: reason() },
         Command::DrillOutage { version: "0".to_owned(), rows: Vec::new() },
         Command::LogShow { id: id() },

@@ -1,0 +1,96 @@
+//! A caller that is no active agent: refused like any other, found, told, and looked at.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+
+use e2e::{Canary, Deployment, stage, wait_until};
+use serde_json::Value;
+
+/// A token that nobody here signed.
+const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.c2VjcmV0";
+
+/// Something that takes findings by POST and answers 200.
+fn webhook() -> (u16, Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it listens").port();
+    let (sender, told) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let Some(body) = body_of(stream) else { continue };
+            let _ = sender.send(body);
+        }
+    });
+    (port, told)
+}
+
+fn body_of(mut stream: TcpStream) -> Option<Value> {
+    let (mut heard, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        heard.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&heard);
+        let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
+        if let Some(body) = body.and_then(|body| serde_json::from_str(body).ok()) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
+            return Some(body);
+        }
+    }
+}
+
+/// Calls with that token.
+fn call(deployment: &Deployment) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", deployment.port)).expect("it listens");
+    let request = format!(
+        "POST /mcp/canary HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n\
+         user-agent: curious/1.0\r\nauthorization: DPoP {TOKEN}\r\n\
+         content-type: application/json\r\ncontent-length: 40\r\n\r\n\
+         {{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}",
+        deployment.port
+    );
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+#[test]
+fn r_24_r_25_who_is_no_agent_is_refused_found_and_told_to_who_answers() {
+    let (port, told) = webhook();
+    let canary = Canary::start();
+    let webhook = format!("findings: {{ webhook: 'http://127.0.0.1:{port}/found' }}\n");
+    let deployment = Deployment::start(&stage::options(canary.port, stage::REQUEST, &webhook));
+    deployment.onboard(&["canary"], "changes-production");
+
+    assert!(call(&deployment).starts_with("HTTP/1.1 401 "), "it is refused");
+    let found = told.recv().expect("somebody is told");
+    // The owner of the server's tool.
+    assert_eq!((&found["kind"], &found["to"]), (&"unknown_agent".into(), &"alice".into()));
+    let stranger = &found["finding"]["stranger"];
+    assert_eq!(stranger["server"], "canary");
+    assert_eq!(stranger["source"], "127.0.0.1");
+    assert_eq!(stranger["client"], "curious/1.0");
+    assert!(!found.to_string().contains(TOKEN), "a credential is told by its digest alone");
+
+    let listed = deployment.run(&["finding", "list"]);
+    let listed: Value = serde_json::from_str(listed.trim()).expect("one finding");
+    assert_eq!((&listed["state"], &listed["count"]), (&"unknown".into(), &1.into()));
+    let id = listed["id"].as_str().expect("it has a name");
+    wait_until("the metrics say so", || {
+        deployment.observed("/metrics").contains("chancery_findings_open 1").then_some(())
+    });
+    deployment.run(&["finding", "close", id, "--reason", "a scanner of ours"]);
+    let again = deployment.run_refused(&["finding", "close", id, "--reason", "twice"]);
+    assert!(again.contains("there is no open finding"), "{again}");
+    wait_until("it is closed", || {
+        deployment.observed("/metrics").contains("chancery_findings_open 0").then_some(())
+    });
+
+    let records = deployment.records();
+    let events: Vec<_> = records.iter().filter(|record| record["kind"] == "system").collect();
+    assert!(events.iter().any(|record| record["event"] == "unknown_agent"));
+    assert!(!Value::from_iter(records.clone()).to_string().contains("curious/1.0"));
+    assert!(canary.effects().is_empty(), "nothing happened");
+    assert!(deployment.verify().contains("the log verifies"));
+}
