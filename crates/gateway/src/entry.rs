@@ -189,7 +189,7 @@ impl Gateway {
         }
         let id = about.id.clone();
         match &request.method {
-            Method::Ping => Ok(result_reply(&id, &mcp::ping_result(passage.era))),
+            Method::Ping => Ok(result_reply(&id, &serde_json::json!({}))),
             Method::Initialize => self.initialize(passage, request, id).await,
             Method::Discover => self.discover(passage, request, id).await,
             Method::ToolsList => self.list(passage, request, id).await,

@@ -54,7 +54,8 @@ pub(crate) struct Way {
 
 /// How a forwarded call ended, for whoever waits for it.
 enum Ended {
-    Answer(Bytes),
+    /// With the status that it has if nothing was said before it.
+    Answer(u16, Bytes),
     Refused(Refusal),
 }
 
@@ -213,11 +214,12 @@ impl Way {
                 let outcome = if failed { OutcomeKind::Failed } else { OutcomeKind::Returned };
                 running.finish(outcome, digest);
                 let result = translate::result(result, method, eras);
-                Ended::Answer(self.message("result", &result))
+                Ended::Answer(200, self.message("result", &result))
             }
             Heard::Answer(Err(error)) => {
                 running.finish(OutcomeKind::Failed, Some(Sha256Digest::of(error.get().as_bytes())));
-                Ended::Answer(self.message("error", &error))
+                let status = error_status(&error, self.about.era);
+                Ended::Answer(status, self.message("error", &error))
             }
             Heard::Nothing(source @ (LinkError::Unreached(_) | LinkError::Refused(_))) => {
                 running.finish(OutcomeKind::Failed, None);
@@ -262,12 +264,22 @@ impl Telling {
     }
 }
 
+/// The status of an answer that is this error of the server.
+fn error_status(error: &RawValue, era: Era) -> u16 {
+    #[derive(serde::Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let code = serde_json::from_str::<Error>(error.get()).map_or(0, |error| error.code);
+    mcp::error_status(code, era)
+}
+
 fn answer(
     ended: Result<Ended, tokio::sync::oneshot::error::RecvError>,
     decision: DecisionId,
 ) -> Result<Reply, Refusal> {
     match ended {
-        Ok(Ended::Answer(body)) => Ok(Reply::json(200, body)),
+        Ok(Ended::Answer(status, body)) => Ok(Reply::json(status, body)),
         Ok(Ended::Refused(refusal)) => Err(refusal),
         Err(_) => Err(Refusal::OutcomeUnknown { decision }),
     }
@@ -292,7 +304,7 @@ async fn stream(
         };
     }
     let last = match ended.await {
-        Ok(Ended::Answer(body)) => body,
+        Ok(Ended::Answer(_, body)) => body,
         Ok(Ended::Refused(refusal)) => telling.told(&refusal),
         // The task that called broke: its outcome is recorded as unknown.
         Err(_) => telling.told(&Refusal::Broken),

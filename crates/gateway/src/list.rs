@@ -54,7 +54,7 @@ impl Gateway {
             Era::Stateless => mcp::forced_private(about.clone()),
             Era::Session => mcp::discover_from_initialize(about),
         };
-        Ok(result_reply(&id, &result))
+        Ok(result_reply(&id, &mcp::only_passed_on(result, Era::Stateless)))
     }
 
     /// Lists the tools that the caller could be permitted to call, all of them at once.
@@ -130,8 +130,7 @@ pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<Deni
         Refusal::Unasked => error(400, -32_600, "nothing was asked that this could answer"),
         Refusal::NoSession => error(404, -32_001, "there is no such MCP session: initialize again"),
         Refusal::UnknownMethod => {
-            let status = if about.era == Era::Stateless { 404 } else { 200 };
-            error(status, -32_601, "method not found")
+            error(mcp::error_status(-32_601, about.era), -32_601, "method not found")
         }
         Refusal::TooMany(_) => error(503, -32_603, "too much is under way: try again later"),
         _ => {

@@ -10,8 +10,8 @@ use mcp::{Era, Method};
 pub(crate) fn is_offered(method: &Method, era: Era) -> bool {
     let session = era == Era::Session;
     match method {
-        Method::Ping | Method::ToolsList | Method::ToolsCall | Method::OnPrompt(_) => true,
-        Method::Initialize => session,
+        Method::ToolsList | Method::ToolsCall | Method::OnPrompt(_) => true,
+        Method::Initialize | Method::Ping => session,
         Method::Discover => !session,
         Method::OnServer(name) => match *name {
             "logging/setLevel" | "tasks/list" => session,
@@ -46,7 +46,7 @@ mod tests {
     fn n_042_each_era_has_its_own_methods() {
         check("initialize", true, false);
         check("server/discover", false, true);
-        check("ping", true, true);
+        check("ping", true, false);
         check("tools/list", true, true);
         check("tools/call", true, true);
         check("resources/list", true, true);

@@ -167,9 +167,5 @@ pub(crate) fn initialize_result(about: &Value, era: mcp::Era, version: &str) -> 
         mcp::Era::Stateless => mcp::initialize_from_discover(about, version),
     };
     result["protocolVersion"] = json!(version);
-    // Calls that go on after their answer are not governed.
-    if let Some(offered) = result["capabilities"].as_object_mut() {
-        offered.remove("tasks");
-    }
-    result
+    mcp::only_passed_on(result, mcp::Era::Session)
 }

@@ -18,9 +18,24 @@ pub const STATELESS_VERSION: &str = "2026-07-28";
 /// The session versions that we speak, newest first.
 pub const SESSION_VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
 
+/// All versions that we speak, newest first.
+pub(crate) fn versions() -> Vec<&'static str> {
+    [STATELESS_VERSION].into_iter().chain(SESSION_VERSIONS).collect()
+}
+
+/// The HTTP status of an answer that is the JSON-RPC error `code`: in the stateless era those that
+/// the protocol itself names have one.
+pub const fn error_status(code: i64, era: Era) -> u16 {
+    match (era, code) {
+        (Era::Stateless, -32_601) => 404,
+        (Era::Stateless, -32_022..=-32_020) => 400,
+        _ => 200,
+    }
+}
+
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-const TASKS: &str = "io.modelcontextprotocol/tasks";
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// What every header that repeats an argument begins with.
 pub(crate) const PARAM_PREFIX: &str = "mcp-param-";
@@ -61,9 +76,7 @@ impl EraError {
                 "data": { "requiredCapabilities": { "extensions": { *extension: {} } } },
             }),
             Self::UnsupportedVersion(requested) => {
-                let newest_first = [STATELESS_VERSION].into_iter().chain(SESSION_VERSIONS);
-                let supported: Vec<_> = newest_first.collect();
-                let data = json!({ "requested": requested, "supported": supported });
+                let data = json!({ "requested": requested, "supported": versions() });
                 json!({ "code": -32_022, "data": data })
             }
             Self::MissingMeta(_) | Self::Annotation(_) => json!({ "code": -32_602 }),

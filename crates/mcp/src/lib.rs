@@ -16,7 +16,8 @@ mod translate;
 mod untrusted;
 
 pub use era::{
-    EraError, SESSION_VERSIONS, STATELESS_VERSION, check_era, era_of, era_of_headers, negotiate,
+    EraError, SESSION_VERSIONS, STATELESS_VERSION, check_era, era_of, era_of_headers, error_status,
+    negotiate,
 };
 pub use header_value::{decode_header_value, encode_header_value};
 pub use message::{
@@ -27,7 +28,8 @@ pub use param_headers::{AnnotationError, check_param_headers, param_headers};
 pub use refusal::{DenialStyle, Refusal, RefusalCode, refusal};
 pub use sse::{SseError, SseEvent, SseParser};
 pub use translate::{
-    discover_from_initialize, forced_private, initialize_from_discover, ping_result, to_stateless,
+    discover_from_initialize, forced_private, initialize_from_discover, only_passed_on,
+    to_stateless,
 };
 pub use untrusted::{descriptor_diff, render_untrusted};
 

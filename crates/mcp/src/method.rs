@@ -75,10 +75,10 @@ impl Method {
     }
 
     /// The member of `params` that the header `Mcp-Name` repeats, if the method has one.
-    pub const fn name_member(&self) -> Option<&'static str> {
+    pub fn name_member(&self) -> Option<&'static str> {
         match self {
             Self::ToolsCall | Self::OnPrompt(_) => Some("name"),
-            Self::OnResource(_) => Some("uri"),
+            Self::OnResource(name) => (*name == "resources/read").then_some("uri"),
             Self::OnTask(_) => Some("taskId"),
             _ => None,
         }

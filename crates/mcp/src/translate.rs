@@ -3,18 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::Era;
-use crate::era::{SESSION_VERSIONS, STATELESS_VERSION};
+use crate::era::{SESSION_VERSIONS, STATELESS_VERSION, TASKS, versions};
 
 /// How long a list of ours may be kept, in milliseconds: not at all, it depends on the caller.
 const TTL_MS: u64 = 0;
-
-/// The result of a ping.
-pub fn ping_result(era: Era) -> Value {
-    match era {
-        Era::Session => json!({}),
-        Era::Stateless => json!({ "resultType": "complete" }),
-    }
-}
 
 /// A session-era result as the stateless era writes it.
 pub fn to_stateless(mut result: Value) -> Value {
@@ -49,6 +41,27 @@ pub fn discover_from_initialize(about: &Value) -> Value {
         result["_meta"] = json!({ "io.modelcontextprotocol/serverInfo": info });
     }
     forced_private(result)
+}
+
+/// What a server says of itself to a client of `era`, without what is not passed on: that something
+/// has changed, where no request is there to say it to, and calls that go on after their answer.
+pub fn only_passed_on(mut greeting: Value, era: Era) -> Value {
+    let offered = greeting.get_mut("capabilities").and_then(Value::as_object_mut);
+    if let Some(offered) = offered {
+        offered.remove("tasks");
+        for (_, of) in offered.iter_mut() {
+            let Some(members) = of.as_object_mut() else { continue };
+            members.remove("listChanged");
+            members.remove(TASKS);
+            if era == Era::Stateless {
+                members.remove("subscribe");
+            }
+        }
+    }
+    if era == Era::Stateless {
+        greeting["supportedVersions"] = versions().into();
+    }
+    greeting
 }
 
 /// What `initialize` answers for a server that said `about` of itself in the stateless era.

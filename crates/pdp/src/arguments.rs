@@ -83,9 +83,7 @@ fn unfold_keyword(
     left: &mut usize,
 ) -> Result<(), String> {
     match (keyword.as_str(), value) {
-        ("$dynamicRef" | "$recursiveRef" | "$dynamicAnchor" | "$anchor", _) => {
-            Err(format!("uses `{keyword}`"))
-        }
+        ("$dynamicRef" | "$recursiveRef" | "$dynamicAnchor", _) => Err(format!("uses `{keyword}`")),
         ("$id" | "id", Value::String(_)) if depth > 0 => {
             Err(format!("uses `{keyword}` below its root"))
         }

@@ -151,6 +151,23 @@ async fn a_server_that_cannot_be_reached_failed_and_nothing_happened() {
     }
 }
 
+/// An error that the protocol itself names has its status, whoever found it.
+#[tokio::test]
+async fn an_error_of_the_server_has_the_status_of_its_code() {
+    for era in ERAS {
+        let up = upstream(era).await;
+        let (world, bot) = before(&up, "").await;
+        let client = bot.connected(&world, "up", era).await;
+        for (code, stateless) in [(-32_021, 400), (-32_601, 404), (-32_602, 200), (-32_000, 200)] {
+            let error = json!({ "code": code, "message": "x", "data": { "a": 1 } });
+            up.on("tools/call", Act::Error(error.clone()));
+            let answer = client.call("echo", json!({})).await;
+            let status = if era == Era::Session { 200 } else { stateless };
+            assert_eq!((answer.status, &answer.json()["error"]), (status, &error), "{era:?}");
+        }
+    }
+}
+
 /// N-083: what a server says of JSON-RPC is its own answer to this call, and nothing else.
 #[tokio::test]
 async fn n_083_an_error_of_the_server_is_its_own() {

@@ -215,10 +215,13 @@ async fn perform(
     };
     match act {
         Act::Result(result) => {
-            let number = inner.sessions.load(Ordering::SeqCst);
-            let session = format!("mcp-session-id: up-{number}\r\n");
-            let session = if method == "initialize" { session.as_str() } else { "" };
-            write(stream, &http(200, session, &body("result", &result))).await
+            let session = if method == "initialize" {
+                let number = inner.sessions.fetch_add(1, Ordering::SeqCst) + 1;
+                format!("mcp-session-id: up-{number}\r\n")
+            } else {
+                String::new()
+            };
+            write(stream, &http(200, &session, &body("result", &result))).await
         }
         Act::Error(error) => write(stream, &http(200, "", &body("error", &error))).await,
         Act::Http(status, headers, body) => {
@@ -296,14 +299,11 @@ fn usual(method: &str, message: &Value, inner: &Inner) -> Act {
             "cacheScope": "public",
             "ttlMs": 60_000,
         }),
-        "initialize" if !stateless => {
-            inner.sessions.fetch_add(1, Ordering::SeqCst);
-            json!({
-                "protocolVersion": "2025-11-25",
-                "capabilities": { "tools": {} },
-                "serverInfo": { "name": "up", "version": "1" },
-            })
-        }
+        "initialize" if !stateless => json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": { "tools": {} },
+            "serverInfo": { "name": "up", "version": "1" },
+        }),
         "server/discover" | "initialize" => {
             return Act::Error(json!({ "code": -32_601, "message": "method not found" }));
         }

@@ -354,7 +354,9 @@ fn every_known_method_has_its_target() {
         ("tasks/update", "taskId", Target::Task { id: "t".to_owned() }),
     ];
     for (method, member, target) in &named {
-        assert_eq!(Method::named(method).name_member(), Some(*member));
+        // Those that the stateless era does not have repeat no name in a header.
+        let repeated = (!method.ends_with("subscribe")).then_some(*member);
+        assert_eq!(Method::named(method).name_member(), repeated, "{method}");
         assert_eq!(read(method, full.clone()).as_ref(), Ok(target), "{method}");
         for bad in
             [json!({}), json!({ *member: "" }), json!({ *member: 1 }), json!({ *member: null })]

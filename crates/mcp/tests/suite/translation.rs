@@ -1,7 +1,7 @@
 //! Results between the eras: the envelope changes, what was said does not.
 
 use mcp::{
-    Era, discover_from_initialize, forced_private, initialize_from_discover, ping_result,
+    Era, discover_from_initialize, forced_private, initialize_from_discover, only_passed_on,
     to_stateless,
 };
 use proptest::prelude::*;
@@ -11,9 +11,35 @@ use serde_json::{Value, json};
 const ENVELOPE: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
 
 #[test]
-fn a_ping_is_answered_in_its_era() {
-    assert_eq!(ping_result(Era::Session), json!({}));
-    assert_eq!(ping_result(Era::Stateless), json!({ "resultType": "complete" }));
+fn what_is_not_passed_on_is_not_promised() {
+    let capabilities = json!({
+        "tools": { "listChanged": true },
+        "prompts": { "listChanged": true },
+        "resources": { "listChanged": true, "subscribe": true },
+        "tasks": { "list": {} },
+        "extensions": { "io.modelcontextprotocol/tasks": {}, "io.example/other": {} },
+        "logging": {},
+        "odd": 1,
+    });
+    let check = |era, resources, versions| {
+        let mut expected = json!({
+            "capabilities": {
+                "tools": {},
+                "prompts": {},
+                "resources": resources,
+                "extensions": { "io.example/other": {} },
+                "logging": {},
+                "odd": 1,
+            },
+        });
+        if !Value::is_null(&versions) {
+            expected["supportedVersions"] = versions;
+        }
+        assert_eq!(only_passed_on(json!({ "capabilities": capabilities }), era), expected);
+    };
+    check(Era::Session, json!({ "subscribe": true }), Value::Null);
+    check(Era::Stateless, json!({}), json!(["2026-07-28", "2025-11-25", "2025-06-18"]));
+    assert_eq!(only_passed_on(json!({}), Era::Session), json!({}));
 }
 
 #[test]

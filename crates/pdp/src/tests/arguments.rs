@@ -105,6 +105,9 @@ fn n_069_references_are_local_and_unfold_to_a_bounded_size() {
         .assert_eq(&unusable(json!({ "$ref": "file:///etc/passwd" })));
     expect!["tool `crm/x` is not callable: its input schema uses `$id` below its root"]
         .assert_eq(&unusable(json!({ "$id": "x", "$defs": { "a": { "$id": "b" } } })));
+    expect!["usable"].assert_eq(&unusable(json!({ "$defs": { "a": { "$anchor": "x" } } })));
+    expect!["tool `crm/x` is not callable: its input schema refers to `#x`"]
+        .assert_eq(&unusable(json!({ "$anchor": "x", "not": { "$ref": "#x" } })));
     expect!["tool `crm/x` is not callable: its input schema uses `$dynamicRef`"]
         .assert_eq(&unusable(json!({ "$dynamicRef": "#x" })));
     expect![[r#"tool `crm/x` is not callable: its input schema is none: "objekt" is not valid under any of the schemas listed in the 'anyOf' keyword"#]].assert_eq(&unusable(json!({ "type": "objekt" })));
