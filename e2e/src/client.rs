@@ -100,7 +100,7 @@ impl Client {
                 command.arg("stdio").arg(binary()).args(arguments);
             }
             Door::Listen => {
-                let (listening, url) = listen(deployment, (agent, server), &key);
+                let (listening, url) = listen(deployment, (agent, server));
                 shim = Some(listening);
                 command.args(["http", &url]);
             }
@@ -185,12 +185,13 @@ fn shim_arguments(
         .into()
 }
 
-/// Starts `chancery mcp --listen` and gives the URL that it listens on.
-fn listen(deployment: &Deployment, who: (&str, &str), key: &Path) -> (Child, String) {
-    let port = free_port();
+/// Starts `chancery mcp --listen` as an instance of the agent, for the server, and gives the URL
+/// that it listens on.
+pub fn listen(deployment: &Deployment, who: (&str, &str)) -> (Child, String) {
+    let (port, key) = (free_port(), deployment.agent_key(who.0));
     let address = format!("127.0.0.1:{port}");
     let mut command = Command::new(binary());
-    command.args(shim_arguments(deployment, who, key)).args(["--listen", &address]);
+    command.args(shim_arguments(deployment, who, &key)).args(["--listen", &address]);
     command.stderr(Stdio::null());
     let mut child = Child::start(&mut command);
     wait_until("the shim listens", || {

@@ -8,6 +8,7 @@ pub mod breaking;
 mod caller;
 pub mod canary;
 mod client;
+pub mod conformance;
 mod deployment;
 pub mod newcomer;
 mod process;
@@ -18,7 +19,7 @@ pub mod upstream;
 
 pub use caller::{Answer, Caller};
 pub use canary::Canary;
-pub use client::{Client, Door, Sdk};
+pub use client::{Client, Door, Sdk, listen};
 pub use deployment::{Deployment, Options, free_port};
 pub use process::{Child, signal, wait_until};
 pub use recorder::{Recorded, Recorder};

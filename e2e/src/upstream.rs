@@ -38,6 +38,14 @@ pub fn modern(issuer: &str, effects: &Path) -> HttpServer {
     serve(&mut command, port, recorder)
 }
 
+/// The server that the conformance suite is run against, of one era: `session`, or `stateless`.
+pub fn conformance(era: &str) -> HttpServer {
+    let port = free_port();
+    let mut command = Command::new(python());
+    command.arg(repository().join("e2e/servers/conformance.py"));
+    serve(command.args([&port.to_string(), era]), port, Recorder::to(port))
+}
+
 fn serve(command: &mut Command, port: u16, recorder: Recorder) -> HttpServer {
     let mut process = Child::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
     wait_until("the tool server listens", || {
@@ -48,9 +56,14 @@ fn serve(command: &mut Command, port: u16, recorder: Recorder) -> HttpServer {
 }
 
 impl HttpServer {
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/mcp", self.recorder.port())
+    }
+
     /// What stands under its name in the configuration.
     pub fn configured(&self) -> String {
-        format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", self.recorder.port())
+        format!("{{ url: '{}' }}", self.url())
     }
 }
 
