@@ -108,7 +108,8 @@ async fn n_075_no_answer_of_an_upstream_makes_the_token_go_there() {
     assert!(!String::from_utf8_lossy(&up.bytes()).contains(&client.token));
 }
 
-fn claims(bearer: &str) -> serde_json::Value {
+/// What an assertion says.
+pub(crate) fn claims(bearer: &str) -> serde_json::Value {
     let part = bearer.split('.').nth(1).expect("claims");
     let bytes = base64url(part);
     serde_json::from_slice(&bytes).expect("JSON")

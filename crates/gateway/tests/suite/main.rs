@@ -5,6 +5,7 @@
 mod support;
 
 mod arguments;
+mod differential;
 mod envelope;
 mod eras;
 mod flight;
