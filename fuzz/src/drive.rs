@@ -14,6 +14,9 @@ use crate::targets::Target;
 /// How long one input may take: far beyond what any input of its size needs.
 const INPUT_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often it is told how far a target has come.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
 /// The most accepted inputs that are kept to go on from.
 const KEPT_MAX: usize = 2_000;
 
@@ -36,22 +39,22 @@ fn examples(folder: &Path) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a readable example")).collect()
 }
 
-/// For how long each target runs.
-fn time() -> Duration {
+/// For how long each target runs as a test.
+pub fn time() -> Duration {
     let seconds = std::env::var("CHANCERY_FUZZ_SECONDS").ok();
     let seconds = seconds.map(|text| text.parse().expect("CHANCERY_FUZZ_SECONDS is a number"));
     Duration::from_secs(seconds.unwrap_or(10))
 }
 
-/// Runs `target` on its examples, and then on inputs made of them until its time is over.
+/// Runs `target` on its examples, and then on inputs made of them until `time` is over.
 ///
 /// # Panics
 ///
 /// If an input breaks the target, with the file that it was written to; or if the examples are not
 /// worth mutating: there must be one that is accepted, and the mutations must reach inputs that are
 /// not.
-pub fn drive(name: &str, target: Target) {
-    drive_in(&folder(name), target, time());
+pub fn drive(name: &str, target: Target, time: Duration) {
+    drive_in(&folder(name), target, time);
 }
 
 fn drive_in(folder: &Path, target: Target, time: Duration) {
@@ -62,7 +65,16 @@ fn drive_in(folder: &Path, target: Target, time: Duration) {
     assert!(accepted > 0, "{name}: no example is accepted");
     let mut rng = Rng::with_seed(hash(folder.file_name()));
     let (started, mut rounds, mut refused) = (Instant::now(), 0_u64, 0_u64);
+    let tell = |rounds: u64, refused: u64, kept: usize| {
+        let seconds = started.elapsed().as_secs();
+        println!("{name}: {rounds} inputs in {seconds} s, {refused} refused, {kept} kept");
+    };
+    let mut next = TELL_EVERY;
     while started.elapsed() < time {
+        if started.elapsed() >= next {
+            tell(rounds, refused, inputs.len() - examples);
+            next += TELL_EVERY;
+        }
         let mut input = inputs[rng.usize(0..inputs.len())].clone();
         let other = &inputs[rng.usize(0..inputs.len())];
         mutate(&mut rng, &mut input, other);
@@ -76,7 +88,7 @@ fn drive_in(folder: &Path, target: Target, time: Duration) {
             inputs[at] = input;
         }
     }
-    println!("{name}: {rounds} inputs, {refused} refused, {} kept", inputs.len() - examples);
+    tell(rounds, refused, inputs.len() - examples);
     assert!(rounds < 100 || refused > 0, "{name}: every input is accepted");
 }
 

@@ -2,12 +2,14 @@
 //!
 //! A [`targets::Target`] takes any bytes, says whether its parser accepted them, and panics if a
 //! promise of the parser does not hold: what is accepted has one reading, is written back as it was
-//! read, and is signed by whoever can sign. [`drive`] runs one for `CHANCERY_FUZZ_SECONDS` seconds
-//! (10 unless said otherwise) from the examples in `corpus/TARGET/`; an input that breaks a promise
-//! is written there and stays.
+//! read, and is signed by whoever can sign. [`drive`] runs one from the examples in
+//! `corpus/TARGET/`; an input that breaks a promise is written there and stays. As tests they run
+//! for `CHANCERY_FUZZ_SECONDS` seconds each (10 unless said otherwise), by `cargo xtask fuzz` for
+//! longer.
 //!
-//! It guarantees the same inputs in the same order on every run; how far it comes depends on the
-//! machine. It knows no coverage: inputs are kept that were accepted.
+//! [`drive`] guarantees the same inputs in the same order on every run; how far it comes depends on
+//! the machine. It knows no coverage: inputs are kept that were accepted. With the feature
+//! `coverage`, libFuzzer drives the same targets by the program `covered`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a driver of tests reads the clock and the environment"
@@ -17,4 +19,4 @@ mod drive;
 mod mutate;
 pub mod targets;
 
-pub use drive::{corpus, drive};
+pub use drive::{corpus, drive, time};

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tasks run processes and read the clock")]
 
 mod bench;
+mod fuzz;
 mod provision;
 mod tidy;
 
@@ -13,12 +14,14 @@ use anyhow::ensure;
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1).unwrap_or_default();
+    let rest: Vec<_> = std::env::args().skip(2).collect();
     let done = match task.as_str() {
         "test" => test(),
         "tidy" => tidy::check(),
         "provision" => provision::all(),
-        "bench" => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask test | tidy | provision | bench")),
+        "bench" => bench::run(&rest),
+        "fuzz" => fuzz::run(&rest),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask test | tidy | provision | bench | fuzz")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

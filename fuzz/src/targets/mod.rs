@@ -10,6 +10,45 @@ pub mod records;
 /// Takes any bytes, says whether they were accepted, and panics if a promise does not hold.
 pub type Target = fn(&[u8]) -> bool;
 
+/// Every target by the name of the folder with its examples.
+pub const TARGETS: [(&str, Target); 25] = [
+    ("json", json::strict),
+    ("number", json::number),
+    ("jsonrpc", mcp::message),
+    ("sse", mcp::events),
+    ("header-value", mcp::header_value),
+    ("param-headers", mcp::annotations),
+    ("untrusted", mcp::untrusted),
+    ("jws", oauth::token),
+    ("access-token", oauth::access),
+    ("client-assertion", oauth::assertion),
+    ("dpop-proof", oauth::proof),
+    ("token-form", oauth::form),
+    ("jwk", oauth::jwk),
+    ("pem", oauth::pem),
+    ("note", log::note),
+    ("checkpoint", log::checkpoint),
+    ("verifier-key", log::verifier_key),
+    ("tile-path", log::tile_path),
+    ("tile", log::tile),
+    ("bundle", log::bundle),
+    ("tlog-proof", log::proof),
+    ("record", records::record),
+    ("name", records::name),
+    ("tool-schema", pdp::tool_schema),
+    ("policy", pdp::policy),
+];
+
+/// The target `name`.
+///
+/// # Panics
+///
+/// If there is none.
+pub fn named(name: &str) -> Target {
+    let found = TARGETS.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("there is no target `{name}`")).1
+}
+
 /// The text of `bytes`, where a parser takes text.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
