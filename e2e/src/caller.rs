@@ -59,7 +59,7 @@ impl Answer {
 /// One instance of an agent.
 #[derive(Debug)]
 pub struct Caller {
-    port: u16,
+    pub(crate) port: u16,
     agent: String,
     server: String,
     agent_key: SigningKey,
@@ -95,7 +95,7 @@ impl Caller {
         }
         let path = format!("/mcp/{}", self.server);
         let token = self.token.clone().unwrap_or_default();
-        let proof = self.proof(&path, Some(&token));
+        let proof = self.proof(("POST", &path), Some(&token), None);
         let headers = format!(
             "content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
              authorization: DPoP {token}\r\ndpop: {proof}\r\nmcp-protocol-version: {VERSION}\r\n\
@@ -124,7 +124,7 @@ impl Caller {
             ("client_assertion", &assertion.expect("it can sign")),
             ("resource", &format!("{issuer}/mcp/{}", self.server)),
         ]);
-        let proof = self.proof("/oauth/token", None);
+        let proof = self.proof(("POST", "/oauth/token"), None, None);
         let kind = "application/x-www-form-urlencoded";
         let headers = format!("content-type: {kind}\r\ndpop: {proof}\r\n");
         let answer = self.post("/oauth/token", &headers, &form);
@@ -137,12 +137,27 @@ impl Caller {
         }
     }
 
-    fn proof(&mut self, path: &str, token: Option<&str>) -> String {
+    /// The headers that show who sends a request, with a token that it obtains if it has none.
+    pub(crate) fn credentials(&mut self, request: (&str, &str), nonce: Option<&str>) -> String {
+        if self.token.is_none() {
+            self.obtain().unwrap_or_else(|refused| panic!("no token: {refused:?}"));
+        }
+        let token = self.token.clone().unwrap_or_default();
+        let proof = self.proof(request, Some(&token), nonce);
+        format!("authorization: DPoP {token}\r\ndpop: {proof}\r\n")
+    }
+
+    fn proof(
+        &mut self,
+        (method, path): (&str, &str),
+        token: Option<&str>,
+        nonce: Option<&str>,
+    ) -> String {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let (now, jti) = (self.now(), self.jti());
-        let (method, url) = ("POST", url.as_str());
+        let url = url.as_str();
         let expect = DpopExpect { method, url, access_token: token, now, max_skew_s: 0 };
-        dpop::make_proof(&self.instance_key, &expect, (&jti, None)).expect("it can sign")
+        dpop::make_proof(&self.instance_key, &expect, (&jti, nonce)).expect("it can sign")
     }
 
     fn now(&self) -> i64 {

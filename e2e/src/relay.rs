@@ -182,7 +182,8 @@ fn reset(stream: &TcpStream) -> Option<()> {
     setsockopt(stream, sockopt::Linger, &at_once).ok()
 }
 
-fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+/// One request as it came, with its body.
+pub(crate) fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {

@@ -1,11 +1,12 @@
 //! Other people's idea of what conforms to MCP: their suite against a server that has what it looks
-//! for, and against the same server behind the gateway and `chancery mcp --listen`.
+//! for, and against the same server behind the gateway: through `chancery mcp --listen`, and through
+//! a relay that adds a token and proofs, which the suite cannot make.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
 use std::collections::BTreeSet;
 
-use e2e::conformance::suite;
-use e2e::{Deployment, Options, listen, repository, upstream};
+use e2e::conformance::{Found, suite};
+use e2e::{Caller, Deployment, Escort, Options, listen, repository, upstream};
 
 /// All that the suite asks for, but for what the server asks of the client.
 const POLICY: &str = r#"
@@ -45,9 +46,18 @@ fn check(version: &str, era: &str, lacking: &[&str]) {
     let policy = POLICY.to_owned();
     let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
     deployment.onboard(&["conformance"], "reads-data");
-    let (_shim, url) = listen(&deployment, ("bot", "conformance"));
-    let expected = repository().join(format!("e2e/conformance/{version}.yaml"));
-    let governed = suite(&url, version, Some(&expected));
+    let (_shim, listening) = listen(&deployment, ("bot", "conformance"));
+    let escort = Escort::of(Caller::new(&deployment, "conformance"));
+    let escorted = format!("http://127.0.0.1:{}/mcp/conformance", escort.port);
+    for url in [listening, escorted] {
+        let expected = repository().join(format!("e2e/conformance/{version}.yaml"));
+        compare(&direct, &suite(&url, version, Some(&expected)));
+    }
+    assert!(deployment.run(&["log", "replay"]).contains(" agree"));
+    assert!(deployment.verify().contains("the log verifies"));
+}
+
+fn compare(direct: &Found, governed: &Found) {
     assert!(governed.is_as_expected, "{}", governed.printed);
     assert!(governed.failed.is_disjoint(&direct.failed), "what is refused is refused on purpose");
     assert_eq!(governed.scenarios, direct.scenarios);
@@ -59,9 +69,6 @@ fn check(version: &str, era: &str, lacking: &[&str]) {
     let left_out: Vec<_> =
         left_out.filter(|check| !NOT_OFFERED.contains(&check.as_str())).collect();
     assert!(left_out.is_empty(), "{left_out:?}");
-
-    assert!(deployment.run(&["log", "replay"]).contains(" agree"));
-    assert!(deployment.verify().contains("the log verifies"));
 }
 
 #[test]
