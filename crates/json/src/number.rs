@@ -1,6 +1,7 @@
 //! Which number texts are exact: whose RFC 8785 form is numerically the same number.
 //!
-//! INVARIANT: an accepted number is one number to whoever reads it, as a double or as a decimal.
+//! INVARIANT: an accepted number is one number to whoever reads it, as a decimal or as the double that
+//! is written as that decimal.
 
 /// Decimal digits that every double keeps (C's `DBL_DIG`).
 const DIGITS_ALWAYS_KEPT: usize = 15;

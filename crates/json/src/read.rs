@@ -144,22 +144,17 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 }
 
-/// `value` as an integer if it is one and fits, so that a number has one form in memory.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the value is integral and the bounds, both doubles, are checked"
-)]
+/// `value` as an integer if it is one and fits, so that a number has one form in memory. It is the
+/// integer that RFC 8785 writes: beyond 2^53 a double stands for many, and is that one for whoever
+/// wrote its digits out.
 fn integer(value: f64) -> Option<Value> {
-    const U64_END: f64 = 18_446_744_073_709_551_616.0;
-    const I64_START: f64 = -9_223_372_036_854_775_808.0;
     if value.fract() != 0.0 {
         return None;
     }
-    if (0.0..U64_END).contains(&value) {
-        return Some((value as u64).into());
-    }
-    (I64_START..0.0).contains(&value).then(|| (value as i64).into())
+    let mut buffer = ryu_js::Buffer::new();
+    let text = buffer.format_finite(value);
+    let unsigned = text.parse::<u64>().ok().map(Value::from);
+    unsigned.or_else(|| text.parse::<i64>().ok().map(Value::from))
 }
 
 /// A member whose name equals another's but for case.

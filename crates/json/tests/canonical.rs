@@ -90,6 +90,25 @@ fn spellings_of_one_number_are_one_value() {
     assert_eq!(parse(b"1e19", Limits::default()).expect("accepted"), json!(10u64.pow(19)));
 }
 
+/// Beyond 2^53 a double is no one integer; the digits that were written are.
+#[test]
+fn spellings_of_one_large_number_are_one_value() {
+    let check = |texts: &[&str], expected: Value| {
+        for text in texts {
+            let value = parse(text.as_bytes(), Limits::default()).expect("accepted");
+            assert_eq!(value, expected, "{text}");
+            let canonical = canonical(&value);
+            assert_eq!(String::from_utf8_lossy(&canonical), texts[0], "{text}");
+        }
+    };
+    let large = 300_719_925_474_099_300_i64;
+    check(&["300719925474099300", "3007199254740993e2", "300719925474099300.0"], json!(large));
+    check(&["-300719925474099300", "-3007199254740993e2"], json!(-large));
+    check(&["18446744073709550000", "1844674407370955e4"], json!(18_446_744_073_709_550_000_u64));
+    check(&["18446744073709552000", "18446744073709552e3"], json!(18_446_744_073_709_552e3));
+    check(&["-9223372036854776000", "-9223372036854776e3"], json!(-9_223_372_036_854_776e3));
+}
+
 fn number() -> impl Strategy<Value = Value> {
     let fractions = any::<f64>().prop_filter("a number that stays a double", |value| {
         value.is_finite() && (value.fract() != 0.0 || value.abs() >= 1e20)
