@@ -140,6 +140,8 @@ impl Way {
         messages: &mpsc::Sender<Bytes>,
     ) -> Heard {
         let link = &self.conversation.link;
+        let is_stateless = self.about.era == Era::Stateless;
+        let log_level = translate::log_level(act.params.as_deref().filter(|_| is_stateless));
         let Ok(params) = translate::params(act.params, link.era, self.about.era) else {
             return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
         };
@@ -164,6 +166,8 @@ impl Way {
         let (heard, why) = loop {
             tokio::select! {
                 said = asked.next() => match said {
+                    Ok(Said::Notification(bytes))
+                        if is_stateless && !translate::is_told(&bytes, log_level) => {}
                     // A client that does not listen to progress loses it, not the answer.
                     Ok(Said::Notification(bytes)) => drop(messages.try_send(bytes)),
                     Ok(Said::Answer(answer)) => return Heard::Answer(answer),

@@ -50,11 +50,12 @@ impl Gateway {
         let conversation = self.conversation(passage).await;
         let conversation = settle(begun.running, conversation)?;
         let about = &conversation.link.about;
-        let result = match conversation.link.era {
+        let server = conversation.link.era;
+        let result = match server {
             Era::Stateless => mcp::forced_private(about.clone()),
             Era::Session => mcp::discover_from_initialize(about),
         };
-        Ok(result_reply(&id, &mcp::only_passed_on(result, Era::Stateless)))
+        Ok(result_reply(&id, &mcp::only_passed_on(result, Era::Stateless, server)))
     }
 
     /// Lists the tools that the caller could be permitted to call, all of them at once.

@@ -167,5 +167,5 @@ pub(crate) fn initialize_result(about: &Value, era: mcp::Era, version: &str) -> 
         mcp::Era::Stateless => mcp::initialize_from_discover(about, version),
     };
     result["protocolVersion"] = json!(version);
-    mcp::only_passed_on(result, mcp::Era::Session)
+    mcp::only_passed_on(result, mcp::Era::Session, era)
 }

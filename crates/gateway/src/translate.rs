@@ -48,6 +48,31 @@ pub(crate) fn params(
     Ok((!members.is_empty()).then_some(translated))
 }
 
+/// How severe a log message is, least first.
+const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// From which level on the parameters ask for log messages, as the stateless era does.
+pub(crate) fn log_level(params: Option<&RawValue>) -> Option<usize> {
+    #[derive(serde::Deserialize)]
+    struct Params {
+        #[serde(rename = "_meta")]
+        meta: Value,
+    }
+    let params: Params = serde_json::from_str(params?.get()).ok()?;
+    let wanted = params.meta.get("io.modelcontextprotocol/logLevel")?.as_str()?;
+    LEVELS.iter().position(|level| *level == wanted)
+}
+
+/// Whether a client of the stateless era, which asked for log messages from level `wanted` on, is
+/// told `notification`. Servers of the session era log for whoever calls.
+pub(crate) fn is_told(notification: &[u8], wanted: Option<usize>) -> bool {
+    let Ok(said) = serde_json::from_slice::<Value>(notification) else { return false };
+    let level = said.pointer("/params/level").and_then(Value::as_str);
+    let level = LEVELS.iter().position(|known| Some(*known) == level);
+    said["method"] != "notifications/message" || wanted.is_some_and(|least| level >= Some(least))
+}
+
 /// What a result says of itself beside its content.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kind {

@@ -43,22 +43,26 @@ pub fn discover_from_initialize(about: &Value) -> Value {
     forced_private(result)
 }
 
-/// What a server says of itself to a client of `era`, without what is not passed on: that something
-/// has changed, where no request is there to say it to, and calls that go on after their answer.
-pub fn only_passed_on(mut greeting: Value, era: Era) -> Value {
+/// What a server of the era `server` says of itself to a client of `client`, without what is not
+/// passed on: that something has changed, where no request is there to say it to; calls that go on
+/// after their answer; and between the eras, what only one of them asks for.
+pub fn only_passed_on(mut greeting: Value, client: Era, server: Era) -> Value {
     let offered = greeting.get_mut("capabilities").and_then(Value::as_object_mut);
     if let Some(offered) = offered {
         offered.remove("tasks");
+        if client != server {
+            offered.remove("logging");
+        }
         for (_, of) in offered.iter_mut() {
             let Some(members) = of.as_object_mut() else { continue };
             members.remove("listChanged");
             members.remove(TASKS);
-            if era == Era::Stateless {
+            if (client, server) != (Era::Session, Era::Session) {
                 members.remove("subscribe");
             }
         }
     }
-    if era == Era::Stateless {
+    if client == Era::Stateless {
         greeting["supportedVersions"] = versions().into();
     }
     greeting

@@ -151,3 +151,31 @@ async fn each_era_is_greeted_in_its_own_way() {
         assert_eq!(told.status, 202);
     }
 }
+
+/// A client of the stateless era is told what it asks for; one of the session era what is said.
+#[tokio::test]
+async fn log_messages_are_told_to_who_wants_them() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let log = |level: &str| {
+        let params = json!({ "level": level, "data": "x" });
+        json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params }).to_string()
+    };
+    let result = r#"{"jsonrpc":"2.0","id":$id,"result":{"content":[],"isError":false}}"#;
+    let events = vec![log("debug"), log("warning"), log("odd"), log("error"), result.to_owned()];
+    up.on("tools/call", Act::Events(events));
+    let check = async |era: Era, wanted: Value, told: &[&str]| {
+        let client = bot.connected(&world, "up", era).await;
+        let meta = json!({ "io.modelcontextprotocol/logLevel": wanted });
+        let params = json!({ "name": "echo", "arguments": {}, "_meta": meta });
+        let answer = client.ask("tools/call", params).await;
+        assert_eq!(answer.result()["isError"], false);
+        let events = answer.events.iter().map(|event| serde_json::from_str(event).expect("JSON"));
+        let level = |event: Value| event["params"]["level"].as_str().map(str::to_owned);
+        assert_eq!(events.filter_map(level).collect::<Vec<_>>(), told, "{era:?} {wanted}");
+    };
+    check(Era::Stateless, Value::Null, &[]).await;
+    check(Era::Stateless, json!("loud"), &[]).await;
+    check(Era::Stateless, json!("warning"), &["warning", "error"]).await;
+    check(Era::Session, Value::Null, &["debug", "warning", "odd", "error"]).await;
+}

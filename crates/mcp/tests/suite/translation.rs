@@ -21,7 +21,7 @@ fn what_is_not_passed_on_is_not_promised() {
         "logging": {},
         "odd": 1,
     });
-    let check = |era, resources, versions| {
+    let check = |(client, server), resources, versions| {
         let mut expected = json!({
             "capabilities": {
                 "tools": {},
@@ -32,14 +32,21 @@ fn what_is_not_passed_on_is_not_promised() {
                 "odd": 1,
             },
         });
+        if client != server {
+            expected["capabilities"].as_object_mut().unwrap().remove("logging");
+        }
         if !Value::is_null(&versions) {
             expected["supportedVersions"] = versions;
         }
-        assert_eq!(only_passed_on(json!({ "capabilities": capabilities }), era), expected);
+        let said = json!({ "capabilities": capabilities });
+        assert_eq!(only_passed_on(said, client, server), expected);
     };
-    check(Era::Session, json!({ "subscribe": true }), Value::Null);
-    check(Era::Stateless, json!({}), json!(["2026-07-28", "2025-11-25", "2025-06-18"]));
-    assert_eq!(only_passed_on(json!({}), Era::Session), json!({}));
+    let versions = json!(["2026-07-28", "2025-11-25", "2025-06-18"]);
+    check((Era::Session, Era::Session), json!({ "subscribe": true }), Value::Null);
+    check((Era::Session, Era::Stateless), json!({}), Value::Null);
+    check((Era::Stateless, Era::Session), json!({}), versions.clone());
+    check((Era::Stateless, Era::Stateless), json!({}), versions);
+    assert_eq!(only_passed_on(json!({}), Era::Session, Era::Session), json!({}));
 }
 
 #[test]
