@@ -12,6 +12,7 @@ mod demonstrate;
 mod dev;
 mod drill;
 mod founding;
+mod isolate;
 mod log;
 mod note_signer;
 mod reload;
@@ -39,6 +40,10 @@ const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // One thread, and nothing opened: what it becomes is somebody else's program.
+    if let Command::Isolate(typed) = &cli.command {
+        return isolate::run(typed);
+    }
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     assert!(installed.is_ok(), "nothing installed a provider before");
     let ran = runtime(&cli.command).and_then(|runtime| runtime.block_on(run(cli.command)));
@@ -79,7 +84,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(file) => serve::serve(configured(&file.config)?).await?,
         Command::CheckConfig(file) => {
             let config = config::read(&file.config, system::environment().into_iter())?;
-            sources::routes(&config)?;
+            sources::routes(&config, &std::collections::BTreeMap::new())?;
+            for (server, report) in isolate::probe_all(&config) {
+                match report {
+                    Ok(report) => report.shortcoming().into_iter().for_each(|told| {
+                        eprintln!("chancery: server `{server}`: {told}");
+                    }),
+                    Err(why) => eprintln!("chancery: server `{server}` is not started: {why}"),
+                }
+            }
             config.tls.as_ref().map(tls::acceptor).transpose()?;
             let held = sources::run_cases(&config.policy.path)?;
             println!("the configuration is in order, {held} cases of policy hold");

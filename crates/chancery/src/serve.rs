@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Hosts, Observers};
 use authority::{Authority, OutcomeWriter, Parts, Pip, SteadyClock};
-use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Tokens};
+use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::anchors::AnchorAlarms;
 use crate::config::Config;
+use crate::isolate;
 use crate::note_signer::LogSigner;
 use crate::reload::{Looked, PolicyWatch};
 use crate::sources::{self, Sources};
@@ -214,7 +215,10 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let tasks = TaskTracker::new();
     let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
     let sources = Arc::new(Sources::default());
-    let gateway = gateway(config, &authority, (&ring, keys.clone()), &sources, &tasks)?;
+    let servers = isolate::probe_all(config);
+    isolate::tell(&servers);
+    let routes = sources::routes(config, &isolate::refused(&servers))?;
+    let gateway = gateway(config, &authority, (&ring, keys.clone()), (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
     let administration =
         Administration::new(authority.clone(), publisher.clone(), sources.clone(), log.clone());
@@ -228,7 +232,7 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
     let anchors = AnchorAlarms::of(&config.log.anchors);
-    let status = Arc::new(Status::new(store, authority.clone(), anchors));
+    let status = Arc::new(Status::new(store, authority.clone(), anchors, servers));
     let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
     let tokens = Arc::new(tokens);
     Ok(Running {
@@ -249,7 +253,7 @@ fn gateway(
     config: &Config,
     authority: &Arc<Authority>,
     (ring, keys): (&KeyRing, Arc<TokenKeys>),
-    sources: &Arc<Sources>,
+    (sources, routes): (&Arc<Sources>, Routes),
     tasks: &TaskTracker,
 ) -> anyhow::Result<Arc<Gateway>> {
     let (clock, entropy) = (authority.clock().clone(), authority.entropy().clone());
@@ -261,7 +265,7 @@ fn gateway(
         authority: authority.clone(),
         tokens: Tokens::new(issuer.clone(), keys, clock.clone(), keys::base64url(&nonce)),
         assertions: Assertions { issuer, signer: ring.token.clone(), clock, entropy },
-        routes: sources::routes(config)?,
+        routes,
         pins: sources.clone(),
         environment: environment(),
         limits: GatewayLimits {

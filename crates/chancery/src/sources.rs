@@ -1,6 +1,7 @@
 //! What the parts read from outside: policy files, the configured servers, and what they list.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -11,6 +12,7 @@ use model::{Enforcement, ServerName, Sha256Digest};
 use pap::{Administration, CaseFile, Found, ToolSource};
 
 use crate::config::{Config, Denials, Server};
+use crate::isolate::Isolation;
 
 /// The most policy files.
 const FILES_MAX: usize = 1_000;
@@ -56,11 +58,18 @@ pub(crate) fn run_cases(path: &Path) -> anyhow::Result<usize> {
     Ok(held)
 }
 
-/// The ways to the configured servers.
-pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
+/// The ways to the configured servers; those in `refused` are not started, each for its reason.
+pub(crate) fn routes(
+    config: &Config,
+    refused: &BTreeMap<String, String>,
+) -> anyhow::Result<Routes> {
     let route = |(name, server): (&String, &Server)| {
+        let launcher = match refused.get(name) {
+            Some(why) => Err(why.clone()),
+            None => Ok(Isolation::of(server, config).launcher()),
+        };
         let name: ServerName = name.parse()?;
-        let target = target(server).with_context(|| format!("server `{name}`"))?;
+        let target = target(server, launcher).with_context(|| format!("server `{name}`"))?;
         let audience = server.url.clone().unwrap_or_else(|| format!("stdio:{name}"));
         let denials = match server.denials {
             Denials::Result => mcp::DenialStyle::Result,
@@ -71,14 +80,14 @@ pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
     config.servers.iter().map(route).collect()
 }
 
-fn target(server: &Server) -> anyhow::Result<Target> {
+fn target(server: &Server, launcher: Result<Vec<OsString>, String>) -> anyhow::Result<Target> {
     if let Some(url) = &server.url {
         let header = server.header_file.as_deref().map(header).transpose()?;
         return Ok(Target::Http { url: url.parse()?, header });
     }
     let command = server.command.as_deref().context("needs `url` or `command`")?;
     let (args, env) = (server.args.clone(), server.env.clone());
-    Ok(Target::Stdio { command: command.into(), args, env })
+    Ok(Target::Stdio { command: command.into(), args, env, launcher })
 }
 
 fn header(path: &Path) -> anyhow::Result<(http::HeaderName, http::HeaderValue)> {
@@ -140,7 +149,7 @@ impl PinChange for Sources {
 
 /// Where the configured servers are served from.
 pub(crate) fn origins(config: &Config) -> anyhow::Result<BTreeMap<ServerName, String>> {
-    let routes = routes(config)?.into_iter();
+    let routes = routes(config, &BTreeMap::new())?.into_iter();
     Ok(routes.map(|(name, route)| (name, origin(&route.target))).collect())
 }
 

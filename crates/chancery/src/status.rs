@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use authority::Authority;
 
 use crate::anchors::AnchorAlarms;
+use crate::isolate::{self, Servers};
 use crate::watched::WatchedStore;
 
 /// What is wrong with the running service, if anything.
@@ -18,6 +19,7 @@ pub(crate) struct Status {
     pub(crate) anchors: AnchorAlarms,
     store: Arc<WatchedStore>,
     authority: Arc<Authority>,
+    servers: Servers,
 }
 
 impl Status {
@@ -26,9 +28,10 @@ impl Status {
         store: Arc<WatchedStore>,
         authority: Arc<Authority>,
         anchors: AnchorAlarms,
+        servers: Servers,
     ) -> Self {
         let (log_stuck, policy_stale) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log_stuck, policy_stale, anchors, store, authority }
+        Self { log_stuck, policy_stale, anchors, store, authority, servers }
     }
 
     /// The store that is watched.
@@ -74,6 +77,6 @@ impl api::Health for Status {
         let gauge = |(name, is_so, _): (&str, bool, &str)| {
             format!("# TYPE {name} gauge\n{name} {}\n", u8::from(is_so))
         };
-        self.all().map(gauge).concat() + &self.anchors.metrics()
+        self.all().map(gauge).concat() + &self.anchors.metrics() + &isolate::metrics(&self.servers)
     }
 }

@@ -52,6 +52,9 @@ pub(crate) struct Config {
     /// Something in front of it terminates TLS, so that listening off loopback is in order.
     #[serde(default)]
     pub(crate) behind_tls_proxy: bool,
+    /// Files beside what is configured that no tool server may read, its own first.
+    #[serde(skip)]
+    pub(crate) private: Vec<PathBuf>,
 }
 
 /// Where it listens.
@@ -117,6 +120,47 @@ pub(crate) struct Server {
     pub(crate) denials: Denials,
     /// A file whose one line (`Name: value`) is sent instead of our own assertion.
     pub(crate) header_file: Option<PathBuf>,
+    /// The user (name or uid) as whom a stdio server runs; the service must be root. Default: the
+    /// service's own user, in a user namespace.
+    pub(crate) user: Option<Account>,
+    /// What a stdio server may write to beside its own temporary directory; it must exist.
+    pub(crate) writes: Vec<PathBuf>,
+    /// What a process of a stdio server may use.
+    pub(crate) limits: ProcessLimits,
+    /// Start a stdio server even where it cannot be isolated.
+    pub(crate) allow_unisolated: bool,
+}
+
+/// A user of this machine.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Account {
+    /// By number.
+    Uid(u32),
+    /// By name.
+    Name(String),
+}
+
+/// What a process of a stdio server may use.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ProcessLimits {
+    /// Memory of one process in MiB, and as much in its temporary directory.
+    #[schemars(range(min = 64, max = 1_048_576))]
+    pub(crate) memory_mb: u64,
+    /// Processes and threads of one server; of all servers of one user where that user has no
+    /// namespaces.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub(crate) processes: u64,
+    /// Open files of one process.
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub(crate) files: u64,
+}
+
+impl Default for ProcessLimits {
+    fn default() -> Self {
+        Self { memory_mb: 4_096, processes: 256, files: 1_024 }
+    }
 }
 
 /// How a denied `tools/call` looks.
@@ -257,6 +301,19 @@ impl Config {
         self.state_dir.join("admin.sock")
     }
 
+    /// What no tool server may read or write, the state directory first.
+    pub(crate) fn protected(&self) -> Vec<PathBuf> {
+        let headers = self.servers.values().filter_map(|server| server.header_file.as_ref());
+        let keys = self.tls.iter().map(|tls| &tls.key);
+        let anchors = self.log.anchors.iter().filter_map(|anchor| match anchor {
+            Anchor::File { file } => Some(file),
+            Anchor::Url { .. } => None,
+        });
+        let first = [&self.state_dir, &self.policy.path].into_iter();
+        let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
+        all.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect()
+    }
+
     /// Makes relative paths start at `base`.
     fn anchored_at(mut self, base: &Path) -> Self {
         let paths = [&mut self.state_dir, &mut self.policy.path];
@@ -268,9 +325,13 @@ impl Config {
                 *file = base.join(&*file);
             }
         }
-        let files = self.servers.values_mut().filter_map(|server| server.header_file.as_mut());
+        for server in self.servers.values_mut() {
+            for path in server.writes.iter_mut().chain(&mut server.header_file) {
+                *path = base.join(&*path);
+            }
+        }
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
-        for file in files.chain(tls.into_iter().flatten()) {
+        for file in tls.into_iter().flatten() {
             *file = base.join(&*file);
         }
         self

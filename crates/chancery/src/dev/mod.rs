@@ -34,11 +34,12 @@ pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {
         std::fs::write(dir.join("policies/dev.cedar"), policy(&dev.servers)?)?;
         std::fs::write(&path, configuration(&dev)?)?;
     }
-    let config = super::configured(&path)?;
+    let keys = dir.join("agents");
+    let mut config = super::configured(&path)?;
+    config.private.push(keys.clone());
     if !config.keys_dir().exists() {
         crate::founding::found(&config, vec![("dev".to_owned(), None)], true).await?;
     }
-    let keys = dir.join("agents");
     create(&keys)?;
     let place = Place { url: config.issuer(), socket: config.admin_socket(), keys };
     let announced = place.announce()?;
