@@ -93,9 +93,8 @@ fn contain(isolation: &Isolation, uid: Uid, gid: Gid) -> anyhow::Result<bool> {
 /// Inside of it, it is root, so that the started has root's rights there: no more than its own
 /// mounts and processes.
 fn own_user_namespace(uid: Uid, gid: Gid) -> anyhow::Result<()> {
-    if uid.is_root() {
-        nix::unistd::setgroups(&[gid])?;
-    }
+    // Root's groups are no server's; who may not leave them is not root.
+    let _ = nix::unistd::setgroups(&[gid]);
     unshare(CloneFlags::CLONE_NEWUSER)?;
     let own = files::own_proc()?;
     files::map_ids(&own, (0, uid.as_raw()), (0, gid.as_raw()))?;
