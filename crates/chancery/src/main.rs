@@ -84,14 +84,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(file) => serve::serve(configured(&file.config)?).await?,
         Command::CheckConfig(file) => {
             let config = config::read(&file.config, system::environment().into_iter())?;
-            sources::routes(&config, &std::collections::BTreeMap::new())?;
-            for (server, report) in isolate::probe_all(&config) {
-                match report {
-                    Ok(report) => report.shortcoming().into_iter().for_each(|told| {
-                        eprintln!("chancery: server `{server}`: {told}");
-                    }),
-                    Err(why) => eprintln!("chancery: server `{server}` is not started: {why}"),
-                }
+            let servers = isolate::settle(&config);
+            sources::routes(&config, &isolate::launchers(&servers))?;
+            for told in isolate::warnings(&servers) {
+                eprintln!("chancery: {told}");
             }
             config.tls.as_ref().map(tls::acceptor).transpose()?;
             let held = sources::run_cases(&config.policy.path)?;

@@ -215,9 +215,9 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let tasks = TaskTracker::new();
     let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
     let sources = Arc::new(Sources::default());
-    let servers = isolate::probe_all(config);
+    let servers = isolate::settle(config);
     isolate::tell(&servers);
-    let routes = sources::routes(config, &isolate::refused(&servers))?;
+    let routes = sources::routes(config, &isolate::launchers(&servers))?;
     let gateway = gateway(config, &authority, (&ring, keys.clone()), (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
     let administration =

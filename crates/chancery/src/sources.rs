@@ -12,7 +12,7 @@ use model::{Enforcement, ServerName, Sha256Digest};
 use pap::{Administration, CaseFile, Found, ToolSource};
 
 use crate::config::{Config, Denials, Server};
-use crate::isolate::Isolation;
+use crate::isolate::Launchers;
 
 /// The most policy files.
 const FILES_MAX: usize = 1_000;
@@ -58,16 +58,11 @@ pub(crate) fn run_cases(path: &Path) -> anyhow::Result<usize> {
     Ok(held)
 }
 
-/// The ways to the configured servers; those in `refused` are not started, each for its reason.
-pub(crate) fn routes(
-    config: &Config,
-    refused: &BTreeMap<String, String>,
-) -> anyhow::Result<Routes> {
+/// The ways to the configured servers; one on stdio that `launchers` do not tell of is not started.
+pub(crate) fn routes(config: &Config, launchers: &Launchers) -> anyhow::Result<Routes> {
     let route = |(name, server): (&String, &Server)| {
-        let launcher = match refused.get(name) {
-            Some(why) => Err(why.clone()),
-            None => Ok(Isolation::of(server, config).launcher()),
-        };
+        let launcher = launchers.get(name).cloned();
+        let launcher = launcher.unwrap_or_else(|| Err("it was not looked at".to_owned()));
         let name: ServerName = name.parse()?;
         let target = target(server, launcher).with_context(|| format!("server `{name}`"))?;
         let audience = server.url.clone().unwrap_or_else(|| format!("stdio:{name}"));
@@ -149,7 +144,7 @@ impl PinChange for Sources {
 
 /// Where the configured servers are served from.
 pub(crate) fn origins(config: &Config) -> anyhow::Result<BTreeMap<ServerName, String>> {
-    let routes = routes(config, &BTreeMap::new())?.into_iter();
+    let routes = routes(config, &Launchers::new())?.into_iter();
     Ok(routes.map(|(name, route)| (name, origin(&route.target))).collect())
 }
 

@@ -24,7 +24,7 @@ use nix::unistd::{Gid, Uid, User};
 use serde::{Deserialize, Serialize};
 
 use report::{Apart, Report};
-pub(crate) use report::{Servers, metrics, probe_all, refused, tell};
+pub(crate) use report::{Launchers, Servers, launchers, metrics, settle, tell, warnings};
 
 use crate::cli;
 use crate::config::{Account, Config, ProcessLimits, Server};
@@ -49,6 +49,9 @@ pub(crate) struct Isolation {
     limits: ProcessLimits,
     /// Whether it starts even where it cannot be kept apart.
     allow_unisolated: bool,
+    /// Whether it gets namespaces of its own. What was settled holds: nobody makes a later server
+    /// start with less by using them up.
+    namespaces: bool,
 }
 
 /// What a later process has to know of what an earlier one made.
@@ -101,16 +104,35 @@ impl Ids {
 }
 
 impl Isolation {
-    /// How `server` of `config` is to be kept apart from this process.
-    pub(crate) fn of(server: &Server, config: &Config) -> Self {
-        Self {
+    /// How `server` of `config` is kept apart from this process: as well as this machine can, which
+    /// is tried, not guessed. Why not, if it is not to be started.
+    fn settle(server: &Server, config: &Config) -> Result<(Self, Report), String> {
+        let mut isolation = Self {
             service: std::process::id(),
             user: server.user.clone(),
             protected: config.protected().iter().map(|path| real(path)).collect(),
             writes: server.writes.iter().map(|path| real(path)).collect(),
             limits: server.limits.clone(),
             allow_unisolated: server.allow_unisolated,
+            namespaces: true,
+        };
+        let mut tried = isolation.probe();
+        if tried.is_err() && isolation.may_go_without() {
+            isolation.namespaces = false;
+            tried = isolation.probe();
         }
+        let refused = |error| {
+            format!(
+                "it cannot be isolated ({error:#}): allow user namespaces, set `user` with a \
+                 service that is root, or set `allow_unisolated`"
+            )
+        };
+        tried.map(|report| (isolation, report)).map_err(refused)
+    }
+
+    /// Whether it is kept apart, or need not be, without namespaces.
+    const fn may_go_without(&self) -> bool {
+        self.user.is_some() || self.allow_unisolated
     }
 
     /// The program and arguments before a command that is to be kept apart.
@@ -119,9 +141,8 @@ impl Isolation {
         [OWN_PROGRAM, "isolate", &how, "--"].map(OsString::from).into()
     }
 
-    /// How a server is kept apart on this machine: tried, not guessed. Why not, if it would not be
-    /// started.
-    pub(crate) fn probe(&self) -> anyhow::Result<Report> {
+    /// Does everything but start a server.
+    fn probe(&self) -> anyhow::Result<Report> {
         let how = serde_json::to_string(self).expect("it is plain data");
         let tried = Command::new(OWN_PROGRAM).args(["isolate", &how, "--report"]).output()?;
         let said = String::from_utf8_lossy(&tried.stderr);

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitCode};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -22,16 +22,22 @@ use tempfile::TempDir;
 use super::{Isolation, Made, Stage, files};
 use crate::cli;
 
+/// Half of the machine's memory, in the kernel's reckoning of who is to go (proc(5)).
+const OOM_FIRST: &str = "500";
+
 /// How long a server may take to end once it is asked to, in milliseconds.
 const END_WITHIN_MS: u16 = 400;
 
 pub(super) fn run(isolation: &Isolation, typed: &cli::Isolate) -> anyhow::Result<ExitCode> {
     files::close_inherited()?;
+    // Where memory runs out, servers go before the service.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_FIRST);
     let service = service(isolation)?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let signals = signals()?;
     let (uid, gid) = (geteuid(), getegid());
-    let namespaces = contain(isolation, uid, gid)?;
+    contain(isolation, uid, gid)?;
+    let namespaces = isolation.namespaces;
     let stage = if namespaces { Stage::First } else { Stage::Inside };
     let counted = isolation.user.is_some();
     let made = Made { stage, namespaces, counted, service_uid: uid.as_raw() };
@@ -68,25 +74,17 @@ fn signals() -> anyhow::Result<SignalFd> {
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
-/// Makes the namespaces in which the started is the first process; false if they cannot be had and
-/// it may start without.
-fn contain(isolation: &Isolation, uid: Uid, gid: Gid) -> anyhow::Result<bool> {
-    let made = if isolation.user.is_some() {
-        ensure!(
-            uid.is_root(),
-            "`user` needs a service that is root: run it as root, or take `user` out"
-        );
-        unshare(CloneFlags::CLONE_NEWPID).map_err(anyhow::Error::from)
-    } else {
-        own_user_namespace(uid, gid)
-    };
-    match made {
-        Ok(()) => Ok(true),
-        Err(_) if isolation.user.is_some() || isolation.allow_unisolated => Ok(false),
-        Err(error) => bail!(
-            "it cannot be isolated, because user namespaces are not allowed here ({error:#}): allow \
-             them, set `user` with a service that is root, or set `allow_unisolated`"
-        ),
+/// Makes the namespaces in which what it starts is the first process.
+fn contain(isolation: &Isolation, uid: Uid, gid: Gid) -> anyhow::Result<()> {
+    let is_other_user = isolation.user.is_some();
+    ensure!(uid.is_root() || !is_other_user, "`user` needs a service that is root");
+    match (isolation.namespaces, is_other_user) {
+        (true, true) => unshare(CloneFlags::CLONE_NEWPID).context("no PID namespace is allowed"),
+        (true, false) => own_user_namespace(uid, gid).context("no user namespace is allowed"),
+        (false, _) => {
+            ensure!(isolation.may_go_without(), "it may not start without namespaces");
+            Ok(())
+        }
     }
 }
 

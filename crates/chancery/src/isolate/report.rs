@@ -1,6 +1,7 @@
 //! How servers are kept apart on this machine, for people: in the log, in metrics.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,10 @@ use super::Isolation;
 use crate::config::Config;
 
 /// How each stdio server is kept apart, or why it is not started.
-pub(crate) type Servers = BTreeMap<String, Result<Report, String>>;
+pub(crate) type Servers = BTreeMap<String, Result<(Isolation, Report), String>>;
+
+/// What each server is started through, or why it is not started.
+pub(crate) type Launchers = BTreeMap<String, Result<Vec<OsString>, String>>;
 
 /// What separates a server from us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,45 +69,49 @@ impl Report {
     }
 }
 
-/// How each configured stdio server is kept apart: tried, not guessed.
-pub(crate) fn probe_all(config: &Config) -> Servers {
+/// How each configured stdio server is kept apart.
+pub(crate) fn settle(config: &Config) -> Servers {
     let stdio = config.servers.iter().filter(|(_, server)| server.command.is_some());
-    let probed = stdio.map(|(name, server)| {
-        let report = Isolation::of(server, config).probe();
-        (name.clone(), report.map_err(|error| format!("{error:#}")))
-    });
-    probed.collect()
+    stdio.map(|(name, server)| (name.clone(), Isolation::settle(server, config))).collect()
 }
 
-/// Those that are not started, each with its reason.
-pub(crate) fn refused(servers: &Servers) -> BTreeMap<String, String> {
-    let why = servers.iter().filter_map(|(name, report)| Some((name, report.as_ref().err()?)));
-    why.map(|(name, why)| (name.clone(), why.clone())).collect()
+/// What each server is started through, or why it is not started.
+pub(crate) fn launchers(servers: &Servers) -> Launchers {
+    let launcher = |settled: &Result<(Isolation, Report), String>| {
+        settled.as_ref().map(|(isolation, _)| isolation.launcher()).map_err(Clone::clone)
+    };
+    servers.iter().map(|(name, settled)| (name.clone(), launcher(settled))).collect()
+}
+
+/// What is not as it should be, one line each.
+pub(crate) fn warnings(servers: &Servers) -> Vec<String> {
+    let warning = |(server, settled): (&String, &Result<(Isolation, Report), String>)| match settled
+    {
+        Ok((_, report)) => report.shortcoming().map(|told| format!("server `{server}`: {told}")),
+        Err(why) => Some(format!("server `{server}` is not started: {why}")),
+    };
+    servers.iter().filter_map(warning).collect()
 }
 
 /// Writes to the log how servers are kept apart.
 pub(crate) fn tell(servers: &Servers) {
-    for (server, report) in servers {
-        match report {
-            Ok(report) => {
-                let isolation = report.isolation.name();
-                let (namespaces, landlock) = (report.namespaces, report.landlock);
-                tracing::info!(server, isolation, namespaces, landlock, "a server is isolated");
-                if let Some(shortcoming) = report.shortcoming() {
-                    tracing::warn!(server, "{shortcoming}");
-                }
-            }
-            Err(why) => tracing::error!(server, "it is not started: {why}"),
+    for (server, settled) in servers {
+        if let Ok((_, Report { isolation, namespaces, landlock, .. })) = settled {
+            let isolation = isolation.name();
+            tracing::info!(server, isolation, namespaces, landlock, "a server is isolated");
         }
+    }
+    for told in warnings(servers) {
+        tracing::warn!("{told}");
     }
 }
 
 /// How servers are kept apart, in the text format of Prometheus; empty without stdio servers.
 pub(crate) fn metrics(servers: &Servers) -> String {
     let name = "chancery_server_isolation";
-    let line = |(server, report): (&String, &Result<Report, String>)| {
-        let (isolation, namespaces, landlock) = match report {
-            Ok(report) => (report.isolation.name(), report.namespaces, report.landlock),
+    let line = |(server, settled): (&String, &Result<(Isolation, Report), String>)| {
+        let (isolation, namespaces, landlock) = match settled {
+            Ok((_, report)) => (report.isolation.name(), report.namespaces, report.landlock),
             Err(_) => ("refused", false, 0),
         };
         format!(
