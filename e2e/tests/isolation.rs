@@ -57,21 +57,23 @@ impl Way {
         )
     }
 
-    /// The service as it is run this way.
+    /// The service as it is run this way, by somebody who left a file open.
     fn service(self, deployment: &Deployment) -> Command {
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec 9</dev/null; exec \"$0\" \"$@\""]);
         match self {
-            Self::Namespace | Self::User => return Command::new(binary()),
+            Self::Namespace | Self::User => command.arg(binary()),
             Self::UserWithoutNamespaces => {
-                command.args(["--bounding-set", "-sys_admin"]).arg(binary());
+                command.args(["setpriv", "--bounding-set", "-sys_admin"]).arg(binary())
             }
             Self::Unprivileged => {
                 let own = deployment.path("chancery");
                 std::fs::copy(binary(), &own).expect("the binary can be copied");
                 run(Command::new("chown").args(["-R", OTHER]).arg(deployment.path("home")));
-                command.args(["--reuid", OTHER, "--regid", OTHER, "--clear-groups"]).arg(own);
+                let ids = ["--reuid", OTHER, "--regid", OTHER, "--clear-groups"];
+                command.arg("setpriv").args(ids).arg(own)
             }
-        }
+        };
         command
     }
 }
@@ -300,24 +302,24 @@ fn limits(wall: &mut Wall, way: Way) {
 
 /// Nothing is left of a server once it, or the service, has ended.
 fn ends(mut wall: Wall) {
-    let is_left = |seconds: &'static str| running(move |line| line == ["sleep", seconds]);
+    // Known again by how long they would sleep.
+    let sleeps = [0, 1].map(|number| format!("8640{number}.{}", wall.deployment.port));
+    let is_left = |which: usize| !running(|line| line == ["sleep", &sleeps[which]]).is_empty();
     let temporary = PathBuf::from(wall.works("temporary"));
     let is_gone = || temporary == Path::new("/tmp") || !temporary.exists();
-    wall.works("linger 86411");
-    wait_until("it lingers", || (!is_left("86411").is_empty()).then_some(()));
+    wall.works(&format!("linger {}", sleeps[0]));
+    wait_until("it lingers", || is_left(0).then_some(()));
     let _ = wall.caller.call("attempt", "die");
-    wait_until("what lingers ends with its server", || {
-        (is_left("86411").is_empty() && is_gone()).then_some(())
-    });
+    wait_until("what lingers ends with its server", || (!is_left(0) && is_gone()).then_some(()));
 
     let mut other = Caller::new(&wall.deployment, "canary");
-    attempt(&mut other, "linger 86412");
-    wait_until("it lingers", || (!is_left("86412").is_empty()).then_some(()));
+    attempt(&mut other, &format!("linger {}", sleeps[1]));
+    wait_until("it lingers", || is_left(1).then_some(()));
     let left = servers(&wall.deployment);
     signal(wall.deployment.process.as_ref().expect("it runs").id(), "KILL");
     wait_until("everything ends with the service", || {
         let gone = left.iter().all(|pid| parents(*pid).is_empty());
-        (gone && is_left("86412").is_empty()).then_some(())
+        (gone && !is_left(1)).then_some(())
     });
 }
 

@@ -131,6 +131,13 @@ pub(crate) struct Server {
     pub(crate) allow_unisolated: bool,
 }
 
+impl Server {
+    /// Whether something is said of how its process is kept apart.
+    pub(crate) const fn is_narrowed(&self) -> bool {
+        self.user.is_some() || !self.writes.is_empty() || self.allow_unisolated
+    }
+}
+
 /// A user of this machine.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -349,6 +356,58 @@ mod tests {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let config = from_value(tree, environment.iter().map(owned))?;
         Ok(config.limits.worker_threads)
+    }
+
+    /// What is told of a stdio server with `keys`, if it is refused.
+    fn refused(keys: Value) -> Option<String> {
+        let mut server = json!({ "command": "server" });
+        let members = server.as_object_mut().expect("it is an object");
+        members.extend(keys.as_object().expect("it is an object").clone());
+        let tree = json!({ "state_dir": "state", "servers": { "a": server } });
+        from_value(tree, std::iter::empty()).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_server_is_given_no_more_than_there_are_limits_for() {
+        let limits =
+            [("memory_mb", 64, 1_048_576), ("processes", 1, 65_536), ("files", 16, 1_048_576)];
+        for (key, least, most) in limits {
+            let check = |value: u64| refused(json!({ "limits": { key: value } }));
+            assert_eq!([check(least), check(most)], [None, None], "{key}");
+            for value in [least - 1, most + 1] {
+                let told = format!("`limits.{key}`: `{value}` is not from {least} to {most}");
+                assert_eq!(check(value), Some(format!("`servers.a`: {told}")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_is_a_name_or_a_number() {
+        assert_eq!(refused(json!({ "user": "tools" })), None);
+        assert_eq!(refused(json!({ "user": 1001 })), None);
+        assert!(refused(json!({ "user": -1 })).is_some());
+        let url = json!({ "command": null, "url": "http://127.0.0.1:1/", "user": "tools" });
+        let told = "`servers.a`: `user`, `writes` and `allow_unisolated` are for a `command`";
+        assert_eq!(refused(url), Some(told.to_owned()));
+    }
+
+    #[test]
+    fn no_server_writes_where_our_own_files_are() {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let path = dir.path().join("chancery.yaml");
+        for name in ["state", "state/keys", "policies", "work"] {
+            std::fs::create_dir(dir.path().join(name)).expect("it can be made");
+        }
+        let check = |writes: &str| {
+            let server = format!("{{ command: server, writes: ['{writes}'] }}");
+            let text = format!("state_dir: state\nservers: {{ a: {server} }}\n");
+            std::fs::write(&path, text).expect("it can be written");
+            super::read(&path, std::iter::empty()).is_ok()
+        };
+        assert!(check("work"));
+        for wrong in [".", "state", "state/keys", "policies", "chancery.yaml", "work/..", "/"] {
+            assert!(!check(wrong), "{wrong}");
+        }
     }
 
     #[test]

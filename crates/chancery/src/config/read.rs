@@ -229,6 +229,9 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
         return Err(invalid("methods begin with this name: call the server something else".into()));
     }
     match (&server.url, &server.command) {
+        (Some(_), None) if server.is_narrowed() => {
+            Err(invalid("`user`, `writes` and `allow_unisolated` are for a `command`".to_owned()))
+        }
         (Some(url), None) => {
             let uri = url.parse::<http::Uri>().ok();
             let scheme = uri.as_ref().and_then(http::Uri::scheme_str);

@@ -39,14 +39,22 @@ pub(super) fn own_proc() -> anyhow::Result<OwnedFd> {
 
 /// Says which ids outside (second) its new user namespace those inside (first) are.
 pub(super) fn map_ids(own: &OwnedFd, uid: (u32, u32), gid: (u32, u32)) -> anyhow::Result<()> {
-    let write = |name: &str, text: &str| {
-        let opened = openat(own, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
-        let written = File::from(opened?).write_all(text.as_bytes());
-        written.with_context(|| format!("could not write `{name}`"))
-    };
-    write("setgroups", "deny")?;
-    write("uid_map", &format!("{} {} 1", uid.0, uid.1))?;
-    write("gid_map", &format!("{} {} 1", gid.0, gid.1))
+    write(own, "setgroups", "deny")?;
+    write(own, "uid_map", &format!("{} {} 1", uid.0, uid.1))?;
+    write(own, "gid_map", &format!("{} {} 1", gid.0, gid.1))
+}
+
+/// Lets nobody make a user namespace within this one: root's rights in one, though over nothing,
+/// reach much of the kernel.
+pub(super) fn forbid_user_namespaces(own: &OwnedFd) -> anyhow::Result<()> {
+    write(own, "../sys/user/max_user_namespaces", "0")
+}
+
+fn write(own: &OwnedFd, name: &str, text: &str) -> anyhow::Result<()> {
+    let opened = openat(own, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+    let written = opened.map_err(std::io::Error::from);
+    let written = written.and_then(|file| File::from(file).write_all(text.as_bytes()));
+    written.with_context(|| format!("could not write `{name}`"))
 }
 
 /// The children of this process, which has one thread.

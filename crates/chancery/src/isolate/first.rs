@@ -62,7 +62,11 @@ fn lose_rights(own: &OwnedFd, ids: Option<&Ids>, service_uid: u32) -> anyhow::Re
     // Its own files in `/proc` are root's after a change of user, unless it says so.
     prctl::set_dumpable(true)?;
     match unshare(CloneFlags::CLONE_NEWUSER) {
-        Ok(()) => files::map_ids(own, uid, gid).map(|()| true),
+        Ok(()) => {
+            files::map_ids(own, uid, gid)?;
+            files::forbid_user_namespaces(own)?;
+            Ok(true)
+        }
         Err(Errno::EPERM | Errno::ENOSPC | Errno::EINVAL | Errno::EUSERS) if ids.is_some() => {
             Ok(false)
         }

@@ -1,7 +1,8 @@
 //! Upstreams in processes that we start: one process, one conversation.
 //!
 //! A process sees nothing of our environment but PATH, HOME and LANG, and ends with its
-//! conversation, together with whatever it started itself. A message is written whole or not at
+//! conversation, together with whatever it started itself. What else it may do is narrowed by the
+//! launcher that it is started through. A message is written whole or not at
 //! all; a line that is longer than a message may be ends the process.
 
 use std::collections::HashMap;
