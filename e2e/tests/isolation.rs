@@ -297,6 +297,7 @@ fn limits(wall: &mut Wall, way: Way) {
         assert_eq!(started, PROCESSES - others);
     }
     wall.fails("raise_limit");
+    assert_eq!(wall.works("blocked"), "", "it hears every signal");
     wall.works("keep $TMPDIR/own");
 }
 

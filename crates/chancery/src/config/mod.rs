@@ -405,7 +405,9 @@ mod tests {
             super::read(&path, std::iter::empty()).is_ok()
         };
         assert!(check("work"));
-        for wrong in [".", "state", "state/keys", "policies", "chancery.yaml", "work/..", "/"] {
+        for wrong in
+            [".", "state", "state/keys", "policies", "chancery.yaml", "work/..", "/", "none"]
+        {
             assert!(!check(wrong), "{wrong}");
         }
     }

@@ -263,17 +263,21 @@ fn check_limits(limits: &ProcessLimits) -> Result<(), String> {
     })
 }
 
-/// Refuses to let a server write where what is protected lies.
+/// Refuses to let a server write where what is protected lies, or where nothing is.
 fn check_writes(config: &Config) -> Result<(), ConfigError> {
     let protected = config.protected();
     for (name, server) in &config.servers {
         for path in &server.writes {
-            let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let key = format!("servers.{name}.writes");
+            let Ok(real) = path.canonicalize() else {
+                let why = format!("there is no `{}`", path.display());
+                return Err(ConfigError::Invalid { key, why });
+            };
             let touches = |place: &PathBuf| place.starts_with(&real) || real.starts_with(place);
             if let Some(place) = protected.iter().find(|place| touches(place)) {
                 let (path, place) = (path.display(), place.display());
                 let why = format!("`{path}` would open `{place}`, which no server may touch");
-                return Err(ConfigError::Invalid { key: format!("servers.{name}.writes"), why });
+                return Err(ConfigError::Invalid { key, why });
             }
         }
     }

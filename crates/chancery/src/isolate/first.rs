@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 
-use super::{Ids, Isolation, Made, OWN_TMP, Stage, files, mounts};
+use super::{Ids, Isolation, Made, NO_NAMESPACES, OWN_TMP, Stage, files, mounts};
 use crate::cli;
 
 /// `nobody`: what the root of a namespace is to its servers, so that they lose root's rights.
@@ -30,10 +30,9 @@ pub(super) fn run(
     setsid()?;
     let ids = isolation.ids()?;
     let own = files::own_proc()?;
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)
-        .context("could not make its own mount and IPC namespaces")?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC).context(NO_NAMESPACES)?;
     let owner = ids.as_ref().map_or((0, 0), |ids| (ids.uid.as_raw(), ids.gid.as_raw()));
-    mounts::build(isolation, owner)?;
+    mounts::build(isolation, owner).context(NO_NAMESPACES)?;
     ids.as_ref().map(Ids::assume).transpose()?;
     let alone = lose_rights(&own, ids.as_ref(), made.service_uid)?;
     prctl::set_dumpable(false)?;

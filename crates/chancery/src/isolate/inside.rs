@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, anyhow};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::SigSet;
 use nix::unistd::setsid;
 
 use super::{Apart, Ids, Isolation, Made, OWN_TMP, Report, rights};
@@ -26,6 +27,8 @@ pub(super) fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let (program, args) = typed.command.split_first().context("there is no command")?;
+    // What those before it wait for is the server's to hear.
+    SigSet::empty().thread_set_mask()?;
     // What a server writes to standard error may hold what it was told: it is nobody's to read.
     let error = Command::new(program).args(args).stderr(Stdio::null()).exec();
     Err(anyhow!("could not start `{}`: {error}", program.display()))

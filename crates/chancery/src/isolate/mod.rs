@@ -32,6 +32,10 @@ use crate::config::{Account, Config, ProcessLimits, Server};
 /// This very program, also when its file was replaced since it started.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// What to do where namespaces cannot be had.
+const NO_NAMESPACES: &str = "it cannot be isolated: allow user namespaces, set `user` with a service \
+                             that is root, or set `allow_unisolated`";
+
 /// How a shell says that a command could not be run.
 const NOT_STARTED: u8 = 126;
 
@@ -121,13 +125,7 @@ impl Isolation {
             isolation.namespaces = false;
             tried = isolation.probe();
         }
-        let refused = |error| {
-            format!(
-                "it cannot be isolated ({error:#}): allow user namespaces, set `user` with a \
-                 service that is root, or set `allow_unisolated`"
-            )
-        };
-        tried.map(|report| (isolation, report)).map_err(refused)
+        tried.map(|report| (isolation, report)).map_err(|error| format!("{error:#}"))
     }
 
     /// Whether it is kept apart, or need not be, without namespaces.

@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, getppid};
 use rustix::process::{PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
-use super::{Isolation, Made, Stage, files};
+use super::{Isolation, Made, NO_NAMESPACES, Stage, files};
 use crate::cli;
 
 /// Half of the machine's memory, in the kernel's reckoning of who is to go (proc(5)).
@@ -78,14 +78,16 @@ fn signals() -> anyhow::Result<SignalFd> {
 fn contain(isolation: &Isolation, uid: Uid, gid: Gid) -> anyhow::Result<()> {
     let is_other_user = isolation.user.is_some();
     ensure!(uid.is_root() || !is_other_user, "`user` needs a service that is root");
-    match (isolation.namespaces, is_other_user) {
-        (true, true) => unshare(CloneFlags::CLONE_NEWPID).context("no PID namespace is allowed"),
-        (true, false) => own_user_namespace(uid, gid).context("no user namespace is allowed"),
-        (false, _) => {
-            ensure!(isolation.may_go_without(), "it may not start without namespaces");
-            Ok(())
-        }
+    if !isolation.namespaces {
+        ensure!(isolation.may_go_without(), NO_NAMESPACES);
+        return Ok(());
     }
+    let made = if is_other_user {
+        unshare(CloneFlags::CLONE_NEWPID).map_err(anyhow::Error::from)
+    } else {
+        own_user_namespace(uid, gid)
+    };
+    made.context(NO_NAMESPACES)
 }
 
 /// Inside of it, it is root, so that the started has root's rights there: no more than its own
