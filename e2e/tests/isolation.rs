@@ -220,7 +220,19 @@ fn check(way: Way) {
     for path in [home.join("state"), home.join("chancery.yaml"), kept] {
         wall.fails(&format!("uncover {}", path.display()));
     }
+    replaced(&mut wall);
     ends(wall);
+}
+
+/// What takes the place of a protected file while a server runs is as far from it.
+fn replaced(wall: &mut Wall) {
+    let places = [wall.deployment.path("home/chancery.yaml"), wall.private.path().join("header")];
+    for place in places {
+        let new = place.with_extension("new");
+        std::fs::write(&new, "new").expect("it can be written");
+        std::fs::rename(&new, &place).expect("it can be replaced");
+        wall.fails(&format!("read {}", place.display()));
+    }
 }
 
 /// Nothing of ours can be read, written or reached.

@@ -10,7 +10,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::setsid;
 
-use super::{Apart, Ids, Isolation, Made, OWN_TMP, Report, rights};
+use super::rights::{self, Allowed};
+use super::{Apart, Ids, Isolation, Made, OWN_TMP, Report};
 use crate::cli;
 
 /// The terminals of its own, where it has namespaces of its own.
@@ -36,20 +37,21 @@ pub(super) fn run(
 
 /// Gives up everything that a server does not need.
 fn narrow(isolation: &Isolation, made: Made) -> anyhow::Result<Report> {
-    let mut readable = vec![PathBuf::from("/")];
-    let mut writable = isolation.writes.clone();
+    let mut allowed = Allowed { lists: vec![], reads: vec![], writes: isolation.writes.clone() };
     if made.namespaces {
-        writable.extend(OWN_TMP.iter().chain([&TERMINALS]).map(PathBuf::from));
+        // Names are no secret, and what is protected is covered.
+        allowed.lists.push(PathBuf::from("/"));
+        allowed.writes.extend(OWN_TMP.iter().chain([&TERMINALS]).map(PathBuf::from));
     } else {
         // The outside made it.
-        writable.extend(std::env::var_os("TMPDIR").map(PathBuf::from));
+        allowed.writes.extend(std::env::var_os("TMPDIR").map(PathBuf::from));
         setsid()?;
         isolation.ids()?.as_ref().map(Ids::assume).transpose()?;
-        readable = rights::all_but(&isolation.protected, Path::new("/"));
     }
+    allowed.reads = rights::all_but(&isolation.protected, Path::new("/"));
     limit(isolation, made)?;
     prctl::set_no_new_privs()?;
-    let landlock = rights::narrow(&readable, &writable)?;
+    let landlock = rights::narrow(&allowed)?;
     let isolation = match (&isolation.user, made.namespaces) {
         (Some(_), _) => Apart::User,
         (None, true) => Apart::Namespace,

@@ -47,11 +47,12 @@ pub(super) fn run(isolation: &Isolation, typed: &cli::Isolate) -> anyhow::Result
     let mut started = command.spawn().context("could not start itself again")?;
     // The pipes are the server's alone: each end sees the other's end.
     files::close_pipes();
-    wait(&mut started, &signals, &service)?;
+    let waited = wait(&mut started, &signals, &service);
     let _ = started.kill();
-    let status = started.wait()?;
+    let status = started.wait();
     end_all();
     drop(temporary);
+    let status = waited.and(status.map_err(anyhow::Error::from))?;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
@@ -90,7 +91,7 @@ fn contain(isolation: &Isolation, uid: Uid, gid: Gid) -> anyhow::Result<()> {
     made.context(NO_NAMESPACES)
 }
 
-/// Inside of it, it is root, so that the started has root's rights there: no more than its own
+/// Inside of it, it is root, so that what it starts has root's rights there: no more than over its own
 /// mounts and processes.
 fn own_user_namespace(uid: Uid, gid: Gid) -> anyhow::Result<()> {
     // Root's groups are no server's; who may not leave them is not root.
@@ -111,7 +112,7 @@ fn temporary(isolation: &Isolation) -> anyhow::Result<TempDir> {
     Ok(dir)
 }
 
-/// Waits until the started has ended, or should.
+/// Waits until what was started has ended, or should.
 fn wait(started: &mut Child, signals: &SignalFd, service: &OwnedFd) -> anyhow::Result<()> {
     let pid = Pid::from_raw(i32::try_from(started.id())?);
     let mut patience = PollTimeout::NONE;
@@ -136,7 +137,7 @@ fn wait(started: &mut Child, signals: &SignalFd, service: &OwnedFd) -> anyhow::R
     }
 }
 
-/// Forgets orphans of the server's that ended; the started is waited for by itself.
+/// Forgets orphans of the server's that ended; what it started is waited for by itself.
 fn reap(started: Pid) {
     for child in files::children().into_iter().filter(|child| *child != started) {
         let _ = waitpid(child, Some(WaitPidFlag::WNOHANG));

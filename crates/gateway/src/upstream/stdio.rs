@@ -39,7 +39,7 @@ const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
 const WRITES_WAITING_MAX: usize = 64;
 
 /// How long a process may take to end once it is asked to.
-const END_WITHIN: Duration = Duration::from_secs(1);
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Who waits for what the process says.
 #[derive(Default)]
