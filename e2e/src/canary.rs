@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Child, wait_until};
+use crate::upstream::directory;
 
 /// A tool server on loopback that writes down every call that reached it.
 #[derive(Debug)]
@@ -63,8 +64,9 @@ impl Canary {
 /// The configuration entry of a canary that Chancery starts itself, which writes to `file`.
 pub fn stdio_canary(file: &Path) -> String {
     let script = script_path();
-    let (python, script, file) = (crate::python(), script.display(), file.display());
-    format!("{{ command: '{}', args: ['{script}', '{file}'] }}", python.display())
+    let (python, script, dir) = (crate::python(), script.display(), directory(file));
+    let args = format!("['{script}', '{}']", file.display());
+    format!("{{ command: '{}', args: {args}, writes: ['{dir}'] }}", python.display())
 }
 
 /// Every call that a canary wrote to `file`, oldest first.

@@ -26,6 +26,8 @@ pub struct Options {
     pub service_log: Option<PathBuf>,
     /// The URL by which agents reach it, where something stands before it.
     pub public_url: Option<String>,
+    /// Where its directory is made, if not among temporary files.
+    pub parent: Option<PathBuf>,
 }
 
 /// A running deployment in a directory of its own.
@@ -46,7 +48,8 @@ pub struct Deployment {
 impl Deployment {
     /// Founds a deployment with the founders `alice` and `bob`, who redeem, and serves it.
     pub fn start(options: &Options) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
+        let dir = tempfile::tempdir_in(parent).expect("a temporary directory can be made");
         let (port, observers) = (options.port.unwrap_or_else(free_port), free_port());
         let service_log = options.service_log.clone();
         let public_url = options.public_url.clone();

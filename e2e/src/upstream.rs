@@ -84,9 +84,15 @@ pub fn modern_process(heard: &Path, effects: &Path) -> String {
 /// own, so that it ends when it is told to.
 fn overheard(heard: &Path, command: &[&str]) -> String {
     let words: Vec<_> = command.iter().map(|word| format!("'{word}'")).collect();
-    let (words, heard) = (words.join(", "), heard.display());
+    let (words, dir, heard) = (words.join(", "), directory(heard), heard.display());
     let script = "exec \"$@\" < <(exec tee -a \"$0\")";
-    format!("{{ command: bash, args: [-c, '{script}', '{heard}', {words}] }}")
+    let args = format!("[-c, '{script}', '{heard}', {words}]");
+    format!("{{ command: bash, args: {args}, writes: ['{dir}'] }}")
+}
+
+/// The directory of a file that a server writes.
+pub(crate) fn directory(file: &Path) -> String {
+    file.parent().expect("it is in a directory").display().to_string()
 }
 
 /// The lines of JSON in a file that may not be there yet.

@@ -63,6 +63,7 @@ impl Run {
             port: Some(port),
             service_log: Some(dir.path().join("service.log")),
             public_url: Some(issuer),
+            ..Options::default()
         });
         deployment.onboard(&SERVERS, "reads-data");
         Self { deployment, front, session, stateless, dir, refusals: Vec::new() }

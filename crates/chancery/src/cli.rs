@@ -1,5 +1,6 @@
 //! The command line: what can be typed.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Serve the tools of one of the demo's servers.
     #[command(hide = true)]
     DemoServer(DemoServer),
+    /// Narrow this process and start a tool server.
+    #[command(hide = true)]
+    Isolate(Isolate),
     /// Check the configuration without using it.
     CheckConfig(ConfigFile),
     /// Speak MCP on stdio to the client that starts this, as an instance of an agent.
@@ -146,6 +150,22 @@ pub(crate) struct DemoServer {
     /// Where it writes down what reaches it.
     #[arg(long)]
     pub(crate) dir: PathBuf,
+}
+
+/// Starts a tool server apart from the service.
+#[derive(Debug, Args)]
+pub(crate) struct Isolate {
+    /// How, as the service says it.
+    pub(crate) how: String,
+    /// What was made already, where it is a later process.
+    #[arg(long)]
+    pub(crate) made: Option<String>,
+    /// Say how a server is kept apart instead of starting one.
+    #[arg(long)]
+    pub(crate) report: bool,
+    /// The server's command.
+    #[arg(last = true)]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Speaks MCP for a client.

@@ -14,6 +14,7 @@ mod doctor;
 mod drill;
 mod findings;
 mod founding;
+mod isolate;
 mod listener;
 mod log;
 mod note_signer;
@@ -43,6 +44,10 @@ const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // One thread, and nothing opened: what it becomes is somebody else's program.
+    if let Command::Isolate(typed) = &cli.command {
+        return isolate::run(typed);
+    }
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     assert!(installed.is_ok(), "nothing installed a provider before");
     // Whatever is written is its owner's alone, unless somebody says otherwise.
@@ -85,7 +90,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(file) => serve::serve(configured(&file.config)?).await?,
         Command::CheckConfig(file) => {
             let config = config::read(&file.config, system::environment().into_iter())?;
-            sources::routes(&config)?;
+            let servers = isolate::settle(&config);
+            sources::routes(&config, &isolate::launchers(&servers))?;
+            for told in isolate::warnings(&servers) {
+                eprintln!("chancery: {told}");
+            }
             config.tls.as_ref().map(tls::acceptor).transpose()?;
             let held = sources::run_cases(&config.policy.path)?;
             println!("the configuration is in order, {held} cases of policy hold");

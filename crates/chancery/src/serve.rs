@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Bodies, Hosts, Observers};
 use authority::{Authority, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock};
-use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Tokens};
+use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::anchors::AnchorAlarms;
 use crate::config::Config;
 use crate::findings::Webhook;
+use crate::isolate;
 use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
 use crate::reload::{Looked, PolicyWatch};
@@ -218,11 +219,19 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
     }
 }
 
-async fn build(config: &Config) -> anyhow::Result<Running> {
+/// What is decided on and recorded in, as it was found.
+struct Found {
+    store: Arc<WatchedStore>,
+    journal: Journal,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    last_record: Timestamp,
+}
+
+/// Opens the journal, and closes what a crash left open.
+async fn open(config: &Config, ring: &KeyRing) -> anyhow::Result<Found> {
     let machine: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let ring = KeyRing::open(&config.keys_dir())
-        .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
     let options = Options { clock: machine.clone(), on_fatal: end_process() };
     let store = Arc::new(SqliteStore::open(&config.database(), options)?);
     let store = Arc::new(WatchedStore::new(store, &config.database()));
@@ -237,6 +246,13 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     if recovered > 0 {
         tracing::warn!(recovered, "permits without an outcome were closed as unknown");
     }
+    Ok(Found { store, journal, clock, entropy, last_record })
+}
+
+async fn build(config: &Config) -> anyhow::Result<Running> {
+    let ring = KeyRing::open(&config.keys_dir())
+        .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
+    let Found { store, journal, clock, entropy, last_record } = open(config, &ring).await?;
     let limits =
         authority::Limits { decision_timeout: Duration::from_millis(config.timeouts.decision_ms) };
     let (authority, outcomes) = Authority::new(Parts {
@@ -257,7 +273,10 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let tasks = TaskTracker::new();
     let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
     let sources = Arc::new(Sources::default());
-    let gateway = gateway(config, &authority, (&ring, keys.clone()), &sources, &tasks)?;
+    let servers = isolate::settle(config);
+    isolate::tell(&servers);
+    let routes = sources::routes(config, &isolate::launchers(&servers))?;
+    let gateway = gateway(config, &authority, (&ring, keys.clone()), (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
     let administration =
         Administration::new(authority.clone(), publisher.clone(), sources.clone(), log.clone());
@@ -273,7 +292,7 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let findings = findings(config, &authority).await?;
     let watched = (anchors, findings.numbers());
-    let status = Arc::new(Status::new(store, authority.clone(), watched));
+    let status = Arc::new(Status::new(store, authority.clone(), watched, servers));
     let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
     let tokens = Arc::new(tokens);
     Ok(Running {
@@ -295,7 +314,7 @@ fn gateway(
     config: &Config,
     authority: &Arc<Authority>,
     (ring, keys): (&KeyRing, Arc<TokenKeys>),
-    sources: &Arc<Sources>,
+    (sources, routes): (&Arc<Sources>, Routes),
     tasks: &TaskTracker,
 ) -> anyhow::Result<Arc<Gateway>> {
     let (clock, entropy) = (authority.clock().clone(), authority.entropy().clone());
@@ -307,7 +326,7 @@ fn gateway(
         authority: authority.clone(),
         tokens: Tokens::new(issuer.clone(), keys, clock.clone(), keys::base64url(&nonce)),
         assertions: Assertions { issuer, signer: ring.token.clone(), clock, entropy },
-        routes: sources::routes(config)?,
+        routes,
         pins: sources.clone(),
         environment: environment(),
         limits: GatewayLimits {

@@ -1,6 +1,7 @@
 //! What the parts read from outside: policy files, the configured servers, and what they list.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -11,6 +12,7 @@ use model::{Enforcement, ServerName, Sha256Digest};
 use pap::{Administration, CaseFile, Found, ToolSource};
 
 use crate::config::{Config, Denials, Server};
+use crate::isolate::Launchers;
 
 /// The most policy files.
 const FILES_MAX: usize = 1_000;
@@ -56,11 +58,13 @@ pub(crate) fn run_cases(path: &Path) -> anyhow::Result<usize> {
     Ok(held)
 }
 
-/// The ways to the configured servers.
-pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
+/// The ways to the configured servers; one on stdio that `launchers` do not tell of is not started.
+pub(crate) fn routes(config: &Config, launchers: &Launchers) -> anyhow::Result<Routes> {
     let route = |(name, server): (&String, &Server)| {
+        let launcher = launchers.get(name).cloned();
+        let launcher = launcher.unwrap_or_else(|| Err("it was not looked at".to_owned()));
         let name: ServerName = name.parse()?;
-        let target = target(server).with_context(|| format!("server `{name}`"))?;
+        let target = target(server, launcher).with_context(|| format!("server `{name}`"))?;
         let audience = server.url.clone().unwrap_or_else(|| format!("stdio:{name}"));
         let denials = match server.denials {
             Denials::Result => mcp::DenialStyle::Result,
@@ -71,14 +75,14 @@ pub(crate) fn routes(config: &Config) -> anyhow::Result<Routes> {
     config.servers.iter().map(route).collect()
 }
 
-fn target(server: &Server) -> anyhow::Result<Target> {
+fn target(server: &Server, launcher: Result<Vec<OsString>, String>) -> anyhow::Result<Target> {
     if let Some(url) = &server.url {
         let header = server.header_file.as_deref().map(header).transpose()?;
         return Ok(Target::Http { url: url.parse()?, header });
     }
     let command = server.command.as_deref().context("needs `url` or `command`")?;
     let (args, env) = (server.args.clone(), server.env.clone());
-    Ok(Target::Stdio { command: command.into(), args, env })
+    Ok(Target::Stdio { command: command.into(), args, env, launcher })
 }
 
 /// The one header that the file at `path` holds.
@@ -141,7 +145,7 @@ impl PinChange for Sources {
 
 /// Where the configured servers are served from.
 pub(crate) fn origins(config: &Config) -> anyhow::Result<BTreeMap<ServerName, String>> {
-    let routes = routes(config)?.into_iter();
+    let routes = routes(config, &Launchers::new())?.into_iter();
     Ok(routes.map(|(name, route)| (name, origin(&route.target))).collect())
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use authority::{Authority, FindingNumbers};
 
 use crate::anchors::AnchorAlarms;
+use crate::isolate::{self, Servers};
 use crate::watched::WatchedStore;
 
 /// What is wrong with the running service, if anything.
@@ -19,6 +20,7 @@ pub(crate) struct Status {
     findings: Arc<FindingNumbers>,
     store: Arc<WatchedStore>,
     authority: Arc<Authority>,
+    servers: Servers,
 }
 
 impl Status {
@@ -27,9 +29,10 @@ impl Status {
         store: Arc<WatchedStore>,
         authority: Arc<Authority>,
         (anchors, findings): (AnchorAlarms, Arc<FindingNumbers>),
+        servers: Servers,
     ) -> Self {
         let (log_stuck, policy_stale) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log_stuck, policy_stale, anchors, findings, store, authority }
+        Self { log_stuck, policy_stale, anchors, findings, store, authority, servers }
     }
 
     /// The store that is watched.
@@ -82,6 +85,9 @@ impl api::Health for Status {
             number("chancery_findings_open", &self.findings.open),
             number("chancery_findings_untold", &self.findings.untold),
         ];
-        self.all().map(gauge).concat() + &self.anchors.metrics() + &findings.concat()
+        self.all().map(gauge).concat()
+            + &self.anchors.metrics()
+            + &findings.concat()
+            + &isolate::metrics(&self.servers)
     }
 }

@@ -55,6 +55,9 @@ pub(crate) struct Config {
     /// Something in front of it terminates TLS, so that listening off loopback is in order.
     #[serde(default)]
     pub(crate) behind_tls_proxy: bool,
+    /// Files beside what is configured that no tool server may read, its own first.
+    #[serde(skip)]
+    pub(crate) private: Vec<PathBuf>,
 }
 
 /// Where it listens.
@@ -120,6 +123,54 @@ pub(crate) struct Server {
     pub(crate) denials: Denials,
     /// A file whose one line (`Name: value`) is sent instead of our own assertion.
     pub(crate) header_file: Option<PathBuf>,
+    /// The user (name or uid) as whom a stdio server runs; the service must be root. Default: the
+    /// service's own user, in a user namespace.
+    pub(crate) user: Option<Account>,
+    /// What a stdio server may write to beside its own temporary directory; it must exist.
+    pub(crate) writes: Vec<PathBuf>,
+    /// What a process of a stdio server may use.
+    pub(crate) limits: ProcessLimits,
+    /// Start a stdio server even where it cannot be isolated.
+    pub(crate) allow_unisolated: bool,
+}
+
+impl Server {
+    /// Whether something is said of how its process is kept apart.
+    pub(crate) const fn is_narrowed(&self) -> bool {
+        self.user.is_some() || !self.writes.is_empty() || self.allow_unisolated
+    }
+}
+
+/// A user of this machine.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Account {
+    /// By number.
+    Uid(u32),
+    /// By name.
+    Name(String),
+}
+
+/// What a process of a stdio server may use.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ProcessLimits {
+    /// Memory of one process in MiB, and as much in its temporary directory.
+    #[schemars(range(min = 64, max = 1_048_576))]
+    pub(crate) memory_mb: u64,
+    /// Processes and threads of one server; of all servers of one user where that user has no
+    /// namespaces.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub(crate) processes: u64,
+    /// Open files of one process.
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub(crate) files: u64,
+}
+
+impl Default for ProcessLimits {
+    fn default() -> Self {
+        Self { memory_mb: 4_096, processes: 256, files: 1_024 }
+    }
 }
 
 /// How a denied `tools/call` looks.
@@ -312,6 +363,19 @@ impl Config {
         self.state_dir.join("admin.sock")
     }
 
+    /// What no tool server may read or write, the state directory first.
+    pub(crate) fn protected(&self) -> Vec<PathBuf> {
+        let headers = self.servers.values().filter_map(|server| server.header_file.as_ref());
+        let keys = self.tls.iter().map(|tls| &tls.key);
+        let anchors = self.log.anchors.iter().filter_map(|anchor| match anchor {
+            Anchor::File { file } => Some(file),
+            Anchor::Url { .. } => None,
+        });
+        let first = [&self.state_dir, &self.policy.path].into_iter();
+        let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
+        all.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect()
+    }
+
     /// Makes relative paths start at `base`.
     fn anchored_at(mut self, base: &Path) -> Self {
         let paths = [&mut self.state_dir, &mut self.policy.path];
@@ -323,10 +387,13 @@ impl Config {
                 *file = base.join(&*file);
             }
         }
-        let files = self.servers.values_mut().filter_map(|server| server.header_file.as_mut());
-        let files = files.chain(self.findings.header_file.as_mut());
+        for server in self.servers.values_mut() {
+            for path in server.writes.iter_mut().chain(&mut server.header_file) {
+                *path = base.join(&*path);
+            }
+        }
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
-        for file in files.chain(tls.into_iter().flatten()) {
+        for file in tls.into_iter().flatten().chain(self.findings.header_file.as_mut()) {
             *file = base.join(&*file);
         }
         self
@@ -344,6 +411,60 @@ mod tests {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let config = from_value(tree, environment.iter().map(owned))?;
         Ok(config.limits.worker_threads)
+    }
+
+    /// What is told of a stdio server with `keys`, if it is refused.
+    fn refused(keys: Value) -> Option<String> {
+        let mut server = json!({ "command": "server" });
+        let members = server.as_object_mut().expect("it is an object");
+        members.extend(keys.as_object().expect("it is an object").clone());
+        let tree = json!({ "state_dir": "state", "servers": { "a": server } });
+        from_value(tree, std::iter::empty()).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_server_is_given_no_more_than_there_are_limits_for() {
+        let limits =
+            [("memory_mb", 64, 1_048_576), ("processes", 1, 65_536), ("files", 16, 1_048_576)];
+        for (key, least, most) in limits {
+            let check = |value: u64| refused(json!({ "limits": { key: value } }));
+            assert_eq!([check(least), check(most)], [None, None], "{key}");
+            for value in [least - 1, most + 1] {
+                let told = format!("`limits.{key}`: `{value}` is not from {least} to {most}");
+                assert_eq!(check(value), Some(format!("`servers.a`: {told}")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_is_a_name_or_a_number() {
+        assert_eq!(refused(json!({ "user": "tools" })), None);
+        assert_eq!(refused(json!({ "user": 1001 })), None);
+        assert!(refused(json!({ "user": -1 })).is_some());
+        let url = json!({ "command": null, "url": "http://127.0.0.1:1/", "user": "tools" });
+        let told = "`servers.a`: `user`, `writes` and `allow_unisolated` are for a `command`";
+        assert_eq!(refused(url), Some(told.to_owned()));
+    }
+
+    #[test]
+    fn no_server_writes_where_our_own_files_are() {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let path = dir.path().join("chancery.yaml");
+        for name in ["state", "state/keys", "policies", "work"] {
+            std::fs::create_dir(dir.path().join(name)).expect("it can be made");
+        }
+        let check = |writes: &str| {
+            let server = format!("{{ command: server, writes: ['{writes}'] }}");
+            let text = format!("state_dir: state\nservers: {{ a: {server} }}\n");
+            std::fs::write(&path, text).expect("it can be written");
+            super::read(&path, std::iter::empty()).is_ok()
+        };
+        assert!(check("work"));
+        for wrong in
+            [".", "state", "state/keys", "policies", "chancery.yaml", "work/..", "/", "none"]
+        {
+            assert!(!check(wrong), "{wrong}");
+        }
     }
 
     #[test]

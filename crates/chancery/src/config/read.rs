@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{Anchor, Config, Server};
+use super::{Anchor, Config, ProcessLimits, Server};
 
 /// The largest configuration file, in bytes.
 const CONFIG_MAX: u64 = 1 << 20;
 
 /// How many threads may serve requests.
 const THREADS: std::ops::RangeInclusive<usize> = 1..=1_024;
+
+/// What a process of a stdio server may be given: memory in MiB, processes, open files.
+const MEMORY_MB: std::ops::RangeInclusive<u64> = 64..=1_048_576;
+const PROCESSES: std::ops::RangeInclusive<u64> = 1..=65_536;
+const FILES: std::ops::RangeInclusive<u64> = 16..=1_048_576;
 
 /// What every environment variable that sets a key begins with.
 const PREFIX: &str = "CHANCERY_";
@@ -63,7 +68,10 @@ pub(crate) fn read(
     let parsed: Value =
         serde_saphyr::from_str(&text).map_err(|error| not_yaml(error.to_string()))?;
     let base = path.parent().unwrap_or_else(|| Path::new("."));
-    from_value(parsed, environment).map(|config| config.anchored_at(base))
+    let mut config = from_value(parsed, environment)?.anchored_at(base);
+    config.private.push(path.to_owned());
+    check_writes(&config)?;
+    Ok(config)
 }
 
 pub(super) fn from_value(
@@ -234,6 +242,9 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
         return Err(invalid("methods begin with this name: call the server something else".into()));
     }
     match (&server.url, &server.command) {
+        (Some(_), None) if server.is_narrowed() => {
+            Err(invalid("`user`, `writes` and `allow_unisolated` are for a `command`".to_owned()))
+        }
         (Some(url), None) => {
             let uri = url.parse::<http::Uri>().ok();
             let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
@@ -246,9 +257,44 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
                 _ => Err(invalid(format!("`{url}` is not an http or https URL"))),
             }
         }
-        (None, Some(command)) => check_command(command, &server.args).map_err(invalid),
+        (None, Some(command)) => check_command(command, &server.args)
+            .and_then(|()| check_limits(&server.limits))
+            .map_err(invalid),
         _ => Err(invalid("needs exactly one of `url` and `command`".to_owned())),
     }
+}
+
+fn check_limits(limits: &ProcessLimits) -> Result<(), String> {
+    let all = [
+        ("memory_mb", limits.memory_mb, MEMORY_MB),
+        ("processes", limits.processes, PROCESSES),
+        ("files", limits.files, FILES),
+    ];
+    let beyond = all.into_iter().find(|(_, value, range)| !range.contains(value));
+    beyond.map_or(Ok(()), |(key, value, range)| {
+        Err(format!("`limits.{key}`: `{value}` is not from {} to {}", range.start(), range.end()))
+    })
+}
+
+/// Refuses to let a server write where what is protected lies, or where nothing is.
+fn check_writes(config: &Config) -> Result<(), ConfigError> {
+    let protected = config.protected();
+    for (name, server) in &config.servers {
+        for path in &server.writes {
+            let key = format!("servers.{name}.writes");
+            let Ok(real) = path.canonicalize() else {
+                let why = format!("there is no `{}`", path.display());
+                return Err(ConfigError::Invalid { key, why });
+            };
+            let touches = |place: &PathBuf| place.starts_with(&real) || real.starts_with(place);
+            if let Some(place) = protected.iter().find(|place| touches(place)) {
+                let (path, place) = (path.display(), place.display());
+                let why = format!("`{path}` would open `{place}`, which no server may touch");
+                return Err(ConfigError::Invalid { key, why });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a package runner without an exact version: what it starts could change any day.

@@ -4,7 +4,7 @@ mod place;
 mod printed;
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
@@ -34,11 +34,12 @@ pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {
         std::fs::write(dir.join("policies/dev.cedar"), policy(&dev.servers)?)?;
         std::fs::write(&path, configuration(&dev)?)?;
     }
-    let config = super::configured(&path)?;
+    let keys = dir.join("agents");
+    let mut config = super::configured(&path)?;
+    config.private.push(keys.clone());
     if !config.keys_dir().exists() {
         crate::founding::found(&config, vec![("dev".to_owned(), None)], true).await?;
     }
-    let keys = dir.join("agents");
     create(&keys)?;
     let place = Place { url: config.issuer(), socket: config.admin_socket(), keys };
     let announced = place.announce()?;
@@ -63,7 +64,7 @@ fn configuration(dev: &Dev) -> anyhow::Result<String> {
             let (command, args) = words.split_first().with_context(|| {
                 format!("the command of `{name}` is not one that a shell would take: `{place}`")
             })?;
-            serde_json::json!({ "command": command, "args": args })
+            serde_json::json!({ "command": command, "args": args, "writes": caches(command)? })
         };
         servers.insert(name.to_owned(), entry);
     }
@@ -78,6 +79,19 @@ fn configuration(dev: &Dev) -> anyhow::Result<String> {
     });
     // JSON is YAML.
     Ok(serde_json::to_string_pretty(&configuration)?)
+}
+
+/// Where a package runner keeps, below the home directory, what it fetched.
+fn caches(command: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let below: &[&str] = match Path::new(command).file_name().and_then(|name| name.to_str()) {
+        Some("npx") => &[".npm"],
+        Some("uvx") => &[".cache/uv", ".local/share/uv"],
+        _ => &[],
+    };
+    let home = std::env::home_dir().context("there is no home directory")?;
+    let caches: Vec<_> = below.iter().map(|name| home.join(name)).collect();
+    caches.iter().try_for_each(std::fs::create_dir_all)?;
+    Ok(caches)
 }
 
 /// Names every server, so that its reading tools are callable.

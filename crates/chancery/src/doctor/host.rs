@@ -10,6 +10,7 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 use super::Finding;
 use crate::config::Config;
+use crate::isolate::{self, Apart, Report};
 
 /// How often a sync is measured.
 const SYNCS: usize = 21;
@@ -26,7 +27,32 @@ const TIME_KEPT: [&str; 3] =
 
 /// Looks at the machine.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
-    vec![descriptors(config), disk(config), clock(), tls(config), anchors(config), versions()]
+    let mut findings = isolation(config);
+    findings.extend([descriptors(config), disk(config), clock(), tls(config)]);
+    findings.extend([anchors(config), versions()]);
+    findings
+}
+
+/// How each server that is started here is kept apart: tried, as at a start.
+fn isolation(config: &Config) -> Vec<Finding> {
+    const AREA: &str = "isolation";
+    const REMEDY: &str = "see docs/isolation.md";
+    let servers = isolate::settle(config);
+    let found = servers.iter().map(|(server, settled)| match settled {
+        Ok((_, report)) => {
+            let Report { isolation, landlock, .. } = report;
+            let name = isolation.name();
+            match report.shortcoming() {
+                None => Finding::ok(AREA, format!("`{server}`: {name}, Landlock ABI {landlock}")),
+                Some(told) if *isolation == Apart::None => {
+                    Finding::broken(AREA, format!("`{server}`: {told}"), REMEDY)
+                }
+                Some(told) => Finding::weak(AREA, format!("`{server}`: {told}"), REMEDY),
+            }
+        }
+        Err(why) => Finding::broken(AREA, format!("`{server}` is not started: {why}"), REMEDY),
+    });
+    found.collect()
 }
 
 fn descriptors(config: &Config) -> Finding {

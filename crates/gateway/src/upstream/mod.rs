@@ -15,6 +15,7 @@ pub(crate) use link::{Asking, Link, Said, stateless_meta};
 pub(crate) use stdio::StdioTransport;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -46,6 +47,9 @@ pub enum Target {
         args: Vec<String>,
         /// Its environment beside PATH, HOME and LANG.
         env: BTreeMap<String, String>,
+        /// What it is started through, a program and arguments before its own: it narrows what the
+        /// process may do. Nothing starts the program itself; or why it is not to be started.
+        launcher: Result<Vec<OsString>, String>,
     },
 }
 

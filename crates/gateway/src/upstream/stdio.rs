@@ -1,10 +1,12 @@
 //! Upstreams in processes that we start: one process, one conversation.
 //!
 //! A process sees nothing of our environment but PATH, HOME and LANG, and ends with its
-//! conversation, together with whatever it started itself. A message is written whole or not at
+//! conversation, together with whatever it started itself. What else it may do is narrowed by the
+//! launcher that it is started through. A message is written whole or not at
 //! all; a line that is longer than a message may be ends the process.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +39,7 @@ const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
 const WRITES_WAITING_MAX: usize = 64;
 
 /// How long a process may take to end once it is asked to.
-const END_WITHIN: Duration = Duration::from_millis(500);
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Who waits for what the process says.
 #[derive(Default)]
@@ -65,19 +67,24 @@ impl StdioTransport {
         (place, listener): (OwnedSemaphorePermit, Arc<dyn Listener>),
         tasks: &TaskTracker,
     ) -> Result<Self, LinkError> {
-        let Target::Stdio { command, args, env } = target else {
+        let Target::Stdio { command, args, env, launcher } = target else {
             return Err(LinkError::Unreached("the server is not a process".to_owned()));
         };
+        let launcher = launcher.as_ref().map_err(|why| LinkError::Unreached(why.clone()))?;
+        let words = launcher.iter().map(OsString::as_os_str).chain([command.as_os_str()]);
+        let words: Vec<_> = words.chain(args.iter().map(OsStr::new)).collect();
+        // What a server writes there may hold what it was told: it is nobody's to read. A launcher
+        // tells there why it could not start it, and gives it none of it.
+        let errors = if launcher.is_empty() { Stdio::null() } else { Stdio::inherit() };
         let passed = base_environment.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str()));
-        let mut child = Command::new(command)
-            .args(args)
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .env_clear()
             .envs(passed.map(|(name, value)| (name, value)))
             .envs(env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // What a server writes there may hold what it was told: it is nobody's to read.
-            .stderr(Stdio::null())
+            .stderr(errors)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()

@@ -26,6 +26,7 @@ impl Process {
             command: PathBuf::from("python3"),
             args: vec![script.to_owned(), kept, self.era.to_owned()],
             env: BTreeMap::from([("CONFIGURED".to_owned(), "yes".to_owned())]),
+            launcher: Ok(Vec::new()),
         }
     }
 
