@@ -262,6 +262,7 @@ fn gateway(
         tokens: Tokens::new(issuer.clone(), keys, clock.clone(), keys::base64url(&nonce)),
         assertions: Assertions { issuer, signer: ring.token.clone(), clock, entropy },
         routes: sources::routes(config)?,
+        states: ring.state_sealing(),
         pins: sources.clone(),
         environment: environment(),
         limits: GatewayLimits {

@@ -1,6 +1,7 @@
 //! Parameters and results between the eras: what the envelope needs is added or removed, the rest
 //! stays as it was received, byte for byte.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mcp::{Era, Method};
@@ -21,15 +22,14 @@ pub(crate) struct NoObject;
 
 /// Adds or removes what one era demands in `_meta` and the other does not know.
 pub(crate) fn params(
-    params: Option<Box<RawValue>>,
+    params: Option<&RawValue>,
     upstream: Era,
     client: Era,
-) -> Result<Option<Box<RawValue>>, NoObject> {
+) -> Result<Option<Cow<'_, RawValue>>, NoObject> {
     if upstream == client {
-        return Ok(params);
+        return Ok(params.map(Cow::Borrowed));
     }
-    let text = params.as_ref().map_or("{}", |params| params.get());
-    let mut members: Members<'_> = serde_json::from_str(text).map_err(|_| NoObject)?;
+    let mut members = members(params)?;
     let meta = members.get("_meta").map(|meta| serde_json::from_str::<Value>(meta.get()));
     let meta = meta.transpose().map_err(|_| NoObject)?;
     let mut meta = meta.unwrap_or_else(|| json!({}));
@@ -45,7 +45,25 @@ pub(crate) fn params(
         members.insert("_meta".to_owned(), &meta);
     }
     let translated = serde_json::value::to_raw_value(&members).map_err(|_| NoObject)?;
-    Ok((!members.is_empty()).then_some(translated))
+    Ok((!members.is_empty()).then_some(Cow::Owned(translated)))
+}
+
+/// The same parameters with another value of the member `name`, or without it.
+pub(crate) fn with_member(
+    params: Option<&RawValue>,
+    name: &str,
+    value: Option<Value>,
+) -> Result<Option<Box<RawValue>>, NoObject> {
+    let mut members = members(params)?;
+    members.remove(name);
+    let value = value.map(|value| serde_json::value::to_raw_value(&value));
+    let value = value.transpose().map_err(|_| NoObject)?;
+    members.extend(value.as_ref().map(|value| (name.to_owned(), value.as_ref())));
+    serde_json::value::to_raw_value(&members).map(Some).map_err(|_| NoObject)
+}
+
+fn members(params: Option<&RawValue>) -> Result<Members<'_>, NoObject> {
+    serde_json::from_str(params.map_or("{}", RawValue::get)).map_err(|_| NoObject)
 }
 
 /// What a result says of itself beside its content.
@@ -134,7 +152,8 @@ mod tests {
     }
 
     fn check_params(given: &str, upstream: Era, client: Era, sent: &str) {
-        let sent_now = params(Some(raw(given)), upstream, client).expect("an object");
+        let given = raw(given);
+        let sent_now = params(Some(&given), upstream, client).expect("an object");
         assert_eq!(sent_now.map_or(String::new(), |raw| raw.get().to_owned()), sent);
     }
 
@@ -148,15 +167,16 @@ mod tests {
             Era::Stateless,
             r#"{"_meta":{"progressToken":7},"arguments":{"b": 1.50,  "a":"\u0041"},"name":"t"}"#,
         );
-        let sent = params(Some(raw(odd)), Era::Stateless, Era::Session).unwrap().unwrap();
+        let given = raw(odd);
+        let sent = params(Some(&given), Era::Stateless, Era::Session).unwrap().unwrap();
         assert!(sent.get().contains(r#""arguments":{"b": 1.50,  "a":"\u0041"}"#));
         assert!(sent.get().contains("io.modelcontextprotocol/protocolVersion"));
     }
 
     #[test]
     fn parameters_that_are_no_object_are_not_sent() {
-        assert!(params(Some(raw("[1]")), Era::Stateless, Era::Session).is_err());
-        assert!(params(Some(raw(r#"{"_meta":3}"#)), Era::Stateless, Era::Session).is_err());
+        assert!(params(Some(&raw("[1]")), Era::Stateless, Era::Session).is_err());
+        assert!(params(Some(&raw(r#"{"_meta":3}"#)), Era::Stateless, Era::Session).is_err());
         check_params("{}", Era::Session, Era::Stateless, "");
     }
 

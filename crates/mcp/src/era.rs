@@ -19,7 +19,7 @@ pub const STATELESS_VERSION: &str = "2026-07-28";
 pub const SESSION_VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// What every header that repeats an argument begins with.

@@ -220,6 +220,13 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
     if pdp::begins_methods(name) {
         return Err(invalid("methods begin with this name: call the server something else".into()));
     }
+    for host in &server.elicitation_hosts {
+        // As it is compared: a host that every reader of a URL finds there, and nothing else.
+        if mcp::https_host(&format!("https://{host}/")).as_ref() != Some(host) {
+            let why = "is not a host name in lower case without port";
+            return Err(invalid(format!("`elicitation_hosts`: `{host}` {why}")));
+        }
+    }
     match (&server.url, &server.command) {
         (Some(url), None) => {
             let uri = url.parse::<http::Uri>().ok();

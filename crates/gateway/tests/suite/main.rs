@@ -5,10 +5,12 @@
 mod support;
 
 mod arguments;
+mod asks;
 mod envelope;
 mod eras;
 mod flight;
 mod identity;
+mod input;
 mod outbound;
 mod pins;
 mod proofs;
