@@ -24,6 +24,7 @@ targets! {
     numbers_are_exact: "number", json::number;
     messages_are_kept_as_received: "jsonrpc", mcp::message;
     events_are_the_same_however_cut: "sse", mcp::events;
+    what_servers_ask_is_read_in_one_way: "input-required", mcp::input_required;
     header_values_stand_for_one_text: "header-value", mcp::header_value;
     annotations_are_followed: "param-headers", mcp::annotations;
     text_of_others_is_shown_whole: "untrusted", mcp::untrusted;

@@ -213,10 +213,10 @@ pub fn https_host(url: &str) -> Option<String> {
     let authority = uri.authority()?;
     let has_user = authority.as_str().contains('@');
     let odd_port = authority.as_str() != authority.host() && authority.port_u16() != Some(443);
-    if uri.scheme_str() != Some("https") || has_user || odd_port {
-        return None;
-    }
-    Some(authority.host().to_ascii_lowercase())
+    let host = authority.host().to_ascii_lowercase();
+    let named = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    let is_https = uri.scheme_str() == Some("https");
+    (is_https && named && !has_user && !odd_port).then_some(host)
 }
 
 /// What a client says that it may be asked.
