@@ -16,7 +16,6 @@ use model::{AccessRequest, ActionName, Principal, ResourceRef, ServerName, Sha25
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::authenticate::Caller;
 use crate::awaited::{Awaited, ClientAnswer, Place};
@@ -26,7 +25,7 @@ use crate::entry::{About, Passage};
 use crate::links::Conversation;
 use crate::recorder::Recorder;
 use crate::under_way::CallKey;
-use crate::upstream::{CANCELLED, ServerAsks, cause};
+use crate::upstream::{CANCELLED, cause};
 
 /// One request of a server, bound to the instance whose call it is on account of.
 pub(crate) struct ServerAct {
@@ -150,17 +149,12 @@ impl Asker {
         Ok(ServerAct { request, circumstances, asked })
     }
 
-    /// Asks the client what the server asks, and waits for its answer. Nothing if there is none.
-    pub(crate) async fn ask(
+    /// Asks the client what is permitted, and waits for its answer. Nothing if there is none.
+    pub(crate) async fn deliver(
         &self,
-        asks: ServerAsks,
+        permit: Permit<ServerAct>,
         messages: mpsc::Sender<Bytes>,
-        withdrawn: &CancellationToken,
     ) -> Option<ClientAnswer> {
-        let permit = self.permit(&asks.method, asks.params).await?;
-        if withdrawn.is_cancelled() {
-            return None;
-        }
         let watch = self.authority.watch(&permit);
         let begun = permit.begin(self.authority.clock().as_ref()).ok()?;
         let Begun { act, context, running, .. } = begun;
@@ -173,7 +167,6 @@ impl Asker {
         tokio::select! {
             answer = answer => Some(asking.answered(answer.ok()?)),
             _ = watch.no_longer_permitted() => None,
-            () = withdrawn.cancelled() => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::assertion::Said as Asserted;
+use crate::awaited::ClientAnswer;
 use crate::forward::Way;
 use crate::upstream::{self, ServerAsks};
 
@@ -74,8 +75,9 @@ impl<'a> Asks<'a> {
                     upstream::refusal(&id)
                 }
                 _ => {
-                    let asked = way.asker.ask(asks, messages, &withdrawn);
-                    match ended.run_until_cancelled(asked).await.flatten() {
+                    let asked = Box::pin(way.ask(asks, messages));
+                    let asked = withdrawn.run_until_cancelled(asked);
+                    match ended.run_until_cancelled(asked).await.flatten().flatten() {
                         Some(answer) => upstream::answer(&id, &answer),
                         None => upstream::refusal(&id),
                     }
@@ -101,5 +103,13 @@ impl<'a> Asks<'a> {
     pub(crate) fn withdraw(&self, id: &str) {
         let same = self.withdrawals.iter().filter(|(known, _)| known == id);
         same.for_each(|(_, withdrawn)| withdrawn.cancel());
+    }
+}
+
+impl Way {
+    /// What the client answers, if it may be asked and does.
+    async fn ask(&self, asks: ServerAsks, messages: mpsc::Sender<Bytes>) -> Option<ClientAnswer> {
+        let permit = self.asker.permit(&asks.method, asks.params).await?;
+        self.asker.deliver(permit, messages).await
     }
 }

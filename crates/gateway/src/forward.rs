@@ -3,6 +3,7 @@
 //! The call runs in a task of its own: a client that goes away cuts it, and the outcome is written
 //! all the same. What is sent is what was decided on, byte for byte in the parameters.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ use crate::upstream::{Asking, CANCELLED, LinkError, MESSAGES_WAITING_MAX, Said};
 
 /// How long telling a server that a call is cut may take.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often one call may wait for input that we ask for.
+const ROUNDS_MAX: usize = 8;
 
 /// Where a permitted call goes, and how its answer comes back.
 pub(crate) struct Way {
@@ -72,6 +76,32 @@ pub(crate) enum Heard {
     Nothing(LinkError),
     /// It was stopped: by the client, or because it is no longer permitted.
     Cut,
+}
+
+/// Why a call is stopped before it is answered.
+#[derive(Clone, Copy)]
+enum Stop {
+    /// By the client, or because it is no longer permitted.
+    Cut,
+    /// By the time limit.
+    Late,
+}
+
+impl Stop {
+    const fn heard(self) -> Heard {
+        match self {
+            Self::Cut => Heard::Cut,
+            Self::Late => Heard::Nothing(LinkError::Unanswered),
+        }
+    }
+
+    /// As the server is told it.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Late => "too late",
+        }
+    }
 }
 
 /// Tells a refusal that ends a stream.
@@ -121,7 +151,7 @@ impl Way {
         watch: &Watch,
         messages: &mpsc::Sender<Bytes>,
     ) -> Ended {
-        let Begun { mut act, context, running, .. } = begun;
+        let Begun { act, context, running, .. } = begun;
         let asserted = asserted(&context, &act);
         // The client cancelled it or went away, or it is no longer permitted.
         let cut = async {
@@ -132,7 +162,7 @@ impl Way {
                 }
             }
         };
-        let heard = self.call(&mut act, asserted, cut, messages).await;
+        let heard = self.call(&act, asserted, cut, messages).await;
         let heard = self.governed(heard, &act).await;
         self.close(heard, running, (context.decision, &act.method))
     }
@@ -140,36 +170,65 @@ impl Way {
     /// Sends the call and passes on what is said until the answer, or until it is cut.
     async fn call(
         &self,
-        act: &mut GovernedCall,
+        act: &GovernedCall,
         asserted: Asserted,
         cut: impl Future<Output = ()>,
         messages: &mpsc::Sender<Bytes>,
     ) -> Heard {
-        let link = &self.conversation.link;
-        let Ok(params) = translate::params(act.params.as_deref(), link.era, self.about.era) else {
+        let eras = (self.conversation.link.era, self.about.era);
+        let params = act.params.as_deref();
+        let Ok(params) = translate::params(params, eras, self.conversation.declares) else {
             return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
         };
+        let stop = async {
+            tokio::select! {
+                () = cut => Stop::Cut,
+                () = tokio::time::sleep(self.within) => Stop::Late,
+            }
+        };
+        tokio::pin!(stop);
+        let way = (asserted, messages);
+        let mut heard = self.exchange(act, params.as_deref(), way, stop.as_mut()).await;
+        for _ in 0..ROUNDS_MAX {
+            let Some(result) = self.asks_through_us(&heard, act) else { break };
+            // What is rare takes no room in every call under way.
+            let answered = Box::pin(self.answered(result, params.as_deref(), messages));
+            let answered = tokio::select! {
+                answered = answered => answered,
+                stop = &mut stop => return stop.heard(),
+            };
+            let Some(params) = answered else { break };
+            heard = self.exchange(act, Some(&params), way, stop.as_mut()).await;
+        }
+        heard
+    }
+
+    /// One request to the server and its answer.
+    async fn exchange(
+        &self,
+        act: &GovernedCall,
+        params: Option<&RawValue>,
+        (asserted, messages): (Asserted, &mpsc::Sender<Bytes>),
+        mut stop: Pin<&mut impl Future<Output = Stop>>,
+    ) -> Heard {
+        let link = &self.conversation.link;
         let asking = Asking {
             method: act.method.as_str(),
-            name: act.name.take(),
-            param_headers: std::mem::take(&mut act.param_headers),
-            params: params.as_deref(),
-            progress: act.progress.take(),
+            name: act.name.clone(),
+            param_headers: act.param_headers.clone(),
+            params,
+            progress: act.progress.clone(),
         };
-        let late = tokio::time::sleep(self.within);
-        tokio::pin!(cut, late);
         let asked = tokio::select! {
             asked = link.ask(asking, self.assertion(asserted)) => asked,
-            () = &mut cut => return Heard::Cut,
-            () = &mut late => return Heard::Nothing(LinkError::Unanswered),
+            stop = &mut stop => return stop.heard(),
         };
         let mut asked = match asked {
             Ok(asked) => asked,
             Err(error) => return Heard::Nothing(error),
         };
-        // Whatever the client is still asked when the call ends is withdrawn.
         let mut asks = Asks::new(self, asserted, messages);
-        let (heard, cut_short) = loop {
+        let (heard, stopped) = loop {
             tokio::select! {
                 said = asked.next(), if asks.has_room() => match said {
                     // A client that does not listen to progress loses it, not the answer.
@@ -184,17 +243,17 @@ impl Way {
                     Err(error) => break (Heard::Nothing(error), None),
                 },
                 () = asks.next(), if !asks.is_empty() => {}
-                () = &mut cut => break (Heard::Cut, Some("cut")),
-                () = &mut late => break (Heard::Nothing(LinkError::Unanswered), Some("too late")),
+                stop = &mut stop => break (stop.heard(), Some(stop)),
             }
         };
         asks.end(TELL_WITHIN).await;
-        let Some(why) = cut_short else { return heard };
-        let params = json!({ "requestId": asked.id, "reason": why });
-        let params = serde_json::value::to_raw_value(&params).expect("a value is JSON");
-        let told = link.tell(CANCELLED, Some(&params), self.assertion(asserted));
-        // A server that cannot be told learns it from the closed connection.
-        let _ = tokio::time::timeout(TELL_WITHIN, told).await;
+        if let Some(stop) = stopped {
+            let params = json!({ "requestId": asked.id, "reason": stop.reason() });
+            let params = serde_json::value::to_raw_value(&params).expect("a value is JSON");
+            let told = link.tell(CANCELLED, Some(&params), self.assertion(asserted));
+            // A server that cannot be told learns it from the closed connection.
+            let _ = tokio::time::timeout(TELL_WITHIN, told).await;
+        }
         heard
     }
 

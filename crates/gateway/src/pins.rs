@@ -88,7 +88,7 @@ pub(crate) async fn listed(link: &Link, assertion: Option<String>) -> Result<Lis
             params.insert("cursor".to_owned(), cursor.clone());
         }
         if link.era == mcp::Era::Stateless {
-            params.insert("_meta".to_owned(), crate::upstream::stateless_meta());
+            params.insert("_meta".to_owned(), crate::upstream::stateless_meta(Askable::NOTHING));
         }
         let params = serde_json::value::to_raw_value(&params).expect("a map with text keys");
         let page = link.answer("tools/list", Some(&params), assertion.clone()).await?;

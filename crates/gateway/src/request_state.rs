@@ -32,8 +32,8 @@ pub(crate) const SERVER_STATE_MAX: usize = 64 << 10;
 const STATE_MAX: usize = 2 * SERVER_STATE_MAX;
 
 /// The members of a request by which a call goes on.
-const STATE: &str = "requestState";
-const RESPONSES: &str = "inputResponses";
+pub(crate) const STATE: &str = "requestState";
+pub(crate) const RESPONSES: &str = "inputResponses";
 
 /// Seals and opens the states of calls that wait for input.
 pub(crate) struct RequestStates {
@@ -106,8 +106,10 @@ impl RequestStates {
         if !answers_only(responses, &inside.asked) {
             return Err(Refusal::StateRefused);
         }
-        let put = translate::with_member(params, STATE, inside.state.map(Value::from));
-        request.params = put.map_err(|_| Refusal::StateRefused)?;
+        let state = inside.state.map(|state| serde_json::value::to_raw_value(&state));
+        let state = state.transpose().map_err(|_| Refusal::StateRefused)?;
+        let put = translate::with_members(params, [(STATE, state)]);
+        request.params = Some(put.map_err(|_| Refusal::StateRefused)?);
         Ok(Some(used))
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use mcp::{Era, Method};
+use mcp::{Askable, Era, Method};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -20,11 +20,12 @@ const STATELESS_MEMBERS: [&str; 3] = ["cacheScope", "resultType", "ttlMs"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoObject;
 
-/// Adds or removes what one era demands in `_meta` and the other does not know.
+/// Adds or removes what one era demands in `_meta` and the other does not know; a server of the
+/// stateless era is told that it may ask what `declares` says.
 pub(crate) fn params(
     params: Option<&RawValue>,
-    upstream: Era,
-    client: Era,
+    (upstream, client): (Era, Era),
+    declares: Askable,
 ) -> Result<Option<Cow<'_, RawValue>>, NoObject> {
     if upstream == client {
         return Ok(params.map(Cow::Borrowed));
@@ -35,7 +36,7 @@ pub(crate) fn params(
     let mut meta = meta.unwrap_or_else(|| json!({}));
     let own = meta.as_object_mut().ok_or(NoObject)?;
     own.retain(|name, _| !name.starts_with("io.modelcontextprotocol/"));
-    if let (Era::Stateless, Value::Object(demanded)) = (upstream, stateless_meta()) {
+    if let (Era::Stateless, Value::Object(demanded)) = (upstream, stateless_meta(declares)) {
         own.extend(demanded);
     }
     let meta = serde_json::value::to_raw_value(&meta).map_err(|_| NoObject)?;
@@ -48,18 +49,17 @@ pub(crate) fn params(
     Ok((!members.is_empty()).then_some(Cow::Owned(translated)))
 }
 
-/// The same parameters with another value of the member `name`, or without it.
-pub(crate) fn with_member(
+/// The same parameters with other members of these names, or without them.
+pub(crate) fn with_members<const N: usize>(
     params: Option<&RawValue>,
-    name: &str,
-    value: Option<Value>,
-) -> Result<Option<Box<RawValue>>, NoObject> {
+    others: [(&str, Option<Box<RawValue>>); N],
+) -> Result<Box<RawValue>, NoObject> {
     let mut members = members(params)?;
-    members.remove(name);
-    let value = value.map(|value| serde_json::value::to_raw_value(&value));
-    let value = value.transpose().map_err(|_| NoObject)?;
-    members.extend(value.as_ref().map(|value| (name.to_owned(), value.as_ref())));
-    serde_json::value::to_raw_value(&members).map(Some).map_err(|_| NoObject)
+    for (name, value) in &others {
+        members.remove(*name);
+        members.extend(value.as_deref().map(|value| ((*name).to_owned(), value)));
+    }
+    serde_json::value::to_raw_value(&members).map_err(|_| NoObject)
 }
 
 fn members(params: Option<&RawValue>) -> Result<Members<'_>, NoObject> {
@@ -147,13 +147,16 @@ fn is_plainly_complete(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const TO_STATELESS: (Era, Era) = (Era::Stateless, Era::Session);
+
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).expect("JSON")
     }
 
     fn check_params(given: &str, upstream: Era, client: Era, sent: &str) {
         let given = raw(given);
-        let sent_now = params(Some(&given), upstream, client).expect("an object");
+        let eras = (upstream, client);
+        let sent_now = params(Some(&given), eras, Askable::NOTHING).expect("an object");
         assert_eq!(sent_now.map_or(String::new(), |raw| raw.get().to_owned()), sent);
     }
 
@@ -168,15 +171,16 @@ mod tests {
             r#"{"_meta":{"progressToken":7},"arguments":{"b": 1.50,  "a":"\u0041"},"name":"t"}"#,
         );
         let given = raw(odd);
-        let sent = params(Some(&given), Era::Stateless, Era::Session).unwrap().unwrap();
+        let sent = params(Some(&given), TO_STATELESS, Askable::NOTHING).unwrap().unwrap();
         assert!(sent.get().contains(r#""arguments":{"b": 1.50,  "a":"\u0041"}"#));
         assert!(sent.get().contains("io.modelcontextprotocol/protocolVersion"));
     }
 
     #[test]
     fn parameters_that_are_no_object_are_not_sent() {
-        assert!(params(Some(&raw("[1]")), Era::Stateless, Era::Session).is_err());
-        assert!(params(Some(&raw(r#"{"_meta":3}"#)), Era::Stateless, Era::Session).is_err());
+        for given in ["[1]", r#"{"_meta":3}"#] {
+            assert!(params(Some(&raw(given)), TO_STATELESS, Askable::NOTHING).is_err());
+        }
         check_params("{}", Era::Session, Era::Stateless, "");
     }
 

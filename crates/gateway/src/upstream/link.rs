@@ -122,7 +122,7 @@ impl Link {
         };
         // Whatever goes wrong with the newer greeting, the older one is tried: servers of the
         // session era answer it in many ways.
-        let params = raw(&json!({ "_meta": stateless_meta() }));
+        let params = raw(&json!({ "_meta": stateless_meta(Askable::NOTHING) }));
         let discover = link.answer("server/discover", Some(&params), assertion.clone());
         if let Ok(Ok(about)) = tokio::time::timeout(within / 4, discover).await
             && speaks_stateless(&about)
@@ -345,11 +345,11 @@ fn agreed(about: &Value) -> Result<&'static str, LinkError> {
     agreed.ok_or_else(|| LinkError::Garbled("speaks no version that we do".to_owned()))
 }
 
-/// The `_meta` members that every stateless request carries.
-pub(crate) fn stateless_meta() -> Value {
+/// The `_meta` members that every stateless request carries, of a client that may be asked this.
+pub(crate) fn stateless_meta(declares: Askable) -> Value {
     json!({
         "io.modelcontextprotocol/protocolVersion": mcp::STATELESS_VERSION,
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": declares.to_capabilities(),
         "io.modelcontextprotocol/clientInfo": {
             "name": CLIENT_NAME,
             "version": env!("CARGO_PKG_VERSION"),

@@ -46,7 +46,7 @@ fn url(url: &str) -> Value {
 }
 
 /// Calls `tool`; the stream, once something of it is there.
-async fn begin(client: &Client<'_>, tool: &str) -> Receiver<Bytes> {
+pub(crate) async fn begin(client: &Client<'_>, tool: &str) -> Receiver<Bytes> {
     let (headers, body) =
         client.request_with_id(&json!("call-1"), "tools/call", json!({ "name": tool }));
     let reply = client.reply(&client.world.gateway, &headers, body).await;
@@ -54,7 +54,7 @@ async fn begin(client: &Client<'_>, tool: &str) -> Receiver<Bytes> {
     events
 }
 
-async fn next(events: &mut Receiver<Bytes>) -> Value {
+pub(crate) async fn next(events: &mut Receiver<Bytes>) -> Value {
     let event = events.recv().await.expect("something is said");
     serde_json::from_slice(&event).expect("JSON")
 }

@@ -3,6 +3,7 @@
 use mcp::Era;
 use serde_json::{Value, json};
 
+use crate::asks::{begin, next};
 use crate::support::{Act, Answer, Client, Setup, Upstream, World};
 use crate::{POLICY, before, upstream, with};
 
@@ -240,4 +241,69 @@ async fn a_state_without_requests_is_ours_as_well() {
     client.ask("tools/call", params).await.result();
     let calls = up.seen_of("tools/call");
     assert_eq!(calls.last().expect("it went on").json()["params"]["requestState"], "later");
+}
+
+/// Between the eras: while the call of a client of the session era waits, we ask it.
+#[tokio::test]
+async fn a_client_of_the_session_era_answers_a_server_of_the_stateless_era() {
+    let up = upstream(Era::Stateless).await;
+    let (world, bot) = world(&up).await;
+    let client = bot.declaring(&world, ("up", Era::Session), capabilities()).await;
+    up.on("tools/call", wants(&json!({ "city": form() }), Some("theirs")));
+    let mut events = begin(&client, "echo").await;
+    let asked = next(&mut events).await;
+    assert_eq!((&asked["method"], &asked["params"]), (&form()["method"], &form()["params"]));
+    up.on("tools/call", done());
+    let given = json!({ "action": "accept", "content": { "city": "Bern" } });
+    assert_eq!(client.respond(&asked["id"], given.clone()).await.status, 202);
+    let answer = next(&mut events).await;
+    assert_eq!(answer["result"], json!({ "content": [] }));
+
+    let calls: Vec<_> = up.seen_of("tools/call").iter().map(|seen| seen.json()).collect();
+    let [first, second] = calls.as_slice() else { panic!("two rounds: {calls:?}") };
+    let declared = "/params/_meta/io.modelcontextprotocol~1clientCapabilities";
+    let said = json!({ "elicitation": { "form": {}, "url": {} } });
+    assert_eq!(first.pointer(declared), Some(&said), "what policy could permit");
+    assert_eq!(second["params"]["requestState"], "theirs");
+    assert_eq!(second["params"]["inputResponses"], json!({ "city": given }));
+    assert_eq!(world.decisions("up/echo", "permit").await, 1, "one call, one permit");
+    assert_eq!(world.outcome("server/request").await, "returned");
+    assert_eq!(world.outcome("up/echo").await, "returned");
+}
+
+#[tokio::test]
+async fn n_083_between_the_eras_all_is_answered_or_the_call_has_failed() {
+    let up = upstream(Era::Stateless).await;
+    let (world, bot) = world(&up).await;
+    let client = bot.declaring(&world, ("up", Era::Session), capabilities()).await;
+    // One of them is denied: nobody is asked the other.
+    let roots = json!({ "method": "roots/list" });
+    for requests in [json!({ "city": form(), "roots": roots }), json!({})] {
+        up.on("tools/call", wants(&requests, Some("theirs")));
+        let answer = client.call("echo", json!({})).await;
+        assert_eq!(answer.refused().as_deref(), Some("upstream_failed"), "{answer:?}");
+        assert!(answer.events.is_empty());
+    }
+    // One of them is not answered: the other is withdrawn.
+    up.on("tools/call", wants(&json!({ "city": form(), "town": form() }), None));
+    let mut events = begin(&client, "echo").await;
+    let (first, second) = (next(&mut events).await, next(&mut events).await);
+    let error = json!({ "code": -1, "message": "no" });
+    let body = json!({ "jsonrpc": "2.0", "id": first["id"], "error": error });
+    client.post_raw(&client.headers("POST"), body.to_string()).await;
+    assert_eq!(next(&mut events).await["params"], json!({ "requestId": second["id"] }));
+    let code = next(&mut events).await["result"]["structuredContent"]["code"].clone();
+    assert_eq!(code, "upstream_failed");
+    assert_eq!(world.outcome("up/echo").await, "failed");
+    // A server that never has enough.
+    up.on("tools/call", wants(&json!({ "city": form() }), None));
+    let before = up.seen_of("tools/call").len();
+    let mut events = begin(&client, "echo").await;
+    for _ in 0..8 {
+        let asked = next(&mut events).await;
+        client.respond(&asked["id"], json!({ "action": "decline" })).await;
+    }
+    let code = next(&mut events).await["result"]["structuredContent"]["code"].clone();
+    assert_eq!(code, "upstream_failed");
+    assert_eq!(up.seen_of("tools/call").len(), before + 9);
 }
