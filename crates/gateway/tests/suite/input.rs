@@ -4,7 +4,7 @@ use mcp::Era;
 use serde_json::{Value, json};
 
 use crate::asks::{begin, next};
-use crate::support::{Act, Answer, Client, Setup, Upstream, World};
+use crate::support::{Act, Answer, Client, Seen, Setup, Upstream, World};
 use crate::{POLICY, before, upstream, with};
 
 /// Lets the server ask the person at the client, and list directories.
@@ -259,7 +259,7 @@ async fn a_client_of_the_session_era_answers_a_server_of_the_stateless_era() {
     let answer = next(&mut events).await;
     assert_eq!(answer["result"], json!({ "content": [] }));
 
-    let calls: Vec<_> = up.seen_of("tools/call").iter().map(|seen| seen.json()).collect();
+    let calls: Vec<_> = up.seen_of("tools/call").iter().map(Seen::json).collect();
     let [first, second] = calls.as_slice() else { panic!("two rounds: {calls:?}") };
     let declared = "/params/_meta/io.modelcontextprotocol~1clientCapabilities";
     let said = json!({ "elicitation": { "form": {}, "url": {} } });
