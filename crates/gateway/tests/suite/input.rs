@@ -155,9 +155,9 @@ async fn n_040d_a_state_is_used_once_by_racers_and_over_a_start() {
     let result = client.call("echo", json!({ "n": 1 })).await.result();
     let state = &result["requestState"];
     up.on("tools/call", done());
-    let racers = (0..16).map(|_| retry(&client, "echo", state));
+    let racers = (0..64).map(|_| retry(&client, "echo", state));
     let answers = futures::future::join_all(racers).await;
-    assert_eq!(answers.iter().filter(|answer| is_refused(answer)).count(), 15);
+    assert_eq!(answers.iter().filter(|answer| is_refused(answer)).count(), 63);
 
     let policy = format!("{POLICY}\n{POLICIES}");
     let setup = Setup { policy, routes: vec![("up", up.target())], ..Setup::default() };
