@@ -13,13 +13,16 @@ import contextlib
 import json
 import os
 import sys
+from typing import Annotated
 
 import jwt
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import BaseModel
 
 effects, kind, *rest = sys.argv[1:]
 
@@ -88,6 +91,21 @@ async def long(duration: float, steps: int, context: Context) -> str:
         did("cancelled")
         raise
     return f"Long running operation completed. Duration: {duration} seconds, Steps: {steps}."
+
+
+class City(BaseModel):
+    city: str
+
+
+async def which_city() -> Elicit[City]:
+    return Elicit("Which city?", City)
+
+
+@server.tool(name="weather", structured_output=False)
+async def weather(city: Annotated[City, Resolve(which_city)]) -> str:
+    """Asks whoever is at the client which city is meant."""
+    did("weather", city=city.city)
+    return f"Sunny in {city.city}."
 
 
 @server.resource("demo://resource/static/document/features.md")

@@ -85,30 +85,20 @@ impl Client {
         Self::try_start(deployment, (agent, server), way).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// The same; gives what it complained of if it did not get through.
+    /// The same, of a client (in Python) that declares that servers may ask it, and answers.
+    pub fn able(deployment: &Deployment, whose: (&str, &str), way: (Sdk, Door)) -> Self {
+        let (mut command, shim) = command(deployment, whose, way);
+        let started = Self::run(deployment, command.env("ANSWERS", "yes"), shim);
+        started.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same as `start`; gives what it complained of if it did not get through.
     pub fn try_start(
         deployment: &Deployment,
-        (agent, server): (&str, &str),
-        (sdk, door): (Sdk, Door),
+        whose: (&str, &str),
+        way: (Sdk, Door),
     ) -> Result<Self, String> {
-        let key = deployment.agent_key(agent);
-        let mut command = sdk.command();
-        let mut shim = None;
-        match door {
-            Door::Stdio => {
-                let arguments = shim_arguments(deployment, (agent, server), &key);
-                command.arg("stdio").arg(binary()).args(arguments);
-            }
-            Door::Listen => {
-                let (listening, url) = listen(deployment, (agent, server));
-                shim = Some(listening);
-                command.args(["http", &url]);
-            }
-            Door::Dpop => {
-                let url = format!("{}/mcp/{server}", deployment.url());
-                command.args(["dpop", &url, agent]).arg(&key);
-            }
-        }
+        let (mut command, shim) = command(deployment, whose, way);
         Self::run(deployment, &mut command, shim)
     }
 
@@ -172,6 +162,33 @@ impl Client {
     pub fn complaint(&self) -> String {
         std::fs::read_to_string(&self.complaints).unwrap_or_default()
     }
+}
+
+/// What starts a client, and what listens for it.
+fn command(
+    deployment: &Deployment,
+    (agent, server): (&str, &str),
+    (sdk, door): (Sdk, Door),
+) -> (Command, Option<Child>) {
+    let key = deployment.agent_key(agent);
+    let mut command = sdk.command();
+    let mut shim = None;
+    match door {
+        Door::Stdio => {
+            let arguments = shim_arguments(deployment, (agent, server), &key);
+            command.arg("stdio").arg(binary()).args(arguments);
+        }
+        Door::Listen => {
+            let (listening, url) = listen(deployment, (agent, server));
+            shim = Some(listening);
+            command.args(["http", &url]);
+        }
+        Door::Dpop => {
+            let url = format!("{}/mcp/{server}", deployment.url());
+            command.args(["dpop", &url, agent]).arg(&key);
+        }
+    }
+    (command, shim)
 }
 
 fn shim_arguments(

@@ -94,7 +94,7 @@ impl Wall {
         std::fs::set_permissions(&header, PermissionsExt::from_mode(0o600)).unwrap();
         std::fs::write(private.path().join("anchor"), "").expect("it can be written");
         let other = format!("{{ url: 'http://127.0.0.1:1', header_file: '{}' }}", header.display());
-        let mut options = stage::options(1);
+        let mut options = stage::options(1, stage::REQUEST, "");
         options.servers =
             vec![("canary".to_owned(), hostile(way.key())), ("other".to_owned(), other)];
         let anchor = private.path().join("anchor");
@@ -346,7 +346,7 @@ fn what_cannot_be_isolated_is_not_started() {
         command
     };
     for (key, isolation) in [("", "refused"), ("allow_unisolated: true, ", "none")] {
-        let mut options = stage::options(1);
+        let mut options = stage::options(1, stage::REQUEST, "");
         options.servers = vec![("canary".to_owned(), hostile(key))];
         options.configuration = "timeouts: { upstream_ms: 20000 }\n".to_owned();
         let mut deployment = Deployment::start(&options);

@@ -24,6 +24,7 @@ targets! {
     numbers_are_exact: "number";
     messages_are_kept_as_received: "jsonrpc";
     events_are_the_same_however_cut: "sse";
+    what_servers_ask_is_read_in_one_way: "input-required";
     header_values_stand_for_one_text: "header-value";
     annotations_are_followed: "param-headers";
     text_of_others_is_shown_whole: "untrusted";

@@ -327,6 +327,7 @@ fn gateway(
         tokens: Tokens::new(issuer.clone(), keys, clock.clone(), keys::base64url(&nonce)),
         assertions: Assertions { issuer, signer: ring.token.clone(), clock, entropy },
         routes,
+        states: ring.state_sealing(),
         pins: sources.clone(),
         environment: environment(),
         limits: GatewayLimits {

@@ -70,7 +70,8 @@ pub(crate) fn routes(config: &Config, launchers: &Launchers) -> anyhow::Result<R
             Denials::Result => mcp::DenialStyle::Result,
             Denials::Jsonrpc => mcp::DenialStyle::JsonRpc,
         };
-        Ok((name, Route { target, audience, denials }))
+        let elicitation_hosts = Arc::new(server.elicitation_hosts.clone());
+        Ok((name, Route { target, audience, denials, elicitation_hosts }))
     };
     config.servers.iter().map(route).collect()
 }
@@ -136,10 +137,16 @@ impl ToolSource for Sources {
 
 #[async_trait]
 impl PinChange for Sources {
-    async fn note(&self, server: &ServerName, listed: Listed) -> Result<(), String> {
+    async fn note(
+        &self,
+        server: &ServerName,
+        listed: Listed,
+        is_whole: bool,
+    ) -> Result<(), String> {
         let administration = self.parts.get().and_then(|parts| parts.1.upgrade());
         let administration = administration.ok_or("the service is stopping")?;
-        administration.note_tools(server, &listed).await.map_err(|error| error.to_string())
+        let noted = administration.note_tools(server, &listed, is_whole).await;
+        noted.map_err(|error| error.to_string())
     }
 }
 

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Authority, Begun, Governed as _, NotPermitted, Permit};
+use authority::{Authority, Begun, Effect, Governed as _, NotPermitted, Permit};
 use http::{HeaderName, HeaderValue};
-use mcp::{Method, Request};
+use keys::SealingKey;
+use mcp::{Askable, Method, Request};
 use model::{AgentName, ResourceRef, ServerName, Tool, ToolRef};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::assertion::Said;
 use crate::authenticate::Tokens;
+use crate::awaited::Awaited;
 use crate::catalog::{self, GovernedCall, Route, Routes, Wanted};
 use crate::entry::{About, Passage};
 use crate::forward::Way;
@@ -20,6 +22,7 @@ use crate::pins::{Comparing, PinChange};
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
+use crate::request_state::RequestStates;
 use crate::shares::{Tally, Turns};
 use crate::under_way::CallsUnderWay;
 use crate::{Assertions, offered, upstream};
@@ -49,6 +52,8 @@ pub struct GatewayParts {
     pub assertions: Assertions,
     /// The ways to the servers.
     pub routes: Routes,
+    /// The key that seals the states of calls that wait for input.
+    pub states: SealingKey,
     /// Told what servers list.
     pub pins: Arc<dyn PinChange>,
     /// The environment from which server processes get PATH, HOME and LANG.
@@ -71,6 +76,8 @@ pub struct Gateway {
     pub(crate) under_way: CallsUnderWay,
     pub(crate) turns: Turns,
     pub(crate) requests: Tally<AgentName>,
+    pub(crate) awaited: Awaited,
+    pub(crate) states: Arc<RequestStates>,
     pub(crate) limits: GatewayLimits,
     tasks: TaskTracker,
 }
@@ -82,6 +89,7 @@ impl Gateway {
         let recorder = Recorder::new(parts.authority.clone());
         let (limits, kept) = (parts.limits.links, (recorder.clone(), parts.tasks.clone()));
         let links = Links::new(client, parts.environment, limits, kept);
+        let (clock, entropy) = (parts.authority.clock().clone(), parts.authority.entropy().clone());
         Ok(Self {
             authority: parts.authority,
             tokens: parts.tokens,
@@ -93,6 +101,8 @@ impl Gateway {
             under_way: CallsUnderWay::default(),
             turns: Turns::new(parts.limits.threads),
             requests: Tally::new(parts.limits.requests_per_agent),
+            awaited: Awaited::default(),
+            states: Arc::new(RequestStates { key: parts.states, clock, entropy }),
             limits: parts.limits,
             tasks: parts.tasks,
         })
@@ -119,13 +129,14 @@ impl Gateway {
     pub(crate) async fn call(
         &self,
         passage: &Passage<'_>,
-        request: Request,
+        mut request: Request,
         about: &About,
     ) -> Result<Reply, Refusal> {
+        let uses = self.resume(passage, &mut request)?;
         self.check_contact(passage, &request).await?;
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, false).await?;
-        let governed = self.govern(passage, request).await?;
+        let governed = self.govern(passage, request, uses).await?;
         let ResourceRef::Tool(tool) = governed.request().resource.clone() else {
             return Err(Refusal::UnknownTool);
         };
@@ -153,6 +164,7 @@ impl Gateway {
         &self,
         passage: &Passage<'_>,
         request: Request,
+        uses: Option<Effect>,
     ) -> Result<GovernedCall, Refusal> {
         let call = mcp::ToolCall::from_request(&request).map_err(Refusal::Unparsable)?;
         let name = call.name.parse().map_err(|_| Refusal::UnknownTool)?;
@@ -185,6 +197,7 @@ impl Gateway {
             progress: progress(&request),
             params: request.params,
             param_headers,
+            uses,
         };
         Ok(GovernedCall::new(&passage.caller, wanted, passage.arrived))
     }
@@ -195,12 +208,16 @@ impl Gateway {
         passage: &Passage<'_>,
         governed: GovernedCall,
     ) -> Result<Permit<GovernedCall>, Refusal> {
+        let goes_on = governed.goes_on();
         let permit = self.authority.authorize(governed).await;
         // What follows waits for others, and takes nobody's turn.
         passage.place.give_back();
-        permit.map_err(|reason: NotPermitted| {
-            Refusal::of(reason, || self.tokens.replayed(&passage.url))
-        })
+        // A call that goes on brings two things that are good once. A proof that was seen before was
+        // refused already, but for one of before a start: then so was the state.
+        let used_before = || {
+            if goes_on { Refusal::StateRefused } else { self.tokens.replayed(&passage.url) }
+        };
+        permit.map_err(|reason: NotPermitted| Refusal::of(reason, used_before))
     }
 
     /// Authorizes and begins an act that the gateway does itself.
@@ -259,10 +276,11 @@ impl Gateway {
     pub(crate) async fn other(
         &self,
         passage: &Passage<'_>,
-        request: Request,
+        mut request: Request,
         about: &About,
     ) -> Result<Reply, Refusal> {
-        let wanted = Self::wanted(passage, request)?;
+        let uses = self.resume(passage, &mut request)?;
+        let wanted = Wanted { uses, ..Self::wanted(passage, request)? };
         let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
         let permit = self.authorize(passage, governed).await?;
         let conversation = self.conversation(passage).await?;
@@ -289,8 +307,8 @@ impl Gateway {
         };
         let progress = progress(&request);
         let Request { method, params, .. } = request;
-        let (input, param_headers) = (Value::Null, Vec::new());
-        Ok(Wanted { method, resource, input, name, params, progress, param_headers })
+        let (input, param_headers, uses) = (Value::Null, Vec::new(), None);
+        Ok(Wanted { method, resource, input, name, params, progress, param_headers, uses })
     }
 
     /// Forwards a permitted call. A conversation that broke is not used again.
@@ -301,17 +319,17 @@ impl Gateway {
         conversation: Arc<Conversation>,
         about: &About,
     ) -> Result<Reply, Refusal> {
+        let asker = self.asker(passage, &conversation, about);
         let way = Way {
             route: passage.route.clone(),
             conversation,
             assertions: self.assertions.clone(),
             within: self.limits.call,
-            caller: passage.caller.clone(),
             _counted: passage.counted.clone(),
             about: about.clone(),
             under_way: self.under_way.enter(passage.call_key(about.id.to_string())),
-            authority: self.authority.clone(),
-            recorder: self.recorder.clone(),
+            asker,
+            states: self.states.clone(),
         };
         way.forward(permit, &self.tasks).await
     }
@@ -333,7 +351,14 @@ impl Gateway {
     /// How a conversation for this caller is opened.
     pub(crate) fn opening<'a>(&self, passage: &'a Passage<'_>) -> Opening<'a> {
         let assertion = self.assertion(passage);
-        Opening { route: passage.route, caller: Some(&passage.caller), assertion }
+        let (askable, declares) = (Askable::NOTHING, Askable::NOTHING);
+        Opening {
+            route: passage.route,
+            caller: Some(&passage.caller),
+            assertion,
+            askable,
+            declares,
+        }
     }
 
     /// Compares what the server lists with its pins, if that is due or asked for.
@@ -348,7 +373,8 @@ impl Gateway {
             return Ok(());
         }
         let (server, pins) = (&passage.server, self.pins.as_ref());
-        let comparing = Comparing { server, pins, within: self.limits.call, now };
+        let declares = self.most_declared(server, passage.route);
+        let comparing = Comparing { server, pins, declares, within: self.limits.call, now };
         conversation.verify(comparing, self.assertion(passage), again).await
     }
 

@@ -1,6 +1,7 @@
 //! What may be called at all: routes to servers, and calls bound to pinned tools.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed};
@@ -25,6 +26,8 @@ pub struct Route {
     pub audience: String,
     /// Whether a denied `tools/call` is a JSON-RPC error instead of a result.
     pub denials: mcp::DenialStyle,
+    /// The hosts to which the server may send whoever is at the client.
+    pub elicitation_hosts: Arc<BTreeSet<String>>,
 }
 
 /// The ways to all upstream servers.
@@ -47,6 +50,13 @@ pub struct GovernedCall {
     pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl GovernedCall {
+    /// Whether it goes on with a call that waited for input.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.circumstances.uses.len() > 1
+    }
+}
+
 impl Governed for GovernedCall {
     fn request(&self) -> &AccessRequest {
         &self.request
@@ -66,6 +76,8 @@ pub(crate) struct Wanted {
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) progress: Option<Value>,
     pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the decision uses up, beside the proof.
+    pub(crate) uses: Option<Effect>,
 }
 
 impl GovernedCall {
@@ -81,7 +93,8 @@ impl GovernedCall {
             resource: wanted.resource,
             input: wanted.input,
         };
-        let circumstances = circumstances(caller, vec![caller.uses()], arrived);
+        let uses = std::iter::once(caller.uses()).chain(wanted.uses).collect();
+        let circumstances = circumstances(caller, uses, arrived);
         let Wanted { method, name, params, progress, param_headers, .. } = wanted;
         Self { request, circumstances, method, name, params, progress, param_headers }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
-use mcp::{Era, Message, Method, Request};
+use mcp::{Askable, Era, Message, Method, Request};
 use model::{AgentName, ServerName, Sha256Digest, Stranger};
 
 use crate::authenticate::Caller;
@@ -41,11 +41,13 @@ pub(crate) struct About {
     pub(crate) id: Id,
     pub(crate) era: Era,
     pub(crate) method: Option<Method>,
+    /// What the client declares, in the stateless era, that it may be asked.
+    pub(crate) askable: Askable,
 }
 
 impl About {
     const fn nothing(era: Era) -> Self {
-        Self { id: Id::null(), era, method: None }
+        Self { id: Id::null(), era, method: None, askable: Askable::NOTHING }
     }
 }
 
@@ -135,6 +137,7 @@ impl Gateway {
         if let Message::Request(request) = &message {
             about.id = Id::of(request.id_raw());
             about.method = Some(request.method.clone());
+            about.askable = Askable::of_request(request);
             is_decided = offered::is_decided(&request.method, about.era);
         }
         let passage = self.passage(http, about.era, ("POST", place))?;
@@ -147,7 +150,11 @@ impl Gateway {
                 self.notified(&passage, &notification);
                 Ok(Reply::empty(202))
             }
-            Message::Response(_) => Err(Refusal::Unasked),
+            Message::Response(response) => {
+                let key = passage.call_key(response.id.clone());
+                let awaited = self.awaited.answer(&key, response);
+                if awaited { Ok(Reply::empty(202)) } else { Err(Refusal::Unasked) }
+            }
         }
     }
 

@@ -3,10 +3,11 @@
 //! The call runs in a task of its own: a client that goes away cuts it, and the outcome is written
 //! all the same. What is sent is what was decided on, byte for byte in the parameters.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Authority, Begun, Permit, PermitContext, Running, Watch};
+use authority::{Begun, Permit, PermitContext, Running, Watch};
 use bytes::Bytes;
 use mcp::{DenialStyle, Era, Method};
 use model::record::OutcomeKind;
@@ -17,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Assertions;
+use crate::ask::Asker;
+use crate::asks::Asks;
 use crate::assertion::Said as Asserted;
 use crate::authenticate::Caller;
 use crate::catalog::{GovernedCall, Route};
@@ -25,13 +28,17 @@ use crate::links::Conversation;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
+use crate::request_state::RequestStates;
 use crate::shares::Open;
-use crate::translate;
+use crate::translate::{self, Kind};
 use crate::under_way::UnderWay;
-use crate::upstream::{Asking, LinkError, MESSAGES_WAITING_MAX, Said};
+use crate::upstream::{Asking, CANCELLED, LinkError, MESSAGES_WAITING_MAX, Said};
 
 /// How long telling a server that a call is cut may take.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often one call may wait for input that we ask for.
+const ROUNDS_MAX: usize = 8;
 
 /// Where a permitted call goes, and how its answer comes back.
 pub(crate) struct Way {
@@ -39,17 +46,16 @@ pub(crate) struct Way {
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) assertions: Assertions,
     pub(crate) within: Duration,
-    /// Whose call it is.
-    pub(crate) caller: Caller,
     /// That it counts among its agent's, as long as it is under way.
     pub(crate) _counted: Arc<Open<AgentName>>,
     /// The client's request, for answering it.
     pub(crate) about: About,
     /// The request under way by which a cancellation finds it.
     pub(crate) under_way: UnderWay,
-    /// Says when the permit is none any more.
-    pub(crate) authority: Arc<Authority>,
-    pub(crate) recorder: Recorder,
+    /// Asks the client what the server wants to know.
+    pub(crate) asker: Asker,
+    /// Seals the state of a call that waits for input.
+    pub(crate) states: Arc<RequestStates>,
 }
 
 /// How a forwarded call ended, for whoever waits for it.
@@ -60,13 +66,46 @@ enum Ended {
 }
 
 /// What came of a call at the upstream.
-enum Heard {
-    /// The raw result, or the raw error.
-    Answer(Result<Box<RawValue>, Box<RawValue>>),
+pub(crate) enum Heard {
+    /// The raw result, and what it says of itself.
+    Result(Box<RawValue>, Kind),
+    /// The raw error.
+    Error(Box<RawValue>),
+    /// The server wants input, which the client may give: what it is told, and the digest of what
+    /// the server said.
+    InputRequired(Box<RawValue>, Sha256Digest),
+    /// The server wants what the client may not be asked.
+    NotAsked(Sha256Digest),
     /// No answer.
     Nothing(LinkError),
     /// It was stopped: by the client, or because it is no longer permitted.
     Cut,
+}
+
+/// Why a call is stopped before it is answered.
+#[derive(Clone, Copy)]
+enum Stop {
+    /// By the client, or because it is no longer permitted.
+    Cut,
+    /// By the time limit.
+    Late,
+}
+
+impl Stop {
+    const fn heard(self) -> Heard {
+        match self {
+            Self::Cut => Heard::Cut,
+            Self::Late => Heard::Nothing(LinkError::Unanswered),
+        }
+    }
+
+    /// As the server is told it.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Late => "too late",
+        }
+    }
 }
 
 /// Tells a refusal that ends a stream.
@@ -86,15 +125,16 @@ impl Way {
         tasks: &tokio_util::task::TaskTracker,
     ) -> Result<Reply, Refusal> {
         let decision = permit.context().decision;
-        let watch = self.authority.watch(&permit);
-        let begun = permit.begin(self.authority.clock().as_ref());
+        let authority = &self.asker.authority;
+        let watch = authority.watch(&permit);
+        let begun = permit.begin(authority.clock().as_ref());
         let begun = begun.map_err(|error| Refusal::Unavailable(error.to_string()))?;
         let gone = self.under_way.token().clone().drop_guard();
         let telling = Telling {
             about: self.about.clone(),
             style: self.route.denials,
-            caller: self.caller.clone(),
-            recorder: self.recorder.clone(),
+            caller: self.asker.caller.clone(),
+            recorder: self.asker.recorder.clone(),
         };
         let (messages, mut heard) = mpsc::channel(MESSAGES_WAITING_MAX);
         let (done, ended) = tokio::sync::oneshot::channel();
@@ -116,8 +156,7 @@ impl Way {
         messages: &mpsc::Sender<Bytes>,
     ) -> Ended {
         let Begun { act, context, running, .. } = begun;
-        let method = act.method.clone();
-        let assertion = self.assertion(&context, &act);
+        let asserted = asserted(&context, &act);
         // The client cancelled it or went away, or it is no longer permitted.
         let cut = async {
             tokio::select! {
@@ -127,75 +166,113 @@ impl Way {
                 }
             }
         };
-        let heard = self.call(act, assertion, cut, messages).await;
-        self.close(heard, running, (context.decision, &method))
+        let heard = self.call(&act, asserted, cut, messages).await;
+        let heard = self.governed(heard, &act).await;
+        self.close(heard, running, (context.decision, &act.method))
     }
 
     /// Sends the call and passes on what is said until the answer, or until it is cut.
     async fn call(
         &self,
-        act: GovernedCall,
-        assertion: Option<String>,
+        act: &GovernedCall,
+        asserted: Asserted,
         cut: impl Future<Output = ()>,
         messages: &mpsc::Sender<Bytes>,
+    ) -> Heard {
+        let eras = (self.conversation.link.era, self.about.era);
+        let params = act.params.as_deref();
+        let Ok(params) = translate::params(params, eras, self.conversation.declares) else {
+            return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
+        };
+        let stop = async {
+            tokio::select! {
+                () = cut => Stop::Cut,
+                () = tokio::time::sleep(self.within) => Stop::Late,
+            }
+        };
+        tokio::pin!(stop);
+        let way = (asserted, messages);
+        let mut heard = self.exchange(act, params.as_deref(), way, stop.as_mut()).await;
+        for _ in 0..ROUNDS_MAX {
+            let Some(result) = self.asks_through_us(&heard, act) else { break };
+            // What is rare takes no room in every call under way.
+            let answered = Box::pin(self.answered(result, params.as_deref(), messages));
+            let answered = tokio::select! {
+                answered = answered => answered,
+                stop = &mut stop => return stop.heard(),
+            };
+            let Some(params) = answered else { break };
+            heard = self.exchange(act, Some(&params), way, stop.as_mut()).await;
+        }
+        heard
+    }
+
+    /// One request to the server and its answer.
+    async fn exchange(
+        &self,
+        act: &GovernedCall,
+        params: Option<&RawValue>,
+        (asserted, messages): (Asserted, &mpsc::Sender<Bytes>),
+        mut stop: Pin<&mut impl Future<Output = Stop>>,
     ) -> Heard {
         let link = &self.conversation.link;
         let is_stateless = self.about.era == Era::Stateless;
         let log_level = translate::log_level(act.params.as_deref().filter(|_| is_stateless));
-        let Ok(params) = translate::params(act.params, link.era, self.about.era) else {
-            return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
-        };
         let asking = Asking {
             method: act.method.as_str(),
-            name: act.name,
-            param_headers: act.param_headers,
-            params: params.as_deref(),
-            progress: act.progress,
+            name: act.name.clone(),
+            param_headers: act.param_headers.clone(),
+            params,
+            progress: act.progress.clone(),
         };
-        let late = tokio::time::sleep(self.within);
-        tokio::pin!(cut, late);
         let asked = tokio::select! {
-            asked = link.ask(asking, assertion.clone()) => asked,
-            () = &mut cut => return Heard::Cut,
-            () = &mut late => return Heard::Nothing(LinkError::Unanswered),
+            asked = link.ask(asking, self.assertion(asserted)) => asked,
+            stop = &mut stop => return stop.heard(),
         };
         let mut asked = match asked {
             Ok(asked) => asked,
             Err(error) => return Heard::Nothing(error),
         };
-        let (heard, why) = loop {
+        let mut asks = Asks::new(self, asserted, messages);
+        let (heard, stopped) = loop {
             tokio::select! {
-                said = asked.next() => match said {
+                said = asked.next(), if asks.has_room() => match said {
                     Ok(Said::Notification(bytes))
                         if is_stateless && !translate::is_told(&bytes, log_level) => {}
                     // A client that does not listen to progress loses it, not the answer.
                     Ok(Said::Notification(bytes)) => drop(messages.try_send(bytes)),
-                    Ok(Said::Answer(answer)) => return Heard::Answer(answer),
-                    Err(error) => return Heard::Nothing(error),
+                    Ok(Said::Request(request)) => asks.begin(request),
+                    Ok(Said::Withdrawn(id)) => asks.withdraw(&id),
+                    Ok(Said::Answer(Ok(result))) => {
+                        let kind = translate::kind(&result);
+                        break (Heard::Result(result, kind), None);
+                    }
+                    Ok(Said::Answer(Err(error))) => break (Heard::Error(error), None),
+                    Err(error) => break (Heard::Nothing(error), None),
                 },
-                () = &mut cut => break (Heard::Cut, "cut"),
-                () = &mut late => break (Heard::Nothing(LinkError::Unanswered), "too late"),
+                () = asks.next(), if !asks.is_empty() => {}
+                stop = &mut stop => break (stop.heard(), Some(stop)),
             }
         };
-        let params = json!({ "requestId": asked.id, "reason": why });
-        let params = serde_json::value::to_raw_value(&params).expect("a value is JSON");
-        let told = link.tell("notifications/cancelled", Some(&params), assertion);
-        // A server that cannot be told learns it from the closed connection.
-        let _ = tokio::time::timeout(TELL_WITHIN, told).await;
+        asks.end(TELL_WITHIN).await;
+        if let Some(stop) = stopped {
+            let params = json!({ "requestId": asked.id, "reason": stop.reason() });
+            let params = serde_json::value::to_raw_value(&params).expect("a value is JSON");
+            let told = link.tell(CANCELLED, Some(&params), self.assertion(asserted));
+            // A server that cannot be told learns it from the closed connection.
+            let _ = tokio::time::timeout(TELL_WITHIN, told).await;
+        }
         heard
     }
 
-    fn assertion(&self, context: &PermitContext, act: &GovernedCall) -> Option<String> {
+    /// What the server is shown with one message on account of the call. Signed for each: an answer
+    /// may wait longer for its client than an assertion is good for.
+    pub(crate) fn assertion(&self, asserted: Asserted) -> Option<String> {
         if !self.route.target.is_shown_assertions() {
             return None;
         }
-        let said = Asserted {
-            instance: context.standing.instance.id,
-            task: Some(context.standing.task.id),
-            decision: Some(context.decision),
-            arguments: act.arguments_digest(),
-        };
-        self.assertions.sign(&self.route.audience, context.standing.agent.name.as_str(), said)
+        let agent = self.asker.caller.agent.as_str();
+        self.assertions.sign(&self.route.audience, agent, asserted)
     }
 
     /// Says how the call ended, in the record and to whoever waits.
@@ -207,23 +284,26 @@ impl Way {
     ) -> Ended {
         let eras = (self.conversation.link.era, self.about.era);
         match heard {
-            Heard::Answer(Ok(result)) => {
+            Heard::Result(result, kind) => {
                 let digest = Some(Sha256Digest::of(result.get().as_bytes()));
-                let kind = translate::kind(&result);
-                if kind.is_incomplete && eras != (Era::Session, Era::Session) {
-                    running.finish(OutcomeKind::Failed, digest);
-                    return Ended::Refused(Refusal::InputRequired { decision });
-                }
                 let failed = kind.is_error && *method == Method::ToolsCall;
                 let outcome = if failed { OutcomeKind::Failed } else { OutcomeKind::Returned };
                 running.finish(outcome, digest);
                 let result = translate::result(result, method, eras);
                 Ended::Answer(200, self.message("result", &result))
             }
-            Heard::Answer(Err(error)) => {
+            Heard::Error(error) => {
                 running.finish(OutcomeKind::Failed, Some(Sha256Digest::of(error.get().as_bytes())));
                 let status = error_status(&error, self.about.era);
                 Ended::Answer(status, self.message("error", &error))
+            }
+            Heard::InputRequired(result, digest) => {
+                running.finish(OutcomeKind::Returned, Some(digest));
+                Ended::Answer(200, self.message("result", &result))
+            }
+            Heard::NotAsked(digest) => {
+                running.finish(OutcomeKind::Failed, Some(digest));
+                Ended::Refused(Refusal::InputRequired { decision })
             }
             Heard::Nothing(source @ (LinkError::Unreached(_) | LinkError::Refused(_))) => {
                 running.finish(OutcomeKind::Failed, None);
@@ -243,6 +323,16 @@ impl Way {
     fn message(&self, member: &str, value: &RawValue) -> Bytes {
         let id = &self.about.id;
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{}}}", value.get()).into()
+    }
+}
+
+/// What is asserted of a call.
+fn asserted(context: &PermitContext, act: &GovernedCall) -> Asserted {
+    Asserted {
+        instance: context.standing.instance.id,
+        task: Some(context.standing.task.id),
+        decision: Some(context.decision),
+        arguments: act.arguments_digest(),
     }
 }
 

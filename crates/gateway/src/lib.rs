@@ -7,12 +7,17 @@
 //! INVARIANT: nothing is forwarded without a permit that owns exactly what is forwarded
 //! (`i_01_…`, `i_06_…`).
 
+mod ask;
+mod asks;
 mod assertion;
 mod authenticate;
+mod awaited;
 mod call;
 mod catalog;
+mod declared;
 mod entry;
 mod forward;
+mod input_required;
 mod links;
 mod list;
 mod mcp_id;
@@ -22,6 +27,7 @@ mod proofs;
 mod recorder;
 mod refusal;
 mod reply;
+mod request_state;
 mod shares;
 mod translate;
 mod under_way;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp::Askable;
 use model::{Entropy, InstanceId, ServerName};
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
@@ -19,7 +20,7 @@ use crate::pins::Verified;
 use crate::recorder::{Recorder, Who};
 use crate::refusal::Refusal;
 use crate::upstream::{
-    HttpTransport, Link, LinkError, Listener, StdioTransport, Target, Transport,
+    Greeting, HttpTransport, Link, LinkError, Listener, StdioTransport, Target, Transport,
 };
 
 /// How often idle conversations are looked for, at the longest.
@@ -49,6 +50,10 @@ pub(crate) struct McpSession {
 pub(crate) struct Conversation {
     pub(crate) link: Link,
     pub(crate) verified: Arc<Verified>,
+    /// What the client of this MCP session declares that it may be asked.
+    pub(crate) askable: Askable,
+    /// What the server was told that it may ask.
+    pub(crate) declares: Askable,
 }
 
 type Sessions = Cache<String, Arc<McpSession>>;
@@ -73,6 +78,10 @@ pub(crate) struct Opening<'a> {
     pub(crate) caller: Option<&'a Caller>,
     /// What the server is shown.
     pub(crate) assertion: Option<String>,
+    /// What the client declares that it may be asked.
+    pub(crate) askable: Askable,
+    /// What the server is told that it may ask.
+    pub(crate) declares: Askable,
 }
 
 impl Links {
@@ -101,7 +110,7 @@ impl Links {
 
     /// Opens a conversation.
     pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
-        let Opening { route, caller, assertion } = opening;
+        let Opening { route, caller, assertion, askable, declares } = opening;
         let verified = Arc::new(Verified::default());
         let listener = Arc::new(Overheard {
             recorder: self.recorder.clone(),
@@ -109,8 +118,9 @@ impl Links {
             verified: verified.clone(),
         });
         let transport = self.transport(&route.target, listener.clone())?;
-        let link = Link::open(transport, listener, assertion, self.limits.greeting).await?;
-        Ok(Arc::new(Conversation { link, verified }))
+        let greeting = Greeting { assertion, declares, within: self.limits.greeting };
+        let link = Link::open(transport, listener, greeting).await?;
+        Ok(Arc::new(Conversation { link, verified, askable, declares }))
     }
 
     fn transport(

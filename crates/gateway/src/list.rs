@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use authority::Running;
-use mcp::{DenialStyle, Era, Method, Request};
+use mcp::{Askable, DenialStyle, Era, Method, Request};
 use model::ServerName;
 use model::record::OutcomeKind;
 use serde_json::{Value, json};
@@ -26,12 +26,14 @@ impl Gateway {
     ) -> Result<Reply, Refusal> {
         let wanted_version = request.protocol_version();
         let version = mcp::negotiate(wanted_version.as_deref());
+        let askable = request.member("capabilities").map(Askable::of).unwrap_or_default();
         let begun = self.begun(passage, request).await?;
-        let opened = match self.links.check_room() {
-            Ok(()) => self.links.open(self.opening(passage)).await,
-            Err(full) => Err(full),
+        let opened = async {
+            self.links.check_room()?;
+            let declares = self.could_ask(passage, askable).await?;
+            self.links.open(Opening { askable, declares, ..self.opening(passage) }).await
         };
-        let conversation = settle(begun.running, opened)?;
+        let conversation = settle(begun.running, opened.await)?;
         let result = initialize_result(&conversation.link.about, conversation.link.era, version);
         let (instance, server) = (passage.caller.instance, passage.server.clone());
         let session = McpSession { instance, server, link: conversation };
@@ -96,7 +98,9 @@ impl Gateway {
     ) -> Result<Arc<Conversation>, Refusal> {
         let route = self.route(server).ok_or(Refusal::UnknownTool)?;
         let assertion = self.onboarding_assertion(server, assert);
-        self.links.open(Opening { route, caller: None, assertion }).await
+        let declares = self.most_declared(server, route);
+        let askable = Askable::default();
+        self.links.open(Opening { route, caller: None, assertion, askable, declares }).await
     }
 }
 
@@ -133,6 +137,7 @@ pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<Deni
         Refusal::UnknownMethod => {
             error(mcp::error_status(-32_601, about.era), -32_601, "method not found")
         }
+        Refusal::StateRefused => error(400, -32_602, "`requestState` is not good for this call"),
         Refusal::TooMany(_) => error(503, -32_603, "too much is under way: try again later"),
         _ => {
             let style = style.unwrap_or_default();

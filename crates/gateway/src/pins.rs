@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mcp::Askable;
 use model::{ServerName, ToolName};
 use serde_json::{Value, json};
 
@@ -70,8 +71,11 @@ pub type Listed = BTreeMap<ToolName, Value>;
 /// Told what a server lists; records what is no longer what was pinned.
 #[async_trait]
 pub trait PinChange: Send + Sync {
-    /// Compares `listed` with the pins of `server` and records every change durably.
-    async fn note(&self, server: &ServerName, listed: Listed) -> Result<(), String>;
+    /// Compares `listed` with the pins of `server` and records every change durably. What is
+    /// missing counts if the list `is_whole`: a server may keep tools from a client of which it
+    /// could not ask what they need.
+    async fn note(&self, server: &ServerName, listed: Listed, is_whole: bool)
+    -> Result<(), String>;
 }
 
 /// Everything that the server lists, all pages.
@@ -84,7 +88,7 @@ pub(crate) async fn listed(link: &Link, assertion: Option<String>) -> Result<Lis
             params.insert("cursor".to_owned(), cursor.clone());
         }
         if link.era == mcp::Era::Stateless {
-            params.insert("_meta".to_owned(), crate::upstream::stateless_meta());
+            params.insert("_meta".to_owned(), crate::upstream::stateless_meta(Askable::NOTHING));
         }
         let params = serde_json::value::to_raw_value(&params).expect("a map with text keys");
         let page = link.answer("tools/list", Some(&params), assertion.clone()).await?;
@@ -125,6 +129,8 @@ pub async fn list_tools(
 pub(crate) struct Comparing<'a> {
     pub(crate) server: &'a ServerName,
     pub(crate) pins: &'a dyn PinChange,
+    /// What the server is told at most that it may ask.
+    pub(crate) declares: Askable,
     /// How long the server may take.
     pub(crate) within: Duration,
     /// The time, on the monotonic clock.
@@ -144,7 +150,7 @@ impl Conversation {
         assertion: Option<String>,
         again: bool,
     ) -> Result<(), crate::Refusal> {
-        let Comparing { server, pins, within, now } = comparing;
+        let Comparing { server, pins, declares, within, now } = comparing;
         let _one = self.verified.comparing.lock().await;
         if !again && self.is_verified(now) {
             return Ok(());
@@ -153,7 +159,11 @@ impl Conversation {
         let tools = tokio::time::timeout(within, listed(&self.link, assertion)).await;
         let tools = tools.unwrap_or(Err(LinkError::Unanswered));
         let noted = match tools {
-            Ok(tools) => pins.note(server, tools).await.map_err(crate::Refusal::Unavailable),
+            Ok(tools) => {
+                let is_whole = self.link.era == mcp::Era::Stateless || self.declares == declares;
+                let noted = pins.note(server, tools, is_whole).await;
+                noted.map_err(crate::Refusal::Unavailable)
+            }
             Err(error) => Err(error.into()),
         };
         noted.inspect(|()| self.verified.mark(now, told))

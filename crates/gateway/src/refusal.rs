@@ -71,12 +71,15 @@ pub enum Refusal {
         /// The decision that permitted it, or that found an equal act unknown.
         decision: DecisionId,
     },
-    /// The server wants input from the client before it goes on, which is not governed.
+    /// The server wants input before it goes on, and the client may not be asked for it.
     #[error("the tool asks for input, which is not offered")]
     InputRequired {
         /// The decision that permitted the call.
         decision: DecisionId,
     },
+    /// What the client brings back is no state of ours, or not for this call, or was used before.
+    #[error("the state is not good for this call")]
+    StateRefused,
     /// Something here broke: nothing is known to have happened.
     #[error("the request could not be dealt with")]
     Broken,
@@ -103,6 +106,7 @@ impl Refusal {
             Self::UpstreamFailed { .. } => "upstream_failed",
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::InputRequired { .. } => "input_required",
+            Self::StateRefused => "request_state",
             Self::Broken => "broken",
             Self::TooMany(_) => "too_many",
         }

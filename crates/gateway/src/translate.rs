@@ -1,9 +1,10 @@
 //! Parameters and results between the eras: what the envelope needs is added or removed, the rest
 //! stays as it was received, byte for byte.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use mcp::{Era, Method};
+use mcp::{Askable, Era, Method};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -19,23 +20,23 @@ const STATELESS_MEMBERS: [&str; 3] = ["cacheScope", "resultType", "ttlMs"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoObject;
 
-/// Adds or removes what one era demands in `_meta` and the other does not know.
+/// Adds or removes what one era demands in `_meta` and the other does not know; a server of the
+/// stateless era is told that it may ask what `declares` says.
 pub(crate) fn params(
-    params: Option<Box<RawValue>>,
-    upstream: Era,
-    client: Era,
-) -> Result<Option<Box<RawValue>>, NoObject> {
+    params: Option<&RawValue>,
+    (upstream, client): (Era, Era),
+    declares: Askable,
+) -> Result<Option<Cow<'_, RawValue>>, NoObject> {
     if upstream == client {
-        return Ok(params);
+        return Ok(params.map(Cow::Borrowed));
     }
-    let text = params.as_ref().map_or("{}", |params| params.get());
-    let mut members: Members<'_> = serde_json::from_str(text).map_err(|_| NoObject)?;
+    let mut members = members(params)?;
     let meta = members.get("_meta").map(|meta| serde_json::from_str::<Value>(meta.get()));
     let meta = meta.transpose().map_err(|_| NoObject)?;
     let mut meta = meta.unwrap_or_else(|| json!({}));
     let own = meta.as_object_mut().ok_or(NoObject)?;
     own.retain(|name, _| !name.starts_with("io.modelcontextprotocol/"));
-    if let (Era::Stateless, Value::Object(demanded)) = (upstream, stateless_meta()) {
+    if let (Era::Stateless, Value::Object(demanded)) = (upstream, stateless_meta(declares)) {
         own.extend(demanded);
     }
     let meta = serde_json::value::to_raw_value(&meta).map_err(|_| NoObject)?;
@@ -45,7 +46,24 @@ pub(crate) fn params(
         members.insert("_meta".to_owned(), &meta);
     }
     let translated = serde_json::value::to_raw_value(&members).map_err(|_| NoObject)?;
-    Ok((!members.is_empty()).then_some(translated))
+    Ok((!members.is_empty()).then_some(Cow::Owned(translated)))
+}
+
+/// The same parameters with other members of these names, or without them.
+pub(crate) fn with_members<const N: usize>(
+    params: Option<&RawValue>,
+    others: [(&str, Option<Box<RawValue>>); N],
+) -> Result<Box<RawValue>, NoObject> {
+    let mut members = members(params)?;
+    for (name, value) in &others {
+        members.remove(*name);
+        members.extend(value.as_deref().map(|value| ((*name).to_owned(), value)));
+    }
+    serde_json::value::to_raw_value(&members).map_err(|_| NoObject)
+}
+
+fn members(params: Option<&RawValue>) -> Result<Members<'_>, NoObject> {
+    serde_json::from_str(params.map_or("{}", RawValue::get)).map_err(|_| NoObject)
 }
 
 /// How severe a log message is, least first.
@@ -154,12 +172,16 @@ fn is_plainly_complete(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const TO_STATELESS: (Era, Era) = (Era::Stateless, Era::Session);
+
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).expect("JSON")
     }
 
     fn check_params(given: &str, upstream: Era, client: Era, sent: &str) {
-        let sent_now = params(Some(raw(given)), upstream, client).expect("an object");
+        let given = raw(given);
+        let eras = (upstream, client);
+        let sent_now = params(Some(&given), eras, Askable::NOTHING).expect("an object");
         assert_eq!(sent_now.map_or(String::new(), |raw| raw.get().to_owned()), sent);
     }
 
@@ -173,15 +195,17 @@ mod tests {
             Era::Stateless,
             r#"{"_meta":{"progressToken":7},"arguments":{"b": 1.50,  "a":"\u0041"},"name":"t"}"#,
         );
-        let sent = params(Some(raw(odd)), Era::Stateless, Era::Session).unwrap().unwrap();
+        let given = raw(odd);
+        let sent = params(Some(&given), TO_STATELESS, Askable::NOTHING).unwrap().unwrap();
         assert!(sent.get().contains(r#""arguments":{"b": 1.50,  "a":"\u0041"}"#));
         assert!(sent.get().contains("io.modelcontextprotocol/protocolVersion"));
     }
 
     #[test]
     fn parameters_that_are_no_object_are_not_sent() {
-        assert!(params(Some(raw("[1]")), Era::Stateless, Era::Session).is_err());
-        assert!(params(Some(raw(r#"{"_meta":3}"#)), Era::Stateless, Era::Session).is_err());
+        for given in ["[1]", r#"{"_meta":3}"#] {
+            assert!(params(Some(&raw(given)), TO_STATELESS, Askable::NOTHING).is_err());
+        }
         check_params("{}", Era::Session, Era::Stateless, "");
     }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use crate::jwk::{KeyAlgorithm, VerifyingKey};
@@ -107,6 +108,14 @@ impl KeyRing {
     /// The key that seals data keys.
     pub fn sealing(&self) -> SealingKey {
         SealingKey::from_bytes(*self.sealing.expose())
+    }
+
+    /// The key that seals what clients keep for us between two requests. It is derived from the
+    /// other (HMAC-SHA-256, RFC 2104), so that neither opens what the other sealed.
+    pub fn state_sealing(&self) -> SealingKey {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, self.sealing.expose());
+        let derived = hmac::sign(&secret, b"chancery/request-state/v1");
+        SealingKey::from_bytes(derived.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 }
 

@@ -34,7 +34,7 @@ pub const fn error_status(code: i64, era: Era) -> u16 {
 }
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// What every header that repeats an argument begins with.

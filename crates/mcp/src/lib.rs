@@ -11,6 +11,7 @@ mod message;
 mod method;
 mod param_headers;
 mod refusal;
+mod server_request;
 mod sse;
 mod translate;
 mod untrusted;
@@ -21,11 +22,16 @@ pub use era::{
 };
 pub use header_value::{decode_header_value, encode_header_value};
 pub use message::{
-    ID_MAX, Limits, Message, Notification, ParseError, Request, Target, ToolCall, parse_message,
+    ID_MAX, Limits, Message, Notification, ParseError, Request, Response, Target, ToolCall,
+    parse_message,
 };
 pub use method::Method;
 pub use param_headers::{AnnotationError, check_param_headers, param_headers};
 pub use refusal::{DenialStyle, Refusal, RefusalCode, refusal};
+pub use server_request::{
+    Ask, Askable, InputRequest, InputRequired, NotAskable, ServerRequest, URL_MAX,
+    demanded_elicitations, https_host,
+};
 pub use sse::{SseError, SseEvent, SseParser};
 pub use translate::{
     discover_from_initialize, forced_private, initialize_from_discover, only_passed_on,

@@ -83,9 +83,14 @@ pub struct Notification {
     read: Value,
 }
 
-/// A response. None is expected from clients: we ask them nothing.
+/// A response to a request of ours.
 #[derive(Debug)]
-pub struct Response;
+pub struct Response {
+    /// The id of the request that it answers, as JSON text in its shortest form.
+    pub id: String,
+    /// The result or the error, byte for byte: an object either way.
+    pub answer: Result<Box<RawValue>, Box<RawValue>>,
+}
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,10 +175,17 @@ pub fn parse_message(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErro
             let method = Method::named(&method);
             Ok(Message::Request(Request { id, method, params, read }))
         }
-        Envelope { method: None, id: Some(_), params: None, result, error, .. }
+        Envelope { method: None, id: Some(id), params: None, result, error, .. }
             if result.is_some() != error.is_some() =>
         {
-            Ok(Message::Response(Response))
+            check_id(&id)?;
+            let id = value.get("id").map(ToString::to_string).unwrap_or_default();
+            let answer = result.ok_or_else(|| error.expect("it is one of the two"));
+            let (Ok(raw) | Err(raw)) = &answer;
+            if !raw.get().starts_with('{') {
+                return Err(ParseError::NotMessage("a result or an error is an object"));
+            }
+            Ok(Message::Response(Response { id, answer }))
         }
         _ => Err(ParseError::NotMessage("it is neither request, notification nor response")),
     }

@@ -84,6 +84,9 @@ struct Call {
 struct Method {
     name: String,
     server: ServerName,
+    /// What a `server/request` asks.
+    #[serde(default)]
+    input: Value,
 }
 
 fn no_arguments() -> Value {
@@ -163,9 +166,9 @@ impl CaseFile {
                 let resource = ResourceRef::Tool(tool.clone());
                 (ActionName::tool(tool), resource, input.clone(), tool.server.clone())
             }
-            (None, Some(Method { name, server })) => {
+            (None, Some(Method { name, server, input })) => {
                 let resource = ResourceRef::Server(server.clone());
-                (ActionName::method(name), resource, Value::Null, server.clone())
+                (ActionName::method(name), resource, input.clone(), server.clone())
             }
             _ => return Err("it needs either `call` or `method`".to_owned()),
         };

@@ -173,14 +173,15 @@ impl Administration {
 
     /// Compares what `server` lists with its pins, and records every tool that is no longer what
     /// was approved. The service's own act: it only takes away, and what it took away only somebody
-    /// who pins the tool again gives back.
+    /// who pins the tool again gives back. What `listed` does not have is gone if it `is_whole`.
     pub async fn note_tools(
         &self,
         server: &ServerName,
         listed: &BTreeMap<ToolName, Value>,
+        is_whole: bool,
     ) -> Result<(), AdminError> {
         for _ in 0..ATTEMPTS_MAX {
-            match self.try_note_tools(server, listed).await {
+            match self.try_note_tools(server, listed, is_whole).await {
                 Err(CommitError::Changed { .. }) => {}
                 done => return done.map_err(AdminError::unavailable),
             }
@@ -192,10 +193,13 @@ impl Administration {
         &self,
         server: &ServerName,
         listed: &BTreeMap<ToolName, Value>,
+        is_whole: bool,
     ) -> Result<(), CommitError> {
         let damaged = |error: authority::FactsError| CommitError::Unavailable(error.into());
         let pinned = self.authority.pip().tools_of(server).await.map_err(damaged)?;
-        let different = |tool: &&Tool| state_now(tool, listed, self.now()).is_some();
+        let counts = |tool: &Tool| is_whole || listed.contains_key(&tool.tool.tool);
+        let different =
+            |tool: &&Tool| counts(tool) && state_now(tool, listed, self.now()).is_some();
         let different: Vec<ToolRef> =
             pinned.iter().filter(different).map(|tool| tool.tool.clone()).collect();
         for chunk in different.chunks(TOOLS_OF_ONE_ACT) {

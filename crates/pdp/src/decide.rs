@@ -147,9 +147,10 @@ pub(crate) fn arguments(
     action: &Action,
 ) -> Option<(RestrictedExpression, BTreeSet<String>)> {
     let mut converter = Converter::default();
-    // A method's own parameters are no input to policy: what they name is its resource.
+    // The parameters of a method without input are none to policy: what they name is its resource.
     let none = serde_json::Value::Null;
-    let given = if action.tool.is_some() { &request.input } else { &none };
+    let takes_input = action.tool.is_some() || !action.input.is_empty();
+    let given = if takes_input { &request.input } else { &none };
     let input = converter.arguments(&action.input, given).ok()?;
     Some((input, converter.unread))
 }

@@ -21,6 +21,9 @@ pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarsche
 /// The action group of all tools.
 pub(crate) const TOOL_CALLS: &str = "tools/call";
 
+/// What a server asks of its client: the one method whose parameters are input to policy.
+pub(crate) const SERVER_REQUEST: &str = "server/request";
+
 /// The name of the stand-in for arguments that are not known yet.
 pub(crate) const UNKNOWN_INPUT: &str = "UnknownInput";
 
@@ -182,7 +185,21 @@ fn extra_part(text: &str) -> Result<SchemaFragment, String> {
     Ok(fragment)
 }
 
+/// The input of a method, as a schema of arguments.
+fn method_input(name: &str) -> Members {
+    let text = json!({ "type": "string" });
+    let asked = json!({
+        "properties": { "method": text, "mode": text, "host": text, "params": text },
+        "required": ["method", "mode"],
+    });
+    if name == SERVER_REQUEST { shape::of_arguments(&asked) } else { Members::new() }
+}
+
 fn method(name: &str, declaration: &Value) -> Action {
+    let (input, mut declaration) = (method_input(name), declaration.clone());
+    if !input.is_empty() {
+        declaration["appliesTo"]["context"] = circumstances(&input);
+    }
     let names = |key: &str| -> Vec<&str> {
         let listed = declaration["appliesTo"][key].as_array();
         listed.into_iter().flatten().filter_map(Value::as_str).collect()
@@ -192,14 +209,20 @@ fn method(name: &str, declaration: &Value) -> Action {
         for_instances: names("principalTypes").contains(&"Instance"),
         resources: names("resourceTypes").into_iter().map(type_name).collect(),
         tool: None,
-        input: Members::new(),
-        declaration: declaration.clone(),
+        input,
+        declaration,
     }
 }
 
-fn tool_action(tool: &ToolRef, input: Members) -> Action {
+/// The circumstances of an act whose input has these members.
+fn circumstances(input: &Members) -> Value {
     let mut context = BASE[""]["commonTypes"]["Circumstances"].clone();
-    context["attributes"]["input"] = shape::record_type(&input);
+    context["attributes"]["input"] = shape::record_type(input);
+    context
+}
+
+fn tool_action(tool: &ToolRef, input: Members) -> Action {
+    let context = circumstances(&input);
     let declaration = json!({
         "memberOf": [{ "id": TOOL_CALLS }],
         "appliesTo": {

@@ -6,16 +6,16 @@ use std::sync::OnceLock;
 
 use cedar_policy::{Effect, EntityUid, PolicySet, Schema};
 use jsonschema::Validator;
-use model::{Obligation, PolicyDigest, PolicyId, Remedy, ToolRef};
+use model::{Obligation, PolicyDigest, PolicyId, Remedy, ServerName, ToolRef};
 use serde_json::Value;
 
 use crate::Bundle;
 use crate::arguments::{self, InvalidArguments};
-use crate::candidates::Index;
+use crate::candidates::{Index, Placed};
 use crate::entities::{server_uid, tool_uid};
 use crate::reads::InputReads;
 use crate::report::Finding;
-use crate::schema::{Vocabulary, action_uid};
+use crate::schema::{SERVER_REQUEST, Vocabulary, action_uid};
 
 /// The policy set that a new deployment starts with.
 pub const STARTER_POLICY: &str = include_str!("../../../policies/starter.cedar");
@@ -106,6 +106,17 @@ impl Snapshot {
         let uids =
             [action_uid(&tool.to_string()), tool_uid(tool), server_uid(tool.server.as_str())];
         uids.iter().any(|uid| self.named.contains(uid))
+    }
+
+    /// Whether some permit in force could match what `server` asks of its clients.
+    pub fn lets_ask(&self, server: &ServerName) -> bool {
+        let Some(action) = self.vocabulary.actions.get(SERVER_REQUEST) else { return false };
+        let resource = Placed { uid: server_uid(server.as_str()), ancestors: Vec::new() };
+        let mut whoever = self.index.whoever(&action.placed, &resource);
+        whoever.any(|position| {
+            let policy = &self.policies[position];
+            policy.effect == Effect::Permit && !policy.observe
+        })
     }
 
     /// Validates the arguments of a call against the tool's input schema in the bundle.

@@ -4,11 +4,13 @@
 
 MODE is `legacy` or a protocol version of the stateless era. DOOR is how it gets to the gateway:
 `stdio COMMAND [ARG...]`, `http URL`, or `dpop URL AGENT KEY_FILE`. Steps are JSON lines on standard
-input; one JSON line is printed for the greeting and one for each step.
+input; one JSON line is printed for the greeting and one for each step. With ANSWERS in its
+environment it declares that it may be asked, answers, and tells in the step `asked` what it was.
 """
 
 import asyncio
 import json
+import os
 import sys
 
 import mcp_types as types
@@ -26,6 +28,35 @@ def transport(door):
     import dpop
 
     return streamable_http_client(rest[0], http_client=dpop.client(*rest))
+
+
+asked = []
+
+
+async def elicited(context, params):
+    asked.append(params.model_dump(mode="json", by_alias=True, exclude_none=True))
+    return types.ElicitResult(action="accept", content={"city": "Bern", "name": "Ada"})
+
+
+async def sampled(context, params):
+    asked.append(params.model_dump(mode="json", by_alias=True, exclude_none=True))
+    text = types.TextContent(type="text", text="words of a model")
+    return types.CreateMessageResult(role="assistant", content=text, model="test")
+
+
+async def rooted(context):
+    asked.append({"roots": True})
+    return types.ListRootsResult(roots=[types.Root(uri="file:///srv/work", name="work")])
+
+
+def answers():
+    if "ANSWERS" not in os.environ:
+        return {}
+    return {
+        "elicitation_callback": elicited,
+        "sampling_callback": sampled,
+        "list_roots_callback": rooted,
+    }
 
 
 def said(result):
@@ -66,6 +97,9 @@ async def step(client, wanted):
         return {"tools": [tool.name for tool in listed.tools]}
     if "call" in wanted:
         return await call(client, wanted)
+    if "asked" in wanted:
+        told, asked[:] = list(asked), []
+        return {"asked": told}
     if "resources" in wanted:
         listed = await client.list_resources()
         return {"resources": [str(resource.uri) for resource in listed.resources]}
@@ -80,7 +114,7 @@ async def step(client, wanted):
 
 async def main():
     mode, *door = sys.argv[1:]
-    async with Client(transport(door), mode=mode) as client:
+    async with Client(transport(door), mode=mode, **answers()) as client:
         greeted = client.protocol_version
         if mode != "legacy":
             # A pinned client sends no greeting of its own: ask, as an automatic one would.

@@ -2,11 +2,12 @@
 
 use http::HeaderMap;
 use mcp::{
-    EraError, Limits, Message, SseError, SseParser, ToolCall, check_era, check_param_headers,
-    decode_header_value, descriptor_diff, encode_header_value, era_of, param_headers,
-    parse_message, render_untrusted,
+    Ask, EraError, InputRequired, Limits, Message, ServerRequest, SseError, SseParser, ToolCall,
+    check_era, check_param_headers, decode_header_value, demanded_elicitations, descriptor_diff,
+    encode_header_value, era_of, param_headers, parse_message, render_untrusted,
 };
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The limit of an event here: small, so that it is met.
 const EVENT_MAX: usize = 256;
@@ -25,9 +26,7 @@ pub fn message(bytes: &[u8]) -> bool {
     let checked = check_era(&headers, &message, era_of(&headers, &message));
     if let Message::Request(request) = &message {
         let (id, params) = (request.id_raw(), request.params.as_deref());
-        for kept in
-            [Some(id.get()), params.map(serde_json::value::RawValue::get)].into_iter().flatten()
-        {
+        for kept in [Some(id.get()), params.map(RawValue::get)].into_iter().flatten() {
             let found = bytes.windows(kept.len()).any(|window| window == kept.as_bytes());
             assert!(found, "`{kept}` is not what was received");
         }
@@ -40,6 +39,34 @@ pub fn message(bytes: &[u8]) -> bool {
             assert_eq!(lax["name"], call.name);
             let theirs = lax.get("arguments").map(json::canonical);
             assert_eq!(theirs.unwrap_or_else(|| b"{}".to_vec()), json::canonical(&call.arguments));
+        }
+    }
+    true
+}
+
+/// What a server asks is read in one way, told as it was received, and a URL has the host that it
+/// is decided by.
+pub fn input_required(bytes: &[u8]) -> bool {
+    let Ok(result) = serde_json::from_slice::<&RawValue>(bytes) else { return false };
+    // Whatever it is, it demands URLs or it does not.
+    let _ = demanded_elicitations(result);
+    let Some(wants) = InputRequired::read(result) else { return false };
+    let told = wants.with_state("ours");
+    let told = json::parse(told.get().as_bytes(), json::Limits::default()).expect("it is JSON");
+    assert_eq!(told["requestState"], "ours");
+    let Some(requests) = wants.requests() else { return false };
+    for (name, request) in requests {
+        let kept = request.params.as_ref().map_or(Value::Null, |params| {
+            serde_json::from_str(params.get()).expect("it was received as JSON")
+        });
+        assert_eq!(told["inputRequests"][&name].get("params").unwrap_or(&Value::Null), &kept);
+        let Ok(asked) = ServerRequest::read(&request.method, request.params) else { return false };
+        if let Ask::Url { host } = asked.ask {
+            let url = kept["url"].as_str().expect("a URL is text").to_ascii_lowercase();
+            let rest = url.strip_prefix("https://").expect("it is https");
+            let rest = rest.strip_prefix(&host).expect("it leads to its host");
+            let rest = rest.strip_prefix(":443").unwrap_or(rest);
+            assert!(rest.is_empty() || rest.starts_with(['/', '?', '#']), "{url}");
         }
     }
     true

@@ -11,11 +11,12 @@ pub mod records;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
     ("sse", mcp::events),
+    ("input-required", mcp::input_required),
     ("header-value", mcp::header_value),
     ("param-headers", mcp::annotations),
     ("untrusted", mcp::untrusted),

@@ -6,7 +6,7 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -123,6 +123,8 @@ pub(crate) struct Server {
     pub(crate) denials: Denials,
     /// A file whose one line (`Name: value`) is sent instead of our own assertion.
     pub(crate) header_file: Option<PathBuf>,
+    /// The hosts to which the server may send whoever is at the client (URL elicitation, https).
+    pub(crate) elicitation_hosts: BTreeSet<String>,
     /// The user (name or uid) as whom a stdio server runs; the service must be root. Default: the
     /// service's own user, in a user namespace.
     pub(crate) user: Option<Account>,

@@ -241,6 +241,13 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
     if pdp::begins_methods(name) {
         return Err(invalid("methods begin with this name: call the server something else".into()));
     }
+    for host in &server.elicitation_hosts {
+        // As it is compared: a host that every reader of a URL finds there, and nothing else.
+        if mcp::https_host(&format!("https://{host}/")).as_ref() != Some(host) {
+            let why = "is not a host name in lower case without port";
+            return Err(invalid(format!("`elicitation_hosts`: `{host}` {why}")));
+        }
+    }
     match (&server.url, &server.command) {
         (Some(_), None) if server.is_narrowed() => {
             Err(invalid("`user`, `writes` and `allow_unisolated` are for a `command`".to_owned()))
@@ -322,7 +329,33 @@ fn is_exact(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Anchor, check_anchor};
+    use serde_json::json;
+
+    use super::{Anchor, check_anchor, from_value};
+
+    #[test]
+    fn n_084_a_host_of_elicitations_is_named_as_it_is_compared() {
+        let read = |host: &str| {
+            let server = json!({ "url": "https://crm.example/mcp", "elicitation_hosts": [host] });
+            let tree = json!({ "state_dir": "state", "servers": { "crm": server } });
+            from_value(tree, std::iter::empty())
+        };
+        assert!(
+            read("login.example").expect("in order").servers["crm"].elicitation_hosts.len() == 1
+        );
+        for wrong in [
+            "",
+            "*",
+            "*.example",
+            "Login.example",
+            "https://login.example",
+            "login.example:443",
+            "a/b",
+        ] {
+            let why = read(wrong).expect_err(wrong).to_string();
+            assert!(why.starts_with("`servers.crm`: `elicitation_hosts`"), "{why}");
+        }
+    }
 
     #[test]
     fn an_anchor_is_https_or_on_loopback() {

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mcp::Era;
+use mcp::{Askable, Era};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Listener, Outgoing, Protocol, Transport, requests};
+use super::requests::{self, ServerAsks};
+use super::{Listener, Outgoing, Protocol, Transport};
 
 /// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,10 @@ pub enum LinkError {
 pub(crate) enum Said {
     /// A notification, for the client as it is.
     Notification(Bytes),
+    /// It asks something itself, in the session era.
+    Request(ServerAsks),
+    /// It no longer asks what it asked under this id (as JSON text).
+    Withdrawn(String),
     /// The answer: the raw result, or the raw error.
     Answer(Result<Box<RawValue>, Box<RawValue>>),
 }
@@ -49,6 +54,16 @@ pub(crate) struct Link {
     /// What it said of itself: the result of `initialize` or `server/discover`.
     pub(crate) about: Value,
     next_id: AtomicU64,
+}
+
+/// How a server is greeted.
+pub(crate) struct Greeting {
+    /// What it is shown.
+    pub(crate) assertion: Option<String>,
+    /// What it is told, in the session era, that it may ask.
+    pub(crate) declares: Askable,
+    /// How long it may take.
+    pub(crate) within: Duration,
 }
 
 /// A request on its way to a server.
@@ -79,10 +94,10 @@ impl Link {
     pub(crate) async fn open(
         transport: Arc<dyn Transport>,
         listener: Arc<dyn Listener>,
-        assertion: Option<String>,
-        within: Duration,
+        greeting: Greeting,
     ) -> Result<Self, LinkError> {
-        let greeted = Self::greet(transport.clone(), listener, assertion, within);
+        let within = greeting.within;
+        let greeted = Self::greet(transport.clone(), listener, greeting);
         let greeted = tokio::time::timeout(within, greeted).await;
         let greeted = greeted.unwrap_or(Err(LinkError::Unanswered));
         if greeted.is_err() {
@@ -95,8 +110,7 @@ impl Link {
     async fn greet(
         transport: Arc<dyn Transport>,
         listener: Arc<dyn Listener>,
-        assertion: Option<String>,
-        within: Duration,
+        Greeting { assertion, declares, within }: Greeting,
     ) -> Result<Self, LinkError> {
         let mut link = Self {
             transport,
@@ -108,7 +122,7 @@ impl Link {
         };
         // Whatever goes wrong with the newer greeting, the older one is tried: servers of the
         // session era answer it in many ways.
-        let params = raw(&json!({ "_meta": stateless_meta() }));
+        let params = raw(&json!({ "_meta": stateless_meta(Askable::NOTHING) }));
         let discover = link.answer("server/discover", Some(&params), assertion.clone());
         if let Ok(Ok(about)) = tokio::time::timeout(within / 4, discover).await
             && speaks_stateless(&about)
@@ -119,7 +133,7 @@ impl Link {
         (link.era, link.protocol) = (Era::Session, Protocol::Greeting);
         let params = raw(&json!({
             "protocolVersion": SESSION_VERSION,
-            "capabilities": {},
+            "capabilities": declares.to_capabilities(),
             "clientInfo": { "name": CLIENT_NAME, "version": env!("CARGO_PKG_VERSION") },
         }));
         link.about = link.answer("initialize", Some(&params), assertion.clone()).await?;
@@ -195,7 +209,9 @@ impl Link {
         let mut asked = self.ask(asking, assertion).await?;
         loop {
             match asked.next().await? {
-                Said::Notification(_) => {}
+                Said::Notification(_) | Said::Withdrawn(_) => {}
+                // Nobody's call is under way: there is no client to ask.
+                Said::Request(asks) => self.refuse(&asks, asked.assertion.clone()).await,
                 Said::Answer(Ok(result)) => {
                     let parsed = serde_json::from_str(result.get());
                     return parsed.map_err(|error| LinkError::Garbled(error.to_string()));
@@ -215,15 +231,19 @@ impl Link {
         self.transport.close().await;
     }
 
-    /// Answers a request of the server's own. In the stateless era servers may not ask so, and
-    /// behind HTTP there is no way to answer.
-    async fn refuse(&self, id: &RawValue, method: &str, assertion: Option<String>) {
-        let answered = requests::answer(id, method);
-        answered.refused.into_iter().for_each(|cause| self.listener.refused(cause));
-        if self.era == Era::Session {
-            // A server that cannot be told has gone, which its own answer will show.
-            let _ = self.send_only(None, answered.body, assertion).await;
+    /// Answers a request of the server's own. A server that cannot be told has gone, which its own
+    /// answer will show.
+    pub(crate) async fn reply(&self, body: Bytes, assertion: Option<String>) {
+        let _ = self.send_only(None, body, assertion).await;
+    }
+
+    async fn refuse(&self, asks: &ServerAsks, assertion: Option<String>) {
+        let ServerAsks { id, method, .. } = asks;
+        if method == "ping" {
+            return self.reply(requests::pong(id), assertion).await;
         }
+        self.listener.refused(requests::cause(method));
+        self.reply(requests::refusal(id), assertion).await;
     }
 }
 
@@ -243,9 +263,17 @@ struct Incoming<'a> {
     #[serde(default)]
     method: Option<String>,
     #[serde(default)]
+    params: Option<Box<RawValue>>,
+    #[serde(default)]
     result: Option<Box<RawValue>>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cancelled {
+    request_id: Value,
 }
 
 impl Asked<'_> {
@@ -254,18 +282,29 @@ impl Asked<'_> {
         loop {
             let Some(bytes) = self.messages.recv().await else { return Err(LinkError::Unanswered) };
             let garbled = |error: serde_json::Error| LinkError::Garbled(error.to_string());
-            let Incoming { id, method, result, error } =
+            let Incoming { id, method, params, result, error } =
                 serde_json::from_slice(&bytes).map_err(garbled)?;
             let mine = id.is_some_and(|id| id.get().parse() == Ok(self.id));
             match (method, id, result, error) {
+                (Some(method), None, None, None) if method == CANCELLED => {
+                    // Of the ids that a server gives, only we know what they stand for.
+                    let text = params.as_ref().map_or("null", |params| params.get());
+                    if let Ok(Cancelled { request_id }) = serde_json::from_str(text) {
+                        return Ok(Said::Withdrawn(request_id.to_string()));
+                    }
+                }
                 (Some(method), None, None, None) => {
                     self.overhear(&method);
                     if method.starts_with("notifications/") {
                         return Ok(Said::Notification(bytes));
                     }
                 }
+                // In the stateless era servers may not ask so, and there is no way to answer.
+                (Some(method), Some(_), None, None) if self.link.era == Era::Stateless => {
+                    self.link.listener.refused(requests::cause(&method));
+                }
                 (Some(method), Some(id), None, None) => {
-                    self.link.refuse(id, &method, self.assertion.clone()).await;
+                    return Ok(Said::Request(ServerAsks { id: id.to_owned(), method, params }));
                 }
                 (None, _, Some(result), None) if mine => return Ok(Said::Answer(Ok(result))),
                 (None, _, None, Some(error)) if mine => return Ok(Said::Answer(Err(error))),
@@ -287,6 +326,9 @@ impl Drop for Asked<'_> {
     }
 }
 
+/// By what either side says that it no longer wants an answer.
+pub(crate) const CANCELLED: &str = "notifications/cancelled";
+
 /// By what a server says that its tools have changed.
 pub(crate) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 
@@ -303,11 +345,11 @@ fn agreed(about: &Value) -> Result<&'static str, LinkError> {
     agreed.ok_or_else(|| LinkError::Garbled("speaks no version that we do".to_owned()))
 }
 
-/// The `_meta` members that every stateless request carries.
-pub(crate) fn stateless_meta() -> Value {
+/// The `_meta` members that every stateless request carries, of a client that may be asked this.
+pub(crate) fn stateless_meta(declares: Askable) -> Value {
     json!({
         "io.modelcontextprotocol/protocolVersion": mcp::STATELESS_VERSION,
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": declares.to_capabilities(),
         "io.modelcontextprotocol/clientInfo": {
             "name": CLIENT_NAME,
             "version": env!("CARGO_PKG_VERSION"),

@@ -2,7 +2,7 @@
 //!
 //! A [`Link`] is one conversation with one server, over HTTP or with a process of our own. It
 //! carries JSON-RPC messages and knows nothing of callers, policy or permits: those who may use it
-//! hold a permit. What a server asks of its client is answered here, with a refusal.
+//! hold a permit. What a server asks while nobody's call is under way is refused here.
 
 mod http;
 mod link;
@@ -11,7 +11,8 @@ mod stdio;
 
 pub(crate) use http::{HttpClient, HttpTransport, client};
 pub use link::LinkError;
-pub(crate) use link::{Asking, Link, Said, stateless_meta};
+pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Said, stateless_meta};
+pub(crate) use requests::{ServerAsks, answer, cause, pong, refusal};
 pub(crate) use stdio::StdioTransport;
 
 use std::collections::BTreeMap;

@@ -1,57 +1,71 @@
-//! What servers ask of their clients: answered with a refusal, never delivered.
-//!
-//! Sampling, elicitation and roots are not governed, so no client sees them; a server that asks is
-//! told so at once instead of waiting. A `ping` is answered.
+//! What is said to a server that asks something of its client.
 
 use bytes::Bytes;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-/// What is said to a server that asks something.
-pub(crate) struct Answered {
-    /// The whole message to send back.
-    pub(crate) body: Bytes,
-    /// The cause for the refusal record; none where it was not refused.
-    pub(crate) refused: Option<&'static str>,
+/// A request of a server's own.
+#[derive(Debug)]
+pub(crate) struct ServerAsks {
+    /// Its id, as the server wrote it.
+    pub(crate) id: Box<RawValue>,
+    /// The method.
+    pub(crate) method: String,
+    /// The parameters, byte for byte.
+    pub(crate) params: Option<Box<RawValue>>,
 }
 
-/// Answers the request `id` for `method` of a server (MCP: `-32601`, method not found).
-pub(crate) fn answer(id: &RawValue, method: &str) -> Answered {
+/// The answer to the request `id`: a raw result, or a raw error.
+pub(crate) fn answer(id: &RawValue, answer: &Result<Box<RawValue>, Box<RawValue>>) -> Bytes {
+    let (member, value) = match answer {
+        Ok(result) => ("result", result),
+        Err(error) => ("error", error),
+    };
     let id = id.get();
-    if method == "ping" {
-        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}").into();
-        return Answered { body, refused: None };
-    }
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{}}}", value.get()).into()
+}
+
+/// The answer to a ping.
+pub(crate) fn pong(id: &RawValue) -> Bytes {
+    let nothing = RawValue::from_string("{}".to_owned()).expect("it is JSON");
+    answer(id, &Ok(nothing))
+}
+
+/// The answer to what no client is asked, whatever the reason (MCP: `-32601`, method not found).
+pub(crate) fn refusal(id: &RawValue) -> Bytes {
     let error = json!({ "code": -32_601, "message": "not offered by this client" });
-    let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}").into();
-    let cause = match method {
+    answer(id, &Err(serde_json::value::to_raw_value(&error).expect("a value is JSON")))
+}
+
+/// The cause under which it is recorded that nobody was asked `method`.
+pub(crate) fn cause(method: &str) -> &'static str {
+    match method {
         "sampling/createMessage" => "server_asked_sampling",
         "elicitation/create" => "server_asked_elicitation",
         "roots/list" => "server_asked_roots",
         _ => "server_asked_other",
-    };
-    Answered { body, refused: Some(cause) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(method: &str, refused: Option<&str>, has: &str) {
-        let id = serde_json::value::to_raw_value("s-1").unwrap();
-        let answered = answer(&id, method);
-        assert_eq!(answered.refused, refused);
-        let body: serde_json::Value = serde_json::from_slice(&answered.body).unwrap();
+    fn check(said: &Bytes, has: &str) {
+        let body: serde_json::Value = serde_json::from_slice(said).unwrap();
         assert_eq!(body["id"], "s-1");
         assert!(body.get(has).is_some(), "{body}");
     }
 
     #[test]
     fn n_084_what_servers_ask_is_refused_and_a_ping_is_answered() {
-        check("ping", None, "result");
-        check("sampling/createMessage", Some("server_asked_sampling"), "error");
-        check("elicitation/create", Some("server_asked_elicitation"), "error");
-        check("roots/list", Some("server_asked_roots"), "error");
-        check("tools/call", Some("server_asked_other"), "error");
+        let id = serde_json::value::to_raw_value("s-1").unwrap();
+        check(&pong(&id), "result");
+        check(&refusal(&id), "error");
+        let causes = ["sampling/createMessage", "elicitation/create", "roots/list", "tools/call"];
+        let expected = ["sampling", "elicitation", "roots", "other"];
+        for (method, cause_of) in causes.iter().zip(expected) {
+            assert_eq!(cause(method), format!("server_asked_{cause_of}"));
+        }
     }
 }

@@ -263,7 +263,11 @@ impl Reader {
         let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&line) else { return true };
         let Envelope { id, method, params } = envelope;
         let receiver = match (id, method.as_deref()) {
-            (Some(id), Some(method)) => return self.refuse(id, method),
+            // What a process asks names no call: it is on account of the only one, or of none.
+            (Some(id), Some(method)) => match self.waiting.only() {
+                Some(receiver) if method != "ping" => Some(receiver),
+                _ => return self.refuse(id, method),
+            },
             (Some(id), None) => {
                 let id = id.get().parse().ok();
                 id.and_then(|id| self.waiting.remove(id)).map(|waiter| waiter.messages)
@@ -284,9 +288,13 @@ impl Reader {
     }
 
     fn refuse(&self, id: &RawValue, method: &str) -> bool {
-        let answered = requests::answer(id, method);
-        answered.refused.into_iter().for_each(|cause| self.listener.refused(cause));
+        let answer = if method == "ping" {
+            requests::pong(id)
+        } else {
+            self.listener.refused(requests::cause(method));
+            requests::refusal(id)
+        };
         // A process that asks without reading what it is told is ended.
-        self.lines.try_send(line(&answered.body)).is_ok()
+        self.lines.try_send(line(&answer)).is_ok()
     }
 }

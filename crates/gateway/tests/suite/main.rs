@@ -5,11 +5,13 @@
 mod support;
 
 mod arguments;
+mod asks;
 mod differential;
 mod envelope;
 mod eras;
 mod flight;
 mod identity;
+mod input;
 mod outbound;
 mod pins;
 mod proofs;

@@ -148,9 +148,10 @@ async fn n_084_a_process_that_asks_is_answered() {
     let client = bot.connected(&world, "up", Era::Session).await;
     let said = text(&client, "ask", json!({})).await;
     let said: Vec<Value> = serde_json::from_str(&said).expect("JSON");
-    assert_eq!(said[0]["error"]["code"], -32_601);
-    assert_eq!(said[1]["result"], json!({}));
-    assert_eq!(said[2]["error"]["code"], -32_601);
+    let to = |id: &str| said.iter().find(|said| said["id"] == id).expect("an answer");
+    assert_eq!(to("s0")["error"]["code"], -32_601);
+    assert_eq!(to("s1")["result"], json!({}));
+    assert_eq!(to("s2")["error"]["code"], -32_601);
     world.refusal("server_asked_sampling").await;
     world.refusal("server_asked_roots").await;
 }

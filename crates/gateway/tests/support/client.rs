@@ -46,7 +46,18 @@ impl Agent {
 
     /// A client with an MCP session, or of the stateless era.
     pub async fn connected<'w>(&self, world: &'w World, server: &str, era: Era) -> Client<'w> {
+        self.declaring(world, (server, era), json!({})).await
+    }
+
+    /// The same, of a client that declares these capabilities.
+    pub async fn declaring<'w>(
+        &self,
+        world: &'w World,
+        (server, era): (&str, Era),
+        capabilities: Value,
+    ) -> Client<'w> {
         let mut client = self.client(world, server, era).await;
+        client.capabilities = capabilities;
         if era == Era::Session {
             client.initialize().await;
         }
@@ -79,7 +90,8 @@ impl Agent {
         let answer = world.tokens.token(asked).await?;
         let (server, session) = (server.to_owned(), None);
         let token = answer.access_token;
-        Ok(Client { world, server, key, token, era, session, nonce: Some(NONCE.to_owned()) })
+        let (nonce, capabilities) = (Some(NONCE.to_owned()), json!({}));
+        Ok(Client { world, server, key, token, era, session, nonce, capabilities })
     }
 }
 
@@ -92,6 +104,8 @@ pub struct Client<'w> {
     pub era: Era,
     pub session: Option<String>,
     pub nonce: Option<String>,
+    /// What it declares.
+    pub capabilities: Value,
 }
 
 /// What the gateway answered.
@@ -171,6 +185,7 @@ impl Client<'_> {
             era,
             session: self.session.clone(),
             nonce: self.nonce.clone(),
+            capabilities: self.capabilities.clone(),
         }
     }
 
@@ -225,7 +240,7 @@ impl Client<'_> {
         if self.era == Era::Stateless {
             let mut meta = params.get("_meta").cloned().unwrap_or_else(|| json!({}));
             meta["io.modelcontextprotocol/protocolVersion"] = mcp::STATELESS_VERSION.into();
-            meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            meta["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
             params["_meta"] = meta;
         }
         json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
@@ -265,11 +280,17 @@ impl Client<'_> {
         self.post_raw(&headers, body.to_string()).await
     }
 
+    /// Answers what it was asked under `id`.
+    pub async fn respond(&self, id: &Value, result: Value) -> Answer {
+        let body = json!({ "jsonrpc": "2.0", "id": id, "result": result });
+        self.post_raw(&self.headers("POST"), body.to_string()).await
+    }
+
     /// Begins an MCP session.
     pub async fn initialize(&mut self) -> Answer {
         let params = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {},
+            "capabilities": self.capabilities,
             "clientInfo": { "name": "test", "version": "1" },
         });
         let answer = self.ask("initialize", params).await;

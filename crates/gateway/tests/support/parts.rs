@@ -42,10 +42,16 @@ impl ToolSource for Sources {
 
 #[async_trait]
 impl PinChange for Sources {
-    async fn note(&self, server: &ServerName, listed: Listed) -> Result<(), String> {
+    async fn note(
+        &self,
+        server: &ServerName,
+        listed: Listed,
+        is_whole: bool,
+    ) -> Result<(), String> {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "the test wants a panic here");
         let (_, administration) = self.parts();
-        administration.note_tools(server, &listed).await.map_err(|error| error.to_string())
+        let noted = administration.note_tools(server, &listed, is_whole).await;
+        noted.map_err(|error| error.to_string())
     }
 }
 

@@ -14,8 +14,9 @@ with open(os.path.join(kept, name + ".pid"), "w") as file:
     file.write(str(os.getpid()))
 told = open(os.path.join(kept, name + ".in"), "a", buffering=1)
 progress = {}
+waiting = {}
 
-TOOLS = ["echo", "environment", "crash", "silent", "long", "garbage", "ask", "progress", "changed"]
+TOOLS = ["echo", "environment", "crash", "silent", "long", "garbage", "ask", "progress", "changed", "elicit", "wait"]
 
 
 def say(message):
@@ -55,6 +56,12 @@ def call(id, params):
         for line in asked:
             told.write(json.dumps(line) + "\n")
         answer(id, text(json.dumps(asked)))
+    elif tool == "elicit":
+        asks = {"mode": "form", "message": "Which?", "requestedSchema": {"type": "object", "properties": {}}}
+        say({"jsonrpc": "2.0", "id": "e1", "method": "elicitation/create", "params": asks})
+        waiting["e1"] = id
+    elif tool == "wait":
+        waiting["wait"] = id
     elif tool == "progress":
         progress[arguments["me"]] = (id, params.get("_meta", {}).get("progressToken"))
         if len(progress) == arguments["of"]:
@@ -72,6 +79,10 @@ for line in sys.stdin:
     told.write(line)
     message = json.loads(line)
     id, method, params = message.get("id"), message.get("method"), message.get("params", {})
+    if method is None and id in waiting:
+        answer(waiting.pop(id), text(json.dumps(message)))
+        if "wait" in waiting:
+            answer(waiting.pop("wait"), text("waited"))
     if id is None or method is None:
         continue
     if method == "server/discover" and era == "stateless":

@@ -23,6 +23,9 @@ pub enum Act {
     Events(Vec<String>),
     /// The same, but waits for a release, or for the other end to close, before the last.
     HeldEvents(Vec<String>),
+    /// Asks these requests, one after the other as events, and answers with what it was told to
+    /// each of those that have an id.
+    Asks(Vec<String>),
     /// Answers with these bytes and closes.
     Raw(Vec<u8>),
     /// Answers with this status, these header lines and this body.
@@ -238,6 +241,20 @@ async fn perform(
             false
         }
         Act::Events(events) => write_events(stream, &events, id, true).await,
+        Act::Asks(requests) => {
+            let before = inner.seen.lock().unwrap().len();
+            if !write_events(stream, &requests, id, false).await {
+                return false;
+            }
+            tokio::select! {
+                told = told(inner, before, &requests) => {
+                    let text = json!({ "content": [{ "type": "text", "text": told }] });
+                    let last = chunk(&body("result", &text));
+                    write(stream, format!("{last}0\r\n\r\n").as_bytes()).await
+                }
+                () = wait_for_end(stream, inner) => false,
+            }
+        }
         Act::HeldEvents(events) => {
             let (last, first) = events.split_last().expect("there is one");
             if !write_events(stream, first, id, false).await {
@@ -250,6 +267,24 @@ async fn perform(
             let last = chunk(&last.replace("$id", id));
             write(stream, format!("{last}0\r\n\r\n").as_bytes()).await
         }
+    }
+}
+
+/// What came back to the requests that have an id, by that id, as JSON text.
+async fn told(inner: &Inner, before: usize, requests: &[String]) -> String {
+    let requests = requests.iter().map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
+    let ids: Vec<Value> = requests.filter_map(|request| request.get("id").cloned()).collect();
+    loop {
+        let seen: Vec<Value> =
+            inner.seen.lock().unwrap()[before..].iter().map(Seen::json).collect();
+        let answer = |id: &Value| {
+            seen.iter().find(|seen| seen["id"] == *id && seen.get("method").is_none()).cloned()
+        };
+        let answers: Option<Vec<Value>> = ids.iter().map(answer).collect();
+        if let Some(answers) = answers {
+            return Value::from(answers).to_string();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
 

@@ -37,12 +37,14 @@ pub struct Setup {
     pub routes: Vec<(&'static str, Target)>,
     pub limits: GatewayLimits,
     pub denials: DenialStyle,
+    pub elicitation_hosts: Vec<&'static str>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let (policy, routes, limits) = (String::new(), Vec::new(), parts::limits());
-        Self { policy, routes, limits, denials: DenialStyle::Result }
+        let (denials, elicitation_hosts) = (DenialStyle::Result, Vec::new());
+        Self { policy, routes, limits, denials, elicitation_hosts }
     }
 }
 
@@ -264,7 +266,10 @@ fn gateway_parts(
     let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
     let route = |(name, target): &(&str, Target)| {
         let audience = format!("upstream:{name}");
-        let route = Route { target: target.clone(), audience, denials: setup.denials };
+        let hosts = setup.elicitation_hosts.iter().map(|host| (*host).to_owned());
+        let elicitation_hosts = Arc::new(hosts.collect());
+        let (target, denials) = (target.clone(), setup.denials);
+        let route = Route { target, audience, denials, elicitation_hosts };
         (name.parse().expect("a server"), route)
     };
     let routes: Routes = setup.routes.iter().map(route).collect();
@@ -280,6 +285,7 @@ fn gateway_parts(
             entropy,
         },
         routes,
+        states: ring.state_sealing(),
         pins: sources.clone(),
         environment: own.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         limits: setup.limits,

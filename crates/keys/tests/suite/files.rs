@@ -147,6 +147,11 @@ fn a_ring_is_made_once_and_opens_as_it_was_made() {
     assert_ne!(opened.log.verifying(), opened.policy.verifying());
     let sealed = made.sealing().seal(b"value", b"name", [1; 12]);
     assert_eq!(opened.sealing().open(&sealed, b"name").unwrap(), b"value");
+    // The key of states is the same after a start, and another than that of data keys.
+    assert!(opened.state_sealing().open(&sealed, b"name").is_err());
+    let sealed = made.state_sealing().seal(b"state", b"name", [2; 12]);
+    assert_eq!(opened.state_sealing().open(&sealed, b"name").unwrap(), b"state");
+    assert!(opened.sealing().open(&sealed, b"name").is_err());
 }
 
 /// Breaks the file at a path.

@@ -1,5 +1,6 @@
 //! MCP on the wire: what is read, what each era demands, and what a refusal looks like.
 
+mod asked;
 mod eras;
 mod events;
 mod messages;

@@ -105,7 +105,7 @@ impl Desk {
     pub(crate) async fn look(&self) {
         let listed = self.shelf.0.lock().expect("no test panics while it holds it").tools.clone();
         let server = &self.world.standing.server.name;
-        self.administration.note_tools(server, &listed).await.expect("it is noted");
+        self.administration.note_tools(server, &listed, true).await.expect("it is noted");
     }
 
     /// Why a call of `tool` is denied; `permitted` if it is not.

@@ -14,4 +14,5 @@ mod differential;
 pub(crate) mod fixtures;
 mod kernel;
 mod listing;
+mod server_requests;
 mod table;

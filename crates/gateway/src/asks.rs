@@ -1,0 +1,115 @@
+//! What a server asks while a call is under way: answered one by one, withdrawn with the call.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use mcp::Era;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::assertion::Said as Asserted;
+use crate::awaited::ClientAnswer;
+use crate::forward::Way;
+use crate::upstream::{self, ServerAsks};
+
+/// The most that a server may ask on account of one call before something of it is answered.
+const AT_ONCE_MAX: usize = 8;
+
+/// The most that a server may ask on account of one call.
+const OF_A_CALL_MAX: usize = 100;
+
+/// The most answers that wait to be taken by the server before it is listened to again.
+const REPLIES_WAITING_MAX: usize = 32;
+
+/// What the server of one call asks of its client.
+pub(crate) struct Asks<'a> {
+    way: &'a Way,
+    asserted: Asserted,
+    messages: &'a mpsc::Sender<Bytes>,
+    under_way: FuturesUnordered<BoxFuture<'a, ()>>,
+    /// The ids that the server gave, as JSON text, and what withdraws each.
+    withdrawals: Vec<(String, CancellationToken)>,
+    /// The call has ended.
+    ended: CancellationToken,
+}
+
+impl<'a> Asks<'a> {
+    pub(crate) fn new(way: &'a Way, asserted: Asserted, messages: &'a mpsc::Sender<Bytes>) -> Self {
+        let (under_way, withdrawals) = (FuturesUnordered::new(), Vec::new());
+        Self { way, asserted, messages, under_way, withdrawals, ended: CancellationToken::new() }
+    }
+
+    /// Whether the server is listened to.
+    pub(crate) fn has_room(&self) -> bool {
+        self.under_way.len() < REPLIES_WAITING_MAX
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Goes on with what is asked until one of it is done.
+    pub(crate) async fn next(&mut self) {
+        self.under_way.next().await;
+    }
+
+    /// Begins to answer `asks`.
+    pub(crate) fn begin(&mut self, asks: ServerAsks) {
+        let at_once = self.under_way.len() >= AT_ONCE_MAX;
+        let too_much = at_once || self.withdrawals.len() >= OF_A_CALL_MAX;
+        let (ended, withdrawn) = (self.ended.clone(), CancellationToken::new());
+        if !too_much && asks.method != "ping" {
+            self.withdrawals.push((asks.id.get().to_owned(), withdrawn.clone()));
+        }
+        let (way, asserted, messages) = (self.way, self.asserted, self.messages.clone());
+        let answering = async move {
+            let id = asks.id.clone();
+            let answer = match asks.method.as_str() {
+                "ping" => upstream::pong(&id),
+                // In the stateless era clients are not asked on the stream of a call.
+                method if too_much || way.about.era == Era::Stateless => {
+                    way.asker.refuse(upstream::cause(method));
+                    upstream::refusal(&id)
+                }
+                _ => {
+                    let asked = Box::pin(way.ask(asks, messages));
+                    let asked = withdrawn.run_until_cancelled(asked);
+                    match ended.run_until_cancelled(asked).await.flatten().flatten() {
+                        Some(answer) => upstream::answer(&id, &answer),
+                        None => upstream::refusal(&id),
+                    }
+                }
+            };
+            // What a server withdrew wants no answer.
+            if !withdrawn.is_cancelled() {
+                way.conversation.link.reply(answer, way.assertion(asserted)).await;
+            }
+        };
+        self.under_way.push(answering.boxed());
+    }
+
+    /// The call has ended: clients are asked no more, and the server is told so.
+    pub(crate) async fn end(mut self, within: Duration) {
+        self.ended.cancel();
+        let all = async { while self.under_way.next().await.is_some() {} };
+        // A server that does not listen need not be told.
+        let _ = tokio::time::timeout(within, all).await;
+    }
+
+    /// The server no longer asks what it asked under `id`.
+    pub(crate) fn withdraw(&self, id: &str) {
+        let same = self.withdrawals.iter().filter(|(known, _)| known == id);
+        same.for_each(|(_, withdrawn)| withdrawn.cancel());
+    }
+}
+
+impl Way {
+    /// What the client answers, if it may be asked and does.
+    async fn ask(&self, asks: ServerAsks, messages: mpsc::Sender<Bytes>) -> Option<ClientAnswer> {
+        let permit = self.asker.permit(&asks.method, asks.params).await?;
+        self.asker.deliver(permit, messages).await
+    }
+}

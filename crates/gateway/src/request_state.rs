@@ -1,0 +1,203 @@
+//! The state of a call that waits for input (MCP 2026-07-28): ours, around the server's.
+//!
+//! A client keeps it between two requests and cannot read it. It is sealed (AES-256-GCM) to the
+//! instance, server and method, and to a digest of the call's parameters; it expires, and the
+//! decision on the call that brings it back uses it up. What does not open, for whatever reason, is
+//! refused in the same words (`n_040d_…`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authority::{Effect, OnceScope};
+use keys::SealingKey;
+use mcp::Request;
+use model::{Clock, Entropy, InstanceId, ServerName, Sha256Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::call::Gateway;
+use crate::entry::Passage;
+use crate::refusal::Refusal;
+use crate::translate;
+
+/// How long a call may wait for input.
+const STATE_LIFETIME: Duration = Duration::from_mins(10);
+
+/// The longest state that a server may give, in bytes.
+pub(crate) const SERVER_STATE_MAX: usize = 64 << 10;
+
+/// The longest state of ours, in bytes as it is written: a server's and what is around it.
+const STATE_MAX: usize = 2 * SERVER_STATE_MAX;
+
+/// The members of a request by which a call goes on.
+pub(crate) const STATE: &str = "requestState";
+pub(crate) const RESPONSES: &str = "inputResponses";
+
+/// Seals and opens the states of calls that wait for input.
+pub(crate) struct RequestStates {
+    pub(crate) key: SealingKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// Whose call waits, and for what.
+pub(crate) struct Waiting<'a> {
+    pub(crate) instance: InstanceId,
+    pub(crate) server: &'a ServerName,
+    pub(crate) method: &'a str,
+}
+
+/// What is sealed.
+#[derive(Serialize, Deserialize)]
+struct Inside {
+    /// The state that the server gave, if it gave one.
+    state: Option<String>,
+    /// The names of what it asked for.
+    asked: BTreeSet<String>,
+    expires: Timestamp,
+}
+
+impl Gateway {
+    /// What a call that goes on after input uses up: the state that it waited in.
+    pub(crate) fn resume(
+        &self,
+        passage: &Passage<'_>,
+        request: &mut Request,
+    ) -> Result<Option<Effect>, Refusal> {
+        let method = request.method.clone();
+        let (instance, server) = (passage.caller.instance, &passage.server);
+        let waiting = Waiting { instance, server, method: method.as_str() };
+        self.states.open(&waiting, request)
+    }
+}
+
+impl RequestStates {
+    /// The state of the call `waiting` with `params`, of which the server asked `asked` and gave
+    /// `state`. `None` if the parameters are no object.
+    pub(crate) fn seal(
+        &self,
+        waiting: &Waiting<'_>,
+        params: Option<&RawValue>,
+        (state, asked): (Option<String>, BTreeSet<String>),
+    ) -> Option<String> {
+        let expires = self.clock.now().plus(STATE_LIFETIME);
+        let inside = serde_json::to_vec(&Inside { state, asked, expires }).ok()?;
+        let mut nonce = [0; 12];
+        self.entropy.fill(&mut nonce);
+        Some(keys::base64url(&self.key.seal(&inside, &waiting.name(params)?, nonce)))
+    }
+
+    /// Puts the server's own state in the place of ours in `request`, and gives what the decision
+    /// on it uses up; nothing if it is no call that goes on.
+    pub(crate) fn open(
+        &self,
+        waiting: &Waiting<'_>,
+        request: &mut Request,
+    ) -> Result<Option<Effect>, Refusal> {
+        let (state, responses) = (request.member(STATE), request.member(RESPONSES));
+        if state.is_none() && responses.is_none() {
+            return Ok(None);
+        }
+        let params = request.params.as_deref();
+        let opened = state.and_then(|state| self.opened(waiting, params, state.as_str()?));
+        let (inside, used) = opened.ok_or(Refusal::StateRefused)?;
+        if !answers_only(responses, &inside.asked) {
+            return Err(Refusal::StateRefused);
+        }
+        let state = inside.state.map(|state| serde_json::value::to_raw_value(&state));
+        let state = state.transpose().map_err(|_| Refusal::StateRefused)?;
+        let put = translate::with_members(params, [(STATE, state)]);
+        request.params = Some(put.map_err(|_| Refusal::StateRefused)?);
+        Ok(Some(used))
+    }
+
+    fn opened(
+        &self,
+        waiting: &Waiting<'_>,
+        params: Option<&RawValue>,
+        state: &str,
+    ) -> Option<(Inside, Effect)> {
+        let sealed = keys::from_base64url(state).filter(|_| state.len() <= STATE_MAX)?;
+        let inside = self.key.open(&sealed, &waiting.name(params)?).ok()?;
+        let inside: Inside = serde_json::from_slice(&inside).ok()?;
+        if inside.expires <= self.clock.now() {
+            return None;
+        }
+        let id = *Sha256Digest::of(&sealed).as_bytes();
+        let expires = inside.expires;
+        Some((inside, Effect::UseOnce { scope: OnceScope::RequestState, id, expires }))
+    }
+}
+
+impl Waiting<'_> {
+    /// What a state is sealed to: the caller and the same call, whatever was answered meanwhile.
+    fn name(&self, params: Option<&RawValue>) -> Option<Vec<u8>> {
+        let params = params.map_or("{}", RawValue::get);
+        let mut call: Value = serde_json::from_str(params).ok()?;
+        let members = call.as_object_mut()?;
+        members.retain(|name, _| ![STATE, RESPONSES, "_meta"].contains(&name.as_str()));
+        let Self { instance, server, method } = self;
+        let digest = Sha256Digest::of(&json::canonical(&call));
+        let name = json!({
+            "call": digest, "instance": instance, "method": method, "server": server,
+        });
+        Some(json::canonical(&name))
+    }
+}
+
+/// Whether `responses` answer nothing but what was asked.
+fn answers_only(responses: Option<&Value>, asked: &BTreeSet<String>) -> bool {
+    match responses {
+        None => true,
+        Some(Value::Object(given)) => {
+            given.iter().all(|(name, answer)| asked.contains(name) && answer.is_object())
+        }
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::{ManualClock, SeededEntropy};
+
+    use super::*;
+
+    const CALL: &str = r#"{"name":"t","arguments":{"a":1}}"#;
+
+    fn call(state: &str) -> Request {
+        let params = CALL.replace("}}", &format!(r#"}},"requestState":"{state}"}}"#));
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        match mcp::parse_message(text.as_bytes(), &mcp::Limits::default()) {
+            Ok(mcp::Message::Request(request)) => request,
+            other => panic!("no request: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn n_040d_a_state_expires_and_is_kept_until_then() {
+        let clock = Arc::new(ManualClock::new());
+        let states = RequestStates {
+            key: SealingKey::from_bytes([7; 32]),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(1)),
+        };
+        let server = "up".parse().expect("a server");
+        let instance = InstanceId::from_bytes([1; 16]);
+        let waiting = Waiting { instance, server: &server, method: "tools/call" };
+        let params = RawValue::from_string(CALL.to_owned()).expect("JSON");
+        let given = (Some("theirs".to_owned()), BTreeSet::new());
+        let state = states.seal(&waiting, Some(&params), given).expect("sealed");
+        let (expires, last) = (clock.now().plus(STATE_LIFETIME), Duration::from_millis(1));
+        clock.advance(STATE_LIFETIME.saturating_sub(last));
+        let mut request = call(&state);
+        let used = states.open(&waiting, &mut request).expect("it opens");
+        assert!(matches!(used, Some(Effect::UseOnce { expires: until, .. }) if until == expires));
+        let sent = request.params.expect("parameters");
+        assert_eq!(sent.get(), r#"{"arguments":{"a":1},"name":"t","requestState":"theirs"}"#);
+        clock.advance(last);
+        let late = states.open(&waiting, &mut call(&state));
+        assert!(matches!(late, Err(Refusal::StateRefused)));
+    }
+}
