@@ -1,5 +1,6 @@
 //! A deployment to be measured: founded, one server onboarded, one agent registered, served.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,7 +72,8 @@ impl Deployment {
         let purpose = ["purpose", "add", "care", "--owner", "alice", "--tool", &tool];
         self.command(&[&purpose[..], &["--harm", "moves-money"]].concat())?;
         let agent = ["agent", "add", AGENT, "--sponsor", "sam", "--purpose", "care", "--key", &key];
-        self.command(&agent)?;
+        let uid = std::fs::metadata(self.path("home"))?.uid().to_string();
+        self.command(&[&agent[..], &["--host-uid", &uid]].concat())?;
         self.command(&["server", "add", NAME, "--owner", "alice", "--harm", &harm])?;
         Ok(())
     }
@@ -92,6 +94,11 @@ impl Deployment {
     /// The serving process.
     pub(crate) fn id(&self) -> anyhow::Result<u32> {
         Ok(self.server.as_ref().context("it is not served")?.id())
+    }
+
+    /// The socket at which it vouches for processes.
+    pub(crate) fn host_socket(&self) -> PathBuf {
+        self.path("home/state/host.sock")
     }
 
     /// The key file of an agent or founder.

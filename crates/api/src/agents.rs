@@ -1,13 +1,14 @@
 //! What agents and enforcement points reach: MCP, tokens, and how to find them.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -173,15 +174,21 @@ fn events(messages: tokio::sync::mpsc::Receiver<Bytes>) -> Response {
     Sse::new(stream).keep_alive(keep_alive).into_response()
 }
 
-async fn token(State(state): State<Agents>, headers: HeaderMap, body: Bytes) -> Response {
+async fn token(
+    State(state): State<Agents>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let from = peer.map(|Extension(ConnectInfo(address))| address.ip());
     let arrived = state.clock.monotonic();
     let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
     let proof = match proofs.as_slice() {
         [proof] => proof.to_str().ok(),
         _ => None,
     };
-    let answer = state.tokens.token(sts::TokenHttpRequest { form: &body, dpop: proof, arrived });
-    let (status, body) = match answer.await {
+    let request = sts::TokenHttpRequest { form: &body, dpop: proof, from, arrived };
+    let (status, body) = match state.tokens.token(request).await {
         Ok(response) => (200, serde_json::to_vec(&response)),
         Err(error) => (error.status(), serde_json::to_vec(&error.body())),
     };

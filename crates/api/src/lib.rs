@@ -5,10 +5,12 @@
 
 mod admin;
 mod agents;
+mod host;
 mod hosts;
 mod observers;
 
 pub use admin::admin;
 pub use agents::{Agents, agents};
+pub use host::host;
 pub use hosts::Hosts;
 pub use observers::{Health, Observers, observers};

@@ -16,6 +16,7 @@ mod in_force;
 mod outcomes;
 mod permit;
 mod pip;
+mod quarantine;
 mod reader;
 mod records;
 mod recover;
@@ -32,6 +33,7 @@ pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Governed, NotStarted, Permit, PermitContext, Running,
 };
 pub use pip::{FactsError, Gathered, Pip};
+pub use quarantine::{NotStopped, Signal};
 pub use reader::Reader;
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};

@@ -191,7 +191,7 @@ fn record_of(
         action: request.action.to_string(),
         agent: standing.agent.name.clone(),
         answers: told.answers,
-        attestation: standing.instance.attestation,
+        attestation: standing.attestation(),
         binding: circumstances.binding,
         commitments,
         decision: told.verdict,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Hosts, Observers};
 use authority::{Authority, OutcomeWriter, Parts, Pip, SteadyClock};
+use axum::serve::ListenerExt as _;
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
@@ -75,7 +76,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let [stop, drained, anchors_stop] = std::array::from_fn(|_| CancellationToken::new());
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
-    let socket = crate::socket::bind(&config.admin_socket()).await?;
+    let socket = crate::socket::bind(&config.admin_socket(), 0o600).await?;
+    let host = crate::socket::bind(&config.host_socket(), 0o666).await?;
     let admin = observers.local_addr()?;
     let (gateway, clock) = (running.gateway.clone(), running.clock.clone());
     let (status, tasks) = (running.status.clone(), running.tasks.clone());
@@ -87,6 +89,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     servers.spawn(serve_http((observers, acceptor), observer_router, stop.clone()));
     let socket = crate::socket::serve(socket, admin_router, stop.clone(), servers.clone());
     let socket = tokio::spawn(socket);
+    let host = (host, running.tokens.clone(), stop.clone(), servers.clone());
+    let host = tokio::spawn(crate::host::serve(host.0, host.1, host.2, host.3));
     let newest = running.integrator.checkpoint().map(Arc::from);
     let (newest, checkpoints) = tokio::sync::watch::channel(newest);
     let anchoring = crate::anchors::start(
@@ -120,7 +124,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     // What the last outcomes added is published too.
     drained.cancel();
-    for task in [socket, looking] {
+    for task in [socket, host, looking] {
         let _ = task.await;
     }
     let in_time = Duration::from_millis(config.timeouts.drain_ms);
@@ -128,7 +132,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     anchors_stop.cancel();
     let _ = tokio::time::timeout(in_time, anchoring.wait()).await;
     outcomes.abort();
-    let _ = std::fs::remove_file(config.admin_socket());
+    for socket in [config.admin_socket(), config.host_socket()] {
+        let _ = std::fs::remove_file(socket);
+    }
     Ok(())
 }
 
@@ -304,9 +310,11 @@ async fn serve_http(
     stop: CancellationToken,
 ) {
     let stopped = stop.cancelled_owned();
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let served = match acceptor {
         Some(acceptor) => {
-            let listener = TlsListener::new(listener, acceptor);
+            // A listener of one's own tells who connects only when it is tapped.
+            let listener = TlsListener::new(listener, acceptor).tap_io(|_| {});
             axum::serve(listener, router).with_graceful_shutdown(stopped).await
         }
         None => axum::serve(listener, router).with_graceful_shutdown(stopped).await,

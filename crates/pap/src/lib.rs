@@ -8,6 +8,7 @@ mod cases;
 mod command;
 mod drill;
 mod founding;
+mod instances;
 mod log;
 mod origin;
 mod policy;

@@ -64,6 +64,9 @@ pub(crate) struct Listen {
     /// For people and auditors: health, metrics, the public part of the log.
     #[schemars(with = "String")]
     pub(crate) admin: SocketAddr,
+    /// The socket at which this host's kernel vouches for processes of any user who can reach it.
+    /// Default: `host.sock` in `state_dir`.
+    pub(crate) host: Option<PathBuf>,
 }
 
 impl Default for Listen {
@@ -71,6 +74,7 @@ impl Default for Listen {
         Self {
             agents: SocketAddr::from(([127, 0, 0, 1], 8420)),
             admin: SocketAddr::from(([127, 0, 0, 1], 8421)),
+            host: None,
         }
     }
 }
@@ -257,6 +261,11 @@ impl Config {
         self.state_dir.join("admin.sock")
     }
 
+    /// The socket at which the host's kernel vouches for processes.
+    pub(crate) fn host_socket(&self) -> PathBuf {
+        self.listen.host.clone().unwrap_or_else(|| self.state_dir.join("host.sock"))
+    }
+
     /// Makes relative paths start at `base`.
     fn anchored_at(mut self, base: &Path) -> Self {
         let paths = [&mut self.state_dir, &mut self.policy.path];
@@ -270,6 +279,7 @@ impl Config {
         }
         let files = self.servers.values_mut().filter_map(|server| server.header_file.as_mut());
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
+        let files = files.chain(self.listen.host.as_mut());
         for file in files.chain(tls.into_iter().flatten()) {
             *file = base.join(&*file);
         }
