@@ -290,3 +290,21 @@ proptest! {
         drop(runtime);
     }
 }
+
+/// Of many who go on from one token at once, one is given a successor; the key is stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n_013_of_64_racers_for_one_successor_one_wins_and_the_key_is_stopped() {
+    let sts = std::sync::Arc::new(Sts::new().await);
+    let own = key();
+    let first = sts.verified(&sts.send(sts.request(&own)).await.unwrap());
+    let requests: Vec<_> = (0..64).map(|_| sts.request(&own)).collect();
+    let asked = requests.into_iter().map(|request| {
+        let sts = sts.clone();
+        tokio::spawn(async move { sts.send(request).await.is_ok() })
+    });
+    let answers = futures::future::join_all(asked).await;
+    let won = answers.into_iter().filter(|answer| *answer.as_ref().unwrap()).count();
+    assert_eq!(won, 1, "each attempt is another one");
+    let state = instance(&sts, &first.sub).await.state;
+    assert!(matches!(state, InstanceState::Quarantined { .. }), "{state:?}");
+}
