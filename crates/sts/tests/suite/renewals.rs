@@ -212,6 +212,22 @@ async fn r_6_the_host_vouches_for_whom_the_agents_rule_admits() {
     assert_eq!(instance(&sts, &id).await.attestation.as_str(), "user");
 }
 
+/// The rule is asked at each decision: whom it no longer admits is vouched for no longer.
+#[tokio::test]
+async fn r_20_a_rule_that_is_taken_back_counts_at_once() {
+    let sts = attested(1_000).await;
+    let own = key();
+    let attestation = async || {
+        vouched(&sts, &own, &process(1_000, 5)).await;
+        sts.world.records("decision").await.pop().unwrap().text_of("attestation").to_owned()
+    };
+    assert_eq!(attestation().await, "host");
+    let mut agent = sts.world.standing.agent.clone();
+    agent.host = Some(HostRule { exe: None, uid: 1_001 });
+    sts.world.put(FactKey::agent(&agent.name), &agent).await;
+    assert_eq!(attestation().await, "user");
+}
+
 #[tokio::test]
 async fn a_voucher_is_good_once_for_its_own_key_for_a_minute() {
     let sts = attested(1_000).await;
