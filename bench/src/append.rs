@@ -118,7 +118,7 @@ impl Bench {
             action: "payments/refund".to_owned(),
             agent: standing.agent.name.clone(),
             answers,
-            attestation: standing.instance.attestation,
+            attestation: standing.attestation(),
             binding: Binding::Dpop,
             commitments: commitments.try_into().expect("it names a sponsor"),
             decision: Verdict::Permit,

@@ -1,6 +1,9 @@
 //! The callers' side: instances with a key, a token and an MCP session each, and calls signed
 //! before anything is timed.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -22,13 +25,22 @@ const VERSION: &str = "2025-11-25";
 /// One running execution of the agent.
 pub(crate) struct Instance {
     key: SigningKey,
-    token: String,
+    token: Token,
     session: String,
+}
+
+/// A token, with what its renewal names.
+struct Token {
+    text: String,
+    jti: String,
+    nonce: String,
 }
 
 /// The instances that call a deployment.
 pub(crate) struct Callers {
     port: u16,
+    /// The socket at which the service vouches for this process.
+    host: PathBuf,
     clock: WallClock,
     agent: &'static str,
     agent_key: SigningKey,
@@ -45,7 +57,8 @@ impl Callers {
         let pem = std::fs::read_to_string(deployment.key(agent))?;
         let agent_key = SigningKey::from_pem(&pem)?;
         let (port, clock) = (deployment.port, WallClock::new());
-        let mut callers = Self { port, clock, agent, agent_key, instances: Vec::new() };
+        let host = deployment.host_socket();
+        let mut callers = Self { port, host, clock, agent, agent_key, instances: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for _ in 0..count {
             let instance = runtime.block_on(callers.instance())?;
@@ -67,11 +80,13 @@ impl Callers {
     fn sign_for(&mut self, count: usize, account: &str) -> anyhow::Result<Requests> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for at in 0..self.instances.len() {
-            let token = runtime.block_on(self.token(&self.instances[at].key))?;
+            let Instance { key, token, .. } = &self.instances[at];
+            let token = runtime.block_on(self.token(key, Some(token)))?;
             self.instances[at].token = token;
         }
         let calls = (0..count).map(|id| {
             let Instance { key, token, session } = &self.instances[id % self.instances.len()];
+            let token = &token.text;
             let proof = self.proof(key, &self.url(), Some(token))?;
             let headers = format!(
                 "mcp-session-id: {session}\r\nauthorization: DPoP {token}\r\ndpop: {proof}\r\n"
@@ -83,9 +98,9 @@ impl Callers {
 
     async fn instance(&self) -> anyhow::Result<Instance> {
         let key = SigningKey::generate(KeyAlgorithm::Es256)?;
-        let token = self.token(&key).await?;
-        let proof = self.proof(&key, &self.url(), Some(&token))?;
-        let headers = format!("authorization: DPoP {token}\r\ndpop: {proof}\r\n");
+        let token = self.token(&key, None).await?;
+        let proof = self.proof(&key, &self.url(), Some(&token.text))?;
+        let headers = format!("authorization: DPoP {}\r\ndpop: {proof}\r\n", token.text);
         let params = json!({
             "protocolVersion": VERSION,
             "capabilities": {},
@@ -102,8 +117,9 @@ impl Callers {
         Ok(Instance { key, token, session })
     }
 
-    /// A token for the instance that holds `key`.
-    async fn token(&self, key: &SigningKey) -> anyhow::Result<String> {
+    /// A token for the instance that holds `key`, after the one that it has.
+    async fn token(&self, key: &SigningKey, last: Option<&Token>) -> anyhow::Result<Token> {
+        let voucher = self.voucher(key)?;
         let (issuer, now) = (self.issuer(), self.clock.now().as_seconds());
         let assertion =
             client_assertion::make((self.agent, &issuer), &self.agent_key, now, &unpredictable())?;
@@ -113,6 +129,10 @@ impl Callers {
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion),
             ("resource", &self.url()),
+            ("voucher", &voucher),
+            ("attempt", &unpredictable()),
+            ("previous_jti", last.map_or("", |last| &last.jti)),
+            ("renewal_nonce", last.map_or("", |last| &last.nonce)),
         ]);
         let proof = self.proof(key, &format!("{issuer}/oauth/token"), None)?;
         let message = format!(
@@ -126,7 +146,22 @@ impl Callers {
         let body = connection.body(&answer);
         ensure!(answer.status == 200, "no token: {}", String::from_utf8_lossy(body));
         let body: Value = serde_json::from_slice(body)?;
-        Ok(body["access_token"].as_str().context("the answer has no token")?.to_owned())
+        let text = |name: &str| body[name].as_str().map(str::to_owned).context("no whole answer");
+        Ok(Token { text: text("access_token")?, jti: text("jti")?, nonce: text("renewal_nonce")? })
+    }
+
+    /// What the service vouches of this process.
+    fn voucher(&self, key: &SigningKey) -> anyhow::Result<String> {
+        let body = json!({ "jkt": key.verifying().thumbprint_text() }).to_string();
+        let head = "POST /v1/voucher HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+        let mut stream = UnixStream::connect(&self.host)?;
+        let length = body.len();
+        stream.write_all(format!("{head}content-length: {length}\r\n\r\n{body}").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let body: Value = serde_json::from_str(body)?;
+        Ok(body["voucher"].as_str().context("no voucher")?.to_owned())
     }
 
     fn proof(&self, key: &SigningKey, url: &str, token: Option<&str>) -> anyhow::Result<String> {

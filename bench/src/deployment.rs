@@ -1,5 +1,6 @@
 //! A deployment to be measured: founded, one server onboarded, one agent registered, served.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,10 +78,12 @@ impl Deployment {
         self.command(&["person", "add", "sam"])?;
         let purpose = ["purpose", "add", "care", "--owner", "alice", "--tool", &tool];
         self.command(&[&purpose[..], &["--harm", "moves-money"]].concat())?;
+        let uid = std::fs::metadata(self.path("home"))?.uid().to_string();
         for agent in [AGENT, QUIET] {
             let key = self.key(agent);
             let registered = ["--sponsor", "sam", "--purpose", "care", "--key", &key];
-            self.command(&[&["agent", "add", agent][..], &registered].concat())?;
+            let attested = ["--host-uid", &uid];
+            self.command(&[&["agent", "add", agent][..], &registered, &attested].concat())?;
         }
         self.command(&["server", "add", NAME, "--owner", "alice", "--harm", &harm])?;
         Ok(())
@@ -102,6 +105,11 @@ impl Deployment {
     /// The serving process.
     pub(crate) fn id(&self) -> anyhow::Result<u32> {
         Ok(self.server.as_ref().context("it is not served")?.id())
+    }
+
+    /// The socket at which it vouches for processes.
+    pub(crate) fn host_socket(&self) -> PathBuf {
+        self.path("home/state/host.sock")
     }
 
     /// The key file of an agent or founder.

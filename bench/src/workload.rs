@@ -191,6 +191,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         agent: agent.name.clone(),
         key: Thumbprint::from_bytes([9; 32]),
         attestation: Attestation::User,
+        process: None,
         task: task.id,
         started: hour_ago,
         state: InstanceState::Active,
@@ -214,6 +215,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         ceiling: purpose.scope.clone(),
         key: json!({}),
         key_expires,
+        host: None,
         registered,
         state: AgentState::Active,
     }

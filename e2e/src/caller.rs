@@ -5,6 +5,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keys::{KeyAlgorithm, SigningKey};
@@ -65,6 +67,12 @@ pub struct Caller {
     agent_key: SigningKey,
     instance_key: SigningKey,
     token: Option<String>,
+    /// The socket at which the service vouches for this process.
+    host: PathBuf,
+    /// The id of the last token and the nonce that came with it.
+    last: Option<(String, String)>,
+    /// The renewal that was not answered yet.
+    attempt: Option<String>,
     made: u64,
     /// By how many seconds its clock is ahead.
     pub ahead: i64,
@@ -81,8 +89,37 @@ impl Caller {
             agent_key: SigningKey::from_pem(&pem).expect("it is a key"),
             instance_key: SigningKey::generate(KeyAlgorithm::Es256).expect("keys can be made"),
             token: None,
+            host: deployment.host_socket(),
+            last: None,
+            attempt: None,
             made: 0,
             ahead: 0,
+        }
+    }
+
+    /// The same, for which the service vouches at the socket `host`.
+    pub fn vouched(deployment: &Deployment, server: &str, host: &Path) -> Self {
+        Self { host: host.to_owned(), ..Self::new(deployment, server) }
+    }
+
+    /// Somebody who copied this caller's key and everything that belongs to it.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let copy = |key: &SigningKey| {
+            SigningKey::from_pem(&key.to_pem().expect("it can be written")).expect("it is a key")
+        };
+        Self {
+            port: self.port,
+            agent: self.agent.clone(),
+            server: self.server.clone(),
+            agent_key: copy(&self.agent_key),
+            instance_key: copy(&self.instance_key),
+            token: self.token.clone(),
+            host: self.host.clone(),
+            last: self.last.clone(),
+            attempt: None,
+            made: self.made + 1_000,
+            ahead: self.ahead,
         }
     }
 
@@ -117,12 +154,20 @@ impl Caller {
         let issuer = format!("http://127.0.0.1:{}", self.port);
         let parties = (self.agent.as_str(), issuer.as_str());
         let assertion = client_assertion::make(parties, &self.agent_key, now, &jti);
+        let attempt = self.attempt.clone().unwrap_or_else(|| self.jti());
+        self.attempt = Some(attempt.clone());
+        let voucher = voucher(&self.host, &self.instance_key).unwrap_or_default();
+        let last = self.last.clone().unwrap_or_default();
         let form = oauth::token_endpoint::form(&[
             ("grant_type", "client_credentials"),
             ("client_id", &self.agent),
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion.expect("it can sign")),
             ("resource", &format!("{issuer}/mcp/{}", self.server)),
+            ("attempt", &attempt),
+            ("previous_jti", &last.0),
+            ("renewal_nonce", &last.1),
+            ("voucher", &voucher),
         ]);
         let proof = self.proof(("POST", "/oauth/token"), None, None);
         let kind = "application/x-www-form-urlencoded";
@@ -131,6 +176,9 @@ impl Caller {
         match answer.body["access_token"].as_str().filter(|_| answer.status == 200) {
             Some(token) => {
                 self.token = Some(token.to_owned());
+                let text = |name: &str| answer.body[name].as_str().map(str::to_owned);
+                self.last = text("jti").zip(text("renewal_nonce"));
+                self.attempt = None;
                 Ok(())
             }
             None => Err(answer),
@@ -184,6 +232,20 @@ impl Caller {
         let (status, body) = answered.and_then(|bytes| parse(&bytes)).unwrap_or_default();
         Answer { status, body: serde_json::from_slice(&body).unwrap_or_default(), took }
     }
+}
+
+/// What the service at `host` vouches of this process, for `key`; none if it does not.
+pub fn voucher(host: &Path, key: &SigningKey) -> Option<String> {
+    let body = json!({ "jkt": key.verifying().thumbprint_text() }).to_string();
+    let head = "POST /v1/voucher HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+    let length = body.len();
+    let mut stream = UnixStream::connect(host).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(format!("{head}content-length: {length}\r\n\r\n{body}").as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    let answer: Value = serde_json::from_slice(&parse(&bytes)?.1).ok()?;
+    answer["voucher"].as_str().map(str::to_owned)
 }
 
 /// Sends `request` and gives all that comes back until the end; none if the connection breaks.

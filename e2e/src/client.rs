@@ -197,7 +197,8 @@ fn shim_arguments(
     key: &Path,
 ) -> Vec<String> {
     let key = key.to_str().expect("it is text");
-    ["mcp", server, "--agent", agent, "--url", &deployment.url(), "--key", key]
+    let (url, host) = (deployment.url(), deployment.host_socket().display().to_string());
+    ["mcp", server, "--agent", agent, "--url", &url, "--key", key, "--host-socket", &host]
         .map(str::to_owned)
         .into()
 }

@@ -156,6 +156,11 @@ impl Deployment {
         self.path("home/state/log")
     }
 
+    /// The socket at which the service vouches for processes.
+    pub fn host_socket(&self) -> PathBuf {
+        self.path("home/state/host.sock")
+    }
+
     /// The key file of `agent`.
     pub fn agent_key(&self, agent: &str) -> PathBuf {
         self.path(&format!("{agent}.pem"))
@@ -195,7 +200,9 @@ impl Deployment {
         self.run(&purpose);
         let key = self.agent_key("bot");
         let key = key.to_str().unwrap();
-        self.run(&["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", key]);
+        let agent = ["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", key];
+        let uid = nix::unistd::geteuid().to_string();
+        self.run(&[&agent[..], &["--host-uid", &uid]].concat());
         let class = format!("*={harm}");
         for server in servers {
             self.run(&["server", "add", server, "--owner", "alice", "--harm", &class]);

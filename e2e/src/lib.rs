@@ -18,7 +18,7 @@ mod relay;
 pub mod stage;
 pub mod upstream;
 
-pub use caller::{Answer, Caller};
+pub use caller::{Answer, Caller, voucher};
 pub use canary::Canary;
 pub use client::{Client, Door, Sdk, listen};
 pub use deployment::{Deployment, Options, free_port};

@@ -45,7 +45,7 @@ impl Child {
     }
 
     /// Its standard input and output, which must be piped.
-    pub(crate) fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+    pub fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
         let input = self.0.stdin.take().expect("it is piped");
         (input, self.0.stdout.take().expect("it is piped"))
     }

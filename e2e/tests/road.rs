@@ -38,6 +38,8 @@ fn client(deployment: &Deployment, steps: &[Value]) -> Vec<Value> {
         .arg(e2e::binary())
         .args(["mcp", "everything", "--agent", "bot", "--url", &deployment.url(), "--key"])
         .arg(&key)
+        .arg("--host-socket")
+        .arg(deployment.host_socket())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -174,6 +174,7 @@ fn events(messages: tokio::sync::mpsc::Receiver<Bytes>) -> Response {
 
 async fn token(
     State(state): State<Agents>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     Whole { body, _room }: Whole,
 ) -> Response {
@@ -187,8 +188,8 @@ async fn token(
         [proof] => proof.to_str().ok(),
         _ => None,
     };
-    let answer = state.tokens.token(sts::TokenHttpRequest { form: &body, dpop: proof, arrived });
-    let (status, body) = match answer.await {
+    let request = sts::TokenHttpRequest { form: &body, dpop: proof, from: address(peer), arrived };
+    let (status, body) = match state.tokens.token(request).await {
         Ok(response) => (200, serde_json::to_vec(&response)),
         Err(error) => (error.status(), serde_json::to_vec(&error.body())),
     };

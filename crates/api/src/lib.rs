@@ -6,11 +6,13 @@
 mod admin;
 mod agents;
 mod bodies;
+mod host;
 mod hosts;
 mod observers;
 
 pub use admin::admin;
 pub use agents::{Agents, Peer, agents};
 pub use bodies::Bodies;
+pub use host::host;
 pub use hosts::Hosts;
 pub use observers::{Health, Observers, observers};

@@ -17,6 +17,7 @@ mod in_force;
 mod outcomes;
 mod permit;
 mod pip;
+mod quarantine;
 mod reader;
 mod records;
 mod recover;
@@ -34,6 +35,7 @@ pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Governed, NotStarted, Permit, PermitContext, Running,
 };
 pub use pip::{FactsError, Gathered, Pip};
+pub use quarantine::{NotStopped, Signal};
 pub use reader::Reader;
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};

@@ -10,7 +10,7 @@ use model::record::{
 };
 use model::{
     AccessRequest, ActDigest, Binding, Decision, DecisionId, Entropy, Facts, PersonId, PolicyId,
-    RecordId, ResourceRef, Standing, Timestamp, Tool,
+    RecordId, ResourceRef, Server, Standing, Timestamp, Tool,
 };
 use moka::sync::Cache;
 use store::NewEntry;
@@ -22,11 +22,15 @@ use crate::pip::Gathered;
 const FACTS_LEAVES_MAX: u64 = 100_000;
 
 /// The facts leaves that this process has written, by who acts on what.
-pub(crate) struct FactsLeaves(Cache<(model::InstanceId, Option<model::ToolRef>), Arc<FactsLeaf>>);
+pub(crate) struct FactsLeaves(Cache<Place, Arc<FactsLeaf>>);
+
+/// Who acts, on which server and tool.
+type Place = (model::InstanceId, Option<model::ServerName>, Option<model::ToolRef>);
 
 /// One facts leaf, written with the first decision that used it.
 pub(crate) struct FactsLeaf {
     standing: Arc<Standing>,
+    server: Option<Arc<Server>>,
     tool: Option<Arc<Tool>>,
     entry: NewEntry,
     reference: FactsRef,
@@ -57,7 +61,8 @@ impl FactsLeaves {
         journal: &Journal,
     ) -> Result<Arc<FactsLeaf>, SealError> {
         let tool = gathered.tool.as_ref().map(|tool| tool.tool.clone());
-        let place = (gathered.standing.instance.id, tool);
+        let server = gathered.server.as_ref().map(|server| server.name.clone());
+        let place = (gathered.standing.instance.id, server, tool);
         if let Some(known) = self.0.get(&place).filter(|known| known.is_of(gathered)) {
             return Ok(known);
         }
@@ -69,12 +74,18 @@ impl FactsLeaves {
 
 impl FactsLeaf {
     fn is_of(&self, gathered: &Gathered) -> bool {
-        let same_tool = match (&self.tool, &gathered.tool) {
-            (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
-            (None, None) => true,
-            _ => false,
-        };
-        same_tool && Arc::ptr_eq(&self.standing, &gathered.standing)
+        same(self.tool.as_ref(), gathered.tool.as_ref())
+            && same(self.server.as_ref(), gathered.server.as_ref())
+            && Arc::ptr_eq(&self.standing, &gathered.standing)
+    }
+}
+
+/// Whether both are one reading, or neither was read.
+fn same<T>(mine: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (mine, other) {
+        (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
+        (None, None) => true,
+        _ => false,
     }
 }
 
@@ -102,8 +113,8 @@ async fn facts_leaf(
     let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     let reference = FactsRef { id, leaf: entry.leaf, revision };
-    let (standing, tool) = (gathered.standing.clone(), gathered.tool.clone());
-    Ok(FactsLeaf { standing, tool, entry, reference, written: AtomicBool::new(false) })
+    let Gathered { standing, server, tool, .. } = gathered.clone();
+    Ok(FactsLeaf { standing, server, tool, entry, reference, written: AtomicBool::new(false) })
 }
 
 /// The person under whose key the disclosures of this instance's records are sealed.
@@ -191,7 +202,7 @@ fn record_of(
         action: request.action.to_string(),
         agent: standing.agent.name.clone(),
         answers: told.answers,
-        attestation: standing.instance.attestation,
+        attestation: standing.attestation(),
         binding: circumstances.binding,
         commitments,
         decision: told.verdict,

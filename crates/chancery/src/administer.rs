@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
+use model::HostRule;
 use pap::Command as Asked;
 use serde_json::Value;
 
 use crate::cli::{
-    Agent, Clock, Command, Finding, Founder, Instance, Outcome, Person, Purpose, Server, Tool,
+    Agent, Clock, Command, Finding, Founder, HostProcesses, Instance, Outcome, Person, Purpose,
+    Server, Tool,
 };
 use crate::socket;
 
@@ -70,14 +72,23 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             business_owner,
             technical_owner,
             key,
+            host,
             socket,
         }) => {
+            let host = rule(host)?;
             let usual = || crate::dev::new_key_file(&socket.socket, &name);
             let path = fresh(&key.unwrap_or_else(usual))?;
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
             let key = made.verifying().to_jwk();
-            let asked =
-                Asked::AgentAdd { name, sponsor, purpose, business_owner, technical_owner, key };
+            let asked = Asked::AgentAdd {
+                name,
+                sponsor,
+                purpose,
+                business_owner,
+                technical_owner,
+                key,
+                host,
+            };
             (socket.socket, asked, Some((path, made.to_pem()?)))
         }
         Command::Person(person) => plain(of_person(person)),
@@ -97,10 +108,10 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }
         Command::Agent(Agent::List { socket }) => (socket.socket, Asked::AgentList, None),
-        Command::Instance(Instance::Revoke { id, reason, socket }) => {
-            (socket.socket, Asked::InstanceRevoke { id, reason }, None)
+        Command::Agent(Agent::Attest { name, host, socket }) => {
+            (socket.socket, Asked::AgentAttest { name, host: rule(host)? }, None)
         }
-        Command::Instance(Instance::List { socket }) => (socket.socket, Asked::InstanceList, None),
+        Command::Instance(instance) => plain(of_instance(instance)),
         Command::Server(Server::Add { name, owner, harm, socket }) => {
             (socket.socket, Asked::ServerAdd { name, owner, harm }, None)
         }
@@ -112,10 +123,7 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Clock(Clock::Trust { reason, socket }) => {
             (socket.socket, Asked::ClockTrust { reason }, None)
         }
-        Command::Finding(Finding::List { socket }) => (socket.socket, Asked::FindingList, None),
-        Command::Finding(Finding::Close { id, reason, socket }) => {
-            (socket.socket, Asked::FindingClose { id, reason }, None)
-        }
+        Command::Finding(finding) => plain(of_finding(finding)),
         other => anyhow::bail!("{other:?} is not an administrative command"),
     })
 }
@@ -125,6 +133,31 @@ fn of_person(person: Person) -> (crate::cli::Socket, Asked) {
         Person::Add { id, groups, socket } => (socket, Asked::PersonAdd { id, groups }),
         Person::Deactivate { id, socket } => (socket, Asked::PersonDeactivate { id }),
         Person::List { socket } => (socket, Asked::PersonList),
+    }
+}
+
+fn of_instance(instance: Instance) -> (crate::cli::Socket, Asked) {
+    match instance {
+        Instance::Revoke { id, reason, socket } => (socket, Asked::InstanceRevoke { id, reason }),
+        Instance::Quarantine { id, reason, socket } => {
+            (socket, Asked::InstanceQuarantine { id, reason })
+        }
+        Instance::Release { id, reason, socket } => (socket, Asked::InstanceRelease { id, reason }),
+        Instance::List { socket } => (socket, Asked::InstanceList),
+    }
+}
+
+/// The rule that was typed, with the digest of the program as it is now.
+fn rule(typed: HostProcesses) -> anyhow::Result<Option<HostRule>> {
+    let Some(uid) = typed.host_uid else { return Ok(None) };
+    let exe = typed.host_exe.map(|path| crate::host::executable(&path)).transpose()?;
+    Ok(Some(HostRule { exe, uid }))
+}
+
+fn of_finding(finding: Finding) -> (crate::cli::Socket, Asked) {
+    match finding {
+        Finding::List { socket } => (socket, Asked::FindingList),
+        Finding::Close { id, reason, socket } => (socket, Asked::FindingClose { id, reason }),
     }
 }
 

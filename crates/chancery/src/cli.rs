@@ -1,10 +1,14 @@
 //! The command line: what can be typed.
 
+mod agents;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use agents::{Agent, HostProcesses, Instance};
 
 /// Permits, records and proves what software agents do.
 #[derive(Debug, Parser)]
@@ -36,6 +40,9 @@ pub(crate) enum Command {
     CheckConfig(ConfigFile),
     /// Speak MCP on stdio to the client that starts this, as an instance of an agent.
     Mcp(Mcp),
+    /// Hold the key of the instance that one client process is. Started by `mcp`.
+    #[command(hide = true)]
+    Holder(Holder),
     /// Founders of a deployment.
     #[command(subcommand)]
     Founder(Founder),
@@ -183,9 +190,39 @@ pub(crate) struct Mcp {
     /// `http://127.0.0.1:8420`.
     #[arg(long, env = "CHANCERY_URL")]
     pub(crate) url: Option<String>,
+    /// The socket at which the service on this host vouches for processes; default: that of the
+    /// deployment that `dev` runs, else `/run/chancery/host.sock`.
+    #[arg(long, env = "CHANCERY_HOST_SOCKET")]
+    pub(crate) host_socket: Option<PathBuf>,
     /// Speak streamable HTTP on this loopback address instead of stdio.
     #[arg(long)]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Holds the key of an instance.
+#[derive(Debug, Args)]
+pub(crate) struct Holder {
+    /// The process id of the client.
+    #[arg(long)]
+    pub(crate) client: u32,
+    /// When the client started, in clock ticks since the boot.
+    #[arg(long)]
+    pub(crate) since: u64,
+    /// Where shims find this.
+    #[arg(long)]
+    pub(crate) meet: PathBuf,
+    /// The agent.
+    #[arg(long)]
+    pub(crate) agent: String,
+    /// The file of the agent's key.
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// The base URL of the gateway.
+    #[arg(long)]
+    pub(crate) url: String,
+    /// The socket at which the service on this host vouches for processes.
+    #[arg(long)]
+    pub(crate) host_socket: PathBuf,
 }
 
 /// Where the administrator's socket is.
@@ -266,69 +303,6 @@ pub(crate) enum Purpose {
         /// What it is, for people.
         #[arg(long, default_value = "")]
         description: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-}
-
-/// Agents.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Agent {
-    /// Register an agent and write its key once.
-    Add {
-        /// Its name.
-        name: String,
-        /// The one person who answers for it.
-        #[arg(long)]
-        sponsor: String,
-        /// What for.
-        #[arg(long)]
-        purpose: String,
-        /// Who wants what it does; default: the sponsor.
-        #[arg(long)]
-        business_owner: Option<String>,
-        /// Who keeps it running; default: the sponsor.
-        #[arg(long)]
-        technical_owner: Option<String>,
-        /// Where its key is written (0600); default: `NAME.pem` with the other keys of the
-        /// deployment that `dev` runs, else beside the socket.
-        #[arg(long)]
-        key: Option<PathBuf>,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Suspend an agent.
-    Suspend {
-        /// Its name.
-        name: String,
-        /// Why.
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// List agents.
-    List {
-        #[command(flatten)]
-        socket: Socket,
-    },
-}
-
-/// Instances.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Instance {
-    /// Revoke an instance.
-    Revoke {
-        /// Its id.
-        id: String,
-        /// Why.
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// List instances.
-    List {
         #[command(flatten)]
         socket: Socket,
     },

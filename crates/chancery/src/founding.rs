@@ -1,6 +1,7 @@
 //! `chancery init`: founds a deployment in a directory.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +58,7 @@ pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Foun
     ensure!(founders.len() >= 2, "name two founders: nobody founds a deployment alone");
     std::fs::create_dir_all(dir.join("policies/cases"))
         .with_context(|| format!("could not create `{}`", dir.display()))?;
+    open_the_way(dir)?;
     std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
     std::fs::write(dir.join("policies/starter.cedar"), pdp::STARTER_POLICY)?;
     std::fs::write(dir.join("policies/cases/starter.yaml"), pap::STARTER_CASES)?;
@@ -87,6 +89,11 @@ fn thumbprints(ring: &KeyRing) -> BTreeMap<String, Thumbprint> {
     uses.into_iter().map(named).collect()
 }
 
+/// Lets other users pass through a directory, to the host's socket, and see nothing in it.
+fn open_the_way(dir: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711))
+}
+
 /// Makes keys and database and writes leaf 0.
 pub(crate) async fn found(
     config: &Config,
@@ -96,6 +103,7 @@ pub(crate) async fn found(
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     std::fs::create_dir_all(&config.state_dir)
+        .and_then(|()| open_the_way(&config.state_dir))
         .with_context(|| format!("could not create `{}`", config.state_dir.display()))?;
     let mut sealing = [0; 32];
     entropy.fill(&mut sealing);

@@ -14,6 +14,7 @@ mod doctor;
 mod drill;
 mod findings;
 mod founding;
+mod host;
 mod isolate;
 mod listener;
 mod log;
@@ -107,10 +108,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             logging("warn", false);
             let key = mcp.key.map_or_else(|| dev::key_file(&mcp.agent), Ok)?;
             let url = mcp.url.unwrap_or_else(dev::url);
+            let host = mcp.host_socket.unwrap_or_else(dev::host_socket);
             let (server, agent, listen) = (mcp.server, mcp.agent, mcp.listen);
-            shim::run(shim::Options { server, agent, key, url, listen }).await?;
+            shim::run(shim::Options { server, agent, key, url, host, listen }).await?;
         }
         Command::Doctor(doctor) => return doctor::run(doctor).await,
+        Command::Holder(holder) => shim::hold(holder).await?,
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Completions { shell } => {

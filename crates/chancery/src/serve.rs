@@ -21,6 +21,7 @@ use sts::TokenService;
 use tlog::note::NoteSigner as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -81,7 +82,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let [stop, drained, anchors_stop] = std::array::from_fn(|_| CancellationToken::new());
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
-    let socket = crate::socket::bind(&config.admin_socket()).await?;
+    let socket = crate::socket::bind(&config.admin_socket(), 0o600).await?;
+    let host = crate::socket::bind(&config.host_socket(), 0o666).await?;
     let admin = observers.local_addr()?;
     let (gateway, clock) = (running.gateway.clone(), running.clock.clone());
     let (status, tasks) = (running.status.clone(), running.tasks.clone());
@@ -95,6 +97,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let socket = crate::socket::serve(socket, admin_router, stop.clone(), servers.clone());
     let socket = tokio::spawn(socket);
+    let host = (host, running.tokens.clone(), stop.clone(), servers.clone());
+    let host = tokio::spawn(crate::host::serve(host.0, host.1, host.2, host.3));
     let newest = running.integrator.checkpoint().map(Arc::from);
     let (newest, checkpoints) = tokio::sync::watch::channel(newest);
     let anchoring = crate::anchors::start(
@@ -108,8 +112,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let authority = running.authority;
     let policy = (running.policy, config.policy.reload);
     let looking = tokio::spawn(look(authority.clone(), policy, status.clone(), stop.clone()));
-    let outcomes = tokio::spawn(running.outcomes.run());
-    let findings = tokio::spawn(running.findings.run());
+    let keeping = [tokio::spawn(running.outcomes.run()), tokio::spawn(running.findings.run())];
 
     let (issuer, scheme) = (config.issuer(), config.scheme());
     println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
@@ -129,16 +132,17 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     // What the last outcomes added is published too.
     drained.cancel();
-    for task in [socket, looking] {
+    for task in [socket, host, looking] {
         let _ = task.await;
     }
     let in_time = Duration::from_millis(config.timeouts.drain_ms);
     let _ = tokio::time::timeout(in_time, integrating).await;
     anchors_stop.cancel();
     let _ = tokio::time::timeout(in_time, anchoring.wait()).await;
-    outcomes.abort();
-    findings.abort();
-    let _ = std::fs::remove_file(config.admin_socket());
+    keeping.iter().for_each(JoinHandle::abort);
+    for socket in [config.admin_socket(), config.host_socket()] {
+        let _ = std::fs::remove_file(socket);
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The administrator's socket: who is on the other end is what the kernel says.
+//! Sockets of this machine: who is on the other end is what the kernel says.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use axum::Router;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -15,9 +15,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Binds the socket at `path`, readable by its owner alone. What a crash left there is removed; a
+/// Binds the socket at `path`, to which those may connect whom `mode` lets write. What a crash left there is removed; a
 /// socket on which somebody answers is not.
-pub(crate) async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+pub(crate) async fn bind(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
     if path.exists() {
         if UnixStream::connect(path).await.is_ok() {
             bail!("another process serves `{}` already", path.display());
@@ -27,7 +27,7 @@ pub(crate) async fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)
         .with_context(|| format!("could not create the socket `{}`", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
@@ -50,15 +50,20 @@ pub(crate) async fn serve(
             tracing::warn!("somebody else's process opened the administrator's socket");
             continue;
         }
-        let service = hyper_util::service::TowerToHyperService::new(router.clone());
+        let served = serve_one(stream, router.clone());
         tasks.spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
+            if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection of the administrator's socket ended");
             }
         });
     }
+}
+
+/// Serves `router` on one connection until that ends.
+pub(crate) async fn serve_one(stream: UnixStream, router: Router) -> anyhow::Result<()> {
+    let service = hyper_util::service::TowerToHyperService::new(router);
+    let connection = hyper::server::conn::http1::Builder::new();
+    Ok(connection.serve_connection(TokioIo::new(stream), service).await?)
 }
 
 /// Sends `command` to the service at `socket` and gives its answer.
@@ -69,17 +74,7 @@ pub(crate) async fn call(socket: &Path, command: &pap::Command) -> anyhow::Resul
             socket.display()
         )
     })?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let body = Full::new(Bytes::from(serde_json::to_vec(command)?));
-    let request = Request::post("http://localhost/api/v1/command")
-        .header("host", "localhost")
-        .header("content-type", "application/json")
-        .body(body)?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let bytes = response.into_body().collect().await?.to_bytes();
+    let (status, bytes) = post(stream, "/api/v1/command", serde_json::to_vec(command)?).await?;
     let answer: Value =
         serde_json::from_slice(&bytes).context("the service's answer is not JSON")?;
     if status.is_success() {
@@ -87,4 +82,32 @@ pub(crate) async fn call(socket: &Path, command: &pap::Command) -> anyhow::Resul
     }
     let message = answer.get("error").and_then(Value::as_str).unwrap_or("it was refused");
     bail!("{message}")
+}
+
+/// Asks the host's service at `socket` for a voucher that this process holds the key with the
+/// thumbprint `jkt`.
+pub(crate) async fn voucher(socket: &Path, jkt: &str) -> anyhow::Result<String> {
+    let stream = UnixStream::connect(socket).await?;
+    let body = serde_json::to_vec(&serde_json::json!({ "jkt": jkt }))?;
+    let (status, bytes) = post(stream, "/v1/voucher", body).await?;
+    let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let voucher = answer["voucher"].as_str().map(str::to_owned);
+    voucher.with_context(|| format!("the host's service gave no voucher: {status}"))
+}
+
+async fn post(
+    stream: UnixStream,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::post(format!("http://localhost{path}"))
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
 }

@@ -57,7 +57,7 @@ impl Agent {
         (agent, server): (&str, &str),
         speaks: Speaks,
     ) -> anyhow::Result<Self> {
-        let mut command = deployment.command(&["mcp", server, "--agent", agent]);
+        let mut command = deployment.client(&["mcp", server, "--agent", agent]);
         command.arg("--url").arg(deployment.url());
         command.arg("--key").arg(deployment.agent_key(agent));
         let (transport, _) = TokioChildProcess::builder(command).stderr(Stdio::null()).spawn()?;

@@ -93,6 +93,11 @@ impl Deployment {
         self.path("state/admin.sock")
     }
 
+    /// The socket at which the service vouches for processes.
+    pub(crate) fn host_socket(&self) -> PathBuf {
+        self.path("state/host.sock")
+    }
+
     /// The key file of `agent`.
     pub(crate) fn agent_key(&self, agent: &str) -> PathBuf {
         self.path(&format!("{agent}.pem"))
@@ -100,8 +105,20 @@ impl Deployment {
 
     /// A command of the program, to be run against this deployment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = process::command(&self.binary);
+        self.told_where(process::command(&self.binary), arguments)
+    }
+
+    /// The same, started by a client process of its own: another client is another instance.
+    pub(crate) fn client(&self, arguments: &[&str]) -> Command {
+        let mut shell = process::command(Path::new("sh"));
+        // Because more follows, the shell stays.
+        shell.args(["-c", r#""$0" "$@"; exit $?"#]).arg(&self.binary);
+        self.told_where(shell, arguments)
+    }
+
+    fn told_where(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).env("CHANCERY_SOCKET", self.socket());
+        command.env("CHANCERY_HOST_SOCKET", self.host_socket());
         command
     }
 

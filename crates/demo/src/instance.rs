@@ -38,12 +38,15 @@ impl Instance {
         let issuer = deployment.url();
         let (url, endpoint) = (format!("{issuer}/mcp/{server}"), format!("{issuer}/oauth/token"));
         let assertion = client_assertion::make((agent, &issuer), &agent_key, now(), &jti()?)?;
+        let jkt = key.verifying().thumbprint_text();
+        let voucher = web::voucher(&deployment.host_socket(), &jkt).await?;
         let form = oauth::token_endpoint::form(&[
             ("grant_type", "client_credentials"),
             ("client_id", agent),
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion),
             ("resource", &url),
+            ("voucher", &voucher),
         ]);
         let request = Request::post(&endpoint)
             .header("content-type", "application/x-www-form-urlencoded")

@@ -139,7 +139,9 @@ impl Stage {
         let key = deployment.agent_key(AGENT);
         let key = key.to_str().context("the temporary directory has no plain name")?;
         let agent = ["agent", "add", AGENT, "--sponsor", SPONSOR, "--purpose", PURPOSE];
-        deployment.typed(&[&agent[..], &["--key", key]].concat()).await.map(drop)
+        let uid = own_uid();
+        let host = ["--key", key, "--host-uid", &uid];
+        deployment.typed(&[&agent[..], &host].concat()).await.map(drop)
     }
 
     async fn onboard(&self, server: &str, harm: &[&str]) -> anyhow::Result<()> {
@@ -291,8 +293,12 @@ impl Stage {
         );
         println!("  {program} person add you");
         println!(
-            "  {program} agent add yours --sponsor you --purpose {PURPOSE} --key {dir}/yours.pem"
+            "  {program} agent add yours --sponsor you --purpose {PURPOSE} --key {dir}/yours.pem \
+             --host-uid {}",
+            own_uid()
         );
+        let host = deployment.host_socket();
+        println!("  export CHANCERY_HOST_SOCKET={}", host.display());
         println!("  {program} mcp crm --agent yours --key {dir}/yours.pem --url {url}");
     }
 
@@ -307,6 +313,11 @@ impl Stage {
             eprintln!("chancery: {error:#}");
         }
     }
+}
+
+/// The user whose processes the demo's agents are.
+fn own_uid() -> String {
+    rustix::process::geteuid().as_raw().to_string()
 }
 
 /// The address in a URL of the form `http://ADDRESS/mcp`.

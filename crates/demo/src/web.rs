@@ -1,5 +1,6 @@
 //! Plain HTTP on loopback, for what no MCP client would send.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,8 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -53,4 +55,18 @@ pub(crate) async fn send(request: Request<Full<Bytes>>) -> anyhow::Result<Answer
     let answer = tokio::time::timeout(ANSWER_WITHIN, exchange).await;
     let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
     answer.with_context(|| format!("could not reach `{url}`"))
+}
+
+/// What the service at the socket `host` vouches of this process, for the key with this thumbprint.
+pub(crate) async fn voucher(host: &Path, jkt: &str) -> anyhow::Result<String> {
+    let stream = UnixStream::connect(host).await.context("the host's socket is not there")?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let body = Full::new(Bytes::from(json!({ "jkt": jkt }).to_string()));
+    let request = Request::post("/v1/voucher").header("host", "localhost").body(body)?;
+    let answer = Limited::new(sender.send_request(request).await?.into_body(), ANSWER_MAX);
+    let answer = answer.collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+    let answer: Value = serde_json::from_slice(&answer)?;
+    answer["voucher"].as_str().map(str::to_owned).context("the host does not vouch")
 }

@@ -1,8 +1,13 @@
 //! Agents (the class) and their instances (one running execution each).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, InstanceId, PersonId, PurposeId, Scope, TaskId, Thumbprint, Timestamp};
+use crate::{
+    AgentName, HostProcess, HostRule, InstanceId, PersonId, PurposeId, Scope, TaskId, Thumbprint,
+    Timestamp,
+};
 
 /// Registered software that acts, and the people who answer for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +29,9 @@ pub struct Agent {
     pub key: serde_json::Value,
     /// When that key stops vouching.
     pub key_expires: Timestamp,
+    /// Which processes of the service's host the kernel may vouch for; without it, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostRule>,
     /// When it was registered, or last taken over.
     pub registered: Timestamp,
     /// Where it stands in its life.
@@ -109,8 +117,11 @@ pub struct Instance {
     pub agent: AgentName,
     /// The thumbprint of the key that only this execution holds.
     pub key: Thumbprint,
-    /// Who vouched for it.
+    /// Who vouched for it when it was entered; see [`crate::Standing::attestation`].
     pub attestation: Attestation,
+    /// The process that the host vouched for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<HostProcess>,
     /// The root task that it works on.
     pub task: TaskId,
     /// When it first proved its key.
@@ -125,6 +136,13 @@ pub struct Instance {
 pub enum InstanceState {
     /// May act.
     Active,
+    /// Stopped until an administrator has looked.
+    Quarantined {
+        /// What was seen, as a stable code or in a few words.
+        signal: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// Stopped for good.
     Revoked {
         /// Why, in a few words.
@@ -132,4 +150,20 @@ pub enum InstanceState {
         /// Since when.
         since: Timestamp,
     },
+}
+
+/// The instances of one agent that are stopped: until an administrator releases each, no new one may
+/// act.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stopped(pub BTreeMap<InstanceId, InstanceState>);
+
+impl Stopped {
+    /// The state in which a new instance starts: that of the worst of those that are stopped.
+    pub fn state_of_new(&self) -> InstanceState {
+        let revoked = |state: &&InstanceState| matches!(state, InstanceState::Revoked { .. });
+        let mut all = self.0.values();
+        let worst = all.clone().find(revoked).or_else(|| all.next());
+        worst.cloned().unwrap_or(InstanceState::Active)
+    }
 }

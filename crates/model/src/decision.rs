@@ -51,6 +51,8 @@ pub enum Remedy {
 pub enum KernelRule {
     /// The instance, its agent or its key is not active.
     ActorNotActive,
+    /// The instance is quarantined, or one of its agent is and nobody has released it.
+    InstanceQuarantined,
     /// The sponsor is not active, or what the agent was given predates the cutoff.
     SponsorNotActive,
     /// The task is over, or its deadline has passed.
@@ -74,6 +76,7 @@ impl KernelRule {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ActorNotActive => "actor_not_active",
+            Self::InstanceQuarantined => "instance_quarantined",
             Self::SponsorNotActive => "sponsor_not_active",
             Self::TaskNotOpen => "task_not_open",
             Self::MandateNotValid => "mandate_not_valid",

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Answer, Binding, Instance, InstanceId, Mandate, MandateId, Person, PersonId,
-    Purpose, PurposeId, Server, ServerName, Sha256Digest, Task, TaskId, Thumbprint, Timestamp,
-    Tool, ToolRef,
+    Agent, AgentName, Answer, Attestation, Binding, Instance, InstanceId, Mandate, MandateId,
+    Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, Task, TaskId,
+    Thumbprint, Timestamp, Tool, ToolRef,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -53,6 +53,16 @@ impl FactKey {
     /// The instance that holds a key.
     pub fn key(thumbprint: &Thumbprint) -> Self {
         Self(format!("key/{thumbprint}").into())
+    }
+
+    /// What the next renewal of an instance's token has to follow.
+    pub fn renewal(id: InstanceId) -> Self {
+        Self(format!("renewal/{id}").into())
+    }
+
+    /// The instances of an agent that are stopped.
+    pub fn stopped(agent: &AgentName) -> Self {
+        Self(format!("stopped/{agent}").into())
     }
 
     /// A mandate.
@@ -163,6 +173,21 @@ pub struct Standing {
     pub mandate: Mandate,
     /// The purpose.
     pub purpose: Purpose,
+}
+
+impl Standing {
+    /// Who vouches for the instance: never more than when it was entered, and the host only while
+    /// the agent's rule admits the process.
+    pub fn attestation(&self) -> Attestation {
+        let Instance { attestation, process, .. } = &self.instance;
+        let admitted = self.agent.host.as_ref().zip(process.as_ref());
+        match attestation {
+            Attestation::Host if !admitted.is_some_and(|(rule, it)| rule.admits(it)) => {
+                Attestation::User
+            }
+            other => *other,
+        }
+    }
 }
 
 /// The root task's shared state.

@@ -11,6 +11,7 @@ mod decision;
 mod digest;
 mod facts;
 mod finding;
+mod host;
 mod ids;
 mod names;
 mod person;
@@ -21,7 +22,7 @@ mod time;
 mod tool;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
-pub use agent::{Agent, AgentState, Attestation, Binding, Instance, InstanceState};
+pub use agent::{Agent, AgentState, Attestation, Binding, Instance, InstanceState, Stopped};
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
 pub use decision::{
     Answer, Answers, Decision, Denial, Grant, KernelRule, Obligation, PolicyId, Remedy,
@@ -32,6 +33,7 @@ pub use digest::{
 };
 pub use facts::{FactKey, Facts, PrincipalFacts, Revision, SessionFacts, Sourced, Standing};
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
+pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
 pub use names::{
     AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, ToolName, ToolRef,

@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use model::record::{
     ActCommitments, AdministrationRecord, Commitments, DecisionRecord, Disclosure, FactsRecord,
     FactsRef, FounderMark, FoundingRecord, IssuanceRecord, OutcomeKind, OutcomeRecord, Record,
-    RefusalRecord, SystemRecord, VERSION, Verdict,
+    RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
 };
 use model::{
     Answer, Answers, Attestation, Binding, DecisionId, Enforcement, Harm, InstanceId,
@@ -124,7 +124,9 @@ fn i_16_every_kind_of_record_is_canonical() {
     check(&refusal, &expect!["6aabdbd609b4b0c8886db7dab81e0007f55994c97181cd541a5c9f164bc0576c"]);
     let issuance = IssuanceRecord {
         agent: "support-bot".parse().unwrap(),
+        attestation: Attestation::User,
         audience: "https://chancery.example/mcp/payments".to_owned(),
+        binding: Binding::Dpop,
         commitments: act_commitments(),
         decision: DecisionId::from_bytes([1; 16]),
         expires: AT,
@@ -138,7 +140,19 @@ fn i_16_every_kind_of_record_is_canonical() {
         time: AT,
         v: VERSION,
     };
-    check(&issuance, &expect!["bf54ace5a7e02631b0eba4bd42cea7ca2852f8bf417cd2bd29af64f0b5062699"]);
+    check(&issuance, &expect!["4bbc968c29038e9f7bd9272e7362cfd85a24010b22acf4519ddd04a3edf67cd9"]);
+    let signal = SignalRecord {
+        agent: "support-bot".parse().unwrap(),
+        commitments: act_commitments(),
+        id,
+        instance: InstanceId::from_bytes([2; 16]),
+        kind: "signal".to_owned(),
+        signal: "key_copied".to_owned(),
+        state: "quarantined".to_owned(),
+        time: AT,
+        v: VERSION,
+    };
+    check(&signal, &expect!["3677a30bc6fd5e8ef5445c20b44599edba345e897ba8d73ec19a558358afe9c7"]);
     let administration = AdministrationRecord {
         action: "agent/add".to_owned(),
         commitments: commitments(),

@@ -9,6 +9,8 @@ pub enum ErrorCode {
     InvalidRequest,
     /// The client is not known or did not authenticate.
     InvalidClient,
+    /// The renewal does not follow the last token (RFC 6749 §5.2).
+    InvalidGrant,
     /// The grant is not known.
     UnsupportedGrantType,
     /// The scope or purpose is not the client's.
@@ -29,6 +31,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",

@@ -11,6 +11,9 @@ use crate::error::{ErrorCode, OAuthError};
 /// The largest form, in bytes.
 pub const FORM_MAX: usize = 16 * 1024;
 
+/// How long an `attempt` is, in bytes: at least 128 bits in base64url.
+const ATTEMPT: std::ops::RangeInclusive<usize> = 22..=128;
+
 /// The most parameters of one form.
 const PARAMETERS_MAX: usize = 32;
 
@@ -25,6 +28,28 @@ pub struct ClientCredentials {
     pub resource: String,
     /// What for, where the agent has several purposes.
     pub purpose: Option<String>,
+    /// Which token it follows; none for a client that knows nothing of that.
+    pub renewal: Option<Renewal>,
+    /// What its host said of the process that asks.
+    pub voucher: Option<String>,
+}
+
+/// Which token of its instance a request follows (docs/instances.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// A value that the client made for this renewal, and repeats if it has to ask again.
+    pub attempt: String,
+    /// The last token that it was given; none before the first.
+    pub previous: Option<Previous>,
+}
+
+/// The token before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// Its id.
+    pub jti: String,
+    /// The nonce that came with it.
+    pub nonce: String,
 }
 
 /// A token, as it is answered (RFC 6749 §5.1).
@@ -38,6 +63,18 @@ pub struct TokenResponse {
     pub expires_in: i64,
     /// The task that it belongs to (RFC 9396 §7).
     pub authorization_details: Vec<AgentTask>,
+    /// What the next renewal has to name, for a client that knows of that.
+    #[serde(flatten)]
+    pub next: Option<Next>,
+}
+
+/// What the next renewal has to name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Next {
+    /// The id of the token.
+    pub jti: String,
+    /// Good for one renewal.
+    pub renewal_nonce: String,
 }
 
 /// Reads the form of a token request. A parameter that stands twice is refused (RFC 6749 §3.2).
@@ -71,6 +108,7 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
     if take("client_secret").is_some() {
         return Err(invalid("the client must authenticate in one way only"));
     }
+    let renewal = renewal([take("attempt"), take("previous_jti"), take("renewal_nonce")])?;
     let missing = |name: &str| invalid(&format!("`{name}` is missing"));
     let client_assertion = take("client_assertion").ok_or_else(|| missing("client_assertion"))?;
     // It may be left out beside an assertion, which names the client too (RFC 7521 §4.2).
@@ -80,7 +118,31 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
         client_assertion,
         resource: take("resource").ok_or_else(|| missing("resource"))?,
         purpose: take("purpose"),
+        renewal,
+        voucher: take("voucher"),
     })
+}
+
+/// Which token is followed, if that is said, and said whole.
+fn renewal([attempt, jti, nonce]: [Option<String>; 3]) -> Result<Option<Renewal>, OAuthError> {
+    let previous = match (jti, nonce) {
+        (Some(jti), Some(nonce)) => Some(Previous { jti, nonce }),
+        (None, None) => None,
+        _ => {
+            let why = "`previous_jti` and `renewal_nonce` go together";
+            return Err(OAuthError::new(ErrorCode::InvalidRequest, why));
+        }
+    };
+    match attempt {
+        Some(attempt) if ATTEMPT.contains(&attempt.len()) => {
+            Ok(Some(Renewal { attempt, previous }))
+        }
+        None if previous.is_none() => Ok(None),
+        _ => {
+            let why = "a renewal has an `attempt` of 22 to 128 characters";
+            Err(OAuthError::new(ErrorCode::InvalidRequest, why))
+        }
+    }
 }
 
 /// The form with these parameters, for clients.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, AgentName, Binding, Decision, Enforcement, Facts, Harm, InstanceId,
-    Mandate, MandateId, Person, PersonState, PinDigest, Principal, PrincipalFacts, PurposeId,
-    ResourceRef, Revision, Scope, Server, ServerName, SessionFacts, Standing, TaskId, Thumbprint,
-    Timestamp, Tool, ToolRef, ToolState,
+    AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
+    HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PersonState, PinDigest,
+    Principal, PrincipalFacts, PurposeId, ResourceRef, Revision, Scope, Server, ServerName,
+    SessionFacts, Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Deserialize;
@@ -60,6 +60,9 @@ struct Case {
     agent: AgentName,
     #[serde(default = "some_purpose")]
     purpose: PurposeId,
+    /// Who vouches for the instance.
+    #[serde(default = "user")]
+    attestation: Attestation,
     expect: Expected,
 }
 
@@ -69,6 +72,10 @@ fn some_agent() -> AgentName {
 
 fn some_purpose() -> PurposeId {
     "purpose".parse().expect("it is a name")
+}
+
+const fn user() -> Attestation {
+    Attestation::User
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -256,6 +263,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         ceiling: everything.clone(),
         key: json!({}),
         key_expires: later,
+        host: Some(HostRule { exe: None, uid: 0 }),
         registered: NOW,
         state: model::AgentState::Active,
     };
@@ -263,7 +271,8 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         id: instance,
         agent: case.agent.clone(),
         key: Thumbprint::from_bytes([4; 32]),
-        attestation: model::Attestation::User,
+        attestation: case.attestation,
+        process: Some(HostProcess { exe: None, pid: 1, started: 0, uid: 0 }),
         task: task.id,
         started: NOW,
         state: model::InstanceState::Active,
@@ -303,6 +312,31 @@ mod tests {
         let file = json!({ "tools": { "crm/lookup": lookup }, "cases": [case] });
         let file: CaseFile = serde_json::from_value(file).expect("a case file");
         file.run(&BTreeMap::from([("test.cedar".to_owned(), POLICY.to_owned())]))
+    }
+
+    /// A case says who vouches; what does more than read is forbidden where nobody but a key does.
+    #[test]
+    fn a_case_says_who_vouches_for_the_instance() {
+        let permit =
+            r#"@id("deploy") permit (principal, action == Action::"crm/deploy", resource);"#;
+        let policies = [pdp::STARTER_POLICY, permit].concat();
+        let policies = BTreeMap::from([("test.cedar".to_owned(), policies)]);
+        for (attestation, expect) in
+            [("none", "deny"), ("user", "deny"), ("host", "permit"), ("workload", "permit")]
+        {
+            let file: CaseFile = serde_json::from_value(json!({
+                "tools": { "crm/deploy": { "harm": ["changes-production"] } },
+                "cases": [{
+                    "name": attestation,
+                    "call": { "tool": "crm/deploy" },
+                    "attestation": attestation,
+                    "expect": expect,
+                }],
+            }))
+            .expect("it is a file of cases");
+            let held = file.run(&policies);
+            assert_eq!(held.map_err(|error| error.to_string()), Ok(1), "{attestation}");
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use authority::{
     AdminAct, Administered, Authority, Effect, FactsError, NotAdministered, NotPermitted, Reader,
     RefusalLog, Refused,
 };
-use model::{Enforcement, FactKey, PersonId, ResourceRef, Revision, ServerName, ToolName};
+use model::{
+    Enforcement, FactKey, HostRule, PersonId, ResourceRef, Revision, ServerName, ToolName,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,13 +48,21 @@ pub enum Command {
         business_owner: Option<String>,
         technical_owner: Option<String>,
         key: Value,
+        #[serde(default)]
+        host: Option<HostRule>,
     },
+    /// Says which processes of the host may be instances of an agent.
+    AgentAttest { name: String, host: Option<HostRule> },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
     AgentList,
     /// Revokes an instance.
     InstanceRevoke { id: String, reason: String },
+    /// Stops an instance until it is released.
+    InstanceQuarantine { id: String, reason: String },
+    /// Lets an instance, or those after it, act again.
+    InstanceRelease { id: String, reason: String },
     /// Lists instances.
     InstanceList,
     /// Lists callers that are no active agent.
@@ -160,7 +170,7 @@ pub struct Administration {
     pub(crate) log: journal::LogDirectory,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
-    refusals: RefusalLog,
+    pub(crate) refusals: RefusalLog,
 }
 
 /// An act that may be done as far as is known before anything is looked up for it.
@@ -216,9 +226,12 @@ impl Administration {
             | Command::PersonList
             | Command::PurposeAdd { .. }
             | Command::AgentAdd { .. }
+            | Command::AgentAttest { .. }
             | Command::AgentSuspend { .. }
             | Command::AgentList
             | Command::InstanceRevoke { .. }
+            | Command::InstanceQuarantine { .. }
+            | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
             Command::ServerAdd { name, owner, harm } => {
                 self.server_add(by, &name, owner.as_deref(), &harm).await

@@ -9,6 +9,7 @@ mod command;
 mod drill;
 mod findings;
 mod founding;
+mod instances;
 mod log;
 mod origin;
 mod policy;

@@ -1,13 +1,12 @@
-//! The register: people, purposes, agents, instances.
+//! The register: people, purposes, agents.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use authority::Effect;
 use model::{
-    Agent, AgentName, AgentState, FactKey, Harm, Instance, InstanceId, InstanceState, Mandate,
-    MandateBasis, MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope,
-    Timestamp, ToolPattern,
+    Agent, AgentName, AgentState, FactKey, Harm, HostRule, Mandate, MandateBasis, MandateId,
+    Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -36,6 +35,7 @@ pub(crate) struct Registration {
     business_owner: Option<String>,
     technical_owner: Option<String>,
     key: Value,
+    host: Option<HostRule>,
 }
 
 impl Administration {
@@ -52,15 +52,38 @@ impl Administration {
                 let scope = scope(&tools, &harm, max_calls)?;
                 self.purpose_add(by, (&id, &owner), scope, description).await
             }
-            Command::AgentAdd { name, sponsor, purpose, business_owner, technical_owner, key } => {
-                let registration =
-                    Registration { name, sponsor, purpose, business_owner, technical_owner, key };
+            Command::AgentAdd {
+                name,
+                sponsor,
+                purpose,
+                business_owner,
+                technical_owner,
+                key,
+                host,
+            } => {
+                let registration = Registration {
+                    name,
+                    sponsor,
+                    purpose,
+                    business_owner,
+                    technical_owner,
+                    key,
+                    host,
+                };
                 self.agent_add(by, &registration).await
             }
-            Command::AgentSuspend { name, reason } => self.agent_suspend(by, &name, reason).await,
+            Command::AgentAttest { name, host } => {
+                let change = |agent: &mut Agent| agent.host.clone_from(&host);
+                self.agent_change(by, (&name, "agent/attest"), json!(host), change).await
+            }
+            Command::AgentSuspend { name, reason } => {
+                let (since, change) = (self.now(), json!(reason));
+                let suspend =
+                    |agent: &mut Agent| agent.state = AgentState::Suspended { reason, since };
+                self.agent_change(by, (&name, "agent/suspend"), change, suspend).await
+            }
             Command::AgentList => self.list(by, "agent/", "").await,
-            Command::InstanceRevoke { id, reason } => self.instance_revoke(by, &id, reason).await,
-            _ => self.list(by, "instance/", "").await,
+            instances => self.instances(by, instances).await,
         }
     }
 
@@ -149,6 +172,7 @@ impl Administration {
             ceiling: purpose.scope.clone(),
             key: registration.key.clone(),
             key_expires: now.plus(AGENT_KEY_LIFETIME),
+            host: registration.host.clone(),
             registered: now,
             state: AgentState::Active,
         };
@@ -170,38 +194,22 @@ impl Administration {
         Ok(json!({ "agent": name, "mandate": mandate.id, "decision": done.decision }))
     }
 
-    async fn agent_suspend(
+    async fn agent_change(
         &self,
         by: &PersonId,
-        name: &str,
-        reason: String,
+        (name, action): (&str, &'static str),
+        change: Value,
+        make: impl FnOnce(&mut Agent),
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
-        let mut draft = self.draft(by, "agent/suspend", ResourceRef::Agent(name.clone())).await?;
+        let mut draft = self.draft(by, action, ResourceRef::Agent(name.clone())).await?;
         let key = FactKey::agent(&name);
         let found = draft.reader.find::<Agent>(key.clone()).await;
         let found = found.map_err(AdminError::unavailable)?;
         let mut agent = found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))?;
-        agent.state = AgentState::Suspended { reason: reason.clone(), since: self.now() };
-        let done = draft.make(reason.into(), vec![put(key, &agent)]).await?;
+        make(&mut agent);
+        let done = draft.make(change, vec![put(key, &agent)]).await?;
         Ok(json!({ "agent": name, "decision": done.decision }))
-    }
-
-    async fn instance_revoke(
-        &self,
-        by: &PersonId,
-        id: &str,
-        reason: String,
-    ) -> Result<Value, AdminError> {
-        let id: InstanceId = id.parse().map_err(AdminError::invalid)?;
-        let mut draft = self.draft(by, "instance/revoke", ResourceRef::Instance(id)).await?;
-        let key = FactKey::instance(id);
-        let found = draft.reader.find::<Instance>(key.clone()).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut instance = found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))?;
-        instance.state = InstanceState::Revoked { reason: reason.clone(), since: self.now() };
-        let done = draft.make(reason.into(), vec![put(key, &instance)]).await?;
-        Ok(json!({ "instance": id, "decision": done.decision }))
     }
 }
 

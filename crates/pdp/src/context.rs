@@ -72,7 +72,7 @@ impl Members<'_> {
         // Every task is a root task so far: nobody has delegated.
         self.add("depth", || Some(RestrictedExpression::new_long(0)));
         self.add("session", || session(facts));
-        self.add("attestation", || Some(text(standing.instance.attestation.as_str())));
+        self.add("attestation", || Some(text(standing.attestation().as_str())));
         self.add("binding", || Some(text(facts.binding.as_str())));
         self.add("risk", || Some(text("none")));
         self.add("provenance", || record([]));

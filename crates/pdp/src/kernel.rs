@@ -91,6 +91,9 @@ pub(crate) fn check(
 
 fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
     let Standing { instance, agent, sponsor, task, mandate, .. } = standing;
+    if let InstanceState::Quarantined { .. } = instance.state {
+        return Err(KernelRule::InstanceQuarantined);
+    }
     let active = instance.state == InstanceState::Active
         && agent.state == AgentState::Active
         && facts.now < agent.key_expires;

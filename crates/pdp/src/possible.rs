@@ -2,7 +2,8 @@
 //!
 //! What a listing shows. Everything but the arguments is known, so the set is evaluated partially,
 //! with types. INVARIANT: what is hidden is never permitted (`i_24_…`); what is shown may still be
-//! denied, if no single set of arguments satisfies all that is asked of it at once.
+//! denied, if no single set of arguments satisfies all that is asked of it at once, or if a policy
+//! forbids it that names what would lift it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +53,8 @@ impl Snapshot {
             let asked = Asked { principal, action: &action.placed, resource: &world.resource };
             let candidates = self.index.candidates(&asked).ok()?;
             let in_force = candidates.iter().map(|position| &self.policies[*position]);
-            let policies = in_force.filter(|policy| !policy.observe);
+            // What something could lift hides nothing: who asks is told what would.
+            let policies = in_force.filter(|policy| !policy.observe && policy.remedy.is_none());
             let policies = policies.flat_map(|policy| policy.alone.policies().cloned());
             let policies = PolicySet::from_policies(policies).ok()?;
             let request = partial_request(&asked, context.clone(), schema)?;

@@ -5,10 +5,13 @@ use std::time::Duration;
 use authority::{Actor, Circumstances, Effect, FactsError, Governed, Pip, Reader};
 use model::{
     AccessRequest, ActionName, Agent, AgentName, Attestation, Binding, Clock, Entropy, FactKey,
-    Instance, InstanceId, InstanceState, Mandate, MandateId, Person, Principal, Purpose, PurposeId,
-    ResourceRef, ServerName, Sourced, Standing, Task, TaskId, TaskState, TaskSubject, Thumbprint,
+    Instance, InstanceId, Mandate, MandateId, Person, Principal, Purpose, PurposeId, ResourceRef,
+    ServerName, Source, Sourced, Standing, Stopped, Task, TaskId, TaskState, TaskSubject,
+    Thumbprint,
 };
 use serde::Serialize;
+
+use crate::renewal::{Asked, Renewal};
 
 /// How long a root task lasts if its mandate does. It is never prolonged, nor followed by another
 /// one for the same instance, which would begin with a clean session: after it, a new instance with
@@ -23,8 +26,19 @@ pub(crate) const POINT: &str = "token-endpoint";
 pub struct TokenGrant {
     request: AccessRequest,
     circumstances: Circumstances,
+    pub(crate) server: ServerName,
     pub(crate) audience: String,
     pub(crate) key: Thumbprint,
+    pub(crate) renewing: Renewing,
+}
+
+/// What the token follows, and from where it is asked for.
+#[derive(Debug)]
+pub(crate) struct Renewing {
+    pub(crate) asked: Asked,
+    /// What was given before; the token is not issued if that is another by then.
+    pub(crate) last: Sourced<Option<Renewal>>,
+    pub(crate) source: Source,
 }
 
 impl Governed for TokenGrant {
@@ -40,7 +54,7 @@ impl Governed for TokenGrant {
 /// Which instance asks.
 pub(crate) enum Asker {
     /// One that is in the register.
-    Known(InstanceId),
+    Known(Box<Instance>),
     /// One that will be.
     New(Box<Proposed>),
 }
@@ -51,16 +65,24 @@ pub(crate) struct Proposed {
     effects: Vec<Effect>,
 }
 
+impl Asker {
+    pub(crate) fn instance(&self) -> InstanceId {
+        match self {
+            Self::Known(instance) => instance.id,
+            Self::New(proposed) => proposed.standing.value.instance.id,
+        }
+    }
+}
+
 impl TokenGrant {
     pub(crate) fn new(
         asker: Asker,
         (server, audience): (ServerName, String),
-        key: Thumbprint,
-        uses: Vec<Effect>,
-        arrived: Duration,
+        (key, renewing): (Thumbprint, Renewing),
+        (uses, arrived): (Vec<Effect>, Duration),
     ) -> Self {
         let (instance, actor) = match asker {
-            Asker::Known(instance) => (instance, Actor::Known(instance)),
+            Asker::Known(instance) => (instance.id, Actor::Known(instance.id)),
             Asker::New(proposed) => {
                 let Proposed { standing, effects } = *proposed;
                 let instance = standing.value.instance.id;
@@ -70,7 +92,7 @@ impl TokenGrant {
         let request = AccessRequest {
             principal: Principal::Instance(instance),
             action: ActionName::method("token/issue"),
-            resource: ResourceRef::Server(server),
+            resource: ResourceRef::Server(server.clone()),
             input: serde_json::Value::Null,
         };
         let circumstances = Circumstances {
@@ -81,16 +103,17 @@ impl TokenGrant {
             trace: None,
             uses,
         };
-        Self { request, circumstances, audience, key }
+        Self { request, circumstances, server, audience, key, renewing }
     }
 }
 
 /// The standing of a new instance of `agent` that holds `key`, for `purpose`, on the sponsor's
-/// standing mandate.
+/// standing mandate. The host vouched for its process, if it did, in `source`. While others of the
+/// agent are stopped, it starts as they are.
 pub(crate) async fn propose(
     pip: &Pip,
     (agent, purpose): (&AgentName, &PurposeId),
-    key: Thumbprint,
+    (key, source): (Thumbprint, &Source),
     (clock, entropy): (&dyn Clock, &dyn Entropy),
 ) -> Result<Proposed, FactsError> {
     let mut reader = Reader::new(pip.store());
@@ -99,6 +122,7 @@ pub(crate) async fn propose(
     let purpose: Purpose = reader.need(FactKey::purpose(purpose)).await?;
     let id: MandateId = reader.need(FactKey::standing_mandate(&agent.name, &purpose.id)).await?;
     let mandate: Mandate = reader.need(FactKey::mandate(id)).await?;
+    let stopped = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await?;
     let now = clock.now();
     let (instance, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
     let task = Task {
@@ -117,11 +141,11 @@ pub(crate) async fn propose(
         id: instance,
         agent: agent.name.clone(),
         key,
-        // The agent's registered key says that this instance is its own.
-        attestation: Attestation::User,
+        attestation: attestation(&agent, source),
+        process: source.process.clone(),
         task: task.id,
         started: now,
-        state: InstanceState::Active,
+        state: stopped.unwrap_or_default().state_of_new(),
     };
     let effects = vec![
         new_fact(FactKey::key(&key), &instance.id),
@@ -130,6 +154,14 @@ pub(crate) async fn propose(
     ];
     let standing = Standing { instance, agent, sponsor, subject: None, task, mandate, purpose };
     Ok(Proposed { standing: reader.sourced(standing), effects })
+}
+
+/// The kernel vouches for a process that the agent's rule admits; for any other, only the agent's
+/// registered key says that the instance is its own.
+fn attestation(agent: &Agent, source: &Source) -> Attestation {
+    let vouched = agent.host.as_ref().zip(source.process.as_ref());
+    let admitted = vouched.is_some_and(|(rule, process)| rule.admits(process));
+    if admitted { Attestation::Host } else { Attestation::User }
 }
 
 fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {

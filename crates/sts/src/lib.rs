@@ -6,8 +6,10 @@
 
 mod grant;
 mod mint;
+mod renewal;
 mod service;
+mod vouchers;
 
 pub use grant::TokenGrant;
 pub use mint::Minter;
-pub use service::{TokenHttpRequest, TokenService};
+pub use service::{TASK_OVER, TokenHttpRequest, TokenService};

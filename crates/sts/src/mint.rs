@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use authority::{Authority, Begun, Permit, Unit, Urgency};
+use authority::{Authority, Begun, Effect, Governed as _, Permit, Unit, Urgency};
 use keys::Signer;
-use model::record::{IssuanceRecord, OutcomeKind, VERSION};
-use model::{RecordId, Sha256Digest, Timestamp};
+use model::record::{Disclosure, IssuanceRecord, OutcomeKind, VERSION};
+use model::{FactKey, RecordId, Sha256Digest, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, AgentTask, Confirmation};
-use oauth::token_endpoint::TokenResponse;
+use oauth::token_endpoint::{Next, TokenResponse};
 use oauth::{ErrorCode, OAuthError};
 
 use crate::grant::TokenGrant;
+use crate::renewal::{Link, Renewal};
 
 /// Signs tokens, each against a permit for it.
 #[derive(Clone)]
@@ -55,7 +56,10 @@ impl Minter {
         let unavailable = |why: &str| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
         let begun = permit.begin(authority.clock().as_ref());
         let begun = begun.map_err(|error| unavailable(&error.to_string()))?;
-        let signed = self.sign(&begun, authority).await;
+        let mut nonce = [0; 16];
+        authority.entropy().fill(&mut nonce);
+        let nonce = keys::base64url(&nonce);
+        let signed = self.sign(&begun, &nonce, authority).await;
         let (outcome, result) = match &signed {
             Ok((_, claims)) => {
                 (OutcomeKind::Returned, Some(Sha256Digest::of(claims.jti.as_bytes())))
@@ -64,10 +68,13 @@ impl Minter {
         };
         begun.running.finish(outcome, result);
         let (token, claims) = signed.map_err(unavailable)?;
+        let knows = begun.act.renewing.asked.is_some();
+        let next = || Next { jti: claims.jti.clone(), renewal_nonce: nonce };
         Ok(TokenResponse {
             access_token: token,
             token_type: "DPoP".to_owned(),
             expires_in: claims.exp - claims.iat,
+            next: knows.then(next),
             authorization_details: claims.authorization_details,
         })
     }
@@ -76,6 +83,7 @@ impl Minter {
     async fn sign(
         &self,
         begun: &Begun<TokenGrant>,
+        nonce: &str,
         authority: &Authority,
     ) -> Result<(String, AccessTokenClaims), &'static str> {
         let claims = self.claims(begun, authority);
@@ -84,7 +92,7 @@ impl Minter {
         }
         let token = access_token::mint(&claims, self.signer.as_ref());
         let token = token.map_err(|_| "the token could not be signed")?;
-        let unit = issuance(begun, &claims, authority);
+        let unit = issuance(begun, (&claims, nonce), authority).await?;
         let recorded = authority.journal().store().commit(unit).await;
         recorded.map_err(|_| "the token could not be recorded")?;
         Ok((token, claims))
@@ -117,15 +125,28 @@ impl Minter {
     }
 }
 
-fn issuance(begun: &Begun<TokenGrant>, claims: &AccessTokenClaims, authority: &Authority) -> Unit {
-    let standing = &begun.context.standing;
-    let now = authority.clock().now();
+/// The record of the token, with what its successor has to follow.
+async fn issuance(
+    begun: &Begun<TokenGrant>,
+    (claims, nonce): (&AccessTokenClaims, &str),
+    authority: &Authority,
+) -> Result<Unit, &'static str> {
+    let (standing, renewing) = (&begun.context.standing, &begun.act.renewing);
+    let (now, expires) = (authority.clock().now(), Timestamp::from_seconds(claims.exp));
+    let mut seed = [0; 32];
+    authority.entropy().fill(&mut seed);
+    let mut disclosure = Disclosure::new(seed);
+    let source = serde_json::to_value(&renewing.source).expect("a source is a map of text");
+    let mut commitments = begun.context.people.clone();
+    commitments.insert("source", disclosure.commit("source", source));
     let record = IssuanceRecord {
         agent: standing.agent.name.clone(),
+        attestation: standing.attestation(),
         audience: claims.aud.clone(),
-        commitments: begun.context.people.clone(),
+        binding: begun.act.circumstances().binding,
+        commitments,
         decision: begun.context.decision,
-        expires: Timestamp::from_seconds(claims.exp),
+        expires,
         id: RecordId::new(now, authority.entropy().as_ref()),
         instance: standing.instance.id,
         jti: Sha256Digest::of(claims.jti.as_bytes()),
@@ -136,6 +157,18 @@ fn issuance(begun: &Begun<TokenGrant>, claims: &AccessTokenClaims, authority: &A
         time: now,
         v: VERSION,
     };
-    let entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
-    Unit { entries, urgency: Urgency::Awaited, ..Unit::default() }
+    let sealed = authority.journal().seal(&standing.sponsor.id, &disclosure).await;
+    let sealed = sealed.map_err(|_| "the token could not be recorded")?;
+    let given = Link::of(&claims.jti, nonce);
+    let place = (begun.act.server.clone(), expires);
+    let (last, source) = (renewing.last.value.clone(), renewing.source.clone());
+    let renewal = Renewal::after(last, &renewing.asked, given, place, source);
+    let key = FactKey::renewal(standing.instance.id);
+    Ok(Unit {
+        entries: vec![authority::entry(*record.id.as_bytes(), &record, Some(sealed))],
+        reads: renewing.last.keys.clone(),
+        revision: renewing.last.revision,
+        effects: vec![Effect::Put { key, body: json::canonical_of(&renewal) }],
+        urgency: Urgency::Awaited,
+    })
 }

@@ -1,27 +1,38 @@
 //! The token endpoint: authenticates agent and instance, asks, mints.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{
-    Authority, Effect, FactsError, NotPermitted, OnceScope, Permit, Reader, RefusalLog, Refused,
+    Authority, CommitError, Effect, FactsError, NotPermitted, NotStopped, OnceScope, Permit,
+    Reader, RefusalLog, Refused, Signal,
 };
 use keys::{Signer, TokenKeys, VerifyingKey};
 use model::{
-    Agent, AgentName, AgentState, Denial, FactKey, Instance, InstanceId, KernelRule, PurposeId,
-    ServerName, Task, Thumbprint, Timestamp,
+    Agent, AgentName, AgentState, Attestation, Denial, FactKey, HostProcess, Instance, InstanceId,
+    InstanceState, KernelRule, PurposeId, ServerName, Source, Task, Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::token_endpoint::{self, ClientCredentials, TokenResponse};
 use oauth::{ErrorCode, OAuthError, client_assertion, metadata};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
 
-use crate::grant::{Asker, POINT, TokenGrant, propose};
+use crate::grant::{Asker, POINT, Renewing, TokenGrant, propose};
 use crate::mint::Minter;
+use crate::renewal::{self, Renewal, Step};
+use crate::vouchers::Vouchers;
 
 /// How far a proof's `iat` may be off, in seconds.
 const PROOF_SKEW_S: i64 = 60;
+
+/// How requests with one key wait for each other: by its first bits.
+const TURNS: usize = 64;
+
+/// What a client is told whose instance cannot go on, and a new one can.
+pub const TASK_OVER: &str = "the task of this instance is over: start one with a new key";
 
 /// One request to the token endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +41,8 @@ pub struct TokenHttpRequest<'a> {
     pub form: &'a [u8],
     /// The one `DPoP` header.
     pub dpop: Option<&'a str>,
+    /// The address of the peer.
+    pub from: Option<IpAddr>,
     /// When it arrived, on the monotonic clock.
     pub arrived: Duration,
 }
@@ -40,6 +53,19 @@ pub struct TokenService {
     minter: Minter,
     keys: Arc<TokenKeys>,
     refusals: RefusalLog,
+    vouchers: Vouchers,
+    turns: [Mutex<()>; TURNS],
+}
+
+/// An authenticated request for a token.
+struct Asking<'a> {
+    agent: &'a Agent,
+    form: &'a ClientCredentials,
+    server: ServerName,
+    key: Thumbprint,
+    source: Source,
+    uses: Vec<Effect>,
+    arrived: Duration,
 }
 
 /// Why there is no token: what the client is told, and what is recorded.
@@ -78,8 +104,21 @@ impl TokenService {
         signer: Arc<dyn Signer>,
         keys: Arc<TokenKeys>,
     ) -> Self {
-        let refusals = RefusalLog::default();
-        Self { authority, minter: Minter { issuer, signer }, keys, refusals }
+        Self {
+            authority,
+            minter: Minter { issuer, signer },
+            keys,
+            refusals: RefusalLog::default(),
+            vouchers: Vouchers::default(),
+            turns: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+
+    /// A voucher, to be shown once with a request for a token, that `process` holds `key`; none if
+    /// too many were given and not shown.
+    pub fn vouch(&self, key: Thumbprint, process: HostProcess) -> Option<String> {
+        let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
+        self.vouchers.give((key, process), (clock.as_ref(), entropy.as_ref()))
     }
 
     /// The metadata of the service (RFC 8414).
@@ -122,32 +161,114 @@ impl TokenService {
             let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
             return Err(TokenRefusal::of("agent_key_as_instance", error, &agent));
         }
+        let source = Source { address: http.from, process: self.process(&form, key, &agent)? };
         let uses =
             vec![assertion, once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat)];
-        let permit = self.permit(&agent, &form, (server, key), (uses, http.arrived)).await?;
+        let (agent, form, arrived) = (&agent, &form, http.arrived);
+        let asking = Asking { agent, form, server, key, source, uses, arrived };
+        // Each request with a key sees what the one before it was given.
+        let turn = usize::from(proof.thumbprint[0]) % TURNS;
+        let _turn = self.turns[turn].lock().await;
+        let permit = self.permit(&asking).await?;
         let minted = self.minter.mint(permit, &self.authority).await;
         minted.map_err(TokenRefusal::decided)
     }
 
+    /// The process that the host vouches for, if a voucher is shown.
+    fn process(
+        &self,
+        form: &ClientCredentials,
+        key: Thumbprint,
+        agent: &Agent,
+    ) -> Result<Option<HostProcess>, TokenRefusal> {
+        let Some(voucher) = form.voucher.as_deref() else { return Ok(None) };
+        let found = self.vouchers.redeem((voucher, key), self.authority.clock().as_ref());
+        found.map(Some).ok_or_else(|| {
+            let why = "the voucher is not known, was used, has expired, or is for another key";
+            let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+            TokenRefusal::of("voucher_invalid", error, agent)
+        })
+    }
+
     /// Asks for the token. Of several requests that bring the same new key at once, one enters the
     /// instance; the others are asked again, for that one.
-    async fn permit(
-        &self,
-        agent: &Agent,
-        form: &ClientCredentials,
-        (server, key): (ServerName, Thumbprint),
-        (uses, arrived): (Vec<Effect>, Duration),
-    ) -> Result<Permit<TokenGrant>, TokenRefusal> {
+    async fn permit(&self, asking: &Asking<'_>) -> Result<Permit<TokenGrant>, TokenRefusal> {
         let mut again = true;
         loop {
-            let asker = self.asker(agent, form, key).await?;
+            let asker = self.asker(asking).await?;
+            let renewing = self.renewing(asking, &asker).await?;
             let is_new = matches!(asker, Asker::New(_));
-            let audience = (server.clone(), form.resource.clone());
-            let grant = TokenGrant::new(asker, audience, key, uses.clone(), arrived);
+            let audience = (asking.server.clone(), asking.form.resource.clone());
+            let uses = (asking.uses.clone(), asking.arrived);
+            let grant = TokenGrant::new(asker, audience, (asking.key, renewing), uses);
             match self.authority.authorize(grant).await {
                 Err(NotPermitted::Contended) if is_new && again => again = false,
-                answer => return answer.map_err(|reason| refused(reason, agent)),
+                answer => return answer.map_err(|reason| refused(reason, asking.agent)),
             }
+        }
+    }
+
+    /// What the token would follow. Somebody who goes on from where the holder of the key has been,
+    /// or is another process, has copied it: the instance is quarantined.
+    async fn renewing(&self, asking: &Asking<'_>, asker: &Asker) -> Result<Renewing, TokenRefusal> {
+        let mut reader = Reader::new(self.authority.pip().store());
+        let last = reader.find::<Renewal>(FactKey::renewal(asker.instance())).await;
+        let last = reader.sourced(last.map_err(unavailable)?);
+        let (renewal, source) = (asking.form.renewal.clone(), asking.source.clone());
+        // Of who is stopped, the decision tells.
+        if let Asker::Known(instance) = asker
+            && instance.state == InstanceState::Active
+        {
+            let now = self.authority.clock().now();
+            let step = renewal::step(last.value.as_ref(), &renewal, (&asking.server, now));
+            match (step, is_vouched(instance, &source)) {
+                (Step::Copied, _) | (_, Some(false)) => {
+                    return Err(self.copied(asking, instance, last.value.as_ref()).await);
+                }
+                (Step::TooEarly(end), _) => return Err(too_early(end, asking.agent, instance)),
+                (_, None) => {
+                    let why = "this instance is known by its host: show a voucher";
+                    let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+                    return Err(about(
+                        instance,
+                        TokenRefusal::of("not_vouched", error, asking.agent),
+                    ));
+                }
+                (Step::Next | Step::Again, Some(true)) => {}
+            }
+        }
+        Ok(Renewing { asked: renewal, last, source })
+    }
+
+    /// Quarantines `instance`, whose key somebody copied, and records both sources.
+    async fn copied(
+        &self,
+        asking: &Asking<'_>,
+        instance: &Instance,
+        last: Option<&Renewal>,
+    ) -> TokenRefusal {
+        let known = Source { address: None, process: instance.process.clone() };
+        let first = last.and_then(Renewal::source).unwrap_or(&known);
+        let signal = Signal {
+            instance: instance.id,
+            signal: "key_copied",
+            seen: vec![("first", json!(first)), ("second", json!(asking.source))],
+            uses: asking.uses.clone(),
+        };
+        match self.authority.quarantine(signal).await {
+            Ok(record) => {
+                let why = format!(
+                    "the key of this instance is in use elsewhere: it is quarantined ({record})"
+                );
+                TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why))
+            }
+            Err(NotStopped::Commit(CommitError::Used)) => {
+                refused(NotPermitted::Replayed, asking.agent)
+            }
+            Err(NotStopped::Commit(error)) => {
+                refused(NotPermitted::Unrecorded(error), asking.agent)
+            }
+            Err(NotStopped::Facts(error)) => unavailable(error),
         }
     }
 
@@ -199,15 +320,11 @@ impl TokenService {
     }
 
     /// Which instance asks: the one that holds the key, or a new one. A key never serves two agents.
-    async fn asker(
-        &self,
-        agent: &Agent,
-        form: &ClientCredentials,
-        key: Thumbprint,
-    ) -> Result<Asker, TokenRefusal> {
+    async fn asker(&self, asking: &Asking<'_>) -> Result<Asker, TokenRefusal> {
+        let Asking { agent, form, key, source, .. } = asking;
         let pip = self.authority.pip();
         let mut reader = Reader::new(pip.store());
-        let known = reader.find::<InstanceId>(FactKey::key(&key)).await.map_err(unavailable)?;
+        let known = reader.find::<InstanceId>(FactKey::key(key)).await.map_err(unavailable)?;
         if let Some(id) = known {
             let instance = reader.need::<Instance>(FactKey::instance(id)).await;
             let instance = instance.map_err(unavailable)?;
@@ -215,13 +332,14 @@ impl TokenService {
                 return Err(bound_elsewhere(&instance, agent));
             }
             self.same_purpose(agent, form, &instance).await?;
-            return Ok(Asker::Known(id));
+            return Ok(Asker::Known(Box::new(instance)));
         }
         let purpose = purpose(agent, form.purpose.as_deref());
         let purpose = purpose.map_err(|error| TokenRefusal::of("unknown_purpose", error, agent))?;
         let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
         let asked = (&agent.name, &purpose);
-        let proposed = propose(pip, asked, key, (clock.as_ref(), entropy.as_ref())).await;
+        let by = (clock.as_ref(), entropy.as_ref());
+        let proposed = propose(pip, asked, (*key, source), by).await;
         Ok(Asker::New(Box::new(proposed.map_err(unavailable)?)))
     }
 
@@ -241,10 +359,31 @@ impl TokenService {
         }
         let why = "this instance works for another purpose: start one with a new key";
         let error = OAuthError::new(ErrorCode::InvalidScope, why);
-        let mut refusal = TokenRefusal::of("other_purpose", error, agent);
-        refusal.refused.instance = Some(instance.id);
-        Err(refusal)
+        Err(about(instance, TokenRefusal::of("other_purpose", error, agent)))
     }
+}
+
+/// `refusal`, of `instance`.
+fn about(instance: &Instance, mut refusal: TokenRefusal) -> TokenRefusal {
+    refusal.refused.instance = Some(instance.id);
+    refusal
+}
+
+/// Whether the host vouches for `instance` where it once did: none if nothing was shown, false if
+/// it is another process.
+fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
+    if instance.attestation != Attestation::Host {
+        return Some(true);
+    }
+    let shown = source.process.as_ref()?;
+    Some(instance.process.as_ref().is_some_and(|process| process.is(shown)))
+}
+
+/// A client that does not chain has a token for this server already.
+fn too_early(end: Timestamp, agent: &Agent, instance: &Instance) -> TokenRefusal {
+    let why = format!("a token of this key is good until {end}: renew it in its last minute");
+    let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+    about(instance, TokenRefusal::of("renewal_too_early", error, agent))
 }
 
 /// A refusal for `cause`, of whom nothing is known for sure.
@@ -256,8 +395,7 @@ fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
 /// not.
 fn bound_elsewhere(instance: &Instance, agent: &Agent) -> TokenRefusal {
     let error = OAuthError::new(ErrorCode::InvalidDpopProof, "the key is bound to another agent");
-    let mut refusal = TokenRefusal::of("key_bound_elsewhere", error, agent);
-    refusal.refused.instance = Some(instance.id);
+    let mut refusal = about(instance, TokenRefusal::of("key_bound_elsewhere", error, agent));
     let details = [
         ("held_by_agent", instance.agent.to_string()),
         ("held_by_instance", instance.id.to_string()),
@@ -302,8 +440,9 @@ fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
     match reason {
         NotPermitted::Denied { denial, decision } => {
             let why = match *denial {
-                Denial::Kernel(KernelRule::TaskNotOpen) => {
-                    "the task of this instance is over: start one with a new key"
+                Denial::Kernel(KernelRule::TaskNotOpen) => TASK_OVER,
+                Denial::Kernel(KernelRule::InstanceQuarantined) => {
+                    "an instance of this agent is quarantined until an administrator releases it"
                 }
                 _ => "it is not permitted",
             };

@@ -3,7 +3,7 @@
 use json::Limits;
 use model::record::{
     AdministrationRecord, DecisionRecord, FactsRecord, FoundingRecord, IssuanceRecord,
-    MAX_RECORD_BYTES, OutcomeRecord, Record, RefusalRecord, SystemRecord,
+    MAX_RECORD_BYTES, OutcomeRecord, Record, RefusalRecord, SignalRecord, SystemRecord,
 };
 use model::{
     AgentName, DecisionId, InstanceId, RecordId, ServerName, TaskId, ToolPattern, ToolRef,
@@ -21,6 +21,7 @@ pub fn record(bytes: &[u8]) -> bool {
         is_stable::<IssuanceRecord>,
         is_stable::<OutcomeRecord>,
         is_stable::<RefusalRecord>,
+        is_stable::<SignalRecord>,
         is_stable::<SystemRecord>,
     ];
     kinds.iter().filter(|is_stable| is_stable(bytes, limits)).count() > 0

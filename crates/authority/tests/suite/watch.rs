@@ -5,7 +5,7 @@ use std::time::Duration;
 use authority::{Begun, Cut, Watch};
 use futures::FutureExt as _;
 use model::record::OutcomeKind;
-use model::{Agent, AgentState, Denial, FactKey, Task, TaskState};
+use model::{Agent, AgentState, Denial, FactKey, Instance, InstanceState, Task, TaskState};
 use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
 
@@ -53,6 +53,14 @@ async fn r_36_a_call_under_way_is_cut_when_what_it_rests_on_is_taken_away() {
         Unit { effects: vec![put(FactKey::agent(&agent.name), &agent)], ..Unit::default() }
     };
     check(suspended, "actor_not_active").await;
+    let quarantined = |world: &World| {
+        let since = world.standing.task.opened;
+        let state = InstanceState::Quarantined { signal: String::new(), since };
+        let instance = Instance { state, ..world.standing.instance.clone() };
+        let effects = vec![put(FactKey::instance(instance.id), &instance)];
+        Unit { effects, ..Unit::default() }
+    };
+    check(quarantined, "instance_quarantined").await;
     let ended = |world: &World| {
         let state = TaskState::Ended { reason: String::new(), since: world.standing.task.opened };
         let task = Task { state, ..world.standing.task.clone() };

@@ -43,7 +43,9 @@ pub(crate) const POLICY: &str = r#"
     @id("administration")
     permit (principal in Group::"administrators",
             action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
-                       Action::"agent/add", Action::"agent/suspend", Action::"instance/revoke",
+                       Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
+                       Action::"instance/quarantine", Action::"instance/release",
+                       Action::"instance/revoke",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"finding/close", Action::"log/read"],
             resource);
@@ -302,6 +304,7 @@ fn facts(now: Timestamp) -> Facts {
         ceiling: scope.clone(),
         key: json!({}),
         key_expires: now.plus(90 * day),
+        host: None,
         registered: now,
         state: AgentState::Active,
     };
@@ -321,6 +324,7 @@ fn facts(now: Timestamp) -> Facts {
             agent: agent.name.clone(),
             key: Thumbprint::from_bytes([8; 32]),
             attestation: Attestation::User,
+            process: None,
             task,
             started: now,
             state: InstanceState::Active,

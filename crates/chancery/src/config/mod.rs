@@ -5,8 +5,9 @@
 //! all of it is valid.
 
 mod read;
+mod server;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use read::{read, schema};
+pub(crate) use server::{Account, Denials, ProcessLimits, Server};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -70,6 +72,9 @@ pub(crate) struct Listen {
     /// For people and auditors: health, metrics, the public part of the log.
     #[schemars(with = "String")]
     pub(crate) admin: SocketAddr,
+    /// The socket at which this host's kernel vouches for processes of any user who can reach it.
+    /// Default: `host.sock` in `state_dir`.
+    pub(crate) host: Option<PathBuf>,
 }
 
 impl Default for Listen {
@@ -77,6 +82,7 @@ impl Default for Listen {
         Self {
             agents: SocketAddr::from(([127, 0, 0, 1], 8420)),
             admin: SocketAddr::from(([127, 0, 0, 1], 8421)),
+            host: None,
         }
     }
 }
@@ -105,85 +111,6 @@ impl Default for Policy {
     fn default() -> Self {
         Self { path: PathBuf::from("policies"), reload: true }
     }
-}
-
-/// An upstream MCP server: reached at a URL, or started as a command.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Server {
-    /// The URL of a streamable-HTTP server.
-    pub(crate) url: Option<String>,
-    /// The command of a stdio server.
-    pub(crate) command: Option<String>,
-    /// Its arguments.
-    pub(crate) args: Vec<String>,
-    /// Its environment beside PATH, HOME and LANG.
-    pub(crate) env: BTreeMap<String, String>,
-    /// How a denied `tools/call` looks: a result that the model reads, or a JSON-RPC error.
-    pub(crate) denials: Denials,
-    /// A file whose one line (`Name: value`) is sent instead of our own assertion.
-    pub(crate) header_file: Option<PathBuf>,
-    /// The hosts to which the server may send whoever is at the client (URL elicitation, https).
-    pub(crate) elicitation_hosts: BTreeSet<String>,
-    /// The user (name or uid) as whom a stdio server runs; the service must be root. Default: the
-    /// service's own user, in a user namespace.
-    pub(crate) user: Option<Account>,
-    /// What a stdio server may write to beside its own temporary directory; it must exist.
-    pub(crate) writes: Vec<PathBuf>,
-    /// What a process of a stdio server may use.
-    pub(crate) limits: ProcessLimits,
-    /// Start a stdio server even where it cannot be isolated.
-    pub(crate) allow_unisolated: bool,
-}
-
-impl Server {
-    /// Whether something is said of how its process is kept apart.
-    pub(crate) const fn is_narrowed(&self) -> bool {
-        self.user.is_some() || !self.writes.is_empty() || self.allow_unisolated
-    }
-}
-
-/// A user of this machine.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Account {
-    /// By number.
-    Uid(u32),
-    /// By name.
-    Name(String),
-}
-
-/// What a process of a stdio server may use.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ProcessLimits {
-    /// Memory of one process in MiB, and as much in its temporary directory.
-    #[schemars(range(min = 64, max = 1_048_576))]
-    pub(crate) memory_mb: u64,
-    /// Processes and threads of one server; of all servers of one user where that user has no
-    /// namespaces.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub(crate) processes: u64,
-    /// Open files of one process.
-    #[schemars(range(min = 16, max = 1_048_576))]
-    pub(crate) files: u64,
-}
-
-impl Default for ProcessLimits {
-    fn default() -> Self {
-        Self { memory_mb: 4_096, processes: 256, files: 1_024 }
-    }
-}
-
-/// How a denied `tools/call` looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Denials {
-    /// HTTP 200 with a result that says `isError`.
-    #[default]
-    Result,
-    /// A JSON-RPC error, -32001.
-    Jsonrpc,
 }
 
 /// What is refused beyond.
@@ -375,7 +302,13 @@ impl Config {
         });
         let first = [&self.state_dir, &self.policy.path].into_iter();
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
+        let all = all.chain(&self.findings.header_file);
         all.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect()
+    }
+
+    /// The socket at which the host's kernel vouches for processes.
+    pub(crate) fn host_socket(&self) -> PathBuf {
+        self.listen.host.clone().unwrap_or_else(|| self.state_dir.join("host.sock"))
     }
 
     /// Makes relative paths start at `base`.
@@ -395,7 +328,8 @@ impl Config {
             }
         }
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
-        for file in tls.into_iter().flatten().chain(self.findings.header_file.as_mut()) {
+        let more = self.findings.header_file.as_mut().into_iter().chain(self.listen.host.as_mut());
+        for file in tls.into_iter().flatten().chain(more) {
             *file = base.join(&*file);
         }
         self

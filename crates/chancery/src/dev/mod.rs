@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use crate::cli::Dev;
 use crate::serve;
 
-pub(crate) use place::{Place, key_file, new_key_file, socket, url};
+pub(crate) use place::{Place, host_socket, key_file, meeting_dir, new_key_file, socket, url};
 
 /// Founds a development deployment and serves it.
 pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {

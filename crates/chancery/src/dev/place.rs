@@ -19,6 +19,12 @@ const FILE: &str = "chancery/dev.json";
 /// The socket of the deployment in the working directory.
 const OWN_SOCKET: &str = "state/admin.sock";
 
+/// The socket beside that of the administrator at which the host vouches for processes.
+const HOST_SOCKET: &str = "host.sock";
+
+/// That of a service that nothing else is said of.
+const DEFAULT_HOST_SOCKET: &str = "/run/chancery/host.sock";
+
 /// The URL of a gateway that nothing else is said of.
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
 
@@ -98,6 +104,27 @@ pub(crate) fn socket() -> PathBuf {
 /// The gateway where nothing else is said.
 pub(crate) fn url() -> String {
     found().map_or_else(|| DEFAULT_URL.to_owned(), |place| place.url.clone())
+}
+
+/// The socket at which the host vouches for processes where nothing else is said.
+pub(crate) fn host_socket() -> PathBuf {
+    found().map_or_else(
+        || DEFAULT_HOST_SOCKET.into(),
+        |place| place.socket.with_file_name(HOST_SOCKET),
+    )
+}
+
+/// The directory in which `mcp` meets others of this user: below the one for what runs, if there is
+/// one, else below the one for state (XDG Base Directory).
+pub(crate) fn meeting_dir() -> Option<PathBuf> {
+    meeting_dir_of(std::env::var)
+}
+
+fn meeting_dir_of<E>(variable: impl Fn(&'static str) -> Result<String, E>) -> Option<PathBuf> {
+    let runtime = variable("XDG_RUNTIME_DIR").ok().map(PathBuf::from);
+    let runtime = runtime.filter(|path| path.is_absolute() && path.is_dir());
+    let runtime = runtime.map(|runtime| runtime.join("chancery"));
+    runtime.or_else(|| file(variable)?.parent().map(|state| state.join("run")))
 }
 
 /// The file of `agent`'s key where nothing else is said.
@@ -181,6 +208,24 @@ mod tests {
         let relative = [("HOME", "/home/u"), ("XDG_STATE_HOME", "s")];
         check(&relative, Some("/home/u/.local/state/chancery/dev.json"));
         check(&[("HOME", "")], None);
+    }
+
+    #[test]
+    fn shims_meet_below_the_users_own_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = dir.path().display().to_string();
+        let check = |runtime: &str, expected: &str| {
+            let variable = |name: &'static str| match name {
+                "XDG_RUNTIME_DIR" => Ok(runtime.to_owned()),
+                "HOME" => Ok("/home/u".to_owned()),
+                _ => Err(()),
+            };
+            assert_eq!(meeting_dir_of(variable), Some(expected.into()), "{runtime}");
+        };
+        check(&runtime, &format!("{runtime}/chancery"));
+        for wrong in ["", "relative", "/nowhere/at/all"] {
+            check(wrong, "/home/u/.local/state/chancery/run");
+        }
     }
 
     #[test]

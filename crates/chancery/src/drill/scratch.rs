@@ -165,6 +165,7 @@ fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Config> {
     copy.policy.reload = true;
     std::fs::write(copy.policy.path.join("drill.cedar"), POLICY)?;
     (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
+    copy.listen.host = None;
     copy.public_url = None;
     copy.log = crate::config::Log::default();
     "error".clone_into(&mut copy.logging.level);
@@ -215,7 +216,8 @@ async fn onboard(socket: &Path, key: &Path) -> anyhow::Result<()> {
         { "do": "purpose-add", "id": "drill", "owner": "drill", "tools": ["canary/*"],
           "harm": ["changes-production"], "max_calls": null, "description": "" },
         { "do": "agent-add", "name": "drill", "sponsor": "drill", "purpose": "drill",
-          "business_owner": null, "technical_owner": null, "key": made.verifying().to_jwk() },
+          "business_owner": null, "technical_owner": null, "key": made.verifying().to_jwk(),
+          "host": { "uid": nix::unistd::geteuid().as_raw() } },
         { "do": "server-add", "name": "canary", "owner": "drill",
           "harm": ["*=changes-production"] },
     ]);
@@ -233,10 +235,11 @@ fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
         agent: "drill".to_owned(),
         key: key(dir),
         url: config.issuer(),
+        host: config.host_socket(),
         listen: None,
     };
     let pem = std::fs::read_to_string(&options.key)?;
-    let credentials = Credentials::new(&options, &pem)?;
+    let credentials = Credentials::own(&options, &pem)?;
     Gateway::new(&options.url, &options.server, credentials)
 }
 

@@ -1,11 +1,14 @@
 //! `chancery mcp`: puts a client that speaks MCP on stdio, or HTTP on loopback, under governance.
 //!
-//! Each run is one instance: it makes a key that never leaves the process, obtains tokens with the
-//! agent's key, and signs a proof for every request. It passes messages on as they are; what the
-//! gateway refuses, the client reads.
+//! All runs below one client process are one instance: another process holds its key, obtains tokens
+//! with the agent's key, and signs a proof for every request (`holder`). A run passes messages on as
+//! they are; what the gateway refuses, the client reads.
 
 mod answer;
 mod credentials;
+mod held;
+mod holder;
+mod instance;
 mod listen;
 mod stdio;
 mod wire;
@@ -16,9 +19,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 pub(crate) use credentials::Credentials;
+pub(crate) use holder::run as hold;
 pub(crate) use wire::{Gateway, HttpClient, http_client};
 
 /// What a run of the shim needs to know.
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// The upstream server.
     pub(crate) server: String,
@@ -28,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) key: PathBuf,
     /// The base URL of the gateway.
     pub(crate) url: String,
+    /// The socket at which the service on this host vouches for processes.
+    pub(crate) host: PathBuf,
     /// Where to speak HTTP instead of stdio.
     pub(crate) listen: Option<SocketAddr>,
 }
@@ -36,10 +43,10 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let pem = keys::read_private(&options.key).context("could not read the agent's key")?;
     let pem = String::from_utf8(pem).unwrap_or_default();
-    let credentials = Credentials::new(&options, &pem)?;
+    let credentials = Credentials::Held(Box::new(held::Held::meet(&options, &pem).await?));
     let gateway = Gateway::new(&options.url, &options.server, credentials)?;
     // What cannot work is said at once, and not to whoever waits for an answer.
-    gateway.credentials().token(gateway.client()).await?;
+    gateway.show("POST").await?;
     match options.listen {
         Some(address) => listen::run(gateway, address).await,
         None => stdio::run(gateway).await,

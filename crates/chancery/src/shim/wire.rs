@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::Credentials;
+use super::credentials::Shown;
 
 pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -42,6 +43,7 @@ pub(crate) enum SendError {
 /// The gateway as this instance reaches it.
 pub(crate) struct Gateway {
     client: HttpClient,
+    server: String,
     url: String,
     credentials: Arc<Credentials>,
 }
@@ -49,15 +51,17 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(base: &str, server: &str, credentials: Credentials) -> anyhow::Result<Self> {
         let url = format!("{}/mcp/{server}", base.trim_end_matches('/'));
-        Ok(Self { client: http_client()?, url, credentials: Arc::new(credentials) })
+        let server = server.to_owned();
+        Ok(Self { client: http_client()?, server, url, credentials: Arc::new(credentials) })
     }
 
     pub(crate) const fn client(&self) -> &HttpClient {
         &self.client
     }
 
-    pub(crate) fn credentials(&self) -> &Credentials {
-        &self.credentials
+    /// What a request for `method` shows.
+    pub(super) async fn show(&self, method: &str) -> anyhow::Result<Shown> {
+        self.credentials.show(&self.client, (method, &self.server)).await
     }
 
     /// Sends `body` with the MCP headers `headers`. A demand for a nonce or a fresh token is met
@@ -75,7 +79,7 @@ impl Gateway {
         let challenge = response.headers().get("www-authenticate");
         let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !challenge.contains("use_dpop_nonce") {
-            self.credentials.forget_token().await;
+            self.credentials.forget_token(&self.server).await;
         }
         self.attempt(&method, headers, body).await
     }
@@ -92,7 +96,7 @@ impl Gateway {
             let error = anyhow::Error::from(error).context(format!("no answer of `{}`", self.url));
             if reached { SendError::Unanswered(error) } else { SendError::Unreached(error) }
         })?;
-        self.credentials.note_nonce(response.headers());
+        self.credentials.note_nonce(response.headers()).await;
         Ok(response)
     }
 
@@ -102,8 +106,7 @@ impl Gateway {
         headers: &HeaderMap,
         body: Bytes,
     ) -> anyhow::Result<Request<Full<Bytes>>> {
-        let token = self.credentials.token(&self.client).await?;
-        let proof = self.credentials.proof(method.as_str(), &self.url, Some(&token))?;
+        let Shown { token, proof } = self.show(method.as_str()).await?;
         let mut request = Request::builder().method(method).uri(&self.url).body(Full::new(body))?;
         let all = request.headers_mut();
         all.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));

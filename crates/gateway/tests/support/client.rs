@@ -75,7 +75,10 @@ impl Agent {
         let now = world.now();
         let assertion = client_assertion::make((&self.name, ISSUER), &self.key, now, &jti());
         let assertion = assertion.expect("signed");
+        let thumbprint = model::Thumbprint::from_bytes(key.verifying().thumbprint());
+        let voucher = world.tokens.vouch(thumbprint, process()).expect("there is room");
         let form = token_endpoint::form(&[
+            ("voucher", &voucher),
             ("grant_type", "client_credentials"),
             ("client_id", &self.name),
             ("client_assertion_type", client_assertion::TYPE),
@@ -86,13 +89,18 @@ impl Agent {
             DpopExpect { method: "POST", url: &url, access_token: None, now, max_skew_s: 0 };
         let proof = dpop::make_proof(&key, &expect, (&jti(), None)).expect("signed");
         let (form, dpop) = (form.as_bytes(), Some(proof.as_str()));
-        let asked = sts::TokenHttpRequest { form, dpop, arrived: Duration::ZERO };
+        let asked = sts::TokenHttpRequest { form, dpop, from: None, arrived: Duration::ZERO };
         let answer = world.tokens.token(asked).await?;
         let (server, session) = (server.to_owned(), None);
         let token = answer.access_token;
         let (nonce, capabilities) = (Some(NONCE.to_owned()), json!({}));
         Ok(Client { world, server, key, token, era, session, nonce, capabilities })
     }
+}
+
+/// What the kernel says of every instance.
+fn process() -> model::HostProcess {
+    model::HostProcess { exe: None, pid: 1, started: 0, uid: 1_000 }
 }
 
 /// One instance, talking to one server.

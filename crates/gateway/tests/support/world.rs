@@ -145,6 +145,7 @@ impl World {
             business_owner: None,
             technical_owner: None,
             key: agent.public_jwk(),
+            host: Some(model::HostRule { exe: None, uid: 1_000 }),
         })
         .await;
         agent

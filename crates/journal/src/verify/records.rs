@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use model::record::{
     AdministrationRecord, DecisionRecord, FactsRecord, FoundingRecord, IssuanceRecord,
-    OutcomeRecord, RefusalRecord, SystemRecord, VERSION, Verdict,
+    OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
 };
 use model::{AgentName, Commitment, InstanceId, PurposeId, TaskId};
 use serde::de::DeserializeOwned;
@@ -131,6 +131,7 @@ impl Seen {
             }
             "administration" => fits::<AdministrationRecord>(value).err(),
             "refusal" => fits::<RefusalRecord>(value).err(),
+            "signal" => fits::<SignalRecord>(value).err(),
             "system" => fits::<SystemRecord>(value).err(),
             "founding" => fits::<FoundingRecord>(value).err(),
             other => Some(format!("is of a kind that is not known here: `{other}`")),

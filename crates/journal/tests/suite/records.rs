@@ -123,7 +123,9 @@ async fn order_ids_facts_and_founding_are_checked() {
 async fn a_token_has_a_permit_before_it() {
     let token = model::record::IssuanceRecord {
         agent: "support-bot".parse().unwrap(),
+        attestation: model::Attestation::User,
         audience: "http://127.0.0.1/mcp/crm".to_owned(),
+        binding: model::Binding::Dpop,
         commitments: sponsor().try_into().unwrap(),
         decision: decision(1).id,
         expires: AT,

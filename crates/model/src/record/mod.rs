@@ -16,7 +16,7 @@ pub use decision::{DecisionRecord, FactsRef, Verdict};
 pub use disclosure::{Disclosure, MEMBERS_MAX};
 pub use other::{
     AdministrationRecord, FactsRecord, FounderMark, FoundingRecord, IssuanceRecord, OutcomeKind,
-    OutcomeRecord, RefusalRecord, SystemRecord,
+    OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord,
 };
 
 use serde::Serialize;

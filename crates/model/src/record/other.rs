@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActCommitments, Commitments, Record, Verdict};
 use crate::{
-    AgentName, DecisionId, InstanceId, PolicyDigest, PolicyId, PurposeId, RecordId, Revision,
-    Sha256Digest, TaskId, Thumbprint, Timestamp,
+    AgentName, Attestation, Binding, DecisionId, InstanceId, PolicyDigest, PolicyId, PurposeId,
+    RecordId, Revision, Sha256Digest, TaskId, Thumbprint, Timestamp,
 };
 
 /// What happened after a permit.
@@ -107,9 +107,14 @@ pub struct RefusalRecord {
 pub struct IssuanceRecord {
     /// The agent.
     pub agent: AgentName,
+    /// Who vouched for the instance.
+    pub attestation: Attestation,
     /// The one service that the token is for.
     pub audience: String,
-    /// Commitments to `sponsor` and, if there is one, `subject`.
+    /// How the token is bound.
+    pub binding: Binding,
+    /// Commitments to `sponsor`, to `source` (from where it was asked for) and, if there is one, to
+    /// `subject`.
     pub commitments: ActCommitments,
     /// The decision that permitted it.
     pub decision: DecisionId,
@@ -157,6 +162,31 @@ pub struct AdministrationRecord {
     pub reason: String,
     /// The revision as of which the facts were read.
     pub revision: Revision,
+    /// When.
+    pub time: Timestamp,
+    /// The version of the format.
+    pub v: u32,
+}
+
+/// Something that was seen of an instance, for which it was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalRecord {
+    /// The agent.
+    pub agent: AgentName,
+    /// Commitments to `sponsor` and to what was seen: of a copied key `first` and `second`, the two
+    /// sources.
+    pub commitments: ActCommitments,
+    /// Names this record.
+    pub id: RecordId,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Always `signal`.
+    pub kind: String,
+    /// What was seen, as a stable code.
+    pub signal: String,
+    /// In which state it is since: `quarantined`.
+    pub state: String,
     /// When.
     pub time: Timestamp,
     /// The version of the format.
@@ -223,5 +253,6 @@ impl Record for OutcomeRecord {}
 impl Record for RefusalRecord {}
 impl Record for IssuanceRecord {}
 impl Record for AdministrationRecord {}
+impl Record for SignalRecord {}
 impl Record for SystemRecord {}
 impl Record for FoundingRecord {}

@@ -19,6 +19,8 @@ fn right() -> ClientCredentials {
         client_assertion: "a.b.c".to_owned(),
         resource: "https://chancery.example/mcp/payments".to_owned(),
         purpose: None,
+        renewal: None,
+        voucher: None,
     }
 }
 

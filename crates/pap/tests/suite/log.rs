@@ -40,6 +40,25 @@ async fn i_05_every_decision_is_made_again_and_agrees() {
     assert_eq!(told["agreed"].as_u64().unwrap(), decided.count() as u64);
 }
 
+/// One instance reaches several servers: each decision names the facts of its own one.
+#[tokio::test]
+async fn i_05_decisions_of_one_instance_on_two_servers_are_made_again_and_agree() {
+    let desk = Desk::new().await;
+    let mut second = desk.world.standing.server.clone();
+    second.name = "second".parse().unwrap();
+    desk.world.put(FactKey::server(&second.name), &second).await;
+    for _ in 0..2 {
+        let mut act = desk.world.method("tools/list");
+        drop(desk.world.authorize(act.clone()).await);
+        act.request.resource = model::ResourceRef::Server(second.name.clone());
+        drop(desk.world.authorize(act).await);
+    }
+    desk.world.drained().await;
+    assert_eq!(replay(&desk).await["differ"], json!([]));
+    // Once for each server, not for each decision.
+    assert_eq!(desk.world.records("facts").await.len(), 2);
+}
+
 /// What stands behind a record is not what it was committed to: the replay says which.
 #[tokio::test]
 async fn r_61_facts_that_were_tampered_with_do_not_replay() {

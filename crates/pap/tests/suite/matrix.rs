@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
-use model::{FactKey, Finding, Harm, PersonState, Sha256Digest, Stranger, Timestamp, ToolState};
+use model::{
+    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest,
+    Stopped, Stranger, Timestamp, ToolState,
+};
 use pap::Command;
 use serde_json::{Value, json};
 
@@ -18,15 +21,21 @@ const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 /// The code of a founder who has not redeemed it.
 const CODE: &str = "founder-code";
 
+/// An instance whose sponsor administers nothing, and which is stopped.
+const OTHERS: [u8; 16] = [77; 16];
+
 /// The commands that change something; the others read.
-const CHANGING: [&str; 12] = [
+const CHANGING: [&str; 15] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
     "purpose-add",
     "agent-add",
+    "agent-attest",
     "agent-suspend",
     "instance-revoke",
+    "instance-quarantine",
+    "instance-release",
     "server-add",
     "tool-describe",
     "tool-pin",
@@ -65,6 +74,16 @@ async fn desk() -> (Desk, String) {
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;
     world.put(FactKey::finding(&finding().id), &finding()).await;
+    let (mut agent, mut instance) = (world.standing.agent.clone(), world.standing.instance.clone());
+    agent.name = "others".parse().expect("an agent");
+    agent.sponsor = world.standing.other.id.clone();
+    (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
+    let since = world.standing.task.opened;
+    instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
+    let stopped = Stopped([(instance.id, instance.state.clone())].into());
+    world.put(FactKey::agent(&agent.name), &agent).await;
+    world.put(FactKey::instance(instance.id), &instance).await;
+    world.put(FactKey::stopped(&agent.name), &stopped).await;
     let desk = Desk::over(world).await;
     let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
     desk.run(person).await.expect("the person is added");
@@ -99,10 +118,20 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             business_owner: None,
             technical_owner: None,
             key: jwk(),
+            host: None,
+        },
+        Command::AgentAttest {
+            name: facts.agent.name.to_string(),
+            host: Some(HostRule { exe: None, uid: 1_000 }),
         },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList,
         Command::InstanceRevoke { id: facts.instance.id.to_string(), reason: reason() },
+        Command::InstanceQuarantine { id: facts.instance.id.to_string(), reason: reason() },
+        Command::InstanceRelease {
+            id: InstanceId::from_bytes(OTHERS).to_string(),
+            reason: reason(),
+        },
         Command::InstanceList,
         Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() },
         Command::ServerList,

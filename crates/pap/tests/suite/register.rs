@@ -129,3 +129,39 @@ async fn r_15_suspension_and_revocation_stop_what_they_name() {
     desk.run(suspend("billing")).await.unwrap();
     assert_eq!(desk.call("lookup").await, "actor_not_active");
 }
+
+/// N-096: who answers for an agent does not let it go again; another administrator does.
+#[tokio::test]
+async fn n_096_a_quarantined_instance_is_not_released_by_its_agents_sponsor() {
+    let desk = Desk::new().await;
+    let facts = &desk.world.standing;
+    let (id, sponsor) = (facts.instance.id.to_string(), facts.sponsor.id.clone());
+    let mut second = facts.other.clone();
+    second.groups.insert("administrators".parse().unwrap());
+    desk.world.put(FactKey::person(&second.id), &second).await;
+    let reason = || "test".to_owned();
+    let release = || Command::InstanceRelease { id: id.clone(), reason: reason() };
+    let quarantine = || Command::InstanceQuarantine { id: id.clone(), reason: reason() };
+    assert_eq!(word(&desk.run(release()).await), "invalid", "it is not stopped");
+    desk.run(quarantine()).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "instance_quarantined");
+    assert_eq!(word(&desk.run_as(&sponsor, release()).await), "refused");
+    assert_eq!(desk.call("lookup").await, "instance_quarantined");
+    crate::support::until("it is recorded", || async {
+        let refusals = desk.world.records("refusal").await;
+        refusals.iter().any(|entry| entry.text_of("cause") == "released_by_own_sponsor")
+    })
+    .await;
+    desk.run_as(&second.id, release()).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let stopped = FactKey::stopped(&facts.agent.name);
+    assert_eq!(desk.fact(stopped.clone()).await, None);
+    // What is revoked stays so; but new ones may start after it.
+    let revoke = Command::InstanceRevoke { id: id.clone(), reason: reason() };
+    desk.run(revoke).await.unwrap();
+    assert_eq!(word(&desk.run(quarantine()).await), "invalid", "revoked is more");
+    assert!(desk.fact(stopped.clone()).await.is_some());
+    desk.run_as(&second.id, release()).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "actor_not_active");
+    assert_eq!(desk.fact(stopped).await, None);
+}

@@ -252,7 +252,7 @@ fn the_examples_of_the_starter_policy_compile() {
     bundle.tools.insert(tool_ref("payments/refund"), refund);
     let snapshot = Snapshot::compile(bundle).expect("the examples compile");
     let ids = snapshot.policies.iter().map(|policy| policy.id.as_str()).collect::<Vec<_>>();
-    expect!["crm-lookup, crm-reading, small-refunds, not-after-outside-data"]
+    expect!["crm-lookup, crm-reading, small-refunds, not-after-outside-data, crm-asks-by-form"]
         .assert_eq(&ids.join(", "));
 }
 

@@ -264,7 +264,7 @@ fn the_starter_policy_needs_a_tool_to_be_named() {
     expect!["permit by crm, starter-reading [instance yes]"]
         .assert_eq(&show(&case.decide(&by_name)));
     case.tool = Some(super::fixtures::tool("crm/lookup", &[Harm::ReadsData, Harm::RunsCode]));
-    expect!["deny (not_granted): no policy grants this access [instance no]"]
+    expect!["deny (forbidden): forbidden by policy `starter-attested`; lifted by {Approval} [instance no]"]
         .assert_eq(&show(&case.decide(&by_name)));
 }
 

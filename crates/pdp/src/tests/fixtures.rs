@@ -56,6 +56,7 @@ pub(crate) fn standing() -> Standing {
         ceiling: everything(),
         key: json!({}),
         key_expires: at(86_400),
+        host: None,
         registered: at(-86_400),
         state: AgentState::Active,
     };
@@ -74,6 +75,7 @@ pub(crate) fn standing() -> Standing {
             agent: agent.name.clone(),
             key: Thumbprint::from_bytes([9; 32]),
             attestation: Attestation::User,
+            process: None,
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
             state: InstanceState::Active,

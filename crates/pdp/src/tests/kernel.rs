@@ -29,6 +29,10 @@ const CHANGES: &[(&str, Change)] = &[
         case.standing.instance.state =
             InstanceState::Revoked { reason: "lost".to_owned(), since: NOW };
     }),
+    ("instance quarantined", |case| {
+        case.standing.instance.state =
+            InstanceState::Quarantined { signal: "key_copied".to_owned(), since: NOW };
+    }),
     ("agent suspended", |case| {
         case.standing.agent.state =
             AgentState::Suspended { reason: "review".to_owned(), since: NOW };
@@ -138,6 +142,7 @@ fn the_matrix_of_built_in_rules() {
     expect![[r#"
         nothing: permit | permit | permit
         instance revoked: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
+        instance quarantined: instance_quarantined (hidden) | instance_quarantined (hidden) | instance_quarantined (hidden)
         agent suspended: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         agent retired: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires now: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
@@ -189,7 +194,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = model::ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/suspend", "clock/trust", "drill/run", "finding/close", "founder/redeem", "instance/revoke", "log/read", "outcome/settle", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "tool/describe", "tool/pin"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/attest", "agent/suspend", "clock/trust", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "log/read", "outcome/settle", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "tool/describe", "tool/pin"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

@@ -128,6 +128,23 @@ fn n_044_a_hidden_tool_is_never_permitted() {
     assert!(!unnamed.could_permit(&snapshot));
 }
 
+/// Who may not do it as things are, and could with somebody's approval, is told so when they ask.
+#[test]
+fn what_something_could_lift_is_shown_and_denied() {
+    let set = |annotation: &str| {
+        snapshot(&format!(
+            r#"@id("a") permit(principal, action == Action::"crm/lookup", resource);
+               @id("b") {annotation} forbid(principal, action == Action::"crm/lookup", resource);"#
+        ))
+    };
+    let case = Case::call("crm/lookup", json!({ "id": 6 }));
+    assert!(!case.could_permit(&set("")));
+    let liftable = set(r#"@remedy("approval")"#);
+    assert!(case.could_permit(&liftable));
+    let model::Decision::Deny(denial) = case.decide(&liftable) else { panic!("it is forbidden") };
+    assert_eq!(denial.remedies().len(), 1);
+}
+
 #[test]
 fn methods_are_shown_as_they_are_decided() {
     let snapshot = snapshot(

@@ -1,14 +1,16 @@
 //! A client of the token endpoint: an agent's key, any number of instances, and every way to get a
 //! request wrong.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use keys::{KeyAlgorithm, Signer, SigningKey, TokenKeys};
 use model::{Clock as _, FactKey};
 use oauth::access_token::{self, AccessTokenClaims};
 use oauth::dpop::{self, DpopExpect};
-use oauth::token_endpoint::TokenResponse;
+use oauth::token_endpoint::{Next, TokenResponse};
 use oauth::{OAuthError, client_assertion, token_endpoint};
 use serde_json::{Value, json};
 use sts::{TokenHttpRequest, TokenService};
@@ -23,6 +25,8 @@ pub(crate) struct Sts {
     pub(crate) agent_key: Arc<SigningKey>,
     keys: Arc<TokenKeys>,
     serial: AtomicU64,
+    /// The last token of each key, with the nonce that came with it.
+    last: Mutex<BTreeMap<String, Next>>,
 }
 
 /// One request, before it is sent: change what is to be wrong.
@@ -30,6 +34,9 @@ pub(crate) struct Sts {
 pub(crate) struct Request {
     pub(crate) parameters: Vec<(&'static str, String)>,
     pub(crate) proof: Option<String>,
+    pub(crate) from: Option<IpAddr>,
+    /// The key whose token is asked for.
+    key: String,
 }
 
 impl Request {
@@ -45,6 +52,23 @@ impl Request {
     /// The same with `name` once more.
     pub(crate) fn and(mut self, name: &'static str, value: &str) -> Self {
         self.parameters.push((name, value.to_owned()));
+        self
+    }
+
+    /// The same by a client that knows nothing of the chain of tokens.
+    pub(crate) fn unchained(self) -> Self {
+        let all = ["attempt", "previous_jti", "renewal_nonce"];
+        all.into_iter().fold(self, |request, name| request.with(name, ""))
+    }
+
+    /// The same, following the token that `next` came with.
+    pub(crate) fn following(self, next: &Next) -> Self {
+        self.with("previous_jti", &next.jti).with("renewal_nonce", &next.renewal_nonce)
+    }
+
+    /// The same from another address.
+    pub(crate) fn from(mut self, address: &str) -> Self {
+        self.from = Some(address.parse().expect("an address"));
         self
     }
 
@@ -77,7 +101,7 @@ impl Sts {
         let authority = world.authority.clone();
         let service = TokenService::new(authority, ISSUER.to_owned(), signer, keys.clone());
         let service = Arc::new(service);
-        Self { world, service, agent_key, keys, serial: AtomicU64::new(0) }
+        Self { world, service, agent_key, keys, serial: AtomicU64::new(0), last: Mutex::default() }
     }
 
     pub(crate) fn jti(&self) -> String {
@@ -114,11 +138,24 @@ impl Sts {
             ("client_assertion", assertion),
             ("resource", RESOURCE.to_owned()),
         ];
-        Request { parameters, proof: Some(self.proof(key, &self.jti())) }
+        let own = key.verifying().thumbprint_text();
+        let proof = Some(self.proof(key, &self.jti()));
+        let request = Request { parameters, proof, from: None, key: own.clone() };
+        let request = request.with("attempt", &format!("attempt-at-a-renewal-{}", self.jti()));
+        match self.last.lock().unwrap().get(&own) {
+            Some(next) => request.following(next),
+            None => request,
+        }
     }
 
+    /// Sends `request`; what comes of it is what the next one of that key follows.
     pub(crate) async fn send(&self, request: Request) -> Result<TokenResponse, OAuthError> {
-        send(&self.service, self.world.clock.as_ref(), request).await
+        let key = request.key.clone();
+        let answer = send(&self.service, self.world.clock.as_ref(), request).await;
+        if let Some(next) = answer.as_ref().ok().and_then(|answer| answer.next.clone()) {
+            self.last.lock().unwrap().insert(key, next);
+        }
+        answer
     }
 
     /// A token for the instance that holds `key`.
@@ -175,5 +212,6 @@ pub(crate) async fn send(
         request.parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let form = token_endpoint::form(&parameters);
     let (form, dpop) = (form.as_bytes(), request.proof.as_deref());
-    service.token(TokenHttpRequest { form, dpop, arrived: clock.monotonic() }).await
+    let (from, arrived) = (request.from, clock.monotonic());
+    service.token(TokenHttpRequest { form, dpop, from, arrived }).await
 }

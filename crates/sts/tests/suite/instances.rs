@@ -100,12 +100,14 @@ async fn r_2_the_agents_own_key_is_no_key_of_an_instance() {
 async fn one_new_key_that_comes_many_times_at_once_is_one_instance() {
     let sts = std::sync::Arc::new(Sts::new().await);
     let own = key();
+    let attempt = "one-attempt-that-is-repeated";
     let asked = (0..16).map(|_| {
-        let (sts, own) = (sts.clone(), own.clone());
-        tokio::spawn(async move { sts.token(&own).await })
+        let (sts, request) = (sts.clone(), sts.request(&own).with("attempt", attempt));
+        tokio::spawn(async move { sts.send(request).await })
     });
     let answers = join_all(asked).await;
-    let tokens: Vec<_> = answers.into_iter().map(|it| it.unwrap().unwrap()).collect();
+    let tokens = answers.into_iter().map(|it| sts.verified(&it.unwrap().unwrap()));
+    let tokens: Vec<_> = tokens.collect();
     assert!(tokens.iter().all(|token| token.sub == tokens[0].sub));
     let page = sts.world.store.list("instance/", None, 100).await.unwrap();
     assert_eq!(page.facts.len(), 2, "the one that was there, and the new one");

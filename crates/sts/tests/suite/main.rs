@@ -9,6 +9,7 @@ mod instances;
 mod lifetime;
 mod proofs;
 mod refusals;
+mod renewals;
 
 /// The issuer of the deployment.
 const ISSUER: &str = "https://chancery.example";

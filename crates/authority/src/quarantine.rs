@@ -1,0 +1,105 @@
+//! Stops an instance because of what was seen of it.
+
+use model::record::{ActCommitments, Disclosure, SignalRecord, VERSION};
+use model::{Agent, FactKey, Instance, InstanceId, InstanceState, RecordId, Stopped};
+use serde_json::Value;
+use store::{CommitError, Effect, Unit, Urgency};
+
+use crate::{Authority, FactsError, Reader};
+
+/// How often it is tried again when what it rests on changed.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Something that was seen of an instance, for which it is stopped.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// The instance.
+    pub instance: InstanceId,
+    /// What was seen, as a stable code.
+    pub signal: &'static str,
+    /// What was seen, by member of the record: committed to, disclosed apart.
+    pub seen: Vec<(&'static str, Value)>,
+    /// What saying it uses up.
+    pub uses: Vec<Effect>,
+}
+
+/// Why an instance was not stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStopped {
+    /// What it rests on could not be read.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// It could not be made durable.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl Authority {
+    /// Quarantines the instance of `signal` and all that its agent would start after it, in one
+    /// transaction with the record of it.
+    pub async fn quarantine(&self, signal: Signal) -> Result<RecordId, NotStopped> {
+        let mut attempts = 1;
+        loop {
+            match self.try_quarantine(&signal).await {
+                Err(NotStopped::Commit(CommitError::Changed { .. })) if attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn try_quarantine(&self, signal: &Signal) -> Result<RecordId, NotStopped> {
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let place = FactKey::instance(signal.instance);
+        let mut instance: Instance = reader.need(place.clone()).await?;
+        let agent: Agent = reader.need(FactKey::agent(&instance.agent)).await?;
+        let stopped_place = FactKey::stopped(&agent.name);
+        let mut stopped: Stopped = reader.find(stopped_place.clone()).await?.unwrap_or_default();
+        let read = reader.sourced(());
+        let now = self.clock.now();
+
+        let mut seed = [0; 32];
+        self.entropy.fill(&mut seed);
+        let mut disclosure = Disclosure::new(seed);
+        let sponsor = serde_json::to_value(&agent.sponsor).expect("a name is text");
+        let mut commitments = ActCommitments::new(disclosure.commit("sponsor", sponsor));
+        for (member, value) in &signal.seen {
+            commitments.insert(member, disclosure.commit(member, value.clone()));
+        }
+        let id = RecordId::new(now, self.entropy.as_ref());
+        let record = SignalRecord {
+            agent: agent.name.clone(),
+            commitments,
+            id,
+            instance: instance.id,
+            kind: "signal".to_owned(),
+            signal: signal.signal.to_owned(),
+            state: "quarantined".to_owned(),
+            time: now,
+            v: VERSION,
+        };
+        let sealed = self.journal.seal(&agent.sponsor, &disclosure).await;
+        let sealed = sealed.map_err(CommitError::from)?;
+
+        let mut effects = signal.uses.clone();
+        if instance.state == InstanceState::Active {
+            let signal = signal.signal.to_owned();
+            instance.state = InstanceState::Quarantined { signal, since: now };
+            stopped.0.insert(instance.id, instance.state.clone());
+            let put = |key, body| Effect::Put { key, body };
+            effects.push(put(place, json::canonical_of(&instance)));
+            effects.push(put(stopped_place, json::canonical_of(&stopped)));
+        }
+        let unit = Unit {
+            entries: vec![journal::entry(*id.as_bytes(), &record, Some(sealed))],
+            reads: read.keys,
+            revision: read.revision,
+            effects,
+            urgency: Urgency::Awaited,
+        };
+        self.journal.store().commit(unit).await?;
+        tracing::warn!(instance = %instance.id, signal = signal.signal, "an instance is quarantined");
+        Ok(id)
+    }
+}

@@ -1,0 +1,113 @@
+//! What can be typed of agents and their instances.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Socket;
+
+/// Agents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Register an agent and write its key once.
+    Add {
+        /// Its name.
+        name: String,
+        /// The one person who answers for it.
+        #[arg(long)]
+        sponsor: String,
+        /// What for.
+        #[arg(long)]
+        purpose: String,
+        /// Who wants what it does; default: the sponsor.
+        #[arg(long)]
+        business_owner: Option<String>,
+        /// Who keeps it running; default: the sponsor.
+        #[arg(long)]
+        technical_owner: Option<String>,
+        /// Where its key is written (0600); default: `NAME.pem` with the other keys of the
+        /// deployment that `dev` runs, else beside the socket.
+        #[arg(long)]
+        key: Option<PathBuf>,
+        #[command(flatten)]
+        host: HostProcesses,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say which processes of the service's host may be instances of an agent; without `--host-uid`,
+    /// none.
+    Attest {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        host: HostProcesses,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Suspend an agent.
+    Suspend {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List agents.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Which processes of the service's host may be instances of an agent.
+#[derive(Debug, Args)]
+pub(crate) struct HostProcesses {
+    /// The user whose processes may be instances, by number.
+    #[arg(long)]
+    pub(crate) host_uid: Option<u32>,
+    /// The program that they execute: its bytes as they are now.
+    #[arg(long, requires = "host_uid")]
+    pub(crate) host_exe: Option<PathBuf>,
+}
+
+/// Instances.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Instance {
+    /// Revoke an instance.
+    Revoke {
+        /// Its id.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Stop an instance until it is released; no new one of its agent may act meanwhile.
+    Quarantine {
+        /// Its id.
+        id: String,
+        /// What was seen.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Let a quarantined instance act again, and new ones after it or after a revoked one.
+    Release {
+        /// Its id.
+        id: String,
+        /// What was found.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List instances.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}

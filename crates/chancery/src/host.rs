@@ -1,0 +1,212 @@
+//! What this host's kernel says of processes: who is at the other end of a socket, and since when.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use model::{Executable, HostProcess, Sha256Digest};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags};
+use sha2::{Digest as _, Sha256};
+use sts::TokenService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::socket;
+
+/// The most connections of one user to the host's socket.
+const OF_ONE_USER_MAX: usize = 8;
+
+/// The most connections to the host's socket.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How long one connection may last.
+const CONNECTION: Duration = Duration::from_secs(10);
+
+/// The most programs whose digests are remembered.
+const PROGRAMS_MAX: usize = 256;
+
+/// A program file as it is now: nobody but the kernel can give another one the same times.
+type Version = (u64, u64, u64, (i64, i64), (i64, i64));
+
+/// Digests of programs that were read.
+#[derive(Debug, Default)]
+struct Programs(Mutex<BTreeMap<Version, Sha256Digest>>);
+
+/// The program at `path`, as it is now.
+pub(crate) fn executable(path: &Path) -> anyhow::Result<Executable> {
+    let unread = || format!("could not read the program `{}`", path.display());
+    let path = path.canonicalize().with_context(unread)?;
+    let digest = digest(&mut File::open(&path).with_context(unread)?).with_context(unread)?;
+    Ok(Executable { digest, path: path.display().to_string() })
+}
+
+fn digest(file: &mut File) -> std::io::Result<Sha256Digest> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 64 * 1024]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Sha256Digest::from_bytes(hash.finalize().into())),
+            read => hash.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+/// When the process `pid` started, in clock ticks since the boot (`proc_pid_stat(5)`).
+pub(crate) fn started(pid: u32) -> Option<u64> {
+    started_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The 22nd field: counted from the last bracket, because the second one is the program's own words.
+fn started_of(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The user as whom `pid` acts.
+fn uid(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+impl Programs {
+    /// What `pid` executes; none if that may not be read.
+    fn of(&self, pid: u32) -> Option<Executable> {
+        let link = format!("/proc/{pid}/exe");
+        let path = fs::read_link(&link).ok()?.display().to_string();
+        // What is opened is the program itself, wherever its path leads by now.
+        let mut file = File::open(link).ok()?;
+        let it = file.metadata().ok()?;
+        let times = ((it.mtime(), it.mtime_nsec()), (it.ctime(), it.ctime_nsec()));
+        let version = (it.dev(), it.ino(), it.size(), times.0, times.1);
+        let known = self.0.lock().expect("no panic while it is held").get(&version).copied();
+        let digest = known.map_or_else(|| digest(&mut file).ok(), Some)?;
+        let mut all = self.0.lock().expect("no panic while it is held");
+        if all.len() >= PROGRAMS_MAX {
+            all.clear();
+        }
+        all.insert(version, digest);
+        Some(Executable { digest, path })
+    }
+
+    /// The process `pid` of the user `of`, if it is the same one before and after it was looked at.
+    fn process(&self, pid: u32, of: u32) -> anyhow::Result<HostProcess> {
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
+        let held = rustix::process::pidfd_open(raw, PidfdFlags::empty())?;
+        let look =
+            || Some((started(pid)?, uid(pid)?, fs::read_link(format!("/proc/{pid}/exe")).ok()));
+        let before = look().context("it is gone")?;
+        let exe = self.of(pid);
+        ensure!(look().as_ref() == Some(&before), "it became another while it was looked at");
+        let mut ended = [PollFd::new(&held, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if rustix::event::poll(&mut ended, Some(&at_once))? > 0 {
+            bail!("it ended while it was looked at");
+        }
+        // The kernel noted the user when the connection was made; the number may be another's by now.
+        ensure!(before.1 == of, "it is another user's by now");
+        Ok(HostProcess { exe, pid, started: before.0, uid: of })
+    }
+}
+
+/// How many connections there are, by user.
+type Connections = Arc<Mutex<BTreeMap<u32, usize>>>;
+
+/// One connection of a user.
+struct Place(Connections, u32);
+
+impl Place {
+    fn of(all: &Connections, uid: u32) -> Option<Self> {
+        let mut taken = all.lock().expect("no panic while it is held");
+        let own = taken.get(&uid).copied().unwrap_or(0);
+        if own >= OF_ONE_USER_MAX || taken.values().sum::<usize>() >= CONNECTIONS_MAX {
+            return None;
+        }
+        taken.insert(uid, own + 1);
+        Some(Self(all.clone(), uid))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.0.lock().expect("no panic while it is held");
+        match taken.get_mut(&self.1) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(taken.remove(&self.1)),
+        }
+    }
+}
+
+/// Vouches for the processes that connect to `listener`, whosever they are.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    tokens: Arc<TokenService>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let (programs, connections) = (Arc::new(Programs::default()), Connections::default());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let Ok(peer) = stream.peer_cred() else { continue };
+        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+        let (Some(pid), Some(place)) = (pid, Place::of(&connections, peer.uid())) else { continue };
+        let (programs, tokens) = (programs.clone(), tokens.clone());
+        tasks.spawn(async move {
+            let vouched = vouch(stream, (pid, peer.uid()), programs, tokens);
+            if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, vouched).await {
+                tracing::debug!("no voucher for process {pid}: {error:#}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn vouch(
+    stream: UnixStream,
+    (pid, uid): (u32, u32),
+    programs: Arc<Programs>,
+    tokens: Arc<TokenService>,
+) -> anyhow::Result<()> {
+    let process = tokio::task::spawn_blocking(move || programs.process(pid, uid)).await??;
+    socket::serve_one(stream, api::host(tokens, process)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_is_read_whatever_a_program_calls_itself() {
+        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        let check =
+            |name: &str| assert_eq!(started_of(&format!("7 ({name}) {fields}")), Some(4711));
+        check("sh");
+        check("a b) R 1 (");
+        check(") 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23");
+        assert_eq!(started_of("7 (sh) S 1 2"), None);
+    }
+
+    #[test]
+    fn a_process_is_what_the_kernel_says_of_it() {
+        let programs = Programs::default();
+        let (pid, own) = (std::process::id(), nix::unistd::geteuid().as_raw());
+        let process = programs.process(pid, own).expect("it runs");
+        let program = executable(&std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(process.exe, Some(program));
+        assert_eq!(process.started, started(pid).unwrap());
+        // Whose number is another user's by now is not vouched for.
+        assert!(programs.process(pid, own + 1).is_err());
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        assert!(programs.process(ended.id(), own).is_err());
+    }
+}

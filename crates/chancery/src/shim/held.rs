@@ -1,0 +1,265 @@
+//! The other end of a holder: who it holds the key for is the process that started this one.
+//!
+//! Shims find the holder by a socket in a directory of this user's alone, whose name says which
+//! client process, which agent and which gateway. Who is first starts it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, bail, ensure};
+use futures::{SinkExt as _, StreamExt as _};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use tokio_util::codec::{Framed, LinesCodec};
+
+use super::Options;
+use super::credentials::Shown;
+
+/// The longest message between shim and holder, in bytes.
+const LINE_MAX: usize = 64 * 1024;
+
+/// What a holder prints when it can be reached.
+pub(super) const READY: &str = "ready";
+
+/// What a shim asks of a holder.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Ask {
+    /// What a request for a method to a server shows.
+    Show(String, String),
+    /// Forget the token for a server.
+    Forget(String),
+    /// Remember the gateway's nonce.
+    Nonce(String),
+}
+
+/// What a holder says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Told {
+    /// Token and proof.
+    Shown(String, String),
+    /// It is done.
+    Done,
+    /// It cannot be done, for this reason.
+    Refused(String),
+}
+
+/// A connection between shim and holder.
+pub(super) type Wire = Framed<UnixStream, LinesCodec>;
+
+/// Messages on `stream`: one a line.
+pub(super) fn wire(stream: UnixStream) -> Wire {
+    Framed::new(stream, LinesCodec::new_with_max_length(LINE_MAX))
+}
+
+/// Whether the peer of `stream` is a process of this user.
+pub(super) fn is_own(stream: &UnixStream) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
+}
+
+/// The client process for which a key is held.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    pid: u32,
+    since: u64,
+}
+
+/// A holder as one shim reaches it.
+pub(crate) struct Held {
+    options: Options,
+    client: Client,
+    place: PathBuf,
+    wire: Mutex<Option<Wire>>,
+}
+
+impl Held {
+    /// The holder for the process that started this one; it is started if need be. The agent's key
+    /// is `pem`.
+    pub(super) async fn meet(options: &Options, pem: &str) -> anyhow::Result<Self> {
+        let parent =
+            rustix::process::getppid().and_then(|pid| u32::try_from(pid.as_raw_pid()).ok());
+        let client = parent.and_then(|pid| Some(Client { pid, since: crate::host::started(pid)? }));
+        let client = client.context("could not find out which process started this one")?;
+        let mut options = options.clone();
+        for path in [&mut options.key, &mut options.host] {
+            *path = std::path::absolute(&*path)?;
+        }
+        let place = own_directory()?.join(name(&options, client, pem));
+        let held = Self { options, client, place, wire: Mutex::new(None) };
+        *held.wire.lock().await = Some(held.connect().await?);
+        Ok(held)
+    }
+
+    pub(super) async fn show(&self, (method, server): (&str, &str)) -> anyhow::Result<Shown> {
+        match self.ask(&Ask::Show(method.to_owned(), server.to_owned())).await? {
+            Told::Shown(token, proof) => Ok(Shown { token, proof }),
+            Told::Refused(why) => bail!("{why}"),
+            Told::Done => bail!("the holder of the key has nothing to show"),
+        }
+    }
+
+    pub(super) async fn forget_token(&self, server: &str) {
+        self.tell(Ask::Forget(server.to_owned())).await;
+    }
+
+    pub(super) async fn note_nonce(&self, nonce: &str) {
+        self.tell(Ask::Nonce(nonce.to_owned())).await;
+    }
+
+    async fn tell(&self, ask: Ask) {
+        if let Err(error) = self.ask(&ask).await {
+            tracing::debug!("the holder of the key was not told: {error:#}");
+        }
+    }
+
+    /// Asks the holder; one that has ended is followed by another.
+    async fn ask(&self, ask: &Ask) -> anyhow::Result<Told> {
+        let mut wire = self.wire.lock().await;
+        if let Some(open) = wire.as_mut()
+            && let Ok(told) = exchange(open, ask).await
+        {
+            return Ok(told);
+        }
+        *wire = None;
+        let mut fresh = self.connect().await?;
+        let told = exchange(&mut fresh, ask).await?;
+        *wire = Some(fresh);
+        Ok(told)
+    }
+
+    /// Connects to the holder, which is started if nobody answers.
+    async fn connect(&self) -> anyhow::Result<Wire> {
+        if let Some(wire) = self.reach().await? {
+            return Ok(wire);
+        }
+        // One at a time: two holders would be two instances.
+        let lock = File::create(self.place.with_file_name("lock"))?;
+        let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
+        if let Some(wire) = self.reach().await? {
+            return Ok(wire);
+        }
+        let _ = fs::remove_file(&self.place);
+        self.start().await?;
+        drop(lock);
+        self.reach().await?.context("the holder of the key ended at once")
+    }
+
+    async fn reach(&self) -> anyhow::Result<Option<Wire>> {
+        let Ok(stream) = UnixStream::connect(&self.place).await else { return Ok(None) };
+        ensure!(is_own(&stream), "`{}` is somebody else's", self.place.display());
+        Ok(Some(wire(stream)))
+    }
+
+    /// Starts a holder, which outlives this process, and waits until it can be reached.
+    async fn start(&self) -> anyhow::Result<()> {
+        let Options { agent, key, url, host, .. } = &self.options;
+        // What runs here, even if another program has its name by now.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("chancery").arg("holder");
+        command.args(["--client", &self.client.pid.to_string()]);
+        command.args(["--since", &self.client.since.to_string()]);
+        command.arg("--meet").arg(&self.place).args(["--agent", agent, "--url", url]);
+        command.arg("--key").arg(key).arg("--host-socket").arg(host).current_dir("/");
+        // Who waits for the end of this process's streams must not wait for that one.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut holder = command.spawn().context("could not start a holder for the key")?;
+        let output = BufReader::new(holder.stdout.take().context("no output")?);
+        let said = output.lines().next_line().await?.unwrap_or_default();
+        ensure!(said == READY, "the holder of the key did not start: {said}");
+        Ok(())
+    }
+}
+
+async fn exchange(wire: &mut Wire, ask: &Ask) -> anyhow::Result<Told> {
+    wire.send(serde_json::to_string(ask)?).await?;
+    let line = wire.next().await.context("the holder of the key has ended")??;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// The name of the socket: who has the same client, agent, key, gateway and program meets there.
+fn name(options: &Options, client: Client, pem: &str) -> String {
+    let Options { agent, key, url, host, .. } = options;
+    let all = (env!("CARGO_PKG_VERSION"), client.pid, client.since, agent, key, url, host, pem);
+    let digest =
+        Sha256::digest(serde_json::to_vec(&all).expect("paths and texts have a JSON form"));
+    let digest = keys::base64url(&digest);
+    format!("{}-{}.sock", client.pid, digest.get(..22).unwrap_or(&digest))
+}
+
+/// The directory in which shims meet, which nobody else can enter.
+fn own_directory() -> anyhow::Result<PathBuf> {
+    let dir = crate::dev::meeting_dir();
+    let dir = dir.context("no place to meet others of this client: set XDG_RUNTIME_DIR or HOME")?;
+    private(&dir)?;
+    Ok(dir)
+}
+
+fn private(dir: &Path) -> anyhow::Result<()> {
+    let create = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    create.with_context(|| format!("could not create `{}`", dir.display()))?;
+    let found = fs::symlink_metadata(dir)?;
+    let own = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw();
+    ensure!(
+        own && found.mode() & 0o777 == 0o700,
+        "`{}` is not a directory of this user's alone (0700)",
+        dir.display()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn shims_meet_only_where_nobody_else_can_enter() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("own");
+        assert!(private(&own).is_ok());
+        assert_eq!(fs::metadata(&own).unwrap().mode() & 0o777, 0o700);
+        for mode in [0o710, 0o701, 0o770] {
+            fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(private(&own).is_err(), "{mode:o}");
+        }
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        assert!(private(&link).is_err(), "a link leads who knows where");
+    }
+
+    #[test]
+    fn another_client_agent_gateway_or_key_is_another_meeting_place() {
+        let options = |agent: &str, url: &str| Options {
+            server: "s".to_owned(),
+            agent: agent.to_owned(),
+            key: "/k".into(),
+            url: url.to_owned(),
+            host: "/h".into(),
+            listen: None,
+        };
+        let client = |pid, since| Client { pid, since };
+        let first = name(&options("a", "u"), client(1, 2), "pem");
+        let mut same = options("a", "u");
+        same.server = "another".to_owned();
+        assert_eq!(name(&same, client(1, 2), "pem"), first);
+        for other in [
+            name(&options("b", "u"), client(1, 2), "pem"),
+            name(&options("a", "v"), client(1, 2), "pem"),
+            name(&options("a", "u"), client(3, 2), "pem"),
+            name(&options("a", "u"), client(1, 3), "pem"),
+            name(&options("a", "u"), client(1, 2), "other"),
+        ] {
+            assert_ne!(other, first);
+        }
+    }
+}

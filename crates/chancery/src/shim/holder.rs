@@ -1,0 +1,150 @@
+//! The process that holds the key of an instance: as long as the client lives whose instance it is.
+//!
+//! Every shim that the client starts asks here for a token and a proof for each of its requests. So
+//! all of them are one instance with one task, and the key leaves no process. A shim that ends takes
+//! nothing along.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use anyhow::{Context as _, ensure};
+use futures::{SinkExt as _, StreamExt as _};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::task::TaskTracker;
+
+use super::Options;
+use super::held::{Ask, READY, Told, is_own, wire};
+use super::instance::Instance;
+use super::wire::{HttpClient, http_client};
+use crate::cli::Holder;
+
+/// The most shims of one client.
+const SHIMS_MAX: usize = 256;
+
+/// What is held.
+struct Holding {
+    options: Options,
+    pem: String,
+    client: HttpClient,
+    instance: RwLock<Arc<Instance>>,
+}
+
+/// Holds a key until the client has ended, and everybody who asked with it.
+pub(crate) async fn run(holder: Holder) -> anyhow::Result<()> {
+    // Whatever ends the client's own processes does not end this one.
+    let _ = rustix::process::setsid();
+    let begun = begin(&holder);
+    let said = begun.as_ref().map_or_else(|error| format!("{error:#}"), |_| READY.to_owned());
+    println!("{said}");
+    let (holding, client, listener) = begun?;
+    let shims = TaskTracker::new();
+    let gone = async {
+        let _ = tokio::task::spawn_blocking(move || ended(&client)).await;
+        shims.close();
+        shims.wait().await;
+    };
+    tokio::select! {
+        () = serve(&listener, &holding, &shims) => {}
+        () = gone => {}
+    }
+    let _ = std::fs::remove_file(&holder.meet);
+    Ok(())
+}
+
+fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener)> {
+    let client = client(holder)?;
+    let pem = String::from_utf8(keys::read_private(&holder.key)?).unwrap_or_default();
+    let options = Options {
+        server: String::new(),
+        agent: holder.agent.clone(),
+        key: holder.key.clone(),
+        url: holder.url.clone(),
+        host: holder.host_socket.clone(),
+        listen: None,
+    };
+    let instance = RwLock::new(Arc::new(Instance::new(&options, &pem)?));
+    let holding = Holding { options, pem, client: http_client()?, instance };
+    Ok((Arc::new(holding), client, bind(&holder.meet)?))
+}
+
+/// The client, if it is still the process that it was.
+fn client(holder: &Holder) -> anyhow::Result<OwnedFd> {
+    let pid = i32::try_from(holder.client).ok().and_then(Pid::from_raw).context("no process id")?;
+    let held = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let since = crate::host::started(holder.client);
+    ensure!(since == Some(holder.since), "the client is gone");
+    Ok(held)
+}
+
+/// Waits until the client has ended.
+fn ended(client: &OwnedFd) {
+    let mut wanted = [PollFd::new(client, PollFlags::IN)];
+    while rustix::event::poll(&mut wanted, None) == Err(Errno::INTR) {}
+}
+
+/// The directory is this user's alone, so nobody connects before the mode is set.
+fn bind(place: &Path) -> anyhow::Result<UnixListener> {
+    let listener = UnixListener::bind(place)?;
+    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn serve(listener: &UnixListener, holding: &Arc<Holding>, shims: &TaskTracker) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        if is_own(&stream) && shims.len() < SHIMS_MAX {
+            shims.spawn(holding.clone().answer(stream));
+        }
+    }
+}
+
+impl Holding {
+    /// Answers one shim until it goes away.
+    async fn answer(self: Arc<Self>, stream: UnixStream) {
+        self.begin_anew();
+        let mut wire = wire(stream);
+        while let Some(Ok(line)) = wire.next().await {
+            let Ok(ask) = serde_json::from_str(&line) else { return };
+            let told = self.told(ask).await;
+            let told = serde_json::to_string(&told).expect("it is text");
+            if wire.send(told).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Where the task of the instance is over, whoever starts next begins a new one, for all.
+    fn begin_anew(&self) {
+        let mut instance = self.instance.write().expect("no panic while it is held");
+        if instance.is_over()
+            && let Ok(fresh) = Instance::new(&self.options, &self.pem)
+        {
+            *instance = Arc::new(fresh);
+        }
+    }
+
+    async fn told(&self, ask: Ask) -> Told {
+        let instance = self.instance.read().expect("no panic while it is held").clone();
+        match ask {
+            Ask::Show(method, server) => {
+                match instance.show(&self.client, (&method, &server)).await {
+                    Ok(shown) => Told::Shown(shown.token, shown.proof),
+                    Err(error) => Told::Refused(format!("{error:#}")),
+                }
+            }
+            Ask::Forget(server) => {
+                instance.forget_token(&server).await;
+                Told::Done
+            }
+            Ask::Nonce(nonce) => {
+                instance.note_nonce(&nonce);
+                Told::Done
+            }
+        }
+    }
+}

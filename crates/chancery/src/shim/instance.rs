@@ -1,0 +1,246 @@
+//! One instance: its key and its tokens. The key never leaves the process.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use keys::{KeyAlgorithm, SigningKey};
+use model::{Clock, Entropy};
+use oauth::client_assertion;
+use oauth::dpop::{self, DpopExpect};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::Options;
+use super::credentials::Shown;
+use super::wire::HttpClient;
+use crate::system::{SystemClock, SystemEntropy};
+
+/// How long before its end a token is replaced, in seconds.
+const RENEW_BEFORE_S: i64 = 30;
+
+/// The largest answer of a token endpoint that is read, in bytes.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// A token and when it ends, in seconds since the epoch.
+struct Token {
+    text: String,
+    expires: i64,
+}
+
+/// The tokens of an instance: one for each server, each following the one before it.
+#[derive(Default)]
+struct Tokens {
+    by_server: BTreeMap<String, Token>,
+    /// What the next renewal names: the id and the nonce of the last token.
+    last: Option<(String, String)>,
+    /// The renewal that was asked for and not answered yet.
+    attempt: Option<String>,
+}
+
+/// An instance of an agent.
+pub(crate) struct Instance {
+    agent: String,
+    agent_key: SigningKey,
+    instance_key: SigningKey,
+    issuer: String,
+    host: PathBuf,
+    tokens: Mutex<Tokens>,
+    nonce: RwLock<Option<String>>,
+    over: AtomicBool,
+    clock: SystemClock,
+    entropy: SystemEntropy,
+}
+
+impl Instance {
+    /// A new instance of the agent whose key is `pem`.
+    pub(super) fn new(options: &Options, pem: &str) -> anyhow::Result<Self> {
+        let agent_key = SigningKey::from_pem(pem)
+            .with_context(|| format!("`{}` does not hold an agent's key", options.key.display()))?;
+        Ok(Self {
+            agent: options.agent.clone(),
+            agent_key,
+            instance_key: SigningKey::generate(KeyAlgorithm::Es256)?,
+            issuer: options.url.trim_end_matches('/').to_owned(),
+            host: options.host.clone(),
+            tokens: Mutex::default(),
+            nonce: RwLock::new(None),
+            over: AtomicBool::new(false),
+            clock: SystemClock::new(),
+            entropy: SystemEntropy::new(),
+        })
+    }
+
+    /// Whether its task is over: only a new instance gets further.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// What a request for `method` to `server` shows.
+    pub(super) async fn show(
+        &self,
+        client: &HttpClient,
+        (method, server): (&str, &str),
+    ) -> anyhow::Result<Shown> {
+        let token = self.token(client, server).await?;
+        let proof = self.proof(method, &self.resource(server), Some(&token))?;
+        Ok(Shown { token, proof })
+    }
+
+    /// A token for `server` that is good for a while yet.
+    async fn token(&self, client: &HttpClient, server: &str) -> anyhow::Result<String> {
+        let mut tokens = self.tokens.lock().await;
+        let now = self.clock.now().as_seconds();
+        let known = tokens.by_server.get(server);
+        if let Some(token) = known.filter(|token| token.expires - RENEW_BEFORE_S > now) {
+            return Ok(token.text.clone());
+        }
+        let fresh = self.obtain(client, (server, now), &mut tokens).await?;
+        let text = fresh.text.clone();
+        tokens.by_server.insert(server.to_owned(), fresh);
+        Ok(text)
+    }
+
+    /// Forgets the token for `server`, which the gateway did not take.
+    pub(super) async fn forget_token(&self, server: &str) {
+        self.tokens.lock().await.by_server.remove(server);
+    }
+
+    /// Remembers the nonce that the gateway wants.
+    pub(super) fn note_nonce(&self, nonce: &str) {
+        *self.nonce.write().expect("no panic while it is held") = Some(nonce.to_owned());
+    }
+
+    fn resource(&self, server: &str) -> String {
+        format!("{}/mcp/{server}", self.issuer)
+    }
+
+    fn proof(&self, method: &str, url: &str, token: Option<&str>) -> anyhow::Result<String> {
+        let now = self.clock.now().as_seconds();
+        let expect = DpopExpect { method, url, access_token: token, now, max_skew_s: 0 };
+        let nonce = self.nonce.read().expect("no panic while it is held").clone();
+        let jti = self.random();
+        Ok(dpop::make_proof(&self.instance_key, &expect, (&jti, nonce.as_deref()))?)
+    }
+
+    /// What nobody can guess.
+    fn random(&self) -> String {
+        let mut bytes = [0; 16];
+        self.entropy.fill(&mut bytes);
+        keys::base64url(&bytes)
+    }
+
+    /// Obtains a token. A demand for a nonce is met once.
+    async fn obtain(
+        &self,
+        client: &HttpClient,
+        (server, now): (&str, i64),
+        tokens: &mut Tokens,
+    ) -> anyhow::Result<Token> {
+        // The same until it is answered: an answer that was lost is asked for again.
+        tokens.attempt.get_or_insert_with(|| self.random());
+        let (mut status, mut answer) = self.ask(client, (server, now), tokens).await?;
+        if answer["error"] == "use_dpop_nonce" {
+            (status, answer) = self.ask(client, (server, now), tokens).await?;
+        }
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        if !status.is_success() {
+            let why = text("error_description").or_else(|| text("error")).unwrap_or("no reason");
+            self.over.fetch_or(why.starts_with(sts::TASK_OVER), Ordering::Relaxed);
+            bail!("{}", refused((&self.agent, &self.issuer), text("error"), why));
+        }
+        let token = text("access_token").context("the answer has no token")?.to_owned();
+        tokens.last =
+            text("jti").zip(text("renewal_nonce")).map(|(id, nonce)| (id.into(), nonce.into()));
+        tokens.attempt = None;
+        let lifetime = answer.get("expires_in").and_then(Value::as_i64).unwrap_or(0);
+        Ok(Token { text: token, expires: now + lifetime })
+    }
+
+    async fn ask(
+        &self,
+        client: &HttpClient,
+        (server, now): (&str, i64),
+        tokens: &Tokens,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let url = format!("{}/oauth/token", self.issuer);
+        let parties = (self.agent.as_str(), self.issuer.as_str());
+        let assertion = client_assertion::make(parties, &self.agent_key, now, &self.random())?;
+        let (resource, voucher) = (self.resource(server), self.voucher().await);
+        let mut form = vec![
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.agent),
+            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion", &assertion),
+            ("resource", &resource),
+            ("attempt", tokens.attempt.as_deref().unwrap_or_default()),
+            ("voucher", voucher.as_deref().unwrap_or_default()),
+        ];
+        if let Some((id, nonce)) = &tokens.last {
+            form.extend([("previous_jti", id.as_str()), ("renewal_nonce", nonce.as_str())]);
+        }
+        let request = Request::post(&url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("dpop", self.proof("POST", &url, None)?)
+            .body(Full::new(Bytes::from(oauth::token_endpoint::form(&form))))?;
+        let response = client.request(request).await.with_context(|| {
+            format!("could not reach the gateway at `{}`: is it running?", self.issuer)
+        })?;
+        let nonce = response.headers().get("dpop-nonce").and_then(|value| value.to_str().ok());
+        if let Some(nonce) = nonce {
+            self.note_nonce(nonce);
+        }
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!(error)).context("no whole answer")?;
+        Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
+    }
+
+    /// What the host says of this process. Without it, only the agent's key vouches.
+    async fn voucher(&self) -> Option<String> {
+        let key = self.instance_key.verifying().thumbprint_text();
+        match crate::socket::voucher(&self.host, &key).await {
+            Ok(voucher) => Some(voucher),
+            Err(error) => {
+                tracing::debug!("`{}` does not vouch: {error:#}", self.host.display());
+                None
+            }
+        }
+    }
+}
+
+/// Why there is no token, and what to do about it.
+fn refused((agent, issuer): (&str, &str), error: Option<&str>, why: &str) -> String {
+    let remedy = match error {
+        Some("invalid_client") => {
+            "is the key that of the agent, and is the agent registered there and not suspended?"
+        }
+        Some("access_denied") => "see `chancery log chain` with the id of the decision",
+        Some("invalid_grant") => "see `chancery instance list` and `chancery log tail`",
+        Some("invalid_target") => "is the server's name right?",
+        _ => "see the service's log",
+    };
+    format!("`{issuer}` gives agent `{agent}` no token: {why}; {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_token_says_what_to_do() {
+        let check = |error: &str, expected: &str| {
+            let said = refused(("bot", "http://g"), Some(error), "because");
+            assert!(said.contains("agent `bot`") && said.contains(expected), "{said}");
+        };
+        check("invalid_client", "suspended");
+        check("access_denied", "chancery log chain");
+        check("invalid_grant", "chancery instance list");
+        check("invalid_target", "name");
+    }
+}

@@ -1,0 +1,109 @@
+//! Instances: listed, stopped, released.
+//!
+//! While an instance of an agent is stopped, every new one of that agent starts as it: a restart
+//! sheds nothing. Which host the new one runs on makes no difference, because a key alone does not
+//! tell on which host it is.
+
+use authority::{Effect, Refused};
+use model::{
+    Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, PersonId, ResourceRef, Stopped,
+};
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration, Command, Draft};
+use crate::register::put;
+
+impl Administration {
+    pub(crate) async fn instances(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        let since = self.now();
+        match command {
+            Command::InstanceRevoke { id, reason } => {
+                let state = InstanceState::Revoked { reason, since };
+                self.instance_stop(by, (&id, "instance/revoke"), state).await
+            }
+            Command::InstanceQuarantine { id, reason } => {
+                let state = InstanceState::Quarantined { signal: reason, since };
+                self.instance_stop(by, (&id, "instance/quarantine"), state).await
+            }
+            Command::InstanceRelease { id, reason } => self.instance_release(by, &id, reason).await,
+            _ => self.list(by, "instance/", "").await,
+        }
+    }
+
+    /// Stops an instance: one key written, which every decision of its reads; and all that its agent
+    /// would start after it.
+    async fn instance_stop(
+        &self,
+        by: &PersonId,
+        (id, action): (&str, &'static str),
+        state: InstanceState,
+    ) -> Result<Value, AdminError> {
+        let id: InstanceId = id.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, action, ResourceRef::Instance(id)).await?;
+        let mut instance = found(&mut draft, id).await?;
+        let revoked = |state: &InstanceState| matches!(state, InstanceState::Revoked { .. });
+        if revoked(&instance.state) && !revoked(&state) {
+            return Err(AdminError::Invalid(format!("instance `{id}` is revoked")));
+        }
+        let mut stopped = stopped(&mut draft, &instance.agent).await?;
+        stopped.0.insert(id, state.clone());
+        instance.state = state;
+        let effects = vec![
+            put(FactKey::instance(id), &instance),
+            put(FactKey::stopped(&instance.agent), &stopped),
+        ];
+        let done = draft.make(json!(instance.state), effects).await?;
+        Ok(json!({ "instance": id, "decision": done.decision }))
+    }
+
+    /// Lets a quarantined instance act again, and in any case those that would start after it. What
+    /// was revoked stays so. The agent's own sponsor has no say in it.
+    async fn instance_release(
+        &self,
+        by: &PersonId,
+        id: &str,
+        reason: String,
+    ) -> Result<Value, AdminError> {
+        let id: InstanceId = id.parse().map_err(AdminError::invalid)?;
+        let target = ResourceRef::Instance(id);
+        let mut draft = self.draft(by, "instance/release", target).await?;
+        let mut instance = found(&mut draft, id).await?;
+        let mut stopped = stopped(&mut draft, &instance.agent).await?;
+        let place = FactKey::stopped(&instance.agent);
+        let mut effects = Vec::new();
+        if stopped.0.remove(&id).is_none() {
+            return Err(AdminError::Invalid(format!("instance `{id}` is not stopped")));
+        }
+        let agent = draft.reader.need::<Agent>(FactKey::agent(&instance.agent)).await;
+        if agent.map_err(AdminError::unavailable)?.sponsor == *by {
+            let refused = Refused { instance: Some(id), ..Refused::default() };
+            let place = ("administration", "released_by_own_sponsor");
+            self.authority.record_refusal(&self.refusals, place, refused);
+            let why = "not permitted: who answers for an agent does not release its instances";
+            return Err(AdminError::Refused(why.to_owned()));
+        }
+        let none_left = stopped.0.is_empty();
+        effects.push(if none_left { Effect::Remove { key: place } } else { put(place, &stopped) });
+        if let InstanceState::Quarantined { .. } = instance.state {
+            instance.state = InstanceState::Active;
+            effects.push(put(FactKey::instance(id), &instance));
+        }
+        let done = draft.make(reason.into(), effects).await?;
+        Ok(json!({ "instance": id, "state": instance.state, "decision": done.decision }))
+    }
+}
+
+async fn found(draft: &mut Draft<'_>, id: InstanceId) -> Result<Instance, AdminError> {
+    let found = draft.reader.find::<Instance>(FactKey::instance(id)).await;
+    let found = found.map_err(AdminError::unavailable)?;
+    found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))
+}
+
+async fn stopped(draft: &mut Draft<'_>, agent: &AgentName) -> Result<Stopped, AdminError> {
+    let found = draft.reader.find::<Stopped>(FactKey::stopped(agent)).await;
+    Ok(found.map_err(AdminError::unavailable)?.unwrap_or_default())
+}

@@ -1,0 +1,64 @@
+//! Vouchers: what the host's kernel said of a process, kept until that process asks for a token.
+//!
+//! A voucher is good once, for one key, for a minute, and for whoever restarts nothing: it is kept
+//! in memory, by its digest. Any user of the host may ask for one, so each user has few at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use model::{Clock, Entropy, HostProcess, Sha256Digest, Thumbprint};
+
+/// How long a voucher is good.
+const LIFETIME: Duration = Duration::from_mins(1);
+
+/// The most vouchers that one user may have.
+const OF_ONE_USER_MAX: usize = 256;
+
+/// The most vouchers that there may be.
+const MAX: usize = 16_384;
+
+/// Vouchers that were given and not shown yet.
+#[derive(Debug, Default)]
+pub(crate) struct Vouchers(Mutex<BTreeMap<Sha256Digest, Vouched>>);
+
+#[derive(Debug)]
+struct Vouched {
+    key: Thumbprint,
+    process: HostProcess,
+    expires: Duration,
+}
+
+impl Vouchers {
+    /// A voucher that `process` holds `key`; none if there are too many.
+    pub(crate) fn give(
+        &self,
+        (key, process): (Thumbprint, HostProcess),
+        (clock, entropy): (&dyn Clock, &dyn Entropy),
+    ) -> Option<String> {
+        let now = clock.monotonic();
+        let mut bytes = [0; 32];
+        entropy.fill(&mut bytes);
+        let text = keys::base64url(&bytes);
+        let mut given = self.0.lock().expect("no panic while it is held");
+        given.retain(|_, vouched| vouched.expires > now);
+        let own = given.values().filter(|vouched| vouched.process.uid == process.uid).count();
+        if own >= OF_ONE_USER_MAX || given.len() >= MAX {
+            return None;
+        }
+        let vouched = Vouched { key, process, expires: now.saturating_add(LIFETIME) };
+        given.insert(Sha256Digest::of(text.as_bytes()), vouched);
+        Some(text)
+    }
+
+    /// The process that shows the voucher `text` with `key`, which uses it up.
+    pub(crate) fn redeem(
+        &self,
+        (text, key): (&str, Thumbprint),
+        clock: &dyn Clock,
+    ) -> Option<HostProcess> {
+        let mut given = self.0.lock().expect("no panic while it is held");
+        let vouched = given.remove(&Sha256Digest::of(text.as_bytes()))?;
+        (vouched.key == key && vouched.expires > clock.monotonic()).then_some(vouched.process)
+    }
+}
