@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
-use e2e::{Canary, Deployment, stage, wait_until};
+use e2e::{Caller, Canary, Deployment, stage, wait_until};
 use serde_json::Value;
 
 /// A token that nobody here signed.
@@ -86,6 +86,14 @@ fn r_24_r_25_who_is_no_agent_is_refused_found_and_told_to_who_answers() {
     wait_until("it is closed", || {
         deployment.observed("/metrics").contains("chancery_findings_open 0").then_some(())
     });
+
+    // An agent that stopped being one is found at the token endpoint.
+    deployment.run(&["agent", "suspend", "bot", "--reason", "a test"]);
+    assert!(Caller::new(&deployment, "canary").obtain().is_err(), "it gets no token");
+    let found = told.recv().expect("somebody is told");
+    let stranger = &found["finding"]["stranger"];
+    let said = ["cause", "claimed", "tried", "server"].map(|name| stranger[name].as_str());
+    assert_eq!(said, ["agent_not_active", "bot", "token", "canary"].map(Some));
 
     let records = deployment.records();
     let events: Vec<_> = records.iter().filter(|record| record["kind"] == "system").collect();

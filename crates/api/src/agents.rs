@@ -188,7 +188,9 @@ async fn token(
         [proof] => proof.to_str().ok(),
         _ => None,
     };
-    let request = sts::TokenHttpRequest { form: &body, dpop: proof, from: address(peer), arrived };
+    let client = headers.get(header::USER_AGENT).and_then(|client| client.to_str().ok());
+    let from = address(peer);
+    let request = sts::TokenHttpRequest { form: &body, dpop: proof, from, client, arrived };
     let (status, body) = match state.tokens.token(request).await {
         Ok(response) => (200, serde_json::to_vec(&response)),
         Err(error) => (error.status(), serde_json::to_vec(&error.body())),

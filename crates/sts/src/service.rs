@@ -11,7 +11,8 @@ use authority::{
 use keys::{Signer, TokenKeys, VerifyingKey};
 use model::{
     Agent, AgentName, AgentState, Attestation, Denial, FactKey, HostProcess, Instance, InstanceId,
-    InstanceState, KernelRule, PurposeId, ServerName, Source, Task, Thumbprint, Timestamp,
+    InstanceState, KernelRule, PurposeId, ServerName, Sha256Digest, Source, Stranger, Task,
+    Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::token_endpoint::{self, ClientCredentials, TokenResponse};
@@ -34,6 +35,10 @@ const TURNS: usize = 64;
 /// What a client is told whose instance cannot go on, and a new one can.
 pub const TASK_OVER: &str = "the task of this instance is over: start one with a new key";
 
+/// Why a caller is no active agent, among the causes of refusals.
+const NO_ACTIVE_AGENT: [&str; 4] =
+    ["client_unknown", "agent_not_active", "agent_key_expired", "key_bound_elsewhere"];
+
 /// One request to the token endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenHttpRequest<'a> {
@@ -43,6 +48,8 @@ pub struct TokenHttpRequest<'a> {
     pub dpop: Option<&'a str>,
     /// The address of the peer.
     pub from: Option<IpAddr>,
+    /// What it says of its software (`User-Agent`).
+    pub client: Option<&'a str>,
     /// When it arrived, on the monotonic clock.
     pub arrived: Duration,
 }
@@ -144,10 +151,27 @@ impl TokenService {
         answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
             let TokenRefusal { error, cause, refused } = refusal;
             if let Some(cause) = cause {
+                if NO_ACTIVE_AGENT.contains(&cause) {
+                    self.note_stranger(http, cause);
+                }
                 self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
             }
             error
         })
+    }
+
+    /// Takes note of a caller that is no active agent.
+    fn note_stranger(&self, http: TokenHttpRequest<'_>, cause: &str) {
+        let Ok(form) = token_endpoint::parse(http.form) else { return };
+        self.authority.note_stranger(Stranger {
+            cause: cause.to_owned(),
+            tried: "token".to_owned(),
+            server: self.server(&form.resource).ok(),
+            source: http.from.map(|from| from.to_string()),
+            credential: Some(Sha256Digest::of(form.client_assertion.as_bytes())),
+            claimed: model::claim(&form.client_id),
+            client: http.client.and_then(model::claim),
+        });
     }
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
@@ -302,13 +326,14 @@ impl TokenService {
         let name: AgentName = form.client_id.parse().map_err(|_| unknown())?;
         let mut reader = Reader::new(self.authority.pip().store());
         let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
-        let agent = found.ok_or_else(unknown)?;
         let now = self.authority.clock().now();
-        let key = agent_key(&agent).ok_or_else(unknown)?;
+        // Who is not there is asked for as much work as who is, so that time tells nothing either.
+        let own = || self.minter.signer.public().clone();
+        let key = found.as_ref().and_then(agent_key).unwrap_or_else(own);
         let parties = (name.as_str(), self.minter.issuer.as_str());
         let verified =
             client_assertion::verify(&form.client_assertion, parties, &key, now.as_seconds());
-        let verified = verified.map_err(|_| unknown())?;
+        let (agent, verified) = found.zip(verified.ok()).ok_or_else(unknown)?;
         if agent.state != AgentState::Active {
             return Err(TokenRefusal::of("agent_not_active", error(), &agent));
         }

@@ -89,7 +89,8 @@ impl Agent {
             DpopExpect { method: "POST", url: &url, access_token: None, now, max_skew_s: 0 };
         let proof = dpop::make_proof(&key, &expect, (&jti(), None)).expect("signed");
         let (form, dpop) = (form.as_bytes(), Some(proof.as_str()));
-        let asked = sts::TokenHttpRequest { form, dpop, from: None, arrived: Duration::ZERO };
+        let asked =
+            sts::TokenHttpRequest { form, dpop, from: None, client: None, arrived: Duration::ZERO };
         let answer = world.tokens.token(asked).await?;
         let (server, session) = (server.to_owned(), None);
         let token = answer.access_token;

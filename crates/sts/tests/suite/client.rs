@@ -213,5 +213,5 @@ pub(crate) async fn send(
     let form = token_endpoint::form(&parameters);
     let (form, dpop) = (form.as_bytes(), request.proof.as_deref());
     let (from, arrived) = (request.from, clock.monotonic());
-    service.token(TokenHttpRequest { form, dpop, from, arrived }).await
+    service.token(TokenHttpRequest { form, dpop, from, client: None, arrived }).await
 }
