@@ -204,11 +204,13 @@ fn shim_arguments(
 }
 
 /// Starts `chancery mcp --listen` as an instance of the agent, for the server, and gives the URL
-/// that it listens on.
+/// that it listens on. The shell is the client process whose instance it is: another call of this
+/// function starts another.
 pub fn listen(deployment: &Deployment, who: (&str, &str)) -> (Child, String) {
     let (port, key) = (free_port(), deployment.agent_key(who.0));
     let address = format!("127.0.0.1:{port}");
-    let mut command = Command::new(binary());
+    let mut command = Command::new("sh");
+    command.args(["-c", "setpriv --pdeathsig KILL \"$0\" \"$@\"; exit"]).arg(binary());
     command.args(shim_arguments(deployment, who, &key)).args(["--listen", &address]);
     command.stderr(Stdio::null());
     let mut child = Child::start(&mut command);

@@ -47,9 +47,11 @@ impl Newcomer {
     }
 
     fn own(&self, command: &mut Command) {
-        for name in ["CHANCERY_SOCKET", "CHANCERY_URL", "CHANCERY_AGENT", "CHANCERY_AGENT_KEY"] {
-            command.env_remove(name);
+        let of_ours = ["SOCKET", "HOST_SOCKET", "URL", "AGENT", "AGENT_KEY"];
+        for name in of_ours {
+            command.env_remove(format!("CHANCERY_{name}"));
         }
+        command.env_remove("XDG_RUNTIME_DIR");
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", self.home().join("bin").display());
         command.env("PATH", path).env_remove("XDG_STATE_HOME").env("HOME", self.home());

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use e2e::conformance::{Found, suite};
 use e2e::{Caller, Deployment, Escort, Options, listen, repository, upstream};
 
-/// All that the suite asks for, but for what the server asks of the client.
+/// All that the suite asks for, of the server and of the client.
 const POLICY: &str = r#"
 @id("conformance")
 permit (
@@ -22,6 +22,9 @@ permit (
   ],
   resource in Server::"conformance"
 );
+
+@id("what-it-asks")
+permit (principal, action == Action::"server/request", resource == Server::"conformance");
 "#;
 
 /// What the suite passes over where a server does not offer it: subscriptions, and lists as streams.

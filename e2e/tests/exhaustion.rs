@@ -114,7 +114,7 @@ fn n_111_who_is_slow_is_given_up() {
         assert!(started.elapsed() < 2 * WITHIN, "it was not given up in time: {sent}");
     };
     check("", "none");
-    check("PRI * HTTP/2.0\r\n", "none");
+    check("POST /mcp/canary HTTP/1.1\r\n", "none");
     check("POST /mcp/canary HTTP/1.1\r\nhost:", "none");
     let json = "content-type: application/json\r\naccept: application/json, text/event-stream\r\n";
     check(&format!("{host}{json}content-length: 10\r\nconnection: close\r\n\r\n{{"), "408");
@@ -166,9 +166,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Sends `frames` on a new HTTP/2 connection; the error code with which it is told to go away, if
-/// it is.
-fn flood(deployment: &Deployment, frames: impl Iterator<Item = Vec<u8>>) -> Option<u32> {
+/// Sends `frames` as a new HTTP/2 connection; the status of what it is answered.
+fn flood(deployment: &Deployment, frames: impl Iterator<Item = Vec<u8>>) -> String {
     let mut stream = connect(deployment);
     stream.set_write_timeout(Some(4 * WITHIN)).expect("it is a duration");
     let mut reading = stream.try_clone().expect("it can be shared");
@@ -186,26 +185,12 @@ fn flood(deployment: &Deployment, frames: impl Iterator<Item = Vec<u8>>) -> Opti
     }
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let heard = heard.join().expect("it reads to the end");
-    go_away(&heard)
+    status(&String::from_utf8_lossy(&heard)).to_owned()
 }
 
-/// The error code of the GOAWAY frame (RFC 9113 §6.8) in `bytes`.
-fn go_away(mut bytes: &[u8]) -> Option<u32> {
-    let mut code = None;
-    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes {
-        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        let payload = rest.get(..length)?;
-        if *kind == 7 {
-            code = payload.get(4..8).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes);
-        }
-        bytes = &rest[length..];
-    }
-    code
-}
-
+/// HTTP/2 is not spoken: whatever comes in frames is one request that cannot be read.
 #[test]
 fn n_112_no_flood_of_frames_holds_anybody_up() {
-    const ENHANCE_YOUR_CALM: u32 = 11;
     const CANCEL: [u8; 4] = [0, 0, 0, 8];
     let mut stage = limited(WITHIN);
     let before = resident_mb(stage.pid());
@@ -216,11 +201,11 @@ fn n_112_no_flood_of_frames_holds_anybody_up() {
         let id = 2 * n + 1;
         [frame(1, 5, id, &get), frame(3, 0, id, &CANCEL)].concat()
     });
-    assert_eq!(flood(deployment, reset), Some(ENHANCE_YOUR_CALM), "rapid reset");
+    assert_ne!(flood(deployment, reset), "200", "rapid reset");
     let opened = std::iter::once(frame(1, 1, 1, &get));
     let continued =
         opened.chain((0..20_000).map(|_| frame(9, 0, 1, &[0x00, 0x01, b'a', 0x01, b'b'])));
-    assert!(flood(deployment, continued).is_some(), "headers without an end");
+    assert_ne!(flood(deployment, continued), "200", "headers without an end");
     let opened = std::iter::once(frame(1, 4, 1, &[0x83, 0x86, 0x84]));
     let empty = opened.chain((0..200_000).map(|_| frame(0, 0, 1, &[])));
     let _ = flood(deployment, empty);
@@ -254,7 +239,7 @@ fn n_117_without_descriptors_nothing_is_permitted_unrecorded() {
 #[test]
 fn n_118_killed_for_its_memory_it_is_back_at_once() {
     let mut stage = Stage::set();
-    let cgroup = Cgroup::with_memory(32 << 20);
+    let cgroup = Cgroup::with_memory(8 << 20);
     cgroup.take(stage.pid());
     // Bodies that never end: as much memory as the limits let strangers have.
     let head = format!(

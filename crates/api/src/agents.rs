@@ -17,7 +17,7 @@ use model::Clock;
 use sts::TokenService;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::bodies::{Bodies, Unread, Whole};
+use crate::bodies::{Bodies, Form, Unread, Whole};
 use crate::hosts::{self, Hosts};
 
 /// What the handlers for agents need.
@@ -66,7 +66,7 @@ async fn mcp_post(
         Ok(body) => body,
         Err(unread) => return unread.told(&state.gateway),
     };
-    let peer = address(peer);
+    let peer = address(peer.as_ref());
     let call = HttpCall { server: &server, headers: &headers, body, arrived, peer };
     written(state.gateway.post(call).await)
 }
@@ -78,7 +78,7 @@ async fn mcp_delete(
     headers: HeaderMap,
 ) -> Response {
     let arrived = state.clock.monotonic();
-    let (body, peer) = (Bytes::new(), address(peer));
+    let (body, peer) = (Bytes::new(), address(peer.as_ref()));
     let call = HttpCall { server: &server, headers: &headers, body, arrived, peer };
     match state.gateway.delete(&call).await {
         Some(reply) => written(reply),
@@ -90,8 +90,8 @@ async fn mcp_delete(
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-fn address(peer: Option<Extension<Peer>>) -> Option<IpAddr> {
-    peer.map(|Extension(Peer(address))| address)
+fn address(peer: Option<&Extension<Peer>>) -> Option<IpAddr> {
+    peer.map(|Extension(Peer(address))| *address)
 }
 
 /// Checks what a POST says of its form (MCP, streamable HTTP): JSON comes, and an answer may be
@@ -176,12 +176,16 @@ async fn token(
     State(state): State<Agents>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
-    Whole { body, _room }: Whole,
+    Form(Whole { body, _room }): Form,
 ) -> Response {
     let arrived = state.clock.monotonic();
     let body = match body {
         Ok(body) => body,
         Err(unread) => return unread.told(&state.gateway),
+    };
+    let Some(_turn) = state.gateway.turn_of(address(peer.as_ref())).await else {
+        let (status, why) = (StatusCode::SERVICE_UNAVAILABLE, "try again later\n".to_owned());
+        return Unread { cause: "too_many", status, why }.told(&state.gateway);
     };
     let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
     let proof = match proofs.as_slice() {
@@ -189,7 +193,7 @@ async fn token(
         _ => None,
     };
     let client = headers.get(header::USER_AGENT).and_then(|client| client.to_str().ok());
-    let from = address(peer);
+    let from = address(peer.as_ref());
     let request = sts::TokenHttpRequest { form: &body, dpop: proof, from, client, arrived };
     let (status, body) = match state.tokens.token(request).await {
         Ok(response) => (200, serde_json::to_vec(&response)),

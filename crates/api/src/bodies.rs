@@ -1,10 +1,13 @@
 //! Request bodies: read whole, within their limit and in time, and not more at once than there is
 //! room for.
 //!
-//! Who shows no token that is known has less room, so that strangers cannot take it all.
+//! Who shows no token that is known has less room, so that strangers cannot take it all; nobody has
+//! more than a part of it; and requests for tokens, which are small, have room of their own.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,23 +16,51 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
 use gateway::Gateway;
 use http::{HeaderMap, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use oauth::token_endpoint::FORM_MAX;
 
-use crate::agents::Agents;
+use crate::agents::{Agents, Peer};
 
-/// The most bodies at once of those whose token is known, in KiB.
-const KNOWN_KIB_MAX: usize = 256 * 1024;
+/// The most bytes of bodies at once of those whose token is known.
+const KNOWN_MAX: usize = 256 << 20;
 
-/// The most bodies at once of all others, in KiB.
-const STRANGERS_KIB_MAX: usize = 64 * 1024;
+/// The most bytes of bodies at once of all others.
+const STRANGERS_MAX: usize = 64 << 20;
+
+/// The most bytes of requests for tokens at once.
+const FORMS_MAX: usize = 16 << 20;
+
+/// Of each room, one agent or one address has at most one such part.
+const PARTS: usize = 4;
 
 /// Room for request bodies. Cheap to clone.
 #[derive(Clone)]
 pub struct Bodies {
     body_max: usize,
     within: Duration,
-    known: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
+    known: Room,
+    strangers: Room,
+    forms: Room,
+}
+
+/// So many bytes, and who has how many of them.
+#[derive(Clone)]
+struct Room {
+    most: usize,
+    taken: Arc<Mutex<BTreeMap<Whose, usize>>>,
+}
+
+/// Whose body it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Agent(String),
+    From(Option<IpAddr>),
+}
+
+/// Bytes of a room. They are given back when it is dropped.
+pub(crate) struct Taken {
+    room: Room,
+    whose: Whose,
+    bytes: usize,
 }
 
 /// Why a request is not read at all, for the record, and what it is answered.
@@ -43,15 +74,17 @@ pub(crate) struct Unread {
 pub(crate) struct Whole {
     pub(crate) body: Result<Bytes, Unread>,
     /// Its room, as long as the request is dealt with.
-    pub(crate) _room: Option<OwnedSemaphorePermit>,
+    pub(crate) _room: Option<Taken>,
 }
+
+/// A request for a token, which came as a body does.
+pub(crate) struct Form(pub(crate) Whole);
 
 impl Bodies {
     /// Room for bodies of up to `body_max` bytes that arrive within `within`.
     pub fn new(body_max: usize, within: Duration) -> Self {
-        let [known, strangers] =
-            [KNOWN_KIB_MAX, STRANGERS_KIB_MAX].map(|kib| Arc::new(Semaphore::new(kib)));
-        Self { body_max, within, known, strangers }
+        let [known, strangers, forms] = [KNOWN_MAX, STRANGERS_MAX, FORMS_MAX].map(Room::new);
+        Self { body_max, within, known, strangers, forms }
     }
 
     /// The largest body, in bytes.
@@ -59,13 +92,60 @@ impl Bodies {
         self.body_max
     }
 
-    /// Room for the body that `headers` announce: as much as it may become, if they say nothing.
-    fn room(&self, headers: &HeaderMap, is_known: bool) -> Option<OwnedSemaphorePermit> {
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok());
-        let announced = announced.and_then(|length| length.parse().ok()).unwrap_or(self.body_max);
-        let kib = u32::try_from(announced.min(self.body_max).div_ceil(1_024)).ok()?;
-        let room = if is_known { &self.known } else { &self.strangers };
-        room.clone().try_acquire_many_owned(kib).ok()
+    /// Reads the body of `request` into `room`, if there is as much as it may become.
+    async fn read(&self, request: Request, (room, whose, most): (&Room, Whose, usize)) -> Whole {
+        let cause = "body_unread";
+        let announced = announced(request.headers()).unwrap_or(most);
+        if announced > most {
+            let (status, why) =
+                (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n".to_owned());
+            return Whole { body: Err(Unread { cause, status, why }), _room: None };
+        }
+        let Some(taken) = room.take(whose, announced) else {
+            let (cause, status) = ("bodies", StatusCode::SERVICE_UNAVAILABLE);
+            let why = "too much is under way: try again later\n".to_owned();
+            return Whole { body: Err(Unread { cause, status, why }), _room: None };
+        };
+        let read = Bytes::from_request(request, &());
+        let late =
+            |_| (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n".to_owned());
+        let read = tokio::time::timeout(self.within, read).await.map_err(late);
+        let unread = |refused: BytesRejection| (refused.status(), refused.body_text());
+        let read = read.and_then(|read| read.map_err(unread));
+        let body = read.map_err(|(status, why)| Unread { cause, status, why });
+        Whole { body, _room: Some(taken) }
+    }
+}
+
+/// How long the body is, if its head says so.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl Room {
+    fn new(most: usize) -> Self {
+        Self { most, taken: Arc::default() }
+    }
+
+    /// `bytes` of it, if there are as many, in all and for this one.
+    fn take(&self, whose: Whose, bytes: usize) -> Option<Taken> {
+        let mut taken = self.taken.lock().expect("no panic while it is held");
+        let own = taken.get(&whose).copied().unwrap_or(0);
+        if own + bytes > self.most / PARTS || taken.values().sum::<usize>() + bytes > self.most {
+            return None;
+        }
+        taken.insert(whose.clone(), own + bytes);
+        Some(Taken { room: self.clone(), whose, bytes })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut taken = self.room.taken.lock().expect("no panic while it is held");
+        match taken.get_mut(&self.whose) {
+            Some(own) if *own > self.bytes => *own -= self.bytes,
+            _ => drop(taken.remove(&self.whose)),
+        }
     }
 }
 
@@ -81,43 +161,57 @@ impl FromRequest<Agents> for Whole {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, state: &Agents) -> Result<Self, Infallible> {
-        let is_known = state.gateway.knows(request.headers());
-        let Some(room) = state.bodies.room(request.headers(), is_known) else {
-            let (cause, status) = ("bodies", StatusCode::SERVICE_UNAVAILABLE);
-            let why = "too much is under way: try again later\n".to_owned();
-            return Ok(Self { body: Err(Unread { cause, status, why }), _room: None });
+        let (bodies, from) = (&state.bodies, from(&request));
+        let room = match state.gateway.known(request.headers()) {
+            Some(agent) => (&bodies.known, Whose::Agent(agent.to_string()), bodies.body_max),
+            None => (&bodies.strangers, from, bodies.body_max),
         };
-        let read = Bytes::from_request(request, state);
-        let late =
-            |_| (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n".to_owned());
-        let read = tokio::time::timeout(state.bodies.within, read).await.map_err(late);
-        let unread = |refused: BytesRejection| (refused.status(), refused.body_text());
-        let read = read.and_then(|read| read.map_err(unread));
-        let cause = "body_unread";
-        let body = read.map_err(|(status, why)| Unread { cause, status, why });
-        Ok(Self { body, _room: Some(room) })
+        Ok(bodies.read(request, room).await)
     }
+}
+
+impl FromRequest<Agents> for Form {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, state: &Agents) -> Result<Self, Infallible> {
+        let room = (&state.bodies.forms, from(&request), FORM_MAX);
+        Ok(Self(state.bodies.read(request, room).await))
+    }
+}
+
+fn from(request: &Request) -> Whose {
+    Whose::From(request.extensions().get::<Peer>().map(|Peer(address)| *address))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn announced(length: usize) -> HeaderMap {
-        HeaderMap::from_iter([(header::CONTENT_LENGTH, length.into())])
+    #[test]
+    fn n_110_nobody_takes_more_than_a_part_of_the_room_and_all_no_more_than_there_is() {
+        let room = Room::new(1_000);
+        let one = || Whose::Agent("one".to_owned());
+        let address = |last| Whose::From(Some(IpAddr::from([192, 0, 2, last])));
+        let first = room.take(one(), 250);
+        assert!(first.is_some(), "a part of it");
+        assert!(room.take(one(), 1).is_none(), "no more than that");
+        let others: Vec<_> = (1..=3).filter_map(|last| room.take(address(last), 250)).collect();
+        assert_eq!(others.len(), 3);
+        assert!(room.take(address(9), 1).is_none(), "there is no more");
+        drop(first);
+        assert!(room.take(address(9), 250).is_some());
     }
 
     #[test]
-    fn n_110_strangers_have_room_of_their_own_and_no_more() {
-        let bodies = Bodies::new(1 << 20, Duration::from_secs(1));
-        // Without a length it may become as large as any.
-        let large = [HeaderMap::new(), announced(1 << 20), announced(1 << 30)];
-        let held: Vec<_> =
-            large.iter().cycle().map_while(|headers| bodies.room(headers, false)).collect();
-        assert_eq!(held.len(), STRANGERS_KIB_MAX / 1_024);
-        assert!(bodies.room(&announced(1), false).is_none());
-        assert!(bodies.room(&announced(1 << 20), true).is_some(), "not the room of the known");
-        drop(held);
-        assert!(bodies.room(&announced(1), false).is_some());
+    fn n_110_a_length_is_what_the_head_says() {
+        let check = |text: &str, length: Option<usize>| {
+            let value = text.parse().expect("a header's value");
+            let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, value)]);
+            assert_eq!(announced(&headers), length, "{text}");
+        };
+        check("12", Some(12));
+        check("-1", None);
+        check("twelve", None);
+        assert_eq!(announced(&HeaderMap::new()), None);
     }
 }

@@ -26,14 +26,17 @@ use crate::{Authority, FactsError, refusals};
 /// The most findings that are open at once; a stranger beyond is in its refusal record only.
 pub const FINDINGS_OPEN_MAX: usize = 1_000;
 
+/// The most findings that are open at once for one address.
+pub(crate) const FINDINGS_OF_SOURCE_MAX: usize = 16;
+
 /// The most strangers that wait to be written down.
 pub(crate) const STRANGERS_WAITING_MAX: usize = 256;
 
 /// How often what was seen again is written, and whom to tell is looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The group of those who administer.
-const ADMINISTRATORS: &str = "administrators";
+/// The group whose members the starter policy lets administer.
+pub const ADMINISTRATORS: &str = "administrators";
 
 /// Tells a person of a finding.
 #[async_trait]
@@ -68,6 +71,8 @@ struct Open {
     finding: Finding,
     /// It was seen since it was written.
     is_dirty: bool,
+    /// Nobody is left to be told.
+    is_all_told: bool,
 }
 
 impl Authority {
@@ -98,10 +103,16 @@ impl Authority {
         };
         for finding in keeper.all::<Finding>("finding/").await? {
             if finding.closed.is_none() {
-                keeper.open.insert(finding.id, Open { finding, is_dirty: false });
+                keeper.open.insert(finding.id, Open::new(finding));
             }
         }
         Ok(keeper)
+    }
+}
+
+impl Open {
+    const fn new(finding: Finding) -> Self {
+        Self { finding, is_dirty: false, is_all_told: false }
     }
 }
 
@@ -137,8 +148,8 @@ impl FindingKeeper {
             open.is_dirty = true;
             return;
         }
-        if self.open.len() >= FINDINGS_OPEN_MAX {
-            return tracing::warn!("too many findings are open: close some");
+        if !self.has_room(&stranger) {
+            return tracing::debug!("too many findings are open: close some");
         }
         let state = "unknown".to_owned();
         let (first, told) = (now, Vec::new());
@@ -155,8 +166,15 @@ impl FindingKeeper {
         let cause = finding.stranger.cause.clone();
         let details = [("finding", id.to_string()), ("cause", cause)];
         if self.write(&finding, revision, Some(("unknown_agent", &details))).await {
-            self.open.insert(id, Open { finding, is_dirty: false });
+            self.open.insert(id, Open::new(finding));
         }
+    }
+
+    /// Whether one more finding may be open: one address does not fill the register.
+    fn has_room(&self, stranger: &Stranger) -> bool {
+        let of_it = |open: &&Open| open.finding.stranger.source == stranger.source;
+        let own = self.open.values().filter(of_it).count();
+        own < FINDINGS_OF_SOURCE_MAX && self.open.len() < FINDINGS_OPEN_MAX
     }
 
     /// Writes what was seen again, forgets what somebody closed, and tells who has to be told.
@@ -173,7 +191,7 @@ impl FindingKeeper {
                     continue;
                 }
             };
-            match self.tell_next(&open.finding).await {
+            match self.tell_next(&mut open).await {
                 Ok(Some(told)) => {
                     open.finding.told.push(told);
                     // Who it was stays out of the log: the register has it.
@@ -197,8 +215,11 @@ impl FindingKeeper {
     }
 
     /// Tells the next person in line, if it is time.
-    async fn tell_next(&self, finding: &Finding) -> Result<Option<Told>, String> {
-        let Some(messenger) = &self.messenger else { return Ok(None) };
+    async fn tell_next(&self, open: &mut Open) -> Result<Option<Told>, String> {
+        let Some(messenger) = self.messenger.as_ref().filter(|_| !open.is_all_told) else {
+            return Ok(None);
+        };
+        let finding = &open.finding;
         let now = self.clock.now();
         let due = finding.told.last().is_none_or(|last| now.since(last.at) >= self.escalate_after);
         if !due {
@@ -207,6 +228,7 @@ impl FindingKeeper {
         let line = self.line(finding).await.map_err(|error| error.to_string())?;
         let is_told = |person: &PersonId| finding.told.iter().any(|told| told.person == *person);
         let Some(person) = line.into_iter().find(|person| !is_told(person)) else {
+            open.is_all_told = true;
             return Ok(None);
         };
         messenger.tell(&person, finding).await?;

@@ -28,7 +28,7 @@ mod watch;
 pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
-pub use findings::{FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers, Messenger};
+pub use findings::{ADMINISTRATORS, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers, Messenger};
 pub use in_force::PolicyInForce;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
@@ -36,7 +36,7 @@ pub use permit::{
 };
 pub use pip::{FactsError, Gathered, Pip};
 pub use quarantine::{NotStopped, Signal};
-pub use reader::Reader;
+pub use reader::{Reader, all};
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};
 pub use steady_clock::SteadyClock;

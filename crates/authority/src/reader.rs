@@ -14,7 +14,7 @@ use crate::FactsError;
 const LIST_PAGE: usize = 1_000;
 
 /// All facts whose keys begin with `prefix`, in the order of their keys.
-pub(crate) async fn all<T: DeserializeOwned>(
+pub async fn all<T: DeserializeOwned>(
     store: &dyn Store,
     prefix: &str,
 ) -> Result<Vec<T>, FactsError> {

@@ -1,6 +1,6 @@
 //! Refusals before a decision: recorded in the same log, without arguments and without waiting.
 //!
-//! A listener has a [`RefusalLog`] of its own. At most [`REFUSALS_PER_SECOND_MAX`] are written one
+//! Whoever refuses has a [`RefusalLog`] of its own. At most [`REFUSALS_PER_SECOND_MAX`] are written one
 //! by one in a second; of what is beyond, one record for each point and cause says how many.
 
 use std::collections::BTreeMap;

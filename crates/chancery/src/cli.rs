@@ -160,7 +160,7 @@ pub(crate) struct DemoServer {
 }
 
 /// Starts a tool server apart from the service.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Isolate {
     /// How, as the service says it.
     pub(crate) how: String,

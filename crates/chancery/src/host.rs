@@ -29,6 +29,9 @@ const CONNECTIONS_MAX: usize = 256;
 /// How long one connection may last.
 const CONNECTION: Duration = Duration::from_secs(10);
 
+/// The largest program whose digest is taken, in bytes: of a larger one it is not known what it is.
+const PROGRAM_MAX: u64 = 512 << 20;
+
 /// The most programs whose digests are remembered.
 const PROGRAMS_MAX: usize = 256;
 
@@ -82,6 +85,9 @@ impl Programs {
         // What is opened is the program itself, wherever its path leads by now.
         let mut file = File::open(link).ok()?;
         let it = file.metadata().ok()?;
+        if it.size() > PROGRAM_MAX {
+            return None;
+        }
         let times = ((it.mtime(), it.mtime_nsec()), (it.ctime(), it.ctime_nsec()));
         let version = (it.dev(), it.ino(), it.size(), times.0, times.1);
         let known = self.0.lock().expect("no panic while it is held").get(&version).copied();
@@ -155,29 +161,33 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
-        let Ok((stream, _)) = accepted else { continue };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(socket::ACCEPT_AGAIN).await;
+            continue;
+        };
         let Ok(peer) = stream.peer_cred() else { continue };
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
         let (Some(pid), Some(place)) = (pid, Place::of(&connections, peer.uid())) else { continue };
         let (programs, tokens) = (programs.clone(), tokens.clone());
         tasks.spawn(async move {
-            let vouched = vouch(stream, (pid, peer.uid()), programs, tokens);
+            let vouched = vouch((stream, place), (pid, peer.uid()), programs, tokens);
             if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, vouched).await {
                 tracing::debug!("no voucher for process {pid}: {error:#}");
             }
-            drop(place);
         });
     }
 }
 
 async fn vouch(
-    stream: UnixStream,
+    (stream, place): (UnixStream, Place),
     (pid, uid): (u32, u32),
     programs: Arc<Programs>,
     tokens: Arc<TokenService>,
 ) -> anyhow::Result<()> {
-    let process = tokio::task::spawn_blocking(move || programs.process(pid, uid)).await??;
-    socket::serve_one(stream, api::host(tokens, process)).await
+    // The place is taken as long as anybody looks, also when nobody waits for it any more.
+    let looked = tokio::task::spawn_blocking(move || (programs.process(pid, uid), place));
+    let (process, _place) = looked.await?;
+    socket::serve_one(stream, api::host(tokens, process?)).await
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! told. A handshake runs in the connection's own task, so that it holds nobody else up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::Peer;
@@ -13,8 +12,8 @@ use axum::Router;
 use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,23 +24,13 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::socket;
+
 /// The most headers of one request.
 const HEADERS_MAX: usize = 64;
 
 /// The largest head of one request, in bytes.
-const HEAD_MAX: u32 = 64 * 1024;
-
-/// The most requests under way on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 100;
-
-/// The most bytes of answers that wait in one HTTP/2 stream.
-const UNSENT_MAX: usize = 64 * 1024;
-
-/// How often a silent HTTP/2 connection is asked whether it lives, and how long it may take to say.
-const ALIVE_EVERY: Duration = Duration::from_secs(20);
-
-/// How long to wait before a connection is accepted again when there was no room for it.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const HEAD_MAX: usize = 64 * 1024;
 
 /// Told why a connection is refused.
 pub(crate) type Tell = Arc<dyn Fn(&'static str) + Send + Sync>;
@@ -80,7 +69,7 @@ pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
             Err(error) => {
                 // The connection broke, or there is no descriptor for it: those that there are go on.
                 tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                tokio::time::sleep(socket::ACCEPT_AGAIN).await;
                 continue;
             }
         };
@@ -126,10 +115,8 @@ impl Connection {
         };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.within));
-        let (peer, asked) = (self.peer, Arc::new(AtomicBool::new(false)));
-        let has_asked = asked.clone();
+        let peer = self.peer;
         let service = self.router.map_request(move |request: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
             request
@@ -137,42 +124,21 @@ impl Connection {
         let builder = builder(self.within);
         let stream = TokioIo::new(Box::pin(stream));
         let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
-        let serving = self.watcher.watch(connection.into_owned());
-        tokio::select! {
-            ended = serving => if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended");
-            },
-            () = silent(self.within, &has_asked) => {}
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended");
         }
     }
 }
 
-/// Resolves after `within` if nothing was asked until then. What the client speaks is found out by
-/// its first bytes, for which the library would wait for ever.
-async fn silent(within: Duration, has_asked: &AtomicBool) {
-    tokio::time::sleep(within).await;
-    if has_asked.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// HTTP/1.1 and HTTP/2 within limits. Streams that a client resets before they are answered are
-/// bounded by the library's own defaults (CVE-2023-44487).
-fn builder(within: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// HTTP/1.1 within limits. HTTP/2 is not spoken: a client that opens no window would keep answers in
+/// memory for as long as it likes, and nothing here could tell.
+fn builder(within: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(within)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_MAX as usize);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_MAX)
-        .max_send_buf_size(UNSENT_MAX)
-        .keep_alive_interval(ALIVE_EVERY)
-        .keep_alive_timeout(within);
+        .max_header_size(HEAD_MAX)
+        .max_buf_size(HEAD_MAX);
     builder
 }

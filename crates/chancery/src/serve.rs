@@ -164,7 +164,7 @@ fn serving(
     };
     let gateway = gateway.clone();
     let record: Tell = Arc::new(move |cause| gateway.note_refusal(cause));
-    let warn: Tell = Arc::new(|cause| tracing::warn!(cause, "an observer is refused"));
+    let warn: Tell = Arc::new(|cause| tracing::debug!(cause, "an observer is refused"));
     [serving(agents, agent_router, record), serving(observers, observer_router, warn)]
 }
 
@@ -337,7 +337,9 @@ fn gateway(
         limits: GatewayLimits {
             links: LinkLimits {
                 sessions: config.limits.mcp_sessions as u64,
+                of_agent: config.limits.conversations_per_agent,
                 processes: config.limits.stdio_processes,
+                processes_of_agent: config.limits.stdio_processes_per_agent,
                 idle: millis(config.timeouts.idle_ms),
                 greeting: millis(config.timeouts.upstream_ms.min(20_000)),
             },

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -15,8 +16,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Binds the socket at `path`, to which those may connect whom `mode` lets write. What a crash left there is removed; a
-/// socket on which somebody answers is not.
+/// How long to wait before a connection is accepted again when there was no descriptor for it.
+pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Binds the socket at `path`, to which those may connect whom `mode` lets write. What a crash left
+/// there is removed; a socket on which somebody answers is not.
 pub(crate) async fn bind(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
     if path.exists() {
         if UnixStream::connect(path).await.is_ok() {
@@ -43,7 +47,10 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
-        let Ok((stream, _)) = accepted else { continue };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
         let own = nix::unistd::geteuid().as_raw();
         let peer = stream.peer_cred().map(|credentials| credentials.uid());
         if !peer.is_ok_and(|uid| uid == own) {

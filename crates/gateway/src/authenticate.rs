@@ -90,7 +90,9 @@ impl Tokens {
     pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<AgentName> {
         let token = bearer(headers).ok()?;
         let digest: [u8; 32] = Sha256::digest(token).into();
-        self.known.get(&digest)?.client_id.parse().ok()
+        let known = self.known.get(&digest)?;
+        let is_over = known.exp <= self.clock.now().as_seconds();
+        if is_over { None } else { known.client_id.parse().ok() }
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.

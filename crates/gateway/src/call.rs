@@ -23,7 +23,7 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::request_state::RequestStates;
-use crate::shares::{Tally, Turns};
+use crate::shares::{Sharer, Tally, Turns};
 use crate::under_way::CallsUnderWay;
 use crate::{Assertions, offered, upstream};
 
@@ -134,8 +134,11 @@ impl Gateway {
     ) -> Result<Reply, Refusal> {
         let uses = self.resume(passage, &mut request)?;
         self.check_contact(passage, &request).await?;
+        // A server that is slow to greet, or to list what it has, takes nobody's turn.
+        passage.place.give_back();
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, false).await?;
+        let turn = self.turn(Sharer::Agent(passage.caller.agent.clone())).await?;
         let governed = self.govern(passage, request, uses).await?;
         let ResourceRef::Tool(tool) = governed.request().resource.clone() else {
             return Err(Refusal::UnknownTool);
@@ -144,6 +147,7 @@ impl Gateway {
             Ok(permit) => permit,
             Err(refusal) => return Err(self.seen(passage, &tool, refusal).await),
         };
+        drop(turn);
         self.forward(passage, permit, conversation, about).await
     }
 

@@ -112,9 +112,15 @@ impl Gateway {
         Some(ended.unwrap_or_else(|refusal| self.refuse(http, &refusal, &about, caller.as_ref())))
     }
 
-    /// Whether the headers show a token that is known, whoever shows it.
-    pub fn knows(&self, headers: &HeaderMap) -> bool {
-        self.tokens.claimed(headers).is_some()
+    /// The agent whose token the headers show, if the token is known, whoever shows it.
+    pub fn known(&self, headers: &HeaderMap) -> Option<AgentName> {
+        self.tokens.claimed(headers)
+    }
+
+    /// A place among the requests that are dealt with, for one that comes from `peer` and asks for a
+    /// token; `None` if it is not its turn in time. It is given back when it is dropped.
+    pub async fn turn_of(&self, peer: Option<IpAddr>) -> Option<impl Drop> {
+        self.turn(Sharer::Stranger(peer)).await.ok()
     }
 
     /// Records that a request was refused before it got here: over a limit, or addressed to
@@ -161,7 +167,11 @@ impl Gateway {
     /// A place among the requests that are dealt with, once it is its sender's turn.
     async fn place(&self, http: &HttpCall<'_>) -> Result<Place, Refusal> {
         let known = self.tokens.claimed(http.headers);
-        let sharer = known.map_or(Sharer::Stranger(http.peer), Sharer::Agent);
+        self.turn(known.map_or(Sharer::Stranger(http.peer), Sharer::Agent)).await
+    }
+
+    /// A place for `sharer`, once it is its turn.
+    pub(crate) async fn turn(&self, sharer: Sharer) -> Result<Place, Refusal> {
         let now = self.authority.clock().monotonic();
         let entered = self.turns.enter(sharer, now);
         let entered = tokio::time::timeout(self.authority.decision_timeout(), entered).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::Askable;
-use model::{Entropy, InstanceId, ServerName};
+use model::{AgentName, Entropy, InstanceId, ServerName};
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio::sync::{OnceCell, Semaphore};
@@ -19,8 +19,10 @@ use crate::catalog::Route;
 use crate::pins::Verified;
 use crate::recorder::{Recorder, Who};
 use crate::refusal::Refusal;
+use crate::shares::{Full, Open, Tally};
 use crate::upstream::{
-    Greeting, HttpTransport, Link, LinkError, Listener, StdioTransport, Target, Transport,
+    Greeting, HttpTransport, Link, LinkError, Listener, ProcessPlace, StdioTransport, Target,
+    Transport,
 };
 
 /// How often idle conversations are looked for, at the longest.
@@ -31,8 +33,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub struct LinkLimits {
     /// The most MCP sessions at once.
     pub sessions: u64,
+    /// The most conversations of one agent at once.
+    pub of_agent: usize,
     /// The most stdio servers running at once.
     pub processes: usize,
+    /// The most stdio servers of one agent running at once.
+    pub processes_of_agent: usize,
     /// How long a conversation may be idle.
     pub idle: Duration,
     /// How long an upstream may take to greet.
@@ -54,6 +60,8 @@ pub(crate) struct Conversation {
     pub(crate) askable: Askable,
     /// What the server was told that it may ask.
     pub(crate) declares: Askable,
+    /// That it counts among its agent's.
+    _counted: Option<Open<AgentName>>,
 }
 
 type Sessions = Cache<String, Arc<McpSession>>;
@@ -64,7 +72,9 @@ pub(crate) struct Links {
     sessions: Sessions,
     stateless: OfInstances,
     client: crate::upstream::HttpClient,
+    of_agents: Tally<AgentName>,
     processes: Arc<Semaphore>,
+    processes_of_agents: Tally<AgentName>,
     environment: Vec<(String, String)>,
     limits: LinkLimits,
     recorder: Recorder,
@@ -99,7 +109,9 @@ impl Links {
             sessions,
             stateless,
             client,
+            of_agents: Tally::new(limits.of_agent),
             processes: Arc::new(Semaphore::new(limits.processes)),
+            processes_of_agents: Tally::new(limits.processes_of_agent),
             environment,
             limits,
             recorder,
@@ -111,21 +123,24 @@ impl Links {
     /// Opens a conversation.
     pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
         let Opening { route, caller, assertion, askable, declares } = opening;
+        let agent = caller.map(|caller| &caller.agent);
+        let counted = agent.map(|agent| self.of_agents.open(agent)).transpose();
+        let counted = counted.map_err(|Full| Refusal::TooMany("conversations of one agent"))?;
         let verified = Arc::new(Verified::default());
         let listener = Arc::new(Overheard {
             recorder: self.recorder.clone(),
             who: caller.map(|caller| (caller.agent.clone(), caller.instance)),
             verified: verified.clone(),
         });
-        let transport = self.transport(&route.target, listener.clone())?;
+        let transport = self.transport((&route.target, agent), listener.clone())?;
         let greeting = Greeting { assertion, declares, within: self.limits.greeting };
         let link = Link::open(transport, listener, greeting).await?;
-        Ok(Arc::new(Conversation { link, verified, askable, declares }))
+        Ok(Arc::new(Conversation { link, verified, askable, declares, _counted: counted }))
     }
 
     fn transport(
         &self,
-        target: &Target,
+        (target, agent): (&Target, Option<&AgentName>),
         listener: Arc<dyn Listener>,
     ) -> Result<Arc<dyn Transport>, Refusal> {
         if let Target::Http { url, header } = target {
@@ -134,7 +149,9 @@ impl Links {
         }
         let place = self.processes.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooMany("server processes"))?;
-        let held = (place, listener);
+        let own = agent.map(|agent| self.processes_of_agents.open(agent)).transpose();
+        let own = own.map_err(|Full| Refusal::TooMany("server processes of one agent"))?;
+        let held = (ProcessPlace { _one_of_all: place, _one_of_its_agent: own }, listener);
         let started = StdioTransport::start(target, &self.environment, held, &self.tasks)?;
         Ok(Arc::new(started))
     }

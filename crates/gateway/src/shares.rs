@@ -3,7 +3,8 @@
 //! Two things are shared out. [`Turns`] are places in which a request is authenticated and decided:
 //! who alone asks may have many at once; as soon as somebody else asks too, each has a few, and
 //! whoever waits is served in turn, so that nobody waits behind another's queue. [`Tally`] counts
-//! what lasts longer, as requests under way, and refuses what would be one too many. Both refuse at once what is beyond; nothing waits without bound.
+//! what lasts longer, as requests under way, and refuses what would be one too many. Both refuse at
+//! once what is beyond; nothing waits without bound.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;

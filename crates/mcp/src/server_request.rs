@@ -138,7 +138,7 @@ impl InputRequired {
 }
 
 /// The elicitations that an error demands (`-32042`, 2025-11-25), each as the parameters of one;
-/// `None` if it demands none. One that could be read in two ways demands what nobody can permit.
+/// `None` if it demands none. Whatever lists elicitations demands them, whatever its code. One that could be read in two ways demands what nobody can permit.
 pub fn demanded_elicitations(error: &RawValue) -> Option<Vec<Box<RawValue>>> {
     #[derive(Deserialize)]
     struct Demanded {
@@ -149,7 +149,10 @@ pub fn demanded_elicitations(error: &RawValue) -> Option<Vec<Box<RawValue>>> {
         data: Demanded,
     }
     let Ok(read) = json::parse(error.get().as_bytes(), LIMITS) else { return Some(Vec::new()) };
-    if read.get("code") != Some(&URL_ELICITATION_REQUIRED.into()) {
+    // Some clients take a text for the number that it spells.
+    let code = read.get("code").and_then(Value::as_i64);
+    let demands = read.pointer("/data/elicitations").is_some();
+    if code.is_some_and(|code| code != URL_ELICITATION_REQUIRED) && !demands {
         return None;
     }
     let said = serde_json::from_str::<Said>(error.get());

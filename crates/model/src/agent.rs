@@ -38,6 +38,13 @@ pub struct Agent {
     pub state: AgentState,
 }
 
+impl Agent {
+    /// Whether the host may vouch for `process`.
+    pub fn admits(&self, process: Option<&HostProcess>) -> bool {
+        self.host.as_ref().zip(process).is_some_and(|(rule, process)| rule.admits(process))
+    }
+}
+
 /// The life of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]

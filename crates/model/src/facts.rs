@@ -180,11 +180,8 @@ impl Standing {
     /// the agent's rule admits the process.
     pub fn attestation(&self) -> Attestation {
         let Instance { attestation, process, .. } = &self.instance;
-        let admitted = self.agent.host.as_ref().zip(process.as_ref());
         match attestation {
-            Attestation::Host if !admitted.is_some_and(|(rule, it)| rule.admits(it)) => {
-                Attestation::User
-            }
+            Attestation::Host if !self.agent.admits(process.as_ref()) => Attestation::User,
             other => *other,
         }
     }

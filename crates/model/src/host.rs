@@ -30,11 +30,11 @@ pub struct HostProcess {
 }
 
 impl HostProcess {
-    /// Whether `other` is the same process, executing the same program.
+    /// Whether `other` is the same process, executing, as far as both are known, the same program.
     pub fn is(&self, other: &Self) -> bool {
-        let program = |process: &Self| process.exe.as_ref().map(|exe| exe.digest);
-        let told = |process: &Self| (process.uid, process.pid, process.started, program(process));
-        told(self) == told(other)
+        let told = |process: &Self| (process.uid, process.pid, process.started);
+        let programs = self.exe.as_ref().zip(other.exe.as_ref());
+        told(self) == told(other) && programs.is_none_or(|(one, two)| one.digest == two.digest)
     }
 }
 

@@ -8,9 +8,7 @@ use authority::{
     AdminAct, Administered, Authority, Effect, FactsError, NotAdministered, NotPermitted, Reader,
     RefusalLog, Refused,
 };
-use model::{
-    Enforcement, FactKey, HostRule, PersonId, ResourceRef, Revision, ServerName, ToolName,
-};
+use model::{Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -307,19 +305,8 @@ impl Administration {
         self.may_read(by, first).await?;
         let mut all = Vec::new();
         for prefix in [first, second].into_iter().filter(|prefix| !prefix.is_empty()) {
-            let mut after: Option<FactKey> = None;
-            loop {
-                let page = self.authority.pip().store().list(prefix, after.as_ref(), 1_000).await;
-                let page = page.map_err(AdminError::unavailable)?;
-                let bodies = page.facts.iter().map(|(_, body)| serde_json::from_slice(body));
-                all.extend(
-                    bodies.collect::<Result<Vec<Value>, _>>().map_err(AdminError::unavailable)?,
-                );
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
+            let listed = authority::all::<Value>(self.authority.pip().store(), prefix).await;
+            all.extend(listed.map_err(AdminError::unavailable)?);
         }
         Ok(Value::Array(all))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use authority::{CommitError, Effect, OnceScope, Unit};
+use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Unit};
 use journal::Journal;
 use model::record::{FounderMark, FoundingRecord, VERSION};
 use model::{
@@ -14,9 +14,6 @@ use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 use crate::register::{put, put_new};
-
-/// The group whose members the starter policy lets administer.
-pub const ADMINISTRATORS: &str = "administrators";
 
 /// The administrator that the service's own user is, on the machine itself.
 pub const BOOTSTRAP: &str = "bootstrap-administrator";

@@ -17,9 +17,10 @@ mod register;
 mod replay;
 mod tools;
 
+pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use command::{AdminError, Administration, Command, Found, ToolSource};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
-pub use founding::{ADMINISTRATORS, BOOTSTRAP, Founder, Founding, found, is_founded};
+pub use founding::{BOOTSTRAP, Founder, Founding, found, is_founded};
 pub use policy::{PublishError, Publisher};
 pub use tools::pin_digest;

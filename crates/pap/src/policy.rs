@@ -77,25 +77,15 @@ impl Publisher {
     }
 
     async fn bundle(&self, files: &Files) -> Result<Bundle, PublishError> {
-        let mut tools = BTreeMap::new();
-        let store = self.authority.pip().store();
-        let mut after = None;
-        loop {
-            let page = store.list("tool/", after.as_ref(), 1_000).await;
-            let page = page.map_err(|error| PublishError::Unavailable(error.to_string()))?;
-            for (_, body) in page.facts {
-                let tool: Tool = serde_json::from_slice(&body)
-                    .map_err(|error| PublishError::Unavailable(error.to_string()))?;
-                let any = || json!({ "type": "object" });
-                let input_schema = tool.descriptor.get("inputSchema").cloned();
-                let input_schema: Value = input_schema.unwrap_or_else(any);
-                tools.insert(tool.tool, ToolSchema { input_schema });
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
+        let listed = authority::all::<Tool>(self.authority.pip().store(), "tool/").await;
+        let listed = listed.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+        let tools = listed.into_iter().map(|tool| {
+            let any = || json!({ "type": "object" });
+            let input_schema = tool.descriptor.get("inputSchema").cloned();
+            let input_schema: Value = input_schema.unwrap_or_else(any);
+            (tool.tool, ToolSchema { input_schema })
+        });
+        let tools = tools.collect();
         Ok(Bundle { policies: files.clone(), tools, ..Bundle::default() })
     }
 

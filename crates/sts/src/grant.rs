@@ -159,9 +159,7 @@ pub(crate) async fn propose(
 /// The kernel vouches for a process that the agent's rule admits; for any other, only the agent's
 /// registered key says that the instance is its own.
 fn attestation(agent: &Agent, source: &Source) -> Attestation {
-    let vouched = agent.host.as_ref().zip(source.process.as_ref());
-    let admitted = vouched.is_some_and(|(rule, process)| rule.admits(process));
-    if admitted { Attestation::Host } else { Attestation::User }
+    if agent.admits(source.process.as_ref()) { Attestation::Host } else { Attestation::User }
 }
 
 fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {

@@ -16,7 +16,7 @@ const LIFETIME: Duration = Duration::from_mins(1);
 const OF_ONE_USER_MAX: usize = 256;
 
 /// The most vouchers that there may be.
-const MAX: usize = 16_384;
+const VOUCHERS_MAX: usize = 16_384;
 
 /// Vouchers that were given and not shown yet.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Vouchers {
         let mut given = self.0.lock().expect("no panic while it is held");
         given.retain(|_, vouched| vouched.expires > now);
         let own = given.values().filter(|vouched| vouched.process.uid == process.uid).count();
-        if own >= OF_ONE_USER_MAX || given.len() >= MAX {
+        if own >= OF_ONE_USER_MAX || given.len() >= VOUCHERS_MAX {
             return None;
         }
         let vouched = Vouched { key, process, expires: now.saturating_add(LIFETIME) };
@@ -60,5 +60,26 @@ impl Vouchers {
         let mut given = self.0.lock().expect("no panic while it is held");
         let vouched = given.remove(&Sha256Digest::of(text.as_bytes()))?;
         (vouched.key == key && vouched.expires > clock.monotonic()).then_some(vouched.process)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::{ManualClock, SeededEntropy};
+
+    use super::*;
+
+    #[test]
+    fn i_18_a_user_has_so_many_vouchers_and_another_has_its_own() {
+        let (all, clock, entropy) =
+            (Vouchers::default(), ManualClock::new(), SeededEntropy::new(1));
+        let give = |uid| {
+            let process = HostProcess { exe: None, pid: 7, started: 1, uid };
+            all.give((Thumbprint::from_bytes([1; 32]), process), (&clock, &entropy)).is_some()
+        };
+        assert!((0..OF_ONE_USER_MAX).all(|_| give(1)));
+        assert_eq!([give(1), give(2)], [false, true]);
+        clock.advance(LIFETIME);
+        assert!(give(1));
     }
 }

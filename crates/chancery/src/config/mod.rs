@@ -125,8 +125,12 @@ pub(crate) struct Limits {
     pub(crate) requests_per_agent: usize,
     /// The most MCP sessions at once.
     pub(crate) mcp_sessions: usize,
+    /// The most MCP sessions and other conversations with servers of one agent at once.
+    pub(crate) conversations_per_agent: usize,
     /// The most stdio servers running at once.
     pub(crate) stdio_processes: usize,
+    /// The most stdio servers of one agent running at once.
+    pub(crate) stdio_processes_per_agent: usize,
     /// How many threads serve requests. Default: one for each core that the process may use.
     #[schemars(range(min = 1, max = 1024))]
     pub(crate) worker_threads: Option<usize>,
@@ -139,7 +143,9 @@ impl Default for Limits {
             connections: 10_000,
             requests_per_agent: 1_000,
             mcp_sessions: 10_000,
+            conversations_per_agent: 1_000,
             stdio_processes: 64,
+            stdio_processes_per_agent: 16,
             worker_threads: None,
         }
     }
@@ -147,13 +153,15 @@ impl Default for Limits {
 
 impl Limits {
     /// The limits of which none would leave nothing that is served, by their keys.
-    fn at_least_one(&self) -> [(&'static str, usize); 5] {
+    fn at_least_one(&self) -> [(&'static str, usize); 7] {
         [
             ("limits.body_bytes", self.body_bytes),
             ("limits.connections", self.connections),
             ("limits.requests_per_agent", self.requests_per_agent),
             ("limits.mcp_sessions", self.mcp_sessions),
+            ("limits.conversations_per_agent", self.conversations_per_agent),
             ("limits.stdio_processes", self.stdio_processes),
+            ("limits.stdio_processes_per_agent", self.stdio_processes_per_agent),
         ]
     }
 }
@@ -292,8 +300,14 @@ impl Config {
         self.state_dir.join("admin.sock")
     }
 
-    /// What no tool server may read or write, the state directory first.
+    /// What no tool server may read or write, as it is now, the state directory first.
     pub(crate) fn protected(&self) -> Vec<PathBuf> {
+        let named = self.named_protected().into_iter();
+        named.map(|path| path.canonicalize().unwrap_or(path)).collect()
+    }
+
+    /// The same, absolute, by the names that the configuration has for it.
+    pub(crate) fn named_protected(&self) -> Vec<PathBuf> {
         let headers = self.servers.values().filter_map(|server| server.header_file.as_ref());
         let keys = self.tls.iter().map(|tls| &tls.key);
         let anchors = self.log.anchors.iter().filter_map(|anchor| match anchor {
@@ -303,7 +317,7 @@ impl Config {
         let first = [&self.state_dir, &self.policy.path].into_iter();
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
         let all = all.chain(&self.findings.header_file);
-        all.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect()
+        all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
     }
 
     /// The socket at which the host's kernel vouches for processes.
@@ -386,7 +400,7 @@ mod tests {
     fn no_server_writes_where_our_own_files_are() {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let path = dir.path().join("chancery.yaml");
-        for name in ["state", "state/keys", "policies", "work"] {
+        for name in ["state", "state/keys", "policies", "work", "work/inner", "other"] {
             std::fs::create_dir(dir.path().join(name)).expect("it can be made");
         }
         let check = |writes: &str| {
@@ -396,6 +410,8 @@ mod tests {
             super::read(&path, std::iter::empty()).is_ok()
         };
         assert!(check("work"));
+        assert!(check("work', 'other"));
+        assert!(!check("work', 'work/inner"), "who writes to the outer could replace the inner");
         for wrong in
             [".", "state", "state/keys", "policies", "chancery.yaml", "work/..", "/", "none"]
         {

@@ -286,6 +286,8 @@ fn check_limits(limits: &ProcessLimits) -> Result<(), String> {
 /// Refuses to let a server write where what is protected lies, or where nothing is.
 fn check_writes(config: &Config) -> Result<(), ConfigError> {
     let protected = config.protected();
+    let written = config.servers.values().flat_map(|server| &server.writes);
+    let written: Vec<_> = written.filter_map(|path| path.canonicalize().ok()).collect();
     for (name, server) in &config.servers {
         for path in &server.writes {
             let key = format!("servers.{name}.writes");
@@ -293,6 +295,12 @@ fn check_writes(config: &Config) -> Result<(), ConfigError> {
                 let why = format!("there is no `{}`", path.display());
                 return Err(ConfigError::Invalid { key, why });
             };
+            // Who may write around it could put something else in its place.
+            let around = |outer: &&PathBuf| real.starts_with(outer) && real != **outer;
+            if let Some(outer) = written.iter().find(around) {
+                let why = format!("`{}` lies in `{}`", path.display(), outer.display());
+                return Err(ConfigError::Invalid { key, why: why + ", which servers write to" });
+            }
             let touches = |place: &PathBuf| place.starts_with(&real) || real.starts_with(place);
             if let Some(place) = protected.iter().find(|place| touches(place)) {
                 let (path, place) = (path.display(), place.display());

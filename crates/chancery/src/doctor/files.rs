@@ -31,10 +31,18 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 fn watched(config: &Config) -> Vec<(PathBuf, Kept)> {
     let state = [config.database(), config.admin_socket(), config.keys_dir()];
     let headers = config.servers.values().filter_map(|server| server.header_file.clone());
+    let headers = headers.chain(config.findings.header_file.clone());
+    let private = config.private.iter().cloned();
+    let log_of_database = ["-wal", "-shm"].map(|end| {
+        let mut name = config.database().into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    });
     let tls = config.tls.iter().map(|tls| tls.key.clone());
     let is_public = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "pub");
     let keys = inside(&config.keys_dir()).into_iter().filter(|path| !is_public(path));
     let secret = state.into_iter().chain(keys).chain(headers).chain(tls);
+    let secret = secret.chain(private).chain(log_of_database);
     let policy = [config.policy.path.clone()].into_iter().chain(inside(&config.policy.path));
     let whole = policy.chain([config.state_dir.clone(), config.log_dir()]);
     let secret = secret.map(|path| (path, Kept::Secret));

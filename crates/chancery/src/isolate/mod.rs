@@ -59,6 +59,9 @@ pub(crate) struct Isolation {
     namespaces: bool,
 }
 
+/// The root and what lies in it: too much to hide because a link lies there.
+const TOP_COMPONENTS: usize = 2;
+
 /// What a later process has to know of what an earlier one made.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Made {
@@ -115,7 +118,7 @@ impl Isolation {
         let mut isolation = Self {
             service: std::process::id(),
             user: server.user.clone(),
-            protected: config.protected().iter().map(|path| real(path)).collect(),
+            protected: config.named_protected(),
             writes: server.writes.iter().map(|path| real(path)).collect(),
             limits: server.limits.clone(),
             allow_unisolated: server.allow_unisolated,
@@ -127,6 +130,22 @@ impl Isolation {
             tried = isolation.probe();
         }
         tried.map(|report| (isolation, report)).map_err(|error| format!("{error:#}"))
+    }
+
+    /// The same, with what is protected as it is at this moment. Where a link leads, another file may
+    /// take the place of the one that it leads to: then all of both directories is protected.
+    fn at_this_moment(self) -> Self {
+        let mut protected = Vec::with_capacity(self.protected.len());
+        for path in &self.protected {
+            let target = real(path);
+            if path.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+                let around = [path.parent().map(real), target.parent().map(Path::to_owned)];
+                let deep = |dir: &PathBuf| dir.components().count() > TOP_COMPONENTS;
+                protected.extend(around.into_iter().flatten().filter(deep));
+            }
+            protected.push(target);
+        }
+        Self { protected, ..self }
     }
 
     /// Whether it is kept apart, or need not be, without namespaces.
@@ -178,7 +197,11 @@ pub(crate) fn run(typed: &cli::Isolate) -> ExitCode {
         |isolation: Isolation| {
             let made = typed.made.as_deref().map(serde_json::from_str::<Made>);
             match made.transpose().context("it is started by the outside")? {
-                None => outside::run(&isolation, typed),
+                None => {
+                    let isolation = isolation.at_this_moment();
+                    let how = serde_json::to_string(&isolation)?;
+                    outside::run(&isolation, &cli::Isolate { how, ..typed.clone() })
+                }
                 Some(made) => match made.stage {
                     Stage::First => first::run(&isolation, made, typed),
                     Stage::Inside => inside::run(&isolation, made, typed),
@@ -203,4 +226,38 @@ fn real(path: &Path) -> PathBuf {
 /// Whether `path` is one of `places` or below one.
 fn is_below(path: &Path, places: &[PathBuf]) -> bool {
     places.iter().any(|place| path.starts_with(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A key that is a link may be another one at the next start, and others lie beside it.
+    #[test]
+    fn where_a_link_leads_all_around_it_is_protected() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = dir.path().canonicalize().expect("it is there");
+        let (live, archive) = (dir.join("live"), dir.join("archive"));
+        for made in [&live, &archive] {
+            std::fs::create_dir(made).expect("it is ours");
+        }
+        let (key, plain) = (live.join("key.pem"), dir.join("plain.pem"));
+        for file in [&archive.join("key1.pem"), &plain] {
+            std::fs::write(file, "secret").expect("it is ours");
+        }
+        symlink("../archive/key1.pem", &key).expect("it is ours");
+        let isolation = Isolation {
+            service: 1,
+            user: None,
+            protected: vec![key, plain.clone()],
+            writes: Vec::new(),
+            limits: ProcessLimits::default(),
+            allow_unisolated: false,
+            namespaces: true,
+        };
+        let key = archive.join("key1.pem");
+        assert_eq!(isolation.at_this_moment().protected, [live, archive, key, plain]);
+    }
 }

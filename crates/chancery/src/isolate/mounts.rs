@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::Mode;
 
 use super::{Isolation, OWN_TMP, is_below};
 
@@ -168,7 +167,11 @@ fn make_read_only(writes: &[PathBuf]) -> anyhow::Result<()> {
 
 impl Held {
     fn open(path: &Path) -> anyhow::Result<Self> {
-        let opened = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        // It was no link when it was settled: one that it has become leads wherever a server wants.
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let opened = openat2(AT_FDCWD, path, how);
         let file = opened.with_context(|| format!("could not open `{}`", path.display()))?;
         Ok(Self { path: path.to_owned(), file })
     }

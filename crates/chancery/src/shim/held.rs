@@ -123,12 +123,13 @@ impl Held {
     /// Asks the holder; one that has ended is followed by another.
     async fn ask(&self, ask: &Ask) -> anyhow::Result<Told> {
         let mut wire = self.wire.lock().await;
-        if let Some(open) = wire.as_mut()
-            && let Ok(told) = exchange(open, ask).await
+        // Taken out: who stops waiting leaves no wire with an answer that is nobody's.
+        if let Some(mut open) = wire.take()
+            && let Ok(told) = exchange(&mut open, ask).await
         {
+            *wire = Some(open);
             return Ok(told);
         }
-        *wire = None;
         let mut fresh = self.connect().await?;
         let told = exchange(&mut fresh, ask).await?;
         *wire = Some(fresh);

@@ -96,7 +96,10 @@ fn bind(place: &Path) -> anyhow::Result<UnixListener> {
 
 async fn serve(listener: &UnixListener, holding: &Arc<Holding>, shims: &TaskTracker) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(crate::socket::ACCEPT_AGAIN).await;
+            continue;
+        };
         if is_own(&stream) && shims.len() < SHIMS_MAX {
             shims.spawn(holding.clone().answer(stream));
         }

@@ -13,7 +13,7 @@ pub(crate) use http::{HttpClient, HttpTransport, client};
 pub use link::LinkError;
 pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Said, stateless_meta};
 pub(crate) use requests::{ServerAsks, answer, cause, pong, refusal};
-pub(crate) use stdio::StdioTransport;
+pub(crate) use stdio::{ProcessPlace, StdioTransport};
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

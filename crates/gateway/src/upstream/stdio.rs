@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use model::AgentName;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
@@ -31,6 +32,7 @@ use super::{
     LinkError, Listener, MESSAGES_WAITING_MAX, Outgoing, Target, Transport, UPSTREAM_MESSAGE_MAX,
     requests,
 };
+use crate::shares::Open;
 
 /// What of our environment a server's process sees.
 const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
@@ -40,6 +42,12 @@ const WRITES_WAITING_MAX: usize = 64;
 
 /// How long a process may take to end once it is asked to.
 const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// The place of one process among those that may run.
+pub(crate) struct ProcessPlace {
+    pub(crate) _one_of_all: OwnedSemaphorePermit,
+    pub(crate) _one_of_its_agent: Option<Open<AgentName>>,
+}
 
 /// Who waits for what the process says.
 #[derive(Default)]
@@ -64,7 +72,7 @@ impl StdioTransport {
     pub(crate) fn start(
         target: &Target,
         base_environment: &[(String, String)],
-        (place, listener): (OwnedSemaphorePermit, Arc<dyn Listener>),
+        (place, listener): (ProcessPlace, Arc<dyn Listener>),
         tasks: &TaskTracker,
     ) -> Result<Self, LinkError> {
         let Target::Stdio { command, args, env, launcher } = target else {
@@ -197,7 +205,7 @@ async fn watch(
     mut child: Child,
     output: ChildStdout,
     (reader, ended): (Reader, CancellationToken),
-    _place: OwnedSemaphorePermit,
+    _place: ProcessPlace,
 ) {
     let newline = || vec![b'\n'];
     let codec = AnyDelimiterCodec::new_with_max_length(newline(), newline(), UPSTREAM_MESSAGE_MAX);

@@ -138,6 +138,27 @@ async fn n_046_an_id_comes_back_as_it_was_written_or_is_refused() {
     }
 }
 
+/// One agent has its own share of the conversations, and takes nobody else's.
+#[tokio::test]
+async fn n_116_conversations_of_one_agent_are_limited_in_number() {
+    let up = upstream(Era::Session).await;
+    let mut setup =
+        Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
+    setup.limits.links.of_agent = 2;
+    let (world, bot) = with(setup).await;
+    let first = bot.connected(&world, "up", Era::Session).await;
+    let _second = bot.connected(&world, "up", Era::Session).await;
+    let third = bot.client(&world, "up", Era::Session).await;
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+    let answer = third.ask("initialize", params).await;
+    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
+    world.refusal("too_many").await;
+    let other = world.agent("other", &["up/echo"]).await;
+    other.connected(&world, "up", Era::Session).await;
+    assert_eq!(first.delete().await.expect("a session era").status, 204);
+    bot.connected(&world, "up", Era::Session).await;
+}
+
 #[tokio::test]
 async fn n_110_mcp_sessions_are_limited_in_number() {
     let up = upstream(Era::Session).await;

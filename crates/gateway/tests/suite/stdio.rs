@@ -67,6 +67,23 @@ async fn an_idle_process_ends() {
     }
 }
 
+/// One agent has its own share of the processes, and takes nobody else's.
+#[tokio::test]
+async fn n_116_processes_of_one_agent_are_limited_in_number() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |setup| setup.limits.links.processes_of_agent = 1).await;
+    runs(&process, 0).await;
+    let _first = bot.connected(&world, "up", Era::Session).await;
+    let second = bot.client(&world, "up", Era::Session).await;
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+    let answer = second.ask("initialize", params).await;
+    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
+    world.refusal("too_many").await;
+    let other = world.agent("other", &["up/echo"]).await;
+    let _third = other.connected(&world, "up", Era::Session).await;
+    runs(&process, 2).await;
+}
+
 #[tokio::test]
 async fn n_110_processes_are_limited_in_number() {
     let process = Process::new("session");

@@ -60,7 +60,9 @@ pub fn limits() -> GatewayLimits {
     GatewayLimits {
         links: LinkLimits {
             sessions: 10_000,
+            of_agent: 10_000,
             processes: 8,
+            processes_of_agent: 8,
             idle: Duration::from_mins(10),
             greeting: Duration::from_secs(8),
         },

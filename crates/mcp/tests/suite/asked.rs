@@ -135,5 +135,11 @@ fn n_084_an_error_that_demands_a_url_is_told_from_others() {
     assert_eq!(demanded(&format!(r#"{{"code":-3.2042e4,"message":"m",{two}}}"#)), Some(2));
     assert_eq!(demanded(r#"{"code":-32042,"message":"m"}"#), Some(0));
     assert_eq!(demanded(r#"{"code":-32042,"code":1,"message":"m"}"#), Some(0));
-    assert_eq!(demanded(&format!(r#"{{"code":-32043,"message":"m",{two}}}"#)), None);
+    assert_eq!(demanded(r#"{"code":-32043,"message":"m","data":{}}"#), None);
+    // What a client might take for it is it.
+    for code in ["\"-32042\"", "-32043", "null", "[-32042]"] {
+        let error = format!(r#"{{"code":{code},"message":"m",{two}}}"#);
+        assert_eq!(demanded(&error), Some(2), "{error}");
+    }
+    assert_eq!(demanded(r#"{"code":"-32042","message":"m"}"#), Some(0));
 }
