@@ -73,8 +73,9 @@ impl Callers {
     }
 
     /// The same, of which each is answered by a stream that falls silent.
-    pub(crate) fn sign_silent(&mut self, count: usize) -> anyhow::Result<Requests> {
-        self.sign_for(count, SILENT)
+    pub(crate) fn sign_silent(&mut self, count: usize, round: usize) -> anyhow::Result<Requests> {
+        // What a round leaves unknown is done again by none.
+        self.sign_for(count, &format!("{SILENT}-{round}"))
     }
 
     fn sign_for(&mut self, count: usize, account: &str) -> anyhow::Result<Requests> {

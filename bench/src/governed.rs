@@ -213,11 +213,11 @@ pub(crate) fn streams(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     let mut bed = Bed::open(dir, programs)?;
     bed.governed(16, WARM)?;
     let mut rounds = Vec::new();
-    for _ in 0..ROUNDS.min(3) {
+    for round in 0..ROUNDS.min(3) {
         bed.deployment.restart()?;
         bed.callers = Callers::open(&bed.deployment, AGENT, INSTANCES)?;
         bed.governed(16, WARM)?;
-        let (requests, id) = (bed.callers.sign_silent(STREAMS)?, bed.deployment.id()?);
+        let (requests, id) = (bed.callers.sign_silent(STREAMS, round)?, bed.deployment.id()?);
         let before = machine::resident_mb(id)?;
         let port = bed.deployment.port;
         let value = load::on_load_core(async {

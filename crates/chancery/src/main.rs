@@ -40,6 +40,11 @@ use nix::sys::stat::Mode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// After how many polls of tasks a thread looks whether somebody has sent something. A poll of ours
+/// is long (a proof is verified, a request decided): by the library's usual number, a quiet caller
+/// would be heard only after dozens of a flooding one's.
+const EVENTS_EVERY: u32 = 5;
+
 /// What went wrong was asked for wrongly, or refused.
 const FAILED: u8 = 1;
 
@@ -71,7 +76,7 @@ fn runtime(command: &Command) -> anyhow::Result<tokio::runtime::Runtime> {
     {
         builder.worker_threads(threads);
     }
-    builder.enable_all().build().context("could not start")
+    builder.event_interval(EVENTS_EVERY).enable_all().build().context("could not start")
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
