@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
 use model::HostRule;
-use pap::Command as Asked;
+use pap::{Command as Asked, Registration};
 use serde_json::Value;
 
 use crate::cli::{
@@ -80,15 +80,9 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let path = fresh(&key.unwrap_or_else(usual))?;
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
             let key = made.verifying().to_jwk();
-            let asked = Asked::AgentAdd {
-                name,
-                sponsor,
-                purpose,
-                business_owner,
-                technical_owner,
-                key,
-                host,
-            };
+            let registration =
+                Registration { name, sponsor, purpose, business_owner, technical_owner, key, host };
+            let asked = Asked::AgentAdd(registration);
             (socket.socket, asked, Some((path, made.to_pem()?)))
         }
         Command::Person(person) => plain(of_person(person)),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -60,6 +61,12 @@ fn digest(file: &mut File) -> std::io::Result<Sha256Digest> {
     }
 }
 
+/// The process `pid`, held, so that its number is nobody else's.
+pub(crate) fn held(pid: u32) -> anyhow::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
 /// When the process `pid` started, in clock ticks since the boot (`proc_pid_stat(5)`).
 pub(crate) fn started(pid: u32) -> Option<u64> {
     started_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
@@ -102,8 +109,7 @@ impl Programs {
 
     /// The process `pid` of the user `of`, if it is the same one before and after it was looked at.
     fn process(&self, pid: u32, of: u32) -> anyhow::Result<HostProcess> {
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
-        let held = rustix::process::pidfd_open(raw, PidfdFlags::empty())?;
+        let held = held(pid)?;
         let look =
             || Some((started(pid)?, uid(pid)?, fs::read_link(format!("/proc/{pid}/exe")).ok()));
         let before = look().context("it is gone")?;
@@ -156,15 +162,7 @@ pub(crate) async fn serve(
     tasks: TaskTracker,
 ) {
     let (programs, connections) = (Arc::new(Programs::default()), Connections::default());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(socket::ACCEPT_AGAIN).await;
-            continue;
-        };
+    while let Some(stream) = stop.run_until_cancelled(socket::accept(&listener)).await {
         let Ok(peer) = stream.peer_cred() else { continue };
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
         let (Some(pid), Some(place)) = (pid, Place::of(&connections, peer.uid())) else { continue };

@@ -29,10 +29,31 @@ pub(crate) async fn bind(path: &Path, mode: u32) -> anyhow::Result<UnixListener>
         std::fs::remove_file(path)
             .with_context(|| format!("could not remove the stale socket `{}`", path.display()))?;
     }
+    create(path, mode)
+}
+
+/// Creates the socket at `path`, where nothing is, to which those may connect whom `mode` lets write.
+pub(crate) fn create(path: &Path, mode: u32) -> anyhow::Result<UnixListener> {
     let listener = UnixListener::bind(path)
         .with_context(|| format!("could not create the socket `{}`", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
+}
+
+/// The next connection. One that broke, or for which there is no descriptor, is waited out.
+pub(crate) async fn accept(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+        }
+    }
+}
+
+/// Whether the peer of `stream` is a process of this user.
+pub(crate) fn is_own(stream: &UnixStream) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
 }
 
 /// Serves `router` to peers that are the service's own user.
@@ -42,18 +63,8 @@ pub(crate) async fn serve(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
-        };
-        let own = nix::unistd::geteuid().as_raw();
-        let peer = stream.peer_cred().map(|credentials| credentials.uid());
-        if !peer.is_ok_and(|uid| uid == own) {
+    while let Some(stream) = stop.run_until_cancelled(accept(&listener)).await {
+        if !is_own(&stream) {
             tracing::warn!("somebody else's process opened the administrator's socket");
             continue;
         }

@@ -38,17 +38,8 @@ pub enum Command {
         max_calls: Option<u64>,
         description: String,
     },
-    /// Registers an agent with the public key `key`.
-    AgentAdd {
-        name: String,
-        sponsor: String,
-        purpose: String,
-        business_owner: Option<String>,
-        technical_owner: Option<String>,
-        key: Value,
-        #[serde(default)]
-        host: Option<HostRule>,
-    },
+    /// Registers an agent.
+    AgentAdd(Registration),
     /// Says which processes of the host may be instances of an agent.
     AgentAttest { name: String, host: Option<HostRule> },
     /// Suspends an agent.
@@ -95,6 +86,22 @@ pub enum Command {
     LogProve { id: String },
     /// Decides every recorded decision again.
     LogReplay,
+}
+
+/// What a registration of an agent names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub struct Registration {
+    pub name: String,
+    pub sponsor: String,
+    pub purpose: String,
+    pub business_owner: Option<String>,
+    pub technical_owner: Option<String>,
+    /// The agent's public key (JWK).
+    pub key: Value,
+    #[serde(default)]
+    pub host: Option<HostRule>,
 }
 
 /// What a server lists, as somebody read it.

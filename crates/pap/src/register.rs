@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use authority::Effect;
 use model::{
-    Agent, AgentName, AgentState, FactKey, Harm, HostRule, Mandate, MandateBasis, MandateId,
-    Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern,
+    Agent, AgentName, AgentState, FactKey, Harm, Mandate, MandateBasis, MandateId, Person,
+    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Command};
+use crate::command::{AdminError, Administration, Command, Registration};
 
 /// How long an agent's key vouches.
 const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
@@ -25,17 +25,6 @@ pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
 
 pub(crate) fn put_new<T: Serialize>(key: FactKey, fact: &T) -> Effect {
     Effect::PutNew { key, body: json::canonical_of(fact) }
-}
-
-/// What a registration names beside the agent itself.
-pub(crate) struct Registration {
-    name: String,
-    sponsor: String,
-    purpose: String,
-    business_owner: Option<String>,
-    technical_owner: Option<String>,
-    key: Value,
-    host: Option<HostRule>,
 }
 
 impl Administration {
@@ -52,26 +41,7 @@ impl Administration {
                 let scope = scope(&tools, &harm, max_calls)?;
                 self.purpose_add(by, (&id, &owner), scope, description).await
             }
-            Command::AgentAdd {
-                name,
-                sponsor,
-                purpose,
-                business_owner,
-                technical_owner,
-                key,
-                host,
-            } => {
-                let registration = Registration {
-                    name,
-                    sponsor,
-                    purpose,
-                    business_owner,
-                    technical_owner,
-                    key,
-                    host,
-                };
-                self.agent_add(by, &registration).await
-            }
+            Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
             Command::AgentAttest { name, host } => {
                 let change = |agent: &mut Agent| agent.host.clone_from(&host);
                 self.agent_change(by, (&name, "agent/attest"), json!(host), change).await

@@ -16,7 +16,6 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, getppid};
-use rustix::process::{PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
 use super::{Isolation, Made, NO_NAMESPACES, Stage, files};
@@ -59,10 +58,9 @@ pub(super) fn run(isolation: &Isolation, typed: &cli::Isolate) -> anyhow::Result
 
 /// The service, if it still is there.
 fn service(isolation: &Isolation) -> anyhow::Result<OwnedFd> {
-    let pid = i32::try_from(isolation.service).ok().and_then(rustix::process::Pid::from_raw);
-    let pid = pid.context("the service has no such process id")?;
-    let service = pidfd_open(pid, PidfdFlags::empty()).context("the service is gone")?;
-    ensure!(getppid().as_raw() == pid.as_raw_nonzero().get(), "the service is gone");
+    let service = crate::host::held(isolation.service).context("the service is gone")?;
+    let parent = u32::try_from(getppid().as_raw()).ok();
+    ensure!(parent == Some(isolation.service), "the service is gone");
     Ok(service)
 }
 

@@ -20,6 +20,7 @@ use tokio_util::codec::{Framed, LinesCodec};
 
 use super::Options;
 use super::credentials::Shown;
+use crate::socket;
 
 /// The longest message between shim and holder, in bytes.
 const LINE_MAX: usize = 64 * 1024;
@@ -57,12 +58,6 @@ pub(super) type Wire = Framed<UnixStream, LinesCodec>;
 /// Messages on `stream`: one a line.
 pub(super) fn wire(stream: UnixStream) -> Wire {
     Framed::new(stream, LinesCodec::new_with_max_length(LINE_MAX))
-}
-
-/// Whether the peer of `stream` is a process of this user.
-pub(super) fn is_own(stream: &UnixStream) -> bool {
-    let own = nix::unistd::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
 }
 
 /// The client process for which a key is held.
@@ -155,7 +150,7 @@ impl Held {
 
     async fn reach(&self) -> anyhow::Result<Option<Wire>> {
         let Ok(stream) = UnixStream::connect(&self.place).await else { return Ok(None) };
-        ensure!(is_own(&stream), "`{}` is somebody else's", self.place.display());
+        ensure!(socket::is_own(&stream), "`{}` is somebody else's", self.place.display());
         Ok(Some(wire(stream)))
     }
 

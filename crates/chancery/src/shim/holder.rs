@@ -5,23 +5,21 @@
 //! nothing along.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::{Arc, RwLock};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use futures::{SinkExt as _, StreamExt as _};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::task::TaskTracker;
 
 use super::Options;
-use super::held::{Ask, READY, Told, is_own, wire};
+use super::held::{Ask, READY, Told, wire};
 use super::instance::Instance;
 use super::wire::{HttpClient, http_client};
 use crate::cli::Holder;
+use crate::socket;
 
 /// The most shims of one client.
 const SHIMS_MAX: usize = 256;
@@ -69,13 +67,13 @@ fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener
     };
     let instance = RwLock::new(Arc::new(Instance::new(&options, &pem)?));
     let holding = Holding { options, pem, client: http_client()?, instance };
-    Ok((Arc::new(holding), client, bind(&holder.meet)?))
+    // The directory is this user's alone, so nobody connects before the mode is set.
+    Ok((Arc::new(holding), client, socket::create(&holder.meet, 0o600)?))
 }
 
 /// The client, if it is still the process that it was.
 fn client(holder: &Holder) -> anyhow::Result<OwnedFd> {
-    let pid = i32::try_from(holder.client).ok().and_then(Pid::from_raw).context("no process id")?;
-    let held = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let held = crate::host::held(holder.client)?;
     let since = crate::host::started(holder.client);
     ensure!(since == Some(holder.since), "the client is gone");
     Ok(held)
@@ -87,20 +85,10 @@ fn ended(client: &OwnedFd) {
     while rustix::event::poll(&mut wanted, None) == Err(Errno::INTR) {}
 }
 
-/// The directory is this user's alone, so nobody connects before the mode is set.
-fn bind(place: &Path) -> anyhow::Result<UnixListener> {
-    let listener = UnixListener::bind(place)?;
-    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
 async fn serve(listener: &UnixListener, holding: &Arc<Holding>, shims: &TaskTracker) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(crate::socket::ACCEPT_AGAIN).await;
-            continue;
-        };
-        if is_own(&stream) && shims.len() < SHIMS_MAX {
+        let stream = socket::accept(listener).await;
+        if socket::is_own(&stream) && shims.len() < SHIMS_MAX {
             shims.spawn(holding.clone().answer(stream));
         }
     }

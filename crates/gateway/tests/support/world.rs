@@ -138,7 +138,7 @@ impl World {
         })
         .await;
         let agent = Agent::new(name);
-        self.run(Command::AgentAdd {
+        self.run(Command::AgentAdd(pap::Registration {
             name: name.to_owned(),
             sponsor: "sam".to_owned(),
             purpose,
@@ -146,7 +146,7 @@ impl World {
             technical_owner: None,
             key: agent.public_jwk(),
             host: Some(model::HostRule { exe: None, uid: 1_000 }),
-        })
+        }))
         .await;
         agent
     }

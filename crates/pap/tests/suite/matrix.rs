@@ -111,7 +111,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             max_calls: None,
             description: String::new(),
         },
-        Command::AgentAdd {
+        Command::AgentAdd(pap::Registration {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),
             purpose: facts.purpose.id.to_string(),
@@ -119,7 +119,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             technical_owner: None,
             key: jwk(),
             host: None,
-        },
+        }),
         Command::AgentAttest {
             name: facts.agent.name.to_string(),
             host: Some(HostRule { exe: None, uid: 1_000 }),
