@@ -20,7 +20,7 @@ use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let _only_we = lock(&config.state_dir)?;
     let running = build(&config).await?;
     let [stop, drained, anchors_stop] = std::array::from_fn(|_| CancellationToken::new());
+    // Before anybody is told that it is ready: a signal nobody waits for would end the process.
+    let (told_to_stop, hangup) = (StopSignals::new()?, signal(SignalKind::hangup())?);
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
     let socket = crate::socket::bind(&config.admin_socket(), 0o600).await?;
@@ -110,13 +112,13 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let integrating = integrate(running.integrator, status.clone(), newest, drained.clone());
     let integrating = tokio::spawn(integrating);
     let authority = running.authority;
-    let policy = (running.policy, config.policy.reload);
+    let policy = (running.policy, config.policy.reload, hangup);
     let looking = tokio::spawn(look(authority.clone(), policy, status.clone(), stop.clone()));
     let keeping = [tokio::spawn(running.outcomes.run()), tokio::spawn(running.findings.run())];
 
     let (issuer, scheme) = (config.issuer(), config.scheme());
     println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
-    wait_for_signal().await?;
+    told_to_stop.wait().await;
     tracing::info!("stopping: no new requests, those under way are finished");
     stop.cancel();
     let drain = tokio::time::timeout(Duration::from_millis(config.timeouts.drain_ms), async {
@@ -423,18 +425,14 @@ async fn integrate(
     }
 }
 
-/// Looks, until it is told to stop, whether policy changed and whether what failed works again,
-/// and forgets what expired.
+/// Looks, until it is told to stop, whether policy changed (on its own, or by SIGHUP) and whether
+/// what failed works again, and forgets what expired.
 async fn look(
     authority: Arc<Authority>,
-    (mut policy, on_change): (PolicyWatch, bool),
+    (mut policy, on_change, mut hangup): (PolicyWatch, bool, Signal),
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => return tracing::error!(%error, "SIGHUP cannot be waited for"),
-    };
     loop {
         let meant = tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => false,
@@ -466,12 +464,22 @@ async fn look(
     }
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What tells the service to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
