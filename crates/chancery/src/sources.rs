@@ -83,7 +83,8 @@ fn target(server: &Server, launcher: Result<Vec<OsString>, String>) -> anyhow::R
     }
     let command = server.command.as_deref().context("needs `url` or `command`")?;
     let (args, env) = (server.args.clone(), server.env.clone());
-    Ok(Target::Stdio { command: command.into(), args, env, launcher })
+    let (command, is_stateless) = (command.into(), server.stateless);
+    Ok(Target::Stdio { command, args, env, launcher, is_stateless })
 }
 
 /// The one header that the file at `path` holds.

@@ -358,6 +358,7 @@ impl Gateway {
         let (askable, declares) = (Askable::NOTHING, Askable::NOTHING);
         Opening {
             route: passage.route,
+            server: &passage.server,
             caller: Some(&passage.caller),
             assertion,
             askable,

@@ -1,7 +1,8 @@
 //! The conversations with upstreams that callers have open, and the MCP sessions around them.
 //!
 //! An MCP session belongs to one instance and one route; its id is a label, never authority. Two
-//! callers never share a conversation. One that is idle, or whose server is gone, ends.
+//! callers never share a conversation. One that is idle, or whose server is gone, ends. Two
+//! conversations share a process only where the server is declared stateless.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::catalog::Route;
 use crate::pins::Verified;
 use crate::recorder::{Recorder, Who};
 use crate::refusal::Refusal;
+use crate::shared::Shared;
 use crate::shares::{Full, Open, Tally};
 use crate::upstream::{
     Greeting, HttpTransport, Link, LinkError, Listener, ProcessPlace, StdioTransport, Target,
@@ -54,14 +56,25 @@ pub(crate) struct McpSession {
 
 /// A conversation, and whether its tools were compared with their pins.
 pub(crate) struct Conversation {
-    pub(crate) link: Link,
+    pub(crate) link: Arc<Link>,
     pub(crate) verified: Arc<Verified>,
     /// What the client of this MCP session declares that it may be asked.
     pub(crate) askable: Askable,
     /// What the server was told that it may ask.
     pub(crate) declares: Askable,
+    /// Whether the link is this conversation's alone, and ends with it.
+    is_own: bool,
     /// That it counts among its agent's.
     _counted: Option<Open<AgentName>>,
+}
+
+impl Conversation {
+    /// Ends the conversation.
+    pub(crate) async fn close(&self) {
+        if self.is_own {
+            self.link.close().await;
+        }
+    }
 }
 
 type Sessions = Cache<String, Arc<McpSession>>;
@@ -71,6 +84,7 @@ type OfInstances = Cache<(InstanceId, ServerName), Arc<OnceCell<Arc<Conversation
 pub(crate) struct Links {
     sessions: Sessions,
     stateless: OfInstances,
+    shared: Shared,
     client: crate::upstream::HttpClient,
     of_agents: Tally<AgentName>,
     processes: Arc<Semaphore>,
@@ -85,6 +99,7 @@ pub(crate) struct Links {
 /// Where a conversation is to be opened, and on whose account.
 pub(crate) struct Opening<'a> {
     pub(crate) route: &'a Route,
+    pub(crate) server: &'a ServerName,
     pub(crate) caller: Option<&'a Caller>,
     /// What the server is shown.
     pub(crate) assertion: Option<String>,
@@ -108,6 +123,7 @@ impl Links {
         Self {
             sessions,
             stateless,
+            shared: Shared::default(),
             client,
             of_agents: Tally::new(limits.of_agent),
             processes: Arc::new(Semaphore::new(limits.processes)),
@@ -122,20 +138,41 @@ impl Links {
 
     /// Opens a conversation.
     pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
-        let Opening { route, caller, assertion, askable, declares } = opening;
+        let Opening { route, server, caller, assertion, askable, mut declares } = opening;
         let agent = caller.map(|caller| &caller.agent);
         let counted = agent.map(|agent| self.of_agents.open(agent)).transpose();
         let counted = counted.map_err(|Full| Refusal::TooMany("conversations of one agent"))?;
+        // Who looks at a server before any agent may sees it as it is started now.
+        let is_own = caller.is_none() || !route.target.is_shared();
+        let within = self.limits.greeting;
+        let (link, verified) = if is_own {
+            let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
+            let greeting = Greeting { assertion, declares, within };
+            self.start((&route.target, agent), who, greeting).await?
+        } else {
+            declares = Askable::NOTHING;
+            let greeting = Greeting { assertion: None, declares, within };
+            let start = self.start((&route.target, None), None, greeting);
+            self.shared.link(server, start).await?
+        };
+        let conversation =
+            Conversation { link, verified, askable, declares, is_own, _counted: counted };
+        Ok(Arc::new(conversation))
+    }
+
+    /// Reaches a server and greets it.
+    async fn start(
+        &self,
+        target: (&Target, Option<&AgentName>),
+        who: Who,
+        greeting: Greeting,
+    ) -> Result<(Arc<Link>, Arc<Verified>), Refusal> {
         let verified = Arc::new(Verified::default());
-        let listener = Arc::new(Overheard {
-            recorder: self.recorder.clone(),
-            who: caller.map(|caller| (caller.agent.clone(), caller.instance)),
-            verified: verified.clone(),
-        });
-        let transport = self.transport((&route.target, agent), listener.clone())?;
-        let greeting = Greeting { assertion, declares, within: self.limits.greeting };
+        let recorder = self.recorder.clone();
+        let listener = Arc::new(Overheard { recorder, who, verified: verified.clone() });
+        let transport = self.transport(target, listener.clone())?;
         let link = Link::open(transport, listener, greeting).await?;
-        Ok(Arc::new(Conversation { link, verified, askable, declares, _counted: counted }))
+        Ok((Arc::new(link), verified))
     }
 
     fn transport(
@@ -237,7 +274,7 @@ impl Links {
 fn caches(limits: &LinkLimits, tasks: &TaskTracker) -> (Sessions, OfInstances) {
     let closer = tasks.clone();
     let close = move |conversation: Arc<Conversation>| {
-        closer.spawn(async move { conversation.link.close().await });
+        closer.spawn(async move { conversation.close().await });
     };
     let close_session = close.clone();
     let sessions = Cache::builder()

@@ -100,7 +100,8 @@ impl Gateway {
         let assertion = self.onboarding_assertion(server, assert);
         let declares = self.most_declared(server, route);
         let askable = Askable::default();
-        self.links.open(Opening { route, caller: None, assertion, askable, declares }).await
+        let opening = Opening { route, server, caller: None, assertion, askable, declares };
+        self.links.open(opening).await
     }
 }
 

@@ -121,7 +121,7 @@ pub async fn list_tools(
 ) -> Result<Listed, crate::Refusal> {
     let conversation = gateway.open_for_onboarding(server, assert).await?;
     let tools = listed(&conversation.link, gateway.onboarding_assertion(server, assert)).await;
-    conversation.link.close().await;
+    conversation.close().await;
     Ok(tools?)
 }
 

@@ -392,7 +392,8 @@ mod tests {
         assert_eq!(refused(json!({ "user": 1001 })), None);
         assert!(refused(json!({ "user": -1 })).is_some());
         let url = json!({ "command": null, "url": "http://127.0.0.1:1/", "user": "tools" });
-        let told = "`servers.a`: `user`, `writes` and `allow_unisolated` are for a `command`";
+        let told =
+            "`servers.a`: `user`, `writes`, `stateless` and `allow_unisolated` are for a `command`";
         assert_eq!(refused(url), Some(told.to_owned()));
     }
 

@@ -250,7 +250,8 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
     }
     match (&server.url, &server.command) {
         (Some(_), None) if server.is_narrowed() => {
-            Err(invalid("`user`, `writes` and `allow_unisolated` are for a `command`".to_owned()))
+            let why = "`user`, `writes`, `stateless` and `allow_unisolated` are for a `command`";
+            Err(invalid(why.to_owned()))
         }
         (Some(url), None) => {
             let uri = url.parse::<http::Uri>().ok();

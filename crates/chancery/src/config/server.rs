@@ -31,14 +31,17 @@ pub(crate) struct Server {
     pub(crate) writes: Vec<PathBuf>,
     /// What a process of a stdio server may use.
     pub(crate) limits: ProcessLimits,
+    /// A stdio server keeps nothing from one call to the next: one process serves all agents and
+    /// persons, instead of one for each.
+    pub(crate) stateless: bool,
     /// Start a stdio server even where it cannot be isolated.
     pub(crate) allow_unisolated: bool,
 }
 
 impl Server {
-    /// Whether something is said of how its process is kept apart.
+    /// Whether something is said of how its process is kept apart, or shared.
     pub(crate) const fn is_narrowed(&self) -> bool {
-        self.user.is_some() || !self.writes.is_empty() || self.allow_unisolated
+        self.user.is_some() || !self.writes.is_empty() || self.allow_unisolated || self.stateless
     }
 }
 

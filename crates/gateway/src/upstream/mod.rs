@@ -51,6 +51,9 @@ pub enum Target {
         /// What it is started through, a program and arguments before its own: it narrows what the
         /// process may do. Nothing starts the program itself; or why it is not to be started.
         launcher: Result<Vec<OsString>, String>,
+        /// That it keeps nothing from one call to the next: one process serves all callers, and
+        /// what it says besides answers is for nobody.
+        is_stateless: bool,
     },
 }
 
@@ -59,6 +62,11 @@ impl Target {
     /// of its own gets that.
     pub(crate) const fn is_shown_assertions(&self) -> bool {
         matches!(self, Self::Http { header: None, .. })
+    }
+
+    /// Whether one process serves all callers.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self, Self::Stdio { is_stateless: true, .. })
     }
 }
 

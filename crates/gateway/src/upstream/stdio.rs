@@ -1,4 +1,5 @@
-//! Upstreams in processes that we start: one process, one conversation.
+//! Upstreams in processes that we start: one process, one conversation. Only a server that is
+//! declared stateless serves several conversations with one process, each call by an id of its own.
 //!
 //! A process sees nothing of our environment but PATH, HOME and LANG, and ends with its
 //! conversation, together with whatever it started itself. What else it may do is narrowed by the
@@ -75,7 +76,7 @@ impl StdioTransport {
         (place, listener): (ProcessPlace, Arc<dyn Listener>),
         tasks: &TaskTracker,
     ) -> Result<Self, LinkError> {
-        let Target::Stdio { command, args, env, launcher } = target else {
+        let Target::Stdio { command, args, env, launcher, is_stateless } = target else {
             return Err(LinkError::Unreached("the server is not a process".to_owned()));
         };
         let launcher = launcher.as_ref().map_err(|why| LinkError::Unreached(why.clone()))?;
@@ -105,7 +106,8 @@ impl StdioTransport {
         let (waiting, ended) = (Arc::new(Waiting::default()), CancellationToken::new());
         let (lines, to_write) = mpsc::channel(WRITES_WAITING_MAX);
         tasks.spawn(write(input, to_write, ended.clone()));
-        let reader = Reader { waiting: waiting.clone(), listener, lines: lines.clone() };
+        let (is_shared, reading) = (*is_stateless, waiting.clone());
+        let reader = Reader { waiting: reading, listener, lines: lines.clone(), is_shared };
         tasks.spawn(watch(child, output, (reader, ended.clone()), place));
         Ok(Self { lines, waiting, ended })
     }
@@ -246,6 +248,9 @@ struct Reader {
     waiting: Arc<Waiting>,
     listener: Arc<dyn Listener>,
     lines: mpsc::Sender<Bytes>,
+    /// Whether several callers wait: then what answers no call may be about any of them, and is
+    /// told to none.
+    is_shared: bool,
 }
 
 #[derive(Deserialize)]
@@ -272,7 +277,7 @@ impl Reader {
         let Envelope { id, method, params } = envelope;
         let receiver = match (id, method.as_deref()) {
             // What a process asks names no call: it is on account of the only one, or of none.
-            (Some(id), Some(method)) => match self.waiting.only() {
+            (Some(id), Some(method)) => match self.only() {
                 Some(receiver) if method != "ping" => Some(receiver),
                 _ => return self.refuse(id, method),
             },
@@ -280,12 +285,14 @@ impl Reader {
                 let id = id.get().parse().ok();
                 id.and_then(|id| self.waiting.remove(id)).map(|waiter| waiter.messages)
             }
-            (None, Some("notifications/progress")) => self.waiting.of_progress(params),
+            (None, Some("notifications/progress")) if !self.is_shared => {
+                self.waiting.of_progress(params)
+            }
             (None, Some(TOOLS_CHANGED)) => {
                 self.listener.tools_changed();
-                self.waiting.only()
+                self.only()
             }
-            (None, Some(_)) => self.waiting.only(),
+            (None, Some(_)) => self.only(),
             (None, None) => None,
         };
         if let Some(receiver) = receiver {
@@ -293,6 +300,11 @@ impl Reader {
             let _ = receiver.send(line).await;
         }
         true
+    }
+
+    /// Who alone waits, of a process that serves one conversation.
+    fn only(&self) -> Option<mpsc::Sender<Bytes>> {
+        if self.is_shared { None } else { self.waiting.only() }
     }
 
     fn refuse(&self, id: &RawValue, method: &str) -> bool {

@@ -18,6 +18,7 @@ mod proofs;
 mod properties;
 mod routes;
 mod sessions;
+mod stateless;
 mod stdio;
 
 use mcp::Era;

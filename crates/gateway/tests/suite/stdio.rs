@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Process, Setup, World, until};
 use crate::{ERAS, POLICY};
 
-async fn before(
+pub(crate) async fn before(
     process: &Process,
     change: impl FnOnce(&mut Setup),
 ) -> (World, crate::support::Agent) {
@@ -22,13 +22,13 @@ async fn before(
     (world, bot)
 }
 
-async fn text(client: &Client<'_>, tool: &str, arguments: Value) -> String {
+pub(crate) async fn text(client: &Client<'_>, tool: &str, arguments: Value) -> String {
     let answer = client.call(tool, arguments).await;
     let result = answer.result();
     result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
-async fn runs(process: &Process, how_many: usize) {
+pub(crate) async fn runs(process: &Process, how_many: usize) {
     let what = format!("{how_many} processes run");
     until(&what, || async { (process.running().len() == how_many).then_some(()) }).await;
 }

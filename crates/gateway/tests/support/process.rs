@@ -11,12 +11,19 @@ use tempfile::TempDir;
 pub struct Process {
     dir: TempDir,
     era: &'static str,
+    is_stateless: bool,
 }
 
 impl Process {
     /// A server that speaks `session` or `stateless`.
     pub fn new(era: &'static str) -> Self {
-        Self { dir: tempfile::tempdir().expect("a temporary directory"), era }
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Self { dir, era, is_stateless: false }
+    }
+
+    /// The same, declared to keep nothing from one call to the next.
+    pub fn stateless(era: &'static str) -> Self {
+        Self { is_stateless: true, ..Self::new(era) }
     }
 
     pub fn target(&self) -> Target {
@@ -27,6 +34,7 @@ impl Process {
             args: vec![script.to_owned(), kept, self.era.to_owned()],
             env: BTreeMap::from([("CONFIGURED".to_owned(), "yes".to_owned())]),
             launcher: Ok(Vec::new()),
+            is_stateless: self.is_stateless,
         }
     }
 

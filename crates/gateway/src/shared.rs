@@ -1,0 +1,42 @@
+//! The processes of servers that are declared stateless: one for each server, as long as any
+//! conversation uses it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use model::ServerName;
+
+use crate::pins::Verified;
+use crate::refusal::Refusal;
+use crate::upstream::Link;
+
+type Kept = Option<(Weak<Link>, Weak<Verified>)>;
+
+/// What conversations share.
+#[derive(Default)]
+pub(crate) struct Shared(Mutex<HashMap<ServerName, Arc<tokio::sync::Mutex<Kept>>>>);
+
+impl Shared {
+    /// The link to `server`, started by `start` if there is none. Whoever comes meanwhile waits.
+    pub(crate) async fn link(
+        &self,
+        server: &ServerName,
+        start: impl Future<Output = Result<(Arc<Link>, Arc<Verified>), Refusal>>,
+    ) -> Result<(Arc<Link>, Arc<Verified>), Refusal> {
+        let kept = {
+            let mut all = self.0.lock().expect("no panic while it is held");
+            all.entry(server.clone()).or_default().clone()
+        };
+        let mut kept = kept.lock().await;
+        let known = kept.as_ref().and_then(|(link, verified)| {
+            let link = link.upgrade().filter(|link| link.is_alive());
+            link.zip(verified.upgrade())
+        });
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let (link, verified) = start.await?;
+        *kept = Some((Arc::downgrade(&link), Arc::downgrade(&verified)));
+        Ok((link, verified))
+    }
+}
