@@ -3,8 +3,8 @@
 use mcp::Era;
 use serde_json::{Value, json};
 
-use crate::asks::{begin, next};
-use crate::support::{Act, Answer, Client, Seen, Setup, Upstream, World};
+use crate::asks::{begin, everything, next};
+use crate::support::{Act, Agent, Answer, Client, Seen, Setup, Upstream, World};
 use crate::{POLICY, before, upstream, with};
 
 /// Lets the server ask the person at the client, and list directories.
@@ -13,10 +13,6 @@ const POLICIES: &str = r#"
 permit (principal, action == Action::"server/request", resource == Server::"up")
 when { context.input.method == "elicitation/create" };
 "#;
-
-fn capabilities() -> Value {
-    json!({ "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {} })
-}
 
 fn form() -> Value {
     let params = json!({
@@ -39,11 +35,18 @@ fn done() -> Act {
     Act::Result(json!({ "content": [], "resultType": "complete" }))
 }
 
-/// A server of the stateless era that may elicit, before a client that declares everything.
-async fn world(up: &Upstream) -> (World, crate::support::Agent) {
+/// A server of the stateless era that may elicit, with the deployment before it and its agent.
+async fn eliciting() -> (Upstream, World, Agent) {
+    let up = upstream(Era::Stateless).await;
     let policy = format!("{POLICY}\n{POLICIES}");
     let (routes, elicitation_hosts) = (vec![("up", up.target())], vec!["login.example"]);
-    with(Setup { policy, routes, elicitation_hosts, ..Setup::default() }).await
+    let (world, bot) = with(Setup { policy, routes, elicitation_hosts, ..Setup::default() }).await;
+    (up, world, bot)
+}
+
+/// A client that can be asked everything.
+async fn able<'w>(world: &'w World, bot: &Agent) -> Client<'w> {
+    bot.declaring(world, ("up", Era::Stateless), everything()).await
 }
 
 /// Goes on with the call of `tool` under `state`.
@@ -64,9 +67,8 @@ fn is_refused(answer: &Answer) -> bool {
 #[tokio::test]
 async fn a_call_waits_for_permitted_input_and_goes_on() {
     for state in [Some("the server's own"), None] {
-        let up = upstream(Era::Stateless).await;
-        let (world, bot) = world(&up).await;
-        let client = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+        let (up, world, bot) = eliciting().await;
+        let client = able(&world, &bot).await;
         up.on("tools/call", wants(&json!({ "city": form() }), state));
         let result = client.call("echo", json!({ "n": 1 })).await.result();
         assert_eq!(result["resultType"], "input_required");
@@ -89,15 +91,14 @@ async fn a_call_waits_for_permitted_input_and_goes_on() {
 
 #[tokio::test]
 async fn n_040d_a_state_is_good_for_its_own_call_once() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", wants(&json!({ "city": form() }), Some("theirs")));
     let result = client.call("echo", json!({ "n": 1 })).await.result();
     let state = result["requestState"].as_str().expect("a state").to_owned();
     let before = up.seen_of("tools/call").len();
 
-    let other = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let other = able(&world, &bot).await;
     assert!(is_refused(&retry(&other, "echo", &json!(state)).await), "another instance's");
     assert!(is_refused(&retry(&client, "pay", &json!(state)).await), "another tool's");
     let mut altered: Vec<String> = (0..state.len())
@@ -148,9 +149,8 @@ async fn n_040d_a_state_is_good_for_its_own_call_once() {
 /// Use-once is in the commit: over a start, and among racers, one goes on.
 #[tokio::test]
 async fn n_040d_a_state_is_used_once_by_racers_and_over_a_start() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", wants(&json!({ "city": form() }), None));
     let result = client.call("echo", json!({ "n": 1 })).await.result();
     let state = &result["requestState"];
@@ -173,8 +173,7 @@ async fn n_040d_a_state_is_used_once_by_racers_and_over_a_start() {
 /// A state is for who was given one: nobody brings a server a state of its own making.
 #[tokio::test]
 async fn n_040d_no_client_hands_a_server_a_state_that_we_did_not_seal() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
+    let (up, world, bot) = eliciting().await;
     for era in [Era::Session, Era::Stateless] {
         let client = bot.connected(&world, "up", era).await;
         let params = json!({ "name": "echo", "arguments": {}, "requestState": "theirs" });
@@ -186,8 +185,7 @@ async fn n_040d_no_client_hands_a_server_a_state_that_we_did_not_seal() {
 /// N-083, N-084: all that a result asks may be asked, or the client is told none of it.
 #[tokio::test]
 async fn n_083_what_may_not_be_asked_is_not_told() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
+    let (up, world, bot) = eliciting().await;
     let sampling = json!({
         "method": "sampling/createMessage", "params": { "messages": [], "maxTokens": 1 },
     });
@@ -197,7 +195,7 @@ async fn n_083_what_may_not_be_asked_is_not_told() {
     };
     let nine: serde_json::Map<_, _> = (0..9).map(|n| (n.to_string(), form())).collect();
     let long = "x".repeat((64 << 10) + 1);
-    let able = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let able = able(&world, &bot).await;
     let silent = bot.connected(&world, "up", Era::Stateless).await;
     for (client, requests, state) in [
         (&silent, json!({ "city": form() }), None),
@@ -246,9 +244,8 @@ async fn a_state_without_requests_is_ours_as_well() {
 /// Between the eras: while the call of a client of the session era waits, we ask it.
 #[tokio::test]
 async fn a_client_of_the_session_era_answers_a_server_of_the_stateless_era() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Session), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
     up.on("tools/call", wants(&json!({ "city": form() }), Some("theirs")));
     let mut events = begin(&client, "echo").await;
     let asked = next(&mut events).await;
@@ -273,9 +270,8 @@ async fn a_client_of_the_session_era_answers_a_server_of_the_stateless_era() {
 
 #[tokio::test]
 async fn n_083_between_the_eras_all_is_answered_or_the_call_has_failed() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Session), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
     // One of them is denied: nobody is asked the other.
     let roots = json!({ "method": "roots/list" });
     for requests in [json!({ "city": form(), "roots": roots }), json!({})] {
