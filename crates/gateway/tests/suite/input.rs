@@ -1,9 +1,12 @@
 //! Calls that wait for input in the stateless era: what is asked is governed, the state is ours.
 
 use mcp::Era;
+use model::Sha256Digest;
 use serde_json::{Value, json};
 
 use crate::asks::{begin, everything, next};
+use crate::differential::permits;
+use crate::identity::claims;
 use crate::support::{Act, Agent, Answer, Client, Seen, Setup, Upstream, World};
 use crate::{POLICY, before, upstream, with};
 
@@ -86,6 +89,49 @@ async fn a_call_waits_for_permitted_input_and_goes_on() {
         assert_eq!(params.get("requestState"), state.map(Value::from).as_ref());
         assert_eq!(params["inputResponses"]["city"]["content"], json!({ "city": "Bern" }));
         assert_eq!(world.decisions("up/echo", "permit").await, 2, "decided again");
+    }
+}
+
+/// I-06, N-058: what goes to the server with a call that goes on is what its record commits to.
+#[tokio::test]
+async fn n_058_what_a_client_answers_is_what_is_sent_and_recorded() {
+    let (up, world, bot) = eliciting().await;
+    let client = able(&world, &bot).await;
+    for (state, given) in [
+        (Some("the server's own"), Some(r#"{"city":{"b": 1.50,  "a":"\u0041"}}"#)),
+        (Some("e\u{301}\u{0}"), Some(r#"{ "cit\u0079" : {"action":"decline"} }"#)),
+        (None, Some("{}")),
+        (Some(""), None),
+        (None, None),
+    ] {
+        up.on("tools/call", wants(&json!({ "city": form() }), state));
+        let ours = client.call("echo", json!({ "n": 1 })).await.result()["requestState"].clone();
+        up.on("tools/call", done());
+        let arguments = json!({ "n": 1 });
+        let mut params = json!({ "name": "echo", "arguments": arguments, "requestState": ours });
+        if given.is_some() {
+            params["inputResponses"] = "GIVEN".into();
+        }
+        let (headers, body) = client.request("tools/call", params);
+        let body = String::from_utf8(body.to_vec()).expect("text");
+        let body = body.replace("\"GIVEN\"", given.unwrap_or_default());
+        client.post_raw(&headers, body).await.result();
+
+        let seen = up.seen_of("tools/call").pop().expect("it went on");
+        assert!(seen.body.contains(given.unwrap_or_default()), "byte for byte: {}", seen.body);
+        let sent = seen.json()["params"].clone();
+        let shown = claims(seen.header("authorization").expect("an assertion"));
+        let decision = shown["chancery"]["decision_id"].as_str().expect("a decision");
+        let (_, disclosed) = &permits(&world).await[decision];
+        assert_eq!(disclosed.value("arguments"), Some(&arguments));
+        let digest = |bytes: &[u8]| json!(Sha256Digest::of(bytes));
+        let responses = sent.get("inputResponses").map(|sent| digest(&json::canonical(sent)));
+        assert_eq!(responses.is_some(), given.is_some());
+        assert_eq!(disclosed.value("input_responses"), responses.as_ref(), "{given:?}");
+        let theirs = sent.get("requestState").map(|sent| sent.as_str().expect("text"));
+        assert_eq!(theirs, state);
+        let theirs = theirs.map(|state| digest(state.as_bytes()));
+        assert_eq!(disclosed.value("request_state"), theirs.as_ref(), "{state:?}");
     }
 }
 
