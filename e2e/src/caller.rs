@@ -15,6 +15,7 @@ use oauth::dpop::{self, DpopExpect};
 use serde_json::{Value, json};
 
 use crate::Deployment;
+use crate::head;
 
 /// How long to wait for an answer before there is none.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -260,11 +261,8 @@ pub(crate) fn exchange(port: u16, request: &str) -> Option<Vec<u8>> {
 
 /// Status and body of a whole HTTP/1.1 answer; none if it is cut short.
 fn parse(bytes: &[u8]) -> Option<(u16, Vec<u8>)> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&bytes[..end]).ok()?.to_ascii_lowercase();
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let body = bytes.get(end..end + length)?;
+    let (head, rest) = bytes.split_at(head::end(bytes)?);
+    let status = std::str::from_utf8(head).ok()?.split(' ').nth(1)?.parse().ok()?;
+    let body = rest.get(..head::content_length(head))?;
     Some((status, body.to_vec()))
 }

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use crate::Caller;
+use crate::head;
 use crate::relay::read_request;
 
 /// A relay on loopback. It lives as long as the test process.
@@ -45,7 +46,7 @@ impl Way {
     /// Passes on one request and what comes back.
     fn pass(&self, mut client: TcpStream) -> Option<()> {
         let request = read_request(&mut client)?;
-        let end = end_of_head(&request)?;
+        let end = head::end(&request)?;
         let head = std::str::from_utf8(&request[..end]).ok()?;
         let (mut answer, mut stream) = self.send(head, &request[end..])?;
         if let Some(nonce) = nonce_wanted(&answer) {
@@ -78,7 +79,7 @@ impl Way {
         stream.write_all(&[sent.as_bytes(), body].concat()).ok()?;
         let mut answer = Vec::new();
         let mut chunk = [0; 4096];
-        while end_of_head(&answer).is_none() {
+        while head::end(&answer).is_none() {
             let read = stream.read(&mut chunk).ok().filter(|read| *read > 0)?;
             answer.extend_from_slice(&chunk[..read]);
         }
@@ -86,13 +87,9 @@ impl Way {
     }
 }
 
-fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
-}
-
 /// The nonce that the gateway wants to see, if it wants one.
 fn nonce_wanted(answer: &[u8]) -> Option<String> {
-    let head = String::from_utf8_lossy(&answer[..end_of_head(answer)?]).into_owned();
+    let head = String::from_utf8_lossy(&answer[..head::end(answer)?]).into_owned();
     let nonce = head.lines().find_map(|line| line.strip_prefix("dpop-nonce: "));
     nonce.filter(|_| head.starts_with("HTTP/1.1 401")).map(|text| text.trim().to_owned())
 }

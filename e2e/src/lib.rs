@@ -11,6 +11,7 @@ mod client;
 pub mod conformance;
 mod deployment;
 mod escort;
+mod head;
 pub mod newcomer;
 mod process;
 mod recorder;

@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
+use crate::head;
+
 /// What one connection carried towards the upstream.
 #[derive(Debug, Default)]
 struct Carried {
@@ -128,11 +130,11 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut note: impl FnMut(&[u8])) {
 fn requests(carried: &Carried) -> Vec<Recorded> {
     let mut all = Vec::new();
     let mut rest = carried.bytes.as_slice();
-    while let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
-        let head = String::from_utf8_lossy(&rest[..end]).into_owned();
+    while let Some(end) = head::end(rest) {
+        let (head, after) = rest.split_at(end);
+        let (body, after) = after.split_at(head::content_length(head));
+        let head = String::from_utf8_lossy(head).trim_end().to_owned();
         let mut passed = Recorded { head, body: Value::Null, at: 0 };
-        let length = passed.header("content-length").and_then(|value| value.parse().ok());
-        let (body, after) = rest[end + 4..].split_at(length.unwrap_or(0));
         rest = after;
         passed.body = serde_json::from_slice(body).unwrap_or_default();
         let read = carried.bytes.len() - rest.len();

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use crate::head;
 use crate::process::wait_until;
 
 /// What happens to a call.
@@ -189,11 +190,8 @@ pub(crate) fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     loop {
         let read = stream.read(&mut chunk).ok().filter(|read| *read > 0)?;
         bytes.extend_from_slice(&chunk[..read]);
-        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        if bytes.len() >= end + 4 + length {
+        let Some(end) = head::end(&bytes) else { continue };
+        if bytes.len() >= end + head::content_length(&bytes[..end]) {
             return Some(bytes);
         }
     }

@@ -75,9 +75,11 @@ impl Stage {
                 std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("we are root");
             }
         }
-        let mut command = as_user(uid, &[e2e::python().to_str().expect("text")]);
-        command.arg(e2e::repository().join("e2e/clients/python/several.py"));
-        command.arg(e2e::binary()).args(["mcp", "{}", "--agent", "bot", "--key"]).arg(&key);
+        let (python, script) = (e2e::python(), several());
+        assert_reaches(uid, &[&python, &script, &e2e::binary()]);
+        let mut command = as_user(uid, &[python.to_str().expect("text")]);
+        command.args([script, e2e::binary()]);
+        command.args(["mcp", "{}", "--agent", "bot", "--key"]).arg(&key);
         command.args(["--url", &self.deployment.url(), "--host-socket"]).arg(self.host());
         command.arg("--").args(SERVERS);
         command.env("XDG_RUNTIME_DIR", &home).current_dir(&home);
@@ -104,6 +106,24 @@ impl Stage {
         let entries = std::fs::read_dir(dir).expect("they met").flatten();
         let sockets = entries.map(|entry| entry.path());
         sockets.filter(|path| path.extension().is_some_and(|end| end == "sock")).collect()
+    }
+}
+
+/// The client process with several servers.
+fn several() -> PathBuf {
+    e2e::repository().join("e2e/clients/python/several.py")
+}
+
+/// What lies in this checkout is run as another user too, who has to be let through to it.
+fn assert_reaches(uid: u32, paths: &[&Path]) {
+    for path in paths {
+        let test = as_user(uid, &["test", "-r"]).arg(path).status().expect("it starts");
+        let path = path.display();
+        assert!(
+            test.success(),
+            "user {uid} cannot read `{path}`: let others read it, and through every directory on \
+             its way and on that of what it links to (chmod o+rx), or check out where they can"
+        );
     }
 }
 

@@ -2,15 +2,14 @@
 //!
 //! Nobody waits for any of it. Each is one finding, however often it comes; the first to be told is
 //! the owner of a tool of the server that it wanted, then, as long as nobody has looked, each
-//! administrator in turn. What a stranger says of itself is kept as what it says, and decides
-//! nothing.
+//! administrator in turn: people have no managers in the register. What a stranger says of itself
+//! is kept as what it says, and decides nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use journal::Journal;
 use model::{
     Clock, Entropy, FactKey, Finding, Person, PersonId, Revision, Sha256Digest, Stranger, Told,
@@ -21,13 +20,14 @@ use store::{Effect, Unit, Urgency};
 use tokio::sync::mpsc;
 
 use crate::reader::{self, Reader};
+use crate::telling::{Attempt, Messenger, Telling};
 use crate::{Authority, FactsError, refusals};
 
 /// The most findings that are open at once; a stranger beyond is in its refusal record only.
 pub const FINDINGS_OPEN_MAX: usize = 1_000;
 
 /// The most findings that are open at once for one address.
-pub(crate) const FINDINGS_OF_SOURCE_MAX: usize = 16;
+pub const FINDINGS_OF_SOURCE_MAX: usize = 16;
 
 /// The most strangers that wait to be written down.
 pub(crate) const STRANGERS_WAITING_MAX: usize = 256;
@@ -37,13 +37,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The group whose members the starter policy lets administer.
 pub const ADMINISTRATORS: &str = "administrators";
-
-/// Tells a person of a finding.
-#[async_trait]
-pub trait Messenger: Send + Sync {
-    /// Tells `person`; an error if that did not get through.
-    async fn tell(&self, person: &PersonId, finding: &Finding) -> Result<(), String>;
-}
 
 /// What is wrong with findings, as numbers for metrics.
 #[derive(Debug, Default)]
@@ -60,7 +53,7 @@ pub struct FindingKeeper {
     journal: Journal,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    messenger: Option<Arc<dyn Messenger>>,
+    telling: Telling,
     escalate_after: Duration,
     numbers: Arc<FindingNumbers>,
     open: BTreeMap<Sha256Digest, Open>,
@@ -69,10 +62,23 @@ pub struct FindingKeeper {
 /// An open finding, as it is known here.
 struct Open {
     finding: Finding,
-    /// It was seen since it was written.
-    is_dirty: bool,
+    unwritten: Unwritten,
     /// Nobody is left to be told.
     is_all_told: bool,
+    /// The last attempt to tell somebody did not get through.
+    is_untold: bool,
+    /// When somebody was last tried to be told, on the monotonic clock.
+    tried: Option<Duration>,
+}
+
+/// What became of a finding since it was written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unwritten {
+    Nothing,
+    /// It was seen again.
+    Seen,
+    /// Somebody was told.
+    Told,
 }
 
 impl Authority {
@@ -96,7 +102,7 @@ impl Authority {
             journal: self.journal.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
-            messenger,
+            telling: Telling::new(messenger, self.clock.clone()),
             escalate_after,
             numbers: Arc::default(),
             open: BTreeMap::new(),
@@ -112,7 +118,8 @@ impl Authority {
 
 impl Open {
     const fn new(finding: Finding) -> Self {
-        Self { finding, is_dirty: false, is_all_told: false }
+        let unwritten = Unwritten::Nothing;
+        Self { finding, unwritten, is_all_told: false, is_untold: false, tried: None }
     }
 }
 
@@ -131,6 +138,7 @@ impl FindingKeeper {
                     Some(stranger) => self.seen(stranger).await,
                     None => return,
                 },
+                attempt = self.telling.ended() => self.ended(attempt).await,
                 _ = look.tick() => self.look().await,
             }
             let open = u64::try_from(self.open.len()).unwrap_or(u64::MAX);
@@ -145,7 +153,7 @@ impl FindingKeeper {
             open.finding.last = now;
             open.finding.count += 1;
             open.finding.stranger = stranger;
-            open.is_dirty = true;
+            open.unwritten = open.unwritten.max(Unwritten::Seen);
             return;
         }
         if !self.has_room(&stranger) {
@@ -177,62 +185,96 @@ impl FindingKeeper {
         own < FINDINGS_OF_SOURCE_MAX && self.open.len() < FINDINGS_OPEN_MAX
     }
 
-    /// Writes what was seen again, forgets what somebody closed, and tells who has to be told.
+    /// Brings the register up to date, gives up what hangs, and tells who has to be told.
     async fn look(&mut self) {
-        let mut untold = 0;
         for id in self.open.keys().copied().collect::<Vec<_>>() {
-            let Some(mut open) = self.open.remove(&id) else { continue };
-            let revision = match self.stored(&id).await {
-                Ok((Some(Finding { closed: Some(_), .. }), _)) => continue,
-                Ok((_, revision)) => revision,
-                Err(_) => {
-                    // What cannot be read now is looked at again.
-                    self.open.insert(id, open);
-                    continue;
-                }
-            };
-            match self.tell_next(&mut open).await {
-                Ok(Some(told)) => {
-                    open.finding.told.push(told);
-                    // Who it was stays out of the log: the register has it.
-                    let number = open.finding.told.len().to_string();
-                    let details = [("finding", id.to_string()), ("told", number)];
-                    let event = Some(("unknown_agent_told", &details[..]));
-                    open.is_dirty = !self.write(&open.finding, revision, event).await;
-                }
-                Ok(None) if open.is_dirty => {
-                    open.is_dirty = !self.write(&open.finding, revision, None).await;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(%error, finding = %id, "a finding could not be told");
-                    untold += 1;
-                }
-            }
-            self.open.insert(id, open);
+            self.settle(id).await;
         }
-        self.numbers.untold.store(untold, Ordering::Relaxed);
+        for id in self.telling.cut_off() {
+            self.untold(&id, "no answer in time");
+        }
+        self.tell_due().await;
+        let untold = self.open.values().filter(|open| open.is_untold).count();
+        self.numbers.untold.store(untold.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Tells the next person in line, if it is time.
-    async fn tell_next(&self, open: &mut Open) -> Result<Option<Told>, String> {
-        let Some(messenger) = self.messenger.as_ref().filter(|_| !open.is_all_told) else {
-            return Ok(None);
+    /// Forgets what somebody closed, else writes what was not written yet.
+    async fn settle(&mut self, id: Sha256Digest) {
+        let revision = match self.stored(&id).await {
+            Ok((Some(Finding { closed: Some(_), .. }), _)) => {
+                self.open.remove(&id);
+                return;
+            }
+            Ok((_, revision)) => revision,
+            // What cannot be read now is looked at again.
+            Err(_) => return,
         };
-        let finding = &open.finding;
-        let now = self.clock.now();
-        let due = finding.told.last().is_none_or(|last| now.since(last.at) >= self.escalate_after);
-        if !due {
-            return Ok(None);
+        let Some(Open { finding, unwritten, .. }) = self.open.get(&id) else { return };
+        // Who was told stays out of the log: the register has it.
+        let number = finding.told.len().to_string();
+        let details = [("finding", id.to_string()), ("told", number)];
+        let event = match unwritten {
+            Unwritten::Nothing => return,
+            Unwritten::Seen => None,
+            Unwritten::Told => Some(("unknown_agent_told", &details[..])),
+        };
+        if self.write(finding, revision, event).await
+            && let Some(open) = self.open.get_mut(&id)
+        {
+            open.unwritten = Unwritten::Nothing;
         }
-        let line = self.line(finding).await.map_err(|error| error.to_string())?;
-        let is_told = |person: &PersonId| finding.told.iter().any(|told| told.person == *person);
-        let Some(person) = line.into_iter().find(|person| !is_told(person)) else {
-            open.is_all_told = true;
-            return Ok(None);
-        };
-        messenger.tell(&person, finding).await?;
-        Ok(Some(Told { person, at: now }))
+    }
+
+    /// Begins to tell the next in line of each finding for which it is time, those first that were
+    /// not tried for longest.
+    async fn tell_due(&mut self) {
+        let due = self.open.iter().filter(|(id, open)| self.is_due(id, open));
+        let mut due: Vec<_> = due.map(|(id, open)| (open.tried, *id)).collect();
+        due.sort_unstable();
+        for (_, id) in due {
+            let Some(open) = self.open.get(&id).filter(|_| self.telling.has_room()) else { return };
+            let line = self.line(&open.finding).await;
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            let told = &open.finding.told;
+            let is_told = |person: &PersonId| told.iter().any(|told| told.person == *person);
+            match line.map(|line| line.into_iter().find(|person| !is_told(person))) {
+                Ok(Some(person)) => {
+                    open.tried = Some(self.clock.monotonic());
+                    self.telling.begin(person, open.finding.clone());
+                }
+                Ok(None) => open.is_all_told = true,
+                Err(error) => self.untold(&id, &error.to_string()),
+            }
+        }
+    }
+
+    /// Whether it is time to tell the next person.
+    fn is_due(&self, id: &Sha256Digest, open: &Open) -> bool {
+        let last = open.finding.told.last();
+        let is_time =
+            last.is_none_or(|last| self.clock.now().since(last.at) >= self.escalate_after);
+        is_time && !open.is_all_told && !self.telling.is_under_way(id)
+    }
+
+    /// An attempt to tell somebody has ended.
+    async fn ended(&mut self, attempt: Attempt) {
+        let Attempt { finding: id, person, result } = attempt;
+        if let Err(error) = result {
+            return self.untold(&id, &error);
+        }
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.is_untold = false;
+        open.finding.told.push(Told { person, at: self.clock.now() });
+        open.unwritten = Unwritten::Told;
+        self.settle(id).await;
+    }
+
+    /// Nobody was told of `id`: it is tried again.
+    fn untold(&mut self, id: &Sha256Digest, error: &str) {
+        tracing::warn!(error, finding = %id, "a finding could not be told");
+        if let Some(open) = self.open.get_mut(id) {
+            open.is_untold = true;
+        }
     }
 
     /// Who answers, nearest first: owners of the server's tools, then who administers.

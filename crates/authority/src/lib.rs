@@ -23,12 +23,15 @@ mod records;
 mod recover;
 mod refusals;
 mod steady_clock;
+mod telling;
 mod watch;
 
 pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
-pub use findings::{ADMINISTRATORS, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers, Messenger};
+pub use findings::{
+    ADMINISTRATORS, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers,
+};
 pub use in_force::PolicyInForce;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
@@ -40,6 +43,7 @@ pub use reader::{Reader, all};
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};
 pub use steady_clock::SteadyClock;
+pub use telling::Messenger;
 pub use watch::{Cut, Watch};
 
 // Edges record what follows from their acts, and name what asking uses up; they do not name the

@@ -53,6 +53,9 @@ pub struct Circumstances {
     pub trace: Option<String>,
     /// What asking uses up, whatever the answer: the proof's `jti`.
     pub uses: Vec<Effect>,
+    /// What is sent with the act and no policy reads, by its digest: the record commits to each
+    /// under its name.
+    pub enclosed: Vec<(&'static str, Sha256Digest)>,
 }
 
 /// What is known about a permitted act besides the act itself.

@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::places::{Place, Places};
 use crate::socket;
 
 /// The most connections of one user to the host's socket.
@@ -126,34 +127,6 @@ impl Programs {
     }
 }
 
-/// How many connections there are, by user.
-type Connections = Arc<Mutex<BTreeMap<u32, usize>>>;
-
-/// One connection of a user.
-struct Place(Connections, u32);
-
-impl Place {
-    fn of(all: &Connections, uid: u32) -> Option<Self> {
-        let mut taken = all.lock().expect("no panic while it is held");
-        let own = taken.get(&uid).copied().unwrap_or(0);
-        if own >= OF_ONE_USER_MAX || taken.values().sum::<usize>() >= CONNECTIONS_MAX {
-            return None;
-        }
-        taken.insert(uid, own + 1);
-        Some(Self(all.clone(), uid))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.0.lock().expect("no panic while it is held");
-        match taken.get_mut(&self.1) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(taken.remove(&self.1)),
-        }
-    }
-}
-
 /// Vouches for the processes that connect to `listener`, whosever they are.
 pub(crate) async fn serve(
     listener: UnixListener,
@@ -161,11 +134,12 @@ pub(crate) async fn serve(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let (programs, connections) = (Arc::new(Programs::default()), Connections::default());
+    let programs = Arc::new(Programs::default());
+    let places = Places::new(CONNECTIONS_MAX, OF_ONE_USER_MAX);
     while let Some(stream) = stop.run_until_cancelled(socket::accept(&listener)).await {
         let Ok(peer) = stream.peer_cred() else { continue };
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        let (Some(pid), Some(place)) = (pid, Place::of(&connections, peer.uid())) else { continue };
+        let (Some(pid), Ok(place)) = (pid, places.take(Some(peer.uid()))) else { continue };
         let (programs, tokens) = (programs.clone(), tokens.clone());
         tasks.spawn(async move {
             let vouched = vouch((stream, place), (pid, peer.uid()), programs, tokens);
@@ -177,7 +151,7 @@ pub(crate) async fn serve(
 }
 
 async fn vouch(
-    (stream, place): (UnixStream, Place),
+    (stream, place): (UnixStream, Place<u32>),
     (pid, uid): (u32, u32),
     programs: Arc<Programs>,
     tokens: Arc<TokenService>,

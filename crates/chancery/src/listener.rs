@@ -4,6 +4,7 @@
 //! request whose head does not come is given up, and so is a client that does not take what it is
 //! told. A handshake runs in the connection's own task, so that it holds nobody else up.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::config::{Config, Limits};
+use crate::places::{Full, Place, Places, network};
 use crate::socket;
 
 /// The most headers of one request.
@@ -40,8 +42,20 @@ pub(crate) type Tell = Arc<dyn Fn(&'static str) + Send + Sync>;
 pub(crate) struct ConnectionLimits {
     /// The most connections at once.
     pub(crate) connections: usize,
+    /// The most connections at once of one address; none where all come from a proxy's.
+    pub(crate) of_address: Option<usize>,
     /// How long a handshake, a request's head, and a write that a client does not take may last.
     pub(crate) within: Duration,
+}
+
+impl ConnectionLimits {
+    /// Those of the configuration. Behind a proxy every connection has the proxy's address.
+    pub(crate) fn of(config: &Config) -> Self {
+        let Limits { connections, connections_per_address, .. } = config.limits;
+        let of_address = (!config.behind_tls_proxy).then_some(connections_per_address);
+        let within = Duration::from_millis(config.timeouts.request_ms);
+        Self { connections, of_address, within }
+    }
 }
 
 /// One listener and what it serves.
@@ -61,7 +75,8 @@ pub(crate) struct Serving {
 /// Serves until `stop`; then no connection is accepted, and those that there are end with the
 /// request that is under way.
 pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(serving.limits.connections));
+    let ConnectionLimits { connections, of_address, within } = serving.limits;
+    let places = Places::new(connections, of_address.unwrap_or(connections));
     let graceful = GracefulShutdown::new();
     while let Some(accepted) = stop.run_until_cancelled(serving.listener.accept()).await {
         let (stream, peer) = match accepted {
@@ -73,16 +88,23 @@ pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            (serving.tell)("connections");
-            continue;
+        let from = of_address.and_then(|_| network(peer.ip()));
+        let place = match places.take(from) {
+            Ok(place) => place,
+            Err(full) => {
+                (serving.tell)(match full {
+                    Full::All => "connections",
+                    Full::OfOne => "connections_per_address",
+                });
+                continue;
+            }
         };
         let connection = Connection {
             stream,
             peer: Peer(peer.ip()),
             acceptor: serving.acceptor.clone(),
             router: serving.router.clone(),
-            within: serving.limits.within,
+            within,
             watcher: graceful.watcher(),
             _place: place,
         };
@@ -98,7 +120,7 @@ struct Connection {
     router: Router,
     within: Duration,
     watcher: Watcher,
-    _place: OwnedSemaphorePermit,
+    _place: Place<IpAddr>,
 }
 
 impl Connection {
@@ -141,4 +163,24 @@ fn builder(within: Duration) -> http1::Builder {
         .max_header_size(HEAD_MAX)
         .max_buf_size(HEAD_MAX);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_by_address_unless_a_proxy_makes_them() {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let path = dir.path().join("chancery.yaml");
+        let of_address = |more: &str| {
+            let text =
+                format!("state_dir: state\nlimits: {{ connections_per_address: 7 }}\n{more}");
+            std::fs::write(&path, text).expect("it can be written");
+            let config = crate::config::read(&path, std::iter::empty()).expect("it is in order");
+            ConnectionLimits::of(&config).of_address
+        };
+        assert_eq!(of_address(""), Some(7));
+        assert_eq!(of_address("behind_tls_proxy: true\n"), None);
+    }
 }

@@ -19,6 +19,7 @@ mod isolate;
 mod listener;
 mod log;
 mod note_signer;
+mod places;
 mod reload;
 mod serve;
 mod shim;

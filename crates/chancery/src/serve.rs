@@ -155,8 +155,7 @@ fn serving(
     [(agents, agent_router), (observers, observer_router)]: [(TcpListener, axum::Router); 2],
     acceptor: Option<TlsAcceptor>,
 ) -> [Serving; 2] {
-    let within = Duration::from_millis(config.timeouts.request_ms);
-    let limits = ConnectionLimits { connections: config.limits.connections, within };
+    let limits = ConnectionLimits::of(config);
     let serving = |listener, router, tell| Serving {
         listener,
         acceptor: acceptor.clone(),

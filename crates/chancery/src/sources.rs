@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
-use gateway::{Gateway, Listed, PinChange, Route, Routes, Target};
+use gateway::{Gateway, Listing, PinChange, Route, Routes, Target};
 use model::{Enforcement, ServerName, Sha256Digest};
 use pap::{Administration, CaseFile, Found, ToolSource};
 
@@ -138,15 +138,10 @@ impl ToolSource for Sources {
 
 #[async_trait]
 impl PinChange for Sources {
-    async fn note(
-        &self,
-        server: &ServerName,
-        listed: Listed,
-        is_whole: bool,
-    ) -> Result<(), String> {
+    async fn note(&self, server: &ServerName, listing: Listing) -> Result<(), String> {
         let administration = self.parts.get().and_then(|parts| parts.1.upgrade());
         let administration = administration.ok_or("the service is stopping")?;
-        let noted = administration.note_tools(server, &listed, is_whole).await;
+        let noted = administration.note_tools(server, &listing.tools, listing.is_whole).await;
         noted.map_err(|error| error.to_string())
     }
 }

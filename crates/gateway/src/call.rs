@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Authority, Begun, Effect, Governed as _, NotPermitted, Permit};
+use authority::{Authority, Begun, Governed as _, NotPermitted, Permit};
 use http::{HeaderName, HeaderValue};
 use keys::SealingKey;
 use mcp::{Askable, Method, Request};
@@ -22,7 +22,7 @@ use crate::pins::{Comparing, PinChange};
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::request_state::RequestStates;
+use crate::request_state::{RequestStates, Resumed};
 use crate::shares::{Sharer, Tally, Turns};
 use crate::under_way::CallsUnderWay;
 use crate::{Assertions, offered, upstream};
@@ -132,14 +132,14 @@ impl Gateway {
         mut request: Request,
         about: &About,
     ) -> Result<Reply, Refusal> {
-        let uses = self.resume(passage, &mut request)?;
+        let resumed = self.resume(passage, &mut request)?;
         self.check_contact(passage, &request).await?;
         // A server that is slow to greet, or to list what it has, takes nobody's turn.
         passage.place.give_back();
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, false).await?;
         let turn = self.turn(Sharer::Agent(passage.caller.agent.clone())).await?;
-        let governed = self.govern(passage, request, uses).await?;
+        let governed = self.govern(passage, request, resumed).await?;
         let ResourceRef::Tool(tool) = governed.request().resource.clone() else {
             return Err(Refusal::UnknownTool);
         };
@@ -168,7 +168,7 @@ impl Gateway {
         &self,
         passage: &Passage<'_>,
         request: Request,
-        uses: Option<Effect>,
+        resumed: Option<Resumed>,
     ) -> Result<GovernedCall, Refusal> {
         let call = mcp::ToolCall::from_request(&request).map_err(Refusal::Unparsable)?;
         let name = call.name.parse().map_err(|_| Refusal::UnknownTool)?;
@@ -201,7 +201,7 @@ impl Gateway {
             progress: progress(&request),
             params: request.params,
             param_headers,
-            uses,
+            resumed,
         };
         Ok(GovernedCall::new(&passage.caller, wanted, passage.arrived))
     }
@@ -283,8 +283,8 @@ impl Gateway {
         mut request: Request,
         about: &About,
     ) -> Result<Reply, Refusal> {
-        let uses = self.resume(passage, &mut request)?;
-        let wanted = Wanted { uses, ..Self::wanted(passage, request)? };
+        let resumed = self.resume(passage, &mut request)?;
+        let wanted = Wanted { resumed, ..Self::wanted(passage, request)? };
         let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
         let permit = self.authorize(passage, governed).await?;
         let conversation = self.conversation(passage).await?;
@@ -311,8 +311,8 @@ impl Gateway {
         };
         let progress = progress(&request);
         let Request { method, params, .. } = request;
-        let (input, param_headers, uses) = (Value::Null, Vec::new(), None);
-        Ok(Wanted { method, resource, input, name, params, progress, param_headers, uses })
+        let (input, param_headers, resumed) = (Value::Null, Vec::new(), None);
+        Ok(Wanted { method, resource, input, name, params, progress, param_headers, resumed })
     }
 
     /// Forwards a permitted call. A conversation that broke is not used again.

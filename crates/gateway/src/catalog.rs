@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::authenticate::Caller;
+use crate::request_state::Resumed;
 use crate::upstream::Target;
 
 /// The enforcement point as records name it.
@@ -76,8 +77,8 @@ pub(crate) struct Wanted {
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) progress: Option<Value>,
     pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
-    /// What the decision uses up, beside the proof.
-    pub(crate) uses: Option<Effect>,
+    /// If it goes on with a call that waited for input, with what.
+    pub(crate) resumed: Option<Resumed>,
 }
 
 impl GovernedCall {
@@ -93,8 +94,10 @@ impl GovernedCall {
             resource: wanted.resource,
             input: wanted.input,
         };
-        let uses = std::iter::once(caller.uses()).chain(wanted.uses).collect();
-        let circumstances = circumstances(caller, uses, arrived);
+        let (state, enclosed) = wanted.resumed.map(|it| (it.uses, it.enclosed)).unzip();
+        let uses = std::iter::once(caller.uses()).chain(state).collect();
+        let enclosed = enclosed.unwrap_or_default();
+        let circumstances = Circumstances { enclosed, ..circumstances(caller, uses, arrived) };
         let Wanted { method, name, params, progress, param_headers, .. } = wanted;
         Self { request, circumstances, method, name, params, progress, param_headers }
     }
@@ -113,6 +116,7 @@ pub(crate) fn circumstances(
         arrived,
         trace: None,
         uses,
+        enclosed: Vec::new(),
     }
 }
 

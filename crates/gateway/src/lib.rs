@@ -40,7 +40,7 @@ pub use call::{Gateway, GatewayLimits, GatewayParts};
 pub use catalog::{GovernedCall, Route, Routes};
 pub use entry::HttpCall;
 pub use links::LinkLimits;
-pub use pins::{Listed, PinChange, list_tools};
+pub use pins::{Listed, Listing, PinChange, list_tools};
 pub use refusal::Refusal;
 pub use reply::{Reply, ReplyBody};
 pub use upstream::{LinkError, Target, UPSTREAM_MESSAGE_MAX};

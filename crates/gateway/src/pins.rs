@@ -68,14 +68,22 @@ impl Verified {
 /// What a server lists, each descriptor as it was received.
 pub type Listed = BTreeMap<ToolName, Value>;
 
+/// What a server lists to one client.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The tools.
+    pub tools: Listed,
+    /// Whether that is all: a server may keep tools from a client of which it could not ask what
+    /// they need.
+    pub is_whole: bool,
+}
+
 /// Told what a server lists; records what is no longer what was pinned.
 #[async_trait]
 pub trait PinChange: Send + Sync {
-    /// Compares `listed` with the pins of `server` and records every change durably. What is
-    /// missing counts if the list `is_whole`: a server may keep tools from a client of which it
-    /// could not ask what they need.
-    async fn note(&self, server: &ServerName, listed: Listed, is_whole: bool)
-    -> Result<(), String>;
+    /// Compares `listing` with the pins of `server` and records every change durably. What is
+    /// missing counts if it is whole.
+    async fn note(&self, server: &ServerName, listing: Listing) -> Result<(), String>;
 }
 
 /// Everything that the server lists, all pages.
@@ -161,7 +169,7 @@ impl Conversation {
         let noted = match tools {
             Ok(tools) => {
                 let is_whole = self.link.era == mcp::Era::Stateless || self.declares == declares;
-                let noted = pins.note(server, tools, is_whole).await;
+                let noted = pins.note(server, Listing { tools, is_whole }).await;
                 noted.map_err(crate::Refusal::Unavailable)
             }
             Err(error) => Err(error.into()),

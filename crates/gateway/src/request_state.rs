@@ -3,7 +3,8 @@
 //! A client keeps it between two requests and cannot read it. It is sealed (AES-256-GCM) to the
 //! instance, server and method, and to a digest of the call's parameters; it expires, and the
 //! decision on the call that brings it back uses it up. What does not open, for whatever reason, is
-//! refused in the same words (`n_040d_…`).
+//! refused in the same words (`n_040d_…`). The record of that decision commits to what goes to the
+//! server with the call: what the client answered, and the server's own state.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,13 +60,21 @@ struct Inside {
     expires: Timestamp,
 }
 
+/// With what a call goes on that waited for input.
+pub(crate) struct Resumed {
+    /// What the decision on it uses up: the state that it waited in.
+    pub(crate) uses: Effect,
+    /// The digests of what goes to the server with it.
+    pub(crate) enclosed: Vec<(&'static str, Sha256Digest)>,
+}
+
 impl Gateway {
-    /// What a call that goes on after input uses up: the state that it waited in.
+    /// With what `request` goes on, if it is a call that waited for input.
     pub(crate) fn resume(
         &self,
         passage: &Passage<'_>,
         request: &mut Request,
-    ) -> Result<Option<Effect>, Refusal> {
+    ) -> Result<Option<Resumed>, Refusal> {
         let method = request.method.clone();
         let (instance, server) = (passage.caller.instance, &passage.server);
         let waiting = Waiting { instance, server, method: method.as_str() };
@@ -89,28 +98,29 @@ impl RequestStates {
         Some(keys::base64url(&self.key.seal(&inside, &waiting.name(params)?, nonce)))
     }
 
-    /// Puts the server's own state in the place of ours in `request`, and gives what the decision
-    /// on it uses up; nothing if it is no call that goes on.
+    /// Puts the server's own state in the place of ours in `request`, and gives with what it goes
+    /// on; nothing if it is no call that goes on.
     pub(crate) fn open(
         &self,
         waiting: &Waiting<'_>,
         request: &mut Request,
-    ) -> Result<Option<Effect>, Refusal> {
+    ) -> Result<Option<Resumed>, Refusal> {
         let (state, responses) = (request.member(STATE), request.member(RESPONSES));
         if state.is_none() && responses.is_none() {
             return Ok(None);
         }
         let params = request.params.as_deref();
         let opened = state.and_then(|state| self.opened(waiting, params, state.as_str()?));
-        let (inside, used) = opened.ok_or(Refusal::StateRefused)?;
+        let (inside, uses) = opened.ok_or(Refusal::StateRefused)?;
         if !answers_only(responses, &inside.asked) {
             return Err(Refusal::StateRefused);
         }
+        let enclosed = enclosed(responses, inside.state.as_deref());
         let state = inside.state.map(|state| serde_json::value::to_raw_value(&state));
         let state = state.transpose().map_err(|_| Refusal::StateRefused)?;
         let put = translate::with_members(params, [(STATE, state)]);
         request.params = Some(put.map_err(|_| Refusal::StateRefused)?);
-        Ok(Some(used))
+        Ok(Some(Resumed { uses, enclosed }))
     }
 
     fn opened(
@@ -145,6 +155,15 @@ impl Waiting<'_> {
         });
         Some(json::canonical(&name))
     }
+}
+
+/// The digests of what goes to a server with a call that goes on: the canonical form of what its
+/// client answers, and the bytes of the server's own state.
+fn enclosed(responses: Option<&Value>, state: Option<&str>) -> Vec<(&'static str, Sha256Digest)> {
+    let responses = responses.map(|responses| Sha256Digest::of(&json::canonical(responses)));
+    let state = state.map(|state| Sha256Digest::of(state.as_bytes()));
+    let all = [("input_responses", responses), ("request_state", state)];
+    all.into_iter().filter_map(|(member, digest)| Some((member, digest?))).collect()
 }
 
 /// Whether `responses` answer nothing but what was asked.
@@ -192,8 +211,8 @@ mod tests {
         let (expires, last) = (clock.now().plus(STATE_LIFETIME), Duration::from_millis(1));
         clock.advance(STATE_LIFETIME.saturating_sub(last));
         let mut request = call(&state);
-        let used = states.open(&waiting, &mut request).expect("it opens");
-        assert!(matches!(used, Some(Effect::UseOnce { expires: until, .. }) if until == expires));
+        let resumed = states.open(&waiting, &mut request).expect("it opens").expect("it goes on");
+        assert!(matches!(resumed.uses, Effect::UseOnce { expires: until, .. } if until == expires));
         let sent = request.params.expect("parameters");
         assert_eq!(sent.get(), r#"{"arguments":{"a":1},"name":"t","requestState":"theirs"}"#);
         clock.advance(last);

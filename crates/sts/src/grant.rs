@@ -102,6 +102,7 @@ impl TokenGrant {
             arrived,
             trace: None,
             uses,
+            enclosed: Vec::new(),
         };
         Self { request, circumstances, server, audience, key, renewing }
     }

@@ -8,6 +8,7 @@ mod grant;
 mod mint;
 mod renewal;
 mod service;
+mod turns;
 mod vouchers;
 
 pub use grant::TokenGrant;

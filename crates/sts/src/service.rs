@@ -19,18 +19,15 @@ use oauth::token_endpoint::{self, ClientCredentials, TokenResponse};
 use oauth::{ErrorCode, OAuthError, client_assertion, metadata};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
 
 use crate::grant::{Asker, POINT, Renewing, TokenGrant, propose};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
+use crate::turns::Turns;
 use crate::vouchers::Vouchers;
 
 /// How far a proof's `iat` may be off, in seconds.
 const PROOF_SKEW_S: i64 = 60;
-
-/// How requests with one key wait for each other: by its first bits.
-const TURNS: usize = 64;
 
 /// What a client is told whose instance cannot go on, and a new one can.
 pub const TASK_OVER: &str = "the task of this instance is over: start one with a new key";
@@ -61,7 +58,7 @@ pub struct TokenService {
     keys: Arc<TokenKeys>,
     refusals: RefusalLog,
     vouchers: Vouchers,
-    turns: [Mutex<()>; TURNS],
+    turns: Turns,
 }
 
 /// An authenticated request for a token.
@@ -117,7 +114,7 @@ impl TokenService {
             keys,
             refusals: RefusalLog::default(),
             vouchers: Vouchers::default(),
-            turns: std::array::from_fn(|_| Mutex::default()),
+            turns: Turns::default(),
         }
     }
 
@@ -190,9 +187,7 @@ impl TokenService {
             vec![assertion, once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat)];
         let (agent, form, arrived) = (&agent, &form, http.arrived);
         let asking = Asking { agent, form, server, key, source, uses, arrived };
-        // Each request with a key sees what the one before it was given.
-        let turn = usize::from(proof.thumbprint[0]) % TURNS;
-        let _turn = self.turns[turn].lock().await;
+        let _turn = self.turns.enter(key).await;
         let permit = self.permit(&asking).await?;
         let minted = self.minter.mint(permit, &self.authority).await;
         minted.map_err(TokenRefusal::decided)

@@ -185,6 +185,7 @@ impl World {
             arrived: self.clock.monotonic(),
             trace: None,
             uses: Vec::new(),
+            enclosed: Vec::new(),
         };
         Act { request, circumstances }
     }

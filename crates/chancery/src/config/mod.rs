@@ -121,6 +121,9 @@ pub(crate) struct Limits {
     pub(crate) body_bytes: usize,
     /// The most connections at once, on each listener.
     pub(crate) connections: usize,
+    /// The most connections of one address at once, on each listener; of IPv6, of one /64. Not
+    /// counted on loopback and where `behind_tls_proxy` is set: there a proxy connects for all.
+    pub(crate) connections_per_address: usize,
     /// The most requests of one agent under way.
     pub(crate) requests_per_agent: usize,
     /// The most MCP sessions at once.
@@ -141,6 +144,7 @@ impl Default for Limits {
         Self {
             body_bytes: 1 << 20,
             connections: 10_000,
+            connections_per_address: 1_000,
             requests_per_agent: 1_000,
             mcp_sessions: 10_000,
             conversations_per_agent: 1_000,
@@ -153,10 +157,11 @@ impl Default for Limits {
 
 impl Limits {
     /// The limits of which none would leave nothing that is served, by their keys.
-    fn at_least_one(&self) -> [(&'static str, usize); 7] {
+    fn at_least_one(&self) -> [(&'static str, usize); 8] {
         [
             ("limits.body_bytes", self.body_bytes),
             ("limits.connections", self.connections),
+            ("limits.connections_per_address", self.connections_per_address),
             ("limits.requests_per_agent", self.requests_per_agent),
             ("limits.mcp_sessions", self.mcp_sessions),
             ("limits.conversations_per_agent", self.conversations_per_agent),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Finding;
+use super::Observation;
 
 const AREA: &str = "clients";
 
@@ -25,26 +25,27 @@ const FILES: [(&str, &str, &str); 6] = [
 ];
 
 /// Looks at the clients of whoever has this home directory.
-pub(super) fn check(home: Option<PathBuf>) -> Vec<Finding> {
+pub(super) fn check(home: Option<PathBuf>) -> Vec<Observation> {
     let Some(home) = home else { return Vec::new() };
-    let mut findings: Vec<_> = FILES
+    let mut observations: Vec<_> = FILES
         .iter()
         .filter_map(|(client, file, member)| of_client(client, &home.join(file), member))
         .collect();
-    if findings.is_empty() {
-        findings.push(Finding::ok(AREA, "no configuration of a known MCP client was found"));
+    if observations.is_empty() {
+        observations
+            .push(Observation::ok(AREA, "no configuration of a known MCP client was found"));
     }
-    findings
+    observations
 }
 
-fn of_client(client: &str, path: &Path, member: &str) -> Option<Finding> {
+fn of_client(client: &str, path: &Path, member: &str) -> Option<Observation> {
     if std::fs::metadata(path).ok()?.len() > FILE_MAX {
         return None;
     }
     let text = std::fs::read_to_string(path).ok()?;
     let Ok(value) = serde_json::from_str::<Value>(&text) else {
         let what = format!("{client}: `{}` is not JSON", path.display());
-        return Some(Finding::weak(AREA, what, "mend it: nobody can tell what it starts"));
+        return Some(Observation::weak(AREA, what, "mend it: nobody can tell what it starts"));
     };
     let servers = value.get(member)?.as_object()?;
     let direct: Vec<_> = servers
@@ -54,14 +55,14 @@ fn of_client(client: &str, path: &Path, member: &str) -> Option<Finding> {
         .collect();
     let governed = servers.len() - direct.len();
     if direct.is_empty() {
-        return Some(Finding::ok(
+        return Some(Observation::ok(
             AREA,
             format!("{client}: all of {governed} servers go through here"),
         ));
     }
     let what = format!("{client}: {} do not go through here: {}", direct.len(), direct.join(", "));
     let remedy = "start each by `chancery mcp SERVER --agent NAME` (docs/clients.md)";
-    Some(Finding::weak(AREA, what, remedy))
+    Some(Observation::weak(AREA, what, remedy))
 }
 
 /// Whether an entry starts `chancery mcp`.
@@ -80,10 +81,10 @@ mod tests {
     fn check_file(text: &str, state: State, said: &str) {
         let home = tempfile::tempdir().expect("a directory");
         std::fs::write(home.path().join(".claude.json"), text).expect("it is ours");
-        let findings = check(Some(home.path().to_owned()));
-        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
-        assert_eq!(finding.state, state, "{finding:?}");
-        assert!(finding.what.contains(said), "{finding:?}");
+        let observations = check(Some(home.path().to_owned()));
+        let [observation] = observations.as_slice() else { panic!("{observations:?}") };
+        assert_eq!(observation.state, state, "{observation:?}");
+        assert!(observation.what.contains(said), "{observation:?}");
     }
 
     #[test]

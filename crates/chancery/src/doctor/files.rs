@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::Finding;
+use super::Observation;
 use crate::config::Config;
 
 const AREA: &str = "files";
@@ -18,12 +18,12 @@ enum Kept {
 }
 
 /// Looks at keys, database, socket, configuration, policy and header files.
-pub(super) fn check(config: &Config) -> Vec<Finding> {
+pub(super) fn check(config: &Config) -> Vec<Observation> {
     let wrong: Vec<_> =
         watched(config).iter().filter_map(|(path, kept)| exposed(path, *kept)).collect();
     if wrong.is_empty() {
         let what = "keys, database, socket, configuration and policy are out of others' reach";
-        return vec![Finding::ok(AREA, what)];
+        return vec![Observation::ok(AREA, what)];
     }
     wrong
 }
@@ -56,7 +56,7 @@ fn inside(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// What others can do with `path`, if it is more than they may.
-fn exposed(path: &Path, kept: Kept) -> Option<Finding> {
+fn exposed(path: &Path, kept: Kept) -> Option<Observation> {
     // What is not there yet exposes nothing; the service says what it misses.
     let metadata = std::fs::metadata(path).ok()?;
     let mode = metadata.permissions().mode() & 0o777;
@@ -67,12 +67,16 @@ fn exposed(path: &Path, kept: Kept) -> Option<Finding> {
     let name = path.display();
     if mode & forbidden != 0 {
         let what = format!("`{name}` has mode {mode:o}: others can use it");
-        return Some(Finding::broken(AREA, what, format!("chmod {remedy} {name}")));
+        return Some(Observation::broken(AREA, what, format!("chmod {remedy} {name}")));
     }
     let (own, owner) = (nix::unistd::geteuid().as_raw(), metadata.uid());
     (owner != own && owner != 0).then(|| {
         let what = format!("`{name}` belongs to the user {owner}, and this is the user {own}");
-        Finding::weak(AREA, what, "run `chancery doctor` as the service's user, or chown the file")
+        Observation::weak(
+            AREA,
+            what,
+            "run `chancery doctor` as the service's user, or chown the file",
+        )
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-use super::Finding;
+use super::Observation;
 use crate::config::Config;
 use crate::isolate::{self, Apart, Report};
 
@@ -26,15 +26,15 @@ const TIME_KEPT: [&str; 3] =
     ["/run/systemd/timesync/synchronized", "/run/chrony/chronyd.pid", "/run/ntpd.pid"];
 
 /// Looks at the machine.
-pub(super) fn check(config: &Config) -> Vec<Finding> {
-    let mut findings = isolation(config);
-    findings.extend([descriptors(config), disk(config), clock(), tls(config)]);
-    findings.extend([anchors(config), versions()]);
-    findings
+pub(super) fn check(config: &Config) -> Vec<Observation> {
+    let mut observations = isolation(config);
+    observations.extend([descriptors(config), disk(config), clock(), tls(config)]);
+    observations.extend([anchors(config), versions()]);
+    observations
 }
 
 /// How each server that is started here is kept apart: tried, as at a start.
-fn isolation(config: &Config) -> Vec<Finding> {
+fn isolation(config: &Config) -> Vec<Observation> {
     const AREA: &str = "isolation";
     const REMEDY: &str = "see docs/isolation.md";
     let servers = isolate::settle(config);
@@ -43,21 +43,23 @@ fn isolation(config: &Config) -> Vec<Finding> {
             let Report { isolation, landlock, .. } = report;
             let name = isolation.name();
             match report.shortcoming() {
-                None => Finding::ok(AREA, format!("`{server}`: {name}, Landlock ABI {landlock}")),
-                Some(told) if *isolation == Apart::None => {
-                    Finding::broken(AREA, format!("`{server}`: {told}"), REMEDY)
+                None => {
+                    Observation::ok(AREA, format!("`{server}`: {name}, Landlock ABI {landlock}"))
                 }
-                Some(told) => Finding::weak(AREA, format!("`{server}`: {told}"), REMEDY),
+                Some(told) if *isolation == Apart::None => {
+                    Observation::broken(AREA, format!("`{server}`: {told}"), REMEDY)
+                }
+                Some(told) => Observation::weak(AREA, format!("`{server}`: {told}"), REMEDY),
             }
         }
-        Err(why) => Finding::broken(AREA, format!("`{server}` is not started: {why}"), REMEDY),
+        Err(why) => Observation::broken(AREA, format!("`{server}` is not started: {why}"), REMEDY),
     });
     found.collect()
 }
 
-fn descriptors(config: &Config) -> Finding {
+fn descriptors(config: &Config) -> Observation {
     let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return Finding::weak(
+        return Observation::weak(
             "limits",
             "the limit of open files is not known",
             "look at `ulimit -Hn`",
@@ -68,32 +70,32 @@ fn descriptors(config: &Config) -> Finding {
     let what =
         format!("{most} files may be open, {} connections may come", config.limits.connections);
     if most >= needed {
-        return Finding::ok("limits", what);
+        return Observation::ok("limits", what);
     }
     let remedy = format!("raise the hard limit to {needed}, or lower `limits.connections`");
-    Finding::weak("limits", what, remedy)
+    Observation::weak("limits", what, remedy)
 }
 
-fn disk(config: &Config) -> Finding {
+fn disk(config: &Config) -> Observation {
     let dir = &config.state_dir;
     if statfs(dir).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC) {
         let what = format!("`{}` lies in memory: no record outlives the machine", dir.display());
-        return Finding::broken("disk", what, "put `state_dir` on a disk");
+        return Observation::broken("disk", what, "put `state_dir` on a disk");
     }
     match sync_time(dir) {
         Ok(took) if took <= SLOW_SYNC => {
-            Finding::ok("disk", format!("a sync takes {:.2} ms", took.as_secs_f64() * 1e3))
+            Observation::ok("disk", format!("a sync takes {:.2} ms", took.as_secs_f64() * 1e3))
         }
         Ok(took) => {
             let what = format!(
                 "a sync takes {:.1} ms, and every decision waits for one",
                 took.as_secs_f64() * 1e3
             );
-            Finding::weak("disk", what, "put `state_dir` on a faster disk")
+            Observation::weak("disk", what, "put `state_dir` on a faster disk")
         }
         Err(error) => {
             let what = format!("nothing can be written to `{}`: {error}", dir.display());
-            Finding::broken("disk", what, "run it as the service's user; make room")
+            Observation::broken("disk", what, "run it as the service's user; make room")
         }
     }
 }
@@ -114,19 +116,19 @@ fn sync_time(dir: &Path) -> std::io::Result<Duration> {
     Ok(taken[SYNCS / 2])
 }
 
-fn clock() -> Finding {
+fn clock() -> Observation {
     if TIME_KEPT.iter().any(|path| Path::new(path).exists()) {
-        return Finding::ok("clock", "a time service keeps the clock");
+        return Observation::ok("clock", "a time service keeps the clock");
     }
     let what = "no time service was found: a clock that runs off denies everything";
-    Finding::weak("clock", what, "run systemd-timesyncd, chrony or ntpd")
+    Observation::weak("clock", what, "run systemd-timesyncd, chrony or ntpd")
 }
 
-fn tls(config: &Config) -> Finding {
+fn tls(config: &Config) -> Observation {
     match (&config.tls, config.behind_tls_proxy) {
-        (Some(_), _) => Finding::ok("tls", "the listeners speak TLS"),
-        (None, false) => Finding::ok("tls", "the listeners are on loopback"),
-        (None, true) => Finding::weak(
+        (Some(_), _) => Observation::ok("tls", "the listeners speak TLS"),
+        (None, false) => Observation::ok("tls", "the listeners are on loopback"),
+        (None, true) => Observation::weak(
             "tls",
             "something in front of the listeners is said to speak TLS: nobody here can tell",
             "see that it does, and that nobody else reaches the listeners",
@@ -134,18 +136,18 @@ fn tls(config: &Config) -> Finding {
     }
 }
 
-fn anchors(config: &Config) -> Finding {
+fn anchors(config: &Config) -> Observation {
     match config.log.anchors.len() {
-        0 => Finding::weak(
+        0 => Observation::weak(
             "anchors",
             "no checkpoint leaves the service's reach: who has its key could write another history",
             "name a place that somebody else keeps in `log.anchors`",
         ),
-        count => Finding::ok("anchors", format!("checkpoints go to {count} places")),
+        count => Observation::ok("anchors", format!("checkpoints go to {count} places")),
     }
 }
 
-fn versions() -> Finding {
+fn versions() -> Observation {
     let versions = [&[mcp::STATELESS_VERSION], &mcp::SESSION_VERSIONS[..]].concat();
-    Finding::ok("protocol", format!("MCP {}", versions.join(", ")))
+    Observation::ok("protocol", format!("MCP {}", versions.join(", ")))
 }

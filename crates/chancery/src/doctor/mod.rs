@@ -32,7 +32,7 @@ pub(crate) enum State {
 
 /// What was found of one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
+pub(crate) struct Observation {
     /// What it is about, in one word.
     pub(crate) area: &'static str,
     /// How it stands.
@@ -44,7 +44,7 @@ pub(crate) struct Finding {
     pub(crate) remedy: Option<String>,
 }
 
-impl Finding {
+impl Observation {
     fn ok(area: &'static str, what: impl Into<String>) -> Self {
         Self { area, state: State::Ok, what: what.into(), remedy: None }
     }
@@ -62,27 +62,27 @@ impl Finding {
 pub(crate) async fn run(doctor: Doctor) -> anyhow::Result<ExitCode> {
     let config =
         crate::config::read(&doctor.config.config, crate::system::environment().into_iter())?;
-    let findings = all(&config).await;
+    let observations = all(&config).await;
     if doctor.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        println!("{}", serde_json::to_string_pretty(&observations)?);
     } else {
-        findings.iter().for_each(print);
+        observations.iter().for_each(print);
     }
-    let broken = findings.iter().any(|finding| finding.state == State::Broken);
+    let broken = observations.iter().any(|observation| observation.state == State::Broken);
     Ok(if broken { ExitCode::from(NOT_ENFORCED) } else { ExitCode::SUCCESS })
 }
 
-async fn all(config: &Config) -> Vec<Finding> {
-    let mut findings = files::check(config);
-    findings.extend(host::check(config));
-    findings.extend(service::check(config).await);
+async fn all(config: &Config) -> Vec<Observation> {
+    let mut observations = files::check(config);
+    observations.extend(host::check(config));
+    observations.extend(service::check(config).await);
     let home = crate::system::environment().into_iter().find(|(name, _)| name == "HOME");
-    findings.extend(clients::check(home.map(|(_, home)| home.into())));
-    findings
+    observations.extend(clients::check(home.map(|(_, home)| home.into())));
+    observations
 }
 
-fn print(finding: &Finding) {
-    let Finding { area, state, what, remedy } = finding;
+fn print(observation: &Observation) {
+    let Observation { area, state, what, remedy } = observation;
     let state = match state {
         State::Ok => "ok",
         State::Weak => "weak",

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use pap::Command as Asked;
 use serde_json::Value;
 
-use super::Finding;
+use super::Observation;
 use crate::config::Config;
 use crate::shim::http_client;
 use crate::socket;
@@ -16,31 +16,39 @@ use crate::socket;
 const ANSWER_MAX: usize = 64 << 10;
 
 /// Asks the service.
-pub(super) async fn check(config: &Config) -> Vec<Finding> {
+pub(super) async fn check(config: &Config) -> Vec<Observation> {
     let listed = match socket::call(&config.admin_socket(), &Asked::ServerList).await {
         Ok(listed) => listed,
         Err(error) => {
             let remedy = "start it with `chancery serve`, or run this as its user";
-            return vec![Finding::weak("service", format!("it was not asked: {error:#}"), remedy)];
+            return vec![Observation::weak(
+                "service",
+                format!("it was not asked: {error:#}"),
+                remedy,
+            )];
         }
     };
-    let mut findings = vec![ready(config).await];
-    findings.extend(enforcement(&listed));
-    findings
+    let mut observations = vec![ready(config).await];
+    observations.extend(enforcement(&listed));
+    observations
 }
 
 /// Whether it is ready, and what is wrong if it is not.
-async fn ready(config: &Config) -> Finding {
+async fn ready(config: &Config) -> Observation {
     match readiness(config).await {
-        Ok(troubles) if troubles.is_empty() => Finding::ok("service", "it is ready"),
-        Ok(troubles) => Finding::broken(
+        Ok(troubles) if troubles.is_empty() => Observation::ok("service", "it is ready"),
+        Ok(troubles) => Observation::broken(
             "service",
             troubles.join("; "),
             "see docs/failure-table.md, and its log",
         ),
         Err(error) => {
             let what = format!("its observers' listener does not answer: {error:#}");
-            Finding::weak("service", what, "look whether `listen.admin` can be reached from here")
+            Observation::weak(
+                "service",
+                what,
+                "look whether `listen.admin` can be reached from here",
+            )
         }
     }
 }
@@ -57,26 +65,26 @@ async fn readiness(config: &Config) -> anyhow::Result<Vec<String>> {
 }
 
 /// Which servers refuse what does not come through the service.
-fn enforcement(listed: &Value) -> Vec<Finding> {
+fn enforcement(listed: &Value) -> Vec<Observation> {
     let rows = listed.as_array().into_iter().flatten();
     let servers = rows.filter(|row| row["enforcement"].is_string() && row["name"].is_string());
-    let mut findings: Vec<_> = servers
+    let mut observations: Vec<_> = servers
         .map(|server| {
             let (name, how) = (&server["name"], server["enforcement"].as_str().unwrap_or_default());
             let name = name.as_str().unwrap_or_default();
             if how == "mandatory" {
-                return Finding::ok(
+                return Observation::ok(
                     "servers",
                     format!("`{name}` refuses who does not come from here"),
                 );
             }
             let what = format!("`{name}` is {how}: who reaches it directly is not governed");
             let remedy = "let it verify our assertion (docs/mcp.md), or let nobody else reach it";
-            Finding::weak("servers", what, remedy)
+            Observation::weak("servers", what, remedy)
         })
         .collect();
-    if findings.is_empty() {
-        findings.push(Finding::ok("servers", "none is onboarded"));
+    if observations.is_empty() {
+        observations.push(Observation::ok("servers", "none is onboarded"));
     }
-    findings
+    observations
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
 use crate::support::{Act, Agent, Client, Process, Setup, Upstream, World, until};
-use crate::{POLICY, before, upstream, with};
+use crate::{POLICY, upstream, with};
 
 /// Lets the server ask the person at the client by form, and nothing else.
 const FORMS: &str = r#"
@@ -25,7 +25,7 @@ permit (principal, action == Action::"server/request", resource == Server::"up")
 "#;
 
 /// Everything that a client can declare.
-fn everything() -> Value {
+pub(crate) fn everything() -> Value {
     json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} }, "roots": {} })
 }
 
@@ -66,6 +66,20 @@ fn told(answer: &Value) -> Vec<Value> {
     serde_json::from_str(text).expect("JSON")
 }
 
+/// A server that may ask what `policy` permits, and send somebody to `elicitation_hosts`, with the
+/// deployment before it and its agent.
+async fn asking(policy: &str, elicitation_hosts: Vec<&'static str>) -> (Upstream, World, Agent) {
+    let up = upstream(Era::Session).await;
+    let (policy, routes) = (format!("{POLICY}\n{policy}"), vec![("up", up.target())]);
+    let (world, bot) = with(Setup { policy, routes, elicitation_hosts, ..Setup::default() }).await;
+    (up, world, bot)
+}
+
+/// A client that can be asked everything.
+async fn able<'w>(world: &'w World, bot: &Agent) -> Client<'w> {
+    bot.declaring(world, ("up", Era::Session), everything()).await
+}
+
 async fn asked(world: &World, answer: &str) -> usize {
     world.decisions("server/request", answer).await
 }
@@ -73,8 +87,7 @@ async fn asked(world: &World, answer: &str) -> usize {
 /// A server that asks `requests` with each call, and what it was told in a call of a client that
 /// declares `capabilities` and is asked nothing.
 async fn check_refused(policy: &str, capabilities: Value, requests: &[String]) -> World {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, policy).await;
+    let (up, world, bot) = asking(policy, vec![]).await;
     up.on("tools/call", Act::Asks(requests.to_vec()));
     {
         let client = bot.declaring(&world, ("up", Era::Session), capabilities).await;
@@ -89,9 +102,8 @@ async fn check_refused(policy: &str, capabilities: Value, requests: &[String]) -
 
 #[tokio::test]
 async fn a_permitted_elicitation_reaches_the_client_and_its_answer_the_server() {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, FORMS).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(FORMS, vec![]).await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", Act::Asks(vec![request("s1", "elicitation/create", &form())]));
     let mut events = begin(&client, "echo").await;
     let asked = next(&mut events).await;
@@ -116,7 +128,7 @@ async fn a_permitted_elicitation_reaches_the_client_and_its_answer_the_server() 
 async fn a_permitted_elicitation_of_a_process_is_answered() {
     let process = Process::new("session");
     let (world, bot) = before_process(&process, FORMS).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let client = able(&world, &bot).await;
     let mut events = begin(&client, "elicit").await;
     let asked = next(&mut events).await;
     assert_eq!(asked["method"], "elicitation/create");
@@ -142,7 +154,7 @@ async fn before_process(process: &Process, policy: &str) -> (World, Agent) {
 async fn n_046_what_a_process_asks_during_two_calls_is_delivered_to_neither() {
     let process = Process::new("session");
     let (world, bot) = before_process(&process, ANYTHING).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let client = able(&world, &bot).await;
     client.tools().await;
     let asks = async {
         until("the other call is under way", || async {
@@ -208,12 +220,8 @@ async fn a_client_that_declares_nothing_is_asked_nothing() {
 
 #[tokio::test]
 async fn n_084_a_url_leads_to_a_host_that_is_named_for_the_server_or_nowhere() {
-    let up = upstream(Era::Session).await;
-    let routes = vec![("up", up.target())];
-    let policy = format!("{POLICY}\n{ANYTHING}");
-    let elicitation_hosts = vec!["login.example"];
-    let (world, bot) = with(Setup { policy, routes, elicitation_hosts, ..Setup::default() }).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec!["login.example"]).await;
+    let client = able(&world, &bot).await;
     for other in [
         "https://evil.example/",
         "https://login.example.evil.example/",
@@ -247,12 +255,8 @@ async fn n_084_a_url_leads_to_a_host_that_is_named_for_the_server_or_nowhere() {
 /// A server that may not ask can also demand, with an error, that a URL is opened first.
 #[tokio::test]
 async fn n_084_an_error_that_demands_a_url_is_told_only_if_it_may_be_asked() {
-    let up = upstream(Era::Session).await;
-    let routes = vec![("up", up.target())];
-    let policy = format!("{POLICY}\n{ANYTHING}");
-    let elicitation_hosts = vec!["login.example"];
-    let (world, bot) = with(Setup { policy, routes, elicitation_hosts, ..Setup::default() }).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec!["login.example"]).await;
+    let client = able(&world, &bot).await;
     let demands = |urls: &[&str]| {
         let all: Vec<_> = urls.iter().map(|text| url(text)).collect();
         json!({ "code": -32_042, "message": "log in first", "data": { "elicitations": all } })
@@ -272,15 +276,14 @@ async fn n_084_an_error_that_demands_a_url_is_told_only_if_it_may_be_asked() {
 
 #[tokio::test]
 async fn n_048_an_answer_is_taken_from_the_client_that_was_asked_and_once() {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, ANYTHING).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", Act::Asks(vec![request("s1", "roots/list", &json!({}))]));
     let mut events = begin(&client, "echo").await;
     let asked = next(&mut events).await;
     let given = json!({ "roots": [] });
     // Another instance, another session of the same instance, no session, another id: the server's.
-    let other = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let other = able(&world, &bot).await;
     let mut second = client.again(Era::Session);
     second.initialize().await;
     let mut none = client.again(Era::Session);
@@ -300,9 +303,8 @@ async fn n_048_an_answer_is_taken_from_the_client_that_was_asked_and_once() {
 
 #[tokio::test]
 async fn a_client_that_refuses_is_heard() {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, ANYTHING).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", Act::Asks(vec![request("s1", "sampling/createMessage", &sampling())]));
     let mut events = begin(&client, "echo").await;
     let asked = next(&mut events).await;
@@ -315,9 +317,8 @@ async fn a_client_that_refuses_is_heard() {
 
 #[tokio::test]
 async fn what_is_asked_ends_with_the_call() {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, ANYTHING).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", Act::Asks(vec![request("s1", "roots/list", &json!({}))]));
     let mut events = begin(&client, "echo").await;
     let asked = next(&mut events).await;
@@ -331,9 +332,8 @@ async fn what_is_asked_ends_with_the_call() {
 
 #[tokio::test]
 async fn what_a_server_withdraws_is_withdrawn_under_our_id() {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, ANYTHING).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
+    let client = able(&world, &bot).await;
     let withdraws = |id: &str| {
         let params = json!({ "requestId": id });
         json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params })
@@ -358,9 +358,8 @@ async fn what_a_server_withdraws_is_withdrawn_under_our_id() {
 
 #[tokio::test]
 async fn i_11_what_may_no_longer_be_asked_is_withdrawn() {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, ANYTHING).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", Act::Asks(vec![request("s1", "roots/list", &json!({}))]));
     let mut events = begin(&client, "echo").await;
     let asked = next(&mut events).await;
@@ -375,9 +374,8 @@ async fn i_11_what_may_no_longer_be_asked_is_withdrawn() {
 
 #[tokio::test]
 async fn i_18_a_server_asks_only_so_much_at_once() {
-    let up = upstream(Era::Session).await;
-    let (world, bot) = before(&up, ANYTHING).await;
-    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
+    let client = able(&world, &bot).await;
     let asks = (0..9).map(|n| request(&format!("s{n}"), "roots/list", &json!({})));
     up.on("tools/call", Act::Asks(asks.collect()));
     let mut events = begin(&client, "echo").await;
@@ -403,12 +401,8 @@ async fn a_server_is_told_of_what_it_could_be_permitted() {
         (ANYTHING, vec![], json!({ "sampling": {}, "elicitation": { "form": {} }, "roots": {} })),
         (ANYTHING, vec!["login.example"], everything()),
     ] {
-        let up = upstream(Era::Session).await;
-        let routes = vec![("up", up.target())];
-        let policy = format!("{POLICY}\n{policy}");
-        let setup = Setup { policy, routes, elicitation_hosts: hosts, ..Setup::default() };
-        let (world, bot) = with(setup).await;
-        let _client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+        let (up, world, bot) = asking(policy, hosts).await;
+        let _client = able(&world, &bot).await;
         let greetings = up.seen_of("initialize");
         let greeted = greetings.last().expect("it is greeted").json();
         assert_eq!(greeted["params"]["capabilities"], declared);
@@ -421,8 +415,7 @@ async fn a_server_is_told_of_what_it_could_be_permitted() {
 /// Some servers list a tool only to who can be asked what it needs: it is not gone for the others.
 #[tokio::test]
 async fn i_07_a_tool_that_needs_to_ask_is_not_gone_because_a_client_cannot_be_asked() {
-    let up: Upstream = upstream(Era::Session).await;
-    let (world, bot) = before(&up, ANYTHING).await;
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
     up.list(vec![vec![crate::support::tool("echo")]]);
     let silent = bot.connected(&world, "up", Era::Session).await;
     silent.call("echo", json!({})).await.result();

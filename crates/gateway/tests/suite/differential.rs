@@ -8,7 +8,7 @@ use futures::future::join_all;
 use http::HeaderMap;
 use mcp::Era;
 use model::ArgumentsDigest;
-use model::record::DecisionRecord;
+use model::record::{DecisionRecord, Disclosure};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -312,7 +312,8 @@ async fn check(world: &World, arrived: &[Seen], tried: &[Tried]) -> usize {
         assert_eq!(raw.get(), sent.arguments, "what arrives is what was sent");
         let shown = claims(seen.header("authorization").expect("an assertion"));
         let decision = shown["chancery"]["decision_id"].as_str().expect("a decision").to_owned();
-        let (record, committed) = permits.get(&decision).expect("it was permitted");
+        let (record, disclosed) = permits.get(&decision).expect("it was permitted");
+        let committed = disclosed.value("arguments").expect("it has arguments");
         assert!(decisions.insert(decision), "two calls on one permit: {}", seen.body);
         let canonical = json::canonical(&read);
         assert_eq!(json::canonical(committed), canonical, "what is committed to: {}", seen.body);
@@ -332,8 +333,8 @@ async fn check(world: &World, arrived: &[Seen], tried: &[Tried]) -> usize {
     arrived.len()
 }
 
-/// The permitted calls by decision, each with the arguments that its commitment opens to.
-async fn permits(world: &World) -> BTreeMap<String, (DecisionRecord, Value)> {
+/// The permitted calls by decision, each with what its commitments open to.
+pub(crate) async fn permits(world: &World) -> BTreeMap<String, (DecisionRecord, Disclosure)> {
     let mut permits = BTreeMap::new();
     for (index, record) in (0..).zip(world.records().await) {
         let is_call = record["action"].as_str().is_some_and(|action| action.starts_with("up/"));
@@ -344,9 +345,8 @@ async fn permits(world: &World) -> BTreeMap<String, (DecisionRecord, Value)> {
         let disclosed = disclosed.expect("it is disclosed");
         let commitments = serde_json::from_value(record["commitments"].clone());
         assert_eq!(disclosed.mismatch(&commitments.expect("commitments")), None);
-        let arguments = disclosed.value("arguments").expect("it has arguments").clone();
         let record: DecisionRecord = serde_json::from_value(record).expect("a decision");
-        permits.insert(record.id.to_string(), (record, arguments));
+        permits.insert(record.id.to_string(), (record, disclosed));
     }
     permits
 }

@@ -1,10 +1,13 @@
 //! Calls that wait for input in the stateless era: what is asked is governed, the state is ours.
 
 use mcp::Era;
+use model::Sha256Digest;
 use serde_json::{Value, json};
 
-use crate::asks::{begin, next};
-use crate::support::{Act, Answer, Client, Seen, Setup, Upstream, World};
+use crate::asks::{begin, everything, next};
+use crate::differential::permits;
+use crate::identity::claims;
+use crate::support::{Act, Agent, Answer, Client, Seen, Setup, Upstream, World};
 use crate::{POLICY, before, upstream, with};
 
 /// Lets the server ask the person at the client, and list directories.
@@ -13,10 +16,6 @@ const POLICIES: &str = r#"
 permit (principal, action == Action::"server/request", resource == Server::"up")
 when { context.input.method == "elicitation/create" };
 "#;
-
-fn capabilities() -> Value {
-    json!({ "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {} })
-}
 
 fn form() -> Value {
     let params = json!({
@@ -39,11 +38,18 @@ fn done() -> Act {
     Act::Result(json!({ "content": [], "resultType": "complete" }))
 }
 
-/// A server of the stateless era that may elicit, before a client that declares everything.
-async fn world(up: &Upstream) -> (World, crate::support::Agent) {
+/// A server of the stateless era that may elicit, with the deployment before it and its agent.
+async fn eliciting() -> (Upstream, World, Agent) {
+    let up = upstream(Era::Stateless).await;
     let policy = format!("{POLICY}\n{POLICIES}");
     let (routes, elicitation_hosts) = (vec![("up", up.target())], vec!["login.example"]);
-    with(Setup { policy, routes, elicitation_hosts, ..Setup::default() }).await
+    let (world, bot) = with(Setup { policy, routes, elicitation_hosts, ..Setup::default() }).await;
+    (up, world, bot)
+}
+
+/// A client that can be asked everything.
+async fn able<'w>(world: &'w World, bot: &Agent) -> Client<'w> {
+    bot.declaring(world, ("up", Era::Stateless), everything()).await
 }
 
 /// Goes on with the call of `tool` under `state`.
@@ -64,9 +70,8 @@ fn is_refused(answer: &Answer) -> bool {
 #[tokio::test]
 async fn a_call_waits_for_permitted_input_and_goes_on() {
     for state in [Some("the server's own"), None] {
-        let up = upstream(Era::Stateless).await;
-        let (world, bot) = world(&up).await;
-        let client = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+        let (up, world, bot) = eliciting().await;
+        let client = able(&world, &bot).await;
         up.on("tools/call", wants(&json!({ "city": form() }), state));
         let result = client.call("echo", json!({ "n": 1 })).await.result();
         assert_eq!(result["resultType"], "input_required");
@@ -87,17 +92,59 @@ async fn a_call_waits_for_permitted_input_and_goes_on() {
     }
 }
 
+/// I-06, N-058: what goes to the server with a call that goes on is what its record commits to.
+#[tokio::test]
+async fn n_058_what_a_client_answers_is_what_is_sent_and_recorded() {
+    let (up, world, bot) = eliciting().await;
+    let client = able(&world, &bot).await;
+    for (state, given) in [
+        (Some("the server's own"), Some(r#"{"city":{"b": 1.50,  "a":"\u0041"}}"#)),
+        (Some("e\u{301}\u{0}"), Some(r#"{ "cit\u0079" : {"action":"decline"} }"#)),
+        (None, Some("{}")),
+        (Some(""), None),
+        (None, None),
+    ] {
+        up.on("tools/call", wants(&json!({ "city": form() }), state));
+        let ours = client.call("echo", json!({ "n": 1 })).await.result()["requestState"].clone();
+        up.on("tools/call", done());
+        let arguments = json!({ "n": 1 });
+        let mut params = json!({ "name": "echo", "arguments": arguments, "requestState": ours });
+        if given.is_some() {
+            params["inputResponses"] = "GIVEN".into();
+        }
+        let (headers, body) = client.request("tools/call", params);
+        let body = String::from_utf8(body.to_vec()).expect("text");
+        let body = body.replace("\"GIVEN\"", given.unwrap_or_default());
+        client.post_raw(&headers, body).await.result();
+
+        let seen = up.seen_of("tools/call").pop().expect("it went on");
+        assert!(seen.body.contains(given.unwrap_or_default()), "byte for byte: {}", seen.body);
+        let sent = seen.json()["params"].clone();
+        let shown = claims(seen.header("authorization").expect("an assertion"));
+        let decision = shown["chancery"]["decision_id"].as_str().expect("a decision");
+        let (_, disclosed) = &permits(&world).await[decision];
+        assert_eq!(disclosed.value("arguments"), Some(&arguments));
+        let digest = |bytes: &[u8]| json!(Sha256Digest::of(bytes));
+        let responses = sent.get("inputResponses").map(|sent| digest(&json::canonical(sent)));
+        assert_eq!(responses.is_some(), given.is_some());
+        assert_eq!(disclosed.value("input_responses"), responses.as_ref(), "{given:?}");
+        let theirs = sent.get("requestState").map(|sent| sent.as_str().expect("text"));
+        assert_eq!(theirs, state);
+        let theirs = theirs.map(|state| digest(state.as_bytes()));
+        assert_eq!(disclosed.value("request_state"), theirs.as_ref(), "{state:?}");
+    }
+}
+
 #[tokio::test]
 async fn n_040d_a_state_is_good_for_its_own_call_once() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", wants(&json!({ "city": form() }), Some("theirs")));
     let result = client.call("echo", json!({ "n": 1 })).await.result();
     let state = result["requestState"].as_str().expect("a state").to_owned();
     let before = up.seen_of("tools/call").len();
 
-    let other = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let other = able(&world, &bot).await;
     assert!(is_refused(&retry(&other, "echo", &json!(state)).await), "another instance's");
     assert!(is_refused(&retry(&client, "pay", &json!(state)).await), "another tool's");
     let mut altered: Vec<String> = (0..state.len())
@@ -148,9 +195,8 @@ async fn n_040d_a_state_is_good_for_its_own_call_once() {
 /// Use-once is in the commit: over a start, and among racers, one goes on.
 #[tokio::test]
 async fn n_040d_a_state_is_used_once_by_racers_and_over_a_start() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = able(&world, &bot).await;
     up.on("tools/call", wants(&json!({ "city": form() }), None));
     let result = client.call("echo", json!({ "n": 1 })).await.result();
     let state = &result["requestState"];
@@ -173,8 +219,7 @@ async fn n_040d_a_state_is_used_once_by_racers_and_over_a_start() {
 /// A state is for who was given one: nobody brings a server a state of its own making.
 #[tokio::test]
 async fn n_040d_no_client_hands_a_server_a_state_that_we_did_not_seal() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
+    let (up, world, bot) = eliciting().await;
     for era in [Era::Session, Era::Stateless] {
         let client = bot.connected(&world, "up", era).await;
         let params = json!({ "name": "echo", "arguments": {}, "requestState": "theirs" });
@@ -186,8 +231,7 @@ async fn n_040d_no_client_hands_a_server_a_state_that_we_did_not_seal() {
 /// N-083, N-084: all that a result asks may be asked, or the client is told none of it.
 #[tokio::test]
 async fn n_083_what_may_not_be_asked_is_not_told() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
+    let (up, world, bot) = eliciting().await;
     let sampling = json!({
         "method": "sampling/createMessage", "params": { "messages": [], "maxTokens": 1 },
     });
@@ -197,7 +241,7 @@ async fn n_083_what_may_not_be_asked_is_not_told() {
     };
     let nine: serde_json::Map<_, _> = (0..9).map(|n| (n.to_string(), form())).collect();
     let long = "x".repeat((64 << 10) + 1);
-    let able = bot.declaring(&world, ("up", Era::Stateless), capabilities()).await;
+    let able = able(&world, &bot).await;
     let silent = bot.connected(&world, "up", Era::Stateless).await;
     for (client, requests, state) in [
         (&silent, json!({ "city": form() }), None),
@@ -246,9 +290,8 @@ async fn a_state_without_requests_is_ours_as_well() {
 /// Between the eras: while the call of a client of the session era waits, we ask it.
 #[tokio::test]
 async fn a_client_of_the_session_era_answers_a_server_of_the_stateless_era() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Session), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
     up.on("tools/call", wants(&json!({ "city": form() }), Some("theirs")));
     let mut events = begin(&client, "echo").await;
     let asked = next(&mut events).await;
@@ -273,9 +316,8 @@ async fn a_client_of_the_session_era_answers_a_server_of_the_stateless_era() {
 
 #[tokio::test]
 async fn n_083_between_the_eras_all_is_answered_or_the_call_has_failed() {
-    let up = upstream(Era::Stateless).await;
-    let (world, bot) = world(&up).await;
-    let client = bot.declaring(&world, ("up", Era::Session), capabilities()).await;
+    let (up, world, bot) = eliciting().await;
+    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
     // One of them is denied: nobody is asked the other.
     let roots = json!({ "method": "roots/list" });
     for requests in [json!({ "city": form(), "roots": roots }), json!({})] {

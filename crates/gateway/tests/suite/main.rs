@@ -22,7 +22,8 @@ mod stateless;
 mod stdio;
 
 use mcp::Era;
-use support::{Agent, Setup, Upstream, World, tool};
+use serde_json::json;
+use support::{Agent, Answer, Client, Setup, Upstream, World, tool, until};
 
 /// Permits every tool and method of the server `up`.
 const POLICY: &str = r#"
@@ -62,3 +63,22 @@ async fn upstream(era: Era) -> Upstream {
 
 /// Both eras, for tests that hold in either.
 const ERAS: [Era; 2] = [Era::Session, Era::Stateless];
+
+/// What a greeting of the session era is answered.
+async fn greeted(client: &Client<'_>) -> Answer {
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+    client.ask("initialize", params).await
+}
+
+/// The conversation that `client` wants to begin is refused, on the record.
+async fn is_one_too_many(world: &World, client: &Client<'_>) {
+    let answer = greeted(client).await;
+    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
+    world.refusal("too_many").await;
+}
+
+/// Waits until `client` may begin a conversation.
+async fn has_room_again(client: &Client<'_>) {
+    until("there is room again", || async { (greeted(client).await.status == 200).then_some(()) })
+        .await;
+}

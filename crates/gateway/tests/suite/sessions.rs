@@ -8,7 +8,7 @@ use mcp::Era;
 use serde_json::json;
 
 use crate::support::{Act, Setup, World, set};
-use crate::{ERAS, POLICY, before, upstream, with};
+use crate::{ERAS, POLICY, before, has_room_again, is_one_too_many, upstream, with};
 
 #[tokio::test]
 async fn n_041_a_session_is_of_its_caller_and_its_route() {
@@ -149,17 +149,11 @@ async fn n_116_conversations_of_one_agent_are_limited_in_number() {
     let first = bot.connected(&world, "up", Era::Session).await;
     let _second = bot.connected(&world, "up", Era::Session).await;
     let third = bot.client(&world, "up", Era::Session).await;
-    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
-    let answer = third.ask("initialize", params.clone()).await;
-    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
-    world.refusal("too_many").await;
+    is_one_too_many(&world, &third).await;
     let other = world.agent("other", &["up/echo"]).await;
     other.connected(&world, "up", Era::Session).await;
     assert_eq!(first.delete().await.expect("a session era").status, 204);
-    crate::support::until("there is room again", || async {
-        (third.ask("initialize", params.clone()).await.status == 200).then_some(())
-    })
-    .await;
+    has_room_again(&third).await;
 }
 
 #[tokio::test]
@@ -175,10 +169,7 @@ async fn n_110_mcp_sessions_are_limited_in_number() {
     }
     let before = up.seen_of("initialize").len();
     let one_more = bot.client(&world, "up", Era::Session).await;
-    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
-    let answer = one_more.ask("initialize", params).await;
-    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
-    world.refusal("too_many").await;
+    is_one_too_many(&world, &one_more).await;
     assert_eq!(up.seen_of("initialize").len(), before, "the server is not asked");
     assert_eq!(open[0].call("echo", json!({})).await.refused(), None, "those open stay open");
     assert_eq!(open[1].delete().await.expect("a session era").status, 204);

@@ -7,7 +7,7 @@ use mcp::Era;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Process, Setup, World, until};
-use crate::{ERAS, POLICY};
+use crate::{ERAS, POLICY, has_room_again, is_one_too_many};
 
 pub(crate) async fn before(
     process: &Process,
@@ -75,10 +75,7 @@ async fn n_116_processes_of_one_agent_are_limited_in_number() {
     runs(&process, 0).await;
     let _first = bot.connected(&world, "up", Era::Session).await;
     let second = bot.client(&world, "up", Era::Session).await;
-    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
-    let answer = second.ask("initialize", params).await;
-    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
-    world.refusal("too_many").await;
+    is_one_too_many(&world, &second).await;
     let other = world.agent("other", &["up/echo"]).await;
     let _third = other.connected(&world, "up", Era::Session).await;
     runs(&process, 2).await;
@@ -92,16 +89,10 @@ async fn n_110_processes_are_limited_in_number() {
     let first = bot.connected(&world, "up", Era::Session).await;
     let _second = bot.connected(&world, "up", Era::Session).await;
     let third = bot.client(&world, "up", Era::Session).await;
-    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
-    let answer = third.ask("initialize", params.clone()).await;
-    assert_eq!((answer.status, answer.error()), (503, Some(-32_603)));
-    world.refusal("too_many").await;
+    is_one_too_many(&world, &third).await;
     first.delete().await;
     runs(&process, 1).await;
-    until("there is room again", || async {
-        (third.ask("initialize", params.clone()).await.status == 200).then_some(())
-    })
-    .await;
+    has_room_again(&third).await;
 }
 
 #[tokio::test]

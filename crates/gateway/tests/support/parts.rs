@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gateway::{Gateway, GatewayLimits, LinkLimits, Listed, PinChange};
+use gateway::{Gateway, GatewayLimits, LinkLimits, Listing, PinChange};
 use model::{Enforcement, ServerName};
 use pap::{Administration, Found, ToolSource};
 
@@ -42,15 +42,10 @@ impl ToolSource for Sources {
 
 #[async_trait]
 impl PinChange for Sources {
-    async fn note(
-        &self,
-        server: &ServerName,
-        listed: Listed,
-        is_whole: bool,
-    ) -> Result<(), String> {
+    async fn note(&self, server: &ServerName, listing: Listing) -> Result<(), String> {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "the test wants a panic here");
         let (_, administration) = self.parts();
-        let noted = administration.note_tools(server, &listed, is_whole).await;
+        let noted = administration.note_tools(server, &listing.tools, listing.is_whole).await;
         noted.map_err(|error| error.to_string())
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use journal::{LogDirectory, anchor_entry};
 use keys::SealingKey;
 use model::record::{Commitments, DecisionRecord, Disclosure, Record as _};
-use model::{Commitment, Salts};
+use model::{Commitment, Salts, Sha256Digest};
 use tlog::note::VerifierKey;
 use tlog::{
     Checkpoint, Entry, EntryBundle, LeafIndex, TlogProof, Tree, Trust, inclusion_proof, leaf_hash,
@@ -38,11 +38,22 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// What a client answered, which went to the server with the call of the third record.
+fn input_responses() -> Vec<u8> {
+    let answer = serde_json::json!({ "action": "accept", "content": { "city": "Bern" } });
+    json::canonical(&serde_json::json!({ "city": answer }))
+}
+
 fn disclosure() -> (Disclosure, Commitments) {
     let mut disclosure = Disclosure::new([7; 32]);
     let mut commitments = Commitments::new();
     let arguments = serde_json::json!({ "amount": 5, "customer": "Bob" });
-    for (member, value) in [("arguments", arguments), ("sponsor", "alice".into())] {
+    let responses = Sha256Digest::of(&input_responses()).to_string();
+    for (member, value) in [
+        ("arguments", arguments),
+        ("input_responses", responses.into()),
+        ("sponsor", "alice".into()),
+    ] {
         commitments.insert(member.to_owned(), disclosure.commit(member, value));
     }
     (disclosure, commitments)
@@ -79,10 +90,13 @@ async fn computed() -> BTreeMap<&'static str, String> {
         inclusion: inclusion_proof(&|tile| directory.tile(tile), index, opened.size()).unwrap(),
         checkpoint: tlog::note::SignedNote::parse(&checkpoint).unwrap(),
     };
-    let bundled = model::Sha256Digest::of(&bundle);
+    let bundled = Sha256Digest::of(&bundle);
+    let responses = input_responses();
+    let answered = Sha256Digest::of(&responses).to_string();
     BTreeMap::from([
         ("leaves", lines(records.iter().map(|r| hex(leaf_hash(r).as_bytes())).collect())),
         ("records", lines(records.into_iter().map(text).collect())),
+        ("input_responses", lines(vec![text(responses), answered])),
         ("disclosure", text(disclosed)),
         ("commitments", lines(members.collect())),
         ("sealed", lines(sealed.chunks(48).map(hex).collect())),
@@ -140,6 +154,9 @@ fn the_vectors_of_the_page_belong_together() {
     let disclosure: Disclosure = serde_json::from_str(block("disclosure")).unwrap();
     let third: DecisionRecord = serde_json::from_str(records[2]).unwrap();
     assert_eq!(disclosure.mismatch(&third.commitments), None);
+    let (responses, answered) = block("input_responses").split_once('\n').unwrap();
+    assert_eq!(Sha256Digest::of(responses.as_bytes()).to_string(), answered);
+    assert_eq!(disclosure.value("input_responses").unwrap(), answered);
     assert_eq!(block("commitments").lines().count(), third.commitments.len());
     for line in block("commitments").lines() {
         let [member, salt, commitment] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -166,7 +183,7 @@ fn the_vectors_of_the_page_belong_together() {
     let entries: Vec<_> =
         records.iter().map(|record| Entry::new(record.as_bytes().to_vec()).unwrap()).collect();
     let bundle = EntryBundle::encode(&entries);
-    let digest = model::Sha256Digest::of(&bundle);
+    let digest = Sha256Digest::of(&bundle);
     assert_eq!(block("bundle"), format!("{digest} {}", hex(&bundle[..4])));
     let proof = TlogProof::parse(format!("{}\n", block("proof")).as_bytes()).unwrap();
     let trust = Trust { log: &verifier, witnesses: &[], quorum: 0 };

@@ -1,0 +1,92 @@
+//! Tells people of findings, several at once: one attempt that hangs holds up no other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{Clock, Finding, PersonId, Sha256Digest};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// The most attempts to tell somebody that are under way at once: of as many findings as may be open,
+/// somebody is tried to be told of each within five minutes, whatever becomes of the others.
+const ATTEMPTS_MAX: usize = 64;
+
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Tells a person of a finding.
+#[async_trait]
+pub trait Messenger: Send + Sync {
+    /// Tells `person`; an error if that did not get through. It is given up when it takes too long.
+    async fn tell(&self, person: &PersonId, finding: &Finding) -> Result<(), String>;
+}
+
+/// The attempts that are under way.
+pub(crate) struct Telling {
+    messenger: Option<Arc<dyn Messenger>>,
+    clock: Arc<dyn Clock>,
+    attempts: JoinSet<Attempt>,
+    /// Since when, on the monotonic clock, and what cuts it off, by finding.
+    under_way: BTreeMap<Sha256Digest, (Duration, AbortHandle)>,
+}
+
+/// An attempt that has ended.
+pub(crate) struct Attempt {
+    pub(crate) finding: Sha256Digest,
+    pub(crate) person: PersonId,
+    pub(crate) result: Result<(), String>,
+}
+
+impl Telling {
+    pub(crate) fn new(messenger: Option<Arc<dyn Messenger>>, clock: Arc<dyn Clock>) -> Self {
+        Self { messenger, clock, attempts: JoinSet::new(), under_way: BTreeMap::new() }
+    }
+
+    /// Whether somebody can be told of one more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.messenger.is_some() && self.under_way.len() < ATTEMPTS_MAX
+    }
+
+    /// Whether somebody is being told of `finding`.
+    pub(crate) fn is_under_way(&self, finding: &Sha256Digest) -> bool {
+        self.under_way.contains_key(finding)
+    }
+
+    /// Begins to tell `person` of `finding`, if there is room.
+    pub(crate) fn begin(&mut self, person: PersonId, finding: Finding) {
+        let Some(messenger) = self.messenger.clone().filter(|_| self.has_room()) else { return };
+        let id = finding.id;
+        let attempt = self.attempts.spawn(async move {
+            let result = messenger.tell(&person, &finding).await;
+            Attempt { finding: id, person, result }
+        });
+        self.under_way.insert(id, (self.clock.monotonic(), attempt));
+    }
+
+    /// The next attempt that ends; one that is cut off, or panicked, does not.
+    pub(crate) async fn ended(&mut self) -> Attempt {
+        loop {
+            match self.attempts.join_next().await {
+                Some(Ok(attempt)) => {
+                    self.under_way.remove(&attempt.finding);
+                    return attempt;
+                }
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Cuts off what takes too long; the findings that it was about.
+    pub(crate) fn cut_off(&mut self) -> Vec<Sha256Digest> {
+        let now = self.clock.monotonic();
+        let late = |since: &Duration| now.saturating_sub(*since) >= ATTEMPT;
+        let cut = self.under_way.extract_if(.., |_, (since, _)| late(since));
+        cut.map(|(finding, (_, attempt))| {
+            attempt.abort();
+            finding
+        })
+        .collect()
+    }
+}
