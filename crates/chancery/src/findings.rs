@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use model::{Finding, PersonId};
+use outbound::{HttpClient, http_client};
 
 use crate::config::Findings;
-use crate::shim::{HttpClient, http_client};
 
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
