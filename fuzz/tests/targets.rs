@@ -28,6 +28,7 @@ targets! {
     header_values_stand_for_one_text: "header-value";
     annotations_are_followed: "param-headers";
     text_of_others_is_shown_whole: "untrusted";
+    urls_have_one_reading: "https-url";
     tokens_are_signed: "jws";
     access_tokens_are_signed: "access-token";
     assertions_are_signed: "client-assertion";

@@ -8,13 +8,15 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("json", &[]),
+    ("https-url", &[]),
     ("tlog", &[]),
     ("keys", &[]),
     ("model", &["json"]),
     ("oauth", &["json", "keys"]),
-    ("mcp", &["json"]),
+    ("mcp", &["https-url", "json"]),
+    ("outbound", &["https-url", "json"]),
     ("pdp", &["json", "model"]),
     ("store", &["model"]),
     ("store-sqlite", &["model", "store"]),
@@ -29,7 +31,7 @@ const EDGES: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that know no IO, and what therefore they may not use.
-const PURE: [&str; 7] = ["json", "tlog", "keys", "model", "oauth", "mcp", "pdp"];
+const PURE: [&str; 8] = ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "pdp"];
 const IMPURE: [&str; 5] = ["tokio", "hyper", "axum", "rusqlite", "reqwest"];
 
 /// The most lines of a source file.

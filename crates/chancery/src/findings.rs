@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use model::{Finding, PersonId};
+use outbound::{HttpClient, http_client};
 
 use crate::config::Findings;
-use crate::shim::{HttpClient, http_client};
 
 /// A webhook that takes findings.
 pub(crate) struct Webhook {

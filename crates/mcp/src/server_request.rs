@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use http::Uri;
+use https_url::{DEFAULT_PORT, HttpsUrl};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -16,9 +16,6 @@ use crate::message::Request;
 
 /// How deep the parameters may nest.
 const LIMITS: json::Limits = json::Limits { bytes: 4 << 20, depth: json::MAX_DEPTH_DEFAULT };
-
-/// The longest URL that a server may send somebody to, in bytes.
-pub const URL_MAX: usize = 4_096;
 
 /// The JSON-RPC code by which a server of the session era demands that a URL is opened first.
 const URL_ELICITATION_REQUIRED: i64 = -32_042;
@@ -199,27 +196,13 @@ fn elicitation(params: &Map<String, Value>) -> Result<Ask, NotAskable> {
     match (params.get("mode").map(Value::as_str), url, schema) {
         (None | Some(Some("form")), None, Some(Value::Object(_))) => Ok(Ask::Form),
         (Some(Some("url")), Some(Value::String(url)), None) => {
-            https_host(url).map(|host| Ask::Url { host }).ok_or(NotAskable)
+            let url = HttpsUrl::parse(url).map_err(|_| NotAskable)?;
+            // Hosts are named without their port: another port is another host's.
+            let host = (url.port() == DEFAULT_PORT).then(|| url.host().to_owned());
+            host.map(|host| Ask::Url { host }).ok_or(NotAskable)
         }
         _ => Err(NotAskable),
     }
-}
-
-/// The host of an https URL that every reader finds the same host in.
-pub fn https_host(url: &str) -> Option<String> {
-    // Browsers take a backslash for a slash, and pass over white space and control characters.
-    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if url.len() > URL_MAX || !plain {
-        return None;
-    }
-    let uri: Uri = url.parse().ok()?;
-    let authority = uri.authority()?;
-    let has_user = authority.as_str().contains('@');
-    let odd_port = authority.as_str() != authority.host() && authority.port_u16() != Some(443);
-    let host = authority.host().to_ascii_lowercase();
-    let named = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
-    let is_https = uri.scheme_str() == Some("https");
-    (is_https && named && !has_user && !odd_port).then_some(host)
 }
 
 /// What a client says that it may be asked.

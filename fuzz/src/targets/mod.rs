@@ -6,12 +6,13 @@ pub mod mcp;
 pub mod oauth;
 pub mod pdp;
 pub mod records;
+pub mod url;
 
 /// Takes any bytes, says whether they were accepted, and panics if a promise does not hold.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 26] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -20,6 +21,7 @@ pub const TARGETS: [(&str, Target); 26] = [
     ("header-value", mcp::header_value),
     ("param-headers", mcp::annotations),
     ("untrusted", mcp::untrusted),
+    ("https-url", url::https),
     ("jws", oauth::token),
     ("access-token", oauth::access),
     ("client-assertion", oauth::assertion),

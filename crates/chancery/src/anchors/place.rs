@@ -12,10 +12,10 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
+use outbound::{HttpClient, http_client};
 use tokio::sync::Semaphore;
 
 use crate::config::Anchor;
-use crate::shim::{HttpClient, http_client};
 
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use https_url::HttpsUrl;
 use serde_json::{Map, Value};
 
 use super::{Anchor, Config, ProcessLimits, Server};
@@ -243,7 +244,8 @@ fn check_server(name: &str, server: &Server) -> Result<(), ConfigError> {
     }
     for host in &server.elicitation_hosts {
         // As it is compared: a host that every reader of a URL finds there, and nothing else.
-        if mcp::https_host(&format!("https://{host}/")).as_ref() != Some(host) {
+        let read = HttpsUrl::parse(&format!("https://{host}/"));
+        if !read.is_ok_and(|url| url.host() == host) {
             let why = "is not a host name in lower case without port";
             return Err(invalid(format!("`elicitation_hosts`: `{host}` {why}")));
         }

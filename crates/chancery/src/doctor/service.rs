@@ -4,12 +4,12 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use outbound::http_client;
 use pap::Command as Asked;
 use serde_json::Value;
 
 use super::Observation;
 use crate::config::Config;
-use crate::shim::http_client;
 use crate::socket;
 
 /// The largest answer of `/readyz`, in bytes.

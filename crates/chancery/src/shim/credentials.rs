@@ -1,11 +1,11 @@
 //! What proves that requests come from an instance, wherever its key is.
 
 use http::HeaderMap;
+use outbound::HttpClient;
 
 use super::Options;
 use super::held::Held;
 use super::instance::Instance;
-use super::wire::HttpClient;
 
 /// What one request shows.
 pub(crate) struct Shown {

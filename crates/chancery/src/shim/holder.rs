@@ -9,6 +9,7 @@ use std::sync::{Arc, RwLock};
 
 use anyhow::ensure;
 use futures::{SinkExt as _, StreamExt as _};
+use outbound::{HttpClient, http_client};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
@@ -17,7 +18,6 @@ use tokio_util::task::TaskTracker;
 use super::Options;
 use super::held::{Ask, READY, Told, wire};
 use super::instance::Instance;
-use super::wire::{HttpClient, http_client};
 use crate::cli::Holder;
 use crate::socket;
 

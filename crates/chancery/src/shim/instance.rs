@@ -13,12 +13,12 @@ use keys::{KeyAlgorithm, SigningKey};
 use model::{Clock, Entropy};
 use oauth::client_assertion;
 use oauth::dpop::{self, DpopExpect};
+use outbound::HttpClient;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::Options;
 use super::credentials::Shown;
-use super::wire::HttpClient;
 use crate::system::{SystemClock, SystemEntropy};
 
 /// How long before its end a token is replaced, in seconds.

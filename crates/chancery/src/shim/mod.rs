@@ -20,7 +20,7 @@ use anyhow::Context as _;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use holder::run as hold;
-pub(crate) use wire::{Gateway, HttpClient, http_client};
+pub(crate) use wire::Gateway;
 
 /// What a run of the shim needs to know.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! What a server may ask of its client, and what a client declares that it may be asked.
 
-use mcp::{Ask, Askable, InputRequired, ServerRequest, URL_MAX, demanded_elicitations, https_host};
+use mcp::{Ask, Askable, InputRequired, ServerRequest, demanded_elicitations};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
@@ -51,33 +51,24 @@ fn what_is_asked_is_read_in_one_way_or_not_at_all() {
     check("Roots/list", "{}", None);
 }
 
+/// `https-url` tells what is read in one way; here its port counts too.
 #[test]
 fn n_084_a_url_has_one_host_for_every_reader() {
-    let long = |length: usize| format!("https://a.example/{}", "x".repeat(length - 18));
     for (url, host) in [
-        ("https://a.example", Some("a.example")),
         ("https://A.Example:443/p?q#f", Some("a.example")),
-        ("HTTPS://a.example/", Some("a.example")),
-        (long(URL_MAX).as_str(), Some("a.example")),
-        (long(URL_MAX + 1).as_str(), None),
         ("https://a.example:8443/", None),
-        ("https://a.example:/", None),
         ("https://user@a.example/", None),
-        ("https://*.example/", None),
-        ("https://a%2eexample/", None),
         ("https://[::1]/", None),
+        ("https://127.1/", None),
         ("https://a.example\\.b.example/", None),
-        ("https:\\\\a.example/", None),
-        ("https://a.exa\tmple/", None),
-        (" https://a.example/", None),
-        ("https://a.example/\u{e9}", None),
+        ("https://a.example/$(calc)", None),
         ("http://a.example/", None),
-        ("https:///a.example/", None),
-        ("https:a.example/", None),
-        ("/a.example", None),
+        ("javascript:alert(1)", None),
         ("", None),
     ] {
-        assert_eq!(https_host(url).as_deref(), host, "{url}");
+        let params = json!({ "mode": "url", "message": "m", "url": url }).to_string();
+        let asks = host.map(|host| Ask::Url { host: host.to_owned() });
+        check("elicitation/create", &params, asks);
     }
 }
 

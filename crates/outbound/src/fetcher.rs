@@ -1,0 +1,236 @@
+//! Fetches JSON documents from URLs that somebody else wrote.
+
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION, USER_AGENT};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use https_url::{DEFAULT_PORT, HttpsUrl};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::TokioExecutor;
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+use crate::resolver::{BoxError, NotPublic, Resolver};
+
+/// How long a document may take, from its name to its last byte, redirects included.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The most bytes of a document. Metadata and key sets of large issuers have some 20 KiB.
+pub(crate) const BODY_MAX: usize = 256 << 10;
+
+/// The most arrays and objects inside each other in a document.
+pub(crate) const DEPTH_MAX: usize = 16;
+
+/// The most bytes of an answer's head, and the most headers in it.
+pub(crate) const HEAD_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
+
+/// The most redirects that are followed.
+pub(crate) const REDIRECTS_MAX: usize = 3;
+
+/// The first port beside 443 from which documents are fetched: below it are services that do not
+/// speak https.
+const PORT_MIN: u16 = 1_024;
+
+/// Whom a [`Fetcher`] trusts beyond what is public.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Hosts that may have any address, private ones too, each a DNS name in lower case: those of
+    /// the operator's own network. There is no pattern.
+    pub private_hosts: BTreeSet<String>,
+    /// Certificates that vouch for servers beside the system's.
+    pub authorities: Vec<CertificateDer<'static>>,
+}
+
+/// Why there is no [`Fetcher`].
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The system has no certificates that vouch for servers, and none were given.
+    #[error("no certificate vouches for servers: install the system's")]
+    NoAuthorities,
+    /// A certificate that was given is none.
+    #[error("a certificate that is to vouch for servers cannot be used")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Why there is no document. What is refused here is so again; the others may pass.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The URL has a fragment, or a port on which nobody serves documents. Refused.
+    #[error("`{0}` is no URL to fetch from: it has a fragment, or a port below {PORT_MIN}")]
+    Url(Box<HttpsUrl>),
+    /// The host has an address that is not public. Refused.
+    #[error(transparent)]
+    NotPublic(#[from] NotPublic),
+    /// No connection: the name is unknown, nobody listens, or the certificate is another's.
+    #[error("could not connect")]
+    Unreached(#[source] ClientError),
+    /// The deadline passed.
+    #[error("no document within {} ms", .0.as_millis())]
+    TimedOut(Duration),
+    /// The answer broke off, or was no HTTP within our limits.
+    #[error("the answer could not be read")]
+    Unreadable(#[source] BoxError),
+    /// The answer is no document.
+    #[error("the answer has status {}", .0.as_u16())]
+    Status(StatusCode),
+    /// The answer leads to another host, port or scheme, or nowhere. Refused.
+    #[error("the answer redirects away from its host, port and scheme")]
+    RedirectedAway,
+    /// One redirect followed another. Refused.
+    #[error("more than {REDIRECTS_MAX} redirects")]
+    TooManyRedirects,
+    /// The document is compressed, which nobody asked for. Refused.
+    #[error("the document is compressed")]
+    Compressed,
+    /// The document has too many bytes. Refused.
+    #[error("the document is larger than {BODY_MAX} bytes")]
+    TooLarge,
+    /// The document is not JSON that has one reading, or too deep.
+    #[error("the document is not strict JSON")]
+    Json(#[from] json::ParseError),
+}
+
+/// Fetches JSON documents from URLs that somebody else wrote.
+///
+/// It connects over TLS to public addresses alone, sends nothing but the request for the document,
+/// and keeps nothing: no connection, TLS session, cookie or document. Proxies that the environment
+/// names are not used, as they would look the name up again.
+pub struct Fetcher {
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>,
+    within: Duration,
+}
+
+impl Fetcher {
+    /// A fetcher by the system's resolver and certificates, with `trust` beside them.
+    pub fn new(trust: Trust) -> Result<Self, SetupError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for authority in trust.authorities {
+            roots.add(authority)?;
+        }
+        if roots.is_empty() {
+            return Err(SetupError::NoAuthorities);
+        }
+        Ok(Self::with(Resolver::of_system(trust.private_hosts), roots, WITHIN)?)
+    }
+
+    /// A fetcher of these parts, which gives up after `within`.
+    pub(crate) fn with(
+        resolver: Resolver,
+        roots: RootCertStore,
+        within: Duration,
+    ) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // A ticket is text of the server's that would be sent to wherever its name leads next.
+        tls.resumption = Resumption::disabled();
+        let mut connector = HttpConnector::new_with_resolver(resolver);
+        connector.enforce_http(false);
+        // An address that does not answer leaves time for the next.
+        connector.set_connect_timeout(Some(within / 2));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .http1_max_buf_size(HEAD_MAX)
+            .http1_max_headers(HEADERS_MAX)
+            .build(connector);
+        Ok(Self { client, within })
+    }
+
+    /// Fetches the document at `url`, read strictly.
+    pub async fn fetch_json(&self, url: &HttpsUrl) -> Result<Value, FetchError> {
+        let fetched = tokio::time::timeout(self.within, self.follow(url.clone())).await;
+        let body = fetched.map_err(|_| FetchError::TimedOut(self.within))??;
+        Ok(json::parse(&body, json::Limits { bytes: BODY_MAX, depth: DEPTH_MAX })?)
+    }
+
+    /// The document at `url`, or where it redirects to.
+    async fn follow(&self, mut url: HttpsUrl) -> Result<Bytes, FetchError> {
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.ask(&url).await?;
+            match answer.status() {
+                StatusCode::OK => return read(answer).await,
+                status if is_redirect(status) => url = redirect(&url, answer.headers())?,
+                status => return Err(FetchError::Status(status)),
+            }
+        }
+        Err(FetchError::TooManyRedirects)
+    }
+
+    async fn ask(&self, url: &HttpsUrl) -> Result<Response<Incoming>, FetchError> {
+        let may_be = url.port() == DEFAULT_PORT || url.port() >= PORT_MIN;
+        if url.has_fragment() || !may_be {
+            return Err(FetchError::Url(Box::new(url.clone())));
+        }
+        let request = Request::get(url.as_str())
+            .header(ACCEPT, "application/json")
+            .header(ACCEPT_ENCODING, "identity")
+            .header(USER_AGENT, "chancery")
+            .body(Empty::new())
+            .expect("an https URL is a URI");
+        self.client.request(request).await.map_err(|error| match not_public(&error) {
+            Some(refused) => refused.into(),
+            None if error.is_connect() => FetchError::Unreached(error),
+            None => FetchError::Unreadable(error.into()),
+        })
+    }
+}
+
+/// The refusal of the resolver, if it is what `error` comes from.
+fn not_public(error: &ClientError) -> Option<NotPublic> {
+    let mut causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.find_map(|cause| cause.downcast_ref::<NotPublic>()).cloned()
+}
+
+/// Those that lead to the same document elsewhere (RFC 9110 §15.4).
+fn is_redirect(status: StatusCode) -> bool {
+    [301, 302, 303, 307, 308].contains(&status.as_u16())
+}
+
+/// Where an answer from `url` leads to: an https URL of the same origin, or a path there.
+fn redirect(url: &HttpsUrl, headers: &HeaderMap) -> Result<HttpsUrl, FetchError> {
+    let mut locations = headers.get_all(LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else {
+        return Err(FetchError::RedirectedAway);
+    };
+    let location = location.to_str().unwrap_or_default();
+    let is_path = location.starts_with('/') && !location.starts_with("//");
+    let next = if is_path {
+        HttpsUrl::parse(&format!("https://{}:{}{location}", url.host(), url.port()))
+    } else {
+        HttpsUrl::parse(location)
+    };
+    next.ok().filter(|next| next.is_same_origin(url)).ok_or(FetchError::RedirectedAway)
+}
+
+/// The body of `answer`, of which no more is read than may be.
+async fn read(answer: Response<Incoming>) -> Result<Bytes, FetchError> {
+    let mut encodings = answer.headers().get_all(CONTENT_ENCODING).iter();
+    if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(FetchError::Compressed);
+    }
+    match Limited::new(answer.into_body(), BODY_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
+        Err(error) => Err(FetchError::Unreadable(error)),
+    }
+}

@@ -1,0 +1,168 @@
+//! What is read of an answer: sizes, times, encodings, JSON.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::net::TcpListener;
+
+use super::server::{Act, Authority, answer};
+use super::{Answers, PUBLIC, World, resolver, told, url};
+use crate::fetcher::{BODY_MAX, DEPTH_MAX, HEAD_MAX};
+use crate::resolver::Lookup;
+use crate::{FetchError, Fetcher};
+
+/// Short, but long enough for a handshake on a busy machine.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// What kernels and TLS keep of what nobody reads, on both sides.
+const BUFFERS: usize = 32 << 20;
+
+const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+async fn check(act: impl Fn() -> Act + Send + Sync + 'static, is_it: fn(&FetchError) -> bool) {
+    let world = World::new(move |_| act()).await;
+    let error = world.fetch("/").await.expect_err("it is refused");
+    assert!(is_it(&error), "{}", told(&error));
+    assert!(world.server.taken() < BUFFERS, "{} bytes were taken", world.server.taken());
+}
+
+/// JSON of so many bytes.
+fn of_bytes(length: usize) -> String {
+    format!("\"{}\"", "x".repeat(length - 2))
+}
+
+/// JSON of so many levels.
+fn of_levels(depth: usize) -> String {
+    "[".repeat(depth) + &"]".repeat(depth)
+}
+
+#[tokio::test]
+async fn n_074_a_document_is_as_large_and_deep_as_may_be_and_no_more() {
+    let world = World::new(|path| match path {
+        "/bytes" => answer(200, "", &of_bytes(BODY_MAX)),
+        "/bytes-1" => answer(200, "", &of_bytes(BODY_MAX + 1)),
+        "/levels" => answer(200, "", &of_levels(DEPTH_MAX)),
+        _ => answer(200, "", &of_levels(DEPTH_MAX + 1)),
+    })
+    .await;
+    world.fetch("/bytes").await.expect("it is within the limit");
+    world.fetch("/levels").await.expect("it is within the limit");
+    let error = world.fetch("/bytes-1").await.expect_err("one byte too many");
+    assert!(matches!(error, FetchError::TooLarge), "{}", told(&error));
+    let error = world.fetch("/levels-1").await.expect_err("one level too many");
+    assert!(matches!(error, FetchError::Json(json::ParseError::TooDeep { .. })));
+}
+
+#[tokio::test]
+async fn n_074_a_document_without_end_is_not_read_to_its_end() {
+    let too_large = |error: &FetchError| matches!(error, FetchError::TooLarge);
+    check(|| Act::Endless(ENDLESS, "0123456789abcdef"), too_large).await;
+    check(|| Act::Endless(CHUNKED, "10\r\n0123456789abcdef\r\n"), too_large).await;
+    check(|| Act::Endless("HTTP/1.1 200 OK\r\n\r\n", "0123456789abcdef"), too_large).await;
+}
+
+#[tokio::test]
+async fn n_074_a_head_has_limits() {
+    let unreadable = |error: &FetchError| matches!(error, FetchError::Unreadable(_));
+    let large = || format!("x: {}\r\n", "y".repeat(HEAD_MAX));
+    check(move || answer(200, &large(), "{}"), unreadable).await;
+    check(|| answer(200, &"x: y\r\n".repeat(64), "{}"), unreadable).await;
+    check(|| Act::Endless("HTTP/1.1 200 OK\r\n", "x-y: 0123456789abcdef\r\n"), unreadable).await;
+    check(|| Act::Endless("HTTP/1.1 200 ", "0123456789abcdef"), unreadable).await;
+    check(|| Act::Endless(CHUNKED, "1;0123456789abcdef"), unreadable).await;
+    check(|| Act::Answer(b"SSH-2.0-x\r\n".to_vec()), unreadable).await;
+}
+
+#[tokio::test]
+async fn n_074_what_is_compressed_is_not_read() {
+    for encoding in ["gzip", "br", "deflate", "zstd", "gzip, gzip", "identity, gzip", ""] {
+        let headers = format!("content-encoding: {encoding}\r\n");
+        let compressed = |error: &FetchError| matches!(error, FetchError::Compressed);
+        check(move || answer(200, &headers, "{}"), compressed).await;
+    }
+    let twice = "content-encoding: identity\r\ncontent-encoding: gzip\r\n";
+    check(move || answer(200, twice, "{}"), |error| matches!(error, FetchError::Compressed)).await;
+    let world = World::new(|_| answer(200, "content-encoding: Identity\r\n", "{}")).await;
+    world.fetch("/").await.expect("it is as it is");
+}
+
+/// N-074: whoever is slow, at any step, is given up at the deadline.
+#[tokio::test]
+async fn n_074_who_is_slow_is_given_up_at_the_deadline() {
+    let slow = [
+        || Act::Drip(ENDLESS, " "),
+        || Act::Drip("HTTP/1.1 200 OK\r\n", "x: y\r\n"),
+        || Act::Drip("", "HTTP/1.1 100 Continue\r\n\r\n"),
+        || Act::Answer(Vec::new()),
+    ];
+    for (number, act) in slow.into_iter().enumerate() {
+        let world = World::with(vec![vec![PUBLIC]], SHORT, move |_| act()).await;
+        let begun = Instant::now();
+        let error = world.fetch("/").await.expect_err("it is slow");
+        assert!(matches!(error, FetchError::TimedOut(SHORT)), "{number}: {}", told(&error));
+        assert!(begun.elapsed() < 2 * SHORT, "{number}: {:?}", begun.elapsed());
+        assert_eq!(world.server.heads().len(), 1, "{number}: it was asked");
+    }
+
+    // It takes the connection, and says nothing.
+    let silent = TcpListener::bind((PUBLIC, 0)).await.unwrap();
+    let there = format!("https://idp.example:{}/", silent.local_addr().unwrap().port());
+    let public = resolver(Answers::new([vec![PUBLIC]]), &[]);
+    let fetcher = Fetcher::with(public, Authority::new().roots(), SHORT).unwrap();
+    let begun = Instant::now();
+    let error = fetcher.fetch_json(&url(&there)).await.expect_err("it is slow");
+    assert!(matches!(error, FetchError::TimedOut(SHORT)), "{}", told(&error));
+    assert!(begun.elapsed() < 2 * SHORT, "{:?}", begun.elapsed());
+}
+
+/// A resolver without an answer.
+struct Silence;
+
+#[async_trait]
+impl Lookup for Silence {
+    async fn lookup(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn n_074_a_name_without_an_answer_is_given_up_at_the_deadline() {
+    let resolver = resolver(Arc::new(Silence), &[]);
+    let fetcher = Fetcher::with(resolver, Authority::new().roots(), SHORT).unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = fetcher.fetch_json(&url("https://idp.example/")).await.expect_err("no answer");
+    assert!(matches!(error, FetchError::TimedOut(SHORT)), "{}", told(&error));
+    assert_eq!(begun.elapsed().as_secs(), SHORT.as_secs());
+}
+
+#[tokio::test]
+async fn n_074_a_document_that_could_be_read_in_two_ways_is_refused() {
+    for body in [
+        r#"{"issuer":"a","issuer":"b"}"#,
+        r#"{"issuer":"a","\u0069ssuer":"b"}"#,
+        r#"{"issuer":"a","Issuer":"b"}"#,
+        r#"{"a":1e999}"#,
+        r#"{"a":1}{"a":2}"#,
+        "<html></html>",
+        "\u{feff}{}",
+        "",
+    ] {
+        let json = |error: &FetchError| matches!(error, FetchError::Json(_));
+        check(move || answer(200, "", body), json).await;
+    }
+}
+
+#[tokio::test]
+async fn only_a_whole_document_is_one() {
+    for status in [201, 204, 206, 300, 304, 404, 500] {
+        let refused = |error: &FetchError| matches!(error, FetchError::Status(_));
+        check(move || answer(status, "", ""), refused).await;
+    }
+    let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{}".to_vec();
+    let world = World::with(vec![vec![PUBLIC]], SHORT, move |_| Act::Answer(cut.clone())).await;
+    assert!(world.fetch("/").await.is_err(), "the rest never comes");
+}
