@@ -23,9 +23,9 @@ use crate::{FetchError, Fetcher};
 use server::{Act, Authority, Server};
 
 /// Long enough never to be met by what does not wait.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
-const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
+const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// Answers one after another; the last again and again.

@@ -49,8 +49,8 @@ async fn n_072_a_name_with_an_address_that_is_not_public_is_not_connected_to() {
 #[tokio::test]
 async fn n_072_localhost_by_the_systems_resolver_is_not_connected_to() {
     let authority = Authority::new();
-    let served = |_: &str| answer(200, "", r#"{"a":1}"#);
-    let server = Server::start((PUBLIC, 0), authority.vouch_for("localhost"), served).await;
+    let act = |_: &str| answer(200, "", r#"{"a":1}"#);
+    let server = Server::start((PUBLIC, 0), authority.vouch_for("localhost"), act).await;
     let localhost = url(&format!("https://LOCALHOST:{}/", server.port));
     let trust = Trust { authorities: vec![authority.certificate.clone()], ..Trust::default() };
     let fetcher = Fetcher::new(trust.clone()).expect("there is an authority");
@@ -96,8 +96,8 @@ async fn n_072_a_name_that_changes_between_check_and_connection_gains_nothing() 
 
 #[tokio::test]
 async fn n_072_a_redirect_is_looked_up_and_checked_anew() {
-    let served = |_: &str| answer(302, "location: /next\r\n", "");
-    let world = World::with(vec![vec![PUBLIC], vec![PRIVATE]], LONG, served).await;
+    let act = |_: &str| answer(302, "location: /next\r\n", "");
+    let world = World::with(vec![vec![PUBLIC], vec![PRIVATE]], LONG, act).await;
     let error = world.fetch("/").await.expect_err("the second answer is private");
     assert!(matches!(error, FetchError::NotPublic(_)), "{}", told(&error));
     assert_eq!((world.answers.asked(), world.server.connections()), (2, 1));
@@ -157,11 +157,11 @@ async fn redirects_of_one_origin_are_followed_up_to_their_limit() {
 
     let (authority, port) = (&world.authority, world.server.port);
     let absolute = format!("location: https://IDP.example:{port}/there\r\n");
-    let served = move |path: &str| match path {
+    let act = move |path: &str| match path {
         "/there" => answer(200, "", "{}"),
         _ => answer(301, &absolute, ""),
     };
-    let other = Server::start((PRIVATE, port), authority.vouch_for("idp.example"), served).await;
+    let other = Server::start((PRIVATE, port), authority.vouch_for("idp.example"), act).await;
     let private = resolver(Answers::new([vec![PRIVATE]]), &["idp.example"]);
     let fetcher = Fetcher::with(private, authority.roots(), LONG).unwrap();
     fetcher.fetch_json(&world.url("/")).await.expect("a whole URL of the same origin");
