@@ -85,16 +85,23 @@ impl Callers {
             let token = runtime.block_on(self.token(key, Some(token)))?;
             self.instances[at].token = token;
         }
-        let calls = (0..count).map(|id| {
-            let Instance { key, token, session } = &self.instances[id % self.instances.len()];
-            let token = &token.text;
-            let proof = self.proof(key, &self.url(), Some(token))?;
-            let headers = format!(
-                "mcp-session-id: {session}\r\nauthorization: DPoP {token}\r\ndpop: {proof}\r\n"
-            );
-            Ok(request(self.port, &format!("/mcp/{NAME}"), &headers, &call(id, account)))
-        });
+        let calls = (0..count).map(|id| self.signed_for(id, account));
         Ok(Arc::new(calls.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// The call `id`, signed now.
+    pub(crate) fn signed(&self, id: usize) -> anyhow::Result<Vec<u8>> {
+        self.signed_for(id, ACCOUNT)
+    }
+
+    fn signed_for(&self, id: usize, account: &str) -> anyhow::Result<Vec<u8>> {
+        let Instance { key, token, session } = &self.instances[id % self.instances.len()];
+        let token = &token.text;
+        let proof = self.proof(key, &self.url(), Some(token))?;
+        let headers = format!(
+            "mcp-session-id: {session}\r\nauthorization: DPoP {token}\r\ndpop: {proof}\r\n"
+        );
+        Ok(request(self.port, &format!("/mcp/{NAME}"), &headers, &call_on(account, id)))
     }
 
     async fn instance(&self) -> anyhow::Result<Instance> {
@@ -102,12 +109,7 @@ impl Callers {
         let token = self.token(&key, None).await?;
         let proof = self.proof(&key, &self.url(), Some(&token.text))?;
         let headers = format!("authorization: DPoP {}\r\ndpop: {proof}\r\n", token.text);
-        let params = json!({
-            "protocolVersion": VERSION,
-            "capabilities": {},
-            "clientInfo": { "name": "bench", "version": "1.0.0" },
-        });
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+        let body = initialize();
         let path = format!("/mcp/{NAME}");
         let mut connection = Connection::open(self.port).await?;
         let message = request(self.port, &path, &headers, &body.to_string());
@@ -182,10 +184,25 @@ impl Callers {
 
 /// The same calls without credentials, for whoever asks for none.
 pub(crate) fn bare(port: u16, count: usize) -> Requests {
-    Arc::new((0..count).map(|id| request(port, "/mcp", "", &call(id, ACCOUNT))).collect())
+    Arc::new((0..count).map(|id| request(port, "/mcp", "", &call(id))).collect())
 }
 
-fn call(id: usize, account: &str) -> String {
+/// The message that begins a session.
+pub(crate) fn initialize() -> Value {
+    let params = json!({
+        "protocolVersion": VERSION,
+        "capabilities": {},
+        "clientInfo": { "name": "bench", "version": "1.0.0" },
+    });
+    json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params })
+}
+
+/// The message of the call `id`.
+pub(crate) fn call(id: usize) -> String {
+    call_on(ACCOUNT, id)
+}
+
+fn call_on(account: &str, id: usize) -> String {
     let amount = 1 + id % 1_000;
     format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"{TOOL}\",\

@@ -67,13 +67,13 @@ pub(crate) fn flood(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     let mut quiet = Callers::open(&bed.deployment, QUIET, 1)?;
     let port = bed.deployment.port;
     bed.governed(16, WARM)?;
-    let (mut rounds, mut alone) = (Vec::new(), Vec::new());
+    let (mut rounds, mut alone, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let requests = quiet.sign(CALLS)?;
         let before = load::on_load_core(open_loop::run(port, PER_SECOND, &requests))?;
         let (requests, flood) = (quiet.sign(CALLS)?, bed.callers.sign(FLOOD)?);
         let next: Arc<AtomicUsize> = Arc::default();
-        let beside = load::on_load_core(async {
+        let (beside, rate) = load::on_load_core(async {
             let calling = async {
                 let taken = open_loop::run(port, PER_SECOND, &requests).await;
                 // Nothing more is asked; what was asked is answered.
@@ -81,16 +81,18 @@ pub(crate) fn flood(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
             };
             let flooding = load::closed_loop(port, FLOODING, &flood, &next);
             let ((taken, asked), flooded) = tokio::join!(calling, flooding);
-            flooded?;
             ensure!(asked < FLOOD, "the flood was over too early");
-            taken
+            let rate = f64::from(u32::try_from(asked)?) / flooded?.as_secs_f64();
+            Ok((taken?, rate))
         })?;
         let (before, beside) = (percentile(&before, 99), percentile(&beside, 99));
-        progress(&format!("p99 {before:.2} ms alone, {beside:.2} ms beside a flood"));
+        progress(&format!("p99 {before:.2} ms alone, {beside:.2} ms beside {rate:.0} calls/s"));
         rounds.push(Round { value: beside, ratio: beside / before });
         alone.push(before);
+        rates.push(rate);
     }
-    let against = format!("{} ms alone", short(median(&alone)));
+    let (alone, rate) = (short(median(&alone)), short(median(&rates)));
+    let against = format!("{alone} ms alone; the flood is answered {rate} calls/s");
     let goal = Goal { ratio_at_most: Some(2.0), ..Goal::default() };
     Ok(Row::new("flood", "ms at p99", rounds).against(against).wants(goal))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tokio::task::LocalSet;
 
-use crate::http::Connection;
+use crate::http::{Answer, Connection};
 use crate::machine;
 use crate::upstream::RESULT;
 
@@ -74,14 +74,19 @@ pub(crate) async fn call(
     requests: &Requests,
 ) -> anyhow::Result<()> {
     let answer = connection.ask(&requests[id]).await?;
-    let body = connection.body(&answer);
+    check(connection, &answer, id)
+}
+
+/// Checks the answer to request `id`.
+pub(crate) fn check(connection: &Connection, answer: &Answer, id: usize) -> anyhow::Result<()> {
+    let body = connection.body(answer);
     let right = answer.status == 200 && is_right(body, id);
     ensure!(right, "call {id} was answered {}: {}", answer.status, String::from_utf8_lossy(body));
     Ok(())
 }
 
 /// Whether `body` is the result, under the id that was asked with.
-fn is_right(body: &[u8], id: usize) -> bool {
+pub(crate) fn is_right(body: &[u8], id: usize) -> bool {
     body == format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{RESULT}}}").as_bytes()
 }
 

@@ -18,6 +18,7 @@ mod peers;
 mod process;
 mod report;
 mod rows;
+mod shim;
 mod stats;
 mod upstream;
 mod workload;
@@ -117,6 +118,7 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "governed-cpu" => governed::processor(dir, &programs),
         "governed-64" => governed::throughput(dir, &programs),
         "governed-added" => latency::added(dir, &programs),
+        "shim-added" => shim::added(dir, &programs),
         "flood" => latency::flood(dir, &programs),
         "idle-rss" => governed::memory(dir, &programs),
         "idle-stream" => governed::streams(dir, &programs),

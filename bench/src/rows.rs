@@ -1,7 +1,7 @@
 //! The names of the rows. Shared with the task that runs them; it knows nothing else.
 
 /// Every row, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 10] = [
+pub(crate) const ROWS: [&str; 11] = [
     "decide-100",
     "decide-10000",
     "append-1",
@@ -9,6 +9,7 @@ pub(crate) const ROWS: [&str; 10] = [
     "governed-cpu",
     "governed-64",
     "governed-added",
+    "shim-added",
     "flood",
     "idle-rss",
     "idle-stream",

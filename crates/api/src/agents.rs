@@ -161,7 +161,7 @@ fn written(reply: Reply) -> Response {
     response
 }
 
-fn events(messages: tokio::sync::mpsc::Receiver<Bytes>) -> Response {
+fn events(messages: gateway::Events) -> Response {
     let stream = futures::stream::unfold(messages, |mut messages| async {
         let message = messages.recv().await?;
         let text = String::from_utf8_lossy(&message).replace(['\n', '\r'], " ");

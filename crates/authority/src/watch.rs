@@ -44,7 +44,6 @@ pub struct Watch {
 }
 
 /// What a permit rests on: facts as of a revision, and instants at which it has to be looked at.
-#[derive(Clone)]
 struct Rests {
     keys: Vec<FactKey>,
     revision: Revision,
@@ -80,9 +79,10 @@ impl Watch {
     /// Dropping the future stops watching; it may be asked for again.
     pub async fn no_longer_permitted(&self) -> Cut {
         let changes = self.authority.pip.changes().clone();
-        let mut rests = self.rests.clone();
+        let mut since = None;
         loop {
             {
+                let rests = since.as_ref().unwrap_or(&self.rests);
                 let watching = changes.watch(&rests.keys);
                 if changes.fresh_as_of(&[(&rests.keys, rests.revision)]).is_some() {
                     tokio::select! {
@@ -92,8 +92,10 @@ impl Watch {
                 }
             }
             let within = self.authority.limits.decision_timeout;
-            match tokio::time::timeout(within, self.decide_again()).await {
-                Ok(Ok(permitted)) => rests = permitted,
+            // What is rare takes no room in every act under way.
+            let again = Box::pin(self.decide_again());
+            match tokio::time::timeout(within, again).await {
+                Ok(Ok(permitted)) => since = Some(permitted),
                 Ok(Err(cut)) => return cut,
                 Err(_) => return Cut::Undecidable(NotPermitted::TimedOut),
             }

@@ -131,7 +131,8 @@ impl Connection {
             Some(acceptor) => {
                 let shaken = tokio::time::timeout(self.within, acceptor.accept(self.stream)).await;
                 let Ok(Ok(stream)) = shaken else { return };
-                Either::Right(stream)
+                // Boxed, so that a connection without TLS has no room for its state.
+                Either::Right(Box::new(stream))
             }
             None => Either::Left(self.stream),
         };

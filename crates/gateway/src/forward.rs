@@ -9,23 +9,21 @@ use std::time::Duration;
 
 use authority::{Begun, Permit, PermitContext, Running, Watch};
 use bytes::Bytes;
-use mcp::{DenialStyle, Era, Method};
+use mcp::{Era, Method};
 use model::record::OutcomeKind;
 use model::{AgentName, ArgumentsDigest, DecisionId, Sha256Digest};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Assertions;
 use crate::ask::Asker;
 use crate::asks::Asks;
 use crate::assertion::Said as Asserted;
-use crate::authenticate::Caller;
 use crate::catalog::{GovernedCall, Route};
 use crate::entry::About;
+use crate::events::{Ended, Events, Telling};
 use crate::links::Conversation;
-use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
 use crate::request_state::RequestStates;
@@ -56,13 +54,6 @@ pub(crate) struct Way {
     pub(crate) asker: Asker,
     /// Seals the state of a call that waits for input.
     pub(crate) states: Arc<RequestStates>,
-}
-
-/// How a forwarded call ended, for whoever waits for it.
-enum Ended {
-    /// With the status that it has if nothing was said before it.
-    Answer(u16, Bytes),
-    Refused(Refusal),
 }
 
 /// What came of a call at the upstream.
@@ -108,12 +99,29 @@ impl Stop {
     }
 }
 
-/// Tells a refusal that ends a stream.
-struct Telling {
-    about: About,
-    style: DenialStyle,
-    caller: Caller,
-    recorder: Recorder,
+/// A call under way, with all that it needs until it has ended.
+struct Call {
+    way: Way,
+    act: GovernedCall,
+    asserted: Asserted,
+    watch: Watch,
+    messages: mpsc::Sender<Bytes>,
+}
+
+impl Call {
+    async fn run(&self, decision: DecisionId) -> Heard {
+        // The client cancelled it or went away, or it is no longer permitted.
+        let cut = async {
+            tokio::select! {
+                () = self.way.under_way.token().cancelled() => {}
+                reason = self.watch.no_longer_permitted() => {
+                    tracing::info!(%reason, %decision, "a call is cut");
+                }
+            }
+        };
+        let heard = self.way.call(&self.act, self.asserted, cut, &self.messages).await;
+        self.way.governed(heard, &self.act).await
+    }
 }
 
 impl Way {
@@ -129,6 +137,7 @@ impl Way {
         let watch = authority.watch(&permit);
         let begun = permit.begin(authority.clock().as_ref());
         let begun = begun.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let Begun { act, context, running, .. } = begun;
         let gone = self.under_way.token().clone().drop_guard();
         let telling = Telling {
             about: self.about.clone(),
@@ -138,37 +147,18 @@ impl Way {
         };
         let (messages, mut heard) = mpsc::channel(MESSAGES_WAITING_MAX);
         let (done, ended) = tokio::sync::oneshot::channel();
+        let asserted = asserted(&context, &act);
+        // What a call keeps while it waits is kept once, and in none of the futures that it runs in.
+        let call = Box::new(Call { way: self, act, asserted, watch, messages });
+        drop(context);
         tasks.spawn(async move {
-            let ended = self.run(begun, &watch, &messages).await;
-            let _ = done.send(ended);
+            let heard = call.run(decision).await;
+            let _ = done.send(call.way.close(heard, running, (decision, &call.act.method)));
         });
         let first = heard.recv().await;
         let Some(first) = first else { return answer(ended.await, decision) };
-        let (events, reader) = mpsc::channel(MESSAGES_WAITING_MAX);
-        tasks.spawn(stream((first, heard), ended, events, (telling, gone)));
-        Ok(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Events(reader) })
-    }
-
-    async fn run(
-        self,
-        begun: Begun<GovernedCall>,
-        watch: &Watch,
-        messages: &mpsc::Sender<Bytes>,
-    ) -> Ended {
-        let Begun { act, context, running, .. } = begun;
-        let asserted = asserted(&context, &act);
-        // The client cancelled it or went away, or it is no longer permitted.
-        let cut = async {
-            tokio::select! {
-                () = self.under_way.token().cancelled() => {}
-                reason = watch.no_longer_permitted() => {
-                    tracing::info!(%reason, decision = %context.decision, "a call is cut");
-                }
-            }
-        };
-        let heard = self.call(&act, asserted, cut, messages).await;
-        let heard = self.governed(heard, &act).await;
-        self.close(heard, running, (context.decision, &act.method))
+        let events = Events::new((first, heard), (ended, telling, gone));
+        Ok(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Events(events) })
     }
 
     /// Sends the call and passes on what is said until the answer, or until it is cut.
@@ -344,20 +334,6 @@ impl GovernedCall {
     }
 }
 
-impl Telling {
-    fn told(self, refusal: &Refusal) -> Bytes {
-        if !refusal.is_decided() {
-            let who = (self.caller.agent, self.caller.instance);
-            self.recorder.refuse(refusal.cause(), Some(who));
-        }
-        let reply = crate::list::refusal_reply(refusal, &self.about, Some(self.style));
-        match reply.body {
-            ReplyBody::Json(body) => body,
-            ReplyBody::Empty | ReplyBody::Events(_) => Bytes::new(),
-        }
-    }
-}
-
 /// The status of an answer that is this error of the server.
 fn error_status(error: &RawValue, era: Era) -> u16 {
     #[derive(serde::Deserialize)]
@@ -377,32 +353,4 @@ fn answer(
         Ok(Ended::Refused(refusal)) => Err(refusal),
         Err(_) => Err(Refusal::OutcomeUnknown { decision }),
     }
-}
-
-/// Passes on notifications and, last, the answer. A client that goes away cuts the call: `gone`
-/// says so when it is dropped.
-async fn stream(
-    (first, mut heard): (Bytes, mpsc::Receiver<Bytes>),
-    ended: tokio::sync::oneshot::Receiver<Ended>,
-    events: mpsc::Sender<Bytes>,
-    (telling, gone): (Telling, DropGuard),
-) {
-    let mut next = Some(first);
-    while let Some(message) = next {
-        if events.send(message).await.is_err() {
-            return;
-        }
-        next = tokio::select! {
-            message = heard.recv() => message,
-            () = events.closed() => return,
-        };
-    }
-    let last = match ended.await {
-        Ok(Ended::Answer(_, body)) => body,
-        Ok(Ended::Refused(refusal)) => telling.told(&refusal),
-        // The task that called broke: its outcome is recorded as unknown.
-        Err(_) => telling.told(&Refusal::Broken),
-    };
-    let _ = events.send(last).await;
-    let _: CancellationToken = gone.disarm();
 }

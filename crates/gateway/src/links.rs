@@ -181,8 +181,8 @@ impl Links {
         listener: Arc<dyn Listener>,
     ) -> Result<Arc<dyn Transport>, Refusal> {
         if let Target::Http { url, header } = target {
-            let (client, tasks) = (self.client.clone(), self.tasks.clone());
-            return Ok(Arc::new(HttpTransport::new(client, url.clone(), header.clone(), tasks)));
+            let client = self.client.clone();
+            return Ok(Arc::new(HttpTransport::new(client, url.clone(), header.clone())));
         }
         let place = self.processes.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooMany("server processes"))?;

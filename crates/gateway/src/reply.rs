@@ -1,7 +1,8 @@
 //! What goes back to the client, before anybody thinks of HTTP types.
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+
+use crate::events::Events;
 
 /// An answer to one HTTP request.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub enum ReplyBody {
     /// One JSON document.
     Json(Bytes),
     /// Server-sent events, each one JSON-RPC message, the answer last.
-    Events(mpsc::Receiver<Bytes>),
+    Events(Events),
 }
 
 impl Reply {

@@ -1,10 +1,10 @@
 //! Each caller's share of what is limited: a flood takes from itself.
 //!
 //! Two things are shared out. [`Turns`] are places in which a request is authenticated and decided:
-//! who alone asks may have many at once; as soon as somebody else asks too, each has a few, and
-//! whoever waits is served in turn, so that nobody waits behind another's queue. [`Tally`] counts
-//! what lasts longer, as requests under way, and refuses what would be one too many. Both refuse at
-//! once what is beyond; nothing waits without bound.
+//! who alone asks may have many at once; as soon as somebody else asks too, each has one for each
+//! thread, and whoever waits is served in turn, so that nobody waits behind another's queue.
+//! [`Tally`] counts what lasts longer, as requests under way, and refuses what would be one too
+//! many. Both refuse at once what is beyond; nothing waits without bound.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -19,8 +19,10 @@ use tokio::sync::oneshot;
 /// The most places of one who alone asks, for each thread that serves.
 const ALONE_MAX: usize = 64;
 
-/// The most places of each while others ask too, for each thread that serves.
-const AMONG_OTHERS_MAX: usize = 4;
+/// The most places of each while others ask too, for each thread that serves. Each place of a flood
+/// is one more decision in the commit that a quiet caller waits for: with two its slowest calls take
+/// half as long again.
+const AMONG_OTHERS_MAX: usize = 1;
 
 /// The most requests of one that wait for a place.
 const WAITING_MAX: usize = 256;
@@ -117,15 +119,20 @@ impl Turns {
             if let Some(sharing) = state.sharers.get_mut(sharer) {
                 sharing.held -= 1;
             }
-            for _ in 0..state.waiting.len() {
+            // One each in turn, until nobody who waits may have another: who was among others and is
+            // alone by now has many.
+            let mut passed_over = 0;
+            while passed_over < state.waiting.len() {
                 let Some(next) = state.waiting.pop_front() else { break };
                 let most = state.most(&next, self.0.threads);
                 let Some(sharing) = state.sharers.get_mut(&next) else { continue };
+                passed_over += 1;
                 if sharing.held < most
                     && let Some(waiter) = sharing.queue.pop_front()
                 {
                     sharing.held += 1;
                     given.push((waiter, self.place(next.clone())));
+                    passed_over = 0;
                 }
                 if !sharing.queue.is_empty() {
                     state.waiting.push_back(next);
@@ -281,6 +288,23 @@ mod tests {
         assert!(queue.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         let beyond = turns.enter(agent("a"), START).now_or_never();
         assert!(matches!(beyond, Some(Err(Full))));
+    }
+
+    #[test]
+    fn n_116_who_is_alone_again_has_many_places_again() {
+        let turns = Turns::new(1);
+        let quiet = at_once(&turns, "quiet").expect("a place");
+        let held = at_once(&turns, "flood").expect("a place");
+        let waiting: Vec<_> = (0..8).map(|_| turns.enter(agent("flood"), START)).collect();
+        let mut waiting: Vec<_> = waiting.into_iter().map(Box::pin).collect();
+        assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
+        drop(quiet);
+        let mut later = Box::pin(turns.enter(agent("flood"), START + ASKING_FOR));
+        assert!(later.as_mut().now_or_never().is_none(), "it waits behind the others");
+        drop(held);
+        let all: Vec<_> =
+            waiting.into_iter().chain([later]).map(|one| one.now_or_never()).collect();
+        assert!(all.iter().all(Option::is_some), "nobody else asks any more");
     }
 
     #[test]

@@ -8,16 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 
-use super::{LinkError, MESSAGES_WAITING_MAX, Outgoing, Protocol, Transport, UPSTREAM_MESSAGE_MAX};
+use super::{LinkError, Messages, Outgoing, Protocol, Transport};
 
 /// How long to wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -55,7 +53,6 @@ pub(crate) struct HttpTransport {
     session: RwLock<Option<HeaderValue>>,
     /// The server no longer knows the session.
     is_lost: AtomicBool,
-    tasks: TaskTracker,
 }
 
 impl HttpTransport {
@@ -63,10 +60,9 @@ impl HttpTransport {
         client: HttpClient,
         url: http::Uri,
         header: Option<(http::HeaderName, HeaderValue)>,
-        tasks: TaskTracker,
     ) -> Self {
         let session = RwLock::new(None);
-        Self { client, url, header, session, is_lost: AtomicBool::new(false), tasks }
+        Self { client, url, header, session, is_lost: AtomicBool::new(false) }
     }
 
     fn session(&self) -> Option<HeaderValue> {
@@ -137,7 +133,7 @@ impl HttpTransport {
 
 #[async_trait]
 impl Transport for HttpTransport {
-    async fn send(&self, message: Outgoing) -> Result<mpsc::Receiver<Bytes>, LinkError> {
+    async fn send(&self, message: Outgoing) -> Result<Messages, LinkError> {
         let wants_answer = message.id.is_some();
         let greets = message.protocol == Protocol::Greeting;
         let request = self.request(message)?;
@@ -152,15 +148,15 @@ impl Transport for HttpTransport {
             *self.session.write().expect("no panic while it is held") = Some(session.clone());
         }
         self.check(&response)?;
-        let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
-        if wants_answer {
-            self.tasks.spawn(read(response, sender));
+        if !wants_answer {
+            return Ok(Messages::Nothing);
         }
-        Ok(receiver)
+        let is_stream = content_type(&response).starts_with("text/event-stream");
+        Ok(Messages::of(response.into_body(), is_stream))
     }
 
     fn forget(&self, _id: u64) {
-        // Each request has a response of its own, whose reader stops when nobody listens.
+        // Each request has a response of its own, which is dropped with what waits for it.
     }
 
     fn is_alive(&self) -> bool {
@@ -187,39 +183,4 @@ impl Transport for HttpTransport {
 fn content_type(response: &Response<Incoming>) -> &str {
     let value = response.headers().get(CONTENT_TYPE);
     value.and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-/// Reads a response to its end, or until nobody listens, and passes on the messages in it.
-async fn read(response: Response<Incoming>, messages: mpsc::Sender<Bytes>) {
-    let gone = messages.clone();
-    let is_stream = content_type(&response).starts_with("text/event-stream");
-    let body = response.into_body();
-    tokio::select! {
-        // Dropping the body closes the connection: a server that watches it may stop.
-        () = gone.closed() => {}
-        () = read_body(body, is_stream, messages) => {}
-    }
-}
-
-async fn read_body(body: Incoming, is_stream: bool, messages: mpsc::Sender<Bytes>) {
-    if is_stream {
-        return read_events(body, messages).await;
-    }
-    let body = Limited::new(body, UPSTREAM_MESSAGE_MAX).collect().await;
-    if let Ok(body) = body {
-        let _ = messages.send(body.to_bytes()).await;
-    }
-}
-
-async fn read_events(mut body: Incoming, messages: mpsc::Sender<Bytes>) {
-    let mut parser = mcp::SseParser::new(UPSTREAM_MESSAGE_MAX);
-    while let Some(Ok(frame)) = body.frame().await {
-        let Some(data) = frame.data_ref() else { continue };
-        let Ok(events) = parser.push(data) else { return };
-        for event in events {
-            if !event.data.is_empty() && messages.send(event.data.into()).await.is_err() {
-                return;
-            }
-        }
-    }
 }

@@ -9,10 +9,9 @@ use mcp::{Askable, Era};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use super::requests::{self, ServerAsks};
-use super::{Listener, Outgoing, Protocol, Transport};
+use super::{Listener, Messages, Outgoing, Protocol, Transport};
 
 /// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +141,7 @@ impl Link {
         Ok(link)
     }
 
-    /// Sends a request; what comes back arrives on the channel.
+    /// Sends a request.
     pub(crate) async fn ask(
         &self,
         asking: Asking<'_>,
@@ -161,8 +160,7 @@ impl Link {
             progress,
         };
         // Forgotten when dropped, also while it is still being sent.
-        let (_, nothing) = mpsc::channel(1);
-        let mut asked = Asked { link: self, id, messages: nothing, assertion };
+        let mut asked = Asked { link: self, id, messages: Messages::Nothing, assertion };
         asked.messages = self.transport.send(outgoing).await?;
         Ok(asked)
     }
@@ -252,7 +250,7 @@ pub(crate) struct Asked<'a> {
     link: &'a Link,
     /// The id under which the server knows it.
     pub(crate) id: u64,
-    messages: mpsc::Receiver<Bytes>,
+    messages: Messages,
     assertion: Option<String>,
 }
 

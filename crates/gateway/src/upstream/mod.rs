@@ -6,12 +6,14 @@
 
 mod http;
 mod link;
+mod messages;
 mod requests;
 mod stdio;
 
 pub(crate) use http::{HttpClient, HttpTransport, client};
 pub use link::LinkError;
 pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Said, stateless_meta};
+pub(crate) use messages::Messages;
 pub(crate) use requests::{ServerAsks, answer, cause, pong, refusal};
 pub(crate) use stdio::{ProcessPlace, StdioTransport};
 
@@ -22,7 +24,6 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 /// The largest message that an upstream may send, in bytes.
 pub const UPSTREAM_MESSAGE_MAX: usize = 8 << 20;
@@ -113,9 +114,9 @@ pub(crate) trait Listener: Send + Sync {
 /// Carries messages to one upstream and brings back what it says.
 #[async_trait]
 pub(crate) trait Transport: Send + Sync {
-    /// Sends `message`. What comes back on its account arrives on the channel, the answer last;
-    /// the channel closes without an answer if the way to the server breaks.
-    async fn send(&self, message: Outgoing) -> Result<mpsc::Receiver<Bytes>, LinkError>;
+    /// Sends `message`. What comes back on its account follows, the answer last; there is none if
+    /// the way to the server breaks.
+    async fn send(&self, message: Outgoing) -> Result<Messages, LinkError>;
 
     /// Forgets a request: nobody waits for its answer any more.
     fn forget(&self, id: u64);

@@ -30,8 +30,8 @@ use tokio_util::task::TaskTracker;
 
 use super::link::TOOLS_CHANGED;
 use super::{
-    LinkError, Listener, MESSAGES_WAITING_MAX, Outgoing, Target, Transport, UPSTREAM_MESSAGE_MAX,
-    requests,
+    LinkError, Listener, MESSAGES_WAITING_MAX, Messages, Outgoing, Target, Transport,
+    UPSTREAM_MESSAGE_MAX, requests,
 };
 use crate::shares::Open;
 
@@ -115,7 +115,7 @@ impl StdioTransport {
 
 #[async_trait]
 impl Transport for StdioTransport {
-    async fn send(&self, message: Outgoing) -> Result<mpsc::Receiver<Bytes>, LinkError> {
+    async fn send(&self, message: Outgoing) -> Result<Messages, LinkError> {
         let gone = || LinkError::Unreached("the process has ended".to_owned());
         let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
         if let Some(id) = message.id {
@@ -128,7 +128,7 @@ impl Transport for StdioTransport {
             return Err(gone());
         }
         self.lines.send(line(&message.body)).await.map_err(|_| gone())?;
-        Ok(receiver)
+        Ok(Messages::Passed(receiver))
     }
 
     fn forget(&self, id: u64) {

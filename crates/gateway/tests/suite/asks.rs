@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use gateway::ReplyBody;
+use gateway::{Events, ReplyBody};
 use mcp::Era;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::Receiver;
 
 use crate::support::{Act, Agent, Client, Process, Setup, Upstream, World, until};
 use crate::{POLICY, upstream, with};
@@ -46,7 +44,7 @@ fn url(url: &str) -> Value {
 }
 
 /// Calls `tool`; the stream, once something of it is there.
-pub(crate) async fn begin(client: &Client<'_>, tool: &str) -> Receiver<Bytes> {
+pub(crate) async fn begin(client: &Client<'_>, tool: &str) -> Events {
     let (headers, body) =
         client.request_with_id(&json!("call-1"), "tools/call", json!({ "name": tool }));
     let reply = client.reply(&client.world.gateway, &headers, body).await;
@@ -54,7 +52,7 @@ pub(crate) async fn begin(client: &Client<'_>, tool: &str) -> Receiver<Bytes> {
     events
 }
 
-pub(crate) async fn next(events: &mut Receiver<Bytes>) -> Value {
+pub(crate) async fn next(events: &mut Events) -> Value {
     let event = events.recv().await.expect("something is said");
     serde_json::from_slice(&event).expect("JSON")
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gateway::ReplyBody;
+use gateway::{Events, ReplyBody};
 use mcp::Era;
 use pap::Command;
 use serde_json::{Value, json};
@@ -22,10 +22,7 @@ fn held() -> Act {
 }
 
 /// Begins a call that is answered as a stream, and reads what has come so far.
-async fn begin(
-    client: &Client<'_>,
-    tool: &str,
-) -> (tokio::sync::mpsc::Receiver<bytes::Bytes>, Vec<Value>) {
+async fn begin(client: &Client<'_>, tool: &str) -> (Events, Vec<Value>) {
     let params = json!({ "name": tool, "arguments": {}, "_meta": { "progressToken": "t" } });
     let (headers, body) = client.request_with_id(&json!("call-1"), "tools/call", params);
     let reply = client.reply(&client.world.gateway, &headers, body).await;
