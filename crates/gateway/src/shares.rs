@@ -235,7 +235,7 @@ impl<K: Hash + Eq> Drop for Open<K> {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
+    use futures::FutureExt;
 
     use super::*;
 
@@ -302,8 +302,7 @@ mod tests {
         let mut later = Box::pin(turns.enter(agent("flood"), START + ASKING_FOR));
         assert!(later.as_mut().now_or_never().is_none(), "it waits behind the others");
         drop(held);
-        let all: Vec<_> =
-            waiting.into_iter().chain([later]).map(|one| one.now_or_never()).collect();
+        let all: Vec<_> = waiting.into_iter().chain([later]).map(FutureExt::now_or_never).collect();
         assert!(all.iter().all(Option::is_some), "nobody else asks any more");
     }
 
