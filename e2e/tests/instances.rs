@@ -76,7 +76,7 @@ impl Stage {
             }
         }
         let (python, script) = (e2e::python(), several());
-        assert_reaches(uid, &[&python, &script, &e2e::binary()]);
+        assert_reaches(uid, &python, &[&script, &e2e::binary()]);
         let mut command = as_user(uid, &[python.to_str().expect("text")]);
         command.args([script, e2e::binary()]);
         command.args(["mcp", "{}", "--agent", "bot", "--key"]).arg(&key);
@@ -114,17 +114,18 @@ fn several() -> PathBuf {
     e2e::repository().join("e2e/clients/python/several.py")
 }
 
-/// What lies in this checkout is run as another user too, who has to be let through to it.
-fn assert_reaches(uid: u32, paths: &[&Path]) {
-    for path in paths {
-        let test = as_user(uid, &["test", "-r"]).arg(path).status().expect("it starts");
-        let path = path.display();
-        assert!(
-            test.success(),
-            "user {uid} cannot read `{path}`: let others read it, and through every directory on \
-             its way and on that of what it links to (chmod o+rx), or check out where they can"
-        );
-    }
+/// What lies in this checkout is run as another user too, who has to be let through to it: tried by
+/// the program that is run.
+fn assert_reaches(uid: u32, python: &Path, paths: &[&Path]) {
+    let reads = "import sys\nfor path in sys.argv[1:]: open(path, 'rb').close()";
+    let python = python.to_str().expect("text");
+    let tried = as_user(uid, &[python, "-c", reads]).args(paths).output().expect("it starts");
+    assert!(
+        tried.status.success(),
+        "user {uid} cannot run `{python}` and read {paths:?}: let others read them, and through \
+         every directory on their way (chmod o+rx), or check out where they can: {}",
+        String::from_utf8_lossy(&tried.stderr)
+    );
 }
 
 /// A command that runs as `uid`.

@@ -67,9 +67,12 @@ impl Telling {
     /// The next attempt that ends; one that is cut off, or panicked, does not.
     pub(crate) async fn ended(&mut self) -> Attempt {
         loop {
-            match self.attempts.join_next().await {
-                Some(Ok(attempt)) => {
-                    self.under_way.remove(&attempt.finding);
+            match self.attempts.join_next_with_id().await {
+                Some(Ok((id, attempt))) => {
+                    let under_way = self.under_way.get(&attempt.finding);
+                    if under_way.is_some_and(|(_, handle)| handle.id() == id) {
+                        self.under_way.remove(&attempt.finding);
+                    }
                     return attempt;
                 }
                 Some(Err(_)) => {}
@@ -82,7 +85,9 @@ impl Telling {
     pub(crate) fn cut_off(&mut self) -> Vec<Sha256Digest> {
         let now = self.clock.monotonic();
         let late = |since: &Duration| now.saturating_sub(*since) >= ATTEMPT;
-        let cut = self.under_way.extract_if(.., |_, (since, _)| late(since));
+        // Of one that has just finished, `ended` tells.
+        let cut = |since: &Duration, attempt: &AbortHandle| late(since) && !attempt.is_finished();
+        let cut = self.under_way.extract_if(.., |_, (since, attempt)| cut(since, attempt));
         cut.map(|(finding, (_, attempt))| {
             attempt.abort();
             finding

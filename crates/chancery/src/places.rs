@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
-/// The bits of an IPv6 address that say which network it is in: one host has the others to itself.
-const NETWORK: u128 = u128::MAX << 64;
+/// The bits of an IPv6 address that say whose it is: one subscriber often has all the others.
+const NETWORK: u128 = u128::MAX << 72;
 
 /// Places, by whose they are.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ impl<K: Ord> Drop for Place<K> {
     }
 }
 
-/// Who connects from `address`: an IPv4 address, or the network (/64) of an IPv6 one, all of whose
-/// addresses one host can have. On loopback nobody in particular: a proxy there connects for all.
+/// Who connects from `address`: an IPv4 address, or the network (/56) of an IPv6 one, all of whose
+/// addresses one subscriber can have. On loopback nobody in particular: a proxy there connects for all.
 pub(crate) fn network(address: IpAddr) -> Option<IpAddr> {
     let address = address.to_canonical();
     (!address.is_loopback()).then(|| match address {
@@ -100,7 +100,7 @@ mod tests {
         let another = [from("2001:db8::1"), from("2001:db8::ffff:0:0:1")];
         assert!(another.iter().all(Result::is_ok));
         check("2001:db8::2", Full::OfOne);
-        let last = from("2001:db8:0:1::1");
+        let last = from("2001:db8:0:100::1");
         assert!(last.is_ok(), "another network");
         check("192.0.2.2", Full::All);
         drop(one);

@@ -283,6 +283,9 @@ impl Gateway {
         mut request: Request,
         about: &About,
     ) -> Result<Reply, Refusal> {
+        if passage.route.target.is_shared() && offered::keeps_state(&request.method) {
+            return Err(Refusal::UnknownMethod);
+        }
         let resumed = self.resume(passage, &mut request)?;
         let wanted = Wanted { resumed, ..Self::wanted(passage, request)? };
         let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);

@@ -44,10 +44,11 @@ impl Gateway {
         })
     }
 
-    /// What `server` is told at most that it may ask: nothing, unless some policy lets it ask.
+    /// What `server` is told at most that it may ask: nothing, unless some policy lets it ask; and
+    /// nothing where all callers share a process, as what that asks is on account of none.
     pub(crate) fn most_declared(&self, server: &ServerName, route: &Route) -> Askable {
         let policy = self.authority.pip().policy();
-        if !policy.snapshot.lets_ask(server) {
+        if route.target.is_shared() || !policy.snapshot.lets_ask(server) {
             return Askable::NOTHING;
         }
         Askable { url: !route.elicitation_hosts.is_empty(), ..Askable::ALL }

@@ -70,6 +70,16 @@ impl Events {
     }
 }
 
+impl Drop for Events {
+    /// A refusal that the client did not read to is on the record all the same.
+    fn drop(&mut self) {
+        let Some((mut ended, telling, _gone)) = self.end.take().map(|end| *end) else { return };
+        if let Ok(Ended::Refused(refusal)) = ended.try_recv() {
+            telling.told(&refusal);
+        }
+    }
+}
+
 impl Telling {
     fn told(self, refusal: &Refusal) -> Bytes {
         if !refusal.is_decided() {

@@ -153,7 +153,7 @@ impl Links {
             declares = Askable::NOTHING;
             let greeting = Greeting { assertion: None, declares, within };
             let start = self.start((&route.target, None), None, greeting);
-            self.shared.link(server, start).await?
+            self.shared.link(server, start, within).await?
         };
         let conversation =
             Conversation { link, verified, askable, declares, is_own, _counted: counted };
@@ -264,6 +264,9 @@ impl Links {
     /// Ends every conversation.
     pub(crate) fn close_all(&self) {
         self.closed.cancel();
+        for link in self.shared.links() {
+            self.tasks.spawn(async move { link.close().await });
+        }
         self.sessions.invalidate_all();
         self.stateless.invalidate_all();
         self.sessions.run_pending_tasks();

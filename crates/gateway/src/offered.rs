@@ -27,6 +27,17 @@ pub(crate) fn is_offered(method: &Method, era: Era) -> bool {
     }
 }
 
+/// Whether `method` changes, or tells, what a server keeps for one client: nothing to ask of a
+/// process that all share.
+pub(crate) fn keeps_state(method: &Method) -> bool {
+    match method {
+        Method::OnServer(name) => matches!(*name, "logging/setLevel" | "tasks/list"),
+        Method::OnResource(name) => *name != "resources/read",
+        Method::OnTask(_) => true,
+        _ => false,
+    }
+}
+
 /// Whether a decision stands behind `method`, whose commit uses its proof up.
 pub(crate) fn is_decided(method: &Method, era: Era) -> bool {
     is_offered(method, era) && *method != Method::Ping

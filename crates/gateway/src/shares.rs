@@ -147,9 +147,11 @@ impl Turns {
 }
 
 impl State {
-    /// The most places that `sharer` may have now.
+    /// The most places that `sharer` may have now. Strangers take nothing from an agent.
     fn most(&self, sharer: &Sharer, threads: usize) -> usize {
-        let alone = self.sharers.keys().all(|other| other == sharer);
+        let is_agent = matches!(sharer, Sharer::Agent(_));
+        let beside = |other: &Sharer| is_agent && matches!(other, Sharer::Stranger(_));
+        let alone = self.sharers.keys().all(|other| other == sharer || beside(other));
         threads * if alone { ALONE_MAX } else { AMONG_OTHERS_MAX }
     }
 

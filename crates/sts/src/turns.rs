@@ -26,7 +26,8 @@ pub(crate) struct Turn {
 struct Asking {
     turns: Turns,
     key: Thumbprint,
-    lock: Lock,
+    /// Given up when it is dropped.
+    lock: Option<Lock>,
 }
 
 impl Turns {
@@ -36,16 +37,17 @@ impl Turns {
             let mut asked = self.0.lock().expect("no panic while it is held");
             asked.entry(key).or_default().clone()
         };
-        let asking = Asking { turns: self.clone(), key, lock };
-        Turn { _held: asking.lock.clone().lock_owned().await, _asking: asking }
+        let asking = Asking { turns: self.clone(), key, lock: Some(lock.clone()) };
+        Turn { _held: lock.lock_owned().await, _asking: asking }
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
         let mut asked = self.turns.0.lock().expect("no panic while it is held");
-        // One is in the table and one is here: nobody else asks with this key.
-        if Arc::strong_count(&self.lock) <= 2 {
+        self.lock.take();
+        // The one in the table is the last: nobody else asks with this key.
+        if asked.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             asked.remove(&self.key);
         }
     }

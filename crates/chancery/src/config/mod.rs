@@ -121,7 +121,7 @@ pub(crate) struct Limits {
     pub(crate) body_bytes: usize,
     /// The most connections at once, on each listener.
     pub(crate) connections: usize,
-    /// The most connections of one address at once, on each listener; of IPv6, of one /64. Not
+    /// The most connections of one address at once, on each listener; of IPv6, of one /56. Not
     /// counted on loopback and where `behind_tls_proxy` is set: there a proxy connects for all.
     pub(crate) connections_per_address: usize,
     /// The most requests of one agent under way.

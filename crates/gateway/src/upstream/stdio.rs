@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::codec::{AnyDelimiterCodec, FramedRead};
+use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +40,10 @@ const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
 
 /// The most messages that wait to be written to a process that does not read.
 const WRITES_WAITING_MAX: usize = 64;
+
+/// How long a process may take to read before what is to be written to it is given up: it has not
+/// seen it.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a process may take to end once it is asked to.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -127,7 +131,9 @@ impl Transport for StdioTransport {
             message.id.into_iter().for_each(|id| self.forget(id));
             return Err(gone());
         }
-        self.lines.send(line(&message.body)).await.map_err(|_| gone())?;
+        let room = tokio::time::timeout(READ_WITHIN, self.lines.reserve()).await;
+        let unread = |_| LinkError::Unreached("the process does not read".to_owned());
+        room.map_err(unread)?.map_err(|_| gone())?.send(line(&message.body));
         Ok(Messages::Passed(receiver))
     }
 
@@ -213,10 +219,21 @@ async fn watch(
     let codec = AnyDelimiterCodec::new_with_max_length(newline(), newline(), UPSTREAM_MESSAGE_MAX);
     let mut lines = FramedRead::new(output, codec);
     let reading = async {
-        // A line that is too long, or cannot be read, is the end: nothing after it can be trusted.
-        while let Some(Ok(line)) = lines.next().await {
-            if !reader.deliver(line).await {
-                return;
+        loop {
+            match lines.next().await {
+                Some(Ok(line)) => {
+                    if !reader.deliver(line).await {
+                        return;
+                    }
+                }
+                // An answer that is too long is one caller's: others share the process.
+                Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) if reader.is_shared => {
+                    // After an error the reader says once that there is nothing more.
+                    let _ = lines.next().await;
+                }
+                // Otherwise it is the end, as what cannot be read is: nothing after it can be
+                // trusted.
+                _ => return,
             }
         }
     };
@@ -314,7 +331,7 @@ impl Reader {
             self.listener.refused(requests::cause(method));
             requests::refusal(id)
         };
-        // A process that asks without reading what it is told is ended.
-        self.lines.try_send(line(&answer)).is_ok()
+        // A process that asks without reading what it is told is ended, unless others depend on it.
+        self.lines.try_send(line(&answer)).is_ok() || self.is_shared
     }
 }

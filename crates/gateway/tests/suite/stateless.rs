@@ -1,5 +1,7 @@
 //! Servers that are declared stateless: one process for all callers, and no caller hears of another.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use mcp::Era;
 use serde_json::{Value, json};
@@ -58,6 +60,36 @@ async fn what_a_shared_process_says_besides_answers_is_for_nobody() {
     });
     for answer in join_all(calls).await {
         assert_eq!(answer.events.len(), 0, "{answer:?}");
+    }
+}
+
+/// One caller's answer beyond the limit is that caller's loss alone.
+#[tokio::test]
+async fn n_116_an_answer_beyond_its_limit_ends_nobody_elses_calls() {
+    let process = Process::stateless("session");
+    let (world, bot) =
+        before(&process, |setup| setup.limits.call = Duration::from_millis(1_500)).await;
+    let first = bot.connected(&world, "up", Era::Session).await;
+    let second = bot.connected(&world, "up", Era::Session).await;
+    let bytes = gateway::UPSTREAM_MESSAGE_MAX + 1;
+    let answer = first.call("long", json!({ "bytes": bytes })).await;
+    assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{answer:?}");
+    assert_eq!(text(&second, "echo", json!({ "a": 1 })).await, r#"{"a": 1}"#);
+    runs(&process, 1).await;
+}
+
+#[tokio::test]
+async fn a_shared_process_is_asked_nothing_that_it_would_keep_for_one_caller() {
+    let process = Process::stateless("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    for (method, params) in [
+        ("logging/setLevel", json!({ "level": "debug" })),
+        ("resources/subscribe", json!({ "uri": "file:///a" })),
+        ("tasks/list", json!({})),
+    ] {
+        assert_eq!(client.ask(method, params).await.error(), Some(-32_601), "{method}");
+        assert!(process.lines().iter().all(|line| line["method"] != method), "{method}");
     }
 }
 
