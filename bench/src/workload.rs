@@ -201,7 +201,8 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         groups: BTreeSet::from(["staff".parse().expect(name)]),
         state: PersonState::Active { authorization_cutoff: None },
     };
-    Standing { instance, agent, sponsor, subject: None, task, mandate, purpose }
+    let (subject, initiator) = (None, None);
+    Standing { instance, agent, sponsor, subject, task, mandate, initiator, purpose }
 }
 
 fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Timestamp) -> Agent {

@@ -74,6 +74,8 @@ pub struct Caller {
     last: Option<(String, String)>,
     /// The renewal that was not answered yet.
     attempt: Option<String>,
+    /// What a system signed to start its work; shown until there is a token.
+    initiation: Option<String>,
     made: u64,
     /// By how many seconds its clock is ahead.
     pub ahead: i64,
@@ -93,6 +95,7 @@ impl Caller {
             host: deployment.host_socket(),
             last: None,
             attempt: None,
+            initiation: None,
             made: 0,
             ahead: 0,
         }
@@ -101,6 +104,11 @@ impl Caller {
     /// The same, for which the service vouches at the socket `host`.
     pub fn vouched(deployment: &Deployment, server: &str, host: &Path) -> Self {
         Self { host: host.to_owned(), ..Self::new(deployment, server) }
+    }
+
+    /// The same, whose work a system started by `initiation`.
+    pub fn begun_by(deployment: &Deployment, server: &str, initiation: &str) -> Self {
+        Self { initiation: Some(initiation.to_owned()), ..Self::new(deployment, server) }
     }
 
     /// Somebody who copied this caller's key and everything that belongs to it.
@@ -119,6 +127,7 @@ impl Caller {
             host: self.host.clone(),
             last: self.last.clone(),
             attempt: None,
+            initiation: self.initiation.clone(),
             made: self.made + 1_000,
             ahead: self.ahead,
         }
@@ -159,8 +168,12 @@ impl Caller {
         self.attempt = Some(attempt.clone());
         let voucher = voucher(&self.host, &self.instance_key).unwrap_or_default();
         let last = self.last.clone().unwrap_or_default();
+        let begun = self.initiation.clone();
+        let grant_type =
+            begun.as_ref().map_or("client_credentials", |_| oauth::initiation::GRANT_TYPE);
         let form = oauth::token_endpoint::form(&[
-            ("grant_type", "client_credentials"),
+            ("grant_type", grant_type),
+            ("assertion", begun.as_deref().unwrap_or_default()),
             ("client_id", &self.agent),
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion.expect("it can sign")),
@@ -179,7 +192,7 @@ impl Caller {
                 self.token = Some(token.to_owned());
                 let text = |name: &str| answer.body[name].as_str().map(str::to_owned);
                 self.last = text("jti").zip(text("renewal_nonce"));
-                self.attempt = None;
+                (self.attempt, self.initiation) = (None, None);
                 Ok(())
             }
             None => Err(answer),

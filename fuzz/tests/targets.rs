@@ -32,6 +32,7 @@ targets! {
     tokens_are_signed: "jws";
     access_tokens_are_signed: "access-token";
     assertions_are_signed: "client-assertion";
+    initiations_are_signed: "initiation";
     proofs_are_signed: "dpop-proof";
     forms_are_read_in_one_way: "token-form";
     public_keys_have_one_spelling: "jwk";

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use model::{
-    ActDigest, FactKey, InstanceId, Person, ResourceRef, Revision, Server, ServerName,
-    SessionFacts, Sourced, Standing, TaskId, TaskSubject, Tool, ToolRef,
+    ActDigest, FactKey, Initiator, InstanceId, MandateBasis, Person, ResourceRef, Revision, Server,
+    ServerName, SessionFacts, Sourced, Standing, TaskId, TaskSubject, Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
@@ -358,12 +358,25 @@ async fn read_standing(
     let agent: model::Agent = reader.need(FactKey::agent(&instance.agent)).await?;
     let sponsor = reader.need(FactKey::person(&agent.sponsor)).await?;
     let task: model::Task = reader.need(FactKey::task(instance.task)).await?;
-    let mandate = reader.need(FactKey::mandate(task.mandate)).await?;
+    let mandate: model::Mandate = reader.need(FactKey::mandate(task.mandate)).await?;
+    let initiator = initiator(&mut reader, &mandate.basis).await?;
     let purpose = reader.need(FactKey::purpose(&task.purpose)).await?;
     let subject = match &task.subject {
         TaskSubject::OnBehalfOf { person } => Some(reader.need(FactKey::person(person)).await?),
         TaskSubject::Autonomous => None,
     };
-    let standing = Standing { instance, agent, sponsor, subject, task, mandate, purpose };
+    let standing =
+        Standing { instance, agent, sponsor, subject, task, mandate, initiator, purpose };
     Ok(reader.sourced(Arc::new(standing)))
+}
+
+/// The system that gave a mandate on this basis, if one did, with who answers for it.
+pub async fn initiator(
+    reader: &mut Reader<'_>,
+    basis: &MandateBasis,
+) -> Result<Option<Initiator>, FactsError> {
+    let MandateBasis::Initiated { system, .. } = basis else { return Ok(None) };
+    let system: model::InitiatingSystem = reader.need(FactKey::system(system)).await?;
+    let owner = reader.need(FactKey::person(&system.owner)).await?;
+    Ok(Some(Initiator { system, owner }))
 }

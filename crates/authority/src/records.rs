@@ -280,6 +280,7 @@ pub(crate) fn resource_text(resource: &ResourceRef) -> String {
         ResourceRef::Instance(instance) => format!("Instance::{instance}"),
         ResourceRef::Person(_) => "Person".to_owned(),
         ResourceRef::Purpose(purpose) => format!("Purpose::{purpose}"),
+        ResourceRef::System(system) => format!("System::{system}"),
         ResourceRef::Bundle(digest) => format!("Bundle::{digest}"),
         ResourceRef::Deployment => "Deployment".to_owned(),
     }

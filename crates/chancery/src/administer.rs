@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
 use model::HostRule;
-use pap::{Command as Asked, Registration};
+use pap::{Command as Asked, Registration, SystemRegistration};
 use serde_json::Value;
 
 use crate::cli::{
     Agent, Clock, Command, Finding, Founder, HostProcesses, Instance, Outcome, Person, Purpose,
-    Server, Tool,
+    Server, System, Tool,
 };
 use crate::socket;
 
@@ -65,26 +65,8 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let asked = Asked::FounderRedeem { code, key: made.verifying().to_jwk() };
             (socket.socket, asked, Some((fresh(&key)?, made.to_pem()?)))
         }
-        Command::Agent(Agent::Add {
-            name,
-            sponsor,
-            purpose,
-            business_owner,
-            technical_owner,
-            key,
-            host,
-            socket,
-        }) => {
-            let host = rule(host)?;
-            let usual = || crate::dev::new_key_file(&socket.socket, &name);
-            let path = fresh(&key.unwrap_or_else(usual))?;
-            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
-            let key = made.verifying().to_jwk();
-            let registration =
-                Registration { name, sponsor, purpose, business_owner, technical_owner, key, host };
-            let asked = Asked::AgentAdd(registration);
-            (socket.socket, asked, Some((path, made.to_pem()?)))
-        }
+        Command::Agent(agent) => of_agent(agent)?,
+        Command::System(system) => of_system(system)?,
         Command::Person(person) => plain(of_person(person)),
         Command::Purpose(Purpose::Add {
             id,
@@ -97,13 +79,6 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }) => {
             let asked = Asked::PurposeAdd { id, owner, tools, harm, max_calls, description };
             (socket.socket, asked, None)
-        }
-        Command::Agent(Agent::Suspend { name, reason, socket }) => {
-            (socket.socket, Asked::AgentSuspend { name, reason }, None)
-        }
-        Command::Agent(Agent::List { socket }) => (socket.socket, Asked::AgentList, None),
-        Command::Agent(Agent::Attest { name, host, socket }) => {
-            (socket.socket, Asked::AgentAttest { name, host: rule(host)? }, None)
         }
         Command::Instance(instance) => plain(of_instance(instance)),
         Command::Server(Server::Add { name, owner, harm, socket }) => {
@@ -119,6 +94,63 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Finding(finding) => plain(of_finding(finding)),
         other => anyhow::bail!("{other:?} is not an administrative command"),
+    })
+}
+
+fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
+    Ok(match agent {
+        Agent::Add {
+            name,
+            sponsor,
+            purpose,
+            business_owner,
+            technical_owner,
+            key,
+            on_behalf_only,
+            host,
+            socket,
+        } => {
+            let host = rule(host)?;
+            let usual = || crate::dev::new_key_file(&socket.socket, &name);
+            let path = fresh(&key.unwrap_or_else(usual))?;
+            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+            let key = made.verifying().to_jwk();
+            let registration = Registration {
+                name,
+                sponsor,
+                purpose,
+                business_owner,
+                technical_owner,
+                key,
+                host,
+                on_behalf_only,
+            };
+            let asked = Asked::AgentAdd(registration);
+            (socket.socket, asked, Some((path, made.to_pem()?)))
+        }
+        Agent::Suspend { name, reason, socket } => {
+            (socket.socket, Asked::AgentSuspend { name, reason }, None)
+        }
+        Agent::List { socket } => (socket.socket, Asked::AgentList, None),
+        Agent::Attest { name, host, socket } => {
+            (socket.socket, Asked::AgentAttest { name, host: rule(host)? }, None)
+        }
+    })
+}
+
+fn of_system(system: System) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
+    Ok(match system {
+        System::Add { name, owner, agents, purposes, key, socket } => {
+            let (path, made) = (fresh(&key)?, SigningKey::generate(KeyAlgorithm::Es256)?);
+            let key = made.verifying().to_jwk();
+            let registration = SystemRegistration { name, owner, agents, purposes, key };
+            (socket.socket, Asked::SystemAdd(registration), Some((path, made.to_pem()?)))
+        }
+        System::Suspend { name, reason, socket } => {
+            (socket.socket, Asked::SystemSuspend { name, reason }, None)
+        }
+        System::List { socket } => (socket.socket, Asked::SystemList, None),
+        initiate @ System::Initiate(_) => anyhow::bail!("{initiate:?} asks no service"),
     })
 }
 

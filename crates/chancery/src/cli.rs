@@ -1,6 +1,8 @@
 //! The command line: what can be typed.
 
 mod agents;
+mod shim;
+mod systems;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, HostProcesses, Instance};
+pub(crate) use shim::{Holder, Mcp};
+pub(crate) use systems::{Initiate, System};
 
 /// Permits, records and proves what software agents do.
 #[derive(Debug, Parser)]
@@ -58,6 +62,9 @@ pub(crate) enum Command {
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Systems that start work of agents on behalf of people.
+    #[command(subcommand)]
+    System(System),
     /// Upstream MCP servers.
     #[command(subcommand)]
     Server(Server),
@@ -173,56 +180,6 @@ pub(crate) struct Isolate {
     /// The server's command.
     #[arg(last = true)]
     pub(crate) command: Vec<OsString>,
-}
-
-/// Speaks MCP for a client.
-#[derive(Debug, Args)]
-pub(crate) struct Mcp {
-    /// The upstream server to reach.
-    pub(crate) server: String,
-    /// The agent of which this run is an instance.
-    #[arg(long, env = "CHANCERY_AGENT")]
-    pub(crate) agent: String,
-    /// The file of the agent's key; default: `AGENT.pem` with the deployment that `dev` runs.
-    #[arg(long, env = "CHANCERY_AGENT_KEY")]
-    pub(crate) key: Option<PathBuf>,
-    /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
-    /// `http://127.0.0.1:8420`.
-    #[arg(long, env = "CHANCERY_URL")]
-    pub(crate) url: Option<String>,
-    /// The socket at which the service on this host vouches for processes; default: that of the
-    /// deployment that `dev` runs, else `/run/chancery/host.sock`.
-    #[arg(long, env = "CHANCERY_HOST_SOCKET")]
-    pub(crate) host_socket: Option<PathBuf>,
-    /// Speak streamable HTTP on this loopback address instead of stdio.
-    #[arg(long)]
-    pub(crate) listen: Option<SocketAddr>,
-}
-
-/// Holds the key of an instance.
-#[derive(Debug, Args)]
-pub(crate) struct Holder {
-    /// The process id of the client.
-    #[arg(long)]
-    pub(crate) client: u32,
-    /// When the client started, in clock ticks since the boot.
-    #[arg(long)]
-    pub(crate) since: u64,
-    /// Where shims find this.
-    #[arg(long)]
-    pub(crate) meet: PathBuf,
-    /// The agent.
-    #[arg(long)]
-    pub(crate) agent: String,
-    /// The file of the agent's key.
-    #[arg(long)]
-    pub(crate) key: PathBuf,
-    /// The base URL of the gateway.
-    #[arg(long)]
-    pub(crate) url: String,
-    /// The socket at which the service on this host vouches for processes.
-    #[arg(long)]
-    pub(crate) host_socket: PathBuf,
 }
 
 /// Where the administrator's socket is.

@@ -15,6 +15,7 @@ mod drill;
 mod findings;
 mod founding;
 mod host;
+mod initiate;
 mod isolate;
 mod listener;
 mod log;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command};
+use cli::{Cli, Command, System};
 use config::Config;
 use nix::sys::stat::Mode;
 
@@ -115,8 +116,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let key = mcp.key.map_or_else(|| dev::key_file(&mcp.agent), Ok)?;
             let url = mcp.url.unwrap_or_else(dev::url);
             let host = mcp.host_socket.unwrap_or_else(dev::host_socket);
-            let (server, agent, listen) = (mcp.server, mcp.agent, mcp.listen);
-            shim::run(shim::Options { server, agent, key, url, host, listen }).await?;
+            let (server, agent) = (mcp.server, mcp.agent);
+            let initiation = mcp.initiation.as_deref().map(shim::Initiation::read).transpose()?;
+            let listen = mcp.listen;
+            let options = shim::Options { server, agent, key, url, host, initiation, listen };
+            shim::run(options).await?;
         }
         Command::Doctor(doctor) => return doctor::run(doctor).await,
         Command::Holder(holder) => shim::hold(holder).await?,
@@ -125,6 +129,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
         }
+        Command::System(System::Initiate(initiate)) => initiate::run(initiate)?,
         other => administer::run(other).await?,
     }
     Ok(ExitCode::SUCCESS)

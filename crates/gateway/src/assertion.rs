@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keys::Signer;
-use model::{ArgumentsDigest, Clock, DecisionId, Entropy, InstanceId, RecordId, TaskId};
+use model::{ArgumentsDigest, Clock, DecisionId, Entropy, RecordId, TaskId};
 use serde_json::json;
+
+use crate::authenticate::Caller;
 
 /// How long an assertion is good for.
 const ASSERTION_LIFETIME: Duration = Duration::from_mins(1);
@@ -26,36 +28,40 @@ pub struct Assertions {
 /// What an assertion says beside who speaks to whom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
-    pub(crate) instance: InstanceId,
     pub(crate) task: Option<TaskId>,
     pub(crate) decision: Option<DecisionId>,
     pub(crate) arguments: Option<ArgumentsDigest>,
 }
 
 impl Assertions {
-    /// An `at+jwt` (RFC 9068) for `audience` alone, on account of an instance.
-    pub(crate) fn sign(&self, audience: &str, client: &str, said: Said) -> Option<String> {
+    /// An `at+jwt` (RFC 9068) for `audience` alone, on account of `caller`: `sub` is the person on
+    /// whose behalf it acts and `act` the instance; where it acts for nobody, `sub` is the instance.
+    pub(crate) fn sign(&self, audience: &str, caller: &Caller, said: Said) -> Option<String> {
         let chancery = json!({
             "task": said.task,
             "decision_id": said.decision,
             "args_digest": said.arguments,
         });
-        self.signed((audience, client), &said.instance.to_string(), chancery)
+        let (instance, client) = (caller.instance.to_string(), caller.agent.as_str());
+        match &caller.subject {
+            Some(person) => self.signed((audience, client), (person, Some(&instance)), chancery),
+            None => self.signed((audience, client), (&instance, None), chancery),
+        }
     }
 
     /// An assertion that the deployment itself asks, on nobody's account.
     pub(crate) fn sign_for_ourselves(&self, audience: &str) -> Option<String> {
-        self.signed((audience, &self.issuer), &self.issuer, json!({}))
+        self.signed((audience, &self.issuer), (&self.issuer, None), json!({}))
     }
 
     fn signed(
         &self,
         (audience, client): (&str, &str),
-        subject: &str,
+        (subject, actor): (&str, Option<&str>),
         chancery: serde_json::Value,
     ) -> Option<String> {
         let now = self.clock.now();
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.issuer,
             "sub": subject,
             "client_id": client,
@@ -65,6 +71,9 @@ impl Assertions {
             "jti": RecordId::new(now, self.entropy.as_ref()),
             "chancery": chancery,
         });
+        if let Some(actor) = actor {
+            claims["act"] = json!({ "sub": actor });
+        }
         oauth::jws::sign("at+jwt", &claims, self.signer.as_ref()).ok()
     }
 }

@@ -38,6 +38,8 @@ pub struct Caller {
     pub instance: InstanceId,
     /// The agent that it is an execution of.
     pub agent: AgentName,
+    /// The person on whose behalf it acts, if anybody's.
+    pub subject: Option<String>,
     /// The proof that was shown.
     pub proof: VerifiedProof,
     /// The digest by which the proof is used up.
@@ -118,11 +120,13 @@ impl Tokens {
         if Some(proof.thumbprint) != claims.cnf.thumbprint() {
             return Err(refuse("proof_of_other_key", "invalid_dpop_proof"));
         }
-        let instance = claims.sub.parse().map_err(|_| refuse("token_invalid", "invalid_token"))?;
+        let instance =
+            claims.instance().parse().map_err(|_| refuse("token_invalid", "invalid_token"))?;
         let agent = claims.client_id.parse();
         let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
+        let subject = claims.subject().map(str::to_owned);
         let once = once(&proof);
-        Ok(Caller { instance, agent, proof, once })
+        Ok(Caller { instance, agent, subject, proof, once })
     }
 
     /// Uses up the proof in memory. Without a decision, whose commit would find a proof of before

@@ -392,9 +392,8 @@ impl Gateway {
         if !passage.route.target.is_shown_assertions() {
             return None;
         }
-        let said =
-            Said { instance: passage.caller.instance, task: None, decision: None, arguments: None };
-        self.assertions.sign(&passage.route.audience, passage.caller.agent.as_str(), said)
+        let said = Said { task: None, decision: None, arguments: None };
+        self.assertions.sign(&passage.route.audience, &passage.caller, said)
     }
 }
 

@@ -261,8 +261,7 @@ impl Way {
         if !self.route.target.is_shown_assertions() {
             return None;
         }
-        let agent = self.asker.caller.agent.as_str();
-        self.assertions.sign(&self.route.audience, agent, asserted)
+        self.assertions.sign(&self.route.audience, &self.asker.caller, asserted)
     }
 
     /// Says how the call ended, in the record and to whoever waits.
@@ -319,7 +318,6 @@ impl Way {
 /// What is asserted of a call.
 fn asserted(context: &PermitContext, act: &GovernedCall) -> Asserted {
     Asserted {
-        instance: context.standing.instance.id,
         task: Some(context.standing.task.id),
         decision: Some(context.decision),
         arguments: act.arguments_digest(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, InstanceId, PersonId, PurposeId, ServerName, TaskId, ToolRef};
+use crate::{AgentName, InstanceId, PersonId, PurposeId, ServerName, SystemName, TaskId, ToolRef};
 
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,8 @@ pub enum ResourceRef {
     Person(PersonId),
     /// A purpose of the register.
     Purpose(PurposeId),
+    /// A system that starts work of agents.
+    System(SystemName),
     /// A policy set, by digest.
     Bundle(String),
     /// The deployment itself.

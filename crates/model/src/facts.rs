@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Answer, Attestation, Binding, Instance, InstanceId, Mandate, MandateId,
-    Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, Task, TaskId,
-    Thumbprint, Timestamp, Tool, ToolRef,
+    Agent, AgentName, Answer, Attestation, Binding, Initiator, Instance, InstanceId, Mandate,
+    MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, SystemName,
+    Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -63,6 +63,11 @@ impl FactKey {
     /// The instances of an agent that are stopped.
     pub fn stopped(agent: &AgentName) -> Self {
         Self(format!("stopped/{agent}").into())
+    }
+
+    /// A system that starts work of agents.
+    pub fn system(name: &SystemName) -> Self {
+        Self(format!("system/{name}").into())
     }
 
     /// A mandate.
@@ -171,6 +176,9 @@ pub struct Standing {
     pub task: Task,
     /// The mandate under which it was opened.
     pub mandate: Mandate,
+    /// The system that started the task, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<Initiator>,
     /// The purpose.
     pub purpose: Purpose,
 }

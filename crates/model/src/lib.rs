@@ -17,6 +17,7 @@ mod names;
 mod person;
 pub mod record;
 mod scope;
+mod system;
 mod task;
 mod time;
 mod tool;
@@ -36,10 +37,12 @@ pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
 pub use names::{
-    AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, ToolName, ToolRef,
+    AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, SystemName, ToolName,
+    ToolRef,
 };
 pub use person::{Person, PersonState};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
+pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{Mandate, MandateBasis, Purpose, Task, TaskState, TaskSubject};
 pub use time::{Clock, Timestamp};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};

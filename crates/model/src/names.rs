@@ -110,6 +110,10 @@ name!(
     PurposeId, "a purpose id", is_label, LABEL_RULE
 );
 name!(
+    /// Names a system of the organisation that starts work of agents.
+    SystemName, "a system name", is_label, LABEL_RULE
+);
+name!(
     /// Names an upstream MCP server.
     ServerName, "a server name", is_label, LABEL_RULE
 );

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, InstanceId, MandateDigest, MandateId, PersonId, PurposeId, Scope, TaskId, Timestamp,
+    AgentName, InstanceId, MandateDigest, MandateId, PersonId, PurposeId, Scope, Sha256Digest,
+    SystemName, TaskId, Timestamp,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -55,6 +56,25 @@ pub enum MandateBasis {
         /// The sponsor.
         sponsor: PersonId,
     },
+    /// The signed word of a registered system, on behalf of a person.
+    Initiated {
+        /// The system.
+        system: SystemName,
+        /// The digest of what it signed.
+        request: Sha256Digest,
+        /// The person.
+        subject: PersonId,
+    },
+}
+
+impl MandateBasis {
+    /// On whose behalf a task under such a mandate is done.
+    pub fn subject(&self) -> TaskSubject {
+        match self {
+            Self::Standing { .. } => TaskSubject::Autonomous,
+            Self::Initiated { subject, .. } => TaskSubject::OnBehalfOf { person: subject.clone() },
+        }
+    }
 }
 
 impl Mandate {

@@ -21,7 +21,7 @@ pub const LIFETIME_MAX_S: i64 = 300;
 const SKEW_S: i64 = 5;
 
 /// The `type` of the one kind of authorization details (RFC 9396 §2).
-const AGENT_TASK: &str = "agent_task";
+pub(crate) const AGENT_TASK: &str = "agent_task";
 
 /// The key to which a token is bound (RFC 9449 §6.1). Another way of confirming is not understood,
 /// and so not taken.
@@ -54,13 +54,24 @@ pub struct AgentTask {
     pub mandate: String,
 }
 
+/// Who acts for the subject of a token (RFC 8693 §4.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// The instance.
+    pub sub: String,
+}
+
 /// The claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessTokenClaims {
     /// Who issued it.
     pub iss: String,
-    /// The instance, where nobody is acted for.
+    /// The person on whose behalf it is used; the instance, where nobody is acted for.
     pub sub: String,
+    /// Who acts on that person's behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
     /// The agent.
     pub client_id: String,
     /// The one service that it is for.
@@ -75,6 +86,18 @@ pub struct AccessTokenClaims {
     pub cnf: Confirmation,
     /// The task that it belongs to.
     pub authorization_details: Vec<AgentTask>,
+}
+
+impl AccessTokenClaims {
+    /// The instance that acts: whoever the token is of.
+    pub fn instance(&self) -> &str {
+        self.act.as_ref().map_or(&self.sub, |actor| &actor.sub)
+    }
+
+    /// The person on whose behalf, if anybody's.
+    pub fn subject(&self) -> Option<&str> {
+        self.act.as_ref().map(|_| self.sub.as_str())
+    }
 }
 
 /// Signs a token.
@@ -112,6 +135,9 @@ pub fn verify(
     let cnf = claims.get("cnf").filter(|cnf| cnf.is_object()).cloned().unwrap_or_default();
     let bound = serde_json::from_value::<Confirmation>(cnf).ok();
     bound.and_then(|cnf| cnf.thumbprint()).ok_or(JwsError::Claim("cnf"))?;
+    if claims.get("act").is_some_and(|actor| !actor.is_object()) {
+        return Err(JwsError::Claim("act"));
+    }
     let details = claims.get("authorization_details").and_then(Value::as_array);
     if !details.is_some_and(|details| details.iter().all(Value::is_object)) {
         return Err(JwsError::Claim("authorization_details"));

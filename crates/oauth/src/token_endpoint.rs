@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::access_token::AgentTask;
 use crate::client_assertion;
 use crate::error::{ErrorCode, OAuthError};
+use crate::initiation;
 
 /// The largest form, in bytes.
 pub const FORM_MAX: usize = 16 * 1024;
@@ -17,15 +18,19 @@ const ATTEMPT: std::ops::RangeInclusive<usize> = 22..=128;
 /// The most parameters of one form.
 const PARAMETERS_MAX: usize = 32;
 
-/// A request for a token by `client_credentials` (RFC 6749 §4.4).
+/// A request for a token: by `client_credentials` (RFC 6749 §4.4), or by an initiation (RFC 7523
+/// §2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCredentials {
+pub struct TokenRequest {
     /// The agent.
     pub client_id: String,
     /// Its assertion (RFC 7523).
     pub client_assertion: String,
     /// The one service that the token is for (RFC 8707).
     pub resource: String,
+    /// What a system signed to start the work; none for work on the sponsor's standing mandate, or
+    /// that was started already.
+    pub initiation: Option<String>,
     /// What for, where the agent has several purposes.
     pub purpose: Option<String>,
     /// Which token it follows; none for a client that knows nothing of that.
@@ -78,7 +83,7 @@ pub struct Next {
 }
 
 /// Reads the form of a token request. A parameter that stands twice is refused (RFC 6749 §3.2).
-pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
+pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
     let invalid = |why: &str| OAuthError::new(ErrorCode::InvalidRequest, why);
     if form.len() > FORM_MAX {
         return Err(invalid("the form is too large"));
@@ -97,10 +102,20 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
         }
     }
     let mut take = |name: &str| parameters.remove(name).filter(|value| !value.is_empty());
-    if take("grant_type").as_deref() != Some("client_credentials") {
-        let why = "the grant type is not one that is offered";
-        return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, why));
-    }
+    let missing = |name: &str| invalid(&format!("`{name}` is missing"));
+    let initiation = match take("grant_type").as_deref() {
+        Some("client_credentials") if take("assertion").is_some() => {
+            return Err(invalid("`assertion` belongs to another grant type"));
+        }
+        Some("client_credentials") => None,
+        Some(initiation::GRANT_TYPE) => {
+            Some(take("assertion").ok_or_else(|| missing("assertion"))?)
+        }
+        _ => {
+            let why = "the grant type is not one that is offered";
+            return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, why));
+        }
+    };
     if take("client_assertion_type").as_deref() != Some(client_assertion::TYPE) {
         let why = "the client must authenticate with private_key_jwt";
         return Err(OAuthError::new(ErrorCode::InvalidClient, why));
@@ -109,14 +124,14 @@ pub fn parse(form: &[u8]) -> Result<ClientCredentials, OAuthError> {
         return Err(invalid("the client must authenticate in one way only"));
     }
     let renewal = renewal([take("attempt"), take("previous_jti"), take("renewal_nonce")])?;
-    let missing = |name: &str| invalid(&format!("`{name}` is missing"));
     let client_assertion = take("client_assertion").ok_or_else(|| missing("client_assertion"))?;
     // It may be left out beside an assertion, which names the client too (RFC 7521 §4.2).
     let named = take("client_id").or_else(|| client_assertion::claimed(&client_assertion));
-    Ok(ClientCredentials {
+    Ok(TokenRequest {
         client_id: named.ok_or_else(|| missing("client_id"))?,
         client_assertion,
         resource: take("resource").ok_or_else(|| missing("resource"))?,
+        initiation,
         purpose: take("purpose"),
         renewal,
         voucher: take("voucher"),

@@ -284,7 +284,8 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         data: BTreeSet::new(),
         description: String::new(),
     };
-    Standing { instance, agent, sponsor, subject: None, task, mandate, purpose }
+    let (subject, initiator) = (None, None);
+    Standing { instance, agent, sponsor, subject, task, mandate, initiator, purpose }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::drill::DrillRow;
 use crate::log::Exports;
 use crate::policy::Publisher;
+use crate::systems::SystemRegistration;
 
 /// One act of administration, as the command line sends it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +47,12 @@ pub enum Command {
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
     AgentList,
+    /// Registers a system that starts work of agents.
+    SystemAdd(SystemRegistration),
+    /// Suspends one: what it started is over.
+    SystemSuspend { name: String, reason: String },
+    /// Lists systems.
+    SystemList,
     /// Revokes an instance.
     InstanceRevoke { id: String, reason: String },
     /// Stops an instance until it is released.
@@ -102,6 +109,9 @@ pub struct Registration {
     pub key: Value,
     #[serde(default)]
     pub host: Option<HostRule>,
+    /// That it never works for nobody: the sponsor gives no standing mandate.
+    #[serde(default)]
+    pub on_behalf_only: bool,
 }
 
 /// What a server lists, as somebody read it.
@@ -238,6 +248,9 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
+            Command::SystemAdd(registration) => self.system_add(by, registration).await,
+            Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
+            Command::SystemList => self.list(by, "system/", "").await,
             Command::ServerAdd { name, owner, harm } => {
                 self.server_add(by, &name, owner.as_deref(), &harm).await
             }

@@ -15,6 +15,7 @@ mod origin;
 mod policy;
 mod register;
 mod replay;
+mod systems;
 mod tools;
 
 pub use authority::ADMINISTRATORS;
@@ -23,4 +24,5 @@ pub use command::{AdminError, Administration, Command, Found, Registration, Tool
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_founded};
 pub use policy::{PublishError, Publisher};
+pub use systems::SystemRegistration;
 pub use tools::pin_digest;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use authority::{Effect, LogEntry};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
-use model::{DecisionId, FactKey, PersonId, RecordId, ResourceRef, Standing};
+use model::{DecisionId, FactKey, Initiator, PersonId, RecordId, ResourceRef, Standing};
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
 
@@ -128,6 +128,7 @@ impl Administration {
             "purpose": decision.purpose,
             "sponsor": standing.as_ref().map(|standing| standing.sponsor.id.clone()),
             "subject": standing.as_ref().and_then(|s| s.subject.as_ref().map(|p| p.id.clone())),
+            "started_by": standing.as_ref().and_then(|s| s.initiator.as_ref()).map(started_by),
             "given": standing.as_ref().map(|standing| standing.mandate.given.to_string()),
             "answer": decision.decision,
             "reason": decision.reason,
@@ -265,4 +266,9 @@ impl Administration {
             }
         }
     }
+}
+
+/// The system that started a task, and who answers for it.
+fn started_by(initiator: &Initiator) -> Value {
+    json!({ "system": initiator.system.name, "owner": initiator.owner.id })
 }

@@ -155,13 +155,17 @@ impl Administration {
             given: now,
             valid_until: now.plus(LEASE),
         };
-        let effects = vec![
-            put_new(FactKey::agent(&name), &agent),
-            put_new(FactKey::mandate(mandate.id), &mandate),
-            put_new(FactKey::standing_mandate(&name, &purpose.id), &mandate.id),
-        ];
+        let mandate = (!registration.on_behalf_only).then_some(mandate);
+        let mut effects = vec![put_new(FactKey::agent(&name), &agent)];
+        if let Some(mandate) = &mandate {
+            effects.extend([
+                put_new(FactKey::mandate(mandate.id), mandate),
+                put_new(FactKey::standing_mandate(&name, &purpose.id), &mandate.id),
+            ]);
+        }
         let done = draft.make(json!({ "agent": agent, "mandate": mandate }), effects).await?;
-        Ok(json!({ "agent": name, "mandate": mandate.id, "decision": done.decision }))
+        let mandate = mandate.map(|mandate| mandate.id);
+        Ok(json!({ "agent": name, "mandate": mandate, "decision": done.decision }))
     }
 
     async fn agent_change(

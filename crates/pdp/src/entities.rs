@@ -22,6 +22,7 @@ pub(crate) struct Types {
     purpose: EntityTypeName,
     resource: EntityTypeName,
     server: EntityTypeName,
+    system: EntityTypeName,
     task: EntityTypeName,
     tool: EntityTypeName,
 }
@@ -37,6 +38,7 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
     purpose: type_name("Purpose"),
     resource: type_name("Resource"),
     server: type_name("Server"),
+    system: type_name("System"),
     task: type_name("Task"),
     tool: type_name("Tool"),
 });
@@ -199,6 +201,7 @@ fn add_resource(
         ResourceRef::Instance(id) => (uid(&types.instance, &id.to_string()), None),
         ResourceRef::Person(id) => (uid(&types.person, id.as_str()), None),
         ResourceRef::Purpose(id) => (uid(&types.purpose, id.as_str()), None),
+        ResourceRef::System(name) => (uid(&types.system, name.as_str()), None),
         ResourceRef::Bundle(digest) => (uid(&types.bundle, digest), None),
         ResourceRef::Deployment => (uid(&types.deployment, "this"), None),
     };

@@ -4,8 +4,9 @@
 
 use model::AccessRequest;
 use model::{
-    AgentState, Answer, Answers, Denial, Facts, InstanceState, KernelRule, Principal,
-    PrincipalFacts, ResourceRef, Scope, ServerName, Standing, TaskState, TaskSubject, ToolRef,
+    AgentState, Answer, Answers, Denial, Facts, Initiator, InstanceState, KernelRule, Mandate,
+    MandateBasis, Principal, PrincipalFacts, ResourceRef, Scope, ServerName, Standing, TaskState,
+    TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -90,7 +91,7 @@ pub(crate) fn check(
 }
 
 fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
-    let Standing { instance, agent, sponsor, task, mandate, .. } = standing;
+    let Standing { instance, agent, sponsor, task, mandate, initiator, .. } = standing;
     if let InstanceState::Quarantined { .. } = instance.state {
         return Err(KernelRule::InstanceQuarantined);
     }
@@ -114,8 +115,21 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
         && mandate.id == task.mandate
         && mandate.agent == agent.name
         && mandate.purpose == task.purpose
-        && mandates::digest(mandate) == task.mandate_digest;
+        && mandates::digest(mandate) == task.mandate_digest
+        && mandate.basis.subject() == task.subject
+        && is_vouched(mandate, initiator.as_ref(), facts.now);
     if valid { Ok(()) } else { Err(KernelRule::MandateNotValid) }
+}
+
+/// Whether who gave the mandate still stands by it.
+fn is_vouched(mandate: &Mandate, initiator: Option<&Initiator>, now: Timestamp) -> bool {
+    match (&mandate.basis, initiator) {
+        (MandateBasis::Standing { .. }, None) => true,
+        (MandateBasis::Initiated { system, .. }, Some(initiator)) => {
+            initiator.system.name == *system && initiator.answers_for(mandate, now)
+        }
+        _ => false,
+    }
 }
 
 fn tool_rules(called: &ToolRef, facts: &Facts) -> Result<(), KernelRule> {

@@ -11,6 +11,7 @@ use model::{
 };
 use serde::Serialize;
 
+use crate::initiated::Initiated;
 use crate::renewal::{Asked, Renewal};
 
 /// How long a root task lasts if its mandate does. It is never prolonged, nor followed by another
@@ -108,23 +109,51 @@ impl TokenGrant {
     }
 }
 
-/// The standing of a new instance of `agent` that holds `key`, for `purpose`, on the sponsor's
-/// standing mandate. The host vouched for its process, if it did, in `source`. While others of the
-/// agent are stopped, it starts as they are.
+/// On what the task of a new instance rests.
+pub(crate) enum Rests {
+    /// The sponsor's standing mandate for this purpose.
+    Standing(PurposeId),
+    /// The word of a system.
+    Initiated(Box<Initiated>),
+}
+
+/// The standing of a new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
+/// host vouched for its process, if it did, in `source`. While others of the agent are stopped, it
+/// starts as they are.
 pub(crate) async fn propose(
     pip: &Pip,
-    (agent, purpose): (&AgentName, &PurposeId),
+    (agent, rests): (&AgentName, Rests),
     (key, source): (Thumbprint, &Source),
     (clock, entropy): (&dyn Clock, &dyn Entropy),
 ) -> Result<Proposed, FactsError> {
     let mut reader = Reader::new(pip.store());
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let purpose: Purpose = reader.need(FactKey::purpose(purpose)).await?;
-    let id: MandateId = reader.need(FactKey::standing_mandate(&agent.name, &purpose.id)).await?;
-    let mandate: Mandate = reader.need(FactKey::mandate(id)).await?;
     let stopped = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await?;
     let now = clock.now();
+    let mut effects = Vec::new();
+    let mandate = match rests {
+        Rests::Standing(purpose) => {
+            let key = FactKey::standing_mandate(&agent.name, &purpose);
+            let id: MandateId = reader.need(key).await?;
+            reader.need::<Mandate>(FactKey::mandate(id)).await?
+        }
+        Rests::Initiated(initiated) => {
+            effects.push(initiated.uses.clone());
+            let mandate = initiated.mandate(&agent.name, (now, entropy));
+            effects.push(new_fact(FactKey::mandate(mandate.id), &mandate));
+            mandate
+        }
+    };
+    let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
+    let purpose: Purpose = reader.need(FactKey::purpose(&mandate.purpose)).await?;
+    let subject = mandate.basis.subject();
+    let person = match &subject {
+        TaskSubject::OnBehalfOf { person } => {
+            Some(reader.need::<Person>(FactKey::person(person)).await?)
+        }
+        TaskSubject::Autonomous => None,
+    };
     let (instance, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
     let task = Task {
         id: task,
@@ -132,7 +161,7 @@ pub(crate) async fn propose(
         mandate: mandate.id,
         mandate_digest: mandate.digest(),
         purpose: purpose.id.clone(),
-        subject: TaskSubject::Autonomous,
+        subject,
         scope: mandate.scope.clone(),
         opened: now,
         deadline: now.plus(TASK_LIFETIME).min(mandate.valid_until),
@@ -148,12 +177,13 @@ pub(crate) async fn propose(
         started: now,
         state: stopped.unwrap_or_default().state_of_new(),
     };
-    let effects = vec![
+    effects.extend([
         new_fact(FactKey::key(&key), &instance.id),
         new_fact(FactKey::instance(instance.id), &instance),
         new_fact(FactKey::task(task.id), &task),
-    ];
-    let standing = Standing { instance, agent, sponsor, subject: None, task, mandate, purpose };
+    ]);
+    let standing =
+        Standing { instance, agent, sponsor, subject: person, task, mandate, initiator, purpose };
     Ok(Proposed { standing: reader.sourced(standing), effects })
 }
 

@@ -4,7 +4,9 @@
 //! Issuing is an act like any other: it is decided and recorded before a token is signed
 //! (`i_01_…`). It knows OAuth and the authority; the store it sees only through the latter.
 
+mod asker;
 mod grant;
+mod initiated;
 mod mint;
 mod renewal;
 mod service;

@@ -6,7 +6,7 @@ use authority::{Authority, Begun, Effect, Governed as _, Permit, Unit, Urgency};
 use keys::Signer;
 use model::record::{Disclosure, IssuanceRecord, OutcomeKind, VERSION};
 use model::{FactKey, RecordId, Sha256Digest, Timestamp};
-use oauth::access_token::{self, AccessTokenClaims, AgentTask, Confirmation};
+use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
 use oauth::token_endpoint::{Next, TokenResponse};
 use oauth::{ErrorCode, OAuthError};
 
@@ -105,10 +105,12 @@ impl Minter {
         let most = now.as_seconds() + access_token::LIFETIME_MAX_S;
         let bounds =
             [standing.task.deadline, standing.mandate.valid_until, standing.agent.key_expires];
+        let instance = || standing.instance.id.to_string();
         let exp = bounds.iter().map(|at| at.as_seconds()).fold(most, i64::min);
         AccessTokenClaims {
             iss: self.issuer.clone(),
-            sub: standing.instance.id.to_string(),
+            sub: standing.subject.as_ref().map_or_else(instance, |person| person.id.to_string()),
+            act: standing.subject.as_ref().map(|_| Actor { sub: instance() }),
             client_id: standing.agent.name.to_string(),
             aud: begun.act.audience.clone(),
             exp,

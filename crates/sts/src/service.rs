@@ -10,17 +10,16 @@ use authority::{
 };
 use keys::{Signer, TokenKeys, VerifyingKey};
 use model::{
-    Agent, AgentName, AgentState, Attestation, Denial, FactKey, HostProcess, Instance, InstanceId,
-    InstanceState, KernelRule, PurposeId, ServerName, Sha256Digest, Source, Stranger, Task,
-    Thumbprint, Timestamp,
+    Agent, AgentName, AgentState, Attestation, Denial, FactKey, HostProcess, Instance,
+    InstanceState, KernelRule, ServerName, Sha256Digest, Source, Stranger, Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
-use oauth::token_endpoint::{self, ClientCredentials, TokenResponse};
+use oauth::token_endpoint::{self, TokenRequest, TokenResponse};
 use oauth::{ErrorCode, OAuthError, client_assertion, metadata};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::grant::{Asker, POINT, Renewing, TokenGrant, propose};
+use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
 use crate::turns::Turns;
@@ -53,8 +52,8 @@ pub struct TokenHttpRequest<'a> {
 
 /// Issues tokens.
 pub struct TokenService {
-    authority: Arc<Authority>,
-    minter: Minter,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) minter: Minter,
     keys: Arc<TokenKeys>,
     refusals: RefusalLog,
     vouchers: Vouchers,
@@ -62,27 +61,27 @@ pub struct TokenService {
 }
 
 /// An authenticated request for a token.
-struct Asking<'a> {
-    agent: &'a Agent,
-    form: &'a ClientCredentials,
+pub(crate) struct Asking<'a> {
+    pub(crate) agent: &'a Agent,
+    pub(crate) form: &'a TokenRequest,
     server: ServerName,
-    key: Thumbprint,
-    source: Source,
+    pub(crate) key: Thumbprint,
+    pub(crate) source: Source,
     uses: Vec<Effect>,
     arrived: Duration,
 }
 
 /// Why there is no token: what the client is told, and what is recorded.
-struct TokenRefusal {
+pub(crate) struct TokenRefusal {
     error: OAuthError,
     /// Why, as a stable code; none if a decision record tells of it.
     cause: Option<&'static str>,
-    refused: Refused,
+    pub(crate) refused: Refused,
 }
 
 impl TokenRefusal {
     /// A refusal for `cause` of a client that authenticated as `agent`.
-    fn of(cause: &'static str, error: OAuthError, agent: &Agent) -> Self {
+    pub(crate) fn of(cause: &'static str, error: OAuthError, agent: &Agent) -> Self {
         let refused = Refused { agent: Some(agent.name.clone()), ..Refused::default() };
         Self { error, cause: Some(cause), refused }
     }
@@ -196,7 +195,7 @@ impl TokenService {
     /// The process that the host vouches for, if a voucher is shown.
     fn process(
         &self,
-        form: &ClientCredentials,
+        form: &TokenRequest,
         key: Thumbprint,
         agent: &Agent,
     ) -> Result<Option<HostProcess>, TokenRefusal> {
@@ -222,6 +221,11 @@ impl TokenService {
             let grant = TokenGrant::new(asker, audience, (asking.key, renewing), uses);
             match self.authority.authorize(grant).await {
                 Err(NotPermitted::Contended) if is_new && again => again = false,
+                Err(NotPermitted::Replayed) if is_new && asking.form.initiation.is_some() => {
+                    let why = "the initiation, the assertion or the proof was used before";
+                    let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+                    return Err(TokenRefusal::of("initiation_replayed", error, asking.agent));
+                }
                 answer => return answer.map_err(|reason| refused(reason, asking.agent)),
             }
         }
@@ -315,7 +319,7 @@ impl TokenService {
 
     /// The agent that asserts itself, and what its assertion uses up. To whom asks, every failure
     /// looks the same.
-    async fn agent(&self, form: &ClientCredentials) -> Result<(Agent, Effect), TokenRefusal> {
+    async fn agent(&self, form: &TokenRequest) -> Result<(Agent, Effect), TokenRefusal> {
         let error = || OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate");
         let unknown = || before("client_unknown")(error());
         let name: AgentName = form.client_id.parse().map_err(|_| unknown())?;
@@ -338,53 +342,10 @@ impl TokenService {
         let used = once(OnceScope::Assertion, &key.thumbprint(), &verified.jti, verified.exp);
         Ok((agent, used))
     }
-
-    /// Which instance asks: the one that holds the key, or a new one. A key never serves two agents.
-    async fn asker(&self, asking: &Asking<'_>) -> Result<Asker, TokenRefusal> {
-        let Asking { agent, form, key, source, .. } = asking;
-        let pip = self.authority.pip();
-        let mut reader = Reader::new(pip.store());
-        let known = reader.find::<InstanceId>(FactKey::key(key)).await.map_err(unavailable)?;
-        if let Some(id) = known {
-            let instance = reader.need::<Instance>(FactKey::instance(id)).await;
-            let instance = instance.map_err(unavailable)?;
-            if instance.agent != agent.name {
-                return Err(bound_elsewhere(&instance, agent));
-            }
-            self.same_purpose(agent, form, &instance).await?;
-            return Ok(Asker::Known(Box::new(instance)));
-        }
-        let purpose = purpose(agent, form.purpose.as_deref());
-        let purpose = purpose.map_err(|error| TokenRefusal::of("unknown_purpose", error, agent))?;
-        let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
-        let asked = (&agent.name, &purpose);
-        let by = (clock.as_ref(), entropy.as_ref());
-        let proposed = propose(pip, asked, (*key, source), by).await;
-        Ok(Asker::New(Box::new(proposed.map_err(unavailable)?)))
-    }
-
-    /// A task belongs to one purpose: an instance that asks for another one is refused, not served
-    /// for the one that it has.
-    async fn same_purpose(
-        &self,
-        agent: &Agent,
-        form: &ClientCredentials,
-        instance: &Instance,
-    ) -> Result<(), TokenRefusal> {
-        let Some(wanted) = &form.purpose else { return Ok(()) };
-        let mut reader = Reader::new(self.authority.pip().store());
-        let task = reader.need::<Task>(FactKey::task(instance.task)).await.map_err(unavailable)?;
-        if task.purpose.as_str() == wanted {
-            return Ok(());
-        }
-        let why = "this instance works for another purpose: start one with a new key";
-        let error = OAuthError::new(ErrorCode::InvalidScope, why);
-        Err(about(instance, TokenRefusal::of("other_purpose", error, agent)))
-    }
 }
 
 /// `refusal`, of `instance`.
-fn about(instance: &Instance, mut refusal: TokenRefusal) -> TokenRefusal {
+pub(crate) fn about(instance: &Instance, mut refusal: TokenRefusal) -> TokenRefusal {
     refusal.refused.instance = Some(instance.id);
     refusal
 }
@@ -411,38 +372,12 @@ fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
     move |error| TokenRefusal { error, cause: Some(cause), refused: Refused::default() }
 }
 
-/// The key of `instance` came with another agent's assertion: one of the two holds what it should
-/// not.
-fn bound_elsewhere(instance: &Instance, agent: &Agent) -> TokenRefusal {
-    let error = OAuthError::new(ErrorCode::InvalidDpopProof, "the key is bound to another agent");
-    let mut refusal = about(instance, TokenRefusal::of("key_bound_elsewhere", error, agent));
-    let details = [
-        ("held_by_agent", instance.agent.to_string()),
-        ("held_by_instance", instance.id.to_string()),
-        ("used_by_agent", agent.name.to_string()),
-    ];
-    refusal.refused.details = Some(details.map(|(name, value)| (name.to_owned(), value)).into());
-    refusal
-}
-
 fn agent_key(agent: &Agent) -> Option<VerifyingKey> {
     VerifyingKey::from_jwk(&agent.key).ok()
 }
 
-fn purpose(agent: &Agent, wanted: Option<&str>) -> Result<PurposeId, OAuthError> {
-    let mut all = agent.purposes.iter();
-    let chosen = match (wanted, all.next(), all.next()) {
-        (Some(wanted), ..) => agent.purposes.iter().find(|known| known.as_str() == wanted),
-        (None, Some(only), None) => Some(only),
-        (None, ..) => None,
-    };
-    chosen.cloned().ok_or_else(|| {
-        OAuthError::new(ErrorCode::InvalidScope, "name one of the agent's purposes in `purpose`")
-    })
-}
-
 /// What a `jti` uses up, remembered until nothing with it can be accepted any more.
-fn once(scope: OnceScope, key: &[u8; 32], jti: &str, at: i64) -> Effect {
+pub(crate) fn once(scope: OnceScope, key: &[u8; 32], jti: &str, at: i64) -> Effect {
     let mut hash = Sha256::new();
     hash.update(key);
     hash.update(jti.as_bytes());
@@ -450,7 +385,7 @@ fn once(scope: OnceScope, key: &[u8; 32], jti: &str, at: i64) -> Effect {
     Effect::UseOnce { scope, id: hash.finalize().into(), expires }
 }
 
-fn unavailable(error: FactsError) -> TokenRefusal {
+pub(crate) fn unavailable(error: FactsError) -> TokenRefusal {
     tracing::warn!(%error, "a token could not be decided on");
     let why = "it cannot be decided now";
     before("unavailable")(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))

@@ -12,7 +12,7 @@ pub mod url;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 27] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -25,6 +25,7 @@ pub const TARGETS: [(&str, Target); 27] = [
     ("jws", oauth::token),
     ("access-token", oauth::access),
     ("client-assertion", oauth::assertion),
+    ("initiation", oauth::initiation),
     ("dpop-proof", oauth::proof),
     ("token-form", oauth::form),
     ("jwk", oauth::jwk),

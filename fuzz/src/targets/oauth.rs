@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use keys::{SigningKey, TokenKeys, VerifyingKey};
 use oauth::dpop::{DpopExpect, verify_proof};
-use oauth::{access_token, client_assertion, jws, token_endpoint};
+use oauth::{access_token, client_assertion, initiation, jws, token_endpoint};
 use serde_json::json;
 
 use crate::corpus;
@@ -62,6 +62,16 @@ pub fn assertion(bytes: &[u8]) -> bool {
     holds
 }
 
+/// What a system signed to start work.
+pub fn initiation(bytes: &[u8]) -> bool {
+    let Some(token) = super::text(bytes) else { return false };
+    let holds = initiation::verify(token, ("portal", ISSUER), &KEY, NOW).is_ok();
+    if holds {
+        assert_is_example("initiation", token);
+    }
+    holds
+}
+
 /// A proof of possession, which brings its own key: that of RFC 9449, or nobody's.
 pub fn proof(bytes: &[u8]) -> bool {
     let Some(proof) = super::text(bytes) else { return false };
@@ -82,8 +92,11 @@ pub fn proof(bytes: &[u8]) -> bool {
 /// The form of a token request: what is read and written again is read the same.
 pub fn form(bytes: &[u8]) -> bool {
     let Ok(read) = token_endpoint::parse(bytes) else { return false };
+    let grant_type =
+        read.initiation.as_ref().map_or("client_credentials", |_| initiation::GRANT_TYPE);
     let mut parameters = vec![
-        ("grant_type", "client_credentials"),
+        ("grant_type", grant_type),
+        ("assertion", read.initiation.as_deref().unwrap_or_default()),
         ("client_assertion_type", client_assertion::TYPE),
         ("client_id", read.client_id.as_str()),
         ("client_assertion", read.client_assertion.as_str()),

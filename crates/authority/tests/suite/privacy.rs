@@ -2,7 +2,9 @@
 
 use authority::{AdminAct, RefusalLog, Refused};
 use model::record::{DecisionRecord, OutcomeKind, OutcomeRecord};
-use model::{ActionName, ResourceRef, TaskSubject};
+use model::{
+    ActionName, FactKey, InitiatingSystem, MandateBasis, ResourceRef, Sha256Digest, SystemState,
+};
 use serde_json::json;
 
 use crate::support::{Act, World, person};
@@ -14,9 +16,27 @@ const PERSONAL: [&str; 4] =
 /// A world in which every kind of record that an act leads to was written.
 async fn busy() -> World {
     let world = World::with(|facts| {
-        facts.task.subject = TaskSubject::OnBehalfOf { person: facts.other.id.clone() };
+        facts.mandate.basis = MandateBasis::Initiated {
+            system: "portal".parse().unwrap(),
+            request: Sha256Digest::of(b"what it signed"),
+            subject: facts.other.id.clone(),
+        };
+        facts.task.subject = facts.mandate.basis.subject();
+        facts.task.mandate_digest = facts.mandate.digest();
     })
     .await;
+    let agent = &world.standing.agent;
+    let system = InitiatingSystem {
+        name: "portal".parse().unwrap(),
+        owner: agent.sponsor.clone(),
+        key: json!({}),
+        key_expires: agent.key_expires,
+        agents: [agent.name.clone()].into(),
+        purposes: agent.purposes.clone(),
+        registered: agent.registered,
+        state: SystemState::Active,
+    };
+    world.put(FactKey::system(&system.name), &system).await;
     let permits_person = r#"@id("people") permit (principal is Person, action == Action::"crm/refund", resource);
         @id("reads") permit (principal, action == Action::"resources/read", resource);"#;
     world.publish(&format!("{}{permits_person}", crate::support::POLICY)).await;

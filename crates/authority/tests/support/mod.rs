@@ -44,6 +44,7 @@ pub(crate) const POLICY: &str = r#"
     permit (principal in Group::"administrators",
             action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
+                       Action::"system/add", Action::"system/suspend",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",

@@ -29,6 +29,9 @@ pub(crate) enum Agent {
         /// deployment that `dev` runs, else beside the socket.
         #[arg(long)]
         key: Option<PathBuf>,
+        /// It works on behalf of people only: without the initiation of a system it gets no token.
+        #[arg(long)]
+        on_behalf_only: bool,
         #[command(flatten)]
         host: HostProcesses,
         #[command(flatten)]

@@ -236,6 +236,7 @@ fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
         key: key(dir),
         url: config.issuer(),
         host: config.host_socket(),
+        initiation: None,
         listen: None,
     };
     let pem = std::fs::read_to_string(&options.key)?;

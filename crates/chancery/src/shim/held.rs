@@ -18,8 +18,8 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio_util::codec::{Framed, LinesCodec};
 
-use super::Options;
 use super::credentials::Shown;
+use super::{Initiation, Options};
 use crate::socket;
 
 /// The longest message between shim and holder, in bytes.
@@ -156,7 +156,7 @@ impl Held {
 
     /// Starts a holder, which outlives this process, and waits until it can be reached.
     async fn start(&self) -> anyhow::Result<()> {
-        let Options { agent, key, url, host, .. } = &self.options;
+        let Options { agent, key, url, host, initiation, .. } = &self.options;
         // What runs here, even if another program has its name by now.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("chancery").arg("holder");
@@ -164,6 +164,10 @@ impl Held {
         command.args(["--since", &self.client.since.to_string()]);
         command.arg("--meet").arg(&self.place).args(["--agent", agent, "--url", url]);
         command.arg("--key").arg(key).arg("--host-socket").arg(host).current_dir("/");
+        if let Some(initiation) = initiation {
+            command.arg("--initiation").arg(&initiation.file);
+            command.args(["--initiation-digest", &initiation.digest()]);
+        }
         // Who waits for the end of this process's streams must not wait for that one.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut holder = command.spawn().context("could not start a holder for the key")?;
@@ -180,10 +184,13 @@ async fn exchange(wire: &mut Wire, ask: &Ask) -> anyhow::Result<Told> {
     Ok(serde_json::from_str(&line)?)
 }
 
-/// The name of the socket: who has the same client, agent, key, gateway and program meets there.
+/// The name of the socket: who has the same client, agent, key, gateway and program meets there, to
+/// do the work that was started by the same word.
 fn name(options: &Options, client: Client, pem: &str) -> String {
-    let Options { agent, key, url, host, .. } = options;
-    let all = (env!("CARGO_PKG_VERSION"), client.pid, client.since, agent, key, url, host, pem);
+    let Options { agent, key, url, host, initiation, .. } = options;
+    let begun = initiation.as_ref().map(Initiation::digest);
+    let who = (client.pid, client.since, agent, key, pem, begun);
+    let all = (env!("CARGO_PKG_VERSION"), who, url, host);
     let digest =
         Sha256::digest(serde_json::to_vec(&all).expect("paths and texts have a JSON form"));
     let digest = keys::base64url(&digest);
@@ -234,13 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn another_client_agent_gateway_or_key_is_another_meeting_place() {
+    fn another_client_agent_gateway_key_or_work_is_another_meeting_place() {
         let options = |agent: &str, url: &str| Options {
             server: "s".to_owned(),
             agent: agent.to_owned(),
             key: "/k".into(),
             url: url.to_owned(),
             host: "/h".into(),
+            initiation: None,
             listen: None,
         };
         let client = |pid, since| Client { pid, since };
@@ -248,12 +256,15 @@ mod tests {
         let mut same = options("a", "u");
         same.server = "another".to_owned();
         assert_eq!(name(&same, client(1, 2), "pem"), first);
+        let mut begun = options("a", "u");
+        begun.initiation = Some(Initiation { file: "/i".into(), text: "begun".to_owned() });
         for other in [
             name(&options("b", "u"), client(1, 2), "pem"),
             name(&options("a", "v"), client(1, 2), "pem"),
             name(&options("a", "u"), client(3, 2), "pem"),
             name(&options("a", "u"), client(1, 3), "pem"),
             name(&options("a", "u"), client(1, 2), "other"),
+            name(&begun, client(1, 2), "pem"),
         ] {
             assert_ne!(other, first);
         }

@@ -15,9 +15,9 @@ use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::task::TaskTracker;
 
-use super::Options;
 use super::held::{Ask, READY, Told, wire};
 use super::instance::Instance;
+use super::{Initiation, Options};
 use crate::cli::Holder;
 use crate::socket;
 
@@ -57,12 +57,16 @@ pub(crate) async fn run(holder: Holder) -> anyhow::Result<()> {
 fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener)> {
     let client = client(holder)?;
     let pem = String::from_utf8(keys::read_private(&holder.key)?).unwrap_or_default();
+    let initiation = holder.initiation.as_deref().map(Initiation::read).transpose()?;
+    let read = initiation.as_ref().map(Initiation::digest);
+    ensure!(read == holder.initiation_digest, "the initiation was replaced meanwhile");
     let options = Options {
         server: String::new(),
         agent: holder.agent.clone(),
         key: holder.key.clone(),
         url: holder.url.clone(),
         host: holder.host_socket.clone(),
+        initiation,
         listen: None,
     };
     let instance = RwLock::new(Arc::new(Instance::new(&options, &pem)?));
@@ -109,10 +113,12 @@ impl Holding {
         }
     }
 
-    /// Where the task of the instance is over, whoever starts next begins a new one, for all.
+    /// Where the task of the instance is over, whoever starts next begins a new one, for all; one
+    /// that a system started is over for good.
     fn begin_anew(&self) {
         let mut instance = self.instance.write().expect("no panic while it is held");
         if instance.is_over()
+            && self.options.initiation.is_none()
             && let Ok(fresh) = Instance::new(&self.options, &self.pem)
         {
             *instance = Arc::new(fresh);

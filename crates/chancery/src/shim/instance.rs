@@ -11,8 +11,8 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keys::{KeyAlgorithm, SigningKey};
 use model::{Clock, Entropy};
-use oauth::client_assertion;
 use oauth::dpop::{self, DpopExpect};
+use oauth::{client_assertion, initiation};
 use outbound::HttpClient;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -41,6 +41,8 @@ struct Tokens {
     last: Option<(String, String)>,
     /// The renewal that was asked for and not answered yet.
     attempt: Option<String>,
+    /// What a system signed to start the work; shown until there is a token.
+    initiation: Option<String>,
 }
 
 /// An instance of an agent.
@@ -62,13 +64,14 @@ impl Instance {
     pub(super) fn new(options: &Options, pem: &str) -> anyhow::Result<Self> {
         let agent_key = SigningKey::from_pem(pem)
             .with_context(|| format!("`{}` does not hold an agent's key", options.key.display()))?;
+        let initiation = options.initiation.as_ref().map(|it| it.text.clone());
         Ok(Self {
             agent: options.agent.clone(),
             agent_key,
             instance_key: SigningKey::generate(KeyAlgorithm::Es256)?,
             issuer: options.url.trim_end_matches('/').to_owned(),
             host: options.host.clone(),
-            tokens: Mutex::default(),
+            tokens: Mutex::new(Tokens { initiation, ..Tokens::default() }),
             nonce: RwLock::new(None),
             over: AtomicBool::new(false),
             clock: SystemClock::new(),
@@ -157,7 +160,7 @@ impl Instance {
         let token = text("access_token").context("the answer has no token")?.to_owned();
         tokens.last =
             text("jti").zip(text("renewal_nonce")).map(|(id, nonce)| (id.into(), nonce.into()));
-        tokens.attempt = None;
+        (tokens.attempt, tokens.initiation) = (None, None);
         let lifetime = answer.get("expires_in").and_then(Value::as_i64).unwrap_or(0);
         Ok(Token { text: token, expires: now + lifetime })
     }
@@ -172,8 +175,13 @@ impl Instance {
         let parties = (self.agent.as_str(), self.issuer.as_str());
         let assertion = client_assertion::make(parties, &self.agent_key, now, &self.random())?;
         let (resource, voucher) = (self.resource(server), self.voucher().await);
+        let grant_type = match tokens.initiation {
+            Some(_) => initiation::GRANT_TYPE,
+            None => "client_credentials",
+        };
         let mut form = vec![
-            ("grant_type", "client_credentials"),
+            ("grant_type", grant_type),
+            ("assertion", tokens.initiation.as_deref().unwrap_or_default()),
             ("client_id", &self.agent),
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion),

@@ -14,9 +14,10 @@ mod stdio;
 mod wire;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use model::Sha256Digest;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use holder::run as hold;
@@ -35,8 +36,31 @@ pub(crate) struct Options {
     pub(crate) url: String,
     /// The socket at which the service on this host vouches for processes.
     pub(crate) host: PathBuf,
+    /// What a system signed to start the work.
+    pub(crate) initiation: Option<Initiation>,
     /// Where to speak HTTP instead of stdio.
     pub(crate) listen: Option<SocketAddr>,
+}
+
+/// What a system signed to start the work, as it was read once.
+#[derive(Clone, Debug)]
+pub(crate) struct Initiation {
+    file: PathBuf,
+    text: String,
+}
+
+impl Initiation {
+    /// Reads the one in `file`.
+    pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file);
+        let text = text.with_context(|| format!("could not read `{}`", file.display()))?;
+        Ok(Self { file: std::path::absolute(file)?, text: text.trim().to_owned() })
+    }
+
+    /// By what another process knows that it has read the same.
+    fn digest(&self) -> String {
+        Sha256Digest::of(self.text.as_bytes()).to_string()
+    }
 }
 
 /// Runs until the client goes away.

@@ -15,6 +15,7 @@ const AUDIENCE: &str = "https://chancery.example/mcp/payments";
 fn claims() -> AccessTokenClaims {
     AccessTokenClaims {
         iss: ISSUER.to_owned(),
+        act: None,
         sub: "instance-1".to_owned(),
         client_id: "support-bot".to_owned(),
         aud: AUDIENCE.to_owned(),

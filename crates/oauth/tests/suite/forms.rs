@@ -1,6 +1,6 @@
 //! The token endpoint: forms read strictly, errors as RFC 6749 writes them.
 
-use oauth::token_endpoint::{ClientCredentials, FORM_MAX, form, parse};
+use oauth::token_endpoint::{FORM_MAX, TokenRequest, form, parse};
 use oauth::{ErrorCode, OAuthError, challenge, client_assertion};
 use proptest::prelude::*;
 use serde_json::json;
@@ -13,11 +13,12 @@ const RIGHT: [(&str, &str); 5] = [
     ("resource", "https://chancery.example/mcp/payments"),
 ];
 
-fn right() -> ClientCredentials {
-    ClientCredentials {
+fn right() -> TokenRequest {
+    TokenRequest {
         client_id: "support-bot".to_owned(),
         client_assertion: "a.b.c".to_owned(),
         resource: "https://chancery.example/mcp/payments".to_owned(),
+        initiation: None,
         purpose: None,
         renewal: None,
         voucher: None,
@@ -42,7 +43,7 @@ fn the_right_form_is_read() {
     assert_eq!(parse(form(&RIGHT).as_bytes()), Ok(right()));
     let purpose = Some("refunds".to_owned());
     let asked = with("purpose", Some("refunds"));
-    assert_eq!(parse(asked.as_bytes()), Ok(ClientCredentials { purpose, ..right() }));
+    assert_eq!(parse(asked.as_bytes()), Ok(TokenRequest { purpose, ..right() }));
     // RFC 6749 §3.2: unknown parameters are ignored, and those without a value.
     for ignored in ["&audience=x", "&purpose=", "&purpose", "&&", "&=", "&x=%C3%A9"] {
         let form = format!("{}{ignored}", form(&RIGHT));

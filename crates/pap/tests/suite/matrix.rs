@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest,
-    Stopped, Stranger, Timestamp, ToolState,
+    FactKey, Finding, Harm, HostRule, InitiatingSystem, InstanceId, InstanceState, PersonState,
+    Sha256Digest, Stopped, Stranger, SystemState, Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 15] = [
+const CHANGING: [&str; 17] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -33,6 +33,8 @@ const CHANGING: [&str; 15] = [
     "agent-add",
     "agent-attest",
     "agent-suspend",
+    "system-add",
+    "system-suspend",
     "instance-revoke",
     "instance-quarantine",
     "instance-release",
@@ -70,6 +72,18 @@ async fn desk() -> (Desk, String) {
         facts.tools[2].state = ToolState::Changed { descriptor: json!({ "name": "deploy" }), seen };
     })
     .await;
+    let agent = &world.standing.agent;
+    let system = InitiatingSystem {
+        name: "portal".parse().expect("a system"),
+        owner: agent.sponsor.clone(),
+        key: jwk(),
+        key_expires: agent.key_expires,
+        agents: [agent.name.clone()].into(),
+        purposes: agent.purposes.clone(),
+        registered: agent.registered,
+        state: SystemState::Active,
+    };
+    world.put(FactKey::system(&system.name), &system).await;
     let founder = &world.standing.sponsor.id;
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;
@@ -119,6 +133,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             technical_owner: None,
             key: jwk(),
             host: None,
+            on_behalf_only: false,
         }),
         Command::AgentAttest {
             name: facts.agent.name.to_string(),
@@ -126,6 +141,15 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList,
+        Command::SystemAdd(pap::SystemRegistration {
+            name: "new".to_owned(),
+            owner: sponsor.clone(),
+            agents: vec![facts.agent.name.to_string()],
+            purposes: vec![facts.purpose.id.to_string()],
+            key: jwk(),
+        }),
+        Command::SystemSuspend { name: "portal".to_owned(), reason: reason() },
+        Command::SystemList,
         Command::InstanceRevoke { id: facts.instance.id.to_string(), reason: reason() },
         Command::InstanceQuarantine { id: facts.instance.id.to_string(), reason: reason() },
         Command::InstanceRelease {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, ActionName, Agent, AgentState, Answer, Answers, Attestation, Binding, Decision,
-    Denial, Enforcement, Facts, Harm, Instance, InstanceId, InstanceState, Mandate, MandateBasis,
-    MandateId, Person, PersonState, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
-    Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject,
-    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    Denial, Enforcement, Facts, Harm, InitiatingSystem, Initiator, Instance, InstanceId,
+    InstanceState, Mandate, MandateBasis, MandateId, Person, PersonState, PinDigest, Principal,
+    PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server, SessionFacts, Sha256Digest,
+    Standing, SystemState, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool,
+    ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -96,6 +97,7 @@ pub(crate) fn standing() -> Standing {
             state: TaskState::Open,
         },
         mandate,
+        initiator: None,
         purpose: Purpose {
             id: "care".parse().expect("a purpose"),
             owner: "sam".parse().expect("a person"),
@@ -176,8 +178,26 @@ impl Case {
     }
 
     /// The same, on behalf of `subject`.
+    /// The same act on behalf of `subject`, as a registered system started it.
     pub(super) fn on_behalf_of(mut self, subject: Person) -> Self {
-        self.standing.task.subject = TaskSubject::OnBehalfOf { person: subject.id.clone() };
+        let Standing { mandate, task, .. } = &mut self.standing;
+        let system = InitiatingSystem {
+            name: "portal".parse().expect("a system"),
+            owner: "olga".parse().expect("a person"),
+            key: json!({}),
+            key_expires: at(86_400),
+            agents: BTreeSet::from([mandate.agent.clone()]),
+            purposes: BTreeSet::from([mandate.purpose.clone()]),
+            registered: at(-86_400),
+            state: SystemState::Active,
+        };
+        mandate.basis = MandateBasis::Initiated {
+            system: system.name.clone(),
+            request: Sha256Digest::of(b"what it signed"),
+            subject: subject.id.clone(),
+        };
+        (task.mandate_digest, task.subject) = (mandate.digest(), mandate.basis.subject());
+        self.standing.initiator = Some(Initiator { system, owner: person("olga", &[]) });
         self.standing.subject = Some(subject);
         self
     }

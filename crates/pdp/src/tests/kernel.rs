@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use expect_test::expect;
 use model::{
-    AgentState, Decision, Harm, InstanceId, InstanceState, MandateId, PersonState, ResourceRef,
-    TaskState, ToolState,
+    AgentState, Decision, Harm, Initiator, InstanceId, InstanceState, MandateId, PersonState,
+    ResourceRef, SystemState, TaskState, TaskSubject, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +18,12 @@ const OPEN: &str = r#"@id("open") permit(principal, action, resource);
 type Change = fn(&mut Case);
 
 const INACTIVE: PersonState = PersonState::Inactive { since: NOW };
+
+/// The same on behalf of Carla, as a system started it of which `change` is true.
+fn started(case: &mut Case, change: impl FnOnce(&mut Initiator)) {
+    *case = case.clone().on_behalf_of(person("carla", &[]));
+    change(case.standing.initiator.as_mut().expect("a system started it"));
+}
 
 fn ended() -> TaskState {
     TaskState::Ended { reason: "said".to_owned(), since: NOW }
@@ -107,6 +113,34 @@ const CHANGES: &[(&str, Change)] = &[
         gone.state = INACTIVE;
         *case = case.clone().on_behalf_of(gone);
     }),
+    ("started by a system", |case| started(case, |_| {})),
+    ("system suspended", |case| {
+        started(case, |of| {
+            of.system.state = SystemState::Suspended { reason: "review".to_owned(), since: NOW };
+        });
+    }),
+    ("key of the system expires now", |case| started(case, |of| of.system.key_expires = NOW)),
+    ("owner of the system left", |case| started(case, |of| of.owner.state = INACTIVE)),
+    ("owner of another system", |case| started(case, |of| of.owner = person("oleg", &[]))),
+    ("system for other agents", |case| started(case, |of| of.system.agents.clear())),
+    ("system for other purposes", |case| started(case, |of| of.system.purposes.clear())),
+    ("another system", |case| {
+        started(case, |of| of.system.name = "other".parse().expect("a system"));
+    }),
+    ("system unknown", |case| {
+        started(case, |_| {});
+        case.standing.initiator = None;
+    }),
+    ("a system that started nothing", |case| {
+        let other = case.clone().on_behalf_of(person("carla", &[]));
+        case.standing.initiator = other.standing.initiator;
+    }),
+    ("subject not the mandate's", |case| {
+        started(case, |_| {});
+        let dora = person("dora", &[]);
+        case.standing.task.subject = TaskSubject::OnBehalfOf { person: dora.id.clone() };
+        case.standing.subject = Some(dora);
+    }),
     ("subject not the task's", |case| case.standing.subject = Some(person("carla", &[]))),
     ("facts of another instance", |case| {
         case.standing.instance.id = InstanceId::from_bytes([8; 16]);
@@ -173,6 +207,17 @@ fn the_matrix_of_built_in_rules() {
         owner unknown: permit | tool_unaccounted (hidden) | permit
         owner is somebody else: permit | tool_unaccounted (hidden) | permit
         subject left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        started by a system: permit | permit | permit
+        system suspended: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        key of the system expires now: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        owner of the system left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        owner of another system: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        system for other agents: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        system for other purposes: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        another system: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        system unknown: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        a system that started nothing: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        subject not the mandate's: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         subject not the task's: malformed (hidden) | malformed (hidden) | malformed (hidden)
         facts of another instance: malformed (hidden) | malformed (hidden) | malformed (hidden)
         sponsor not the agent's: malformed (hidden) | malformed (hidden) | malformed (hidden)
@@ -194,7 +239,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = model::ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/attest", "agent/suspend", "clock/trust", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "log/read", "outcome/settle", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "tool/describe", "tool/pin"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/attest", "agent/suspend", "clock/trust", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "log/read", "outcome/settle", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "tool/describe", "tool/pin"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

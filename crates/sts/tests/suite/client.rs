@@ -12,7 +12,9 @@ use oauth::access_token::{self, AccessTokenClaims};
 use oauth::dpop::{self, DpopExpect};
 use oauth::token_endpoint::{Next, TokenResponse};
 use oauth::{OAuthError, client_assertion, token_endpoint};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use store::Store as _;
 use sts::{TokenHttpRequest, TokenService};
 
 use crate::support::{Facts, World};
@@ -184,6 +186,12 @@ impl Sts {
         self.world.put(FactKey::agent(&agent.name), &agent).await;
         self.world.put(FactKey::mandate(mandate.id), &mandate).await;
         self.world.put(standing_key, &mandate.id).await;
+    }
+
+    /// What the register says under `key`.
+    pub(crate) async fn fact<T: DeserializeOwned>(&self, key: FactKey) -> T {
+        let loaded = self.world.store.load(&[key]).await.expect("it can be read");
+        serde_json::from_slice(loaded.bodies[0].as_ref().expect("it is there")).expect("a fact")
     }
 
     /// The causes of the refusals in the log, in order, once there are `count`.

@@ -8,14 +8,11 @@ use oauth::ErrorCode;
 use oauth::token_endpoint::{Next, TokenResponse};
 use proptest::prelude::*;
 use serde_json::json;
-use store::Store as _;
 
 use crate::client::{Sts, key};
 
 async fn instance(sts: &Sts, id: &str) -> Instance {
-    let place = FactKey::instance(id.parse().unwrap());
-    let loaded = sts.world.store.load(&[place]).await.unwrap();
-    serde_json::from_slice(loaded.bodies[0].as_ref().expect("it is there")).unwrap()
+    sts.fact(FactKey::instance(id.parse().unwrap())).await
 }
 
 fn next(response: &TokenResponse) -> Next {

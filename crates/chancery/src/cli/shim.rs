@@ -1,0 +1,66 @@
+//! What can be typed, or is, on a client's side.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Speaks MCP for a client.
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// The upstream server to reach.
+    pub(crate) server: String,
+    /// The agent of which this run is an instance.
+    #[arg(long, env = "CHANCERY_AGENT")]
+    pub(crate) agent: String,
+    /// The file of the agent's key; default: `AGENT.pem` with the deployment that `dev` runs.
+    #[arg(long, env = "CHANCERY_AGENT_KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
+    /// `http://127.0.0.1:8420`.
+    #[arg(long, env = "CHANCERY_URL")]
+    pub(crate) url: Option<String>,
+    /// The socket at which the service on this host vouches for processes; default: that of the
+    /// deployment that `dev` runs, else `/run/chancery/host.sock`.
+    #[arg(long, env = "CHANCERY_HOST_SOCKET")]
+    pub(crate) host_socket: Option<PathBuf>,
+    /// The file of what a system signed to start this work (`chancery system initiate`); without it,
+    /// the work rests on the sponsor's standing mandate.
+    #[arg(long, env = "CHANCERY_INITIATION")]
+    pub(crate) initiation: Option<PathBuf>,
+    /// Speak streamable HTTP on this loopback address instead of stdio.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Holds the key of an instance.
+#[derive(Debug, Args)]
+pub(crate) struct Holder {
+    /// The process id of the client.
+    #[arg(long)]
+    pub(crate) client: u32,
+    /// When the client started, in clock ticks since the boot.
+    #[arg(long)]
+    pub(crate) since: u64,
+    /// Where shims find this.
+    #[arg(long)]
+    pub(crate) meet: PathBuf,
+    /// The agent.
+    #[arg(long)]
+    pub(crate) agent: String,
+    /// The file of the agent's key.
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// The base URL of the gateway.
+    #[arg(long)]
+    pub(crate) url: String,
+    /// The file of what a system signed to start the work.
+    #[arg(long)]
+    pub(crate) initiation: Option<PathBuf>,
+    /// Its digest.
+    #[arg(long, requires = "initiation")]
+    pub(crate) initiation_digest: Option<String>,
+    /// The socket at which the service on this host vouches for processes.
+    #[arg(long)]
+    pub(crate) host_socket: PathBuf,
+}

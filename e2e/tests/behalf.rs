@@ -1,0 +1,183 @@
+//! Work on behalf of a person, which a registered system of the organisation starts.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::process::{Command, Stdio};
+
+use e2e::{Caller, Canary, Deployment, Options, Recorder};
+use serde_json::{Value, json};
+
+/// The instance may call; of the people, only Carla.
+const POLICY: &str = r#"
+@id("instances") permit (principal is Instance, action in Action::"tools/call", resource in Server::"canary");
+@id("carla") permit (principal == Person::"carla", action in Action::"tools/call", resource in Server::"canary");
+"#;
+
+struct Stage {
+    deployment: Deployment,
+    canary: Canary,
+    recorder: Recorder,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let canary = Canary::start();
+        let recorder = Recorder::to(canary.port);
+        let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
+        let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
+        let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+        deployment.onboard(&["canary"], "changes-production");
+        for person in ["carla", "dora"] {
+            deployment.run(&["person", "add", person]);
+        }
+        let stage = Self { deployment, canary, recorder };
+        stage.system("portal", "alice");
+        stage
+    }
+
+    fn system(&self, name: &str, owner: &str) {
+        let key = self.key(name);
+        let add = ["system", "add", name, "--owner", owner, "--agent", "bot", "--purpose", "work"];
+        self.deployment.run(&[&add[..], &["--key", &key]].concat());
+    }
+
+    fn key(&self, system: &str) -> String {
+        self.deployment.path(&format!("{system}.pem")).display().to_string()
+    }
+
+    /// What `system` signs for the work of the agent `bot` on behalf of `subject`.
+    fn initiation(&self, system: &str, subject: &str, further: &[&str]) -> String {
+        let (key, url) = (self.key(system), self.deployment.url());
+        let mut asked = vec!["system", "initiate", system, "--key", &key, "--url", &url];
+        asked.extend(["--subject", subject, "--agent", "bot", "--purpose", "work"]);
+        asked.extend(["--harm", "changes-production"]);
+        asked.extend(further);
+        self.deployment.run(&asked).trim().to_owned()
+    }
+
+    fn caller(&self, subject: &str) -> Caller {
+        let initiation = self.initiation("portal", subject, &["--tool", "canary/touch"]);
+        Caller::begun_by(&self.deployment, "canary", &initiation)
+    }
+
+    /// What the chain of the newest call says.
+    fn chain(&self) -> Value {
+        let records = self.deployment.records();
+        let is_call = |record: &&Value| record["action"] == "canary/touch";
+        let call = records.iter().rev().filter(|record| record["kind"] == "decision").find(is_call);
+        let id = call.expect("it was decided")["id"].as_str().expect("an id").to_owned();
+        serde_json::from_str(&self.deployment.run(&["log", "chain", &id])).expect("JSON")
+    }
+}
+
+/// Person, agent and instance stand apart in the record and at the tool, and both of them must be
+/// permitted.
+#[test]
+fn r_56_a_system_starts_work_on_behalf_of_a_person() {
+    let stage = Stage::set();
+    let mut caller = stage.caller("carla");
+    let answer = caller.call("touch", "one");
+    assert!(answer.is_done(), "{answer:?}");
+    let chain = stage.chain();
+    assert_eq!((&chain["subject"], &chain["sponsor"]), (&"carla".into(), &"sam".into()));
+    assert_eq!(chain["agent"], "bot");
+    assert_eq!(chain["started_by"], json!({ "system": "portal", "owner": "alice" }));
+    let asserted = stage.recorder.calls("tools/call")[0].asserted();
+    assert_eq!((&asserted["sub"], &asserted["client_id"]), (&"carla".into(), &"bot".into()));
+    assert_eq!(asserted["act"]["sub"], chain["instance"], "{asserted}");
+
+    // Dora may not, whatever the instance may: for the two of them there is no such tool.
+    assert_eq!(stage.caller("dora").call("touch", "two").code(), "unknown_tool");
+    // An agent that works for nobody is told apart.
+    let mut alone = Caller::new(&stage.deployment, "canary");
+    assert!(alone.call("touch", "three").is_done());
+    let asserted = stage.recorder.calls("tools/call")[1].asserted();
+    assert_eq!((&asserted["sub"], asserted.get("act")), (&stage.chain()["instance"], None));
+    assert_eq!(stage.canary.effects().len(), 2);
+    stage.deployment.verify();
+}
+
+/// Whoever leaves stops what is done in their name: the person, the system's owner, the system.
+#[test]
+fn r_21_work_ends_with_whoever_stands_behind_it() {
+    let stage = Stage::set();
+    stage.deployment.run(&["person", "add", "olga"]);
+    stage.system("tickets", "olga");
+    let begun = |system: &str| {
+        let initiation = stage.initiation(system, "carla", &["--tool", "canary/touch"]);
+        let mut caller = Caller::begun_by(&stage.deployment, "canary", &initiation);
+        assert!(caller.call("touch", "before").is_done());
+        caller
+    };
+    let (mut of_portal, mut of_tickets) = (begun("portal"), begun("tickets"));
+    stage.deployment.run(&["person", "deactivate", "olga"]);
+    assert_eq!(of_tickets.call("touch", "after").code(), "unknown_tool");
+    assert_eq!(stage.chain()["reason"], "mandate_not_valid");
+    assert!(of_portal.call("touch", "still").is_done());
+    stage.deployment.run(&["system", "suspend", "portal", "--reason", "it was broken into"]);
+    assert_eq!(of_portal.call("touch", "after").code(), "unknown_tool");
+    assert_eq!(stage.chain()["reason"], "mandate_not_valid");
+    assert_eq!(stage.canary.effects().len(), 3);
+    let refused = stage.caller("carla").obtain().expect_err("its system is suspended");
+    assert_eq!(refused.code(), "access_denied", "{refused:?}");
+}
+
+/// What does not hold starts nothing.
+#[test]
+fn an_initiation_is_for_one_agent_one_purpose_and_one_redemption() {
+    let stage = Stage::set();
+    let touch = ["--tool", "canary/touch"];
+    let check = |initiation: &str, code: &str| {
+        let refused = Caller::begun_by(&stage.deployment, "canary", initiation).obtain();
+        let refused = refused.expect_err("it does not hold");
+        assert_eq!(refused.code(), code, "{refused:?}");
+    };
+    let once = stage.initiation("portal", "carla", &touch);
+    Caller::begun_by(&stage.deployment, "canary", &once).obtain().expect("it holds");
+    check(&once, "invalid_grant");
+    check("not an initiation", "invalid_grant");
+    check(&stage.initiation("portal", "nobody", &touch), "invalid_grant");
+    check(&stage.initiation("portal", "carla", &["--tool", "other/*"]), "invalid_scope");
+    let wider = ["--tool", "canary/touch", "--harm", "moves-money"];
+    check(&stage.initiation("portal", "carla", &wider), "invalid_scope");
+    let forged = stage.deployment.path("forged.pem").display().to_string();
+    std::fs::copy(stage.deployment.agent_key("bot"), &forged).expect("it can be copied");
+    std::fs::copy(&forged, stage.deployment.path("portal.pem")).expect("it can be copied");
+    check(&stage.initiation("portal", "carla", &touch), "invalid_grant");
+    assert_eq!(stage.canary.effects().len(), 0);
+}
+
+/// The page's commands, as they stand there but for the names of server and tool.
+#[test]
+fn the_page_on_initiations_shows_what_works() {
+    let stage = Stage::set();
+    std::fs::remove_file(stage.key("portal")).expect("the page makes its own");
+    stage.deployment.run(&["system", "suspend", "portal", "--reason", "the page has another"]);
+    let page = e2e::repository().join("docs/initiations.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    let page = page.replace("portal", "desk").replace("crm/lookup", "canary/touch");
+    let page = page.replace("mcp crm", "mcp canary");
+    let blocks: Vec<_> =
+        page.split("```sh\n").skip(1).filter_map(|it| it.split_once("```")).collect();
+    assert_eq!(blocks.len(), 3);
+    let bin = e2e::binary().parent().expect("a directory").display().to_string();
+    for (block, _) in blocks {
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", block]).current_dir(stage.deployment.path("home"));
+        shell.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap_or_default()));
+        shell.env("CHANCERY_SOCKET", stage.deployment.path("home/state/admin.sock"));
+        shell.env("CHANCERY_URL", stage.deployment.url());
+        shell.env("CHANCERY_HOST_SOCKET", stage.deployment.host_socket());
+        shell.env("CHANCERY_AGENT_KEY", stage.deployment.agent_key("bot"));
+        shell.env("XDG_RUNTIME_DIR", stage.deployment.path("")).stdin(Stdio::null());
+        let output = shell.output().expect("it starts");
+        assert!(output.status.success(), "{block}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let records = stage.deployment.records();
+    let issued: Vec<_> = records.iter().filter(|it| it["kind"] == "issuance").collect();
+    assert_eq!(issued.len(), 1, "the shim redeemed it: {issued:?}");
+    let initiated = records.iter().rev().find(|it| it["action"] == "token/issue").expect("decided");
+    let id = initiated["id"].as_str().expect("an id");
+    let chain: Value =
+        serde_json::from_str(&stage.deployment.run(&["log", "chain", id])).expect("JSON");
+    assert_eq!(chain["subject"], "carla");
+}
