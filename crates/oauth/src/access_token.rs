@@ -8,7 +8,6 @@ use keys::{Signer, TokenKeys};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::dpop::JTI_MAX;
 use crate::jws::{self, JwsError, seconds, text};
 
 /// The `typ` of an access token.
@@ -125,9 +124,7 @@ pub fn verify(
         }
     }
     check_times(&claims, now)?;
-    if text(&claims, "jti")?.len() > JTI_MAX {
-        return Err(JwsError::Claim("jti"));
-    }
+    jws::id(&claims)?;
     for name in ["sub", "client_id"] {
         text(&claims, name)?;
     }
@@ -159,8 +156,5 @@ fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), JwsError> {
     if exp <= now || too_long {
         return Err(JwsError::Claim("exp"));
     }
-    if claims.contains_key("nbf") && seconds(claims, "nbf")? > now.saturating_add(SKEW_S) {
-        return Err(JwsError::Claim("nbf"));
-    }
-    Ok(())
+    jws::not_before(claims, now.saturating_add(SKEW_S))
 }

@@ -50,13 +50,8 @@ pub fn verify(
     if exp - iat > LIFETIME_MAX_S {
         return Err(JwsError::Claim("exp"));
     }
-    if claims.contains_key("nbf") && seconds(&claims, "nbf")? > now + SKEW_S {
-        return Err(JwsError::Claim("nbf"));
-    }
-    let jti = text(&claims, "jti")?;
-    if jti.len() > crate::dpop::JTI_MAX {
-        return Err(JwsError::Claim("jti"));
-    }
+    jws::not_before(&claims, now + SKEW_S)?;
+    let jti = jws::id(&claims)?;
     Ok(VerifiedAssertion { jti, exp })
 }
 

@@ -86,13 +86,8 @@ pub fn verify(
     if exp <= now || exp > now + LIFETIME_MAX_S + SKEW_S || exp - iat > LIFETIME_MAX_S {
         return Err(JwsError::Claim("exp"));
     }
-    if claims.contains_key("nbf") && seconds(&claims, "nbf")? > now + SKEW_S {
-        return Err(JwsError::Claim("nbf"));
-    }
-    let jti = text(&claims, "jti")?;
-    if jti.len() > crate::dpop::JTI_MAX {
-        return Err(JwsError::Claim("jti"));
-    }
+    jws::not_before(&claims, now + SKEW_S)?;
+    let jti = jws::id(&claims)?;
     let details = claims.get("authorization_details").and_then(Value::as_array);
     let task = match details.map(Vec::as_slice) {
         Some([one]) if one.is_object() => serde_json::from_value::<AskedTask>(one.clone()).ok(),

@@ -12,6 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keys::{Signer, VerifyingKey};
 use serde_json::{Map, Value, json};
 
+use crate::dpop::JTI_MAX;
+
 /// The largest token, in bytes.
 pub const TOKEN_MAX: usize = 8 * 1024;
 
@@ -200,6 +202,20 @@ pub(crate) fn text(claims: &Map<String, Value>, name: &'static str) -> Result<St
 pub(crate) fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<i64, JwsError> {
     let value = claims.get(name).and_then(Value::as_i64);
     value.filter(|seconds| *seconds >= 0).ok_or(JwsError::Claim(name))
+}
+
+/// The claim `jti`, of bearable length.
+pub(crate) fn id(claims: &Map<String, Value>) -> Result<String, JwsError> {
+    let jti = text(claims, "jti")?;
+    if jti.len() > JTI_MAX { Err(JwsError::Claim("jti")) } else { Ok(jti) }
+}
+
+/// Checks that `nbf`, where it stands, is not after `latest`.
+pub(crate) fn not_before(claims: &Map<String, Value>, latest: i64) -> Result<(), JwsError> {
+    if claims.contains_key("nbf") && seconds(claims, "nbf")? > latest {
+        return Err(JwsError::Claim("nbf"));
+    }
+    Ok(())
 }
 
 /// The one audience: a text, or an array of one.

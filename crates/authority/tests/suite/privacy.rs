@@ -2,9 +2,7 @@
 
 use authority::{AdminAct, RefusalLog, Refused};
 use model::record::{DecisionRecord, OutcomeKind, OutcomeRecord};
-use model::{
-    ActionName, FactKey, InitiatingSystem, MandateBasis, ResourceRef, Sha256Digest, SystemState,
-};
+use model::{ActionName, MandateBasis, ResourceRef, Sha256Digest};
 use serde_json::json;
 
 use crate::support::{Act, World, person};
@@ -25,18 +23,7 @@ async fn busy() -> World {
         facts.task.mandate_digest = facts.mandate.digest();
     })
     .await;
-    let agent = &world.standing.agent;
-    let system = InitiatingSystem {
-        name: "portal".parse().unwrap(),
-        owner: agent.sponsor.clone(),
-        key: json!({}),
-        key_expires: agent.key_expires,
-        agents: [agent.name.clone()].into(),
-        purposes: agent.purposes.clone(),
-        registered: agent.registered,
-        state: SystemState::Active,
-    };
-    world.put(FactKey::system(&system.name), &system).await;
+    world.portal(json!({})).await;
     let permits_person = r#"@id("people") permit (principal is Person, action == Action::"crm/refund", resource);
         @id("reads") permit (principal, action == Action::"resources/read", resource);"#;
     world.publish(&format!("{}{permits_person}", crate::support::POLICY)).await;

@@ -18,9 +18,10 @@ use journal::{Journal, Sealer};
 use keys::SealingKey;
 use model::{
     AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, Clock, Enforcement,
-    FactKey, GroupName, Harm, Instance, InstanceId, InstanceState, Mandate, MandateBasis,
-    MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose, ResourceRef, Scope,
-    Server, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState, Mandate,
+    MandateBasis, MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose,
+    ResourceRef, Scope, Server, SystemState, Task, TaskId, TaskState, TaskSubject, Thumbprint,
+    Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Serialize;
@@ -199,6 +200,22 @@ impl World {
     pub(crate) async fn put<T: Serialize>(&self, key: FactKey, fact: &T) {
         let unit = Unit { effects: vec![put(key, fact)], ..Unit::default() };
         self.journal.store().commit(unit).await.expect("it commits");
+    }
+
+    /// Registers the system `portal`, which signs by `key` and may start the agent's work.
+    pub(crate) async fn portal(&self, key: Value) {
+        let agent = &self.standing.agent;
+        let system = InitiatingSystem {
+            name: "portal".parse().expect("a system"),
+            owner: agent.sponsor.clone(),
+            key,
+            key_expires: agent.key_expires,
+            agents: BTreeSet::from([agent.name.clone()]),
+            purposes: agent.purposes.clone(),
+            registered: agent.registered,
+            state: SystemState::Active,
+        };
+        self.put(FactKey::system(&system.name), &system).await;
     }
 
     /// A unit that deactivates the sponsor.

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    FactKey, Finding, Harm, HostRule, InitiatingSystem, InstanceId, InstanceState, PersonState,
-    Sha256Digest, Stopped, Stranger, SystemState, Timestamp, ToolState,
+    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest,
+    Stopped, Stranger, Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
@@ -72,18 +72,7 @@ async fn desk() -> (Desk, String) {
         facts.tools[2].state = ToolState::Changed { descriptor: json!({ "name": "deploy" }), seen };
     })
     .await;
-    let agent = &world.standing.agent;
-    let system = InitiatingSystem {
-        name: "portal".parse().expect("a system"),
-        owner: agent.sponsor.clone(),
-        key: jwk(),
-        key_expires: agent.key_expires,
-        agents: [agent.name.clone()].into(),
-        purposes: agent.purposes.clone(),
-        registered: agent.registered,
-        state: SystemState::Active,
-    };
-    world.put(FactKey::system(&system.name), &system).await;
+    world.portal(jwk()).await;
     let founder = &world.standing.sponsor.id;
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use keys::SigningKey;
 use model::{
     Clock as _, FactKey, InitiatingSystem, Instance, InstanceId, Mandate, MandateBasis, Person,
-    PersonState, Scope, SystemState, Task, TaskSubject,
+    PersonState, Scope, Task, TaskSubject,
 };
 use oauth::ErrorCode;
 use oauth::initiation::{self, AskedTask, Initiation};
@@ -21,24 +21,13 @@ use crate::client::{Request, Sts, key};
 /// A deployment with the person `carla` and the system `portal`, and the system's key.
 async fn before() -> (Arc<Sts>, Arc<SigningKey>) {
     let (sts, portal) = (Arc::new(Sts::new().await), key());
-    let standing = &sts.world.standing;
     let state = PersonState::Active { authorization_cutoff: None };
     let carla = Person { id: "carla".parse().unwrap(), groups: BTreeSet::new(), state };
-    let system = InitiatingSystem {
-        name: "portal".parse().unwrap(),
-        owner: standing.sponsor.id.clone(),
-        key: portal.verifying().to_jwk(),
-        key_expires: standing.agent.key_expires,
-        agents: BTreeSet::from([standing.agent.name.clone()]),
-        purposes: standing.agent.purposes.clone(),
-        registered: standing.agent.registered,
-        state: SystemState::Active,
-    };
     let data_key = sts.world.journal.sealer().new_data_key(&carla.id);
     let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
     sts.world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it commits");
     sts.world.put(FactKey::person(&carla.id), &carla).await;
-    sts.world.put(FactKey::system(&system.name), &system).await;
+    sts.world.portal(portal.verifying().to_jwk()).await;
     (sts, portal)
 }
 
