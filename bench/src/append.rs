@@ -122,6 +122,7 @@ impl Bench {
             binding: Binding::Dpop,
             commitments: commitments.try_into().expect("it names a sponsor"),
             decision: Verdict::Permit,
+            delegators: Vec::new(),
             enforcement: Some(Enforcement::Bypassable),
             facts: FactsRef {
                 id: RecordId::from_bytes([5; 16]),

@@ -131,6 +131,8 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         descriptor: json!({}),
         owner: Some(standing.sponsor.id.clone()),
         harm: BTreeSet::from([Harm::ReadsData]),
+        requires_subject: false,
+        not_delegable: false,
         state: ToolState::Pinned,
     };
     Facts {
@@ -177,6 +179,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     let task = Task {
         id: task,
         instance,
+        delegation: None,
         mandate: mandate.id,
         mandate_digest: mandate.digest(),
         purpose: purpose.id.clone(),
@@ -202,7 +205,17 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         state: PersonState::Active { authorization_cutoff: None },
     };
     let (subject, initiator) = (None, None);
-    Standing { instance, agent, sponsor, subject, task, mandate, initiator, purpose }
+    Standing {
+        instance,
+        agent,
+        sponsor,
+        subject,
+        task,
+        delegators: Vec::new(),
+        mandate,
+        initiator,
+        purpose,
+    }
 }
 
 fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Timestamp) -> Agent {

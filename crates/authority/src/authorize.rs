@@ -344,7 +344,7 @@ impl Authority {
         committed: &Committed,
     ) -> Permit<A> {
         if let (true, Some(calls)) = (is_counted(act.request()), committed.counters.last()) {
-            self.pip.note_calls(closing.context.standing.task.id, *calls);
+            self.pip.note_calls(closing.context.standing.root().id, *calls);
         }
         let index = committed.indices.last().expect("the unit had the decision's entry");
         closing.context.index = *index;
@@ -403,15 +403,27 @@ fn is_counted(request: &AccessRequest) -> bool {
     matches!(request.resource, model::ResourceRef::Tool(_))
 }
 
+/// What one call is counted against: every task of the chain that has a limit, which holds over all
+/// its branches, and last the session.
+fn calls_of(standing: &Standing) -> Vec<Effect> {
+    let root = standing.root().id;
+    let tasks = standing.hops().map(|hop| hop.task);
+    let counted = tasks.filter(|task| task.id == root || task.scope.max_calls.is_some());
+    counted
+        .map(|task| {
+            let limit = task.scope.max_calls.and_then(|most| i64::try_from(most).ok());
+            Effect::Count { counter: calls_counter(task.id), amount: 1, limit }
+        })
+        .collect()
+}
+
 fn effects_of(question: &Question<'_>) -> Vec<Effect> {
     let mut effects = Vec::new();
     if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
         effects.extend(enter.iter().cloned());
     }
-    let task = &question.gathered.standing.task;
     if is_counted(question.request) {
-        let limit = task.scope.max_calls.and_then(|most| i64::try_from(most).ok());
-        effects.push(Effect::Count { counter: calls_counter(task.id), amount: 1, limit });
+        effects.extend(calls_of(&question.gathered.standing));
     }
     effects.push(Effect::OpenPermit);
     effects

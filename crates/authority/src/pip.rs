@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use model::{
-    ActDigest, FactKey, Initiator, InstanceId, MandateBasis, Person, ResourceRef, Revision, Server,
-    ServerName, SessionFacts, Sourced, Standing, TaskId, TaskSubject, Tool, ToolRef,
+    ActDigest, DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId, MandateBasis, Person,
+    ResourceRef, Revision, Server, ServerName, SessionFacts, Sourced, Standing, TaskId,
+    TaskSubject, Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
@@ -210,7 +211,7 @@ impl Pip {
             ResourceRef::Tool(tool) => self.tool(tool).await?,
             _ => None,
         };
-        let session = standing.value.task.id;
+        let session = standing.value.root().id;
         let (labels, calls) = (self.labels_of(session).await?, self.calls_of(session).await?);
         let mut sources: Vec<(&[FactKey], Revision)> = vec![
             (&standing.keys, standing.revision),
@@ -354,10 +355,8 @@ async fn read_standing(
     id: InstanceId,
 ) -> Result<Sourced<Arc<Standing>>, FactsError> {
     let mut reader = Reader::new(store);
-    let instance: model::Instance = reader.need(FactKey::instance(id)).await?;
-    let agent: model::Agent = reader.need(FactKey::agent(&instance.agent)).await?;
-    let sponsor = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let task: model::Task = reader.need(FactKey::task(instance.task)).await?;
+    let Delegator { instance, agent, sponsor, task } = holder(&mut reader, id).await?;
+    let delegators = delegators(&mut reader, task.parent()).await?;
     let mandate: model::Mandate = reader.need(FactKey::mandate(task.mandate)).await?;
     let initiator = initiator(&mut reader, &mandate.basis).await?;
     let purpose = reader.need(FactKey::purpose(&task.purpose)).await?;
@@ -365,9 +364,43 @@ async fn read_standing(
         TaskSubject::OnBehalfOf { person } => Some(reader.need(FactKey::person(person)).await?),
         TaskSubject::Autonomous => None,
     };
-    let standing =
-        Standing { instance, agent, sponsor, subject, task, mandate, initiator, purpose };
+    let standing = Standing {
+        instance,
+        agent,
+        sponsor,
+        subject,
+        task,
+        delegators,
+        mandate,
+        initiator,
+        purpose,
+    };
     Ok(reader.sourced(Arc::new(standing)))
+}
+
+/// The instance `id` with its task and who answers for it.
+async fn holder(reader: &mut Reader<'_>, id: InstanceId) -> Result<Delegator, FactsError> {
+    let instance: model::Instance = reader.need(FactKey::instance(id)).await?;
+    let agent: model::Agent = reader.need(FactKey::agent(&instance.agent)).await?;
+    let sponsor = reader.need(FactKey::person(&agent.sponsor)).await?;
+    let task = reader.need(FactKey::task(instance.task)).await?;
+    Ok(Delegator { instance, agent, sponsor, task })
+}
+
+/// Who handed on what is a part of the task `parent`, the nearest first. A chain that is longer than any may be is read no
+/// further: it does not end in a root task then, and nothing is permitted by it.
+pub async fn delegators(
+    reader: &mut Reader<'_>,
+    mut parent: Option<TaskId>,
+) -> Result<Vec<Delegator>, FactsError> {
+    let mut above = Vec::new();
+    while let Some(id) = parent.filter(|_| above.len() <= DELEGATIONS_MAX) {
+        let task: model::Task = reader.need(FactKey::task(id)).await?;
+        let delegator = holder(reader, task.instance).await?;
+        parent = task.parent();
+        above.push(Delegator { task, ..delegator });
+    }
+    Ok(above)
 }
 
 /// The system that gave a mandate on this basis, if one did, with who answers for it.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{Journal, SealError};
 use model::record::{
-    ActCommitments, Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef, VERSION,
-    Verdict,
+    ActCommitments, Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef, HandedOn,
+    VERSION, Verdict,
 };
 use model::{
     AccessRequest, ActDigest, Binding, Decision, DecisionId, Entropy, Facts, PersonId, PolicyId,
@@ -209,6 +209,7 @@ fn record_of(
         binding: circumstances.binding,
         commitments,
         decision: told.verdict,
+        delegators: HandedOn::all(standing),
         enforcement: gathered.server.as_ref().map(|server| server.enforcement),
         facts,
         harm: gathered.tool.iter().flat_map(|tool| tool.harm.iter().copied()).collect(),

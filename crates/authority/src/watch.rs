@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    AccessRequest, Binding, Decision, Denial, FactKey, InstanceId, KernelRule, Revision, Standing,
-    TaskId, Timestamp,
+    AccessRequest, Binding, Decision, Denial, FactKey, InstanceId, KernelRule, Revision, TaskId,
+    Timestamp,
 };
 
 use crate::pip::FactsError;
@@ -43,11 +43,11 @@ pub struct Watch {
     rests: Rests,
 }
 
-/// What a permit rests on: facts as of a revision, and instants at which it has to be looked at.
+/// What a permit rests on: facts as of a revision, and when it has to be looked at.
 struct Rests {
     keys: Vec<FactKey>,
     revision: Revision,
-    until: [Timestamp; 3],
+    until: Timestamp,
 }
 
 impl Authority {
@@ -59,7 +59,7 @@ impl Authority {
         let rests = Rests {
             keys: keys.cloned().collect(),
             revision: permit.slot.revision,
-            until: ends_of(&context.standing),
+            until: context.standing.ends(),
         };
         Watch {
             authority: self.clone(),
@@ -87,7 +87,7 @@ impl Watch {
                 if changes.fresh_as_of(&[(&rests.keys, rests.revision)]).is_some() {
                     tokio::select! {
                         () = watching.changed() => {}
-                        () = self.reached(&rests.until) => {}
+                        () = self.reached(rests.until) => {}
                     }
                 }
             }
@@ -102,12 +102,13 @@ impl Watch {
         }
     }
 
-    /// Waits for the first of `instants` that lies ahead.
-    async fn reached(&self, instants: &[Timestamp]) {
+    /// Waits for `end`, if it lies ahead.
+    async fn reached(&self, end: Timestamp) {
         let now = self.authority.clock.now();
-        match instants.iter().filter(|at| **at > now).min() {
-            Some(next) => tokio::time::sleep(next.since(now)).await,
-            None => std::future::pending().await,
+        if end > now {
+            tokio::time::sleep(end.since(now)).await;
+        } else {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -132,14 +133,9 @@ impl Watch {
             Decision::Permit(_) => Ok(Rests {
                 keys: gathered.keys,
                 revision: gathered.revision,
-                until: ends_of(&gathered.standing),
+                until: gathered.standing.ends(),
             }),
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
         }
     }
-}
-
-/// When what stands behind an act ends by itself.
-fn ends_of(standing: &Standing) -> [Timestamp; 3] {
-    [standing.task.deadline, standing.mandate.valid_until, standing.agent.key_expires]
 }

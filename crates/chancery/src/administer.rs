@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
 use model::HostRule;
-use pap::{Command as Asked, Registration, SystemRegistration};
+use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::Value;
 
 use crate::cli::{
@@ -189,8 +189,9 @@ fn of_finding(finding: Finding) -> (crate::cli::Socket, Asked) {
 
 fn of_tool(tool: Tool) -> (crate::cli::Socket, Asked) {
     match tool {
-        Tool::Describe { tool, owner, harm, socket } => {
-            (socket, Asked::ToolDescribe { tool, owner, harm })
+        Tool::Describe { tool, owner, harm, requires_subject, not_delegable, socket } => {
+            let said = ToolSaid { owner, harm, requires_subject, not_delegable };
+            (socket, Asked::ToolDescribe { tool, said })
         }
         Tool::Diff { tool, socket } => (socket, Asked::ToolDiff { tool }),
         Tool::Pin { tool, digest, socket } => (socket, Asked::ToolPin { tool, digest }),

@@ -302,6 +302,12 @@ pub(crate) enum Tool {
         /// A harm class; may be repeated.
         #[arg(long = "harm")]
         harm: Vec<String>,
+        /// Whether it may be called on behalf of a person only.
+        #[arg(long, value_name = "BOOL")]
+        requires_subject: Option<bool>,
+        /// Whether nobody may call it in work that was handed on.
+        #[arg(long, value_name = "BOOL")]
+        not_delegable: Option<bool>,
         #[command(flatten)]
         socket: Socket,
     },

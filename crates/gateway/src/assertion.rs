@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keys::Signer;
 use model::{ArgumentsDigest, Clock, DecisionId, Entropy, RecordId, TaskId};
+use oauth::access_token::Actor;
 use serde_json::json;
 
 use crate::authenticate::Caller;
@@ -35,18 +36,15 @@ pub(crate) struct Said {
 
 impl Assertions {
     /// An `at+jwt` (RFC 9068) for `audience` alone, on account of `caller`: `sub` is the person on
-    /// whose behalf it acts and `act` the instance; where it acts for nobody, `sub` is the instance.
+    /// whose behalf it acts and `act` the instances, as in its own token.
     pub(crate) fn sign(&self, audience: &str, caller: &Caller, said: Said) -> Option<String> {
         let chancery = json!({
             "task": said.task,
             "decision_id": said.decision,
             "args_digest": said.arguments,
         });
-        let (instance, client) = (caller.instance.to_string(), caller.agent.as_str());
-        match &caller.subject {
-            Some(person) => self.signed((audience, client), (person, Some(&instance)), chancery),
-            None => self.signed((audience, client), (&instance, None), chancery),
-        }
+        let parties = (caller.sub.as_str(), caller.act.as_ref());
+        self.signed((audience, caller.agent.as_str()), parties, chancery)
     }
 
     /// An assertion that the deployment itself asks, on nobody's account.
@@ -57,7 +55,7 @@ impl Assertions {
     fn signed(
         &self,
         (audience, client): (&str, &str),
-        (subject, actor): (&str, Option<&str>),
+        (subject, actor): (&str, Option<&Actor>),
         chancery: serde_json::Value,
     ) -> Option<String> {
         let now = self.clock.now();
@@ -72,7 +70,7 @@ impl Assertions {
             "chancery": chancery,
         });
         if let Some(actor) = actor {
-            claims["act"] = json!({ "sub": actor });
+            claims["act"] = json!(actor);
         }
         oauth::jws::sign("at+jwt", &claims, self.signer.as_ref()).ok()
     }

@@ -15,7 +15,7 @@ use http::header::AUTHORIZATION;
 use keys::TokenKeys;
 use model::{AgentName, Clock, InstanceId, Timestamp};
 use moka::sync::Cache;
-use oauth::access_token::{self, AccessTokenClaims};
+use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use sha2::{Digest as _, Sha256};
 
@@ -38,8 +38,10 @@ pub struct Caller {
     pub instance: InstanceId,
     /// The agent that it is an execution of.
     pub agent: AgentName,
-    /// The person on whose behalf it acts, if anybody's.
-    pub subject: Option<String>,
+    /// On whose account: the person's, or that of the instance that began the work.
+    pub sub: String,
+    /// Who acts, if that is another, and before it those who handed the work on.
+    pub act: Option<Actor>,
     /// The proof that was shown.
     pub proof: VerifiedProof,
     /// The digest by which the proof is used up.
@@ -124,9 +126,9 @@ impl Tokens {
             claims.instance().parse().map_err(|_| refuse("token_invalid", "invalid_token"))?;
         let agent = claims.client_id.parse();
         let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
-        let subject = claims.subject().map(str::to_owned);
+        let (sub, act) = (claims.sub.clone(), claims.act.clone());
         let once = once(&proof);
-        Ok(Caller { instance, agent, subject, proof, once })
+        Ok(Caller { instance, agent, sub, act, proof, once })
     }
 
     /// Uses up the proof in memory. Without a decision, whose commit would find a proof of before

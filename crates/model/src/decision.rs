@@ -59,6 +59,19 @@ pub enum KernelRule {
     TaskNotOpen,
     /// The mandate has expired or is not the task's.
     MandateNotValid,
+    /// Somebody above in the delegation chain is not active, or no longer has the task that was
+    /// handed on.
+    DelegatorNotActive,
+    /// The delegation chain is not one: a link is missing, from elsewhere or in the wrong place.
+    DelegationCollapse,
+    /// The work was handed on as often as it may be.
+    DelegationTooDeep,
+    /// An agent is in the delegation chain already.
+    DelegationCycle,
+    /// The tool is not for work that was handed on.
+    NotDelegable,
+    /// The tool is for work on behalf of a person only.
+    NoOriginator,
     /// An agent never administers, approves, consents, sponsors or renews its own lease.
     AgentsDoNotAdminister,
     /// A consequential tool needs owner, harm class and an active sponsor behind the call.
@@ -80,6 +93,12 @@ impl KernelRule {
             Self::SponsorNotActive => "sponsor_not_active",
             Self::TaskNotOpen => "task_not_open",
             Self::MandateNotValid => "mandate_not_valid",
+            Self::DelegatorNotActive => "delegator_not_active",
+            Self::DelegationCollapse => "delegation_collapse",
+            Self::DelegationTooDeep => "delegation_too_deep",
+            Self::DelegationCycle => "delegation_cycle",
+            Self::NotDelegable => "not_delegable",
+            Self::NoOriginator => "no_originator",
             Self::AgentsDoNotAdminister => "agents_do_not_administer",
             Self::ToolUnaccounted => "tool_unaccounted",
             Self::ToolNotPinned => "tool_not_pinned",

@@ -174,7 +174,11 @@ pub struct Standing {
     pub subject: Option<Person>,
     /// The task.
     pub task: Task,
-    /// The mandate under which it was opened.
+    /// Who handed it on, the nearest first and the holder of the root task last; nobody, if the
+    /// task is a root task itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegators: Vec<Delegator>,
+    /// The mandate under which the root task was opened.
     pub mandate: Mandate,
     /// The system that started the task, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,7 +187,60 @@ pub struct Standing {
     pub purpose: Purpose,
 }
 
+/// An instance that handed on a part of its task, with who answers for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delegator {
+    /// The instance.
+    pub instance: Instance,
+    /// Its agent.
+    pub agent: Agent,
+    /// The agent's sponsor.
+    pub sponsor: Person,
+    /// Its task.
+    pub task: Task,
+}
+
+impl Delegator {
+    /// Its place in the chain.
+    pub const fn hop(&self) -> Hop<'_> {
+        let Self { instance, agent, sponsor, task } = self;
+        Hop { instance, agent, sponsor, task }
+    }
+}
+
+/// One holder of a task in a delegation chain: who acts, or who handed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// Its agent.
+    pub agent: &'a Agent,
+    /// The agent's sponsor.
+    pub sponsor: &'a Person,
+    /// Its task.
+    pub task: &'a Task,
+}
+
 impl Standing {
+    /// The delegation chain (RFC 8693 §4.1): who acts first, the holder of the root task last.
+    pub fn hops(&self) -> impl DoubleEndedIterator<Item = Hop<'_>> {
+        let Self { instance, agent, sponsor, task, delegators, .. } = self;
+        let own = Hop { instance, agent, sponsor, task };
+        std::iter::once(own).chain(delegators.iter().map(Delegator::hop))
+    }
+
+    /// The root task: its id names the session that all branches share.
+    pub fn root(&self) -> &Task {
+        self.delegators.last().map_or(&self.task, |delegator| &delegator.task)
+    }
+
+    /// When the first of all ends on which the instance's authority rests.
+    pub fn ends(&self) -> Timestamp {
+        let hops = self.hops().map(|hop| hop.task.deadline.min(hop.agent.key_expires));
+        hops.fold(self.mandate.valid_until, Timestamp::min)
+    }
+
     /// Who vouches for the instance: never more than when it was entered, and the host only while
     /// the agent's rule admits the process.
     pub fn attestation(&self) -> Attestation {

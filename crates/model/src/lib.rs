@@ -32,7 +32,9 @@ pub use digest::{
     ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
     Thumbprint,
 };
-pub use facts::{FactKey, Facts, PrincipalFacts, Revision, SessionFacts, Sourced, Standing};
+pub use facts::{
+    Delegator, FactKey, Facts, Hop, PrincipalFacts, Revision, SessionFacts, Sourced, Standing,
+};
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
@@ -43,6 +45,8 @@ pub use names::{
 pub use person::{Person, PersonState};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use system::{InitiatingSystem, Initiator, SystemState};
-pub use task::{Mandate, MandateBasis, Purpose, Task, TaskState, TaskSubject};
+pub use task::{
+    DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskState, TaskSubject,
+};
 pub use time::{Clock, Timestamp};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};

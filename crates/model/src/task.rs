@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, InstanceId, MandateDigest, MandateId, PersonId, PurposeId, Scope, Sha256Digest,
-    SystemName, TaskId, Timestamp,
+    AgentName, DecisionId, InstanceId, MandateDigest, MandateId, PersonId, PurposeId, Scope,
+    Sha256Digest, SystemName, TaskId, Timestamp,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -77,6 +77,13 @@ impl MandateBasis {
     }
 }
 
+impl Task {
+    /// The task that it is a part of; none, if it is a root task.
+    pub fn parent(&self) -> Option<TaskId> {
+        self.delegation.map(|delegation| delegation.parent)
+    }
+}
+
 impl Mandate {
     /// The digest that stands in the task, in every token below it and in every record.
     pub fn digest(&self) -> MandateDigest {
@@ -97,6 +104,9 @@ pub enum TaskSubject {
     Autonomous,
 }
 
+/// How often the work of a root task can be handed on, from instance to instance.
+pub const DELEGATIONS_MAX: usize = 8;
+
 /// A unit of work under a mandate, held by exactly one instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +115,9 @@ pub struct Task {
     pub id: TaskId,
     /// The instance that works on it.
     pub instance: InstanceId,
+    /// By what it was handed on; nothing, for a root task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Delegation>,
     /// The mandate under which it was opened.
     pub mandate: MandateId,
     /// That mandate's digest.
@@ -121,6 +134,16 @@ pub struct Task {
     pub deadline: Timestamp,
     /// Where it stands in its life.
     pub state: TaskState,
+}
+
+/// What made a task a part of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delegation {
+    /// The task that it is a part of.
+    pub parent: TaskId,
+    /// The decision that permitted the holder of that task to hand it on.
+    pub decision: DecisionId,
 }
 
 /// The life of a task.

@@ -33,6 +33,11 @@ impl Harm {
         Self::RunsCode,
     ];
 
+    /// The class that policies and records spell so, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
     /// The class as policies and records spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -104,6 +109,12 @@ pub struct Tool {
     /// What it can do; without a class it is not callable.
     #[serde(default)]
     pub harm: BTreeSet<Harm>,
+    /// Whether it may be called on behalf of a person only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_subject: bool,
+    /// Whether only the holder of a root task may call it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_delegable: bool,
     /// Whether the server still lists what was pinned.
     pub state: ToolState,
 }

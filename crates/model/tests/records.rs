@@ -37,6 +37,7 @@ fn decision() -> DecisionRecord {
         binding: Binding::Dpop,
         commitments: act_commitments(),
         decision: Verdict::Permit,
+        delegators: Vec::new(),
         enforcement: Some(Enforcement::Mandatory),
         facts: FactsRef {
             id: RecordId::from_bytes([7; 16]),
@@ -129,6 +130,7 @@ fn i_16_every_kind_of_record_is_canonical() {
         binding: Binding::Dpop,
         commitments: act_commitments(),
         decision: DecisionId::from_bytes([1; 16]),
+        delegators: Vec::new(),
         expires: AT,
         id,
         instance: InstanceId::from_bytes([2; 16]),

@@ -53,12 +53,24 @@ pub struct AgentTask {
     pub mandate: String,
 }
 
-/// Who acts for the subject of a token (RFC 8693 §4.1).
+/// Who acts for the subject of a token (RFC 8693 §4.1): the newest actor outermost, within it the
+/// ones before. Only the outermost counts; the others say by whom the work was handed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actor {
     /// The instance.
     pub sub: String,
+    /// Who acted before it and handed the work on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Actor>>,
+}
+
+impl Actor {
+    /// The actors of `chain`, of which the newest comes first; none if nobody is there.
+    pub fn chain(newest_first: impl DoubleEndedIterator<Item = String>) -> Option<Self> {
+        let wrapped = |before: Option<Self>, sub| Some(Self { sub, act: before.map(Box::new) });
+        newest_first.rev().fold(None, wrapped)
+    }
 }
 
 /// The claims of an access token.
@@ -66,9 +78,10 @@ pub struct Actor {
 pub struct AccessTokenClaims {
     /// Who issued it.
     pub iss: String,
-    /// The person on whose behalf it is used; the instance, where nobody is acted for.
+    /// The person on whose behalf it is used; where the work is on nobody's, the instance that began
+    /// it.
     pub sub: String,
-    /// Who acts on that person's behalf.
+    /// Who acts, if that is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Actor>,
     /// The agent.
@@ -92,17 +105,18 @@ impl AccessTokenClaims {
     pub fn instance(&self) -> &str {
         self.act.as_ref().map_or(&self.sub, |actor| &actor.sub)
     }
-
-    /// The person on whose behalf, if anybody's.
-    pub fn subject(&self) -> Option<&str> {
-        self.act.as_ref().map(|_| self.sub.as_str())
-    }
 }
 
 /// Signs a token.
 pub fn mint(claims: &AccessTokenClaims, signer: &dyn Signer) -> Result<String, JwsError> {
     let claims = serde_json::to_value(claims).map_err(|_| JwsError::Unsigned)?;
     jws::sign(TYP, &claims, signer)
+}
+
+/// The audience that `token` claims to be for. Nothing is verified: it says as whose to verify it.
+pub fn claimed_audience(token: &str) -> Option<String> {
+    let unverified = jws::read(token, TYP).ok()?;
+    text(&unverified.claims, "aud").ok()
 }
 
 /// Verifies a token that `issuer` signed for `audience`, at `now` (seconds since the epoch).
@@ -112,12 +126,7 @@ pub fn verify(
     (issuer, audience): (&str, &str),
     now: i64,
 ) -> Result<AccessTokenClaims, JwsError> {
-    let unverified = jws::read(token, TYP)?;
-    if unverified.jwk().is_some() {
-        return Err(JwsError::HeaderMember("jwk"));
-    }
-    let key = unverified.kid().and_then(|kid| keys.find(kid)).ok_or(JwsError::UnknownKey)?;
-    let claims = unverified.verified_by(key)?;
+    let claims = jws::verify_ours(token, TYP, keys)?;
     for (name, wanted) in [("iss", issuer), ("aud", audience)] {
         if text(&claims, name)? != wanted {
             return Err(JwsError::Claim(name));

@@ -13,6 +13,8 @@ pub enum ErrorCode {
     InvalidGrant,
     /// The grant is not known.
     UnsupportedGrantType,
+    /// The authorization details are not of a known type, or not as they should be (RFC 9396 §5).
+    InvalidAuthorizationDetails,
     /// The scope or purpose is not the client's.
     InvalidScope,
     /// The resource is not one of ours (RFC 8707).
@@ -33,6 +35,7 @@ impl ErrorCode {
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidDpopProof => "invalid_dpop_proof",

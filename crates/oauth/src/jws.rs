@@ -9,7 +9,7 @@ mod wycheproof;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keys::{Signer, VerifyingKey};
+use keys::{Signer, TokenKeys, VerifyingKey};
 use serde_json::{Map, Value, json};
 
 use crate::dpop::JTI_MAX;
@@ -169,6 +169,20 @@ pub fn verify(
     if unverified.jwk().is_some() {
         return Err(JwsError::HeaderMember("jwk"));
     }
+    unverified.verified_by(key)
+}
+
+/// Verifies a compact JWS of type `typ` by the one of `keys`, which are ours, that it names.
+pub(crate) fn verify_ours(
+    token: &str,
+    typ: &'static str,
+    keys: &TokenKeys,
+) -> Result<Map<String, Value>, JwsError> {
+    let unverified = read(token, typ)?;
+    if unverified.jwk().is_some() {
+        return Err(JwsError::HeaderMember("jwk"));
+    }
+    let key = unverified.kid().and_then(|kid| keys.find(kid)).ok_or(JwsError::UnknownKey)?;
     unverified.verified_by(key)
 }
 

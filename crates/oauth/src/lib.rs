@@ -8,6 +8,7 @@ pub mod access_token;
 pub mod client_assertion;
 pub mod dpop;
 mod error;
+pub mod exchange;
 pub mod initiation;
 pub mod jws;
 pub mod metadata;

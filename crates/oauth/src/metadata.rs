@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::initiation;
+use crate::{exchange, initiation};
 
 /// The metadata of the authorization server `issuer` (RFC 8414). No grant here uses the
 /// authorization endpoint, which may then be left out (§2); it stands here, and refuses, because
@@ -13,7 +13,8 @@ pub fn authorization_server(issuer: &str) -> Value {
         "authorization_endpoint": format!("{issuer}/oauth/authorize"),
         "token_endpoint": format!("{issuer}/oauth/token"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
-        "grant_types_supported": ["client_credentials", initiation::GRANT_TYPE],
+        "grant_types_supported":
+            ["client_credentials", initiation::GRANT_TYPE, exchange::GRANT_TYPE],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],

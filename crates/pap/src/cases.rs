@@ -210,6 +210,8 @@ impl CaseFile {
             descriptor: json!({ "inputSchema": described.input }),
             owner: Some(person("owner").id),
             harm: described.harm.clone(),
+            requires_subject: false,
+            not_delegable: false,
             state: ToolState::Pinned,
         })
     }
@@ -245,6 +247,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
     let task = model::Task {
         id: TaskId::from_bytes([2; 16]),
         instance,
+        delegation: None,
         mandate: mandate.id,
         mandate_digest: mandate.digest(),
         purpose: case.purpose.clone(),
@@ -285,7 +288,17 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         description: String::new(),
     };
     let (subject, initiator) = (None, None);
-    Standing { instance, agent, sponsor, subject, task, mandate, initiator, purpose }
+    Standing {
+        instance,
+        agent,
+        sponsor,
+        subject,
+        task,
+        delegators: Vec::new(),
+        mandate,
+        initiator,
+        purpose,
+    }
 }
 
 #[cfg(test)]

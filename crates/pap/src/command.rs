@@ -70,7 +70,7 @@ pub enum Command {
     /// Lists servers with their tools.
     ServerList,
     /// Says who answers for a tool and what it can do.
-    ToolDescribe { tool: String, owner: Option<String>, harm: Vec<String> },
+    ToolDescribe { tool: String, said: ToolSaid },
     /// Shows how a tool differs from its pin.
     ToolDiff { tool: String },
     /// Pins a tool again.
@@ -93,6 +93,20 @@ pub enum Command {
     LogProve { id: String },
     /// Decides every recorded decision again.
     LogReplay,
+}
+
+/// What somebody says of a tool; what is left out stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolSaid {
+    /// Who answers for exposing it.
+    pub owner: Option<String>,
+    /// Its harm classes.
+    pub harm: Vec<String>,
+    /// Whether it may be called on behalf of a person only.
+    pub requires_subject: Option<bool>,
+    /// Whether nobody may call it in work that was handed on.
+    pub not_delegable: Option<bool>,
 }
 
 /// What a registration of an agent names.
@@ -257,9 +271,7 @@ impl Administration {
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
             Command::ServerList => self.list(by, "server/", "tool/").await,
-            Command::ToolDescribe { tool, owner, harm } => {
-                self.tool_describe(by, &tool, owner.as_deref(), &harm).await
-            }
+            Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,
             Command::OutcomeSettle { decision, reason } => {

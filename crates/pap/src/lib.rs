@@ -20,7 +20,7 @@ mod tools;
 
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
-pub use command::{AdminError, Administration, Command, Found, Registration, ToolSource};
+pub use command::{AdminError, Administration, Command, Found, Registration, ToolSaid, ToolSource};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_founded};
 pub use policy::{PublishError, Publisher};

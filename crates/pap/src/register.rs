@@ -215,8 +215,7 @@ fn scope(tools: &[String], harm: &[String], max_calls: Option<u64>) -> Result<Sc
 /// The harm classes with these names.
 pub(crate) fn classes(names: &[String]) -> Result<BTreeSet<Harm>, AdminError> {
     let class = |name: &String| {
-        let known = Harm::ALL.into_iter().find(|harm| harm.as_str() == name);
-        known.ok_or_else(|| {
+        Harm::named(name).ok_or_else(|| {
             let all = Harm::ALL.map(Harm::as_str).join("`, `");
             AdminError::Invalid(format!("`{name}` is not a harm class: one of `{all}`"))
         })

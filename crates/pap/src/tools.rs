@@ -10,7 +10,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Draft, Found};
+use crate::command::{AdminError, Administration, Draft, Found, ToolSaid};
 use crate::register::{active, classes, put};
 
 /// The pin of a tool: its descriptor, and where it is served from.
@@ -103,20 +103,25 @@ impl Administration {
         &self,
         by: &PersonId,
         tool: &str,
-        owner: Option<&str>,
-        harm: &[String],
+        said: ToolSaid,
     ) -> Result<Value, AdminError> {
+        let ToolSaid { owner, harm, requires_subject, not_delegable } = said;
         let tool: ToolRef = tool.parse().map_err(AdminError::invalid)?;
         let target = ResourceRef::Tool(tool.clone());
         let mut draft = self.draft(by, "tool/describe", target).await?;
         let mut found = onboarded(&mut draft.reader, &tool).await?;
         if let Some(owner) = owner {
-            found.owner = Some(active(&mut draft.reader, owner, "owner").await?.id);
+            found.owner = Some(active(&mut draft.reader, &owner, "owner").await?.id);
         }
         if !harm.is_empty() {
-            found.harm = classes(harm)?;
+            found.harm = classes(&harm)?;
         }
-        let change = json!({ "owner": found.owner, "harm": found.harm });
+        found.requires_subject = requires_subject.unwrap_or(found.requires_subject);
+        found.not_delegable = not_delegable.unwrap_or(found.not_delegable);
+        let change = json!({
+            "owner": found.owner, "harm": found.harm,
+            "requires_subject": found.requires_subject, "not_delegable": found.not_delegable,
+        });
         let done = draft.make(change, vec![put(FactKey::tool(&tool), &found)]).await?;
         Ok(json!({ "tool": tool, "decision": done.decision }))
     }
@@ -265,7 +270,16 @@ impl Onboarding<'_> {
         let harm = harm_of(&tool.tool, self.harm)?;
         let Some(mut known) = known else {
             let (owner, state) = (self.owner.clone(), ToolState::Pinned);
-            return Ok(Tool { tool, pin, descriptor, owner, harm, state });
+            return Ok(Tool {
+                tool,
+                pin,
+                descriptor,
+                owner,
+                harm,
+                requires_subject: false,
+                not_delegable: false,
+                state,
+            });
         };
         if known.owner.is_none() {
             known.owner.clone_from(&self.owner);

@@ -69,8 +69,10 @@ impl Members<'_> {
             let id = text(&standing.task.id.to_string());
             record([("id", id), ("deadline", datetime(standing.task.deadline))])
         });
-        // Every task is a root task so far: nobody has delegated.
-        self.add("depth", || Some(RestrictedExpression::new_long(0)));
+        self.add("depth", || {
+            let depth = i64::try_from(standing.delegators.len()).ok()?;
+            Some(RestrictedExpression::new_long(depth))
+        });
         self.add("session", || session(facts));
         self.add("attestation", || Some(text(standing.attestation().as_str())));
         self.add("binding", || Some(text(facts.binding.as_str())));

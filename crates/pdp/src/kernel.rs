@@ -4,13 +4,13 @@
 
 use model::AccessRequest;
 use model::{
-    AgentState, Answer, Answers, Denial, Facts, Initiator, InstanceState, KernelRule, Mandate,
-    MandateBasis, Principal, PrincipalFacts, ResourceRef, Scope, ServerName, Standing, TaskState,
-    TaskSubject, Timestamp, ToolRef,
+    AgentName, AgentState, Answer, Answers, DELEGATIONS_MAX, Denial, Facts, Hop, Initiator,
+    InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef,
+    Scope, ServerName, Standing, Task, TaskState, TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
-use crate::schema::Action;
+use crate::schema::{Action, DELEGATE};
 
 /// Checks that `facts` are about `request`: otherwise nothing they say counts.
 pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &Action) -> bool {
@@ -35,18 +35,17 @@ pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &
     principal && tool && server
 }
 
-/// Checks that the parts of a standing refer to each other.
+/// Checks that the parts of a standing refer to each other; of its delegators, [`chain`] does.
 fn standing_is_one(standing: &Standing) -> bool {
-    let Standing { instance, agent, sponsor, subject, task, purpose, .. } = standing;
+    let Standing { subject, task, purpose, .. } = standing;
     let subject_fits = match (&task.subject, subject) {
         (TaskSubject::OnBehalfOf { person }, Some(subject)) => subject.id == *person,
         (TaskSubject::Autonomous, None) => true,
         _ => false,
     };
-    instance.agent == agent.name
-        && agent.sponsor == sponsor.id
-        && task.purpose == purpose.id
-        && subject_fits
+    let is_one =
+        |hop: Hop<'_>| hop.instance.agent == hop.agent.name && hop.agent.sponsor == hop.sponsor.id;
+    standing.hops().all(is_one) && task.purpose == purpose.id && subject_fits
 }
 
 /// The server that a resource belongs to or is.
@@ -81,9 +80,10 @@ pub(crate) fn check(
             if !action.for_instances {
                 return Err(Denial::Kernel(KernelRule::AgentsDoNotAdminister));
             }
+            chain(standing, request).map_err(Denial::Kernel)?;
             actor(standing, facts).map_err(Denial::Kernel)?;
             if let Some(tool) = &action.tool {
-                tool_rules(tool, facts).map_err(Denial::Kernel)?;
+                tool_rules(tool, standing, facts).map_err(Denial::Kernel)?;
             }
             scopes(standing, request, facts, action)
         }
@@ -91,34 +91,83 @@ pub(crate) fn check(
 }
 
 fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
-    let Standing { instance, agent, sponsor, task, mandate, initiator, .. } = standing;
+    let Standing { instance, task, mandate, initiator, .. } = standing;
     if let InstanceState::Quarantined { .. } = instance.state {
         return Err(KernelRule::InstanceQuarantined);
     }
+    for hop in standing.hops() {
+        let holds = holds(hop, mandate, facts.now);
+        let is_actor = hop.instance.id == instance.id;
+        holds.map_err(|rule| if is_actor { rule } else { KernelRule::DelegatorNotActive })?;
+    }
+    // A person who has left has nobody acting on their behalf, and who comes back revives nothing:
+    // the root task was opened before all others.
+    let opened = standing.root().opened;
+    if standing.subject.as_ref().is_some_and(|subject| !subject.answers_for(opened)) {
+        return Err(KernelRule::MandateNotValid);
+    }
+    let root = standing.hops().next_back().map(|hop| &hop.agent.name);
+    let valid = facts.now < mandate.valid_until
+        && mandate.id == task.mandate
+        && root == Some(&mandate.agent)
+        && mandate.purpose == task.purpose
+        && mandates::digest(mandate) == task.mandate_digest
+        && mandate.basis.subject() == task.subject
+        && is_vouched(mandate, initiator.as_ref(), facts.now);
+    if valid { Ok(()) } else { Err(KernelRule::MandateNotValid) }
+}
+
+/// Whether the instance of `hop` is active, with all behind it, and has its task.
+fn holds(hop: Hop<'_>, mandate: &Mandate, now: Timestamp) -> Result<(), KernelRule> {
+    let Hop { instance, agent, sponsor, task } = hop;
     let active = instance.state == InstanceState::Active
         && agent.state == AgentState::Active
-        && facts.now < agent.key_expires;
+        && now < agent.key_expires;
     if !active {
         return Err(KernelRule::ActorNotActive);
     }
     if !sponsor.answers_for(agent.registered) || !sponsor.answers_for(mandate.given) {
         return Err(KernelRule::SponsorNotActive);
     }
-    // A person who has left has nobody acting on their behalf.
-    if standing.subject.as_ref().is_some_and(|subject| !subject.answers_for(task.opened)) {
-        return Err(KernelRule::MandateNotValid);
-    }
-    if task.state != TaskState::Open || facts.now >= task.deadline || task.instance != instance.id {
+    if task.state != TaskState::Open || now >= task.deadline || task.instance != instance.id {
         return Err(KernelRule::TaskNotOpen);
     }
-    let valid = facts.now < mandate.valid_until
-        && mandate.id == task.mandate
-        && mandate.agent == agent.name
-        && mandate.purpose == task.purpose
-        && mandates::digest(mandate) == task.mandate_digest
-        && mandate.basis.subject() == task.subject
-        && is_vouched(mandate, initiator.as_ref(), facts.now);
-    if valid { Ok(()) } else { Err(KernelRule::MandateNotValid) }
+    Ok(())
+}
+
+/// Whether the delegation chain is one: each task a part of the next, all for one purpose, mandate
+/// and person, no agent twice, and not longer than a chain may be (with whom it is handed on to).
+fn chain(standing: &Standing, request: &AccessRequest) -> Result<(), KernelRule> {
+    if standing.delegators.is_empty() && standing.task.delegation.is_none() {
+        let returns = delegate(request).is_some_and(|agent| *agent == standing.agent.name);
+        return if returns { Err(KernelRule::DelegationCycle) } else { Ok(()) };
+    }
+    let tasks: Vec<&Task> = standing.hops().map(|hop| hop.task).collect();
+    let is_part = |pair: &[&Task]| {
+        pair[0].parent() == Some(pair[1].id)
+            && pair[0].mandate == pair[1].mandate
+            && pair[0].mandate_digest == pair[1].mandate_digest
+            && pair[0].purpose == pair[1].purpose
+            && pair[0].subject == pair[1].subject
+    };
+    if !tasks.windows(2).all(is_part) || standing.root().delegation.is_some() {
+        return Err(KernelRule::DelegationCollapse);
+    }
+    let agents = standing.hops().map(|hop| &hop.agent.name);
+    let agents: Vec<_> = agents.chain(delegate(request)).collect();
+    if agents.len() > DELEGATIONS_MAX + 1 {
+        return Err(KernelRule::DelegationTooDeep);
+    }
+    let is_new = |(position, agent): (usize, &&AgentName)| !agents[..position].contains(agent);
+    if agents.iter().enumerate().all(is_new) { Ok(()) } else { Err(KernelRule::DelegationCycle) }
+}
+
+/// The agent that the work is handed on to, if that is asked for.
+fn delegate(request: &AccessRequest) -> Option<&AgentName> {
+    match &request.resource {
+        ResourceRef::Agent(agent) if request.action.as_str() == DELEGATE => Some(agent),
+        _ => None,
+    }
 }
 
 /// Whether who gave the mandate still stands by it.
@@ -132,7 +181,7 @@ fn is_vouched(mandate: &Mandate, initiator: Option<&Initiator>, now: Timestamp) 
     }
 }
 
-fn tool_rules(called: &ToolRef, facts: &Facts) -> Result<(), KernelRule> {
+fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
     let tool = facts.tool.as_ref().filter(|tool| tool.tool == *called);
     let tool = tool.filter(|tool| tool.is_pinned()).ok_or(KernelRule::ToolNotPinned)?;
     let owner = tool.owner.as_ref().ok_or(KernelRule::ToolUnaccounted)?;
@@ -143,6 +192,12 @@ fn tool_rules(called: &ToolRef, facts: &Facts) -> Result<(), KernelRule> {
         facts.tool_owner.as_ref().is_some_and(|person| person.id == *owner && person.is_active());
     if tool.is_consequential() && !answers {
         return Err(KernelRule::ToolUnaccounted);
+    }
+    if tool.requires_subject && standing.subject.is_none() {
+        return Err(KernelRule::NoOriginator);
+    }
+    if tool.not_delegable && !standing.delegators.is_empty() {
+        return Err(KernelRule::NotDelegable);
     }
     Ok(())
 }
@@ -156,19 +211,21 @@ fn scopes(
     let covers = |scope: &Scope| match (&action.tool, &facts.tool) {
         (Some(called), Some(tool)) => scope.covers(called, &tool.harm),
         (Some(_), None) => false,
+        // What is handed on is held against the scopes by who hands it on, whole.
+        (None, _) if delegate(request).is_some() => true,
         (None, _) => server_of(&request.resource).is_some_and(|server| scope.touches(server)),
     };
     let purpose = &standing.purpose;
-    let mandated = standing.agent.purposes.contains(&purpose.id)
+    let mandated = standing.hops().all(|hop| hop.agent.purposes.contains(&purpose.id))
         && covers(&standing.mandate.scope)
         && covers(&purpose.scope);
     if !mandated {
         return Err(Denial::OutsideMandate);
     }
-    if !covers(&standing.agent.ceiling) {
+    if !standing.hops().all(|hop| covers(&hop.agent.ceiling)) {
         return Err(Denial::OutsideCeiling);
     }
-    if !covers(&standing.task.scope) {
+    if !standing.hops().all(|hop| covers(&hop.task.scope)) {
         return Err(Denial::OutsideScope);
     }
     let permit = Some(Answer::Permit);

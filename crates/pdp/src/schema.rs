@@ -21,6 +21,9 @@ pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarsche
 /// The action group of all tools.
 pub(crate) const TOOL_CALLS: &str = "tools/call";
 
+/// What hands a part of a task on to another agent.
+pub(crate) const DELEGATE: &str = "delegate";
+
 /// What a server asks of its client: the one method whose parameters are input to policy.
 pub(crate) const SERVER_REQUEST: &str = "server/request";
 

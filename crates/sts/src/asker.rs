@@ -1,21 +1,23 @@
 //! Which instance asks for a token, and on what its task rests.
 
-use authority::Reader;
+use authority::{OnceScope, Reader};
 use model::{
-    Agent, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, PurposeId,
+    Agent, Delegation, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, PurposeId,
     Sha256Digest, Task,
 };
-use oauth::token_endpoint::TokenRequest;
+use oauth::exchange::Delegated;
+use oauth::token_endpoint::{Grant, TokenRequest};
 use oauth::{ErrorCode, OAuthError};
 
-use crate::grant::{Asker, Rests, propose};
+use crate::grant::Asker;
 use crate::initiated::{Initiated, NotInitiated};
-use crate::service::{Asking, TokenRefusal, TokenService, about, unavailable};
+use crate::proposed::{NotProposed, Part, Rests, propose};
+use crate::service::{Asking, TokenRefusal, TokenService, about, once, unavailable};
 
 impl TokenService {
     /// Which instance asks: the one that holds the key, or a new one. A key never serves two agents.
     pub(crate) async fn asker(&self, asking: &Asking<'_>) -> Result<Asker, TokenRefusal> {
-        let Asking { agent, form, key, source, .. } = asking;
+        let Asking { agent, key, source, .. } = asking;
         let pip = self.authority.pip();
         let mut reader = Reader::new(pip.store());
         let known = reader.find::<InstanceId>(FactKey::key(key)).await.map_err(unavailable)?;
@@ -25,8 +27,7 @@ impl TokenService {
             if instance.agent != agent.name {
                 return Err(bound_elsewhere(&instance, agent));
             }
-            self.same_purpose(agent, form, &instance).await?;
-            self.same_initiation(agent, form, &instance).await?;
+            self.same_task(asking, &instance).await?;
             return Ok(Asker::Known(Box::new(instance)));
         }
         let rests = self.rests(asking).await?;
@@ -34,25 +35,43 @@ impl TokenService {
         let asked = (&agent.name, rests);
         let by = (clock.as_ref(), entropy.as_ref());
         let proposed = propose(pip, asked, (*key, source), by).await;
-        Ok(Asker::New(Box::new(proposed.map_err(unavailable)?)))
+        Ok(Asker::New(Box::new(proposed.map_err(|why| not_proposed(why, agent))?)))
     }
 
-    /// An instance has one task. Who did not hear that it was begun may show once more what began it.
-    async fn same_initiation(
+    /// An instance has one task, for one purpose: who asks for another one is refused, not served
+    /// for the one that it has. Who did not hear that it was begun may show once more what began it.
+    async fn same_task(
         &self,
-        agent: &Agent,
-        form: &TokenRequest,
+        asking: &Asking<'_>,
         instance: &Instance,
     ) -> Result<(), TokenRefusal> {
-        let Some(presented) = &form.initiation else { return Ok(()) };
+        let Asking { agent, form, taken, .. } = asking;
+        let shows = !matches!(form.grant, Grant::ClientCredentials);
+        if form.purpose.is_none() && !shows {
+            return Ok(());
+        }
         let mut reader = Reader::new(self.authority.pip().store());
         let task = reader.need::<Task>(FactKey::task(instance.task)).await.map_err(unavailable)?;
+        if form.purpose.as_ref().is_some_and(|wanted| task.purpose.as_str() != wanted) {
+            let why = "this instance works for another purpose: start one with a new key";
+            let error = OAuthError::new(ErrorCode::InvalidScope, why);
+            return Err(about(instance, TokenRefusal::of("other_purpose", error, agent)));
+        }
         let mandate = reader.need::<Mandate>(FactKey::mandate(task.mandate)).await;
-        let begun_by = match mandate.map_err(unavailable)?.basis {
-            MandateBasis::Initiated { request, .. } => Some(request),
-            MandateBasis::Standing { .. } => None,
+        let begun_by = match (mandate.map_err(unavailable)?.basis, task.delegation) {
+            (MandateBasis::Initiated { request, .. }, None) => Some(request),
+            _ => None,
         };
-        if begun_by == Some(Sha256Digest::of(presented.as_bytes())) {
+        let is_same = match (&form.grant, taken) {
+            (Grant::Initiation(presented), _) => {
+                begun_by == Some(Sha256Digest::of(presented.as_bytes()))
+            }
+            (_, Some(taken)) => {
+                task.delegation.is_some_and(|it| it.decision.to_string() == taken.decision)
+            }
+            _ => true,
+        };
+        if is_same {
             return Ok(());
         }
         let why = "this instance has its task: start one with a new key";
@@ -62,8 +81,11 @@ impl TokenService {
 
     /// On what the task of a new instance will rest.
     async fn rests(&self, asking: &Asking<'_>) -> Result<Rests, TokenRefusal> {
-        let Asking { agent, form, .. } = asking;
-        let Some(presented) = &form.initiation else {
+        let Asking { agent, form, taken, .. } = asking;
+        if let Some(taken) = taken {
+            return part(taken, agent).map(|part| Rests::Delegated(Box::new(part)));
+        }
+        let Grant::Initiation(presented) = &form.grant else {
             return self.standing(agent, form).await;
         };
         let mut reader = Reader::new(self.authority.pip().store());
@@ -107,24 +129,31 @@ impl TokenService {
         let error = OAuthError::new(ErrorCode::InvalidGrant, why);
         Err(TokenRefusal::of("no_standing_mandate", error, agent))
     }
+}
 
-    /// A task belongs to one purpose: an instance that asks for another one is refused, not served
-    /// for the one that it has.
-    async fn same_purpose(
-        &self,
-        agent: &Agent,
-        form: &TokenRequest,
-        instance: &Instance,
-    ) -> Result<(), TokenRefusal> {
-        let Some(wanted) = &form.purpose else { return Ok(()) };
-        let mut reader = Reader::new(self.authority.pip().store());
-        let task = reader.need::<Task>(FactKey::task(instance.task)).await.map_err(unavailable)?;
-        if task.purpose.as_str() == wanted {
-            return Ok(());
+/// The part of a task that `agent` takes up.
+fn part(taken: &Delegated, agent: &Agent) -> Result<Part, TokenRefusal> {
+    let ids = taken.task.parse().ok().zip(taken.decision.parse().ok());
+    let Some((parent, decision)) = ids else {
+        let error = OAuthError::new(ErrorCode::InvalidRequest, "the delegation does not hold");
+        return Err(TokenRefusal::of("delegation_invalid", error, agent));
+    };
+    let [task] = taken.authorization_details.clone();
+    // What we signed ourselves is used up whatever key it was signed by.
+    let uses = once(OnceScope::Assertion, &[0; 32], &taken.jti, taken.exp);
+    Ok(Part { delegation: Delegation { parent, decision }, task, uses })
+}
+
+/// Why there is no instance of `agent` to propose.
+pub(crate) fn not_proposed(why: NotProposed, agent: &Agent) -> TokenRefusal {
+    match why {
+        NotProposed::Facts(error) => unavailable(error),
+        NotProposed::TooWide => {
+            let why = "it is not a part of the task that is handed on, or more than the agent may \
+                       have";
+            let error = OAuthError::new(ErrorCode::InvalidScope, why);
+            TokenRefusal::of("delegation_too_wide", error, agent)
         }
-        let why = "this instance works for another purpose: start one with a new key";
-        let error = OAuthError::new(ErrorCode::InvalidScope, why);
-        Err(about(instance, TokenRefusal::of("other_purpose", error, agent)))
     }
 }
 

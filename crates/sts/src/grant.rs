@@ -2,22 +2,14 @@
 
 use std::time::Duration;
 
-use authority::{Actor, Circumstances, Effect, FactsError, Governed, Pip, Reader};
+use authority::{Actor, Circumstances, Effect, Governed};
 use model::{
-    AccessRequest, ActionName, Agent, AgentName, Attestation, Binding, Clock, Entropy, FactKey,
-    Instance, InstanceId, Mandate, MandateId, Person, Principal, Purpose, PurposeId, ResourceRef,
-    ServerName, Source, Sourced, Standing, Stopped, Task, TaskId, TaskState, TaskSubject,
-    Thumbprint,
+    AccessRequest, ActionName, Binding, Instance, InstanceId, Principal, ResourceRef, ServerName,
+    Source, Sourced, Thumbprint,
 };
-use serde::Serialize;
 
-use crate::initiated::Initiated;
+use crate::proposed::Proposed;
 use crate::renewal::{Asked, Renewal};
-
-/// How long a root task lasts if its mandate does. It is never prolonged, nor followed by another
-/// one for the same instance, which would begin with a clean session: after it, a new instance with
-/// a new key starts afresh.
-pub(crate) const TASK_LIFETIME: Duration = Duration::from_hours(8);
 
 /// The enforcement point as records name it.
 pub(crate) const POINT: &str = "token-endpoint";
@@ -31,6 +23,8 @@ pub struct TokenGrant {
     pub(crate) audience: String,
     pub(crate) key: Thumbprint,
     pub(crate) renewing: Renewing,
+    /// Until when what it was exchanged for is good, in seconds since the epoch.
+    pub(crate) bound: Option<i64>,
 }
 
 /// What the token follows, and from where it is asked for.
@@ -60,12 +54,6 @@ pub(crate) enum Asker {
     New(Box<Proposed>),
 }
 
-/// An instance with its root task, not yet in the register.
-pub(crate) struct Proposed {
-    standing: Sourced<Standing>,
-    effects: Vec<Effect>,
-}
-
 impl Asker {
     pub(crate) fn instance(&self) -> InstanceId {
         match self {
@@ -79,7 +67,7 @@ impl TokenGrant {
     pub(crate) fn new(
         asker: Asker,
         (server, audience): (ServerName, String),
-        (key, renewing): (Thumbprint, Renewing),
+        (key, renewing, bound): (Thumbprint, Renewing, Option<i64>),
         (uses, arrived): (Vec<Effect>, Duration),
     ) -> Self {
         let (instance, actor) = match asker {
@@ -105,94 +93,6 @@ impl TokenGrant {
             uses,
             enclosed: Vec::new(),
         };
-        Self { request, circumstances, server, audience, key, renewing }
+        Self { request, circumstances, server, audience, key, renewing, bound }
     }
-}
-
-/// On what the task of a new instance rests.
-pub(crate) enum Rests {
-    /// The sponsor's standing mandate for this purpose.
-    Standing(PurposeId),
-    /// The word of a system.
-    Initiated(Box<Initiated>),
-}
-
-/// The standing of a new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
-/// host vouched for its process, if it did, in `source`. While others of the agent are stopped, it
-/// starts as they are.
-pub(crate) async fn propose(
-    pip: &Pip,
-    (agent, rests): (&AgentName, Rests),
-    (key, source): (Thumbprint, &Source),
-    (clock, entropy): (&dyn Clock, &dyn Entropy),
-) -> Result<Proposed, FactsError> {
-    let mut reader = Reader::new(pip.store());
-    let agent: Agent = reader.need(FactKey::agent(agent)).await?;
-    let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let stopped = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await?;
-    let now = clock.now();
-    let mut effects = Vec::new();
-    let mandate = match rests {
-        Rests::Standing(purpose) => {
-            let key = FactKey::standing_mandate(&agent.name, &purpose);
-            let id: MandateId = reader.need(key).await?;
-            reader.need::<Mandate>(FactKey::mandate(id)).await?
-        }
-        Rests::Initiated(initiated) => {
-            effects.push(initiated.uses.clone());
-            let mandate = initiated.mandate(&agent.name, (now, entropy));
-            effects.push(new_fact(FactKey::mandate(mandate.id), &mandate));
-            mandate
-        }
-    };
-    let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
-    let purpose: Purpose = reader.need(FactKey::purpose(&mandate.purpose)).await?;
-    let subject = mandate.basis.subject();
-    let person = match &subject {
-        TaskSubject::OnBehalfOf { person } => {
-            Some(reader.need::<Person>(FactKey::person(person)).await?)
-        }
-        TaskSubject::Autonomous => None,
-    };
-    let (instance, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
-    let task = Task {
-        id: task,
-        instance,
-        mandate: mandate.id,
-        mandate_digest: mandate.digest(),
-        purpose: purpose.id.clone(),
-        subject,
-        scope: mandate.scope.clone(),
-        opened: now,
-        deadline: now.plus(TASK_LIFETIME).min(mandate.valid_until),
-        state: TaskState::Open,
-    };
-    let instance = Instance {
-        id: instance,
-        agent: agent.name.clone(),
-        key,
-        attestation: attestation(&agent, source),
-        process: source.process.clone(),
-        task: task.id,
-        started: now,
-        state: stopped.unwrap_or_default().state_of_new(),
-    };
-    effects.extend([
-        new_fact(FactKey::key(&key), &instance.id),
-        new_fact(FactKey::instance(instance.id), &instance),
-        new_fact(FactKey::task(task.id), &task),
-    ]);
-    let standing =
-        Standing { instance, agent, sponsor, subject: person, task, mandate, initiator, purpose };
-    Ok(Proposed { standing: reader.sourced(standing), effects })
-}
-
-/// The kernel vouches for a process that the agent's rule admits; for any other, only the agent's
-/// registered key says that the instance is its own.
-fn attestation(agent: &Agent, source: &Source) -> Attestation {
-    if agent.admits(source.process.as_ref()) { Attestation::Host } else { Attestation::User }
-}
-
-fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {
-    Effect::PutNew { key, body: json::canonical_of(fact) }
 }

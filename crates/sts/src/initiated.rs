@@ -3,12 +3,13 @@
 use authority::{Effect, FactsError, OnceScope, Reader};
 use keys::VerifyingKey;
 use model::{
-    Agent, AgentName, Entropy, FactKey, Harm, InitiatingSystem, Mandate, MandateBasis, MandateId,
-    Person, PersonId, Purpose, PurposeId, Scope, Sha256Digest, SystemName, Timestamp,
+    Agent, AgentName, Entropy, FactKey, InitiatingSystem, Mandate, MandateBasis, MandateId, Person,
+    PersonId, Purpose, PurposeId, Scope, Sha256Digest, SystemName, Timestamp,
 };
-use oauth::initiation::{self, AskedTask, Initiation};
+use oauth::initiation::{self, Initiation};
 
-use crate::grant::TASK_LIFETIME;
+use crate::narrow;
+use crate::proposed::TASK_LIFETIME;
 use crate::service::once;
 
 /// The word of a system, checked as far as is possible without a decision.
@@ -64,7 +65,7 @@ impl Initiated {
         if !may || reader.find::<Person>(FactKey::person(&subject)).await?.is_none() {
             return Err(NotInitiated::Invalid);
         }
-        let scope = scope(&task).ok_or(NotInitiated::Invalid)?;
+        let scope = narrow::scope(&task).ok_or(NotInitiated::Invalid)?;
         let registered: Purpose = reader.need(FactKey::purpose(&purpose)).await?;
         if !registered.scope.includes(&scope) || !agent.ceiling.includes(&scope) {
             return Err(NotInitiated::TooWide);
@@ -97,15 +98,4 @@ impl Initiated {
             valid_until: self.until,
         }
     }
-}
-
-/// The scope that `task` asks for.
-fn scope(task: &AskedTask) -> Option<Scope> {
-    if task.tools.is_empty() || task.tools.len() > model::MAX_PATTERNS {
-        return None;
-    }
-    let tools = task.tools.iter().map(|tool| tool.parse()).collect::<Result<_, _>>().ok()?;
-    let class = |name: &String| Harm::ALL.into_iter().find(|harm| harm.as_str() == name);
-    let harm = task.harm.iter().map(class).collect::<Option<_>>()?;
-    Some(Scope { tools, harm, max_calls: task.max_calls })
 }

@@ -5,14 +5,18 @@
 //! (`i_01_…`). It knows OAuth and the authority; the store it sees only through the latter.
 
 mod asker;
+mod delegate;
 mod grant;
 mod initiated;
 mod mint;
+mod narrow;
+mod proposed;
 mod renewal;
 mod service;
 mod turns;
 mod vouchers;
 
+pub use delegate::HandingOn;
 pub use grant::TokenGrant;
 pub use mint::Minter;
 pub use service::{TASK_OVER, TokenHttpRequest, TokenService};

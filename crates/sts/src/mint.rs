@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use authority::{Authority, Begun, Effect, Governed as _, Permit, Unit, Urgency};
 use keys::Signer;
-use model::record::{Disclosure, IssuanceRecord, OutcomeKind, VERSION};
-use model::{FactKey, RecordId, Sha256Digest, Timestamp};
+use model::record::{Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
+use model::{FactKey, RecordId, Sha256Digest, Standing, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
+use oauth::exchange::{self, Delegated};
 use oauth::token_endpoint::{Next, TokenResponse};
 use oauth::{ErrorCode, OAuthError};
 
+use crate::delegate::HandingOn;
 use crate::grant::TokenGrant;
 use crate::renewal::{Link, Renewal};
 
@@ -73,6 +75,7 @@ impl Minter {
         Ok(TokenResponse {
             access_token: token,
             token_type: "DPoP".to_owned(),
+            issued_token_type: begun.act.bound.map(|_| exchange::ACCESS_TOKEN.to_owned()),
             expires_in: claims.exp - claims.iat,
             next: knows.then(next),
             authorization_details: claims.authorization_details,
@@ -98,19 +101,60 @@ impl Minter {
         Ok((token, claims))
     }
 
-    /// The claims: never longer than the task, the mandate or the agent's key.
+    /// Signs the delegation that `permit` covers.
+    pub fn delegate(
+        &self,
+        permit: Permit<HandingOn>,
+        authority: &Authority,
+    ) -> Result<TokenResponse, OAuthError> {
+        let unavailable = |why: &str| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
+        let begun = permit.begin(authority.clock().as_ref());
+        let begun = begun.map_err(|error| unavailable(&error.to_string()))?;
+        let now = authority.clock().now();
+        let (sub, act) = parties(&begun.context.standing);
+        let delegated = Delegated {
+            iss: self.issuer.clone(),
+            aud: self.issuer.clone(),
+            sub,
+            act,
+            client_id: begun.context.standing.agent.name.to_string(),
+            task: begun.context.standing.task.id.to_string(),
+            may_act: begun.act.to.clone(),
+            decision: begun.context.decision.to_string(),
+            authorization_details: [begun.act.task.clone()],
+            iat: now.as_seconds(),
+            exp: begun.act.bound.min(now.as_seconds() + exchange::LIFETIME_MAX_S),
+            jti: RecordId::new(now, authority.entropy().as_ref()).to_string(),
+        };
+        let signed = exchange::make(&delegated, self.signer.as_ref());
+        let (outcome, result) = match &signed {
+            Ok(_) => (OutcomeKind::Returned, Some(Sha256Digest::of(delegated.jti.as_bytes()))),
+            Err(_) => (OutcomeKind::Failed, None),
+        };
+        begun.running.finish(outcome, result);
+        Ok(TokenResponse {
+            access_token: signed.map_err(|_| unavailable("the delegation could not be signed"))?,
+            issued_token_type: Some(exchange::DELEGATION.to_owned()),
+            token_type: "N_A".to_owned(),
+            expires_in: delegated.exp - delegated.iat,
+            next: None,
+            authorization_details: Vec::new(),
+        })
+    }
+
+    /// The claims: never longer than anything that the instance's authority rests on, nor than what
+    /// the token was exchanged for.
     fn claims(&self, begun: &Begun<TokenGrant>, authority: &Authority) -> AccessTokenClaims {
         let standing = &begun.context.standing;
         let now = authority.clock().now();
         let most = now.as_seconds() + access_token::LIFETIME_MAX_S;
-        let bounds =
-            [standing.task.deadline, standing.mandate.valid_until, standing.agent.key_expires];
-        let instance = || standing.instance.id.to_string();
-        let exp = bounds.iter().map(|at| at.as_seconds()).fold(most, i64::min);
+        let bounds = [Some(standing.ends().as_seconds()), begun.act.bound];
+        let exp = bounds.into_iter().flatten().fold(most, i64::min);
+        let (sub, act) = parties(standing);
         AccessTokenClaims {
             iss: self.issuer.clone(),
-            sub: standing.subject.as_ref().map_or_else(instance, |person| person.id.to_string()),
-            act: standing.subject.as_ref().map(|_| Actor { sub: instance() }),
+            sub,
+            act,
             client_id: standing.agent.name.to_string(),
             aud: begun.act.audience.clone(),
             exp,
@@ -125,6 +169,17 @@ impl Minter {
             }],
         }
     }
+}
+
+/// On whose account an instance acts, and who acts: the person and all instances of the chain; where
+/// the work is on nobody's behalf, the instance that began it and all others.
+fn parties(standing: &Standing) -> (String, Option<Actor>) {
+    let mut instances = standing.hops().map(|hop| hop.instance.id.to_string());
+    let sub = match &standing.subject {
+        Some(person) => person.id.to_string(),
+        None => instances.next_back().expect("who acts is in the chain"),
+    };
+    (sub, Actor::chain(instances))
 }
 
 /// The record of the token, with what its successor has to follow.
@@ -148,6 +203,7 @@ async fn issuance(
         binding: begun.act.circumstances().binding,
         commitments,
         decision: begun.context.decision,
+        delegators: HandedOn::all(standing),
         expires,
         id: RecordId::new(now, authority.entropy().as_ref()),
         instance: standing.instance.id,

@@ -14,7 +14,8 @@ use model::{
     InstanceState, KernelRule, ServerName, Sha256Digest, Source, Stranger, Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
-use oauth::token_endpoint::{self, TokenRequest, TokenResponse};
+use oauth::exchange::Delegated;
+use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
 use oauth::{ErrorCode, OAuthError, client_assertion, metadata};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -35,6 +36,9 @@ pub const TASK_OVER: &str = "the task of this instance is over: start one with a
 const NO_ACTIVE_AGENT: [&str; 4] =
     ["client_unknown", "agent_not_active", "agent_key_expired", "key_bound_elsewhere"];
 
+/// Why a caller shows what is another's, among the causes of refusals.
+const NOT_THE_HOLDER: [&str; 2] = ["holder_absent", "delegation_of_another"];
+
 /// One request to the token endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenHttpRequest<'a> {
@@ -54,7 +58,7 @@ pub struct TokenHttpRequest<'a> {
 pub struct TokenService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) minter: Minter,
-    keys: Arc<TokenKeys>,
+    pub(crate) keys: Arc<TokenKeys>,
     refusals: RefusalLog,
     vouchers: Vouchers,
     turns: Turns,
@@ -64,11 +68,21 @@ pub struct TokenService {
 pub(crate) struct Asking<'a> {
     pub(crate) agent: &'a Agent,
     pub(crate) form: &'a TokenRequest,
-    server: ServerName,
+    /// The one service that the token is for; nothing, for a delegation.
+    audience: Option<(ServerName, String)>,
     pub(crate) key: Thumbprint,
     pub(crate) source: Source,
-    uses: Vec<Effect>,
-    arrived: Duration,
+    pub(crate) uses: Vec<Effect>,
+    pub(crate) arrived: Duration,
+    /// What is taken up, if that is shown, and holds.
+    pub(crate) taken: Option<Delegated>,
+}
+
+impl Asking<'_> {
+    /// The one service that the token is for, with its URL.
+    pub(crate) fn audience(&self) -> (ServerName, String) {
+        self.audience.clone().expect("a form without one asks for no token")
+    }
 }
 
 /// Why there is no token: what the client is told, and what is recorded.
@@ -94,7 +108,7 @@ impl TokenRefusal {
     }
 
     /// A refusal of which a decision record, or the outcome of a permit, tells.
-    fn decided(error: OAuthError) -> Self {
+    pub(crate) fn decided(error: OAuthError) -> Self {
         Self { error, cause: None, refused: Refused::default() }
     }
 }
@@ -147,7 +161,7 @@ impl TokenService {
         answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
             let TokenRefusal { error, cause, refused } = refusal;
             if let Some(cause) = cause {
-                if NO_ACTIVE_AGENT.contains(&cause) {
+                if NO_ACTIVE_AGENT.contains(&cause) || NOT_THE_HOLDER.contains(&cause) {
                     self.note_stranger(http, cause);
                 }
                 self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
@@ -156,15 +170,15 @@ impl TokenService {
         })
     }
 
-    /// Takes note of a caller that is no active agent.
+    /// Takes note of a caller that is no active agent, or that shows what is another's.
     fn note_stranger(&self, http: TokenHttpRequest<'_>, cause: &str) {
         let Ok(form) = token_endpoint::parse(http.form) else { return };
         self.authority.note_stranger(Stranger {
             cause: cause.to_owned(),
             tried: "token".to_owned(),
-            server: self.server(&form.resource).ok(),
+            server: form.resource.as_deref().and_then(|url| self.server(url).ok()),
             source: http.from.map(|from| from.to_string()),
-            credential: Some(Sha256Digest::of(form.client_assertion.as_bytes())),
+            credential: Some(Sha256Digest::of(shown(&form).as_bytes())),
             claimed: model::claim(&form.client_id),
             client: http.client.and_then(model::claim),
         });
@@ -172,7 +186,7 @@ impl TokenService {
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
         let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
-        let server = self.server(&form.resource).map_err(before("unknown_resource"))?;
+        let audience = self.audience(&form).map_err(before("unknown_resource"))?;
         let proof = self.proof(http.dpop).map_err(before("proof_invalid"))?;
         let key = Thumbprint::from_bytes(proof.thumbprint);
         let (agent, assertion) = self.agent(&form).await?;
@@ -182,14 +196,28 @@ impl TokenService {
             return Err(TokenRefusal::of("agent_key_as_instance", error, &agent));
         }
         let source = Source { address: http.from, process: self.process(&form, key, &agent)? };
+        let taken = match &form.grant {
+            Grant::TakeUp(delegation) => Some(self.taken(delegation, (&agent, key))?),
+            _ => None,
+        };
         let uses =
             vec![assertion, once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat)];
         let (agent, form, arrived) = (&agent, &form, http.arrived);
-        let asking = Asking { agent, form, server, key, source, uses, arrived };
+        let asking = Asking { agent, form, audience, key, source, uses, arrived, taken };
         let _turn = self.turns.enter(key).await;
-        let permit = self.permit(&asking).await?;
-        let minted = self.minter.mint(permit, &self.authority).await;
-        minted.map_err(TokenRefusal::decided)
+        match &form.grant {
+            Grant::Delegate { subject_token, may_act, task } => {
+                self.delegate(&asking, (subject_token, may_act), task).await
+            }
+            Grant::HandOver { subject_token, actor_token, task } => {
+                self.hand_over(&asking, (subject_token, actor_token), task).await
+            }
+            Grant::ClientCredentials | Grant::Initiation(_) | Grant::TakeUp(_) => {
+                let permit = self.permit(&asking).await?;
+                let minted = self.minter.mint(permit, &self.authority).await;
+                minted.map_err(TokenRefusal::decided)
+            }
+        }
     }
 
     /// The process that the host vouches for, if a voucher is shown.
@@ -216,15 +244,25 @@ impl TokenService {
             let asker = self.asker(asking).await?;
             let renewing = self.renewing(asking, &asker).await?;
             let is_new = matches!(asker, Asker::New(_));
-            let audience = (asking.server.clone(), asking.form.resource.clone());
             let uses = (asking.uses.clone(), asking.arrived);
-            let grant = TokenGrant::new(asker, audience, (asking.key, renewing), uses);
+            let bound = asking.taken.as_ref().map(|taken| taken.exp);
+            let key = (asking.key, renewing, bound);
+            let grant = TokenGrant::new(asker, asking.audience(), key, uses);
             match self.authority.authorize(grant).await {
                 Err(NotPermitted::Contended) if is_new && again => again = false,
-                Err(NotPermitted::Replayed) if is_new && asking.form.initiation.is_some() => {
-                    let why = "the initiation, the assertion or the proof was used before";
-                    let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-                    return Err(TokenRefusal::of("initiation_replayed", error, asking.agent));
+                Err(NotPermitted::Replayed) if is_new => {
+                    let (code, cause, why) = match &asking.form.grant {
+                        Grant::Initiation(_) => {
+                            let why = "the initiation, the assertion or the proof was used before";
+                            (ErrorCode::InvalidGrant, "initiation_replayed", why)
+                        }
+                        Grant::TakeUp(_) => {
+                            let why = "the delegation, the assertion or the proof was used before";
+                            (ErrorCode::InvalidRequest, "delegation_replayed", why)
+                        }
+                        _ => return Err(refused(NotPermitted::Replayed, asking.agent)),
+                    };
+                    return Err(TokenRefusal::of(cause, OAuthError::new(code, why), asking.agent));
                 }
                 answer => return answer.map_err(|reason| refused(reason, asking.agent)),
             }
@@ -242,8 +280,8 @@ impl TokenService {
         if let Asker::Known(instance) = asker
             && instance.state == InstanceState::Active
         {
-            let now = self.authority.clock().now();
-            let step = renewal::step(last.value.as_ref(), &renewal, (&asking.server, now));
+            let ((server, _), now) = (asking.audience(), self.authority.clock().now());
+            let step = renewal::step(last.value.as_ref(), &renewal, (&server, now));
             match (step, is_vouched(instance, &source)) {
                 (Step::Copied, _) | (_, Some(false)) => {
                     return Err(self.copied(asking, instance, last.value.as_ref()).await);
@@ -295,7 +333,13 @@ impl TokenService {
         }
     }
 
-    fn server(&self, resource: &str) -> Result<ServerName, OAuthError> {
+    /// The one service that the form names, if it is one of ours.
+    fn audience(&self, form: &TokenRequest) -> Result<Option<(ServerName, String)>, OAuthError> {
+        let Some(resource) = &form.resource else { return Ok(None) };
+        Ok(Some((self.server(resource)?, resource.clone())))
+    }
+
+    pub(crate) fn server(&self, resource: &str) -> Result<ServerName, OAuthError> {
         let name = resource.strip_prefix(&self.minter.issuer).and_then(|r| r.strip_prefix("/mcp/"));
         let name = name.and_then(|name| name.parse().ok());
         name.ok_or_else(|| {
@@ -367,12 +411,23 @@ fn too_early(end: Timestamp, agent: &Agent, instance: &Instance) -> TokenRefusal
     about(instance, TokenRefusal::of("renewal_too_early", error, agent))
 }
 
+/// The credential that a request rests on.
+fn shown(form: &TokenRequest) -> &str {
+    match &form.grant {
+        Grant::HandOver { subject_token, .. } | Grant::Delegate { subject_token, .. } => {
+            subject_token
+        }
+        Grant::TakeUp(delegation) => delegation,
+        Grant::ClientCredentials | Grant::Initiation(_) => &form.client_assertion,
+    }
+}
+
 /// A refusal for `cause`, of whom nothing is known for sure.
 fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
     move |error| TokenRefusal { error, cause: Some(cause), refused: Refused::default() }
 }
 
-fn agent_key(agent: &Agent) -> Option<VerifyingKey> {
+pub(crate) fn agent_key(agent: &Agent) -> Option<VerifyingKey> {
     VerifyingKey::from_jwk(&agent.key).ok()
 }
 
@@ -391,7 +446,7 @@ pub(crate) fn unavailable(error: FactsError) -> TokenRefusal {
     before("unavailable")(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
 }
 
-fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
+pub(crate) fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
     match reason {
         NotPermitted::Denied { denial, decision } => {
             let why = match *denial {

@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use keys::{SigningKey, TokenKeys, VerifyingKey};
 use oauth::dpop::{DpopExpect, verify_proof};
-use oauth::{access_token, client_assertion, initiation, jws, token_endpoint};
+use oauth::initiation::{self, AskedTask};
+use oauth::token_endpoint::{self, Grant};
+use oauth::{access_token, client_assertion, exchange, jws};
 use serde_json::json;
 
 use crate::corpus;
@@ -92,17 +94,53 @@ pub fn proof(bytes: &[u8]) -> bool {
 /// The form of a token request: what is read and written again is read the same.
 pub fn form(bytes: &[u8]) -> bool {
     let Ok(read) = token_endpoint::parse(bytes) else { return false };
-    let grant_type =
-        read.initiation.as_ref().map_or("client_credentials", |_| initiation::GRANT_TYPE);
-    let mut parameters = vec![
-        ("grant_type", grant_type),
-        ("assertion", read.initiation.as_deref().unwrap_or_default()),
-        ("client_assertion_type", client_assertion::TYPE),
-        ("client_id", read.client_id.as_str()),
-        ("client_assertion", read.client_assertion.as_str()),
-        ("resource", read.resource.as_str()),
-    ];
-    parameters.extend(read.purpose.as_deref().map(|purpose| ("purpose", purpose)));
+    let task = |task: &AskedTask| ("authorization_details", serde_json::json!([task]).to_string());
+    let exchanged = |token: &str, kind: &str| {
+        vec![
+            ("grant_type", exchange::GRANT_TYPE.to_owned()),
+            ("subject_token", token.to_owned()),
+            ("subject_token_type", kind.to_owned()),
+        ]
+    };
+    let mut parameters = match &read.grant {
+        Grant::ClientCredentials => vec![("grant_type", "client_credentials".to_owned())],
+        Grant::Initiation(assertion) => vec![
+            ("grant_type", initiation::GRANT_TYPE.to_owned()),
+            ("assertion", assertion.clone()),
+        ],
+        Grant::TakeUp(delegation) => exchanged(delegation, exchange::DELEGATION),
+        Grant::Delegate { subject_token, may_act, task: asked } => {
+            let mut all = exchanged(subject_token, exchange::ACCESS_TOKEN);
+            all.push(("requested_token_type", exchange::DELEGATION.to_owned()));
+            all.push(("may_act", serde_json::json!(may_act).to_string()));
+            all.push(task(asked));
+            all
+        }
+        Grant::HandOver { subject_token, actor_token, task: asked } => {
+            let mut all = exchanged(subject_token, exchange::ACCESS_TOKEN);
+            all.push(("actor_token", actor_token.clone()));
+            all.push(("actor_token_type", exchange::JWT.to_owned()));
+            all.push(task(asked));
+            all
+        }
+    };
+    parameters.extend([
+        ("client_assertion_type", client_assertion::TYPE.to_owned()),
+        ("client_id", read.client_id.clone()),
+        ("client_assertion", read.client_assertion.clone()),
+        ("resource", read.resource.clone().unwrap_or_default()),
+        ("purpose", read.purpose.clone().unwrap_or_default()),
+        ("voucher", read.voucher.clone().unwrap_or_default()),
+    ]);
+    if let Some(renewal) = &read.renewal {
+        parameters.push(("attempt", renewal.attempt.clone()));
+        if let Some(previous) = &renewal.previous {
+            parameters.push(("previous_jti", previous.jti.clone()));
+            parameters.push(("renewal_nonce", previous.nonce.clone()));
+        }
+    }
+    let parameters: Vec<_> =
+        parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let written = token_endpoint::form(&parameters);
     // What has to be escaped may not fit any more.
     if written.len() <= token_endpoint::FORM_MAX {

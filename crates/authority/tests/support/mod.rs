@@ -39,8 +39,8 @@ pub(crate) const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the policy set of the deployment says.
 pub(crate) const POLICY: &str = r#"
     @id("methods")
-    permit (principal, action in [Action::"initialize", Action::"tools/list", Action::"token/issue"],
-            resource);
+    permit (principal, action in [Action::"initialize", Action::"tools/list", Action::"token/issue",
+                                  Action::"delegate"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
             action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
@@ -351,6 +351,7 @@ fn facts(now: Timestamp) -> Facts {
         task: Task {
             id: task,
             instance,
+            delegation: None,
             mandate: mandate.id,
             mandate_digest: mandate.digest(),
             purpose: purpose.id.clone(),
@@ -390,6 +391,8 @@ fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
         descriptor: json!({ "name": name, "inputSchema": input_schema }),
         owner: Some(owner.clone()),
         harm: BTreeSet::from([harm]),
+        requires_subject: false,
+        not_delegable: false,
         state: ToolState::Pinned,
     }
 }

@@ -128,6 +128,7 @@ async fn a_token_has_a_permit_before_it() {
         binding: model::Binding::Dpop,
         commitments: sponsor().try_into().unwrap(),
         decision: decision(1).id,
+        delegators: Vec::new(),
         expires: AT,
         id: RecordId::from_bytes([6; 16]),
         instance: InstanceId::from_bytes([2; 16]),

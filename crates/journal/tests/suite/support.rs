@@ -215,6 +215,7 @@ pub(crate) fn decision(number: u64) -> DecisionRecord {
         binding: Binding::Dpop,
         commitments: sponsor().try_into().unwrap(),
         decision: Verdict::Permit,
+        delegators: Vec::new(),
         enforcement: None,
         facts: FactsRef {
             id: facts().id,

@@ -6,7 +6,7 @@ use super::{ActCommitments, Record};
 use crate::{
     AgentName, Answers, Attestation, Binding, DecisionId, Enforcement, Harm, InstanceId,
     MandateDigest, Obligation, PolicyDigest, PolicyId, PurposeId, RecordDigest, RecordId, Remedy,
-    Revision, Sha256Digest, TaskId, Timestamp,
+    Revision, Sha256Digest, Standing, TaskId, Timestamp,
 };
 
 /// Permit or deny, as records spell it.
@@ -31,6 +31,36 @@ pub struct FactsRef {
     pub revision: Revision,
 }
 
+/// An instance that handed on a part of its task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandedOn {
+    /// Its agent.
+    pub agent: AgentName,
+    /// The decision that permitted it to.
+    pub decision: DecisionId,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its task.
+    pub task: TaskId,
+}
+
+impl HandedOn {
+    /// Who handed on the work of `standing`, the nearest first.
+    pub fn all(standing: &Standing) -> Vec<Self> {
+        let handed = standing.hops().map(|hop| hop.task.delegation).zip(&standing.delegators);
+        let told = handed.filter_map(|(delegation, delegator)| {
+            Some(Self {
+                agent: delegator.agent.name.clone(),
+                decision: delegation?.decision,
+                instance: delegator.instance.id,
+                task: delegator.task.id,
+            })
+        });
+        told.collect()
+    }
+}
+
 /// One decision on an act of an instance.
 ///
 /// In clear: what an auditor needs without asking anybody. As commitments: `arguments`, `object`
@@ -52,6 +82,9 @@ pub struct DecisionRecord {
     pub commitments: ActCommitments,
     /// Permit or deny.
     pub decision: Verdict,
+    /// Who handed the work on, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegators: Vec<HandedOn>,
     /// Whether the tool refuses what does not come from us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActCommitments, Commitments, Record, Verdict};
+use super::{ActCommitments, Commitments, HandedOn, Record, Verdict};
 use crate::{
     AgentName, Attestation, Binding, DecisionId, InstanceId, PolicyDigest, PolicyId, PurposeId,
     RecordId, Revision, Sha256Digest, TaskId, Thumbprint, Timestamp,
@@ -118,6 +118,9 @@ pub struct IssuanceRecord {
     pub commitments: ActCommitments,
     /// The decision that permitted it.
     pub decision: DecisionId,
+    /// Who handed the work on, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegators: Vec<HandedOn>,
     /// When the token ends.
     pub expires: Timestamp,
     /// Names this record.

@@ -1,6 +1,6 @@
 //! The token endpoint: forms read strictly, errors as RFC 6749 writes them.
 
-use oauth::token_endpoint::{FORM_MAX, TokenRequest, form, parse};
+use oauth::token_endpoint::{FORM_MAX, Grant, TokenRequest, form, parse};
 use oauth::{ErrorCode, OAuthError, challenge, client_assertion};
 use proptest::prelude::*;
 use serde_json::json;
@@ -17,8 +17,8 @@ fn right() -> TokenRequest {
     TokenRequest {
         client_id: "support-bot".to_owned(),
         client_assertion: "a.b.c".to_owned(),
-        resource: "https://chancery.example/mcp/payments".to_owned(),
-        initiation: None,
+        resource: Some("https://chancery.example/mcp/payments".to_owned()),
+        grant: Grant::ClientCredentials,
         purpose: None,
         renewal: None,
         voucher: None,
@@ -67,7 +67,7 @@ fn n_004_another_grant_is_refused() {
         "password",
         "refresh_token",
         "authorization_code",
-        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "urn:ietf:params:oauth:grant-type:device_code",
         "Client_Credentials",
         "client_credentials ",
     ] {
@@ -178,7 +178,7 @@ proptest! {
             ("purpose", purpose.as_str()),
         ];
         let read = parse(form(&parameters).as_bytes()).unwrap();
-        prop_assert_eq!((read.client_id, read.resource, read.purpose), (client, resource, Some(purpose)));
+        prop_assert_eq!((read.client_id, read.resource, read.purpose), (client, Some(resource), Some(purpose)));
     }
 
     #[test]

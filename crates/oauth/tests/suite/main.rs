@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod assertions;
+mod exchange;
 mod forms;
 mod jose;
 mod metadata;

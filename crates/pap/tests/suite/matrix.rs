@@ -150,8 +150,11 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::ServerList,
         Command::ToolDescribe {
             tool: "crm/lookup".to_owned(),
-            owner: Some(sponsor),
-            harm: vec![Harm::ReadsData.as_str().to_owned()],
+            said: pap::ToolSaid {
+                owner: Some(sponsor),
+                harm: vec![Harm::ReadsData.as_str().to_owned()],
+                ..pap::ToolSaid::default()
+            },
         },
         Command::ToolDiff { tool: "crm/deploy".to_owned() },
         Command::ToolPin { tool: "crm/deploy".to_owned(), digest: changed.to_string() },

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, ActionName, Agent, AgentState, Answer, Answers, Attestation, Binding, Decision,
-    Denial, Enforcement, Facts, Harm, InitiatingSystem, Initiator, Instance, InstanceId,
-    InstanceState, Mandate, MandateBasis, MandateId, Person, PersonState, PinDigest, Principal,
-    PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server, SessionFacts, Sha256Digest,
-    Standing, SystemState, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool,
-    ToolRef, ToolState,
+    DecisionId, Delegation, Delegator, Denial, Enforcement, Facts, Harm, InitiatingSystem,
+    Initiator, Instance, InstanceId, InstanceState, Mandate, MandateBasis, MandateId, Person,
+    PersonState, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope,
+    Server, SessionFacts, Sha256Digest, Standing, SystemState, Task, TaskId, TaskState,
+    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -87,6 +87,7 @@ pub(crate) fn standing() -> Standing {
         task: Task {
             id: TaskId::from_bytes([2; 16]),
             instance: InstanceId::from_bytes([1; 16]),
+            delegation: None,
             mandate: mandate.id,
             mandate_digest: mandate.digest(),
             purpose: "care".parse().expect("a purpose"),
@@ -96,6 +97,7 @@ pub(crate) fn standing() -> Standing {
             deadline: at(600),
             state: TaskState::Open,
         },
+        delegators: Vec::new(),
         mandate,
         initiator: None,
         purpose: Purpose {
@@ -115,6 +117,8 @@ pub(super) fn tool(name: &str, harm: &[Harm]) -> Tool {
         descriptor: json!({}),
         owner: Some("olga".parse().expect("a person")),
         harm: harm.iter().copied().collect(),
+        requires_subject: false,
+        not_delegable: false,
         state: ToolState::Pinned,
     }
 }
@@ -199,6 +203,40 @@ impl Case {
         (task.mandate_digest, task.subject) = (mandate.digest(), mandate.basis.subject());
         self.standing.initiator = Some(Initiator { system, owner: person("olga", &[]) });
         self.standing.subject = Some(subject);
+        self
+    }
+
+    /// The same act in work that was handed on by as many others.
+    pub(super) fn handed_on(mut self, times: u8) -> Self {
+        for time in 1..=times {
+            let own = &mut self.standing;
+            let (mut agent, mut sponsor) = (own.agent.clone(), own.sponsor.clone());
+            let (mut instance, mut task) = (own.instance.clone(), own.task.clone());
+            agent.name = format!("lead-{time}").parse().expect("an agent");
+            sponsor.id = format!("sponsor-{time}").parse().expect("a person");
+            agent.sponsor = sponsor.id.clone();
+            (instance.id, instance.agent) =
+                (InstanceId::from_bytes([100 + time; 16]), agent.name.clone());
+            (task.id, task.instance) = (TaskId::from_bytes([100 + time; 16]), instance.id);
+            instance.task = task.id;
+            own.mandate.agent = agent.name.clone();
+            if let Some(initiator) = &mut own.initiator {
+                initiator.system.agents.insert(agent.name.clone());
+            }
+            let decision = DecisionId::from_bytes([100 + time; 16]);
+            let delegation = Some(Delegation { parent: task.id, decision });
+            match own.delegators.last_mut() {
+                Some(last) => last.task.delegation = delegation,
+                None => own.task.delegation = delegation,
+            }
+            task.delegation = None;
+            own.delegators.push(Delegator { instance, agent, sponsor, task });
+        }
+        let digest = self.standing.mandate.digest();
+        self.standing.task.mandate_digest = digest;
+        for delegator in &mut self.standing.delegators {
+            delegator.task.mandate_digest = digest;
+        }
         self
     }
 

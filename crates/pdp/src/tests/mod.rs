@@ -10,6 +10,7 @@ mod arguments;
 mod compile;
 mod conjunction;
 mod decide;
+mod delegation;
 mod differential;
 pub(crate) mod fixtures;
 mod kernel;

@@ -114,11 +114,15 @@ impl Sts {
         self.world.clock.now().as_seconds()
     }
 
-    /// What an agent asserts of itself, to be changed before it is signed.
+    /// What the agent asserts of itself, to be changed before it is signed.
     pub(crate) fn claims(&self) -> Value {
+        self.claims_of("billing")
+    }
+
+    fn claims_of(&self, agent: &str) -> Value {
         let now = self.now();
         json!({
-            "iss": "billing", "sub": "billing", "aud": ISSUER, "iat": now, "exp": now + 60,
+            "iss": agent, "sub": agent, "aud": ISSUER, "iat": now, "exp": now + 60,
             "jti": self.jti(),
         })
     }
@@ -132,10 +136,19 @@ impl Sts {
 
     /// A request of the agent for the instance that holds `key`, with nothing wrong.
     pub(crate) fn request(&self, key: &SigningKey) -> Request {
-        let assertion = assertion(&self.claims(), &self.agent_key);
+        self.request_of(("billing", &self.agent_key), key)
+    }
+
+    /// A request of another agent for the instance that holds `key`, with nothing wrong.
+    pub(crate) fn request_of(
+        &self,
+        (agent, agent_key): (&str, &SigningKey),
+        key: &SigningKey,
+    ) -> Request {
+        let assertion = assertion(&self.claims_of(agent), agent_key);
         let parameters = vec![
             ("grant_type", "client_credentials".to_owned()),
-            ("client_id", "billing".to_owned()),
+            ("client_id", agent.to_owned()),
             ("client_assertion_type", client_assertion::TYPE.to_owned()),
             ("client_assertion", assertion),
             ("resource", RESOURCE.to_owned()),
@@ -180,7 +193,7 @@ impl Sts {
         agent.name = name.parse().expect("an agent");
         agent.key = key.public().to_jwk();
         let mut mandate = standing.mandate.clone();
-        mandate.id = model::MandateId::from_bytes([33; 16]);
+        mandate.id = model::MandateId::new(self.world.clock.now(), self.world.entropy.as_ref());
         mandate.agent = agent.name.clone();
         let standing_key = FactKey::standing_mandate(&agent.name, &mandate.purpose);
         self.world.put(FactKey::agent(&agent.name), &agent).await;

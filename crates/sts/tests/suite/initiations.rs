@@ -62,7 +62,7 @@ async fn r_3_the_word_of_a_system_opens_exactly_the_task_that_it_names() {
     let presented = signed(&sts, "portal", &portal, &said);
     let token = sts.send(redeems(sts.request(&own), &presented)).await.expect("a token");
     let claims = sts.verified(&token);
-    assert_eq!(claims.subject(), Some("carla"));
+    assert_eq!((claims.sub.as_str(), claims.act.is_some()), ("carla", true));
     let instance: InstanceId = claims.instance().parse().expect("an instance");
     let instance: Instance = sts.fact(FactKey::instance(instance)).await;
     let task: Task = sts.fact(FactKey::task(instance.task)).await;

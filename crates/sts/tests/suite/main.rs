@@ -5,6 +5,7 @@
 mod support;
 
 mod client;
+mod delegation;
 mod initiations;
 mod instances;
 mod lifetime;

@@ -1,0 +1,66 @@
+//! Narrowing: what may be handed on of a task.
+//!
+//! INVARIANT: what is [`Narrowed`] holds nothing that any task or ceiling above it does not hold, and
+//! ends no later than any (`i_08_…`). Nothing else becomes the scope of a task that was handed on.
+
+use model::{Agent, Harm, Hop, Mandate, Purpose, Scope, Timestamp};
+use oauth::initiation::AskedTask;
+
+/// The part of a task that may be handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Narrowed {
+    scope: Scope,
+    deadline: Timestamp,
+}
+
+/// It is not a part of the task, or more than the other agent may ever have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooWide;
+
+impl Narrowed {
+    /// The scope and the deadline.
+    pub(crate) fn into_parts(self) -> (Scope, Timestamp) {
+        (self.scope, self.deadline)
+    }
+}
+
+/// On what the part of a task rests, beside those who handed it on.
+pub(crate) struct Basis<'a> {
+    /// The agent that it is handed on to.
+    pub(crate) agent: &'a Agent,
+    /// The mandate under which the root task was opened.
+    pub(crate) mandate: &'a Mandate,
+    /// The purpose.
+    pub(crate) purpose: &'a Purpose,
+}
+
+/// Narrows the tasks `above` to what is `asked` for the agent of `basis`.
+pub(crate) fn narrow<'a>(
+    mut above: impl Iterator<Item = Hop<'a>>,
+    basis: &Basis<'_>,
+    asked: &AskedTask,
+) -> Result<Narrowed, TooWide> {
+    let scope = scope(asked).ok_or(TooWide)?;
+    let deadline = Timestamp::from_seconds(asked.until);
+    let Basis { agent, mandate, purpose } = basis;
+    let fits = asked.purpose == purpose.id.as_str()
+        && agent.purposes.contains(&purpose.id)
+        && [&agent.ceiling, &mandate.scope, &purpose.scope].iter().all(|it| it.includes(&scope))
+        && deadline <= mandate.valid_until
+        && above.all(|hop| {
+            hop.task.scope.includes(&scope)
+                && hop.agent.ceiling.includes(&scope)
+                && deadline <= hop.task.deadline
+        });
+    if fits { Ok(Narrowed { scope, deadline }) } else { Err(TooWide) }
+}
+
+/// The scope that `task` asks for, if it is one.
+pub(crate) fn scope(task: &AskedTask) -> Option<Scope> {
+    if task.tools.is_empty() || task.tools.len() > model::MAX_PATTERNS {
+        return None;
+    }
+    let tools = task.tools.iter().map(|tool| tool.parse()).collect::<Result<_, _>>().ok()?;
+    let harm = task.harm.iter().map(|name| Harm::named(name)).collect::<Option<_>>()?;
+    Some(Scope { tools, harm, max_calls: task.max_calls })
+}

@@ -1,0 +1,195 @@
+//! Instances that are not in the register yet, and the tasks that they will work on.
+
+use std::time::Duration;
+
+use authority::{Effect, FactsError, Pip, Reader};
+use model::{
+    Agent, AgentName, Attestation, Clock, Delegation, Delegator, Entropy, FactKey, Instance,
+    InstanceId, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source, Sourced, Standing,
+    Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
+};
+use oauth::initiation::AskedTask;
+use serde::Serialize;
+
+use crate::initiated::Initiated;
+use crate::narrow;
+
+/// How long a task lasts if what it rests on does. It is never prolonged, nor followed by another
+/// one for the same instance, which would begin with a clean session: after it, a new instance with
+/// a new key starts afresh.
+pub(crate) const TASK_LIFETIME: Duration = Duration::from_hours(8);
+
+/// An instance with its task, not yet in the register.
+pub(crate) struct Proposed {
+    pub(crate) standing: Sourced<Standing>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// On what the task of a new instance rests.
+pub(crate) enum Rests {
+    /// The sponsor's standing mandate for this purpose.
+    Standing(PurposeId),
+    /// The word of a system.
+    Initiated(Box<Initiated>),
+    /// A part of another instance's task.
+    Delegated(Box<Part>),
+}
+
+/// A part of a task, as its holder hands it on.
+pub(crate) struct Part {
+    /// By what.
+    pub(crate) delegation: Delegation,
+    /// What it is.
+    pub(crate) task: AskedTask,
+    /// What taking it up uses up.
+    pub(crate) uses: Effect,
+}
+
+/// Why there is no instance to propose.
+pub(crate) enum NotProposed {
+    /// What was handed on is not a part of the task, or more than the agent may have.
+    TooWide,
+    /// The facts could not be read.
+    Facts(FactsError),
+}
+
+impl From<FactsError> for NotProposed {
+    fn from(error: FactsError) -> Self {
+        Self::Facts(error)
+    }
+}
+
+/// What a new task is made of.
+struct Basis {
+    mandate: Mandate,
+    purpose: Purpose,
+    scope: Scope,
+    deadline: Timestamp,
+    delegation: Option<Delegation>,
+    delegators: Vec<Delegator>,
+    /// What opening it does besides.
+    effects: Vec<Effect>,
+}
+
+/// On what the new task of `agent` rests.
+async fn basis(
+    reader: &mut Reader<'_>,
+    (agent, rests): (&Agent, Rests),
+    (now, entropy): (Timestamp, &dyn Entropy),
+) -> Result<Basis, NotProposed> {
+    let part = match rests {
+        Rests::Standing(purpose) => {
+            let key = FactKey::standing_mandate(&agent.name, &purpose);
+            let id: MandateId = reader.need(key).await?;
+            let mandate: Mandate = reader.need(FactKey::mandate(id)).await?;
+            return Ok(root(reader, mandate, Vec::new()).await?);
+        }
+        Rests::Initiated(initiated) => {
+            let uses = initiated.uses.clone();
+            let mandate = initiated.mandate(&agent.name, (now, entropy));
+            let entered = new_fact(FactKey::mandate(mandate.id), &mandate);
+            return Ok(root(reader, mandate, vec![uses, entered]).await?);
+        }
+        Rests::Delegated(part) => *part,
+    };
+    let Part { delegation, task, uses } = part;
+    let delegators = authority::delegators(reader, Some(delegation.parent)).await?;
+    let parent = delegators.first().map(|delegator| &delegator.task);
+    let mandate = parent.ok_or(NotProposed::TooWide)?.mandate;
+    let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await?;
+    let purpose: Purpose = reader.need(FactKey::purpose(&mandate.purpose)).await?;
+    let on = narrow::Basis { agent, mandate: &mandate, purpose: &purpose };
+    let narrowed = narrow::narrow(delegators.iter().map(Delegator::hop), &on, &task);
+    let (scope, deadline) = narrowed.map_err(|narrow::TooWide| NotProposed::TooWide)?.into_parts();
+    let (delegation, effects) = (Some(delegation), vec![uses]);
+    Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
+}
+
+/// A root task is as wide as its mandate, and as long as both may be.
+async fn root(
+    reader: &mut Reader<'_>,
+    mandate: Mandate,
+    effects: Vec<Effect>,
+) -> Result<Basis, FactsError> {
+    let purpose: Purpose = reader.need(FactKey::purpose(&mandate.purpose)).await?;
+    let (scope, deadline) = (mandate.scope.clone(), mandate.valid_until);
+    let (delegation, delegators) = (None, Vec::new());
+    Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
+}
+
+/// The standing of a new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
+/// host vouched for its process, if it did, in `source`. While others of the agent are stopped, it
+/// starts as they are.
+pub(crate) async fn propose(
+    pip: &Pip,
+    (agent, rests): (&AgentName, Rests),
+    (key, source): (Thumbprint, &Source),
+    (clock, entropy): (&dyn Clock, &dyn Entropy),
+) -> Result<Proposed, NotProposed> {
+    let mut reader = Reader::new(pip.store());
+    let agent: Agent = reader.need(FactKey::agent(agent)).await?;
+    let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
+    let stopped = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await?;
+    let now = clock.now();
+    let basis = basis(&mut reader, (&agent, rests), (now, entropy)).await?;
+    let Basis { mandate, purpose, scope, deadline, delegation, delegators, mut effects } = basis;
+    let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
+    let subject = mandate.basis.subject();
+    let person = match &subject {
+        TaskSubject::OnBehalfOf { person } => {
+            Some(reader.need::<Person>(FactKey::person(person)).await?)
+        }
+        TaskSubject::Autonomous => None,
+    };
+    let (instance, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
+    let task = Task {
+        id: task,
+        instance,
+        delegation,
+        mandate: mandate.id,
+        mandate_digest: mandate.digest(),
+        purpose: purpose.id.clone(),
+        subject,
+        scope,
+        opened: now,
+        deadline: now.plus(TASK_LIFETIME).min(deadline),
+        state: TaskState::Open,
+    };
+    let instance = Instance {
+        id: instance,
+        agent: agent.name.clone(),
+        key,
+        attestation: attestation(&agent, source),
+        process: source.process.clone(),
+        task: task.id,
+        started: now,
+        state: stopped.unwrap_or_default().state_of_new(),
+    };
+    effects.extend([
+        new_fact(FactKey::key(&key), &instance.id),
+        new_fact(FactKey::instance(instance.id), &instance),
+        new_fact(FactKey::task(task.id), &task),
+    ]);
+    let standing = Standing {
+        instance,
+        agent,
+        sponsor,
+        subject: person,
+        task,
+        delegators,
+        mandate,
+        initiator,
+        purpose,
+    };
+    Ok(Proposed { standing: reader.sourced(standing), effects })
+}
+
+/// The kernel vouches for a process that the agent's rule admits; for any other, only the agent's
+/// registered key says that the instance is its own.
+fn attestation(agent: &Agent, source: &Source) -> Attestation {
+    if agent.admits(source.process.as_ref()) { Attestation::Host } else { Attestation::User }
+}
+
+fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+    Effect::PutNew { key, body: json::canonical_of(fact) }
+}
