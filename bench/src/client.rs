@@ -126,7 +126,7 @@ impl Callers {
         let (issuer, now) = (self.issuer(), self.clock.now().as_seconds());
         let assertion =
             client_assertion::make((self.agent, &issuer), &self.agent_key, now, &unpredictable())?;
-        let form = oauth::token_endpoint::form(&[
+        let form = oauth::form::form(&[
             ("grant_type", "client_credentials"),
             ("client_id", self.agent),
             ("client_assertion_type", client_assertion::TYPE),

@@ -175,6 +175,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         scope: everything.clone(),
         given: hour_ago,
         valid_until: in_an_hour,
+        withdrawn: None,
     };
     let task = Task {
         id: task,

@@ -59,6 +59,15 @@ impl Answer {
     }
 }
 
+/// By what the work of an instance begins.
+#[derive(Clone, Debug)]
+enum Beginning {
+    /// What a system signed.
+    Initiation(String),
+    /// What another instance handed on.
+    Delegation(String),
+}
+
 /// One instance of an agent.
 #[derive(Debug)]
 pub struct Caller {
@@ -74,8 +83,8 @@ pub struct Caller {
     last: Option<(String, String)>,
     /// The renewal that was not answered yet.
     attempt: Option<String>,
-    /// What a system signed to start its work; shown until there is a token.
-    initiation: Option<String>,
+    /// By what its work begins; shown until there is a token.
+    begins: Option<Beginning>,
     made: u64,
     /// By how many seconds its clock is ahead.
     pub ahead: i64,
@@ -84,10 +93,15 @@ pub struct Caller {
 impl Caller {
     /// A new instance of the agent `bot` of `deployment`, for `server`. It has no token yet.
     pub fn new(deployment: &Deployment, server: &str) -> Self {
-        let pem = std::fs::read_to_string(deployment.agent_key("bot")).expect("the key is there");
+        Self::of(deployment, "bot", server)
+    }
+
+    /// The same of another agent.
+    pub fn of(deployment: &Deployment, agent: &str, server: &str) -> Self {
+        let pem = std::fs::read_to_string(deployment.agent_key(agent)).expect("the key is there");
         Self {
             port: deployment.port,
-            agent: "bot".to_owned(),
+            agent: agent.to_owned(),
             server: server.to_owned(),
             agent_key: SigningKey::from_pem(&pem).expect("it is a key"),
             instance_key: SigningKey::generate(KeyAlgorithm::Es256).expect("keys can be made"),
@@ -95,7 +109,7 @@ impl Caller {
             host: deployment.host_socket(),
             last: None,
             attempt: None,
-            initiation: None,
+            begins: None,
             made: 0,
             ahead: 0,
         }
@@ -108,7 +122,39 @@ impl Caller {
 
     /// The same, whose work a system started by `initiation`.
     pub fn begun_by(deployment: &Deployment, server: &str, initiation: &str) -> Self {
-        Self { initiation: Some(initiation.to_owned()), ..Self::new(deployment, server) }
+        let begins = Some(Beginning::Initiation(initiation.to_owned()));
+        Self { begins, ..Self::new(deployment, server) }
+    }
+
+    /// Makes a delegation of `part` of this caller's task for `to`; gives what was answered, and
+    /// what `to` asks by from then on if it was made.
+    pub fn delegate(&mut self, to: &mut Self, part: &Value) -> Answer {
+        if self.token.is_none()
+            && let Err(refused) = self.obtain()
+        {
+            return refused;
+        }
+        let token = self.token.clone().unwrap_or_default();
+        let may_act =
+            json!({ "client_id": to.agent, "jkt": to.instance_key.verifying().thumbprint_text() });
+        let answer = self.ask(&[
+            ("grant_type", oauth::exchange::GRANT_TYPE),
+            ("subject_token", &token),
+            ("subject_token_type", oauth::exchange::ACCESS_TOKEN),
+            ("requested_token_type", oauth::exchange::DELEGATION),
+            ("may_act", &may_act.to_string()),
+            ("authorization_details", &json!([part]).to_string()),
+        ]);
+        let made = answer.body["access_token"].as_str();
+        to.begins = made.map(|made| Beginning::Delegation(made.to_owned()));
+        answer
+    }
+
+    /// Whoever stole this caller's token, without its key.
+    #[must_use]
+    pub fn robbed_by(&self, mut thief: Self) -> Self {
+        thief.token.clone_from(&self.token);
+        thief
     }
 
     /// Somebody who copied this caller's key and everything that belongs to it.
@@ -127,7 +173,7 @@ impl Caller {
             host: self.host.clone(),
             last: self.last.clone(),
             attempt: None,
-            initiation: self.initiation.clone(),
+            begins: self.begins.clone(),
             made: self.made + 1_000,
             ahead: self.ahead,
         }
@@ -160,43 +206,61 @@ impl Caller {
     /// Obtains a token, in place of any that it has.
     pub fn obtain(&mut self) -> Result<(), Answer> {
         self.token = None;
-        let (now, jti) = (self.now(), self.jti());
-        let issuer = format!("http://127.0.0.1:{}", self.port);
-        let parties = (self.agent.as_str(), issuer.as_str());
-        let assertion = client_assertion::make(parties, &self.agent_key, now, &jti);
         let attempt = self.attempt.clone().unwrap_or_else(|| self.jti());
         self.attempt = Some(attempt.clone());
         let voucher = voucher(&self.host, &self.instance_key).unwrap_or_default();
         let last = self.last.clone().unwrap_or_default();
-        let begun = self.initiation.clone();
-        let grant_type =
-            begun.as_ref().map_or("client_credentials", |_| oauth::initiation::GRANT_TYPE);
-        let form = oauth::token_endpoint::form(&[
-            ("grant_type", grant_type),
-            ("assertion", begun.as_deref().unwrap_or_default()),
-            ("client_id", &self.agent),
-            ("client_assertion_type", client_assertion::TYPE),
-            ("client_assertion", &assertion.expect("it can sign")),
-            ("resource", &format!("{issuer}/mcp/{}", self.server)),
+        let begins = self.begins.clone();
+        let mut form = match &begins {
+            None => vec![("grant_type", "client_credentials")],
+            Some(Beginning::Initiation(initiation)) => vec![
+                ("grant_type", oauth::initiation::GRANT_TYPE),
+                ("assertion", initiation.as_str()),
+            ],
+            Some(Beginning::Delegation(delegation)) => vec![
+                ("grant_type", oauth::exchange::GRANT_TYPE),
+                ("subject_token", delegation.as_str()),
+                ("subject_token_type", oauth::exchange::DELEGATION),
+            ],
+        };
+        let resource = format!("http://127.0.0.1:{}/mcp/{}", self.port, self.server);
+        form.extend([
+            ("resource", resource.as_str()),
             ("attempt", &attempt),
             ("previous_jti", &last.0),
             ("renewal_nonce", &last.1),
             ("voucher", &voucher),
         ]);
-        let proof = self.proof(("POST", "/oauth/token"), None, None);
-        let kind = "application/x-www-form-urlencoded";
-        let headers = format!("content-type: {kind}\r\ndpop: {proof}\r\n");
-        let answer = self.post("/oauth/token", &headers, &form);
+        let answer = self.ask(&form);
         match answer.body["access_token"].as_str().filter(|_| answer.status == 200) {
             Some(token) => {
                 self.token = Some(token.to_owned());
                 let text = |name: &str| answer.body[name].as_str().map(str::to_owned);
                 self.last = text("jti").zip(text("renewal_nonce"));
-                (self.attempt, self.initiation) = (None, None);
+                (self.attempt, self.begins) = (None, None);
                 Ok(())
             }
             None => Err(answer),
         }
+    }
+
+    /// Asks the token endpoint by `form`, as the agent and with the instance's proof.
+    fn ask(&mut self, form: &[(&str, &str)]) -> Answer {
+        let (now, jti) = (self.now(), self.jti());
+        let issuer = format!("http://127.0.0.1:{}", self.port);
+        let parties = (self.agent.as_str(), issuer.as_str());
+        let assertion = client_assertion::make(parties, &self.agent_key, now, &jti);
+        let assertion = assertion.expect("it can sign");
+        let as_client = [
+            ("client_id", self.agent.as_str()),
+            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion", &assertion),
+        ];
+        let form = oauth::form::form(&[form, &as_client].concat());
+        let proof = self.proof(("POST", "/oauth/token"), None, None);
+        let kind = "application/x-www-form-urlencoded";
+        let headers = format!("content-type: {kind}\r\ndpop: {proof}\r\n");
+        self.post("/oauth/token", &headers, &form)
     }
 
     /// The headers that show who sends a request, with a token that it obtains if it has none.

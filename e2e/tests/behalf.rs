@@ -1,9 +1,7 @@
 //! Work on behalf of a person, which a registered system of the organisation starts.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::process::{Command, Stdio};
-
-use e2e::{Caller, Canary, Deployment, Options, Recorder};
+use e2e::{Caller, Canary, Deployment, Options, Page, Recorder};
 use serde_json::{Value, json};
 
 /// The instance may call; of the people, only Carla.
@@ -152,26 +150,9 @@ fn the_page_on_initiations_shows_what_works() {
     let stage = Stage::set();
     std::fs::remove_file(stage.key("portal")).expect("the page makes its own");
     stage.deployment.run(&["system", "suspend", "portal", "--reason", "the page has another"]);
-    let page = e2e::repository().join("docs/initiations.md");
-    let page = std::fs::read_to_string(page).expect("the page is there");
-    let page = page.replace("portal", "desk").replace("crm/lookup", "canary/touch");
-    let page = page.replace("mcp crm", "mcp canary");
-    let blocks: Vec<_> =
-        page.split("```sh\n").skip(1).filter_map(|it| it.split_once("```")).collect();
-    assert_eq!(blocks.len(), 3);
-    let bin = e2e::binary().parent().expect("a directory").display().to_string();
-    for (block, _) in blocks {
-        let mut shell = Command::new("sh");
-        shell.args(["-e", "-c", block]).current_dir(stage.deployment.path("home"));
-        shell.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap_or_default()));
-        shell.env("CHANCERY_SOCKET", stage.deployment.path("home/state/admin.sock"));
-        shell.env("CHANCERY_URL", stage.deployment.url());
-        shell.env("CHANCERY_HOST_SOCKET", stage.deployment.host_socket());
-        shell.env("CHANCERY_AGENT_KEY", stage.deployment.agent_key("bot"));
-        shell.env("XDG_RUNTIME_DIR", stage.deployment.path("")).stdin(Stdio::null());
-        let output = shell.output().expect("it starts");
-        assert!(output.status.success(), "{block}: {}", String::from_utf8_lossy(&output.stderr));
-    }
+    let named = [("portal", "desk"), ("crm/lookup", "canary/touch"), ("mcp crm", "mcp canary")];
+    let printed = Page::read("initiations.md", &named).run(&stage.deployment);
+    assert_eq!(printed.len(), 3);
     let records = stage.deployment.records();
     let issued: Vec<_> = records.iter().filter(|it| it["kind"] == "issuance").collect();
     assert_eq!(issued.len(), 1, "the shim redeemed it: {issued:?}");

@@ -14,7 +14,9 @@ use axum::{Extension, Router};
 use gateway::{Gateway, HttpCall, Reply, ReplyBody};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::Clock;
-use sts::TokenService;
+use oauth::OAuthError;
+use serde_json::Value;
+use sts::{TokenHttpRequest, TokenService};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::bodies::{Bodies, Form, Unread, Whole};
@@ -43,6 +45,8 @@ pub fn agents(state: Agents) -> Router {
     Router::new()
         .route("/mcp/{server}", post(mcp_post).delete(mcp_delete))
         .route("/oauth/token", post(token))
+        .route("/oauth/revoke", post(revoke))
+        .route("/oauth/introspect", post(introspect))
         .route("/oauth/authorize", get(authorize).post(authorize))
         .route("/oauth/jwks", get(jwks))
         .route("/.well-known/oauth-authorization-server", get(server_metadata))
@@ -173,17 +177,56 @@ fn events(messages: gateway::Events) -> Response {
 }
 
 async fn token(
-    State(state): State<Agents>,
+    state: State<Agents>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
+        let answer = tokens.token(request).await?;
+        Ok(serde_json::to_value(answer).expect("token answers are maps with text keys"))
+    };
+    asked(state, (address(peer.as_ref()), &headers), form, answer).await
+}
+
+async fn revoke(
+    state: State<Agents>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
+        tokens.revoke(request).await?;
+        Ok(serde_json::json!({}))
+    };
+    asked(state, (address(peer.as_ref()), &headers), form, answer).await
+}
+
+async fn introspect(
+    state: State<Agents>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
+        tokens.introspect(request).await
+    };
+    asked(state, (address(peer.as_ref()), &headers), form, answer).await
+}
+
+/// Answers a form of a client of the token service by `answer`.
+async fn asked(
+    State(state): State<Agents>,
+    (from, headers): (Option<IpAddr>, &HeaderMap),
     Form(Whole { body, _room }): Form,
+    answer: impl AsyncFnOnce(&TokenService, TokenHttpRequest<'_>) -> Result<Value, OAuthError>,
 ) -> Response {
     let arrived = state.clock.monotonic();
     let body = match body {
         Ok(body) => body,
         Err(unread) => return unread.told(&state.gateway),
     };
-    let Some(_turn) = state.gateway.turn_of(address(peer.as_ref())).await else {
+    let Some(_turn) = state.gateway.turn_of(from).await else {
         let (status, why) = (StatusCode::SERVICE_UNAVAILABLE, "try again later\n".to_owned());
         return Unread { cause: "too_many", status, why }.told(&state.gateway);
     };
@@ -193,16 +236,13 @@ async fn token(
         _ => None,
     };
     let client = headers.get(header::USER_AGENT).and_then(|client| client.to_str().ok());
-    let from = address(peer.as_ref());
-    let request = sts::TokenHttpRequest { form: &body, dpop: proof, from, client, arrived };
-    let (status, body) = match state.tokens.token(request).await {
-        Ok(response) => (200, serde_json::to_vec(&response)),
-        Err(error) => (error.status(), serde_json::to_vec(&error.body())),
+    let request = TokenHttpRequest { form: &body, dpop: proof, from, client, arrived };
+    let (status, body) = match answer(&state.tokens, request).await {
+        Ok(body) => (200, body),
+        Err(error) => (error.status(), error.body()),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = body.expect("token answers are maps with text keys");
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (status, headers, body).into_response()
+    ([(header::CACHE_CONTROL, "no-store")], (status, axum::Json(body))).into_response()
 }
 
 /// No response type is offered (RFC 6749 §4.1.2.1). Nobody is redirected: no client registered where.

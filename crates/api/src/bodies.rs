@@ -16,7 +16,7 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
 use gateway::Gateway;
 use http::{HeaderMap, StatusCode, header};
-use oauth::token_endpoint::FORM_MAX;
+use oauth::form::FORM_MAX;
 
 use crate::agents::{Agents, Peer};
 

@@ -277,6 +277,7 @@ pub(crate) fn resource_text(resource: &ResourceRef) -> String {
         ResourceRef::Resource { server, .. } => format!("Resource::{server}"),
         ResourceRef::Prompt { server, .. } => format!("Prompt::{server}"),
         ResourceRef::Task(task) => format!("Task::{task}"),
+        ResourceRef::Mandate(mandate) => format!("Mandate::{mandate}"),
         ResourceRef::Agent(agent) => format!("Agent::{agent}"),
         ResourceRef::Instance(instance) => format!("Instance::{instance}"),
         ResourceRef::Person(_) => "Person".to_owned(),

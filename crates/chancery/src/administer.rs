@@ -4,25 +4,30 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
-use model::HostRule;
+use model::{HostRule, Timestamp};
 use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::Value;
 
 use crate::cli::{
-    Agent, Clock, Command, Finding, Founder, HostProcesses, Instance, Outcome, Person, Purpose,
-    Server, System, Tool,
+    Agent, Clock, Command, Finding, Founder, HostProcesses, Instance, Mandate, Outcome, Person,
+    Purpose, Server, System, Task, Tool,
 };
 use crate::socket;
 
 /// Does one administrative command and prints what the service told.
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
+    let draws = matches!(command, Command::Task(Task::Show { json: false, .. }));
     let (socket, asked, key) = asked(command)?;
     let told = socket::call(&socket, &asked).await?;
     if let Some((path, pem)) = key {
         keys::write_private(&path, pem.as_bytes())?;
         eprintln!("chancery: wrote the key to `{}`: it is not kept anywhere else", path.display());
     }
-    show(&told);
+    if draws {
+        print!("{}", drawn(&told, 0));
+    } else {
+        show(&told);
+    }
     Ok(())
 }
 
@@ -39,6 +44,37 @@ fn show(told: &Value) {
             other["tools"].as_array().into_iter().flatten().for_each(ask_for_needs);
         }
     }
+}
+
+/// A task and what was handed on of it, a line each, below whom it was handed on by.
+fn drawn(tree: &Value, depth: usize) -> String {
+    let (task, indent) = (&tree["task"], "  ".repeat(depth));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let state = match &task["state"] {
+        ended if ended["is"] == "ended" => text(&ended["how"]),
+        open => text(&open["is"]),
+    };
+    let holder = match &tree["holder"]["is"] {
+        active if active == "active" => String::new(),
+        stopped => format!(" ({})", text(stopped)),
+    };
+    let tools: Vec<_> = task["scope"]["tools"].as_array().into_iter().flatten().map(text).collect();
+    let calls = task["scope"]["max_calls"].as_u64().map(|most| format!(", at most {most} calls"));
+    let mut all = format!(
+        "{indent}{} {} {}{holder}: {}{} until {}\n",
+        text(&task["id"]),
+        text(&tree["agent"]),
+        state,
+        tools.join(" "),
+        calls.unwrap_or_default(),
+        Timestamp::from_millis(task["deadline"].as_i64().unwrap_or(0)),
+    );
+    let parts = tree["parts"].as_array().into_iter().flatten();
+    all.extend(parts.map(|part| drawn(part, depth + 1)));
+    if tree["more"] == true {
+        all.extend([indent.as_str(), "  …\n"]);
+    }
+    all
 }
 
 /// Says what an onboarded tool still needs, and how it gets it.
@@ -67,6 +103,11 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Agent(agent) => of_agent(agent)?,
         Command::System(system) => of_system(system)?,
+        Command::Task(task) => plain(of_task(task)),
+        Command::Mandate(Mandate::List { socket }) => (socket.socket, Asked::MandateList, None),
+        Command::Mandate(Mandate::Withdraw { id, reason, socket }) => {
+            (socket.socket, Asked::MandateWithdraw { id, reason }, None)
+        }
         Command::Person(person) => plain(of_person(person)),
         Command::Purpose(Purpose::Add {
             id,
@@ -184,6 +225,14 @@ fn of_finding(finding: Finding) -> (crate::cli::Socket, Asked) {
     match finding {
         Finding::List { socket } => (socket, Asked::FindingList),
         Finding::Close { id, reason, socket } => (socket, Asked::FindingClose { id, reason }),
+    }
+}
+
+fn of_task(task: Task) -> (crate::cli::Socket, Asked) {
+    match task {
+        Task::List { socket } => (socket, Asked::TaskList),
+        Task::Show { id, socket, .. } => (socket, Asked::TaskShow { id }),
+        Task::End { id, reason, socket } => (socket, Asked::TaskEnd { id, reason }),
     }
 }
 

@@ -3,6 +3,7 @@
 mod agents;
 mod shim;
 mod systems;
+mod tasks;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use agents::{Agent, HostProcesses, Instance};
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use systems::{Initiate, System};
+pub(crate) use tasks::{Mandate, Task};
 
 /// Permits, records and proves what software agents do.
 #[derive(Debug, Parser)]
@@ -65,6 +67,12 @@ pub(crate) enum Command {
     /// Systems that start work of agents on behalf of people.
     #[command(subcommand)]
     System(System),
+    /// Units of work, each held by one instance.
+    #[command(subcommand)]
+    Task(Task),
+    /// On what tasks rest: who authorised which purpose.
+    #[command(subcommand)]
+    Mandate(Mandate),
     /// Upstream MCP servers.
     #[command(subcommand)]
     Server(Server),

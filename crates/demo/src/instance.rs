@@ -40,7 +40,7 @@ impl Instance {
         let assertion = client_assertion::make((agent, &issuer), &agent_key, now(), &jti()?)?;
         let jkt = key.verifying().thumbprint_text();
         let voucher = web::voucher(&deployment.host_socket(), &jkt).await?;
-        let form = oauth::token_endpoint::form(&[
+        let form = oauth::form::form(&[
             ("grant_type", "client_credentials"),
             ("client_id", agent),
             ("client_assertion_type", client_assertion::TYPE),

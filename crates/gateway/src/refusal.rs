@@ -153,6 +153,11 @@ impl Refusal {
             text: match self {
                 Self::ArgumentsInvalid(why) => why.clone(),
                 Self::InputRequired { .. } => self.to_string(),
+                Self::Denied { denial, .. }
+                    if matches!(denial.as_ref(), Denial::LimitReached { .. }) =>
+                {
+                    "the task has been given no more calls".to_owned()
+                }
                 _ => String::new(),
             },
         }

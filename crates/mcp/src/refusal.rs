@@ -73,7 +73,8 @@ pub struct Refusal {
     pub retry_after_ms: Option<u64>,
     /// Whether a person could permit it.
     pub requestable: bool,
-    /// What does not fit, for arguments; why there is no answer, where the tool gave none.
+    /// What does not fit, for arguments; why there is no answer, where the tool gave none; why it is
+    /// denied, where no policy denies it.
     pub text: String,
 }
 
@@ -111,10 +112,12 @@ impl Refusal {
     }
 
     fn denied(&self) -> String {
-        let rule = if self.policies.is_empty() {
+        let rule = if !self.policies.is_empty() {
+            format!("policy {} forbids it", self.policies.join(", "))
+        } else if self.text.is_empty() {
             "no policy permits it".to_owned()
         } else {
-            format!("policy {} forbids it", self.policies.join(", "))
+            self.text.clone()
         };
         let ask = if self.requestable {
             "A person can approve exactly this call; ask for approval."

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, InstanceId, PersonId, PurposeId, ServerName, SystemName, TaskId, ToolRef};
+use crate::{
+    AgentName, InstanceId, MandateId, PersonId, PurposeId, ServerName, SystemName, TaskId, ToolRef,
+};
 
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,8 @@ pub enum ResourceRef {
     },
     /// A task.
     Task(TaskId),
+    /// A mandate.
+    Mandate(MandateId),
     /// An agent of the register.
     Agent(AgentName),
     /// An instance.

@@ -85,6 +85,11 @@ impl FactKey {
         Self(format!("task/{id}").into())
     }
 
+    /// A part of the task `parent` that was handed on: holds the part's id.
+    pub fn part(parent: TaskId, part: TaskId) -> Self {
+        Self(format!("part/{parent}/{part}").into())
+    }
+
     /// The labels of a session.
     pub fn session(id: TaskId) -> Self {
         Self(format!("session/{id}").into())

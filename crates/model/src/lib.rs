@@ -46,7 +46,8 @@ pub use person::{Person, PersonState};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{
-    DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskState, TaskSubject,
+    DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,
+    TaskSubject, Withdrawn,
 };
 pub use time::{Clock, Timestamp};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};

@@ -45,6 +45,19 @@ pub struct Mandate {
     pub given: Timestamp,
     /// When it ends.
     pub valid_until: Timestamp,
+    /// That it was withdrawn, if it was: what was given by it is no less what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Withdrawn>,
+}
+
+/// That a mandate was withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdrawn {
+    /// Why, in a few words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// On what a mandate rests.
@@ -85,9 +98,10 @@ impl Task {
 }
 
 impl Mandate {
-    /// The digest that stands in the task, in every token below it and in every record.
+    /// The digest of what was given: it stands in the task, in every token below it and in every
+    /// record.
     pub fn digest(&self) -> MandateDigest {
-        MandateDigest::of(&json::canonical_of(self))
+        MandateDigest::of(&json::canonical_of(&Self { withdrawn: None, ..self.clone() }))
     }
 }
 
@@ -152,11 +166,39 @@ pub struct Delegation {
 pub enum TaskState {
     /// Being worked on.
     Open,
-    /// Over: everything issued for it is dead.
+    /// Over: everything issued for it is dead, and so is what was handed on of it.
     Ended {
+        /// How.
+        how: TaskEnd,
         /// Why, in a few words.
         reason: String,
         /// Since when.
         since: Timestamp,
     },
+}
+
+/// How a task ends, if not by its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskEnd {
+    /// Its holder says that it is done.
+    Completed,
+    /// Its holder says that it did not succeed.
+    Failed,
+    /// Its holder says that what was asked for has changed.
+    Changed,
+    /// Somebody took it away.
+    Revoked,
+}
+
+impl TaskEnd {
+    /// The value as records spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Changed => "changed",
+            Self::Revoked => "revoked",
+        }
+    }
 }

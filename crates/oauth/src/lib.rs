@@ -9,9 +9,11 @@ pub mod client_assertion;
 pub mod dpop;
 mod error;
 pub mod exchange;
+pub mod form;
 pub mod initiation;
 pub mod jws;
 pub mod metadata;
+pub mod revocation;
 pub mod token_endpoint;
 
 pub use error::{ErrorCode, OAuthError, challenge};

@@ -1,36 +1,22 @@
 //! The token endpoint's forms: what may be asked, read strictly.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::access_token::{self, AgentTask};
 use crate::error::{ErrorCode, OAuthError};
 use crate::exchange::MayAct;
+use crate::form::{Client, Parameters, invalid};
 use crate::initiation::AskedTask;
-use crate::{client_assertion, exchange, initiation};
-
-/// The largest form, in bytes.
-pub const FORM_MAX: usize = 16 * 1024;
+use crate::{exchange, initiation};
 
 /// How long an `attempt` is, in bytes: at least 128 bits in base64url.
 const ATTEMPT: std::ops::RangeInclusive<usize> = 22..=128;
 
-/// How deep a parameter in JSON may nest.
-const JSON_DEPTH_MAX: usize = 8;
-
-/// The most parameters of one form.
-const PARAMETERS_MAX: usize = 32;
-
 /// A request for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRequest {
-    /// The agent.
-    pub client_id: String,
-    /// Its assertion (RFC 7523).
-    pub client_assertion: String,
+    /// Who asks.
+    pub client: Client,
     /// The one service that the token is for (RFC 8707); nothing, for a delegation.
     pub resource: Option<String>,
     /// By what.
@@ -122,95 +108,22 @@ pub struct Next {
 
 /// Reads the form of a token request. A parameter that stands twice is refused (RFC 6749 §3.2).
 pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
-    if form.len() > FORM_MAX {
-        return Err(invalid("the form is too large"));
-    }
     let mut form = Parameters::read(form)?;
     let grant = grant(&mut form)?;
-    if form.take("client_assertion_type").as_deref() != Some(client_assertion::TYPE) {
-        let why = "the client must authenticate with private_key_jwt";
-        return Err(OAuthError::new(ErrorCode::InvalidClient, why));
-    }
-    if form.take("client_secret").is_some() {
-        return Err(invalid("the client must authenticate in one way only"));
-    }
+    let client = form.client()?;
     let renewal = ["attempt", "previous_jti", "renewal_nonce"].map(|name| form.take(name));
-    let client_assertion = form.need("client_assertion")?;
-    // It may be left out beside an assertion, which names the client too (RFC 7521 §4.2).
-    let named = form.take("client_id").or_else(|| client_assertion::claimed(&client_assertion));
     let resource = match grant {
         Grant::Delegate { .. } => None,
         _ => Some(form.need("resource")?),
     };
     Ok(TokenRequest {
-        client_id: named.ok_or_else(|| missing("client_id"))?,
-        client_assertion,
+        client,
         resource,
         grant,
         purpose: form.take("purpose"),
         renewal: self::renewal(renewal)?,
         voucher: form.take("voucher"),
     })
-}
-
-fn invalid(why: &str) -> OAuthError {
-    OAuthError::new(ErrorCode::InvalidRequest, why)
-}
-
-fn missing(name: &str) -> OAuthError {
-    invalid(&format!("`{name}` is missing"))
-}
-
-/// The parameters of a form that nobody has taken yet.
-struct Parameters(BTreeMap<String, String>);
-
-impl Parameters {
-    fn read(form: &[u8]) -> Result<Self, OAuthError> {
-        let mut parameters = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(form) {
-            if parameters.len() >= PARAMETERS_MAX {
-                return Err(invalid("the form has too many parameters"));
-            }
-            // Whatever is not UTF-8 arrives as the replacement character: two forms could be one.
-            if [&name, &value].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER)) {
-                return Err(invalid("the form is not UTF-8"));
-            }
-            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
-                return Err(invalid("a parameter stands twice"));
-            }
-        }
-        Ok(Self(parameters))
-    }
-
-    /// The parameter `name`; one without a value counts as left out (RFC 6749 §3.2).
-    fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name).filter(|value| !value.is_empty())
-    }
-
-    fn need(&mut self, name: &str) -> Result<String, OAuthError> {
-        self.take(name).ok_or_else(|| missing(name))
-    }
-
-    /// What `name` says in JSON.
-    fn need_json<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, OAuthError> {
-        let text = self.need(name)?;
-        let limits = json::Limits { bytes: FORM_MAX, depth: JSON_DEPTH_MAX };
-        // What is derived would take an array for an object.
-        let is_plain = |value: &Value| match value {
-            Value::Array(items) => items.iter().all(Value::is_object),
-            other => other.is_object(),
-        };
-        let value = json::parse(text.as_bytes(), limits).ok().filter(is_plain);
-        let read = value.and_then(|value| serde_json::from_value(value).ok());
-        read.ok_or_else(|| {
-            let why = format!("`{name}` is not as it should be");
-            let code = match name {
-                "authorization_details" => ErrorCode::InvalidAuthorizationDetails,
-                _ => ErrorCode::InvalidRequest,
-            };
-            OAuthError::new(code, why)
-        })
-    }
 }
 
 /// The parameters that belong to one grant type or another.
@@ -301,38 +214,5 @@ fn renewal([attempt, jti, nonce]: [Option<String>; 3]) -> Result<Option<Renewal>
             let why = "a renewal has an `attempt` of 22 to 128 characters";
             Err(OAuthError::new(ErrorCode::InvalidRequest, why))
         }
-    }
-}
-
-/// The form with these parameters, for clients.
-pub fn form(parameters: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(client_id: Option<&str>, assertion: &str, expected: Option<&str>) {
-        let mut all = vec![
-            ("grant_type", "client_credentials"),
-            ("client_assertion_type", client_assertion::TYPE),
-            ("client_assertion", assertion),
-            ("resource", "https://g/mcp/s"),
-        ];
-        all.extend(client_id.map(|id| ("client_id", id)));
-        let parsed = parse(form(&all).as_bytes()).map(|parsed| parsed.client_id);
-        assert_eq!(parsed.ok().as_deref(), expected, "{client_id:?} {assertion}");
-    }
-
-    #[test]
-    fn an_assertion_names_the_client_where_the_form_does_not() {
-        // {"alg":"ES256"}.{"sub":"bot"}: whom it names is only a claim until it is verified.
-        let assertion = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJib3QifQ.AAAA";
-        check(None, assertion, Some("bot"));
-        check(Some("bot"), assertion, Some("bot"));
-        check(Some("other"), assertion, Some("other"));
-        check(None, "not an assertion", None);
-        check(None, "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", None);
     }
 }

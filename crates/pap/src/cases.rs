@@ -243,6 +243,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         scope: everything.clone(),
         given: NOW,
         valid_until: later,
+        withdrawn: None,
     };
     let task = model::Task {
         id: TaskId::from_bytes([2; 16]),

@@ -75,6 +75,16 @@ pub enum Command {
     ToolDiff { tool: String },
     /// Pins a tool again.
     ToolPin { tool: String, digest: String },
+    /// Lists tasks.
+    TaskList,
+    /// Shows a task with all that was handed on of it.
+    TaskShow { id: String },
+    /// Takes a task away.
+    TaskEnd { id: String, reason: String },
+    /// Lists mandates.
+    MandateList,
+    /// Withdraws a mandate.
+    MandateWithdraw { id: String, reason: String },
     /// Settles an unknown outcome.
     OutcomeSettle { decision: String, reason: String },
     /// Says that the clock is right as it is.
@@ -274,6 +284,11 @@ impl Administration {
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,
+            Command::TaskList => self.list(by, "task/", "").await,
+            Command::TaskShow { id } => self.task_show(by, &id).await,
+            Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
+            Command::MandateList => self.list(by, "mandate/", "").await,
+            Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
             Command::OutcomeSettle { decision, reason } => {
                 self.settle(by, &decision, &reason).await
             }

@@ -16,6 +16,7 @@ mod policy;
 mod register;
 mod replay;
 mod systems;
+mod tasks;
 mod tools;
 
 pub use authority::ADMINISTRATORS;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use authority::{Effect, LogEntry};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
-use model::{DecisionId, FactKey, Initiator, PersonId, RecordId, ResourceRef, Standing};
+use model::{DecisionId, FactKey, Hop, Initiator, PersonId, RecordId, ResourceRef, Standing};
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
 
@@ -128,7 +128,9 @@ impl Administration {
             "purpose": decision.purpose,
             "sponsor": standing.as_ref().map(|standing| standing.sponsor.id.clone()),
             "subject": standing.as_ref().and_then(|s| s.subject.as_ref().map(|p| p.id.clone())),
+            "chain": standing.as_ref().map(hops),
             "started_by": standing.as_ref().and_then(|s| s.initiator.as_ref()).map(started_by),
+            "data": standing.as_ref().map(|standing| standing.purpose.data.clone()),
             "given": standing.as_ref().map(|standing| standing.mandate.given.to_string()),
             "answer": decision.decision,
             "reason": decision.reason,
@@ -271,4 +273,21 @@ impl Administration {
 /// The system that started a task, and who answers for it.
 fn started_by(initiator: &Initiator) -> Value {
     json!({ "system": initiator.system.name, "owner": initiator.owner.id })
+}
+
+/// The delegation chain, the holder of the root task first: who held which task, who answers for
+/// them, and what was valid there.
+fn hops(standing: &Standing) -> Vec<Value> {
+    let hop = |hop: Hop<'_>| {
+        json!({
+            "agent": hop.agent.name,
+            "instance": hop.instance.id,
+            "sponsor": hop.sponsor.id,
+            "task": hop.task.id,
+            "handed_on_by": hop.task.delegation.map(|delegation| delegation.decision),
+            "scope": hop.task.scope,
+            "until": hop.task.deadline.to_string(),
+        })
+    };
+    standing.hops().rev().map(hop).collect()
 }

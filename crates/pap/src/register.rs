@@ -154,6 +154,7 @@ impl Administration {
             scope: purpose.scope,
             given: now,
             valid_until: now.plus(LEASE),
+            withdrawn: None,
         };
         let mandate = (!registration.on_behalf_only).then_some(mandate);
         let mut effects = vec![put_new(FactKey::agent(&name), &agent)];

@@ -17,6 +17,7 @@ pub(crate) struct Types {
     deployment: EntityTypeName,
     group: EntityTypeName,
     instance: EntityTypeName,
+    mandate: EntityTypeName,
     person: EntityTypeName,
     prompt: EntityTypeName,
     purpose: EntityTypeName,
@@ -33,6 +34,7 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
     deployment: type_name("Deployment"),
     group: type_name("Group"),
     instance: type_name("Instance"),
+    mandate: type_name("Mandate"),
     person: type_name("Person"),
     prompt: type_name("Prompt"),
     purpose: type_name("Purpose"),
@@ -197,6 +199,7 @@ fn add_resource(
             (uid(&types.prompt, &format!("{server}/{name}")), Some(server))
         }
         ResourceRef::Task(id) => (uid(&types.task, &id.to_string()), None),
+        ResourceRef::Mandate(id) => (uid(&types.mandate, &id.to_string()), None),
         ResourceRef::Agent(name) => (uid(&types.agent, name.as_str()), None),
         ResourceRef::Instance(id) => (uid(&types.instance, &id.to_string()), None),
         ResourceRef::Person(id) => (uid(&types.person, id.as_str()), None),

@@ -107,7 +107,8 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
         return Err(KernelRule::MandateNotValid);
     }
     let root = standing.hops().next_back().map(|hop| &hop.agent.name);
-    let valid = facts.now < mandate.valid_until
+    let valid = mandate.withdrawn.is_none()
+        && facts.now < mandate.valid_until
         && mandate.id == task.mandate
         && root == Some(&mandate.agent)
         && mandate.purpose == task.purpose

@@ -96,6 +96,7 @@ impl Initiated {
             scope: self.scope,
             given: now,
             valid_until: self.until,
+            withdrawn: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod asker;
 mod delegate;
+mod given_up;
 mod grant;
 mod initiated;
 mod mint;

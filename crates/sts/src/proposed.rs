@@ -165,6 +165,7 @@ pub(crate) async fn propose(
         started: now,
         state: stopped.unwrap_or_default().state_of_new(),
     };
+    effects.extend(task.parent().map(|parent| new_fact(FactKey::part(parent, task.id), &task.id)));
     effects.extend([
         new_fact(FactKey::key(&key), &instance.id),
         new_fact(FactKey::instance(instance.id), &instance),

@@ -15,6 +15,7 @@ use model::{
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::exchange::Delegated;
+use oauth::form::Client;
 use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
 use oauth::{ErrorCode, OAuthError, client_assertion, metadata};
 use serde_json::{Value, json};
@@ -156,8 +157,16 @@ impl TokenService {
 
     /// Answers a request for a token. Whatever is refused before a decision is recorded as that.
     pub async fn token(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, OAuthError> {
-        let answer =
-            tokio::time::timeout(self.authority.decision_timeout(), self.answer(http)).await;
+        self.within(http, Box::pin(self.answer(http))).await
+    }
+
+    /// Waits for `answer` as long as a decision may take, and records what is refused before one.
+    pub(crate) async fn within<T>(
+        &self,
+        http: TokenHttpRequest<'_>,
+        answer: impl Future<Output = Result<T, TokenRefusal>>,
+    ) -> Result<T, OAuthError> {
+        let answer = tokio::time::timeout(self.authority.decision_timeout(), answer).await;
         answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
             let TokenRefusal { error, cause, refused } = refusal;
             if let Some(cause) = cause {
@@ -179,7 +188,7 @@ impl TokenService {
             server: form.resource.as_deref().and_then(|url| self.server(url).ok()),
             source: http.from.map(|from| from.to_string()),
             credential: Some(Sha256Digest::of(shown(&form).as_bytes())),
-            claimed: model::claim(&form.client_id),
+            claimed: model::claim(&form.client.id),
             client: http.client.and_then(model::claim),
         });
     }
@@ -189,7 +198,7 @@ impl TokenService {
         let audience = self.audience(&form).map_err(before("unknown_resource"))?;
         let proof = self.proof(http.dpop).map_err(before("proof_invalid"))?;
         let key = Thumbprint::from_bytes(proof.thumbprint);
-        let (agent, assertion) = self.agent(&form).await?;
+        let (agent, assertion) = self.agent(&form.client).await?;
         if agent_key(&agent).is_some_and(|own| own.thumbprint() == proof.thumbprint) {
             let why = "an instance needs a key of its own, not its agent's";
             let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
@@ -363,10 +372,10 @@ impl TokenService {
 
     /// The agent that asserts itself, and what its assertion uses up. To whom asks, every failure
     /// looks the same.
-    async fn agent(&self, form: &TokenRequest) -> Result<(Agent, Effect), TokenRefusal> {
+    pub(crate) async fn agent(&self, client: &Client) -> Result<(Agent, Effect), TokenRefusal> {
         let error = || OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate");
         let unknown = || before("client_unknown")(error());
-        let name: AgentName = form.client_id.parse().map_err(|_| unknown())?;
+        let name: AgentName = client.id.parse().map_err(|_| unknown())?;
         let mut reader = Reader::new(self.authority.pip().store());
         let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
         let now = self.authority.clock().now();
@@ -374,8 +383,7 @@ impl TokenService {
         let own = || self.minter.signer.public().clone();
         let key = found.as_ref().and_then(agent_key).unwrap_or_else(own);
         let parties = (name.as_str(), self.minter.issuer.as_str());
-        let verified =
-            client_assertion::verify(&form.client_assertion, parties, &key, now.as_seconds());
+        let verified = client_assertion::verify(&client.assertion, parties, &key, now.as_seconds());
         let (agent, verified) = found.zip(verified.ok()).ok_or_else(unknown)?;
         if agent.state != AgentState::Active {
             return Err(TokenRefusal::of("agent_not_active", error(), &agent));
@@ -418,12 +426,12 @@ fn shown(form: &TokenRequest) -> &str {
             subject_token
         }
         Grant::TakeUp(delegation) => delegation,
-        Grant::ClientCredentials | Grant::Initiation(_) => &form.client_assertion,
+        Grant::ClientCredentials | Grant::Initiation(_) => &form.client.assertion,
     }
 }
 
 /// A refusal for `cause`, of whom nothing is known for sure.
-fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
+pub(crate) fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
     move |error| TokenRefusal { error, cause: Some(cause), refused: Refused::default() }
 }
 

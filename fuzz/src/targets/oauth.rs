@@ -126,8 +126,8 @@ pub fn form(bytes: &[u8]) -> bool {
     };
     parameters.extend([
         ("client_assertion_type", client_assertion::TYPE.to_owned()),
-        ("client_id", read.client_id.clone()),
-        ("client_assertion", read.client_assertion.clone()),
+        ("client_id", read.client.id.clone()),
+        ("client_assertion", read.client.assertion.clone()),
         ("resource", read.resource.clone().unwrap_or_default()),
         ("purpose", read.purpose.clone().unwrap_or_default()),
         ("voucher", read.voucher.clone().unwrap_or_default()),
@@ -141,9 +141,9 @@ pub fn form(bytes: &[u8]) -> bool {
     }
     let parameters: Vec<_> =
         parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let written = token_endpoint::form(&parameters);
+    let written = oauth::form::form(&parameters);
     // What has to be escaped may not fit any more.
-    if written.len() <= token_endpoint::FORM_MAX {
+    if written.len() <= oauth::form::FORM_MAX {
         assert_eq!(token_endpoint::parse(written.as_bytes()), Ok(read));
     }
     true

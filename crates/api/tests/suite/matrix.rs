@@ -12,7 +12,7 @@ use mcp::Era;
 use crate::{Surface, ask, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 24] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 26] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -22,6 +22,8 @@ const ENDPOINTS: [(&str, &str, &str, &str); 24] = [
     ("agents", "HEAD", "/mcp/{server}", "/mcp/up"),
     ("agents", "PUT", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/oauth/token", "/oauth/token"),
+    ("agents", "POST", "/oauth/revoke", "/oauth/revoke"),
+    ("agents", "POST", "/oauth/introspect", "/oauth/introspect"),
     ("agents", "GET", "/oauth/authorize", "/oauth/authorize"),
     ("agents", "POST", "/oauth/authorize", "/oauth/authorize"),
     ("agents", "GET", "/oauth/jwks", "/oauth/jwks"),

@@ -45,7 +45,7 @@ async fn i_10_an_acting_instance_has_everybody_active_behind_it() {
     check(|it| it.agent.key_expires = now, "actor_not_active").await;
     let revoked = InstanceState::Revoked { reason: String::new(), since };
     check(|it| it.instance.state = revoked, "actor_not_active").await;
-    let ended = TaskState::Ended { reason: String::new(), since };
+    let ended = TaskState::Ended { how: model::TaskEnd::Revoked, reason: String::new(), since };
     check(|it| it.task.state = ended, "task_not_open").await;
     check(|it| it.task.deadline = now, "task_not_open").await;
     check(|it| it.mandate.valid_until = now, "mandate_not_valid").await;
@@ -77,7 +77,8 @@ async fn i_11_a_revocation_between_reading_and_commit_is_seen() {
             put(FactKey::instance(instance.id), &instance)
         }),
         ("task_not_open", |world, since| {
-            let state = TaskState::Ended { reason: String::new(), since };
+            let state =
+                TaskState::Ended { how: model::TaskEnd::Revoked, reason: String::new(), since };
             let task = Task { state, ..world.standing.task.clone() };
             put(FactKey::task(task.id), &task)
         }),

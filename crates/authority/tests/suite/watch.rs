@@ -62,7 +62,11 @@ async fn r_36_a_call_under_way_is_cut_when_what_it_rests_on_is_taken_away() {
     };
     check(quarantined, "instance_quarantined").await;
     let ended = |world: &World| {
-        let state = TaskState::Ended { reason: String::new(), since: world.standing.task.opened };
+        let state = TaskState::Ended {
+            how: model::TaskEnd::Revoked,
+            reason: String::new(),
+            since: world.standing.task.opened,
+        };
         let task = Task { state, ..world.standing.task.clone() };
         Unit { effects: vec![put(FactKey::task(task.id), &task)], ..Unit::default() }
     };

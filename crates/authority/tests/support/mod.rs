@@ -46,6 +46,7 @@ pub(crate) const POLICY: &str = r#"
             action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
                        Action::"system/add", Action::"system/suspend",
+                       Action::"task/end", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
@@ -335,6 +336,7 @@ fn facts(now: Timestamp) -> Facts {
         scope: scope.clone(),
         given: now,
         valid_until: now.plus(30 * day),
+        withdrawn: None,
     };
     let (instance, task) = (InstanceId::from_bytes([1; 16]), TaskId::from_bytes([2; 16]));
     Facts {

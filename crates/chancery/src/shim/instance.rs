@@ -195,7 +195,7 @@ impl Instance {
         let request = Request::post(&url)
             .header("content-type", "application/x-www-form-urlencoded")
             .header("dpop", self.proof("POST", &url, None)?)
-            .body(Full::new(Bytes::from(oauth::token_endpoint::form(&form))))?;
+            .body(Full::new(Bytes::from(oauth::form::form(&form))))?;
         let response = client.request(request).await.with_context(|| {
             format!("could not reach the gateway at `{}`: is it running?", self.issuer)
         })?;

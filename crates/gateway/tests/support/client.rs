@@ -77,7 +77,7 @@ impl Agent {
         let assertion = assertion.expect("signed");
         let thumbprint = model::Thumbprint::from_bytes(key.verifying().thumbprint());
         let voucher = world.tokens.vouch(thumbprint, process()).expect("there is room");
-        let form = token_endpoint::form(&[
+        let form = oauth::form::form(&[
             ("voucher", &voucher),
             ("grant_type", "client_credentials"),
             ("client_id", &self.name),

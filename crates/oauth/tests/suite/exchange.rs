@@ -5,9 +5,10 @@ use oauth::exchange::{
     ACCESS_TOKEN, DELEGATION, Delegated, GRANT_TYPE, JWT, MayAct, claimed, make, make_actor,
     verify, verify_actor,
 };
+use oauth::form::form;
 use oauth::initiation::AskedTask;
 use oauth::jws::JwsError;
-use oauth::token_endpoint::{Grant, form, parse};
+use oauth::token_endpoint::{Grant, parse};
 use oauth::{ErrorCode, access_token, client_assertion};
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! The token endpoint: forms read strictly, errors as RFC 6749 writes them.
 
-use oauth::token_endpoint::{FORM_MAX, Grant, TokenRequest, form, parse};
+use oauth::form::{Client, FORM_MAX, form};
+use oauth::token_endpoint::{Grant, TokenRequest, parse};
 use oauth::{ErrorCode, OAuthError, challenge, client_assertion};
 use proptest::prelude::*;
 use serde_json::json;
@@ -15,8 +16,7 @@ const RIGHT: [(&str, &str); 5] = [
 
 fn right() -> TokenRequest {
     TokenRequest {
-        client_id: "support-bot".to_owned(),
-        client_assertion: "a.b.c".to_owned(),
+        client: Client { id: "support-bot".to_owned(), assertion: "a.b.c".to_owned() },
         resource: Some("https://chancery.example/mcp/payments".to_owned()),
         grant: Grant::ClientCredentials,
         purpose: None,
@@ -178,7 +178,7 @@ proptest! {
             ("purpose", purpose.as_str()),
         ];
         let read = parse(form(&parameters).as_bytes()).unwrap();
-        prop_assert_eq!((read.client_id, read.resource, read.purpose), (client, Some(resource), Some(purpose)));
+        prop_assert_eq!((read.client.id, read.resource, read.purpose), (client, Some(resource), Some(purpose)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 17] = [
+const CHANGING: [&str; 19] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -35,6 +35,8 @@ const CHANGING: [&str; 17] = [
     "agent-suspend",
     "system-add",
     "system-suspend",
+    "task-end",
+    "mandate-withdraw",
     "instance-revoke",
     "instance-quarantine",
     "instance-release",
@@ -158,6 +160,11 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
         Command::ToolDiff { tool: "crm/deploy".to_owned() },
         Command::ToolPin { tool: "crm/deploy".to_owned(), digest: changed.to_string() },
+        Command::TaskList,
+        Command::TaskShow { id: facts.task.id.to_string() },
+        Command::TaskEnd { id: facts.task.id.to_string(), reason: reason() },
+        Command::MandateList,
+        Command::MandateWithdraw { id: facts.mandate.id.to_string(), reason: reason() },
         Command::OutcomeSettle { decision: id(), reason: reason() },
         Command::FindingList,
         Command::FindingClose { id: finding().id.to_string(), reason: reason() },

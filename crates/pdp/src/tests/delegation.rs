@@ -46,7 +46,8 @@ const CHANGES: &[(&str, Change)] = &[
     }),
     ("task ended", |case, at| {
         let reason = "said".to_owned();
-        above(case, at).task.state = TaskState::Ended { reason, since: NOW };
+        above(case, at).task.state =
+            TaskState::Ended { how: model::TaskEnd::Revoked, reason, since: NOW };
     }),
     ("deadline now", |case, at| above(case, at).task.deadline = NOW),
     ("task of another instance", |case, at| {

@@ -69,6 +69,7 @@ pub(crate) fn standing() -> Standing {
         scope: everything(),
         given: at(-3_600),
         valid_until: at(3_600),
+        withdrawn: None,
     };
     Standing {
         instance: Instance {

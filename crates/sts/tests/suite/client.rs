@@ -11,7 +11,7 @@ use model::{Clock as _, FactKey};
 use oauth::access_token::{self, AccessTokenClaims};
 use oauth::dpop::{self, DpopExpect};
 use oauth::token_endpoint::{Next, TokenResponse};
-use oauth::{OAuthError, client_assertion, token_endpoint};
+use oauth::{OAuthError, client_assertion};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use store::Store as _;
@@ -231,7 +231,7 @@ pub(crate) async fn send(
 ) -> Result<TokenResponse, OAuthError> {
     let parameters: Vec<_> =
         request.parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let form = token_endpoint::form(&parameters);
+    let form = oauth::form::form(&parameters);
     let (form, dpop) = (form.as_bytes(), request.proof.as_deref());
     let (from, arrived) = (request.from, clock.monotonic());
     service.token(TokenHttpRequest { form, dpop, from, client: None, arrived }).await

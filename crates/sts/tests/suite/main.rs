@@ -6,12 +6,14 @@ mod support;
 
 mod client;
 mod delegation;
+mod given_up;
 mod initiations;
 mod instances;
 mod lifetime;
 mod proofs;
 mod refusals;
 mod renewals;
+mod trees;
 
 /// The issuer of the deployment.
 const ISSUER: &str = "https://chancery.example";

@@ -1,0 +1,76 @@
+//! Ends a task because its holder gives it up.
+
+use std::collections::BTreeMap;
+
+use model::record::{SystemRecord, VERSION};
+use model::{FactKey, Instance, InstanceId, RecordId, Task, TaskEnd, TaskState};
+use store::{CommitError, Effect, Unit, Urgency};
+
+use crate::quarantine::NotStopped;
+use crate::{Authority, Reader};
+
+/// How often it is tried again when what it rests on changed.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// That the holder of a task gives it up.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The holder.
+    pub instance: InstanceId,
+    /// How the task ends.
+    pub how: TaskEnd,
+    /// What saying so uses up.
+    pub uses: Vec<Effect>,
+}
+
+impl Authority {
+    /// Ends the task of the instance of `ending`, in one transaction with the record of it. One key
+    /// is written: every decision in the task, and in what was handed on of it, reads it. It only
+    /// takes away, so no policy is asked. A task that is over stays as it ended.
+    pub async fn end_task(&self, ending: Ending) -> Result<(), NotStopped> {
+        let mut attempts = 1;
+        loop {
+            match self.try_end_task(&ending).await {
+                Err(NotStopped::Commit(CommitError::Changed { .. })) if attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn try_end_task(&self, ending: &Ending) -> Result<(), NotStopped> {
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let instance: Instance = reader.need(FactKey::instance(ending.instance)).await?;
+        let place = FactKey::task(instance.task);
+        let mut task: Task = reader.need(place.clone()).await?;
+        let read = reader.sourced(());
+        let (now, how) = (self.clock.now(), ending.how);
+        let mut unit = Unit {
+            reads: read.keys,
+            revision: read.revision,
+            effects: ending.uses.clone(),
+            urgency: Urgency::Awaited,
+            ..Unit::default()
+        };
+        if task.state == TaskState::Open && task.instance == instance.id {
+            let details = [
+                ("agent", instance.agent.to_string()),
+                ("instance", instance.id.to_string()),
+                ("task", task.id.to_string()),
+                ("how", how.as_str().to_owned()),
+            ];
+            let details: BTreeMap<_, _> =
+                details.map(|(name, value)| (name.to_owned(), value)).into();
+            let id = RecordId::new(now, self.entropy.as_ref());
+            let (event, kind) = ("task_ended".to_owned(), "system".to_owned());
+            let record = SystemRecord { details, event, id, kind, time: now, v: VERSION };
+            unit.entries.push(journal::entry(*id.as_bytes(), &record, None));
+            let reason = "said by its holder".to_owned();
+            task.state = TaskState::Ended { how, reason, since: now };
+            unit.effects.push(Effect::Put { key: place, body: json::canonical_of(&task) });
+        }
+        self.journal.store().commit(unit).await?;
+        Ok(())
+    }
+}

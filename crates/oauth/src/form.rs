@@ -1,0 +1,140 @@
+//! Forms that clients send (`application/x-www-form-urlencoded`), read strictly and in one way, and
+//! how a client says in them who it is.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::client_assertion;
+use crate::error::{ErrorCode, OAuthError};
+
+/// The largest form, in bytes.
+pub const FORM_MAX: usize = 16 * 1024;
+
+/// How deep a parameter in JSON may nest.
+const JSON_DEPTH_MAX: usize = 8;
+
+/// The most parameters of one form.
+const PARAMETERS_MAX: usize = 32;
+
+/// Who asks, by a JWT that its registered key signs (`private_key_jwt`, RFC 7523 §2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The agent.
+    pub id: String,
+    /// Its assertion.
+    pub assertion: String,
+}
+
+/// The form with these parameters, for clients.
+pub fn form(parameters: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}
+
+pub(crate) fn invalid(why: &str) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidRequest, why)
+}
+
+fn missing(name: &str) -> OAuthError {
+    invalid(&format!("`{name}` is missing"))
+}
+
+/// The parameters of a form that nobody has taken yet.
+pub(crate) struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    pub(crate) fn read(form: &[u8]) -> Result<Self, OAuthError> {
+        if form.len() > FORM_MAX {
+            return Err(invalid("the form is too large"));
+        }
+        let mut parameters = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(form) {
+            if parameters.len() >= PARAMETERS_MAX {
+                return Err(invalid("the form has too many parameters"));
+            }
+            // Whatever is not UTF-8 arrives as the replacement character: two forms could be one.
+            if [&name, &value].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER)) {
+                return Err(invalid("the form is not UTF-8"));
+            }
+            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(invalid("a parameter stands twice"));
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The parameter `name`; one without a value counts as left out (RFC 6749 §3.2).
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name).filter(|value| !value.is_empty())
+    }
+
+    pub(crate) fn need(&mut self, name: &str) -> Result<String, OAuthError> {
+        self.take(name).ok_or_else(|| missing(name))
+    }
+
+    /// What `name` says in JSON.
+    pub(crate) fn need_json<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, OAuthError> {
+        let text = self.need(name)?;
+        let limits = json::Limits { bytes: FORM_MAX, depth: JSON_DEPTH_MAX };
+        // What is derived would take an array for an object.
+        let is_plain = |value: &Value| match value {
+            Value::Array(items) => items.iter().all(Value::is_object),
+            other => other.is_object(),
+        };
+        let value = json::parse(text.as_bytes(), limits).ok().filter(is_plain);
+        let read = value.and_then(|value| serde_json::from_value(value).ok());
+        read.ok_or_else(|| {
+            let why = format!("`{name}` is not as it should be");
+            let code = match name {
+                "authorization_details" => ErrorCode::InvalidAuthorizationDetails,
+                _ => ErrorCode::InvalidRequest,
+            };
+            OAuthError::new(code, why)
+        })
+    }
+
+    /// Who asks.
+    pub(crate) fn client(&mut self) -> Result<Client, OAuthError> {
+        if self.take("client_assertion_type").as_deref() != Some(client_assertion::TYPE) {
+            let why = "the client must authenticate with private_key_jwt";
+            return Err(OAuthError::new(ErrorCode::InvalidClient, why));
+        }
+        if self.take("client_secret").is_some() {
+            return Err(invalid("the client must authenticate in one way only"));
+        }
+        let assertion = self.need("client_assertion")?;
+        // It may be left out beside an assertion, which names the client too (RFC 7521 §4.2).
+        let named = self.take("client_id").or_else(|| client_assertion::claimed(&assertion));
+        Ok(Client { id: named.ok_or_else(|| missing("client_id"))?, assertion })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(client_id: Option<&str>, assertion: &str, expected: Option<&str>) {
+        let mut all = vec![
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion", assertion),
+            ("resource", "https://g/mcp/s"),
+        ];
+        all.extend(client_id.map(|id| ("client_id", id)));
+        let parsed = Parameters::read(form(&all).as_bytes()).and_then(|mut form| form.client());
+        let parsed = parsed.map(|client| client.id);
+        assert_eq!(parsed.ok().as_deref(), expected, "{client_id:?} {assertion}");
+    }
+
+    #[test]
+    fn an_assertion_names_the_client_where_the_form_does_not() {
+        // {"alg":"ES256"}.{"sub":"bot"}: whom it names is only a claim until it is verified.
+        let assertion = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJib3QifQ.AAAA";
+        check(None, assertion, Some("bot"));
+        check(Some("bot"), assertion, Some("bot"));
+        check(Some("other"), assertion, Some("other"));
+        check(None, "not an assertion", None);
+        check(None, "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", None);
+    }
+}

@@ -1,0 +1,132 @@
+//! Random trees of delegations: nobody reaches more than the root, and what ends anywhere ends
+//! everything below.
+
+use std::collections::BTreeSet;
+
+use model::{Agent, Clock as _, Entropy as _, FactKey, Instance, InstanceState, Timestamp};
+use testkit::SeededEntropy;
+
+use crate::client::Sts;
+use crate::delegation::{Holder, WAYS, before, calls, hand_on, part, party, task_of};
+
+/// How something in a tree ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Instance,
+    Quarantine,
+    Task,
+    Agent,
+}
+
+const ENDS: [End; 4] = [End::Instance, End::Quarantine, End::Task, End::Agent];
+
+async fn end(sts: &Sts, holder: &Holder, how: End) {
+    let since = sts.world.clock.now();
+    let place = FactKey::instance(holder.instance());
+    let mut instance: Instance = sts.fact(place.clone()).await;
+    match how {
+        End::Instance => {
+            instance.state = InstanceState::Revoked { reason: "lost".to_owned(), since }
+        }
+        End::Quarantine => {
+            instance.state = InstanceState::Quarantined { signal: "seen".to_owned(), since };
+        }
+        End::Task => {
+            let mut task = task_of(sts, holder).await;
+            task.state = model::TaskState::Ended {
+                how: model::TaskEnd::Revoked,
+                reason: "said".to_owned(),
+                since,
+            };
+            return sts.world.put(FactKey::task(task.id), &task).await;
+        }
+        End::Agent => {
+            let place = FactKey::agent(&instance.agent);
+            let mut agent: Agent = sts.fact(place.clone()).await;
+            agent.state = model::AgentState::Suspended { reason: "review".to_owned(), since };
+            return sts.world.put(place, &agent).await;
+        }
+    }
+    sts.world.put(place, &instance).await;
+}
+
+/// Numbers that are the same for the same seed.
+struct Draws(SeededEntropy);
+
+impl Draws {
+    fn below(&self, bound: usize) -> usize {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        usize::try_from(u64::from_be_bytes(bytes) % bound as u64).expect("it is small")
+    }
+}
+
+/// A node of a tree: who holds it, below whom, and what the model says that it may call.
+struct Node {
+    holder: Holder,
+    above: Vec<usize>,
+    tools: BTreeSet<&'static str>,
+    until: Timestamp,
+}
+
+/// Random trees: nobody reaches more than the root; what ends anywhere ends everything below, and
+/// nothing else.
+#[tokio::test]
+async fn i_08_random_trees_of_delegations_only_narrow() {
+    const TOOLS: [&str; 2] = ["lookup", "refund"];
+    for seed in 0..6 {
+        let draws = Draws(SeededEntropy::new(seed));
+        let (sts, lead, _) = before().await;
+        let mut parties = vec![lead.of.clone()];
+        for number in 0..6 {
+            parties.push(party(&sts, &format!("agent-{number}")).await);
+        }
+        let until = task_of(&sts, &lead).await.deadline;
+        let all = TOOLS.into_iter().collect();
+        let mut nodes = vec![Node { holder: lead, above: Vec::new(), tools: all, until }];
+        for _ in 0..14 {
+            let position = draws.below(nodes.len());
+            let (parent, to) = (&nodes[position], &parties[draws.below(parties.len())]);
+            let tools: BTreeSet<_> = TOOLS.into_iter().filter(|_| draws.below(2) == 0).collect();
+            let mut asked = part(&sts);
+            asked.tools = tools.iter().map(|tool| format!("crm/{tool}")).collect();
+            asked.harm = model::Harm::ALL.map(|harm| harm.to_string()).to_vec();
+            asked.until = parent.until.as_seconds() + 1 - i64::try_from(draws.below(4)).unwrap();
+            let way = WAYS[draws.below(2)];
+            let is_in_chain = std::iter::once(&position)
+                .chain(&parent.above)
+                .any(|above| nodes[*above].holder.of.name == to.name);
+            let fits = !tools.is_empty()
+                && tools.is_subset(&parent.tools)
+                && asked.until <= parent.until.as_seconds()
+                && !is_in_chain;
+            let handed = hand_on(&sts, &parent.holder, (to, way), &asked).await;
+            assert_eq!(handed.is_ok(), fits, "seed {seed}: {asked:?} {:?}", handed.err());
+            if let Ok(holder) = handed {
+                let above = [vec![position], parent.above.clone()].concat();
+                let until = Timestamp::from_seconds(asked.until);
+                nodes.push(Node { holder, above, tools, until });
+            }
+        }
+        let ended = draws.below(nodes.len());
+        let how = ENDS[draws.below(ENDS.len())];
+        end(&sts, &nodes[ended].holder, how).await;
+        let name = &nodes[ended].holder.of.name;
+        for (position, node) in nodes.iter().enumerate() {
+            let chain: Vec<_> = std::iter::once(&position).chain(&node.above).collect();
+            let is_over = match how {
+                End::Agent => chain.iter().any(|it| nodes[**it].holder.of.name == *name),
+                _ => chain.contains(&&ended),
+            };
+            for tool in TOOLS {
+                let may = !is_over && node.tools.contains(tool);
+                let called = calls(&sts, &node.holder, tool).await;
+                assert_eq!(
+                    called.is_ok(),
+                    may,
+                    "seed {seed}, {how:?} at {ended}, {position} {tool}: {called:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Work that is handed on from agent to agent: each with a token of its own, each narrower.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use e2e::{Caller, Canary, Deployment, Options, Page, Recorder};
+use serde_json::{Value, json};
+
+/// Who may hand on to whom; everybody may call what their task holds.
+const POLICY: &str = r#"
+@id("instances") permit (principal is Instance, action in Action::"tools/call", resource in Server::"canary");
+@id("carla") permit (principal == Person::"carla", action in Action::"tools/call", resource in Server::"canary");
+@id("reader") permit (principal in Agent::"reader", action == Action::"delegate", resource == Agent::"deep");
+@id("carla-delegates") permit (principal == Person::"carla", action == Action::"delegate", resource);
+"#;
+
+struct Stage {
+    deployment: Deployment,
+    canary: Canary,
+    recorder: Recorder,
+    /// When what is handed on is over, in seconds since the epoch.
+    until: i64,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let canary = Canary::start();
+        let recorder = Recorder::to(canary.port);
+        let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
+        // The page's own policy says that the lead hands on.
+        let page = Page::read("delegation.md", &[("\"lead\"", "\"bot\"")]);
+        let policy = format!("{POLICY}{}", page.blocks("cedar").concat());
+        let servers = vec![("canary".to_owned(), url)];
+        let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+        deployment.onboard(&["canary"], "changes-production");
+        deployment.run(&["person", "add", "rosa"]);
+        for name in ["reader", "deep"] {
+            let key = deployment.agent_key(name).display().to_string();
+            let add = ["agent", "add", name, "--sponsor", "rosa", "--purpose", "work"];
+            let uid = nix::unistd::geteuid().to_string();
+            let more = ["--on-behalf-only", "--key", &key, "--host-uid", &uid];
+            deployment.run(&[&add[..], &more].concat());
+        }
+        let records = deployment.records();
+        let now = records.last().expect("a record")["time"].as_i64().expect("a time") / 1_000;
+        Self { deployment, canary, recorder, until: now + 600 }
+    }
+
+    /// A part of the work: one call of `touch`.
+    fn part(&self, more: &[(&str, Value)]) -> Value {
+        let mut part = json!({
+            "type": "agent_task", "purpose": "work", "tools": ["canary/touch"],
+            "harm": ["changes-production"], "until": self.until,
+        });
+        for (name, value) in more {
+            part[name] = value.clone();
+        }
+        part
+    }
+
+    /// An instance of `agent`, to which `from` hands `part` on.
+    fn handed(&self, from: &mut Caller, agent: &str, part: &Value) -> Caller {
+        let mut to = Caller::of(&self.deployment, agent, "canary");
+        let answer = from.delegate(&mut to, part);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        to
+    }
+
+    /// The newest decision on a call.
+    fn decision(&self) -> Value {
+        let records = self.deployment.records();
+        let is_call = |record: &&Value| record["action"] == "canary/touch";
+        let mut decisions = records.iter().rev().filter(|record| record["kind"] == "decision");
+        decisions.find(is_call).expect("it was decided").clone()
+    }
+
+    fn chain(&self) -> Value {
+        let decision = self.decision();
+        let id = decision["id"].as_str().expect("an id");
+        serde_json::from_str(&self.deployment.run(&["log", "chain", id])).expect("JSON")
+    }
+}
+
+/// R51, R57, R59, R61: who started, who acts, what was passed, who answers: at the tool and in the
+/// record.
+#[test]
+fn r_51_the_chain_is_at_the_tool_and_in_the_record() {
+    let stage = Stage::set();
+    let mut lead = Caller::new(&stage.deployment, "canary");
+    assert!(lead.call("touch", "lead").is_done());
+    let mut middle = stage.handed(&mut lead, "reader", &stage.part(&[("max_calls", json!(5))]));
+    let deeper = stage.part(&[("max_calls", json!(2))]);
+    let mut leaf = stage.handed(&mut middle, "deep", &deeper);
+    let answer = leaf.call("touch", "leaf");
+    assert!(answer.is_done(), "{answer:?}");
+
+    let chain = stage.chain();
+    let hops = chain["chain"].as_array().expect("hops");
+    let told = |name: &str| hops.iter().map(|hop| hop[name].clone()).collect::<Vec<_>>();
+    assert_eq!(told("agent"), ["bot", "reader", "deep"]);
+    assert_eq!(told("sponsor"), ["sam", "rosa", "rosa"]);
+    let calls: Vec<_> = hops.iter().map(|hop| hop["scope"]["max_calls"].as_u64()).collect();
+    assert_eq!(calls, [None, Some(5), Some(2)]);
+    let asserted = stage.recorder.calls("tools/call").last().expect("a call").asserted();
+    assert_eq!(asserted["client_id"], "deep");
+    let instances = [&asserted["sub"], &asserted["act"]["act"]["sub"], &asserted["act"]["sub"]];
+    assert_eq!(instances.map(Clone::clone).to_vec(), told("instance"));
+
+    // The limit of two holds below, that of five above.
+    assert!(leaf.call("touch", "leaf again").is_done());
+    let answer = leaf.call("touch", "too many");
+    assert_eq!(
+        (answer.code().as_str(), &stage.decision()["reason"]),
+        ("denied", &json!("limit_reached"))
+    );
+    assert!(middle.call("touch", "middle").is_done());
+
+    let root = hops[0]["task"].as_str().expect("a task");
+    let drawn = stage.deployment.run(&["task", "show", root]);
+    let lines: Vec<_> =
+        drawn.lines().map(|line| line.split(' ').filter(|it| !it.is_empty()).nth(1)).collect();
+    assert_eq!(lines, [Some("bot"), Some("reader"), Some("deep")], "{drawn}");
+    assert_eq!(stage.canary.effects().len(), 4);
+    stage.deployment.verify();
+    assert!(stage.deployment.run(&["log", "replay"]).contains("decisions agree"));
+}
+
+/// What is handed on ends with whatever is above it: the task, the holder, who answers for it.
+#[test]
+fn n_033_what_was_handed_on_ends_with_what_is_above() {
+    let check = |end: &dyn Fn(&Stage, &Value)| {
+        let stage = Stage::set();
+        let mut lead = Caller::new(&stage.deployment, "canary");
+        let mut middle = stage.handed(&mut lead, "reader", &stage.part(&[]));
+        let mut leaf = stage.handed(&mut middle, "deep", &stage.part(&[]));
+        assert!(leaf.call("touch", "before").is_done());
+        end(&stage, &stage.chain()["chain"][1]);
+        assert_eq!(leaf.call("touch", "after").code(), "unknown_tool");
+        assert_eq!(stage.decision()["reason"], "delegator_not_active");
+        assert!(lead.call("touch", "the lead goes on").is_done());
+        let refused = leaf.obtain().expect_err("its delegator is stopped");
+        assert_eq!(refused.code(), "access_denied", "{refused:?}");
+        assert_eq!(stage.canary.effects().len(), 2);
+    };
+    let text = |value: &Value| value.as_str().expect("an id").to_owned();
+    check(&|stage, hop| {
+        stage.deployment.run(&["task", "end", &text(&hop["task"]), "--reason", "not needed"]);
+    });
+    check(&|stage, hop| {
+        let id = text(&hop["instance"]);
+        stage.deployment.run(&["instance", "revoke", &id, "--reason", "lost"]);
+    });
+    check(&|stage, _| {
+        stage.deployment.run(&["agent", "suspend", "reader", "--reason", "review"]);
+    });
+}
+
+/// A mandate that is withdrawn ends everything that rests on it.
+#[test]
+fn r_55_a_withdrawn_mandate_ends_the_whole_tree() {
+    let stage = Stage::set();
+    let mut lead = Caller::new(&stage.deployment, "canary");
+    let mut child = stage.handed(&mut lead, "reader", &stage.part(&[]));
+    assert!(lead.call("touch", "before").is_done());
+    assert!(child.call("touch", "before").is_done());
+    let listed = stage.deployment.run(&["mandate", "list"]);
+    let is_bots = |mandate: &Value| mandate["agent"] == "bot";
+    let mut mandates =
+        listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let mandate = mandates.find(is_bots).expect("it has one")["id"].clone();
+    let withdraw = ["mandate", "withdraw", mandate.as_str().expect("an id"), "--reason", "over"];
+    stage.deployment.run(&withdraw);
+    for caller in [&mut lead, &mut child] {
+        assert_eq!(caller.call("touch", "after").code(), "unknown_tool");
+        assert_eq!(stage.decision()["reason"], "mandate_not_valid");
+    }
+    assert!(stage.deployment.run_refused(&withdraw).contains("is withdrawn"));
+    assert_eq!(stage.canary.effects().len(), 2);
+}
+
+/// A thief has the token and not the key: nothing comes of it but a finding.
+#[test]
+fn n_007_a_stolen_token_is_exchanged_for_nothing() {
+    let stage = Stage::set();
+    let mut lead = Caller::new(&stage.deployment, "canary");
+    assert!(lead.call("touch", "before").is_done());
+    let mut thief = lead.robbed_by(Caller::of(&stage.deployment, "reader", "canary"));
+    let mut accomplice = Caller::of(&stage.deployment, "deep", "canary");
+    let answer = thief.delegate(&mut accomplice, &stage.part(&[]));
+    assert_eq!(answer.code(), "invalid_request", "{answer:?}");
+    // Policy says who hands on to whom, and nothing wider comes of it.
+    let answer = lead.delegate(&mut accomplice, &stage.part(&[]));
+    assert_eq!(answer.code(), "access_denied", "{answer:?}");
+    let mut reader = Caller::of(&stage.deployment, "reader", "canary");
+    let wider = stage.part(&[("tools", json!(["canary/*", "other/*"]))]);
+    assert_eq!(lead.delegate(&mut reader, &wider).code(), "invalid_scope");
+    e2e::wait_until("the theft is found", || {
+        stage.deployment.run(&["finding", "list"]).contains("holder_absent").then_some(())
+    });
+    assert_eq!(stage.canary.effects().len(), 1);
+}
+
+/// The page's commands and its part of a task, as they stand there but for names and times.
+#[test]
+fn the_page_on_delegation_shows_what_works() {
+    let stage = Stage::set();
+    let mut lead = Caller::new(&stage.deployment, "canary");
+    let part = &Page::read("delegation.md", &[("crm/lookup", "canary/touch")]).blocks("json")[0];
+    let mut part: Value = serde_json::from_str(part).expect("JSON");
+    part[0]["until"] = stage.until.into();
+    part[0]["harm"] = json!(["changes-production"]);
+    let mut child = stage.handed(&mut lead, "reader", &part[0]);
+    assert!(child.call("touch", "before").is_done());
+    let ids = |what: &str| -> Vec<Value> {
+        let listed = stage.deployment.run(&[what, "list"]);
+        listed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let root = ids("task").into_iter().find(|task| task["delegation"].is_null()).expect("a task");
+    let named = [
+        ("tsk_01a2165f6c5e7d0c9a55d2d3f5a6b7c8", root["id"].as_str().expect("an id")),
+        ("man_01a2165f6c5e7d0c9a55d2d3f5a6b7c8", root["mandate"].as_str().expect("an id")),
+    ];
+    let printed = Page::read("delegation.md", &named).run(&stage.deployment).concat();
+    assert!(printed.contains("  tsk_"), "the tree is drawn: {printed}");
+    assert_eq!(child.call("touch", "after").code(), "unknown_tool");
+    let tree: Value =
+        serde_json::from_str(&stage.deployment.run(&["task", "show", named[0].1, "--json"]))
+            .expect("JSON");
+    assert_eq!(tree["task"]["state"]["how"], "revoked");
+    assert_eq!(
+        tree["parts"][0]["task"]["state"]["is"], "open",
+        "what is below is over by what is above"
+    );
+}
