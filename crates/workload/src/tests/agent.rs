@@ -71,12 +71,12 @@ impl Agent {
 
     /// Sends other bundles on every stream.
     pub(super) fn rotate(&self, bundles: &[(&str, &[Value])]) {
-        self.given.send_replace(Ok(written(bundles)));
+        self.give(Ok(written(bundles)));
     }
 
     /// Gives that from now on.
     pub(super) fn give(&self, given: Given) {
-        self.given.send_replace(given);
+        drop(self.given.send_replace(given));
     }
 
     /// How many streams were opened.

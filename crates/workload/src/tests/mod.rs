@@ -177,3 +177,12 @@ fn token(kid: &str, claims: &Value, key: &TestKey) -> String {
 fn told(result: &Result<Verified, VerifyError>) -> &'static str {
     result.as_ref().map_or_else(VerifyError::code, |_| "ok")
 }
+
+/// Waits until it is so. What is waited for happens on its own; nobody looks at how long it takes.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it does not happen");
+        tokio::task::yield_now().await;
+    }
+}

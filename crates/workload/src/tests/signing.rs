@@ -83,8 +83,9 @@ impl TestKey {
     pub(super) fn public(&self) -> Value {
         match &self.private {
             Private::Rsa(key) => {
-                let n = key.public_key().modulus().big_endian_without_leading_zero().to_vec();
-                json!({ "kty": "RSA", "n": base64url(&n), "e": "AQAB" })
+                // DER: a sequence, of the modulus with a zero before it, and of the exponent.
+                let n = &key.public_key().as_ref()[9..9 + key.public_modulus_len()];
+                json!({ "kty": "RSA", "n": base64url(n), "e": "AQAB" })
             }
             Private::Ec(curve, key) => {
                 let point = &key.public_key().as_ref()[1..];
