@@ -16,6 +16,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
+use tonic::body::Body;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
@@ -103,6 +104,8 @@ type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Subscription {
     domain: TrustDomain,
     connection: Connection,
+    /// The connection ends once nobody is left who could send on it.
+    _sender: http2::SendRequest<Body>,
     stream: Streaming<JwtBundlesResponse>,
 }
 
@@ -122,7 +125,8 @@ impl Subscription {
         let made = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(socket)).await;
         let (sender, connection) = made.map_err(|error| RefreshError::Unreached(error.into()))?;
         let mut connection: Connection = Box::pin(async move { drop(connection.await) });
-        let service = service_fn(move |request| sender.clone().send_request(request));
+        let mut sending = sender.clone();
+        let service = service_fn(move |request| sending.send_request(request));
         // There is no host behind a socket's path; gRPC wants a name all the same.
         let origin = http::Uri::from_static("http://localhost");
         let mut client = tonic::client::Grpc::with_origin(service, origin)
@@ -136,7 +140,7 @@ impl Subscription {
             () = &mut connection => return Err(RefreshError::Silent),
         };
         let stream = answer.map_err(|status| RefreshError::Refused(status.code()))?.into_inner();
-        Ok(Self { domain: domain.clone(), connection, stream })
+        Ok(Self { domain: domain.clone(), connection, _sender: sender, stream })
     }
 
     /// The keys of the next message, which is to come soon: the first does.

@@ -59,6 +59,8 @@ async fn n_029_a_bundle_that_is_sent_counts_at_once() {
     check(&world, &by_new, "ok").await;
     agent.rotate(&[("other.org", &[new.svid_jwk("k2")])]);
     until(async || told(&world.svid(&by_new).await) == "unknown_key").await;
+    // One that is followed, and perhaps one that the first token asked for.
+    assert!(agent.streams() <= 2, "{} streams", agent.streams());
     world.stopped.cancel();
     world.tasks.close();
     world.tasks.wait().await;
