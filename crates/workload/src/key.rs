@@ -76,7 +76,7 @@ impl PublicKey {
     fn fits(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{EdDsa, Es256, Es384, Es512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         let by_kind = match &self.material {
-            Material::Ours(key) => key.algorithm().as_str() == algorithm.as_str(),
+            Material::Ours(key) => key.is_for(algorithm.as_str()),
             Material::P384(_) => algorithm == Es384,
             Material::P521(_) => algorithm == Es512,
             Material::Rsa(_) => match algorithm {
@@ -99,7 +99,7 @@ impl Verifier for PublicKey {
             return false;
         };
         match &self.material {
-            Material::Ours(key) => key.verify(message, signature),
+            Material::Ours(key) => Verifier::verify(key, alg, message, signature),
             Material::P384(key) | Material::P521(key) => key.verify_sig(message, signature).is_ok(),
             Material::Rsa(key) => rsa_parameters(algorithm)
                 .is_some_and(|by| key.verify(by, message, signature).is_ok()),

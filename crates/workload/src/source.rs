@@ -1,7 +1,7 @@
 //! The keys of one issuer: fetched now and then, and when a token names one that is not known.
 //!
-//! INVARIANT: an issuer is asked at most once in [`FETCH_EVERY`], however many tokens come, and keys
-//! that were last seen longer ago than their bound verify nothing.
+//! INVARIANT: tokens make an issuer be asked at most once in [`FETCH_EVERY`], however many come, and
+//! keys that were last seen longer ago than their bound verify nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,6 +5,7 @@
 //! name a key and bring none: not read, and no reason to refuse. And one RSA key may sign by several
 //! algorithms, so `alg` says by which; the key still has to be for it.
 
+use keys::VerifyingKey;
 use serde_json::{Map, Value};
 
 use super::{Compact, JwsError, KID_MAX, object};
@@ -20,6 +21,16 @@ pub trait Verifier {
     /// Whether `signature` is its own over `message` by `alg`, for which it is.
     #[must_use = "an unchecked signature is none"]
     fn verify(&self, alg: &str, message: &[u8], signature: &[u8]) -> bool;
+}
+
+impl Verifier for VerifyingKey {
+    fn is_for(&self, alg: &str) -> bool {
+        alg == self.algorithm().as_str()
+    }
+
+    fn verify(&self, alg: &str, message: &[u8], signature: &[u8]) -> bool {
+        self.is_for(alg) && Self::verify(self, message, signature)
+    }
 }
 
 /// A compact JWS of another issuer's whose signature is still to be verified.
