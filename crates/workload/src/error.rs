@@ -15,6 +15,9 @@ pub enum VerifyError {
     /// It is no JWS that can be read in one way only, or its header has what no header may have.
     #[error("the token cannot be read")]
     Unreadable(#[source] JwsError),
+    /// Its header holds more than that of a JWT-SVID may.
+    #[error("the token's header has a member that those of JWT-SVIDs do not have")]
+    HeaderMember,
     /// It says of itself that it is another kind of token.
     #[error("the claim `{0}` says that the token is of another kind")]
     OtherKind(&'static str),
@@ -64,6 +67,7 @@ impl VerifyError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "unreadable",
+            Self::HeaderMember => "header_member",
             Self::OtherKind(_) => "other_kind",
             Self::Algorithm => "algorithm",
             Self::ForeignIssuer => "foreign_issuer",

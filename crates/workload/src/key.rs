@@ -37,8 +37,11 @@ const PRIVATE: [&str; 8] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth"];
 pub(crate) enum Purpose {
     /// Signatures of an issuer (RFC 7517 §4.2).
     Signatures,
-    /// JWT-SVIDs of a trust domain (SPIFFE trust domain and bundle §4.2.2).
+    /// JWT-SVIDs of a trust domain, in its bundle (SPIFFE trust domain and bundle §4.2.2).
     JwtSvid,
+    /// JWT-SVIDs of a trust domain, as the Workload API sends them: a plain set that holds no others
+    /// (SPIFFE Workload API §6.2.2). SPIRE leaves `use` out of it.
+    JwtBundle,
 }
 
 enum Material {
@@ -155,14 +158,15 @@ fn point((x, y): (&str, &str), length: usize) -> Option<Vec<u8>> {
     Some([vec![4], coordinate(x)?, coordinate(y)?].concat())
 }
 
-/// Whether `use` and `key_ops` say that the key is for `purpose`. JWT-SVIDs' keys have to say so:
-/// a bundle holds those of X.509-SVIDs too.
+/// Whether `use` and `key_ops` say that the key is for `purpose`. In a bundle those of JWT-SVIDs have
+/// to say so: it holds those of X.509-SVIDs too.
 fn is_for(members: &Map<String, Value>, purpose: Purpose) -> bool {
     let verifies = |ops: &Value| {
         ops.as_array().is_some_and(|ops| ops.iter().any(|operation| operation == "verify"))
     };
     let by_use = match (purpose, members.get("use")) {
-        (Purpose::Signatures, None) => true,
+        (Purpose::Signatures | Purpose::JwtBundle, None) => true,
+        (Purpose::JwtBundle, Some(found)) => found == "jwt-svid" || found == "sig",
         (Purpose::Signatures, Some(found)) => found == "sig",
         (Purpose::JwtSvid, found) => found.is_some_and(|found| found == "jwt-svid"),
     };

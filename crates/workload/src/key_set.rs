@@ -49,9 +49,8 @@ impl KeySet {
                     }
                 }
                 (None, Purpose::Signatures) => set.nameless.push(Arc::new(key)),
-                // A bundle's keys have names (SPIFFE trust domain and bundle §4.2.3), and a name
-                // that no token can have is none.
-                (None, Purpose::JwtSvid) | (Some(_), _) => {}
+                // A trust domain's keys have names, and a name that no token can have is none.
+                (None, Purpose::JwtSvid | Purpose::JwtBundle) | (Some(_), _) => {}
             }
         }
         Ok(set)

@@ -108,7 +108,7 @@ impl Source {
         asking.await.unwrap_or(false)
     }
 
-    /// Takes keys that were asked for `at` that time; those that are known stay if there are none.
+    /// Takes keys that were asked for `at` that time. Those that are known stay if there is no answer.
     fn learn(&self, fetched: Result<KeySet, RefreshError>, at: Duration) -> bool {
         match fetched {
             Ok(keys) => {
@@ -120,6 +120,10 @@ impl Source {
                 true
             }
             Err(error) => {
+                // All was taken back (SPIFFE Workload API §6.2.2).
+                if matches!(error, RefreshError::Refused(tonic::Code::PermissionDenied)) {
+                    self.known.store(None);
+                }
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(issuer = %self.name, error, "keys could not be fetched");
                 false

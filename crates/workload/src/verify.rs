@@ -17,10 +17,13 @@ use crate::spiffe_id::{SpiffeId, TrustDomain};
 
 /// What an OpenID Connect token may say of its type, if anything: no access token of RFC 9068, no
 /// token to log out, no proof says so.
-const OIDC_TYPES: [&str; 1] = ["JWT"];
+const OIDC_TYPES: [&str; 2] = ["JWT", "jwt"];
 
 /// What a JWT-SVID may say of its type, if anything (JWT-SVID §2.3).
 const SVID_TYPES: [&str; 2] = ["JWT", "JOSE"];
+
+/// All that the header of a JWT-SVID may hold (JWT-SVID §2).
+const SVID_HEADER: [&str; 3] = ["alg", "kid", "typ"];
 
 /// A token that a platform issued to a workload. Which kind it is, whoever shows it says.
 #[derive(Clone, Copy)]
@@ -90,13 +93,16 @@ pub(crate) struct SvidToken<'a> {
 impl<'a> SvidToken<'a> {
     pub(crate) fn read(token: &'a str) -> Result<Self, VerifyError> {
         let token = Foreign::read(token, &SVID_TYPES)?;
+        if !token.header_members().all(|name| SVID_HEADER.contains(&name)) {
+            return Err(VerifyError::HeaderMember);
+        }
         let claims = token.unverified_claims()?;
         let subject = claims::text(&claims, "sub", SUBJECT_MAX)?;
         let subject = SpiffeId::parse(subject).map_err(|_| VerifyError::NotSpiffeId)?;
         Ok(Self { token, subject })
     }
 
-    /// The trust domain of its subject, whose keys alone can have signed it (JWT-SVID §4).
+    /// The trust domain of its subject, whose keys alone can have signed it (Workload API §6.3).
     pub(crate) fn trust_domain(&self) -> &TrustDomain {
         self.subject.trust_domain()
     }

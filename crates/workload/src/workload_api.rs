@@ -37,7 +37,7 @@ const MESSAGE_MAX: usize = 4 << 20;
 const FETCH_JWT_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchJWTBundles";
 
 /// How a client shows that it means the Workload API, and was not made to connect to it as to any
-/// other server (SPIFFE Workload Endpoint §6.1).
+/// other server (SPIFFE Workload Endpoint §3).
 const HEADER: &str = "workload.spiffe.io";
 
 /// The socket of the Workload API, written `unix:///PATH` (SPIFFE Workload Endpoint §4).
@@ -168,7 +168,7 @@ fn keys_in(message: &JwtBundlesResponse, domain: &TrustDomain) -> Result<KeySet,
     match bundle.or_else(|| message.bundles.get(domain.as_str())) {
         None => Ok(KeySet::default()),
         Some(bundle) => {
-            Ok(KeySet::parse(&json::parse(bundle, DOCUMENT_LIMITS)?, Purpose::JwtSvid)?)
+            Ok(KeySet::parse(&json::parse(bundle, DOCUMENT_LIMITS)?, Purpose::JwtBundle)?)
         }
     }
 }

@@ -38,17 +38,22 @@ impl Verifier for VerifyingKey {
 pub struct Foreign<'a>(Compact<'a>);
 
 impl<'a> Foreign<'a> {
-    /// Reads a token that says of its type nothing, or one of `types` in any case of letters.
+    /// Reads a token that says of its type nothing, or one of `types`.
     pub fn read(token: &'a str, types: &[&str]) -> Result<Self, JwsError> {
         let compact = Compact::read_without(token, &REFUSED)?;
         let is_listed = |found: &Value| {
             let found = found.as_str().unwrap_or_default();
-            types.iter().any(|typ| found.eq_ignore_ascii_case(typ))
+            types.contains(&found)
         };
         if compact.header.get("typ").is_some_and(|found| !is_listed(found)) {
             return Err(JwsError::WrongType("JWT"));
         }
         Ok(Self(compact))
+    }
+
+    /// The names of its header's members.
+    pub fn header_members(&self) -> impl Iterator<Item = &str> {
+        self.0.header.keys().map(String::as_str)
     }
 
     /// The name of its algorithm.

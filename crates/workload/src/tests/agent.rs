@@ -118,7 +118,7 @@ async fn serve(listener: UnixListener, given: watch::Receiver<Given>, streams: A
 
 type Messages = BoxStream<'static, Result<JwtBundlesResponse, Status>>;
 
-/// SPIFFE Workload Endpoint §6.1: who does not send the header is refused.
+/// SPIFFE Workload Endpoint §3: who does not send the header is refused.
 fn answer(
     request: &Request<JwtBundlesRequest>,
     given: watch::Receiver<Given>,

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::agent::Agent;
 use super::issuer::Authority;
 use super::signing::TestKey;
-use super::{US, fetcher, token, told, until};
+use super::{US, fetcher, token, told, until, with};
 use crate::{Parts, Sources, SourcesConfig, WorkloadToken};
 
 /// Theirs goes by the machine's clock.
@@ -99,8 +99,10 @@ async fn an_independent_client_sees_the_same_bundles_and_takes_the_same_tokens()
         theirs.expect(&format!("token {number} {said}")).await;
     }
 
-    let bundles: [(&str, &[Value]); 2] =
-        [("example.org", &[new.svid_jwk("k2")]), ("other.org", &[old.svid_jwk("k1")])];
+    let bundles: [(&str, &[Value]); 2] = [
+        ("example.org", &[with(&new.svid_jwk("k2"), "use", Value::Null)]),
+        ("other.org", &[old.svid_jwk("k1")]),
+    ];
     agent.rotate(&bundles);
     theirs.expect("bundle example.org k2 other.org k1").await;
     let is_taken = async |number: usize| {

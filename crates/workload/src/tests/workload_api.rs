@@ -167,6 +167,49 @@ async fn a_bundle_that_cannot_be_read_is_none() {
     }
 }
 
+/// SPIRE leaves `use` out; who says one says the right one.
+#[tokio::test]
+async fn a_key_of_the_workload_api_is_for_jwt_svids_unless_it_says_otherwise() {
+    let key = TestKey::new("ES256");
+    for (name, value, expected) in [
+        ("use", Value::Null, "ok"),
+        ("use", "jwt-svid".into(), "ok"),
+        ("use", "sig".into(), "ok"),
+        ("use", "x509-svid".into(), "unknown_key"),
+        ("use", "wit-svid".into(), "unknown_key"),
+        ("use", "enc".into(), "unknown_key"),
+        ("kid", Value::Null, "unknown_key"),
+    ] {
+        let agent = Agent::start(&[(DOMAIN, &[with(&key.svid_jwk("k1"), name, value.clone())])]);
+        let world = World::new(agent.config(DOMAIN), &Authority::new());
+        let found = world.svid(&token("k1", &lasting(), &key)).await;
+        assert_eq!(told(&found), expected, "{name} = {value}");
+    }
+}
+
+/// What was given is taken back, on the stream that is followed and where a token asks.
+#[tokio::test]
+async fn who_is_no_workload_any_more_has_no_keys_any_more() {
+    let (agent, key, world) = start();
+    let good = token("k1", &lasting(), &key);
+    check(&world, &good, "ok").await;
+    agent.give(Err(Code::Unavailable));
+    world.pass(10);
+    check(&world, &token("k2", &lasting(), &key), "unknown_key").await;
+    check(&world, &good, "ok").await;
+    agent.give(Err(Code::PermissionDenied));
+    world.pass(10);
+    check(&world, &token("k2", &lasting(), &key), "keys_unavailable").await;
+    check(&world, &good, "keys_unavailable").await;
+
+    let (agent, key, world) = start();
+    let good = token("k1", &lasting(), &key);
+    world.keep_fresh();
+    until(async || told(&world.svid(&good).await) == "ok").await;
+    agent.give(Err(Code::PermissionDenied));
+    until(async || told(&world.svid(&good).await) == "keys_unavailable").await;
+}
+
 #[tokio::test]
 async fn nobody_at_the_socket_is_no_bundle() {
     let (agent, key, world) = start();
