@@ -5,6 +5,7 @@
 mod agent;
 mod claims;
 mod config;
+mod errors;
 mod interop;
 mod issuer;
 mod jose;

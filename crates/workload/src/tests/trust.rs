@@ -6,7 +6,7 @@ use super::signing::TestKey;
 use super::{CLUSTER, Files, US, account, token, told, with, workload};
 use crate::claims::AUDIENCES_MAX;
 use crate::rule::SUBJECT_MAX;
-use crate::{Identity, IdentityKind};
+use crate::{Identity, IdentityKind, Rule};
 
 #[tokio::test]
 async fn an_identity_is_what_the_platform_says() {
@@ -120,4 +120,39 @@ async fn n_037_an_issuer_vouches_for_its_own_and_nobody_elses() {
     }
     let found = files.world.oidc(&token("k2", &account(), &theirs)).await;
     assert_eq!(told(&found), "unknown_key");
+}
+
+/// A token as GitHub issues it to a job, and the rule that its documentation leads to.
+#[tokio::test]
+async fn a_job_is_known_by_its_repository_and_environment() {
+    let issuer = "https://token.actions.githubusercontent.com";
+    let key = TestKey::new("RS256");
+    let files = Files::with(&[with(&key.jwk("38826b17"), "x5t", "eAm3Q2CpXW")], &[], |config| {
+        config["oidc"][0]["issuer"] = json!(issuer);
+    });
+    let subject = "repo:octo-org/octo-repo:environment:prod";
+    let claims = json!({
+        "jti": "01a2b3c4-5d6e", "sub": subject, "aud": US, "iss": issuer,
+        "nbf": super::NOW - 300, "exp": super::NOW + 600, "iat": super::NOW - 300,
+        "environment": "prod", "ref": "refs/heads/main", "ref_type": "branch",
+        "ref_protected": "false", "sha": "3c1f", "base_ref": "", "head_ref": "",
+        "repository": "octo-org/octo-repo", "repository_id": "74", "repository_owner": "octo-org",
+        "repository_owner_id": "65", "repository_visibility": "private", "actor": "octocat",
+        "actor_id": "12", "run_id": "28365", "run_number": "10", "run_attempt": "2",
+        "event_name": "workflow_dispatch", "workflow": "example", "workflow_sha": "3c1f",
+        "runner_environment": "github-hosted",
+        "job_workflow_ref": "octo-org/octo-automation/.github/workflows/oidc.yml@refs/heads/main",
+    });
+    let header = json!({ "typ": "JWT", "alg": "RS256", "x5t": "eAm3Q2CpXW", "kid": "38826b17" });
+    let found = files.world.oidc(&super::sign(&header, &claims, &key)).await.expect("it holds");
+    assert_eq!(found.identity.subject, subject);
+    assert_eq!(found.identity.claims.len(), 22);
+    let rule = |id: &str| -> Rule {
+        let wanted = json!({ "environment": "prod", "repository_id": id });
+        let rule =
+            json!({ "issuer": issuer, "subject": "repo:octo-org/octo-repo:*", "claims": wanted });
+        serde_json::from_value(rule).expect("a rule")
+    };
+    assert!(rule("74").admits(&found.identity));
+    assert!(!rule("75").admits(&found.identity), "the name was given to another repository");
 }

@@ -129,6 +129,26 @@ async fn many_tokens_by_unknown_keys_open_one_stream_in_ten_seconds() {
     }
 }
 
+/// A stream that says nothing may have a hanging end: that nothing has changed has to be said. No
+/// token is shown meanwhile, so none asks.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_silent_is_opened_anew() {
+    let (agent, key, world) = start();
+    world.keep_fresh();
+    until(async || agent.streams() > 0).await;
+    for _ in 0..20 {
+        // Until the message is read: before that, waiting for it would time out.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let streams = agent.streams();
+        world.pass(301);
+        tokio::time::advance(Duration::from_secs(301)).await;
+        until(async || agent.streams() > streams).await;
+    }
+    check(&world, &token("k1", &lasting(), &key), "ok").await;
+}
+
 /// A refusal is no bundle: also that this machine is no workload of theirs (any more).
 #[tokio::test]
 async fn who_is_refused_has_no_keys_until_it_is_not() {
