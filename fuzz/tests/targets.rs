@@ -30,6 +30,7 @@ targets! {
     text_of_others_is_shown_whole: "untrusted";
     urls_have_one_reading: "https-url";
     tokens_are_signed: "jws";
+    tokens_of_others_are_signed: "foreign-jws";
     access_tokens_are_signed: "access-token";
     assertions_are_signed: "client-assertion";
     initiations_are_signed: "initiation";
@@ -48,6 +49,8 @@ targets! {
     names_have_one_spelling: "name";
     no_tool_schema_keeps_policy_from_compiling: "tool-schema";
     policies_are_compiled_or_refused: "policy";
+    spiffe_ids_have_one_spelling: "spiffe-id";
+    rules_are_written_back: "workload-rule";
 }
 
 #[test]

@@ -7,12 +7,13 @@ pub mod oauth;
 pub mod pdp;
 pub mod records;
 pub mod url;
+pub mod workload;
 
 /// Takes any bytes, says whether they were accepted, and panics if a promise does not hold.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 31] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -23,6 +24,7 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("untrusted", mcp::untrusted),
     ("https-url", url::https),
     ("jws", oauth::token),
+    ("foreign-jws", oauth::foreign),
     ("access-token", oauth::access),
     ("client-assertion", oauth::assertion),
     ("initiation", oauth::initiation),
@@ -41,6 +43,8 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("name", records::name),
     ("tool-schema", pdp::tool_schema),
     ("policy", pdp::policy),
+    ("spiffe-id", workload::spiffe_id),
+    ("workload-rule", workload::rule),
 ];
 
 /// The target `name`.

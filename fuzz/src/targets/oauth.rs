@@ -43,6 +43,17 @@ pub fn token(bytes: &[u8]) -> bool {
     holds
 }
 
+/// A compact JWS of another issuer's.
+pub fn foreign(bytes: &[u8]) -> bool {
+    let Some(token) = super::text(bytes) else { return false };
+    let read = jws::Foreign::read(token, &["JWT"]);
+    let holds = read.and_then(|read| read.verified_by(&*KEY)).is_ok();
+    if holds {
+        assert_is_example("foreign-jws", token);
+    }
+    holds
+}
+
 /// An access token.
 pub fn access(bytes: &[u8]) -> bool {
     static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys::new(&KEY, &[]));

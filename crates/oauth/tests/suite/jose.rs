@@ -1,7 +1,7 @@
 //! JOSE: the header chooses nothing, and there is one reading.
 
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
-use oauth::jws::{self, JwsError};
+use oauth::jws::{self, Foreign, JwsError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -373,4 +373,55 @@ fn our_own_header_has_three_members() {
     let header: Value = serde_json::from_slice(&header).unwrap();
     let kid = key.verifying().thumbprint_text();
     assert_eq!(header, json!({ "alg": "ES256", "kid": kid, "typ": "test+jwt" }));
+}
+
+/// What becomes of a token of another issuer's, by one key.
+fn foreign(token: &str, key: &VerifyingKey) -> Result<(), JwsError> {
+    Foreign::read(token, &["JWT"])?.verified_by(key).map(|_| ())
+}
+
+#[test]
+fn n_020_n_023_a_token_of_another_issuer_is_read_as_strictly_as_one_of_ours() {
+    let key = es256();
+    let signed = |header: Value| sign(&header, &json!({ "sub": "me" }), &key);
+    let right = json!({ "alg": "ES256", "kid": "k1" });
+    for (name, member, expected) in [
+        ("typ", json!("JWT"), Ok(())),
+        ("typ", json!("jwt"), Err(JwsError::WrongType("JWT"))),
+        ("x5t", json!("dGh1bWI"), Ok(())),
+        ("typ", json!("at+jwt"), Err(JwsError::WrongType("JWT"))),
+        ("typ", json!(1), Err(JwsError::WrongType("JWT"))),
+        ("alg", json!("none"), Err(JwsError::WrongAlgorithm)),
+        ("alg", json!("HS256"), Err(JwsError::WrongAlgorithm)),
+        ("alg", json!("EdDSA"), Err(JwsError::WrongAlgorithm)),
+        ("alg", json!(1), Err(JwsError::WrongAlgorithm)),
+        ("jwk", key.verifying().to_jwk(), Err(JwsError::HeaderMember("jwk"))),
+        ("jku", json!("https://evil.example"), Err(JwsError::HeaderMember("jku"))),
+        ("x5u", json!("https://evil.example"), Err(JwsError::HeaderMember("x5u"))),
+        ("x5c", json!([]), Err(JwsError::HeaderMember("x5c"))),
+        ("crit", json!(["exp"]), Err(JwsError::HeaderMember("crit"))),
+        ("b64", json!(false), Err(JwsError::HeaderMember("b64"))),
+        ("zip", json!("DEF"), Err(JwsError::HeaderMember("zip"))),
+        ("enc", json!("A128GCM"), Err(JwsError::HeaderMember("enc"))),
+    ] {
+        let token = signed(with(&right, name, member));
+        assert_eq!(foreign(&token, key.verifying()), expected, "{name}");
+        assert!(foreign(&token, es256().verifying()).is_err());
+    }
+}
+
+#[test]
+fn n_024_a_name_that_no_key_can_have_is_not_left_out() {
+    let kid = |kid: Value| {
+        let token = sign(&json!({ "alg": "ES256", "kid": kid }), &json!({}), &es256());
+        let read = Foreign::read(&token, &[]).unwrap();
+        read.kid().map(|kid| kid.map(str::to_owned))
+    };
+    assert_eq!(kid(json!("k1")), Ok(Some("k1".to_owned())));
+    assert_eq!(kid(json!("k".repeat(256))), Ok(Some("k".repeat(256))));
+    for wrong in [json!("k".repeat(257)), json!(1), json!(null), json!(["k1"])] {
+        assert_eq!(kid(wrong), Err(JwsError::UnknownKey));
+    }
+    let nameless = sign(&json!({ "alg": "ES256" }), &json!({}), &es256());
+    assert_eq!(Foreign::read(&nameless, &[]).unwrap().kid(), Ok(None));
 }
