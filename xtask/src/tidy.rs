@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("json", &[]),
     ("https-url", &[]),
     ("tlog", &[]),
@@ -17,6 +17,7 @@ const EDGES: [(&str, &[&str]); 18] = [
     ("oauth", &["json", "keys"]),
     ("mcp", &["https-url", "json"]),
     ("outbound", &["https-url", "json"]),
+    ("login", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("pdp", &["json", "model"]),
     ("store", &["model"]),
     ("store-sqlite", &["model", "store"]),
