@@ -41,9 +41,6 @@ pub(crate) fn read(token: &str) -> Result<Unverified<'_>, IdTokenError> {
     }
     let (signed, signature) = token.rsplit_once('.').ok_or(IdTokenError::NotCompact)?;
     let (header, claims) = signed.split_once('.').ok_or(IdTokenError::NotCompact)?;
-    if claims.contains('.') {
-        return Err(IdTokenError::NotCompact);
-    }
     let header = object(header, "header")?;
     if let Some(name) = REFUSED.iter().find(|name| header.contains_key(**name)) {
         return Err(IdTokenError::HeaderMember(name));

@@ -1,8 +1,8 @@
 //! A person logs in at the organisation's OpenID provider, and stays logged in for a while.
 //!
 //! [`Login`] is the relying party of OpenID Connect Core 1.0: authorization code, PKCE with S256,
-//! state, nonce, and the issuer in the answer (RFC 9207). [`Sessions`] are what a browser holds
-//! afterwards. `docs/login.md` says what is checked and within which bounds.
+//! state, nonce, and the issuer in the answer (RFC 9207). [`Sessions`] are the console sessions
+//! that browsers hold afterwards. `docs/login.md` says what is checked and within which bounds.
 //!
 //! INVARIANT: a person is an issuer and a subject. Nothing else that a token says joins it to a
 //! person, an e-mail address least of all; it is not even read.
@@ -39,8 +39,8 @@ pub use provider::{
     ClientAuthentication, ClientSecret, ClientSecretError, Provider, ProviderError, Settings,
 };
 pub use sessions::{
-    SESSION_IDLE, SESSION_LIFETIME, SESSIONS_MAX, SESSIONS_OF_ONE_MAX, Session, SessionError,
-    Sessions, TooManySessions,
+    ConsoleSession, SESSION_IDLE, SESSION_LIFETIME, SESSIONS_MAX, SESSIONS_OF_ONE_MAX,
+    SessionError, Sessions, TooManySessions,
 };
 pub use transport::{Outbound, TokenRequest, Transport, TransportError};
 pub use url::{EndpointUrl, NotEndpointUrl, NotReturnPath, ReturnPath};

@@ -1,4 +1,4 @@
-//! Who is logged in, in which browser, in memory: a restart logs everybody out.
+//! Console sessions: who is logged in, in which browser. In memory: a restart logs everybody out.
 //!
 //! Of a session's id only the digest is kept, so that nobody who reads this memory or a dump of it
 //! has one to show. What changes something is confirmed by the session's CSRF token, which pages of
@@ -58,10 +58,10 @@ impl SessionError {
     }
 }
 
-/// A session, as it was when it was asked for.
+/// A console session, as it was when it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "whose session it is decides what may be done in it"]
-pub struct Session {
+pub struct ConsoleSession {
     /// Whose it is, and how that was shown.
     pub who: Arc<LoggedIn>,
 }
@@ -127,7 +127,7 @@ fn person(who: &LoggedIn) -> Person {
     (who.issuer.clone(), who.subject.clone())
 }
 
-/// All sessions of this process.
+/// All console sessions of this process.
 pub struct Sessions {
     table: Mutex<Table>,
     csrf: hmac::Key,
@@ -162,7 +162,7 @@ impl Sessions {
     }
 
     /// The session `id`, for what changes nothing. This uses it.
-    pub fn find(&self, id: &SessionId) -> Result<Session, SessionError> {
+    pub fn find(&self, id: &SessionId) -> Result<ConsoleSession, SessionError> {
         let now = self.clock.monotonic();
         let mut table = self.table();
         let digest = id.digest();
@@ -172,11 +172,15 @@ impl Sessions {
             return Err(SessionError::Unknown);
         }
         entry.used = now;
-        Ok(Session { who: Arc::clone(&entry.who) })
+        Ok(ConsoleSession { who: Arc::clone(&entry.who) })
     }
 
     /// The session `id`, for what changes something: only with its CSRF token. This uses it.
-    pub fn confirm(&self, id: &SessionId, csrf_token: &str) -> Result<Session, SessionError> {
+    pub fn confirm(
+        &self,
+        id: &SessionId,
+        csrf_token: &str,
+    ) -> Result<ConsoleSession, SessionError> {
         // The token first: a request from another page must not keep a session alive.
         let tag = keys::from_base64url(csrf_token).ok_or(SessionError::Csrf)?;
         // Compares in constant time.

@@ -27,7 +27,7 @@ fn held(cookies: Cookies, lines: &[&str]) -> Option<LoginState> {
 }
 
 /// `state` once more, as a browser that copied it sends it.
-fn copy(state: &LoginState) -> LoginState {
+pub(super) fn copy(state: &LoginState) -> LoginState {
     let cookies = Cookies::of(&url(REDIRECT));
     let set = cookies.set_login(state);
     let (pair, _) = set.to_str().unwrap().split_once(';').unwrap();

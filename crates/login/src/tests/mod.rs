@@ -120,7 +120,13 @@ impl World {
     fn finish_by(&self, asked: Asked, token: &str) -> Result<LoggedIn, LoginError> {
         self.provider.answer_with(token);
         let query = query(&asked);
-        block_on(self.login.finish(asked.state, &query)).map(|(who, _)| who)
+        let finished = block_on(self.login.finish(asked.state, &query)).map(|(who, _)| who);
+        // Whatever went wrong, what is told of it holds nothing that opens anything.
+        let told = format!("{finished:?}");
+        let secrets = [token, ACCESS_TOKEN, "the-code", &asked.told["nonce"]];
+        let secrets = secrets.into_iter().filter(|secret| secret.len() > 6);
+        assert!(secrets.into_iter().all(|secret| !told.contains(secret)), "{told}");
+        finished
     }
 
     /// Logs in with the claims that `change` makes of those that hold.

@@ -1,12 +1,14 @@
 //! What the provider publishes, and for how long it is taken.
 
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::ManualClock;
 
 use super::provider::{JWKS, Key, METADATA};
-use super::{CLIENT, ISSUER, REDIRECT, World, just_before, settings, told, url};
-use crate::cached::{FRESH, PAUSE, USABLE};
+use super::{CLIENT, ISSUER, REDIRECT, World, block_on, just_before, settings, told, url};
+use crate::cached::{Cached, FRESH, PAUSE, USABLE};
 use crate::{ClientAuthentication, Settings, SignatureAlgorithm};
 
 /// Begins a login where the metadata has `member` as it is given; null for not at all.
@@ -202,4 +204,20 @@ fn a_login_ends_at_the_provider_as_it_was_when_it_began() {
     world.finish(asked, &claims).unwrap();
     assert_eq!(world.provider.redeemed()[0].url, "https://id.example/token");
     assert_eq!(world.provider.redeemed()[0].form["redirect_uri"], REDIRECT);
+}
+
+/// Who hangs up while the provider is asked neither keeps others from asking nor leaves them waiting.
+#[test]
+fn n_116_a_question_that_was_given_up_holds_nobody_up() {
+    let (clock, cached) = (ManualClock::new(), Cached::default());
+    let mut given_up = Box::pin(cached.get(
+        &clock,
+        |_: &u8| true,
+        async || std::future::pending::<Result<u8, &str>>().await,
+    ));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(given_up.as_mut().poll(&mut context).is_pending());
+    drop(given_up);
+    let asked = block_on(cached.get(&clock, |_| true, async || Ok::<_, &str>(7)));
+    assert_eq!(asked.unwrap().as_deref(), Some(&7));
 }
