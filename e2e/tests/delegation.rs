@@ -88,8 +88,8 @@ fn r_51_the_chain_is_at_the_tool_and_in_the_record() {
     assert!(lead.call("touch", "lead").is_done());
     let mut middle = stage.handed(&mut lead, "reader", &stage.part(&[("max_calls", json!(5))]));
     let deeper = stage.part(&[("max_calls", json!(2))]);
-    let mut leaf = stage.handed(&mut middle, "deep", &deeper);
-    let answer = leaf.call("touch", "leaf");
+    let mut worker = stage.handed(&mut middle, "deep", &deeper);
+    let answer = worker.call("touch", "worker");
     assert!(answer.is_done(), "{answer:?}");
 
     let chain = stage.chain();
@@ -105,8 +105,8 @@ fn r_51_the_chain_is_at_the_tool_and_in_the_record() {
     assert_eq!(instances.map(Clone::clone).to_vec(), told("instance"));
 
     // The limit of two holds below, that of five above.
-    assert!(leaf.call("touch", "leaf again").is_done());
-    let answer = leaf.call("touch", "too many");
+    assert!(worker.call("touch", "again").is_done());
+    let answer = worker.call("touch", "too many");
     assert_eq!(
         (answer.code().as_str(), &stage.decision()["reason"]),
         ("denied", &json!("limit_reached"))
@@ -130,13 +130,13 @@ fn n_033_what_was_handed_on_ends_with_what_is_above() {
         let stage = Stage::set();
         let mut lead = Caller::new(&stage.deployment, "canary");
         let mut middle = stage.handed(&mut lead, "reader", &stage.part(&[]));
-        let mut leaf = stage.handed(&mut middle, "deep", &stage.part(&[]));
-        assert!(leaf.call("touch", "before").is_done());
+        let mut worker = stage.handed(&mut middle, "deep", &stage.part(&[]));
+        assert!(worker.call("touch", "before").is_done());
         end(&stage, &stage.chain()["chain"][1]);
-        assert_eq!(leaf.call("touch", "after").code(), "unknown_tool");
+        assert_eq!(worker.call("touch", "after").code(), "unknown_tool");
         assert_eq!(stage.decision()["reason"], "delegator_not_active");
         assert!(lead.call("touch", "the lead goes on").is_done());
-        let refused = leaf.obtain().expect_err("its delegator is stopped");
+        let refused = worker.obtain().expect_err("its delegator is stopped");
         assert_eq!(refused.code(), "access_denied", "{refused:?}");
         assert_eq!(stage.canary.effects().len(), 2);
     };

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("json", &[]),
     ("https-url", &[]),
     ("tlog", &[]),
@@ -18,6 +18,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("mcp", &["https-url", "json"]),
     ("outbound", &["https-url", "json"]),
     ("workload", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
+    ("login", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("pdp", &["json", "model"]),
     ("store", &["model"]),
     ("store-sqlite", &["model", "store"]),

@@ -1,0 +1,26 @@
+//! What every page for a person is sent with.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use http::{HeaderName, HeaderValue};
+
+/// Nothing runs, nothing comes from elsewhere, nothing goes elsewhere, and nobody frames the page
+/// (Content Security Policy Level 3). A form cannot lead to the provider either, as browsers follow
+/// `form-action` through redirects: a login begins by a link.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+/// The headers of a page: against framing (clickjacking), keeping, and telling others by `Referer`
+/// which page somebody came from.
+pub const fn page_headers() -> [(HeaderName, HeaderValue); 5] {
+    [
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        // For browsers that do not know `frame-ancestors`.
+        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    ]
+}

@@ -1,0 +1,45 @@
+//! How many logins may be under way, and how often one is finished.
+
+use std::time::Duration;
+
+use super::answers::copy;
+use super::provider::Key;
+use super::{World, block_on, query};
+use crate::{PENDING_LIFETIME, PENDING_MAX, SignatureAlgorithm};
+
+#[test]
+fn n_113_a_full_table_refuses_and_forgets_no_login() {
+    let world = World::new();
+    let first = world.begin().unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    for _ in 1..PENDING_MAX {
+        world.begin().unwrap();
+    }
+    assert_eq!(world.begin().err().map(|error| error.code()), Some("login_busy"));
+    let claims = world.claims(&first);
+    world.finish(first, &claims).unwrap();
+    // That one made room for one.
+    world.begin().unwrap();
+    assert_eq!(world.begin().err().map(|error| error.code()), Some("login_busy"));
+    // Those that are over make room for all.
+    world.clock.advance(PENDING_LIFETIME);
+    world.begin().unwrap();
+}
+
+#[test]
+fn n_040d_of_64_racers_for_one_login_one_finishes_it() {
+    let world = World::new();
+    let asked = world.begin().unwrap();
+    let claims = world.claims(&asked);
+    let token = Key::of(SignatureAlgorithm::Rs256).sign(&world.provider.header(), &claims);
+    world.provider.answer_with(&token);
+    let answer = query(&asked);
+    let states: Vec<_> = (0..64).map(|_| copy(&asked.state)).collect();
+    let racers = std::thread::scope(|scope| {
+        let race = |state| scope.spawn(|| block_on(world.login.finish(state, &answer)).is_ok());
+        let racing: Vec<_> = states.into_iter().map(race).collect();
+        racing.into_iter().map(|racer| racer.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(racers.iter().filter(|won| **won).count(), 1);
+    assert_eq!(world.provider.redeemed().len(), 1);
+}
