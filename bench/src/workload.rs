@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, Enforcement, Facts, Harm,
-    Instance, InstanceId, InstanceState, Mandate, MandateBasis, MandateId, Person, PersonState,
-    PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server,
-    SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool,
-    ToolRef, ToolState,
+    Instance, InstanceId, InstanceState, Mandate, MandateBasis, MandateId, Person, PinDigest,
+    Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server, SessionFacts,
+    Standing, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef,
+    ToolState,
 };
 use pdp::{Bundle, ToolSchema};
 use serde_json::json;
@@ -199,11 +199,8 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         started: hour_ago,
         state: InstanceState::Active,
     };
-    let sponsor = Person {
-        id: agent.sponsor.clone(),
-        groups: BTreeSet::from(["staff".parse().expect(name)]),
-        state: PersonState::Active { authorization_cutoff: None },
-    };
+    let groups = BTreeSet::from(["staff".parse().expect(name)]);
+    let sponsor = Person::new(agent.sponsor.clone(), groups);
     let (subject, initiator) = (None, None);
     Standing {
         instance,

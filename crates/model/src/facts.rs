@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Agent, AgentName, Answer, Attestation, Binding, Initiator, Instance, InstanceId, Mandate,
-    MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, SystemName,
-    Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
+    MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, SourceName,
+    SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -33,6 +33,18 @@ impl FactKey {
     /// A person of the register.
     pub fn person(id: &PersonId) -> Self {
         Self(format!("person/{id}").into())
+    }
+
+    /// The person whom a login joins: who `issuer` says that they are, by `subject`. An e-mail
+    /// address never joins anybody.
+    pub fn login(issuer: &str, subject: &str) -> Self {
+        let login = json::canonical(&serde_json::json!([issuer, subject]));
+        Self(format!("login/{}", Sha256Digest::of(&login)).into())
+    }
+
+    /// A directory that says who its people are.
+    pub fn people_source(name: &SourceName) -> Self {
+        Self(format!("people-source/{name}").into())
     }
 
     /// An agent of the register.

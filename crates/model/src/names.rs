@@ -102,6 +102,14 @@ name!(
     GroupName, "a group name", is_label, LABEL_RULE
 );
 name!(
+    /// Names a unit of the organisation, as its directory does.
+    UnitName, "a unit", is_person, PERSON_RULE
+);
+name!(
+    /// Names a directory that says, under its signature, who the organisation's people are.
+    SourceName, "a name of a source", is_label, LABEL_RULE
+);
+name!(
     /// Names an agent: registered software that acts.
     AgentName, "an agent name", is_label, LABEL_RULE
 );

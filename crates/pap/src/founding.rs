@@ -6,8 +6,8 @@ use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Unit};
 use journal::Journal;
 use model::record::{FounderMark, FoundingRecord, VERSION};
 use model::{
-    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, PersonState, PolicyDigest,
-    RecordId, ResourceRef, Salts, Sha256Digest, Thumbprint,
+    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, PolicyDigest, RecordId,
+    ResourceRef, Salts, Sha256Digest, Thumbprint,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -103,8 +103,7 @@ pub async fn found(
 fn person(journal: &Journal, id: &PersonId, administers: bool) -> [Effect; 2] {
     let group: GroupName = ADMINISTRATORS.parse().expect("it is a group name");
     let groups = administers.then_some(group).into_iter().collect();
-    let state = PersonState::Active { authorization_cutoff: None };
-    let person = Person { id: id.clone(), groups, state };
+    let person = Person::new(id.clone(), groups);
     let data_key = journal.sealer().new_data_key(id);
     let key = Effect::PutNew { key: data_key.key, body: data_key.body };
     [put_new(FactKey::person(id), &person), key]

@@ -26,6 +26,7 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("access-token", oauth::access),
     ("client-assertion", oauth::assertion),
     ("initiation", oauth::initiation),
+    ("people", oauth::people),
     ("dpop-proof", oauth::proof),
     ("token-form", oauth::form),
     ("jwk", oauth::jwk),

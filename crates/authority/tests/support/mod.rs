@@ -295,8 +295,7 @@ pub(crate) fn policy_unit(snapshot: &Snapshot) -> Unit {
 
 pub(crate) fn person(id: &str, groups: &[&str]) -> Person {
     let groups = groups.iter().map(|group| group.parse::<GroupName>().expect("a group"));
-    let state = PersonState::Active { authorization_cutoff: None };
-    Person { id: id.parse().expect("a person"), groups: groups.collect(), state }
+    Person::new(id.parse().expect("a person"), groups.collect())
 }
 
 fn facts(now: Timestamp) -> Facts {

@@ -23,11 +23,8 @@ pub(super) fn tool_ref(text: &str) -> ToolRef {
 }
 
 pub(super) fn person(id: &str, groups: &[&str]) -> Person {
-    Person {
-        id: id.parse().expect("a person"),
-        groups: groups.iter().map(|group| group.parse().expect("a group")).collect(),
-        state: PersonState::Active { authorization_cutoff: None },
-    }
+    let groups = groups.iter().map(|group| group.parse().expect("a group")).collect();
+    Person::new(id.parse().expect("a person"), groups)
 }
 
 pub(super) fn scope(tools: &[&str]) -> Scope {
