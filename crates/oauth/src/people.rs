@@ -9,7 +9,7 @@ use keys::{Signer, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::jws::{self, JwsError, audience, seconds, text};
+use crate::jws::{self, JwsError, Unverified, audience, seconds, text};
 
 /// The `typ` of a list of people.
 pub const TYP: &str = "people+jwt";
@@ -86,9 +86,15 @@ pub struct People {
 }
 
 /// Whose list it claims to be. Nothing is verified: it says by whose key to verify it.
-pub fn claimed(list: &str) -> Option<String> {
-    let unverified = jws::read_up_to(list, TYP, FILE_MAX).ok()?;
-    text(&unverified.claims, "iss").ok()
+pub fn claimed(list: &str) -> Result<String, PeopleError> {
+    Ok(text(&read(list)?.claims, "iss")?)
+}
+
+fn read(list: &str) -> Result<Unverified<'_>, PeopleError> {
+    if list.len() > FILE_MAX {
+        return Err(PeopleError::TooLarge);
+    }
+    Ok(jws::read_up_to(list, TYP, FILE_MAX)?)
 }
 
 /// Verifies that `source` signed `list` for `issuer` by `key`, at `now`.
@@ -98,10 +104,7 @@ pub fn verify(
     key: &VerifyingKey,
     now: i64,
 ) -> Result<People, PeopleError> {
-    if list.len() > FILE_MAX {
-        return Err(PeopleError::TooLarge);
-    }
-    let claims = jws::read_up_to(list, TYP, FILE_MAX)?.verified_by_known(key)?;
+    let claims = read(list)?.verified_by_known(key)?;
     if text(&claims, "iss")? != source {
         return Err(JwsError::Claim("iss").into());
     }
@@ -172,7 +175,7 @@ mod tests {
         })
     }
 
-    fn read(typ: &str, claims: &Value) -> Result<People, PeopleError> {
+    fn signed(typ: &str, claims: &Value) -> Result<People, PeopleError> {
         let key = key();
         let signed = jws::sign(typ, claims, &key).expect("signed");
         verify(&signed, ("hr", "https://g"), key.verifying(), NOW)
@@ -181,10 +184,10 @@ mod tests {
     #[test]
     fn what_was_signed_is_what_is_read() {
         let (key, other) = (key(), key());
-        let people = read(TYP, &claims()).expect("it holds");
+        let people = signed(TYP, &claims()).expect("it holds");
         assert_eq!((people.version, people.people.len()), (7, 2));
         let made = make(("hr", "https://g"), &key, NOW, &people).expect("signed");
-        assert_eq!(claimed(&made).as_deref(), Some("hr"));
+        assert_eq!(claimed(&made).as_deref(), Ok("hr"));
         assert_eq!(verify(&made, ("hr", "https://g"), key.verifying(), NOW), Ok(people));
         let check = |parties, key: &SigningKey, now, expected: JwsError| {
             let read = verify(&made, parties, key.verifying(), now);
@@ -201,11 +204,11 @@ mod tests {
         let check = |change: fn(&mut Value), expected: &str| {
             let mut claims = claims();
             change(&mut claims);
-            let error = read(TYP, &claims).expect_err("it does not hold").to_string();
+            let error = signed(TYP, &claims).expect_err("it does not hold").to_string();
             assert!(error.contains(expected), "{error}");
         };
         for typ in ["JWT", "at+jwt", "initiation+jwt"] {
-            assert_eq!(read(typ, &claims()), Err(JwsError::WrongType(TYP).into()));
+            assert_eq!(signed(typ, &claims()), Err(JwsError::WrongType(TYP).into()));
         }
         check(|it| it["aud"] = json!(["https://g", "x"]), "`aud`");
         check(|it| it["exp"] = json!(NOW), "`exp`");
@@ -226,7 +229,7 @@ mod tests {
             let person = |n: usize| json!({ "id": format!("p{n}"), "active": true });
             let mut claims = claims();
             claims["people"] = (0..count).map(person).collect();
-            read(TYP, &claims).map(|people| people.people.len())
+            signed(TYP, &claims).map(|people| people.people.len())
         };
         assert_eq!(listed(PEOPLE_MAX), Ok(PEOPLE_MAX));
         assert_eq!(listed(PEOPLE_MAX + 1), Err(PeopleError::TooMany));

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::drill::DrillRow;
 use crate::log::Exports;
+use crate::people::SourceKey;
 use crate::policy::Publisher;
 use crate::systems::SystemRegistration;
 
@@ -30,6 +31,14 @@ pub enum Command {
     PersonDeactivate { id: String },
     /// Lists people.
     PersonList,
+    /// Registers a directory that says who its people are.
+    PeopleSourceAdd(SourceKey),
+    /// Gives one another key.
+    PeopleSourceRekey(SourceKey),
+    /// Lists them, each with the version that is in force.
+    PeopleSourceList,
+    /// Puts a signed list of people in force.
+    PeopleApply { file: String },
     /// Adds a purpose.
     PurposeAdd {
         id: String,
@@ -197,6 +206,8 @@ pub struct Administration {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) source: Arc<dyn ToolSource>,
     pub(crate) log: journal::LogDirectory,
+    /// The base URL of the deployment: whom what is signed for it names.
+    pub(crate) issuer: String,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
     pub(crate) refusals: RefusalLog,
@@ -235,15 +246,17 @@ impl Draft<'_> {
 }
 
 impl Administration {
-    /// Administration through `authority`; `source` reads servers, `log` is where the log lies.
+    /// Administration of the deployment `issuer` through `authority`; `source` reads servers, `log` is
+    /// where the log lies.
     pub fn new(
         authority: Arc<Authority>,
         publisher: Arc<Publisher>,
         source: Arc<dyn ToolSource>,
         log: journal::LogDirectory,
+        issuer: String,
     ) -> Self {
         let (exports, refusals) = (Exports::default(), RefusalLog::default());
-        Self { authority, publisher, source, log, exports, refusals }
+        Self { authority, publisher, source, log, issuer, exports, refusals }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.
@@ -262,6 +275,10 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
+            Command::PeopleSourceAdd(_)
+            | Command::PeopleSourceRekey(_)
+            | Command::PeopleSourceList
+            | Command::PeopleApply { .. } => self.people(by, command).await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,

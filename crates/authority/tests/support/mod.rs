@@ -43,7 +43,8 @@ pub(crate) const POLICY: &str = r#"
                                   Action::"delegate"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
-            action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
+            action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",
+                       Action::"people/apply", Action::"purpose/add",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
                        Action::"system/add", Action::"system/suspend",
                        Action::"instance/quarantine", Action::"instance/release",

@@ -8,6 +8,7 @@ mod desk;
 mod founding;
 mod log;
 mod matrix;
+mod people;
 mod policy;
 mod register;
 mod tools;

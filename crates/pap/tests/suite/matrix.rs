@@ -12,7 +12,7 @@ use model::{
 use pap::Command;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, jwk, word};
+use crate::desk::{Desk, jwk, source_key, word};
 use crate::support::World;
 
 /// Who acts.
@@ -25,10 +25,13 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 17] = [
+const CHANGING: [&str; 20] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
+    "people-source-add",
+    "people-source-rekey",
+    "people-apply",
     "purpose-add",
     "agent-add",
     "agent-attest",
@@ -90,6 +93,7 @@ async fn desk() -> (Desk, String) {
     let desk = Desk::over(world).await;
     let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
     desk.run(person).await.expect("the person is added");
+    desk.directory().await;
     let decision = desk.lose().await;
     (desk, decision)
 }
@@ -106,6 +110,10 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
         Command::PersonDeactivate { id: "ordinary".to_owned() },
         Command::PersonList,
+        Command::PeopleSourceAdd(source_key("new", jwk())),
+        Command::PeopleSourceRekey(source_key("hr", jwk())),
+        Command::PeopleSourceList,
+        Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
         Command::PurposeAdd {
             id: "new".to_owned(),
             owner: sponsor.clone(),
