@@ -12,8 +12,8 @@ use model::PersonId;
 use pap::{AdminError, Administration, Command};
 use serde_json::{Value, json};
 
-/// The largest command, in bytes.
-const COMMAND_MAX: usize = 1 << 20;
+/// The largest command, in bytes: the largest list of people, and what is around it.
+const COMMAND_MAX: usize = pap::PEOPLE_FILE_MAX + (1 << 20);
 
 #[derive(Clone)]
 struct Socket {

@@ -68,6 +68,10 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Agent(agent) => of_agent(agent)?,
         Command::System(system) => of_system(system)?,
         Command::Person(person) => plain(of_person(person)),
+        Command::People(people) => {
+            let (socket, asked) = crate::people::asked(people)?;
+            (socket, asked, None)
+        }
         Command::Purpose(Purpose::Add {
             id,
             owner,
@@ -199,7 +203,7 @@ fn of_tool(tool: Tool) -> (crate::cli::Socket, Asked) {
 }
 
 /// A file that does not exist yet: nothing is registered whose key could not be written.
-fn fresh(path: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn fresh(path: &Path) -> anyhow::Result<PathBuf> {
     anyhow::ensure!(!path.exists(), "`{}` exists already", path.display());
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {

@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod agents;
+mod people;
 mod shim;
 mod systems;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, HostProcesses, Instance};
+pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use systems::{Initiate, System};
 
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// People who can answer for agents.
     #[command(subcommand)]
     Person(Person),
+    /// People as a directory says them.
+    #[command(subcommand)]
+    People(People),
     /// Registered reasons to act.
     #[command(subcommand)]
     Purpose(Purpose),

@@ -209,7 +209,7 @@ mod tests {
                 let now = Timestamp::from_seconds(i64::try_from(day).expect("few") * 10);
                 let listed = Listed::of(people).expect("it makes sense");
                 apply(&mut register, &source, &listed, now);
-                for person in others.iter() {
+                for person in &others {
                     prop_assert_eq!(&register.people[&person.id], person);
                 }
                 for person in register.people.values().filter(|it| it.source == Some(source.clone())) {

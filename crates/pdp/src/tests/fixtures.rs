@@ -8,9 +8,9 @@ use model::{
     AccessRequest, ActionName, Agent, AgentState, Answer, Answers, Attestation, Binding, Decision,
     DecisionId, Delegation, Delegator, Denial, Enforcement, Facts, Harm, InitiatingSystem,
     Initiator, Instance, InstanceId, InstanceState, Mandate, MandateBasis, MandateId, Person,
-    PersonState, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope,
-    Server, SessionFacts, Sha256Digest, Standing, SystemState, Task, TaskId, TaskState,
-    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server,
+    SessionFacts, Sha256Digest, Standing, SystemState, Task, TaskId, TaskState, TaskSubject,
+    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
