@@ -144,6 +144,7 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         server: Some(Arc::new(server)),
         session: SessionFacts::default(),
         binding: Binding::Dpop,
+        stops: Arc::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, AgentName, Answer, Attestation, Binding, Initiator, Instance, InstanceId, Mandate,
     MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, SourceName,
-    SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
+    StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -75,6 +75,11 @@ impl FactKey {
     /// The instances of an agent that are stopped.
     pub fn stopped(agent: &AgentName) -> Self {
         Self(format!("stopped/{agent}").into())
+    }
+
+    /// That something is stopped, while it is.
+    pub fn stop(what: &StopTarget) -> Self {
+        Self(format!("stop/{what}").into())
     }
 
     /// A system that starts work of agents.
@@ -304,6 +309,8 @@ pub struct Facts {
     pub session: SessionFacts,
     /// How the caller's token is bound.
     pub binding: Binding,
+    /// What administrators have stopped.
+    pub stops: Arc<Stops>,
 }
 
 impl Facts {

@@ -17,6 +17,7 @@ mod names;
 mod person;
 pub mod record;
 mod scope;
+mod stop;
 mod system;
 mod task;
 mod time;
@@ -44,6 +45,7 @@ pub use names::{
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
+pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{
     DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskState, TaskSubject,

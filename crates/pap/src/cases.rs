@@ -198,6 +198,7 @@ impl CaseFile {
             server: Some(Arc::new(server)),
             session: SessionFacts::default(),
             binding: Binding::Dpop,
+            stops: Arc::default(),
         };
         Ok((request, facts))
     }

@@ -6,7 +6,7 @@ use model::AccessRequest;
 use model::{
     AgentName, AgentState, Answer, Answers, DELEGATIONS_MAX, Denial, Facts, Hop, Initiator,
     InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef,
-    Scope, ServerName, Standing, Task, TaskState, TaskSubject, Timestamp, ToolRef,
+    Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -80,6 +80,7 @@ pub(crate) fn check(
             if !action.for_instances {
                 return Err(Denial::Kernel(KernelRule::AgentsDoNotAdminister));
             }
+            stops(standing, facts, action).map_err(Denial::Kernel)?;
             chain(standing, request).map_err(Denial::Kernel)?;
             actor(standing, facts).map_err(Denial::Kernel)?;
             if let Some(tool) = &action.tool {
@@ -88,6 +89,16 @@ pub(crate) fn check(
             scopes(standing, request, facts, action)
         }
     }
+}
+
+/// Whether an administrator has stopped all, the tool, or who acts or handed the work on.
+fn stops(standing: &Standing, facts: &Facts, action: &Action) -> Result<(), KernelRule> {
+    let concerns = |stop: &StopTarget| match stop {
+        StopTarget::All => true,
+        StopTarget::Tool(tool) => action.tool.as_ref() == Some(tool),
+        StopTarget::Agent(agent) => standing.hops().any(|hop| hop.agent.name == *agent),
+    };
+    if facts.stops.0.iter().any(concerns) { Err(KernelRule::Stopped) } else { Ok(()) }
 }
 
 fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {

@@ -98,7 +98,7 @@ fn r_35_each_circumstance_can_change_the_answer() {
     vary(|case| case.standing.sponsor.groups.clear());
     vary(|case| case.standing.sponsor.unit = None);
     vary(|case| {
-        case.facts.tool_owner.as_mut().expect("one").unit = case.standing.sponsor.unit.clone()
+        case.facts.tool_owner.as_mut().expect("one").unit = case.standing.sponsor.unit.clone();
     });
     vary(|case| case.facts.binding = model::Binding::None);
     vary(|case| case.standing.instance.attestation = model::Attestation::Workload);

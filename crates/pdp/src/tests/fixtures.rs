@@ -148,6 +148,7 @@ impl Case {
             tool_owner: Some(person("olga", &[])),
             session: SessionFacts::default(),
             binding: Binding::Dpop,
+            stops: Arc::default(),
         };
         let request = AccessRequest { principal, action, resource, input };
         Self { request, standing, tool: None, facts }

@@ -1,11 +1,12 @@
 //! The rules that are compiled in, as a matrix: nothing that a policy says gets past them.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
     AgentState, Decision, Harm, Initiator, InstanceId, InstanceState, MandateId, PersonState,
-    ResourceRef, SystemState, TaskState, TaskSubject, ToolState,
+    ResourceRef, Stops, SystemState, TaskState, TaskSubject, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -29,8 +30,24 @@ fn ended() -> TaskState {
     TaskState::Ended { reason: "said".to_owned(), since: NOW }
 }
 
+/// As if an administrator had stopped `what`.
+fn stopped(case: &mut Case, what: &str) {
+    let stops = [what.parse().expect("it can be stopped")];
+    case.facts.stops = Arc::new(Stops(stops.into()));
+}
+
 const CHANGES: &[(&str, Change)] = &[
     ("nothing", |_| {}),
+    ("all stopped", |case| stopped(case, "all")),
+    ("the tool stopped", |case| stopped(case, "tool/crm/lookup")),
+    ("another tool stopped", |case| stopped(case, "tool/crm/lookup-all")),
+    ("the agent stopped", |case| stopped(case, "agent/billing")),
+    ("another agent stopped", |case| stopped(case, "agent/billing-2")),
+    ("stopped and revoked", |case| {
+        stopped(case, "all");
+        case.standing.instance.state =
+            InstanceState::Revoked { reason: "lost".to_owned(), since: NOW };
+    }),
     ("instance revoked", |case| {
         case.standing.instance.state =
             InstanceState::Revoked { reason: "lost".to_owned(), since: NOW };
@@ -175,6 +192,12 @@ fn the_matrix_of_built_in_rules() {
     }
     expect![[r#"
         nothing: permit | permit | permit
+        all stopped: stopped (hidden) | stopped (hidden) | stopped (hidden)
+        the tool stopped: stopped (hidden) | stopped (hidden) | permit
+        another tool stopped: permit | permit | permit
+        the agent stopped: stopped (hidden) | stopped (hidden) | stopped (hidden)
+        another agent stopped: permit | permit | permit
+        stopped and revoked: stopped (hidden) | stopped (hidden) | stopped (hidden)
         instance revoked: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         instance quarantined: instance_quarantined (hidden) | instance_quarantined (hidden) | instance_quarantined (hidden)
         agent suspended: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
@@ -249,6 +272,10 @@ fn agents_never_administer_and_administrators_never_call() {
     assert_eq!(outcome(&publishing, &snapshot), "permit");
     let elsewhere = Case::administer("policy/publish", ResourceRef::Deployment, ada.clone());
     assert_eq!(outcome(&elsewhere, &snapshot), "malformed (hidden)");
+    // Whatever is stopped, administrators administer.
+    let mut stopping = publishing;
+    stopped(&mut stopping, "all");
+    assert_eq!(outcome(&stopping, &snapshot), "permit");
     let mut gone = ada;
     gone.state = INACTIVE;
     let gone = Case::administer("policy/publish", publish(), gone);
