@@ -180,6 +180,11 @@ impl Deployment {
         text(&output)
     }
 
+    /// Runs a command of the binary, whether it succeeds or not, and gives what it said.
+    pub fn run_any(&self, arguments: &[&str]) -> String {
+        text(&self.run_raw(arguments))
+    }
+
     /// Runs each block of shell on `page` of the documentation, in the deployment's home, as it
     /// stands there, and gives how many there are.
     pub fn run_page(&self, page: &str) -> usize {

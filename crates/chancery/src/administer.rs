@@ -72,6 +72,14 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let (socket, asked) = crate::people::asked(people)?;
             (socket, asked, None)
         }
+        Command::Stop(typed) => {
+            let (socket, asked) = crate::stops::stop(typed);
+            (socket, asked, None)
+        }
+        Command::Start(typed) => {
+            let (socket, asked) = crate::stops::start(typed)?;
+            (socket, asked, None)
+        }
         Command::Purpose(Purpose::Add {
             id,
             owner,

@@ -3,6 +3,7 @@
 mod agents;
 mod people;
 mod shim;
+mod stops;
 mod systems;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use agents::{Agent, HostProcesses, Instance};
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
+pub(crate) use stops::{Start, Stop};
 pub(crate) use systems::{Initiate, System};
 
 /// Permits, records and proves what software agents do.
@@ -67,6 +69,11 @@ pub(crate) enum Command {
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Stop all, a tool or an agent at once.
+    Stop(Stop),
+    /// Start again what was stopped: two administrators have to ask for it, the second within
+    /// fifteen minutes.
+    Start(Start),
     /// Systems that start work of agents on behalf of people.
     #[command(subcommand)]
     System(System),

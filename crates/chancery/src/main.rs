@@ -28,6 +28,7 @@ mod shim;
 mod socket;
 mod sources;
 mod status;
+mod stops;
 mod system;
 mod tls;
 mod watched;

@@ -14,5 +14,6 @@ pub mod jws;
 pub mod metadata;
 pub mod people;
 pub mod token_endpoint;
+pub mod word;
 
 pub use error::{ErrorCode, OAuthError, challenge};

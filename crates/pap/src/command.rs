@@ -8,7 +8,9 @@ use authority::{
     AdminAct, Administered, Authority, Effect, FactsError, NotAdministered, NotPermitted, Reader,
     RefusalLog, Refused,
 };
-use model::{Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, ToolName};
+use model::{
+    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, StopTarget, ToolName,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -62,6 +64,13 @@ pub enum Command {
     SystemSuspend { name: String, reason: String },
     /// Lists systems.
     SystemList,
+    /// Stops all, a tool or an agent at once.
+    Stop { what: StopTarget, reason: String },
+    /// Starts it again, or asks for that: it takes two. `word` says who asks, where that is not who
+    /// sends it.
+    Start { what: StopTarget, reason: String, word: Option<String> },
+    /// Lists what is stopped.
+    StopList,
     /// Revokes an instance.
     InstanceRevoke { id: String, reason: String },
     /// Stops an instance until it is released.
@@ -279,6 +288,9 @@ impl Administration {
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList
             | Command::PeopleApply { .. } => self.people(by, command).await,
+            Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
+                self.stops(by, command).await
+            }
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
@@ -287,7 +299,7 @@ impl Administration {
             }
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
-            Command::ServerList => self.list(by, "server/", "tool/").await,
+            Command::ServerList => self.list_with_stops(by, "server/", "tool/").await,
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,

@@ -55,6 +55,11 @@ fn code_key(digest: &Sha256Digest) -> FactKey {
     FactKey::from_text(&format!("founder/{digest}"))
 }
 
+/// The key by which a founder is known.
+pub(crate) fn founder_key(founder: &PersonId) -> FactKey {
+    FactKey::from_text(&format!("founder-key/{founder}"))
+}
+
 /// Whether the deployment in `journal`'s store was founded.
 pub async fn is_founded(journal: &Journal) -> Result<bool, AdminError> {
     let found = journal.store().load(&[FactKey::deployment()]).await;
@@ -128,7 +133,6 @@ impl Administration {
         let mut person: Person =
             draft.reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
         person.groups.insert(ADMINISTRATORS.parse().expect("it is a group name"));
-        let founder_key = FactKey::from_text(&format!("founder-key/{founder}"));
         let effects = vec![
             Effect::Remove { key: code_key(&digest) },
             Effect::UseOnce {
@@ -137,7 +141,7 @@ impl Administration {
                 expires: model::Timestamp::from_millis(i64::MAX),
             },
             put(place, &person),
-            put_new(founder_key, &key.to_jwk()),
+            put_new(founder_key(&founder), &key.to_jwk()),
         ];
         let done = draft.make(json!({ "key": key.thumbprint_text() }), effects).await?;
         Ok(json!({ "founder": founder, "key": key.thumbprint_text(), "decision": done.decision }))

@@ -16,6 +16,7 @@ mod people;
 mod policy;
 mod register;
 mod replay;
+mod stop;
 mod systems;
 mod tools;
 

@@ -52,7 +52,7 @@ impl Administration {
                     |agent: &mut Agent| agent.state = AgentState::Suspended { reason, since };
                 self.agent_change(by, (&name, "agent/suspend"), change, suspend).await
             }
-            Command::AgentList => self.list(by, "agent/", "").await,
+            Command::AgentList => self.list_with_stops(by, "agent/", "").await,
             instances => self.instances(by, instances).await,
         }
     }

@@ -27,6 +27,7 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("client-assertion", oauth::assertion),
     ("initiation", oauth::initiation),
     ("people", oauth::people),
+    ("word", oauth::word),
     ("dpop-proof", oauth::proof),
     ("token-form", oauth::form),
     ("jwk", oauth::jwk),

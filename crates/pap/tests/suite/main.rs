@@ -11,4 +11,5 @@ mod matrix;
 mod people;
 mod policy;
 mod register;
+mod stop;
 mod tools;

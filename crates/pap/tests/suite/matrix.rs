@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest,
-    Stopped, Stranger, Timestamp, ToolState,
+    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest, Stop,
+    StopTarget, Stopped, Stranger, Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 20] = [
+const CHANGING: [&str; 22] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -36,6 +36,8 @@ const CHANGING: [&str; 20] = [
     "agent-add",
     "agent-attest",
     "agent-suspend",
+    "stop",
+    "start",
     "system-add",
     "system-suspend",
     "instance-revoke",
@@ -90,11 +92,19 @@ async fn desk() -> (Desk, String) {
     world.put(FactKey::agent(&agent.name), &agent).await;
     world.put(FactKey::instance(instance.id), &instance).await;
     world.put(FactKey::stopped(&agent.name), &stopped).await;
+    let all = Stop {
+        what: StopTarget::All,
+        by: founder.clone(),
+        reason: "test".to_owned(),
+        since,
+        wish: None,
+    };
     let desk = Desk::over(world).await;
     let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
     desk.run(person).await.expect("the person is added");
     desk.directory().await;
     let decision = desk.lose().await;
+    desk.world.put(FactKey::stop(&all.what), &all).await;
     (desk, decision)
 }
 
@@ -147,6 +157,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         }),
         Command::SystemSuspend { name: "portal".to_owned(), reason: reason() },
         Command::SystemList,
+        Command::Stop {
+            what: format!("agent/{}", facts.agent.name).parse().unwrap(),
+            reason: reason(),
+        },
+        Command::Start { what: StopTarget::All, reason: reason(), word: None },
+        Command::StopList,
         Command::InstanceRevoke { id: facts.instance.id.to_string(), reason: reason() },
         Command::InstanceQuarantine { id: facts.instance.id.to_string(), reason: reason() },
         Command::InstanceRelease {
