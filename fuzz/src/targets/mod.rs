@@ -12,7 +12,7 @@ pub mod url;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 30] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
