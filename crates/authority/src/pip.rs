@@ -221,12 +221,19 @@ impl Pip {
         let session = standing.value.root().id;
         let (labels, calls) = (self.labels_of(session).await?, self.calls_of(session).await?);
         let stops = self.stops_of(&standing.value).await?;
+        let handed_to = match resource {
+            ResourceRef::Agent(agent) => {
+                Some(self.read_stops(vec![StopTarget::Agent(agent.clone())]).await?)
+            }
+            _ => None,
+        };
         let mut sources: Vec<(&[FactKey], Revision)> = vec![
             (&standing.keys, standing.revision),
             (&policy_key, policy.revision),
             (&labels.keys, labels.revision),
             (&stops.keys, stops.revision),
         ];
+        sources.extend(handed_to.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(server.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(tool.iter().map(|t| (t.keys.as_slice(), t.revision)));
         let Some(revision) = self.changes.fresh_as_of(&sources) else {
@@ -237,6 +244,9 @@ impl Pip {
         if let Some(tool) = tool.iter().find(|tool| tool.value.is_stopped) {
             let tool = StopTarget::Tool(tool.value.tool.tool.clone());
             Arc::make_mut(&mut stops).0.insert(tool);
+        }
+        if let Some(handed_to) = handed_to.iter().find(|handed_to| !handed_to.value.0.is_empty()) {
+            Arc::make_mut(&mut stops).0.extend(handed_to.value.0.iter().cloned());
         }
         let keys = sources.iter().flat_map(|(keys, _)| keys.iter().cloned()).collect();
         Ok(Gathered {
@@ -338,16 +348,22 @@ impl Pip {
         if let Some(known) = self.stops.get(&instance).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
-        let (mut reader, mut stops) = (Reader::new(self.store.as_ref()), Stops::default());
         let agents = standing.hops().map(|hop| StopTarget::Agent(hop.agent.name.clone()));
-        for what in std::iter::once(StopTarget::All).chain(agents) {
+        let all: Vec<_> = std::iter::once(StopTarget::All).chain(agents).collect();
+        let read = Arc::new(self.read_stops(all).await?);
+        self.stops.insert(instance, read.clone());
+        Ok(read)
+    }
+
+    /// Which of `all` are stopped.
+    async fn read_stops(&self, all: Vec<StopTarget>) -> Result<Sourced<Arc<Stops>>, FactsError> {
+        let (mut reader, mut stops) = (Reader::new(self.store.as_ref()), Stops::default());
+        for what in all {
             if reader.find::<Stop>(FactKey::stop(&what)).await?.is_some() {
                 stops.0.insert(what);
             }
         }
-        let read = Arc::new(reader.sourced(Arc::new(stops)));
-        self.stops.insert(instance, read.clone());
-        Ok(read)
+        Ok(reader.sourced(Arc::new(stops)))
     }
 
     async fn calls_of(&self, session: TaskId) -> Result<i64, FactsError> {

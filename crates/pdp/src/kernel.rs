@@ -80,7 +80,7 @@ pub(crate) fn check(
             if !action.for_instances {
                 return Err(Denial::Kernel(KernelRule::AgentsDoNotAdminister));
             }
-            stops(standing, facts, action).map_err(Denial::Kernel)?;
+            stops(standing, (request, facts), action).map_err(Denial::Kernel)?;
             chain(standing, request).map_err(Denial::Kernel)?;
             actor(standing, facts).map_err(Denial::Kernel)?;
             if let Some(tool) = &action.tool {
@@ -91,12 +91,18 @@ pub(crate) fn check(
     }
 }
 
-/// Whether an administrator has stopped all, the tool, or who acts or handed the work on.
-fn stops(standing: &Standing, facts: &Facts, action: &Action) -> Result<(), KernelRule> {
+/// Whether an administrator has stopped all, the tool, or who acts, handed the work on, or is to be
+/// handed it.
+fn stops(
+    standing: &Standing,
+    (request, facts): (&AccessRequest, &Facts),
+    action: &Action,
+) -> Result<(), KernelRule> {
+    let agents = || standing.hops().map(|hop| &hop.agent.name).chain(delegate(request));
     let concerns = |stop: &StopTarget| match stop {
         StopTarget::All => true,
         StopTarget::Tool(tool) => action.tool.as_ref() == Some(tool),
-        StopTarget::Agent(agent) => standing.hops().any(|hop| hop.agent.name == *agent),
+        StopTarget::Agent(agent) => agents().any(|name| name == agent),
     };
     if facts.stops.0.iter().any(concerns) { Err(KernelRule::Stopped) } else { Ok(()) }
 }

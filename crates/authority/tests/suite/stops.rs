@@ -1,7 +1,9 @@
 //! What is stopped: denied, recorded, cut, and known by outsiders to have been so.
 
 use futures::FutureExt as _;
-use model::{FactKey, Stop, StopTarget};
+use model::{
+    DELEGATIONS_MAX, DecisionId, Delegation, FactKey, InstanceId, Stop, StopTarget, TaskId,
+};
 use serde_json::json;
 use store::{Effect, Store as _, Unit};
 
@@ -108,4 +110,62 @@ async fn what_was_stopped_is_among_the_facts_that_are_committed_to() {
     let stops: Vec<bool> =
         facts.iter().map(|it| it.value["commitments"].get("stops").is_some()).collect();
     assert_eq!(stops, [false, true]);
+}
+
+/// The deployment, in which the work of its instance was handed on by as many others; the nearest is
+/// `lead-1`. Every task has a limit of its own.
+async fn handed_on(times: u8) -> World {
+    let mut leads = Vec::new();
+    let world = World::with(|facts| {
+        facts.task.scope.max_calls = Some(10);
+        for time in 1..=times {
+            let (mut agent, mut instance) = (facts.agent.clone(), facts.instance.clone());
+            let mut task = facts.task.clone();
+            agent.name = format!("lead-{time}").parse().expect("an agent");
+            (instance.id, instance.agent) =
+                (InstanceId::from_bytes([100 + time; 16]), agent.name.clone());
+            (task.id, task.instance) = (TaskId::from_bytes([100 + time; 16]), instance.id);
+            (instance.task, task.delegation) = (task.id, None);
+            facts.mandate.agent = agent.name.clone();
+            leads.push((agent, instance, task));
+        }
+        let digest = facts.mandate.digest();
+        let decision = DecisionId::from_bytes([7; 16]);
+        let mut below = &mut facts.task;
+        below.mandate_digest = digest;
+        for (_, _, task) in &mut leads {
+            below.delegation = Some(Delegation { parent: task.id, decision });
+            task.mandate_digest = digest;
+            below = task;
+        }
+    })
+    .await;
+    for (agent, instance, task) in &leads {
+        world.put(FactKey::agent(&agent.name), agent).await;
+        world.put(FactKey::instance(instance.id), instance).await;
+        world.put(FactKey::task(task.id), task).await;
+    }
+    world
+}
+
+/// N-033: whoever is stopped stops all to whom they handed work on, however far below; and the longest
+/// chain, all of whose tasks have a limit, fits one transaction.
+#[tokio::test]
+async fn n_033_a_stop_of_any_agent_of_the_chain_stops_those_below() {
+    let longest = u8::try_from(DELEGATIONS_MAX).expect("few");
+    for (times, stopped) in [(1, 1), (longest, 1), (longest, 4), (longest, longest)] {
+        let world = handed_on(times).await;
+        assert_eq!(answer(&world, call(&world)).await, "permitted", "{times}");
+        let permit = world.authorize(call(&world)).await.expect("it is permitted");
+        let watch = world.authority.watch(&permit);
+        let begun = permit.begin(world.clock.as_ref()).expect("it begins");
+        let what = format!("agent/lead-{stopped}");
+        world.store.commit(stop(&world, &what)).await.unwrap();
+        let cut = watch.no_longer_permitted().await.to_string();
+        assert_eq!(cut, "denied by the built-in rule `stopped`");
+        assert_eq!(answer(&world, call(&world)).await, "stopped", "{what} of {times}");
+        drop(begun);
+        world.store.commit(start(&what)).await.unwrap();
+        assert_eq!(answer(&world, call(&world)).await, "permitted");
+    }
 }

@@ -10,7 +10,7 @@ use crate::command::AdminError;
 
 /// The most facts that one part reads and writes for people; with those of the act itself, they fit
 /// one transaction.
-const PART_MAX: usize = 56;
+const PART_MAX: usize = 112;
 
 /// The register, as far as a list can concern it.
 pub(crate) struct Register {

@@ -239,7 +239,7 @@ async fn people_of_one_source_are_never_changed_by_another() {
 #[tokio::test]
 async fn a_list_that_is_half_in_force_is_seen_as_that_and_applied_again() {
     let desk = desk().await;
-    let many: Vec<_> = (0..50).map(|n| person(&format!("p{n}"))).chain([ann()]).collect();
+    let many: Vec<_> = (0..90).map(|n| person(&format!("p{n}"))).chain([ann()]).collect();
     let file = desk.signed(&desk.hr, 4, &many);
     // The first part is written, the second is not.
     let pass = || OnCommit::After(Unit::default());

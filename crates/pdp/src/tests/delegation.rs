@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
-    AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceState, MandateId, PersonState,
-    ResourceRef, StopTarget, Stops, TaskId, TaskState, TaskSubject,
+    ActionName, AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceState, MandateId,
+    PersonState, ResourceRef, StopTarget, Stops, TaskId, TaskState, TaskSubject,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -224,6 +224,19 @@ proptest! {
         let called = tool("crm/lookup", &[Harm::ReadsData]);
         let all_hold = scopes.iter().all(|scope| scope.covers(&called.tool, &called.harm));
         prop_assert_eq!(matches!(case.decide(&snapshot), Decision::Permit(_)), all_hold);
+    }
+}
+
+#[test]
+fn what_is_stopped_is_handed_no_work() {
+    let snapshot = snapshot(OPEN);
+    let mut case = Case::method("tools/list", "crm");
+    case.request.action = ActionName::method("delegate");
+    case.request.resource = ResourceRef::Agent("scout".parse().expect("an agent"));
+    assert_eq!(outcome(&case, &snapshot), "permit");
+    for (what, expected) in [("agent/scout", "stopped"), ("agent/scouts", "permit")] {
+        case.facts.stops = Arc::new(Stops([what.parse().expect("it can be stopped")].into()));
+        assert_eq!(outcome(&case, &snapshot), expected);
     }
 }
 
