@@ -8,7 +8,7 @@ use futures::future::join_all;
 use keys::SigningKey;
 use model::{
     Clock as _, FactKey, InitiatingSystem, Instance, InstanceId, Mandate, MandateBasis, Person,
-    PersonState, Scope, Task, TaskSubject,
+    Scope, Task, TaskSubject,
 };
 use oauth::ErrorCode;
 use oauth::initiation::{self, AskedTask, Initiation};
