@@ -13,9 +13,9 @@ use std::sync::Arc;
 use model::{
     AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, DecisionId, Delegation,
     Delegator, Enforcement, Facts, Harm, Instance, InstanceId, InstanceState, Mandate,
-    MandateBasis, MandateId, Person, PersonState, PinDigest, Principal, PrincipalFacts, Purpose,
-    ResourceRef, Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState,
-    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    MandateBasis, MandateId, Person, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
+    Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject,
+    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, ToolSchema};
 use serde_json::json;
@@ -144,6 +144,7 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         server: Some(Arc::new(server)),
         session: SessionFacts::default(),
         binding: Binding::Dpop,
+        stops: Arc::default(),
     }
 }
 
@@ -227,11 +228,8 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         started: hour_ago,
         state: InstanceState::Active,
     };
-    let sponsor = Person {
-        id: agent.sponsor.clone(),
-        groups: BTreeSet::from(["staff".parse().expect(name)]),
-        state: PersonState::Active { authorization_cutoff: None },
-    };
+    let groups = BTreeSet::from(["staff".parse().expect(name)]);
+    let sponsor = Person::new(agent.sponsor.clone(), groups);
     let (subject, initiator) = (None, None);
     Standing {
         instance,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
-    HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PersonState, PinDigest,
-    Principal, PrincipalFacts, PurposeId, ResourceRef, Revision, Scope, Server, ServerName,
-    SessionFacts, Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PinDigest, Principal,
+    PrincipalFacts, PurposeId, ResourceRef, Revision, Scope, Server, ServerName, SessionFacts,
+    Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Deserialize;
@@ -198,6 +198,7 @@ impl CaseFile {
             server: Some(Arc::new(server)),
             session: SessionFacts::default(),
             binding: Binding::Dpop,
+            stops: Arc::default(),
         };
         Ok((request, facts))
     }
@@ -218,11 +219,7 @@ impl CaseFile {
 }
 
 fn person(id: &str) -> Person {
-    Person {
-        id: id.parse().expect("it is a name"),
-        groups: BTreeSet::new(),
-        state: PersonState::Active { authorization_cutoff: None },
-    }
+    Person::new(id.parse().expect("it is a name"), BTreeSet::new())
 }
 
 /// An instance of the case's agent with everything behind it in order, entitled to all of `server`.
