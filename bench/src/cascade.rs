@@ -57,7 +57,7 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
     for round in 0..ROUNDS {
         let dir = dir.join(format!("round-{round}"));
         std::fs::create_dir(&dir)?;
-        let value = runtime.block_on(cascade(&dir))?;
+        let value = runtime.block_on(cascade(&dir, FANS))?;
         rounds.push(Round { value, ratio: value / LIMIT_MS });
     }
     let against = format!("{LIMIT_MS:.0} ms");
@@ -66,15 +66,15 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
 }
 
 /// How long it takes, in milliseconds, from ending the root task until every act is cut.
-async fn cascade(dir: &Path) -> anyhow::Result<f64> {
+async fn cascade(dir: &Path, fans: (usize, usize)) -> anyhow::Result<f64> {
     let house = House::open(dir, json!({})).await?;
     house.put(vec![put(FactKey::agent(&"team".parse()?), &house.agent("team", json!({})))]).await?;
     house.put(vec![put(FactKey::agent(&"hand".parse()?), &house.agent("hand", json!({})))]).await?;
     let mut watches = Vec::new();
-    for _ in 0..FANS.0 {
+    for _ in 0..fans.0 {
         let (team, below) = part(&house, "team", &house.lead.task).await?;
         watches.push(watched(&house, team).await?);
-        for _ in 0..FANS.1 {
+        for _ in 0..fans.1 {
             let (hand, _) = part(&house, "hand", &below).await?;
             watches.push(watched(&house, hand).await?);
         }
@@ -142,4 +142,15 @@ async fn watched(house: &House, instance: InstanceId) -> anyhow::Result<Watch> {
     };
     let permit = house.authority.authorize(Act { request, circumstances }).await?;
     Ok(house.authority.watch(&permit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_act_below_is_cut() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        cascade(dir.path(), (2, 3)).await.expect("all of them are cut");
+    }
 }

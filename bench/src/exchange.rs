@@ -1,7 +1,7 @@
 //! `exchange`: a token exchange with its records, against the cryptography that it cannot do without.
 //!
-//! The holder's assertion, proof and token are verified, and the other agent's actor token; the new
-//! token is signed. Beside it the same verifications and the same signature alone.
+//! The holder's assertion, proof and token are verified, and the other agent's actor token and proof;
+//! the new token is signed. Beside it the same verifications and the same signature alone.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -36,6 +36,7 @@ struct Shown {
     assertion: String,
     proof: String,
     actor: String,
+    actor_proof: String,
     form: String,
 }
 
@@ -108,9 +109,12 @@ impl Bench {
     }
 
     fn shown(&self) -> anyhow::Result<Shown> {
-        let (now, jkt) = (self.now(), key()?.verifying().thumbprint_text());
+        let (now, worker) = (self.now(), key()?);
+        let jkt = worker.verifying().thumbprint_text();
         let assertion = client_assertion::make(("lead", ISSUER), &self.lead, now, &jti())?;
-        let actor = exchange::make_actor(("hand", ISSUER), &self.hand, &jkt, (now, &jti()))?;
+        let actor =
+            exchange::make_actor(("hand", "lead", ISSUER), &self.hand, &jkt, (now, &jti()))?;
+        let actor_proof = proof(&worker, now)?;
         let task = json!([{
             "type": "agent_task", "purpose": "support", "tools": [format!("{SERVER}/tool-0")],
             "until": now + 600,
@@ -125,9 +129,10 @@ impl Bench {
             ("subject_token_type", exchange::ACCESS_TOKEN),
             ("actor_token", &actor),
             ("actor_token_type", exchange::JWT),
+            ("actor_proof", &actor_proof),
             ("authorization_details", &task.to_string()),
         ]);
-        Ok(Shown { assertion, proof: proof(&self.holder, now)?, actor, form })
+        Ok(Shown { assertion, proof: proof(&self.holder, now)?, actor, actor_proof, form })
     }
 
     /// The processor time of one exchange, in microseconds.
@@ -144,7 +149,7 @@ impl Bench {
             let answer = self.service.token(http).await.context("an exchange is refused")?;
             ensure!(answer.issued_token_type.is_some(), "it is no exchange");
         }
-        Ok(each(cpu()? - before, all.len()))
+        Ok(each(cpu()?.saturating_sub(before), all.len()))
     }
 
     /// The processor time of the cryptography alone, in microseconds.
@@ -156,10 +161,11 @@ impl Bench {
             client_assertion::verify(&shown.assertion, ("lead", ISSUER), lead, now)?;
             dpop::verify_proof(&shown.proof, &expect(&url, now, 60))?;
             access_token::verify(&self.token, &self.keys, (ISSUER, &resource), now)?;
-            exchange::verify_actor(&shown.actor, ("hand", ISSUER), hand, now)?;
+            exchange::verify_actor(&shown.actor, ("hand", "lead", ISSUER), hand, now)?;
+            dpop::verify_proof(&shown.actor_proof, &expect(&url, now, 60))?;
             black_box(access_token::mint(&self.claims, self.signer.as_ref())?);
         }
-        Ok(each(cpu()? - before, all.len()))
+        Ok(each(cpu()?.saturating_sub(before), all.len()))
     }
 }
 
@@ -199,4 +205,18 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
     let against = format!("its verifications and its signature: {:.0} µs", median(&base));
     let goal = Goal { ratio_at_most: Some(1.5), ..Goal::default() };
     Ok(Row::new("exchange", "µs of processor", rounds).against(against).wants(goal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_measured_is_an_exchange() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let bench = Bench::open(dir.path()).await.expect("the holder has a token");
+        let shown = vec![bench.shown().expect("it can be made")];
+        bench.exchanges(&shown).await.expect("it is exchanged");
+        bench.verifications(&shown).expect("everything holds");
+    }
 }

@@ -24,7 +24,7 @@ const FOR: Duration = Duration::from_hours(8);
 
 /// Everybody may do everything that their scopes hold.
 const OPEN: &str = r#"@id("open") permit (principal, action, resource);
-                      @id("named") permit (principal, action, resource in Server::"tools");"#;
+                      @id("named") permit (principal, action, resource in Server::"bench");"#;
 
 /// The deployment.
 pub(crate) struct House {
@@ -77,8 +77,9 @@ impl House {
             put(FactKey::task(standing.task.id), &standing.task),
             put(FactKey::instance(standing.instance.id), &standing.instance),
         ];
-        journal.store().commit(Unit { effects, ..Unit::default() }).await?;
         let pip = Pip::open(store.clone()).await?;
+        let committed = journal.store().commit(Unit { effects, ..Unit::default() }).await?;
+        pip.put_in_force(snapshot, committed.revision);
         let (authority, outcomes) = Authority::new(Parts {
             journal,
             pip,

@@ -9,7 +9,7 @@ use model::{
     AccessRequest, ActDigest, Clock, Decision, DecisionId, Denial, Entropy, FactKey, Facts, Grant,
     Revision, Sourced, Standing, Stranger, Timestamp,
 };
-use store::{CommitError, Committed, Effect, Unit, Urgency};
+use store::{CommitError, Committed, CounterKey, Effect, Unit, Urgency};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
@@ -22,6 +22,9 @@ use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit, Permit
 use crate::pip::{FactsError, Gathered, Pip, calls_counter};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf, FactsLeaves};
 use crate::refusals::REFUSALS_WAITING_MAX;
+
+/// Days begin at midnight UTC.
+const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// How often a decision whose facts changed under it is made again.
 const ATTEMPTS_MAX: u32 = 3;
@@ -277,7 +280,7 @@ impl Authority {
             Err(error) => return Err(error.into()),
         };
         let facts = records::facts_of(&gathered, circumstances.binding, now);
-        let act = records::act_digest(&gathered.standing.agent.name, request);
+        let act = records::act_digest(&gathered.standing.mandate.agent, request);
         Ok(Some(Question { request, circumstances, gathered, facts, act }))
     }
 
@@ -408,18 +411,28 @@ fn is_counted(request: &AccessRequest) -> bool {
     matches!(request.resource, model::ResourceRef::Tool(_))
 }
 
-/// What one call is counted against: every task of the chain that has a limit, which holds over all
-/// its branches, and last the session.
-fn calls_of(standing: &Standing) -> Vec<Effect> {
+/// What one call is counted against: the mandate and every agent of the chain for this day, if it has
+/// a limit, so that nobody begins anew what is used up; every task of the chain that has a limit,
+/// which holds over all its branches; and last the session.
+fn calls_of(standing: &Standing, now: Timestamp) -> Vec<Effect> {
+    let one = |counter: CounterKey, most: Option<u64>| {
+        let limit = most.and_then(|most| i64::try_from(most).ok());
+        Effect::Count { counter, amount: 1, limit }
+    };
+    let day = now.as_seconds().div_euclid(SECONDS_OF_A_DAY);
+    let of_day = |who: String, most: Option<u64>| {
+        most.map(|_| one(CounterKey(format!("{who}/day-{day}/calls")), most))
+    };
+    let mandate = &standing.mandate;
+    let own = of_day(mandate.id.to_string(), mandate.scope.max_calls);
+    let agents = standing
+        .hops()
+        .filter_map(|hop| of_day(format!("agent/{}", hop.agent.name), hop.agent.ceiling.max_calls));
     let root = standing.root().id;
     let tasks = standing.hops().map(|hop| hop.task);
     let counted = tasks.filter(|task| task.id == root || task.scope.max_calls.is_some());
-    counted
-        .map(|task| {
-            let limit = task.scope.max_calls.and_then(|most| i64::try_from(most).ok());
-            Effect::Count { counter: calls_counter(task.id), amount: 1, limit }
-        })
-        .collect()
+    let tasks = counted.map(|task| one(calls_counter(task.id), task.scope.max_calls));
+    own.into_iter().chain(agents).chain(tasks).collect()
 }
 
 fn effects_of(question: &Question<'_>) -> Vec<Effect> {
@@ -428,7 +441,7 @@ fn effects_of(question: &Question<'_>) -> Vec<Effect> {
         effects.extend(enter.iter().cloned());
     }
     if is_counted(question.request) {
-        effects.extend(calls_of(&question.gathered.standing));
+        effects.extend(calls_of(&question.gathered.standing, question.facts.now));
     }
     effects.push(Effect::OpenPermit);
     effects

@@ -178,9 +178,14 @@ impl FindingKeeper {
         }
     }
 
-    /// Whether one more finding may be open: one address does not fill the register.
+    /// Whether one more finding may be open: one address does not fill the register, nor does one
+    /// agent; and who is unknown at an address takes no room from what agents are found at there.
     fn has_room(&self, stranger: &Stranger) -> bool {
-        let of_it = |open: &&Open| open.finding.stranger.source == stranger.source;
+        let of_it = |open: &&Open| {
+            let other = &open.finding.stranger;
+            let same_source = stranger.proven.is_some() || other.source == stranger.source;
+            other.proven == stranger.proven && same_source
+        };
         let own = self.open.values().filter(of_it).count();
         own < FINDINGS_OF_SOURCE_MAX && self.open.len() < FINDINGS_OPEN_MAX
     }

@@ -292,7 +292,8 @@ pub(crate) fn resource_text(resource: &ResourceRef) -> String {
     }
 }
 
-/// The digest of a whole act: equal for equal acts of one agent, whatever the spelling.
+/// The digest of a whole act: equal for equal acts in the work of one agent, whatever the spelling,
+/// and whoever does them of those to whom that `agent` handed the work on.
 pub(crate) fn act_digest(agent: &model::AgentName, request: &AccessRequest) -> ActDigest {
     let act = serde_json::json!({
         "action": request.action,

@@ -83,5 +83,6 @@ fn act_of(decision: &DecisionRecord, disclosure: Option<&Disclosure>) -> Option<
         resource: model::ResourceRef::Tool(tool),
         input,
     };
-    Some(crate::records::act_digest(&decision.agent, &request))
+    let began = decision.delegators.last().map_or(&decision.agent, |first| &first.agent);
+    Some(crate::records::act_digest(began, &request))
 }

@@ -255,6 +255,8 @@ impl Gateway {
             credential: credential.map(|it| Sha256Digest::of(it.as_bytes())),
             claimed: None,
             client: client.and_then(model::claim),
+            proven: None,
+            holder: None,
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PersonId, ServerName, Sha256Digest, Timestamp};
+use crate::{AgentName, PersonId, ServerName, Sha256Digest, Timestamp};
 
 /// The longest text that a caller says of itself and that is kept, in bytes.
 pub const CLAIM_MAX: usize = 120;
@@ -53,6 +53,12 @@ pub struct Stranger {
     /// What it says of its software (`User-Agent`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// The agent that it proved to be, if it is one that shows what is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<AgentName>,
+    /// Whose it is, in that case: an instance or an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
 }
 
 /// That somebody was told of a finding.
@@ -84,7 +90,9 @@ impl Stranger {
         let server = self.server.as_ref().map(ServerName::as_str);
         let parts =
             [Some(self.cause.as_str()), self.claimed.as_deref(), self.source.as_deref(), server];
-        let parts: Vec<_> = parts.iter().map(|part| part.unwrap_or_default()).collect();
+        let mut parts: Vec<_> = parts.iter().map(|part| part.unwrap_or_default()).collect();
+        parts.extend(self.proven.as_ref().map(AgentName::as_str));
+        parts.extend(self.holder.as_deref());
         Sha256Digest::of(parts.join("\0").as_bytes())
     }
 }
@@ -120,6 +128,8 @@ mod tests {
             credential: Some(Sha256Digest::of(b"a")),
             claimed: Some("bot".to_owned()),
             client: None,
+            proven: None,
+            holder: None,
         };
         let again = Stranger { credential: Some(Sha256Digest::of(b"b")), ..stranger.clone() };
         assert_eq!(stranger.id(), again.id());

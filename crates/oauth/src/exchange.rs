@@ -76,6 +76,8 @@ pub struct Delegated {
     pub may_act: MayAct,
     /// The decision that permitted it.
     pub decision: String,
+    /// The policy set that it was permitted by.
+    pub policy: String,
     /// The part of the task: one.
     pub authorization_details: [AskedTask; 1],
     /// When it was made, in seconds since the epoch.
@@ -133,10 +135,11 @@ pub fn claimed(actor_token: &str) -> Option<String> {
     text(&unverified.claims, "sub").ok()
 }
 
-/// Verifies that `agent` names, by its own `key` and for `issuer`, the key of an instance, at `now`.
+/// Verifies that `agent` names, by its own `key`, for `issuer` and to the agent `holder` alone, the
+/// key of an instance, at `now`.
 pub fn verify_actor(
     actor_token: &str,
-    (agent, issuer): (&str, &str),
+    (agent, holder, issuer): (&str, &str, &str),
     key: &VerifyingKey,
     now: i64,
 ) -> Result<ActorToken, JwsError> {
@@ -149,6 +152,10 @@ pub fn verify_actor(
     if audience(&claims)? != issuer {
         return Err(JwsError::Claim("aud"));
     }
+    // Who else came by it has no use for it.
+    if text(&claims, "azp")? != holder {
+        return Err(JwsError::Claim("azp"));
+    }
     check_times(&claims, access_token::LIFETIME_MAX_S, now)?;
     // Who acts is a top-level claim; a chain that the agent made up says nothing (RFC 8693 §4.1).
     if claims.contains_key("act") {
@@ -160,10 +167,10 @@ pub fn verify_actor(
     Ok(ActorToken { key, jti: jws::id(&claims)?, exp: seconds(&claims, "exp")? })
 }
 
-/// Makes the actor token by which `agent` names, for `issuer`, the instance that holds the key with
-/// the thumbprint `jkt`.
+/// Makes the actor token by which `agent` names, for `issuer` and to the agent `holder`, the instance
+/// that holds the key with the thumbprint `jkt`.
 pub fn make_actor(
-    (agent, issuer): (&str, &str),
+    (agent, holder, issuer): (&str, &str, &str),
     signer: &dyn Signer,
     jkt: &str,
     (now, jti): (i64, &str),
@@ -172,6 +179,7 @@ pub fn make_actor(
         "iss": agent,
         "sub": agent,
         "aud": issuer,
+        "azp": holder,
         "cnf": { "jkt": jkt },
         "iat": now,
         "exp": now + access_token::LIFETIME_MAX_S,

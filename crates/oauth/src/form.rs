@@ -27,6 +27,13 @@ pub struct Client {
     pub assertion: String,
 }
 
+impl Client {
+    /// Who a form of whatever kind says that it is from.
+    pub fn claimed(form: &[u8]) -> Option<Self> {
+        Parameters::read(form).ok()?.client().ok()
+    }
+}
+
 /// The form with these parameters, for clients.
 pub fn form(parameters: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()

@@ -43,6 +43,8 @@ pub enum Grant {
         subject_token: String,
         /// In which the other agent names its instance.
         actor_token: String,
+        /// The proof of possession by which that instance agrees (RFC 9449).
+        actor_proof: String,
         /// The part of the task.
         task: AskedTask,
     },
@@ -57,6 +59,8 @@ pub enum Grant {
     },
     /// By such a delegation (RFC 8693).
     TakeUp(String),
+    /// By somebody's token alone: nothing is given for that, but it may be stolen.
+    Bare(String),
 }
 
 /// Which token of its instance a request follows (docs/instances.md).
@@ -113,7 +117,7 @@ pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
     let client = form.client()?;
     let renewal = ["attempt", "previous_jti", "renewal_nonce"].map(|name| form.take(name));
     let resource = match grant {
-        Grant::Delegate { .. } => None,
+        Grant::Delegate { .. } | Grant::Bare(_) => None,
         _ => Some(form.need("resource")?),
     };
     Ok(TokenRequest {
@@ -127,12 +131,13 @@ pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
 }
 
 /// The parameters that belong to one grant type or another.
-const OF_GRANTS: [&str; 8] = [
+const OF_GRANTS: [&str; 9] = [
     "assertion",
     "subject_token",
     "subject_token_type",
     "actor_token",
     "actor_token_type",
+    "actor_proof",
     "requested_token_type",
     "authorization_details",
     "may_act",
@@ -175,11 +180,15 @@ fn exchanged(form: &mut Parameters) -> Result<Grant, OAuthError> {
             Ok(Grant::Delegate { subject_token, may_act, task: task(form)? })
         }
         (exchange::ACCESS_TOKEN, exchange::ACCESS_TOKEN) => {
-            let actor_token = form.need("actor_token")?;
+            let Some(actor_token) = form.take("actor_token") else {
+                let _ = form.take("authorization_details");
+                return Ok(Grant::Bare(subject_token));
+            };
             if form.need("actor_token_type")? != exchange::JWT {
                 return Err(invalid("the actor token is a JWT that the other agent signs"));
             }
-            Ok(Grant::HandOver { subject_token, actor_token, task: task(form)? })
+            let actor_proof = form.need("actor_proof")?;
+            Ok(Grant::HandOver { subject_token, actor_token, actor_proof, task: task(form)? })
         }
         _ => Err(invalid("tokens of these types are not exchanged here")),
     }

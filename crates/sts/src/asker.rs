@@ -1,6 +1,6 @@
 //! Which instance asks for a token, and on what its task rests.
 
-use authority::{OnceScope, Reader};
+use authority::{Effect, OnceScope, Reader};
 use model::{
     Agent, Delegation, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, PurposeId,
     Sha256Digest, Task,
@@ -139,9 +139,13 @@ fn part(taken: &Delegated, agent: &Agent) -> Result<Part, TokenRefusal> {
         return Err(TokenRefusal::of("delegation_invalid", error, agent));
     };
     let [task] = taken.authorization_details.clone();
-    // What we signed ourselves is used up whatever key it was signed by.
-    let uses = once(OnceScope::Assertion, &[0; 32], &taken.jti, taken.exp);
+    let uses = taking_up(taken);
     Ok(Part { delegation: Delegation { parent, decision }, task, uses })
+}
+
+/// What taking up a delegation uses up. We signed it ourselves, by whatever key of ours.
+pub(crate) fn taking_up(made: &Delegated) -> Effect {
+    once(OnceScope::Assertion, &[0; 32], &made.jti, made.exp)
 }
 
 /// Why there is no instance of `agent` to propose.

@@ -3,13 +3,16 @@
 //! INVARIANT: nobody hands on what they do not hold. The token of the holder counts only with the
 //! holder's own proof of possession: who shows somebody else's is refused, and found (`n_007_…`).
 
-use authority::{Actor, Begun, Circumstances, Effect, Governed, OnceScope, Permit, Reader};
+use authority::{
+    Actor, Begun, Circumstances, Effect, Governed, NotPermitted, OnceScope, Permit, Reader,
+};
 use model::record::OutcomeKind;
 use model::{
     AccessRequest, ActionName, Agent, AgentName, AgentState, Binding, Delegation, FactKey,
-    InstanceId, Principal, ResourceRef, Source, Standing, Thumbprint,
+    InstanceId, Principal, ResourceRef, Sha256Digest, Source, Standing, Thumbprint,
 };
 use oauth::access_token::{self, AccessTokenClaims};
+use oauth::dpop::VerifiedProof;
 use oauth::exchange::{self, Delegated, MayAct};
 use oauth::initiation::AskedTask;
 use oauth::token_endpoint::TokenResponse;
@@ -49,7 +52,8 @@ struct Named {
     key: Thumbprint,
     /// Until when it is named so, in seconds since the epoch.
     exp: i64,
-    uses: Effect,
+    /// What that uses up: the actor token and the proof.
+    uses: [Effect; 2],
 }
 
 impl TokenService {
@@ -60,40 +64,63 @@ impl TokenService {
         (subject_token, may_act): (&str, &MayAct),
         task: &AskedTask,
     ) -> Result<TokenResponse, TokenRefusal> {
-        if may_act.thumbprint().is_none() {
+        let claims = self.holder(asking, subject_token)?;
+        let Some(key) = may_act.thumbprint().map(Thumbprint::from_bytes) else {
             let why = "`jkt` in `may_act` is not the thumbprint of a key";
-            let error = OAuthError::new(ErrorCode::InvalidRequest, why);
-            return Err(TokenRefusal::of("may_act_invalid", error, asking.agent));
-        }
-        let agent = self.other_agent(asking.agent, Some(&may_act.client_id)).await?;
-        let permit = self.handing_on((asking, subject_token), (&agent, may_act), task).await?;
-        let minted = self.minter.delegate(permit, &self.authority);
-        minted.map_err(TokenRefusal::decided)
+            return Err(not_held("may_act_invalid", asking.agent, why));
+        };
+        let permit = self.handing_on(asking, &claims, may_act, task).await?;
+        let begun = begun(permit, self)?;
+        let made = async {
+            self.is_new(asking, key).await?;
+            let agent = self.other_agent(asking.agent, &may_act.client_id).await?;
+            // It will be held against the agent again: nothing is made that cannot be taken up.
+            let Standing { mandate, purpose, .. } = begun.context.standing.as_ref();
+            let basis = narrow::Basis { agent: &agent, mandate, purpose };
+            let narrowed = narrow::narrow(begun.context.standing.hops(), &basis, task);
+            narrowed.map_err(|narrow::TooWide| not_proposed(NotProposed::TooWide, asking.agent))?;
+            let policy = self.authority.pip().policy().snapshot.digest();
+            self.minter.delegate(&begun, policy, &self.authority).map_err(TokenRefusal::decided)
+        };
+        let made = made.await;
+        let result = made.as_ref().ok().map(|(_, jti)| Sha256Digest::of(jti.as_bytes()));
+        begun.running.finish(ended(&made), result);
+        made.map(|(response, _)| response)
     }
 
-    /// Gives the instance that `actor_token` names a token of its own.
+    /// Gives the instance that an actor token names, and that agrees by its proof, a token of its
+    /// own.
     pub(crate) async fn hand_over(
         &self,
         asking: &Asking<'_>,
-        (subject_token, actor_token): (&str, &str),
+        (subject_token, (actor_token, actor_proof)): (&str, (&str, &str)),
         task: &AskedTask,
     ) -> Result<TokenResponse, TokenRefusal> {
-        let named = self.named(asking.agent, actor_token).await?;
+        let claims = self.holder(asking, subject_token)?;
+        let by = asking.agent;
+        let proof = self.proof(Some(actor_proof)).map_err(|_| unknown_actor(by))?;
         let may_act = MayAct {
-            client_id: named.agent.name.to_string(),
-            jkt: keys::base64url(named.key.as_bytes()),
+            client_id: exchange::claimed(actor_token).ok_or_else(|| unknown_actor(by))?,
+            jkt: keys::base64url(&proof.thumbprint),
         };
-        let by = (&named.agent, &may_act);
-        let permit = self.handing_on((asking, subject_token), by, task).await?;
-        let begun = permit.begin(self.authority.clock().as_ref());
-        let begun = begun.map_err(|error| {
-            let why = error.to_string();
-            TokenRefusal::decided(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
-        })?;
-        let given = self.give(asking, &begun, named).await;
-        let outcome = if given.is_ok() { OutcomeKind::Returned } else { OutcomeKind::Failed };
-        begun.running.finish(outcome, None);
+        let permit = self.handing_on(asking, &claims, &may_act, task).await?;
+        let begun = begun(permit, self)?;
+        let given = async {
+            let named = self.named(by, (actor_token, &may_act.client_id), &proof).await?;
+            self.is_new(asking, named.key).await?;
+            self.give(asking, &begun, named).await
+        };
+        let given = given.await;
+        begun.running.finish(ended(&given), None);
         given
+    }
+
+    /// What is told to who shows a token and nothing else.
+    pub(crate) fn bare(&self, asking: &Asking<'_>, subject_token: &str) -> TokenRefusal {
+        self.holder(asking, subject_token).err().unwrap_or_else(|| {
+            let why = "`actor_token` or `may_act` says whom the work is handed on to";
+            not_held("actor_missing", asking.agent, why)
+        })
     }
 
     /// Enters the instance that is `named` with the task that it is handed, and gives it a token.
@@ -107,52 +134,60 @@ impl TokenService {
         let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
         let parent = begun.context.standing.task.id;
         let delegation = Delegation { parent, decision: begun.context.decision };
-        let part = Part { delegation, task: begun.act.task.clone(), uses };
+        let [token, proof] = uses;
+        let part = Part { delegation, task: begun.act.task.clone(), uses: token };
         // What is known of who asks is not known of whom it is for.
         let source = Source::default();
         let rests = Rests::Delegated(Box::new(part));
         let by = (clock.as_ref(), entropy.as_ref());
         let proposed =
             propose(self.authority.pip(), (&agent.name, rests), (key, &source), by).await;
-        let asker = proposed.map_err(|why| not_proposed(why, &agent))?;
+        let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
         let mut reader = Reader::new(self.authority.pip().store());
         let last = reader.find(FactKey::renewal(asker.standing.value.instance.id)).await;
         let last = reader.sourced(last.map_err(unavailable)?);
-        let renewing = Renewing { asked: None, last, source };
+        let renewing = Renewing { asked: None, last, source, is_own: false };
         let bound = Some(begun.act.bound.min(exp));
         let grant = TokenGrant::new(
             Asker::New(Box::new(asker)),
             asking.audience(),
             (key, renewing, bound),
-            (Vec::new(), asking.arrived),
+            (vec![proof], asking.arrived),
         );
-        let permit = self.authority.authorize(grant).await;
-        let permit = permit.map_err(|reason| refused(reason, &agent))?;
+        let permit = self.authority.authorize(grant).await.map_err(|reason| match reason {
+            NotPermitted::Replayed => {
+                let why = "the actor token or its proof was used before";
+                not_held("actor_replayed", asking.agent, why)
+            }
+            other => refused(other, asking.agent),
+        })?;
         let minted = self.minter.mint(permit, &self.authority).await;
         minted.map_err(TokenRefusal::decided)
     }
 
-    /// Asks whether the holder of `subject_token` may hand `task` on to an agent's instance.
+    /// Asks whether the holder, whose token says `claims`, may hand `task` on to an agent's instance.
+    /// Of that agent nothing is looked at before: who may hand nothing on to it learns nothing of it.
     async fn handing_on(
         &self,
-        (asking, subject_token): (&Asking<'_>, &str),
-        (agent, may_act): (&Agent, &MayAct),
+        asking: &Asking<'_>,
+        claims: &AccessTokenClaims,
+        may_act: &MayAct,
         task: &AskedTask,
     ) -> Result<Permit<HandingOn>, TokenRefusal> {
-        let claims = self.holder(asking, subject_token)?;
+        let by = asking.agent;
         let instance: InstanceId = claims.instance().parse().map_err(|_| {
-            not_held("subject_token_invalid", asking.agent, "the subject token does not hold")
+            not_held("subject_token_invalid", by, "the subject token does not hold")
         })?;
-        self.is_new(asking, may_act).await?;
+        let agent: AgentName = may_act.client_id.parse().map_err(|_| unknown_actor(by))?;
         let standing = self.authority.pip().standing(instance).await.map_err(unavailable)?;
-        let Standing { mandate, purpose, .. } = standing.value.as_ref();
-        let basis = narrow::Basis { agent, mandate, purpose };
+        let Standing { mandate, purpose, agent: own, .. } = standing.value.as_ref();
+        let basis = narrow::Basis { agent: own, mandate, purpose };
         narrow::narrow(standing.value.hops(), &basis, task)
-            .map_err(|narrow::TooWide| not_proposed(NotProposed::TooWide, asking.agent))?;
+            .map_err(|narrow::TooWide| not_proposed(NotProposed::TooWide, by))?;
         let request = AccessRequest {
             principal: Principal::Instance(instance),
             action: ActionName::method("delegate"),
-            resource: ResourceRef::Agent(agent.name.clone()),
+            resource: ResourceRef::Agent(agent),
             input: json!({ "may_act": may_act, "task": task }),
         };
         let circumstances = Circumstances {
@@ -167,7 +202,7 @@ impl TokenService {
         let (task, to, bound) = (task.clone(), may_act.clone(), claims.exp);
         let act = HandingOn { request, circumstances, task, to, bound };
         let permit = self.authority.authorize(act).await;
-        permit.map_err(|reason| refused(reason, asking.agent))
+        permit.map_err(|reason| refused(reason, by))
     }
 
     /// What the subject token says, if who asks is who holds it.
@@ -219,6 +254,11 @@ impl TokenService {
         let may_act = &read.may_act;
         let is_for = may_act.client_id == agent.name.as_str()
             && may_act.thumbprint().as_ref() == Some(key.as_bytes());
+        let policy = self.authority.pip().policy().snapshot.digest();
+        if is_for && read.policy != policy.to_string() {
+            let why = "the policy has changed since the delegation was made: ask for another one";
+            return Err(not_held("delegation_outdated", agent, why));
+        }
         if is_for {
             return Ok(read);
         }
@@ -235,38 +275,43 @@ impl TokenService {
     }
 
     /// Whether no instance holds the key yet for which the work is handed on.
-    async fn is_new(&self, asking: &Asking<'_>, may_act: &MayAct) -> Result<(), TokenRefusal> {
-        let key = Thumbprint::from_bytes(may_act.thumbprint().unwrap_or_default());
+    async fn is_new(&self, asking: &Asking<'_>, key: Thumbprint) -> Result<(), TokenRefusal> {
         let mut reader = Reader::new(self.authority.pip().store());
         let known = reader.find::<InstanceId>(FactKey::key(&key)).await.map_err(unavailable)?;
         if known.is_none() && key != asking.key {
             return Ok(());
         }
         let why = "an instance has one task: hand it on to one with a new key";
-        let error = OAuthError::new(ErrorCode::InvalidRequest, why);
-        Err(TokenRefusal::of("has_a_task", error, asking.agent))
+        Err(not_held("has_a_task", asking.agent, why))
     }
 
-    /// The instance that `actor_token` names, by the word of its agent.
-    async fn named(&self, by: &Agent, actor_token: &str) -> Result<Named, TokenRefusal> {
-        let claimed = exchange::claimed(actor_token);
-        let agent = self.other_agent(by, claimed.as_deref()).await?;
+    /// The instance that `agent` names to `by` in an actor token, and whose `proof` says that it
+    /// agrees: nobody else's key is bound to anything.
+    async fn named(
+        &self,
+        by: &Agent,
+        (actor_token, agent): (&str, &str),
+        proof: &VerifiedProof,
+    ) -> Result<Named, TokenRefusal> {
+        let agent = self.other_agent(by, agent).await?;
         let key = agent_key(&agent).ok_or_else(|| unknown_actor(by))?;
-        let (parties, now) =
-            ((agent.name.as_str(), self.minter.issuer.as_str()), self.authority.clock().now());
-        let read = exchange::verify_actor(actor_token, parties, &key, now.as_seconds());
+        let parties = (agent.name.as_str(), by.name.as_str(), self.minter.issuer.as_str());
+        let now = self.authority.clock().now().as_seconds();
+        let read = exchange::verify_actor(actor_token, parties, &key, now);
         let actor = read.map_err(|_| unknown_actor(by))?;
-        if actor.key == key.thumbprint() {
+        if actor.key == key.thumbprint() || actor.key != proof.thumbprint {
             return Err(unknown_actor(by));
         }
-        let uses = once(OnceScope::Assertion, &key.thumbprint(), &actor.jti, actor.exp);
+        let uses = [
+            once(OnceScope::Assertion, &key.thumbprint(), &actor.jti, actor.exp),
+            once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat),
+        ];
         Ok(Named { agent, key: Thumbprint::from_bytes(actor.key), exp: actor.exp, uses })
     }
 
     /// The active agent `name`. To `by`, every failure looks the same.
-    async fn other_agent(&self, by: &Agent, name: Option<&str>) -> Result<Agent, TokenRefusal> {
-        let name = name.and_then(|name| name.parse::<AgentName>().ok());
-        let name = name.ok_or_else(|| unknown_actor(by))?;
+    async fn other_agent(&self, by: &Agent, name: &str) -> Result<Agent, TokenRefusal> {
+        let name: AgentName = name.parse().map_err(|_| unknown_actor(by))?;
         let mut reader = Reader::new(self.authority.pip().store());
         let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
         let now = self.authority.clock().now();
@@ -274,6 +319,21 @@ impl TokenService {
             |agent: &Agent| agent.state == AgentState::Active && agent.key_expires > now;
         found.filter(is_active).ok_or_else(|| unknown_actor(by))
     }
+}
+
+/// Begins what is permitted.
+fn begun(
+    permit: Permit<HandingOn>,
+    service: &TokenService,
+) -> Result<Begun<HandingOn>, TokenRefusal> {
+    permit.begin(service.authority.clock().as_ref()).map_err(|error| {
+        let why = error.to_string();
+        TokenRefusal::decided(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
+    })
+}
+
+const fn ended<T>(answer: &Result<T, TokenRefusal>) -> OutcomeKind {
+    if answer.is_ok() { OutcomeKind::Returned } else { OutcomeKind::Failed }
 }
 
 fn unknown_actor(by: &Agent) -> TokenRefusal {

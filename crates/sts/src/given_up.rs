@@ -11,10 +11,12 @@ use model::{
     AccessRequest, ActionName, Agent, Binding, InstanceId, Principal, ResourceRef, TaskEnd,
 };
 use oauth::access_token::{self, AccessTokenClaims};
+use oauth::exchange;
 use oauth::revocation::{self, Outcome};
 use oauth::{ErrorCode, OAuthError};
 use serde_json::{Value, json};
 
+use crate::asker::taking_up;
 use crate::grant::POINT;
 use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, refused, unavailable};
 
@@ -36,7 +38,10 @@ impl TokenService {
         let (agent, assertion) = self.agent(&form.client).await?;
         let instance = match self.own(&agent, &form.token) {
             Own::Yes(own) => own.1,
-            Own::None => return self.used_up(&agent, assertion).await,
+            Own::None => {
+                self.used_up(&agent, assertion).await?;
+                return self.delegation_given_up(&agent, &form.token).await;
+            }
             Own::OfAnother => {
                 let why = "the token was issued to another client";
                 let error = OAuthError::new(ErrorCode::InvalidRequest, why);
@@ -119,6 +124,20 @@ impl TokenService {
         match claims.instance().parse() {
             Ok(instance) => Own::Yes(Box::new((claims, instance))),
             Err(_) => Own::None,
+        }
+    }
+
+    /// Uses up a delegation that `agent` made, if `token` is one: nobody takes it up any more.
+    async fn delegation_given_up(&self, agent: &Agent, token: &str) -> Result<(), TokenRefusal> {
+        let now = self.authority.clock().now().as_seconds();
+        let read = exchange::verify(token, &self.keys, &self.minter.issuer, now).ok();
+        let own = read.filter(|made| made.client_id == agent.name.as_str());
+        let Some(made) = own else { return Ok(()) };
+        let unit = Unit { effects: vec![taking_up(&made)], ..Unit::default() };
+        match self.authority.journal().store().commit(unit).await {
+            // It was taken up before: what came of that is a task, and ends as one.
+            Ok(_) | Err(CommitError::Used) => Ok(()),
+            Err(error) => Err(not_committed(error, agent)),
         }
     }
 

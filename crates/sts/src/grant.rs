@@ -34,6 +34,8 @@ pub(crate) struct Renewing {
     /// What was given before; the token is not issued if that is another by then.
     pub(crate) last: Sourced<Option<Renewal>>,
     pub(crate) source: Source,
+    /// Whether the instance asks itself: the token that another asked for begins no chain.
+    pub(crate) is_own: bool,
 }
 
 impl Governed for TokenGrant {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use authority::{Authority, Begun, Effect, Governed as _, Permit, Unit, Urgency};
 use keys::Signer;
 use model::record::{Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
-use model::{FactKey, RecordId, Sha256Digest, Standing, Timestamp};
+use model::{FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
 use oauth::exchange::{self, Delegated};
 use oauth::token_endpoint::{Next, TokenResponse};
@@ -101,45 +101,44 @@ impl Minter {
         Ok((token, claims))
     }
 
-    /// Signs the delegation that `permit` covers.
-    pub fn delegate(
+    /// Signs the delegation that `begun` covers, made while `policy` was in force; gives its id too.
+    pub(crate) fn delegate(
         &self,
-        permit: Permit<HandingOn>,
+        begun: &Begun<HandingOn>,
+        policy: PolicyDigest,
         authority: &Authority,
-    ) -> Result<TokenResponse, OAuthError> {
-        let unavailable = |why: &str| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
-        let begun = permit.begin(authority.clock().as_ref());
-        let begun = begun.map_err(|error| unavailable(&error.to_string()))?;
+    ) -> Result<(TokenResponse, String), OAuthError> {
         let now = authority.clock().now();
-        let (sub, act) = parties(&begun.context.standing);
+        let (standing, act) = (&begun.context.standing, &begun.act);
+        let (sub, actor) = parties(standing);
+        let jti = RecordId::new(now, authority.entropy().as_ref()).to_string();
         let delegated = Delegated {
             iss: self.issuer.clone(),
             aud: self.issuer.clone(),
             sub,
-            act,
-            client_id: begun.context.standing.agent.name.to_string(),
-            task: begun.context.standing.task.id.to_string(),
-            may_act: begun.act.to.clone(),
+            act: actor,
+            client_id: standing.agent.name.to_string(),
+            task: standing.task.id.to_string(),
+            may_act: act.to.clone(),
             decision: begun.context.decision.to_string(),
-            authorization_details: [begun.act.task.clone()],
+            policy: policy.to_string(),
+            authorization_details: [act.task.clone()],
             iat: now.as_seconds(),
-            exp: begun.act.bound.min(now.as_seconds() + exchange::LIFETIME_MAX_S),
-            jti: RecordId::new(now, authority.entropy().as_ref()).to_string(),
+            exp: act.bound.min(now.as_seconds() + exchange::LIFETIME_MAX_S),
+            jti: jti.clone(),
         };
         let signed = exchange::make(&delegated, self.signer.as_ref());
-        let (outcome, result) = match &signed {
-            Ok(_) => (OutcomeKind::Returned, Some(Sha256Digest::of(delegated.jti.as_bytes()))),
-            Err(_) => (OutcomeKind::Failed, None),
-        };
-        begun.running.finish(outcome, result);
-        Ok(TokenResponse {
-            access_token: signed.map_err(|_| unavailable("the delegation could not be signed"))?,
+        let why = "the delegation could not be signed";
+        let unsigned = |_| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
+        let response = TokenResponse {
+            access_token: signed.map_err(unsigned)?,
             issued_token_type: Some(exchange::DELEGATION.to_owned()),
             token_type: "N_A".to_owned(),
             expires_in: delegated.exp - delegated.iat,
             next: None,
             authorization_details: Vec::new(),
-        })
+        };
+        Ok((response, jti))
     }
 
     /// The claims: never longer than anything that the instance's authority rests on, nor than what
@@ -228,7 +227,11 @@ async fn issuance(
         // rests on, and the token that is followed, have not changed since it was given.
         reads: [begun.context.reads.as_slice(), &renewing.last.keys].concat(),
         revision: begun.context.revision,
-        effects: vec![Effect::Put { key, body: json::canonical_of(&renewal) }],
+        effects: if renewing.is_own {
+            vec![Effect::Put { key, body: json::canonical_of(&renewal) }]
+        } else {
+            Vec::new()
+        },
         urgency: Urgency::Awaited,
     })
 }

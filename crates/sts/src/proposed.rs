@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authority::{Effect, FactsError, Pip, Reader};
+use authority::{CounterKey, Effect, FactsError, Pip, Reader};
 use model::{
     Agent, AgentName, Attestation, Clock, Delegation, Delegator, Entropy, FactKey, Instance,
     InstanceId, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source, Sourced, Standing,
@@ -18,6 +18,9 @@ use crate::narrow;
 /// one for the same instance, which would begin with a clean session: after it, a new instance with
 /// a new key starts afresh.
 pub(crate) const TASK_LIFETIME: Duration = Duration::from_hours(8);
+
+/// How many parts of one task can be handed on, over all its life.
+const PARTS_MAX: i64 = 10_000;
 
 /// An instance with its task, not yet in the register.
 pub(crate) struct Proposed {
@@ -165,7 +168,11 @@ pub(crate) async fn propose(
         started: now,
         state: stopped.unwrap_or_default().state_of_new(),
     };
-    effects.extend(task.parent().map(|parent| new_fact(FactKey::part(parent, task.id), &task.id)));
+    if let Some(parent) = task.parent() {
+        let counter = CounterKey(format!("{parent}/parts"));
+        effects.push(Effect::Count { counter, amount: 1, limit: Some(PARTS_MAX) });
+        effects.push(new_fact(FactKey::part(parent, task.id), &task.id));
+    }
     effects.extend([
         new_fact(FactKey::key(&key), &instance.id),
         new_fact(FactKey::instance(instance.id), &instance),

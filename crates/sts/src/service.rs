@@ -171,7 +171,7 @@ impl TokenService {
             let TokenRefusal { error, cause, refused } = refusal;
             if let Some(cause) = cause {
                 if NO_ACTIVE_AGENT.contains(&cause) || NOT_THE_HOLDER.contains(&cause) {
-                    self.note_stranger(http, cause);
+                    self.note_stranger(http, cause, &refused);
                 }
                 self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
             }
@@ -180,16 +180,27 @@ impl TokenService {
     }
 
     /// Takes note of a caller that is no active agent, or that shows what is another's.
-    fn note_stranger(&self, http: TokenHttpRequest<'_>, cause: &str) {
-        let Ok(form) = token_endpoint::parse(http.form) else { return };
+    fn note_stranger(&self, http: TokenHttpRequest<'_>, cause: &str, refused: &Refused) {
+        let form = token_endpoint::parse(http.form).ok();
+        let credential = form.as_ref().map(|form| shown(form).to_owned());
+        // Whoever gives up or introspects a token says who it is in the same way.
+        let client = form.as_ref().map(|form| form.client.clone());
+        let Some(client) = client.or_else(|| Client::claimed(http.form)) else { return };
+        let resource = form.and_then(|form| form.resource);
+        let held = |name: &str| refused.details.as_ref().and_then(|all| all.get(name).cloned());
+        let is_anothers = NOT_THE_HOLDER.contains(&cause);
         self.authority.note_stranger(Stranger {
             cause: cause.to_owned(),
             tried: "token".to_owned(),
-            server: form.resource.as_deref().and_then(|url| self.server(url).ok()),
+            server: resource.and_then(|url| self.server(&url).ok()),
             source: http.from.map(|from| from.to_string()),
-            credential: Some(Sha256Digest::of(shown(&form).as_bytes())),
-            claimed: model::claim(&form.client.id),
+            credential: credential
+                .or(Some(client.assertion))
+                .map(|text| Sha256Digest::of(text.as_bytes())),
+            claimed: model::claim(&client.id),
             client: http.client.and_then(model::claim),
+            proven: refused.agent.clone().filter(|_| is_anothers),
+            holder: held("held_by_instance").or_else(|| held("made_for_agent")),
         });
     }
 
@@ -218,9 +229,11 @@ impl TokenService {
             Grant::Delegate { subject_token, may_act, task } => {
                 self.delegate(&asking, (subject_token, may_act), task).await
             }
-            Grant::HandOver { subject_token, actor_token, task } => {
-                self.hand_over(&asking, (subject_token, actor_token), task).await
+            Grant::HandOver { subject_token, actor_token, actor_proof, task } => {
+                let actor = (actor_token.as_str(), actor_proof.as_str());
+                self.hand_over(&asking, (subject_token, actor), task).await
             }
+            Grant::Bare(subject_token) => Err(self.bare(&asking, subject_token)),
             Grant::ClientCredentials | Grant::Initiation(_) | Grant::TakeUp(_) => {
                 let permit = self.permit(&asking).await?;
                 let minted = self.minter.mint(permit, &self.authority).await;
@@ -258,7 +271,8 @@ impl TokenService {
             let key = (asking.key, renewing, bound);
             let grant = TokenGrant::new(asker, asking.audience(), key, uses);
             match self.authority.authorize(grant).await {
-                Err(NotPermitted::Contended) if is_new && again => again = false,
+                // What was read before may have changed with what others did meanwhile.
+                Err(NotPermitted::Contended) if again => again = false,
                 Err(NotPermitted::Replayed) if is_new => {
                     let (code, cause, why) = match &asking.form.grant {
                         Grant::Initiation(_) => {
@@ -307,7 +321,7 @@ impl TokenService {
                 (Step::Next | Step::Again, Some(true)) => {}
             }
         }
-        Ok(Renewing { asked: renewal, last, source })
+        Ok(Renewing { asked: renewal, last, source, is_own: true })
     }
 
     /// Quarantines `instance`, whose key somebody copied, and records both sources.
@@ -356,7 +370,7 @@ impl TokenService {
         })
     }
 
-    fn proof(&self, header: Option<&str>) -> Result<VerifiedProof, OAuthError> {
+    pub(crate) fn proof(&self, header: Option<&str>) -> Result<VerifiedProof, OAuthError> {
         let invalid = |why: &str| OAuthError::new(ErrorCode::InvalidDpopProof, why);
         let proof = header.ok_or_else(|| invalid("exactly one DPoP header is needed"))?;
         let url = format!("{}/oauth/token", self.minter.issuer);
@@ -422,9 +436,9 @@ fn too_early(end: Timestamp, agent: &Agent, instance: &Instance) -> TokenRefusal
 /// The credential that a request rests on.
 fn shown(form: &TokenRequest) -> &str {
     match &form.grant {
-        Grant::HandOver { subject_token, .. } | Grant::Delegate { subject_token, .. } => {
-            subject_token
-        }
+        Grant::HandOver { subject_token, .. }
+        | Grant::Delegate { subject_token, .. }
+        | Grant::Bare(subject_token) => subject_token,
         Grant::TakeUp(delegation) => delegation,
         Grant::ClientCredentials | Grant::Initiation(_) => &form.client.assertion,
     }

@@ -147,10 +147,12 @@ pub fn form(bytes: &[u8]) -> bool {
             all.push(task(asked));
             all
         }
-        Grant::HandOver { subject_token, actor_token, task: asked } => {
+        Grant::Bare(subject_token) => exchanged(subject_token, exchange::ACCESS_TOKEN),
+        Grant::HandOver { subject_token, actor_token, actor_proof, task: asked } => {
             let mut all = exchanged(subject_token, exchange::ACCESS_TOKEN);
             all.push(("actor_token", actor_token.clone()));
             all.push(("actor_token_type", exchange::JWT.to_owned()));
+            all.push(("actor_proof", actor_proof.clone()));
             all.push(task(asked));
             all
         }

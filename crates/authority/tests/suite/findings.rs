@@ -137,6 +137,8 @@ fn stranger(claimed: &str, source: &str) -> Stranger {
         credential: Some(Sha256Digest::of(claimed.as_bytes())),
         claimed: Some(claimed.to_owned()),
         client: None,
+        proven: None,
+        holder: None,
     }
 }
 
@@ -251,4 +253,29 @@ async fn n_113_one_address_has_its_share_of_the_findings() {
     until("another's is open", || async { kept.find(&other).await.is_some() }).await;
     assert!(kept.find(&last).await.is_some());
     assert_eq!(kept.find(&beyond).await, None, "one too many");
+}
+
+/// Whoever comes unknown from an address takes no room from a theft that is found there.
+#[tokio::test]
+async fn n_007_strangers_hide_no_theft() {
+    let kept = Kept::new().await;
+    for stranger in strangers("nobody", FINDINGS_OF_SOURCE_MAX, FINDINGS_OF_SOURCE_MAX) {
+        kept.world.authority.note_stranger(stranger);
+    }
+    until("all are open", || async {
+        kept.numbers.open.load(Ordering::SeqCst) == FINDINGS_OF_SOURCE_MAX as u64
+    })
+    .await;
+    let theft = |holder: &str| Stranger {
+        cause: "holder_absent".to_owned(),
+        proven: Some("billing".parse().expect("an agent")),
+        holder: Some(holder.to_owned()),
+        ..stranger("billing", "198.51.100.0")
+    };
+    let (one, other) = (theft("ins_one"), theft("ins_other"));
+    assert_ne!(one.id(), other.id(), "each whose token it is is a finding of its own");
+    for found in [&one, &other] {
+        kept.world.authority.note_stranger(found.clone());
+        until("it is found", || async { kept.find(&found.id()).await.is_some() }).await;
+    }
 }

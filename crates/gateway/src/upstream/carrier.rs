@@ -40,7 +40,7 @@ impl Service<http::Uri> for Connector {
         Box::pin(async move {
             Ok(match connecting.await? {
                 MaybeHttpsStream::Http(plain) => Carrier::Plain(plain),
-                tls => Carrier::Tls(Box::new(tls)),
+                tls @ MaybeHttpsStream::Https(_) => Carrier::Tls(Box::new(tls)),
             })
         })
     }

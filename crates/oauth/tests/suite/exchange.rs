@@ -59,11 +59,17 @@ fn what_is_exchanged_is_said_whole() {
     let handing = [
         ("actor_token", "a.a.a"),
         ("actor_token_type", JWT),
+        ("actor_proof", "p.p.p"),
         ("authorization_details", details.as_str()),
     ];
     let subject_token = "s.s.s".to_owned();
     let actor_token = "a.a.a".to_owned();
-    let hand_over = Grant::HandOver { subject_token, actor_token, task: task() };
+    let hand_over = Grant::HandOver {
+        subject_token,
+        actor_token,
+        actor_proof: "p.p.p".to_owned(),
+        task: task(),
+    };
     assert_eq!(exchange(&handing), Ok(hand_over));
     let text = json!(may_act).to_string();
     let delegating = [
@@ -80,11 +86,15 @@ fn what_is_exchanged_is_said_whole() {
     assert_eq!(exchange(&asked), Ok(Grant::TakeUp("s.s.s".to_owned())));
     // OA-01: what is required, required together, or belongs elsewhere.
     let invalid = Err(ErrorCode::InvalidRequest);
-    for absent in ["subject_token", "subject_token_type", "actor_token", "actor_token_type"] {
+    for absent in ["subject_token", "subject_token_type", "actor_token_type", "actor_proof"] {
         assert_eq!(exchange(&[&handing[..], &[(absent, "")]].concat()), invalid, "{absent}");
     }
+    // Somebody's token alone may be stolen: that is looked at before it is refused.
+    let bare = Ok(Grant::Bare("s.s.s".to_owned()));
+    assert_eq!(exchange(&[]), bare);
+    assert_eq!(exchange(&[("authorization_details", details.as_str())]), bare);
     assert_eq!(exchange(&[&delegating[..], &[("may_act", "")]].concat()), invalid);
-    assert_eq!(exchange(&[&delegating[..], &handing[..2]].concat()), invalid);
+    assert_eq!(exchange(&[&delegating[..], &handing[..3]].concat()), invalid);
     assert_eq!(exchange(&[&handing[..], &delegating[..1]].concat()), invalid);
     assert_eq!(exchange(&[&taking[..], &handing[..]].concat()), invalid);
     assert_eq!(exchange(&[&handing[..], &[("resource", "")]].concat()), invalid);
@@ -96,8 +106,12 @@ fn what_is_exchanged_is_said_whole() {
 #[test]
 fn n_004_tokens_of_other_types_are_not_exchanged() {
     let details = details();
-    let all =
-        [("actor_token", "a"), ("actor_token_type", JWT), ("authorization_details", &details)];
+    let all = [
+        ("actor_token", "a"),
+        ("actor_token_type", JWT),
+        ("actor_proof", "p"),
+        ("authorization_details", &details),
+    ];
     let of = |name: &str| format!("urn:ietf:params:oauth:token-type:{name}");
     for kind in ["refresh_token", "id_token", "saml1", "saml2", "jwt"].map(of) {
         for name in ["subject_token_type", "requested_token_type"] {
@@ -120,6 +134,7 @@ fn oa_03_authorization_details_are_read_in_one_way() {
         let asked = [
             ("actor_token", "a"),
             ("actor_token_type", JWT),
+            ("actor_proof", "p"),
             ("authorization_details", text.as_str()),
         ];
         assert_eq!(exchange(&asked).err(), expected, "{text}");
@@ -136,24 +151,30 @@ fn oa_03_authorization_details_are_read_in_one_way() {
     check(json!([with(&one, "tools", "crm/lookup")]), invalid);
     check(json!([with(&one, "until", "soon")]), invalid);
     let twice = r#"[{"type":"agent_task","type":"agent_task"}]"#;
-    let asked = [("actor_token", "a"), ("actor_token_type", JWT), ("authorization_details", twice)];
+    let asked = [
+        ("actor_token", "a"),
+        ("actor_token_type", JWT),
+        ("actor_proof", "p"),
+        ("authorization_details", twice),
+    ];
     assert_eq!(exchange(&asked).err(), invalid);
 }
 
 #[test]
 fn an_actor_token_names_one_key_by_the_word_of_its_agent() {
     let (key, jkt) = (es256(), es256().verifying().thumbprint_text());
-    let made = make_actor(("reader", ISSUER), &key, &jkt, (NOW, "once")).expect("signed");
+    let made = make_actor(("reader", "lead", ISSUER), &key, &jkt, (NOW, "once")).expect("signed");
     assert_eq!(claimed(&made).as_deref(), Some("reader"));
-    let read = verify_actor(&made, ("reader", ISSUER), key.verifying(), NOW).expect("it holds");
+    let read =
+        verify_actor(&made, ("reader", "lead", ISSUER), key.verifying(), NOW).expect("it holds");
     assert_eq!((read.jti.as_str(), keys::base64url(&read.key)), ("once", jkt.clone()));
     let claims = json!({
-        "iss": "reader", "sub": "reader", "aud": ISSUER, "cnf": { "jkt": jkt },
+        "iss": "reader", "sub": "reader", "aud": ISSUER, "azp": "lead", "cnf": { "jkt": jkt },
         "iat": NOW, "exp": NOW + 60, "jti": "once",
     });
     let check = |typ: &str, claims: &Value, expected: Option<JwsError>| {
         let signed = sign(&json!({ "alg": "ES256", "typ": typ }), claims, &key);
-        let read = verify_actor(&signed, ("reader", ISSUER), key.verifying(), NOW);
+        let read = verify_actor(&signed, ("reader", "lead", ISSUER), key.verifying(), NOW);
         assert_eq!(read.err(), expected, "{claims}");
     };
     check("actor+jwt", &claims, None);
@@ -163,7 +184,7 @@ fn an_actor_token_names_one_key_by_the_word_of_its_agent() {
     let refuse = |name: &'static str, value: Value| {
         check("actor+jwt", &with(&claims, name, value), Some(JwsError::Claim(name)));
     };
-    for name in ["iss", "sub", "aud"] {
+    for name in ["iss", "sub", "aud", "azp"] {
         refuse(name, json!("other"));
         refuse(name, json!(null));
     }
@@ -189,6 +210,7 @@ fn delegated() -> Delegated {
         task: "tsk_1".to_owned(),
         may_act: may_act(),
         decision: "dec_1".to_owned(),
+        policy: "00".to_owned(),
         authorization_details: [task()],
         iat: NOW,
         exp: NOW + 60,

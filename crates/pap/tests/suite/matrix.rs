@@ -62,6 +62,8 @@ fn finding() -> Finding {
         credential: None,
         claimed: None,
         client: None,
+        proven: None,
+        holder: None,
     };
     let at = Timestamp::from_millis(1);
     let state = "unknown".to_owned();

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::ISSUER;
 use crate::client::{Request, Sts, key};
+use crate::support::Act;
 
 /// An agent with its registered key.
 #[derive(Clone)]
@@ -78,11 +79,12 @@ fn exchanging(sts: &Sts, holder: &Holder, task: &AskedTask) -> Request {
         .with("authorization_details", &json!([task]).to_string())
 }
 
-/// The actor token by which `to` names the instance that holds `key`.
-fn actor(sts: &Sts, to: &Party, key: &SigningKey) -> String {
+/// The actor token by which `to` names to `holder` the instance that holds `key`.
+fn actor(sts: &Sts, (to, holder): (&Party, &Party), key: &SigningKey) -> String {
     let (now, jti) = (sts.world.clock.now().as_seconds(), sts.jti());
     let jkt = key.verifying().thumbprint_text();
-    exchange::make_actor((&to.name, ISSUER), to.key.as_ref(), &jkt, (now, &jti)).expect("signed")
+    let parties = (to.name.as_str(), holder.name.as_str(), ISSUER);
+    exchange::make_actor(parties, to.key.as_ref(), &jkt, (now, &jti)).expect("signed")
 }
 
 /// The holder asks for a token of `to`'s instance that holds `key`.
@@ -93,8 +95,9 @@ fn hands_over(
     task: &AskedTask,
 ) -> Request {
     exchanging(sts, holder, task)
-        .with("actor_token", &actor(sts, to, key))
+        .with("actor_token", &actor(sts, (to, &holder.of), key))
         .with("actor_token_type", exchange::JWT)
+        .with("actor_proof", &sts.proof(key, &sts.jti()))
 }
 
 /// The holder makes a delegation for `to`'s instance that holds `key`.
@@ -155,12 +158,17 @@ pub(crate) async fn task_of(sts: &Sts, holder: &Holder) -> Task {
     sts.fact(FactKey::task(instance.task)).await
 }
 
-/// What becomes of a call of `tool` by `holder`.
-pub(crate) async fn calls(sts: &Sts, holder: &Holder, tool: &str) -> Result<(), String> {
+/// A call of `tool` by `holder`.
+pub(crate) fn call(sts: &Sts, holder: &Holder, tool: &str) -> Act {
     let mut act = sts.world.call(tool, json!({ "id": "a", "amount": 1 }));
     act.request.principal = Principal::Instance(holder.instance());
     act.circumstances.actor = Actor::Known(holder.instance());
-    match sts.world.authorize(act).await {
+    act
+}
+
+/// What becomes of such a call.
+pub(crate) async fn calls(sts: &Sts, holder: &Holder, tool: &str) -> Result<(), String> {
+    match sts.world.authorize(call(sts, holder, tool)).await {
         Ok(permit) => {
             let begun = permit.begin(sts.world.clock.as_ref()).map_err(|it| it.to_string())?;
             begun.running.finish(model::record::OutcomeKind::Returned, None);
@@ -193,7 +201,6 @@ async fn r_52_the_other_instance_gets_a_narrower_token_of_its_own() {
         // It goes on by itself.
         sts.world.clock.advance(std::time::Duration::from_mins(5));
         let request = sts.request_of((&reader.name, &reader.key), &child.key);
-        let request = if way == Way::HandOver { request.unchained() } else { request };
         let renewed = sts.send(request).await;
         let renewed = sts.verified(&renewed.expect("a token"));
         assert_eq!(renewed.act, claims.act);
@@ -255,7 +262,7 @@ async fn n_007_a_token_without_its_holder_is_worth_nothing() {
     check("subject_token_invalid", &|sts, lead, reader| {
         let own = key();
         hands_over(sts, lead, (reader, &own), &part(sts))
-            .with("subject_token", &actor(sts, reader, &own))
+            .with("subject_token", &actor(sts, (reader, &lead.of), &own))
     })
     .await;
     check("actor_invalid", &|sts, lead, reader| {
@@ -268,6 +275,24 @@ async fn n_007_a_token_without_its_holder_is_worth_nothing() {
         hands_over(sts, lead, (&unknown, &key()), &part(sts))
     })
     .await;
+    // Made out to another holder, or for an instance that does not agree.
+    check("actor_invalid", &|sts, lead, reader| {
+        let own = key();
+        hands_over(sts, lead, (reader, &own), &part(sts))
+            .with("actor_token", &actor(sts, (reader, reader), &own))
+    })
+    .await;
+    check("actor_invalid", &|sts, lead, reader| {
+        hands_over(sts, lead, (reader, &key()), &part(sts))
+            .with("actor_proof", &sts.proof(&key(), &sts.jti()))
+    })
+    .await;
+    // A token alone: a thief's is found, its holder's is told what is missing.
+    let bare = |sts: &Sts, holder: &Holder| {
+        exchanging(sts, holder, &part(sts)).with("authorization_details", "")
+    };
+    check("holder_absent", &|sts, lead, reader| bare(sts, &thief(lead, reader))).await;
+    check("actor_missing", &|sts, lead, _| bare(sts, lead)).await;
     // The agent's own key is nobody's instance.
     check("actor_invalid", &|sts, lead, reader| {
         hands_over(sts, lead, (reader, &reader.key), &part(sts))
@@ -399,4 +424,90 @@ async fn n_035_the_sponsor_of_a_delegator_leaves() {
     assert_eq!(calls(&sts, &child, "lookup").await, Err("delegator_not_active".to_owned()));
     let renewed = sts.send(sts.request_of((&reader.name, &reader.key), &child.key)).await;
     assert_eq!(renewed.unwrap_err().code, ErrorCode::AccessDenied);
+}
+
+/// Who may hand on to nobody learns nothing of other agents, and whoever may learns it once decided.
+#[tokio::test]
+async fn i_21_nobody_learns_of_agents_that_they_may_not_hand_on_to() {
+    let (sts, lead, reader) = before().await;
+    let absent = Party { name: "absent".to_owned(), ..reader.clone() };
+    sts.world
+        .publish(r#"@id("methods") permit (principal, action == Action::"token/issue", resource);"#)
+        .await;
+    for to in [&reader, &absent] {
+        let mut wide = part(&sts);
+        wide.harm = model::Harm::ALL.map(|harm| harm.to_string()).to_vec();
+        for task in [&part(&sts), &wide] {
+            let refused = sts.send(delegates(&sts, &lead, (to, &key()), task)).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
+            let refused = sts.send(hands_over(&sts, &lead, (to, &key()), task)).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
+        }
+    }
+}
+
+/// What was made is good only while the policy is in force that permitted it, and until it is given up.
+#[tokio::test]
+async fn a_delegation_ends_with_its_policy_and_with_its_maker() {
+    let (sts, lead, reader) = before().await;
+    let own = key();
+    let made = sts.send(delegates(&sts, &lead, (&reader, &own), &part(&sts))).await.expect("made");
+    sts.world
+        .publish(&format!(
+            "{}\n@id(\"more\") permit (principal, action == Action::\"initialize\", resource);",
+            crate::support::POLICY
+        ))
+        .await;
+    let refused = sts.send(takes_up(&sts, (&reader, &own), &made)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRequest, "{refused}");
+    assert_eq!(sts.causes(1).await, ["delegation_outdated"]);
+    let made = sts.send(delegates(&sts, &lead, (&reader, &own), &part(&sts))).await.expect("made");
+    let of = (lead.of.name.as_str(), lead.of.key.as_ref());
+    crate::given_up::revoke(&sts, of, &made.access_token, &[]).await.expect("it is given up");
+    let refused = sts.send(takes_up(&sts, (&reader, &own), &made)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRequest, "{refused}");
+}
+
+/// An actor token is good once, whichever key it is shown for.
+#[tokio::test]
+async fn n_007_an_actor_token_is_used_once() {
+    let (sts, lead, reader) = before().await;
+    let own = key();
+    let first = hands_over(&sts, &lead, (&reader, &own), &part(&sts));
+    let shown = first.parameters.iter().find(|(name, _)| *name == "actor_proof").cloned();
+    sts.send(first).await.expect("a token");
+    let other = key();
+    let again = hands_over(&sts, &lead, (&reader, &other), &part(&sts));
+    let again = again.with("actor_proof", &shown.expect("it was shown").1);
+    assert_eq!(sts.send(again).await.unwrap_err().code, ErrorCode::InvalidRequest);
+    let fresh = hands_over(&sts, &lead, (&reader, &other), &part(&sts));
+    sts.send(fresh).await.expect("a token");
+}
+
+/// A limit is not begun anew with a new instance, nor by another branch.
+#[tokio::test]
+async fn r_79_a_limit_of_the_mandate_holds_for_the_day() {
+    let sts = Arc::new(
+        Sts::with(|facts| {
+            facts.mandate.scope.max_calls = Some(3);
+            facts.task.mandate_digest = facts.mandate.digest();
+        })
+        .await,
+    );
+    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
+    let holder = async || {
+        let own = key();
+        let token = sts.send(sts.request(&own)).await.expect("a token");
+        let claims = sts.verified(&token);
+        Holder { of: of.clone(), key: own, token: token.access_token, claims }
+    };
+    let (one, two) = (holder().await, holder().await);
+    for holder in [&one, &two, &one] {
+        assert_eq!(calls(&sts, holder, "lookup").await, Ok(()));
+    }
+    for holder in [&one, &two, &holder().await] {
+        assert_eq!(calls(&sts, holder, "lookup").await, Err("limit_reached".to_owned()));
+    }
+    sts.world.clock.advance(std::time::Duration::from_hours(24));
+    assert_eq!(calls(&sts, &holder().await, "lookup").await, Ok(()));
 }

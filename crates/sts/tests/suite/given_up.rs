@@ -37,7 +37,7 @@ async fn introspect(sts: &Sts, of: (&str, &SigningKey), token: &str) -> Value {
     sts.service.introspect(http(sts, &form)).await.expect("an answer")
 }
 
-async fn revoke(
+pub(crate) async fn revoke(
     sts: &Sts,
     of: (&str, &SigningKey),
     token: &str,

@@ -7,7 +7,7 @@ use model::{Agent, Clock as _, Entropy as _, FactKey, Instance, InstanceState, T
 use testkit::SeededEntropy;
 
 use crate::client::Sts;
-use crate::delegation::{Holder, WAYS, before, calls, hand_on, part, party, task_of};
+use crate::delegation::{Holder, WAYS, Way, before, call, calls, hand_on, part, party, task_of};
 
 /// How something in a tree ends.
 #[derive(Clone, Copy, Debug)]
@@ -128,5 +128,21 @@ async fn i_08_random_trees_of_delegations_only_narrow() {
                 );
             }
         }
+    }
+}
+
+/// What a delegate's act came to is not known: nobody of that work does the same again (N-040h).
+#[tokio::test]
+async fn n_040h_an_unknown_act_of_a_delegate_is_not_done_again_above_it() {
+    let (sts, lead, reader) = before().await;
+    let mut asked = part(&sts);
+    asked.tools = vec!["crm/refund".to_owned()];
+    asked.harm = model::Harm::ALL.map(|harm| harm.to_string()).to_vec();
+    let child = hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.expect("a token");
+    let permit = sts.world.authorize(call(&sts, &child, "refund")).await.expect("it is permitted");
+    drop(permit.begin(sts.world.clock.as_ref()).expect("it begins"));
+    sts.world.drained().await;
+    for holder in [&child, &lead] {
+        assert_eq!(calls(&sts, holder, "refund").await, Err("outcome_unknown".to_owned()));
     }
 }
