@@ -196,6 +196,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         key: Thumbprint::from_bytes([9; 32]),
         attestation: Attestation::User,
         process: None,
+        workload: None,
         task: task.id,
         started: hour_ago,
         state: InstanceState::Active,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use agents::{Agent, HostProcesses, Instance};
+pub(crate) use agents::{Agent, Attested, Instance};
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use systems::{Initiate, System};
 pub(crate) use tasks::{Mandate, Task};

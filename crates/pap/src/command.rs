@@ -8,7 +8,9 @@ use authority::{
     AdminAct, Administered, Authority, Effect, FactsError, NotAdministered, NotPermitted, Reader,
     RefusalLog, Refused,
 };
-use model::{Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, ToolName};
+use model::{
+    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, ToolName, WorkloadRule,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,8 +43,14 @@ pub enum Command {
     },
     /// Registers an agent.
     AgentAdd(Registration),
-    /// Says which processes of the host may be instances of an agent.
-    AgentAttest { name: String, host: Option<HostRule> },
+    /// Says which processes of the host, and which workloads of platforms, may be instances of an
+    /// agent: all of them at once.
+    AgentAttest {
+        name: String,
+        host: Option<HostRule>,
+        #[serde(default)]
+        workloads: Vec<WorkloadRule>,
+    },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
@@ -133,6 +141,8 @@ pub struct Registration {
     pub key: Value,
     #[serde(default)]
     pub host: Option<HostRule>,
+    #[serde(default)]
+    pub workloads: Vec<WorkloadRule>,
     /// That it never works for nobody: the sponsor gives no standing mandate.
     #[serde(default)]
     pub on_behalf_only: bool,

@@ -116,7 +116,7 @@ impl TokenService {
             propose(self.authority.pip(), (&agent.name, rests), (key, &source), by).await;
         let asker = proposed.map_err(|why| not_proposed(why, &agent))?;
         let last = Reader::new(self.authority.pip().store()).sourced(None);
-        let renewing = Renewing { asked: None, last, source };
+        let renewing = Renewing { asked: None, last, source, until: None };
         let bound = Some(begun.act.bound.min(exp));
         let grant = TokenGrant::new(
             Asker::New(Box::new(asker)),

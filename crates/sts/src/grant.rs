@@ -5,7 +5,7 @@ use std::time::Duration;
 use authority::{Actor, Circumstances, Effect, Governed};
 use model::{
     AccessRequest, ActionName, Binding, Instance, InstanceId, Principal, ResourceRef, ServerName,
-    Source, Sourced, Thumbprint,
+    Source, Sourced, Thumbprint, Timestamp,
 };
 
 use crate::proposed::Proposed;
@@ -34,6 +34,8 @@ pub(crate) struct Renewing {
     /// What was given before; the token is not issued if that is another by then.
     pub(crate) last: Sourced<Option<Renewal>>,
     pub(crate) source: Source,
+    /// Until when the platform vouches for the workload, where it does.
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl Governed for TokenGrant {

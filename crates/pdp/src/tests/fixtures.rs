@@ -58,6 +58,7 @@ pub(crate) fn standing() -> Standing {
         key: json!({}),
         key_expires: at(86_400),
         host: None,
+        workloads: Vec::new(),
         registered: at(-86_400),
         state: AgentState::Active,
     };
@@ -78,6 +79,7 @@ pub(crate) fn standing() -> Standing {
             key: Thumbprint::from_bytes([9; 32]),
             attestation: Attestation::User,
             process: None,
+            workload: None,
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
             state: InstanceState::Active,

@@ -10,10 +10,12 @@ mod given_up;
 mod initiations;
 mod instances;
 mod lifetime;
+mod platforms;
 mod proofs;
 mod refusals;
 mod renewals;
 mod trees;
+mod workloads;
 
 /// The issuer of the deployment.
 const ISSUER: &str = "https://chancery.example";
