@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::held::{Ask, READY, Told, wire};
 use super::instance::Instance;
-use super::{Initiation, Options};
+use super::{Initiation, Options, Platform, pem};
 use crate::cli::Holder;
 use crate::socket;
 
@@ -27,7 +27,7 @@ const SHIMS_MAX: usize = 256;
 /// What is held.
 struct Holding {
     options: Options,
-    pem: String,
+    pem: Option<String>,
     client: HttpClient,
     instance: RwLock<Arc<Instance>>,
 }
@@ -56,7 +56,8 @@ pub(crate) async fn run(holder: Holder) -> anyhow::Result<()> {
 
 fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener)> {
     let client = client(holder)?;
-    let pem = String::from_utf8(keys::read_private(&holder.key)?).unwrap_or_default();
+    let pem = pem(holder.key.as_deref())?;
+    let platform = Platform::of(holder.workload_token.clone(), holder.spiffe_socket.as_deref())?;
     let initiation = holder.initiation.as_deref().map(Initiation::read).transpose()?;
     let read = initiation.as_ref().map(Initiation::digest);
     ensure!(read == holder.initiation_digest, "the initiation was replaced meanwhile");
@@ -64,12 +65,13 @@ fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener
         server: String::new(),
         agent: holder.agent.clone(),
         key: holder.key.clone(),
+        platform,
         url: holder.url.clone(),
         host: holder.host_socket.clone(),
         initiation,
         listen: None,
     };
-    let instance = RwLock::new(Arc::new(Instance::new(&options, &pem)?));
+    let instance = RwLock::new(Arc::new(Instance::new(&options, pem.as_deref())?));
     let holding = Holding { options, pem, client: http_client()?, instance };
     // The directory is this user's alone, so nobody connects before the mode is set.
     Ok((Arc::new(holding), client, socket::create(&holder.meet, 0o600)?))
@@ -119,7 +121,7 @@ impl Holding {
         let mut instance = self.instance.write().expect("no panic while it is held");
         if instance.is_over()
             && self.options.initiation.is_none()
-            && let Ok(fresh) = Instance::new(&self.options, &self.pem)
+            && let Ok(fresh) = Instance::new(&self.options, self.pem.as_deref())
         {
             *instance = Arc::new(fresh);
         }
