@@ -122,9 +122,13 @@ impl TokenService {
     }
 
     /// Binds the token that was shown to the key of who asks. Only once the task is over of whoever
-    /// has it may another have it.
+    /// has it may another have it. Who is refused anyway binds nothing: nobody takes away what is
+    /// another agent's.
     pub(crate) async fn bind(&self, asking: &Asking<'_>) -> Result<(), TokenRefusal> {
         let Some(shown) = &asking.shown else { return Ok(()) };
+        if Self::is_admitted(asking).is_err() {
+            return Ok(());
+        }
         let place = FactKey::shown(shown.expires, &shown.token);
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = Reader::new(self.authority.pip().store());

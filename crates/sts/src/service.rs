@@ -239,9 +239,11 @@ impl TokenService {
         self.bind(&asking).await?;
         match &form.grant {
             Grant::Delegate { subject_token, may_act, task } => {
+                Self::is_admitted(&asking)?;
                 self.delegate(&asking, (subject_token, may_act), task).await
             }
             Grant::HandOver { subject_token, actor_token, task } => {
+                Self::is_admitted(&asking)?;
                 self.hand_over(&asking, (subject_token, actor_token), task).await
             }
             Grant::ClientCredentials | Grant::Initiation(_) | Grant::TakeUp(_) => {

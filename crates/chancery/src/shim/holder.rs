@@ -6,6 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use anyhow::ensure;
 use futures::{SinkExt as _, StreamExt as _};
@@ -23,6 +24,9 @@ use crate::socket;
 
 /// The most shims of one client.
 const SHIMS_MAX: usize = 256;
+
+/// How long to tell the service that the key is gone.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is held.
 struct Holding {
@@ -50,6 +54,7 @@ pub(crate) async fn run(holder: Holder) -> anyhow::Result<()> {
         () = serve(&listener, &holding, &shims) => {}
         () = gone => {}
     }
+    let _ = tokio::time::timeout(GIVE_UP_WITHIN, holding.give_up()).await;
     let _ = std::fs::remove_file(&holder.meet);
     Ok(())
 }
@@ -113,6 +118,12 @@ impl Holding {
                 return;
             }
         }
+    }
+
+    /// Nobody has the key from now on.
+    async fn give_up(&self) {
+        let instance = self.instance.read().expect("no panic while it is held").clone();
+        let _ = instance.give_up(&self.client).await;
     }
 
     /// Where the task of the instance is over, whoever starts next begins a new one, for all; one

@@ -234,6 +234,22 @@ impl Instance {
         Ok(own.into_iter().chain(beside.into_iter().flatten()).collect())
     }
 
+    /// Gives the task up, as the key is gone from now on: the token of the platform may then serve the
+    /// next instance of this workload.
+    pub(super) async fn give_up(&self, client: &HttpClient) -> anyhow::Result<()> {
+        let tokens = self.tokens.lock().await;
+        let newest = tokens.by_server.values().max_by_key(|token| token.expires);
+        let Some(token) = newest.filter(|_| self.platform.is_some()) else { return Ok(()) };
+        let shown = self.shown(self.clock.now().as_seconds()).await?;
+        let mut form = vec![("client_id", self.agent.as_str()), ("token", token.text.as_str())];
+        form.extend(shown.iter().map(|(name, value)| (*name, value.as_str())));
+        let request = Request::post(format!("{}/oauth/revoke", self.issuer))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(oauth::form::form(&form))))?;
+        client.request(request).await?;
+        Ok(())
+    }
+
     /// What the host says of this process. Without it, only the agent's key vouches.
     async fn voucher(&self) -> Option<String> {
         let key = self.instance_key.verifying().thumbprint_text();

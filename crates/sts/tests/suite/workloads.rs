@@ -322,6 +322,21 @@ fn other_signature(token: &str) -> String {
     other
 }
 
+/// Who has another agent's token cannot take it away by showing it.
+#[tokio::test]
+async fn a_token_that_no_rule_admits_is_bound_to_nobody() {
+    let platforms = Platforms::admitting(vec![rule(CLUSTER, ACCOUNT, &[])]).await;
+    let (sts, second) = (&platforms.sts, key());
+    sts.another_agent("second", &second).await;
+    admit(sts, vec![rule(DOMAIN, SVID, &[])]).await;
+    let token = platforms.token(&platforms.claims(Way::Oidc));
+    let stolen = platforms.request(&key(), Way::Oidc, &token);
+    assert_eq!(refused(&platforms, stolen).await, ErrorCode::InvalidGrant);
+    assert_eq!(sts.causes(1).await, ["workload_not_admitted"]);
+    let its_own = sts.request_of(("second", &second), &key()).with("workload_token", &token);
+    sts.send(its_own.with("workload_token_type", "oidc")).await.unwrap();
+}
+
 /// Whoever races with one token of a platform, each with a key of its own: one has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_2_of_16_racers_with_one_token_of_a_platform_one_wins() {
