@@ -278,6 +278,24 @@ fn r_2_a_key_that_another_workload_shows_is_a_copied_one() {
     assert_ne!(first.touch("c"), "done");
 }
 
+/// Other people's code makes the request, and verifies what comes of it by the published keys.
+#[test]
+fn an_independent_client_is_attested_and_verifies_its_token() {
+    let mut stage = Stage::set();
+    stage.project(&json!({}));
+    let output = Command::new(e2e::python())
+        .arg(e2e::repository().join("e2e/clients/python/attested.py"))
+        .args([&format!("{}/mcp/crm", stage.deployment.url()), "bot"])
+        .args([stage.deployment.agent_key("bot"), stage.platform.path("token")])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("it starts");
+    let claims: Value = serde_json::from_slice(&output.stdout).expect("it is given a token");
+    let records = stage.deployment.records();
+    let issued = records.iter().find(|record| record["kind"] == "issuance").expect("a token");
+    assert_eq!((&issued["instance"], &issued["attestation"]), (&claims["sub"], &json!("workload")));
+}
+
 /// Who operates it sees whose word counts.
 #[test]
 fn the_platforms_keys_are_observed() {
