@@ -75,6 +75,41 @@ pub(crate) fn measure(row: &'static str, rules: usize) -> anyhow::Result<Row> {
     Ok(Row::new(row, "µs", rounds).against(against).wants(goal))
 }
 
+/// How often the work is handed on, at most.
+const DEEP: u8 = 8;
+
+/// At least.
+const SHALLOW: u8 = 1;
+
+/// The rules of `depth`.
+const DEPTH_RULES: usize = 100;
+
+/// `depth`: what a long delegation chain costs, against a short one.
+pub(crate) fn depth() -> anyhow::Result<Row> {
+    machine::pin(SERVER_CORE)?;
+    let (shallow, deep) = (handed_on(SHALLOW)?, handed_on(DEEP)?);
+    shallow.time();
+    deep.time();
+    let (mut base, mut rounds) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));
+    for _ in 0..ROUNDS {
+        let (least, value) = (shallow.time(), deep.time());
+        base.push(least);
+        rounds.push(Round { value, ratio: value / least });
+    }
+    let against = format!("a chain of depth {SHALLOW}: {:.2} µs", median(&base));
+    let goal = Goal { ratio_at_most: Some(1.5), ..Goal::default() };
+    Ok(Row::new("depth", "µs", rounds).against(against).wants(goal))
+}
+
+fn handed_on(times: u8) -> anyhow::Result<Verified> {
+    let mut verified = Verified::new(DEPTH_RULES)?;
+    let cases = std::mem::take(&mut verified.cases);
+    verified.cases = cases.into_iter().map(|case| workload::handed_on(case, times)).collect();
+    let wrong = verified.cases.iter().filter(|case| !is_right(&verified.snapshot, case)).count();
+    ensure!(wrong == 0, "{wrong} answers are wrong at depth {times}");
+    Ok(verified)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +128,13 @@ mod tests {
     fn the_requests_are_answered_as_they_were_made() {
         check(FEW);
         check(100);
+    }
+
+    #[test]
+    fn the_requests_are_answered_alike_at_every_depth() {
+        for times in [0, SHALLOW, DEEP] {
+            handed_on(times).expect("every answer is right");
+        }
     }
 
     #[test]

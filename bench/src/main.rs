@@ -5,10 +5,13 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark runs processes and reads the clock")]
 
 mod append;
+mod cascade;
 mod client;
 mod decide;
 mod deployment;
+mod exchange;
 mod governed;
+mod house;
 mod http;
 mod latency;
 mod load;
@@ -113,8 +116,11 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
     match row {
         "decide-100" => decide::measure(row, 100),
         "decide-10000" => decide::measure(row, 10_000),
+        "depth" => decide::depth(),
         "append-1" => append::alone(dir),
         "append-64" => append::together(dir),
+        "exchange" => exchange::measure(dir),
+        "cascade" => cascade::measure(dir),
         "governed-cpu" => governed::processor(dir, &programs),
         "governed-64" => governed::throughput(dir, &programs),
         "governed-added" => latency::added(dir, &programs),

@@ -11,11 +11,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, Enforcement, Facts, Harm,
-    Instance, InstanceId, InstanceState, Mandate, MandateBasis, MandateId, Person, PersonState,
-    PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server,
-    SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool,
-    ToolRef, ToolState,
+    AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, DecisionId, Delegation,
+    Delegator, Enforcement, Facts, Harm, Instance, InstanceId, InstanceState, Mandate,
+    MandateBasis, MandateId, Person, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
+    Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject,
+    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, ToolSchema};
 use serde_json::json;
@@ -24,7 +24,7 @@ use serde_json::json;
 pub(crate) const REQUESTS: usize = 256;
 
 const PURPOSES: [&str; 6] = ["support", "billing", "research", "sales", "ops", "audit"];
-const SERVER: &str = "bench";
+pub(crate) const SERVER: &str = "bench";
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
 /// A request, the facts that it is decided on, and what the answer must be.
@@ -59,7 +59,7 @@ impl Rule {
              resource == Tool::\"{tool}\""
         );
         let condition = format!(
-            "[\"{a}\", \"{b}\", \"{c}\"].contains(context.purpose) && context.depth <= 3 && \
+            "[\"{a}\", \"{b}\", \"{c}\"].contains(context.purpose) && context.depth <= 8 && \
              context.input.amount <= {limit} && context.risk != \"critical\""
         );
         writeln!(text, "@id(\"r{i}\")\npermit ({scope})\nwhen {{ {condition} }};\n")
@@ -71,7 +71,7 @@ impl Rule {
 pub(crate) fn bundle(rules: usize) -> Bundle {
     let mut text =
         "@id(\"guard\")\nforbid (principal, action in Action::\"tools/call\", resource)\n\
-                    when { context.depth > 5 };\n\n"
+                    when { context.depth > 8 };\n\n"
             .to_owned();
     let input_schema = json!({
         "type": "object",
@@ -144,7 +144,35 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         server: Some(Arc::new(server)),
         session: SessionFacts::default(),
         binding: Binding::Dpop,
+        stops: Arc::default(),
     }
+}
+
+/// The same case in work that was handed on `times` times.
+pub(crate) fn handed_on(mut case: Case, times: u8) -> Case {
+    let PrincipalFacts::Instance(standing) = &mut case.facts.principal else { return case };
+    let standing = Arc::make_mut(standing);
+    for time in 0..times {
+        let number = 200 + time;
+        let name = format!("lead-{number}");
+        let mut above = self::standing(&name, standing.purpose.id.as_str(), number);
+        above.task.mandate_digest = standing.task.mandate_digest;
+        let decision = DecisionId::from_bytes([number; 16]);
+        let below = match standing.delegators.last_mut() {
+            Some(last) => &mut last.task,
+            None => &mut standing.task,
+        };
+        below.delegation = Some(Delegation { parent: above.task.id, decision });
+        let Standing { instance, agent, sponsor, task, .. } = above;
+        standing.delegators.push(Delegator { instance, agent, sponsor, task });
+    }
+    if let Some(root) = standing.delegators.last() {
+        standing.mandate.agent = root.agent.name.clone();
+    }
+    let digest = standing.mandate.digest();
+    standing.task.mandate_digest = digest;
+    standing.delegators.iter_mut().for_each(|above| above.task.mandate_digest = digest);
+    case
 }
 
 /// An instance of the agent `team` that works for `purpose`.
@@ -201,11 +229,8 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         started: hour_ago,
         state: InstanceState::Active,
     };
-    let sponsor = Person {
-        id: agent.sponsor.clone(),
-        groups: BTreeSet::from(["staff".parse().expect(name)]),
-        state: PersonState::Active { authorization_cutoff: None },
-    };
+    let groups = BTreeSet::from(["staff".parse().expect(name)]);
+    let sponsor = Person::new(agent.sponsor.clone(), groups);
     let (subject, initiator) = (None, None);
     Standing {
         instance,
@@ -232,6 +257,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         key: json!({}),
         key_expires,
         host: None,
+        workloads: Vec::new(),
         registered,
         state: AgentState::Active,
     }

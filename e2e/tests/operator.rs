@@ -300,7 +300,7 @@ fn what_the_documents_tell_to_type_can_be_typed() {
         let typed = line.split(" #").next().unwrap_or_default();
         let words: Vec<_> = typed.split_whitespace().skip(1).collect();
         let is_name = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        let names: Vec<&str> = words.iter().take_while(is_name).copied().take(2).collect();
+        let names: Vec<&str> = words.iter().take_while(is_name).copied().take(3).collect();
         let helps = (1..=names.len()).rev().map(|count| {
             let arguments: Vec<_> = names[..count].iter().copied().chain(["--help"]).collect();
             chancery(&arguments)

@@ -34,6 +34,8 @@ targets! {
     access_tokens_are_signed: "access-token";
     assertions_are_signed: "client-assertion";
     initiations_are_signed: "initiation";
+    lists_of_people_are_signed: "people";
+    words_are_signed: "word";
     proofs_are_signed: "dpop-proof";
     forms_are_read_in_one_way: "token-form";
     public_keys_have_one_spelling: "jwk";

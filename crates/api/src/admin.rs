@@ -12,8 +12,11 @@ use model::PersonId;
 use pap::{AdminError, Administration, Command};
 use serde_json::{Value, json};
 
-/// The largest command, in bytes.
+/// The largest command, in bytes, but for a list of people.
 const COMMAND_MAX: usize = 1 << 20;
+
+/// The largest command that puts a list of people in force, in bytes.
+const LIST_MAX: usize = COMMAND_MAX + pap::PEOPLE_FILE_MAX;
 
 #[derive(Clone)]
 struct Socket {
@@ -26,18 +29,22 @@ struct Socket {
 pub fn admin(administration: Arc<Administration>, administrator: PersonId) -> Router {
     Router::new()
         .route("/api/v1/command", post(run))
-        .layer(DefaultBodyLimit::max(COMMAND_MAX))
+        .layer(DefaultBodyLimit::max(LIST_MAX))
         .with_state(Socket { administration, administrator })
 }
 
 async fn run(State(socket): State<Socket>, body: Bytes) -> Response {
-    let limits = json::Limits { bytes: COMMAND_MAX, depth: json::MAX_DEPTH_DEFAULT };
+    let limits = json::Limits { bytes: LIST_MAX, depth: json::MAX_DEPTH_DEFAULT };
     let command: Command = match json::from_slice(&body, limits) {
         Ok(command) => command,
         Err(error) => {
             return answer(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }));
         }
     };
+    if body.len() > COMMAND_MAX && !matches!(command, Command::PeopleApply { .. }) {
+        let error = format!("a command has at most {COMMAND_MAX} bytes");
+        return answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": error }));
+    }
     match socket.administration.run(&socket.administrator, command).await {
         Ok(told) => answer(StatusCode::OK, &told),
         Err(error) => answer(status(&error), &json!({ "error": error.to_string() })),

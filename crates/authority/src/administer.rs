@@ -148,6 +148,7 @@ impl Authority {
             tool_owner: None,
             session: SessionFacts::default(),
             binding: Binding::None,
+            stops: std::sync::Arc::default(),
         };
         let decision = in_force.snapshot.decide(&request, &facts);
         let policy = in_force.snapshot.digest();

@@ -227,7 +227,11 @@ impl Authority {
                 Some(denial) => Decision::Deny(denial),
                 None => self.decide(&question).await?,
             };
-            let Made { decision, unit, entry, leaf } = self.made(&question, decision).await?;
+            let Made { decision, mut unit, entry, leaf } = self.made(&question, decision).await?;
+            if let (Decision::Permit(_), Some((keys, revision))) = (&decision, act.rests()) {
+                unit.reads.extend(keys.iter().cloned());
+                unit.revision = unit.revision.min(revision);
+            }
             let id = entry.id;
             let opening = match &decision {
                 Decision::Permit(grant) => {
@@ -347,7 +351,7 @@ impl Authority {
             self.pip.note_calls(closing.context.standing.root().id, *calls);
         }
         let index = committed.indices.last().expect("the unit had the decision's entry");
-        closing.context.index = *index;
+        (closing.context.index, closing.context.revision) = (*index, committed.revision);
         let context = closing.context.clone();
         let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
         // The permit rests on the facts as its own commit left them.
@@ -376,6 +380,7 @@ fn closing_of(question: &Question<'_>, grant: &Grant, entry: DecisionEntry) -> C
         standing: question.gathered.standing.clone(),
         act: question.act,
         reads: read_set(question),
+        revision: question.gathered.revision,
         obligations: grant.obligations.iter().cloned().collect(),
         people: entry.people,
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use model::record::{ActCommitments, OutcomeKind};
 use model::{
-    AccessRequest, ActDigest, Binding, Clock, DecisionId, FactKey, Grant, Obligation, Sha256Digest,
-    Sourced, Standing,
+    AccessRequest, ActDigest, Binding, Clock, DecisionId, FactKey, Grant, Obligation, Revision,
+    Sha256Digest, Sourced, Standing,
 };
 use store::Effect;
 
@@ -22,6 +22,11 @@ pub trait Governed: Send {
     fn request(&self) -> &AccessRequest;
     /// How, from where and by whom it is asked.
     fn circumstances(&self) -> &Circumstances;
+    /// What the act rests on that no decision reads: it is not permitted if that has changed since it
+    /// was read.
+    fn rests(&self) -> Option<(&[FactKey], Revision)> {
+        None
+    }
 }
 
 /// Who acts, as far as it is established.
@@ -71,6 +76,8 @@ pub struct PermitContext {
     pub act: ActDigest,
     /// The facts that the decision rests on: what cuts the act when it changes.
     pub reads: Vec<FactKey>,
+    /// As of when these were true: they had not changed when the decision was committed.
+    pub revision: Revision,
     /// What the enforcement point owes.
     pub obligations: Vec<Obligation>,
     /// The decision's commitments to people, which records that follow from it repeat.

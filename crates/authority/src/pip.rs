@@ -9,8 +9,8 @@ use std::sync::{Arc, RwLock};
 
 use model::{
     ActDigest, DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId, MandateBasis, Person,
-    ResourceRef, Revision, Server, ServerName, SessionFacts, Sourced, Standing, TaskId,
-    TaskSubject, Tool, ToolRef,
+    ResourceRef, Revision, Server, ServerName, SessionFacts, Sourced, Standing, Stop, StopTarget,
+    Stops, TaskId, TaskSubject, Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
@@ -65,6 +65,8 @@ pub struct Gathered {
     pub tool_owner: Option<Arc<Person>>,
     /// The session's labels and counters.
     pub session: SessionFacts,
+    /// What administrators have stopped of all that it needs.
+    pub stops: Arc<Stops>,
     /// All facts that were read.
     pub keys: Vec<FactKey>,
     /// The revision as of which all of them were true.
@@ -84,6 +86,9 @@ pub struct Pip {
     tools: Cache<ToolRef, Shared<ToolFacts>>,
     servers: Cache<ServerName, Shared<Server>>,
     labels: Cache<TaskId, Shared<BTreeSet<String>>>,
+    /// What is stopped of all that an instance needs, whatever it does: who is in its delegation
+    /// chain never changes.
+    stops: Cache<InstanceId, Shared<Stops>>,
     /// The permitted calls of each session, as the newest commit that counted one left them.
     calls: Cache<TaskId, Arc<AtomicI64>>,
     unknown: Arc<Unknown>,
@@ -96,6 +101,7 @@ pub(crate) type Unknown = RwLock<HashMap<FactKey, Revision>>;
 struct ToolFacts {
     tool: Arc<Tool>,
     owner: Option<Arc<Person>>,
+    is_stopped: bool,
 }
 
 impl Pip {
@@ -126,6 +132,7 @@ impl Pip {
             tools: Cache::new(CACHED_MAX),
             servers: Cache::new(CACHED_MAX),
             labels: Cache::new(CACHED_MAX),
+            stops: Cache::new(CACHED_MAX),
             calls: Cache::new(CACHED_MAX),
             unknown,
         })
@@ -213,17 +220,34 @@ impl Pip {
         };
         let session = standing.value.root().id;
         let (labels, calls) = (self.labels_of(session).await?, self.calls_of(session).await?);
+        let stops = self.stops_of(&standing.value).await?;
+        let handed_to = match resource {
+            ResourceRef::Agent(agent) => {
+                Some(self.read_stops(vec![StopTarget::Agent(agent.clone())]).await?)
+            }
+            _ => None,
+        };
         let mut sources: Vec<(&[FactKey], Revision)> = vec![
             (&standing.keys, standing.revision),
             (&policy_key, policy.revision),
             (&labels.keys, labels.revision),
+            (&stops.keys, stops.revision),
         ];
+        sources.extend(handed_to.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(server.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(tool.iter().map(|t| (t.keys.as_slice(), t.revision)));
         let Some(revision) = self.changes.fresh_as_of(&sources) else {
             self.catch_up_policy().await?;
             return Err(FactsError::Changed);
         };
+        let mut stops = stops.value.clone();
+        if let Some(tool) = tool.iter().find(|tool| tool.value.is_stopped) {
+            let tool = StopTarget::Tool(tool.value.tool.tool.clone());
+            Arc::make_mut(&mut stops).0.insert(tool);
+        }
+        if let Some(handed_to) = handed_to.iter().find(|handed_to| !handed_to.value.0.is_empty()) {
+            Arc::make_mut(&mut stops).0.extend(handed_to.value.0.iter().cloned());
+        }
         let keys = sources.iter().flat_map(|(keys, _)| keys.iter().cloned()).collect();
         Ok(Gathered {
             standing: standing.value.clone(),
@@ -234,6 +258,7 @@ impl Pip {
                 labels: BTreeSet::clone(&labels.value),
                 counters: BTreeMap::from([("calls".to_owned(), calls)]),
             },
+            stops,
             keys,
             revision,
             snapshot: policy.snapshot.clone(),
@@ -299,7 +324,9 @@ impl Pip {
             Some(owner) => reader.find::<Person>(FactKey::person(owner)).await?,
             None => None,
         };
-        let facts = ToolFacts { tool: Arc::new(found), owner: owner.map(Arc::new) };
+        let stop = FactKey::stop(&StopTarget::Tool(tool.clone()));
+        let is_stopped = reader.find::<Stop>(stop).await?.is_some();
+        let facts = ToolFacts { tool: Arc::new(found), owner: owner.map(Arc::new), is_stopped };
         let read = Arc::new(reader.sourced(Arc::new(facts)));
         self.tools.insert(tool.clone(), read.clone());
         Ok(Some(read))
@@ -314,6 +341,29 @@ impl Pip {
         let read = Arc::new(reader.sourced(Arc::new(facts.labels)));
         self.labels.insert(session, read.clone());
         Ok(read)
+    }
+
+    async fn stops_of(&self, standing: &Standing) -> Result<Shared<Stops>, FactsError> {
+        let instance = standing.instance.id;
+        if let Some(known) = self.stops.get(&instance).filter(|known| self.is_fresh(known)) {
+            return Ok(known);
+        }
+        let agents = standing.hops().map(|hop| StopTarget::Agent(hop.agent.name.clone()));
+        let all: Vec<_> = std::iter::once(StopTarget::All).chain(agents).collect();
+        let read = Arc::new(self.read_stops(all).await?);
+        self.stops.insert(instance, read.clone());
+        Ok(read)
+    }
+
+    /// Which of `all` are stopped.
+    async fn read_stops(&self, all: Vec<StopTarget>) -> Result<Sourced<Arc<Stops>>, FactsError> {
+        let (mut reader, mut stops) = (Reader::new(self.store.as_ref()), Stops::default());
+        for what in all {
+            if reader.find::<Stop>(FactKey::stop(&what)).await?.is_some() {
+                stops.0.insert(what);
+            }
+        }
+        Ok(reader.sourced(Arc::new(stops)))
     }
 
     async fn calls_of(&self, session: TaskId) -> Result<i64, FactsError> {

@@ -10,7 +10,7 @@ use model::record::{
 };
 use model::{
     AccessRequest, ActDigest, Binding, Decision, DecisionId, Entropy, Facts, PersonId, PolicyId,
-    RecordId, ResourceRef, Server, Standing, Timestamp, Tool,
+    RecordId, ResourceRef, Server, Standing, Stops, Timestamp, Tool,
 };
 use moka::sync::Cache;
 use store::NewEntry;
@@ -32,6 +32,7 @@ pub(crate) struct FactsLeaf {
     standing: Arc<Standing>,
     server: Option<Arc<Server>>,
     tool: Option<Arc<Tool>>,
+    stops: Arc<Stops>,
     entry: NewEntry,
     reference: FactsRef,
     written: AtomicBool,
@@ -77,6 +78,7 @@ impl FactsLeaf {
         same(self.tool.as_ref(), gathered.tool.as_ref())
             && same(self.server.as_ref(), gathered.server.as_ref())
             && Arc::ptr_eq(&self.standing, &gathered.standing)
+            && self.stops == gathered.stops
     }
 }
 
@@ -101,6 +103,7 @@ async fn facts_leaf(
         ("server", gathered.server.as_deref().map(value)),
         ("tool", gathered.tool.as_deref().map(value)),
         ("tool_owner", gathered.tool_owner.as_deref().map(value)),
+        ("stops", Some(gathered.stops.as_ref()).filter(|stops| !stops.0.is_empty()).map(value)),
     ];
     for (member, value) in members {
         let Some(value) = value else { continue };
@@ -113,8 +116,9 @@ async fn facts_leaf(
     let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     let reference = FactsRef { id, leaf: entry.leaf, revision };
-    let Gathered { standing, server, tool, .. } = gathered.clone();
-    Ok(FactsLeaf { standing, server, tool, entry, reference, written: AtomicBool::new(false) })
+    let (Gathered { standing, server, tool, stops, .. }, written) =
+        (gathered.clone(), AtomicBool::new(false));
+    Ok(FactsLeaf { standing, server, tool, stops, entry, reference, written })
 }
 
 /// The person under whose key the disclosures of this instance's records are sealed.
@@ -310,5 +314,6 @@ pub(crate) fn facts_of(gathered: &Gathered, binding: Binding, now: Timestamp) ->
         tool_owner: gathered.tool_owner.as_deref().cloned(),
         session: gathered.session.clone(),
         binding,
+        stops: gathered.stops.clone(),
     }
 }

@@ -110,6 +110,18 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::MandateWithdraw { id, reason }, None)
         }
         Command::Person(person) => plain(of_person(person)),
+        Command::People(people) => {
+            let (socket, asked) = crate::people::asked(people)?;
+            (socket, asked, None)
+        }
+        Command::Stop(typed) => {
+            let (socket, asked) = crate::stops::stop(typed);
+            (socket, asked, None)
+        }
+        Command::Start(typed) => {
+            let (socket, asked) = crate::stops::start(typed)?;
+            (socket, asked, None)
+        }
         Command::Purpose(Purpose::Add {
             id,
             owner,
@@ -266,7 +278,7 @@ fn of_tool(tool: Tool) -> (crate::cli::Socket, Asked) {
 }
 
 /// A file that does not exist yet: nothing is registered whose key could not be written.
-fn fresh(path: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn fresh(path: &Path) -> anyhow::Result<PathBuf> {
     anyhow::ensure!(!path.exists(), "`{}` exists already", path.display());
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {

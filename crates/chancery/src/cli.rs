@@ -1,7 +1,9 @@
 //! The command line: what can be typed.
 
 mod agents;
+mod people;
 mod shim;
+mod stops;
 mod systems;
 mod tasks;
 
@@ -12,7 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance};
+pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
+pub(crate) use stops::{Start, Stop};
 pub(crate) use systems::{Initiate, System};
 pub(crate) use tasks::{Mandate, Task};
 
@@ -55,6 +59,9 @@ pub(crate) enum Command {
     /// People who can answer for agents.
     #[command(subcommand)]
     Person(Person),
+    /// People as a directory says them.
+    #[command(subcommand)]
+    People(People),
     /// Registered reasons to act.
     #[command(subcommand)]
     Purpose(Purpose),
@@ -64,6 +71,11 @@ pub(crate) enum Command {
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Stop all, a tool or an agent at once.
+    Stop(Stop),
+    /// Start again what was stopped: two administrators have to ask for it, the second within
+    /// fifteen minutes.
+    Start(Start),
     /// Systems that start work of agents on behalf of people.
     #[command(subcommand)]
     System(System),

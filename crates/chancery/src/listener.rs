@@ -20,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -123,34 +124,49 @@ struct Connection {
     _place: Place<IpAddr>,
 }
 
+/// TCP, or TLS on it: boxed, so that a connection without TLS has no room for its state.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 impl Connection {
     async fn serve(self) {
         // A write waits for nobody's acknowledgement.
         let _ = self.stream.set_nodelay(true);
-        let stream = match &self.acceptor {
-            Some(acceptor) => {
-                let shaken = tokio::time::timeout(self.within, acceptor.accept(self.stream)).await;
-                let Ok(Ok(stream)) = shaken else { return };
-                // Boxed, so that a connection without TLS has no room for its state.
-                Either::Right(Box::new(stream))
-            }
-            None => Either::Left(self.stream),
-        };
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.within));
-        let peer = self.peer;
-        let service = self.router.map_request(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer);
-            request
-        });
-        let builder = builder(self.within);
-        let stream = TokioIo::new(Box::pin(stream));
-        let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
-        if let Err(error) = self.watcher.watch(connection).await {
+        let Self { stream, peer, acceptor, router, within, watcher, _place } = self;
+        // Each step is a future of its own: what one needs takes no room while the next runs.
+        let Some(stream) = Box::pin(shaken(stream, acceptor, within)).await else { return };
+        if let Err(error) = watched((stream, peer), router, within, watcher).await {
             tracing::debug!(%error, "a connection ended");
         }
     }
+}
+
+/// The stream to speak HTTP on: once TLS is agreed on, if it is spoken.
+async fn shaken(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    within: Duration,
+) -> Option<Stream> {
+    let Some(acceptor) = acceptor else { return Some(Either::Left(stream)) };
+    let shaken = tokio::time::timeout(within, acceptor.accept(stream)).await;
+    shaken.ok()?.ok().map(|stream| Either::Right(Box::new(stream)))
+}
+
+/// Serves requests on `stream` until it ends, or until all are to end.
+fn watched(
+    (stream, peer): (Stream, Peer),
+    router: Router,
+    within: Duration,
+    watcher: Watcher,
+) -> impl Future<Output = Result<(), hyper::Error>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(within));
+    let service = router.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        request
+    });
+    let stream = TokioIo::new(Box::pin(stream));
+    watcher.watch(builder(within).serve_connection(stream, TowerToHyperService::new(service)))
 }
 
 /// HTTP/1.1 within limits. HTTP/2 is not spoken: a client that opens no window would keep answers in

@@ -21,6 +21,7 @@ mod isolate;
 mod listener;
 mod log;
 mod note_signer;
+mod people;
 mod places;
 mod reload;
 mod serve;
@@ -28,6 +29,7 @@ mod shim;
 mod socket;
 mod sources;
 mod status;
+mod stops;
 mod system;
 mod tls;
 mod watched;
@@ -139,6 +141,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
         }
         Command::System(System::Initiate(initiate)) => initiate::run(initiate)?,
+        Command::People(typed) if let Some(done) = people::offline(&typed) => done?,
         other => administer::run(other).await?,
     }
     Ok(ExitCode::SUCCESS)

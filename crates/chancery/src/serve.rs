@@ -284,8 +284,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let routes = sources::routes(config, &isolate::launchers(&servers))?;
     let gateway = gateway(config, &authority, (&ring, keys.clone()), (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
-    let administration =
-        Administration::new(authority.clone(), publisher.clone(), sources.clone(), log.clone());
+    let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
+    let administration = Administration::new(by, to, from, log.clone(), config.issuer());
     let administration = Arc::new(administration);
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {

@@ -1,5 +1,6 @@
 //! An agent's program that speaks OAuth and HTTP itself, so that what it sends can be stolen.
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -7,8 +8,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use keys::{KeyAlgorithm, SigningKey};
-use oauth::client_assertion;
 use oauth::dpop::{self, DpopExpect};
+use oauth::{client_assertion, exchange};
 use serde_json::{Value, json};
 
 use crate::deployment::Deployment;
@@ -17,50 +18,127 @@ use crate::web::{self, Answer};
 /// The protocol version of its requests.
 const VERSION: &str = "2026-07-28";
 
-/// One instance with its own key and a token that is bound to it.
+/// One instance with its own key and, once it has one, a token that is bound to it.
 pub(crate) struct Instance {
+    agent: String,
+    agent_key: SigningKey,
+    issuer: String,
+    host: PathBuf,
     /// The URL of the server's way through the gateway.
     url: String,
     key: SigningKey,
-    /// Its access token.
+    /// Its access token; empty before it has one.
     pub(crate) token: String,
 }
 
 impl Instance {
-    /// Obtains a token for `server` as a new instance of `agent`.
-    pub(crate) async fn enrol(
+    /// A new instance of `agent` for `server`, without a token.
+    pub(crate) fn new(
         deployment: &Deployment,
         (agent, server): (&str, &str),
     ) -> anyhow::Result<Self> {
         let pem = std::fs::read_to_string(deployment.agent_key(agent))?;
-        let agent_key = SigningKey::from_pem(&pem)?;
-        let key = SigningKey::generate(KeyAlgorithm::Es256)?;
         let issuer = deployment.url();
-        let (url, endpoint) = (format!("{issuer}/mcp/{server}"), format!("{issuer}/oauth/token"));
-        let assertion = client_assertion::make((agent, &issuer), &agent_key, now(), &jti()?)?;
-        let jkt = key.verifying().thumbprint_text();
-        let voucher = web::voucher(&deployment.host_socket(), &jkt).await?;
-        let form = oauth::form::form(&[
-            ("grant_type", "client_credentials"),
-            ("client_id", agent),
+        Ok(Self {
+            agent: agent.to_owned(),
+            agent_key: SigningKey::from_pem(&pem)?,
+            url: format!("{issuer}/mcp/{server}"),
+            issuer,
+            host: deployment.host_socket(),
+            key: SigningKey::generate(KeyAlgorithm::Es256)?,
+            token: String::new(),
+        })
+    }
+
+    /// Obtains a token for `server` as a new instance of `agent`.
+    pub(crate) async fn enrol(
+        deployment: &Deployment,
+        place: (&str, &str),
+    ) -> anyhow::Result<Self> {
+        let mut instance = Self::new(deployment, place)?;
+        let answer = instance.ask_for_token(&[("grant_type", "client_credentials")]).await?;
+        instance.takes(&answer)?;
+        Ok(instance)
+    }
+
+    /// The same instance, on its way to another server; it has no token for that yet.
+    pub(crate) fn elsewhere(&self, deployment: &Deployment, server: &str) -> anyhow::Result<Self> {
+        let copy = |key: &SigningKey| anyhow::Ok(SigningKey::from_pem(&key.to_pem()?)?);
+        Ok(Self {
+            agent: self.agent.clone(),
+            agent_key: copy(&self.agent_key)?,
+            issuer: self.issuer.clone(),
+            host: self.host.clone(),
+            url: format!("{}/mcp/{server}", deployment.url()),
+            key: copy(&self.key)?,
+            token: self.token.clone(),
+        })
+    }
+
+    /// Asks for a token by `grant`, vouched for by the host.
+    pub(crate) async fn ask_for_token(&self, grant: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let voucher = web::voucher(&self.host, &self.key.verifying().thumbprint_text()).await?;
+        let own = [("resource", self.url.as_str()), ("voucher", voucher.as_str())];
+        self.ask(&[grant, &own].concat()).await
+    }
+
+    /// Takes the token that `answer` gives.
+    fn takes(&mut self, answer: &Answer) -> anyhow::Result<()> {
+        let (told, status) = (answer.json(), answer.status);
+        ensure!(status == 200, "the token service said {status}: {told}");
+        let token = told["access_token"].as_str();
+        token.context("the answer has no token")?.clone_into(&mut self.token);
+        Ok(())
+    }
+
+    /// Asks for a delegation of `part` of this instance's task for the instance `to`.
+    pub(crate) async fn delegates(&self, to: &Self, part: &Value) -> anyhow::Result<Answer> {
+        let jkt = to.key.verifying().thumbprint_text();
+        let may_act = json!({ "client_id": to.agent, "jkt": jkt }).to_string();
+        self.ask(&[
+            ("grant_type", exchange::GRANT_TYPE),
+            ("subject_token", &self.token),
+            ("subject_token_type", exchange::ACCESS_TOKEN),
+            ("requested_token_type", exchange::DELEGATION),
+            ("may_act", &may_act),
+            ("authorization_details", &json!([part]).to_string()),
+        ])
+        .await
+    }
+
+    /// Hands `part` of this instance's task on to a new instance of `agent` for `server`.
+    pub(crate) async fn hands_on(
+        &self,
+        deployment: &Deployment,
+        place: (&str, &str),
+        part: &Value,
+    ) -> anyhow::Result<Self> {
+        let mut to = Self::new(deployment, place)?;
+        let made = self.delegates(&to, part).await?;
+        let (told, status) = (made.json(), made.status);
+        ensure!(status == 200, "the token service said {status}: {told}");
+        let delegation = told["access_token"].as_str().context("the answer has no delegation")?;
+        let answer = to.ask_for_token(&taking_up(delegation)).await?;
+        to.takes(&answer)?;
+        Ok(to)
+    }
+
+    /// Asks the token service by `form`, as the agent and with the instance's proof.
+    async fn ask(&self, form: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let endpoint = format!("{}/oauth/token", self.issuer);
+        let parties = (self.agent.as_str(), self.issuer.as_str());
+        let assertion = client_assertion::make(parties, &self.agent_key, now(), &jti()?)?;
+        let as_client = [
+            ("client_id", self.agent.as_str()),
             ("client_assertion_type", client_assertion::TYPE),
-            ("client_assertion", &assertion),
-            ("resource", &url),
-            ("voucher", &voucher),
-        ]);
+            ("client_assertion", assertion.as_str()),
+        ];
+        let form = oauth::form::form(&[form, &as_client].concat());
         let request = Request::post(&endpoint)
             .header("content-type", "application/x-www-form-urlencoded")
-            .header("dpop", proof(&key, &endpoint, None)?)
+            .header("dpop", proof(&self.key, &endpoint, None)?)
             .body(Full::new(Bytes::from(form)))?;
-        let answer = web::send(request).await?;
-        let token = answer.json()["access_token"].as_str().map(str::to_owned);
-        ensure!(
-            answer.status == 200,
-            "the token service said {}: {}",
-            answer.status,
-            answer.json()
-        );
-        Ok(Self { url, key, token: token.context("the answer has no token")? })
+        web::send(request).await
     }
 
     /// A proof of this instance's for a call with its token.
@@ -84,6 +162,15 @@ impl Instance {
             .header("dpop", proof);
         web::send(call(request, tool, arguments)?).await
     }
+}
+
+/// What a form says that takes `delegation` up.
+fn taking_up(delegation: &str) -> [(&'static str, &str); 3] {
+    [
+        ("grant_type", exchange::GRANT_TYPE),
+        ("subject_token", delegation),
+        ("subject_token_type", exchange::DELEGATION),
+    ]
 }
 
 /// Completes `request` to a call of `tool` in the stateless protocol.
@@ -120,7 +207,8 @@ fn proof(key: &SigningKey, url: &str, token: Option<&str>) -> anyhow::Result<Str
     Ok(dpop::make_proof(key, &expect, (&jti()?, None))?)
 }
 
-fn now() -> i64 {
+/// The time, in seconds since the epoch.
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

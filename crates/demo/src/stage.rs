@@ -17,6 +17,12 @@ use crate::story::say;
 /// The agent.
 pub(crate) const AGENT: &str = "care";
 
+/// An agent that works for the first, and hands work on itself.
+pub(crate) const TEAM: &str = "team";
+
+/// An agent that works for either.
+pub(crate) const WORKER: &str = "worker";
+
 /// The person who answers for the agent.
 pub(crate) const SPONSOR: &str = "sam";
 
@@ -136,12 +142,22 @@ impl Stage {
             purpose.extend(["--harm", harm]);
         }
         deployment.typed(&purpose).await?;
-        let key = deployment.agent_key(AGENT);
+        self.agent_is(AGENT, &[]).await?;
+        // These two work for others only.
+        for agent in [TEAM, WORKER] {
+            self.agent_is(agent, &["--on-behalf-only"]).await?;
+        }
+        Ok(())
+    }
+
+    /// Registers the agent `name`.
+    async fn agent_is(&self, name: &str, more: &[&str]) -> anyhow::Result<()> {
+        let key = self.deployment.agent_key(name);
         let key = key.to_str().context("the temporary directory has no plain name")?;
-        let agent = ["agent", "add", AGENT, "--sponsor", SPONSOR, "--purpose", PURPOSE];
+        let agent = ["agent", "add", name, "--sponsor", SPONSOR, "--purpose", PURPOSE];
         let uid = own_uid();
         let host = ["--key", key, "--host-uid", &uid];
-        deployment.typed(&[&agent[..], &host].concat()).await.map(drop)
+        self.deployment.typed(&[&agent[..], &host, more].concat()).await.map(drop)
     }
 
     async fn onboard(&self, server: &str, harm: &[&str]) -> anyhow::Result<()> {

@@ -72,6 +72,8 @@ pub enum KernelRule {
     NotDelegable,
     /// The tool is for work on behalf of a person only.
     NoOriginator,
+    /// An administrator has stopped everything, the tool, or an agent of the delegation chain.
+    Stopped,
     /// An agent never administers, approves, consents, sponsors or renews its own lease.
     AgentsDoNotAdminister,
     /// A consequential tool needs owner, harm class and an active sponsor behind the call.
@@ -99,6 +101,7 @@ impl KernelRule {
             Self::DelegationCycle => "delegation_cycle",
             Self::NotDelegable => "not_delegable",
             Self::NoOriginator => "no_originator",
+            Self::Stopped => "stopped",
             Self::AgentsDoNotAdminister => "agents_do_not_administer",
             Self::ToolUnaccounted => "tool_unaccounted",
             Self::ToolNotPinned => "tool_not_pinned",

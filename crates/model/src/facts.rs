@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Agent, AgentName, Answer, Attestation, Binding, Initiator, Instance, InstanceId, Mandate,
-    MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, SystemName,
-    Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
+    MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, SourceName,
+    StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -36,6 +36,18 @@ impl FactKey {
     /// A person of the register.
     pub fn person(id: &PersonId) -> Self {
         Self(format!("person/{id}").into())
+    }
+
+    /// The person whom a login joins: who `issuer` says that they are, by `subject`. An e-mail
+    /// address never joins anybody.
+    pub fn login(issuer: &str, subject: &str) -> Self {
+        let login = json::canonical(&serde_json::json!([issuer, subject]));
+        Self(format!("login/{}", Sha256Digest::of(&login)).into())
+    }
+
+    /// A directory that says who its people are.
+    pub fn people_source(name: &SourceName) -> Self {
+        Self(format!("people-source/{name}").into())
     }
 
     /// An agent of the register.
@@ -66,6 +78,11 @@ impl FactKey {
     /// The instances of an agent that are stopped.
     pub fn stopped(agent: &AgentName) -> Self {
         Self(format!("stopped/{agent}").into())
+    }
+
+    /// That something is stopped, while it is.
+    pub fn stop(what: &StopTarget) -> Self {
+        Self(format!("stop/{what}").into())
     }
 
     /// A system that starts work of agents.
@@ -308,6 +325,8 @@ pub struct Facts {
     pub session: SessionFacts,
     /// How the caller's token is bound.
     pub binding: Binding,
+    /// What administrators have stopped.
+    pub stops: Arc<Stops>,
 }
 
 impl Facts {

@@ -17,6 +17,7 @@ mod names;
 mod person;
 pub mod record;
 mod scope;
+mod stop;
 mod system;
 mod task;
 mod time;
@@ -41,16 +42,17 @@ pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
 pub use names::{
-    AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, SystemName, ToolName,
-    ToolRef,
+    AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, SourceName, SystemName,
+    ToolName, ToolRef, UnitName,
 };
-pub use person::{Person, PersonState};
+pub use person::{PeopleSource, PeopleVersion, Person, PersonState};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
+pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{
     DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,
     TaskSubject, Withdrawn,
 };
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, InvalidTime, Timestamp};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

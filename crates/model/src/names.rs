@@ -15,6 +15,13 @@ pub struct InvalidName {
     rule: &'static str,
 }
 
+impl InvalidName {
+    pub(crate) fn new(text: &str, kind: &'static str, rule: &'static str) -> Self {
+        let text = text.chars().take(80).flat_map(char::escape_default).collect();
+        Self { text, kind, rule }
+    }
+}
+
 const LABEL_RULE: &str = "1 to 63 characters of a-z, 0-9 and `-`";
 const PERSON_RULE: &str = "1 to 128 characters of a-z, A-Z, 0-9 and `.`, `_`, `@`, `+`, `-`";
 const TOOL_RULE: &str = "1 to 128 characters, none of them control, invisible or a slash";
@@ -61,8 +68,7 @@ macro_rules! name {
                 if $check(text) {
                     return Ok(Self(Arc::from(text)));
                 }
-                let text = text.chars().take(80).flat_map(char::escape_default).collect();
-                Err(InvalidName { text, kind: $kind, rule: $rule })
+                Err(InvalidName::new(text, $kind, $rule))
             }
         }
 
@@ -100,6 +106,14 @@ name!(
 name!(
     /// Names a group of persons.
     GroupName, "a group name", is_label, LABEL_RULE
+);
+name!(
+    /// Names a unit of the organisation, as its directory does.
+    UnitName, "a unit", is_person, PERSON_RULE
+);
+name!(
+    /// Names a directory that says, under its signature, who the organisation's people are.
+    SourceName, "a name of a source", is_label, LABEL_RULE
 );
 name!(
     /// Names an agent: registered software that acts.

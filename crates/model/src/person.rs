@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, PersonId, Timestamp};
+use crate::{GroupName, PersonId, Sha256Digest, SourceName, Timestamp, UnitName};
 
 /// A natural person known to this deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,15 @@ pub struct Person {
     /// The groups that the person belongs to; policy may refer to them.
     #[serde(default)]
     pub groups: BTreeSet<GroupName>,
+    /// The unit of the organisation; policy may refer to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
+    /// Whom the person reports to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<PersonId>,
+    /// The source that says all this, and that alone changes it; none if an administrator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceName>,
     /// Whether the person still stands behind anything.
     pub state: PersonState,
 }
@@ -36,6 +45,12 @@ pub enum PersonState {
 }
 
 impl Person {
+    /// An active person of no source, to whom everything may be granted.
+    pub const fn new(id: PersonId, groups: BTreeSet<GroupName>) -> Self {
+        let state = PersonState::Active { authorization_cutoff: None };
+        Self { id, groups, unit: None, manager: None, source: None, state }
+    }
+
     /// Whether the person is active and what was granted at `granted` still counts.
     pub fn answers_for(&self, granted: Timestamp) -> bool {
         match self.state {
@@ -49,5 +64,49 @@ impl Person {
     /// Whether the person is active now.
     pub fn is_active(&self) -> bool {
         matches!(self.state, PersonState::Active { .. })
+    }
+}
+
+/// A registered directory that says, under its signature, who its people are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeopleSource {
+    /// Its name; also the `iss` of what it signs.
+    pub name: SourceName,
+    /// The public key (JWK) by which it signs.
+    pub key: serde_json::Value,
+    /// When that key stops counting.
+    pub key_expires: Timestamp,
+    /// When it was registered.
+    pub registered: Timestamp,
+    /// The newest version that is in force whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<PeopleVersion>,
+    /// A newer one, of which only a part is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applying: Option<PeopleVersion>,
+}
+
+/// One version of what a source says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeopleVersion {
+    /// Its number: each is greater than the one before.
+    pub version: u64,
+    /// The digest of the signed file.
+    pub file: Sha256Digest,
+    /// When it came into force, or began to.
+    pub since: Timestamp,
+}
+
+impl PeopleSource {
+    /// Whether the version `version`, signed as `file`, may be applied now: it is newer than what is
+    /// in force, and not older than, nor another than, what is in force in part.
+    pub fn takes(&self, version: u64, file: &Sha256Digest) -> bool {
+        let is_newer = self.applied.as_ref().is_none_or(|applied| version > applied.version);
+        let goes_on = self.applying.as_ref().is_none_or(|begun| {
+            version > begun.version || (version == begun.version && *file == begun.file)
+        });
+        is_newer && goes_on
     }
 }

@@ -1,6 +1,7 @@
 //! Points in time, as everything here writes them: milliseconds since the Unix epoch, in UTC.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,26 @@ impl fmt::Display for Timestamp {
             Ok(at) => write!(f, "{at:.3}"),
             Err(_) => write!(f, "{} ms after the epoch", self.0),
         }
+    }
+}
+
+/// A text that is no point in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a date (`2027-01-31`) or a time (`2027-01-31T12:00:00Z`)")]
+pub struct InvalidTime;
+
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    /// Reads RFC 3339, or a date, whose beginning in UTC is meant.
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let whole = if text.len() == "2027-01-31".len() {
+            format!("{text}T00:00:00Z")
+        } else {
+            text.to_owned()
+        };
+        let read = whole.parse::<jiff::Timestamp>().map_err(|_| InvalidTime)?;
+        Ok(Self(read.as_millisecond()))
     }
 }
 

@@ -74,13 +74,17 @@ struct Compact<'a> {
 }
 
 impl<'a> Compact<'a> {
-    fn read(token: &'a str) -> Result<Self, JwsError> {
-        Self::read_without(token, &REFUSED)
+    fn read(token: &'a str, most: usize) -> Result<Self, JwsError> {
+        Self::read_without(token, &REFUSED, most)
     }
 
-    /// Reads a token whose header has none of the members `refused`.
-    fn read_without(token: &'a str, refused: &[&'static str]) -> Result<Self, JwsError> {
-        if token.len() > TOKEN_MAX {
+    /// Reads a token of at most `most` bytes whose header has none of the members `refused`.
+    fn read_without(
+        token: &'a str,
+        refused: &[&'static str],
+        most: usize,
+    ) -> Result<Self, JwsError> {
+        if token.len() > most {
             return Err(JwsError::TooLong);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(JwsError::NotCompact)?;
@@ -88,7 +92,7 @@ impl<'a> Compact<'a> {
         if payload.contains('.') {
             return Err(JwsError::NotCompact);
         }
-        let header = object(&decode(header)?, "header")?;
+        let header = object(&decode(header)?, "header", TOKEN_MAX)?;
         let refused = refused.iter().find(|name| header.contains_key(**name));
         if let Some(name) = refused {
             return Err(JwsError::HeaderMember(name));
@@ -126,11 +130,20 @@ pub(crate) struct Unverified<'a> {
 
 /// Reads a compact JWS whose `typ` is `typ`.
 pub(crate) fn read<'a>(token: &'a str, typ: &'static str) -> Result<Unverified<'a>, JwsError> {
-    let compact = Compact::read(token)?;
+    read_up_to(token, typ, TOKEN_MAX)
+}
+
+/// Reads a compact JWS whose `typ` is `typ`, of `most` bytes.
+pub(crate) fn read_up_to<'a>(
+    token: &'a str,
+    typ: &'static str,
+    most: usize,
+) -> Result<Unverified<'a>, JwsError> {
+    let compact = Compact::read(token, most)?;
     if !compact.is_of_type(typ) {
         return Err(JwsError::WrongType(typ));
     }
-    let claims = object(&compact.payload, "claims")?;
+    let claims = object(&compact.payload, "claims", most)?;
     Ok(Unverified { compact, claims })
 }
 
@@ -139,8 +152,8 @@ fn decode(part: &str) -> Result<Vec<u8>, JwsError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::NotCompact)
 }
 
-fn object(bytes: &[u8], what: &'static str) -> Result<Map<String, Value>, JwsError> {
-    let limits = json::Limits { bytes: TOKEN_MAX, depth: DEPTH_MAX };
+fn object(bytes: &[u8], what: &'static str, most: usize) -> Result<Map<String, Value>, JwsError> {
+    let limits = json::Limits { bytes: most, depth: DEPTH_MAX };
     match json::parse(bytes, limits) {
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(JwsError::NotJson(what)),
@@ -159,6 +172,18 @@ impl Unverified<'_> {
         self.compact.header.get("jwk")
     }
 
+    /// The claims, once `key`, which is known from elsewhere, verifies the signature.
+    pub(crate) fn verified_by_known(
+        self,
+        key: &VerifyingKey,
+    ) -> Result<Map<String, Value>, JwsError> {
+        // A key that a token brings along proves nothing.
+        if self.jwk().is_some() {
+            return Err(JwsError::HeaderMember("jwk"));
+        }
+        self.verified_by(key)
+    }
+
     /// The claims, once `key` verifies the signature.
     pub(crate) fn verified_by(self, key: &VerifyingKey) -> Result<Map<String, Value>, JwsError> {
         self.compact.check(key)?;
@@ -172,12 +197,7 @@ pub fn verify(
     typ: &'static str,
     key: &VerifyingKey,
 ) -> Result<Map<String, Value>, JwsError> {
-    let unverified = read(token, typ)?;
-    // A key that a token brings along proves nothing.
-    if unverified.jwk().is_some() {
-        return Err(JwsError::HeaderMember("jwk"));
-    }
-    unverified.verified_by(key)
+    read(token, typ)?.verified_by_known(key)
 }
 
 /// Verifies a compact JWS of type `typ` by the one of `keys`, which are ours, that it names.

@@ -1,5 +1,5 @@
 //! OAuth and JOSE on the wire: strict JWS, access tokens, proofs of possession, client assertions,
-//! the token endpoint's forms and errors, and metadata.
+//! the token endpoint's forms and errors, metadata, and signed lists of people.
 //!
 //! Pure rules: it is given the time and the keys, and says what holds. What a verification accepts
 //! follows from the key's own kind, never from a header. It knows no store, no clock, no network.
@@ -13,7 +13,9 @@ pub mod form;
 pub mod initiation;
 pub mod jws;
 pub mod metadata;
+pub mod people;
 pub mod revocation;
 pub mod token_endpoint;
+pub mod word;
 
 pub use error::{ErrorCode, OAuthError, challenge};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
-    HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PersonState, PinDigest,
-    Principal, PrincipalFacts, PurposeId, ResourceRef, Revision, Scope, Server, ServerName,
-    SessionFacts, Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
-    WorkloadIdentity, WorkloadRule,
+    HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PinDigest, Principal,
+    PrincipalFacts, PurposeId, ResourceRef, Revision, Scope, Server, ServerName, SessionFacts,
+    Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity,
+    WorkloadRule,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Deserialize;
@@ -199,6 +199,7 @@ impl CaseFile {
             server: Some(Arc::new(server)),
             session: SessionFacts::default(),
             binding: Binding::Dpop,
+            stops: Arc::default(),
         };
         Ok((request, facts))
     }
@@ -219,11 +220,7 @@ impl CaseFile {
 }
 
 fn person(id: &str) -> Person {
-    Person {
-        id: id.parse().expect("it is a name"),
-        groups: BTreeSet::new(),
-        state: PersonState::Active { authorization_cutoff: None },
-    }
+    Person::new(id.parse().expect("it is a name"), BTreeSet::new())
 }
 
 /// Of which workload an instance is, where a case says that its platform vouches for it.

@@ -9,13 +9,15 @@ use authority::{
     RefusalLog, Refused,
 };
 use model::{
-    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, ToolName, WorkloadRule,
+    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, StopTarget, ToolName,
+    WorkloadRule,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::drill::DrillRow;
 use crate::log::Exports;
+use crate::people::SourceKey;
 use crate::policy::Publisher;
 use crate::systems::SystemRegistration;
 
@@ -32,6 +34,14 @@ pub enum Command {
     PersonDeactivate { id: String },
     /// Lists people.
     PersonList,
+    /// Registers a directory that says who its people are.
+    PeopleSourceAdd(SourceKey),
+    /// Gives one another key.
+    PeopleSourceRekey(SourceKey),
+    /// Lists them, each with the version that is in force.
+    PeopleSourceList,
+    /// Puts a signed list of people in force.
+    PeopleApply { file: String },
     /// Adds a purpose.
     PurposeAdd {
         id: String,
@@ -61,6 +71,13 @@ pub enum Command {
     SystemSuspend { name: String, reason: String },
     /// Lists systems.
     SystemList,
+    /// Stops all, a tool or an agent at once.
+    Stop { what: StopTarget, reason: String },
+    /// Starts it again, or asks for that: it takes two. `word` says who asks, where that is not who
+    /// sends it.
+    Start { what: StopTarget, reason: String, word: Option<String> },
+    /// Lists what is stopped.
+    StopList,
     /// Revokes an instance.
     InstanceRevoke { id: String, reason: String },
     /// Stops an instance until it is released.
@@ -217,6 +234,8 @@ pub struct Administration {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) source: Arc<dyn ToolSource>,
     pub(crate) log: journal::LogDirectory,
+    /// The base URL of the deployment: whom what is signed for it names.
+    pub(crate) issuer: String,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
     pub(crate) refusals: RefusalLog,
@@ -255,15 +274,17 @@ impl Draft<'_> {
 }
 
 impl Administration {
-    /// Administration through `authority`; `source` reads servers, `log` is where the log lies.
+    /// Administration of the deployment `issuer` through `authority`; `source` reads servers, `log` is
+    /// where the log lies.
     pub fn new(
         authority: Arc<Authority>,
         publisher: Arc<Publisher>,
         source: Arc<dyn ToolSource>,
         log: journal::LogDirectory,
+        issuer: String,
     ) -> Self {
         let (exports, refusals) = (Exports::default(), RefusalLog::default());
-        Self { authority, publisher, source, log, exports, refusals }
+        Self { authority, publisher, source, log, issuer, exports, refusals }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.
@@ -282,6 +303,13 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
+            Command::PeopleSourceAdd(_)
+            | Command::PeopleSourceRekey(_)
+            | Command::PeopleSourceList
+            | Command::PeopleApply { .. } => self.people(by, command).await,
+            Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
+                self.stops(by, command).await
+            }
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
@@ -290,7 +318,7 @@ impl Administration {
             }
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
-            Command::ServerList => self.list(by, "server/", "tool/").await,
+            Command::ServerList => self.list_with_stops(by, "server/", "tool/").await,
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,

@@ -6,8 +6,8 @@ use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Unit};
 use journal::Journal;
 use model::record::{FounderMark, FoundingRecord, VERSION};
 use model::{
-    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, PersonState, PolicyDigest,
-    RecordId, ResourceRef, Salts, Sha256Digest, Thumbprint,
+    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, PolicyDigest, RecordId,
+    ResourceRef, Salts, Sha256Digest, Thumbprint,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -53,6 +53,11 @@ struct Code {
 
 fn code_key(digest: &Sha256Digest) -> FactKey {
     FactKey::from_text(&format!("founder/{digest}"))
+}
+
+/// The key by which a founder is known.
+pub(crate) fn founder_key(founder: &PersonId) -> FactKey {
+    FactKey::from_text(&format!("founder-key/{founder}"))
 }
 
 /// Whether the deployment in `journal`'s store was founded.
@@ -103,8 +108,7 @@ pub async fn found(
 fn person(journal: &Journal, id: &PersonId, administers: bool) -> [Effect; 2] {
     let group: GroupName = ADMINISTRATORS.parse().expect("it is a group name");
     let groups = administers.then_some(group).into_iter().collect();
-    let state = PersonState::Active { authorization_cutoff: None };
-    let person = Person { id: id.clone(), groups, state };
+    let person = Person::new(id.clone(), groups);
     let data_key = journal.sealer().new_data_key(id);
     let key = Effect::PutNew { key: data_key.key, body: data_key.body };
     [put_new(FactKey::person(id), &person), key]
@@ -129,7 +133,6 @@ impl Administration {
         let mut person: Person =
             draft.reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
         person.groups.insert(ADMINISTRATORS.parse().expect("it is a group name"));
-        let founder_key = FactKey::from_text(&format!("founder-key/{founder}"));
         let effects = vec![
             Effect::Remove { key: code_key(&digest) },
             Effect::UseOnce {
@@ -138,7 +141,7 @@ impl Administration {
                 expires: model::Timestamp::from_millis(i64::MAX),
             },
             put(place, &person),
-            put_new(founder_key, &key.to_jwk()),
+            put_new(founder_key(&founder), &key.to_jwk()),
         ];
         let done = draft.make(json!({ "key": key.thumbprint_text() }), effects).await?;
         Ok(json!({ "founder": founder, "key": key.thumbprint_text(), "decision": done.decision }))

@@ -56,7 +56,7 @@ impl Administration {
                     |agent: &mut Agent| agent.state = AgentState::Suspended { reason, since };
                 self.agent_change(by, (&name, "agent/suspend"), change, suspend).await
             }
-            Command::AgentList => self.list(by, "agent/", "").await,
+            Command::AgentList => self.list_with_stops(by, "agent/", "").await,
             instances => self.instances(by, instances).await,
         }
     }
@@ -73,8 +73,7 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let id: PersonId = id.parse().map_err(AdminError::invalid)?;
         let groups = groups.iter().map(|group| group.parse()).collect::<Result<_, _>>();
-        let state = PersonState::Active { authorization_cutoff: None };
-        let person = Person { id: id.clone(), groups: groups.map_err(AdminError::invalid)?, state };
+        let person = Person::new(id.clone(), groups.map_err(AdminError::invalid)?);
         let data_key = self.authority.journal().sealer().new_data_key(&id);
         let draft = self.draft(by, "person/add", ResourceRef::Person(id.clone())).await?;
         let effects = vec![

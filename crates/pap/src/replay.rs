@@ -218,6 +218,7 @@ fn question(
         tool_owner: member(facts, "tool_owner")?,
         session: member::<SessionFacts>(own, "session")?.unwrap_or_default(),
         binding: record.binding,
+        stops: Arc::new(member(facts, "stops")?.unwrap_or_default()),
     };
     Ok((request, facts))
 }
@@ -242,6 +243,7 @@ fn administrative_question(
         tool_owner: None,
         session: SessionFacts::default(),
         binding: Binding::None,
+        stops: Arc::default(),
     };
     Ok((request, facts))
 }

@@ -146,7 +146,8 @@ fn add_person(nodes: &mut Vec<Node>, person: &Person) -> Placed {
     let groups: Vec<EntityUid> =
         person.groups.iter().map(|group| self::uid(&TYPES.group, group.as_str())).collect();
     let active = RestrictedExpression::new_bool(person.is_active());
-    let attributes = vec![("active", active)];
+    let mut attributes = vec![("active", active)];
+    attributes.extend(person.unit.as_ref().map(|unit| ("unit", text(unit.as_str()))));
     add(nodes, Node { uid: uid.clone(), attributes, parents: groups.clone() });
     Placed { uid, ancestors: groups }
 }

@@ -6,7 +6,7 @@ use model::AccessRequest;
 use model::{
     AgentName, AgentState, Answer, Answers, DELEGATIONS_MAX, Denial, Facts, Hop, Initiator,
     InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef,
-    Scope, ServerName, Standing, Task, TaskState, TaskSubject, Timestamp, ToolRef,
+    Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -80,6 +80,7 @@ pub(crate) fn check(
             if !action.for_instances {
                 return Err(Denial::Kernel(KernelRule::AgentsDoNotAdminister));
             }
+            stops(standing, (request, facts), action).map_err(Denial::Kernel)?;
             chain(standing, request).map_err(Denial::Kernel)?;
             actor(standing, facts).map_err(Denial::Kernel)?;
             if let Some(tool) = &action.tool {
@@ -88,6 +89,22 @@ pub(crate) fn check(
             scopes(standing, request, facts, action)
         }
     }
+}
+
+/// Whether an administrator has stopped all, the tool, or who acts, handed the work on, or is to be
+/// handed it.
+fn stops(
+    standing: &Standing,
+    (request, facts): (&AccessRequest, &Facts),
+    action: &Action,
+) -> Result<(), KernelRule> {
+    let agents = || standing.hops().map(|hop| &hop.agent.name).chain(delegate(request));
+    let concerns = |stop: &StopTarget| match stop {
+        StopTarget::All => true,
+        StopTarget::Tool(tool) => action.tool.as_ref() == Some(tool),
+        StopTarget::Agent(agent) => agents().any(|name| name == agent),
+    };
+    if facts.stops.0.iter().any(concerns) { Err(KernelRule::Stopped) } else { Ok(()) }
 }
 
 fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {

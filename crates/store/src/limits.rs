@@ -2,8 +2,9 @@
 
 use crate::{Effect, Unit};
 
-/// The most entries, reads and effects that one unit may have together.
-pub const UNIT_MAX: usize = 64;
+/// The most entries, reads and effects that one unit may have together: the longest delegation chain
+/// alone reads some fifty facts.
+pub const UNIT_MAX: usize = 128;
 
 /// The most units that may wait to be committed; beyond that a unit is refused at once.
 pub const QUEUE_MAX: usize = 4_096;

@@ -60,6 +60,8 @@ pub enum OnceScope {
     Founder = 3,
     /// A `requestState` handed to a client.
     RequestState = 4,
+    /// The word of an administrator.
+    Word = 5,
 }
 
 /// Names a counter of a session (`TASK/NAME`).

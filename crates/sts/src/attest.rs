@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use authority::{CommitError, Effect, FactsError, NotPermitted, Reader, Unit};
 use model::{
-    FactKey, Instance, InstanceId, SHOWN, Sha256Digest, Task, TaskState, Thumbprint, Timestamp,
-    WorkloadIdentity,
+    Agent, Attestation, FactKey, Instance, InstanceId, SHOWN, Sha256Digest, Source, Sourced, Task,
+    TaskState, Thumbprint, Timestamp, WorkloadIdentity,
 };
 use oauth::token_endpoint::PlatformToken;
 use oauth::{ErrorCode, OAuthError};
 use workload::{VerifyError, WorkloadToken};
 
+use crate::renewal::Renewal;
 use crate::service::{
     Asking, TokenRefusal, TokenService, about, before, not_noted, refused, unavailable,
 };
@@ -54,7 +55,7 @@ pub(crate) enum NotShown {
 
 impl NotShown {
     /// What a client is told that authenticated as `agent`, and what is recorded.
-    fn of(self, asking: &model::Agent) -> TokenRefusal {
+    fn of(self, asking: &Agent) -> TokenRefusal {
         match self {
             Self::NoKeys => no_keys(),
             Self::Invalid(error) => {
@@ -113,7 +114,7 @@ impl TokenService {
     pub(crate) fn one_shown(
         beside: Option<Result<Shown, NotShown>>,
         by: Option<Shown>,
-        agent: &model::Agent,
+        agent: &Agent,
     ) -> Result<Option<Shown>, TokenRefusal> {
         match beside {
             Some(shown) => shown.map(Some).map_err(|why| why.of(agent)),
@@ -196,19 +197,23 @@ impl TokenService {
     }
 
     /// Enters what the platform says by now of the workload that `instance` is, where that has
-    /// changed: the decision is about that.
+    /// changed: the decision is about that. Gives its `last` token as it is by then.
     pub(crate) async fn attest_again(
         &self,
         asking: &Asking<'_>,
         instance: &Instance,
-    ) -> Result<(), TokenRefusal> {
-        let Some(workload) = asking.source.workload.clone() else { return Ok(()) };
+        last: Sourced<Option<Renewal>>,
+    ) -> Result<Sourced<Option<Renewal>>, TokenRefusal> {
+        let Some(workload) = asking.source.workload.clone() else { return Ok(last) };
         let is_known = instance.workload.as_ref() == Some(&workload);
-        if is_known || instance.attestation != model::Attestation::Workload {
-            return Ok(());
+        if is_known || instance.attestation != Attestation::Workload {
+            return Ok(last);
         }
         let changed = self.authority.note_workload(instance.id, workload).await;
-        changed.map(drop).map_err(|error| about(instance, not_noted(error, asking.agent)))
+        changed.map_err(|error| about(instance, not_noted(error, asking.agent)))?;
+        // What was read before rests on what the platform said before.
+        let again = self.last(instance.id).await?;
+        if again.value == last.value { Ok(again) } else { Err(unavailable(FactsError::Changed)) }
     }
 
     /// Forgets which keys tokens were shown with that have ended by `now`.
@@ -228,6 +233,33 @@ impl TokenService {
         }
         Ok(())
     }
+}
+
+/// Whether the host or the platform vouches for `instance` where it once did: none if nothing was
+/// shown, false if it is another process or workload.
+pub(crate) fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
+    let Instance { attestation, process, workload, .. } = instance;
+    match attestation {
+        Attestation::None | Attestation::User => Some(true),
+        Attestation::Host => {
+            let shown = source.process.as_ref()?;
+            Some(process.as_ref().is_some_and(|process| process.is(shown)))
+        }
+        Attestation::Workload => {
+            let shown = source.workload.as_ref()?;
+            Some(workload.as_ref().is_some_and(|workload| workload.is(shown)))
+        }
+    }
+}
+
+/// Nobody vouches for `instance` now who once did.
+pub(crate) fn not_vouched(instance: &Instance, agent: &Agent) -> TokenRefusal {
+    let why = match instance.attestation {
+        Attestation::Workload => "this instance is known by its platform: show a token of it",
+        _ => "this instance is known by its host: show a voucher",
+    };
+    let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+    about(instance, TokenRefusal::of("not_vouched", error, agent))
 }
 
 /// Whether the token ended before `now` whose binding has this key.

@@ -115,7 +115,9 @@ impl TokenService {
         let proposed =
             propose(self.authority.pip(), (&agent.name, rests), (key, &source), by).await;
         let asker = proposed.map_err(|why| not_proposed(why, &agent))?;
-        let last = Reader::new(self.authority.pip().store()).sourced(None);
+        let mut reader = Reader::new(self.authority.pip().store());
+        let last = reader.find(FactKey::renewal(asker.standing.value.instance.id)).await;
+        let last = reader.sourced(last.map_err(unavailable)?);
         let renewing = Renewing { asked: None, last, source, until: None };
         let bound = Some(begun.act.bound.min(exp));
         let grant = TokenGrant::new(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed};
 use model::{
-    AccessRequest, ActionName, Binding, Instance, InstanceId, Principal, ResourceRef, ServerName,
-    Source, Sourced, Thumbprint, Timestamp,
+    AccessRequest, ActionName, Binding, FactKey, Instance, InstanceId, Principal, ResourceRef,
+    Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
 use crate::proposed::Proposed;
@@ -45,6 +45,12 @@ impl Governed for TokenGrant {
 
     fn circumstances(&self) -> &Circumstances {
         &self.circumstances
+    }
+
+    /// The token that it follows is still the last one when it is permitted.
+    fn rests(&self) -> Option<(&[FactKey], Revision)> {
+        let last = &self.renewing.last;
+        Some((&last.keys, last.revision))
     }
 }
 

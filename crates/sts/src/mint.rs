@@ -225,8 +225,10 @@ async fn issuance(
     let key = FactKey::renewal(standing.instance.id);
     Ok(Unit {
         entries: vec![authority::entry(*record.id.as_bytes(), &record, Some(sealed))],
-        reads: renewing.last.keys.clone(),
-        revision: renewing.last.revision,
+        // Ordered against every revocation once more, and against other renewals: what the permit
+        // rests on, and the token that is followed, have not changed since it was given.
+        reads: [begun.context.reads.as_slice(), &renewing.last.keys].concat(),
+        revision: begun.context.revision,
         effects: vec![Effect::Put { key, body: json::canonical_of(&renewal) }],
         urgency: Urgency::Awaited,
     })

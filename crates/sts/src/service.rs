@@ -10,8 +10,8 @@ use authority::{
 };
 use keys::{Signer, TokenKeys, VerifyingKey};
 use model::{
-    Agent, Attestation, Denial, FactKey, HostProcess, Instance, InstanceState, KernelRule,
-    ServerName, Sha256Digest, Source, Stranger, Thumbprint, Timestamp,
+    Agent, Denial, FactKey, HostProcess, Instance, InstanceId, InstanceState, KernelRule,
+    ServerName, Sha256Digest, Source, Sourced, Stranger, Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::exchange::Delegated;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
 
-use crate::attest::{NOT_THE_WORKLOAD, Shown};
+use crate::attest::{NOT_THE_WORKLOAD, Shown, is_vouched, not_vouched};
 use crate::client::Authenticated;
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::mint::Minter;
@@ -306,9 +306,7 @@ impl TokenService {
     /// What the token would follow. Somebody who goes on from where the holder of the key has been,
     /// or is another process, has copied it: the instance is quarantined.
     async fn renewing(&self, asking: &Asking<'_>, asker: &Asker) -> Result<Renewing, TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
-        let last = reader.find::<Renewal>(FactKey::renewal(asker.instance())).await;
-        let last = reader.sourced(last.map_err(unavailable)?);
+        let mut last = self.last(asker.instance()).await?;
         let (renewal, source) = (asking.form.renewal.clone(), asking.source.clone());
         // Of who is stopped, the decision tells.
         if let Asker::Known(instance) = asker
@@ -325,10 +323,20 @@ impl TokenService {
                 (Step::Next | Step::Again, Some(true)) => {}
             }
             Self::is_admitted(asking).map_err(|refusal| about(instance, refusal))?;
-            self.attest_again(asking, instance).await?;
+            last = self.attest_again(asking, instance, last).await?;
         }
         let until = asking.shown.as_ref().map(|shown| shown.expires);
         Ok(Renewing { asked: renewal, last, source, until })
+    }
+
+    /// The last token of an instance.
+    pub(crate) async fn last(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Sourced<Option<Renewal>>, TokenRefusal> {
+        let mut reader = Reader::new(self.authority.pip().store());
+        let last = reader.find(FactKey::renewal(instance)).await;
+        Ok(reader.sourced(last.map_err(unavailable)?))
     }
 
     /// Quarantines `instance`, whose key somebody copied, and records both sources.
@@ -400,33 +408,6 @@ pub(crate) fn not_noted(error: NotStopped, agent: &Agent) -> TokenRefusal {
         NotStopped::Commit(error) => refused(NotPermitted::Unrecorded(error), agent),
         NotStopped::Facts(error) => unavailable(error),
     }
-}
-
-/// Whether the host or the platform vouches for `instance` where it once did: none if nothing was
-/// shown, false if it is another process or workload.
-fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
-    let Instance { attestation, process, workload, .. } = instance;
-    match attestation {
-        Attestation::None | Attestation::User => Some(true),
-        Attestation::Host => {
-            let shown = source.process.as_ref()?;
-            Some(process.as_ref().is_some_and(|process| process.is(shown)))
-        }
-        Attestation::Workload => {
-            let shown = source.workload.as_ref()?;
-            Some(workload.as_ref().is_some_and(|workload| workload.is(shown)))
-        }
-    }
-}
-
-/// Nobody vouches for `instance` now who once did.
-fn not_vouched(instance: &Instance, agent: &Agent) -> TokenRefusal {
-    let why = match instance.attestation {
-        Attestation::Workload => "this instance is known by its platform: show a token of it",
-        _ => "this instance is known by its host: show a voucher",
-    };
-    let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-    about(instance, TokenRefusal::of("not_vouched", error, agent))
 }
 
 /// A client that does not chain has a token for this server already.

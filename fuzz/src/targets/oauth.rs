@@ -9,7 +9,7 @@ use keys::{SigningKey, TokenKeys, VerifyingKey};
 use oauth::dpop::{DpopExpect, verify_proof};
 use oauth::initiation::{self, AskedTask};
 use oauth::token_endpoint::{self, Grant};
-use oauth::{access_token, client_assertion, exchange, jws};
+use oauth::{access_token, client_assertion, exchange, jws, people, word};
 use serde_json::json;
 
 use crate::corpus;
@@ -81,6 +81,26 @@ pub fn initiation(bytes: &[u8]) -> bool {
     let holds = initiation::verify(token, ("portal", ISSUER), &KEY, NOW).is_ok();
     if holds {
         assert_is_example("initiation", token);
+    }
+    holds
+}
+
+/// A list of people, as a directory signed it.
+pub fn people(bytes: &[u8]) -> bool {
+    let Some(list) = super::text(bytes) else { return false };
+    let holds = people::verify(list, ("hr", ISSUER), &KEY, NOW).is_ok();
+    if holds {
+        assert_is_example("people", list);
+    }
+    holds
+}
+
+/// The word of an administrator.
+pub fn word(bytes: &[u8]) -> bool {
+    let Some(word) = super::text(bytes) else { return false };
+    let holds = word::verify(word, ("alice", ISSUER), &KEY, NOW).is_ok();
+    if holds {
+        assert_is_example("word", word);
     }
     holds
 }

@@ -14,4 +14,5 @@ mod policy;
 mod privacy;
 mod refusals;
 mod revocation;
+mod stops;
 mod watch;

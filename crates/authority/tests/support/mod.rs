@@ -43,9 +43,12 @@ pub(crate) const POLICY: &str = r#"
                                   Action::"delegate"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
-            action in [Action::"person/add", Action::"person/deactivate", Action::"purpose/add",
+            action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",
+                       Action::"people/apply", Action::"purpose/add",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
-                       Action::"system/add", Action::"system/suspend",
+                       Action::"deployment/stop", Action::"deployment/start",
+                       Action::"agent/stop", Action::"agent/start", Action::"tool/stop",
+                       Action::"tool/start", Action::"system/add", Action::"system/suspend",
                        Action::"task/end", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke",
@@ -296,8 +299,7 @@ pub(crate) fn policy_unit(snapshot: &Snapshot) -> Unit {
 
 pub(crate) fn person(id: &str, groups: &[&str]) -> Person {
     let groups = groups.iter().map(|group| group.parse::<GroupName>().expect("a group"));
-    let state = PersonState::Active { authorization_cutoff: None };
-    Person { id: id.parse().expect("a person"), groups: groups.collect(), state }
+    Person::new(id.parse().expect("a person"), groups.collect())
 }
 
 fn facts(now: Timestamp) -> Facts {

@@ -4,6 +4,7 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use model::Timestamp;
 use outbound::http_client;
 use pap::Command as Asked;
 use serde_json::Value;
@@ -32,6 +33,7 @@ pub(super) async fn check(config: &Config) -> Vec<Observation> {
     let mut observations = vec![ready(config).await];
     observations.extend(platforms(config).await);
     observations.extend(enforcement(&listed));
+    observations.extend(stops(config).await);
     observations
 }
 
@@ -110,4 +112,25 @@ fn enforcement(listed: &Value) -> Vec<Observation> {
         observations.push(Observation::ok("servers", "none is onboarded"));
     }
     observations
+}
+
+/// What administrators have stopped.
+async fn stops(config: &Config) -> Vec<Observation> {
+    let listed = match socket::call(&config.admin_socket(), &Asked::StopList).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            let what = format!("it did not tell what is stopped: {error:#}");
+            return vec![Observation::weak("stops", what, "see its log")];
+        }
+    };
+    let stops = listed.as_array().into_iter().flatten();
+    let told = stops.map(|stop| {
+        let text = |member: &str| stop[member].as_str().unwrap_or_default();
+        let (what, by, reason) = (text("what"), text("by"), text("reason"));
+        let since = Timestamp::from_millis(stop["since"].as_i64().unwrap_or_default());
+        let stopped = format!("`{what}` is stopped since {since}, by {by}: {reason}");
+        let remedy = "two administrators start it again (docs/stop.md)";
+        Observation::weak("stops", stopped, remedy)
+    });
+    told.collect()
 }

@@ -5,6 +5,7 @@ mod calls;
 mod changes;
 mod ending;
 mod faults;
+mod handing_on;
 mod theft;
 
 use crate::relay::Fate;
@@ -19,6 +20,10 @@ pub(crate) async fn play(stage: &mut Stage, story: &mut Story) {
     story.step("A hidden tool that is called anyway", calls::hidden(stage)).await;
     story.step("A stolen token replayed with another key", theft::stolen(stage)).await;
     story.step("The tool called directly, refused by the tool", theft::direct(stage)).await;
+    story.step("A sub-agent that reads and may not pay", handing_on::sub_agent(stage)).await;
+    story.step("Ten branches at one limit", handing_on::branches(stage)).await;
+    story.step("A thief's exchange", handing_on::thief(stage)).await;
+    story.step("A parent ended with its child in mid-call", handing_on::parent(stage)).await;
     story.step("A changed descriptor", changes::descriptor(stage)).await;
     story.step("A policy that errors", changes::policy(stage)).await;
     story.step("The log unable to grow", faults::full(stage)).await;

@@ -4,6 +4,7 @@
 //! carries JSON-RPC messages and knows nothing of callers, policy or permits: those who may use it
 //! hold a permit. What a server asks while nobody's call is under way is refused here.
 
+mod carrier;
 mod http;
 mod link;
 mod messages;

@@ -85,8 +85,9 @@ impl World {
         let parts = gateway_parts(&setup, &authority, &ring, (&sources, &tasks), NONCE);
         let gateway = Arc::new(Gateway::new(parts).expect("a gateway"));
         let log = LogDirectory::new(dir.path().join("log"));
+        let (of, read) = (authority.clone(), sources.clone());
         let administration =
-            Administration::new(authority.clone(), publisher.clone(), sources.clone(), log);
+            Administration::new(of, publisher.clone(), read, log, ISSUER.to_owned());
         let administration = Arc::new(administration);
         sources.connect(&gateway, &administration);
         let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));

@@ -8,7 +8,7 @@
 use keys::VerifyingKey;
 use serde_json::{Map, Value};
 
-use super::{Compact, JwsError, KID_MAX, object};
+use super::{Compact, JwsError, KID_MAX, TOKEN_MAX, object};
 
 /// Header members that carry keys or lead to them, or change what is signed.
 const REFUSED: [&str; 8] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc"];
@@ -40,7 +40,7 @@ pub struct Foreign<'a>(Compact<'a>);
 impl<'a> Foreign<'a> {
     /// Reads a token that says of its type nothing, or one of `types`.
     pub fn read(token: &'a str, types: &[&str]) -> Result<Self, JwsError> {
-        let compact = Compact::read_without(token, &REFUSED)?;
+        let compact = Compact::read_without(token, &REFUSED, TOKEN_MAX)?;
         let is_listed = |found: &Value| {
             let found = found.as_str().unwrap_or_default();
             types.contains(&found)
@@ -74,7 +74,7 @@ impl<'a> Foreign<'a> {
 
     /// What it claims, on nobody's word: fit to find whose key has to verify it, and nothing else.
     pub fn unverified_claims(&self) -> Result<Map<String, Value>, JwsError> {
-        object(&self.0.payload, "claims")
+        object(&self.0.payload, "claims", TOKEN_MAX)
     }
 
     /// The claims, once `key` verifies the signature.

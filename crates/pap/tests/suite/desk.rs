@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::{KeyAlgorithm, SigningKey};
-use model::{Enforcement, FactKey, PersonId, ServerName, ToolName};
-use pap::{AdminError, Administration, Command, Found, Publisher, ToolSource};
+use model::{Clock as _, Enforcement, FactKey, PersonId, ServerName, ToolName};
+use oauth::people::{self, ListedPerson, People};
+use pap::{AdminError, Administration, Command, Found, Publisher, SourceKey, ToolSource};
 use serde_json::{Value, json};
 use store::Store as _;
+use testkit::ManualClock;
 
 use crate::support::{POLICY, World};
+
+/// The deployment of the tests, as it is named in what is signed for it.
+pub(crate) const ISSUER: &str = "https://chancery.example";
 
 /// What the server of the tests lists, until somebody changes it.
 pub(crate) struct Shelf(Mutex<Found>);
@@ -31,6 +37,14 @@ pub(crate) struct Desk {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) administration: Administration,
     pub(crate) shelf: Arc<Shelf>,
+    /// The key of the directory `hr`.
+    pub(crate) hr: SigningKey,
+}
+
+/// What is said of the key of the directory `name`.
+pub(crate) fn source_key(name: &str, key: Value) -> SourceKey {
+    let expires = ManualClock::new().now().plus(Duration::from_hours(24));
+    SourceKey { name: name.to_owned(), key, expires }
 }
 
 /// The files of a policy set with one file.
@@ -59,9 +73,28 @@ impl Desk {
         };
         let shelf = Arc::new(Shelf(Mutex::new(found)));
         let log = journal::LogDirectory::new(world.dir.path().join("log"));
-        let administration =
-            Administration::new(world.authority.clone(), publisher.clone(), shelf.clone(), log);
-        Self { world, publisher, administration, shelf }
+        let administration = Administration::new(
+            world.authority.clone(),
+            publisher.clone(),
+            shelf.clone(),
+            log,
+            ISSUER.to_owned(),
+        );
+        let hr = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
+        Self { world, publisher, administration, shelf, hr }
+    }
+
+    /// Registers the directory `hr`.
+    pub(crate) async fn directory(&self) {
+        let said = source_key("hr", self.hr.verifying().to_jwk());
+        self.run(Command::PeopleSourceAdd(said)).await.expect("it is registered");
+    }
+
+    /// What the directory `hr` signs by `key` as its list `version`.
+    pub(crate) fn signed(&self, key: &SigningKey, version: u64, people: &[ListedPerson]) -> String {
+        let people = People { version, people: people.to_vec() };
+        let now = self.world.clock.now().as_seconds();
+        people::make(("hr", ISSUER), key, now, &people).expect("it is signed")
     }
 
     /// Does `command` as the sponsor, who administers.

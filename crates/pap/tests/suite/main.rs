@@ -8,6 +8,8 @@ mod desk;
 mod founding;
 mod log;
 mod matrix;
+mod people;
 mod policy;
 mod register;
+mod stop;
 mod tools;

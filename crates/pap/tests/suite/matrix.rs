@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest,
-    Stopped, Stranger, Timestamp, ToolState,
+    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest, Stop,
+    StopTarget, Stopped, Stranger, Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, jwk, word};
+use crate::desk::{Desk, jwk, source_key, word};
 use crate::support::World;
 
 /// Who acts.
@@ -25,14 +25,19 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 19] = [
+const CHANGING: [&str; 24] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
+    "people-source-add",
+    "people-source-rekey",
+    "people-apply",
     "purpose-add",
     "agent-add",
     "agent-attest",
     "agent-suspend",
+    "stop",
+    "start",
     "system-add",
     "system-suspend",
     "task-end",
@@ -89,10 +94,19 @@ async fn desk() -> (Desk, String) {
     world.put(FactKey::agent(&agent.name), &agent).await;
     world.put(FactKey::instance(instance.id), &instance).await;
     world.put(FactKey::stopped(&agent.name), &stopped).await;
+    let all = Stop {
+        what: StopTarget::All,
+        by: founder.clone(),
+        reason: "test".to_owned(),
+        since,
+        wish: None,
+    };
     let desk = Desk::over(world).await;
     let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
     desk.run(person).await.expect("the person is added");
+    desk.directory().await;
     let decision = desk.lose().await;
+    desk.world.put(FactKey::stop(&all.what), &all).await;
     (desk, decision)
 }
 
@@ -108,6 +122,10 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
         Command::PersonDeactivate { id: "ordinary".to_owned() },
         Command::PersonList,
+        Command::PeopleSourceAdd(source_key("new", jwk())),
+        Command::PeopleSourceRekey(source_key("hr", jwk())),
+        Command::PeopleSourceList,
+        Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
         Command::PurposeAdd {
             id: "new".to_owned(),
             owner: sponsor.clone(),
@@ -143,6 +161,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         }),
         Command::SystemSuspend { name: "portal".to_owned(), reason: reason() },
         Command::SystemList,
+        Command::Stop {
+            what: format!("agent/{}", facts.agent.name).parse().unwrap(),
+            reason: reason(),
+        },
+        Command::Start { what: StopTarget::All, reason: reason(), word: None },
+        Command::StopList,
         Command::InstanceRevoke { id: facts.instance.id.to_string(), reason: reason() },
         Command::InstanceQuarantine { id: facts.instance.id.to_string(), reason: reason() },
         Command::InstanceRelease {

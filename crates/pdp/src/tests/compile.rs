@@ -199,7 +199,7 @@ fn n_114_policies_are_checked_against_the_part_that_they_can_match() {
     }
     expect![[r#"
         1 for permit(principal, action == Action::"crm/t1", resource);
-        3 for permit(principal, action, resource == Tool::"crm/t1") when { context has depth };
+        5 for permit(principal, action, resource == Tool::"crm/t1") when { context has depth };
         1 for permit(principal, action in Action::"tools/call", resource in Server::"crm");
         4 for permit(principal, action in Action::"tools/call", resource in Server::"crm")
                    when { context.input has id };

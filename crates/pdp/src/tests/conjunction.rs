@@ -80,11 +80,14 @@ fn r_35_each_circumstance_can_change_the_answer() {
           && context.now >= datetime("2027-01-15") && context.task.id like "tsk_*"
           && !(context has subject) && !(context has approval)
           && resource.owner == Person::"olga" && resource.owner.active
+          && context.sponsor has unit && context.sponsor.unit == "CC-47"
+          && !(resource.owner has unit)
           && resource.enforcement == "mandatory" && context.unread.isEmpty()
       };"#
     .replace("resource.owner ==", "resource has owner && resource.owner ==");
     let snapshot = snapshot(&policies);
-    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    let mut case = Case::call("crm/lookup", json!({ "id": 1 }));
+    case.standing.sponsor.unit = Some("CC-47".parse().expect("a unit"));
     expect!["permit by all [instance yes]"].assert_eq(&show(&case.decide(&snapshot)));
     let mut changed = Vec::new();
     let mut vary = |change: fn(&mut Case)| {
@@ -93,6 +96,10 @@ fn r_35_each_circumstance_can_change_the_answer() {
         changed.push(case);
     };
     vary(|case| case.standing.sponsor.groups.clear());
+    vary(|case| case.standing.sponsor.unit = None);
+    vary(|case| {
+        case.facts.tool_owner.as_mut().expect("one").unit = case.standing.sponsor.unit.clone();
+    });
     vary(|case| case.facts.binding = model::Binding::None);
     vary(|case| {
         let (issuer, subject) = ("https://ci.example", "repo:org/app");

@@ -1,11 +1,12 @@
 //! Work that was handed on: everybody above must stand, and nothing is wider than above.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
-    AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceState, MandateId, PersonState,
-    ResourceRef, TaskId, TaskState, TaskSubject,
+    ActionName, AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceState, MandateId,
+    PersonState, ResourceRef, StopTarget, Stops, TaskId, TaskState, TaskSubject,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -35,6 +36,10 @@ const CHANGES: &[(&str, Change)] = &[
     ("agent suspended", |case, at| {
         let reason = "review".to_owned();
         above(case, at).agent.state = AgentState::Suspended { reason, since: NOW };
+    }),
+    ("agent stopped", |case, position| {
+        let what = StopTarget::Agent(above(case, position).agent.name.clone());
+        case.facts.stops = Arc::new(Stops([what].into()));
     }),
     ("agent's key expires now", |case, at| above(case, at).agent.key_expires = NOW),
     ("sponsor left", |case, at| {
@@ -104,6 +109,7 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
         instance revoked: delegator_not_active | delegator_not_active | delegator_not_active
         instance quarantined: delegator_not_active | delegator_not_active | delegator_not_active
         agent suspended: delegator_not_active | delegator_not_active | delegator_not_active
+        agent stopped: stopped | stopped | stopped
         agent's key expires now: delegator_not_active | delegator_not_active | delegator_not_active
         sponsor left: delegator_not_active | delegator_not_active | delegator_not_active
         sponsor came back: delegator_not_active | delegator_not_active | delegator_not_active
@@ -132,7 +138,7 @@ fn n_030_work_is_handed_on_so_often_and_no_oftener() {
         let case = Case::call("crm/lookup", json!({ "id": 1 })).handed_on(times);
         assert_eq!(outcome(&case, &snapshot), expected, "{times}");
         let mut on = case;
-        on.request.action = model::ActionName::method("delegate");
+        on.request.action = ActionName::method("delegate");
         on.request.resource = ResourceRef::Agent("reader".parse().expect("an agent"));
         (on.tool, on.facts.server) = (None, None);
         assert_eq!(outcome(&on, &snapshot), further, "{times}");
@@ -219,5 +225,49 @@ proptest! {
         let called = tool("crm/lookup", &[Harm::ReadsData]);
         let all_hold = scopes.iter().all(|scope| scope.covers(&called.tool, &called.harm));
         prop_assert_eq!(matches!(case.decide(&snapshot), Decision::Permit(_)), all_hold);
+    }
+}
+
+#[test]
+fn what_is_stopped_is_handed_no_work() {
+    let snapshot = snapshot(OPEN);
+    let mut case = Case::method("tools/list", "crm");
+    case.request.action = ActionName::method("delegate");
+    case.request.resource = ResourceRef::Agent("scout".parse().expect("an agent"));
+    assert_eq!(outcome(&case, &snapshot), "permit");
+    for (what, expected) in [("agent/scout", "stopped"), ("agent/scouts", "permit")] {
+        case.facts.stops = Arc::new(Stops([what.parse().expect("it can be stopped")].into()));
+        assert_eq!(outcome(&case, &snapshot), expected);
+    }
+}
+
+proptest! {
+    /// Whatever else is in order, nothing happens while anything is stopped that it needs; and what
+    /// is stopped of others stops nobody.
+    #[test]
+    fn what_is_stopped_is_never_permitted(
+        names in proptest::collection::btree_set(0..8_usize, 0..4),
+        depth in 0..4_u8,
+        tool in any::<bool>(),
+    ) {
+        const ALL: [&str; 8] = [
+            "all", "tool/crm/lookup", "tool/crm/other", "agent/billing", "agent/lead-1",
+            "agent/lead-2", "agent/lead-3", "agent/nobody",
+        ];
+        let snapshot = snapshot(OPEN);
+        let mut case =
+            if tool { Case::call("crm/lookup", json!({ "id": 1 })) } else { Case::method("tools/list", "crm") };
+        case = case.handed_on(depth);
+        let stops = names.iter().map(|name| ALL[*name].parse().expect("it can be stopped"));
+        case.facts.stops = Arc::new(Stops(stops.collect()));
+        let concerned = names.iter().any(|name| match name {
+            0 | 3 => true,
+            1 => tool,
+            4..=6 => name - 3 <= usize::from(depth),
+            _ => false,
+        });
+        let expected = if concerned { "stopped" } else { "permit" };
+        prop_assert_eq!(outcome(&case, &snapshot), expected);
+        prop_assert_eq!(case.could_permit(&snapshot), !concerned);
     }
 }

@@ -8,9 +8,9 @@ use model::{
     AccessRequest, ActionName, Agent, AgentState, Answer, Answers, Attestation, Binding, Decision,
     DecisionId, Delegation, Delegator, Denial, Enforcement, Facts, Harm, InitiatingSystem,
     Initiator, Instance, InstanceId, InstanceState, Mandate, MandateBasis, MandateId, Person,
-    PersonState, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope,
-    Server, SessionFacts, Sha256Digest, Standing, SystemState, Task, TaskId, TaskState,
-    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server,
+    SessionFacts, Sha256Digest, Standing, SystemState, Task, TaskId, TaskState, TaskSubject,
+    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -23,11 +23,8 @@ pub(super) fn tool_ref(text: &str) -> ToolRef {
 }
 
 pub(super) fn person(id: &str, groups: &[&str]) -> Person {
-    Person {
-        id: id.parse().expect("a person"),
-        groups: groups.iter().map(|group| group.parse().expect("a group")).collect(),
-        state: PersonState::Active { authorization_cutoff: None },
-    }
+    let groups = groups.iter().map(|group| group.parse().expect("a group")).collect();
+    Person::new(id.parse().expect("a person"), groups)
 }
 
 pub(super) fn scope(tools: &[&str]) -> Scope {
@@ -154,6 +151,7 @@ impl Case {
             tool_owner: Some(person("olga", &[])),
             session: SessionFacts::default(),
             binding: Binding::Dpop,
+            stops: Arc::default(),
         };
         let request = AccessRequest { principal, action, resource, input };
         Self { request, standing, tool: None, facts }

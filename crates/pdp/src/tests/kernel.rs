@@ -1,11 +1,12 @@
 //! The rules that are compiled in, as a matrix: nothing that a policy says gets past them.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
     AgentState, Decision, Harm, Initiator, InstanceId, InstanceState, MandateId, PersonState,
-    ResourceRef, SystemState, TaskState, TaskSubject, ToolState,
+    ResourceRef, Stops, SystemState, TaskState, TaskSubject, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -29,8 +30,24 @@ fn ended() -> TaskState {
     TaskState::Ended { how: model::TaskEnd::Revoked, reason: "said".to_owned(), since: NOW }
 }
 
+/// As if an administrator had stopped `what`.
+fn stopped(case: &mut Case, what: &str) {
+    let stops = [what.parse().expect("it can be stopped")];
+    case.facts.stops = Arc::new(Stops(stops.into()));
+}
+
 const CHANGES: &[(&str, Change)] = &[
     ("nothing", |_| {}),
+    ("all stopped", |case| stopped(case, "all")),
+    ("the tool stopped", |case| stopped(case, "tool/crm/lookup")),
+    ("another tool stopped", |case| stopped(case, "tool/crm/lookup-all")),
+    ("the agent stopped", |case| stopped(case, "agent/billing")),
+    ("another agent stopped", |case| stopped(case, "agent/billing-2")),
+    ("stopped and revoked", |case| {
+        stopped(case, "all");
+        case.standing.instance.state =
+            InstanceState::Revoked { reason: "lost".to_owned(), since: NOW };
+    }),
     ("instance revoked", |case| {
         case.standing.instance.state =
             InstanceState::Revoked { reason: "lost".to_owned(), since: NOW };
@@ -175,6 +192,12 @@ fn the_matrix_of_built_in_rules() {
     }
     expect![[r#"
         nothing: permit | permit | permit
+        all stopped: stopped (hidden) | stopped (hidden) | stopped (hidden)
+        the tool stopped: stopped (hidden) | stopped (hidden) | permit
+        another tool stopped: permit | permit | permit
+        the agent stopped: stopped (hidden) | stopped (hidden) | stopped (hidden)
+        another agent stopped: permit | permit | permit
+        stopped and revoked: stopped (hidden) | stopped (hidden) | stopped (hidden)
         instance revoked: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         instance quarantined: instance_quarantined (hidden) | instance_quarantined (hidden) | instance_quarantined (hidden)
         agent suspended: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
@@ -239,7 +262,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = model::ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/attest", "agent/suspend", "clock/trust", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "log/read", "mandate/withdraw", "outcome/settle", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/attest", "agent/start", "agent/stop", "agent/suspend", "clock/trust", "deployment/start", "deployment/stop", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "log/read", "mandate/withdraw", "outcome/settle", "people/apply", "people/source", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());
@@ -249,6 +272,10 @@ fn agents_never_administer_and_administrators_never_call() {
     assert_eq!(outcome(&publishing, &snapshot), "permit");
     let elsewhere = Case::administer("policy/publish", ResourceRef::Deployment, ada.clone());
     assert_eq!(outcome(&elsewhere, &snapshot), "malformed (hidden)");
+    // Whatever is stopped, administrators administer.
+    let mut stopping = publishing;
+    stopped(&mut stopping, "all");
+    assert_eq!(outcome(&stopping, &snapshot), "permit");
     let mut gone = ada;
     gone.state = INACTIVE;
     let gone = Case::administer("policy/publish", publish(), gone);

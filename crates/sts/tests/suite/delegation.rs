@@ -21,14 +21,14 @@ use crate::client::{Request, Sts, key};
 #[derive(Clone)]
 pub(crate) struct Party {
     pub(crate) name: String,
-    key: Arc<SigningKey>,
+    pub(crate) key: Arc<SigningKey>,
 }
 
 /// An instance with its own key and its newest token.
 #[derive(Clone)]
 pub(crate) struct Holder {
     pub(crate) of: Party,
-    key: Arc<SigningKey>,
+    pub(crate) key: Arc<SigningKey>,
     token: String,
     claims: AccessTokenClaims,
 }
@@ -162,7 +162,7 @@ pub(crate) async fn calls(sts: &Sts, holder: &Holder, tool: &str) -> Result<(), 
     act.circumstances.actor = Actor::Known(holder.instance());
     match sts.world.authorize(act).await {
         Ok(permit) => {
-            let begun = permit.begin(sts.world.clock.as_ref()).expect("it begins");
+            let begun = permit.begin(sts.world.clock.as_ref()).map_err(|it| it.to_string())?;
             begun.running.finish(model::record::OutcomeKind::Returned, None);
             Ok(())
         }

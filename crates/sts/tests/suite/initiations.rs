@@ -8,7 +8,7 @@ use futures::future::join_all;
 use keys::SigningKey;
 use model::{
     Clock as _, FactKey, InitiatingSystem, Instance, InstanceId, Mandate, MandateBasis, Person,
-    PersonState, Scope, Task, TaskSubject,
+    Scope, Task, TaskSubject,
 };
 use oauth::ErrorCode;
 use oauth::initiation::{self, AskedTask, Initiation};
@@ -21,8 +21,7 @@ use crate::client::{Request, Sts, key};
 /// A deployment with the person `carla` and the system `portal`, and the system's key.
 async fn before() -> (Arc<Sts>, Arc<SigningKey>) {
     let (sts, portal) = (Arc::new(Sts::new().await), key());
-    let state = PersonState::Active { authorization_cutoff: None };
-    let carla = Person { id: "carla".parse().unwrap(), groups: BTreeSet::new(), state };
+    let carla = Person::new("carla".parse().unwrap(), BTreeSet::new());
     let data_key = sts.world.journal.sealer().new_data_key(&carla.id);
     let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
     sts.world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it commits");

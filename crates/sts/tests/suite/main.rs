@@ -7,6 +7,7 @@ mod support;
 mod client;
 mod delegation;
 mod given_up;
+mod history;
 mod initiations;
 mod instances;
 mod lifetime;

@@ -1,0 +1,145 @@
+//! `cascade`: one key written ends ten thousand acts under way, each in work that was handed on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use authority::{Actor, Circumstances, Governed, Watch};
+use model::{
+    AccessRequest, ActionName, Binding, Clock as _, DecisionId, Delegation, FactKey, Instance,
+    InstanceId, Principal, ResourceRef, ServerName, Task, TaskEnd, TaskId, TaskState,
+};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::house::{House, put};
+use crate::machine::{self, SERVER_CORE};
+use crate::report::{Goal, Round, Row};
+use crate::workload::SERVER;
+use crate::world::Random;
+
+const ROUNDS: usize = 3;
+
+/// How many tasks are parts of the root task, and how many are parts of each of these.
+const FANS: (usize, usize) = (100, 99);
+
+/// How long it may take at most, in milliseconds.
+const LIMIT_MS: f64 = 1_000.0;
+
+/// How long to wait before the row is void.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A method of the server, asked for by one instance.
+#[derive(Debug)]
+struct Act {
+    request: AccessRequest,
+    circumstances: Circumstances,
+}
+
+impl Governed for Act {
+    fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+
+    fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+}
+
+/// Measures the row.
+pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
+    machine::pin(SERVER_CORE)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for round in 0..ROUNDS {
+        let dir = dir.join(format!("round-{round}"));
+        std::fs::create_dir(&dir)?;
+        let value = runtime.block_on(cascade(&dir))?;
+        rounds.push(Round { value, ratio: value / LIMIT_MS });
+    }
+    let against = format!("{LIMIT_MS:.0} ms");
+    let goal = Goal { value_at_most: Some(LIMIT_MS), ..Goal::default() };
+    Ok(Row::new("cascade", "ms", rounds).against(against).wants(goal))
+}
+
+/// How long it takes, in milliseconds, from ending the root task until every act is cut.
+async fn cascade(dir: &Path) -> anyhow::Result<f64> {
+    let house = House::open(dir, json!({})).await?;
+    house.put(vec![put(FactKey::agent(&"team".parse()?), &house.agent("team", json!({})))]).await?;
+    house.put(vec![put(FactKey::agent(&"hand".parse()?), &house.agent("hand", json!({})))]).await?;
+    let mut watches = Vec::new();
+    for _ in 0..FANS.0 {
+        let (team, below) = part(&house, "team", &house.lead.task).await?;
+        watches.push(watched(&house, team).await?);
+        for _ in 0..FANS.1 {
+            let (hand, _) = part(&house, "hand", &below).await?;
+            watches.push(watched(&house, hand).await?);
+        }
+    }
+    let all = watches.len();
+    let (left, none_left) = (Arc::new(AtomicUsize::new(all)), Arc::new(Notify::new()));
+    for watch in watches {
+        let (left, none_left) = (left.clone(), none_left.clone());
+        tokio::spawn(async move {
+            watch.no_longer_permitted().await;
+            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                none_left.notify_one();
+            }
+        });
+    }
+    // All of them wait before the root task ends.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    ensure!(left.load(Ordering::Acquire) == all, "some are cut before anything ended");
+    let (how, since) = (TaskEnd::Revoked, house.clock.now());
+    let state = TaskState::Ended { how, reason: "measured".to_owned(), since };
+    let ended = Task { state, ..house.lead.task.clone() };
+    let started = Instant::now();
+    house.put(vec![put(FactKey::task(ended.id), &ended)]).await?;
+    let cut = tokio::time::timeout(PATIENCE, none_left.notified()).await;
+    cut.with_context(|| format!("{} of {all} are not cut", left.load(Ordering::Acquire)))?;
+    Ok(started.elapsed().as_secs_f64() * 1e3)
+}
+
+/// A new instance of `agent` with a part of `parent`.
+async fn part(house: &House, agent: &str, parent: &Task) -> anyhow::Result<(InstanceId, Task)> {
+    let now = house.clock.now();
+    let (instance, task) = (InstanceId::new(now, &Random), TaskId::new(now, &Random));
+    let decision = DecisionId::new(now, &Random);
+    let delegation = Some(Delegation { parent: parent.id, decision });
+    let task = Task { id: task, instance, delegation, ..parent.clone() };
+    let instance = Instance {
+        id: instance,
+        agent: agent.parse()?,
+        task: task.id,
+        ..house.lead.instance.clone()
+    };
+    let effects =
+        vec![put(FactKey::instance(instance.id), &instance), put(FactKey::task(task.id), &task)];
+    house.put(effects).await?;
+    Ok((instance.id, task))
+}
+
+/// An act of `instance` that is under way.
+async fn watched(house: &House, instance: InstanceId) -> anyhow::Result<Watch> {
+    let server: ServerName = SERVER.parse()?;
+    let request = AccessRequest {
+        principal: Principal::Instance(instance),
+        action: ActionName::method("tools/list"),
+        resource: ResourceRef::Server(server),
+        input: Value::Null,
+    };
+    let circumstances = Circumstances {
+        actor: Actor::Known(instance),
+        binding: Binding::Dpop,
+        point: "bench",
+        arrived: house.clock.monotonic(),
+        trace: None,
+        uses: Vec::new(),
+        enclosed: Vec::new(),
+    };
+    let permit = house.authority.authorize(Act { request, circumstances }).await?;
+    Ok(house.authority.watch(&permit))
+}

@@ -1,0 +1,105 @@
+//! A whole deployment in this process, on this disk: store, journal, authority, and an agent with
+//! others that work for it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authority::{Authority, Limits, Parts, Pip};
+use journal::{Journal, Sealer};
+use keys::SealingKey;
+use model::{Agent, Clock as _, Entropy as _, FactKey, Purpose, Standing, Timestamp};
+use pdp::{Bundle, Snapshot};
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::{Effect, Store, Unit};
+use store_sqlite::{Options, SqliteStore};
+
+use crate::workload;
+use crate::world::{Random, WallClock};
+
+/// How long everything in it lasts.
+const FOR: Duration = Duration::from_hours(8);
+
+/// Everybody may do everything that their scopes hold.
+const OPEN: &str = r#"@id("open") permit (principal, action, resource);
+                      @id("named") permit (principal, action, resource in Server::"tools");"#;
+
+/// The deployment.
+pub(crate) struct House {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) clock: Arc<WallClock>,
+    /// The agent that begins the work, with everything behind it.
+    pub(crate) lead: Standing,
+    store: Arc<dyn Store>,
+}
+
+/// The fact `fact` under `key`.
+pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+    Effect::Put { key, body: json::canonical_of(fact) }
+}
+
+impl House {
+    /// A deployment in `dir` with the agent `lead`, whose key is `key`.
+    pub(crate) async fn open(dir: &Path, key: Value) -> anyhow::Result<Self> {
+        let clock = Arc::new(WallClock::new());
+        let abort = |_| std::process::abort();
+        let options = Options { clock: clock.clone(), on_fatal: Arc::new(abort) };
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join("house.db"), options)?);
+        let mut master = [0; 32];
+        Random.fill(&mut master);
+        let sealer = Sealer::new(SealingKey::from_bytes(master), Arc::new(Random));
+        let journal = Journal::new(store.clone(), Arc::new(sealer));
+        let (now, end) = (clock.now(), clock.now().plus(FOR));
+        let mut lead = workload::standing("lead", "support", 1);
+        (lead.agent.key, lead.agent.key_expires, lead.mandate.valid_until) = (key, end, end);
+        (lead.task.opened, lead.task.deadline) = (now, end);
+        lead.task.mandate_digest = lead.mandate.digest();
+        let data_key = journal.sealer().new_data_key(&lead.sponsor.id);
+        let bundle = Bundle {
+            policies: BTreeMap::from([("bench.cedar".to_owned(), OPEN.to_owned())]),
+            tools: workload::bundle(1).tools,
+            ..Bundle::default()
+        };
+        let snapshot = Arc::new(Snapshot::compile(bundle)?);
+        let (digest, standing) = (snapshot.digest(), &lead);
+        let purpose = &standing.purpose.id;
+        let effects = vec![
+            Effect::Put { key: data_key.key, body: data_key.body },
+            put(FactKey::policy(&digest), snapshot.bundle()),
+            put(FactKey::active_policy(), &json!({ "digest": digest })),
+            put(FactKey::person(&standing.sponsor.id), &standing.sponsor),
+            put::<Purpose>(FactKey::purpose(purpose), &standing.purpose),
+            put::<Agent>(FactKey::agent(&standing.agent.name), &standing.agent),
+            put(FactKey::mandate(standing.mandate.id), &standing.mandate),
+            put(FactKey::standing_mandate(&standing.agent.name, purpose), &standing.mandate.id),
+            put(FactKey::task(standing.task.id), &standing.task),
+            put(FactKey::instance(standing.instance.id), &standing.instance),
+        ];
+        journal.store().commit(Unit { effects, ..Unit::default() }).await?;
+        let pip = Pip::open(store.clone()).await?;
+        let (authority, outcomes) = Authority::new(Parts {
+            journal,
+            pip,
+            clock: clock.clone(),
+            last_record: Timestamp::from_millis(0),
+            entropy: Arc::new(Random),
+            limits: Limits { decision_timeout: Duration::from_secs(30) },
+        });
+        tokio::spawn(outcomes.run());
+        Ok(Self { authority: Arc::new(authority), clock, lead, store })
+    }
+
+    /// Writes facts, as an administrator's act would.
+    pub(crate) async fn put(&self, effects: Vec<Effect>) -> anyhow::Result<()> {
+        self.store.commit(Unit { effects, ..Unit::default() }).await?;
+        Ok(())
+    }
+
+    /// Another agent like the first, with `key`.
+    pub(crate) fn agent(&self, name: &str, key: Value) -> Agent {
+        let name = name.parse().expect("it is a name");
+        Agent { name, key, ..self.lead.agent.clone() }
+    }
+}

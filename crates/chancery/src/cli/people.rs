@@ -1,0 +1,77 @@
+//! What can be typed of people as a directory says them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use model::Timestamp;
+
+use super::Socket;
+
+/// People as a directory says them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum People {
+    /// Directories that sign who their people are.
+    #[command(subcommand)]
+    Source(PeopleSource),
+    /// Put a signed list in force: whom it leaves out is deactivated.
+    Apply {
+        /// The list, as its source signed it.
+        file: PathBuf,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Make a key for a source: the private half into a file, the public half (JWK) to standard
+    /// output. Asks no service.
+    Key {
+        /// Where the private key is written (0600); it must not exist.
+        file: PathBuf,
+    },
+    /// Sign a list and write it to standard output. Asks no service.
+    Sign(SignPeople),
+}
+
+/// Sources of people.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeopleSource {
+    /// Register a source by its public key.
+    Add(SourceKey),
+    /// Give a source another key; the one before counts no longer.
+    Rekey(SourceKey),
+    /// List sources, each with the version that is in force.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// The key of a source.
+#[derive(Debug, Args)]
+pub(crate) struct SourceKey {
+    /// Its name.
+    pub(crate) name: String,
+    /// The file of its public key (JWK).
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// When the key stops counting, at most 366 days from now: a date or a time (RFC 3339).
+    #[arg(long)]
+    pub(crate) expires: Timestamp,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+}
+
+/// What is signed.
+#[derive(Debug, Args)]
+pub(crate) struct SignPeople {
+    /// The list: `version` and `people`, in JSON.
+    pub(crate) file: PathBuf,
+    /// The source.
+    #[arg(long)]
+    pub(crate) source: String,
+    /// The file of its private key.
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
+    /// `http://127.0.0.1:8420`.
+    #[arg(long, env = "CHANCERY_URL")]
+    pub(crate) url: Option<String>,
+}

@@ -1,0 +1,76 @@
+//! One administrator stops at once, two start again, at the real service.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use e2e::{Caller, Canary, Deployment, Options};
+
+const POLICY: &str = r#"
+@id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
+"#;
+
+fn deployment(canary: &Canary) -> Deployment {
+    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
+    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
+    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+    deployment.onboard(&["canary"], "changes-production");
+    deployment
+}
+
+fn denied(deployment: &Deployment) -> usize {
+    deployment.records().iter().filter(|record| record["reason"] == "stopped").count()
+}
+
+/// Whatever is stopped reaches no tool and gets no token, until two have started it.
+#[test]
+fn n_098_what_one_stopped_runs_again_when_two_have_started_it() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let key = |founder: &str| deployment.path(&format!("{founder}.pem")).display().to_string();
+    let (alice, bob, url) = (key("alice"), key("bob"), deployment.url());
+    let mut caller = Caller::new(&deployment, "canary");
+    assert!(caller.call("touch", "before").is_done());
+    for target in [&["--all"][..], &["--tool", "canary/touch"], &["--agent", "bot"]] {
+        let reason = ["--reason", "test"];
+        deployment.run(&[&["stop"], target, &reason].concat());
+        let before = denied(&deployment);
+        assert_eq!(caller.call("touch", "while").code(), "unknown_tool", "{target:?}");
+        assert_eq!(denied(&deployment), before + 1);
+        let token = Caller::new(&deployment, "canary").obtain();
+        assert_eq!(token.is_ok(), target[0] == "--tool", "{target:?}: {token:?}");
+        let start = [&["start"], target, &reason].concat();
+        deployment.run(&start);
+        let again = deployment.run_refused(&start);
+        assert!(again.contains("nobody approves what they asked for themselves"), "{again}");
+        // Bob's name with Alice's key is nobody.
+        let by =
+            |founder, key| [&start[..], &["--as", founder, "--key", key, "--url", &url]].concat();
+        let forged = deployment.run_refused(&by("bob", &alice));
+        assert!(forged.contains("not signed by an administrator"), "{forged}");
+        deployment.run(&by("bob", &bob));
+        assert!(caller.call("touch", "after").is_done(), "{target:?}");
+    }
+    assert_eq!(canary.effects().len(), 4);
+    let replayed = deployment.run(&["log", "replay"]);
+    assert!(replayed.contains("decisions agree"), "{replayed}");
+    deployment.verify();
+}
+
+/// The page's commands, as they stand there.
+#[test]
+fn the_page_on_stopping_shows_what_works() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let (kept, home) = (deployment.path("alice.pem"), deployment.path("home/alice.pem"));
+    std::fs::copy(kept, home).expect("it can be copied");
+    assert_eq!(deployment.run_page("docs/stop.md"), 2);
+    let acts = deployment.records();
+    let acts: Vec<_> = acts.iter().filter_map(|record| record["action"].as_str()).collect();
+    assert_eq!(acts.iter().filter(|act| **act == "agent/stop").count(), 1);
+    assert_eq!(acts.iter().filter(|act| **act == "agent/start").count(), 2);
+    assert!(Caller::new(&deployment, "canary").call("touch", "after").is_done());
+    deployment.run(&["stop", "--all", "--reason", "a drill"]);
+    let config = deployment.path("home/chancery.yaml").display().to_string();
+    let told = deployment.run_any(&["doctor", "--config", &config]);
+    assert!(told.contains("`all` is stopped since"), "{told}");
+    assert!(told.contains("by bootstrap-administrator: a drill"), "{told}");
+    assert!(deployment.run(&["agent", "list"]).contains(r#""stopped":["all"]"#));
+}
