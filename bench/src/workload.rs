@@ -224,6 +224,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         key: Thumbprint::from_bytes([9; 32]),
         attestation: Attestation::User,
         process: None,
+        workload: None,
         task: task.id,
         started: hour_ago,
         state: InstanceState::Active,
@@ -256,6 +257,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         key: json!({}),
         key_expires,
         host: None,
+        workloads: Vec::new(),
         registered,
         state: AgentState::Active,
     }

@@ -24,7 +24,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("store-sqlite", &["model", "store"]),
     ("journal", &["json", "keys", "model", "store", "tlog"]),
     ("authority", &["journal", "json", "model", "pdp", "store"]),
-    ("sts", &["authority", "json", "keys", "model", "oauth"]),
+    ("sts", &["authority", "json", "keys", "model", "oauth", "workload"]),
     ("gateway", &["authority", "json", "keys", "mcp", "model", "oauth"]),
     ("pap", &["authority", "journal", "json", "keys", "mcp", "model", "oauth", "pdp", "tlog"]),
     ("api", &["gateway", "json", "keys", "mcp", "model", "oauth", "pap", "sts"]),

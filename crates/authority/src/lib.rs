@@ -8,6 +8,7 @@
 //! late, broken or erroneous is a denial.
 
 mod administer;
+mod attested;
 mod authorize;
 mod changes;
 mod clock_guard;

@@ -3,12 +3,12 @@
 use model::record::{ActCommitments, Disclosure, SignalRecord, VERSION};
 use model::{Agent, FactKey, Instance, InstanceId, InstanceState, RecordId, Stopped};
 use serde_json::Value;
-use store::{CommitError, Effect, Unit, Urgency};
+use store::{CommitError, Effect, NewEntry, Unit, Urgency};
 
 use crate::{Authority, FactsError, Reader};
 
 /// How often it is tried again when what it rests on changed.
-const ATTEMPTS_MAX: u32 = 3;
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
 
 /// Something that was seen of an instance, for which it is stopped.
 #[derive(Clone, Debug)]
@@ -59,28 +59,8 @@ impl Authority {
         let read = reader.sourced(());
         let now = self.clock.now();
 
-        let mut seed = [0; 32];
-        self.entropy.fill(&mut seed);
-        let mut disclosure = Disclosure::new(seed);
-        let sponsor = serde_json::to_value(&agent.sponsor).expect("a name is text");
-        let mut commitments = ActCommitments::new(disclosure.commit("sponsor", sponsor));
-        for (member, value) in &signal.seen {
-            commitments.insert(member, disclosure.commit(member, value.clone()));
-        }
-        let id = RecordId::new(now, self.entropy.as_ref());
-        let record = SignalRecord {
-            agent: agent.name.clone(),
-            commitments,
-            id,
-            instance: instance.id,
-            kind: "signal".to_owned(),
-            signal: signal.signal.to_owned(),
-            state: "quarantined".to_owned(),
-            time: now,
-            v: VERSION,
-        };
-        let sealed = self.journal.seal(&agent.sponsor, &disclosure).await;
-        let sealed = sealed.map_err(CommitError::from)?;
+        let what = (signal.signal, "quarantined");
+        let (id, entry) = self.signalled((&agent, instance.id), what, &signal.seen).await?;
 
         let mut effects = signal.uses.clone();
         if instance.state == InstanceState::Active {
@@ -92,7 +72,7 @@ impl Authority {
             effects.push(put(stopped_place, json::canonical_of(&stopped)));
         }
         let unit = Unit {
-            entries: vec![journal::entry(*id.as_bytes(), &record, Some(sealed))],
+            entries: vec![entry],
             reads: read.keys,
             revision: read.revision,
             effects,
@@ -101,5 +81,37 @@ impl Authority {
         self.journal.store().commit(unit).await?;
         tracing::warn!(instance = %instance.id, signal = signal.signal, "an instance is quarantined");
         Ok(id)
+    }
+
+    /// The record that `signal` was seen of an instance, which is in `state` since.
+    pub(crate) async fn signalled(
+        &self,
+        (agent, instance): (&Agent, InstanceId),
+        (signal, state): (&str, &str),
+        what: &[(&'static str, Value)],
+    ) -> Result<(RecordId, NewEntry), CommitError> {
+        let now = self.clock.now();
+        let mut seed = [0; 32];
+        self.entropy.fill(&mut seed);
+        let mut disclosure = Disclosure::new(seed);
+        let sponsor = serde_json::to_value(&agent.sponsor).expect("a name is text");
+        let mut commitments = ActCommitments::new(disclosure.commit("sponsor", sponsor));
+        for (member, value) in what {
+            commitments.insert(member, disclosure.commit(member, value.clone()));
+        }
+        let id = RecordId::new(now, self.entropy.as_ref());
+        let record = SignalRecord {
+            agent: agent.name.clone(),
+            commitments,
+            id,
+            instance,
+            kind: "signal".to_owned(),
+            signal: signal.to_owned(),
+            state: state.to_owned(),
+            time: now,
+            v: VERSION,
+        };
+        let sealed = self.journal.seal(&agent.sponsor, &disclosure).await?;
+        Ok((id, journal::entry(*id.as_bytes(), &record, Some(sealed))))
     }
 }

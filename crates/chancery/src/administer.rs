@@ -1,16 +1,17 @@
 //! The commands that ask the running service, through its socket.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
-use model::{HostRule, Timestamp};
+use model::{HostRule, Timestamp, WorkloadRule};
 use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::Value;
 
 use crate::cli::{
-    Agent, Clock, Command, Finding, Founder, HostProcesses, Instance, Mandate, Outcome, Person,
-    Purpose, Server, System, Task, Tool,
+    Agent, Attested, Clock, Command, Finding, Founder, Instance, Mandate, Outcome, Person, Purpose,
+    Server, System, Task, Tool,
 };
 use crate::socket;
 
@@ -160,10 +161,10 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             technical_owner,
             key,
             on_behalf_only,
-            host,
+            attested,
             socket,
         } => {
-            let host = rule(host)?;
+            let (host, workloads) = rules(attested)?;
             let usual = || crate::dev::new_key_file(&socket.socket, &name);
             let path = fresh(&key.unwrap_or_else(usual))?;
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
@@ -176,6 +177,7 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 technical_owner,
                 key,
                 host,
+                workloads,
                 on_behalf_only,
             };
             let asked = Asked::AgentAdd(registration);
@@ -185,8 +187,9 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }
         Agent::List { socket } => (socket.socket, Asked::AgentList, None),
-        Agent::Attest { name, host, socket } => {
-            (socket.socket, Asked::AgentAttest { name, host: rule(host)? }, None)
+        Agent::Attest { name, attested, socket } => {
+            let (host, workloads) = rules(attested)?;
+            (socket.socket, Asked::AgentAttest { name, host, workloads }, None)
         }
     })
 }
@@ -226,11 +229,26 @@ fn of_instance(instance: Instance) -> (crate::cli::Socket, Asked) {
     }
 }
 
-/// The rule that was typed, with the digest of the program as it is now.
-fn rule(typed: HostProcesses) -> anyhow::Result<Option<HostRule>> {
-    let Some(uid) = typed.host_uid else { return Ok(None) };
+/// The rules that were typed, with the digest of the program as it is now.
+fn rules(typed: Attested) -> anyhow::Result<(Option<HostRule>, Vec<WorkloadRule>)> {
+    let workloads = typed.workloads.iter().map(|text| workload(text)).collect::<Result<_, _>>()?;
+    let Some(uid) = typed.host_uid else { return Ok((None, workloads)) };
     let exe = typed.host_exe.map(|path| crate::host::executable(&path)).transpose()?;
-    Ok(Some(HostRule { exe, uid }))
+    Ok((Some(HostRule { exe, uid }), workloads))
+}
+
+/// The rule `ISSUER=SUBJECT[,CLAIM=VALUE…]`.
+fn workload(text: &str) -> anyhow::Result<WorkloadRule> {
+    let mut parts = text.split(',').map(|part| part.split_once('='));
+    let form = || format!("`{text}` is not of the form ISSUER=SUBJECT[,CLAIM=VALUE…]");
+    let (issuer, subject) = parts.next().flatten().with_context(form)?;
+    let mut claims = BTreeMap::new();
+    for part in parts {
+        let (name, value) = part.with_context(form)?;
+        let twice = claims.insert(name.to_owned(), value.to_owned()).is_some();
+        anyhow::ensure!(!twice, "`{text}` asks for the claim `{name}` twice");
+    }
+    WorkloadRule::new(issuer, subject, claims).with_context(|| format!("`{text}` is no rule"))
 }
 
 fn of_finding(finding: Finding) -> (crate::cli::Socket, Asked) {
@@ -268,4 +286,27 @@ pub(crate) fn fresh(path: &Path) -> anyhow::Result<PathBuf> {
             .with_context(|| format!("could not create `{}`", parent.display()))?;
     }
     Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workload_is_typed_in_one_text() {
+        let check = |text: &str, expected: Option<Value>| {
+            let rule = workload(text).ok().map(|rule| serde_json::json!(rule));
+            assert_eq!(rule, expected, "{text}");
+        };
+        let ci = "https://token.actions.githubusercontent.com";
+        let subject = "repo:org/app:*";
+        let plain = serde_json::json!({ "issuer": ci, "subject": subject });
+        check(&format!("{ci}={subject}"), Some(plain.clone()));
+        let mut claimed = plain;
+        claimed["claims"] = serde_json::json!({ "repository_id": "42", "ref": "a=b" });
+        check(&format!("{ci}={subject},repository_id=42,ref=a=b"), Some(claimed));
+        for wrong in ["", ci, "=x", "a=", "a=b,", "a=b,c", "a=b,c=d,c=e", "a=*", "a=b,sub=c"] {
+            check(wrong, None);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use agents::{Agent, HostProcesses, Instance};
+pub(crate) use agents::{Agent, Attested, Instance};
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use stops::{Start, Stop};

@@ -6,6 +6,7 @@
 
 mod administer;
 mod anchors;
+mod attestation;
 mod cli;
 mod config;
 mod demonstrate;
@@ -106,6 +107,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 eprintln!("chancery: {told}");
             }
             config.tls.as_ref().map(tls::acceptor).transpose()?;
+            let clock: std::sync::Arc<dyn model::Clock> =
+                std::sync::Arc::new(system::SystemClock::new());
+            attestation::platforms(&config, &clock, &tokio_util::task::TaskTracker::new())?;
             let held = sources::run_cases(&config.policy.path)?;
             println!("the configuration is in order, {held} cases of policy hold");
         }
@@ -115,13 +119,18 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::DemoServer(server) => demonstrate::serve_tools(server).await?,
         Command::Mcp(mcp) => {
             logging("warn", false);
-            let key = mcp.key.map_or_else(|| dev::key_file(&mcp.agent), Ok)?;
+            let platform = shim::Platform::of(mcp.workload_token, mcp.spiffe_socket.as_deref())?;
+            let key = match (mcp.key, &platform) {
+                (None, Some(shim::Platform::WorkloadApi(_))) => None,
+                (key, _) => Some(key.map_or_else(|| dev::key_file(&mcp.agent), Ok)?),
+            };
             let url = mcp.url.unwrap_or_else(dev::url);
             let host = mcp.host_socket.unwrap_or_else(dev::host_socket);
             let (server, agent) = (mcp.server, mcp.agent);
             let initiation = mcp.initiation.as_deref().map(shim::Initiation::read).transpose()?;
             let listen = mcp.listen;
-            let options = shim::Options { server, agent, key, url, host, initiation, listen };
+            let options =
+                shim::Options { server, agent, key, platform, url, host, initiation, listen };
             shim::run(options).await?;
         }
         Command::Doctor(doctor) => return doctor::run(doctor).await,

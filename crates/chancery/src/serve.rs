@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Bodies, Hosts, Observers};
-use authority::{Authority, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock};
+use authority::{
+    Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
+};
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
@@ -78,8 +80,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
     let _only_we = lock(&config.state_dir)?;
-    let running = build(&config).await?;
     let [stop, drained, anchors_stop] = std::array::from_fn(|_| CancellationToken::new());
+    let running = build(&config, &stop).await?;
     // Before anybody is told that it is ready: a signal nobody waits for would end the process.
     let (told_to_stop, hangup) = (StopSignals::new()?, signal(SignalKind::hangup())?);
     let agents = listen(config.listen.agents).await?;
@@ -113,7 +115,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let integrating = tokio::spawn(integrating);
     let authority = running.authority;
     let policy = (running.policy, config.policy.reload, hangup);
-    let looking = tokio::spawn(look(authority.clone(), policy, status.clone(), stop.clone()));
+    let kept = (authority.clone(), running.tokens);
+    let looking = tokio::spawn(look(kept, policy, status.clone(), stop.clone()));
     let keeping = [tokio::spawn(running.outcomes.run()), tokio::spawn(running.findings.run())];
 
     let (issuer, scheme) = (config.issuer(), config.scheme());
@@ -134,9 +137,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     // What the last outcomes added is published too.
     drained.cancel();
-    for task in [socket, host, looking] {
-        let _ = task.await;
-    }
+    let _ = futures::future::join_all([socket, host, looking]).await;
     let in_time = Duration::from_millis(config.timeouts.drain_ms);
     let _ = tokio::time::timeout(in_time, integrating).await;
     anchors_stop.cancel();
@@ -254,7 +255,7 @@ async fn open(config: &Config, ring: &KeyRing) -> anyhow::Result<Found> {
     Ok(Found { store, journal, clock, entropy, last_record })
 }
 
-async fn build(config: &Config) -> anyhow::Result<Running> {
+async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Running> {
     let ring = KeyRing::open(&config.keys_dir())
         .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
     let Found { store, journal, clock, entropy, last_record } = open(config, &ring).await?;
@@ -293,10 +294,18 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let signer = Arc::new(LogSigner::new(config, &ring)?);
     let origin = signer.name().clone();
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
+    let platforms = crate::attestation::platforms(config, &clock, &tasks)?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
+    let tokens = match &platforms {
+        Some(platforms) => {
+            platforms.keep_fresh(stop);
+            tokens.attesting(platforms.clone())
+        }
+        None => tokens,
+    };
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let findings = findings(config, &authority).await?;
-    let watched = (anchors, findings.numbers());
+    let watched = (anchors, findings.numbers(), platforms.clone());
     let status = Arc::new(Status::new(store, authority.clone(), watched, servers));
     let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
     let tokens = Arc::new(tokens);
@@ -427,7 +436,7 @@ async fn integrate(
 /// Looks, until it is told to stop, whether policy changed (on its own, or by SIGHUP) and whether
 /// what failed works again, and forgets what expired.
 async fn look(
-    authority: Arc<Authority>,
+    (authority, tokens): (Arc<Authority>, Arc<TokenService>),
     (mut policy, on_change, mut hangup): (PolicyWatch, bool, Signal),
     status: Arc<Status>,
     stop: CancellationToken,
@@ -440,10 +449,13 @@ async fn look(
         };
         status.store().probe().await;
         // By a clock that ran ahead, what could still be used again would be forgotten.
-        if let Ok(now) = authority.trusted_now()
-            && let Err(error) = authority.journal().store().forget_expired(now).await
-        {
-            tracing::warn!(%error, "what expired is not forgotten yet");
+        if let Ok(now) = authority.trusted_now() {
+            let store = authority.journal().store();
+            let forgotten = store.forget_expired(now).await.map_err(FactsError::from);
+            let forgotten = forgotten.and(tokens.forget_shown(now).await);
+            if let Err(error) = forgotten {
+                tracing::warn!(%error, "what expired is not forgotten yet");
+            }
         }
         if !meant && !on_change {
             continue;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use authority::{Authority, FindingNumbers};
+use workload::Sources as Platforms;
 
 use crate::anchors::AnchorAlarms;
+use crate::attestation;
 use crate::isolate::{self, Servers};
 use crate::watched::WatchedStore;
 
@@ -20,19 +22,23 @@ pub(crate) struct Status {
     findings: Arc<FindingNumbers>,
     store: Arc<WatchedStore>,
     authority: Arc<Authority>,
+    platforms: Option<Arc<Platforms>>,
     servers: Servers,
 }
+
+/// What else is watched.
+pub(crate) type Watched = (AnchorAlarms, Arc<FindingNumbers>, Option<Arc<Platforms>>);
 
 impl Status {
     /// The status of a service on `store` that decides by `authority`.
     pub(crate) fn new(
         store: Arc<WatchedStore>,
         authority: Arc<Authority>,
-        (anchors, findings): (AnchorAlarms, Arc<FindingNumbers>),
+        (anchors, findings, platforms): Watched,
         servers: Servers,
     ) -> Self {
         let (log_stuck, policy_stale) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log_stuck, policy_stale, anchors, findings, store, authority, servers }
+        Self { log_stuck, policy_stale, anchors, findings, store, authority, platforms, servers }
     }
 
     /// The store that is watched.
@@ -88,6 +94,7 @@ impl api::Health for Status {
         self.all().map(gauge).concat()
             + &self.anchors.metrics()
             + &findings.concat()
+            + &attestation::metrics(self.platforms.as_ref())
             + &isolate::metrics(&self.servers)
     }
 }

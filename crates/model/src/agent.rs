@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, HostProcess, HostRule, InstanceId, PersonId, PurposeId, Scope, TaskId, Thumbprint,
-    Timestamp,
+    Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// Registered software that acts, and the people who answer for it.
@@ -32,6 +32,10 @@ pub struct Agent {
     /// Which processes of the service's host the kernel may vouch for; without it, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostRule>,
+    /// Which workloads a platform may vouch for; without one, none. At most
+    /// [`crate::workload::RULES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<WorkloadRule>,
     /// When it was registered, or last taken over.
     pub registered: Timestamp,
     /// Where it stands in its life.
@@ -42,6 +46,11 @@ impl Agent {
     /// Whether the host may vouch for `process`.
     pub fn admits(&self, process: Option<&HostProcess>) -> bool {
         self.host.as_ref().zip(process).is_some_and(|(rule, process)| rule.admits(process))
+    }
+
+    /// Whether a platform may vouch for `workload`.
+    pub fn admits_workload(&self, workload: Option<&WorkloadIdentity>) -> bool {
+        workload.is_some_and(|workload| self.workloads.iter().any(|rule| rule.admits(workload)))
     }
 }
 
@@ -129,6 +138,9 @@ pub struct Instance {
     /// The process that the host vouched for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<HostProcess>,
+    /// The workload that its platform vouched for, as it was last shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadIdentity>,
     /// The root task that it works on.
     pub task: TaskId,
     /// When it first proved its key.

@@ -12,6 +12,9 @@ use crate::{
     StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
 };
 
+/// How the keys begin of what platforms' tokens were shown with.
+pub const SHOWN: &str = "shown/";
+
 /// The state of everything that decisions read, as a number that every change increases.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -142,6 +145,11 @@ impl FactKey {
         Self(format!("datakey/{id}").into())
     }
 
+    /// Whose key a platform's token was shown with, by when it ends: what has ended comes first.
+    pub fn shown(expires: Timestamp, token: &Sha256Digest) -> Self {
+        Self(format!("{SHOWN}{:013}/{token}", expires.as_millis()).into())
+    }
+
     /// A caller that is no active agent.
     pub fn finding(id: &Sha256Digest) -> Self {
         Self(format!("finding/{id}").into())
@@ -263,12 +271,15 @@ impl Standing {
         hops.fold(self.mandate.valid_until, Timestamp::min)
     }
 
-    /// Who vouches for the instance: never more than when it was entered, and the host only while
-    /// the agent's rule admits the process.
+    /// Who vouches for the instance: never more than when it was entered, and the host or a platform
+    /// only while the agent's rules admit the process or the workload.
     pub fn attestation(&self) -> Attestation {
-        let Instance { attestation, process, .. } = &self.instance;
+        let Instance { attestation, process, workload, .. } = &self.instance;
         match attestation {
             Attestation::Host if !self.agent.admits(process.as_ref()) => Attestation::User,
+            Attestation::Workload if !self.agent.admits_workload(workload.as_ref()) => {
+                Attestation::User
+            }
             other => *other,
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Sha256Digest;
+use crate::{Sha256Digest, WorkloadIdentity};
 
 /// A program file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,4 +69,7 @@ pub struct Source {
     /// The process, where the host vouched for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<HostProcess>,
+    /// The workload, where its platform vouched for one: as far as the agent's rules ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadIdentity>,
 }

@@ -22,6 +22,7 @@ mod system;
 mod task;
 mod time;
 mod tool;
+pub mod workload;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{Agent, AgentState, Attestation, Binding, Instance, InstanceState, Stopped};
@@ -34,7 +35,8 @@ pub use digest::{
     Thumbprint,
 };
 pub use facts::{
-    Delegator, FactKey, Facts, Hop, PrincipalFacts, Revision, SessionFacts, Sourced, Standing,
+    Delegator, FactKey, Facts, Hop, PrincipalFacts, Revision, SHOWN, SessionFacts, Sourced,
+    Standing,
 };
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
@@ -53,3 +55,4 @@ pub use task::{
 };
 pub use time::{Clock, InvalidTime, Timestamp};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
+pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

@@ -8,6 +8,9 @@ use crate::jws::{self, JwsError, audience, seconds, text};
 /// The `client_assertion_type` that is taken.
 pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// That of a JWT-SVID (draft-ietf-oauth-spiffe-client-auth §3.1), which is verified elsewhere.
+pub const SPIFFE_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+
 /// How long an assertion may be good for, and so how far ahead it may expire, in seconds.
 pub const LIFETIME_MAX_S: i64 = 60;
 

@@ -18,13 +18,24 @@ const JSON_DEPTH_MAX: usize = 8;
 /// The most parameters of one form.
 const PARAMETERS_MAX: usize = 32;
 
-/// Who asks, by a JWT that its registered key signs (`private_key_jwt`, RFC 7523 §2.2).
+/// Who asks, by an assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The agent.
     pub id: String,
     /// Its assertion.
     pub assertion: String,
+    /// Who signed that.
+    pub by: Signed,
+}
+
+/// Who signed a client's assertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// The client's registered key (`private_key_jwt`, RFC 7523 §2.2).
+    Key,
+    /// A SPIFFE trust domain: it is a JWT-SVID (draft-ietf-oauth-spiffe-client-auth §3.1).
+    TrustDomain,
 }
 
 impl Client {
@@ -103,17 +114,25 @@ impl Parameters {
 
     /// Who asks.
     pub(crate) fn client(&mut self) -> Result<Client, OAuthError> {
-        if self.take("client_assertion_type").as_deref() != Some(client_assertion::TYPE) {
-            let why = "the client must authenticate with private_key_jwt";
-            return Err(OAuthError::new(ErrorCode::InvalidClient, why));
-        }
+        let by = match self.take("client_assertion_type").as_deref() {
+            Some(client_assertion::TYPE) => Signed::Key,
+            Some(client_assertion::SPIFFE_TYPE) => Signed::TrustDomain,
+            _ => {
+                let why = "the client must authenticate with private_key_jwt or a JWT-SVID";
+                return Err(OAuthError::new(ErrorCode::InvalidClient, why));
+            }
+        };
         if self.take("client_secret").is_some() {
             return Err(invalid("the client must authenticate in one way only"));
         }
         let assertion = self.need("client_assertion")?;
-        // It may be left out beside an assertion, which names the client too (RFC 7521 §4.2).
-        let named = self.take("client_id").or_else(|| client_assertion::claimed(&assertion));
-        Ok(Client { id: named.ok_or_else(|| missing("client_id"))?, assertion })
+        // It may be left out beside an assertion that names the client too (RFC 7521 §4.2). That of
+        // a trust domain names the workload.
+        let named = self.take("client_id").or_else(|| match by {
+            Signed::Key => client_assertion::claimed(&assertion),
+            Signed::TrustDomain => None,
+        });
+        Ok(Client { id: named.ok_or_else(|| missing("client_id"))?, assertion, by })
     }
 }
 
@@ -122,9 +141,13 @@ mod tests {
     use super::*;
 
     fn check(client_id: Option<&str>, assertion: &str, expected: Option<&str>) {
+        check_of(client_assertion::TYPE, client_id, assertion, expected);
+    }
+
+    fn check_of(kind: &str, client_id: Option<&str>, assertion: &str, expected: Option<&str>) {
         let mut all = vec![
             ("grant_type", "client_credentials"),
-            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion_type", kind),
             ("client_assertion", assertion),
             ("resource", "https://g/mcp/s"),
         ];
@@ -143,5 +166,8 @@ mod tests {
         check(Some("other"), assertion, Some("other"));
         check(None, "not an assertion", None);
         check(None, "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", None);
+        // A JWT-SVID is of a workload, and says nothing of the client.
+        check_of(client_assertion::SPIFFE_TYPE, None, assertion, None);
+        check_of(client_assertion::SPIFFE_TYPE, Some("bot"), assertion, Some("bot"));
     }
 }

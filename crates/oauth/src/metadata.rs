@@ -6,8 +6,11 @@ use crate::{exchange, initiation};
 
 /// The metadata of the authorization server `issuer` (RFC 8414). No grant here uses the
 /// authorization endpoint, which may then be left out (§2); it stands here, and refuses, because
-/// the official MCP SDKs take no metadata without it.
-pub fn authorization_server(issuer: &str) -> Value {
+/// the official MCP SDKs take no metadata without it. Clients may authenticate by a JWT-SVID where
+/// that `takes_svids`.
+pub fn authorization_server(issuer: &str, takes_svids: bool) -> Value {
+    let methods = ["private_key_jwt", "spiffe_jwt"];
+    let methods = if takes_svids { &methods[..] } else { &methods[..1] };
     json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/oauth/authorize"),
@@ -18,11 +21,11 @@ pub fn authorization_server(issuer: &str) -> Value {
         "grant_types_supported":
             ["client_credentials", initiation::GRANT_TYPE, exchange::GRANT_TYPE],
         "response_types_supported": [],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
-        "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
-        "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "introspection_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
         "authorization_details_types_supported": ["agent_task"],

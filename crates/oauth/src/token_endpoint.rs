@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::access_token::{self, AgentTask};
 use crate::error::{ErrorCode, OAuthError};
 use crate::exchange::MayAct;
-use crate::form::{Client, Parameters, invalid};
+use crate::form::{Client, Parameters, Signed, invalid};
 use crate::initiation::AskedTask;
 use crate::{exchange, initiation};
 
@@ -27,6 +27,17 @@ pub struct TokenRequest {
     pub renewal: Option<Renewal>,
     /// What its host said of the process that asks.
     pub voucher: Option<String>,
+    /// What its platform said of the workload that asks.
+    pub workload: Option<PlatformToken>,
+}
+
+/// A token that a platform issued to a workload (docs/workload-identity.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlatformToken {
+    /// By an issuer of OpenID Connect tokens.
+    Oidc(String),
+    /// By a SPIFFE trust domain.
+    JwtSvid(String),
 }
 
 /// By what a token is asked for.
@@ -115,6 +126,7 @@ pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
     let mut form = Parameters::read(form)?;
     let grant = grant(&mut form)?;
     let client = form.client()?;
+    let workload = workload(&mut form, client.by)?;
     let renewal = ["attempt", "previous_jti", "renewal_nonce"].map(|name| form.take(name));
     let resource = match grant {
         Grant::Delegate { .. } | Grant::Bare(_) => None,
@@ -127,7 +139,26 @@ pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
         purpose: form.take("purpose"),
         renewal: self::renewal(renewal)?,
         voucher: form.take("voucher"),
+        workload,
     })
+}
+
+/// What a platform said of the workload, where the client did not authenticate by that already.
+fn workload(form: &mut Parameters, by: Signed) -> Result<Option<PlatformToken>, OAuthError> {
+    let token = form.take("workload_token");
+    let shown = match (token, form.take("workload_token_type").as_deref()) {
+        (None, None) => return Ok(None),
+        (Some(token), Some("oidc")) => PlatformToken::Oidc(token),
+        (Some(token), Some("jwt-svid")) => PlatformToken::JwtSvid(token),
+        _ => {
+            let why = "`workload_token` has a `workload_token_type`: `oidc` or `jwt-svid`";
+            return Err(invalid(why));
+        }
+    };
+    match by {
+        Signed::Key => Ok(Some(shown)),
+        Signed::TrustDomain => Err(invalid("the workload is shown once: by the client's JWT-SVID")),
+    }
 }
 
 /// The parameters that belong to one grant type or another.

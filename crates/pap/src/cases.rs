@@ -10,7 +10,8 @@ use model::{
     AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
     HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PinDigest, Principal,
     PrincipalFacts, PurposeId, ResourceRef, Revision, Scope, Server, ServerName, SessionFacts,
-    Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity,
+    WorkloadRule,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Deserialize;
@@ -222,6 +223,10 @@ fn person(id: &str) -> Person {
     Person::new(id.parse().expect("it is a name"), BTreeSet::new())
 }
 
+/// Of which workload an instance is, where a case says that its platform vouches for it.
+const ISSUER: &str = "https://platform.example";
+const SUBJECT: &str = "workload";
+
 /// An instance of the case's agent with everything behind it in order, entitled to all of `server`.
 fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing {
     let everything = Scope {
@@ -255,6 +260,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         deadline: later,
         state: model::TaskState::Open,
     };
+    let rule = WorkloadRule::new(ISSUER, SUBJECT, BTreeMap::new()).expect("it is a rule");
     let agent = model::Agent {
         name: case.agent.clone(),
         business_owner: sponsor.id.clone(),
@@ -265,15 +271,19 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         key: json!({}),
         key_expires: later,
         host: Some(HostRule { exe: None, uid: 0 }),
+        workloads: vec![rule],
         registered: NOW,
         state: model::AgentState::Active,
     };
+    let (issuer, subject) = (ISSUER.to_owned(), SUBJECT.to_owned());
+    let workload = WorkloadIdentity { issuer, subject, claims: BTreeMap::new() };
     let instance = model::Instance {
         id: instance,
         agent: case.agent.clone(),
         key: Thumbprint::from_bytes([4; 32]),
         attestation: case.attestation,
         process: Some(HostProcess { exe: None, pid: 1, started: 0, uid: 0 }),
+        workload: Some(workload),
         task: task.id,
         started: NOW,
         state: model::InstanceState::Active,

@@ -10,6 +10,7 @@ use authority::{
 };
 use model::{
     Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, StopTarget, ToolName,
+    WorkloadRule,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,8 +53,14 @@ pub enum Command {
     },
     /// Registers an agent.
     AgentAdd(Registration),
-    /// Says which processes of the host may be instances of an agent.
-    AgentAttest { name: String, host: Option<HostRule> },
+    /// Says which processes of the host, and which workloads of platforms, may be instances of an
+    /// agent: all of them at once.
+    AgentAttest {
+        name: String,
+        host: Option<HostRule>,
+        #[serde(default)]
+        workloads: Vec<WorkloadRule>,
+    },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
@@ -151,6 +158,8 @@ pub struct Registration {
     pub key: Value,
     #[serde(default)]
     pub host: Option<HostRule>,
+    #[serde(default)]
+    pub workloads: Vec<WorkloadRule>,
     /// That it never works for nobody: the sponsor gives no standing mandate.
     #[serde(default)]
     pub on_behalf_only: bool,

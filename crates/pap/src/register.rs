@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use authority::Effect;
+use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentState, FactKey, Harm, Mandate, MandateBasis, MandateId, Person,
     PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern,
+    WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -42,9 +44,11 @@ impl Administration {
                 self.purpose_add(by, (&id, &owner), scope, description).await
             }
             Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
-            Command::AgentAttest { name, host } => {
-                let change = |agent: &mut Agent| agent.host.clone_from(&host);
-                self.agent_change(by, (&name, "agent/attest"), json!(host), change).await
+            Command::AgentAttest { name, host, workloads } => {
+                check_rules(&workloads)?;
+                let change = json!({ "host": host, "workloads": workloads });
+                let make = |agent: &mut Agent| (agent.host, agent.workloads) = (host, workloads);
+                self.agent_change(by, (&name, "agent/attest"), change, make).await
             }
             Command::AgentSuspend { name, reason } => {
                 let (since, change) = (self.now(), json!(reason));
@@ -119,6 +123,7 @@ impl Administration {
         let name: AgentName = registration.name.parse().map_err(AdminError::invalid)?;
         let wanted: PurposeId = registration.purpose.parse().map_err(AdminError::invalid)?;
         keys::VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
+        check_rules(&registration.workloads)?;
         let mut draft = self.draft(by, "agent/add", ResourceRef::Agent(name.clone())).await?;
         let reader = &mut draft.reader;
         let sponsor = active(reader, &registration.sponsor, "sponsor").await?;
@@ -142,6 +147,7 @@ impl Administration {
             key: registration.key.clone(),
             key_expires: now.plus(AGENT_KEY_LIFETIME),
             host: registration.host.clone(),
+            workloads: registration.workloads.clone(),
             registered: now,
             state: AgentState::Active,
         };
@@ -202,6 +208,13 @@ pub(crate) async fn active(
             "the {role} `{id}` is not a known person: add them with `chancery person add {id}`"
         ))),
     }
+}
+
+fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {
+    if workloads.len() <= RULES_MAX {
+        return Ok(());
+    }
+    Err(AdminError::Invalid(format!("an agent has at most {RULES_MAX} rules for workloads")))
 }
 
 fn scope(tools: &[String], harm: &[String], max_calls: Option<u64>) -> Result<Scope, AdminError> {

@@ -30,6 +30,7 @@ impl TokenService {
             self.same_task(asking, &instance).await?;
             return Ok(Asker::Known(Box::new(instance)));
         }
+        Self::is_admitted(asking)?;
         let rests = self.rests(asking).await?;
         let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
         let asked = (&agent.name, rests);

@@ -146,7 +146,7 @@ impl TokenService {
         let mut reader = Reader::new(self.authority.pip().store());
         let last = reader.find(FactKey::renewal(asker.standing.value.instance.id)).await;
         let last = reader.sourced(last.map_err(unavailable)?);
-        let renewing = Renewing { asked: None, last, source, is_own: false };
+        let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
         let bound = Some(begun.act.bound.min(exp));
         let grant = TokenGrant::new(
             Asker::New(Box::new(asker)),

@@ -17,6 +17,7 @@ use oauth::{ErrorCode, OAuthError};
 use serde_json::{Value, json};
 
 use crate::asker::taking_up;
+use crate::client::Authenticated;
 use crate::grant::POINT;
 use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, refused, unavailable};
 
@@ -35,11 +36,11 @@ impl TokenService {
 
     async fn revoked(&self, http: TokenHttpRequest<'_>) -> Result<(), TokenRefusal> {
         let form = revocation::parse_revocation(http.form).map_err(before("malformed"))?;
-        let (agent, assertion) = self.agent(&form.client).await?;
+        let Authenticated { agent, uses, .. } = self.agent(&form.client).await?;
         let instance = match self.own(&agent, &form.token) {
             Own::Yes(own) => own.1,
             Own::None => {
-                self.used_up(&agent, assertion).await?;
+                self.used_up(&agent, uses).await?;
                 return self.delegation_given_up(&agent, &form.token).await;
             }
             Own::OfAnother => {
@@ -53,7 +54,7 @@ impl TokenService {
             Outcome::Failed => TaskEnd::Failed,
             Outcome::Changed => TaskEnd::Changed,
         };
-        let ending = Ending { instance, how, uses: vec![assertion] };
+        let ending = Ending { instance, how, uses };
         match self.authority.end_task(ending).await {
             Ok(()) => Ok(()),
             Err(NotStopped::Commit(error)) => Err(not_committed(error, &agent)),
@@ -63,8 +64,8 @@ impl TokenService {
 
     async fn introspected(&self, http: TokenHttpRequest<'_>) -> Result<Value, TokenRefusal> {
         let form = revocation::parse_introspection(http.form).map_err(before("malformed"))?;
-        let (agent, assertion) = self.agent(&form.client).await?;
-        self.used_up(&agent, assertion).await?;
+        let Authenticated { agent, uses, .. } = self.agent(&form.client).await?;
+        self.used_up(&agent, uses).await?;
         let inactive = || json!({ "active": false });
         let Own::Yes(own) = self.own(&agent, &form.token) else { return Ok(inactive()) };
         let (claims, instance) = *own;
@@ -141,9 +142,12 @@ impl TokenService {
         }
     }
 
-    /// Uses up the assertion by which `agent` asked, where nothing else is changed.
-    async fn used_up(&self, agent: &Agent, assertion: Effect) -> Result<(), TokenRefusal> {
-        let unit = Unit { effects: vec![assertion], ..Unit::default() };
+    /// Uses up that by which `agent` asked, where nothing else is changed.
+    async fn used_up(&self, agent: &Agent, effects: Vec<Effect>) -> Result<(), TokenRefusal> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let unit = Unit { effects, ..Unit::default() };
         let committed = self.authority.journal().store().commit(unit).await;
         committed.map(drop).map_err(|error| not_committed(error, agent))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use authority::{Actor, Circumstances, Effect, Governed};
 use model::{
     AccessRequest, ActionName, Binding, FactKey, Instance, InstanceId, Principal, ResourceRef,
-    Revision, ServerName, Source, Sourced, Thumbprint,
+    Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
 use crate::proposed::Proposed;
@@ -36,6 +36,8 @@ pub(crate) struct Renewing {
     pub(crate) source: Source,
     /// Whether the instance asks itself: the token that another asked for begins no chain.
     pub(crate) is_own: bool,
+    /// Until when the platform vouches for the workload, where it does.
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl Governed for TokenGrant {

@@ -5,6 +5,8 @@
 //! (`i_01_…`). It knows OAuth and the authority; the store it sees only through the latter.
 
 mod asker;
+mod attest;
+mod client;
 mod delegate;
 mod given_up;
 mod grant;

@@ -147,7 +147,8 @@ impl Minter {
         let standing = &begun.context.standing;
         let now = authority.clock().now();
         let most = now.as_seconds() + access_token::LIFETIME_MAX_S;
-        let bounds = [Some(standing.ends().as_seconds()), begun.act.bound];
+        let attested = begun.act.renewing.until.map(Timestamp::as_seconds);
+        let bounds = [Some(standing.ends().as_seconds()), begun.act.bound, attested];
         let exp = bounds.into_iter().flatten().fold(most, i64::min);
         let (sub, act) = parties(standing);
         AccessTokenClaims {

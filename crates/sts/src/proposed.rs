@@ -164,6 +164,7 @@ pub(crate) async fn propose(
         key,
         attestation: attestation(&agent, source),
         process: source.process.clone(),
+        workload: source.workload.clone(),
         task: task.id,
         started: now,
         state: stopped.unwrap_or_default().state_of_new(),
@@ -192,10 +193,16 @@ pub(crate) async fn propose(
     Ok(Proposed { standing: reader.sourced(standing), effects })
 }
 
-/// The kernel vouches for a process that the agent's rule admits; for any other, only the agent's
-/// registered key says that the instance is its own.
+/// A platform vouches for a workload, and the kernel for a process, that the agent's rules admit; for
+/// any other, only the agent's registered key says that the instance is its own.
 fn attestation(agent: &Agent, source: &Source) -> Attestation {
-    if agent.admits(source.process.as_ref()) { Attestation::Host } else { Attestation::User }
+    if agent.admits_workload(source.workload.as_ref()) {
+        Attestation::Workload
+    } else if agent.admits(source.process.as_ref()) {
+        Attestation::Host
+    } else {
+        Attestation::User
+    }
 }
 
 fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {

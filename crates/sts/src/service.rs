@@ -10,17 +10,19 @@ use authority::{
 };
 use keys::{Signer, TokenKeys, VerifyingKey};
 use model::{
-    Agent, AgentName, AgentState, Attestation, Denial, FactKey, HostProcess, Instance,
-    InstanceState, KernelRule, ServerName, Sha256Digest, Source, Stranger, Thumbprint, Timestamp,
+    Agent, Denial, FactKey, HostProcess, Instance, InstanceId, InstanceState, KernelRule,
+    ServerName, Sha256Digest, Source, Sourced, Stranger, Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::exchange::Delegated;
-use oauth::form::Client;
 use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
-use oauth::{ErrorCode, OAuthError, client_assertion, metadata};
+use oauth::{ErrorCode, OAuthError, metadata};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use workload::Sources;
 
+use crate::attest::{NOT_THE_WORKLOAD, Shown, is_vouched, not_vouched};
+use crate::client::Authenticated;
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
@@ -63,6 +65,7 @@ pub struct TokenService {
     refusals: RefusalLog,
     vouchers: Vouchers,
     turns: Turns,
+    pub(crate) platforms: Option<Arc<Sources>>,
 }
 
 /// An authenticated request for a token.
@@ -77,6 +80,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) arrived: Duration,
     /// What is taken up, if that is shown, and holds.
     pub(crate) taken: Option<Delegated>,
+    /// What the platform says of the workload, if that is shown, and holds.
+    pub(crate) shown: Option<Shown>,
 }
 
 impl Asking<'_> {
@@ -129,7 +134,15 @@ impl TokenService {
             refusals: RefusalLog::default(),
             vouchers: Vouchers::default(),
             turns: Turns::default(),
+            platforms: None,
         }
+    }
+
+    /// The same, which takes the word of `platforms` on workloads.
+    #[must_use]
+    pub fn attesting(mut self, platforms: Arc<Sources>) -> Self {
+        self.platforms = Some(platforms);
+        self
     }
 
     /// A voucher, to be shown once with a request for a token, that `process` holds `key`; none if
@@ -141,7 +154,8 @@ impl TokenService {
 
     /// The metadata of the service (RFC 8414).
     pub fn metadata(&self) -> Value {
-        metadata::authorization_server(&self.minter.issuer)
+        let takes_svids = self.platforms.as_ref().is_some_and(|platforms| platforms.takes_svids());
+        metadata::authorization_server(&self.minter.issuer, takes_svids)
     }
 
     /// The metadata of the resource that is `server` (RFC 9728).
@@ -170,7 +184,8 @@ impl TokenService {
         answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
             let TokenRefusal { error, cause, refused } = refusal;
             if let Some(cause) = cause {
-                if NO_ACTIVE_AGENT.contains(&cause) || NOT_THE_HOLDER.contains(&cause) {
+                let found = [&NO_ACTIVE_AGENT[..], &NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
+                if found.iter().any(|causes| causes.contains(&cause)) {
                     self.note_stranger(http, cause, &refused);
                 }
                 self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
@@ -185,7 +200,9 @@ impl TokenService {
         let credential = form.as_ref().map(|form| shown(form).to_owned());
         // Whoever gives up or introspects a token says who it is in the same way.
         let client = form.as_ref().map(|form| form.client.clone());
-        let Some(client) = client.or_else(|| Client::claimed(http.form)) else { return };
+        let Some(client) = client.or_else(|| oauth::form::Client::claimed(http.form)) else {
+            return;
+        };
         let resource = form.and_then(|form| form.resource);
         let held = |name: &str| refused.details.as_ref().and_then(|all| all.get(name).cloned());
         let is_anothers = NOT_THE_HOLDER.contains(&cause);
@@ -209,27 +226,37 @@ impl TokenService {
         let audience = self.audience(&form).map_err(before("unknown_resource"))?;
         let proof = self.proof(http.dpop).map_err(before("proof_invalid"))?;
         let key = Thumbprint::from_bytes(proof.thumbprint);
-        let (agent, assertion) = self.agent(&form.client).await?;
+        // Before anything is looked up: whose word it is costs no access to the store.
+        let beside = self.beside(form.workload.as_ref()).await;
+        let Authenticated { agent, uses, shown } = self.agent(&form.client).await?;
+        let shown = Self::one_shown(beside, shown, &agent)?;
         if agent_key(&agent).is_some_and(|own| own.thumbprint() == proof.thumbprint) {
             let why = "an instance needs a key of its own, not its agent's";
             let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
             return Err(TokenRefusal::of("agent_key_as_instance", error, &agent));
         }
-        let source = Source { address: http.from, process: self.process(&form, key, &agent)? };
+        let source = Source {
+            address: http.from,
+            process: self.process(&form, key, &agent)?,
+            workload: shown.as_ref().map(|shown| shown.identity.known_by(&agent.workloads)),
+        };
         let taken = match &form.grant {
             Grant::TakeUp(delegation) => Some(self.taken(delegation, (&agent, key))?),
             _ => None,
         };
-        let uses =
-            vec![assertion, once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat)];
+        let proved = once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat);
+        let uses = uses.into_iter().chain([proved]).collect();
         let (agent, form, arrived) = (&agent, &form, http.arrived);
-        let asking = Asking { agent, form, audience, key, source, uses, arrived, taken };
+        let asking = Asking { agent, form, audience, key, source, uses, arrived, taken, shown };
         let _turn = self.turns.enter(key).await;
+        self.bind(&asking).await?;
         match &form.grant {
             Grant::Delegate { subject_token, may_act, task } => {
+                Self::is_admitted(&asking)?;
                 self.delegate(&asking, (subject_token, may_act), task).await
             }
             Grant::HandOver { subject_token, actor_token, actor_proof, task } => {
+                Self::is_admitted(&asking)?;
                 let actor = (actor_token.as_str(), actor_proof.as_str());
                 self.hand_over(&asking, (subject_token, actor), task).await
             }
@@ -295,9 +322,7 @@ impl TokenService {
     /// What the token would follow. Somebody who goes on from where the holder of the key has been,
     /// or is another process, has copied it: the instance is quarantined.
     async fn renewing(&self, asking: &Asking<'_>, asker: &Asker) -> Result<Renewing, TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
-        let last = reader.find::<Renewal>(FactKey::renewal(asker.instance())).await;
-        let last = reader.sourced(last.map_err(unavailable)?);
+        let mut last = self.last(asker.instance()).await?;
         let (renewal, source) = (asking.form.renewal.clone(), asking.source.clone());
         // Of who is stopped, the decision tells.
         if let Asker::Known(instance) = asker
@@ -310,18 +335,24 @@ impl TokenService {
                     return Err(self.copied(asking, instance, last.value.as_ref()).await);
                 }
                 (Step::TooEarly(end), _) => return Err(too_early(end, asking.agent, instance)),
-                (_, None) => {
-                    let why = "this instance is known by its host: show a voucher";
-                    let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-                    return Err(about(
-                        instance,
-                        TokenRefusal::of("not_vouched", error, asking.agent),
-                    ));
-                }
+                (_, None) => return Err(not_vouched(instance, asking.agent)),
                 (Step::Next | Step::Again, Some(true)) => {}
             }
+            Self::is_admitted(asking).map_err(|refusal| about(instance, refusal))?;
+            last = self.attest_again(asking, instance, last).await?;
         }
-        Ok(Renewing { asked: renewal, last, source, is_own: true })
+        let until = asking.shown.as_ref().map(|shown| shown.expires);
+        Ok(Renewing { asked: renewal, last, source, until, is_own: true })
+    }
+
+    /// The last token of an instance.
+    pub(crate) async fn last(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Sourced<Option<Renewal>>, TokenRefusal> {
+        let mut reader = Reader::new(self.authority.pip().store());
+        let last = reader.find(FactKey::renewal(instance)).await;
+        Ok(reader.sourced(last.map_err(unavailable)?))
     }
 
     /// Quarantines `instance`, whose key somebody copied, and records both sources.
@@ -331,7 +362,8 @@ impl TokenService {
         instance: &Instance,
         last: Option<&Renewal>,
     ) -> TokenRefusal {
-        let known = Source { address: None, process: instance.process.clone() };
+        let (process, workload) = (instance.process.clone(), instance.workload.clone());
+        let known = Source { address: None, process, workload };
         let first = last.and_then(Renewal::source).unwrap_or(&known);
         let signal = Signal {
             instance: instance.id,
@@ -346,13 +378,7 @@ impl TokenService {
                 );
                 TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why))
             }
-            Err(NotStopped::Commit(CommitError::Used)) => {
-                refused(NotPermitted::Replayed, asking.agent)
-            }
-            Err(NotStopped::Commit(error)) => {
-                refused(NotPermitted::Unrecorded(error), asking.agent)
-            }
-            Err(NotStopped::Facts(error)) => unavailable(error),
+            Err(error) => not_noted(error, asking.agent),
         }
     }
 
@@ -383,31 +409,6 @@ impl TokenService {
         };
         dpop::verify_proof(proof, &expect).map_err(|error| invalid(&error.to_string()))
     }
-
-    /// The agent that asserts itself, and what its assertion uses up. To whom asks, every failure
-    /// looks the same.
-    pub(crate) async fn agent(&self, client: &Client) -> Result<(Agent, Effect), TokenRefusal> {
-        let error = || OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate");
-        let unknown = || before("client_unknown")(error());
-        let name: AgentName = client.id.parse().map_err(|_| unknown())?;
-        let mut reader = Reader::new(self.authority.pip().store());
-        let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
-        let now = self.authority.clock().now();
-        // Who is not there is asked for as much work as who is, so that time tells nothing either.
-        let own = || self.minter.signer.public().clone();
-        let key = found.as_ref().and_then(agent_key).unwrap_or_else(own);
-        let parties = (name.as_str(), self.minter.issuer.as_str());
-        let verified = client_assertion::verify(&client.assertion, parties, &key, now.as_seconds());
-        let (agent, verified) = found.zip(verified.ok()).ok_or_else(unknown)?;
-        if agent.state != AgentState::Active {
-            return Err(TokenRefusal::of("agent_not_active", error(), &agent));
-        }
-        if agent.key_expires <= now {
-            return Err(TokenRefusal::of("agent_key_expired", error(), &agent));
-        }
-        let used = once(OnceScope::Assertion, &key.thumbprint(), &verified.jti, verified.exp);
-        Ok((agent, used))
-    }
 }
 
 /// `refusal`, of `instance`.
@@ -416,14 +417,13 @@ pub(crate) fn about(instance: &Instance, mut refusal: TokenRefusal) -> TokenRefu
     refusal
 }
 
-/// Whether the host vouches for `instance` where it once did: none if nothing was shown, false if
-/// it is another process.
-fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
-    if instance.attestation != Attestation::Host {
-        return Some(true);
+/// Why what was seen of an instance of `agent` could not be entered.
+pub(crate) fn not_noted(error: NotStopped, agent: &Agent) -> TokenRefusal {
+    match error {
+        NotStopped::Commit(CommitError::Used) => refused(NotPermitted::Replayed, agent),
+        NotStopped::Commit(error) => refused(NotPermitted::Unrecorded(error), agent),
+        NotStopped::Facts(error) => unavailable(error),
     }
-    let shown = source.process.as_ref()?;
-    Some(instance.process.as_ref().is_some_and(|process| process.is(shown)))
 }
 
 /// A client that does not chain has a token for this server already.

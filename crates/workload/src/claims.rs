@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::Timestamp;
+use model::workload::{CLAIM_NAME_MAX, CLAIM_VALUE_MAX, REGISTERED};
 use serde_json::{Map, Value};
 
 use crate::error::VerifyError;
@@ -20,13 +21,6 @@ pub(crate) const AUDIENCES_MAX: usize = 16;
 
 /// The most claims that an identity has.
 pub(crate) const CLAIMS_MAX: usize = 128;
-
-/// The longest name of a claim, and the longest value, in bytes.
-pub(crate) const CLAIM_NAME_MAX: usize = 256;
-pub(crate) const CLAIM_VALUE_MAX: usize = 1_024;
-
-/// Claims about the token and not about its holder (RFC 7519 §4.1), or given in another place.
-pub(crate) const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
 /// Claims by which a token is another kind of token: one of an event (RFC 8417), also to log out
 /// (OpenID Connect back-channel logout §2.4), or one that is worth nothing without a proof of

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use https_url::HttpsUrl;
+use model::workload::{ISSUER_MAX, SPIFFE_SCHEME};
 use serde::Deserialize;
 
 use crate::algorithm::Algorithm;
 use crate::origin::Origin;
-use crate::rule::ISSUER_MAX;
 use crate::source::FETCH_EVERY;
-use crate::spiffe_id::{SCHEME, TrustDomain};
+use crate::spiffe_id::TrustDomain;
 use crate::workload_api::Endpoint;
 
 /// The most issuers, and the most trust domains.
@@ -90,7 +90,7 @@ pub enum SetupError {
     Twice(String),
     /// It is no name of an issuer.
     #[error(
-        "`{0}` is no issuer: it has 1 to {ISSUER_MAX} bytes and does not begin with `{SCHEME}`"
+        "`{0}` is no issuer: it has 1 to {ISSUER_MAX} bytes and does not begin with `{SPIFFE_SCHEME}`"
     )]
     Issuer(String),
     /// It is no issuer whose metadata could be fetched.
@@ -119,6 +119,23 @@ fn oidc_algorithms() -> BTreeSet<Algorithm> {
 }
 
 impl SourcesConfig {
+    /// Whether the platforms can be trusted as it is written.
+    pub fn check(&self) -> Result<(), SetupError> {
+        if self.oidc.len() > SOURCES_MAX || self.spiffe.len() > SOURCES_MAX {
+            return Err(SetupError::TooMany);
+        }
+        self.keys_last()?;
+        self.oidc.iter().try_for_each(|issuer| issuer.origin().map(drop))?;
+        self.spiffe.iter().try_for_each(|domain| domain.origin().map(drop))?;
+        let issuers = self.oidc.iter().map(|issuer| issuer.issuer.clone());
+        let domains = self.spiffe.iter().map(|domain| domain.trust_domain.id());
+        let mut known = BTreeSet::new();
+        match issuers.chain(domains).find(|name| !known.insert(name.clone())) {
+            Some(twice) => Err(SetupError::Twice(twice)),
+            None => Ok(()),
+        }
+    }
+
     /// For how long keys are used after they were last seen.
     pub(crate) fn keys_last(&self) -> Result<Duration, SetupError> {
         let may = FETCH_EVERY.as_secs()..=KEYS_LAST_MAX_S;
@@ -132,7 +149,7 @@ impl Issuer {
     pub(crate) fn origin(&self) -> Result<Origin, SetupError> {
         let named = || self.issuer.clone();
         let is_name = (1..=ISSUER_MAX).contains(&self.issuer.len());
-        if !is_name || self.issuer.to_ascii_lowercase().starts_with(SCHEME) {
+        if !is_name || self.issuer.to_ascii_lowercase().starts_with(SPIFFE_SCHEME) {
             return Err(SetupError::Issuer(named()));
         }
         check_audience(&self.audience, &self.issuer)?;

@@ -2,8 +2,8 @@
 //!
 //! Two kinds of platforms are known: those that issue OpenID Connect tokens (Kubernetes, CI services,
 //! clouds), and SPIFFE trust domains, which issue JWT-SVIDs. [`Sources`] holds the configured ones
-//! with their keys, and [`Sources::verify`] answers who the holder of a token is: an [`Identity`]. A
-//! [`Rule`] says which identities may become an instance of an agent. `docs/workload-identity.md`
+//! with their keys, and [`Sources::verify`] answers who the holder of a token is: a
+//! [`model::WorkloadIdentity`]. `docs/workload-identity.md`
 //! says what is verified, and why.
 //!
 //! INVARIANT: a token is verified by the keys of the one issuer that it names, among those that are
@@ -21,7 +21,6 @@ mod identity;
 mod key;
 mod key_set;
 mod origin;
-mod rule;
 mod source;
 mod sources;
 mod spiffe_id;
@@ -31,13 +30,12 @@ mod workload_api;
 pub use algorithm::Algorithm;
 pub use config::{Issuer, SetupError, SourcesConfig, TrustDomainSource};
 pub use error::{RefreshError, VerifyError};
-pub use identity::{Identity, IdentityKind, Verified};
+pub use identity::Verified;
 pub use key_set::KeySetError;
-pub use rule::{Rule, RuleError};
 pub use sources::{Parts, Sources};
 pub use spiffe_id::{NotSpiffeId, SpiffeId, TrustDomain};
 pub use verify::WorkloadToken;
-pub use workload_api::{Endpoint, NotEndpoint};
+pub use workload_api::{Endpoint, FetchError, NotEndpoint, fetch_jwt_svid};
 
 #[cfg(test)]
 mod tests;

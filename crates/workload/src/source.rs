@@ -81,12 +81,25 @@ impl Source {
         self.known_key(kid)
     }
 
+    /// Who it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has keys that were seen within their bound.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.fresh().is_some_and(|known| known.keys.len() > 0)
+    }
+
     fn known_key(&self, kid: Option<&str>) -> Result<Arc<PublicKey>, VerifyError> {
-        let known = self.known.load();
-        let now = self.world.clock.monotonic();
-        let is_fresh = |known: &&Arc<Known>| now.saturating_sub(known.at) <= self.world.keys_last;
-        let known = known.as_ref().filter(is_fresh).ok_or(VerifyError::KeysUnavailable)?;
+        let known = self.fresh().ok_or(VerifyError::KeysUnavailable)?;
         known.keys.find(kid).cloned().ok_or(VerifyError::UnknownKey)
+    }
+
+    fn fresh(&self) -> Option<Arc<Known>> {
+        let now = self.world.clock.monotonic();
+        let is_fresh = |known: &Arc<Known>| now.saturating_sub(known.at) <= self.world.keys_last;
+        self.known.load_full().filter(is_fresh)
     }
 
     /// Asks the issuer for its keys, unless it just was asked; says whether they are known now.

@@ -8,7 +8,7 @@ use outbound::Fetcher;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{SOURCES_MAX, SetupError, SourcesConfig};
+use crate::config::{SetupError, SourcesConfig};
 use crate::error::VerifyError;
 use crate::identity::Verified;
 use crate::source::{Source, World};
@@ -35,9 +35,7 @@ pub struct Sources {
 impl Sources {
     /// The platforms of `config`. Nobody is asked for keys yet.
     pub fn new(config: SourcesConfig, parts: Parts) -> Result<Self, SetupError> {
-        if config.oidc.len() > SOURCES_MAX || config.spiffe.len() > SOURCES_MAX {
-            return Err(SetupError::TooMany);
-        }
+        config.check()?;
         let Parts { fetcher, clock, tasks } = parts;
         let keys_last = config.keys_last()?;
         let world = Arc::new(World { fetcher, clock, tasks, keys_last });
@@ -45,18 +43,13 @@ impl Sources {
         for issuer in config.oidc {
             let source = Source::new(issuer.issuer.clone(), issuer.origin()?, world.clone());
             let (audience, algorithms) = (issuer.audience, issuer.algorithms);
-            let trust = OidcTrust { audience, algorithms, source };
-            if issuers.insert(issuer.issuer.clone(), trust).is_some() {
-                return Err(SetupError::Twice(issuer.issuer));
-            }
+            issuers.insert(issuer.issuer, OidcTrust { audience, algorithms, source });
         }
         for domain in config.spiffe {
             let name = domain.trust_domain.id();
-            let source = Source::new(name.clone(), domain.origin()?, world.clone());
+            let source = Source::new(name, domain.origin()?, world.clone());
             let trust = SpiffeTrust { audience: domain.audience, source };
-            if domains.insert(domain.trust_domain, trust).is_some() {
-                return Err(SetupError::Twice(name));
-            }
+            domains.insert(domain.trust_domain, trust);
         }
         Ok(Self { issuers, domains, world })
     }
@@ -64,11 +57,24 @@ impl Sources {
     /// Keeps the keys of all platforms fresh, on tracked tasks, until `stopped`. Without it keys are
     /// asked for when a token needs them.
     pub fn keep_fresh(&self, stopped: &CancellationToken) {
-        let oidc = self.issuers.values().map(|trust| &trust.source);
-        let spiffe = self.domains.values().map(|trust| &trust.source);
-        for source in oidc.chain(spiffe) {
+        for source in self.all() {
             self.world.tasks.spawn(source.clone().keep_fresh(stopped.clone()));
         }
+    }
+
+    /// Each platform, and whether its keys verify anything now.
+    pub fn freshness(&self) -> Vec<(&str, bool)> {
+        self.all().map(|source| (source.name(), source.has_keys())).collect()
+    }
+
+    /// Whether JWT-SVIDs of any trust domain are taken.
+    pub fn takes_svids(&self) -> bool {
+        !self.domains.is_empty()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Source>> {
+        let oidc = self.issuers.values().map(|trust| &trust.source);
+        oidc.chain(self.domains.values().map(|trust| &trust.source))
     }
 
     /// Says whose token it is.

@@ -2,22 +2,17 @@
 
 use std::fmt;
 
+use model::workload::{SPIFFE_SCHEME, SUBJECT_MAX};
 use serde::{Deserialize, Serialize};
-
-/// The longest SPIFFE ID, in bytes (SPIFFE-ID §2.3).
-pub(crate) const ID_MAX: usize = 2_048;
 
 /// The longest name of a trust domain, in bytes (SPIFFE-ID §2.1).
 const TRUST_DOMAIN_MAX: usize = 255;
-
-/// How every SPIFFE ID begins.
-pub(crate) const SCHEME: &str = "spiffe://";
 
 /// Why a text is no SPIFFE ID, or no trust domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSpiffeId {
     /// It is longer than one may be.
-    #[error("a SPIFFE ID has at most {ID_MAX} bytes, a trust domain {TRUST_DOMAIN_MAX}")]
+    #[error("a SPIFFE ID has at most {SUBJECT_MAX} bytes, a trust domain {TRUST_DOMAIN_MAX}")]
     TooLong,
     /// It does not begin with `spiffe://`.
     #[error("a SPIFFE ID begins with `spiffe://`")]
@@ -57,7 +52,7 @@ impl TrustDomain {
 
     /// The SPIFFE ID of the trust domain itself, which is the issuer of its workloads' identities.
     pub fn id(&self) -> String {
-        format!("{SCHEME}{}", self.0)
+        format!("{SPIFFE_SCHEME}{}", self.0)
     }
 }
 
@@ -91,10 +86,10 @@ pub struct SpiffeId {
 impl SpiffeId {
     /// Reads the SPIFFE ID of a workload.
     pub fn parse(text: &str) -> Result<Self, NotSpiffeId> {
-        if text.len() > ID_MAX {
+        if text.len() > SUBJECT_MAX {
             return Err(NotSpiffeId::TooLong);
         }
-        let rest = text.strip_prefix(SCHEME).ok_or(NotSpiffeId::Scheme)?;
+        let rest = text.strip_prefix(SPIFFE_SCHEME).ok_or(NotSpiffeId::Scheme)?;
         let (domain, path) = rest.split_once('/').ok_or(NotSpiffeId::Path)?;
         let domain = TrustDomain::parse(domain)?;
         if !path.split('/').all(is_segment) {

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::Clock;
+use model::workload::{ISSUER_MAX, SUBJECT_MAX};
+use model::{Clock, WorkloadIdentity};
 use oauth::jws::Foreign;
 use serde_json::{Map, Value};
 
 use crate::algorithm::Algorithm;
 use crate::claims;
 use crate::error::VerifyError;
-use crate::identity::{Identity, IdentityKind, Verified};
-use crate::rule::{ISSUER_MAX, SUBJECT_MAX};
+use crate::identity::Verified;
 use crate::source::Source;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
 
@@ -78,8 +78,7 @@ impl<'a> OidcToken<'a> {
         let expires = claims::expiry(&claims, true, clock.now())?;
         let subject = claims::text(&claims, "sub", SUBJECT_MAX)?.to_owned();
         let claims = claims::flat(&claims)?;
-        let kind = IdentityKind::Oidc;
-        let identity = Identity { kind, issuer: self.issuer, subject, claims };
+        let identity = WorkloadIdentity { issuer: self.issuer, subject, claims };
         Ok(Verified { identity, expires })
     }
 }
@@ -118,8 +117,7 @@ impl<'a> SvidToken<'a> {
         claims::is_workload_token(&claims)?;
         claims::has_audience(&claims, &trust.audience)?;
         let expires = claims::expiry(&claims, false, clock.now())?;
-        let identity = Identity {
-            kind: IdentityKind::Spiffe,
+        let identity = WorkloadIdentity {
             issuer: self.subject.trust_domain().id(),
             subject: self.subject.as_str().to_owned(),
             claims: claims::flat(&claims)?,

@@ -1,7 +1,7 @@
-//! The client of the SPIFFE Workload API: a stream of bundles over a Unix socket (SPIFFE Workload
-//! API §6.2.2, `FetchJWTBundles`).
+//! The client of the SPIFFE Workload API over a Unix socket: a stream of bundles (SPIFFE Workload
+//! API §6.2.2, `FetchJWTBundles`), and a JWT-SVID of one's own (§6.2.1, `FetchJWTSVID`).
 //!
-//! One procedure and two messages are all of it that is needed, so they are written here by hand.
+//! Two procedures and a few messages are all of it that is needed, so they are written here by hand.
 //! Each message of the stream is all there is: what it does not hold is revoked.
 
 use std::collections::BTreeMap;
@@ -12,15 +12,18 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tonic::body::Body;
+use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
+use tower::util::BoxService;
 
 use crate::error::RefreshError;
 use crate::key::Purpose;
@@ -35,6 +38,7 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(10);
 const MESSAGE_MAX: usize = 4 << 20;
 
 const FETCH_JWT_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchJWTBundles";
+const FETCH_JWT_SVID: &str = "/SpiffeWorkloadAPI/FetchJWTSVID";
 
 /// How a client shows that it means the Workload API, and was not made to connect to it as to any
 /// other server (SPIFFE Workload Endpoint §3).
@@ -97,15 +101,96 @@ pub(crate) struct JwtBundlesResponse {
     pub(crate) bundles: BTreeMap<String, Vec<u8>>,
 }
 
+/// For whom a JWT-SVID is asked.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct JwtSvidRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) audience: Vec<String>,
+}
+
+/// The JWT-SVIDs of the workload that asks, its default identity first.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct JwtSvidResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) svids: Vec<JwtSvid>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct JwtSvid {
+    #[prost(string, tag = "2")]
+    pub(crate) svid: String,
+}
+
+/// Why a workload has no JWT-SVID.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Nobody listens on the socket, or who does speaks no HTTP/2.
+    #[error("could not connect to the Workload API")]
+    Unreached(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The Workload API knows no identity of this process, or refused otherwise.
+    #[error("the Workload API answered with `{0:?}`: is this process registered as a workload?")]
+    Refused(tonic::Code),
+    /// There was no answer in time, or one without a JWT-SVID.
+    #[error("the Workload API gave no JWT-SVID")]
+    Silent,
+}
+
+/// A JWT-SVID for `audience` of this process, by the word of whoever listens at `endpoint`: that of
+/// its default identity, where it has several.
+pub async fn fetch_jwt_svid(endpoint: &Endpoint, audience: &str) -> Result<String, FetchError> {
+    let fetched = tokio::time::timeout(WITHIN, fetch(endpoint, audience)).await;
+    fetched.unwrap_or(Err(FetchError::Silent))
+}
+
+async fn fetch(endpoint: &Endpoint, audience: &str) -> Result<String, FetchError> {
+    let (sender, mut connection) = connect(endpoint).await.map_err(FetchError::Unreached)?;
+    let mut client = client(sender);
+    let request = asked(JwtSvidRequest { audience: vec![audience.to_owned()] });
+    let path = PathAndQuery::from_static(FETCH_JWT_SVID);
+    let codec = ProstCodec::<JwtSvidRequest, JwtSvidResponse>::default();
+    let answer = tokio::select! {
+        answer = client.unary(request, path, codec) => answer,
+        () = &mut connection => return Err(FetchError::Silent),
+    };
+    let answer = answer.map_err(|status| FetchError::Refused(status.code()))?.into_inner();
+    let first = answer.svids.into_iter().next().map(|svid| svid.svid);
+    first.filter(|svid| !svid.is_empty()).ok_or(FetchError::Silent)
+}
+
 /// The connection; it moves on as it is polled, and ends when it is dropped.
 type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+type Sender = http2::SendRequest<Body>;
+type Answer = http::Response<Incoming>;
+
+async fn connect(
+    endpoint: &Endpoint,
+) -> Result<(Sender, Connection), Box<dyn std::error::Error + Send + Sync>> {
+    let socket = TokioIo::new(UnixStream::connect(endpoint.path()).await?);
+    let made = http2::Builder::new(TokioExecutor::new()).handshake(socket).await;
+    let (sender, connection) = made?;
+    Ok((sender, Box::pin(async move { drop(connection.await) })))
+}
+
+fn client(mut sender: Sender) -> Grpc<BoxService<http::Request<Body>, Answer, hyper::Error>> {
+    let service = BoxService::new(service_fn(move |request| sender.send_request(request)));
+    // There is no host behind a socket's path; gRPC wants a name all the same.
+    let origin = http::Uri::from_static("http://localhost");
+    Grpc::with_origin(service, origin).max_decoding_message_size(MESSAGE_MAX)
+}
+
+fn asked<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(HEADER, MetadataValue::from_static("true"));
+    request
+}
 
 /// A stream of the bundles of one trust domain.
 pub(crate) struct Subscription {
     domain: TrustDomain,
     connection: Connection,
     /// The connection ends once nobody is left who could send on it.
-    _sender: http2::SendRequest<Body>,
+    _sender: Sender,
     stream: Streaming<JwtBundlesResponse>,
 }
 
@@ -120,19 +205,9 @@ impl Subscription {
     }
 
     async fn connect(endpoint: &Endpoint, domain: &TrustDomain) -> Result<Self, RefreshError> {
-        let socket = UnixStream::connect(endpoint.path()).await;
-        let socket = socket.map_err(|error| RefreshError::Unreached(error.into()))?;
-        let made = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(socket)).await;
-        let (sender, connection) = made.map_err(|error| RefreshError::Unreached(error.into()))?;
-        let mut connection: Connection = Box::pin(async move { drop(connection.await) });
-        let mut sending = sender.clone();
-        let service = service_fn(move |request| sending.send_request(request));
-        // There is no host behind a socket's path; gRPC wants a name all the same.
-        let origin = http::Uri::from_static("http://localhost");
-        let mut client = tonic::client::Grpc::with_origin(service, origin)
-            .max_decoding_message_size(MESSAGE_MAX);
-        let mut request = Request::new(JwtBundlesRequest {});
-        request.metadata_mut().insert(HEADER, MetadataValue::from_static("true"));
+        let (sender, mut connection) = connect(endpoint).await.map_err(RefreshError::Unreached)?;
+        let mut client = client(sender.clone());
+        let request = asked(JwtBundlesRequest {});
         let path = PathAndQuery::from_static(FETCH_JWT_BUNDLES);
         let codec = ProstCodec::<JwtBundlesRequest, JwtBundlesResponse>::default();
         let answer = tokio::select! {

@@ -1,6 +1,7 @@
 //! Attested workload identity: SPIFFE IDs, rules.
 
-use workload::{Identity, IdentityKind, Rule, SpiffeId};
+use model::{WorkloadIdentity, WorkloadRule};
+use workload::SpiffeId;
 
 /// The SPIFFE ID of a workload: its trust domain, and a path without steps.
 pub fn spiffe_id(bytes: &[u8]) -> bool {
@@ -15,11 +16,11 @@ pub fn spiffe_id(bytes: &[u8]) -> bool {
 
 /// A rule: written back as it was read, and nobody but its issuer's is admitted.
 pub fn rule(bytes: &[u8]) -> bool {
-    let Ok(rule) = serde_json::from_slice::<Rule>(bytes) else { return false };
+    let Ok(rule) = serde_json::from_slice::<WorkloadRule>(bytes) else { return false };
     let written = serde_json::to_vec(&rule).expect("a rule is JSON");
-    assert_eq!(serde_json::from_slice::<Rule>(&written).expect("it is one"), rule);
+    assert_eq!(serde_json::from_slice::<WorkloadRule>(&written).expect("it is one"), rule);
     let (issuer, subject) = (format!("{}x", rule.issuer()), rule.subject().to_owned());
-    let other = Identity { kind: IdentityKind::Oidc, issuer, subject, claims: [].into() };
+    let other = WorkloadIdentity { issuer, subject, claims: [].into() };
     assert!(!rule.admits(&other), "another issuer's is admitted");
     true
 }

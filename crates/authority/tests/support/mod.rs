@@ -327,6 +327,7 @@ fn facts(now: Timestamp) -> Facts {
         key: json!({}),
         key_expires: now.plus(90 * day),
         host: None,
+        workloads: Vec::new(),
         registered: now,
         state: AgentState::Active,
     };
@@ -348,6 +349,7 @@ fn facts(now: Timestamp) -> Facts {
             key: Thumbprint::from_bytes([8; 32]),
             attestation: Attestation::User,
             process: None,
+            workload: None,
             task,
             started: now,
             state: InstanceState::Active,

@@ -33,17 +33,17 @@ pub(crate) enum Agent {
         #[arg(long)]
         on_behalf_only: bool,
         #[command(flatten)]
-        host: HostProcesses,
+        attested: Attested,
         #[command(flatten)]
         socket: Socket,
     },
-    /// Say which processes of the service's host may be instances of an agent; without `--host-uid`,
-    /// none.
+    /// Say which processes of the service's host, and which workloads of platforms, may be instances
+    /// of an agent: all of them at once. What is not said again is taken back.
     Attest {
         /// Its name.
         name: String,
         #[command(flatten)]
-        host: HostProcesses,
+        attested: Attested,
         #[command(flatten)]
         socket: Socket,
     },
@@ -64,15 +64,20 @@ pub(crate) enum Agent {
     },
 }
 
-/// Which processes of the service's host may be instances of an agent.
+/// Whose word counts that a process is an instance of an agent, beside the agent's key.
 #[derive(Debug, Args)]
-pub(crate) struct HostProcesses {
+pub(crate) struct Attested {
     /// The user whose processes may be instances, by number.
     #[arg(long)]
     pub(crate) host_uid: Option<u32>,
     /// The program that they execute: its bytes as they are now.
     #[arg(long, requires = "host_uid")]
     pub(crate) host_exe: Option<PathBuf>,
+    /// A workload that may be an instance, by the word of its platform: the issuer of its token (of a
+    /// SPIFFE trust domain, `spiffe://TRUST-DOMAIN`), its subject, perhaps with `*` at its end, and
+    /// claims that it has to have. May stand several times.
+    #[arg(long = "workload", value_name = "ISSUER=SUBJECT[,CLAIM=VALUE…]")]
+    pub(crate) workloads: Vec<String>,
 }
 
 /// Instances.

@@ -13,7 +13,8 @@ pub(crate) struct Mcp {
     /// The agent of which this run is an instance.
     #[arg(long, env = "CHANCERY_AGENT")]
     pub(crate) agent: String,
-    /// The file of the agent's key; default: `AGENT.pem` with the deployment that `dev` runs.
+    /// The file of the agent's key; default: `AGENT.pem` with the deployment that `dev` runs, and with
+    /// a `--spiffe-socket` none: then the workload's JWT-SVID says which agent it is.
     #[arg(long, env = "CHANCERY_AGENT_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
@@ -28,6 +29,14 @@ pub(crate) struct Mcp {
     /// the work rests on the sponsor's standing mandate.
     #[arg(long, env = "CHANCERY_INITIATION")]
     pub(crate) initiation: Option<PathBuf>,
+    /// The file of the token that the platform (Kubernetes, a CI service, a cloud) issued to this
+    /// workload; read again at each renewal.
+    #[arg(long, env = "CHANCERY_WORKLOAD_TOKEN")]
+    pub(crate) workload_token: Option<PathBuf>,
+    /// The socket of the SPIFFE Workload API, which is asked for a JWT-SVID at each renewal: a path, or
+    /// `unix:///PATH`. Not used with `--workload-token`.
+    #[arg(long, env = "SPIFFE_ENDPOINT_SOCKET", value_name = "PATH")]
+    pub(crate) spiffe_socket: Option<String>,
     /// Speak streamable HTTP on this loopback address instead of stdio.
     #[arg(long)]
     pub(crate) listen: Option<SocketAddr>,
@@ -50,7 +59,13 @@ pub(crate) struct Holder {
     pub(crate) agent: String,
     /// The file of the agent's key.
     #[arg(long)]
-    pub(crate) key: PathBuf,
+    pub(crate) key: Option<PathBuf>,
+    /// The file of the token that the platform issued to this workload.
+    #[arg(long)]
+    pub(crate) workload_token: Option<PathBuf>,
+    /// The socket of the SPIFFE Workload API.
+    #[arg(long)]
+    pub(crate) spiffe_socket: Option<String>,
     /// The base URL of the gateway.
     #[arg(long)]
     pub(crate) url: String,

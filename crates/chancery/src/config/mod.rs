@@ -4,6 +4,7 @@
 //! unknown key is an error that names the nearest known one. Nothing is bound or written before
 //! all of it is valid.
 
+mod attestation;
 mod read;
 mod server;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use attestation::Attestation;
 pub(crate) use read::{read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
 
@@ -45,6 +47,9 @@ pub(crate) struct Config {
     /// The decision log.
     #[serde(default)]
     pub(crate) log: Log,
+    /// Whose word counts on which workload somebody is.
+    #[serde(default)]
+    pub(crate) attestation: Attestation,
     /// Callers that are no active agent.
     #[serde(default)]
     pub(crate) findings: Findings,
@@ -321,7 +326,7 @@ impl Config {
         });
         let first = [&self.state_dir, &self.policy.path].into_iter();
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
-        let all = all.chain(&self.findings.header_file);
+        let all = all.chain(&self.findings.header_file).chain(self.attestation.files());
         all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
     }
 
@@ -346,6 +351,7 @@ impl Config {
                 *path = base.join(&*path);
             }
         }
+        self.attestation.anchor_at(base);
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
         let more = self.findings.header_file.as_mut().into_iter().chain(self.listen.host.as_mut());
         for file in tls.into_iter().flatten().chain(more) {

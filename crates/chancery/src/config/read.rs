@@ -210,6 +210,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(url) = &config.findings.webhook {
         check_destination(url).map_err(|why| invalid("findings.webhook", why))?;
     }
+    let platforms = config.attestation.sources(&issuer);
+    platforms.map_err(|why| invalid("attestation", why))?;
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
 }
 

@@ -10,6 +10,7 @@ use pap::Command as Asked;
 use serde_json::Value;
 
 use super::Observation;
+use crate::attestation::MISSING;
 use crate::config::Config;
 use crate::socket;
 
@@ -30,6 +31,7 @@ pub(super) async fn check(config: &Config) -> Vec<Observation> {
         }
     };
     let mut observations = vec![ready(config).await];
+    observations.extend(platforms(config).await);
     observations.extend(enforcement(&listed));
     observations.extend(stops(config).await);
     observations
@@ -56,14 +58,35 @@ async fn ready(config: &Config) -> Observation {
 }
 
 async fn readiness(config: &Config) -> anyhow::Result<Vec<String>> {
-    let url = format!("{}://{}/readyz", config.scheme(), config.listen.admin);
+    let (is_ready, lines) = told(config, "readyz").await?;
+    Ok(if is_ready { Vec::new() } else { lines })
+}
+
+/// What the observers' listener tells at `path`, a line each, and whether that is good news.
+async fn told(config: &Config, path: &str) -> anyhow::Result<(bool, Vec<String>)> {
+    let url = format!("{}://{}/{path}", config.scheme(), config.listen.admin);
     let request = http::Request::get(url).body(Full::<Bytes>::default())?;
     let response = http_client()?.request(request).await.context("no connection")?;
-    let is_ready = response.status().is_success();
+    let is_good = response.status().is_success();
     let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
     let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
-    let lines = String::from_utf8_lossy(&body).lines().map(str::to_owned).collect();
-    Ok(if is_ready { Vec::new() } else { lines })
+    Ok((is_good, String::from_utf8_lossy(&body).lines().map(str::to_owned).collect()))
+}
+
+/// Whose word on workloads counts now.
+async fn platforms(config: &Config) -> Vec<Observation> {
+    let (_, lines) = told(config, "metrics").await.unwrap_or_default();
+    let told = lines.iter().filter_map(|line| line.strip_prefix(MISSING)?.strip_prefix('{'));
+    told.map(|line| {
+        let name = line.split('"').nth(1).unwrap_or_default();
+        if line.ends_with(" 0") {
+            return Observation::ok("platforms", format!("`{name}` vouches for its workloads"));
+        }
+        let what = format!("there are no keys of `{name}`: its workloads are refused");
+        let remedy = "look at `attestation` in the configuration, and at the service's log";
+        Observation::broken("platforms", what, remedy)
+    })
+    .collect()
 }
 
 /// Which servers refuse what does not come through the service.

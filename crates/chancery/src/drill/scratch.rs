@@ -233,13 +233,14 @@ fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
     let options = Options {
         server: "canary".to_owned(),
         agent: "drill".to_owned(),
-        key: key(dir),
+        key: Some(key(dir)),
+        platform: None,
         url: config.issuer(),
         host: config.host_socket(),
         initiation: None,
         listen: None,
     };
-    let pem = std::fs::read_to_string(&options.key)?;
+    let pem = std::fs::read_to_string(key(dir))?;
     let credentials = Credentials::own(&options, &pem)?;
     Gateway::new(&options.url, &options.server, credentials)
 }

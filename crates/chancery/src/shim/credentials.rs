@@ -26,7 +26,7 @@ pub(crate) enum Credentials {
 impl Credentials {
     /// Those of a new instance of the agent whose key is `pem`.
     pub(crate) fn own(options: &Options, pem: &str) -> anyhow::Result<Self> {
-        Ok(Self::Own(Box::new(Instance::new(options, pem)?)))
+        Ok(Self::Own(Box::new(Instance::new(options, Some(pem))?)))
     }
 
     /// What a request for `method` to `server` shows.

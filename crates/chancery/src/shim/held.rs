@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio_util::codec::{Framed, LinesCodec};
 
 use super::credentials::Shown;
-use super::{Initiation, Options};
+use super::{Initiation, Options, Platform};
 use crate::socket;
 
 /// The longest message between shim and holder, in bytes.
@@ -78,13 +78,13 @@ pub(crate) struct Held {
 impl Held {
     /// The holder for the process that started this one; it is started if need be. The agent's key
     /// is `pem`.
-    pub(super) async fn meet(options: &Options, pem: &str) -> anyhow::Result<Self> {
+    pub(super) async fn meet(options: &Options, pem: Option<&str>) -> anyhow::Result<Self> {
         let parent =
             rustix::process::getppid().and_then(|pid| u32::try_from(pid.as_raw_pid()).ok());
         let client = parent.and_then(|pid| Some(Client { pid, since: crate::host::started(pid)? }));
         let client = client.context("could not find out which process started this one")?;
         let mut options = options.clone();
-        for path in [&mut options.key, &mut options.host] {
+        for path in options.key.iter_mut().chain([&mut options.host]) {
             *path = std::path::absolute(&*path)?;
         }
         let place = own_directory()?.join(name(&options, client, pem));
@@ -156,14 +156,18 @@ impl Held {
 
     /// Starts a holder, which outlives this process, and waits until it can be reached.
     async fn start(&self) -> anyhow::Result<()> {
-        let Options { agent, key, url, host, initiation, .. } = &self.options;
+        let Options { agent, key, platform, url, host, initiation, .. } = &self.options;
         // What runs here, even if another program has its name by now.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("chancery").arg("holder");
         command.args(["--client", &self.client.pid.to_string()]);
         command.args(["--since", &self.client.since.to_string()]);
         command.arg("--meet").arg(&self.place).args(["--agent", agent, "--url", url]);
-        command.arg("--key").arg(key).arg("--host-socket").arg(host).current_dir("/");
+        command.arg("--host-socket").arg(host).current_dir("/");
+        if let Some(key) = key {
+            command.arg("--key").arg(key);
+        }
+        command.args(platform.iter().flat_map(Platform::typed));
         if let Some(initiation) = initiation {
             command.arg("--initiation").arg(&initiation.file);
             command.args(["--initiation-digest", &initiation.digest()]);
@@ -186,10 +190,11 @@ async fn exchange(wire: &mut Wire, ask: &Ask) -> anyhow::Result<Told> {
 
 /// The name of the socket: who has the same client, agent, key, gateway and program meets there, to
 /// do the work that was started by the same word.
-fn name(options: &Options, client: Client, pem: &str) -> String {
-    let Options { agent, key, url, host, initiation, .. } = options;
+fn name(options: &Options, client: Client, pem: Option<&str>) -> String {
+    let Options { agent, key, platform, url, host, initiation, .. } = options;
     let begun = initiation.as_ref().map(Initiation::digest);
-    let who = (client.pid, client.since, agent, key, pem, begun);
+    let shown = platform.as_ref().map(Platform::typed);
+    let who = (client.pid, client.since, agent, key, pem, begun, shown);
     let all = (env!("CARGO_PKG_VERSION"), who, url, host);
     let digest =
         Sha256::digest(serde_json::to_vec(&all).expect("paths and texts have a JSON form"));
@@ -245,26 +250,27 @@ mod tests {
         let options = |agent: &str, url: &str| Options {
             server: "s".to_owned(),
             agent: agent.to_owned(),
-            key: "/k".into(),
+            key: Some("/k".into()),
+            platform: None,
             url: url.to_owned(),
             host: "/h".into(),
             initiation: None,
             listen: None,
         };
         let client = |pid, since| Client { pid, since };
-        let first = name(&options("a", "u"), client(1, 2), "pem");
+        let first = name(&options("a", "u"), client(1, 2), Some("pem"));
         let mut same = options("a", "u");
         same.server = "another".to_owned();
-        assert_eq!(name(&same, client(1, 2), "pem"), first);
+        assert_eq!(name(&same, client(1, 2), Some("pem")), first);
         let mut begun = options("a", "u");
         begun.initiation = Some(Initiation { file: "/i".into(), text: "begun".to_owned() });
         for other in [
-            name(&options("b", "u"), client(1, 2), "pem"),
-            name(&options("a", "v"), client(1, 2), "pem"),
-            name(&options("a", "u"), client(3, 2), "pem"),
-            name(&options("a", "u"), client(1, 3), "pem"),
-            name(&options("a", "u"), client(1, 2), "other"),
-            name(&begun, client(1, 2), "pem"),
+            name(&options("b", "u"), client(1, 2), Some("pem")),
+            name(&options("a", "v"), client(1, 2), Some("pem")),
+            name(&options("a", "u"), client(3, 2), Some("pem")),
+            name(&options("a", "u"), client(1, 3), Some("pem")),
+            name(&options("a", "u"), client(1, 2), Some("other")),
+            name(&begun, client(1, 2), Some("pem")),
         ] {
             assert_ne!(other, first);
         }

@@ -6,6 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use anyhow::ensure;
 use futures::{SinkExt as _, StreamExt as _};
@@ -17,17 +18,20 @@ use tokio_util::task::TaskTracker;
 
 use super::held::{Ask, READY, Told, wire};
 use super::instance::Instance;
-use super::{Initiation, Options};
+use super::{Initiation, Options, Platform, pem};
 use crate::cli::Holder;
 use crate::socket;
 
 /// The most shims of one client.
 const SHIMS_MAX: usize = 256;
 
+/// How long to tell the service that the key is gone.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(2);
+
 /// What is held.
 struct Holding {
     options: Options,
-    pem: String,
+    pem: Option<String>,
     client: HttpClient,
     instance: RwLock<Arc<Instance>>,
 }
@@ -50,13 +54,15 @@ pub(crate) async fn run(holder: Holder) -> anyhow::Result<()> {
         () = serve(&listener, &holding, &shims) => {}
         () = gone => {}
     }
+    let _ = tokio::time::timeout(GIVE_UP_WITHIN, holding.give_up()).await;
     let _ = std::fs::remove_file(&holder.meet);
     Ok(())
 }
 
 fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener)> {
     let client = client(holder)?;
-    let pem = String::from_utf8(keys::read_private(&holder.key)?).unwrap_or_default();
+    let pem = pem(holder.key.as_deref())?;
+    let platform = Platform::of(holder.workload_token.clone(), holder.spiffe_socket.as_deref())?;
     let initiation = holder.initiation.as_deref().map(Initiation::read).transpose()?;
     let read = initiation.as_ref().map(Initiation::digest);
     ensure!(read == holder.initiation_digest, "the initiation was replaced meanwhile");
@@ -64,12 +70,13 @@ fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener
         server: String::new(),
         agent: holder.agent.clone(),
         key: holder.key.clone(),
+        platform,
         url: holder.url.clone(),
         host: holder.host_socket.clone(),
         initiation,
         listen: None,
     };
-    let instance = RwLock::new(Arc::new(Instance::new(&options, &pem)?));
+    let instance = RwLock::new(Arc::new(Instance::new(&options, pem.as_deref())?));
     let holding = Holding { options, pem, client: http_client()?, instance };
     // The directory is this user's alone, so nobody connects before the mode is set.
     Ok((Arc::new(holding), client, socket::create(&holder.meet, 0o600)?))
@@ -113,13 +120,19 @@ impl Holding {
         }
     }
 
+    /// Nobody has the key from now on.
+    async fn give_up(&self) {
+        let instance = self.instance.read().expect("no panic while it is held").clone();
+        let _ = instance.give_up(&self.client).await;
+    }
+
     /// Where the task of the instance is over, whoever starts next begins a new one, for all; one
     /// that a system started is over for good.
     fn begin_anew(&self) {
         let mut instance = self.instance.write().expect("no panic while it is held");
         if instance.is_over()
             && self.options.initiation.is_none()
-            && let Ok(fresh) = Instance::new(&self.options, &self.pem)
+            && let Ok(fresh) = Instance::new(&self.options, self.pem.as_deref())
         {
             *instance = Arc::new(fresh);
         }

@@ -17,8 +17,8 @@ use outbound::HttpClient;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::Options;
 use super::credentials::Shown;
+use super::{Options, Platform};
 use crate::system::{SystemClock, SystemEntropy};
 
 /// How long before its end a token is replaced, in seconds.
@@ -48,7 +48,8 @@ struct Tokens {
 /// An instance of an agent.
 pub(crate) struct Instance {
     agent: String,
-    agent_key: SigningKey,
+    agent_key: Option<SigningKey>,
+    platform: Option<Platform>,
     instance_key: SigningKey,
     issuer: String,
     host: PathBuf,
@@ -60,14 +61,18 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// A new instance of the agent whose key is `pem`.
-    pub(super) fn new(options: &Options, pem: &str) -> anyhow::Result<Self> {
-        let agent_key = SigningKey::from_pem(pem)
-            .with_context(|| format!("`{}` does not hold an agent's key", options.key.display()))?;
+    /// A new instance of the agent whose key is `pem`, or that a platform vouches for.
+    pub(super) fn new(options: &Options, pem: Option<&str>) -> anyhow::Result<Self> {
+        let agent_key = pem.map(SigningKey::from_pem).transpose();
+        let agent_key = agent_key.with_context(|| {
+            let file = options.key.clone().unwrap_or_default();
+            format!("`{}` does not hold an agent's key", file.display())
+        })?;
         let initiation = options.initiation.as_ref().map(|it| it.text.clone());
         Ok(Self {
             agent: options.agent.clone(),
             agent_key,
+            platform: options.platform.clone(),
             instance_key: SigningKey::generate(KeyAlgorithm::Es256)?,
             issuer: options.url.trim_end_matches('/').to_owned(),
             host: options.host.clone(),
@@ -172,8 +177,7 @@ impl Instance {
         tokens: &Tokens,
     ) -> anyhow::Result<(StatusCode, Value)> {
         let url = format!("{}/oauth/token", self.issuer);
-        let parties = (self.agent.as_str(), self.issuer.as_str());
-        let assertion = client_assertion::make(parties, &self.agent_key, now, &self.random())?;
+        let shown = self.shown(now).await?;
         let (resource, voucher) = (self.resource(server), self.voucher().await);
         let grant_type = match tokens.initiation {
             Some(_) => initiation::GRANT_TYPE,
@@ -183,12 +187,11 @@ impl Instance {
             ("grant_type", grant_type),
             ("assertion", tokens.initiation.as_deref().unwrap_or_default()),
             ("client_id", &self.agent),
-            ("client_assertion_type", client_assertion::TYPE),
-            ("client_assertion", &assertion),
             ("resource", &resource),
             ("attempt", tokens.attempt.as_deref().unwrap_or_default()),
             ("voucher", voucher.as_deref().unwrap_or_default()),
         ];
+        form.extend(shown.iter().map(|(name, value)| (*name, value.as_str())));
         if let Some((id, nonce)) = &tokens.last {
             form.extend([("previous_jti", id.as_str()), ("renewal_nonce", nonce.as_str())]);
         }
@@ -209,6 +212,44 @@ impl Instance {
         Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
     }
 
+    /// By what this is an instance of the agent's: the agent's key, and what the platform says of
+    /// this workload; without a key, by the latter alone.
+    async fn shown(&self, now: i64) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let told = match &self.platform {
+            Some(platform) => Some(platform.token(&self.issuer).await?),
+            None => None,
+        };
+        let Some(key) = &self.agent_key else {
+            let (_, svid) = told.context("there is no key of the agent, and no Workload API")?;
+            let kind = client_assertion::SPIFFE_TYPE.to_owned();
+            return Ok(vec![("client_assertion_type", kind), ("client_assertion", svid)]);
+        };
+        let parties = (self.agent.as_str(), self.issuer.as_str());
+        let assertion = client_assertion::make(parties, key, now, &self.random())?;
+        let kind = client_assertion::TYPE.to_owned();
+        let own = [("client_assertion_type", kind), ("client_assertion", assertion)];
+        let beside = told.map(|(kind, token)| {
+            [("workload_token_type", kind.to_owned()), ("workload_token", token)]
+        });
+        Ok(own.into_iter().chain(beside.into_iter().flatten()).collect())
+    }
+
+    /// Gives the task up, as the key is gone from now on: the token of the platform may then serve the
+    /// next instance of this workload.
+    pub(super) async fn give_up(&self, client: &HttpClient) -> anyhow::Result<()> {
+        let tokens = self.tokens.lock().await;
+        let newest = tokens.by_server.values().max_by_key(|token| token.expires);
+        let Some(token) = newest.filter(|_| self.platform.is_some()) else { return Ok(()) };
+        let shown = self.shown(self.clock.now().as_seconds()).await?;
+        let mut form = vec![("client_id", self.agent.as_str()), ("token", token.text.as_str())];
+        form.extend(shown.iter().map(|(name, value)| (*name, value.as_str())));
+        let request = Request::post(format!("{}/oauth/revoke", self.issuer))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(oauth::form::form(&form))))?;
+        client.request(request).await?;
+        Ok(())
+    }
+
     /// What the host says of this process. Without it, only the agent's key vouches.
     async fn voucher(&self) -> Option<String> {
         let key = self.instance_key.verifying().thumbprint_text();
@@ -226,7 +267,8 @@ impl Instance {
 fn refused((agent, issuer): (&str, &str), error: Option<&str>, why: &str) -> String {
     let remedy = match error {
         Some("invalid_client") => {
-            "is the key that of the agent, and is the agent registered there and not suspended?"
+            "is the key that of the agent, or the workload one that its rules admit, and is the \
+             agent registered there and not suspended?"
         }
         Some("access_denied") => "see `chancery log chain` with the id of the decision",
         Some("invalid_grant") => "see `chancery instance list` and `chancery log tail`",

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use model::Sha256Digest;
+use workload::Endpoint;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use holder::run as hold;
@@ -30,8 +31,10 @@ pub(crate) struct Options {
     pub(crate) server: String,
     /// The agent.
     pub(crate) agent: String,
-    /// The file of the agent's key.
-    pub(crate) key: PathBuf,
+    /// The file of the agent's key; without it, the workload's JWT-SVID says which agent it is.
+    pub(crate) key: Option<PathBuf>,
+    /// By whose word this is a workload of the agent's.
+    pub(crate) platform: Option<Platform>,
     /// The base URL of the gateway.
     pub(crate) url: String,
     /// The socket at which the service on this host vouches for processes.
@@ -40,6 +43,56 @@ pub(crate) struct Options {
     pub(crate) initiation: Option<Initiation>,
     /// Where to speak HTTP instead of stdio.
     pub(crate) listen: Option<SocketAddr>,
+}
+
+/// By whose word this is a workload of the agent's.
+#[derive(Clone, Debug)]
+pub(crate) enum Platform {
+    /// By the token in a file, as it is at each renewal.
+    File(PathBuf),
+    /// By the word of the Workload API, which is asked at each renewal.
+    WorkloadApi(Endpoint),
+}
+
+impl Platform {
+    /// The one that was typed: the file, else the socket.
+    pub(crate) fn of(file: Option<PathBuf>, socket: Option<&str>) -> anyhow::Result<Option<Self>> {
+        if let Some(file) = file {
+            return Ok(Some(Self::File(std::path::absolute(file)?)));
+        }
+        let Some(socket) = socket else { return Ok(None) };
+        let endpoint = if socket.contains("://") {
+            Endpoint::parse(socket)
+        } else {
+            Endpoint::parse(&format!("unix://{}", std::path::absolute(socket)?.display()))
+        };
+        let endpoint = endpoint.with_context(|| format!("`{socket}` cannot be asked"))?;
+        Ok(Some(Self::WorkloadApi(endpoint)))
+    }
+
+    /// What kind of token it has, and the one that it has now, for `audience`.
+    async fn token(&self, audience: &str) -> anyhow::Result<(&'static str, String)> {
+        match self {
+            Self::File(file) => {
+                let text = tokio::fs::read_to_string(file).await;
+                let text = text.with_context(|| format!("could not read `{}`", file.display()))?;
+                Ok(("oidc", text.trim().to_owned()))
+            }
+            Self::WorkloadApi(endpoint) => {
+                let svid = workload::fetch_jwt_svid(endpoint, audience).await;
+                let svid = svid.with_context(|| format!("no JWT-SVID from `{endpoint}`"))?;
+                Ok(("jwt-svid", svid))
+            }
+        }
+    }
+
+    /// How it is typed.
+    fn typed(&self) -> [String; 2] {
+        match self {
+            Self::File(file) => ["--workload-token".to_owned(), file.display().to_string()],
+            Self::WorkloadApi(endpoint) => ["--spiffe-socket".to_owned(), endpoint.to_string()],
+        }
+    }
 }
 
 /// What a system signed to start the work, as it was read once.
@@ -63,11 +116,17 @@ impl Initiation {
     }
 }
 
+/// The agent's key in `file`, where there is one.
+fn pem(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(file) = file else { return Ok(None) };
+    Ok(Some(String::from_utf8(keys::read_private(file)?).unwrap_or_default()))
+}
+
 /// Runs until the client goes away.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    let pem = keys::read_private(&options.key).context("could not read the agent's key")?;
-    let pem = String::from_utf8(pem).unwrap_or_default();
-    let credentials = Credentials::Held(Box::new(held::Held::meet(&options, &pem).await?));
+    let pem = pem(options.key.as_deref()).context("could not read the agent's key")?;
+    let held = held::Held::meet(&options, pem.as_deref()).await?;
+    let credentials = Credentials::Held(Box::new(held));
     let gateway = Gateway::new(&options.url, &options.server, credentials)?;
     // What cannot work is said at once, and not to whoever waits for an answer.
     gateway.show("POST").await?;

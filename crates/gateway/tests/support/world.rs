@@ -147,6 +147,7 @@ impl World {
             technical_owner: None,
             key: agent.public_jwk(),
             host: Some(model::HostRule { exe: None, uid: 1_000 }),
+            workloads: Vec::new(),
             on_behalf_only: false,
         }))
         .await;

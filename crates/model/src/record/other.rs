@@ -171,14 +171,14 @@ pub struct AdministrationRecord {
     pub v: u32,
 }
 
-/// Something that was seen of an instance, for which it was stopped.
+/// Something that was seen of an instance: for which it was stopped, or attested anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignalRecord {
     /// The agent.
     pub agent: AgentName,
     /// Commitments to `sponsor` and to what was seen: of a copied key `first` and `second`, the two
-    /// sources.
+    /// sources; of a workload that changed, what its platform said before and says now.
     pub commitments: ActCommitments,
     /// Names this record.
     pub id: RecordId,
@@ -188,7 +188,7 @@ pub struct SignalRecord {
     pub kind: String,
     /// What was seen, as a stable code.
     pub signal: String,
-    /// In which state it is since: `quarantined`.
+    /// In which state it is since: `quarantined`, or `attested`.
     pub state: String,
     /// When.
     pub time: Timestamp,

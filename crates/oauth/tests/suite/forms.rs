@@ -1,7 +1,7 @@
 //! The token endpoint: forms read strictly, errors as RFC 6749 writes them.
 
-use oauth::form::{Client, FORM_MAX, form};
-use oauth::token_endpoint::{Grant, TokenRequest, parse};
+use oauth::form::{Client, FORM_MAX, Signed, form};
+use oauth::token_endpoint::{Grant, PlatformToken, TokenRequest, parse};
 use oauth::{ErrorCode, OAuthError, challenge, client_assertion};
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,12 +16,17 @@ const RIGHT: [(&str, &str); 5] = [
 
 fn right() -> TokenRequest {
     TokenRequest {
-        client: Client { id: "support-bot".to_owned(), assertion: "a.b.c".to_owned() },
+        client: Client {
+            id: "support-bot".to_owned(),
+            assertion: "a.b.c".to_owned(),
+            by: Signed::Key,
+        },
         resource: Some("https://chancery.example/mcp/payments".to_owned()),
         grant: Grant::ClientCredentials,
         purpose: None,
         renewal: None,
         voucher: None,
+        workload: None,
     }
 }
 
@@ -49,6 +54,26 @@ fn the_right_form_is_read() {
         let form = format!("{}{ignored}", form(&RIGHT));
         assert_eq!(parse(form.as_bytes()), Ok(right()), "{ignored}");
     }
+}
+
+#[test]
+fn the_word_of_a_platform_is_of_one_kind_and_shown_once() {
+    let both = |kind: &str| {
+        format!("{}&workload_token_type={kind}", with("workload_token", Some("a.b.c")))
+    };
+    let token = || "a.b.c".to_owned();
+    for (kind, shown) in
+        [("oidc", PlatformToken::Oidc(token())), ("jwt-svid", PlatformToken::JwtSvid(token()))]
+    {
+        let workload = Some(shown);
+        assert_eq!(parse(both(kind).as_bytes()), Ok(TokenRequest { workload, ..right() }));
+    }
+    for kind in ["", "OIDC", "jwt", "urn:ietf:params:oauth:token-type:jwt"] {
+        check(both(kind), ErrorCode::InvalidRequest);
+    }
+    check(with("workload_token_type", Some("oidc")), ErrorCode::InvalidRequest);
+    let twice = both("jwt-svid").replace("jwt-bearer", "jwt-spiffe");
+    check(twice, ErrorCode::InvalidRequest);
 }
 
 #[test]
@@ -81,7 +106,7 @@ fn another_way_to_authenticate_is_refused() {
     check(with("client_assertion_type", None), ErrorCode::InvalidClient);
     for kind in [
         "urn:ietf:params:oauth:client-assertion-type:saml2-bearer",
-        "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+        "urn:ietf:params:oauth:client-assertion-type:JWT-SPIFFE",
         "URN:ietf:params:oauth:client-assertion-type:jwt-bearer",
     ] {
         check(with("client_assertion_type", Some(kind)), ErrorCode::InvalidClient);

@@ -17,7 +17,7 @@ fn check_values(metadata: &Value, may_be_empty: &[&str]) {
 
 #[test]
 fn the_authorization_server_of_rfc_8414() {
-    let metadata = authorization_server(ISSUER);
+    let metadata = authorization_server(ISSUER, false);
     // §3.3: exactly the issuer that the client asked for.
     assert_eq!(metadata["issuer"], ISSUER);
     // §2: required, even where no response type is offered.

@@ -144,11 +144,13 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             technical_owner: None,
             key: jwk(),
             host: None,
+            workloads: Vec::new(),
             on_behalf_only: false,
         }),
         Command::AgentAttest {
             name: facts.agent.name.to_string(),
             host: Some(HostRule { exe: None, uid: 1_000 }),
+            workloads: Vec::new(),
         },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList,

@@ -101,7 +101,15 @@ fn r_35_each_circumstance_can_change_the_answer() {
         case.facts.tool_owner.as_mut().expect("one").unit = case.standing.sponsor.unit.clone();
     });
     vary(|case| case.facts.binding = model::Binding::None);
-    vary(|case| case.standing.instance.attestation = model::Attestation::Workload);
+    vary(|case| {
+        let (issuer, subject) = ("https://ci.example", "repo:org/app");
+        let rule = model::WorkloadRule::new(issuer, subject, [].into()).unwrap();
+        let (issuer, subject) = (issuer.to_owned(), subject.to_owned());
+        case.standing.agent.workloads = vec![rule];
+        case.standing.instance.attestation = model::Attestation::Workload;
+        case.standing.instance.workload =
+            Some(model::WorkloadIdentity { issuer, subject, claims: [].into() });
+    });
     vary(|case| case.facts.session.counters = [("calls".to_owned(), 3)].into());
     vary(|case| case.facts.server = None);
     vary(|case| case.request.input = json!({ "id": 1, "extra": 1 }));

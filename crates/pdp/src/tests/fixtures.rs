@@ -55,6 +55,7 @@ pub(crate) fn standing() -> Standing {
         key: json!({}),
         key_expires: at(86_400),
         host: None,
+        workloads: Vec::new(),
         registered: at(-86_400),
         state: AgentState::Active,
     };
@@ -75,6 +76,7 @@ pub(crate) fn standing() -> Standing {
             key: Thumbprint::from_bytes([9; 32]),
             attestation: Attestation::User,
             process: None,
+            workload: None,
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
             state: InstanceState::Active,

@@ -91,6 +91,14 @@ impl Sts {
 
     /// The deployment with other facts than usual.
     pub(crate) async fn with(change: impl FnOnce(&mut Facts)) -> Self {
+        Self::served(change, |service, _| service).await
+    }
+
+    /// The deployment with other facts and another service than usual.
+    pub(crate) async fn served(
+        change: impl FnOnce(&mut Facts),
+        serve: impl FnOnce(TokenService, &World) -> TokenService,
+    ) -> Self {
         let agent_key = key();
         let jwk = agent_key.verifying().to_jwk();
         let world = World::with(|facts| {
@@ -102,7 +110,7 @@ impl Sts {
         let keys = Arc::new(TokenKeys::new(signer.verifying(), &[]));
         let authority = world.authority.clone();
         let service = TokenService::new(authority, ISSUER.to_owned(), signer, keys.clone());
-        let service = Arc::new(service);
+        let service = Arc::new(serve(service, &world));
         Self { world, service, agent_key, keys, serial: AtomicU64::new(0), last: Mutex::default() }
     }
 

@@ -11,10 +11,12 @@ mod history;
 mod initiations;
 mod instances;
 mod lifetime;
+mod platforms;
 mod proofs;
 mod refusals;
 mod renewals;
 mod trees;
+mod workloads;
 
 /// The issuer of the deployment.
 const ISSUER: &str = "https://chancery.example";

@@ -18,7 +18,9 @@ use tonic::server::Grpc;
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use crate::workload_api::{JwtBundlesRequest, JwtBundlesResponse};
+use crate::workload_api::{
+    JwtBundlesRequest, JwtBundlesResponse, JwtSvid, JwtSvidRequest, JwtSvidResponse,
+};
 
 use super::US;
 
@@ -99,6 +101,9 @@ async fn serve(listener: UnixListener, given: watch::Receiver<Given>, streams: A
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (given, streams) = (given.clone(), streams.clone());
             async move {
+                if request.uri().path() == "/SpiffeWorkloadAPI/FetchJWTSVID" {
+                    return Ok(svid(request, given).await);
+                }
                 assert_eq!(request.uri().path(), "/SpiffeWorkloadAPI/FetchJWTBundles");
                 let codec = ProstCodec::<JwtBundlesResponse, JwtBundlesRequest>::default();
                 let procedure = tower::service_fn(move |request: Request<JwtBundlesRequest>| {
@@ -114,6 +119,33 @@ async fn serve(listener: UnixListener, given: watch::Receiver<Given>, streams: A
             let _ = server.serve_connection(TokioIo::new(stream), service).await;
         });
     }
+}
+
+/// Gives a JWT-SVID that says for whom it was asked, and another one after it.
+async fn svid(
+    request: http::Request<hyper::body::Incoming>,
+    given: watch::Receiver<Given>,
+) -> http::Response<tonic::body::Body> {
+    let procedure = tower::service_fn(move |request: Request<JwtSvidRequest>| {
+        let refused = given.borrow().as_ref().err().copied();
+        async move {
+            let header = request.metadata().get("workload.spiffe.io");
+            let code = refused.or(header.is_none().then_some(Code::InvalidArgument));
+            match code {
+                Some(code) => Err(Status::new(code, "no identity issued")),
+                None => Ok(Response::new(JwtSvidResponse { svids: svids(&request) })),
+            }
+        }
+    });
+    let codec = ProstCodec::<JwtSvidResponse, JwtSvidRequest>::default();
+    Grpc::new(codec).unary(procedure, request).await
+}
+
+fn svids(request: &Request<JwtSvidRequest>) -> Vec<JwtSvid> {
+    let audience = request.get_ref().audience.join(" ");
+    let all = [format!("svid-for-{audience}"), "another".to_owned()];
+    // Whoever is asked for nothing has nothing.
+    all.into_iter().filter(|_| !audience.is_empty()).map(|svid| JwtSvid { svid }).collect()
 }
 
 type Messages = BoxStream<'static, Result<JwtBundlesResponse, Status>>;

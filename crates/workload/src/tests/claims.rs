@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::VerifyError;
-use crate::claims::{CLAIM_NAME_MAX, CLAIM_VALUE_MAX, CLAIMS_MAX, flat};
+use crate::claims::{CLAIMS_MAX, flat};
+use model::workload::{CLAIM_NAME_MAX, CLAIM_VALUE_MAX};
 
 fn check(claims: Value, expected: &[(&str, &str)]) {
     let found = flat(claims.as_object().unwrap()).expect("they are sound");

@@ -10,7 +10,6 @@ mod interop;
 mod issuer;
 mod jose;
 mod keys;
-mod rules;
 mod signing;
 mod spiffe_ids;
 mod svid;

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::spiffe_id::ID_MAX;
 use crate::{NotSpiffeId, SpiffeId, TrustDomain};
+use model::workload::SUBJECT_MAX;
 
 fn check(texts: &[&str], expected: Result<(), NotSpiffeId>) {
     for text in texts {
@@ -48,8 +48,8 @@ fn a_spiffe_id_names_a_trust_domain_and_a_workload() {
 #[test]
 fn a_spiffe_id_is_as_long_as_may_be_and_no_longer() {
     let of = |length: usize| format!("spiffe://a/{}", "b".repeat(length - 11));
-    check(&[&of(ID_MAX)], Ok(()));
-    check(&[&of(ID_MAX + 1)], Err(NotSpiffeId::TooLong));
+    check(&[&of(SUBJECT_MAX)], Ok(()));
+    check(&[&of(SUBJECT_MAX + 1)], Err(NotSpiffeId::TooLong));
     assert!(TrustDomain::parse(&"a".repeat(255)).is_ok());
     assert_eq!(TrustDomain::parse(&"a".repeat(256)), Err(NotSpiffeId::TooLong));
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::signing::TestKey;
 use super::{CLUSTER, Files, US, account, token, told, with, workload};
 use crate::claims::AUDIENCES_MAX;
-use crate::rule::SUBJECT_MAX;
-use crate::{Identity, IdentityKind, Rule};
+use model::workload::SUBJECT_MAX;
+use model::{WorkloadIdentity, WorkloadRule};
 
 #[tokio::test]
 async fn an_identity_is_what_the_platform_says() {
@@ -19,8 +19,7 @@ async fn an_identity_is_what_the_platform_says() {
         ("kubernetes.io.serviceaccount.uid", "54ac"),
         ("kubernetes.io.warnafter", "1767229207"),
     ];
-    let expected = Identity {
-        kind: IdentityKind::Oidc,
+    let expected = WorkloadIdentity {
         issuer: CLUSTER.to_owned(),
         subject: "system:serviceaccount:payments:bot".to_owned(),
         claims: claims.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -29,8 +28,7 @@ async fn an_identity_is_what_the_platform_says() {
     assert_eq!(found.expires.as_seconds(), super::NOW + 3_600);
 
     let found = files.world.svid(&token("k1", &workload(), &key)).await.expect("it holds");
-    let expected = Identity {
-        kind: IdentityKind::Spiffe,
+    let expected = WorkloadIdentity {
         issuer: "spiffe://example.org".to_owned(),
         subject: "spiffe://example.org/ns/payments/sa/bot".to_owned(),
         claims: [].into(),
@@ -147,7 +145,7 @@ async fn a_job_is_known_by_its_repository_and_environment() {
     let found = files.world.oidc(&super::sign(&header, &claims, &key)).await.expect("it holds");
     assert_eq!(found.identity.subject, subject);
     assert_eq!(found.identity.claims.len(), 22);
-    let rule = |id: &str| -> Rule {
+    let rule = |id: &str| -> WorkloadRule {
         let wanted = json!({ "environment": "prod", "repository_id": id });
         let rule =
             json!({ "issuer": issuer, "subject": "repo:octo-org/octo-repo:*", "claims": wanted });

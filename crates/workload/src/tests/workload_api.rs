@@ -10,8 +10,8 @@ use tonic::Code;
 use super::agent::Agent;
 use super::issuer::Authority;
 use super::signing::TestKey;
-use super::{NOW, World, token, told, until, with, workload};
-use crate::Endpoint;
+use super::{NOW, US, World, token, told, until, with, workload};
+use crate::{Endpoint, FetchError, fetch_jwt_svid};
 
 const DOMAIN: &str = "example.org";
 
@@ -256,4 +256,21 @@ fn the_socket_is_written_as_the_standard_says() {
     ] {
         assert_eq!(path(wrong), None, "{wrong}");
     }
+}
+
+/// What a workload asks for itself, of the same socket.
+#[tokio::test]
+async fn a_workload_asks_for_its_own_svid() {
+    let agent = Agent::start(&[]);
+    let endpoint = Endpoint::parse(&format!("unix://{}", agent.socket().display())).unwrap();
+    let svid = fetch_jwt_svid(&endpoint, US).await.unwrap();
+    assert_eq!(svid, format!("svid-for-{US}"), "the first is that of the default identity");
+    let none = fetch_jwt_svid(&endpoint, "").await;
+    assert!(matches!(none, Err(FetchError::Silent)), "{none:?}");
+    agent.give(Err(Code::PermissionDenied));
+    let refused = fetch_jwt_svid(&endpoint, US).await;
+    assert!(matches!(refused, Err(FetchError::Refused(Code::PermissionDenied))), "{refused:?}");
+    drop(agent);
+    let unreached = fetch_jwt_svid(&endpoint, US).await;
+    assert!(matches!(unreached, Err(FetchError::Unreached(_))), "{unreached:?}");
 }

@@ -1,25 +1,69 @@
-//! Which identities may become an instance of an agent.
+//! Who a workload is, as its platform vouches for it, and which workloads may become an instance of
+//! an agent.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::claims::{CLAIM_NAME_MAX, CLAIM_VALUE_MAX, REGISTERED};
-use crate::identity::Identity;
-use crate::spiffe_id::{ID_MAX, SCHEME};
+/// How the issuer of a trust domain's identities begins, and no other issuer.
+pub const SPIFFE_SCHEME: &str = "spiffe://";
 
 /// The longest issuer, in bytes.
-pub(crate) const ISSUER_MAX: usize = 512;
+pub const ISSUER_MAX: usize = 512;
 
-/// The longest subject, in bytes.
-pub(crate) const SUBJECT_MAX: usize = ID_MAX;
+/// The longest subject, in bytes: that of a SPIFFE ID (SPIFFE-ID §2.3).
+pub const SUBJECT_MAX: usize = 2_048;
+
+/// The longest name of a claim, in bytes.
+pub const CLAIM_NAME_MAX: usize = 256;
+
+/// The longest value of a claim, in bytes.
+pub const CLAIM_VALUE_MAX: usize = 1_024;
 
 /// The most claims that a rule may ask for.
-pub(crate) const RULE_CLAIMS_MAX: usize = 16;
+pub const RULE_CLAIMS_MAX: usize = 16;
+
+/// The most rules that an agent may have.
+pub const RULES_MAX: usize = 16;
+
+/// Claims about the token and not about its holder (RFC 7519 §4.1), or given in another place.
+pub const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+
+/// A workload, as its platform vouches for it.
+///
+/// Issuer and subject together are who it is; neither means anything alone. An issuer of OpenID
+/// Connect tokens never has the name of a trust domain, so issuers of both kinds are apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadIdentity {
+    /// Who vouches for it: `iss`, or `spiffe://TRUST-DOMAIN`.
+    pub issuer: String,
+    /// Whom it vouches for: `sub`.
+    pub subject: String,
+    /// What else the platform says of it: texts, whole numbers, `true` and `false`, as text, each by
+    /// its name; those inside of objects by their path, with dots between.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, String>,
+}
+
+impl WorkloadIdentity {
+    /// Whether `other` is the same workload, whatever else is said of it.
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.issuer, &self.subject) == (&other.issuer, &other.subject)
+    }
+
+    /// The same, as far as `rules` ask for it: with the claims by which they admit it.
+    #[must_use]
+    pub fn known_by(&self, rules: &[WorkloadRule]) -> Self {
+        let admitting = rules.iter().filter(|rule| rule.admits(self));
+        let claims = admitting.flat_map(|rule| rule.0.claims.clone()).collect();
+        Self { issuer: self.issuer.clone(), subject: self.subject.clone(), claims }
+    }
+}
 
 /// Why a rule is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
+pub enum WorkloadRuleError {
     /// Its issuer is empty or too long.
     #[error("the issuer of a rule has 1 to {ISSUER_MAX} bytes")]
     Issuer,
@@ -43,7 +87,7 @@ pub enum RuleError {
 /// Says which identities may become an instance of an agent: all of it has to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
-pub struct Rule(Written);
+pub struct WorkloadRule(Written);
 
 /// A rule as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,18 +102,18 @@ struct Written {
     claims: BTreeMap<String, String>,
 }
 
-impl Rule {
+impl WorkloadRule {
     /// A rule for `subject`, or what it stands for, of `issuer`, whose identity has all of `claims`.
     pub fn new(
         issuer: impl Into<String>,
         subject: impl Into<String>,
         claims: BTreeMap<String, String>,
-    ) -> Result<Self, RuleError> {
+    ) -> Result<Self, WorkloadRuleError> {
         Written { issuer: issuer.into(), subject: subject.into(), claims }.try_into()
     }
 
     /// Whether `identity` may become an instance by this rule.
-    pub fn admits(&self, identity: &Identity) -> bool {
+    pub fn admits(&self, identity: &WorkloadIdentity) -> bool {
         let Written { issuer, subject, claims } = &self.0;
         let is_subject = match subject.strip_suffix('*') {
             None => identity.subject == *subject,
@@ -92,30 +136,30 @@ impl Rule {
     }
 }
 
-impl TryFrom<Written> for Rule {
-    type Error = RuleError;
+impl TryFrom<Written> for WorkloadRule {
+    type Error = WorkloadRuleError;
 
-    fn try_from(written: Written) -> Result<Self, RuleError> {
+    fn try_from(written: Written) -> Result<Self, WorkloadRuleError> {
         let Written { issuer, subject, claims } = &written;
         if !(1..=ISSUER_MAX).contains(&issuer.len()) {
-            return Err(RuleError::Issuer);
+            return Err(WorkloadRuleError::Issuer);
         }
         if !(1..=SUBJECT_MAX).contains(&subject.len()) {
-            return Err(RuleError::Subject);
+            return Err(WorkloadRuleError::Subject);
         }
         let start = subject.strip_suffix('*');
         let is_bounded = start.is_none_or(|start| start.ends_with(['/', ':']));
         if !is_bounded || start.unwrap_or(subject).contains('*') {
-            return Err(RuleError::Star);
+            return Err(WorkloadRuleError::Star);
         }
-        if issuer.starts_with(SCHEME) {
+        if issuer.starts_with(SPIFFE_SCHEME) {
             let rest = subject.strip_prefix(issuer.as_str());
             if !rest.is_some_and(|rest| rest.starts_with('/')) {
-                return Err(RuleError::OtherDomain);
+                return Err(WorkloadRuleError::OtherDomain);
             }
         }
         if claims.len() > RULE_CLAIMS_MAX {
-            return Err(RuleError::TooManyClaims);
+            return Err(WorkloadRuleError::TooManyClaims);
         }
         let can_be = |(name, value): (&String, &String)| {
             (1..=CLAIM_NAME_MAX).contains(&name.len())
@@ -123,14 +167,14 @@ impl TryFrom<Written> for Rule {
                 && !REGISTERED.contains(&name.as_str())
         };
         if !claims.iter().all(can_be) {
-            return Err(RuleError::Claim);
+            return Err(WorkloadRuleError::Claim);
         }
         Ok(Self(written))
     }
 }
 
-impl From<Rule> for Written {
-    fn from(rule: Rule) -> Self {
+impl From<WorkloadRule> for Written {
+    fn from(rule: WorkloadRule) -> Self {
         rule.0
     }
 }

@@ -1,22 +1,20 @@
 //! Which identities a rule admits.
 
+use model::workload::{ISSUER_MAX, RULE_CLAIMS_MAX, SUBJECT_MAX};
+use model::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::rule::{ISSUER_MAX, RULE_CLAIMS_MAX, SUBJECT_MAX};
-use crate::{Identity, IdentityKind, Rule, RuleError};
-
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 
-fn identity(issuer: &str, subject: &str, claims: &[(&str, &str)]) -> Identity {
+fn identity(issuer: &str, subject: &str, claims: &[(&str, &str)]) -> WorkloadIdentity {
     let claims = claims.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-    let kind = if issuer.starts_with("spiffe") { IdentityKind::Spiffe } else { IdentityKind::Oidc };
     let (issuer, subject) = (issuer.to_owned(), subject.to_owned());
-    Identity { kind, issuer, subject, claims: claims.collect() }
+    WorkloadIdentity { issuer, subject, claims: claims.collect() }
 }
 
-fn rule(issuer: &str, subject: &str) -> Result<Rule, RuleError> {
-    Rule::new(issuer, subject, [].into())
+fn rule(issuer: &str, subject: &str) -> Result<WorkloadRule, WorkloadRuleError> {
+    WorkloadRule::new(issuer, subject, [].into())
 }
 
 fn check(pattern: &str, admitted: &[&str], refused: &[&str]) {
@@ -61,7 +59,7 @@ fn a_subject_is_met_exactly_or_beyond_a_boundary() {
 #[test]
 fn a_star_stands_at_a_boundary_and_nowhere_else() {
     for wrong in ["*", "repo*", "repo:org/app*", "*:a", "a:*:b", "a:**", "a:*/*", "a*:*", "a:* "] {
-        assert_eq!(rule(GITHUB, wrong), Err(RuleError::Star), "{wrong}");
+        assert_eq!(rule(GITHUB, wrong), Err(WorkloadRuleError::Star), "{wrong}");
     }
     // What stands in a token is a text: a star in it is a star.
     let exact = rule(GITHUB, "a:b").unwrap();
@@ -84,7 +82,7 @@ fn a_rule_for_a_trust_domain_is_within_it() {
         "spiffe://example.org.evil.org/*",
         "ns/payments",
     ] {
-        assert_eq!(of(wrong), Err(RuleError::OtherDomain), "{wrong}");
+        assert_eq!(of(wrong), Err(WorkloadRuleError::OtherDomain), "{wrong}");
     }
 }
 
@@ -92,7 +90,7 @@ fn a_rule_for_a_trust_domain_is_within_it() {
 fn every_claim_of_a_rule_has_to_be_there_exactly() {
     let claims = [("environment", "production"), ("repository_id", "42")];
     let wanted = claims.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let rule = Rule::new(GITHUB, "repo:org/app:*", wanted).unwrap();
+    let rule = WorkloadRule::new(GITHUB, "repo:org/app:*", wanted).unwrap();
     let admits = |claims: &[(&str, &str)]| rule.admits(&identity(GITHUB, "repo:org/app:x", claims));
     assert!(admits(&claims));
     assert!(admits(&[claims[0], claims[1], ("more", "x")]));
@@ -105,7 +103,7 @@ fn every_claim_of_a_rule_has_to_be_there_exactly() {
 }
 
 /// What becomes of a rule as it is written.
-fn read(rule: Value) -> Result<Rule, String> {
+fn read(rule: Value) -> Result<WorkloadRule, String> {
     serde_json::from_value(rule).map_err(|error| error.to_string())
 }
 

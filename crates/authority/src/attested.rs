@@ -1,0 +1,54 @@
+//! What a platform says of the workload that an instance is, when that changes.
+
+use model::{Agent, FactKey, Instance, InstanceId, RecordId, WorkloadIdentity};
+use serde_json::json;
+use store::{CommitError, Effect, Unit, Urgency};
+
+use crate::quarantine::ATTEMPTS_MAX;
+use crate::{Authority, NotStopped, Reader};
+
+impl Authority {
+    /// Enters `workload` as what the platform says of `instance` by now, in one transaction with the
+    /// record of it: whatever is decided next is decided on that.
+    pub async fn note_workload(
+        &self,
+        instance: InstanceId,
+        workload: WorkloadIdentity,
+    ) -> Result<RecordId, NotStopped> {
+        let mut attempts = 1;
+        loop {
+            match self.try_note_workload(instance, &workload).await {
+                Err(NotStopped::Commit(CommitError::Changed { .. })) if attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn try_note_workload(
+        &self,
+        instance: InstanceId,
+        workload: &WorkloadIdentity,
+    ) -> Result<RecordId, NotStopped> {
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let place = FactKey::instance(instance);
+        let mut instance: Instance = reader.need(place.clone()).await?;
+        let agent: Agent = reader.need(FactKey::agent(&instance.agent)).await?;
+        let read = reader.sourced(());
+        let seen = [("first", json!(instance.workload)), ("second", json!(workload))];
+        let what = ("workload_changed", "attested");
+        let (id, entry) = self.signalled((&agent, instance.id), what, &seen).await?;
+        instance.workload = Some(workload.clone());
+        let unit = Unit {
+            entries: vec![entry],
+            reads: read.keys,
+            revision: read.revision,
+            effects: vec![Effect::Put { key: place, body: json::canonical_of(&instance) }],
+            urgency: Urgency::Awaited,
+        };
+        self.journal.store().commit(unit).await?;
+        tracing::info!(instance = %instance.id, "what its platform says of an instance changed");
+        Ok(id)
+    }
+}

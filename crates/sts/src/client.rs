@@ -1,0 +1,83 @@
+//! Which agent asks: by its registered key, or by a workload that its rules admit.
+
+use authority::{Effect, OnceScope, Reader};
+use model::{Agent, AgentName, AgentState, FactKey};
+use oauth::form::{Client, Signed};
+use oauth::{ErrorCode, OAuthError, client_assertion};
+use workload::WorkloadToken;
+
+use crate::attest::{NotShown, Shown, no_keys};
+use crate::service::{TokenRefusal, TokenService, agent_key, before, once, unavailable};
+
+/// An agent that authenticated.
+pub(crate) struct Authenticated {
+    pub(crate) agent: Agent,
+    /// What that used up.
+    pub(crate) uses: Vec<Effect>,
+    /// By the word of which platform, if it was by that.
+    pub(crate) shown: Option<Shown>,
+}
+
+/// What every client is told that did not authenticate, whatever the reason.
+fn error() -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate")
+}
+
+fn unknown() -> TokenRefusal {
+    before("client_unknown")(error())
+}
+
+impl TokenService {
+    /// The agent that asserts itself, and what its assertion uses up. To whom asks, every failure
+    /// looks the same.
+    pub(crate) async fn agent(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
+        let authenticated = match client.by {
+            Signed::Key => self.by_key(client).await?,
+            Signed::TrustDomain => self.by_workload(client).await?,
+        };
+        let agent = &authenticated.agent;
+        if agent.state != AgentState::Active {
+            return Err(TokenRefusal::of("agent_not_active", error(), agent));
+        }
+        if agent.key_expires <= self.authority.clock().now() {
+            return Err(TokenRefusal::of("agent_key_expired", error(), agent));
+        }
+        Ok(authenticated)
+    }
+
+    async fn by_key(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
+        let found = self.claimed(client).await?;
+        let now = self.authority.clock().now();
+        // Who is not there is asked for as much work as who is, so that time tells nothing either.
+        let own = || self.minter.signer.public().clone();
+        let key = found.as_ref().and_then(agent_key).unwrap_or_else(own);
+        let parties = (client.id.as_str(), self.minter.issuer.as_str());
+        let verified = client_assertion::verify(&client.assertion, parties, &key, now.as_seconds());
+        let (agent, verified) = found.zip(verified.ok()).ok_or_else(unknown)?;
+        let used = once(OnceScope::Assertion, &key.thumbprint(), &verified.jti, verified.exp);
+        Ok(Authenticated { agent, uses: vec![used], shown: None })
+    }
+
+    /// The agent whose rules admit the workload that shows its JWT-SVID. That may be shown again as
+    /// long as it holds: what it is given is bound to a key (`attest`).
+    async fn by_workload(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
+        let svid = &client.assertion;
+        let shown = self.shown(WorkloadToken::JwtSvid(svid), svid).await;
+        let shown = shown.map_err(|why| match why {
+            NotShown::NoKeys => no_keys(),
+            NotShown::Invalid(_) => unknown(),
+        })?;
+        let agent = self.claimed(client).await?.ok_or_else(unknown)?;
+        if !agent.admits_workload(Some(&shown.identity)) {
+            return Err(TokenRefusal::of("workload_not_admitted", error(), &agent));
+        }
+        Ok(Authenticated { agent, uses: Vec::new(), shown: Some(shown) })
+    }
+
+    /// The agent that the client says it is, if there is one.
+    async fn claimed(&self, client: &Client) -> Result<Option<Agent>, TokenRefusal> {
+        let name: AgentName = client.id.parse().map_err(|_| unknown())?;
+        let mut reader = Reader::new(self.authority.pip().store());
+        reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)
+    }
+}
