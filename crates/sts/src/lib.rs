@@ -5,6 +5,7 @@
 //! (`i_01_…`). It knows OAuth and the authority; the store it sees only through the latter.
 
 mod asker;
+mod consented;
 mod delegate;
 mod given_up;
 mod grant;
@@ -12,6 +13,7 @@ mod initiated;
 mod mint;
 mod narrow;
 mod proposed;
+mod pushed;
 mod renewal;
 mod service;
 mod turns;

@@ -63,6 +63,8 @@ pub struct TokenService {
     refusals: RefusalLog,
     vouchers: Vouchers,
     turns: Turns,
+    /// Where people consent, if they can.
+    pub(crate) people_url: Option<String>,
 }
 
 /// An authenticated request for a token.
@@ -129,7 +131,14 @@ impl TokenService {
             refusals: RefusalLog::default(),
             vouchers: Vouchers::default(),
             turns: Turns::default(),
+            people_url: None,
         }
+    }
+
+    /// The same; people consent at pages below `people_url`.
+    #[must_use]
+    pub fn with_consent_at(self, people_url: String) -> Self {
+        Self { people_url: Some(people_url), ..self }
     }
 
     /// A voucher, to be shown once with a request for a token, that `process` holds `key`; none if
@@ -221,7 +230,10 @@ impl TokenService {
             Grant::HandOver { subject_token, actor_token, task } => {
                 self.hand_over(&asking, (subject_token, actor_token), task).await
             }
-            Grant::ClientCredentials | Grant::Initiation(_) | Grant::TakeUp(_) => {
+            Grant::ClientCredentials
+            | Grant::Initiation(_)
+            | Grant::Consent(_)
+            | Grant::TakeUp(_) => {
                 let permit = self.permit(&asking).await?;
                 let minted = self.minter.mint(permit, &self.authority).await;
                 minted.map_err(TokenRefusal::decided)
@@ -264,6 +276,11 @@ impl TokenService {
                         Grant::Initiation(_) => {
                             let why = "the initiation, the assertion or the proof was used before";
                             (ErrorCode::InvalidGrant, "initiation_replayed", why)
+                        }
+                        Grant::Consent(_) => {
+                            let why = "the consent was for one task, which was begun, or the \
+                                       assertion or the proof was used before";
+                            (ErrorCode::InvalidGrant, "consent_replayed", why)
                         }
                         Grant::TakeUp(_) => {
                             let why = "the delegation, the assertion or the proof was used before";
@@ -426,7 +443,9 @@ fn shown(form: &TokenRequest) -> &str {
             subject_token
         }
         Grant::TakeUp(delegation) => delegation,
-        Grant::ClientCredentials | Grant::Initiation(_) => &form.client.assertion,
+        Grant::ClientCredentials | Grant::Initiation(_) | Grant::Consent(_) => {
+            &form.client.assertion
+        }
     }
 }
 
