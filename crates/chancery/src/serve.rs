@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use api::{Agents, Bodies, Hosts, Observers};
+use api::{Agents, Bodies, Door, Hosts, Observers, People};
 use authority::{Authority, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock};
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
@@ -63,6 +63,7 @@ struct Running {
     gateway: Arc<Gateway>,
     tokens: Arc<TokenService>,
     administration: Arc<Administration>,
+    door: Option<Arc<Door>>,
     integrator: Integrator,
     outcomes: OutcomeWriter,
     findings: FindingKeeper,
@@ -183,8 +184,9 @@ fn raise_descriptor_limit() {
 fn routers(
     config: &Config,
     running: &Running,
-    [agents, observers]: [SocketAddr; 2],
+    addresses: [SocketAddr; 2],
 ) -> anyhow::Result<[axum::Router; 3]> {
+    let [agents, observers] = addresses;
     let issuer = config.issuer();
     let agents = api::agents(Agents {
         gateway: running.gateway.clone(),
@@ -203,7 +205,12 @@ fn routers(
     });
     let administrator = pap::BOOTSTRAP.parse()?;
     let admin = api::admin(running.administration.clone(), administrator);
-    Ok([agents, observers, admin])
+    let people = api::people(People {
+        administration: running.administration.clone(),
+        door: running.door.clone(),
+        hosts: Hosts::new(&config.people_url(), addresses[1]),
+    });
+    Ok([agents, observers.merge(people), admin])
 }
 
 /// Locks the state directory: two services on one state could give out one index twice. The
@@ -293,7 +300,12 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
     let signer = Arc::new(LogSigner::new(config, &ring)?);
     let origin = signer.name().clone();
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
+    let door = crate::login::door(config, (&clock, &entropy))?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
+    let tokens = match &door {
+        Some(_) => tokens.with_consent_at(config.people_url()),
+        None => tokens,
+    };
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let findings = findings(config, &authority).await?;
     let watched = (anchors, findings.numbers());
@@ -306,6 +318,7 @@ async fn build(config: &Config) -> anyhow::Result<Running> {
         gateway,
         tokens,
         administration,
+        door,
         integrator,
         outcomes,
         findings,
