@@ -66,6 +66,8 @@ enum Beginning {
     Initiation(String),
     /// What another instance handed on.
     Delegation(String),
+    /// What a person was asked, and answered.
+    Consent(String),
 }
 
 /// One instance of an agent.
@@ -124,6 +126,15 @@ impl Caller {
     pub fn begun_by(deployment: &Deployment, server: &str, initiation: &str) -> Self {
         let begins = Some(Beginning::Initiation(initiation.to_owned()));
         Self { begins, ..Self::new(deployment, server) }
+    }
+
+    /// Asks some person for `task`; what they answer is what the work of this caller begins by.
+    pub fn push(&mut self, task: &Value) -> Answer {
+        let details = json!([task]).to_string();
+        let answer = self.ask_at("/oauth/par", &[("authorization_details", &details)]);
+        let uri = answer.body["request_uri"].as_str();
+        self.begins = uri.map(|uri| Beginning::Consent(uri.to_owned()));
+        answer
     }
 
     /// Makes a delegation of `part` of this caller's task for `to`; gives what was answered, and
@@ -217,6 +228,10 @@ impl Caller {
                 ("grant_type", oauth::initiation::GRANT_TYPE),
                 ("assertion", initiation.as_str()),
             ],
+            Some(Beginning::Consent(request_uri)) => vec![
+                ("grant_type", oauth::consent::GRANT_TYPE),
+                ("request_uri", request_uri.as_str()),
+            ],
             Some(Beginning::Delegation(delegation)) => vec![
                 ("grant_type", oauth::exchange::GRANT_TYPE),
                 ("subject_token", delegation.as_str()),
@@ -246,6 +261,10 @@ impl Caller {
 
     /// Asks the token endpoint by `form`, as the agent and with the instance's proof.
     fn ask(&mut self, form: &[(&str, &str)]) -> Answer {
+        self.ask_at("/oauth/token", form)
+    }
+
+    fn ask_at(&mut self, path: &str, form: &[(&str, &str)]) -> Answer {
         let (now, jti) = (self.now(), self.jti());
         let issuer = format!("http://127.0.0.1:{}", self.port);
         let parties = (self.agent.as_str(), issuer.as_str());
@@ -257,10 +276,10 @@ impl Caller {
             ("client_assertion", &assertion),
         ];
         let form = oauth::form::form(&[form, &as_client].concat());
-        let proof = self.proof(("POST", "/oauth/token"), None, None);
+        let proof = self.proof(("POST", path), None, None);
         let kind = "application/x-www-form-urlencoded";
         let headers = format!("content-type: {kind}\r\ndpop: {proof}\r\n");
-        self.post("/oauth/token", &headers, &form)
+        self.post(path, &headers, &form)
     }
 
     /// The headers that show who sends a request, with a token that it obtains if it has none.

@@ -22,6 +22,8 @@ pub struct Options {
     pub policy: String,
     /// The port for agents, where something has to know it beforehand.
     pub port: Option<u16>,
+    /// The port for observers and people, where something has to know it beforehand.
+    pub observers: Option<u16>,
     /// Where the service's own log goes instead of the test's.
     pub service_log: Option<PathBuf>,
     /// The URL by which agents reach it, where something stands before it.
@@ -50,7 +52,8 @@ impl Deployment {
     pub fn start(options: &Options) -> Self {
         let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
         let dir = tempfile::tempdir_in(parent).expect("a temporary directory can be made");
-        let (port, observers) = (options.port.unwrap_or_else(free_port), free_port());
+        let (port, observers) =
+            (options.port.unwrap_or_else(free_port), options.observers.unwrap_or_else(free_port));
         let service_log = options.service_log.clone();
         let public_url = options.public_url.clone();
         let mut deployment = Self { dir, port, observers, process: None, service_log, public_url };

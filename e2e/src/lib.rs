@@ -12,6 +12,7 @@ pub mod conformance;
 mod deployment;
 mod escort;
 mod head;
+pub mod identity;
 pub mod newcomer;
 mod page;
 mod process;

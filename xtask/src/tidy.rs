@@ -27,7 +27,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("sts", &["authority", "json", "keys", "model", "oauth", "workload"]),
     ("gateway", &["authority", "json", "keys", "mcp", "model", "oauth"]),
     ("pap", &["authority", "journal", "json", "keys", "mcp", "model", "oauth", "pdp", "tlog"]),
-    ("api", &["gateway", "json", "keys", "mcp", "model", "oauth", "pap", "sts"]),
+    ("api", &["gateway", "json", "keys", "login", "mcp", "model", "oauth", "pap", "sts"]),
     // The demo knows the service from outside: what it speaks on the wire, and nothing else.
     ("demo", &["json", "keys", "model", "oauth"]),
 ];

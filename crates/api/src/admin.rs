@@ -51,7 +51,7 @@ async fn run(State(socket): State<Socket>, body: Bytes) -> Response {
     }
 }
 
-const fn status(error: &AdminError) -> StatusCode {
+pub(crate) const fn status(error: &AdminError) -> StatusCode {
     match error {
         AdminError::Invalid(_) => StatusCode::BAD_REQUEST,
         AdminError::Missing(_) => StatusCode::NOT_FOUND,

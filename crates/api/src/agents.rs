@@ -45,6 +45,7 @@ pub fn agents(state: Agents) -> Router {
     Router::new()
         .route("/mcp/{server}", post(mcp_post).delete(mcp_delete))
         .route("/oauth/token", post(token))
+        .route("/oauth/par", post(push))
         .route("/oauth/revoke", post(revoke))
         .route("/oauth/introspect", post(introspect))
         .route("/oauth/authorize", get(authorize).post(authorize))
@@ -187,6 +188,24 @@ async fn token(
         Ok(serde_json::to_value(answer).expect("token answers are maps with text keys"))
     };
     asked(state, (address(peer.as_ref()), &headers), form, answer).await
+}
+
+async fn push(
+    state: State<Agents>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
+        let pushed = tokens.push(request).await?;
+        Ok(serde_json::to_value(pushed).expect("what was pushed is a map with text keys"))
+    };
+    let mut response = asked(state, (address(peer.as_ref()), &headers), form, answer).await;
+    // RFC 9126 §2.2.
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    response
 }
 
 async fn revoke(

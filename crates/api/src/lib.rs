@@ -9,6 +9,8 @@ mod bodies;
 mod host;
 mod hosts;
 mod observers;
+mod pages;
+mod people;
 
 pub use admin::admin;
 pub use agents::{Agents, Peer, agents};
@@ -16,3 +18,4 @@ pub use bodies::Bodies;
 pub use host::host;
 pub use hosts::Hosts;
 pub use observers::{Health, Observers, observers};
+pub use people::{Door, People, people};

@@ -20,6 +20,7 @@ mod initiate;
 mod isolate;
 mod listener;
 mod log;
+mod login;
 mod note_signer;
 mod people;
 mod places;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use api::{Agents, Bodies, Hosts, Observers};
+use api::{Agents, Bodies, Door, Hosts, Observers, People};
 use authority::{
     Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
 };
@@ -65,6 +65,7 @@ struct Running {
     gateway: Arc<Gateway>,
     tokens: Arc<TokenService>,
     administration: Arc<Administration>,
+    door: Option<Arc<Door>>,
     integrator: Integrator,
     outcomes: OutcomeWriter,
     findings: FindingKeeper,
@@ -184,8 +185,9 @@ fn raise_descriptor_limit() {
 fn routers(
     config: &Config,
     running: &Running,
-    [agents, observers]: [SocketAddr; 2],
+    addresses: [SocketAddr; 2],
 ) -> anyhow::Result<[axum::Router; 3]> {
+    let [agents, observers] = addresses;
     let issuer = config.issuer();
     let agents = api::agents(Agents {
         gateway: running.gateway.clone(),
@@ -204,7 +206,12 @@ fn routers(
     });
     let administrator = pap::BOOTSTRAP.parse()?;
     let admin = api::admin(running.administration.clone(), administrator);
-    Ok([agents, observers, admin])
+    let people = api::people(People {
+        administration: running.administration.clone(),
+        door: running.door.clone(),
+        hosts: Hosts::new(&config.people_url(), addresses[1]),
+    });
+    Ok([agents, observers.merge(people), admin])
 }
 
 /// Locks the state directory: two services on one state could give out one index twice. The
@@ -295,7 +302,12 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let origin = signer.name().clone();
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
     let platforms = crate::attestation::platforms(config, &clock, &tasks)?;
+    let door = crate::login::door(config, (&clock, &entropy))?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
+    let tokens = match &door {
+        Some(_) => tokens.with_consent_at(config.people_url()),
+        None => tokens,
+    };
     let tokens = match &platforms {
         Some(platforms) => {
             platforms.keep_fresh(stop);
@@ -315,6 +327,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         gateway,
         tokens,
         administration,
+        door,
         integrator,
         outcomes,
         findings,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Answer, Attestation, Binding, Initiator, Instance, InstanceId, Mandate,
-    MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest, SourceName,
-    StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
+    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Initiator, Instance, InstanceId,
+    Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest,
+    SourceName, StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -98,6 +98,21 @@ impl FactKey {
     /// The standing mandate of an agent for a purpose: holds the mandate's id.
     pub fn standing_mandate(agent: &AgentName, purpose: &PurposeId) -> Self {
         Self(format!("standing/{agent}/{purpose}").into())
+    }
+
+    /// What an agent asks a person for.
+    pub fn consent(id: ConsentId) -> Self {
+        Self(format!("consent/{id}").into())
+    }
+
+    /// What an agent asked for of late and nobody consented to: until when each can be answered.
+    pub fn asked(agent: &AgentName) -> Self {
+        Self(format!("asked/{agent}").into())
+    }
+
+    /// A mandate that a person gave by consent: holds the mandate's id.
+    pub fn consented(person: &PersonId, mandate: MandateId) -> Self {
+        Self(format!("consented/{person}/{mandate}").into())
     }
 
     /// A task.

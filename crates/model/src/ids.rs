@@ -39,9 +39,7 @@ fn parse(text: &str, kind: &'static str, prefix: &'static str) -> Result<[u8; 16
 
 macro_rules! typed_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name([u8; 16]);
+        spelt_id!($(#[$doc])* $name, $prefix, $kind);
 
         impl $name {
             /// Makes a new id that sorts after those made before `now`.
@@ -52,7 +50,17 @@ macro_rules! typed_id {
                 let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
                 Self(uuid.into_bytes())
             }
+        }
+    };
+}
 
+macro_rules! spelt_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
             /// The id with these 16 bytes, as a store keeps it.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
@@ -123,6 +131,20 @@ typed_id!(
     /// Names a record that is not a decision.
     RecordId, "rec", "a record"
 );
+
+spelt_id!(
+    /// Names what an agent asks a person for: 128 random bits, as it stands in a link.
+    ConsentId, "con", "a consent"
+);
+
+impl ConsentId {
+    /// Makes a new id that nobody can guess.
+    pub fn new(entropy: &dyn Entropy) -> Self {
+        let mut random = [0; 16];
+        entropy.fill(&mut random);
+        Self(random)
+    }
+}
 
 #[cfg(test)]
 mod tests {

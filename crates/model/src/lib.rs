@@ -7,6 +7,7 @@
 mod access;
 mod agent;
 mod commitment;
+mod consent;
 mod decision;
 mod digest;
 mod facts;
@@ -27,6 +28,7 @@ pub mod workload;
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{Agent, AgentState, Attestation, Binding, Instance, InstanceState, Stopped};
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
+pub use consent::{Consent, ConsentState};
 pub use decision::{
     Answer, Answers, Decision, Denial, Grant, KernelRule, Obligation, PolicyId, Remedy,
 };
@@ -40,7 +42,9 @@ pub use facts::{
 };
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
-pub use ids::{DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId};
+pub use ids::{
+    ConsentId, DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId,
+};
 pub use names::{
     AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, SourceName, SystemName,
     ToolName, ToolRef, UnitName,

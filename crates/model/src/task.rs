@@ -78,6 +78,15 @@ pub enum MandateBasis {
         /// The person.
         subject: PersonId,
     },
+    /// A person's own word, on their own behalf.
+    Consented {
+        /// The person.
+        subject: PersonId,
+        /// The digest of what they were shown.
+        request: Sha256Digest,
+        /// Whether it is for one task only.
+        once: bool,
+    },
 }
 
 impl MandateBasis {
@@ -85,7 +94,9 @@ impl MandateBasis {
     pub fn subject(&self) -> TaskSubject {
         match self {
             Self::Standing { .. } => TaskSubject::Autonomous,
-            Self::Initiated { subject, .. } => TaskSubject::OnBehalfOf { person: subject.clone() },
+            Self::Initiated { subject, .. } | Self::Consented { subject, .. } => {
+                TaskSubject::OnBehalfOf { person: subject.clone() }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// An error code of RFC 6749 §5.2, RFC 8707 or RFC 9449.
+/// An error code of RFC 6749 §5.2, RFC 8628, RFC 8707 or RFC 9449.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The request is malformed.
@@ -23,6 +23,10 @@ pub enum ErrorCode {
     InvalidDpopProof,
     /// It was decided that it may not be.
     AccessDenied,
+    /// Nobody has answered yet (RFC 8628 §3.5).
+    AuthorizationPending,
+    /// It is too late for an answer, or what was answered is over (RFC 8628 §3.5).
+    ExpiredToken,
     /// It cannot be decided now.
     TemporarilyUnavailable,
 }
@@ -40,6 +44,8 @@ impl ErrorCode {
             Self::InvalidTarget => "invalid_target",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::AccessDenied => "access_denied",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::ExpiredToken => "expired_token",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
@@ -62,12 +68,20 @@ pub struct OAuthError {
     pub code: ErrorCode,
     /// What a person reads.
     pub description: String,
+    /// Where a person can consent to what was asked, if that is what is missing.
+    pub consent_uri: Option<String>,
 }
 
 impl OAuthError {
     /// An error with this code and description.
     pub fn new(code: ErrorCode, description: impl Into<String>) -> Self {
-        Self { code, description: description.into() }
+        Self { code, description: description.into(), consent_uri: None }
+    }
+
+    /// The same, with where a person can consent.
+    #[must_use]
+    pub fn with_consent_uri(self, uri: String) -> Self {
+        Self { consent_uri: Some(uri), ..self }
     }
 
     /// The HTTP status.
@@ -80,7 +94,11 @@ impl OAuthError {
         let allowed = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
         let description = self.description.chars().map(|c| if allowed(c) { c } else { '?' });
         let description: String = description.collect();
-        json!({ "error": self.code.as_str(), "error_description": description })
+        let mut body = json!({ "error": self.code.as_str(), "error_description": description });
+        if let Some(uri) = &self.consent_uri {
+            body["consent_uri"] = uri.as_str().into();
+        }
+        body
     }
 }
 

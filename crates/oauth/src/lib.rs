@@ -1,11 +1,12 @@
 //! OAuth and JOSE on the wire: strict JWS, access tokens, proofs of possession, client assertions,
-//! the token endpoint's forms and errors, metadata, and signed lists of people.
+//! the token endpoint's forms and errors, pushed requests, metadata, and signed lists of people.
 //!
 //! Pure rules: it is given the time and the keys, and says what holds. What a verification accepts
 //! follows from the key's own kind, never from a header. It knows no store, no clock, no network.
 
 pub mod access_token;
 pub mod client_assertion;
+pub mod consent;
 pub mod dpop;
 mod error;
 pub mod exchange;

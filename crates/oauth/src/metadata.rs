@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{exchange, initiation};
+use crate::{consent, exchange, initiation};
 
 /// The metadata of the authorization server `issuer` (RFC 8414). No grant here uses the
 /// authorization endpoint, which may then be left out (§2); it stands here, and refuses, because
@@ -15,11 +15,12 @@ pub fn authorization_server(issuer: &str, takes_svids: bool) -> Value {
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/oauth/authorize"),
         "token_endpoint": format!("{issuer}/oauth/token"),
+        "pushed_authorization_request_endpoint": format!("{issuer}/oauth/par"),
         "revocation_endpoint": format!("{issuer}/oauth/revoke"),
         "introspection_endpoint": format!("{issuer}/oauth/introspect"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
         "grant_types_supported":
-            ["client_credentials", initiation::GRANT_TYPE, exchange::GRANT_TYPE],
+            ["client_credentials", initiation::GRANT_TYPE, exchange::GRANT_TYPE, consent::GRANT_TYPE],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],

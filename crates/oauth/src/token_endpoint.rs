@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::exchange::MayAct;
 use crate::form::{Client, Parameters, Signed, invalid};
 use crate::initiation::AskedTask;
-use crate::{exchange, initiation};
+use crate::{consent, exchange, initiation};
 
 /// How long an `attempt` is, in bytes: at least 128 bits in base64url.
 const ATTEMPT: std::ops::RangeInclusive<usize> = 22..=128;
@@ -48,6 +48,8 @@ pub enum Grant {
     ClientCredentials,
     /// By what a system signed to start the work (RFC 7523 §2.1).
     Initiation(String),
+    /// By what a person consented to: the `request_uri` of what was asked.
+    Consent(String),
     /// By the holder of a task, for an instance of another agent (RFC 8693).
     HandOver {
         /// The holder's own token.
@@ -162,8 +164,9 @@ fn workload(form: &mut Parameters, by: Signed) -> Result<Option<PlatformToken>, 
 }
 
 /// The parameters that belong to one grant type or another.
-const OF_GRANTS: [&str; 9] = [
+const OF_GRANTS: [&str; 10] = [
     "assertion",
+    "request_uri",
     "subject_token",
     "subject_token_type",
     "actor_token",
@@ -179,6 +182,7 @@ fn grant(form: &mut Parameters) -> Result<Grant, OAuthError> {
     let grant = match form.take("grant_type").as_deref() {
         Some("client_credentials") => Grant::ClientCredentials,
         Some(initiation::GRANT_TYPE) => Grant::Initiation(form.need("assertion")?),
+        Some(consent::GRANT_TYPE) => Grant::Consent(form.need("request_uri")?),
         Some(exchange::GRANT_TYPE) => exchanged(form)?,
         _ => {
             let why = "the grant type is not one that is offered";
@@ -226,7 +230,7 @@ fn exchanged(form: &mut Parameters) -> Result<Grant, OAuthError> {
 }
 
 /// The one task that `authorization_details` asks for.
-fn task(form: &mut Parameters) -> Result<AskedTask, OAuthError> {
+pub(crate) fn task(form: &mut Parameters) -> Result<AskedTask, OAuthError> {
     let [task] = form.need_json::<[AskedTask; 1]>("authorization_details")?;
     if task.kind == access_token::AGENT_TASK {
         return Ok(task);

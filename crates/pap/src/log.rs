@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use authority::{Effect, LogEntry};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
-use model::{DecisionId, FactKey, Hop, Initiator, PersonId, RecordId, ResourceRef, Standing};
+use model::{DecisionId, FactKey, Hop, MandateBasis, PersonId, RecordId, ResourceRef, Standing};
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
 
@@ -129,7 +129,7 @@ impl Administration {
             "sponsor": standing.as_ref().map(|standing| standing.sponsor.id.clone()),
             "subject": standing.as_ref().and_then(|s| s.subject.as_ref().map(|p| p.id.clone())),
             "chain": standing.as_ref().map(hops),
-            "started_by": standing.as_ref().and_then(|s| s.initiator.as_ref()).map(started_by),
+            "started_by": standing.as_ref().and_then(started_by),
             "data": standing.as_ref().map(|standing| standing.purpose.data.clone()),
             "given": standing.as_ref().map(|standing| standing.mandate.given.to_string()),
             "answer": decision.decision,
@@ -270,9 +270,16 @@ impl Administration {
     }
 }
 
-/// The system that started a task, and who answers for it.
-fn started_by(initiator: &Initiator) -> Value {
-    json!({ "system": initiator.system.name, "owner": initiator.owner.id })
+/// The system that started a task and who answers for it, or the consent on which it rests; nothing,
+/// if its agent began it by itself.
+fn started_by(standing: &Standing) -> Option<Value> {
+    match (&standing.mandate.basis, &standing.initiator) {
+        (MandateBasis::Consented { subject, request, once }, _) => {
+            Some(json!({ "consent": { "by": subject, "once": once, "shown": request } }))
+        }
+        (_, Some(by)) => Some(json!({ "system": by.system.name, "owner": by.owner.id })),
+        (_, None) => None,
+    }
 }
 
 /// The delegation chain, the holder of the root task first: who held which task, who answers for

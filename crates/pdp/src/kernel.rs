@@ -4,9 +4,9 @@
 
 use model::AccessRequest;
 use model::{
-    AgentName, AgentState, Answer, Answers, DELEGATIONS_MAX, Denial, Facts, Hop, Initiator,
-    InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef,
-    Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp, ToolRef,
+    AgentName, AgentState, Answer, Answers, DELEGATIONS_MAX, Denial, Facts, Hop, InstanceState,
+    KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef, Scope, ServerName,
+    Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -108,7 +108,7 @@ fn stops(
 }
 
 fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
-    let Standing { instance, task, mandate, initiator, .. } = standing;
+    let Standing { instance, task, mandate, .. } = standing;
     if let InstanceState::Quarantined { .. } = instance.state {
         return Err(KernelRule::InstanceQuarantined);
     }
@@ -131,7 +131,7 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
         && mandate.purpose == task.purpose
         && mandates::digest(mandate) == task.mandate_digest
         && mandate.basis.subject() == task.subject
-        && is_vouched(mandate, initiator.as_ref(), facts.now);
+        && is_vouched(standing, facts.now);
     if valid { Ok(()) } else { Err(KernelRule::MandateNotValid) }
 }
 
@@ -189,11 +189,16 @@ fn delegate(request: &AccessRequest) -> Option<&AgentName> {
 }
 
 /// Whether who gave the mandate still stands by it.
-fn is_vouched(mandate: &Mandate, initiator: Option<&Initiator>, now: Timestamp) -> bool {
+fn is_vouched(standing: &Standing, now: Timestamp) -> bool {
+    let Standing { mandate, initiator, subject, .. } = standing;
     match (&mandate.basis, initiator) {
         (MandateBasis::Standing { .. }, None) => true,
         (MandateBasis::Initiated { system, .. }, Some(initiator)) => {
             initiator.system.name == *system && initiator.answers_for(mandate, now)
+        }
+        // Who came back since they consented has not consented to what is begun now.
+        (MandateBasis::Consented { .. }, None) => {
+            subject.as_ref().is_some_and(|subject| subject.answers_for(mandate.given))
         }
         _ => false,
     }

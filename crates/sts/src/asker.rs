@@ -64,6 +64,9 @@ impl TokenService {
             _ => None,
         };
         let is_same = match (&form.grant, taken) {
+            (Grant::Consent(request_uri), _) => {
+                self.consented(request_uri, agent).await?.mandate == task.mandate
+            }
             (Grant::Initiation(presented), _) => {
                 begun_by == Some(Sha256Digest::of(presented.as_bytes()))
             }
@@ -86,8 +89,14 @@ impl TokenService {
         if let Some(taken) = taken {
             return part(taken, agent).map(|part| Rests::Delegated(Box::new(part)));
         }
-        let Grant::Initiation(presented) = &form.grant else {
-            return self.standing(agent, form).await;
+        let presented = match &form.grant {
+            Grant::Initiation(presented) => presented,
+            Grant::Consent(request_uri) => {
+                let consented = self.consented(request_uri, agent).await?;
+                consented.is_for(form.purpose.as_deref(), agent)?;
+                return Ok(Rests::Consented(consented));
+            }
+            _ => return self.standing(agent, form).await,
         };
         let mut reader = Reader::new(self.authority.pip().store());
         let (own, now) = (self.minter.signer.public(), self.authority.clock().now());
@@ -126,7 +135,13 @@ impl TokenService {
         if reader.find::<MandateId>(key).await.map_err(unavailable)?.is_some() {
             return Ok(Rests::Standing(purpose));
         }
-        let why = "this agent works on behalf of people only: show an initiation";
+        let why = match &self.people_url {
+            Some(_) => {
+                "this agent works on behalf of people only: push what it asks for to /oauth/par, \
+                 so that a person can consent, or show an initiation"
+            }
+            None => "this agent works on behalf of people only: show an initiation",
+        };
         let error = OAuthError::new(ErrorCode::InvalidGrant, why);
         Err(TokenRefusal::of("no_standing_mandate", error, agent))
     }

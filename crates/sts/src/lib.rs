@@ -7,6 +7,7 @@
 mod asker;
 mod attest;
 mod client;
+mod consented;
 mod delegate;
 mod given_up;
 mod grant;
@@ -14,6 +15,7 @@ mod initiated;
 mod mint;
 mod narrow;
 mod proposed;
+mod pushed;
 mod renewal;
 mod service;
 mod turns;

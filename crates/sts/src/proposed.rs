@@ -11,6 +11,7 @@ use model::{
 use oauth::initiation::AskedTask;
 use serde::Serialize;
 
+use crate::consented::Consented;
 use crate::initiated::Initiated;
 use crate::narrow;
 
@@ -34,6 +35,8 @@ pub(crate) enum Rests {
     Standing(PurposeId),
     /// The word of a system.
     Initiated(Box<Initiated>),
+    /// The word of the person themselves.
+    Consented(Consented),
     /// A part of another instance's task.
     Delegated(Box<Part>),
 }
@@ -92,6 +95,10 @@ async fn basis(
             let mandate = initiated.mandate(&agent.name, (now, entropy));
             let entered = new_fact(FactKey::mandate(mandate.id), &mandate);
             return Ok(root(reader, mandate, vec![uses, entered]).await?);
+        }
+        Rests::Consented(Consented { mandate, uses, .. }) => {
+            let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await?;
+            return Ok(root(reader, mandate, uses.into_iter().collect()).await?);
         }
         Rests::Delegated(part) => *part,
     };

@@ -66,6 +66,8 @@ pub struct TokenService {
     vouchers: Vouchers,
     turns: Turns,
     pub(crate) platforms: Option<Arc<Sources>>,
+    /// Where people consent, if they can.
+    pub(crate) people_url: Option<String>,
 }
 
 /// An authenticated request for a token.
@@ -135,6 +137,7 @@ impl TokenService {
             vouchers: Vouchers::default(),
             turns: Turns::default(),
             platforms: None,
+            people_url: None,
         }
     }
 
@@ -143,6 +146,12 @@ impl TokenService {
     pub fn attesting(mut self, platforms: Arc<Sources>) -> Self {
         self.platforms = Some(platforms);
         self
+    }
+
+    /// The same; people consent at pages below `people_url`.
+    #[must_use]
+    pub fn with_consent_at(self, people_url: String) -> Self {
+        Self { people_url: Some(people_url), ..self }
     }
 
     /// A voucher, to be shown once with a request for a token, that `process` holds `key`; none if
@@ -261,7 +270,10 @@ impl TokenService {
                 self.hand_over(&asking, (subject_token, actor), task).await
             }
             Grant::Bare(subject_token) => Err(self.bare(&asking, subject_token)),
-            Grant::ClientCredentials | Grant::Initiation(_) | Grant::TakeUp(_) => {
+            Grant::ClientCredentials
+            | Grant::Initiation(_)
+            | Grant::Consent(_)
+            | Grant::TakeUp(_) => {
                 let permit = self.permit(&asking).await?;
                 let minted = self.minter.mint(permit, &self.authority).await;
                 minted.map_err(TokenRefusal::decided)
@@ -305,6 +317,11 @@ impl TokenService {
                         Grant::Initiation(_) => {
                             let why = "the initiation, the assertion or the proof was used before";
                             (ErrorCode::InvalidGrant, "initiation_replayed", why)
+                        }
+                        Grant::Consent(_) => {
+                            let why = "the consent was for one task, which was begun, or the \
+                                       assertion or the proof was used before";
+                            (ErrorCode::InvalidGrant, "consent_replayed", why)
                         }
                         Grant::TakeUp(_) => {
                             let why = "the delegation, the assertion or the proof was used before";
@@ -440,7 +457,9 @@ fn shown(form: &TokenRequest) -> &str {
         | Grant::Delegate { subject_token, .. }
         | Grant::Bare(subject_token) => subject_token,
         Grant::TakeUp(delegation) => delegation,
-        Grant::ClientCredentials | Grant::Initiation(_) => &form.client.assertion,
+        Grant::ClientCredentials | Grant::Initiation(_) | Grant::Consent(_) => {
+            &form.client.assertion
+        }
     }
 }
 

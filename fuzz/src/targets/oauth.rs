@@ -139,6 +139,10 @@ pub fn form(bytes: &[u8]) -> bool {
             ("grant_type", initiation::GRANT_TYPE.to_owned()),
             ("assertion", assertion.clone()),
         ],
+        Grant::Consent(request_uri) => vec![
+            ("grant_type", oauth::consent::GRANT_TYPE.to_owned()),
+            ("request_uri", request_uri.clone()),
+        ],
         Grant::TakeUp(delegation) => exchanged(delegation, exchange::DELEGATION),
         Grant::Delegate { subject_token, may_act, task: asked } => {
             let mut all = exchanged(subject_token, exchange::ACCESS_TOKEN);

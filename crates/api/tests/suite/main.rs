@@ -10,12 +10,19 @@ mod matrix;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use api::{Agents, Bodies, Health, Hosts, Observers};
+use api::{Agents, Bodies, Door, Health, Hosts, Observers, People};
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use keys::{KeyAlgorithm, SigningKey};
+use login::{
+    ClientAuthentication, Cookies, EndpointUrl, Login, Provider, Sessions, Settings, TokenRequest,
+    Transport, TransportError,
+};
 use mcp::Era;
+use serde_json::Value;
 use support::{Agent, ISSUER, Setup, Upstream, World, tool};
 use tower::ServiceExt as _;
 
@@ -48,6 +55,10 @@ struct Surface {
     bot: Agent,
     agents: Router,
     observers: Router,
+    /// Where people log in at a provider that does not answer.
+    people: Router,
+    /// The same without a provider.
+    nobodys: Router,
     admin: Router,
 }
 
@@ -76,10 +87,50 @@ impl Surface {
         for name in ["checkpoint", "tile/0/000", "tile/entries/000"] {
             std::fs::write(log_dir.join(name), name).expect("it can be written");
         }
-        let observers = api::observers(Observers { health: Arc::new(Quiet), log_dir, hosts });
+        let (health, own) = (Arc::new(Quiet), hosts.clone());
+        let observers = api::observers(Observers { health, log_dir, hosts: own });
+        let people = |door| {
+            let (administration, hosts) = (world.administration.clone(), hosts.clone());
+            api::people(People { administration, door, hosts })
+        };
+        let (people, nobodys) = (people(Some(door(&world))), people(None));
         let administrator = "alice".parse().expect("a person");
         let admin = api::admin(world.administration.clone(), administrator);
-        Self { world, bot, agents, observers, admin }
+        Self { world, bot, agents, observers, people, nobodys, admin }
+    }
+}
+
+/// Where people log in at a provider that does not answer.
+fn door(world: &World) -> Arc<Door> {
+    let url = |text: &str| EndpointUrl::parse(text).expect("a URL");
+    let redirect_uri = url("http://127.0.0.1:8421/login/callback");
+    let cookies = Cookies::of(&redirect_uri);
+    let authentication = ClientAuthentication::PrivateKeyJwt(Arc::new(
+        SigningKey::generate(KeyAlgorithm::Es256).expect("a key"),
+    ));
+    let issuer = url("http://127.0.0.1:1");
+    let settings = Settings::new(issuer, "chancery", authentication, redirect_uri);
+    let provider = Provider::new(settings).expect("a provider");
+    let (clock, entropy) = (world.authority.clock(), world.authority.entropy());
+    let login = Login::new(provider, Arc::new(Silent), clock.clone(), entropy.clone());
+    let sessions = Sessions::new(clock.clone(), entropy.clone());
+    Arc::new(Door { login, sessions, cookies })
+}
+
+struct Silent;
+
+#[async_trait::async_trait]
+impl Transport for Silent {
+    async fn document(&self, _: &EndpointUrl) -> Result<Value, TransportError> {
+        Err(TransportError("nobody is there".into()))
+    }
+
+    async fn tokens(
+        &self,
+        _: &EndpointUrl,
+        _: TokenRequest,
+    ) -> Result<(StatusCode, Bytes), TransportError> {
+        Err(TransportError("nobody is there".into()))
     }
 }
 

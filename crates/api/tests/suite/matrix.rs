@@ -12,7 +12,7 @@ use mcp::Era;
 use crate::{Surface, ask, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 26] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 35] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -22,6 +22,7 @@ const ENDPOINTS: [(&str, &str, &str, &str); 26] = [
     ("agents", "HEAD", "/mcp/{server}", "/mcp/up"),
     ("agents", "PUT", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/oauth/token", "/oauth/token"),
+    ("agents", "POST", "/oauth/par", "/oauth/par"),
     ("agents", "POST", "/oauth/revoke", "/oauth/revoke"),
     ("agents", "POST", "/oauth/introspect", "/oauth/introspect"),
     ("agents", "GET", "/oauth/authorize", "/oauth/authorize"),
@@ -53,8 +54,19 @@ const ENDPOINTS: [(&str, &str, &str, &str); 26] = [
     ("observers", "GET", "/log/tile/{*path}", "/log/tile/0/000"),
     ("observers", "GET", "/log/tile/{*path}", "/log/tile/entries/000"),
     ("observers", "POST", "/mcp/{server}", "/mcp/up"),
+    ("people", "GET", "/login", "/login"),
+    ("people", "GET", "/login/callback", "/login/callback?state=x&code=y"),
+    ("people", "POST", "/logout", "/logout"),
+    ("people", "GET", "/consent/{id}", CONSENT),
+    ("people", "POST", "/consent/{id}", CONSENT),
+    ("people", "GET", "/mandates", "/mandates"),
+    ("people", "POST", "/mandates/{id}", "/mandates/man_00000000000000000000000000000000"),
+    ("nobody's", "GET", "/consent/{id}", CONSENT),
     ("admin", "POST", "/api/v1/command", "/api/v1/command"),
 ];
+
+/// A request for consent of which nobody knows.
+const CONSENT: &str = "/consent/con_00000000000000000000000000000000";
 
 const ROLES: [&str; 4] = ["nobody", "agent", "agent of another server", "foreign page"];
 
@@ -69,6 +81,8 @@ async fn i_23_every_endpoint_has_an_expected_answer_for_everybody() {
         let router = match listener {
             "agents" => &surface.agents,
             "observers" => &surface.observers,
+            "people" => &surface.people,
+            "nobody's" => &surface.nobodys,
             _ => &surface.admin,
         };
         write!(matrix, "{listener} {method} {path}:").expect("text");
@@ -115,6 +129,7 @@ fn i_23_the_matrix_covers_every_route() {
     let sources = [
         include_str!("../../src/agents.rs"),
         include_str!("../../src/observers.rs"),
+        include_str!("../../src/people.rs"),
         include_str!("../../src/admin.rs"),
     ];
     let routes = sources.iter().flat_map(|text| text.split(".route(\"").skip(1));

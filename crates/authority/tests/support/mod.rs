@@ -55,6 +55,9 @@ pub(crate) const POLICY: &str = r#"
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"finding/close", Action::"log/read"],
             resource);
+    @id("consent")
+    permit (principal is Person, action in [Action::"mandate/give", Action::"consent/withdraw"],
+            resource);
     @id("reading")
     permit (principal, action == Action::"crm/lookup", resource);
     @id("refunds")

@@ -5,6 +5,7 @@
 //! all of it is valid.
 
 mod attestation;
+mod login;
 mod read;
 mod server;
 
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use attestation::Attestation;
+pub(crate) use login::LoginAt;
 pub(crate) use read::{read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
 
@@ -30,6 +32,13 @@ pub(crate) struct Config {
     /// with `tls`) and `listen.agents`.
     #[serde(default)]
     pub(crate) public_url: Option<String>,
+    /// The URL by which people reach `listen.admin`, where they log in and consent. Default: `http://`
+    /// (`https://` with `tls`) and `listen.admin`.
+    #[serde(default)]
+    pub(crate) people_url: Option<String>,
+    /// The OpenID provider at which people log in; without one nobody can consent.
+    #[serde(default)]
+    pub(crate) login: Option<LoginAt>,
     /// Where it keeps its state; relative paths start at the configuration file.
     pub(crate) state_dir: PathBuf,
     /// Where policy is read from.
@@ -273,6 +282,13 @@ impl Config {
         url.trim_end_matches('/').to_owned()
     }
 
+    /// The base of every URL given to people, without a trailing slash.
+    pub(crate) fn people_url(&self) -> String {
+        let url = self.people_url.clone();
+        let url = url.unwrap_or_else(|| format!("{}://{}", self.scheme(), self.listen.admin));
+        url.trim_end_matches('/').to_owned()
+    }
+
     /// How many threads serve requests.
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -327,6 +343,7 @@ impl Config {
         let first = [&self.state_dir, &self.policy.path].into_iter();
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
         let all = all.chain(&self.findings.header_file).chain(self.attestation.files());
+        let all = all.chain(self.login.iter().flat_map(LoginAt::files));
         all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
     }
 
@@ -353,6 +370,9 @@ impl Config {
         }
         self.attestation.anchor_at(base);
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
+        for file in self.login.iter_mut().flat_map(LoginAt::files_mut) {
+            *file = base.join(&*file);
+        }
         let more = self.findings.header_file.as_mut().into_iter().chain(self.listen.host.as_mut());
         for file in tls.into_iter().flatten().chain(more) {
             *file = base.join(&*file);

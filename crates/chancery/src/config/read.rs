@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use https_url::HttpsUrl;
 use serde_json::{Map, Value};
 
-use super::{Anchor, Config, ProcessLimits, Server};
+use super::{Anchor, Config, LoginAt, ProcessLimits, Server};
 
 /// The largest configuration file, in bytes.
 const CONFIG_MAX: u64 = 1 << 20;
@@ -190,6 +190,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if host.is_none() || !(issuer.starts_with("http://") || issuer.starts_with("https://")) {
         return Err(invalid("public_url", format!("`{issuer}` is not an http or https URL")));
     }
+    if let Some(login) = &config.login {
+        check_login(login).map_err(|why| invalid("login", why))?;
+        let url = config.people_url();
+        check_destination(&url).map_err(|why| invalid("people_url", format!("`{url}` {why}")))?;
+    }
     if let Some(threads) = config.limits.worker_threads.filter(|it| !THREADS.contains(it)) {
         let why = format!("`{threads}` is not a number of threads from 1 to {}", THREADS.end());
         return Err(invalid("limits.worker_threads", why));
@@ -213,6 +218,15 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     let platforms = config.attestation.sources(&issuer);
     platforms.map_err(|why| invalid("attestation", why))?;
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
+}
+
+/// Refuses a login in clear, or one for which it is not said how we show who we are.
+fn check_login(login: &LoginAt) -> Result<(), String> {
+    check_destination(&login.issuer).map_err(|why| format!("its `issuer` {why}"))?;
+    match login.files().count() {
+        1 => Ok(()),
+        _ => Err("needs exactly one of `key` and `client_secret_file`".to_owned()),
+    }
 }
 
 /// Refuses an anchor that would send checkpoints in clear, or a secret in its address.

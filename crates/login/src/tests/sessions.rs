@@ -197,7 +197,7 @@ fn n_040g_nobody_frames_or_keeps_a_page() {
     }
     assert!(!policy.contains("unsafe"));
     assert_eq!(headers["cache-control"], "no-store");
-    assert_eq!(headers["referrer-policy"], "no-referrer");
+    assert_eq!(headers["referrer-policy"], "same-origin");
     assert_eq!(headers["x-frame-options"], "DENY");
     assert_eq!(headers["x-content-type-options"], "nosniff");
 }

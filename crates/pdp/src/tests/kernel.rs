@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
-    AgentState, Decision, Harm, Initiator, InstanceId, InstanceState, MandateId, PersonState,
-    ResourceRef, Stops, SystemState, TaskState, TaskSubject, ToolState,
+    AgentState, Decision, Harm, Initiator, InstanceId, InstanceState, MandateBasis, MandateId,
+    Person, PersonState, ResourceRef, Sha256Digest, Stops, SystemState, TaskState, TaskSubject,
+    ToolState, Withdrawn,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +25,23 @@ const INACTIVE: PersonState = PersonState::Inactive { since: NOW };
 fn started(case: &mut Case, change: impl FnOnce(&mut Initiator)) {
     *case = case.clone().on_behalf_of(person("carla", &[]));
     change(case.standing.initiator.as_mut().expect("a system started it"));
+}
+
+/// The same on behalf of Carla, who consented, but for `change`.
+fn consented(case: &mut Case, change: impl FnOnce(&mut Case)) {
+    *case = case.clone().on_behalf_of(person("carla", &[]));
+    let standing = &mut case.standing;
+    standing.mandate.basis = MandateBasis::Consented {
+        subject: "carla".parse().expect("a person"),
+        request: Sha256Digest::of(b"what she was shown"),
+        once: true,
+    };
+    (standing.task.mandate_digest, standing.initiator) = (standing.mandate.digest(), None);
+    change(case);
+}
+
+fn subject(case: &mut Case) -> &mut Person {
+    case.standing.subject.as_mut().expect("somebody consented")
 }
 
 fn ended() -> TaskState {
@@ -152,6 +170,25 @@ const CHANGES: &[(&str, Change)] = &[
         let other = case.clone().on_behalf_of(person("carla", &[]));
         case.standing.initiator = other.standing.initiator;
     }),
+    ("consented to", |case| consented(case, |_| {})),
+    ("who consented left", |case| consented(case, |case| subject(case).state = INACTIVE)),
+    ("who consented came back before the task", |case| {
+        consented(case, |case| {
+            case.standing.task.opened = at(-10);
+            subject(case).state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+        });
+    }),
+    ("another consented", |case| consented(case, |case| *subject(case) = person("dora", &[]))),
+    ("consented to and withdrawn", |case| {
+        consented(case, |case| {
+            let withdrawn = Withdrawn { reason: "changed my mind".to_owned(), since: NOW };
+            case.standing.mandate.withdrawn = Some(withdrawn);
+        });
+    }),
+    ("consented to, and a system beside", |case| {
+        let started = case.clone().on_behalf_of(person("carla", &[]));
+        consented(case, |case| case.standing.initiator = started.standing.initiator);
+    }),
     ("subject not the mandate's", |case| {
         started(case, |_| {});
         let dora = person("dora", &[]);
@@ -240,6 +277,12 @@ fn the_matrix_of_built_in_rules() {
         another system: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         system unknown: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         a system that started nothing: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        consented to: permit | permit | permit
+        who consented left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        who consented came back before the task: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        another consented: malformed (hidden) | malformed (hidden) | malformed (hidden)
+        consented to and withdrawn: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        consented to, and a system beside: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         subject not the mandate's: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         subject not the task's: malformed (hidden) | malformed (hidden) | malformed (hidden)
         facts of another instance: malformed (hidden) | malformed (hidden) | malformed (hidden)
@@ -262,7 +305,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = model::ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/attest", "agent/start", "agent/stop", "agent/suspend", "clock/trust", "deployment/start", "deployment/stop", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "log/read", "mandate/withdraw", "outcome/settle", "people/apply", "people/source", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/attest", "agent/start", "agent/stop", "agent/suspend", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/source", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

@@ -110,6 +110,7 @@ impl Sts {
         let keys = Arc::new(TokenKeys::new(signer.verifying(), &[]));
         let authority = world.authority.clone();
         let service = TokenService::new(authority, ISSUER.to_owned(), signer, keys.clone());
+        let service = service.with_consent_at("https://people.example".to_owned());
         let service = Arc::new(serve(service, &world));
         Self { world, service, agent_key, keys, serial: AtomicU64::new(0), last: Mutex::default() }
     }

@@ -5,6 +5,7 @@
 mod support;
 
 mod client;
+mod consents;
 mod delegation;
 mod given_up;
 mod history;

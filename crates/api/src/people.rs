@@ -1,0 +1,312 @@
+//! What people reach in a browser: logging in, what agents ask of them, and what they consented to.
+//!
+//! Pages are plain HTML without scripts. A page that is shown changes nothing, whoever opens it:
+//! what changes something is a form with the token of the person's session.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use login::{Cookies, Login, ReturnPath, SessionId, Sessions};
+use model::{PersonId, Timestamp};
+use pap::{AdminError, Administration, Answer};
+
+use crate::hosts::{self, Hosts};
+use crate::pages::{self, Page};
+
+/// The largest form, in bytes.
+const FORM_MAX: usize = 4 * 1024;
+
+/// The most fields of a form.
+const FIELDS_MAX: usize = 8;
+
+/// How long a form may take to arrive.
+const FORM_WITHIN: Duration = Duration::from_secs(10);
+
+/// One day, for a date whose end is meant.
+const DAY: Duration = Duration::from_hours(24);
+
+/// What the handlers for people need.
+#[derive(Clone)]
+pub struct People {
+    /// Does what people may do.
+    pub administration: Arc<Administration>,
+    /// By which people come in; without one there is nothing here.
+    pub door: Option<Arc<Door>>,
+    /// The names under which it may be addressed.
+    pub hosts: Hosts,
+}
+
+/// By which people come in.
+#[derive(Debug)]
+pub struct Door {
+    /// The provider at which they log in.
+    pub login: Login,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// How cookies are spelt here.
+    pub cookies: Cookies,
+}
+
+/// Who is logged in, and in which session.
+struct Visitor {
+    person: PersonId,
+    session: SessionId,
+}
+
+/// The router for people.
+pub fn people(state: People) -> Router {
+    let hosts = state.hosts.clone();
+    Router::new()
+        .route("/login", get(login))
+        .route("/login/callback", get(callback))
+        .route("/logout", post(logout))
+        .route("/consent/{id}", get(consent).post(answer))
+        .route("/mandates", get(mandates))
+        .route("/mandates/{id}", post(withdraw))
+        .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
+        .with_state(state)
+}
+
+impl People {
+    fn door(&self) -> Result<&Door, Response> {
+        self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
+    }
+
+    /// Who opens the page at `path`, which changes nothing.
+    async fn visitor(&self, headers: &HeaderMap, path: &str) -> Result<Visitor, Response> {
+        let door = self.door()?;
+        let session = door.cookies.session(headers);
+        let found = session.and_then(|id| Some((door.sessions.find(&id).ok()?, id)));
+        let Some((found, session)) = found else { return Err(pages::log_in(path)) };
+        self.known(door, (&found.who, session), path).await
+    }
+
+    /// Who sends the form `fields` of a page of theirs, which changes something.
+    async fn sender(
+        &self,
+        headers: &HeaderMap,
+        fields: &BTreeMap<String, String>,
+        path: &str,
+    ) -> Result<Visitor, Response> {
+        let door = self.door()?;
+        let Some(session) = door.cookies.session(headers) else { return Err(pages::log_in(path)) };
+        let token = fields.get("csrf").map(String::as_str).unwrap_or_default();
+        match door.sessions.confirm(&session, token) {
+            Ok(found) => self.known(door, (&found.who, session), path).await,
+            Err(error) => {
+                self.administration.refuse_person(error.code());
+                Err(pages::told(StatusCode::FORBIDDEN, "Not done", &error.to_string()))
+            }
+        }
+    }
+
+    /// The person who logged in as `who`, if that is somebody here.
+    async fn known(
+        &self,
+        door: &Door,
+        (who, session): (&login::LoggedIn, SessionId),
+        path: &str,
+    ) -> Result<Visitor, Response> {
+        match self.administration.logged_in(&who.issuer, &who.subject).await {
+            Ok(Some(person)) => Ok(Visitor { person, session }),
+            Ok(None) => {
+                door.sessions.end_one(&session);
+                Err(pages::nobody(path))
+            }
+            Err(error) => Err(refused(&error)),
+        }
+    }
+}
+
+async fn login(State(state): State<People>, RawQuery(query): RawQuery) -> Response {
+    let door = match state.door() {
+        Ok(door) => door,
+        Err(response) => return response,
+    };
+    let wanted = query.as_deref().and_then(|query| query.strip_prefix("to="));
+    let Ok(to) = ReturnPath::parse(wanted.unwrap_or("/mandates")) else {
+        return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
+    };
+    match door.login.begin(to).await {
+        Ok(begun) => {
+            let cookie = door.cookies.set_login(&begun.state);
+            pages::see_other(&begun.redirect, &[cookie])
+        }
+        Err(error) => not_logged_in(&state, &error),
+    }
+}
+
+async fn callback(
+    State(state): State<People>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let door = match state.door() {
+        Ok(door) => door,
+        Err(response) => return response,
+    };
+    let Some(begun) = door.cookies.login(&headers) else {
+        return not_logged_in(&state, &login::LoginError::Unknown);
+    };
+    let (who, to) = match door.login.finish(begun, query.as_deref().unwrap_or_default()).await {
+        Ok(finished) => finished,
+        Err(error) => return not_logged_in(&state, &error),
+    };
+    // Whoever was logged in in this browser is so no longer.
+    door.cookies.session(&headers).iter().for_each(|session| door.sessions.end_one(session));
+    match door.sessions.begin(who) {
+        Ok(session) => {
+            let cookies = [door.cookies.set_session(&session), door.cookies.clear_login()];
+            pages::see_other(to.as_str(), &cookies)
+        }
+        Err(error) => {
+            pages::told(StatusCode::SERVICE_UNAVAILABLE, "Not logged in", &error.to_string())
+        }
+    }
+}
+
+fn not_logged_in(state: &People, error: &login::LoginError) -> Response {
+    state.administration.refuse_person(error.code());
+    tracing::info!(code = error.code(), "somebody could not log in");
+    pages::told(StatusCode::FORBIDDEN, "Not logged in", &error.to_string())
+}
+
+async fn logout(State(state): State<People>, headers: HeaderMap, body: Body) -> Response {
+    let done = async {
+        let fields = fields(body).await?;
+        let Visitor { session, .. } = state.sender(&headers, &fields, "/mandates").await?;
+        let door = state.door()?;
+        door.sessions.end_one(&session);
+        let mut response = pages::told(StatusCode::OK, "Logged out", "you are logged out here");
+        let cookie = door.cookies.clear_session();
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+        Ok(response)
+    };
+    done.await.unwrap_or_else(|response: Response| response)
+}
+
+/// What an agent asks. Opening it answers nothing.
+async fn consent(
+    State(state): State<People>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let shown = async {
+        let path = path_of(&state, &id)?;
+        let Visitor { person, session } = state.visitor(&headers, &path).await?;
+        let shown = state.administration.consent_show(&person, &id).await;
+        let shown = shown.map_err(|error| refused(&error))?;
+        let csrf = state.door()?.sessions.csrf_token(&session);
+        Ok(pages::consent(&Page { path: &path, person: &person, csrf: &csrf }, &shown))
+    };
+    shown.await.unwrap_or_else(|response: Response| response)
+}
+
+async fn answer(
+    State(state): State<People>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answered = async {
+        let path = path_of(&state, &id)?;
+        let fields = fields(body).await?;
+        let Visitor { person, .. } = state.sender(&headers, &fields, &path).await?;
+        let answer = choice(&fields).map_err(|why| bad_request(&why))?;
+        let shown = fields.get("shown").map(String::as_str).unwrap_or_default();
+        let given = state.administration.consent_answer(&person, &id, (answer, shown)).await;
+        Ok(pages::answered(given.map_err(|error| refused(&error))?.as_ref()))
+    };
+    answered.await.unwrap_or_else(|response: Response| response)
+}
+
+/// What the person who is logged in consented to.
+async fn mandates(State(state): State<People>, headers: HeaderMap) -> Response {
+    let shown = async {
+        let Visitor { person, session } = state.visitor(&headers, "/mandates").await?;
+        let given = state.administration.consents_of(&person).await;
+        let given = given.map_err(|error| refused(&error))?;
+        let csrf = state.door()?.sessions.csrf_token(&session);
+        let page = Page { path: "/mandates", person: &person, csrf: &csrf };
+        Ok(pages::mandates(&page, &given))
+    };
+    shown.await.unwrap_or_else(|response: Response| response)
+}
+
+async fn withdraw(
+    State(state): State<People>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let done = async {
+        state.door()?;
+        let fields = fields(body).await?;
+        let Visitor { person, .. } = state.sender(&headers, &fields, "/mandates").await?;
+        let done = state.administration.consent_withdraw(&person, &id).await;
+        done.map_err(|error| refused(&error))?;
+        Ok(pages::see_other("/mandates", &[]))
+    };
+    done.await.unwrap_or_else(|response: Response| response)
+}
+
+/// The path of the request `id`; nothing else is put into a page or sent to the provider.
+fn path_of(state: &People, id: &str) -> Result<String, Response> {
+    state.door()?;
+    let id = id.parse::<model::ConsentId>();
+    let id = id.map_err(|_| refused(&AdminError::Missing("such request".to_owned())))?;
+    Ok(format!("/consent/{id}"))
+}
+
+/// What the form says that was chosen.
+fn choice(fields: &BTreeMap<String, String>) -> Result<Answer, String> {
+    match fields.get("choice").map(String::as_str) {
+        Some("once") => Ok(Answer::Once),
+        Some("refuse") => Ok(Answer::Refuse),
+        Some("until") => {
+            let day = fields.get("day").filter(|day| day.len() == "2027-01-31".len());
+            let day = day.and_then(|day| day.parse::<Timestamp>().ok());
+            // The end of the day that is named is meant.
+            let day = day.ok_or("name the last day, as 2027-01-31")?;
+            Ok(Answer::Until(day.plus(DAY)))
+        }
+        _ => Err("choose one of what the page offers".to_owned()),
+    }
+}
+
+/// The fields of a form, each once.
+async fn fields(body: Body) -> Result<BTreeMap<String, String>, Response> {
+    let read = tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, FORM_MAX)).await;
+    let Ok(Ok(bytes)) = read else { return Err(bad_request("the form is too long, or late")) };
+    let mut fields = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(&bytes) {
+        let is_new = fields.insert(name.into_owned(), value.into_owned()).is_none();
+        if !is_new || fields.len() > FIELDS_MAX {
+            return Err(bad_request("a field stands twice, or there are too many"));
+        }
+    }
+    Ok(fields)
+}
+
+fn bad_request(why: &str) -> Response {
+    pages::told(StatusCode::BAD_REQUEST, "Not done", why)
+}
+
+fn refused(error: &AdminError) -> Response {
+    pages::told(crate::admin::status(error), "Not done", &error.to_string())
+}
+
+/// Headers of every answer to a browser, and what it is to hold.
+pub(crate) fn with_cookies(mut response: Response, cookies: &[HeaderValue]) -> Response {
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+    }
+    response
+}

@@ -1,0 +1,252 @@
+//! What an agent asks a person for, and what their answer opens.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use authority::{Effect, Unit};
+use model::{
+    Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate, MandateBasis,
+    MandateId, Person, PersonState, Sha256Digest, Task, Withdrawn,
+};
+use oauth::consent::{self, Pushed};
+use oauth::{ErrorCode, OAuthError};
+use serde_json::{Value, json};
+use store::Store as _;
+use sts::TokenHttpRequest;
+
+use crate::client::{Request, Sts, key};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A deployment with the person `carla`.
+async fn before() -> Sts {
+    let sts = Sts::new().await;
+    let carla = Person::new("carla".parse().unwrap(), BTreeSet::new());
+    let data_key = sts.world.journal.sealer().new_data_key(&carla.id);
+    let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
+    sts.world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it commits");
+    sts.world.put(FactKey::person(&carla.id), &carla).await;
+    sts
+}
+
+/// What is asked for, with nothing wrong.
+fn task(sts: &Sts) -> Value {
+    json!({
+        "type": "agent_task",
+        "purpose": sts.world.standing.purpose.id,
+        "tools": ["crm/lookup"],
+        "max_calls": 3,
+        "until": sts.world.clock.now().as_seconds() + 24 * 3_600,
+    })
+}
+
+async fn push(sts: &Sts, request: Request, task: &Value) -> Result<Pushed, OAuthError> {
+    let request = request.with("grant_type", "").with("authorization_details", "");
+    let details = json!([task]).to_string();
+    let request = request.and("authorization_details", &details);
+    let all = request.parameters.iter().map(|(name, value)| (*name, value.as_str()));
+    let all: Vec<_> = all.collect();
+    let form = oauth::form::form(&all);
+    let (form, arrived) = (form.as_bytes(), sts.world.clock.monotonic());
+    let http = TokenHttpRequest { form, dpop: None, from: None, client: None, arrived };
+    sts.service.push(http).await
+}
+
+async fn pushed(sts: &Sts) -> Pushed {
+    push(sts, sts.request(&key()), &task(sts)).await.expect("it is kept")
+}
+
+fn redeems(request: Request, pushed: &Pushed) -> Request {
+    request.with("grant_type", consent::GRANT_TYPE).with("request_uri", &pushed.request_uri)
+}
+
+async fn asked(sts: &Sts, pushed: &Pushed) -> Consent {
+    let id = consent::requested(&pushed.request_uri).expect("one of ours");
+    sts.fact(FactKey::consent(id.parse().expect("an id"))).await
+}
+
+/// Carla consents to what was pushed, for `lasts`.
+async fn given(sts: &Sts, pushed: &Pushed, (once, lasts): (bool, Duration)) -> Mandate {
+    let mut asked = asked(sts, pushed).await;
+    let now = sts.world.clock.now();
+    let mandate = Mandate {
+        id: MandateId::new(now, sts.world.entropy.as_ref()),
+        basis: MandateBasis::Consented {
+            subject: "carla".parse().unwrap(),
+            request: Sha256Digest::of(b"what she was shown"),
+            once,
+        },
+        agent: asked.agent.clone(),
+        purpose: asked.purpose.clone(),
+        scope: asked.scope.clone(),
+        given: now,
+        valid_until: now.plus(lasts),
+        withdrawn: None,
+    };
+    asked.state = ConsentState::Given { mandate: mandate.id };
+    sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
+    sts.world.put(FactKey::consent(asked.id), &asked).await;
+    mandate
+}
+
+#[tokio::test]
+async fn r_3_what_a_person_consented_to_opens_exactly_that() {
+    let sts = before().await;
+    let pushed = pushed(&sts).await;
+    assert_eq!((pushed.expires_in, pushed.interval), (600, 5));
+    assert!(pushed.consent_uri.starts_with("https://people.example/consent/con_"), "{pushed:?}");
+    let events = sts.world.records("system").await;
+    let event = events.iter().find(|entry| entry.text_of("event") == "consent_asked");
+    assert!(event.is_some(), "that it was asked is on record");
+    let mandate = given(&sts, &pushed, (true, 8 * HOUR)).await;
+    let own = key();
+    let token = sts.send(redeems(sts.request(&own), &pushed)).await.expect("a token");
+    let claims = sts.verified(&token);
+    assert_eq!((claims.sub.as_str(), claims.act.is_some()), ("carla", true));
+    assert_eq!(claims.authorization_details[0].mandate, mandate.digest().to_string());
+    let instance: InstanceId = claims.instance().parse().expect("an instance");
+    let instance: Instance = sts.fact(FactKey::instance(instance)).await;
+    let task: Task = sts.fact(FactKey::task(instance.task)).await;
+    assert_eq!((&task.scope, task.mandate), (&mandate.scope, mandate.id));
+
+    // Once is once, whoever asks; whoever did not hear the answer asks again.
+    let refused = sts.send(redeems(sts.request(&key()), &pushed)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidGrant, "{refused}");
+    assert_eq!(sts.causes(1).await, ["consent_replayed"]);
+    let again = sts.send(redeems(sts.request(&own), &pushed)).await;
+    assert!(again.as_ref().is_ok_and(|again| *again != token), "{again:?}");
+}
+
+#[tokio::test]
+async fn until_a_date_there_are_tasks_and_none_is_longer_than_a_task() {
+    let sts = before().await;
+    let pushed = pushed(&sts).await;
+    given(&sts, &pushed, (false, 20 * HOUR)).await;
+    for _ in 0..2 {
+        let token = sts.send(redeems(sts.request(&key()), &pushed)).await.expect("a token");
+        let instance: InstanceId = sts.verified(&token).instance().parse().expect("an instance");
+        let instance: Instance = sts.fact(FactKey::instance(instance)).await;
+        let task: Task = sts.fact(FactKey::task(instance.task)).await;
+        assert_eq!(task.deadline.since(sts.world.clock.now()), 8 * HOUR);
+    }
+}
+
+/// What became of the request is told by `code`, and recorded as `cause`.
+async fn check(sts: &Sts, request: Request, code: ErrorCode, cause: &str) {
+    let refused = sts.send(request).await.expect_err(cause);
+    assert_eq!(refused.code, code, "{refused}");
+    let causes = if cause.is_empty() { vec![] } else { sts.causes(1).await };
+    assert_eq!(causes.last().map_or("", String::as_str), cause);
+}
+
+#[tokio::test]
+async fn without_an_answer_there_is_no_token() {
+    let sts = before().await;
+    let pushed = pushed(&sts).await;
+    let refused = sts.send(redeems(sts.request(&key()), &pushed)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::AuthorizationPending);
+    assert_eq!(refused.consent_uri.as_deref(), Some(pushed.consent_uri.as_str()));
+    sts.world.clock.advance(Duration::from_mins(10));
+    check(&sts, redeems(sts.request(&key()), &pushed), ErrorCode::ExpiredToken, "consent_expired")
+        .await;
+}
+
+#[tokio::test]
+async fn what_was_refused_withdrawn_or_is_over_opens_nothing() {
+    let sts = before().await;
+    let no = pushed(&sts).await;
+    let mut refused = asked(&sts, &no).await;
+    refused.state = ConsentState::Refused { since: sts.world.clock.now() };
+    sts.world.put(FactKey::consent(refused.id), &refused).await;
+    let request = redeems(sts.request(&key()), &no);
+    check(&sts, request, ErrorCode::AccessDenied, "consent_refused").await;
+
+    let sts = before().await;
+    let taken_back = pushed(&sts).await;
+    let mut mandate = given(&sts, &taken_back, (false, HOUR)).await;
+    mandate.withdrawn = Some(Withdrawn { reason: "no".to_owned(), since: mandate.given });
+    sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
+    let request = redeems(sts.request(&key()), &taken_back);
+    check(&sts, request, ErrorCode::AccessDenied, "consent_withdrawn").await;
+
+    let sts = before().await;
+    let over = pushed(&sts).await;
+    given(&sts, &over, (false, HOUR)).await;
+    sts.world.clock.advance(HOUR);
+    let request = redeems(sts.request(&key()), &over);
+    check(&sts, request, ErrorCode::ExpiredToken, "consent_over").await;
+}
+
+/// Who left and came back has consented to nothing that begins now.
+#[tokio::test]
+async fn who_came_back_revives_no_consent() {
+    let sts = before().await;
+    let pushed = pushed(&sts).await;
+    given(&sts, &pushed, (false, 2 * HOUR)).await;
+    sts.world.clock.advance(Duration::from_secs(60));
+    let mut carla = Person::new("carla".parse().unwrap(), BTreeSet::new());
+    let cutoff = Some(sts.world.clock.now());
+    carla.state = PersonState::Active { authorization_cutoff: cutoff };
+    sts.world.put(FactKey::person(&carla.id), &carla).await;
+    sts.world.clock.advance(Duration::from_secs(60));
+    let refused = sts.send(redeems(sts.request(&key()), &pushed)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
+}
+
+/// What another agent was given, what it asked, and what nobody asked look the same.
+#[tokio::test]
+async fn n_001_a_request_is_of_the_agent_that_asked() {
+    let sts = before().await;
+    let pushed = pushed(&sts).await;
+    given(&sts, &pushed, (false, HOUR)).await;
+    let theirs = key();
+    sts.another_agent("other", &theirs).await;
+    let unknown = format!("con_{}", "0".repeat(32));
+    let unknown = Pushed { request_uri: consent::request_uri(&unknown), ..pushed.clone() };
+    let mut told = Vec::new();
+    for pushed in [&pushed, &unknown] {
+        let request = redeems(sts.request_of(("other", &theirs), &key()), pushed);
+        told.push(sts.send(request).await.unwrap_err());
+    }
+    assert_eq!((&told[0], told[0].code), (&told[1], ErrorCode::InvalidGrant));
+}
+
+#[tokio::test]
+async fn n_005_nothing_is_asked_beyond_purpose_and_ceiling() {
+    let check = async |change: fn(&mut Value), code: ErrorCode, cause: &str| {
+        let sts = before().await;
+        let mut task = task(&sts);
+        change(&mut task);
+        let refused = push(&sts, sts.request(&key()), &task).await.expect_err(cause);
+        assert_eq!(refused.code, code, "{refused}");
+        assert_eq!(sts.causes(1).await, [cause]);
+    };
+    let (scope, malformed) = (ErrorCode::InvalidScope, ErrorCode::InvalidAuthorizationDetails);
+    check(|task| task["tools"] = json!(["other/*"]), scope, "consent_too_wide").await;
+    check(|task| task["purpose"] = json!("other"), scope, "unknown_purpose").await;
+    check(|task| task["tools"] = json!([]), malformed, "consent_malformed").await;
+    check(|task| task["harm"] = json!(["none such"]), malformed, "consent_malformed").await;
+    check(|task| task["until"] = json!(1), malformed, "consent_malformed").await;
+    check(|task| task["until"] = json!(9_000_000_000_000_i64), malformed, "consent_malformed")
+        .await;
+    check(|task| task["subject"] = json!("carla"), malformed, "malformed").await;
+}
+
+#[tokio::test]
+async fn i_18_an_agent_asks_for_so_much_at_once() {
+    let sts = before().await;
+    for _ in 0..16 {
+        pushed(&sts).await;
+    }
+    let refused = push(&sts, sts.request(&key()), &task(&sts)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TemporarilyUnavailable, "{refused}");
+    assert_eq!(sts.causes(1).await, ["consents_pending"]);
+    sts.world.clock.advance(Duration::from_mins(10));
+    let last = pushed(&sts).await;
+    // What nobody answered is forgotten in the end.
+    sts.world.clock.advance(Duration::from_mins(20));
+    pushed(&sts).await;
+    let id = consent::requested(&last.request_uri).unwrap().parse().unwrap();
+    let loaded = sts.world.store.load(&[FactKey::consent(id)]).await.expect("it can be read");
+    assert_eq!(loaded.bodies, [None]);
+}
