@@ -30,6 +30,7 @@ mod shim;
 mod socket;
 mod sources;
 mod status;
+mod stop_signals;
 mod stops;
 mod system;
 mod tls;

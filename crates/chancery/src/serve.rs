@@ -84,7 +84,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let [stop, drained, anchors_stop] = std::array::from_fn(|_| CancellationToken::new());
     let running = build(&config, &stop).await?;
     // Before anybody is told that it is ready: a signal nobody waits for would end the process.
-    let (told_to_stop, hangup) = (StopSignals::new()?, signal(SignalKind::hangup())?);
+    let (told_to_stop, hangup) =
+        (crate::stop_signals::StopSignals::new()?, signal(SignalKind::hangup())?);
     let agents = listen(config.listen.agents).await?;
     let observers = listen(config.listen.admin).await?;
     let socket = crate::socket::bind(&config.admin_socket(), 0o600).await?;
@@ -484,26 +485,6 @@ async fn look(
                     );
                 }
             }
-        }
-    }
-}
-
-/// What tells the service to stop.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> std::io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn wait(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

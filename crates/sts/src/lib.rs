@@ -18,6 +18,7 @@ mod proposed;
 mod pushed;
 mod renewal;
 mod service;
+mod strangers;
 mod turns;
 mod vouchers;
 

@@ -11,7 +11,7 @@ use authority::{
 use keys::{Signer, TokenKeys, VerifyingKey};
 use model::{
     Agent, Denial, FactKey, HostProcess, Instance, InstanceId, InstanceState, KernelRule,
-    ServerName, Sha256Digest, Source, Sourced, Stranger, Thumbprint, Timestamp,
+    ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::exchange::Delegated;
@@ -26,6 +26,7 @@ use crate::client::Authenticated;
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
+use crate::strangers;
 use crate::turns::Turns;
 use crate::vouchers::Vouchers;
 
@@ -38,9 +39,6 @@ pub const TASK_OVER: &str = "the task of this instance is over: start one with a
 /// Why a caller is no active agent, among the causes of refusals.
 const NO_ACTIVE_AGENT: [&str; 4] =
     ["client_unknown", "agent_not_active", "agent_key_expired", "key_bound_elsewhere"];
-
-/// Why a caller shows what is another's, among the causes of refusals.
-const NOT_THE_HOLDER: [&str; 2] = ["holder_absent", "delegation_of_another"];
 
 /// One request to the token endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -193,7 +191,8 @@ impl TokenService {
         answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
             let TokenRefusal { error, cause, refused } = refusal;
             if let Some(cause) = cause {
-                let found = [&NO_ACTIVE_AGENT[..], &NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
+                let found =
+                    [&NO_ACTIVE_AGENT[..], &strangers::NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
                 if found.iter().any(|causes| causes.contains(&cause)) {
                     self.note_stranger(http, cause, &refused);
                 }
@@ -201,33 +200,6 @@ impl TokenService {
             }
             error
         })
-    }
-
-    /// Takes note of a caller that is no active agent, or that shows what is another's.
-    fn note_stranger(&self, http: TokenHttpRequest<'_>, cause: &str, refused: &Refused) {
-        let form = token_endpoint::parse(http.form).ok();
-        let credential = form.as_ref().map(|form| shown(form).to_owned());
-        // Whoever gives up or introspects a token says who it is in the same way.
-        let client = form.as_ref().map(|form| form.client.clone());
-        let Some(client) = client.or_else(|| oauth::form::Client::claimed(http.form)) else {
-            return;
-        };
-        let resource = form.and_then(|form| form.resource);
-        let held = |name: &str| refused.details.as_ref().and_then(|all| all.get(name).cloned());
-        let is_anothers = NOT_THE_HOLDER.contains(&cause);
-        self.authority.note_stranger(Stranger {
-            cause: cause.to_owned(),
-            tried: "token".to_owned(),
-            server: resource.and_then(|url| self.server(&url).ok()),
-            source: http.from.map(|from| from.to_string()),
-            credential: credential
-                .or(Some(client.assertion))
-                .map(|text| Sha256Digest::of(text.as_bytes())),
-            claimed: model::claim(&client.id),
-            client: http.client.and_then(model::claim),
-            proven: refused.agent.clone().filter(|_| is_anothers),
-            holder: held("held_by_instance").or_else(|| held("made_for_agent")),
-        });
     }
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
@@ -448,19 +420,6 @@ fn too_early(end: Timestamp, agent: &Agent, instance: &Instance) -> TokenRefusal
     let why = format!("a token of this key is good until {end}: renew it in its last minute");
     let error = OAuthError::new(ErrorCode::InvalidGrant, why);
     about(instance, TokenRefusal::of("renewal_too_early", error, agent))
-}
-
-/// The credential that a request rests on.
-fn shown(form: &TokenRequest) -> &str {
-    match &form.grant {
-        Grant::HandOver { subject_token, .. }
-        | Grant::Delegate { subject_token, .. }
-        | Grant::Bare(subject_token) => subject_token,
-        Grant::TakeUp(delegation) => delegation,
-        Grant::ClientCredentials | Grant::Initiation(_) | Grant::Consent(_) => {
-            &form.client.assertion
-        }
-    }
 }
 
 /// A refusal for `cause`, of whom nothing is known for sure.

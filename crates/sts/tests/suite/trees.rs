@@ -2,12 +2,15 @@
 //! everything below.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use model::{Agent, Clock as _, Entropy as _, FactKey, Instance, InstanceState, Timestamp};
 use testkit::SeededEntropy;
 
-use crate::client::Sts;
-use crate::delegation::{Holder, WAYS, Way, before, call, calls, hand_on, part, party, task_of};
+use crate::client::{Sts, key};
+use crate::delegation::{
+    Holder, Party, WAYS, Way, before, call, calls, hand_on, part, party, task_of,
+};
 
 /// How something in a tree ends.
 #[derive(Clone, Copy, Debug)]
@@ -145,4 +148,32 @@ async fn n_040h_an_unknown_act_of_a_delegate_is_not_done_again_above_it() {
     for holder in [&child, &lead] {
         assert_eq!(calls(&sts, holder, "refund").await, Err("outcome_unknown".to_owned()));
     }
+}
+
+/// A limit is not begun anew with a new instance, nor by another branch.
+#[tokio::test]
+async fn r_79_a_limit_of_the_mandate_holds_for_the_day() {
+    let sts = Arc::new(
+        Sts::with(|facts| {
+            facts.mandate.scope.max_calls = Some(3);
+            facts.task.mandate_digest = facts.mandate.digest();
+        })
+        .await,
+    );
+    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
+    let holder = async || {
+        let own = key();
+        let token = sts.send(sts.request(&own)).await.expect("a token");
+        let claims = sts.verified(&token);
+        Holder { of: of.clone(), key: own, token: token.access_token, claims }
+    };
+    let (one, two) = (holder().await, holder().await);
+    for holder in [&one, &two, &one] {
+        assert_eq!(calls(&sts, holder, "lookup").await, Ok(()));
+    }
+    for holder in [&one, &two, &holder().await] {
+        assert_eq!(calls(&sts, holder, "lookup").await, Err("limit_reached".to_owned()));
+    }
+    sts.world.clock.advance(std::time::Duration::from_hours(24));
+    assert_eq!(calls(&sts, &holder().await, "lookup").await, Ok(()));
 }
