@@ -105,7 +105,9 @@ fn door(world: &World) -> Arc<Door> {
     let url = |text: &str| EndpointUrl::parse(text).expect("a URL");
     let redirect_uri = url("http://127.0.0.1:8421/login/callback");
     let cookies = Cookies::of(&redirect_uri);
-    let authentication = ClientAuthentication::PrivateKeyJwt(Arc::new(SigningKey::generate(KeyAlgorithm::Es256).expect("a key")));
+    let authentication = ClientAuthentication::PrivateKeyJwt(Arc::new(
+        SigningKey::generate(KeyAlgorithm::Es256).expect("a key"),
+    ));
     let issuer = url("http://127.0.0.1:1");
     let settings = Settings::new(issuer, "chancery", authentication, redirect_uri);
     let provider = Provider::new(settings).expect("a provider");
