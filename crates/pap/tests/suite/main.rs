@@ -4,6 +4,7 @@
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
 
+mod consent;
 mod desk;
 mod founding;
 mod log;

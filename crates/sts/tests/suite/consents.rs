@@ -227,7 +227,8 @@ async fn n_005_nothing_is_asked_beyond_purpose_and_ceiling() {
     check(|task| task["tools"] = json!([]), malformed, "consent_malformed").await;
     check(|task| task["harm"] = json!(["none such"]), malformed, "consent_malformed").await;
     check(|task| task["until"] = json!(1), malformed, "consent_malformed").await;
-    check(|task| task["until"] = json!(9_000_000_000_000_i64), malformed, "consent_malformed").await;
+    check(|task| task["until"] = json!(9_000_000_000_000_i64), malformed, "consent_malformed")
+        .await;
     check(|task| task["subject"] = json!("carla"), malformed, "malformed").await;
 }
 
