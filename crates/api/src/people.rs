@@ -75,6 +75,7 @@ pub fn people(state: People) -> Router {
 }
 
 impl People {
+    #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
     fn door(&self) -> Result<&Door, Response> {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
     }
@@ -258,6 +259,7 @@ async fn withdraw(
 }
 
 /// The path of the request `id`; nothing else is put into a page or sent to the provider.
+#[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
 fn path_of(state: &People, id: &str) -> Result<String, Response> {
     state.door()?;
     let id = id.parse::<model::ConsentId>();

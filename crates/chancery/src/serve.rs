@@ -309,13 +309,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         Some(_) => tokens.with_consent_at(config.people_url()),
         None => tokens,
     };
-    let tokens = match &platforms {
-        Some(platforms) => {
-            platforms.keep_fresh(stop);
-            tokens.attesting(platforms.clone())
-        }
-        None => tokens,
-    };
+    let tokens = attesting(tokens, platforms.as_ref(), stop);
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let findings = findings(config, &authority).await?;
     let watched = (anchors, findings.numbers(), platforms.clone());
@@ -336,6 +330,17 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         status,
         tasks,
     })
+}
+
+/// The same token service; if the word of `platforms` on workloads is taken, it is kept fresh.
+fn attesting(
+    tokens: TokenService,
+    platforms: Option<&Arc<workload::Sources>>,
+    stop: &CancellationToken,
+) -> TokenService {
+    let Some(platforms) = platforms else { return tokens };
+    platforms.keep_fresh(stop);
+    tokens.attesting(platforms.clone())
 }
 
 fn gateway(

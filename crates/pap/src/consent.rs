@@ -242,9 +242,9 @@ impl Administration {
             ("How often", calls),
             ("Until at the latest", plain(asked.until)),
         ]);
-        let render =
+        let escaped =
             |(name, value): (&str, String)| (name.to_owned(), mcp::render_untrusted(&value));
-        Ok(Terms(all.into_iter().map(render).collect()))
+        Ok(Terms(all.into_iter().map(escaped).collect()))
     }
 
     /// Each tool that is asked for, with who answers for it and what it can do.

@@ -93,7 +93,7 @@ impl Asking<'_> {
 
 /// Why there is no token: what the client is told, and what is recorded.
 pub(crate) struct TokenRefusal {
-    error: OAuthError,
+    error: Box<OAuthError>,
     /// Why, as a stable code; none if a decision record tells of it.
     cause: Option<&'static str>,
     pub(crate) refused: Refused,
@@ -103,19 +103,19 @@ impl TokenRefusal {
     /// A refusal for `cause` of a client that authenticated as `agent`.
     pub(crate) fn of(cause: &'static str, error: OAuthError, agent: &Agent) -> Self {
         let refused = Refused { agent: Some(agent.name.clone()), ..Refused::default() };
-        Self { error, cause: Some(cause), refused }
+        Self { error: error.into(), cause: Some(cause), refused }
     }
 
     /// There was no answer in time.
     fn late() -> Self {
         let why = "no answer within the time limit";
         let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
-        Self { error, cause: Some("late"), refused: Refused::default() }
+        Self { error: error.into(), cause: Some("late"), refused: Refused::default() }
     }
 
     /// A refusal of which a decision record, or the outcome of a permit, tells.
     pub(crate) fn decided(error: OAuthError) -> Self {
-        Self { error, cause: None, refused: Refused::default() }
+        Self { error: error.into(), cause: None, refused: Refused::default() }
     }
 }
 
@@ -198,7 +198,7 @@ impl TokenService {
                 }
                 self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
             }
-            error
+            *error
         })
     }
 
@@ -424,7 +424,11 @@ fn too_early(end: Timestamp, agent: &Agent, instance: &Instance) -> TokenRefusal
 
 /// A refusal for `cause`, of whom nothing is known for sure.
 pub(crate) fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
-    move |error| TokenRefusal { error, cause: Some(cause), refused: Refused::default() }
+    move |error| TokenRefusal {
+        error: error.into(),
+        cause: Some(cause),
+        refused: Refused::default(),
+    }
 }
 
 pub(crate) fn agent_key(agent: &Agent) -> Option<VerifyingKey> {

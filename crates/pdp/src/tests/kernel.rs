@@ -212,6 +212,7 @@ fn outcome(case: &Case, snapshot: &crate::Snapshot) -> String {
 
 /// Each change × {reading tool, consequential tool, method of the server}.
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn the_matrix_of_built_in_rules() {
     let snapshot = snapshot(OPEN);
     let reads = Case::call("crm/lookup", json!({ "id": 1 }));

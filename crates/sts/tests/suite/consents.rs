@@ -183,12 +183,12 @@ async fn who_came_back_revives_no_consent() {
     let sts = before().await;
     let pushed = pushed(&sts).await;
     given(&sts, &pushed, (false, 2 * HOUR)).await;
-    sts.world.clock.advance(Duration::from_secs(60));
+    sts.world.clock.advance(Duration::from_mins(1));
     let mut carla = Person::new("carla".parse().unwrap(), BTreeSet::new());
     let cutoff = Some(sts.world.clock.now());
     carla.state = PersonState::Active { authorization_cutoff: cutoff };
     sts.world.put(FactKey::person(&carla.id), &carla).await;
-    sts.world.clock.advance(Duration::from_secs(60));
+    sts.world.clock.advance(Duration::from_mins(1));
     let refused = sts.send(redeems(sts.request(&key()), &pushed)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
 }

@@ -88,7 +88,8 @@ async fn n_019_nothing_is_permitted_or_issued_after_an_end() {
         for (number, holder) in holders.iter().enumerate() {
             let enough = 60 * (number + 1);
             crate::support::until("enough happens", || async {
-                sts.world.log().await.len() > enough || acting.iter().all(|it| it.is_finished())
+                sts.world.log().await.len() > enough
+                    || acting.iter().all(tokio::task::JoinHandle::is_finished)
             })
             .await;
             let (instance, how) = (holder.instance(), TaskEnd::Failed);
