@@ -27,8 +27,12 @@ fn the_authorization_server_of_rfc_8414() {
         let url = metadata[name].as_str().unwrap();
         assert!(url.starts_with("https://chancery.example/") && !url.contains(['?', '#']), "{url}");
     }
-    let offered =
-        ["client_credentials", oauth::initiation::GRANT_TYPE, oauth::exchange::GRANT_TYPE];
+    let offered = [
+        "client_credentials",
+        oauth::initiation::GRANT_TYPE,
+        oauth::exchange::GRANT_TYPE,
+        oauth::consent::GRANT_TYPE,
+    ];
     assert_eq!(metadata["grant_types_supported"], json!(offered));
     assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["private_key_jwt"]));
     // §2: there must be such a list with private_key_jwt, and `none` must not be in it.
