@@ -8,11 +8,11 @@
 
 use keys::{Signer, TokenKeys, VerifyingKey};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::access_token::{self, AGENT_TASK, Actor, Confirmation};
 use crate::initiation::AskedTask;
-use crate::jws::{self, JwsError, audience, seconds, text};
+use crate::jws::{self, JwsError, audience, text};
 
 /// The `grant_type`.
 pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -34,9 +34,6 @@ const DELEGATION_TYP: &str = "delegation+jwt";
 
 /// How long a delegation may be taken up, in seconds.
 pub const LIFETIME_MAX_S: i64 = 60;
-
-/// How far clocks may differ, in seconds.
-const SKEW_S: i64 = 5;
 
 /// Who may take a delegation up (RFC 8693 §4.4): one agent, by one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +104,7 @@ pub fn verify(
             return Err(JwsError::Claim(name));
         }
     }
-    check_times(&claims, LIFETIME_MAX_S, now)?;
+    jws::short_lived(&claims, LIFETIME_MAX_S, now)?;
     jws::id(&claims)?;
     let read = serde_json::from_value::<Delegated>(Value::Object(claims)).ok();
     let read = read.ok_or(JwsError::Claim("may_act"))?;
@@ -131,8 +128,7 @@ pub struct ActorToken {
 
 /// The agent that an actor token claims to be of. Nothing is verified: it says by whose key to.
 pub fn claimed(actor_token: &str) -> Option<String> {
-    let unverified = jws::read(actor_token, ACTOR_TYP).ok()?;
-    text(&unverified.claims, "sub").ok()
+    jws::claimed(actor_token, ACTOR_TYP, "sub")
 }
 
 /// Verifies that `agent` names, by its own `key`, for `issuer` and to the agent `holder` alone, the
@@ -156,7 +152,7 @@ pub fn verify_actor(
     if text(&claims, "azp")? != holder {
         return Err(JwsError::Claim("azp"));
     }
-    check_times(&claims, access_token::LIFETIME_MAX_S, now)?;
+    let exp = jws::short_lived(&claims, access_token::LIFETIME_MAX_S, now)?;
     // Who acts is a top-level claim; a chain that the agent made up says nothing (RFC 8693 §4.1).
     if claims.contains_key("act") {
         return Err(JwsError::Claim("act"));
@@ -164,7 +160,7 @@ pub fn verify_actor(
     let cnf = claims.get("cnf").filter(|cnf| cnf.is_object()).cloned().unwrap_or_default();
     let bound = serde_json::from_value::<Confirmation>(cnf).ok();
     let key = bound.and_then(|cnf| cnf.thumbprint()).ok_or(JwsError::Claim("cnf"))?;
-    Ok(ActorToken { key, jti: jws::id(&claims)?, exp: seconds(&claims, "exp")? })
+    Ok(ActorToken { key, jti: jws::id(&claims)?, exp })
 }
 
 /// Makes the actor token by which `agent` names, for `issuer` and to the agent `holder`, the instance
@@ -186,16 +182,4 @@ pub fn make_actor(
         "jti": jti,
     });
     jws::sign(ACTOR_TYP, &claims, signer)
-}
-
-fn check_times(claims: &Map<String, Value>, most: i64, now: i64) -> Result<(), JwsError> {
-    let (iat, exp) = (seconds(claims, "iat")?, seconds(claims, "exp")?);
-    if iat > now.saturating_add(SKEW_S) {
-        return Err(JwsError::Claim("iat"));
-    }
-    let too_long = exp > now.saturating_add(most + SKEW_S) || exp - iat > most;
-    if exp <= now || too_long {
-        return Err(JwsError::Claim("exp"));
-    }
-    jws::not_before(claims, now.saturating_add(SKEW_S))
 }

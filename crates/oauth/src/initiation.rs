@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::access_token::AGENT_TASK;
-use crate::jws::{self, JwsError, audience, seconds, text};
+use crate::jws::{self, JwsError, text};
 
 /// The `grant_type` under which it is redeemed.
 pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -19,9 +19,6 @@ pub const TYP: &str = "initiation+jwt";
 
 /// How long one may be redeemed, in seconds.
 pub const LIFETIME_MAX_S: i64 = 600;
-
-/// How far clocks may differ, in seconds.
-const SKEW_S: i64 = 5;
 
 /// The task that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +58,7 @@ pub struct Initiation {
 
 /// Whom an initiation claims to be of. Nothing is verified: it says by whose key to verify it.
 pub fn claimed(initiation: &str) -> Option<String> {
-    let unverified = jws::read(initiation, TYP).ok()?;
-    text(&unverified.claims, "iss").ok()
+    jws::claimed(initiation, TYP, "iss")
 }
 
 /// Verifies that `system` signed `initiation` for `issuer` by `key`, at `now`.
@@ -72,21 +68,8 @@ pub fn verify(
     key: &VerifyingKey,
     now: i64,
 ) -> Result<Initiation, JwsError> {
-    let claims = jws::verify(initiation, TYP, key)?;
-    if text(&claims, "iss")? != system {
-        return Err(JwsError::Claim("iss"));
-    }
-    if audience(&claims)? != issuer {
-        return Err(JwsError::Claim("aud"));
-    }
-    let (iat, exp) = (seconds(&claims, "iat")?, seconds(&claims, "exp")?);
-    if iat > now + SKEW_S {
-        return Err(JwsError::Claim("iat"));
-    }
-    if exp <= now || exp > now + LIFETIME_MAX_S + SKEW_S || exp - iat > LIFETIME_MAX_S {
-        return Err(JwsError::Claim("exp"));
-    }
-    jws::not_before(&claims, now + SKEW_S)?;
+    let parties = (system, issuer);
+    let (claims, exp) = jws::said(initiation, TYP, parties, key, (LIFETIME_MAX_S, now))?;
     let jti = jws::id(&claims)?;
     let details = claims.get("authorization_details").and_then(Value::as_array);
     let task = match details.map(Vec::as_slice) {
@@ -124,6 +107,7 @@ mod tests {
     use keys::{KeyAlgorithm, SigningKey};
 
     use super::*;
+    use crate::jws::SKEW_S;
 
     const NOW: i64 = 1_800_000_000;
 

@@ -23,6 +23,9 @@ pub const TOKEN_MAX: usize = 8 * 1024;
 /// The longest `kid`, in bytes.
 pub const KID_MAX: usize = 256;
 
+/// How far clocks may differ, in seconds.
+pub(crate) const SKEW_S: i64 = 5;
+
 /// How deep headers and claims may nest.
 const DEPTH_MAX: usize = 16;
 
@@ -212,6 +215,51 @@ pub(crate) fn verify_ours(
     }
     let key = unverified.kid().and_then(|kid| keys.find(kid)).ok_or(JwsError::UnknownKey)?;
     unverified.verified_by(key)
+}
+
+/// What `token` of type `typ` claims under `name`. Nothing is verified: it says by whose key, or as
+/// whose, to verify it.
+pub(crate) fn claimed(token: &str, typ: &'static str, name: &'static str) -> Option<String> {
+    text(&read(token, typ).ok()?.claims, name).ok()
+}
+
+/// Verifies what `signer` said to `issuer` by `key`, for at most `most` seconds, at `now`: gives the
+/// claims, and when it ends.
+pub(crate) fn said(
+    token: &str,
+    typ: &'static str,
+    (signer, issuer): (&str, &str),
+    key: &VerifyingKey,
+    (most, now): (i64, i64),
+) -> Result<(Map<String, Value>, i64), JwsError> {
+    let claims = verify(token, typ, key)?;
+    if text(&claims, "iss")? != signer {
+        return Err(JwsError::Claim("iss"));
+    }
+    if audience(&claims)? != issuer {
+        return Err(JwsError::Claim("aud"));
+    }
+    let exp = short_lived(&claims, most, now)?;
+    Ok((claims, exp))
+}
+
+/// Checks that what these claims say is said for at most `most` seconds, and counts at `now`; gives
+/// when it ends.
+pub(crate) fn short_lived(
+    claims: &Map<String, Value>,
+    most: i64,
+    now: i64,
+) -> Result<i64, JwsError> {
+    let (iat, exp) = (seconds(claims, "iat")?, seconds(claims, "exp")?);
+    if iat > now.saturating_add(SKEW_S) {
+        return Err(JwsError::Claim("iat"));
+    }
+    let too_long = exp > now.saturating_add(most + SKEW_S) || exp - iat > most;
+    if exp <= now || too_long {
+        return Err(JwsError::Claim("exp"));
+    }
+    not_before(claims, now.saturating_add(SKEW_S))?;
+    Ok(exp)
 }
 
 /// Signs `claims` as a JWS of type `typ`, naming the key by its thumbprint.

@@ -120,10 +120,9 @@ impl TokenService {
                 (ErrorCode::InvalidScope, "initiation_too_wide", why)
             }
         };
-        let mut refusal = TokenRefusal::of(cause, OAuthError::new(code, why), agent);
         let request = Sha256Digest::of(presented.as_bytes()).to_string();
-        refusal.refused.details = Some([("request".to_owned(), request)].into());
-        Err(refusal)
+        let refusal = TokenRefusal::of(cause, OAuthError::new(code, why), agent);
+        Err(refusal.with([("request", request)]))
     }
 
     /// The sponsor's standing mandate, if the agent has one: not all agents may work for nobody.
@@ -181,14 +180,11 @@ pub(crate) fn not_proposed(why: NotProposed, agent: &Agent) -> TokenRefusal {
 /// not.
 fn bound_elsewhere(instance: &Instance, agent: &Agent) -> TokenRefusal {
     let error = OAuthError::new(ErrorCode::InvalidDpopProof, "the key is bound to another agent");
-    let mut refusal = about(instance, TokenRefusal::of("key_bound_elsewhere", error, agent));
-    let details = [
+    about(instance, TokenRefusal::of("key_bound_elsewhere", error, agent)).with([
         ("held_by_agent", instance.agent.to_string()),
         ("held_by_instance", instance.id.to_string()),
         ("used_by_agent", agent.name.to_string()),
-    ];
-    refusal.refused.details = Some(details.map(|(name, value)| (name.to_owned(), value)).into());
-    refusal
+    ])
 }
 
 fn purpose(agent: &Agent, wanted: Option<&str>) -> Result<PurposeId, OAuthError> {

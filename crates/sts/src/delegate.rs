@@ -143,9 +143,7 @@ impl TokenService {
         let proposed =
             propose(self.authority.pip(), (&agent.name, rests), (key, &source), by).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
-        let mut reader = Reader::new(self.authority.pip().store());
-        let last = reader.find(FactKey::renewal(asker.standing.value.instance.id)).await;
-        let last = reader.sourced(last.map_err(unavailable)?);
+        let last = self.last(asker.standing.value.instance.id).await?;
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
         let bound = Some(begun.act.bound.min(exp));
         let grant = TokenGrant::new(
@@ -228,15 +226,12 @@ impl TokenService {
         }
         let why = "the holder of the subject token takes no part: it must prove its key, or have \
                    made a delegation for this instance";
-        let mut refusal = not_held("holder_absent", asking.agent, why);
-        let details = [
+        let refusal = not_held("holder_absent", asking.agent, why);
+        Err(refusal.with([
             ("held_by_agent", claims.client_id.clone()),
             ("held_by_instance", claims.instance().to_owned()),
             ("shown_by_agent", asking.agent.name.to_string()),
-        ];
-        let details = details.map(|(name, value)| (name.to_owned(), value));
-        refusal.refused.details = Some(details.into());
-        Err(refusal)
+        ]))
     }
 
     /// What an agent takes up, if it was made for that agent and for the key of who asks.
@@ -263,15 +258,12 @@ impl TokenService {
             return Ok(read);
         }
         let why = "the delegation was made for another agent or another key";
-        let mut refusal = not_held("delegation_of_another", agent, why);
-        let details = [
+        let refusal = not_held("delegation_of_another", agent, why);
+        Err(refusal.with([
             ("made_for_agent", may_act.client_id.clone()),
             ("shown_by_agent", agent.name.to_string()),
             ("decision", read.decision.clone()),
-        ];
-        let details = details.map(|(name, value)| (name.to_owned(), value));
-        refusal.refused.details = Some(details.into());
-        Err(refusal)
+        ]))
     }
 
     /// Whether no instance holds the key yet for which the work is handed on.

@@ -106,6 +106,13 @@ impl TokenRefusal {
         Self { error: error.into(), cause: Some(cause), refused }
     }
 
+    /// The same, with what an administrator should see besides.
+    pub(crate) fn with<const N: usize>(mut self, details: [(&str, String); N]) -> Self {
+        let details = details.map(|(name, value)| (name.to_owned(), value));
+        self.refused.details = Some(details.into());
+        self
+    }
+
     /// There was no answer in time.
     fn late() -> Self {
         let why = "no answer within the time limit";
