@@ -25,6 +25,9 @@ when { context.purpose == "care" && context.input.amount <= 1000 && context.dept
 permit (principal in Agent::"audit", action == Action::"payments/refund", resource)
 when { context.purpose == "care" && context.input.amount <= 1000 && context.depth <= 3 };
 
+@id("hands-on")
+permit (principal in Agent::"billing", action == Action::"delegate", resource == Agent::"audit");
+
 @id("not-to-held-accounts")
 forbid (principal, action in Action::"tools/call", resource in Server::"payments")
 when { context.input has account && context.input.account like "HELD-*" };

@@ -32,12 +32,59 @@ const EXCHANGES: usize = 500;
 const ISSUER: &str = "https://chancery.example";
 
 /// What one exchange shows.
-struct Shown {
+pub(crate) struct Shown {
     assertion: String,
-    proof: String,
+    pub(crate) proof: String,
     actor: String,
     actor_proof: String,
-    form: String,
+    pub(crate) form: String,
+}
+
+/// Who hands on to whom, and where.
+pub(crate) struct Parties<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) resource: &'a str,
+    /// The agent that hands on, with its key, and the one that is handed on to.
+    pub(crate) lead: (&'a str, &'a SigningKey),
+    pub(crate) hand: (&'a str, &'a SigningKey),
+    /// The key of the holder, and its token.
+    pub(crate) holder: &'a SigningKey,
+    pub(crate) token: &'a str,
+    /// What is handed on (RFC 9396), if that is to be said.
+    pub(crate) task: Option<String>,
+}
+
+impl Parties<'_> {
+    /// One exchange, for an instance of its own, at `now` in seconds since the epoch.
+    pub(crate) fn shown(&self, now: i64) -> anyhow::Result<Shown> {
+        let (worker, endpoint) = (key()?, format!("{}/oauth/token", self.issuer));
+        let jkt = worker.verifying().thumbprint_text();
+        let ((lead, lead_key), (hand, hand_key)) = (self.lead, self.hand);
+        let assertion = client_assertion::make((lead, self.issuer), lead_key, now, &jti())?;
+        let actor = exchange::make_actor((hand, lead, self.issuer), hand_key, &jkt, (now, &jti()))?;
+        let actor_proof = proof(&worker, &endpoint, now)?;
+        let mut fields = vec![
+            ("grant_type", exchange::GRANT_TYPE),
+            ("client_id", lead),
+            ("client_assertion_type", client_assertion::TYPE),
+            ("client_assertion", &assertion),
+            ("resource", self.resource),
+            ("subject_token", self.token),
+            ("subject_token_type", exchange::ACCESS_TOKEN),
+            ("actor_token", &actor),
+            ("actor_token_type", exchange::JWT),
+            ("actor_proof", &actor_proof),
+        ];
+        fields.extend(self.task.iter().map(|task| ("authorization_details", task.as_str())));
+        let form = form::form(&fields);
+        Ok(Shown {
+            assertion,
+            proof: proof(self.holder, &endpoint, now)?,
+            actor,
+            actor_proof,
+            form,
+        })
+    }
 }
 
 /// The holder, and the agent that work is handed on to.
@@ -45,7 +92,6 @@ struct Bench {
     house: House,
     service: TokenService,
     keys: Arc<TokenKeys>,
-    signer: Arc<SigningKey>,
     lead: SigningKey,
     holder: SigningKey,
     hand: SigningKey,
@@ -53,11 +99,11 @@ struct Bench {
     claims: AccessTokenClaims,
 }
 
-fn key() -> anyhow::Result<SigningKey> {
+pub(crate) fn key() -> anyhow::Result<SigningKey> {
     Ok(SigningKey::generate(KeyAlgorithm::Es256)?)
 }
 
-fn jti() -> String {
+pub(crate) fn jti() -> String {
     let mut bytes = [0; 16];
     Random.fill(&mut bytes);
     keys::base64url(&bytes)
@@ -73,16 +119,16 @@ fn resource() -> String {
 
 impl Bench {
     async fn open(dir: &Path) -> anyhow::Result<Self> {
-        let (lead, holder, hand, signer) = (key()?, key()?, key()?, Arc::new(key()?));
+        let (lead, holder, hand) = (key()?, key()?, key()?);
         let house = House::open(dir, lead.verifying().to_jwk()).await?;
         let agent = house.agent("hand", hand.verifying().to_jwk());
         house.put(vec![put(FactKey::agent(&agent.name), &agent)]).await?;
-        let keys = Arc::new(TokenKeys::new(signer.verifying(), &[]));
+        let keys = Arc::new(TokenKeys::new(Arc::new(key()?), Vec::new()));
         let authority = house.authority.clone();
-        let service = TokenService::new(authority, ISSUER.to_owned(), signer.clone(), keys.clone());
+        let service = TokenService::new(authority, ISSUER.to_owned(), keys.clone());
         let now = house.clock.now().as_seconds();
         let assertion = client_assertion::make(("lead", ISSUER), &lead, now, &jti())?;
-        let proof = proof(&holder, now)?;
+        let proof = proof(&holder, &endpoint(), now)?;
         let resource = resource();
         let form = form::form(&[
             ("grant_type", "client_credentials"),
@@ -101,7 +147,7 @@ impl Bench {
         };
         let token = service.token(http).await.context("the holder gets no token")?.access_token;
         let claims = access_token::verify(&token, &keys, (ISSUER, &resource), now)?;
-        Ok(Self { house, service, keys, signer, lead, holder, hand, token, claims })
+        Ok(Self { house, service, keys, lead, holder, hand, token, claims })
     }
 
     fn now(&self) -> i64 {
@@ -109,30 +155,20 @@ impl Bench {
     }
 
     fn shown(&self) -> anyhow::Result<Shown> {
-        let (now, worker) = (self.now(), key()?);
-        let jkt = worker.verifying().thumbprint_text();
-        let assertion = client_assertion::make(("lead", ISSUER), &self.lead, now, &jti())?;
-        let actor =
-            exchange::make_actor(("hand", "lead", ISSUER), &self.hand, &jkt, (now, &jti()))?;
-        let actor_proof = proof(&worker, now)?;
         let task = json!([{
             "type": "agent_task", "purpose": "support", "tools": [format!("{SERVER}/tool-0")],
-            "until": now + 600,
+            "until": self.now() + 600,
         }]);
-        let form = form::form(&[
-            ("grant_type", exchange::GRANT_TYPE),
-            ("client_id", "lead"),
-            ("client_assertion_type", client_assertion::TYPE),
-            ("client_assertion", &assertion),
-            ("resource", &resource()),
-            ("subject_token", &self.token),
-            ("subject_token_type", exchange::ACCESS_TOKEN),
-            ("actor_token", &actor),
-            ("actor_token_type", exchange::JWT),
-            ("actor_proof", &actor_proof),
-            ("authorization_details", &task.to_string()),
-        ]);
-        Ok(Shown { assertion, proof: proof(&self.holder, now)?, actor, actor_proof, form })
+        let parties = Parties {
+            issuer: ISSUER,
+            resource: &resource(),
+            lead: ("lead", &self.lead),
+            hand: ("hand", &self.hand),
+            holder: &self.holder,
+            token: &self.token,
+            task: Some(task.to_string()),
+        };
+        parties.shown(self.now())
     }
 
     /// The processor time of one exchange, in microseconds.
@@ -163,7 +199,7 @@ impl Bench {
             access_token::verify(&self.token, &self.keys, (ISSUER, &resource), now)?;
             exchange::verify_actor(&shown.actor, ("hand", "lead", ISSUER), hand, now)?;
             dpop::verify_proof(&shown.actor_proof, &expect(&url, now, 60))?;
-            black_box(access_token::mint(&self.claims, self.signer.as_ref())?);
+            black_box(access_token::mint(&self.claims, self.keys.signer().as_ref())?);
         }
         Ok(each(cpu()?.saturating_sub(before), all.len()))
     }
@@ -173,8 +209,9 @@ fn expect(url: &str, now: i64, max_skew_s: i64) -> DpopExpect<'_> {
     DpopExpect { method: "POST", url, access_token: None, now, max_skew_s }
 }
 
-fn proof(key: &SigningKey, now: i64) -> anyhow::Result<String> {
-    Ok(dpop::make_proof(key, &expect(&endpoint(), now, 0), (&jti(), None))?)
+/// A proof of possession for `endpoint`.
+pub(crate) fn proof(key: &SigningKey, endpoint: &str, now: i64) -> anyhow::Result<String> {
+    Ok(dpop::make_proof(key, &expect(endpoint, now, 0), (&jti(), None))?)
 }
 
 fn cpu() -> anyhow::Result<Duration> {

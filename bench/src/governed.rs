@@ -29,6 +29,9 @@ const CALLS: usize = 12_000;
 /// How many calls go before, so that nothing is measured cold.
 pub(crate) const WARM: usize = 2_000;
 
+/// Longer than the service lets records wait before it publishes them.
+const PUBLISHED_EVERY: Duration = Duration::from_millis(1_200);
+
 /// How many instances call.
 const INSTANCES: usize = 8;
 
@@ -41,6 +44,8 @@ pub(crate) struct Programs {
     pub(crate) chancery: PathBuf,
     pub(crate) nginx: PathBuf,
     pub(crate) envoy: PathBuf,
+    /// The folder of npm packages.
+    pub(crate) npm: PathBuf,
 }
 
 /// A deployment before its server, with its callers.
@@ -103,6 +108,17 @@ fn load(
     let calls = f64::from(u32::try_from(calls)?);
     let (per_second, cpu_us) = (calls / took.as_secs_f64(), cpu.as_secs_f64() * 1e6 / calls);
     Ok(Load { per_second, cpu_us })
+}
+
+/// Waits until every record is published.
+pub(crate) fn settled(observers: u16) -> anyhow::Result<()> {
+    let mut last = None;
+    wait_until("nothing more is published", || {
+        let size = published(observers)?;
+        let before = last.replace(size);
+        std::thread::sleep(PUBLISHED_EVERY);
+        Ok((before == Some(size)).then_some(()))
+    })
 }
 
 /// The size of the published log.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Authority, Limits, Parts, Pip};
+use authority::{Authority, Limits, Parts, Pip, REVIEW_INTERVAL};
 use journal::{Journal, Sealer};
 use keys::SealingKey;
 use model::{Agent, Clock as _, Entropy as _, FactKey, Purpose, Standing, Timestamp};
@@ -86,7 +86,10 @@ impl House {
             clock: clock.clone(),
             last_record: Timestamp::from_millis(0),
             entropy: Arc::new(Random),
-            limits: Limits { decision_timeout: Duration::from_secs(30) },
+            limits: Limits {
+                decision_timeout: Duration::from_secs(30),
+                review_interval: REVIEW_INTERVAL,
+            },
         });
         tokio::spawn(outcomes.run());
         Ok(Self { authority: Arc::new(authority), clock, lead, store })

@@ -10,6 +10,7 @@ mod client;
 mod decide;
 mod deployment;
 mod exchange;
+mod exchange_peer;
 mod governed;
 mod house;
 mod http;
@@ -62,6 +63,9 @@ struct Options {
     /// The plain proxy that is the peer.
     #[arg(long)]
     envoy: PathBuf,
+    /// The folder of the npm packages, of which one is a peer.
+    #[arg(long)]
+    npm: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -112,6 +116,7 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         chancery: options.chancery.clone(),
         nginx: options.nginx.clone(),
         envoy: options.envoy.clone(),
+        npm: options.npm.clone(),
     };
     match row {
         "decide-100" => decide::measure(row, 100),
@@ -120,6 +125,7 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "append-1" => append::alone(dir),
         "append-64" => append::together(dir),
         "exchange" => exchange::measure(dir),
+        "exchange-peer" => exchange_peer::measure(dir, &programs),
         "cascade" => cascade::measure(dir),
         "governed-cpu" => governed::processor(dir, &programs),
         "governed-64" => governed::throughput(dir, &programs),

@@ -1,13 +1,14 @@
 //! The names of the rows. Shared with the task that runs them; it knows nothing else.
 
 /// Every row, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 14] = [
+pub(crate) const ROWS: [&str; 15] = [
     "decide-100",
     "decide-10000",
     "depth",
     "append-1",
     "append-64",
     "exchange",
+    "exchange-peer",
     "cascade",
     "governed-cpu",
     "governed-64",

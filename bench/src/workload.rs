@@ -141,6 +141,7 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         tool_owner: Some(standing.sponsor.clone()),
         principal: PrincipalFacts::Instance(standing),
         tool: Some(Arc::new(tool)),
+        agent: None,
         server: Some(Arc::new(server)),
         session: SessionFacts::default(),
         binding: Binding::Dpop,

@@ -188,25 +188,6 @@ impl Deployment {
         text(&self.run_raw(arguments))
     }
 
-    /// Runs each block of shell on `page` of the documentation, in the deployment's home, as it
-    /// stands there, and gives how many there are.
-    pub fn run_page(&self, page: &str) -> usize {
-        let text = std::fs::read_to_string(crate::repository().join(page));
-        let text = text.expect("the page is there");
-        let bin = crate::binary().parent().expect("a directory").display().to_string();
-        let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
-        let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
-        let run = |(block, _)| {
-            let mut shell = Command::new("sh");
-            shell.args(["-e", "-c", block]).current_dir(self.path("home")).env("PATH", &path);
-            shell.env("CHANCERY_SOCKET", self.path("home/state/admin.sock"));
-            shell.env("CHANCERY_URL", self.url()).stdin(Stdio::null());
-            let output = shell.output().expect("it starts");
-            assert!(output.status.success(), "{block}: {}", self::text(&output));
-        };
-        blocks.map(run).count()
-    }
-
     fn run_raw(&self, arguments: &[&str]) -> Output {
         Command::new(crate::binary())
             .args(arguments)

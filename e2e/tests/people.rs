@@ -1,7 +1,7 @@
 //! Who the organisation's people are, as a directory signs it.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::{Deployment, Options};
+use e2e::{Deployment, Options, Page};
 use serde_json::{Value, json};
 
 fn rows(deployment: &Deployment, listed: &[&str]) -> Vec<Value> {
@@ -13,7 +13,7 @@ fn rows(deployment: &Deployment, listed: &[&str]) -> Vec<Value> {
 #[test]
 fn the_page_on_people_shows_what_works() {
     let deployment = Deployment::start(&Options::default());
-    assert_eq!(deployment.run_page("docs/people.md"), 3);
+    assert_eq!(Page::read("people.md", &[]).run(&deployment).len(), 3);
     let people = rows(&deployment, &["person", "list"]);
     let ben = people.iter().find(|person| person["id"] == "ben").expect("he was listed");
     assert_eq!((&ben["manager"], &ben["source"]), (&json!("ann"), &json!("hr")));

@@ -1,7 +1,7 @@
 //! One administrator stops at once, two start again, at the real service.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::{Caller, Canary, Deployment, Options};
+use e2e::{Caller, Canary, Deployment, Options, Page};
 
 const POLICY: &str = r#"
 @id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
@@ -61,7 +61,7 @@ fn the_page_on_stopping_shows_what_works() {
     let deployment = deployment(&canary);
     let (kept, home) = (deployment.path("alice.pem"), deployment.path("home/alice.pem"));
     std::fs::copy(kept, home).expect("it can be copied");
-    assert_eq!(deployment.run_page("docs/stop.md"), 2);
+    assert_eq!(Page::read("stop.md", &[]).run(&deployment).len(), 2);
     let acts = deployment.records();
     let acts: Vec<_> = acts.iter().filter_map(|record| record["action"].as_str()).collect();
     assert_eq!(acts.iter().filter(|act| **act == "agent/stop").count(), 1);

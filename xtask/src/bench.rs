@@ -28,7 +28,7 @@ struct Asked {
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let asked = parse(arguments)?;
     let chosen = rows::chosen(&asked.rows).map_err(|error| anyhow::anyhow!(error))?;
-    let envoy = provision::peers()?;
+    let (envoy, npm) = provision::peers()?;
     super::step("build", || {
         let packages = ["--package", "chancery", "--package", "chancery-bench"];
         super::cargo(&[&["build", "--release"][..], &packages].concat())
@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let mut command = Command::new(target.join("release/chancery-bench"));
     command.args(&chosen).arg("--json").arg(&asked.json).arg("--table").arg(&table);
     command.arg("--dir").arg(target.join("bench")).arg("--envoy").arg(envoy);
+    command.arg("--npm").arg(npm);
     command.arg("--chancery").arg(target.join("release/chancery"));
     let status = command.status().with_context(|| format!("could not run {command:?}"))?;
     ensure!(status.success(), "a row was not measured");

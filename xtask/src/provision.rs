@@ -46,11 +46,11 @@ pub(crate) fn all() -> anyhow::Result<()> {
     let target = super::root().join("target/provision");
     std::fs::create_dir_all(&target)?;
     python(&target.join("python"), &super::root().join("e2e/requirements.txt"))?;
-    npm(&target)
+    npm(&target).map(drop)
 }
 
-/// Installs what only measuring needs; gives the path of Envoy.
-pub(crate) fn peers() -> anyhow::Result<PathBuf> {
+/// Installs what only measuring needs; gives the path of Envoy and the folder of the npm packages.
+pub(crate) fn peers() -> anyhow::Result<(PathBuf, PathBuf)> {
     programs(&PEERS, "benchmarks")?;
     let target = super::root().join("target/provision");
     std::fs::create_dir_all(&target)?;
@@ -61,7 +61,7 @@ pub(crate) fn peers() -> anyhow::Result<PathBuf> {
     let package = String::from_utf8(found.stdout)?;
     let envoy = Path::new(package.trim()).join("_bin/envoy");
     ensure!(envoy.exists(), "the package has no `{}`", envoy.display());
-    Ok(envoy)
+    Ok((envoy, npm(&target)?))
 }
 
 fn is_root() -> bool {
@@ -97,12 +97,12 @@ fn python(venv: &Path, requirements: &Path) -> anyhow::Result<PathBuf> {
     Ok(venv.to_owned())
 }
 
-/// The locked npm packages.
-fn npm(target: &Path) -> anyhow::Result<()> {
+/// The locked npm packages; gives their folder.
+fn npm(target: &Path) -> anyhow::Result<PathBuf> {
     let lock = super::root().join("e2e/package-lock.json");
     let folder = target.join("npm");
     if is_current(&folder, &lock)? {
-        return Ok(());
+        return Ok(folder);
     }
     std::fs::create_dir_all(&folder)?;
     for name in ["package.json", "package-lock.json"] {
@@ -110,7 +110,8 @@ fn npm(target: &Path) -> anyhow::Result<()> {
     }
     let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
     run(Command::new("npm").args(arguments).current_dir(&folder))?;
-    mark(&folder, &lock)
+    mark(&folder, &lock)?;
+    Ok(folder)
 }
 
 /// Whether `folder` was made from `lock` as it is now.

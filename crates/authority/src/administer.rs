@@ -1,9 +1,12 @@
 //! Acts of administration: decided by the same policy set, recorded and done in one transaction.
 
+use std::sync::Arc;
+
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
-    AccessRequest, ActionName, Binding, Decision, DecisionId, FactKey, Facts, Person, PersonId,
-    PolicyDigest, Principal, PrincipalFacts, ResourceRef, Revision, SessionFacts, Timestamp,
+    AccessRequest, ActionName, AgentFacts, Binding, Decision, DecisionId, FactKey, Facts, Person,
+    PersonId, PolicyDigest, Principal, PrincipalFacts, ResourceRef, Revision, SessionFacts,
+    Timestamp,
 };
 use store::{CommitError, Effect, Unit, Urgency};
 
@@ -58,6 +61,8 @@ pub enum NotAdministered {
 struct Asked {
     decision: Decision,
     person: Person,
+    /// The agent that the act is about, if it is about one that is registered.
+    agent: Option<Arc<AgentFacts>>,
     policy: PolicyDigest,
     now: Timestamp,
     /// The facts that the answer rests on, all true as of `revision`.
@@ -124,6 +129,10 @@ impl Authority {
         let now = if trusting { self.clock.now() } else { self.trusted_now()? };
         let mut reader = Reader::new(self.journal.store().as_ref());
         let person: Person = reader.need(FactKey::person(&act.administrator)).await?;
+        let agent = match &act.target {
+            ResourceRef::Agent(name) => reader.agent(name).await?.map(Arc::new),
+            _ => None,
+        };
         let read = reader.sourced(());
         let in_force = self.pip.policy();
         let policy_key = [FactKey::active_policy()];
@@ -146,14 +155,15 @@ impl Authority {
             tool: None,
             server: None,
             tool_owner: None,
+            agent: agent.clone(),
             session: SessionFacts::default(),
             binding: Binding::None,
-            stops: std::sync::Arc::default(),
+            stops: Arc::default(),
         };
         let decision = in_force.snapshot.decide(&request, &facts);
         let policy = in_force.snapshot.digest();
         let keys = [read.keys, policy_key.to_vec()].concat();
-        Ok(Some(Asked { decision, person, policy, now, keys, revision }))
+        Ok(Some(Asked { decision, person, agent, policy, now, keys, revision }))
     }
 
     /// Records a denial, and says so. A denial needs no fence.
@@ -186,9 +196,11 @@ impl Authority {
         let target = serde_json::to_value(&act.target).expect("a resource is a map of text");
         let administrator = serde_json::to_value(&asked.person);
         let administrator = administrator.expect("a person is a map of text");
-        for (member, value) in
-            [("administrator", administrator), ("target", target), ("change", act.change.clone())]
-        {
+        let agent = asked.agent.as_deref();
+        let agent = agent.map(|agent| serde_json::to_value(agent).expect("it is a map of text"));
+        let members = [("administrator", administrator), ("target", target)];
+        let members = members.into_iter().chain(agent.map(|agent| ("agent", agent)));
+        for (member, value) in members.chain([("change", act.change.clone())]) {
             commitments.insert(member.to_owned(), disclosure.commit(member, value));
         }
         let told = told(&asked.decision);

@@ -29,11 +29,17 @@ const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 /// How often a decision whose facts changed under it is made again.
 const ATTEMPTS_MAX: u32 = 3;
 
+/// How long an act may be under way before it is decided again, though nothing has changed but the
+/// time.
+pub const REVIEW_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The bounds of one decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// From asking to the answer; beyond it the answer is a denial.
     pub decision_timeout: Duration,
+    /// How long the answer counts for an act under way; [`REVIEW_INTERVAL`] but in tests.
+    pub review_interval: Duration,
 }
 
 /// Why there is no permit.

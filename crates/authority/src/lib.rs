@@ -29,7 +29,7 @@ mod telling;
 mod watch;
 
 pub use administer::{AdminAct, Administered, NotAdministered};
-pub use authorize::{Authority, Limits, NotPermitted, Parts};
+pub use authorize::{Authority, Limits, NotPermitted, Parts, REVIEW_INTERVAL};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
 pub use ending::Ending;
 pub use findings::{

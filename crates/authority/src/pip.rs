@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use model::{
-    ActDigest, DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId, MandateBasis, Person,
-    ResourceRef, Revision, Server, ServerName, SessionFacts, Sourced, Standing, Stop, StopTarget,
-    Stops, TaskId, TaskSubject, Tool, ToolRef,
+    ActDigest, AgentFacts, AgentName, DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId,
+    MandateBasis, Person, ResourceRef, Revision, Server, ServerName, SessionFacts, Sourced,
+    Standing, Stop, StopTarget, Stops, TaskId, TaskSubject, Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
@@ -63,6 +63,8 @@ pub struct Gathered {
     pub server: Option<Arc<Server>>,
     /// The owner of the tool.
     pub tool_owner: Option<Arc<Person>>,
+    /// The agent that the act concerns, if it concerns one that is registered.
+    pub agent: Option<Arc<AgentFacts>>,
     /// The session's labels and counters.
     pub session: SessionFacts,
     /// What administrators have stopped of all that it needs.
@@ -97,6 +99,12 @@ pub struct Pip {
 /// The marks of acts whose outcome nobody knows, and when each last changed. One that was removed
 /// stays until somebody looks: a mark too many costs a look, one too few an act done twice.
 pub(crate) type Unknown = RwLock<HashMap<FactKey, Revision>>;
+
+/// The agent that work is handed on to.
+struct HandedTo {
+    agent: Option<Arc<AgentFacts>>,
+    is_stopped: bool,
+}
 
 struct ToolFacts {
     tool: Arc<Tool>,
@@ -222,9 +230,7 @@ impl Pip {
         let (labels, calls) = (self.labels_of(session).await?, self.calls_of(session).await?);
         let stops = self.stops_of(&standing.value).await?;
         let handed_to = match resource {
-            ResourceRef::Agent(agent) => {
-                Some(self.read_stops(vec![StopTarget::Agent(agent.clone())]).await?)
-            }
+            ResourceRef::Agent(agent) => Some(self.read_agent(agent).await?),
             _ => None,
         };
         let mut sources: Vec<(&[FactKey], Revision)> = vec![
@@ -245,8 +251,10 @@ impl Pip {
             let tool = StopTarget::Tool(tool.value.tool.tool.clone());
             Arc::make_mut(&mut stops).0.insert(tool);
         }
-        if let Some(handed_to) = handed_to.iter().find(|handed_to| !handed_to.value.0.is_empty()) {
-            Arc::make_mut(&mut stops).0.extend(handed_to.value.0.iter().cloned());
+        if let (Some(HandedTo { is_stopped: true, .. }), ResourceRef::Agent(agent)) =
+            (handed_to.as_ref().map(|handed_to| &handed_to.value), resource)
+        {
+            Arc::make_mut(&mut stops).0.insert(StopTarget::Agent(agent.clone()));
         }
         let keys = sources.iter().flat_map(|(keys, _)| keys.iter().cloned()).collect();
         Ok(Gathered {
@@ -254,6 +262,7 @@ impl Pip {
             tool: tool.as_ref().map(|t| t.value.tool.clone()),
             server: server.map(|s| s.value.clone()),
             tool_owner: tool.and_then(|t| t.value.owner.clone()),
+            agent: handed_to.and_then(|handed_to| handed_to.value.agent),
             session: SessionFacts {
                 labels: BTreeSet::clone(&labels.value),
                 counters: BTreeMap::from([("calls".to_owned(), calls)]),
@@ -349,21 +358,24 @@ impl Pip {
             return Ok(known);
         }
         let agents = standing.hops().map(|hop| StopTarget::Agent(hop.agent.name.clone()));
-        let all: Vec<_> = std::iter::once(StopTarget::All).chain(agents).collect();
-        let read = Arc::new(self.read_stops(all).await?);
-        self.stops.insert(instance, read.clone());
-        Ok(read)
-    }
-
-    /// Which of `all` are stopped.
-    async fn read_stops(&self, all: Vec<StopTarget>) -> Result<Sourced<Arc<Stops>>, FactsError> {
+        let all = std::iter::once(StopTarget::All).chain(agents);
         let (mut reader, mut stops) = (Reader::new(self.store.as_ref()), Stops::default());
         for what in all {
             if reader.find::<Stop>(FactKey::stop(&what)).await?.is_some() {
                 stops.0.insert(what);
             }
         }
-        Ok(reader.sourced(Arc::new(stops)))
+        let read = Arc::new(reader.sourced(Arc::new(stops)));
+        self.stops.insert(instance, read.clone());
+        Ok(read)
+    }
+
+    async fn read_agent(&self, name: &AgentName) -> Result<Sourced<HandedTo>, FactsError> {
+        let mut reader = Reader::new(self.store.as_ref());
+        let agent = reader.agent(name).await?.map(Arc::new);
+        let stop = FactKey::stop(&StopTarget::Agent(name.clone()));
+        let is_stopped = reader.find::<Stop>(stop).await?.is_some();
+        Ok(reader.sourced(HandedTo { agent, is_stopped }))
     }
 
     async fn calls_of(&self, session: TaskId) -> Result<i64, FactsError> {

@@ -4,7 +4,7 @@
 //! none has changed since the oldest of these: freshness against that one, at the decision and
 //! again at its commit, says so.
 
-use model::{FactKey, Revision, Sourced};
+use model::{Agent, AgentFacts, AgentName, FactKey, Revision, Sourced};
 use serde::de::DeserializeOwned;
 use store::Store;
 
@@ -62,6 +62,16 @@ impl<'a> Reader<'a> {
     /// Reads the fact at `key`, which must be there.
     pub async fn need<T: DeserializeOwned>(&mut self, key: FactKey) -> Result<T, FactsError> {
         self.find(key.clone()).await?.ok_or(FactsError::Missing(key))
+    }
+
+    /// The agent `name` with who answers for it, if it is registered.
+    pub(crate) async fn agent(
+        &mut self,
+        name: &AgentName,
+    ) -> Result<Option<AgentFacts>, FactsError> {
+        let Some(agent) = self.find::<Agent>(FactKey::agent(name)).await? else { return Ok(None) };
+        let sponsor = self.need(FactKey::person(&agent.sponsor)).await?;
+        Ok(Some(AgentFacts { agent, sponsor }))
     }
 
     /// `value`, with what was read to make it.

@@ -9,8 +9,8 @@ use model::record::{
     VERSION, Verdict,
 };
 use model::{
-    AccessRequest, ActDigest, Binding, Decision, DecisionId, Entropy, Facts, PersonId, PolicyId,
-    RecordId, ResourceRef, Server, Standing, Stops, Timestamp, Tool,
+    AccessRequest, ActDigest, AgentFacts, Binding, Decision, DecisionId, Entropy, Facts, PersonId,
+    PolicyId, RecordId, ResourceRef, Server, Standing, Stops, Timestamp, Tool,
 };
 use moka::sync::Cache;
 use store::NewEntry;
@@ -32,6 +32,7 @@ pub(crate) struct FactsLeaf {
     standing: Arc<Standing>,
     server: Option<Arc<Server>>,
     tool: Option<Arc<Tool>>,
+    agent: Option<Arc<AgentFacts>>,
     stops: Arc<Stops>,
     entry: NewEntry,
     reference: FactsRef,
@@ -78,6 +79,7 @@ impl FactsLeaf {
         same(self.tool.as_ref(), gathered.tool.as_ref())
             && same(self.server.as_ref(), gathered.server.as_ref())
             && Arc::ptr_eq(&self.standing, &gathered.standing)
+            && self.agent == gathered.agent
             && self.stops == gathered.stops
     }
 }
@@ -103,6 +105,7 @@ async fn facts_leaf(
         ("server", gathered.server.as_deref().map(value)),
         ("tool", gathered.tool.as_deref().map(value)),
         ("tool_owner", gathered.tool_owner.as_deref().map(value)),
+        ("agent", gathered.agent.as_deref().map(value)),
         ("stops", Some(gathered.stops.as_ref()).filter(|stops| !stops.0.is_empty()).map(value)),
     ];
     for (member, value) in members {
@@ -116,9 +119,9 @@ async fn facts_leaf(
     let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     let reference = FactsRef { id, leaf: entry.leaf, revision };
-    let (Gathered { standing, server, tool, stops, .. }, written) =
+    let (Gathered { standing, server, tool, agent, stops, .. }, written) =
         (gathered.clone(), AtomicBool::new(false));
-    Ok(FactsLeaf { standing, server, tool, stops, entry, reference, written })
+    Ok(FactsLeaf { standing, server, tool, agent, stops, entry, reference, written })
 }
 
 /// The person under whose key the disclosures of this instance's records are sealed.
@@ -313,6 +316,7 @@ pub(crate) fn facts_of(gathered: &Gathered, binding: Binding, now: Timestamp) ->
         tool: gathered.tool.clone(),
         server: gathered.server.clone(),
         tool_owner: gathered.tool_owner.as_deref().cloned(),
+        agent: gathered.agent.clone(),
         session: gathered.session.clone(),
         binding,
         stops: gathered.stops.clone(),

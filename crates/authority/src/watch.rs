@@ -1,7 +1,7 @@
 //! Watches an act under way: tells when it would no longer be permitted.
 //!
-//! A permit rests on facts. When one of them changes, or a deadline behind it passes, the act is
-//! decided again. If it would still be permitted, nothing is recorded and nobody is told; if not,
+//! A permit rests on facts, and on the time. When a fact changes or a deadline behind it passes, and
+//! every ten seconds besides, as policy may look at the clock, the act is decided again. If it would still be permitted, nothing is recorded and nobody is told; if not,
 //! whoever performs it cuts it and says so by its outcome. What it has counted counts once: the
 //! session's counters are those that it was permitted with.
 
@@ -87,7 +87,7 @@ impl Watch {
                 if changes.fresh_as_of(&[(&rests.keys, rests.revision)]).is_some() {
                     tokio::select! {
                         () = watching.changed() => {}
-                        () = self.reached(rests.until) => {}
+                        () = self.due(rests.until) => {}
                     }
                 }
             }
@@ -102,14 +102,11 @@ impl Watch {
         }
     }
 
-    /// Waits for `end`, if it lies ahead.
-    async fn reached(&self, end: Timestamp) {
-        let now = self.authority.clock.now();
-        if end > now {
-            tokio::time::sleep(end.since(now)).await;
-        } else {
-            std::future::pending::<()>().await;
-        }
+    /// Waits for `end`, if it lies ahead, or for the next review if that comes first.
+    async fn due(&self, end: Timestamp) {
+        let (now, review) = (self.authority.clock.now(), self.authority.limits.review_interval);
+        let left = if end > now { end.since(now).min(review) } else { review };
+        tokio::time::sleep(left).await;
     }
 
     /// Decides on the act as things are now; gives what the answer rests on if it is permitted.

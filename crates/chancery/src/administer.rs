@@ -10,8 +10,8 @@ use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::Value;
 
 use crate::cli::{
-    Agent, Attested, Clock, Command, Finding, Founder, Instance, Mandate, Outcome, Person, Purpose,
-    Server, System, Task, Tool,
+    Agent, Attested, Clock, Command, Finding, Founder, Instance, Keys, Mandate, Outcome, Person,
+    Purpose, Server, System, Task, Tool,
 };
 use crate::socket;
 
@@ -127,11 +127,12 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             owner,
             tools,
             harm,
+            data,
             max_calls,
             description,
             socket,
         }) => {
-            let asked = Asked::PurposeAdd { id, owner, tools, harm, max_calls, description };
+            let asked = Asked::PurposeAdd { id, owner, tools, harm, data, max_calls, description };
             (socket.socket, asked, None)
         }
         Command::Instance(instance) => plain(of_instance(instance)),
@@ -145,6 +146,9 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Clock(Clock::Trust { reason, socket }) => {
             (socket.socket, Asked::ClockTrust { reason }, None)
+        }
+        Command::Keys(Keys::Rotate { compromised, reason, socket }) => {
+            (socket.socket, Asked::KeysRotate { reason, compromised }, None)
         }
         Command::Finding(finding) => plain(of_finding(finding)),
         other => anyhow::bail!("{other:?} is not an administrative command"),
@@ -182,6 +186,14 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             };
             let asked = Asked::AgentAdd(registration);
             (socket.socket, asked, Some((path, made.to_pem()?)))
+        }
+        Agent::Renew { name, key, socket } => {
+            let Some(path) = key.as_deref().map(fresh).transpose()? else {
+                return Ok((socket.socket, Asked::AgentRenew { name, key: None }, None));
+            };
+            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+            let key = Some(made.verifying().to_jwk());
+            (socket.socket, Asked::AgentRenew { name, key }, Some((path, made.to_pem()?)))
         }
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)

@@ -97,6 +97,9 @@ pub(crate) enum Command {
     /// The service's clock.
     #[command(subcommand)]
     Clock(Clock),
+    /// The key that signs tokens.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Callers that are no active agent.
     #[command(subcommand)]
     Finding(Finding),
@@ -274,6 +277,9 @@ pub(crate) enum Purpose {
         /// A harm class that its tools may have beside `reads-data`; may be repeated.
         #[arg(long = "harm")]
         harm: Vec<String>,
+        /// A category of data that it may touch, as the organisation calls it; may be repeated.
+        #[arg(long = "data")]
+        data: Vec<String>,
         /// The most calls in one session.
         #[arg(long)]
         max_calls: Option<u64>,
@@ -371,6 +377,22 @@ pub(crate) enum Clock {
     /// Say that the clock is right as it is, though it stepped or is behind the last record.
     Trust {
         /// What was found.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// The key that signs tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Sign tokens with a new key from now on; the last one verifies for another hour.
+    Rotate {
+        /// The last key is in other hands: no token that it signed counts any more.
+        #[arg(long)]
+        compromised: bool,
+        /// Why.
         #[arg(long)]
         reason: String,
         #[command(flatten)]

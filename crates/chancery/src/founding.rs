@@ -77,16 +77,17 @@ pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Foun
     found(&config, named, false).await?;
     let ring = KeyRing::open(&config.keys_dir())?;
     let verifier = log_verifier(&config, &ring)?;
-    Ok(Founded { codes, keys: thumbprints(&ring), verifier })
+    Ok(Founded { codes, keys: thumbprints(&config, &ring)?, verifier })
 }
 
 /// The thumbprints of the keys that sign, by use.
-fn thumbprints(ring: &KeyRing) -> BTreeMap<String, Thumbprint> {
-    let uses = [("log", &ring.log), ("policy", &ring.policy), ("token", &ring.token)];
-    let named = |(name, key): (&str, &Arc<SigningKey>)| {
+fn thumbprints(config: &Config, ring: &KeyRing) -> anyhow::Result<BTreeMap<String, Thumbprint>> {
+    let token = keys::read_token_key(&config.keys_dir(), None)?;
+    let uses = [("log", ring.log.as_ref()), ("policy", &ring.policy), ("token", &token)];
+    let named = |(name, key): (&str, &SigningKey)| {
         (name.to_owned(), Thumbprint::from_bytes(key.verifying().thumbprint()))
     };
-    uses.into_iter().map(named).collect()
+    Ok(uses.into_iter().map(named).collect())
 }
 
 /// Lets other users pass through a directory, to the host's socket, and see nothing in it.
@@ -116,7 +117,7 @@ pub(crate) async fn found(
     let founders = founders.into_iter().map(|(id, code)| Ok(Founder { id: id.parse()?, code }));
     let founding = Founding {
         founders: founders.collect::<anyhow::Result<_>>()?,
-        keys: thumbprints(&ring),
+        keys: thumbprints(config, &ring)?,
         origin: config.origin(),
         configuration: Sha256Digest::of(&json::canonical_of(config)),
         policy: PolicyDigest::of(pdp::STARTER_POLICY.as_bytes()),

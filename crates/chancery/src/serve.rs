@@ -10,14 +10,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Bodies, Door, Hosts, Observers, People};
 use authority::{
-    Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
+    Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, Reader, SteadyClock,
 };
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
-use model::{Clock, Entropy, Timestamp};
+use model::{Clock, Entropy, FactKey, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pap::{Administration, Publisher};
+use pap::{Administration, KeptTokenKeys, Publisher};
+use store::Store;
 use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
@@ -267,8 +268,10 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let ring = KeyRing::open(&config.keys_dir())
         .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
     let Found { store, journal, clock, entropy, last_record } = open(config, &ring).await?;
-    let limits =
-        authority::Limits { decision_timeout: Duration::from_millis(config.timeouts.decision_ms) };
+    let limits = authority::Limits {
+        decision_timeout: Duration::from_millis(config.timeouts.decision_ms),
+        review_interval: authority::REVIEW_INTERVAL,
+    };
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),
         pip: Pip::open(store.clone()).await?,
@@ -285,7 +288,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     }
 
     let tasks = TaskTracker::new();
-    let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
+    let token_keys = token_keys(config, store.as_ref()).await?;
+    let keys = token_keys.keys.clone();
     let sources = Arc::new(Sources::default());
     let servers = isolate::settle(config);
     isolate::tell(&servers);
@@ -293,7 +297,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let gateway = gateway(config, &authority, (&ring, keys.clone()), (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
-    let administration = Administration::new(by, to, from, log.clone(), config.issuer());
+    let administration =
+        Administration::new(by, to, from, log.clone(), config.issuer(), token_keys);
     let administration = Arc::new(administration);
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {
@@ -304,12 +309,12 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
     let platforms = crate::attestation::platforms(config, &clock, &tasks)?;
     let door = crate::login::door(config, (&clock, &entropy))?;
-    let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
+    let tokens = TokenService::new(authority.clone(), config.issuer(), keys);
     let tokens = match &door {
         Some(_) => tokens.with_consent_at(config.people_url()),
         None => tokens,
     };
-    let tokens = attesting(tokens, platforms.as_ref(), stop);
+    let tokens = crate::attestation::attesting(tokens, platforms.as_ref(), stop);
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let findings = findings(config, &authority).await?;
     let watched = (anchors, findings.numbers(), platforms.clone());
@@ -332,15 +337,12 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     })
 }
 
-/// The same token service; if the word of `platforms` on workloads is taken, it is kept fresh.
-fn attesting(
-    tokens: TokenService,
-    platforms: Option<&Arc<workload::Sources>>,
-    stop: &CancellationToken,
-) -> TokenService {
-    let Some(platforms) = platforms else { return tokens };
-    platforms.keep_fresh(stop);
-    tokens.attesting(platforms.clone())
+/// The keys that sign tokens, as they are by now.
+async fn token_keys(config: &Config, store: &dyn Store) -> anyhow::Result<KeptTokenKeys> {
+    let known = Reader::new(store).find(FactKey::token_keys()).await?;
+    KeptTokenKeys::open(config.keys_dir(), known.as_ref()).context(
+        "could not read the key that signs tokens: is the directory of keys an older copy?",
+    )
 }
 
 fn gateway(
@@ -357,8 +359,8 @@ fn gateway(
     let millis = Duration::from_millis;
     let parts = GatewayParts {
         authority: authority.clone(),
-        tokens: Tokens::new(issuer.clone(), keys, clock.clone(), keys::base64url(&nonce)),
-        assertions: Assertions { issuer, signer: ring.token.clone(), clock, entropy },
+        tokens: Tokens::new(issuer.clone(), keys.clone(), clock.clone(), keys::base64url(&nonce)),
+        assertions: Assertions { issuer, keys, clock, entropy },
         routes,
         states: ring.state_sealing(),
         pins: sources.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keys::Signer;
+use keys::TokenKeys;
 use model::{ArgumentsDigest, Clock, DecisionId, Entropy, RecordId, TaskId};
 use oauth::access_token::Actor;
 use serde_json::json;
@@ -18,8 +18,8 @@ const ASSERTION_LIFETIME: Duration = Duration::from_mins(1);
 pub struct Assertions {
     /// Who vouches: our issuer URL.
     pub issuer: String,
-    /// The key that signs.
-    pub signer: Arc<dyn Signer>,
+    /// The keys, of which one signs.
+    pub keys: Arc<TokenKeys>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for the `jti`.
@@ -72,6 +72,6 @@ impl Assertions {
         if let Some(actor) = actor {
             claims["act"] = json!(actor);
         }
-        oauth::jws::sign("at+jwt", &claims, self.signer.as_ref()).ok()
+        oauth::jws::sign("at+jwt", &claims, self.keys.signer().as_ref()).ok()
     }
 }

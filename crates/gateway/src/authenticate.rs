@@ -63,6 +63,13 @@ fn once(proof: &VerifiedProof) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// A token that was verified.
+struct Known {
+    claims: AccessTokenClaims,
+    /// By the keys of which era.
+    era: u64,
+}
+
 /// Checks tokens and proofs.
 pub struct Tokens {
     /// The issuer whose tokens are good here: ourselves.
@@ -71,7 +78,7 @@ pub struct Tokens {
     clock: Arc<dyn Clock>,
     started: Duration,
     boot_nonce: String,
-    known: Cache<[u8; 32], Arc<AccessTokenClaims>>,
+    known: Cache<[u8; 32], Arc<Known>>,
     proofs: Proofs,
 }
 
@@ -95,8 +102,8 @@ impl Tokens {
         let token = bearer(headers).ok()?;
         let digest: [u8; 32] = Sha256::digest(token).into();
         let known = self.known.get(&digest)?;
-        let is_over = known.exp <= self.clock.now().as_seconds();
-        if is_over { None } else { known.client_id.parse().ok() }
+        let is_over = known.claims.exp <= self.clock.now().as_seconds();
+        if is_over { None } else { known.claims.client_id.parse().ok() }
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.
@@ -108,7 +115,8 @@ impl Tokens {
     ) -> Result<Caller, Refusal> {
         let refuse = |cause, error| self.unauthenticated(cause, error, url);
         let token = bearer(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
-        let claims = self.claims(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
+        let known = self.known(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
+        let claims = &known.claims;
         let proof = single(headers, "dpop").map_err(|cause| refuse(cause, "invalid_dpop_proof"))?;
         let expect = DpopExpect {
             method,
@@ -157,22 +165,24 @@ impl Tokens {
         self.unauthenticated("proof_replayed", "invalid_dpop_proof", url)
     }
 
-    fn claims(&self, token: &str, audience: &str) -> Result<Arc<AccessTokenClaims>, &'static str> {
+    fn known(&self, token: &str, audience: &str) -> Result<Arc<Known>, &'static str> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let now = self.clock.now().as_seconds();
-        let known = if let Some(known) = self.known.get(&digest) {
+        // Read first: keys that are exchanged meanwhile have it verified again.
+        let era = self.keys.era();
+        let known = if let Some(known) = self.known.get(&digest).filter(|known| known.era == era) {
             known
         } else {
             let keys = self.keys.as_ref();
             let claims = access_token::verify(token, keys, (&self.issuer, audience), now);
-            let claims = Arc::new(claims.map_err(|_| "token_invalid")?);
-            self.known.insert(digest, claims.clone());
-            claims
+            let known = Arc::new(Known { claims: claims.map_err(|_| "token_invalid")?, era });
+            self.known.insert(digest, known.clone());
+            known
         };
-        if known.aud != audience {
+        if known.claims.aud != audience {
             return Err("token_for_other_audience");
         }
-        if known.exp <= now {
+        if known.claims.exp <= now {
             self.known.invalidate(&digest);
             return Err("token_expired");
         }

@@ -9,13 +9,18 @@ mod ring;
 mod seal;
 mod secret;
 mod signing;
+mod token_keys;
 mod weak;
 
 pub use jwk::{JwkError, KeyAlgorithm, VerifyingKey};
-pub use ring::{KeyRing, KeyRingError, TokenKeys, read_private, write_private};
+pub use ring::{
+    KeyRing, KeyRingError, make_token_key, read_private, read_token_key, remove_token_key,
+    write_private,
+};
 pub use seal::{SealError, SealingKey};
 pub use secret::Secret;
 pub use signing::{KeyError, SignError, Signer, SigningKey};
+pub use token_keys::{RetiredKey, TokenKeys};
 
 /// Bytes as JOSE writes them: base64url without padding (RFC 7515 §2).
 pub fn base64url(bytes: &[u8]) -> String {

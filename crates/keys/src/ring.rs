@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use serde_json::{Value, json};
 
-use crate::jwk::{KeyAlgorithm, VerifyingKey};
+use crate::jwk::KeyAlgorithm;
 use crate::seal::SealingKey;
 use crate::signing::{KeyError, Signer as _, SigningKey};
 
@@ -56,11 +55,9 @@ pub enum KeyRingError {
     },
 }
 
-/// The keys of a deployment.
+/// The keys of a deployment, but for the one that signs tokens: that is exchanged while it runs.
 #[derive(Debug)]
 pub struct KeyRing {
-    /// Signs tokens and assertions (ES256).
-    pub token: Arc<SigningKey>,
     /// Signs checkpoints (Ed25519).
     pub log: Arc<SigningKey>,
     /// Countersigns the activation of policy (Ed25519).
@@ -98,7 +95,6 @@ impl KeyRing {
             .try_into()
             .map_err(|_| KeyRingError::Unfit { path: sealing, source: KeyError::Unsupported })?;
         Ok(Self {
-            token: Arc::new(read_key(&dir.join("token.pem"), KeyAlgorithm::Es256)?),
             log: Arc::new(read_key(&dir.join("log.pem"), KeyAlgorithm::EdDsa)?),
             policy: Arc::new(read_key(&dir.join("policy.pem"), KeyAlgorithm::EdDsa)?),
             sealing: crate::Secret::new(bytes),
@@ -117,6 +113,34 @@ impl KeyRing {
         let derived = hmac::sign(&secret, b"chancery/request-state/v1");
         SealingKey::from_bytes(derived.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
+}
+
+/// Where the key that signs tokens lies: the first one, or the one with this thumbprint.
+fn token_file(dir: &Path, thumbprint: Option<&str>) -> PathBuf {
+    thumbprint.map_or_else(|| dir.join("token.pem"), |it| dir.join(format!("token-{it}.pem")))
+}
+
+/// Reads the key in `dir` that signs tokens and assertions (ES256): the one with this thumbprint, or
+/// the first.
+pub fn read_token_key(dir: &Path, thumbprint: Option<&str>) -> Result<SigningKey, KeyRingError> {
+    read_key(&token_file(dir, thumbprint), KeyAlgorithm::Es256)
+}
+
+/// Makes another key to sign tokens by, and keeps it in `dir`.
+pub fn make_token_key(dir: &Path) -> Result<SigningKey, KeyRingError> {
+    let unfit = |source| KeyRingError::Unfit { path: dir.to_owned(), source };
+    let key = SigningKey::generate(KeyAlgorithm::Es256).map_err(unfit)?;
+    let path = token_file(dir, Some(&key.verifying().thumbprint_text()));
+    write_private(&path, key.to_pem().map_err(unfit)?.as_bytes())?;
+    let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|source| KeyRingError::Unwritable { path, source })?;
+    Ok(key)
+}
+
+/// Removes a key that signs tokens no more, or not at all, from `dir`.
+pub fn remove_token_key(dir: &Path, thumbprint: Option<&str>) -> Result<(), KeyRingError> {
+    let path = token_file(dir, thumbprint);
+    fs::remove_file(&path).map_err(|source| KeyRingError::Unwritable { path, source })
 }
 
 /// Writes a private file that must not exist yet.
@@ -150,33 +174,4 @@ fn read_key(path: &Path, algorithm: KeyAlgorithm) -> Result<SigningKey, KeyRingE
     let text = String::from_utf8(read_private(path)?).map_err(|_| unfit(KeyError::NotPem))?;
     let key = SigningKey::from_pem(&text).map_err(unfit)?;
     if key.public().algorithm() == algorithm { Ok(key) } else { Err(unfit(KeyError::Unsupported)) }
-}
-
-/// The public keys by which tokens of ours are verified, the newest first.
-#[derive(Clone, Debug)]
-pub struct TokenKeys(Vec<(String, VerifyingKey)>);
-
-impl TokenKeys {
-    /// The keys of which `current` signs; those in `retired` still verify.
-    pub fn new(current: &VerifyingKey, retired: &[VerifyingKey]) -> Self {
-        let all = std::iter::once(current).chain(retired);
-        Self(all.map(|key| (key.thumbprint_text(), key.clone())).collect())
-    }
-
-    /// The key named `kid`.
-    pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.0.iter().find(|(known, _)| known == kid).map(|(_, key)| key)
-    }
-
-    /// The JWK set (RFC 7517 §5).
-    pub fn jwks(&self) -> Value {
-        let keys = self.0.iter().map(|(kid, key)| {
-            let mut jwk = key.to_jwk();
-            jwk["kid"] = kid.clone().into();
-            jwk["alg"] = key.algorithm().as_str().into();
-            jwk["use"] = "sig".into();
-            jwk
-        });
-        json!({ "keys": keys.collect::<Vec<_>>() })
-    }
 }

@@ -70,6 +70,11 @@ impl FactKey {
         Self(format!("key/{thumbprint}").into())
     }
 
+    /// Which keys sign and verify tokens, once the first one was exchanged.
+    pub fn token_keys() -> Self {
+        Self("token-keys".into())
+    }
+
     /// What the next renewal of an instance's token has to follow.
     pub fn renewal(id: InstanceId) -> Self {
         Self(format!("renewal/{id}").into())
@@ -321,6 +326,16 @@ pub enum PrincipalFacts {
     Administrator(Person),
 }
 
+/// An agent that an act concerns, with who answers for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentFacts {
+    /// The agent.
+    pub agent: Agent,
+    /// Its sponsor.
+    pub sponsor: Person,
+}
+
 /// Everything a decision may read. `decide` reads nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
@@ -336,6 +351,8 @@ pub struct Facts {
     pub server: Option<Arc<Server>>,
     /// The owner of the tool, if it has one.
     pub tool_owner: Option<Person>,
+    /// The agent that the act concerns, if it concerns one that is registered.
+    pub agent: Option<Arc<AgentFacts>>,
     /// The session.
     pub session: SessionFacts,
     /// How the caller's token is bound.

@@ -22,6 +22,7 @@ mod stop;
 mod system;
 mod task;
 mod time;
+mod token_keys;
 mod tool;
 pub mod workload;
 
@@ -37,8 +38,8 @@ pub use digest::{
     Thumbprint,
 };
 pub use facts::{
-    Delegator, FactKey, Facts, Hop, PrincipalFacts, Revision, SHOWN, SessionFacts, Sourced,
-    Standing,
+    AgentFacts, Delegator, FactKey, Facts, Hop, PrincipalFacts, Revision, SHOWN, SessionFacts,
+    Sourced, Standing,
 };
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
@@ -46,8 +47,8 @@ pub use ids::{
     ConsentId, DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId,
 };
 pub use names::{
-    AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, SourceName, SystemName,
-    ToolName, ToolRef, UnitName,
+    AgentName, DataCategory, GroupName, InvalidName, PersonId, PurposeId, ServerName, SourceName,
+    SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
@@ -58,5 +59,6 @@ pub use task::{
     TaskSubject, Withdrawn,
 };
 pub use time::{Clock, InvalidTime, Timestamp};
+pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

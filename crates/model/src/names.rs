@@ -112,6 +112,10 @@ name!(
     UnitName, "a unit", is_person, PERSON_RULE
 );
 name!(
+    /// Names a category of data, as the organisation classifies it.
+    DataCategory, "a category of data", is_label, LABEL_RULE
+);
+name!(
     /// Names a directory that says, under its signature, who the organisation's people are.
     SourceName, "a name of a source", is_label, LABEL_RULE
 );

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, DecisionId, InstanceId, MandateDigest, MandateId, PersonId, PurposeId, Scope,
-    Sha256Digest, SystemName, TaskId, Timestamp,
+    AgentName, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, PersonId, PurposeId,
+    Scope, Sha256Digest, SystemName, TaskId, Timestamp,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -21,7 +21,7 @@ pub struct Purpose {
     pub scope: Scope,
     /// The categories of data that it may touch.
     #[serde(default)]
-    pub data: BTreeSet<String>,
+    pub data: BTreeSet<DataCategory>,
     /// What it is, for people.
     #[serde(default)]
     pub description: String,

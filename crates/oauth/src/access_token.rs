@@ -125,24 +125,25 @@ pub fn verify(
     parties: (&str, &str),
     now: i64,
 ) -> Result<AccessTokenClaims, JwsError> {
-    let claims = verify_signed(token, keys, parties)?;
+    let claims = verify_signed(token, (keys, now), parties)?;
     check_times(&claims, now)?;
     read(claims)
 }
 
 /// Verifies that a token is one that `issuer` signed for `audience`, whenever that was: enough to
-/// give it up, and for nothing else.
+/// give it up, and for nothing else. Its key must count at `now`.
 pub fn verify_ever(
     token: &str,
     keys: &TokenKeys,
     parties: (&str, &str),
+    now: i64,
 ) -> Result<AccessTokenClaims, JwsError> {
-    read(verify_signed(token, keys, parties)?)
+    read(verify_signed(token, (keys, now), parties)?)
 }
 
 fn verify_signed(
     token: &str,
-    keys: &TokenKeys,
+    keys: (&TokenKeys, i64),
     (issuer, audience): (&str, &str),
 ) -> Result<Map<String, Value>, JwsError> {
     let claims = jws::verify_ours(token, TYP, keys)?;

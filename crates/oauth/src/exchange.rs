@@ -98,7 +98,7 @@ pub fn verify(
     issuer: &str,
     now: i64,
 ) -> Result<Delegated, JwsError> {
-    let claims = jws::verify_ours(delegation, DELEGATION_TYP, keys)?;
+    let claims = jws::verify_ours(delegation, DELEGATION_TYP, (keys, now))?;
     for name in ["iss", "aud"] {
         if text(&claims, name)? != issuer {
             return Err(JwsError::Claim(name));

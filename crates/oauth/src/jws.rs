@@ -203,18 +203,19 @@ pub fn verify(
     read(token, typ)?.verified_by_known(key)
 }
 
-/// Verifies a compact JWS of type `typ` by the one of `keys`, which are ours, that it names.
+/// Verifies a compact JWS of type `typ` by the one of `keys`, which are ours, that it names and that
+/// counts at `now` (seconds since the epoch).
 pub(crate) fn verify_ours(
     token: &str,
     typ: &'static str,
-    keys: &TokenKeys,
+    (keys, now): (&TokenKeys, i64),
 ) -> Result<Map<String, Value>, JwsError> {
     let unverified = read(token, typ)?;
     if unverified.jwk().is_some() {
         return Err(JwsError::HeaderMember("jwk"));
     }
-    let key = unverified.kid().and_then(|kid| keys.find(kid)).ok_or(JwsError::UnknownKey)?;
-    unverified.verified_by(key)
+    let key = unverified.kid().and_then(|kid| keys.find(kid, now)).ok_or(JwsError::UnknownKey)?;
+    unverified.verified_by(&key)
 }
 
 /// What `token` of type `typ` claims under `name`. Nothing is verified: it says by whose key, or as

@@ -196,6 +196,7 @@ impl CaseFile {
             principal: PrincipalFacts::Instance(Arc::new(standing)),
             tool_owner: tool.is_some().then(|| person("owner")),
             tool: tool.map(Arc::new),
+            agent: None,
             server: Some(Arc::new(server)),
             session: SessionFacts::default(),
             binding: Binding::Dpop,

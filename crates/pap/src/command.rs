@@ -15,6 +15,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::KeptTokenKeys;
 use crate::drill::DrillRow;
 use crate::log::Exports;
 use crate::people::SourceKey;
@@ -48,6 +49,8 @@ pub enum Command {
         owner: String,
         tools: Vec<String>,
         harm: Vec<String>,
+        #[serde(default)]
+        data: Vec<String>,
         max_calls: Option<u64>,
         description: String,
     },
@@ -61,6 +64,8 @@ pub enum Command {
         #[serde(default)]
         workloads: Vec<WorkloadRule>,
     },
+    /// Renews the lease of an agent and its key, which may be another one from now on.
+    AgentRenew { name: String, key: Option<Value> },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
@@ -114,6 +119,8 @@ pub enum Command {
     OutcomeSettle { decision: String, reason: String },
     /// Says that the clock is right as it is.
     ClockTrust { reason: String },
+    /// Exchanges the key that signs tokens; a compromised one verifies none any more.
+    KeysRotate { reason: String, compromised: bool },
     /// Records an outage drill: that it begins, or, with rows, its result.
     DrillOutage { version: String, rows: Vec<DrillRow> },
     /// Shows a record with its disclosure.
@@ -236,6 +243,7 @@ pub struct Administration {
     pub(crate) log: journal::LogDirectory,
     /// The base URL of the deployment: whom what is signed for it names.
     pub(crate) issuer: String,
+    pub(crate) token_keys: KeptTokenKeys,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
     pub(crate) refusals: RefusalLog,
@@ -282,9 +290,10 @@ impl Administration {
         source: Arc<dyn ToolSource>,
         log: journal::LogDirectory,
         issuer: String,
+        token_keys: KeptTokenKeys,
     ) -> Self {
         let (exports, refusals) = (Exports::default(), RefusalLog::default());
-        Self { authority, publisher, source, log, issuer, exports, refusals }
+        Self { authority, publisher, source, log, issuer, token_keys, exports, refusals }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.
@@ -297,6 +306,7 @@ impl Administration {
             | Command::PurposeAdd { .. }
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
+            | Command::AgentRenew { .. }
             | Command::AgentSuspend { .. }
             | Command::AgentList
             | Command::InstanceRevoke { .. }
@@ -331,6 +341,9 @@ impl Administration {
                 self.settle(by, &decision, &reason).await
             }
             Command::ClockTrust { reason } => self.trust_clock(by, &reason).await,
+            Command::KeysRotate { reason, compromised } => {
+                self.rotate_token_key(by, (&reason, compromised)).await
+            }
             Command::DrillOutage { version, rows } => self.drill(by, &version, &rows).await,
             reading => self.read_log(by, reading).await,
         }

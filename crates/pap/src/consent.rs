@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use authority::{FactsError, Reader, Refused};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, MandateId, Person,
-    PersonId, Purpose, ResourceRef, Sha256Digest, Timestamp, Tool, ToolRef, Withdrawn,
+    Agent, Consent, ConsentId, ConsentState, DataCategory, FactKey, Mandate, MandateBasis,
+    MandateId, Person, PersonId, Purpose, ResourceRef, Sha256Digest, Timestamp, Tool, ToolRef,
+    Withdrawn,
 };
 use serde_json::json;
 
@@ -233,7 +234,10 @@ impl Administration {
             ("Who answers for it", agent.sponsor.to_string()),
             ("On whose behalf", format!("yours, {person}")),
             ("What for", described(&purpose)),
-            ("Data", listed(purpose.data.iter(), "no category is registered")),
+            (
+                "Data",
+                listed(purpose.data.iter().map(DataCategory::as_str), "no category is registered"),
+            ),
         ];
         all.extend(self.tools(reader, asked).await?.into_iter().map(|tool| ("Tool", tool)));
         let harm = asked.scope.harm.iter().map(|class| class.as_str());

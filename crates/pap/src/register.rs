@@ -1,25 +1,21 @@
 //! The register: people, purposes, agents.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use authority::Effect;
 use model::workload::RULES_MAX;
 use model::{
-    Agent, AgentName, AgentState, FactKey, Harm, Mandate, MandateBasis, MandateId, Person,
-    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern,
-    WorkloadRule,
+    Agent, AgentName, AgentState, DataCategory, FactKey, Harm, MandateId, Person, PersonId,
+    PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Command, Registration};
+use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate};
 
-/// How long an agent's key vouches.
-const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
-
-/// How long a standing mandate lasts. Nothing renews one yet.
-const LEASE: Duration = Duration::from_hours(30 * 24);
+/// The most categories of data of one purpose.
+const CATEGORIES_MAX: usize = 32;
 
 pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
     Effect::Put { key, body: json::canonical_of(fact) }
@@ -39,9 +35,10 @@ impl Administration {
             Command::PersonAdd { id, groups } => self.person_add(by, &id, &groups).await,
             Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
             Command::PersonList => self.list(by, "person/", "").await,
-            Command::PurposeAdd { id, owner, tools, harm, max_calls, description } => {
+            Command::PurposeAdd { id, owner, tools, harm, data, max_calls, description } => {
                 let scope = scope(&tools, &harm, max_calls)?;
-                self.purpose_add(by, (&id, &owner), scope, description).await
+                let what = (categories(&data)?, description);
+                self.purpose_add(by, (&id, &owner), scope, what).await
             }
             Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
             Command::AgentAttest { name, host, workloads } => {
@@ -50,6 +47,7 @@ impl Administration {
                 let make = |agent: &mut Agent| (agent.host, agent.workloads) = (host, workloads);
                 self.agent_change(by, (&name, "agent/attest"), change, make).await
             }
+            Command::AgentRenew { name, key } => self.agent_renew(by, &name, key).await,
             Command::AgentSuspend { name, reason } => {
                 let (since, change) = (self.now(), json!(reason));
                 let suspend =
@@ -103,12 +101,11 @@ impl Administration {
         by: &PersonId,
         (id, owner): (&str, &str),
         scope: Scope,
-        description: String,
+        (data, description): (BTreeSet<DataCategory>, String),
     ) -> Result<Value, AdminError> {
         let id: PurposeId = id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
         let owner = active(&mut draft.reader, owner, "owner").await?;
-        let data = BTreeSet::new();
         let purpose = Purpose { id: id.clone(), owner: owner.id, scope, data, description };
         let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
         let done = draft.make(json!(purpose), effects).await?;
@@ -139,7 +136,7 @@ impl Administration {
         let now = self.now();
         let agent = Agent {
             name: name.clone(),
-            sponsor: sponsor.id.clone(),
+            sponsor: sponsor.id,
             business_owner,
             technical_owner,
             purposes: BTreeSet::from([purpose.id.clone()]),
@@ -151,16 +148,8 @@ impl Administration {
             registered: now,
             state: AgentState::Active,
         };
-        let mandate = Mandate {
-            id: MandateId::new(now, self.authority.entropy().as_ref()),
-            basis: MandateBasis::Standing { sponsor: sponsor.id },
-            agent: name.clone(),
-            purpose: purpose.id.clone(),
-            scope: purpose.scope,
-            given: now,
-            valid_until: now.plus(LEASE),
-            withdrawn: None,
-        };
+        let id = MandateId::new(now, self.authority.entropy().as_ref());
+        let mandate = standing_mandate(&agent, &purpose, (id, now));
         let mandate = (!registration.on_behalf_only).then_some(mandate);
         let mut effects = vec![put_new(FactKey::agent(&name), &agent)];
         if let Some(mandate) = &mandate {
@@ -223,6 +212,14 @@ fn scope(tools: &[String], harm: &[String], max_calls: Option<u64>) -> Result<Sc
     }
     let tools = tools.iter().map(|tool| tool.parse::<ToolPattern>()).collect::<Result<_, _>>();
     Ok(Scope { tools: tools.map_err(AdminError::invalid)?, harm: classes(harm)?, max_calls })
+}
+
+fn categories(names: &[String]) -> Result<BTreeSet<DataCategory>, AdminError> {
+    if names.len() > CATEGORIES_MAX {
+        let why = format!("a purpose has at most {CATEGORIES_MAX} categories of data");
+        return Err(AdminError::Invalid(why));
+    }
+    names.iter().map(|name| name.parse().map_err(AdminError::invalid)).collect()
 }
 
 /// The harm classes with these names.

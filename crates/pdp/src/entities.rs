@@ -201,7 +201,14 @@ fn add_resource(
         }
         ResourceRef::Task(id) => (uid(&types.task, &id.to_string()), None),
         ResourceRef::Mandate(id) => (uid(&types.mandate, &id.to_string()), None),
-        ResourceRef::Agent(name) => (uid(&types.agent, name.as_str()), None),
+        ResourceRef::Agent(name) => {
+            let uid = uid(&types.agent, name.as_str());
+            if let Some(known) = facts.agent.as_ref().filter(|known| known.agent.name == *name) {
+                add_agent(nodes, uid.clone(), &known.agent);
+                add_person(nodes, &known.sponsor);
+            }
+            (uid, None)
+        }
         ResourceRef::Instance(id) => (uid(&types.instance, &id.to_string()), None),
         ResourceRef::Person(id) => (uid(&types.person, id.as_str()), None),
         ResourceRef::Purpose(id) => (uid(&types.purpose, id.as_str()), None),

@@ -1,6 +1,7 @@
 //! Which instance asks for a token, and on what its task rests.
 
 use authority::{Effect, OnceScope, Reader};
+use keys::Signer as _;
 use model::{
     Agent, Delegation, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, PurposeId,
     Sha256Digest, Task,
@@ -99,9 +100,9 @@ impl TokenService {
             _ => return self.standing(agent, form).await,
         };
         let mut reader = Reader::new(self.authority.pip().store());
-        let (own, now) = (self.minter.signer.public(), self.authority.clock().now());
+        let (signer, now) = (self.keys.signer(), self.authority.clock().now());
         let parties = (*agent, self.minter.issuer.as_str());
-        let read = Initiated::read(presented, parties, (&mut reader, own), now).await;
+        let read = Initiated::read(presented, parties, (&mut reader, signer.public()), now).await;
         let wanted = form.purpose.as_deref();
         let (code, cause, why) = match read {
             Ok(initiated) if wanted.is_some_and(|it| it != initiated.purpose.as_str()) => {

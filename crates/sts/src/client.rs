@@ -1,6 +1,7 @@
 //! Which agent asks: by its registered key, or by a workload that its rules admit.
 
 use authority::{Effect, OnceScope, Reader};
+use keys::Signer as _;
 use model::{Agent, AgentName, AgentState, FactKey};
 use oauth::form::{Client, Signed};
 use oauth::{ErrorCode, OAuthError, client_assertion};
@@ -49,7 +50,7 @@ impl TokenService {
         let found = self.claimed(client).await?;
         let now = self.authority.clock().now();
         // Who is not there is asked for as much work as who is, so that time tells nothing either.
-        let own = || self.minter.signer.public().clone();
+        let own = || self.keys.signer().public().clone();
         let key = found.as_ref().and_then(agent_key).unwrap_or_else(own);
         let parties = (client.id.as_str(), self.minter.issuer.as_str());
         let verified = client_assertion::verify(&client.assertion, parties, &key, now.as_seconds());

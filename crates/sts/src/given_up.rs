@@ -115,7 +115,8 @@ impl TokenService {
     fn own(&self, agent: &Agent, token: &str) -> Own {
         let audience = access_token::claimed_audience(token).unwrap_or_default();
         let parties = (self.minter.issuer.as_str(), audience.as_str());
-        let claims = access_token::verify_ever(token, &self.keys, parties).ok();
+        let now = self.authority.clock().now().as_seconds();
+        let claims = access_token::verify_ever(token, &self.keys, parties, now).ok();
         let Some(claims) = claims.filter(|_| self.server(&audience).is_ok()) else {
             return Own::None;
         };

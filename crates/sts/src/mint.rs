@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use authority::{Authority, Begun, Effect, Governed as _, Permit, Unit, Urgency};
-use keys::Signer;
+use keys::TokenKeys;
 use model::record::{Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
 use model::{FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
@@ -20,8 +20,8 @@ use crate::renewal::{Link, Renewal};
 pub struct Minter {
     /// The issuer.
     pub issuer: String,
-    /// The key that signs.
-    pub signer: Arc<dyn Signer>,
+    /// The keys, of which one signs.
+    pub keys: Arc<TokenKeys>,
 }
 
 impl Minter {
@@ -93,7 +93,7 @@ impl Minter {
         if claims.exp <= claims.iat {
             return Err("what the token would rest on ends now");
         }
-        let token = access_token::mint(&claims, self.signer.as_ref());
+        let token = access_token::mint(&claims, self.keys.signer().as_ref());
         let token = token.map_err(|_| "the token could not be signed")?;
         let unit = issuance(begun, (&claims, nonce), authority).await?;
         let recorded = authority.journal().store().commit(unit).await;
@@ -127,7 +127,7 @@ impl Minter {
             exp: act.bound.min(now.as_seconds() + exchange::LIFETIME_MAX_S),
             jti: jti.clone(),
         };
-        let signed = exchange::make(&delegated, self.signer.as_ref());
+        let signed = exchange::make(&delegated, self.keys.signer().as_ref());
         let why = "the delegation could not be signed";
         let unsigned = |_| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
         let response = TokenResponse {

@@ -8,7 +8,7 @@ use authority::{
     Authority, CommitError, Effect, FactsError, NotPermitted, NotStopped, OnceScope, Permit,
     Reader, RefusalLog, Refused, Signal,
 };
-use keys::{Signer, TokenKeys, VerifyingKey};
+use keys::{TokenKeys, VerifyingKey};
 use model::{
     Agent, Denial, FactKey, HostProcess, Instance, InstanceId, InstanceState, KernelRule,
     ServerName, Source, Sourced, Thumbprint, Timestamp,
@@ -127,16 +127,11 @@ impl TokenRefusal {
 }
 
 impl TokenService {
-    /// A service that is `issuer` and signs with `signer`; `keys` verify what it signed.
-    pub fn new(
-        authority: Arc<Authority>,
-        issuer: String,
-        signer: Arc<dyn Signer>,
-        keys: Arc<TokenKeys>,
-    ) -> Self {
+    /// A service that is `issuer` and signs and verifies with `keys`.
+    pub fn new(authority: Arc<Authority>, issuer: String, keys: Arc<TokenKeys>) -> Self {
         Self {
             authority,
-            minter: Minter { issuer, signer },
+            minter: Minter { issuer, keys: keys.clone() },
             keys,
             refusals: RefusalLog::default(),
             vouchers: Vouchers::default(),
@@ -180,7 +175,7 @@ impl TokenService {
 
     /// The keys that verify tokens (RFC 7517).
     pub fn jwks(&self) -> Value {
-        self.keys.jwks()
+        self.keys.jwks(self.authority.clock().now().as_seconds())
     }
 
     /// Answers a request for a token. Whatever is refused before a decision is recorded as that.

@@ -3,9 +3,9 @@
 //! Nobody here has a private key while an input is tried: what verifies was signed before, and is
 //! an example, byte for byte.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use keys::{SigningKey, TokenKeys, VerifyingKey};
+use keys::{KeyAlgorithm, RetiredKey, SigningKey, TokenKeys, VerifyingKey};
 use oauth::dpop::{DpopExpect, verify_proof};
 use oauth::initiation::{self, AskedTask};
 use oauth::token_endpoint::{self, Grant};
@@ -56,7 +56,11 @@ pub fn foreign(bytes: &[u8]) -> bool {
 
 /// An access token.
 pub fn access(bytes: &[u8]) -> bool {
-    static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys::new(&KEY, &[]));
+    static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| {
+        let signer = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
+        let listed = RetiredKey { key: KEY.clone(), until: i64::MAX };
+        TokenKeys::new(Arc::new(signer), vec![listed])
+    });
     let Some(token) = super::text(bytes) else { return false };
     let holds = access_token::verify(token, &KEYS, (ISSUER, AUDIENCE), NOW).is_ok();
     if holds {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use authority::{Begun, Cut, Watch};
 use futures::FutureExt as _;
 use model::record::OutcomeKind;
-use model::{Agent, AgentState, Denial, FactKey, Instance, InstanceState, Task, TaskState};
+use model::{
+    Agent, AgentState, Clock as _, Denial, FactKey, Instance, InstanceState, Task, TaskState,
+};
 use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
 
@@ -107,6 +109,23 @@ async fn a_change_that_takes_nothing_away_cuts_nothing() {
     })
     .await;
     assert!(goes_on(&watch).await);
+}
+
+/// A set that looks at the clock is asked again though nothing has changed but the time.
+#[tokio::test]
+async fn r_36_a_call_under_way_is_cut_when_its_hours_are_over() {
+    let world = World::new().await;
+    let until = world.clock.now().plus(Duration::from_hours(1));
+    let hours = format!(
+        r#"@id("hours") permit (principal, action == Action::"crm/lookup", resource)
+           when {{ context.now < datetime("{until}") }};"#
+    );
+    world.publish(&hours).await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    assert!(goes_on(&watch).await);
+    world.clock.advance(Duration::from_hours(2));
+    let Cut::Denied(denial) = watch.no_longer_permitted().await else { panic!("it is denied") };
+    assert_eq!(denial.code(), "not_granted");
 }
 
 /// What it counted itself is no reason to cut it.

@@ -33,6 +33,9 @@ use tempfile::TempDir;
 use testkit::{ManualClock, SeededEntropy};
 use tokio::task::JoinHandle;
 
+/// How often what is under way is decided again in these tests.
+const REVIEW_INTERVAL: Duration = Duration::from_millis(20);
+
 /// How long a decision may take.
 pub(crate) const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -53,7 +56,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
-                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"finding/close", Action::"log/read"],
+                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"finding/close", Action::"log/read"],
             resource);
     @id("consent")
     permit (principal is Person, action in [Action::"mandate/give", Action::"consent/withdraw"],
@@ -285,7 +288,7 @@ pub(crate) async fn start(
         clock: clock.clone(),
         last_record: Timestamp::from_millis(0),
         entropy: entropy.clone(),
-        limits: Limits { decision_timeout: DECISION_TIMEOUT },
+        limits: Limits { decision_timeout: DECISION_TIMEOUT, review_interval: REVIEW_INTERVAL },
     });
     (Arc::new(authority), tokio::spawn(outcomes.run()))
 }

@@ -47,6 +47,17 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say that an agent is to go on: its key vouches for another 90 days, and its standing mandates,
+    /// if it has any, last for another 30.
+    Renew {
+        /// Its name.
+        name: String,
+        /// Where to put a new key of the agent, which must not exist yet; without it the key stays.
+        #[arg(long)]
+        key: Option<PathBuf>,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Suspend an agent.
     Suspend {
         /// Its name.

@@ -1,6 +1,7 @@
 //! Who calls comes from the credential alone, and the credential goes no further.
 
 use mcp::Era;
+use pap::Command;
 use serde_json::json;
 
 use crate::support::{Act, set};
@@ -34,6 +35,40 @@ async fn n_001_identity_comes_only_from_the_credential() {
     let (_, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
     assert_eq!(client.post_raw(&stolen, body).await.status, 401);
     assert_eq!(world.decisions("up/echo", "permit").await, 1);
+}
+
+/// The keys that sign tokens are exchanged under a client that goes on with its token; if the last one
+/// is in other hands, no token of before counts any more, however well it is known.
+#[tokio::test]
+async fn n_029_keys_are_exchanged_while_calls_go_on() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let call = async || client.ask("tools/call", json!({ "name": "echo", "arguments": {} })).await;
+    let rotate = async |compromised| {
+        world.run(Command::KeysRotate { reason: "due".to_owned(), compromised }).await
+    };
+    let listed = || world.tokens.jwks()["keys"].as_array().expect("a set").len();
+    assert_eq!((call().await.status, listed()), (200, 1));
+    rotate(false).await;
+    assert_eq!((call().await.status, listed()), (200, 2));
+    let later = bot.connected(&world, "up", Era::Session).await;
+    assert_ne!(kid(&client.token), kid(&later.token));
+    // What upstreams are shown is signed by the new key too.
+    let called = later.ask("tools/call", json!({ "name": "echo", "arguments": {} })).await;
+    assert_eq!(called.status, 200);
+    let seen = up.seen_of("tools/call").pop().expect("it was called");
+    let shown = seen.header("authorization").expect("an assertion").replace("Bearer ", "");
+    assert_eq!(kid(&shown), kid(&later.token));
+    rotate(true).await;
+    assert_eq!((call().await.status, listed()), (401, 1));
+    world.refusal("token_invalid").await;
+}
+
+fn kid(token: &str) -> String {
+    let header = token.split('.').next().and_then(keys::from_base64url).expect("base64url");
+    let header: serde_json::Value = serde_json::from_slice(&header).expect("JSON");
+    header["kid"].as_str().expect("it names its key").to_owned()
 }
 
 #[tokio::test]

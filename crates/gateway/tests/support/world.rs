@@ -11,7 +11,7 @@ use journal::{Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use mcp::DenialStyle;
 use model::{Clock, Entropy, PersonId, PolicyDigest, Sha256Digest, Timestamp};
-use pap::{Administration, Command, Founder, Founding, Publisher};
+use pap::{Administration, Command, Founder, Founding, KeptTokenKeys, Publisher};
 use serde_json::Value;
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
@@ -59,6 +59,7 @@ pub struct World {
     pub sources: Arc<Sources>,
     pub journal: Journal,
     ring: KeyRing,
+    keys: Arc<TokenKeys>,
     tasks: TaskTracker,
     /// Last: everything else lets go of it first.
     pub dir: TempDir,
@@ -71,6 +72,8 @@ impl World {
         let clock = Arc::new(ManualClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let ring = KeyRing::create(&dir.path().join("keys"), [7; 32]).expect("keys");
+        let kept = KeptTokenKeys::open(dir.path().join("keys"), None).expect("a key");
+        let keys = kept.keys.clone();
         let (journal, authority, outcomes) = authority(&dir, &clock, &entropy, &ring).await;
         tokio::spawn(outcomes.run());
         let starter = ("starter.cedar".to_owned(), pdp::STARTER_POLICY.to_owned());
@@ -82,17 +85,16 @@ impl World {
         publisher.publish().await.expect("the policy compiles");
 
         let (tasks, sources) = (TaskTracker::new(), Arc::new(Sources::default()));
-        let parts = gateway_parts(&setup, &authority, &ring, (&sources, &tasks), NONCE);
+        let parts = gateway_parts(&setup, &authority, (&ring, &keys), (&sources, &tasks), NONCE);
         let gateway = Arc::new(Gateway::new(parts).expect("a gateway"));
         let log = LogDirectory::new(dir.path().join("log"));
         let (of, read) = (authority.clone(), sources.clone());
         let administration =
-            Administration::new(of, publisher.clone(), read, log, ISSUER.to_owned());
+            Administration::new(of, publisher.clone(), read, log, ISSUER.to_owned(), kept);
         let administration = Arc::new(administration);
         sources.connect(&gateway, &administration);
-        let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
-        let (issuer, signer) = (ISSUER.to_owned(), ring.token.clone());
-        let tokens = Arc::new(TokenService::new(authority.clone(), issuer, signer, keys));
+        let tokens =
+            Arc::new(TokenService::new(authority.clone(), ISSUER.to_owned(), keys.clone()));
         let world = Self {
             clock,
             authority,
@@ -103,6 +105,7 @@ impl World {
             sources,
             journal,
             ring,
+            keys,
             tasks,
             dir,
         };
@@ -134,6 +137,7 @@ impl World {
             owner: "alice".to_owned(),
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
             harm: classes.map(str::to_owned).to_vec(),
+            data: Vec::new(),
             max_calls: None,
             description: String::new(),
         })
@@ -157,7 +161,7 @@ impl World {
     /// The gateway of another start of the same deployment: it remembers nothing.
     pub fn restarted(&self, setup: &Setup, nonce: &str) -> Gateway {
         let kept = (&self.sources, &self.tasks);
-        let parts = gateway_parts(setup, &self.authority, &self.ring, kept, nonce);
+        let parts = gateway_parts(setup, &self.authority, (&self.ring, &self.keys), kept, nonce);
         Gateway::new(parts).expect("a gateway")
     }
 
@@ -254,7 +258,10 @@ async fn authority(
         clock: clock.clone(),
         last_record: Timestamp::from_millis(0),
         entropy: entropy.clone(),
-        limits: authority::Limits { decision_timeout: Duration::from_secs(10) },
+        limits: authority::Limits {
+            decision_timeout: Duration::from_secs(10),
+            review_interval: authority::REVIEW_INTERVAL,
+        },
     });
     (journal, Arc::new(authority), outcomes)
 }
@@ -262,12 +269,11 @@ async fn authority(
 fn gateway_parts(
     setup: &Setup,
     authority: &Arc<Authority>,
-    ring: &KeyRing,
+    (ring, keys): (&KeyRing, &Arc<TokenKeys>),
     (sources, tasks): (&Arc<Sources>, &TaskTracker),
     nonce: &str,
 ) -> GatewayParts {
     let (clock, entropy) = (authority.clock().clone(), authority.entropy().clone());
-    let keys = Arc::new(TokenKeys::new(ring.token.verifying(), &[]));
     let route = |(name, target): &(&str, Target)| {
         let audience = format!("upstream:{name}");
         let hosts = setup.elicitation_hosts.iter().map(|host| (*host).to_owned());
@@ -281,13 +287,8 @@ fn gateway_parts(
     let own = [("PATH", path.as_str()), ("LANG", "C"), ("CHANCERY_SECRET", "never-passed-on")];
     GatewayParts {
         authority: authority.clone(),
-        tokens: Tokens::new(ISSUER.to_owned(), keys, clock.clone(), nonce.to_owned()),
-        assertions: Assertions {
-            issuer: ISSUER.to_owned(),
-            signer: ring.token.clone(),
-            clock,
-            entropy,
-        },
+        tokens: Tokens::new(ISSUER.to_owned(), keys.clone(), clock.clone(), nonce.to_owned()),
+        assertions: Assertions { issuer: ISSUER.to_owned(), keys: keys.clone(), clock, entropy },
         routes,
         states: ring.state_sealing(),
         pins: sources.clone(),

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use keys::{
-    KeyAlgorithm, KeyError, KeyRing, KeyRingError, Signer as _, SigningKey, read_private,
-    write_private,
+    KeyAlgorithm, KeyError, KeyRing, KeyRingError, Signer as _, SigningKey, make_token_key,
+    read_private, read_token_key, remove_token_key, write_private,
 };
 
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
@@ -138,12 +138,9 @@ fn a_ring_is_made_once_and_opens_as_it_was_made() {
     }
     assert!(matches!(KeyRing::create(&path, [8; 32]), Err(KeyRingError::Unwritable { .. })));
     let opened = KeyRing::open(&path).unwrap();
-    let algorithms =
-        [&opened.token, &opened.log, &opened.policy].map(|k| k.verifying().algorithm());
-    assert_eq!(algorithms, [KeyAlgorithm::Es256, KeyAlgorithm::EdDsa, KeyAlgorithm::EdDsa]);
-    for (a, b) in [(&made.token, &opened.token), (&made.log, &opened.log)] {
-        assert_eq!(a.verifying(), b.verifying());
-    }
+    let algorithms = [&opened.log, &opened.policy].map(|k| k.verifying().algorithm());
+    assert_eq!(algorithms, [KeyAlgorithm::EdDsa, KeyAlgorithm::EdDsa]);
+    assert_eq!(made.log.verifying(), opened.log.verifying());
     assert_ne!(opened.log.verifying(), opened.policy.verifying());
     let sealed = made.sealing().seal(b"value", b"name", [1; 12]);
     assert_eq!(opened.sealing().open(&sealed, b"name").unwrap(), b"value");
@@ -152,6 +149,25 @@ fn a_ring_is_made_once_and_opens_as_it_was_made() {
     let sealed = made.state_sealing().seal(b"state", b"name", [2; 12]);
     assert_eq!(opened.state_sealing().open(&sealed, b"name").unwrap(), b"state");
     assert!(opened.sealing().open(&sealed, b"name").is_err());
+}
+
+/// The key that signs tokens is one of several files.
+#[test]
+fn another_key_that_signs_tokens_is_kept_beside_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    KeyRing::create(&path, [7; 32]).unwrap();
+    let first = read_token_key(&path, None).unwrap();
+    assert_eq!(first.verifying().algorithm(), KeyAlgorithm::Es256);
+    let made = make_token_key(&path).unwrap();
+    assert_ne!(made.verifying(), first.verifying());
+    let kid = made.verifying().thumbprint_text();
+    assert_eq!(mode(&path.join(format!("token-{kid}.pem"))), 0o600);
+    assert_eq!(read_token_key(&path, Some(&kid)).unwrap().verifying(), made.verifying());
+    remove_token_key(&path, None).unwrap();
+    let gone = read_token_key(&path, None).unwrap_err();
+    assert!(gone.to_string().contains("token.pem"), "{gone}");
+    assert_eq!(read_token_key(&path, Some(&kid)).unwrap().verifying(), made.verifying());
 }
 
 /// Breaks the file at a path.
@@ -177,7 +193,8 @@ fn a_ring_with_a_wrong_file_does_not_open() {
         let path = dir.path().join("keys");
         KeyRing::create(&path, [7; 32]).unwrap();
         breakage(&path.join(name));
-        let error = KeyRing::open(&path).unwrap_err().to_string();
+        let opened = KeyRing::open(&path).and_then(|_| read_token_key(&path, None));
+        let error = opened.unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }
 }

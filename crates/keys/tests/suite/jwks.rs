@@ -1,6 +1,8 @@
 //! Public keys as JWK: the vectors of the RFCs, what is refused, and thumbprints.
 
-use keys::{JwkError, KeyAlgorithm, Signer as _, SigningKey, TokenKeys, VerifyingKey};
+use std::sync::Arc;
+
+use keys::{JwkError, KeyAlgorithm, RetiredKey, Signer as _, SigningKey, TokenKeys, VerifyingKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -191,13 +193,17 @@ fn coordinates_have_one_spelling_and_are_on_the_curve() {
 #[test]
 fn a_key_set_names_keys_by_thumbprint_and_has_no_private_member() {
     let keys = [KeyAlgorithm::Es256, KeyAlgorithm::EdDsa].map(|a| SigningKey::generate(a).unwrap());
-    let [current, retired] = keys.each_ref().map(SigningKey::verifying);
-    let set = TokenKeys::new(current, std::slice::from_ref(retired));
-    assert_eq!(set.find(&retired.thumbprint_text()), Some(retired));
-    assert_eq!(set.find("../../etc/passwd"), None);
-    assert_eq!(set.find(""), None);
-    let listed = set.jwks();
-    for (jwk, key) in listed["keys"].as_array().unwrap().iter().zip([current, retired]) {
+    let [current, retired] = keys.each_ref().map(|key| key.verifying().clone());
+    let [signer, _] = keys.map(Arc::new);
+    let set = TokenKeys::new(signer, vec![RetiredKey { key: retired.clone(), until: 100 }]);
+    assert_eq!(set.find(&retired.thumbprint_text(), 99).as_ref(), Some(&retired));
+    assert_eq!(set.find(&retired.thumbprint_text(), 100), None);
+    assert_eq!(set.find(&current.thumbprint_text(), i64::MAX - 1).as_ref(), Some(&current));
+    assert_eq!(set.find("../../etc/passwd", 0), None);
+    assert_eq!(set.find("", 0), None);
+    assert_eq!(set.jwks(100)["keys"].as_array().unwrap().len(), 1);
+    let listed = set.jwks(99);
+    for (jwk, key) in listed["keys"].as_array().unwrap().iter().zip([&current, &retired]) {
         assert_eq!(VerifyingKey::from_jwk(jwk).as_ref(), Ok(key));
         assert_eq!(jwk["kid"], key.thumbprint_text());
         assert_eq!((&jwk["use"], &jwk["alg"]), (&json!("sig"), &json!(key.algorithm().as_str())));

@@ -1,6 +1,8 @@
 //! Access tokens: RFC 9068, and nothing but what we mint ourselves.
 
-use keys::{SigningKey, TokenKeys};
+use std::sync::Arc;
+
+use keys::{RetiredKey, SigningKey, TokenKeys};
 use oauth::access_token::{
     AccessTokenClaims, AgentTask, Confirmation, LIFETIME_MAX_S, TYP, mint, verify,
 };
@@ -42,7 +44,8 @@ fn header(key: &SigningKey) -> Value {
 }
 
 fn check_at(token: &str, key: &SigningKey, now: i64) -> Result<AccessTokenClaims, JwsError> {
-    let keys = TokenKeys::new(key.verifying(), &[]);
+    let listed = RetiredKey { key: key.verifying().clone(), until: i64::MAX };
+    let keys = TokenKeys::new(Arc::new(es256()), vec![listed]);
     verify(token, &keys, (ISSUER, AUDIENCE), now)
 }
 
@@ -258,13 +261,21 @@ fn n_028_a_token_of_another_type_is_refused() {
 /// N-029: a key that is retired and still listed verifies; one that is not listed does not.
 #[test]
 fn n_029_a_token_by_a_retired_key_is_taken_while_the_key_is_listed() {
-    let (new, old) = (es256(), es256());
-    let token = mint(&claims(), &old).unwrap();
-    let listed = TokenKeys::new(new.verifying(), std::slice::from_ref(old.verifying()));
-    assert!(verify(&token, &listed, (ISSUER, AUDIENCE), NOW).is_ok());
-    let dropped = TokenKeys::new(new.verifying(), &[]);
-    let refused = verify(&token, &dropped, (ISSUER, AUDIENCE), NOW);
-    assert_eq!(refused, Err(JwsError::UnknownKey));
+    let (new, old) = (Arc::new(es256()), Arc::new(es256()));
+    let token = mint(&claims(), old.as_ref()).unwrap();
+    let keys = TokenKeys::new(old.clone(), Vec::new());
+    let check = |until: Option<i64>, expected: Result<(), JwsError>| {
+        let listed = until.map(|until| RetiredKey { key: old.verifying().clone(), until });
+        keys.replace(new.clone(), listed.into_iter().collect());
+        let read = verify(&token, &keys, (ISSUER, AUDIENCE), NOW);
+        assert_eq!(read.map(drop), expected, "{until:?}");
+        let jwks = keys.jwks(NOW)["keys"].as_array().unwrap().len();
+        assert_eq!(jwks, if expected.is_ok() { 2 } else { 1 }, "{until:?}");
+    };
+    assert!(verify(&token, &keys, (ISSUER, AUDIENCE), NOW).is_ok());
+    check(Some(NOW + 1), Ok(()));
+    check(Some(NOW), Err(JwsError::UnknownKey));
+    check(None, Err(JwsError::UnknownKey));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Token exchange: forms as RFC 8693 §2.1 has them, actor tokens and delegations.
 
+use std::sync::Arc;
+
 use keys::{SigningKey, TokenKeys};
 use oauth::exchange::{
     ACCESS_TOKEN, DELEGATION, Delegated, GRANT_TYPE, JWT, MayAct, claimed, make, make_actor,
@@ -220,10 +222,10 @@ fn delegated() -> Delegated {
 
 #[test]
 fn a_delegation_is_ours_and_short() {
-    let key = es256();
-    let ours = TokenKeys::new(key.verifying(), &[]);
+    let key = Arc::new(es256());
+    let ours = TokenKeys::new(key.clone(), Vec::new());
     let read = |text: &str, now| verify(text, &ours, ISSUER, now);
-    let made = make(&delegated(), &key).expect("signed");
+    let made = make(&delegated(), key.as_ref()).expect("signed");
     assert_eq!(read(&made, NOW), Ok(delegated()));
     assert_eq!(read(&made, NOW + 60), Err(JwsError::Claim("exp")));
     let foreign = SigningKey::generate(keys::KeyAlgorithm::Es256).expect("a key");
@@ -232,7 +234,7 @@ fn a_delegation_is_ours_and_short() {
     let check = |change: fn(&mut Delegated), expected: JwsError| {
         let mut changed = delegated();
         change(&mut changed);
-        assert_eq!(read(&make(&changed, &key).expect("signed"), NOW), Err(expected));
+        assert_eq!(read(&make(&changed, key.as_ref()).expect("signed"), NOW), Err(expected));
     };
     check(|it| it.iss = "https://other.example".to_owned(), JwsError::Claim("iss"));
     check(|it| it.aud = "https://other.example".to_owned(), JwsError::Claim("aud"));
@@ -250,8 +252,8 @@ fn a_delegation_is_ours_and_short() {
 /// N-038: a chain of actors is read as far as one may be nested, and no stack is spent on more.
 #[test]
 fn n_038_a_chain_of_ten_thousand_actors_is_refused() {
-    let key = es256();
-    let ours = TokenKeys::new(key.verifying(), &[]);
+    let key = Arc::new(es256());
+    let ours = TokenKeys::new(key.clone(), Vec::new());
     let nested = |depth: usize| {
         let text = format!("{}{}{}", r#"{"sub":"i","act":"#.repeat(depth), "{}", "}".repeat(depth));
         let claims = format!(r#"{{"iss":"{ISSUER}","aud":"{ISSUER}","act":{text}}}"#);

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keys::{KeyAlgorithm, SigningKey};
+use keys::{KeyAlgorithm, KeyRing, SigningKey, TokenKeys};
 use model::{Clock as _, Enforcement, FactKey, PersonId, ServerName, ToolName};
 use oauth::people::{self, ListedPerson, People};
-use pap::{AdminError, Administration, Command, Found, Publisher, SourceKey, ToolSource};
+use pap::{
+    AdminError, Administration, Command, Found, KeptTokenKeys, Publisher, SourceKey, ToolSource,
+};
 use serde_json::{Value, json};
 use store::Store as _;
 use testkit::ManualClock;
@@ -39,6 +41,8 @@ pub(crate) struct Desk {
     pub(crate) shelf: Arc<Shelf>,
     /// The key of the directory `hr`.
     pub(crate) hr: SigningKey,
+    /// The keys that sign tokens.
+    pub(crate) token_keys: Arc<TokenKeys>,
 }
 
 /// What is said of the key of the directory `name`.
@@ -73,15 +77,22 @@ impl Desk {
         };
         let shelf = Arc::new(Shelf(Mutex::new(found)));
         let log = journal::LogDirectory::new(world.dir.path().join("log"));
+        let dir = world.dir.path().join("keys");
+        if !dir.exists() {
+            KeyRing::create(&dir, [7; 32]).expect("keys");
+        }
+        let kept = KeptTokenKeys::open(dir, None).expect("a key");
+        let token_keys = kept.keys.clone();
         let administration = Administration::new(
             world.authority.clone(),
             publisher.clone(),
             shelf.clone(),
             log,
             ISSUER.to_owned(),
+            kept,
         );
         let hr = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
-        Self { world, publisher, administration, shelf, hr }
+        Self { world, publisher, administration, shelf, hr, token_keys }
     }
 
     /// Registers the directory `hr`.

@@ -40,6 +40,20 @@ async fn i_05_every_decision_is_made_again_and_agrees() {
     assert_eq!(told["agreed"].as_u64().unwrap(), decided.count() as u64);
 }
 
+/// A decision that rests on what is known of an agent names it.
+#[tokio::test]
+async fn i_05_what_was_known_of_an_agent_is_decided_on_again() {
+    let desk = Desk::new().await;
+    let own = desk.world.standing.agent.name.clone();
+    let forbid = r#"@id("keep") forbid (principal, action == Action::"agent/suspend", resource)"#;
+    let condition = r#"resource.purposes.contains("care") && resource.sponsor.active"#;
+    let policy = format!("{}{forbid} when {{ {condition} }};", crate::support::POLICY);
+    desk.publisher.replace(crate::desk::files(&policy)).await.unwrap();
+    let suspend = Command::AgentSuspend { name: own.to_string(), reason: "review".to_owned() };
+    assert_eq!(word(&desk.run(suspend).await), "refused");
+    assert_eq!(replay(&desk).await["differ"], json!([]));
+}
+
 /// One instance reaches several servers: each decision names the facts of its own one.
 #[tokio::test]
 async fn i_05_decisions_of_one_instance_on_two_servers_are_made_again_and_agree() {

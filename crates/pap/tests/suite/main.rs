@@ -13,4 +13,5 @@ mod people;
 mod policy;
 mod register;
 mod stop;
+mod token_keys;
 mod tools;

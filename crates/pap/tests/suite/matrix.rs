@@ -25,7 +25,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 24] = [
+const CHANGING: [&str; 26] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -35,6 +35,7 @@ const CHANGING: [&str; 24] = [
     "purpose-add",
     "agent-add",
     "agent-attest",
+    "agent-renew",
     "agent-suspend",
     "stop",
     "start",
@@ -50,6 +51,7 @@ const CHANGING: [&str; 24] = [
     "tool-pin",
     "outcome-settle",
     "finding-close",
+    "keys-rotate",
 ];
 
 /// A caller that is no active agent.
@@ -133,6 +135,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             owner: sponsor.clone(),
             tools: vec!["crm/*".to_owned()],
             harm: Vec::new(),
+            data: vec!["customer-data".to_owned()],
             max_calls: None,
             description: String::new(),
         },
@@ -152,6 +155,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             host: Some(HostRule { exe: None, uid: 1_000 }),
             workloads: Vec::new(),
         },
+        Command::AgentRenew { name: facts.agent.name.to_string(), key: None },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList,
         Command::SystemAdd(pap::SystemRegistration {
@@ -197,6 +201,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::FindingList,
         Command::FindingClose { id: finding().id.to_string(), reason: reason() },
         Command::ClockTrust { reason: reason() },
+        Command::KeysRotate { reason: reason(), compromised: false },
         Command::DrillOutage { version: "0".to_owned(), rows: Vec::new() },
         Command::LogShow { id: id() },
         Command::LogChain { id: id() },

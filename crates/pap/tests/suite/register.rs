@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use model::{FactKey, InstanceId};
+use model::{Clock as _, FactKey, InstanceId, MandateId};
 use pap::Command;
 use serde_json::{Value, json};
+use store::Store as _;
 
 use crate::desk::{Desk, jwk, word};
 
@@ -128,6 +129,40 @@ async fn r_15_suspension_and_revocation_stop_what_they_name() {
     assert_eq!(word(&desk.run(suspend("nothing")).await), "missing");
     desk.run(suspend("billing")).await.unwrap();
     assert_eq!(desk.call("lookup").await, "actor_not_active");
+}
+
+/// A lease that somebody renews goes on for what is begun from then on; what is begun is bounded by the
+/// one that it was begun under.
+#[tokio::test]
+async fn r_15_a_lease_is_renewed_by_a_recorded_act() {
+    let desk = Desk::new().await;
+    let name = desk.world.standing.agent.name.clone();
+    let renew = |key| Command::AgentRenew { name: name.to_string(), key };
+    let day = Duration::from_hours(24);
+    desk.world.clock.advance(20 * day);
+    let told = desk.run(renew(None)).await.unwrap();
+    let now = desk.world.clock.now();
+    assert_eq!(told["key_expires"], now.plus(90 * day).to_string());
+    let agent = async || desk.fact(FactKey::agent(&name)).await.expect("it is registered");
+    assert_eq!(agent().await["key"], desk.world.standing.agent.key);
+    assert_eq!(agent().await["key_expires"], json!(now.plus(90 * day)));
+    let place = FactKey::standing_mandate(&name, &desk.world.standing.purpose.id);
+    let id = desk.fact(place).await.expect("it has one");
+    let id: MandateId = serde_json::from_value(id).unwrap();
+    let mandate = desk.fact(FactKey::mandate(id)).await.expect("it is there");
+    assert_eq!(
+        (&mandate["given"], &mandate["valid_until"]),
+        (&json!(now), &json!(now.plus(30 * day)))
+    );
+    let key = jwk();
+    desk.run(renew(Some(key.clone()))).await.unwrap();
+    assert_eq!(agent().await["key"], key);
+    // Nobody goes on for whom nobody answers.
+    let mut second = desk.world.standing.other.clone();
+    second.groups.insert("administrators".parse().unwrap());
+    desk.world.put(FactKey::person(&second.id), &second).await;
+    desk.world.store.commit(desk.world.sponsor_leaves()).await.unwrap();
+    assert_eq!(word(&desk.run_as(&second.id, renew(None)).await), "invalid");
 }
 
 /// N-096: who answers for an agent does not let it go again; another administrator does.

@@ -147,6 +147,7 @@ impl Case {
             now: NOW,
             principal: PrincipalFacts::Instance(Arc::new(standing.clone())),
             tool: None,
+            agent: None,
             server: Some(Arc::new(server)),
             tool_owner: Some(person("olga", &[])),
             session: SessionFacts::default(),

@@ -106,10 +106,9 @@ impl Sts {
             change(facts);
         })
         .await;
-        let signer = key();
-        let keys = Arc::new(TokenKeys::new(signer.verifying(), &[]));
+        let keys = Arc::new(TokenKeys::new(key(), Vec::new()));
         let authority = world.authority.clone();
-        let service = TokenService::new(authority, ISSUER.to_owned(), signer, keys.clone());
+        let service = TokenService::new(authority, ISSUER.to_owned(), keys.clone());
         let service = service.with_consent_at("https://people.example".to_owned());
         let service = Arc::new(serve(service, &world));
         Self { world, service, agent_key, keys, serial: AtomicU64::new(0), last: Mutex::default() }

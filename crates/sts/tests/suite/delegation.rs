@@ -101,7 +101,7 @@ fn hands_over(
 }
 
 /// The holder makes a delegation for `to`'s instance that holds `key`.
-fn delegates(
+pub(crate) fn delegates(
     sts: &Sts,
     holder: &Holder,
     (to, key): (&Party, &SigningKey),

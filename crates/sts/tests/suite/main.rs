@@ -7,6 +7,7 @@ mod support;
 mod client;
 mod consents;
 mod delegation;
+mod delegation_policy;
 mod given_up;
 mod history;
 mod initiations;

@@ -1,0 +1,89 @@
+//! Leases: an agent works for nobody, and its key vouches, until a date. Somebody says anew that it
+//! is to go on, or it ends.
+
+use std::time::Duration;
+
+use model::{
+    Agent, AgentName, AgentState, FactKey, Mandate, MandateBasis, MandateId, PersonId, Purpose,
+    ResourceRef, Timestamp,
+};
+use serde_json::{Value, json};
+
+use crate::register::{active, put, put_new};
+use crate::{AdminError, Administration};
+
+/// How long an agent's key vouches.
+pub(crate) const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
+
+/// How long a standing mandate lasts.
+const LEASE: Duration = Duration::from_hours(30 * 24);
+
+/// The standing mandate of `agent` for `purpose`, from `now` on.
+pub(crate) fn standing_mandate(
+    agent: &Agent,
+    purpose: &Purpose,
+    (id, now): (MandateId, Timestamp),
+) -> Mandate {
+    Mandate {
+        id,
+        basis: MandateBasis::Standing { sponsor: agent.sponsor.clone() },
+        agent: agent.name.clone(),
+        purpose: purpose.id.clone(),
+        scope: purpose.scope.clone(),
+        given: now,
+        valid_until: now.plus(LEASE),
+        withdrawn: None,
+    }
+}
+
+impl Administration {
+    /// Renews the key of an agent, or replaces it by `key`, and gives it standing mandates anew for
+    /// the purposes for which it has some. What was begun under the old ones ends with them.
+    pub(crate) async fn agent_renew(
+        &self,
+        by: &PersonId,
+        name: &str,
+        key: Option<Value>,
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        if let Some(key) = &key {
+            keys::VerifyingKey::from_jwk(key).map_err(AdminError::invalid)?;
+        }
+        let mut draft = self.draft(by, "agent/renew", ResourceRef::Agent(name.clone())).await?;
+        let found = draft.reader.find::<Agent>(FactKey::agent(&name)).await;
+        let found = found.map_err(AdminError::unavailable)?;
+        let mut agent = found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))?;
+        if agent.state != AgentState::Active {
+            return Err(AdminError::Invalid(format!("the agent `{name}` is suspended")));
+        }
+        active(&mut draft.reader, agent.sponsor.as_str(), "sponsor").await?;
+        let now = self.now();
+        agent.key_expires = now.plus(AGENT_KEY_LIFETIME);
+        let is_replaced = key.is_some();
+        agent.key = key.unwrap_or(agent.key);
+        let mut effects = vec![put(FactKey::agent(&name), &agent)];
+        let mut mandates = Vec::new();
+        for purpose in &agent.purposes {
+            let place = FactKey::standing_mandate(&name, purpose);
+            let known = draft.reader.find::<MandateId>(place.clone()).await;
+            if known.map_err(AdminError::unavailable)?.is_none() {
+                continue;
+            }
+            let purpose = draft.reader.need::<Purpose>(FactKey::purpose(purpose)).await;
+            let purpose = purpose.map_err(AdminError::unavailable)?;
+            let id = MandateId::new(now, self.authority.entropy().as_ref());
+            let mandate = standing_mandate(&agent, &purpose, (id, now));
+            effects.extend([put_new(FactKey::mandate(id), &mandate), put(place, &id)]);
+            mandates.push(mandate);
+        }
+        let change = json!({ "agent": agent, "mandates": mandates, "key_replaced": is_replaced });
+        let done = draft.make(change, effects).await?;
+        let (expires, until) = (agent.key_expires, mandates.first().map(|it| it.valid_until));
+        Ok(json!({
+            "agent": name,
+            "key_expires": expires.to_string(),
+            "lease_until": until.map(|until| until.to_string()),
+            "decision": done.decision,
+        }))
+    }
+}
