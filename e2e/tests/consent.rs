@@ -33,6 +33,8 @@ impl Stage {
             policy: POLICY.to_owned(),
             configuration: identity.configuration(),
             observers: Some(port),
+            // The pages are at plain http.
+            development: true,
             ..Options::default()
         });
         deployment.onboard(&["canary"], "changes-production");

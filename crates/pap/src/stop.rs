@@ -5,7 +5,6 @@
 
 use authority::{Effect, OnceScope, Reader, Refused};
 use keys::VerifyingKey;
-use model::record::FoundingRecord;
 use model::{
     Agent, FactKey, Person, PersonId, ResourceRef, Sha256Digest, StartWish, Stop, StopTarget,
     Timestamp, Tool,
@@ -14,7 +13,7 @@ use oauth::word;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Command};
-use crate::founding::founder_key;
+use crate::founding::{founder_key, is_for_development};
 use crate::register::put;
 
 /// What stopping and starting are called, and what they are done to.
@@ -85,7 +84,7 @@ impl Administration {
             let why = "not permitted: nobody approves what they asked for themselves";
             return Err(AdminError::Refused(why.to_owned()));
         }
-        let starts = wish.is_some() || self.is_for_development().await?;
+        let starts = wish.is_some() || is_for_development(self.authority.journal()).await?;
         let change = json!({ "what": what, "reason": reason, "asked": wish, "starts": starts });
         if starts {
             effects.push(Effect::Remove { key: place });
@@ -146,13 +145,6 @@ impl Administration {
             return Ok(());
         }
         Err(AdminError::Missing(format!("`{what}`")))
-    }
-
-    async fn is_for_development(&self) -> Result<bool, AdminError> {
-        let first = self.authority.journal().store().entries(0, 1).await;
-        let first = first.map_err(AdminError::unavailable)?;
-        let founding = first.first().map(|entry| serde_json::from_slice(&entry.bytes));
-        Ok(founding.is_some_and(|it| it.is_ok_and(|it: FoundingRecord| it.development)))
     }
 
     /// The facts under each prefix, as [`Administration::list`] gives them, each agent and tool with
