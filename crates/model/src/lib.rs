@@ -49,7 +49,7 @@ pub use names::{
     AgentName, GroupName, InvalidName, PersonId, PurposeId, ServerName, SourceName, SystemName,
     ToolName, ToolRef, UnitName,
 };
-pub use person::{PeopleSource, PeopleVersion, Person, PersonState};
+pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use system::{InitiatingSystem, Initiator, SystemState};

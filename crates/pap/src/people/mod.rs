@@ -1,8 +1,8 @@
 //! People as a directory says them: a registered source signs who they are, and its newest version is
 //! put in force.
 //!
-//! INVARIANT: no version is in force that is older than one that was, and nobody is changed by a
-//! source who is not its own (`people_of_one_source_are_never_changed_by_another`).
+//! INVARIANT: by one key no version is in force that is older than one that was, and nobody is changed
+//! by a source who is not its own (`people_of_one_source_are_never_changed_by_another`).
 
 mod changes;
 mod listed;
@@ -14,7 +14,7 @@ use authority::{Administered, Effect, Reader, Refused};
 use keys::VerifyingKey;
 use model::{
     FactKey, PeopleSource, PeopleVersion, Person, PersonId, ResourceRef, Sha256Digest, SourceName,
-    Timestamp,
+    Timestamp, VERSION_STEP_MAX,
 };
 use oauth::people;
 use serde::{Deserialize, Serialize};
@@ -90,15 +90,15 @@ impl Administration {
         Ok(json!({ "source": name, "key": key.thumbprint_text(), "decision": done.decision }))
     }
 
-    /// Gives a source another key: the one before counts no longer.
+    /// Gives a source another key: the one before counts no longer, nor what it signed.
     async fn source_rekey(&self, by: &PersonId, said: SourceKey) -> Result<Value, AdminError> {
         let (name, key) = said.checked(self.now())?;
         let mut draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
         let place = FactKey::people_source(&name);
         let found = draft.reader.find::<PeopleSource>(place.clone()).await;
         let missing = || AdminError::Missing(format!("source `{name}`"));
-        let mut source = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        (source.key, source.key_expires) = (key.to_jwk(), said.expires);
+        let source = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let source = source.rekeyed(key.to_jwk(), said.expires);
         let done = draft.make(json!(source), vec![put(place, &source)]).await?;
         Ok(json!({ "source": name, "key": key.thumbprint_text(), "decision": done.decision }))
     }
@@ -172,6 +172,12 @@ impl Administration {
         let (version, file) = (list.version, Sha256Digest::of(file.as_bytes()));
         if !source.takes(version, &file) {
             return Err(AdminError::Invalid(not_newer(&source, version)));
+        }
+        if source.leaps(version) {
+            let why = format!(
+                "version {version} of `{name}` is more than {VERSION_STEP_MAX} beyond what is in force"
+            );
+            return Err(AdminError::Invalid(why));
         }
         let listed = Listed::of(&list.people)?;
         Ok(Signed { source, version: PeopleVersion { version, file, since: now }, listed })

@@ -159,6 +159,32 @@ async fn n_097_a_list_that_is_forged_old_or_for_somebody_else_changes_nothing() 
     assert_eq!(desk.person("ann").await["state"]["is"], "active");
 }
 
+/// However high the number that a thief gave a list, the directory goes on by another key.
+#[tokio::test]
+async fn n_097_after_a_rekey_a_list_of_the_stolen_key_is_superseded() {
+    let desk = desk().await;
+    let last = 3 + model::VERSION_STEP_MAX;
+    let leap = desk.signed(&desk.hr, last + 1, &[]);
+    refused(&desk, leap, "is more than 1048576 beyond what is in force").await;
+    desk.applies(last, &[]).await;
+    assert_eq!(desk.person("ann").await["state"]["is"], "inactive");
+    // The same key for longer forgets nothing.
+    let rekey = async |key: &SigningKey| {
+        let said = source_key("hr", key.verifying().to_jwk());
+        desk.run(Command::PeopleSourceRekey(said)).await.unwrap();
+    };
+    rekey(&desk.hr).await;
+    let earlier = desk.signed(&desk.hr, last, &[ann()]);
+    refused(&desk, earlier, "is not newer than version").await;
+    let new = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
+    rekey(&new).await;
+    let stolen = desk.signed(&desk.hr, last + 1, &[]);
+    refused(&desk, stolen, "the signature does not verify").await;
+    desk.apply(desk.signed(&new, 1, &[ann(), ben()])).await.unwrap();
+    assert_eq!(desk.person("ann").await["state"]["is"], "active");
+    refused(&desk, desk.signed(&new, 1, &[]), "is not newer than version 1").await;
+}
+
 #[tokio::test]
 async fn a_list_that_makes_no_sense_changes_nothing() {
     let desk = desk().await;
