@@ -3,13 +3,14 @@
 //! INVARIANT: nobody consents for another. The person who acts is the one who logged in, and the
 //! mandate's subject is that person (`nobody_consents_for_another`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authority::{FactsError, Reader, Refused};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, MandateId, Person,
-    PersonId, Purpose, ResourceRef, Sha256Digest, Timestamp, Tool, ToolRef, Withdrawn,
+    Agent, Agreed, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
+    MandateId, Person, PersonId, Purpose, ResourceRef, ServerName, Sha256Digest, Timestamp, Tool,
+    ToolRef, Withdrawn,
 };
 use serde_json::json;
 
@@ -21,6 +22,12 @@ const TASK_MAX: Duration = Duration::from_hours(8);
 
 /// The most tools that a person is shown: nobody reads more.
 const TOOLS_SHOWN_MAX: usize = 256;
+
+/// What would be agreed: what is shown of it, and what the mandate keeps of that.
+struct Offer {
+    terms: Terms,
+    agreed: Agreed,
+}
 
 /// What a person consents to, as they are shown it: names and values, in order. Every character that
 /// is not seen, or that changes how others are seen, is escaped already.
@@ -37,6 +44,9 @@ pub struct Shown {
     /// When it can be answered no longer.
     pub expires: Timestamp,
 }
+
+/// What each tool can do.
+type Harms = BTreeMap<ToolRef, BTreeSet<Harm>>;
 
 /// What a person answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +108,7 @@ impl Administration {
     pub async fn consent_show(&self, person: &PersonId, id: &str) -> Result<Shown, AdminError> {
         let mut reader = self.reader();
         let asked = open(&mut reader, id, self.now()).await?;
-        let terms = self.terms(&mut reader, (person, &asked)).await?;
+        let Offer { terms, .. } = self.offer(&mut reader, (person, &asked)).await?;
         Ok(Shown { terms, until: asked.until, expires: asked.expires })
     }
 
@@ -113,8 +123,8 @@ impl Administration {
         let agent = open(&mut reader, id, self.now()).await?.agent;
         let mut draft = self.draft(person, "mandate/give", ResourceRef::Agent(agent)).await?;
         let asked = open(&mut draft.reader, id, self.now()).await?;
-        let terms = self.terms(&mut draft.reader, (person, &asked)).await?;
-        if terms.digest().to_string() != shown {
+        let offer = self.offer(&mut draft.reader, (person, &asked)).await?;
+        if offer.terms.digest().to_string() != shown {
             let why = "what you were shown has changed: read it again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
@@ -122,11 +132,11 @@ impl Administration {
             Answer::Refuse => self.refuse(draft, asked).await.map(|()| None),
             Answer::Once => {
                 let until = asked.until.min(self.now().plus(TASK_MAX));
-                self.give(draft, (asked, person), (terms, until, true)).await.map(Some)
+                self.give(draft, (asked, person), (offer, until, true)).await.map(Some)
             }
             Answer::Until(until) if until > self.now() => {
                 let until = asked.until.min(until);
-                self.give(draft, (asked, person), (terms, until, false)).await.map(Some)
+                self.give(draft, (asked, person), (offer, until, false)).await.map(Some)
             }
             Answer::Until(_) => Err(AdminError::Invalid("name a day to come".to_owned())),
         }
@@ -136,13 +146,13 @@ impl Administration {
         &self,
         mut draft: Draft<'_>,
         (mut asked, person): (Consent, &PersonId),
-        (terms, valid_until, once): (Terms, Timestamp, bool),
+        (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
     ) -> Result<Mandate, AdminError> {
         let now = self.now();
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
             id: MandateId::new(now, self.authority.entropy().as_ref()),
-            basis: MandateBasis::Consented { subject, request, once },
+            basis: MandateBasis::Consented { subject, request, once, agreed },
             agent: asked.agent.clone(),
             purpose: asked.purpose.clone(),
             scope: asked.scope.clone(),
@@ -211,12 +221,12 @@ impl Administration {
 }
 
 impl Administration {
-    /// What `person` is shown of what is `asked`.
-    async fn terms(
+    /// What `person` would agree to by what is `asked`.
+    async fn offer(
         &self,
         reader: &mut Reader<'_>,
         (person, asked): (&PersonId, &Consent),
-    ) -> Result<Terms, AdminError> {
+    ) -> Result<Offer, AdminError> {
         let found = async {
             let agent: Agent = reader.need(FactKey::agent(&asked.agent)).await?;
             let purpose: Purpose = reader.need(FactKey::purpose(&asked.purpose)).await?;
@@ -228,6 +238,12 @@ impl Administration {
             Some(most) => format!("at most {most} calls in each task"),
             None => "as many calls as it takes".to_owned(),
         };
+        let (tools, harm) = self.tools(reader, asked).await?;
+        let Consent { resources, delegable, .. } = asked;
+        let agreed = Agreed { resources: resources.clone(), delegable: *delegable, harm };
+        let beside = |server: &ServerName| {
+            format!("{server}: its resources and prompts, and what it asks of the agent")
+        };
         let mut all = vec![
             ("Agent", agent.name.to_string()),
             ("Who answers for it", agent.sponsor.to_string()),
@@ -235,16 +251,23 @@ impl Administration {
             ("What for", described(&purpose)),
             ("Data", listed(purpose.data.iter(), "no category is registered")),
         ];
-        all.extend(self.tools(reader, asked).await?.into_iter().map(|tool| ("Tool", tool)));
+        all.extend(tools.into_iter().map(|tool| ("Tool", tool)));
+        let hands_on = if *delegable {
+            "yes, any part of this to other agents, as far as policy lets it"
+        } else {
+            "no, it does all itself"
+        };
         let harm = asked.scope.harm.iter().map(|class| class.as_str());
         all.extend([
+            ("Beside tools", listed(resources.iter().map(beside), "nothing")),
             ("May do beside reading", listed(harm, "nothing")),
+            ("May hand work on", hands_on.to_owned()),
             ("How often", calls),
             ("Until at the latest", plain(asked.until)),
         ]);
         let escaped =
             |(name, value): (&str, String)| (name.to_owned(), mcp::render_untrusted(&value));
-        Ok(Terms(all.into_iter().map(escaped).collect()))
+        Ok(Offer { terms: Terms(all.into_iter().map(escaped).collect()), agreed })
     }
 
     /// Each tool that is asked for, with who answers for it and what it can do.
@@ -252,28 +275,29 @@ impl Administration {
         &self,
         reader: &mut Reader<'_>,
         asked: &Consent,
-    ) -> Result<Vec<String>, AdminError> {
-        let mut shown = Vec::new();
+    ) -> Result<(Vec<String>, Harms), AdminError> {
+        let (mut shown, mut harms) = (Vec::new(), Harms::new());
         for pattern in &asked.scope.tools {
-            let text = pattern.to_string();
-            if text.ends_with("/*") {
-                shown.push(format!("{text}: every tool of this server, those it gets later too"));
-                let all = self.authority.pip().tools_of(pattern.server()).await;
-                let all = all.map_err(AdminError::unavailable)?;
-                shown.extend(all.iter().map(tool_line));
-                continue;
-            }
-            let tool: ToolRef = text.parse().map_err(AdminError::unavailable)?;
-            let found = reader.find::<Tool>(FactKey::tool(&tool)).await;
-            let found = found.map_err(AdminError::unavailable)?;
-            let line = found.as_ref().map(tool_line);
-            shown.push(line.unwrap_or_else(|| format!("{tool}: not registered yet")));
+            let tools = match pattern.exact() {
+                None => {
+                    let all = "every tool of this server, those it gets later too";
+                    shown.push(format!("{pattern}: {all}"));
+                    let all = self.authority.pip().tools_of(pattern.server()).await;
+                    all.map_err(AdminError::unavailable)?
+                }
+                Some(tool) => {
+                    let found = reader.need::<Tool>(FactKey::tool(&tool)).await;
+                    vec![found.map_err(AdminError::unavailable)?]
+                }
+            };
+            shown.extend(tools.iter().map(tool_line));
+            harms.extend(tools.into_iter().map(|tool| (tool.tool, tool.harm)));
         }
         if shown.len() > TOOLS_SHOWN_MAX {
             let why = "it asks for more tools than anybody would read: it has to name them";
             return Err(AdminError::Invalid(why.to_owned()));
         }
-        Ok(shown)
+        Ok((shown, harms))
     }
 }
 

@@ -12,6 +12,24 @@ use model::{
 use crate::mandates;
 use crate::schema::{Action, DELEGATE};
 
+/// What tools cannot be used without: it gives away nothing but what there is.
+pub(crate) const BESIDE_TOOLS: [&str; 14] = [
+    "initialize",
+    "logging/setLevel",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "server/discover",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
+    "token/issue",
+    "tools/list",
+];
+
 /// Checks that `facts` are about `request`: otherwise nothing they say counts.
 pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &Action) -> bool {
     let principal = match (&request.principal, &facts.principal) {
@@ -82,6 +100,7 @@ pub(crate) fn check(
             }
             stops(standing, (request, facts), action).map_err(Denial::Kernel)?;
             chain(standing, request).map_err(Denial::Kernel)?;
+            handed_on(standing, request).map_err(Denial::Kernel)?;
             actor(standing, facts).map_err(Denial::Kernel)?;
             if let Some(tool) = &action.tool {
                 tool_rules(tool, standing, facts).map_err(Denial::Kernel)?;
@@ -180,6 +199,13 @@ fn chain(standing: &Standing, request: &AccessRequest) -> Result<(), KernelRule>
     if agents.iter().enumerate().all(is_new) { Ok(()) } else { Err(KernelRule::DelegationCycle) }
 }
 
+/// Whether who consented was told that the work may be handed on, if it is.
+fn handed_on(standing: &Standing, request: &AccessRequest) -> Result<(), KernelRule> {
+    let MandateBasis::Consented { agreed, .. } = &standing.mandate.basis else { return Ok(()) };
+    let is_handed_on = !standing.delegators.is_empty() || delegate(request).is_some();
+    if is_handed_on && !agreed.delegable { Err(KernelRule::NotDelegable) } else { Ok(()) }
+}
+
 /// The agent that the work is handed on to, if that is asked for.
 fn delegate(request: &AccessRequest) -> Option<&AgentName> {
     match &request.resource {
@@ -241,6 +267,7 @@ fn scopes(
     let purpose = &standing.purpose;
     let mandated = standing.hops().all(|hop| hop.agent.purposes.contains(&purpose.id))
         && covers(&standing.mandate.scope)
+        && is_agreed(&standing.mandate, request, (facts, action))
         && covers(&purpose.scope);
     if !mandated {
         return Err(Denial::OutsideMandate);
@@ -259,4 +286,24 @@ fn scopes(
         scope: permit,
         ..Answers::default()
     })
+}
+
+/// Whether the mandate, if it rests on a consent, says what its page said: of tools what they could do
+/// then, and beside tools nothing but lists, unless the page named the server for more.
+fn is_agreed(
+    mandate: &Mandate,
+    request: &AccessRequest,
+    (facts, action): (&Facts, &Action),
+) -> bool {
+    let MandateBasis::Consented { agreed, .. } = &mandate.basis else { return true };
+    match (&action.tool, &facts.tool) {
+        (Some(called), Some(tool)) => agreed.covers(called, &tool.harm, &mandate.scope),
+        (Some(_), None) => false,
+        (None, _) => {
+            let named = |server: &ServerName| agreed.resources.contains(server);
+            delegate(request).is_some()
+                || BESIDE_TOOLS.contains(&request.action.as_str())
+                || server_of(&request.resource).is_some_and(named)
+        }
+    }
 }

@@ -4,13 +4,14 @@
 //! person sees it. What can be answered is kept for ten minutes, and for one agent there is little of
 //! it at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Purpose, PurposeId, RecordId, Timestamp,
+    Agent, Consent, ConsentId, ConsentState, FactKey, Purpose, PurposeId, RecordId, Scope,
+    ServerName, Timestamp,
 };
 use oauth::consent::{self, Pushed, PushedRequest};
 use oauth::{ErrorCode, OAuthError};
@@ -48,7 +49,7 @@ impl TokenService {
     }
 
     async fn pushed(&self, http: TokenHttpRequest<'_>) -> Result<Pushed, TokenRefusal> {
-        let PushedRequest { client, task } =
+        let PushedRequest { client, asked: wanted } =
             consent::parse(http.form).map_err(before("malformed"))?;
         let Authenticated { agent, uses, .. } = self.agent(&client).await?;
         let Some(people_url) = &self.people_url else {
@@ -58,7 +59,7 @@ impl TokenService {
         };
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = Reader::new(self.authority.pip().store());
-            let asked = self.asked(&mut reader, &agent, &task).await?;
+            let asked = self.asked(&mut reader, &agent, &wanted).await?;
             let mut effects = self.room(&mut reader, &agent, &asked).await?;
             effects.push(put_new(&asked));
             effects.extend(uses.iter().cloned());
@@ -84,12 +85,13 @@ impl TokenService {
         &self,
         reader: &mut Reader<'_>,
         agent: &Agent,
-        task: &oauth::initiation::AskedTask,
+        wanted: &consent::Asked,
     ) -> Result<Consent, TokenRefusal> {
         let refuse = |code, cause, why: &str| {
             Err(TokenRefusal::of(cause, OAuthError::new(code, why), agent))
         };
         let malformed = ErrorCode::InvalidAuthorizationDetails;
+        let task = &wanted.task;
         let purpose = task.purpose.parse::<PurposeId>().ok();
         let Some(purpose) = purpose.filter(|purpose| agent.purposes.contains(purpose)) else {
             let why = "the purpose is not one of this agent's";
@@ -99,6 +101,10 @@ impl TokenService {
         let Some(scope) = scope else {
             let why = format!("name 1 to {TOOLS_MAX} tools, and harm classes that there are");
             return refuse(malformed, "consent_malformed", &why);
+        };
+        let Some(resources) = servers(&wanted.resources, &scope) else {
+            let why = "`resources` names servers of the tools, as `SERVER/*`";
+            return refuse(malformed, "consent_malformed", why);
         };
         let now = self.authority.clock().now();
         let until = Timestamp::from_seconds(task.until);
@@ -117,6 +123,8 @@ impl TokenService {
             agent: agent.name.clone(),
             purpose,
             scope,
+            resources,
+            delegable: wanted.delegable,
             until,
             asked: now,
             expires: now.plus(LIFETIME),
@@ -185,4 +193,13 @@ impl TokenService {
 
 fn put_new(asked: &Consent) -> Effect {
     Effect::PutNew { key: FactKey::consent(asked.id), body: json::canonical_of(asked) }
+}
+
+/// The servers that `resources` names, if they are servers of `scope`.
+fn servers(resources: &[String], scope: &Scope) -> Option<BTreeSet<ServerName>> {
+    let named = |text: &String| {
+        let server: ServerName = text.strip_suffix("/*")?.parse().ok()?;
+        scope.touches(&server).then_some(server)
+    };
+    resources.iter().map(named).collect()
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use authority::AdminAct;
 use model::{
-    Clock as _, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, Person, PersonId,
-    Purpose, ResourceRef,
+    Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis, Person,
+    PersonId, Purpose, ResourceRef,
 };
 use pap::{AdminError, Answer};
 
@@ -28,6 +28,8 @@ async fn desk() -> (Desk, PersonId, Consent) {
         agent: facts.agent.name.clone(),
         purpose: facts.purpose.id.clone(),
         scope,
+        resources: BTreeSet::new(),
+        delegable: false,
         until: now.plus(24 * HOUR),
         asked: now,
         expires: now.plus(Duration::from_mins(10)),
@@ -59,11 +61,14 @@ async fn nobody_consents_for_another() {
     let read = shown(&desk, &carla, &asked).await;
     let mandate = answer(&desk, &carla, &asked, Answer::Once).await.expect("she may");
     let mandate = mandate.expect("she did");
-    let MandateBasis::Consented { subject, request, once } = &mandate.basis else {
+    let MandateBasis::Consented { subject, request, once, agreed } = &mandate.basis else {
         panic!("{mandate:?}");
     };
     assert_eq!((subject, request.to_string(), *once), (&carla, read, true));
     assert_eq!(mandate.scope, asked.scope);
+    let harm = |tool: &str| agreed.harm[&tool.parse().unwrap()].clone();
+    assert_eq!(harm("crm/refund"), BTreeSet::from([Harm::MovesMoney]));
+    assert_eq!((agreed.harm.len(), agreed.delegable, agreed.resources.len()), (2, false, 0));
     let state = desk.fact(FactKey::consent(asked.id)).await.expect("it is kept");
     assert_eq!(state["state"]["mandate"], mandate.id.to_string());
     // An administrator is shown something else, and takes back nothing of hers as their own.
@@ -115,6 +120,32 @@ async fn n_040f_what_is_agreed_is_what_was_shown() {
     assert!(tools.iter().all(|(_, tool)| tool.contains("answers for it")), "{tools:?}");
     let stale = desk.administration.consent_answer(&carla, &id, (Answer::Once, &read)).await;
     assert!(matches!(stale, Err(AdminError::Conflict(_))), "{stale:?}");
+}
+
+/// What is beyond calls of tools, and that others may do it, is on the page, and so in its digest.
+#[tokio::test]
+async fn n_040f_a_page_says_what_is_wider_than_its_tools() {
+    let (desk, carla, asked) = desk().await;
+    let check = async |change: fn(&mut Consent), name: &str, expected: &str| {
+        let mut other = asked.clone();
+        change(&mut other);
+        desk.world.put(FactKey::consent(other.id), &other).await;
+        let shown = desk.administration.consent_show(&carla, &other.id.to_string()).await.unwrap();
+        let told = shown.terms.0.iter().find(|(told, _)| told == name).expect("it is told");
+        assert_eq!(told.1, expected);
+        shown.terms.digest()
+    };
+    let plain = check(|_| {}, "May hand work on", "no, it does all itself").await;
+    let yes = "yes, any part of this to other agents, as far as policy lets it";
+    let handing = check(|it| it.delegable = true, "May hand work on", yes).await;
+    let nothing = check(|_| {}, "Beside tools", "nothing").await;
+    let more = "crm: its resources and prompts, and what it asks of the agent";
+    let named: fn(&mut Consent) = |it| it.resources = BTreeSet::from(["crm".parse().unwrap()]);
+    let reading = check(named, "Beside tools", more).await;
+    assert!(plain == nothing && plain != handing && plain != reading);
+    let mandate = answer(&desk, &carla, &asked, Answer::Once).await.unwrap().unwrap();
+    let MandateBasis::Consented { agreed, .. } = mandate.basis else { panic!("it is a consent") };
+    assert!(agreed.resources.contains(&"crm".parse().unwrap()));
 }
 
 #[tokio::test]

@@ -166,6 +166,11 @@ impl Case {
         case
     }
 
+    /// A method on `resource` of the server `crm`.
+    pub(super) fn of(name: &str, resource: ResourceRef) -> Self {
+        Self::new(ActionName::method(name), resource, "crm", Value::Null)
+    }
+
     /// A method of the whole server.
     pub(super) fn method(name: &str, server: &str) -> Self {
         let resource = ResourceRef::Server(server.parse().expect("a server"));

@@ -1,12 +1,12 @@
 //! What an agent asks a person for, and what their answer opens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authority::{Effect, Unit};
 use model::{
-    Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate, MandateBasis,
-    MandateId, Person, PersonState, Sha256Digest, Task, Withdrawn,
+    Agreed, Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate,
+    MandateBasis, MandateId, Person, PersonState, Sha256Digest, Task, Withdrawn,
 };
 use oauth::consent::{self, Pushed};
 use oauth::{ErrorCode, OAuthError};
@@ -75,6 +75,11 @@ async fn given(sts: &Sts, pushed: &Pushed, (once, lasts): (bool, Duration)) -> M
             subject: "carla".parse().unwrap(),
             request: Sha256Digest::of(b"what she was shown"),
             once,
+            agreed: Agreed {
+                resources: asked.resources.clone(),
+                delegable: asked.delegable,
+                harm: BTreeMap::new(),
+            },
         },
         agent: asked.agent.clone(),
         purpose: asked.purpose.clone(),
