@@ -107,7 +107,7 @@ impl Administration {
     /// What `id` asks, for `person` to read.
     pub async fn consent_show(&self, person: &PersonId, id: &str) -> Result<Shown, AdminError> {
         let mut reader = self.reader();
-        let asked = open(&mut reader, id, self.now()).await?;
+        let asked = self.open(&mut reader, id).await?;
         let Offer { terms, .. } = self.offer(&mut reader, (person, &asked)).await?;
         Ok(Shown { terms, until: asked.until, expires: asked.expires })
     }
@@ -120,9 +120,9 @@ impl Administration {
         (answer, shown): (Answer, &str),
     ) -> Result<Option<Mandate>, AdminError> {
         let mut reader = self.reader();
-        let agent = open(&mut reader, id, self.now()).await?.agent;
+        let agent = self.open(&mut reader, id).await?.agent;
         let mut draft = self.draft(person, "mandate/give", ResourceRef::Agent(agent)).await?;
-        let asked = open(&mut draft.reader, id, self.now()).await?;
+        let asked = self.open(&mut draft.reader, id).await?;
         let offer = self.offer(&mut draft.reader, (person, &asked)).await?;
         if offer.terms.digest().to_string() != shown {
             let why = "what you were shown has changed: read it again";
@@ -221,6 +221,25 @@ impl Administration {
 }
 
 impl Administration {
+    /// The request `id`, if it can still be answered, and its agent could begin anything. Whatever it
+    /// is that is missing, it looks the same.
+    async fn open(&self, reader: &mut Reader<'_>, id: &str) -> Result<Consent, AdminError> {
+        let now = self.now();
+        let missing = || AdminError::Missing("such request, or not any more".to_owned());
+        let id: ConsentId = id.parse().map_err(|_| missing())?;
+        let asked = reader.find::<Consent>(FactKey::consent(id)).await;
+        let asked = asked.map_err(AdminError::unavailable)?;
+        let asked = asked.filter(|asked| asked.is_open(now)).ok_or_else(missing)?;
+        let begins = authority::may_begin(reader, &asked.agent, now).await;
+        match begins.map_err(AdminError::unavailable)? {
+            Ok(_) => Ok(asked),
+            Err(why) => {
+                self.refuse_person(why.code());
+                Err(missing())
+            }
+        }
+    }
+
     /// What `person` would agree to by what is `asked`.
     async fn offer(
         &self,
@@ -299,15 +318,6 @@ impl Administration {
         }
         Ok((shown, harms))
     }
-}
-
-/// The request `id`, if it can still be answered.
-async fn open(reader: &mut Reader<'_>, id: &str, now: Timestamp) -> Result<Consent, AdminError> {
-    let missing = || AdminError::Missing("such request, or not any more".to_owned());
-    let id: ConsentId = id.parse().map_err(|_| missing())?;
-    let asked = reader.find::<Consent>(FactKey::consent(id)).await;
-    let asked = asked.map_err(AdminError::unavailable)?;
-    asked.filter(|asked| asked.is_open(now)).ok_or_else(missing)
 }
 
 fn described(purpose: &Purpose) -> String {

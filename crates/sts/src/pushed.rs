@@ -59,6 +59,7 @@ impl TokenService {
         };
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = Reader::new(self.authority.pip().store());
+            self.may_ask(&mut reader, &agent).await?;
             let asked = self.asked(&mut reader, &agent, &wanted).await?;
             let mut effects = self.room(&mut reader, &agent, &asked).await?;
             effects.push(put_new(&asked));
@@ -80,7 +81,17 @@ impl TokenService {
         Err(refused(NotPermitted::Contended, &agent))
     }
 
-    /// What `task` asks a person for, if `agent` could ever be given it.
+    /// Refuses an agent that may begin nothing now: nobody is asked for what would be denied.
+    async fn may_ask(&self, reader: &mut Reader<'_>, agent: &Agent) -> Result<(), TokenRefusal> {
+        let now = self.authority.clock().now();
+        let found = authority::may_begin(reader, &agent.name, now).await.map_err(unavailable)?;
+        found.map(drop).map_err(|why| {
+            let error = OAuthError::new(ErrorCode::AccessDenied, "access denied");
+            TokenRefusal::of(why.code(), error, agent)
+        })
+    }
+
+    /// What `wanted` asks a person for, if `agent` could ever be given it.
     async fn asked(
         &self,
         reader: &mut Reader<'_>,

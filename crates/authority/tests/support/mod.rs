@@ -20,8 +20,8 @@ use model::{
     AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, Clock, Enforcement,
     FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState, Mandate,
     MandateBasis, MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose,
-    ResourceRef, Scope, Server, SystemState, Task, TaskId, TaskState, TaskSubject, Thumbprint,
-    Timestamp, Tool, ToolRef, ToolState,
+    ResourceRef, Scope, Server, Stop, StopTarget, Stopped, SystemState, Task, TaskId, TaskState,
+    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Serialize;
@@ -223,6 +223,23 @@ impl World {
             state: SystemState::Active,
         };
         self.put(FactKey::system(&system.name), &system).await;
+    }
+
+    /// A unit by which the sponsor stops `what`.
+    pub(crate) fn stopping(&self, what: &str) -> Unit {
+        let what: StopTarget = what.parse().expect("it can be stopped");
+        let (by, since) = (self.standing.sponsor.id.clone(), self.clock.now());
+        let stop = Stop { what, by, reason: "test".to_owned(), since, wish: None };
+        Unit { effects: vec![put(FactKey::stop(&stop.what), &stop)], ..Unit::default() }
+    }
+
+    /// A unit that quarantines an instance of the agent.
+    pub(crate) fn quarantining(&self) -> Unit {
+        let (signal, since) = ("key_copied".to_owned(), self.clock.now());
+        let state = InstanceState::Quarantined { signal, since };
+        let stopped = Stopped(BTreeMap::from([(self.standing.instance.id, state)]));
+        let key = FactKey::stopped(&self.standing.agent.name);
+        Unit { effects: vec![put(key, &stopped)], ..Unit::default() }
     }
 
     /// A unit that deactivates the sponsor.

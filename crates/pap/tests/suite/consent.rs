@@ -9,8 +9,10 @@ use model::{
     PersonId, Purpose, ResourceRef,
 };
 use pap::{AdminError, Answer};
+use store::{Store as _, Unit};
 
 use crate::desk::Desk;
+use crate::support::stores::OnCommit;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -167,6 +169,48 @@ async fn n_040g_who_is_not_active_or_not_permitted_consents_to_nothing() {
     assert_eq!(known.expect("it can be read"), None);
     let known = desk.administration.logged_in("https://idp.example", "carla@example.com").await;
     assert_eq!(known.expect("it can be read"), None);
+}
+
+/// Of an agent that would be denied everything, nothing is shown, and to nothing of it is consented,
+/// whatever was shown before.
+#[tokio::test]
+async fn n_012_nobody_consents_to_an_agent_that_is_stopped() {
+    let check = async |change: fn(&Desk) -> Unit, cause: &str| {
+        let (desk, carla, asked) = desk().await;
+        let read = shown(&desk, &carla, &asked).await;
+        desk.world.store.commit(change(&desk)).await.expect("it commits");
+        let id = asked.id.to_string();
+        let shown = desk.administration.consent_show(&carla, &id).await;
+        assert!(matches!(shown, Err(AdminError::Missing(_))), "{cause}: {shown:?}");
+        for answer in [Answer::Once, Answer::Refuse] {
+            let given = desk.administration.consent_answer(&carla, &id, (answer, &read)).await;
+            assert!(matches!(given, Err(AdminError::Missing(_))), "{cause}: {given:?}");
+        }
+        crate::support::until("each is recorded", || async {
+            let refusals = desk.world.records("refusal").await;
+            refusals.iter().filter(|it| it.text_of("cause") == cause).count() == 3
+        })
+        .await;
+    };
+    check(|desk| desk.world.stopping("all"), "agent_stopped").await;
+    check(|desk| desk.world.stopping("agent/billing"), "agent_stopped").await;
+    check(|desk| desk.world.quarantining(), "agent_quarantined").await;
+    check(|desk| desk.world.sponsor_leaves(), "sponsor_not_active").await;
+}
+
+/// A stop that comes while somebody answers is not passed by.
+#[tokio::test]
+async fn n_012_a_stop_while_somebody_consents_is_seen() {
+    let stops: [fn(&Desk) -> Unit; 2] =
+        [|desk| desk.world.stopping("all"), |desk| desk.world.quarantining()];
+    for stop in stops {
+        let (desk, carla, asked) = desk().await;
+        let read = shown(&desk, &carla, &asked).await;
+        desk.world.store.on_commit([OnCommit::After(stop(&desk))]);
+        let id = asked.id.to_string();
+        let given = desk.administration.consent_answer(&carla, &id, (Answer::Once, &read)).await;
+        assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
+    }
 }
 
 /// The act is one of policy: where it permits nobody, nobody consents.

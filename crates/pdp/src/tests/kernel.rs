@@ -363,7 +363,7 @@ fn n_040f_a_consent_is_no_wider_than_its_page() {
         check(case.clone(), |_| {}, outside);
         check(case, named, "permit");
     }
-    for method in super::super::kernel::BESIDE_TOOLS {
+    for method in crate::kernel::BESIDE_TOOLS {
         check(Case::method(method, "crm"), |_| {}, "permit");
     }
     let tool_that = |harm: &[Harm]| {

@@ -255,3 +255,20 @@ async fn i_18_an_agent_asks_for_so_much_at_once() {
     let loaded = sts.world.store.load(&[FactKey::consent(id)]).await.expect("it can be read");
     assert_eq!(loaded.bodies, [None]);
 }
+
+/// Whoever would be denied what it asks for asks nobody.
+#[tokio::test]
+async fn n_012_an_agent_that_is_stopped_asks_nobody() {
+    let check = async |change: fn(&Sts) -> Unit, cause: &str| {
+        let sts = before().await;
+        pushed(&sts).await;
+        sts.world.store.commit(change(&sts)).await.expect("it commits");
+        let refused = push(&sts, sts.request(&key()), &task(&sts)).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
+        assert_eq!(sts.causes(1).await, [cause]);
+    };
+    check(|sts| sts.world.stopping("all"), "agent_stopped").await;
+    check(|sts| sts.world.stopping("agent/billing"), "agent_stopped").await;
+    check(|sts| sts.world.quarantining(), "agent_quarantined").await;
+    check(|sts| sts.world.sponsor_leaves(), "sponsor_not_active").await;
+}
