@@ -138,8 +138,17 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     let mut browser = Browser::default();
     let page = stage.log_in(&mut browser, &uri);
     assert_eq!(page.status, 200, "{}", page.text);
-    for told in ["desk", "sam", "carla", "work", "canary/touch", "changes-production", "at most 2"]
-    {
+    for told in [
+        "Answer only what you yourself set going",
+        "Asked",
+        "desk",
+        "sam",
+        "carla",
+        "work",
+        "canary/touch",
+        "changes-production",
+        "at most 2",
+    ] {
         assert!(page.text.contains(told), "{told}: {}", page.text);
     }
     let policy = page.header("content-security-policy").expect("nobody frames it");

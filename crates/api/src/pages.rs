@@ -57,7 +57,8 @@ pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
     let digest = shown.terms.digest();
     let body = format!(
         "<p>This agent asks to work on your behalf, {person}. What you agree to is this, and \
-         nothing else:</p>\n<dl>\n{terms}</dl>\n\
+         nothing else. Answer only what you yourself set going just now: whoever sent you here, you \
+         would consent for yourself.</p>\n<dl>\n{terms}</dl>\n\
          <form method=\"post\" action=\"{path}\">\n{token}\
          <input type=\"hidden\" name=\"shown\" value=\"{digest}\">\n\
          <p><button name=\"choice\" value=\"refuse\">No</button></p>\n\

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, Harm, MandateId, PurposeId, Scope, ServerName, Timestamp, ToolRef,
+    AgentName, ConsentId, FactKey, Harm, MandateId, PersonId, PurposeId, Scope, ServerName,
+    Sha256Digest, Timestamp, ToolRef,
 };
 
-/// What an agent asks some person for. It says what, never who: whoever consents does so for
-/// themselves.
+/// What an agent asks some person for. It says what: whoever consents does so for themselves. Whom it
+/// names narrows who may, and says nothing of anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
@@ -17,6 +18,8 @@ pub struct Consent {
     pub id: ConsentId,
     /// The agent that asks.
     pub agent: AgentName,
+    /// The only one who may see and answer it; nobody in particular, if the agent named nobody.
+    pub of: Option<AskedOf>,
     /// What for.
     pub purpose: PurposeId,
     /// The most that may be done.
@@ -34,6 +37,22 @@ pub struct Consent {
     pub expires: Timestamp,
     /// What became of it.
     pub state: ConsentState,
+}
+
+/// The one person of whom something is asked, whether there is such a person or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AskedOf {
+    /// A person of the register.
+    Person {
+        /// Who.
+        id: PersonId,
+    },
+    /// Whoever has a login.
+    Login {
+        /// Where the register says whose it is.
+        key: FactKey,
+    },
 }
 
 /// What a person was shown beside the scope, and agreed to.
@@ -81,6 +100,11 @@ pub enum ConsentState {
 }
 
 impl Consent {
+    /// The digest of its id, for records: who reads them cannot open it.
+    pub fn digest(&self) -> Sha256Digest {
+        Sha256Digest::of(self.id.to_string().as_bytes())
+    }
+
     /// Whether somebody can still answer at `now`.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.state == ConsentState::Pending && now < self.expires

@@ -4,8 +4,8 @@
 //! No browser carries anything from the person to the agent: the agent asks until there is an answer,
 //! with the error codes of RFC 8628 §3.5.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::OAuthError;
@@ -43,6 +43,26 @@ pub struct Asked {
     pub resources: Vec<String>,
     /// Whether it asks to hand work on to other agents.
     pub delegable: bool,
+    /// The only person who may answer, if it names one.
+    pub sub_id: Option<SubjectId>,
+}
+
+/// A person, as an agent knows them (RFC 9493 §3.2).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SubjectId {
+    /// By a login: who says so, and how they are called there.
+    IssSub {
+        /// The issuer.
+        iss: String,
+        /// The subject.
+        sub: String,
+    },
+    /// By the id under which the register has them.
+    Opaque {
+        /// The id.
+        id: String,
+    },
 }
 
 /// What was pushed, as it is answered (RFC 9126 §2.2).
@@ -74,8 +94,9 @@ fn asked(form: &mut Parameters) -> Result<Asked, OAuthError> {
     let [mut details] = form.need_json::<[Map<String, Value>; 1]>(DETAILS)?;
     let resources = member(&mut details, "resources")?.unwrap_or_default();
     let delegable = member(&mut details, "delegable")?.unwrap_or_default();
+    let sub_id = member(&mut details, "sub_id")?;
     let task = serde_json::from_value(Value::Object(details)).map_err(|_| unlike(DETAILS))?;
-    Ok(Asked { task: token_endpoint::of_its_type(task)?, resources, delegable })
+    Ok(Asked { task: token_endpoint::of_its_type(task)?, resources, delegable, sub_id })
 }
 
 /// Takes the member `name` out of `details`, if it is there.
@@ -119,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushed_request_asks_for_one_task_and_names_nobody() {
+    fn a_pushed_request_asks_for_one_task_and_fills_nobody_in() {
         let invalid = Some(ErrorCode::InvalidAuthorizationDetails);
         check(&format!("[{TASK}]"), &[], None);
         check(&format!("[{TASK},{TASK}]"), &[], invalid);
@@ -131,6 +152,21 @@ mod tests {
             &[],
             invalid,
         );
+        let with = |further: &str| {
+            format!("[{}]", TASK.replace("\"until\"", &format!("{further},\"until\"")))
+        };
+        check(&with(r#""resources":["crm/*"],"delegable":true"#), &[], None);
+        check(&with(r#""sub_id":{"format":"iss_sub","iss":"https://idp","sub":"1"}"#), &[], None);
+        check(&with(r#""sub_id":{"format":"opaque","id":"ann"}"#), &[], None);
+        for wrong in [
+            r#""resources":"crm/*""#,
+            r#""delegable":"yes""#,
+            r#""sub_id":"ann""#,
+            r#""sub_id":{"format":"email","email":"a@b"}"#,
+            r#""sub_id":{"format":"opaque","id":"ann","iss":"https://idp"}"#,
+        ] {
+            check(&with(wrong), &[], invalid);
+        }
         for name in ["request_uri", "redirect_uri", "scope", "grant_type"] {
             check(&format!("[{TASK}]"), &[(name, "x")], Some(ErrorCode::InvalidRequest));
         }

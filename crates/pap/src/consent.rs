@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use authority::{FactsError, Reader, Refused};
 use model::{
-    Agent, Agreed, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
+    Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
     MandateId, Person, PersonId, Purpose, ResourceRef, ServerName, Sha256Digest, Timestamp, Tool,
     ToolRef, Withdrawn,
 };
@@ -107,7 +107,7 @@ impl Administration {
     /// What `id` asks, for `person` to read.
     pub async fn consent_show(&self, person: &PersonId, id: &str) -> Result<Shown, AdminError> {
         let mut reader = self.reader();
-        let asked = self.open(&mut reader, id).await?;
+        let asked = self.open(&mut reader, (person, id)).await?;
         let Offer { terms, .. } = self.offer(&mut reader, (person, &asked)).await?;
         Ok(Shown { terms, until: asked.until, expires: asked.expires })
     }
@@ -120,9 +120,9 @@ impl Administration {
         (answer, shown): (Answer, &str),
     ) -> Result<Option<Mandate>, AdminError> {
         let mut reader = self.reader();
-        let agent = self.open(&mut reader, id).await?.agent;
+        let agent = self.open(&mut reader, (person, id)).await?.agent;
         let mut draft = self.draft(person, "mandate/give", ResourceRef::Agent(agent)).await?;
-        let asked = self.open(&mut draft.reader, id).await?;
+        let asked = self.open(&mut draft.reader, (person, id)).await?;
         let offer = self.offer(&mut draft.reader, (person, &asked)).await?;
         if offer.terms.digest().to_string() != shown {
             let why = "what you were shown has changed: read it again";
@@ -173,14 +173,14 @@ impl Administration {
             put(FactKey::consent(asked.id), &asked),
             put(place, &pending),
         ];
-        let change = json!({ "consent": asked.id, "mandate": mandate, "shown": terms.0 });
+        let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
         Ok(mandate)
     }
 
     async fn refuse(&self, draft: Draft<'_>, mut asked: Consent) -> Result<(), AdminError> {
         asked.state = ConsentState::Refused { since: self.now() };
-        let change = json!({ "consent": asked.id, "refused": true });
+        let change = json!({ "consent": asked.digest(), "refused": true });
         draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await.map(drop)
     }
 
@@ -221,15 +221,23 @@ impl Administration {
 }
 
 impl Administration {
-    /// The request `id`, if it can still be answered, and its agent could begin anything. Whatever it
-    /// is that is missing, it looks the same.
-    async fn open(&self, reader: &mut Reader<'_>, id: &str) -> Result<Consent, AdminError> {
+    /// The request `id`, if it can still be answered, by `person`, and its agent could begin anything.
+    /// Whatever it is that is missing, it looks the same.
+    async fn open(
+        &self,
+        reader: &mut Reader<'_>,
+        (person, id): (&PersonId, &str),
+    ) -> Result<Consent, AdminError> {
         let now = self.now();
         let missing = || AdminError::Missing("such request, or not any more".to_owned());
         let id: ConsentId = id.parse().map_err(|_| missing())?;
         let asked = reader.find::<Consent>(FactKey::consent(id)).await;
         let asked = asked.map_err(AdminError::unavailable)?;
         let asked = asked.filter(|asked| asked.is_open(now)).ok_or_else(missing)?;
+        if !is_asked(reader, (person, &asked)).await.map_err(AdminError::unavailable)? {
+            self.refuse_person("consent_of_another");
+            return Err(missing());
+        }
         let begins = authority::may_begin(reader, &asked.agent, now).await;
         match begins.map_err(AdminError::unavailable)? {
             Ok(_) => Ok(asked),
@@ -265,6 +273,7 @@ impl Administration {
         };
         let mut all = vec![
             ("Agent", agent.name.to_string()),
+            ("Asked", plain(asked.asked)),
             ("Who answers for it", agent.sponsor.to_string()),
             ("On whose behalf", format!("yours, {person}")),
             ("What for", described(&purpose)),
@@ -317,6 +326,21 @@ impl Administration {
             return Err(AdminError::Invalid(why.to_owned()));
         }
         Ok((shown, harms))
+    }
+}
+
+/// Whether `person` is one of those of whom something is `asked`.
+async fn is_asked(
+    reader: &mut Reader<'_>,
+    (person, asked): (&PersonId, &Consent),
+) -> Result<bool, FactsError> {
+    match &asked.of {
+        None => Ok(true),
+        Some(AskedOf::Person { id }) => Ok(id == person),
+        Some(AskedOf::Login { key }) => {
+            let whose = reader.find::<PersonId>(key.clone()).await?;
+            Ok(whose.is_some_and(|whose| whose == *person))
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Purpose, PurposeId, RecordId, Scope,
-    ServerName, Timestamp,
+    Agent, AskedOf, Consent, ConsentId, ConsentState, FactKey, InvalidName, Purpose, PurposeId,
+    RecordId, Scope, ServerName, Timestamp,
 };
-use oauth::consent::{self, Pushed, PushedRequest};
+use oauth::consent::{self, Pushed, PushedRequest, SubjectId};
 use oauth::{ErrorCode, OAuthError};
 
 use crate::client::Authenticated;
@@ -117,6 +117,10 @@ impl TokenService {
             let why = "`resources` names servers of the tools, as `SERVER/*`";
             return refuse(malformed, "consent_malformed", why);
         };
+        let of = wanted.sub_id.as_ref().map(asked_of).transpose();
+        let Ok(of) = of else {
+            return refuse(malformed, "consent_malformed", "`sub_id` names nobody");
+        };
         let now = self.authority.clock().now();
         let until = Timestamp::from_seconds(task.until);
         if until <= now || until > now.plus(ASKED_MAX) {
@@ -132,6 +136,7 @@ impl TokenService {
         Ok(Consent {
             id: ConsentId::new(self.authority.entropy().as_ref()),
             agent: agent.name.clone(),
+            of,
             purpose,
             scope,
             resources,
@@ -179,7 +184,7 @@ impl TokenService {
     ) -> Result<(), CommitError> {
         let details = [
             ("agent", asked.agent.to_string()),
-            ("consent", asked.id.to_string()),
+            ("consent", asked.digest().to_string()),
             ("purpose", asked.purpose.to_string()),
         ];
         let record = SystemRecord {
@@ -213,4 +218,12 @@ fn servers(resources: &[String], scope: &Scope) -> Option<BTreeSet<ServerName>> 
         scope.touches(&server).then_some(server)
     };
     resources.iter().map(named).collect()
+}
+
+/// The person whom an agent names. Whether there is such a person is not looked up: it learns nothing.
+fn asked_of(named: &SubjectId) -> Result<AskedOf, InvalidName> {
+    Ok(match named {
+        SubjectId::Opaque { id } => AskedOf::Person { id: id.parse()? },
+        SubjectId::IssSub { iss, sub } => AskedOf::Login { key: FactKey::login(iss, sub) },
+    })
 }

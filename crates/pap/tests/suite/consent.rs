@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use authority::AdminAct;
 use model::{
-    Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis, Person,
-    PersonId, Purpose, ResourceRef,
+    AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
+    Person, PersonId, Purpose, ResourceRef,
 };
 use pap::{AdminError, Answer};
 use store::{Store as _, Unit};
@@ -28,6 +28,7 @@ async fn desk() -> (Desk, PersonId, Consent) {
     let consent = Consent {
         id: ConsentId::new(desk.world.entropy.as_ref()),
         agent: facts.agent.name.clone(),
+        of: None,
         purpose: facts.purpose.id.clone(),
         scope,
         resources: BTreeSet::new(),
@@ -169,6 +170,34 @@ async fn n_040g_who_is_not_active_or_not_permitted_consents_to_nothing() {
     assert_eq!(known.expect("it can be read"), None);
     let known = desk.administration.logged_in("https://idp.example", "carla@example.com").await;
     assert_eq!(known.expect("it can be read"), None);
+}
+
+/// Whom the agent names narrows who may look and answer, and vouches for nobody.
+#[tokio::test]
+async fn n_040g_what_is_asked_of_one_person_nobody_else_can_open() {
+    let (desk, carla, asked) = desk().await;
+    let olga = desk.world.standing.other.id.clone();
+    let (idp, id) = ("https://idp.example", asked.id.to_string());
+    desk.world.put(FactKey::login(idp, "00u1"), &carla).await;
+    let login = |subject: &str| AskedOf::Login { key: FactKey::login(idp, subject) };
+    let check = async |of: AskedOf, opens: [bool; 2]| {
+        let narrowed = Consent { of: Some(of.clone()), ..asked.clone() };
+        desk.world.put(FactKey::consent(asked.id), &narrowed).await;
+        for (person, opens) in [&carla, &olga].into_iter().zip(opens) {
+            let shown = desk.administration.consent_show(person, &id).await;
+            assert_eq!(shown.is_ok(), opens, "{person:?} {of:?}");
+            let missing = matches!(&shown, Err(AdminError::Missing(_)));
+            assert_eq!(missing, !opens, "{person:?} {of:?}");
+        }
+    };
+    check(AskedOf::Person { id: carla.clone() }, [true, false]).await;
+    check(AskedOf::Person { id: "nobody".parse().unwrap() }, [false, false]).await;
+    check(login("carla"), [false, false]).await;
+    check(login("00u1"), [true, false]).await;
+    let read = shown(&desk, &carla, &asked).await;
+    let given = desk.administration.consent_answer(&olga, &id, (Answer::Once, &read)).await;
+    assert!(matches!(given, Err(AdminError::Missing(_))), "{given:?}");
+    assert!(answer(&desk, &carla, &asked, Answer::Once).await.unwrap().is_some());
 }
 
 /// Of an agent that would be denied everything, nothing is shown, and to nothing of it is consented,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use authority::{Effect, Unit};
 use model::{
-    Agreed, Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate,
+    Agreed, AskedOf, Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate,
     MandateBasis, MandateId, Person, PersonState, Sha256Digest, Task, Withdrawn,
 };
 use oauth::consent::{self, Pushed};
@@ -102,7 +102,9 @@ async fn r_3_what_a_person_consented_to_opens_exactly_that() {
     assert!(pushed.consent_uri.starts_with("https://people.example/consent/con_"), "{pushed:?}");
     let events = sts.world.records("system").await;
     let event = events.iter().find(|entry| entry.text_of("event") == "consent_asked");
-    assert!(event.is_some(), "that it was asked is on record");
+    // Who reads the log cannot open it.
+    let kept = event.expect("that it was asked is on record").value["details"]["consent"].clone();
+    assert_eq!(kept, asked(&sts, &pushed).await.digest().to_string());
     let mandate = given(&sts, &pushed, (true, 8 * HOUR)).await;
     let own = key();
     let token = sts.send(redeems(sts.request(&own), &pushed)).await.expect("a token");
@@ -271,4 +273,25 @@ async fn n_012_an_agent_that_is_stopped_asks_nobody() {
     check(|sts| sts.world.stopping("agent/billing"), "agent_stopped").await;
     check(|sts| sts.world.quarantining(), "agent_quarantined").await;
     check(|sts| sts.world.sponsor_leaves(), "sponsor_not_active").await;
+}
+
+#[tokio::test]
+async fn an_agent_may_name_the_person_who_is_to_answer() {
+    let sts = before().await;
+    let check = async |named: Value, of: Option<AskedOf>| {
+        let mut task = task(&sts);
+        task["sub_id"] = named;
+        let pushed = push(&sts, sts.request(&key()), &task).await.expect("it is kept");
+        assert_eq!(asked(&sts, &pushed).await.of, of);
+    };
+    let key = FactKey::login("https://idp.example", "00u1");
+    let named = json!({ "format": "iss_sub", "iss": "https://idp.example", "sub": "00u1" });
+    check(named, Some(AskedOf::Login { key })).await;
+    let id = "nobody".parse().unwrap();
+    check(json!({ "format": "opaque", "id": "nobody" }), Some(AskedOf::Person { id })).await;
+    assert_eq!(asked(&sts, &pushed(&sts).await).await.of, None);
+    let mut task = task(&sts);
+    task["sub_id"] = json!({ "format": "opaque", "id": "no body" });
+    let refused = push(&sts, sts.request(&self::key()), &task).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidAuthorizationDetails, "{refused}");
 }
