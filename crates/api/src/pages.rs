@@ -51,7 +51,8 @@ pub(crate) fn nobody(path: &str) -> Response {
 /// What an agent asks, with what one can answer. `No` comes first: it is what the Enter key sends.
 pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
     let terms = shown.terms.0.iter().fold(String::new(), |mut terms, (name, value)| {
-        let _ = writeln!(terms, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
+        // Each value by itself: letters of one that are written from right to left turn nothing else.
+        let _ = writeln!(terms, "<dt>{}</dt><dd><bdi>{}</bdi></dd>", escape(name), escape(value));
         terms
     });
     let digest = shown.terms.digest();

@@ -11,7 +11,7 @@ use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{
     Agent, AskedOf, Consent, ConsentId, ConsentState, FactKey, InvalidName, Purpose, PurposeId,
-    RecordId, Scope, ServerName, Timestamp,
+    RecordId, Scope, ServerName, Timestamp, Tool, ToolPattern,
 };
 use oauth::consent::{self, Pushed, PushedRequest, SubjectId};
 use oauth::{ErrorCode, OAuthError};
@@ -38,6 +38,10 @@ const TOOLS_MAX: usize = 32;
 
 /// How often a request is stored again because the same agent stored another one meanwhile.
 const ATTEMPTS_MAX: usize = 4;
+
+/// What is told of what cannot be asked for, whatever the reason.
+const TOO_WIDE: &str =
+    "this is more than the purpose or the agent may have, or no tool that there is";
 
 /// What an agent asked for of late: until when each can be answered.
 type Asked = BTreeMap<ConsentId, Timestamp>;
@@ -130,8 +134,14 @@ impl TokenService {
         let key = FactKey::purpose(&purpose);
         let registered: Purpose = reader.need(key).await.map_err(unavailable)?;
         if !registered.scope.includes(&scope) || !agent.ceiling.includes(&scope) {
-            let why = "this is more than the purpose or the agent may have";
-            return refuse(ErrorCode::InvalidScope, "consent_too_wide", why);
+            return refuse(ErrorCode::InvalidScope, "consent_too_wide", TOO_WIDE);
+        }
+        // A name that only its agent chose would stand in the page as if it were the register's.
+        for tool in scope.tools.iter().filter_map(ToolPattern::exact) {
+            let found = reader.find::<Tool>(FactKey::tool(&tool)).await.map_err(unavailable)?;
+            if found.is_none() {
+                return refuse(ErrorCode::InvalidScope, "consent_unknown_tool", TOO_WIDE);
+            }
         }
         Ok(Consent {
             id: ConsentId::new(self.authority.entropy().as_ref()),

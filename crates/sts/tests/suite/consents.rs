@@ -295,3 +295,21 @@ async fn an_agent_may_name_the_person_who_is_to_answer() {
     let refused = push(&sts, sts.request(&self::key()), &task).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidAuthorizationDetails, "{refused}");
 }
+
+/// Nothing that an agent made up stands in a page as the name of a tool.
+#[tokio::test]
+async fn n_040f_only_tools_of_the_register_are_asked_for() {
+    let check = async |tool: &str| {
+        let sts = before().await;
+        let mut task = task(&sts);
+        task["tools"] = json!(["crm/lookup", tool]);
+        let refused = push(&sts, sts.request(&key()), &task).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidScope, "{tool}: {refused}");
+        assert_eq!(sts.causes(1).await, ["consent_unknown_tool"], "{tool}");
+    };
+    check("crm/read your name, nothing else").await;
+    check("crm/l\u{43e}\u{43e}kup").await;
+    check(&format!("crm/lookup{}", "\u{336}".repeat(50))).await;
+    check("crm/\u{5d0}\u{5d1}\u{5d2}").await;
+    check("crm/Lookup").await;
+}
