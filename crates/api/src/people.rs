@@ -3,7 +3,7 @@
 //! Pages are plain HTML without scripts. A page that is shown changes nothing, whoever opens it:
 //! what changes something is a form with the token of the person's session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{Cookies, Login, ReturnPath, SessionId, Sessions};
 use model::{PersonId, Timestamp};
-use pap::{AdminError, Administration, Answer};
+use pap::{AdminError, Administration, Answer, By};
 
 use crate::hosts::{self, Hosts};
 use crate::pages::{self, Page};
@@ -57,7 +57,15 @@ pub struct Door {
 /// Who is logged in, and in which session.
 struct Visitor {
     person: PersonId,
+    /// The groups that the provider says they are in, if its word on that counts.
+    groups: Option<BTreeSet<String>>,
     session: SessionId,
+}
+
+impl Visitor {
+    fn by(&self) -> By<'_> {
+        By { person: &self.person, groups: self.groups.as_ref() }
+    }
 }
 
 /// The router for people.
@@ -116,7 +124,7 @@ impl People {
         path: &str,
     ) -> Result<Visitor, Response> {
         match self.administration.logged_in(&who.issuer, &who.subject).await {
-            Ok(Some(person)) => Ok(Visitor { person, session }),
+            Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session }),
             Ok(None) => {
                 door.sessions.end_one(&session);
                 Err(pages::nobody(path))
@@ -201,7 +209,7 @@ async fn consent(
 ) -> Response {
     let shown = async {
         let path = path_of(&state, &id)?;
-        let Visitor { person, session } = state.visitor(&headers, &path).await?;
+        let Visitor { person, session, .. } = state.visitor(&headers, &path).await?;
         let shown = state.administration.consent_show(&person, &id).await;
         let shown = shown.map_err(|error| refused(&error))?;
         let csrf = state.door()?.sessions.csrf_token(&session);
@@ -219,10 +227,10 @@ async fn answer(
     let answered = async {
         let path = path_of(&state, &id)?;
         let fields = fields(body).await?;
-        let Visitor { person, .. } = state.sender(&headers, &fields, &path).await?;
+        let visitor = state.sender(&headers, &fields, &path).await?;
         let answer = choice(&fields).map_err(|why| bad_request(&why))?;
         let shown = fields.get("shown").map(String::as_str).unwrap_or_default();
-        let given = state.administration.consent_answer(&person, &id, (answer, shown)).await;
+        let given = state.administration.consent_answer(visitor.by(), &id, (answer, shown)).await;
         Ok(pages::answered(given.map_err(|error| refused(&error))?.as_ref()))
     };
     answered.await.unwrap_or_else(|response: Response| response)
@@ -231,7 +239,7 @@ async fn answer(
 /// What the person who is logged in consented to.
 async fn mandates(State(state): State<People>, headers: HeaderMap) -> Response {
     let shown = async {
-        let Visitor { person, session } = state.visitor(&headers, "/mandates").await?;
+        let Visitor { person, session, .. } = state.visitor(&headers, "/mandates").await?;
         let given = state.administration.consents_of(&person).await;
         let given = given.map_err(|error| refused(&error))?;
         let csrf = state.door()?.sessions.csrf_token(&session);
@@ -250,8 +258,8 @@ async fn withdraw(
     let done = async {
         state.door()?;
         let fields = fields(body).await?;
-        let Visitor { person, .. } = state.sender(&headers, &fields, "/mandates").await?;
-        let done = state.administration.consent_withdraw(&person, &id).await;
+        let visitor = state.sender(&headers, &fields, "/mandates").await?;
+        let done = state.administration.consent_withdraw(visitor.by(), &id).await;
         done.map_err(|error| refused(&error))?;
         Ok(pages::see_other("/mandates", &[]))
     };

@@ -1,5 +1,7 @@
 //! Acts of administration: decided by the same policy set, recorded and done in one transaction.
 
+use std::collections::BTreeSet;
+
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
     AccessRequest, ActionName, Binding, Decision, DecisionId, FactKey, Facts, Person, PersonId,
@@ -22,6 +24,9 @@ const TRUST_CLOCK: &str = "clock/trust";
 pub struct AdminAct {
     /// The person.
     pub administrator: PersonId,
+    /// Where a provider vouches for the person, the groups that it says they are in: of those that
+    /// the register knows, only these count.
+    pub groups: Option<BTreeSet<String>>,
     /// The act (`agent/add`).
     pub action: &'static str,
     /// What it changes.
@@ -123,7 +128,10 @@ impl Authority {
         let trusting = act.action == TRUST_CLOCK;
         let now = if trusting { self.clock.now() } else { self.trusted_now()? };
         let mut reader = Reader::new(self.journal.store().as_ref());
-        let person: Person = reader.need(FactKey::person(&act.administrator)).await?;
+        let mut person: Person = reader.need(FactKey::person(&act.administrator)).await?;
+        if let Some(groups) = &act.groups {
+            person.groups.retain(|group| groups.contains(group.as_str()));
+        }
         let read = reader.sourced(());
         let in_force = self.pip.policy();
         let policy_key = [FactKey::active_policy()];

@@ -14,7 +14,7 @@ use model::{
 };
 use serde_json::json;
 
-use crate::command::{AdminError, Administration, Draft};
+use crate::command::{AdminError, Administration, By, Draft};
 use crate::register::put;
 
 /// How long a task lasts at most, and with it a consent to one.
@@ -112,16 +112,17 @@ impl Administration {
         Ok(Shown { terms, until: asked.until, expires: asked.expires })
     }
 
-    /// Answers what `id` asks, for `person`, who was shown what has the digest `shown`.
+    /// Answers what `id` asks, for the person who acts, who was shown what has the digest `shown`.
     pub async fn consent_answer(
         &self,
-        person: &PersonId,
+        by: impl Into<By<'_>>,
         id: &str,
         (answer, shown): (Answer, &str),
     ) -> Result<Option<Mandate>, AdminError> {
-        let mut reader = self.reader();
+        let by = by.into();
+        let (person, mut reader) = (by.person, self.reader());
         let agent = self.open(&mut reader, (person, id)).await?.agent;
-        let mut draft = self.draft(person, "mandate/give", ResourceRef::Agent(agent)).await?;
+        let mut draft = self.draft(by, "mandate/give", ResourceRef::Agent(agent)).await?;
         let asked = self.open(&mut draft.reader, (person, id)).await?;
         let offer = self.offer(&mut draft.reader, (person, &asked)).await?;
         if offer.terms.digest().to_string() != shown {
@@ -199,15 +200,20 @@ impl Administration {
         Ok(all)
     }
 
-    /// Takes back what `person` consented to: with it all that is done under it.
-    pub async fn consent_withdraw(&self, person: &PersonId, id: &str) -> Result<(), AdminError> {
+    /// Takes back what the person who acts consented to: with it all that is done under it.
+    pub async fn consent_withdraw(
+        &self,
+        by: impl Into<By<'_>>,
+        id: &str,
+    ) -> Result<(), AdminError> {
+        let by = by.into();
         let id: MandateId = id.parse().map_err(AdminError::invalid)?;
         let missing = || AdminError::Missing(format!("mandate `{id}` of yours"));
-        let own = FactKey::consented(person, id);
+        let own = FactKey::consented(by.person, id);
         let found = self.reader().find::<MandateId>(own).await;
         let found = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
         let target = ResourceRef::Mandate(found);
-        let mut draft = self.draft(person, "consent/withdraw", target).await?;
+        let mut draft = self.draft(by, "consent/withdraw", target).await?;
         let mandate = draft.reader.need::<Mandate>(FactKey::mandate(found)).await;
         let mut mandate = mandate.map_err(AdminError::unavailable)?;
         if mandate.withdrawn.is_some() {

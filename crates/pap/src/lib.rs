@@ -24,7 +24,9 @@ mod tools;
 
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
-pub use command::{AdminError, Administration, Command, Found, Registration, ToolSaid, ToolSource};
+pub use command::{
+    AdminError, Administration, By, Command, Found, Registration, ToolSaid, ToolSource,
+};
 pub use consent::{Answer, Given, Shown, Terms};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};

@@ -15,6 +15,7 @@ fn mark() -> FactKey {
 fn act(by: &PersonId) -> AdminAct {
     AdminAct {
         administrator: by.clone(),
+        groups: None,
         action: "person/add",
         target: ResourceRef::Person("new".parse().unwrap()),
         change: json!({ "what": "it" }),

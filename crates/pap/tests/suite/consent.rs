@@ -242,6 +242,34 @@ async fn n_012_a_stop_while_somebody_consents_is_seen() {
     }
 }
 
+/// Groups in a token take away of those in the register, and give none.
+#[tokio::test]
+async fn groups_in_a_token_count_as_far_as_the_register_has_them() {
+    const STAFF: &str = r#"@id("staff") permit (principal in Group::"staff",
+        action in [Action::"mandate/give", Action::"consent/withdraw"], resource);"#;
+    let check = async |registered: &[&str], in_token: Option<&[&str]>, is_permitted: bool| {
+        let (desk, carla, asked) = desk().await;
+        let person = crate::support::person("carla", registered);
+        desk.world.put(FactKey::person(&carla), &person).await;
+        let adding =
+            r#"@id("reading") permit (principal, action == Action::"crm/lookup", resource);"#;
+        desk.world.publish(&format!("{STAFF}{adding}")).await;
+        let groups: Option<BTreeSet<String>> =
+            in_token.map(|groups| groups.iter().map(|&group| group.to_owned()).collect());
+        let by = pap::By { person: &carla, groups: groups.as_ref() };
+        let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
+        let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
+        let told = format!("{registered:?} {in_token:?}: {given:?}");
+        assert_eq!(given.is_ok(), is_permitted, "{told}");
+        assert!(is_permitted || matches!(given, Err(AdminError::Refused(_))), "{told}");
+    };
+    check(&["staff"], None, true).await;
+    check(&["staff"], Some(&["staff", "others"]), true).await;
+    check(&["staff"], Some(&["others"]), false).await;
+    check(&["staff"], Some(&[]), false).await;
+    check(&[], Some(&["staff"]), false).await;
+}
+
 /// The act is one of policy: where it permits nobody, nobody consents.
 #[tokio::test]
 async fn i_22_giving_is_decided_by_policy_and_recorded() {
@@ -249,6 +277,7 @@ async fn i_22_giving_is_decided_by_policy_and_recorded() {
     answer(&desk, &carla, &asked, Answer::Once).await.expect("she may").expect("she did");
     let act = |action| AdminAct {
         administrator: carla.clone(),
+        groups: None,
         action,
         target: ResourceRef::Agent(asked.agent.clone()),
         change: serde_json::Value::Null,
