@@ -13,7 +13,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use login::{Cookies, Login, ReturnPath, SessionId, Sessions};
+use login::{ConsoleSession, Cookies, Login, ReturnPath, SessionId, Sessions};
 use model::{PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
 
@@ -94,7 +94,7 @@ impl People {
         let session = door.cookies.session(headers);
         let found = session.and_then(|id| Some((door.sessions.find(&id).ok()?, id)));
         let Some((found, session)) = found else { return Err(pages::log_in(path)) };
-        self.known(door, (&found.who, session), path).await
+        self.known(door, (&found, session), path).await
     }
 
     /// Who sends the form `fields` of a page of theirs, which changes something.
@@ -108,7 +108,7 @@ impl People {
         let Some(session) = door.cookies.session(headers) else { return Err(pages::log_in(path)) };
         let token = fields.get("csrf").map(String::as_str).unwrap_or_default();
         match door.sessions.confirm(&session, token) {
-            Ok(found) => self.known(door, (&found.who, session), path).await,
+            Ok(found) => self.known(door, (&found, session), path).await,
             Err(error) => {
                 self.administration.refuse_person(error.code());
                 Err(pages::told(StatusCode::FORBIDDEN, "Not done", &error.to_string()))
@@ -116,17 +116,19 @@ impl People {
         }
     }
 
-    /// The person who logged in as `who`, if that is somebody here.
+    /// The person whose session was `found`, if that is somebody here.
     async fn known(
         &self,
         door: &Door,
-        (who, session): (&login::LoggedIn, SessionId),
+        (found, session): (&ConsoleSession, SessionId),
         path: &str,
     ) -> Result<Visitor, Response> {
-        match self.administration.logged_in(&who.issuer, &who.subject).await {
+        let ConsoleSession { who, since } = found;
+        let login = (who.issuer.as_str(), who.subject.as_str());
+        match self.administration.logged_in(login, *since).await {
             Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session }),
             Ok(None) => {
-                door.sessions.end_one(&session);
+                door.sessions.end(&who.issuer, &who.subject);
                 Err(pages::nobody(path))
             }
             Err(error) => Err(refused(&error)),

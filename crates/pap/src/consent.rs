@@ -76,12 +76,12 @@ impl Terms {
 }
 
 impl Administration {
-    /// The active person whom `issuer` vouches for as `subject`. Of anybody else a record says that
-    /// they were refused, not who they are.
+    /// The active person whom `issuer` vouched for as `subject` at `since`. Of anybody else, and of who
+    /// left and came back meanwhile, a record says that they were refused, not who they are.
     pub async fn logged_in(
         &self,
-        issuer: &str,
-        subject: &str,
+        (issuer, subject): (&str, &str),
+        since: Timestamp,
     ) -> Result<Option<PersonId>, AdminError> {
         let mut reader = self.reader();
         let id = reader.find::<PersonId>(FactKey::login(issuer, subject)).await;
@@ -90,7 +90,8 @@ impl Administration {
             None => Ok(None),
         };
         let cause = match person.map_err(AdminError::unavailable)? {
-            Some(person) if person.is_active() => return Ok(Some(person.id)),
+            Some(person) if person.answers_for(since) => return Ok(Some(person.id)),
+            Some(person) if person.is_active() => "session_outdated",
             Some(_) => "person_not_active",
             None => "person_unknown",
         };

@@ -233,12 +233,10 @@ fn is_vouched(standing: &Standing, now: Timestamp) -> bool {
 fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
     let tool = facts.tool.as_ref().filter(|tool| tool.tool == *called);
     let tool = tool.filter(|tool| tool.is_pinned()).ok_or(KernelRule::ToolNotPinned)?;
-    let owner = tool.owner.as_ref().ok_or(KernelRule::ToolUnaccounted)?;
-    if tool.harm.is_empty() {
+    if tool.owner.is_none() || tool.harm.is_empty() {
         return Err(KernelRule::ToolUnaccounted);
     }
-    let answers =
-        facts.tool_owner.as_ref().is_some_and(|person| person.id == *owner && person.is_active());
+    let answers = facts.tool_owner.as_ref().is_some_and(|person| tool.is_answered_for_by(person));
     if tool.is_consequential() && !answers {
         return Err(KernelRule::ToolUnaccounted);
     }

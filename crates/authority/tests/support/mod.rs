@@ -416,6 +416,7 @@ fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
         pin: PinDigest::of(name.as_bytes()),
         descriptor: json!({ "name": name, "inputSchema": input_schema }),
         owner: Some(owner.clone()),
+        owned: None,
         harm: BTreeSet::from([harm]),
         requires_subject: false,
         not_delegable: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use authority::AdminAct;
 use model::{
     AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
-    Person, PersonId, Purpose, ResourceRef,
+    Person, PersonId, PersonState, Purpose, ResourceRef,
 };
 use pap::{AdminError, Answer};
 use store::{Store as _, Unit};
@@ -166,10 +166,11 @@ async fn n_040g_who_is_not_active_or_not_permitted_consents_to_nothing() {
     assert!(matches!(refused, Err(AdminError::Refused(_))), "{refused:?}");
     let key = FactKey::login("https://idp.example", "00u1");
     desk.world.put(key, &carla).await;
-    let known = desk.administration.logged_in("https://idp.example", "00u1").await;
-    assert_eq!(known.expect("it can be read"), None);
-    let known = desk.administration.logged_in("https://idp.example", "carla@example.com").await;
-    assert_eq!(known.expect("it can be read"), None);
+    for subject in ["00u1", "carla@example.com"] {
+        let now = desk.world.clock.now();
+        let known = desk.administration.logged_in(("https://idp.example", subject), now).await;
+        assert_eq!(known.expect("it can be read"), None, "{subject}");
+    }
 }
 
 /// Whom the agent names narrows who may look and answer, and vouches for nobody.
@@ -240,6 +241,26 @@ async fn n_012_a_stop_while_somebody_consents_is_seen() {
         let given = desk.administration.consent_answer(&carla, &id, (Answer::Once, &read)).await;
         assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
     }
+}
+
+/// Who comes back logs in again: a session of before is nobody's.
+#[tokio::test]
+async fn a_session_does_not_outlast_who_left_and_came_back() {
+    let (desk, carla, _) = desk().await;
+    desk.world.put(FactKey::login("https://idp.example", "00u1"), &carla).await;
+    let known = async |since| {
+        let known = desk.administration.logged_in(("https://idp.example", "00u1"), since).await;
+        known.expect("it can be read")
+    };
+    let begun = desk.world.clock.now();
+    assert_eq!(known(begun).await, Some(carla.clone()));
+    desk.world.clock.advance(Duration::from_secs(1));
+    let mut back = crate::support::person("carla", &[]);
+    let cutoff = desk.world.clock.now();
+    back.state = PersonState::Active { authorization_cutoff: Some(cutoff) };
+    desk.world.put(FactKey::person(&carla), &back).await;
+    assert_eq!(known(begun).await, None);
+    assert_eq!(known(cutoff.plus(Duration::from_millis(1))).await, Some(carla));
 }
 
 /// Groups in a token take away of those in the register, and give none.

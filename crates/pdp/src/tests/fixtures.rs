@@ -116,6 +116,7 @@ pub(super) fn tool(name: &str, harm: &[Harm]) -> Tool {
         pin: PinDigest::from_bytes([7; 32]),
         descriptor: json!({}),
         owner: Some("olga".parse().expect("a person")),
+        owned: Some(at(-86_400)),
         harm: harm.iter().copied().collect(),
         requires_subject: false,
         not_delegable: false,

@@ -146,6 +146,17 @@ const CHANGES: &[(&str, Change)] = &[
             owner.state = INACTIVE;
         }
     }),
+    ("owner came back after it was theirs", |case| {
+        if let Some(owner) = &mut case.facts.tool_owner {
+            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+        }
+    }),
+    ("owner came back and was asked again", |case| {
+        if let (Some(owner), Some(tool)) = (&mut case.facts.tool_owner, &mut case.tool) {
+            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+            tool.owned = Some(at(-10));
+        }
+    }),
     ("owner unknown", |case| case.facts.tool_owner = None),
     ("owner is somebody else", |case| case.facts.tool_owner = Some(person("oleg", &[]))),
     ("subject left", |case| {
@@ -270,6 +281,8 @@ fn the_matrix_of_built_in_rules() {
         tool without owner: tool_unaccounted (hidden) | tool_unaccounted (hidden) | permit
         tool without harm class: tool_unaccounted (hidden) | tool_unaccounted (hidden) | permit
         owner inactive: permit | tool_unaccounted (hidden) | permit
+        owner came back after it was theirs: permit | tool_unaccounted (hidden) | permit
+        owner came back and was asked again: permit | permit | permit
         owner unknown: permit | tool_unaccounted (hidden) | permit
         owner is somebody else: permit | tool_unaccounted (hidden) | permit
         subject left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
