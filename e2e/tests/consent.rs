@@ -181,7 +181,9 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     second.push(&task(&["canary/touch"], 1));
     assert!(caller.call("touch", "two").is_done());
     assert!(!caller.call("touch", "three").is_done(), "two calls were agreed");
-    assert_eq!(browser.get(&uri).status, 404, "it was answered");
+    let again = browser.get(&uri);
+    assert_eq!(again.status, 200, "{}", again.text);
+    assert!(again.text.contains("may work on your behalf until"), "{}", again.text);
 
     stage.deployment.run(&["person", "deactivate", "carla"]);
     assert!(!caller.call("touch", "four").is_done());

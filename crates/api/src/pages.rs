@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use model::{Mandate, MandateBasis, PersonId};
-use pap::{Given, Shown};
+use model::{MandateBasis, PersonId};
+use pap::{Answered, Given, Shown};
 
 use crate::people::with_cookies;
 
@@ -77,16 +77,23 @@ pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
     page(StatusCode::OK, "An agent asks for your consent", &body)
 }
 
+/// Nobody can tell whether something was done.
+pub(crate) fn unknown(status: StatusCode) -> Response {
+    let text = "<p>It may have been done. Look at <a href=\"/mandates\">what you consented to</a> before \
+                you answer again.</p>";
+    page(status, "Not known", text)
+}
+
 /// What became of an answer.
-pub(crate) fn answered(given: Option<&Mandate>) -> Response {
-    let text = match given {
-        Some(mandate) => format!(
+pub(crate) fn answered(answered: &Answered) -> Response {
+    let text = match answered {
+        Answered::Given(mandate) => format!(
             "<p>The agent {} may work on your behalf until {}. \
              <a href=\"/mandates\">What you consented to</a>.</p>",
             escape(mandate.agent.as_str()),
             escape(&mandate.valid_until.to_string()),
         ),
-        None => "<p>You refused. The agent is told so.</p>".to_owned(),
+        Answered::Refused => "<p>You refused. The agent is told so.</p>".to_owned(),
     };
     page(StatusCode::OK, "Answered", &text)
 }

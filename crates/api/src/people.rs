@@ -212,6 +212,10 @@ async fn consent(
     let shown = async {
         let path = path_of(&state, &id)?;
         let Visitor { person, session, .. } = state.visitor(&headers, &path).await?;
+        let answered = state.administration.consent_answered(&person, &id).await;
+        if let Some(answered) = answered.map_err(|error| refused(&error))? {
+            return Ok(pages::answered(&answered));
+        }
         let shown = state.administration.consent_show(&person, &id).await;
         let shown = shown.map_err(|error| refused(&error))?;
         let csrf = state.door()?.sessions.csrf_token(&session);
@@ -233,7 +237,7 @@ async fn answer(
         let answer = choice(&fields).map_err(|why| bad_request(&why))?;
         let shown = fields.get("shown").map(String::as_str).unwrap_or_default();
         let given = state.administration.consent_answer(visitor.by(), &id, (answer, shown)).await;
-        Ok(pages::answered(given.map_err(|error| refused(&error))?.as_ref()))
+        Ok(pages::answered(&given.map_err(|error| refused(&error))?))
     };
     answered.await.unwrap_or_else(|response: Response| response)
 }
@@ -312,6 +316,9 @@ fn bad_request(why: &str) -> Response {
 }
 
 fn refused(error: &AdminError) -> Response {
+    if let AdminError::Unknown(_) = error {
+        return pages::unknown(crate::admin::status(error));
+    }
     pages::told(crate::admin::status(error), "Not done", &error.to_string())
 }
 

@@ -1,6 +1,7 @@
 //! Acts of administration: decided by the same policy set, recorded and done in one transaction.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
@@ -57,6 +58,9 @@ pub enum NotAdministered {
     /// Something that it rests on changed meanwhile, or what it adds exists.
     #[error("it conflicts with what is there: {0}")]
     Conflict(#[source] CommitError),
+    /// It was permitted, and nobody can tell whether it was recorded and made.
+    #[error("it may have been done")]
+    Unknown,
 }
 
 /// A question about an act of administration, with its answer and what that rests on.
@@ -73,9 +77,12 @@ struct Asked {
 impl Authority {
     /// Decides on `act` and, if it is permitted, makes the change with its record.
     pub async fn administer(&self, act: AdminAct) -> Result<Administered, NotAdministered> {
-        let within = self.limits.decision_timeout;
-        match tokio::time::timeout(within, self.decide_and_change(&act)).await {
+        let (within, handed_over) = (self.limits.decision_timeout, AtomicBool::new(false));
+        let done = tokio::time::timeout(within, self.decide_and_change(&act, &handed_over)).await;
+        match done {
             Ok(answer) => answer,
+            // What the store has taken may be committed, though nobody waits for it.
+            Err(_) if handed_over.load(Ordering::Relaxed) => Err(NotAdministered::Unknown),
             Err(_) => Err(NotPermitted::TimedOut.into()),
         }
     }
@@ -97,7 +104,12 @@ impl Authority {
         tokio::time::timeout(within, asked).await.unwrap_or(Err(NotPermitted::TimedOut))
     }
 
-    async fn decide_and_change(&self, act: &AdminAct) -> Result<Administered, NotAdministered> {
+    /// `handed_over` says whether the store has taken a unit of which it has said nothing.
+    async fn decide_and_change(
+        &self,
+        act: &AdminAct,
+        handed_over: &AtomicBool,
+    ) -> Result<Administered, NotAdministered> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(asked) = self.ask_administration(act).await? else { continue };
             if let Decision::Deny(_) = asked.decision {
@@ -108,7 +120,10 @@ impl Authority {
             // Older than both: what either read may not have changed since.
             unit.revision = asked.revision.min(act.reads.1);
             unit.effects.clone_from(&act.effects);
-            match self.journal.store().commit(unit).await {
+            handed_over.store(true, Ordering::Relaxed);
+            let committed = self.journal.store().commit(unit).await;
+            handed_over.store(false, Ordering::Relaxed);
+            match committed {
                 Ok(done) => return Ok(Administered { decision: id, revision: done.revision }),
                 Err(CommitError::Changed { key }) if !act.reads.0.contains(&key) => {}
                 Err(
@@ -116,6 +131,7 @@ impl Authority {
                     | CommitError::Exists { .. }
                     | CommitError::Used),
                 ) => return Err(NotAdministered::Conflict(error)),
+                Err(CommitError::Lost) => return Err(NotAdministered::Unknown),
                 Err(error) => return Err(NotPermitted::Unrecorded(error).into()),
             }
         }

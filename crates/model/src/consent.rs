@@ -94,6 +94,8 @@ pub enum ConsentState {
     },
     /// A person refused.
     Refused {
+        /// Who.
+        by: PersonId,
         /// When.
         since: Timestamp,
     },

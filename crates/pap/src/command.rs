@@ -201,6 +201,9 @@ pub enum AdminError {
     /// Something that it needs is down.
     #[error("{0}")]
     Unavailable(String),
+    /// Nobody can tell whether it was done.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 impl AdminError {
@@ -223,6 +226,11 @@ impl From<NotAdministered> for AdminError {
             NotAdministered::NotPermitted(NotPermitted::FactsUnavailable(FactsError::Missing(
                 who,
             ))) => Self::Refused(format!("not permitted: there is no {who}")),
+            NotAdministered::Unknown => {
+                let look =
+                    "look (`stop list`, `mandate list`, `log tail`) before it is asked again";
+                Self::Unknown(format!("it may have been done: {look}"))
+            }
             NotAdministered::NotPermitted(other) => Self::Unavailable(other.to_string()),
         }
     }

@@ -59,6 +59,15 @@ pub enum Answer {
     Refuse,
 }
 
+/// What a person answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Yes: the mandate that they gave.
+    Given(Box<Mandate>),
+    /// No.
+    Refused,
+}
+
 /// A mandate that a person gave by consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
@@ -113,15 +122,44 @@ impl Administration {
         Ok(Shown { terms, until: asked.until, expires: asked.expires })
     }
 
+    /// What `person` has answered to what `id` asks, if they have.
+    pub async fn consent_answered(
+        &self,
+        person: &PersonId,
+        id: &str,
+    ) -> Result<Option<Answered>, AdminError> {
+        let Ok(id) = id.parse::<ConsentId>() else { return Ok(None) };
+        let mut reader = self.reader();
+        let asked = reader.find::<Consent>(FactKey::consent(id)).await;
+        let given = match asked.map_err(AdminError::unavailable)?.map(|asked| asked.state) {
+            Some(ConsentState::Given { mandate }) => mandate,
+            Some(ConsentState::Refused { by, .. }) if by == *person => {
+                return Ok(Some(Answered::Refused));
+            }
+            Some(ConsentState::Refused { .. } | ConsentState::Pending) | None => return Ok(None),
+        };
+        let mandate = reader.need::<Mandate>(FactKey::mandate(given)).await;
+        let mandate = mandate.map_err(AdminError::unavailable)?;
+        let is_own = matches!(
+            &mandate.basis,
+            MandateBasis::Consented { subject, .. } if subject == person
+        );
+        Ok(is_own.then(|| Answered::Given(Box::new(mandate))))
+    }
+
     /// Answers what `id` asks, for the person who acts, who was shown what has the digest `shown`.
     pub async fn consent_answer(
         &self,
         by: impl Into<By<'_>>,
         id: &str,
         (answer, shown): (Answer, &str),
-    ) -> Result<Option<Mandate>, AdminError> {
+    ) -> Result<Answered, AdminError> {
         let by = by.into();
         let (person, mut reader) = (by.person, self.reader());
+        // Who sends a form twice is told what became of the first one.
+        if let Some(answered) = self.consent_answered(person, id).await? {
+            return Ok(answered);
+        }
         let agent = self.open(&mut reader, (person, id)).await?.agent;
         let mut draft = self.draft(by, "mandate/give", ResourceRef::Agent(agent)).await?;
         let asked = self.open(&mut draft.reader, (person, id)).await?;
@@ -131,14 +169,14 @@ impl Administration {
             return Err(AdminError::Conflict(why.to_owned()));
         }
         match answer {
-            Answer::Refuse => self.refuse(draft, asked).await.map(|()| None),
+            Answer::Refuse => self.refuse(draft, (asked, person)).await,
             Answer::Once => {
                 let until = asked.until.min(self.now().plus(TASK_MAX));
-                self.give(draft, (asked, person), (offer, until, true)).await.map(Some)
+                self.give(draft, (asked, person), (offer, until, true)).await
             }
             Answer::Until(until) if until > self.now() => {
                 let until = asked.until.min(until);
-                self.give(draft, (asked, person), (offer, until, false)).await.map(Some)
+                self.give(draft, (asked, person), (offer, until, false)).await
             }
             Answer::Until(_) => Err(AdminError::Invalid("name a day to come".to_owned())),
         }
@@ -149,7 +187,7 @@ impl Administration {
         mut draft: Draft<'_>,
         (mut asked, person): (Consent, &PersonId),
         (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
-    ) -> Result<Mandate, AdminError> {
+    ) -> Result<Answered, AdminError> {
         let now = self.now();
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
@@ -177,13 +215,18 @@ impl Administration {
         ];
         let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
-        Ok(mandate)
+        Ok(Answered::Given(Box::new(mandate)))
     }
 
-    async fn refuse(&self, draft: Draft<'_>, mut asked: Consent) -> Result<(), AdminError> {
-        asked.state = ConsentState::Refused { since: self.now() };
+    async fn refuse(
+        &self,
+        draft: Draft<'_>,
+        (mut asked, person): (Consent, &PersonId),
+    ) -> Result<Answered, AdminError> {
+        asked.state = ConsentState::Refused { by: person.clone(), since: self.now() };
         let change = json!({ "consent": asked.digest(), "refused": true });
-        draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await.map(drop)
+        draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await?;
+        Ok(Answered::Refused)
     }
 
     /// The mandates that `person` gave by consent, the newest first.

@@ -27,7 +27,7 @@ pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use command::{
     AdminError, Administration, By, Command, Found, Registration, ToolSaid, ToolSource,
 };
-pub use consent::{Answer, Given, Shown, Terms};
+pub use consent::{Answer, Answered, Given, Shown, Terms};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;

@@ -335,5 +335,6 @@ fn half_applied(error: AdminError, done: usize, of: usize) -> AdminError {
         AdminError::Refused(why) => AdminError::Refused(told(why)),
         AdminError::Conflict(why) => AdminError::Conflict(told(why)),
         AdminError::Unavailable(why) => AdminError::Unavailable(told(why)),
+        AdminError::Unknown(why) => AdminError::Unknown(told(why)),
     }
 }

@@ -8,7 +8,7 @@ use model::{
     AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
     Person, PersonId, PersonState, Purpose, ResourceRef,
 };
-use pap::{AdminError, Answer};
+use pap::{AdminError, Answer, Answered};
 use store::{Store as _, Unit};
 
 use crate::desk::Desk;
@@ -55,7 +55,12 @@ async fn answer(
     answer: Answer,
 ) -> Result<Option<Mandate>, AdminError> {
     let shown = shown(desk, person, asked).await;
-    desk.administration.consent_answer(person, &asked.id.to_string(), (answer, &shown)).await
+    let id = asked.id.to_string();
+    let answered = desk.administration.consent_answer(person, &id, (answer, &shown)).await?;
+    Ok(match answered {
+        Answered::Given(mandate) => Some(*mandate),
+        Answered::Refused => None,
+    })
 }
 
 #[tokio::test]
@@ -261,6 +266,36 @@ async fn a_session_does_not_outlast_who_left_and_came_back() {
     desk.world.put(FactKey::person(&carla), &back).await;
     assert_eq!(known(begun).await, None);
     assert_eq!(known(cutoff.plus(Duration::from_millis(1))).await, Some(carla));
+}
+
+/// Whoever sends an answer again, or did not hear, is told what they answered, and nobody else is.
+#[tokio::test]
+async fn an_answer_that_is_repeated_is_told_again() {
+    let (desk, carla, asked) = desk().await;
+    let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
+    desk.world.store.on_commit([OnCommit::WrittenButLost]);
+    let answered = async |person: &PersonId, answer| {
+        desk.administration.consent_answer(person, &id, (answer, &read)).await
+    };
+    let lost = answered(&carla, Answer::Once).await;
+    assert!(matches!(lost, Err(AdminError::Unknown(_))), "{lost:?}");
+    for answer in [Answer::Once, Answer::Refuse] {
+        let again = answered(&carla, answer).await.expect("she answered");
+        let Answered::Given(mandate) = again else { panic!("{again:?}") };
+        let state = desk.fact(FactKey::consent(asked.id)).await.expect("it is kept");
+        assert_eq!(state["state"]["mandate"], mandate.id.to_string());
+    }
+    let others = answered(&desk.world.standing.other.id, Answer::Once).await;
+    assert!(matches!(others, Err(AdminError::Missing(_))), "{others:?}");
+
+    let (desk, carla, asked) = self::desk().await;
+    let no = answer(&desk, &carla, &asked, Answer::Refuse).await.expect("she may");
+    assert_eq!(no, None);
+    let again = desk.administration.consent_answered(&carla, &asked.id.to_string()).await;
+    assert_eq!(again.expect("it can be read"), Some(Answered::Refused));
+    let other = &desk.world.standing.other.id;
+    let others = desk.administration.consent_answered(other, &asked.id.to_string()).await;
+    assert_eq!(others.expect("it can be read"), None);
 }
 
 /// Groups in a token take away of those in the register, and give none.

@@ -163,7 +163,8 @@ async fn what_was_refused_withdrawn_or_is_over_opens_nothing() {
     let sts = before().await;
     let no = pushed(&sts).await;
     let mut refused = asked(&sts, &no).await;
-    refused.state = ConsentState::Refused { since: sts.world.clock.now() };
+    refused.state =
+        ConsentState::Refused { by: "carla".parse().unwrap(), since: sts.world.clock.now() };
     sts.world.put(FactKey::consent(refused.id), &refused).await;
     let request = redeems(sts.request(&key()), &no);
     check(&sts, request, ErrorCode::AccessDenied, "consent_refused").await;
