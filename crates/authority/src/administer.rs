@@ -17,8 +17,22 @@ use crate::{Authority, NotPermitted};
 /// How often an act whose facts changed under it is decided again.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// The act that says that the clock is right as it is.
-const TRUST_CLOCK: &str = "clock/trust";
+/// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
+/// that only take something away, for which there is never a wrong time.
+const AT_ANY_TIME: [&str; 12] = [
+    "agent/stop",
+    "agent/suspend",
+    "clock/trust",
+    "consent/withdraw",
+    "deployment/stop",
+    "instance/quarantine",
+    "instance/revoke",
+    "mandate/withdraw",
+    "person/deactivate",
+    "system/suspend",
+    "task/end",
+    "tool/stop",
+];
 
 /// What a person wants to change.
 #[derive(Clone, Debug)]
@@ -140,9 +154,8 @@ impl Authority {
 
     /// Decides on `act`; `None` if what the answer would rest on was changing.
     async fn ask_administration(&self, act: &AdminAct) -> Result<Option<Asked>, NotPermitted> {
-        // Nothing else is decided by a clock that nobody trusts yet.
-        let trusting = act.action == TRUST_CLOCK;
-        let now = if trusting { self.clock.now() } else { self.trusted_now()? };
+        let waits = !AT_ANY_TIME.contains(&act.action);
+        let now = if waits { self.trusted_now()? } else { self.clock.now() };
         let mut reader = Reader::new(self.journal.store().as_ref());
         let mut person: Person = reader.need(FactKey::person(&act.administrator)).await?;
         if let Some(groups) = &act.groups {

@@ -12,6 +12,10 @@ use model::{
 use crate::mandates;
 use crate::schema::{Action, DELEGATE};
 
+/// What a person takes back of what they gave themselves: no policy keeps them from it. Whoever asks has
+/// found that it is theirs (`nothing_keeps_a_person_from_taking_back_what_they_gave`).
+pub(crate) const TAKE_BACK: &str = "consent/withdraw";
+
 /// What tools cannot be used without: it gives away nothing but what there is.
 pub(crate) const BESIDE_TOOLS: [&str; 14] = [
     "initialize",

@@ -101,7 +101,7 @@ async fn i_17_administration_never_hangs() {
 
 /// One instant for one act: what is decided on is what is recorded.
 #[tokio::test]
-async fn n_120_nothing_is_administered_while_the_clock_is_unsure() {
+async fn n_120_nothing_is_given_while_the_clock_is_unsure() {
     let world = World::new().await;
     let by = &world.standing.sponsor.id;
     world.authority.administer(act(by)).await.unwrap();
@@ -110,6 +110,16 @@ async fn n_120_nothing_is_administered_while_the_clock_is_unsure() {
     let unsure = NotAdministered::NotPermitted(authority::ClockUnsure.into());
     assert_eq!(answer.unwrap_err().to_string(), unsure.to_string());
     assert_eq!(world.records("administration").await.len(), 1);
+    // What only takes away waits for no clock.
+    let stop = AdminAct {
+        action: "deployment/stop",
+        target: ResourceRef::Deployment,
+        effects: vec![put(FactKey::from_text("stop/all"), &json!({}))],
+        ..act(by)
+    };
+    world.authority.may_administer(stop.clone()).await.unwrap();
+    world.authority.administer(stop).await.unwrap();
+    assert_eq!(world.records("administration").await.len(), 2);
 }
 
 /// What is committed when nobody waits any more is not told as not done, and what never was is.

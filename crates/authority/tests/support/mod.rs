@@ -56,8 +56,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"finding/close", Action::"log/read"],
             resource);
     @id("consent")
-    permit (principal is Person, action in [Action::"mandate/give", Action::"consent/withdraw"],
-            resource);
+    permit (principal is Person, action == Action::"mandate/give", resource);
     @id("reading")
     permit (principal, action == Action::"crm/lookup", resource);
     @id("refunds")

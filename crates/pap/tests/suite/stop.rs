@@ -96,6 +96,35 @@ async fn n_098_nothing_runs_again_by_fewer_than_two_whatever_the_order() {
     }
 }
 
+/// What takes away waits for no clock, what gives does.
+#[tokio::test]
+async fn n_120_what_takes_away_is_done_though_the_clock_is_unsure() {
+    let (desk, _) = desk().await;
+    let ordinary = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
+    desk.run(ordinary).await.unwrap();
+    desk.world.clock.step_wall(600_000);
+    assert_eq!(word_of(&desk.run(start("all", None)).await), "unavailable");
+    let add = Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() };
+    assert_eq!(word_of(&desk.run(add).await), "unavailable");
+    let facts = &desk.world.standing;
+    let reason = || "test".to_owned();
+    let (agent, instance) = (facts.agent.name.to_string(), facts.instance.id.to_string());
+    for command in [
+        stop("all"),
+        stop("agent/billing"),
+        stop("tool/crm/lookup"),
+        Command::PersonDeactivate { id: "ordinary".to_owned() },
+        Command::InstanceQuarantine { id: instance.clone(), reason: reason() },
+        Command::InstanceRevoke { id: instance, reason: reason() },
+        Command::TaskEnd { id: facts.task.id.to_string(), reason: reason() },
+        Command::MandateWithdraw { id: facts.mandate.id.to_string(), reason: reason() },
+        Command::AgentSuspend { name: agent, reason: reason() },
+    ] {
+        let told = format!("{command:?}");
+        assert_eq!(word_of(&desk.run(command).await), "done", "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_wish_of_somebody_who_left_starts_nothing() {
     let (desk, [a, b]) = desk().await;
