@@ -3,7 +3,7 @@
 //! INVARIANT: what was stopped is started by two different administrators, the second within
 //! fifteen minutes of the first (`n_098_…`). A deployment for development has one, who does.
 
-use authority::{Effect, OnceScope, Reader, Refused};
+use authority::{CommitError, Effect, OnceScope, Reader, Refused, Unit};
 use keys::VerifyingKey;
 use model::{
     Agent, FactKey, Person, PersonId, ResourceRef, Sha256Digest, StartWish, Stop, StopTarget,
@@ -40,7 +40,11 @@ impl Administration {
                     let place = ("administration", "word_refused");
                     self.authority.record_refusal(&self.refusals, place, Refused::default());
                 })?;
-                self.start((&by, vec![uses]), what, reason).await
+                let started = self.start((&by, vec![uses.clone()]), what, reason).await;
+                if started.is_err() {
+                    self.use_up(uses).await?;
+                }
+                started
             }
             _ => self.list(by, "stop/", "").await,
         }
@@ -102,7 +106,16 @@ impl Administration {
         }))
     }
 
-    /// Who signed `word`, if that asks to start just this, and what using it uses up. Whatever is
+    /// Uses a word up that led to nothing: it is kept for no better moment.
+    async fn use_up(&self, word: Effect) -> Result<(), AdminError> {
+        let unit = Unit { effects: vec![word], ..Unit::default() };
+        match self.authority.journal().store().commit(unit).await {
+            Ok(_) | Err(CommitError::Used) => Ok(()),
+            Err(error) => Err(AdminError::unavailable(error)),
+        }
+    }
+
+    /// Who signed `word`, if that asks to start just this as it is stopped now, and what using it uses up. Whatever is
     /// wrong with it, the answer is the same.
     async fn signer(
         &self,
@@ -121,7 +134,10 @@ impl Administration {
         let parties = (by.as_str(), self.issuer.as_str());
         let read = word::verify(word, parties, &key, self.now().as_seconds());
         let read = read.map_err(|_| refused())?;
-        if read.command != json!({ "do": "start", "what": what, "reason": reason }) {
+        let stop = self.reader().find::<Stop>(FactKey::stop(what)).await;
+        let stop = stop.map_err(AdminError::unavailable)?.ok_or_else(refused)?;
+        let asked = json!({ "do": "start", "what": what, "reason": reason, "since": stop.since });
+        if read.command != asked {
             return Err(refused());
         }
         let id = Sha256Digest::of(&[&key.thumbprint(), read.jti.as_bytes()].concat());
