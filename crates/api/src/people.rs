@@ -70,7 +70,9 @@ impl Visitor {
 
 /// The router for people.
 pub fn people(state: People) -> Router {
+    let administration = state.administration.clone();
     let hosts = state.hosts.clone();
+    let hosts = hosts.telling(Arc::new(move |cause| administration.refuse_person(cause)));
     Router::new()
         .route("/login", get(login))
         .route("/login/callback", get(callback))
@@ -86,6 +88,27 @@ impl People {
     #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
     fn door(&self) -> Result<&Door, Response> {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
+    }
+
+    /// The fields of a form, each once.
+    async fn fields(&self, body: Body) -> Result<BTreeMap<String, String>, Response> {
+        let read = tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, FORM_MAX)).await;
+        let Ok(Ok(bytes)) = read else {
+            return Err(self.bad_request("the form is too long, or late"));
+        };
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(&bytes) {
+            let is_new = fields.insert(name.into_owned(), value.into_owned()).is_none();
+            if !is_new || fields.len() > FIELDS_MAX {
+                return Err(self.bad_request("a field stands twice, or there are too many"));
+            }
+        }
+        Ok(fields)
+    }
+
+    fn bad_request(&self, why: &str) -> Response {
+        self.administration.refuse_person("form_malformed");
+        pages::told(StatusCode::BAD_REQUEST, "Not done", why)
     }
 
     /// Who opens the page at `path`, which changes nothing.
@@ -105,7 +128,10 @@ impl People {
         path: &str,
     ) -> Result<Visitor, Response> {
         let door = self.door()?;
-        let Some(session) = door.cookies.session(headers) else { return Err(pages::log_in(path)) };
+        let Some(session) = door.cookies.session(headers) else {
+            self.administration.refuse_person("not_logged_in");
+            return Err(pages::log_in(path));
+        };
         let token = fields.get("csrf").map(String::as_str).unwrap_or_default();
         match door.sessions.confirm(&session, token) {
             Ok(found) => self.known(door, (&found, session), path).await,
@@ -143,6 +169,7 @@ async fn login(State(state): State<People>, RawQuery(query): RawQuery) -> Respon
     };
     let wanted = query.as_deref().and_then(|query| query.strip_prefix("to="));
     let Ok(to) = ReturnPath::parse(wanted.unwrap_or("/mandates")) else {
+        state.administration.refuse_person("login_return_path");
         return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
     };
     match door.login.begin(to).await {
@@ -178,6 +205,7 @@ async fn callback(
             pages::see_other(to.as_str(), &cookies)
         }
         Err(error) => {
+            state.administration.refuse_person("sessions_full");
             pages::told(StatusCode::SERVICE_UNAVAILABLE, "Not logged in", &error.to_string())
         }
     }
@@ -191,7 +219,7 @@ fn not_logged_in(state: &People, error: &login::LoginError) -> Response {
 
 async fn logout(State(state): State<People>, headers: HeaderMap, body: Body) -> Response {
     let done = async {
-        let fields = fields(body).await?;
+        let fields = state.fields(body).await?;
         let Visitor { session, .. } = state.sender(&headers, &fields, "/mandates").await?;
         let door = state.door()?;
         door.sessions.end_one(&session);
@@ -232,9 +260,9 @@ async fn answer(
 ) -> Response {
     let answered = async {
         let path = path_of(&state, &id)?;
-        let fields = fields(body).await?;
+        let fields = state.fields(body).await?;
         let visitor = state.sender(&headers, &fields, &path).await?;
-        let answer = choice(&fields).map_err(|why| bad_request(&why))?;
+        let answer = choice(&fields).map_err(|why| state.bad_request(&why))?;
         let shown = fields.get("shown").map(String::as_str).unwrap_or_default();
         let given = state.administration.consent_answer(visitor.by(), &id, (answer, shown)).await;
         Ok(pages::answered(&given.map_err(|error| refused(&error))?))
@@ -263,7 +291,7 @@ async fn withdraw(
 ) -> Response {
     let done = async {
         state.door()?;
-        let fields = fields(body).await?;
+        let fields = state.fields(body).await?;
         let visitor = state.sender(&headers, &fields, "/mandates").await?;
         let done = state.administration.consent_withdraw(visitor.by(), &id).await;
         done.map_err(|error| refused(&error))?;
@@ -276,8 +304,10 @@ async fn withdraw(
 #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
 fn path_of(state: &People, id: &str) -> Result<String, Response> {
     state.door()?;
-    let id = id.parse::<model::ConsentId>();
-    let id = id.map_err(|_| refused(&AdminError::Missing("such request".to_owned())))?;
+    let id = id.parse::<model::ConsentId>().map_err(|_| {
+        state.administration.refuse_person("consent_unknown");
+        refused(&AdminError::Missing("such request".to_owned()))
+    })?;
     Ok(format!("/consent/{id}"))
 }
 
@@ -295,24 +325,6 @@ fn choice(fields: &BTreeMap<String, String>) -> Result<Answer, String> {
         }
         _ => Err("choose one of what the page offers".to_owned()),
     }
-}
-
-/// The fields of a form, each once.
-async fn fields(body: Body) -> Result<BTreeMap<String, String>, Response> {
-    let read = tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, FORM_MAX)).await;
-    let Ok(Ok(bytes)) = read else { return Err(bad_request("the form is too long, or late")) };
-    let mut fields = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(&bytes) {
-        let is_new = fields.insert(name.into_owned(), value.into_owned()).is_none();
-        if !is_new || fields.len() > FIELDS_MAX {
-            return Err(bad_request("a field stands twice, or there are too many"));
-        }
-    }
-    Ok(fields)
-}
-
-fn bad_request(why: &str) -> Response {
-    pages::told(StatusCode::BAD_REQUEST, "Not done", why)
 }
 
 fn refused(error: &AdminError) -> Response {

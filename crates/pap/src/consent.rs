@@ -165,6 +165,7 @@ impl Administration {
         let asked = self.open(&mut draft.reader, (person, id)).await?;
         let offer = self.offer(&mut draft.reader, (person, &asked)).await?;
         if offer.terms.digest().to_string() != shown {
+            self.refuse_person("consent_changed");
             let why = "what you were shown has changed: read it again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
@@ -178,7 +179,10 @@ impl Administration {
                 let until = asked.until.min(until);
                 self.give(draft, (asked, person), (offer, until, false)).await
             }
-            Answer::Until(_) => Err(AdminError::Invalid("name a day to come".to_owned())),
+            Answer::Until(_) => {
+                self.refuse_person("consent_day_past");
+                Err(AdminError::Invalid("name a day to come".to_owned()))
+            }
         }
     }
 
@@ -251,8 +255,11 @@ impl Administration {
         id: &str,
     ) -> Result<(), AdminError> {
         let by = by.into();
-        let id: MandateId = id.parse().map_err(AdminError::invalid)?;
-        let missing = || AdminError::Missing(format!("mandate `{id}` of yours"));
+        let missing = || {
+            self.refuse_person("mandate_unknown");
+            AdminError::Missing("such mandate of yours".to_owned())
+        };
+        let id: MandateId = id.parse().map_err(|_| missing())?;
         let own = FactKey::consented(by.person, id);
         let found = self.reader().find::<MandateId>(own).await;
         let found = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
@@ -279,23 +286,23 @@ impl Administration {
         (person, id): (&PersonId, &str),
     ) -> Result<Consent, AdminError> {
         let now = self.now();
-        let missing = || AdminError::Missing("such request, or not any more".to_owned());
-        let id: ConsentId = id.parse().map_err(|_| missing())?;
+        let missing = |cause| {
+            self.refuse_person(cause);
+            AdminError::Missing("such request, or not any more".to_owned())
+        };
+        let unknown = || missing("consent_unknown");
+        let id: ConsentId = id.parse().map_err(|_| unknown())?;
         let asked = reader.find::<Consent>(FactKey::consent(id)).await;
-        let asked = asked.map_err(AdminError::unavailable)?;
-        let asked = asked.filter(|asked| asked.is_open(now)).ok_or_else(missing)?;
+        let asked = asked.map_err(AdminError::unavailable)?.ok_or_else(unknown)?;
+        if !asked.is_open(now) {
+            return Err(missing("consent_not_open"));
+        }
         if !is_asked(reader, (person, &asked)).await.map_err(AdminError::unavailable)? {
-            self.refuse_person("consent_of_another");
-            return Err(missing());
+            return Err(missing("consent_of_another"));
         }
         let begins = authority::may_begin(reader, &asked.agent, now).await;
-        match begins.map_err(AdminError::unavailable)? {
-            Ok(_) => Ok(asked),
-            Err(why) => {
-                self.refuse_person(why.code());
-                Err(missing())
-            }
-        }
+        let begins = begins.map_err(AdminError::unavailable)?;
+        begins.map(|_| asked).map_err(|why| missing(why.code()))
     }
 
     /// What `person` would agree to by what is `asked`.

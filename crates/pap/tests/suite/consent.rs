@@ -325,6 +325,36 @@ async fn nothing_keeps_a_person_from_taking_back_what_they_gave() {
     assert_eq!(replayed["differ"], serde_json::json!([]), "{replayed}");
 }
 
+/// Whatever is refused in a page leaves a record of why.
+#[tokio::test]
+async fn i_22_what_is_refused_in_a_page_is_recorded() {
+    let (desk, carla, asked) = desk().await;
+    let check = async |refused: Result<(), AdminError>, cause: &str| {
+        assert!(refused.is_err(), "{cause}");
+        crate::support::until(cause, || async {
+            let refusals = desk.world.records("refusal").await;
+            refusals.last().is_some_and(|it| it.text_of("cause") == cause)
+        })
+        .await;
+    };
+    let id = asked.id.to_string();
+    let show = async |id: &str| desk.administration.consent_show(&carla, id).await.map(drop);
+    let answered = async |answer, shown: &str| {
+        desk.administration.consent_answer(&carla, &id, (answer, shown)).await.map(drop)
+    };
+    let read = shown(&desk, &carla, &asked).await;
+    check(show("con_1").await, "consent_unknown").await;
+    let nobodys = format!("con_{}", "0".repeat(32));
+    check(show(&nobodys).await, "consent_unknown").await;
+    check(answered(Answer::Once, "another digest").await, "consent_changed").await;
+    let now = desk.world.clock.now();
+    check(answered(Answer::Until(now), &read).await, "consent_day_past").await;
+    let taken = desk.administration.consent_withdraw(&carla, "nothing").await;
+    check(taken, "mandate_unknown").await;
+    desk.world.clock.advance(Duration::from_mins(10));
+    check(show(&id).await, "consent_not_open").await;
+}
+
 /// Groups in a token take away of those in the register, and give none.
 #[tokio::test]
 async fn groups_in_a_token_count_as_far_as_the_register_has_them() {
