@@ -20,6 +20,8 @@ pub struct Options {
     pub configuration: String,
     /// Policy beside the starter policy.
     pub policy: String,
+    /// Whether it is founded for development.
+    pub development: bool,
     /// The port for agents, where something has to know it beforehand.
     pub port: Option<u16>,
     /// The port for observers and people, where something has to know it beforehand.
@@ -59,7 +61,8 @@ impl Deployment {
         let mut deployment = Self { dir, port, observers, process: None, service_log, public_url };
         let home = deployment.path("home");
         let init = ["init", home.to_str().unwrap(), "--founder", "alice", "--founder", "bob"];
-        let printed = deployment.run_raw(&init);
+        let development: &[&str] = if options.development { &["--development"] } else { &[] };
+        let printed = deployment.run_raw(&[&init[..], development].concat());
         assert!(printed.status.success(), "{}", text(&printed));
         deployment.configure(options);
         deployment.serve();

@@ -94,7 +94,9 @@ impl Shown {
 /// A browser that knows cookies, redirects and forms.
 #[derive(Debug, Default)]
 pub struct Browser {
-    cookies: BTreeMap<(u16, String), String>,
+    /// By name alone: browsers tell hosts apart and not their ports (RFC 6265 §8.5), and every host
+    /// is this machine.
+    cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
@@ -125,8 +127,8 @@ impl Browser {
         let rest = url.strip_prefix("http://127.0.0.1:").expect("it is on loopback");
         let (port, path) = rest.split_once('/').unwrap_or((rest, ""));
         let port: u16 = port.parse().expect("a port");
-        let own = self.cookies.iter().filter(|((of, _), _)| *of == port);
-        let own: Vec<_> = own.map(|((_, name), value)| format!("{name}={value}")).collect();
+        let own = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+        let own: Vec<_> = own.collect();
         let request = format!(
             "{method} /{path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
              cookie: {}\r\n{headers}content-length: {}\r\n\r\n{body}",
@@ -143,7 +145,7 @@ impl Browser {
             if name.eq_ignore_ascii_case("set-cookie") {
                 let pair = value.split(';').next().unwrap_or_default();
                 let (name, value) = pair.split_once('=').expect("a cookie");
-                self.cookies.insert((port, name.to_owned()), value.to_owned());
+                self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
         self.cookies.retain(|_, value| !value.is_empty());

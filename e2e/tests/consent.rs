@@ -33,6 +33,8 @@ impl Stage {
             policy: POLICY.to_owned(),
             configuration: identity.configuration(),
             observers: Some(port),
+            // The pages are at plain http.
+            development: true,
             ..Options::default()
         });
         deployment.onboard(&["canary"], "changes-production");
@@ -136,8 +138,17 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     let mut browser = Browser::default();
     let page = stage.log_in(&mut browser, &uri);
     assert_eq!(page.status, 200, "{}", page.text);
-    for told in ["desk", "sam", "carla", "work", "canary/touch", "changes-production", "at most 2"]
-    {
+    for told in [
+        "Answer only what you yourself set going",
+        "Asked",
+        "desk",
+        "sam",
+        "carla",
+        "work",
+        "canary/touch",
+        "changes-production",
+        "at most 2",
+    ] {
         assert!(page.text.contains(told), "{told}: {}", page.text);
     }
     let policy = page.header("content-security-policy").expect("nobody frames it");
@@ -170,7 +181,9 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     second.push(&task(&["canary/touch"], 1));
     assert!(caller.call("touch", "two").is_done());
     assert!(!caller.call("touch", "three").is_done(), "two calls were agreed");
-    assert_eq!(browser.get(&uri).status, 404, "it was answered");
+    let again = browser.get(&uri);
+    assert_eq!(again.status, 200, "{}", again.text);
+    assert!(again.text.contains("may work on your behalf until"), "{}", again.text);
 
     stage.deployment.run(&["person", "deactivate", "carla"]);
     assert!(!caller.call("touch", "four").is_done());

@@ -58,6 +58,7 @@ pub(crate) const fn status(error: &AdminError) -> StatusCode {
         AdminError::Refused(_) => StatusCode::FORBIDDEN,
         AdminError::Conflict(_) => StatusCode::CONFLICT,
         AdminError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        AdminError::Unknown(_) => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use model::{Mandate, MandateBasis, PersonId};
-use pap::{Given, Shown};
+use model::{MandateBasis, PersonId};
+use pap::{Answered, Given, Shown};
 
 use crate::people::with_cookies;
 
@@ -51,13 +51,15 @@ pub(crate) fn nobody(path: &str) -> Response {
 /// What an agent asks, with what one can answer. `No` comes first: it is what the Enter key sends.
 pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
     let terms = shown.terms.0.iter().fold(String::new(), |mut terms, (name, value)| {
-        let _ = writeln!(terms, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
+        // Each value by itself: letters of one that are written from right to left turn nothing else.
+        let _ = writeln!(terms, "<dt>{}</dt><dd><bdi>{}</bdi></dd>", escape(name), escape(value));
         terms
     });
     let digest = shown.terms.digest();
     let body = format!(
         "<p>This agent asks to work on your behalf, {person}. What you agree to is this, and \
-         nothing else:</p>\n<dl>\n{terms}</dl>\n\
+         nothing else. Answer only what you yourself set going just now: whoever sent you here, you \
+         would consent for yourself.</p>\n<dl>\n{terms}</dl>\n\
          <form method=\"post\" action=\"{path}\">\n{token}\
          <input type=\"hidden\" name=\"shown\" value=\"{digest}\">\n\
          <p><button name=\"choice\" value=\"refuse\">No</button></p>\n\
@@ -75,16 +77,23 @@ pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
     page(StatusCode::OK, "An agent asks for your consent", &body)
 }
 
+/// Nobody can tell whether something was done.
+pub(crate) fn unknown(status: StatusCode) -> Response {
+    let text = "<p>It may have been done. Look at <a href=\"/mandates\">what you consented to</a> before \
+                you answer again.</p>";
+    page(status, "Not known", text)
+}
+
 /// What became of an answer.
-pub(crate) fn answered(given: Option<&Mandate>) -> Response {
-    let text = match given {
-        Some(mandate) => format!(
+pub(crate) fn answered(answered: &Answered) -> Response {
+    let text = match answered {
+        Answered::Given(mandate) => format!(
             "<p>The agent {} may work on your behalf until {}. \
              <a href=\"/mandates\">What you consented to</a>.</p>",
             escape(mandate.agent.as_str()),
             escape(&mandate.valid_until.to_string()),
         ),
-        None => "<p>You refused. The agent is told so.</p>".to_owned(),
+        Answered::Refused => "<p>You refused. The agent is told so.</p>".to_owned(),
     };
     page(StatusCode::OK, "Answered", &text)
 }

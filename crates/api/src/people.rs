@@ -3,7 +3,7 @@
 //! Pages are plain HTML without scripts. A page that is shown changes nothing, whoever opens it:
 //! what changes something is a form with the token of the person's session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use login::{Cookies, Login, ReturnPath, SessionId, Sessions};
+use login::{ConsoleSession, Cookies, Login, ReturnPath, SessionId, Sessions};
 use model::{PersonId, Timestamp};
-use pap::{AdminError, Administration, Answer};
+use pap::{AdminError, Administration, Answer, By};
 
 use crate::hosts::{self, Hosts};
 use crate::pages::{self, Page};
@@ -57,12 +57,22 @@ pub struct Door {
 /// Who is logged in, and in which session.
 struct Visitor {
     person: PersonId,
+    /// The groups that the provider says they are in, if its word on that counts.
+    groups: Option<BTreeSet<String>>,
     session: SessionId,
+}
+
+impl Visitor {
+    fn by(&self) -> By<'_> {
+        By { person: &self.person, groups: self.groups.as_ref() }
+    }
 }
 
 /// The router for people.
 pub fn people(state: People) -> Router {
+    let administration = state.administration.clone();
     let hosts = state.hosts.clone();
+    let hosts = hosts.telling(Arc::new(move |cause| administration.refuse_person(cause)));
     Router::new()
         .route("/login", get(login))
         .route("/login/callback", get(callback))
@@ -80,13 +90,34 @@ impl People {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
     }
 
+    /// The fields of a form, each once.
+    async fn fields(&self, body: Body) -> Result<BTreeMap<String, String>, Response> {
+        let read = tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, FORM_MAX)).await;
+        let Ok(Ok(bytes)) = read else {
+            return Err(self.bad_request("the form is too long, or late"));
+        };
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(&bytes) {
+            let is_new = fields.insert(name.into_owned(), value.into_owned()).is_none();
+            if !is_new || fields.len() > FIELDS_MAX {
+                return Err(self.bad_request("a field stands twice, or there are too many"));
+            }
+        }
+        Ok(fields)
+    }
+
+    fn bad_request(&self, why: &str) -> Response {
+        self.administration.refuse_person("form_malformed");
+        pages::told(StatusCode::BAD_REQUEST, "Not done", why)
+    }
+
     /// Who opens the page at `path`, which changes nothing.
     async fn visitor(&self, headers: &HeaderMap, path: &str) -> Result<Visitor, Response> {
         let door = self.door()?;
         let session = door.cookies.session(headers);
         let found = session.and_then(|id| Some((door.sessions.find(&id).ok()?, id)));
         let Some((found, session)) = found else { return Err(pages::log_in(path)) };
-        self.known(door, (&found.who, session), path).await
+        self.known(door, (&found, session), path).await
     }
 
     /// Who sends the form `fields` of a page of theirs, which changes something.
@@ -97,10 +128,13 @@ impl People {
         path: &str,
     ) -> Result<Visitor, Response> {
         let door = self.door()?;
-        let Some(session) = door.cookies.session(headers) else { return Err(pages::log_in(path)) };
+        let Some(session) = door.cookies.session(headers) else {
+            self.administration.refuse_person("not_logged_in");
+            return Err(pages::log_in(path));
+        };
         let token = fields.get("csrf").map(String::as_str).unwrap_or_default();
         match door.sessions.confirm(&session, token) {
-            Ok(found) => self.known(door, (&found.who, session), path).await,
+            Ok(found) => self.known(door, (&found, session), path).await,
             Err(error) => {
                 self.administration.refuse_person(error.code());
                 Err(pages::told(StatusCode::FORBIDDEN, "Not done", &error.to_string()))
@@ -108,17 +142,19 @@ impl People {
         }
     }
 
-    /// The person who logged in as `who`, if that is somebody here.
+    /// The person whose session was `found`, if that is somebody here.
     async fn known(
         &self,
         door: &Door,
-        (who, session): (&login::LoggedIn, SessionId),
+        (found, session): (&ConsoleSession, SessionId),
         path: &str,
     ) -> Result<Visitor, Response> {
-        match self.administration.logged_in(&who.issuer, &who.subject).await {
-            Ok(Some(person)) => Ok(Visitor { person, session }),
+        let ConsoleSession { who, since } = found;
+        let login = (who.issuer.as_str(), who.subject.as_str());
+        match self.administration.logged_in(login, *since).await {
+            Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session }),
             Ok(None) => {
-                door.sessions.end_one(&session);
+                door.sessions.end(&who.issuer, &who.subject);
                 Err(pages::nobody(path))
             }
             Err(error) => Err(refused(&error)),
@@ -133,6 +169,7 @@ async fn login(State(state): State<People>, RawQuery(query): RawQuery) -> Respon
     };
     let wanted = query.as_deref().and_then(|query| query.strip_prefix("to="));
     let Ok(to) = ReturnPath::parse(wanted.unwrap_or("/mandates")) else {
+        state.administration.refuse_person("login_return_path");
         return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
     };
     match door.login.begin(to).await {
@@ -168,6 +205,7 @@ async fn callback(
             pages::see_other(to.as_str(), &cookies)
         }
         Err(error) => {
+            state.administration.refuse_person("sessions_full");
             pages::told(StatusCode::SERVICE_UNAVAILABLE, "Not logged in", &error.to_string())
         }
     }
@@ -181,7 +219,7 @@ fn not_logged_in(state: &People, error: &login::LoginError) -> Response {
 
 async fn logout(State(state): State<People>, headers: HeaderMap, body: Body) -> Response {
     let done = async {
-        let fields = fields(body).await?;
+        let fields = state.fields(body).await?;
         let Visitor { session, .. } = state.sender(&headers, &fields, "/mandates").await?;
         let door = state.door()?;
         door.sessions.end_one(&session);
@@ -201,7 +239,11 @@ async fn consent(
 ) -> Response {
     let shown = async {
         let path = path_of(&state, &id)?;
-        let Visitor { person, session } = state.visitor(&headers, &path).await?;
+        let Visitor { person, session, .. } = state.visitor(&headers, &path).await?;
+        let answered = state.administration.consent_answered(&person, &id).await;
+        if let Some(answered) = answered.map_err(|error| refused(&error))? {
+            return Ok(pages::answered(&answered));
+        }
         let shown = state.administration.consent_show(&person, &id).await;
         let shown = shown.map_err(|error| refused(&error))?;
         let csrf = state.door()?.sessions.csrf_token(&session);
@@ -218,12 +260,12 @@ async fn answer(
 ) -> Response {
     let answered = async {
         let path = path_of(&state, &id)?;
-        let fields = fields(body).await?;
-        let Visitor { person, .. } = state.sender(&headers, &fields, &path).await?;
-        let answer = choice(&fields).map_err(|why| bad_request(&why))?;
+        let fields = state.fields(body).await?;
+        let visitor = state.sender(&headers, &fields, &path).await?;
+        let answer = choice(&fields).map_err(|why| state.bad_request(&why))?;
         let shown = fields.get("shown").map(String::as_str).unwrap_or_default();
-        let given = state.administration.consent_answer(&person, &id, (answer, shown)).await;
-        Ok(pages::answered(given.map_err(|error| refused(&error))?.as_ref()))
+        let given = state.administration.consent_answer(visitor.by(), &id, (answer, shown)).await;
+        Ok(pages::answered(&given.map_err(|error| refused(&error))?))
     };
     answered.await.unwrap_or_else(|response: Response| response)
 }
@@ -231,7 +273,7 @@ async fn answer(
 /// What the person who is logged in consented to.
 async fn mandates(State(state): State<People>, headers: HeaderMap) -> Response {
     let shown = async {
-        let Visitor { person, session } = state.visitor(&headers, "/mandates").await?;
+        let Visitor { person, session, .. } = state.visitor(&headers, "/mandates").await?;
         let given = state.administration.consents_of(&person).await;
         let given = given.map_err(|error| refused(&error))?;
         let csrf = state.door()?.sessions.csrf_token(&session);
@@ -249,9 +291,9 @@ async fn withdraw(
 ) -> Response {
     let done = async {
         state.door()?;
-        let fields = fields(body).await?;
-        let Visitor { person, .. } = state.sender(&headers, &fields, "/mandates").await?;
-        let done = state.administration.consent_withdraw(&person, &id).await;
+        let fields = state.fields(body).await?;
+        let visitor = state.sender(&headers, &fields, "/mandates").await?;
+        let done = state.administration.consent_withdraw(visitor.by(), &id).await;
         done.map_err(|error| refused(&error))?;
         Ok(pages::see_other("/mandates", &[]))
     };
@@ -262,8 +304,10 @@ async fn withdraw(
 #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
 fn path_of(state: &People, id: &str) -> Result<String, Response> {
     state.door()?;
-    let id = id.parse::<model::ConsentId>();
-    let id = id.map_err(|_| refused(&AdminError::Missing("such request".to_owned())))?;
+    let id = id.parse::<model::ConsentId>().map_err(|_| {
+        state.administration.refuse_person("consent_unknown");
+        refused(&AdminError::Missing("such request".to_owned()))
+    })?;
     Ok(format!("/consent/{id}"))
 }
 
@@ -283,25 +327,10 @@ fn choice(fields: &BTreeMap<String, String>) -> Result<Answer, String> {
     }
 }
 
-/// The fields of a form, each once.
-async fn fields(body: Body) -> Result<BTreeMap<String, String>, Response> {
-    let read = tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, FORM_MAX)).await;
-    let Ok(Ok(bytes)) = read else { return Err(bad_request("the form is too long, or late")) };
-    let mut fields = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(&bytes) {
-        let is_new = fields.insert(name.into_owned(), value.into_owned()).is_none();
-        if !is_new || fields.len() > FIELDS_MAX {
-            return Err(bad_request("a field stands twice, or there are too many"));
-        }
-    }
-    Ok(fields)
-}
-
-fn bad_request(why: &str) -> Response {
-    pages::told(StatusCode::BAD_REQUEST, "Not done", why)
-}
-
 fn refused(error: &AdminError) -> Response {
+    if let AdminError::Unknown(_) = error {
+        return pages::unknown(crate::admin::status(error));
+    }
     pages::told(crate::admin::status(error), "Not done", &error.to_string())
 }
 

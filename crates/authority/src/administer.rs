@@ -1,6 +1,8 @@
 //! Acts of administration: decided by the same policy set, recorded and done in one transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
@@ -17,14 +19,31 @@ use crate::{Authority, NotPermitted};
 /// How often an act whose facts changed under it is decided again.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// The act that says that the clock is right as it is.
-const TRUST_CLOCK: &str = "clock/trust";
+/// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
+/// that only take something away, for which there is never a wrong time.
+const AT_ANY_TIME: [&str; 12] = [
+    "agent/stop",
+    "agent/suspend",
+    "clock/trust",
+    "consent/withdraw",
+    "deployment/stop",
+    "instance/quarantine",
+    "instance/revoke",
+    "mandate/withdraw",
+    "person/deactivate",
+    "system/suspend",
+    "task/end",
+    "tool/stop",
+];
 
 /// What a person wants to change.
 #[derive(Clone, Debug)]
 pub struct AdminAct {
     /// The person.
     pub administrator: PersonId,
+    /// Where a provider vouches for the person, the groups that it says they are in: of those that
+    /// the register knows, only these count.
+    pub groups: Option<BTreeSet<String>>,
     /// The act (`agent/add`).
     pub action: &'static str,
     /// What it changes.
@@ -55,6 +74,9 @@ pub enum NotAdministered {
     /// Something that it rests on changed meanwhile, or what it adds exists.
     #[error("it conflicts with what is there: {0}")]
     Conflict(#[source] CommitError),
+    /// It was permitted, and nobody can tell whether it was recorded and made.
+    #[error("it may have been done")]
+    Unknown,
 }
 
 /// A question about an act of administration, with its answer and what that rests on.
@@ -73,9 +95,12 @@ struct Asked {
 impl Authority {
     /// Decides on `act` and, if it is permitted, makes the change with its record.
     pub async fn administer(&self, act: AdminAct) -> Result<Administered, NotAdministered> {
-        let within = self.limits.decision_timeout;
-        match tokio::time::timeout(within, self.decide_and_change(&act)).await {
+        let (within, handed_over) = (self.limits.decision_timeout, AtomicBool::new(false));
+        let done = tokio::time::timeout(within, self.decide_and_change(&act, &handed_over)).await;
+        match done {
             Ok(answer) => answer,
+            // What the store has taken may be committed, though nobody waits for it.
+            Err(_) if handed_over.load(Ordering::Relaxed) => Err(NotAdministered::Unknown),
             Err(_) => Err(NotPermitted::TimedOut.into()),
         }
     }
@@ -97,7 +122,12 @@ impl Authority {
         tokio::time::timeout(within, asked).await.unwrap_or(Err(NotPermitted::TimedOut))
     }
 
-    async fn decide_and_change(&self, act: &AdminAct) -> Result<Administered, NotAdministered> {
+    /// `handed_over` says whether the store has taken a unit of which it has said nothing.
+    async fn decide_and_change(
+        &self,
+        act: &AdminAct,
+        handed_over: &AtomicBool,
+    ) -> Result<Administered, NotAdministered> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(asked) = self.ask_administration(act).await? else { continue };
             if let Decision::Deny(_) = asked.decision {
@@ -108,7 +138,10 @@ impl Authority {
             // Older than both: what either read may not have changed since.
             unit.revision = asked.revision.min(act.reads.1);
             unit.effects.clone_from(&act.effects);
-            match self.journal.store().commit(unit).await {
+            handed_over.store(true, Ordering::Relaxed);
+            let committed = self.journal.store().commit(unit).await;
+            handed_over.store(false, Ordering::Relaxed);
+            match committed {
                 Ok(done) => return Ok(Administered { decision: id, revision: done.revision }),
                 Err(CommitError::Changed { key }) if !act.reads.0.contains(&key) => {}
                 Err(
@@ -116,6 +149,7 @@ impl Authority {
                     | CommitError::Exists { .. }
                     | CommitError::Used),
                 ) => return Err(NotAdministered::Conflict(error)),
+                Err(CommitError::Lost) => return Err(NotAdministered::Unknown),
                 Err(error) => return Err(NotPermitted::Unrecorded(error).into()),
             }
         }
@@ -124,11 +158,13 @@ impl Authority {
 
     /// Decides on `act`; `None` if what the answer would rest on was changing.
     async fn ask_administration(&self, act: &AdminAct) -> Result<Option<Asked>, NotPermitted> {
-        // Nothing else is decided by a clock that nobody trusts yet.
-        let trusting = act.action == TRUST_CLOCK;
-        let now = if trusting { self.clock.now() } else { self.trusted_now()? };
+        let waits = !AT_ANY_TIME.contains(&act.action);
+        let now = if waits { self.trusted_now()? } else { self.clock.now() };
         let mut reader = Reader::new(self.journal.store().as_ref());
-        let person: Person = reader.need(FactKey::person(&act.administrator)).await?;
+        let mut person: Person = reader.need(FactKey::person(&act.administrator)).await?;
+        if let Some(groups) = &act.groups {
+            person.groups.retain(|group| groups.contains(group.as_str()));
+        }
         let agent = match &act.target {
             ResourceRef::Agent(name) => reader.agent(name).await?.map(Arc::new),
             _ => None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use journal::Journal;
 use model::{
     AccessRequest, ActDigest, Clock, Decision, DecisionId, Denial, Entropy, FactKey, Facts, Grant,
-    Revision, Sourced, Standing, Stranger, Timestamp,
+    ResourceRef, Revision, Sourced, Standing, Stranger, Timestamp,
 };
 use store::{CommitError, Committed, CounterKey, Effect, Unit, Urgency};
 use tokio::sync::{Semaphore, mpsc};
@@ -412,9 +412,15 @@ fn read_set(question: &Question<'_>) -> Vec<FactKey> {
     reads
 }
 
-/// Whether a request counts against the calls of its session.
+/// Whether a request counts against the calls of its session: a call of a tool does, and so does
+/// reading a resource or a prompt, which tells as much.
 fn is_counted(request: &AccessRequest) -> bool {
-    matches!(request.resource, model::ResourceRef::Tool(_))
+    let is_read = matches!(
+        request.resource,
+        ResourceRef::Tool(_) | ResourceRef::Resource { .. } | ResourceRef::Prompt { .. }
+    );
+    // What only takes less is never too much.
+    is_read && request.action.as_str() != "resources/unsubscribe"
 }
 
 /// What one call is counted against: the mandate and every agent of the chain for this day, if it has

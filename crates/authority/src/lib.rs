@@ -10,6 +10,7 @@
 mod administer;
 mod attested;
 mod authorize;
+mod beginning;
 mod changes;
 mod clock_guard;
 mod committing;
@@ -30,6 +31,7 @@ mod watch;
 
 pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts, REVIEW_INTERVAL};
+pub use beginning::{AtRest, may_begin};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
 pub use ending::Ending;
 pub use findings::{

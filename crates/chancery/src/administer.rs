@@ -18,7 +18,7 @@ use crate::socket;
 /// Does one administrative command and prints what the service told.
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let draws = matches!(command, Command::Task(Task::Show { json: false, .. }));
-    let (socket, asked, key) = asked(command)?;
+    let (socket, asked, key) = asked(command).await?;
     let told = socket::call(&socket, &asked).await?;
     if let Some((path, pem)) = key {
         keys::write_private(&path, pem.as_bytes())?;
@@ -94,7 +94,7 @@ fn ask_for_needs(tool: &Value) {
 /// A private key to be written once the service has taken its public half.
 type NewKey = Option<(PathBuf, String)>;
 
-fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
+async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     let plain = |(socket, asked): (crate::cli::Socket, Asked)| (socket.socket, asked, None);
     Ok(match command {
         Command::Founder(Founder::Redeem { code, key, socket }) => {
@@ -119,7 +119,7 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket, asked, None)
         }
         Command::Start(typed) => {
-            let (socket, asked) = crate::stops::start(typed)?;
+            let (socket, asked) = crate::stops::start(typed).await?;
             (socket, asked, None)
         }
         Command::Purpose(Purpose::Add {

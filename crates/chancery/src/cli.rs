@@ -128,6 +128,10 @@ pub(crate) struct Init {
     /// A founder's person id; give two.
     #[arg(long = "founder", required = true, num_args = 1)]
     pub(crate) founders: Vec<String>,
+    /// For development only, as its first record says for good: one founder is enough, one
+    /// administrator starts what was stopped, and people may log in over plain http on loopback.
+    #[arg(long)]
+    pub(crate) development: bool,
 }
 
 /// Names the configuration.

@@ -48,14 +48,19 @@ pub(crate) struct Code {
 }
 
 /// Makes the directory's files and founds the deployment.
-pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Founded> {
+pub(crate) async fn init(
+    dir: &Path,
+    founders: &[String],
+    development: bool,
+) -> anyhow::Result<Founded> {
     let empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
     ensure!(
         empty,
         "`{}` is not empty: found a deployment in a directory of its own",
         dir.display()
     );
-    ensure!(founders.len() >= 2, "name two founders: nobody founds a deployment alone");
+    let enough = if development { 1 } else { 2 };
+    ensure!(founders.len() >= enough, "name two founders: nobody founds a deployment alone");
     std::fs::create_dir_all(dir.join("policies/cases"))
         .with_context(|| format!("could not create `{}`", dir.display()))?;
     open_the_way(dir)?;
@@ -74,7 +79,7 @@ pub(crate) async fn init(dir: &Path, founders: &[String]) -> anyhow::Result<Foun
     }
     let digest = |code: &Code| Some(Sha256Digest::of(code.code.as_bytes()));
     let named = codes.iter().map(|code| (code.founder.clone(), digest(code))).collect();
-    found(&config, named, false).await?;
+    found(&config, named, development).await?;
     let ring = KeyRing::open(&config.keys_dir())?;
     let verifier = log_verifier(&config, &ring)?;
     Ok(Founded { codes, keys: thumbprints(&config, &ring)?, verifier })

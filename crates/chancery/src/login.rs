@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use api::Door;
 use keys::SigningKey;
 use login::{
@@ -26,11 +26,20 @@ const ALGORITHMS: [SignatureAlgorithm; 4] = [
 /// Where people come in, if the configuration says where they log in.
 pub(crate) fn door(
     config: &Config,
+    is_for_development: bool,
     (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
 ) -> anyhow::Result<Option<Arc<Door>>> {
     let Some(at) = &config.login else { return Ok(None) };
     let people_url = config.people_url();
     let redirect_uri = url("people_url", &format!("{people_url}/login/callback"))?;
+    // Browsers do not tell the ports of a host apart: whatever listens at another one is sent the
+    // cookie of whoever is logged in, and is them.
+    ensure!(
+        is_for_development || !redirect_uri.is_loopback(),
+        "`people_url`: `{people_url}` is plain http, where every process of this machine can take \
+         the session of whoever logs in: say by which https URL people come, or found a deployment \
+         for development (`chancery init --development`)"
+    );
     let cookies = Cookies::of(&redirect_uri);
     let settings = settings(at, redirect_uri)?;
     let provider = Provider::new(settings).context("`login` describes no provider")?;
@@ -80,4 +89,44 @@ fn authentication(at: &LoginAt) -> anyhow::Result<ClientAuthentication> {
 
 fn url(key: &str, text: &str) -> anyhow::Result<EndpointUrl> {
     EndpointUrl::parse(text).with_context(|| format!("`{key}`: `{text}` cannot be used"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{SystemClock, SystemEntropy};
+
+    /// What is told of a login whose pages are at `people_url`, if it is refused.
+    fn refused(people_url: &str, is_for_development: bool) -> Option<String> {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        keys::write_private(&dir.path().join("secret"), b"a secret").expect("it is written");
+        let path = dir.path().join("chancery.yaml");
+        let text = format!(
+            "state_dir: state\n{people_url}login:\n  issuer: https://idp.example\n  \
+             client_id: chancery\n  client_secret_file: secret\n"
+        );
+        std::fs::write(&path, text).expect("it is written");
+        let config = crate::config::read(&path, std::iter::empty()).expect("it is in order");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+        let door = door(&config, is_for_development, (&clock, &entropy));
+        door.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn nobody_logs_in_over_plain_http_but_for_development() {
+        let check = |people_url: &str, is_refused: bool| {
+            let told = refused(people_url, false);
+            let expected = is_refused.then_some(true);
+            let says = told.map(|told| told.contains("say by which https URL people come"));
+            assert_eq!(says, expected, "{people_url}");
+            assert_eq!(refused(people_url, true), None, "{people_url}");
+        };
+        check("", true);
+        check("people_url: http://localhost:8421\n", true);
+        check("people_url: http://127.0.0.1:8421\n", true);
+        check("people_url: 'http://[::1]:8421'\n", true);
+        check("people_url: https://localhost:8421\n", false);
+        check("people_url: https://chancery.example\n", false);
+    }
 }

@@ -89,7 +89,7 @@ fn runtime(command: &Command) -> anyhow::Result<tokio::runtime::Runtime> {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(init) => {
-            let founded = founding::init(&init.dir, &init.founders).await?;
+            let founded = founding::init(&init.dir, &init.founders, init.development).await?;
             println!("founded in {}", init.dir.display());
             for (purpose, thumbprint) in &founded.keys {
                 println!("key {purpose} {thumbprint}");

@@ -308,7 +308,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let origin = signer.name().clone();
     let integrator = Integrator::open(store.clone(), log, signer, origin).await?;
     let platforms = crate::attestation::platforms(config, &clock, &tasks)?;
-    let door = crate::login::door(config, (&clock, &entropy))?;
+    let development = pap::is_for_development(&journal).await?;
+    let door = crate::login::door(config, development, (&clock, &entropy))?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), keys);
     let tokens = match &door {
         Some(_) => tokens.with_consent_at(config.people_url()),

@@ -69,7 +69,8 @@ pub struct Cookies {
 impl Cookies {
     /// The cookies of the site at `redirect_uri`. Over TLS their names begin with `__Host-`: no
     /// other host, and nobody on the way, can set them. On loopback, where there is no TLS, browsers
-    /// would not take such names.
+    /// would not take such names; there every process of the machine can have what it likes sent to
+    /// it from another port, so that this is for development alone.
     pub const fn of(redirect_uri: &EndpointUrl) -> Self {
         Self { is_secure: !redirect_uri.is_loopback() }
     }

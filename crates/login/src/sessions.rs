@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use model::{Clock, Entropy, Sha256Digest};
+use model::{Clock, Entropy, Sha256Digest, Timestamp};
 
 use crate::cookies::SessionId;
 use crate::id_token::LoggedIn;
@@ -64,6 +64,8 @@ impl SessionError {
 pub struct ConsoleSession {
     /// Whose it is, and how that was shown.
     pub who: Arc<LoggedIn>,
+    /// When it began: it is no session of who left and came back since.
+    pub since: Timestamp,
 }
 
 /// A person: an issuer and a subject.
@@ -72,6 +74,7 @@ type Person = (String, String);
 #[derive(Debug)]
 struct Entry {
     who: Arc<LoggedIn>,
+    since: Timestamp,
     begun: Duration,
     used: Duration,
 }
@@ -157,7 +160,8 @@ impl Sessions {
         if table.is_full(&person) {
             return Err(TooManySessions);
         }
-        table.insert(id.digest(), Entry { who: Arc::new(who), begun: now, used: now });
+        let (who, since) = (Arc::new(who), self.clock.now());
+        table.insert(id.digest(), Entry { who, since, begun: now, used: now });
         Ok(id)
     }
 
@@ -172,7 +176,7 @@ impl Sessions {
             return Err(SessionError::Unknown);
         }
         entry.used = now;
-        Ok(ConsoleSession { who: Arc::clone(&entry.who) })
+        Ok(ConsoleSession { who: Arc::clone(&entry.who), since: entry.since })
     }
 
     /// The session `id`, for what changes something: only with its CSRF token. This uses it.

@@ -18,13 +18,23 @@ const BLANK: [std::ops::RangeInclusive<char>; 11] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
+/// The most combining marks on one character: scripts need no more, and more of them would grow over
+/// the lines above and below.
+const MARKS_MAX: usize = 2;
+
 /// `text` with every character escaped that is not seen, or that changes how others are seen:
 /// control characters, line and paragraph separators, bidirectional marks, zero-width characters,
-/// spaces other than the plain one, and what is not assigned.
+/// spaces other than the plain one, what is not assigned, and marks that pile up or have nothing to
+/// stand on.
 pub fn render_untrusted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
+    let mut marks = MARKS_MAX;
     for c in text.chars() {
-        if is_hidden(c) {
+        let is_hidden = is_hidden(c);
+        if !is_hidden {
+            marks = if is_mark(c) { marks + 1 } else { 0 };
+        }
+        if is_hidden || marks > MARKS_MAX {
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);
@@ -45,6 +55,12 @@ fn is_hidden(c: char) -> bool {
     let end = 1 + c.encode_utf8(&mut buffer[1..]).len();
     let after_a_letter = std::str::from_utf8(&buffer[..end]).unwrap_or_default();
     after_a_letter.escape_debug().nth(1) != Some(c)
+}
+
+/// Whether `c`, which is seen, is so only on the character before it.
+fn is_mark(c: char) -> bool {
+    // By itself the standard library escapes it.
+    !c.is_ascii() && c.escape_debug().next() == Some('\\')
 }
 
 /// How the descriptor `new` differs from `old`: one line a member, `-` old and `+` new, by JSON

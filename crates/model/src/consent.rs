@@ -1,11 +1,16 @@
 //! Consents: what an agent asks a person to be allowed on their behalf, and what became of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, ConsentId, MandateId, PurposeId, Scope, Timestamp};
+use crate::{
+    AgentName, ConsentId, FactKey, Harm, MandateId, PersonId, PurposeId, Scope, ServerName,
+    Sha256Digest, Timestamp, ToolRef,
+};
 
-/// What an agent asks some person for. It says what, never who: whoever consents does so for
-/// themselves.
+/// What an agent asks some person for. It says what: whoever consents does so for themselves. Whom it
+/// names narrows who may, and says nothing of anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
@@ -13,10 +18,17 @@ pub struct Consent {
     pub id: ConsentId,
     /// The agent that asks.
     pub agent: AgentName,
+    /// The only one who may see and answer it; nobody in particular, if the agent named nobody.
+    pub of: Option<AskedOf>,
     /// What for.
     pub purpose: PurposeId,
     /// The most that may be done.
     pub scope: Scope,
+    /// The servers of which it asks for more than tools and lists: resources and prompts, and that
+    /// they may ask the agent something.
+    pub resources: BTreeSet<ServerName>,
+    /// Whether it asks to hand work on to other agents.
+    pub delegable: bool,
     /// Until when, at the latest.
     pub until: Timestamp,
     /// When it was asked.
@@ -25,6 +37,48 @@ pub struct Consent {
     pub expires: Timestamp,
     /// What became of it.
     pub state: ConsentState,
+}
+
+/// The one person of whom something is asked, whether there is such a person or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AskedOf {
+    /// A person of the register.
+    Person {
+        /// Who.
+        id: PersonId,
+    },
+    /// Whoever has a login.
+    Login {
+        /// Where the register says whose it is.
+        key: FactKey,
+    },
+}
+
+/// What a person was shown beside the scope, and agreed to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreed {
+    /// The servers of which more than tools and lists may be used.
+    pub resources: BTreeSet<ServerName>,
+    /// Whether the work may be handed on to other agents.
+    pub delegable: bool,
+    /// What each tool could do, as it was shown.
+    pub harm: BTreeMap<ToolRef, BTreeSet<Harm>>,
+}
+
+impl Agreed {
+    /// Whether a call of `tool`, which by now has the classes `harm`, is of what was shown as `scope`:
+    /// the tool can do no more than it could then, or is a later one of a server of which all tools
+    /// were agreed to.
+    pub fn covers(&self, tool: &ToolRef, harm: &BTreeSet<Harm>, scope: &Scope) -> bool {
+        match self.harm.get(tool) {
+            Some(shown) => {
+                harm.iter().all(|class| *class == Harm::ReadsData || shown.contains(class))
+            }
+            None => scope.tools.iter().any(|all| all.exact().is_none() && all.covers(tool)),
+        }
+    }
 }
 
 /// What became of a request for consent.
@@ -40,12 +94,19 @@ pub enum ConsentState {
     },
     /// A person refused.
     Refused {
+        /// Who.
+        by: PersonId,
         /// When.
         since: Timestamp,
     },
 }
 
 impl Consent {
+    /// The digest of its id, for records: who reads them cannot open it.
+    pub fn digest(&self) -> Sha256Digest {
+        Sha256Digest::of(self.id.to_string().as_bytes())
+    }
+
     /// Whether somebody can still answer at `now`.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.state == ConsentState::Pending && now < self.expires

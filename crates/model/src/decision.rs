@@ -161,7 +161,7 @@ pub enum Decision {
 /// Why access was permitted, and what the enforcement point owes in return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The policies that permitted the request. Never empty.
+    /// The policies that permitted the request; none, if a built-in rule did.
     pub basis: BTreeSet<PolicyId>,
     /// All obligations of all policies in `basis`.
     pub obligations: BTreeSet<Obligation>,

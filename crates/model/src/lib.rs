@@ -29,7 +29,7 @@ pub mod workload;
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{Agent, AgentState, Attestation, Binding, Instance, InstanceState, Stopped};
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
-pub use consent::{Consent, ConsentState};
+pub use consent::{Agreed, AskedOf, Consent, ConsentState};
 pub use decision::{
     Answer, Answers, Decision, Denial, Grant, KernelRule, Obligation, PolicyId, Remedy,
 };
@@ -50,7 +50,7 @@ pub use names::{
     AgentName, DataCategory, GroupName, InvalidName, PersonId, PurposeId, ServerName, SourceName,
     SystemName, ToolName, ToolRef, UnitName,
 };
-pub use person::{PeopleSource, PeopleVersion, Person, PersonState};
+pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use system::{InitiatingSystem, Initiator, SystemState};

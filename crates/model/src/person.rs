@@ -99,7 +99,27 @@ pub struct PeopleVersion {
     pub since: Timestamp,
 }
 
+/// How far beyond the newest version that was in force the next one may be: whoever forged a list
+/// would else take every number that is left.
+pub const VERSION_STEP_MAX: u64 = 1 << 20;
+
 impl PeopleSource {
+    /// Gives it the key `key` until `expires`. With another key than before its numbers begin anew:
+    /// what the one before signed counts no longer anyway, whatever number it bears.
+    #[must_use]
+    pub fn rekeyed(self, key: serde_json::Value, expires: Timestamp) -> Self {
+        let is_other = self.key != key;
+        let known = |version: Option<PeopleVersion>| version.filter(|_| !is_other);
+        let (applied, applying) = (known(self.applied), known(self.applying));
+        Self { key, key_expires: expires, applied, applying, ..self }
+    }
+
+    /// Whether `version` is too far beyond what is in force.
+    pub fn leaps(&self, version: u64) -> bool {
+        let known = self.applied.iter().chain(&self.applying).map(|known| known.version).max();
+        known.is_some_and(|known| version > known.saturating_add(VERSION_STEP_MAX))
+    }
+
     /// Whether the version `version`, signed as `file`, may be applied now: it is newer than what is
     /// in force, and not older than, nor another than, what is in force in part.
     pub fn takes(&self, version: u64, file: &Sha256Digest) -> bool {

@@ -32,6 +32,12 @@ impl ToolPattern {
         self.server == other.server && (self.tool.is_none() || self.tool == other.tool)
     }
 
+    /// The one tool that the pattern covers; none, if it covers all of its server.
+    pub fn exact(&self) -> Option<ToolRef> {
+        let tool = self.tool.clone()?;
+        Some(ToolRef { server: self.server.clone(), tool })
+    }
+
     /// The server that the pattern speaks of.
     pub const fn server(&self) -> &ServerName {
         &self.server

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, PersonId, PurposeId,
-    Scope, Sha256Digest, SystemName, TaskId, Timestamp,
+    AgentName, Agreed, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, PersonId,
+    PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -86,6 +86,9 @@ pub enum MandateBasis {
         request: Sha256Digest,
         /// Whether it is for one task only.
         once: bool,
+        /// What they were shown beside the scope; nothing, in what was given before it was kept.
+        #[serde(default)]
+        agreed: Agreed,
     },
 }
 

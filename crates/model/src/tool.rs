@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PersonId, PinDigest, ServerName, Timestamp, ToolRef};
+use crate::{Person, PersonId, PinDigest, ServerName, Timestamp, ToolRef};
 
 /// What a tool can do to the world. A tool with any class but the first is *consequential*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ pub struct Tool {
     /// Who answers for exposing the tool; without one it is not callable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<PersonId>,
+    /// When it was said that they do: an owner who came back since answers for it no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<Timestamp>,
     /// What it can do; without a class it is not callable.
     #[serde(default)]
     pub harm: BTreeSet<Harm>,
@@ -140,6 +143,18 @@ pub enum ToolState {
 }
 
 impl Tool {
+    /// Says at `now` that `owner` answers for exposing the tool.
+    pub fn give_to(&mut self, owner: PersonId, now: Timestamp) {
+        (self.owner, self.owned) = (Some(owner), Some(now));
+    }
+
+    /// Whether `person` is the owner, and still answers for the tool.
+    pub fn is_answered_for_by(&self, person: &Person) -> bool {
+        // Of what was said before it was kept when, nobody knows that it was after anything.
+        let owned = self.owned.unwrap_or(Timestamp::from_millis(0));
+        self.owner.as_ref() == Some(&person.id) && person.answers_for(owned)
+    }
+
     /// Whether the tool can do more than read.
     pub fn is_consequential(&self) -> bool {
         self.harm.iter().any(|class| *class != Harm::ReadsData)

@@ -4,15 +4,20 @@
 //! No browser carries anything from the person to the agent: the agent asks until there is an answer,
 //! with the error codes of RFC 8628 §3.5.
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::OAuthError;
-use crate::form::{Client, Parameters, invalid};
+use crate::form::{Client, Parameters, invalid, unlike};
 use crate::initiation::AskedTask;
 use crate::token_endpoint;
 
 /// The `grant_type` under which an answer is redeemed.
 pub const GRANT_TYPE: &str = "urn:chancery:oauth:grant-type:consent";
+
+/// The parameter that says what is asked for (RFC 9396 §2).
+const DETAILS: &str = "authorization_details";
 
 /// What every `request_uri` begins with (RFC 9126 §2.2).
 const REQUEST_URI: &str = "urn:ietf:params:oauth:request_uri:";
@@ -26,7 +31,38 @@ pub struct PushedRequest {
     /// Who asks.
     pub client: Client,
     /// For what.
+    pub asked: Asked,
+}
+
+/// What an agent asks for: a task, and what it asks for besides, of which no task of others speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The task.
     pub task: AskedTask,
+    /// The servers of which it asks for resources and prompts too, each as `SERVER/*`.
+    pub resources: Vec<String>,
+    /// Whether it asks to hand work on to other agents.
+    pub delegable: bool,
+    /// The only person who may answer, if it names one.
+    pub sub_id: Option<SubjectId>,
+}
+
+/// A person, as an agent knows them (RFC 9493 §3.2).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SubjectId {
+    /// By a login: who says so, and how they are called there.
+    IssSub {
+        /// The issuer.
+        iss: String,
+        /// The subject.
+        sub: String,
+    },
+    /// By the id under which the register has them.
+    Opaque {
+        /// The id.
+        id: String,
+    },
 }
 
 /// What was pushed, as it is answered (RFC 9126 §2.2).
@@ -50,7 +86,26 @@ pub fn parse(form: &[u8]) -> Result<PushedRequest, OAuthError> {
     if let Some(name) = misplaced.into_iter().find(|name| form.take(name).is_some()) {
         return Err(invalid(&format!("`{name}` does not belong here")));
     }
-    Ok(PushedRequest { client, task: token_endpoint::task(&mut form)? })
+    Ok(PushedRequest { client, asked: asked(&mut form)? })
+}
+
+/// What the one object of `authorization_details` asks for.
+fn asked(form: &mut Parameters) -> Result<Asked, OAuthError> {
+    let [mut details] = form.need_json::<[Map<String, Value>; 1]>(DETAILS)?;
+    let resources = member(&mut details, "resources")?.unwrap_or_default();
+    let delegable = member(&mut details, "delegable")?.unwrap_or_default();
+    let sub_id = member(&mut details, "sub_id")?;
+    let task = serde_json::from_value(Value::Object(details)).map_err(|_| unlike(DETAILS))?;
+    Ok(Asked { task: token_endpoint::of_its_type(task)?, resources, delegable, sub_id })
+}
+
+/// Takes the member `name` out of `details`, if it is there.
+fn member<T: DeserializeOwned>(
+    details: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Option<T>, OAuthError> {
+    let read = details.remove(name).map(serde_json::from_value).transpose();
+    read.map_err(|_| unlike(DETAILS))
 }
 
 /// The `request_uri` of the request with this id.
@@ -85,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushed_request_asks_for_one_task_and_names_nobody() {
+    fn a_pushed_request_asks_for_one_task_and_fills_nobody_in() {
         let invalid = Some(ErrorCode::InvalidAuthorizationDetails);
         check(&format!("[{TASK}]"), &[], None);
         check(&format!("[{TASK},{TASK}]"), &[], invalid);
@@ -97,6 +152,21 @@ mod tests {
             &[],
             invalid,
         );
+        let with = |further: &str| {
+            format!("[{}]", TASK.replace("\"until\"", &format!("{further},\"until\"")))
+        };
+        check(&with(r#""resources":["crm/*"],"delegable":true"#), &[], None);
+        check(&with(r#""sub_id":{"format":"iss_sub","iss":"https://idp","sub":"1"}"#), &[], None);
+        check(&with(r#""sub_id":{"format":"opaque","id":"ann"}"#), &[], None);
+        for wrong in [
+            r#""resources":"crm/*""#,
+            r#""delegable":"yes""#,
+            r#""sub_id":"ann""#,
+            r#""sub_id":{"format":"email","email":"a@b"}"#,
+            r#""sub_id":{"format":"opaque","id":"ann","iss":"https://idp"}"#,
+        ] {
+            check(&with(wrong), &[], invalid);
+        }
         for name in ["request_uri", "redirect_uri", "scope", "grant_type"] {
             check(&format!("[{TASK}]"), &[(name, "x")], Some(ErrorCode::InvalidRequest));
         }

@@ -50,6 +50,15 @@ pub fn form(parameters: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
 
+/// What is told of the parameter `name` that is in JSON and not as it should be.
+pub(crate) fn unlike(name: &str) -> OAuthError {
+    let code = match name {
+        "authorization_details" => ErrorCode::InvalidAuthorizationDetails,
+        _ => ErrorCode::InvalidRequest,
+    };
+    OAuthError::new(code, format!("`{name}` is not as it should be"))
+}
+
 pub(crate) fn invalid(why: &str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidRequest, why)
 }
@@ -102,14 +111,7 @@ impl Parameters {
         };
         let value = json::parse(text.as_bytes(), limits).ok().filter(is_plain);
         let read = value.and_then(|value| serde_json::from_value(value).ok());
-        read.ok_or_else(|| {
-            let why = format!("`{name}` is not as it should be");
-            let code = match name {
-                "authorization_details" => ErrorCode::InvalidAuthorizationDetails,
-                _ => ErrorCode::InvalidRequest,
-            };
-            OAuthError::new(code, why)
-        })
+        read.ok_or_else(|| unlike(name))
     }
 
     /// Who asks.

@@ -232,6 +232,11 @@ fn exchanged(form: &mut Parameters) -> Result<Grant, OAuthError> {
 /// The one task that `authorization_details` asks for.
 pub(crate) fn task(form: &mut Parameters) -> Result<AskedTask, OAuthError> {
     let [task] = form.need_json::<[AskedTask; 1]>("authorization_details")?;
+    of_its_type(task)
+}
+
+/// `task`, if it says that it is one.
+pub(crate) fn of_its_type(task: AskedTask) -> Result<AskedTask, OAuthError> {
     if task.kind == access_token::AGENT_TASK {
         return Ok(task);
     }

@@ -212,6 +212,7 @@ impl CaseFile {
             pin: PinDigest::of(b""),
             descriptor: json!({ "inputSchema": described.input }),
             owner: Some(person("owner").id),
+            owned: None,
             harm: described.harm.clone(),
             requires_subject: false,
             not_delegable: false,

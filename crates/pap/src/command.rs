@@ -1,6 +1,6 @@
 //! What an administrator can ask for, and the one place that does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -208,6 +208,9 @@ pub enum AdminError {
     /// Something that it needs is down.
     #[error("{0}")]
     Unavailable(String),
+    /// Nobody can tell whether it was done.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 impl AdminError {
@@ -230,6 +233,11 @@ impl From<NotAdministered> for AdminError {
             NotAdministered::NotPermitted(NotPermitted::FactsUnavailable(FactsError::Missing(
                 who,
             ))) => Self::Refused(format!("not permitted: there is no {who}")),
+            NotAdministered::Unknown => {
+                let look =
+                    "look (`stop list`, `mandate list`, `log tail`) before it is asked again";
+                Self::Unknown(format!("it may have been done: {look}"))
+            }
             NotAdministered::NotPermitted(other) => Self::Unavailable(other.to_string()),
         }
     }
@@ -249,10 +257,25 @@ pub struct Administration {
     pub(crate) refusals: RefusalLog,
 }
 
+/// Who acts: a person, and, where a provider vouches for them, the groups that it says they are in.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// The person.
+    pub person: &'a PersonId,
+    /// The groups, if the provider's word on them counts: it takes some away, and gives none.
+    pub groups: Option<&'a BTreeSet<String>>,
+}
+
+impl<'a> From<&'a PersonId> for By<'a> {
+    fn from(person: &'a PersonId) -> Self {
+        Self { person, groups: None }
+    }
+}
+
 /// An act that may be done as far as is known before anything is looked up for it.
 pub(crate) struct Draft<'a> {
     authority: &'a Authority,
-    by: &'a PersonId,
+    by: By<'a>,
     action: &'static str,
     target: ResourceRef,
     /// Reads what the change rests on.
@@ -270,7 +293,8 @@ impl Draft<'_> {
         // An act that read nothing rests on nothing that could have changed.
         let revision = if read.keys.is_empty() { Revision(u64::MAX) } else { read.revision };
         let act = AdminAct {
-            administrator: self.by.clone(),
+            administrator: self.by.person.clone(),
+            groups: self.by.groups.cloned(),
             action: self.action,
             target: self.target,
             change,
@@ -353,12 +377,14 @@ impl Administration {
     /// is and what there is not look the same to them.
     pub(crate) async fn draft<'a>(
         &'a self,
-        by: &'a PersonId,
+        by: impl Into<By<'a>>,
         action: &'static str,
         target: ResourceRef,
     ) -> Result<Draft<'a>, AdminError> {
+        let by = by.into();
         let act = AdminAct {
-            administrator: by.clone(),
+            administrator: by.person.clone(),
+            groups: by.groups.cloned(),
             action,
             target: target.clone(),
             change: Value::Null,

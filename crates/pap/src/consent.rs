@@ -3,18 +3,18 @@
 //! INVARIANT: nobody consents for another. The person who acts is the one who logged in, and the
 //! mandate's subject is that person (`nobody_consents_for_another`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authority::{FactsError, Reader, Refused};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, DataCategory, FactKey, Mandate, MandateBasis,
-    MandateId, Person, PersonId, Purpose, ResourceRef, Sha256Digest, Timestamp, Tool, ToolRef,
-    Withdrawn,
+    Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, DataCategory, FactKey, Harm, Mandate,
+    MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, ServerName, Sha256Digest,
+    Timestamp, Tool, ToolRef, Withdrawn,
 };
 use serde_json::json;
 
-use crate::command::{AdminError, Administration, Draft};
+use crate::command::{AdminError, Administration, By, Draft};
 use crate::register::put;
 
 /// How long a task lasts at most, and with it a consent to one.
@@ -22,6 +22,12 @@ const TASK_MAX: Duration = Duration::from_hours(8);
 
 /// The most tools that a person is shown: nobody reads more.
 const TOOLS_SHOWN_MAX: usize = 256;
+
+/// What would be agreed: what is shown of it, and what the mandate keeps of that.
+struct Offer {
+    terms: Terms,
+    agreed: Agreed,
+}
 
 /// What a person consents to, as they are shown it: names and values, in order. Every character that
 /// is not seen, or that changes how others are seen, is escaped already.
@@ -39,6 +45,9 @@ pub struct Shown {
     pub expires: Timestamp,
 }
 
+/// What each tool can do.
+type Harms = BTreeMap<ToolRef, BTreeSet<Harm>>;
+
 /// What a person answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -48,6 +57,15 @@ pub enum Answer {
     Until(Timestamp),
     /// No.
     Refuse,
+}
+
+/// What a person answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Yes: the mandate that they gave.
+    Given(Box<Mandate>),
+    /// No.
+    Refused,
 }
 
 /// A mandate that a person gave by consent.
@@ -67,12 +85,12 @@ impl Terms {
 }
 
 impl Administration {
-    /// The active person whom `issuer` vouches for as `subject`. Of anybody else a record says that
-    /// they were refused, not who they are.
+    /// The active person whom `issuer` vouched for as `subject` at `since`. Of anybody else, and of who
+    /// left and came back meanwhile, a record says that they were refused, not who they are.
     pub async fn logged_in(
         &self,
-        issuer: &str,
-        subject: &str,
+        (issuer, subject): (&str, &str),
+        since: Timestamp,
     ) -> Result<Option<PersonId>, AdminError> {
         let mut reader = self.reader();
         let id = reader.find::<PersonId>(FactKey::login(issuer, subject)).await;
@@ -81,7 +99,8 @@ impl Administration {
             None => Ok(None),
         };
         let cause = match person.map_err(AdminError::unavailable)? {
-            Some(person) if person.is_active() => return Ok(Some(person.id)),
+            Some(person) if person.answers_for(since) => return Ok(Some(person.id)),
+            Some(person) if person.is_active() => "session_outdated",
             Some(_) => "person_not_active",
             None => "person_unknown",
         };
@@ -98,38 +117,72 @@ impl Administration {
     /// What `id` asks, for `person` to read.
     pub async fn consent_show(&self, person: &PersonId, id: &str) -> Result<Shown, AdminError> {
         let mut reader = self.reader();
-        let asked = open(&mut reader, id, self.now()).await?;
-        let terms = self.terms(&mut reader, (person, &asked)).await?;
+        let asked = self.open(&mut reader, (person, id)).await?;
+        let Offer { terms, .. } = self.offer(&mut reader, (person, &asked)).await?;
         Ok(Shown { terms, until: asked.until, expires: asked.expires })
     }
 
-    /// Answers what `id` asks, for `person`, who was shown what has the digest `shown`.
-    pub async fn consent_answer(
+    /// What `person` has answered to what `id` asks, if they have.
+    pub async fn consent_answered(
         &self,
         person: &PersonId,
         id: &str,
-        (answer, shown): (Answer, &str),
-    ) -> Result<Option<Mandate>, AdminError> {
+    ) -> Result<Option<Answered>, AdminError> {
+        let Ok(id) = id.parse::<ConsentId>() else { return Ok(None) };
         let mut reader = self.reader();
-        let agent = open(&mut reader, id, self.now()).await?.agent;
-        let mut draft = self.draft(person, "mandate/give", ResourceRef::Agent(agent)).await?;
-        let asked = open(&mut draft.reader, id, self.now()).await?;
-        let terms = self.terms(&mut draft.reader, (person, &asked)).await?;
-        if terms.digest().to_string() != shown {
+        let asked = reader.find::<Consent>(FactKey::consent(id)).await;
+        let given = match asked.map_err(AdminError::unavailable)?.map(|asked| asked.state) {
+            Some(ConsentState::Given { mandate }) => mandate,
+            Some(ConsentState::Refused { by, .. }) if by == *person => {
+                return Ok(Some(Answered::Refused));
+            }
+            Some(ConsentState::Refused { .. } | ConsentState::Pending) | None => return Ok(None),
+        };
+        let mandate = reader.need::<Mandate>(FactKey::mandate(given)).await;
+        let mandate = mandate.map_err(AdminError::unavailable)?;
+        let is_own = matches!(
+            &mandate.basis,
+            MandateBasis::Consented { subject, .. } if subject == person
+        );
+        Ok(is_own.then(|| Answered::Given(Box::new(mandate))))
+    }
+
+    /// Answers what `id` asks, for the person who acts, who was shown what has the digest `shown`.
+    pub async fn consent_answer(
+        &self,
+        by: impl Into<By<'_>>,
+        id: &str,
+        (answer, shown): (Answer, &str),
+    ) -> Result<Answered, AdminError> {
+        let by = by.into();
+        let (person, mut reader) = (by.person, self.reader());
+        // Who sends a form twice is told what became of the first one.
+        if let Some(answered) = self.consent_answered(person, id).await? {
+            return Ok(answered);
+        }
+        let agent = self.open(&mut reader, (person, id)).await?.agent;
+        let mut draft = self.draft(by, "mandate/give", ResourceRef::Agent(agent)).await?;
+        let asked = self.open(&mut draft.reader, (person, id)).await?;
+        let offer = self.offer(&mut draft.reader, (person, &asked)).await?;
+        if offer.terms.digest().to_string() != shown {
+            self.refuse_person("consent_changed");
             let why = "what you were shown has changed: read it again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
         match answer {
-            Answer::Refuse => self.refuse(draft, asked).await.map(|()| None),
+            Answer::Refuse => self.refuse(draft, (asked, person)).await,
             Answer::Once => {
                 let until = asked.until.min(self.now().plus(TASK_MAX));
-                self.give(draft, (asked, person), (terms, until, true)).await.map(Some)
+                self.give(draft, (asked, person), (offer, until, true)).await
             }
             Answer::Until(until) if until > self.now() => {
                 let until = asked.until.min(until);
-                self.give(draft, (asked, person), (terms, until, false)).await.map(Some)
+                self.give(draft, (asked, person), (offer, until, false)).await
             }
-            Answer::Until(_) => Err(AdminError::Invalid("name a day to come".to_owned())),
+            Answer::Until(_) => {
+                self.refuse_person("consent_day_past");
+                Err(AdminError::Invalid("name a day to come".to_owned()))
+            }
         }
     }
 
@@ -137,13 +190,13 @@ impl Administration {
         &self,
         mut draft: Draft<'_>,
         (mut asked, person): (Consent, &PersonId),
-        (terms, valid_until, once): (Terms, Timestamp, bool),
-    ) -> Result<Mandate, AdminError> {
+        (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
+    ) -> Result<Answered, AdminError> {
         let now = self.now();
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
             id: MandateId::new(now, self.authority.entropy().as_ref()),
-            basis: MandateBasis::Consented { subject, request, once },
+            basis: MandateBasis::Consented { subject, request, once, agreed },
             agent: asked.agent.clone(),
             purpose: asked.purpose.clone(),
             scope: asked.scope.clone(),
@@ -164,15 +217,20 @@ impl Administration {
             put(FactKey::consent(asked.id), &asked),
             put(place, &pending),
         ];
-        let change = json!({ "consent": asked.id, "mandate": mandate, "shown": terms.0 });
+        let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
-        Ok(mandate)
+        Ok(Answered::Given(Box::new(mandate)))
     }
 
-    async fn refuse(&self, draft: Draft<'_>, mut asked: Consent) -> Result<(), AdminError> {
-        asked.state = ConsentState::Refused { since: self.now() };
-        let change = json!({ "consent": asked.id, "refused": true });
-        draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await.map(drop)
+    async fn refuse(
+        &self,
+        draft: Draft<'_>,
+        (mut asked, person): (Consent, &PersonId),
+    ) -> Result<Answered, AdminError> {
+        asked.state = ConsentState::Refused { by: person.clone(), since: self.now() };
+        let change = json!({ "consent": asked.digest(), "refused": true });
+        draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await?;
+        Ok(Answered::Refused)
     }
 
     /// The mandates that `person` gave by consent, the newest first.
@@ -190,15 +248,23 @@ impl Administration {
         Ok(all)
     }
 
-    /// Takes back what `person` consented to: with it all that is done under it.
-    pub async fn consent_withdraw(&self, person: &PersonId, id: &str) -> Result<(), AdminError> {
-        let id: MandateId = id.parse().map_err(AdminError::invalid)?;
-        let missing = || AdminError::Missing(format!("mandate `{id}` of yours"));
-        let own = FactKey::consented(person, id);
+    /// Takes back what the person who acts consented to: with it all that is done under it.
+    pub async fn consent_withdraw(
+        &self,
+        by: impl Into<By<'_>>,
+        id: &str,
+    ) -> Result<(), AdminError> {
+        let by = by.into();
+        let missing = || {
+            self.refuse_person("mandate_unknown");
+            AdminError::Missing("such mandate of yours".to_owned())
+        };
+        let id: MandateId = id.parse().map_err(|_| missing())?;
+        let own = FactKey::consented(by.person, id);
         let found = self.reader().find::<MandateId>(own).await;
         let found = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
         let target = ResourceRef::Mandate(found);
-        let mut draft = self.draft(person, "consent/withdraw", target).await?;
+        let mut draft = self.draft(by, "consent/withdraw", target).await?;
         let mandate = draft.reader.need::<Mandate>(FactKey::mandate(found)).await;
         let mut mandate = mandate.map_err(AdminError::unavailable)?;
         if mandate.withdrawn.is_some() {
@@ -212,12 +278,39 @@ impl Administration {
 }
 
 impl Administration {
-    /// What `person` is shown of what is `asked`.
-    async fn terms(
+    /// The request `id`, if it can still be answered, by `person`, and its agent could begin anything.
+    /// Whatever it is that is missing, it looks the same.
+    async fn open(
+        &self,
+        reader: &mut Reader<'_>,
+        (person, id): (&PersonId, &str),
+    ) -> Result<Consent, AdminError> {
+        let now = self.now();
+        let missing = |cause| {
+            self.refuse_person(cause);
+            AdminError::Missing("such request, or not any more".to_owned())
+        };
+        let unknown = || missing("consent_unknown");
+        let id: ConsentId = id.parse().map_err(|_| unknown())?;
+        let asked = reader.find::<Consent>(FactKey::consent(id)).await;
+        let asked = asked.map_err(AdminError::unavailable)?.ok_or_else(unknown)?;
+        if !asked.is_open(now) {
+            return Err(missing("consent_not_open"));
+        }
+        if !is_asked(reader, (person, &asked)).await.map_err(AdminError::unavailable)? {
+            return Err(missing("consent_of_another"));
+        }
+        let begins = authority::may_begin(reader, &asked.agent, now).await;
+        let begins = begins.map_err(AdminError::unavailable)?;
+        begins.map(|_| asked).map_err(|why| missing(why.code()))
+    }
+
+    /// What `person` would agree to by what is `asked`.
+    async fn offer(
         &self,
         reader: &mut Reader<'_>,
         (person, asked): (&PersonId, &Consent),
-    ) -> Result<Terms, AdminError> {
+    ) -> Result<Offer, AdminError> {
         let found = async {
             let agent: Agent = reader.need(FactKey::agent(&asked.agent)).await?;
             let purpose: Purpose = reader.need(FactKey::purpose(&asked.purpose)).await?;
@@ -229,8 +322,15 @@ impl Administration {
             Some(most) => format!("at most {most} calls in each task"),
             None => "as many calls as it takes".to_owned(),
         };
+        let (tools, harm) = self.tools(reader, asked).await?;
+        let Consent { resources, delegable, .. } = asked;
+        let agreed = Agreed { resources: resources.clone(), delegable: *delegable, harm };
+        let beside = |server: &ServerName| {
+            format!("{server}: its resources and prompts, and what it asks of the agent")
+        };
         let mut all = vec![
             ("Agent", agent.name.to_string()),
+            ("Asked", plain(asked.asked)),
             ("Who answers for it", agent.sponsor.to_string()),
             ("On whose behalf", format!("yours, {person}")),
             ("What for", described(&purpose)),
@@ -239,16 +339,23 @@ impl Administration {
                 listed(purpose.data.iter().map(DataCategory::as_str), "no category is registered"),
             ),
         ];
-        all.extend(self.tools(reader, asked).await?.into_iter().map(|tool| ("Tool", tool)));
+        all.extend(tools.into_iter().map(|tool| ("Tool", tool)));
+        let hands_on = if *delegable {
+            "yes, any part of this to other agents, as far as policy lets it"
+        } else {
+            "no, it does all itself"
+        };
         let harm = asked.scope.harm.iter().map(|class| class.as_str());
         all.extend([
+            ("Beside tools", listed(resources.iter().map(beside), "nothing")),
             ("May do beside reading", listed(harm, "nothing")),
+            ("May hand work on", hands_on.to_owned()),
             ("How often", calls),
             ("Until at the latest", plain(asked.until)),
         ]);
         let escaped =
             |(name, value): (&str, String)| (name.to_owned(), mcp::render_untrusted(&value));
-        Ok(Terms(all.into_iter().map(escaped).collect()))
+        Ok(Offer { terms: Terms(all.into_iter().map(escaped).collect()), agreed })
     }
 
     /// Each tool that is asked for, with who answers for it and what it can do.
@@ -256,38 +363,45 @@ impl Administration {
         &self,
         reader: &mut Reader<'_>,
         asked: &Consent,
-    ) -> Result<Vec<String>, AdminError> {
-        let mut shown = Vec::new();
+    ) -> Result<(Vec<String>, Harms), AdminError> {
+        let (mut shown, mut harms) = (Vec::new(), Harms::new());
         for pattern in &asked.scope.tools {
-            let text = pattern.to_string();
-            if text.ends_with("/*") {
-                shown.push(format!("{text}: every tool of this server, those it gets later too"));
-                let all = self.authority.pip().tools_of(pattern.server()).await;
-                let all = all.map_err(AdminError::unavailable)?;
-                shown.extend(all.iter().map(tool_line));
-                continue;
-            }
-            let tool: ToolRef = text.parse().map_err(AdminError::unavailable)?;
-            let found = reader.find::<Tool>(FactKey::tool(&tool)).await;
-            let found = found.map_err(AdminError::unavailable)?;
-            let line = found.as_ref().map(tool_line);
-            shown.push(line.unwrap_or_else(|| format!("{tool}: not registered yet")));
+            let tools = match pattern.exact() {
+                None => {
+                    let all = "every tool of this server, those it gets later too";
+                    shown.push(format!("{pattern}: {all}"));
+                    let all = self.authority.pip().tools_of(pattern.server()).await;
+                    all.map_err(AdminError::unavailable)?
+                }
+                Some(tool) => {
+                    let found = reader.need::<Tool>(FactKey::tool(&tool)).await;
+                    vec![found.map_err(AdminError::unavailable)?]
+                }
+            };
+            shown.extend(tools.iter().map(tool_line));
+            harms.extend(tools.into_iter().map(|tool| (tool.tool, tool.harm)));
         }
         if shown.len() > TOOLS_SHOWN_MAX {
             let why = "it asks for more tools than anybody would read: it has to name them";
             return Err(AdminError::Invalid(why.to_owned()));
         }
-        Ok(shown)
+        Ok((shown, harms))
     }
 }
 
-/// The request `id`, if it can still be answered.
-async fn open(reader: &mut Reader<'_>, id: &str, now: Timestamp) -> Result<Consent, AdminError> {
-    let missing = || AdminError::Missing("such request, or not any more".to_owned());
-    let id: ConsentId = id.parse().map_err(|_| missing())?;
-    let asked = reader.find::<Consent>(FactKey::consent(id)).await;
-    let asked = asked.map_err(AdminError::unavailable)?;
-    asked.filter(|asked| asked.is_open(now)).ok_or_else(missing)
+/// Whether `person` is one of those of whom something is `asked`.
+async fn is_asked(
+    reader: &mut Reader<'_>,
+    (person, asked): (&PersonId, &Consent),
+) -> Result<bool, FactsError> {
+    match &asked.of {
+        None => Ok(true),
+        Some(AskedOf::Person { id }) => Ok(id == person),
+        Some(AskedOf::Login { key }) => {
+            let whose = reader.find::<PersonId>(key.clone()).await?;
+            Ok(whose.is_some_and(|whose| whose == *person))
+        }
+    }
 }
 
 fn described(purpose: &Purpose) -> String {

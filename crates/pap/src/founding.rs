@@ -66,6 +66,14 @@ pub async fn is_founded(journal: &Journal) -> Result<bool, AdminError> {
     Ok(found.map_err(AdminError::unavailable)?.bodies.iter().all(Option::is_some))
 }
 
+/// Whether the deployment in `journal`'s store was founded for development only, as its first record
+/// says.
+pub async fn is_for_development(journal: &Journal) -> Result<bool, AdminError> {
+    let first = journal.store().entries(0, 1).await.map_err(AdminError::unavailable)?;
+    let founding = first.first().map(|entry| serde_json::from_slice(&entry.bytes));
+    Ok(founding.is_some_and(|it| it.is_ok_and(|it: FoundingRecord| it.development)))
+}
+
 /// Founds a deployment: writes leaf 0 and the founders.
 pub async fn found(
     journal: &Journal,

@@ -274,7 +274,7 @@ impl Administration {
 /// if its agent began it by itself.
 fn started_by(standing: &Standing) -> Option<Value> {
     match (&standing.mandate.basis, &standing.initiator) {
-        (MandateBasis::Consented { subject, request, once }, _) => {
+        (MandateBasis::Consented { subject, request, once, .. }, _) => {
             Some(json!({ "consent": { "by": subject, "once": once, "shown": request } }))
         }
         (_, Some(by)) => Some(json!({ "system": by.system.name, "owner": by.owner.id })),

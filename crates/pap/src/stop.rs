@@ -3,9 +3,8 @@
 //! INVARIANT: what was stopped is started by two different administrators, the second within
 //! fifteen minutes of the first (`n_098_…`). A deployment for development has one, who does.
 
-use authority::{Effect, OnceScope, Reader, Refused};
+use authority::{CommitError, Effect, OnceScope, Reader, Refused, Unit};
 use keys::VerifyingKey;
-use model::record::FoundingRecord;
 use model::{
     Agent, FactKey, Person, PersonId, ResourceRef, Sha256Digest, StartWish, Stop, StopTarget,
     Timestamp, Tool,
@@ -14,7 +13,7 @@ use oauth::word;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Command};
-use crate::founding::founder_key;
+use crate::founding::{founder_key, is_for_development};
 use crate::register::put;
 
 /// What stopping and starting are called, and what they are done to.
@@ -41,7 +40,11 @@ impl Administration {
                     let place = ("administration", "word_refused");
                     self.authority.record_refusal(&self.refusals, place, Refused::default());
                 })?;
-                self.start((&by, vec![uses]), what, reason).await
+                let started = self.start((&by, vec![uses.clone()]), what, reason).await;
+                if started.is_err() {
+                    self.use_up(uses).await?;
+                }
+                started
             }
             _ => self.list(by, "stop/", "").await,
         }
@@ -85,7 +88,7 @@ impl Administration {
             let why = "not permitted: nobody approves what they asked for themselves";
             return Err(AdminError::Refused(why.to_owned()));
         }
-        let starts = wish.is_some() || self.is_for_development().await?;
+        let starts = wish.is_some() || is_for_development(self.authority.journal()).await?;
         let change = json!({ "what": what, "reason": reason, "asked": wish, "starts": starts });
         if starts {
             effects.push(Effect::Remove { key: place });
@@ -103,7 +106,16 @@ impl Administration {
         }))
     }
 
-    /// Who signed `word`, if that asks to start just this, and what using it uses up. Whatever is
+    /// Uses a word up that led to nothing: it is kept for no better moment.
+    async fn use_up(&self, word: Effect) -> Result<(), AdminError> {
+        let unit = Unit { effects: vec![word], ..Unit::default() };
+        match self.authority.journal().store().commit(unit).await {
+            Ok(_) | Err(CommitError::Used) => Ok(()),
+            Err(error) => Err(AdminError::unavailable(error)),
+        }
+    }
+
+    /// Who signed `word`, if that asks to start just this as it is stopped now, and what using it uses up. Whatever is
     /// wrong with it, the answer is the same.
     async fn signer(
         &self,
@@ -122,7 +134,10 @@ impl Administration {
         let parties = (by.as_str(), self.issuer.as_str());
         let read = word::verify(word, parties, &key, self.now().as_seconds());
         let read = read.map_err(|_| refused())?;
-        if read.command != json!({ "do": "start", "what": what, "reason": reason }) {
+        let stop = self.reader().find::<Stop>(FactKey::stop(what)).await;
+        let stop = stop.map_err(AdminError::unavailable)?.ok_or_else(refused)?;
+        let asked = json!({ "do": "start", "what": what, "reason": reason, "since": stop.since });
+        if read.command != asked {
             return Err(refused());
         }
         let id = Sha256Digest::of(&[&key.thumbprint(), read.jti.as_bytes()].concat());
@@ -146,13 +161,6 @@ impl Administration {
             return Ok(());
         }
         Err(AdminError::Missing(format!("`{what}`")))
-    }
-
-    async fn is_for_development(&self) -> Result<bool, AdminError> {
-        let first = self.authority.journal().store().entries(0, 1).await;
-        let first = first.map_err(AdminError::unavailable)?;
-        let founding = first.first().map(|entry| serde_json::from_slice(&entry.bytes));
-        Ok(founding.is_some_and(|it| it.is_ok_and(|it: FoundingRecord| it.development)))
     }
 
     /// The facts under each prefix, as [`Administration::list`] gives them, each agent and tool with

@@ -111,7 +111,8 @@ impl Administration {
         let mut draft = self.draft(by, "tool/describe", target).await?;
         let mut found = onboarded(&mut draft.reader, &tool).await?;
         if let Some(owner) = owner {
-            found.owner = Some(active(&mut draft.reader, &owner, "owner").await?.id);
+            let owner = active(&mut draft.reader, &owner, "owner").await?;
+            found.give_to(owner.id, self.now());
         }
         if !harm.is_empty() {
             found.harm = classes(&harm)?;
@@ -274,6 +275,7 @@ impl Onboarding<'_> {
                 tool,
                 pin,
                 descriptor,
+                owned: owner.as_ref().map(|_| now),
                 owner,
                 harm,
                 requires_subject: false,
@@ -281,8 +283,8 @@ impl Onboarding<'_> {
                 state,
             });
         };
-        if known.owner.is_none() {
-            known.owner.clone_from(&self.owner);
+        if let (None, Some(owner)) = (&known.owner, &self.owner) {
+            known.give_to(owner.clone(), now);
         }
         if known.harm.is_empty() {
             known.harm = harm;

@@ -12,6 +12,28 @@ use model::{
 use crate::mandates;
 use crate::schema::{Action, DELEGATE};
 
+/// What a person takes back of what they gave themselves: no policy keeps them from it. Whoever asks has
+/// found that it is theirs (`nothing_keeps_a_person_from_taking_back_what_they_gave`).
+pub(crate) const TAKE_BACK: &str = "consent/withdraw";
+
+/// What tools cannot be used without: it gives away nothing but what there is.
+pub(crate) const BESIDE_TOOLS: [&str; 14] = [
+    "initialize",
+    "logging/setLevel",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "server/discover",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
+    "token/issue",
+    "tools/list",
+];
+
 /// Checks that `facts` are about `request`: otherwise nothing they say counts.
 pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &Action) -> bool {
     let principal = match (&request.principal, &facts.principal) {
@@ -82,6 +104,7 @@ pub(crate) fn check(
             }
             stops(standing, (request, facts), action).map_err(Denial::Kernel)?;
             chain(standing, request).map_err(Denial::Kernel)?;
+            handed_on(standing, request).map_err(Denial::Kernel)?;
             actor(standing, facts).map_err(Denial::Kernel)?;
             if let Some(tool) = &action.tool {
                 tool_rules(tool, standing, facts).map_err(Denial::Kernel)?;
@@ -180,6 +203,13 @@ fn chain(standing: &Standing, request: &AccessRequest) -> Result<(), KernelRule>
     if agents.iter().enumerate().all(is_new) { Ok(()) } else { Err(KernelRule::DelegationCycle) }
 }
 
+/// Whether who consented was told that the work may be handed on, if it is.
+fn handed_on(standing: &Standing, request: &AccessRequest) -> Result<(), KernelRule> {
+    let MandateBasis::Consented { agreed, .. } = &standing.mandate.basis else { return Ok(()) };
+    let is_handed_on = !standing.delegators.is_empty() || delegate(request).is_some();
+    if is_handed_on && !agreed.delegable { Err(KernelRule::NotDelegable) } else { Ok(()) }
+}
+
 /// The agent that the work is handed on to, if that is asked for.
 fn delegate(request: &AccessRequest) -> Option<&AgentName> {
     match &request.resource {
@@ -207,12 +237,10 @@ fn is_vouched(standing: &Standing, now: Timestamp) -> bool {
 fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
     let tool = facts.tool.as_ref().filter(|tool| tool.tool == *called);
     let tool = tool.filter(|tool| tool.is_pinned()).ok_or(KernelRule::ToolNotPinned)?;
-    let owner = tool.owner.as_ref().ok_or(KernelRule::ToolUnaccounted)?;
-    if tool.harm.is_empty() {
+    if tool.owner.is_none() || tool.harm.is_empty() {
         return Err(KernelRule::ToolUnaccounted);
     }
-    let answers =
-        facts.tool_owner.as_ref().is_some_and(|person| person.id == *owner && person.is_active());
+    let answers = facts.tool_owner.as_ref().is_some_and(|person| tool.is_answered_for_by(person));
     if tool.is_consequential() && !answers {
         return Err(KernelRule::ToolUnaccounted);
     }
@@ -241,6 +269,7 @@ fn scopes(
     let purpose = &standing.purpose;
     let mandated = standing.hops().all(|hop| hop.agent.purposes.contains(&purpose.id))
         && covers(&standing.mandate.scope)
+        && is_agreed(&standing.mandate, request, (facts, action))
         && covers(&purpose.scope);
     if !mandated {
         return Err(Denial::OutsideMandate);
@@ -259,4 +288,24 @@ fn scopes(
         scope: permit,
         ..Answers::default()
     })
+}
+
+/// Whether the mandate, if it rests on a consent, says what its page said: of tools what they could do
+/// then, and beside tools nothing but lists, unless the page named the server for more.
+fn is_agreed(
+    mandate: &Mandate,
+    request: &AccessRequest,
+    (facts, action): (&Facts, &Action),
+) -> bool {
+    let MandateBasis::Consented { agreed, .. } = &mandate.basis else { return true };
+    match (&action.tool, &facts.tool) {
+        (Some(called), Some(tool)) => agreed.covers(called, &tool.harm, &mandate.scope),
+        (Some(_), None) => false,
+        (None, _) => {
+            let named = |server: &ServerName| agreed.resources.contains(server);
+            delegate(request).is_some()
+                || BESIDE_TOOLS.contains(&request.action.as_str())
+                || server_of(&request.resource).is_some_and(named)
+        }
+    }
 }

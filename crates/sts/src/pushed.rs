@@ -4,15 +4,16 @@
 //! person sees it. What can be answered is kept for ten minutes, and for one agent there is little of
 //! it at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Purpose, PurposeId, RecordId, Timestamp,
+    Agent, AskedOf, Consent, ConsentId, ConsentState, FactKey, InvalidName, Purpose, PurposeId,
+    RecordId, Scope, ServerName, Timestamp, Tool, ToolPattern,
 };
-use oauth::consent::{self, Pushed, PushedRequest};
+use oauth::consent::{self, Pushed, PushedRequest, SubjectId};
 use oauth::{ErrorCode, OAuthError};
 
 use crate::client::Authenticated;
@@ -38,6 +39,10 @@ const TOOLS_MAX: usize = 32;
 /// How often a request is stored again because the same agent stored another one meanwhile.
 const ATTEMPTS_MAX: usize = 4;
 
+/// What is told of what cannot be asked for, whatever the reason.
+const TOO_WIDE: &str =
+    "this is more than the purpose or the agent may have, or no tool that there is";
+
 /// What an agent asked for of late: until when each can be answered.
 type Asked = BTreeMap<ConsentId, Timestamp>;
 
@@ -48,7 +53,7 @@ impl TokenService {
     }
 
     async fn pushed(&self, http: TokenHttpRequest<'_>) -> Result<Pushed, TokenRefusal> {
-        let PushedRequest { client, task } =
+        let PushedRequest { client, asked: wanted } =
             consent::parse(http.form).map_err(before("malformed"))?;
         let Authenticated { agent, uses, .. } = self.agent(&client).await?;
         let Some(people_url) = &self.people_url else {
@@ -58,7 +63,8 @@ impl TokenService {
         };
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = Reader::new(self.authority.pip().store());
-            let asked = self.asked(&mut reader, &agent, &task).await?;
+            self.may_ask(&mut reader, &agent).await?;
+            let asked = self.asked(&mut reader, &agent, &wanted).await?;
             let mut effects = self.room(&mut reader, &agent, &asked).await?;
             effects.push(put_new(&asked));
             effects.extend(uses.iter().cloned());
@@ -79,17 +85,28 @@ impl TokenService {
         Err(refused(NotPermitted::Contended, &agent))
     }
 
-    /// What `task` asks a person for, if `agent` could ever be given it.
+    /// Refuses an agent that may begin nothing now: nobody is asked for what would be denied.
+    async fn may_ask(&self, reader: &mut Reader<'_>, agent: &Agent) -> Result<(), TokenRefusal> {
+        let now = self.authority.clock().now();
+        let found = authority::may_begin(reader, &agent.name, now).await.map_err(unavailable)?;
+        found.map(drop).map_err(|why| {
+            let error = OAuthError::new(ErrorCode::AccessDenied, "access denied");
+            TokenRefusal::of(why.code(), error, agent)
+        })
+    }
+
+    /// What `wanted` asks a person for, if `agent` could ever be given it.
     async fn asked(
         &self,
         reader: &mut Reader<'_>,
         agent: &Agent,
-        task: &oauth::initiation::AskedTask,
+        wanted: &consent::Asked,
     ) -> Result<Consent, TokenRefusal> {
         let refuse = |code, cause, why: &str| {
             Err(TokenRefusal::of(cause, OAuthError::new(code, why), agent))
         };
         let malformed = ErrorCode::InvalidAuthorizationDetails;
+        let task = &wanted.task;
         let purpose = task.purpose.parse::<PurposeId>().ok();
         let Some(purpose) = purpose.filter(|purpose| agent.purposes.contains(purpose)) else {
             let why = "the purpose is not one of this agent's";
@@ -100,6 +117,14 @@ impl TokenService {
             let why = format!("name 1 to {TOOLS_MAX} tools, and harm classes that there are");
             return refuse(malformed, "consent_malformed", &why);
         };
+        let Some(resources) = servers(&wanted.resources, &scope) else {
+            let why = "`resources` names servers of the tools, as `SERVER/*`";
+            return refuse(malformed, "consent_malformed", why);
+        };
+        let of = wanted.sub_id.as_ref().map(asked_of).transpose();
+        let Ok(of) = of else {
+            return refuse(malformed, "consent_malformed", "`sub_id` names nobody");
+        };
         let now = self.authority.clock().now();
         let until = Timestamp::from_seconds(task.until);
         if until <= now || until > now.plus(ASKED_MAX) {
@@ -109,14 +134,23 @@ impl TokenService {
         let key = FactKey::purpose(&purpose);
         let registered: Purpose = reader.need(key).await.map_err(unavailable)?;
         if !registered.scope.includes(&scope) || !agent.ceiling.includes(&scope) {
-            let why = "this is more than the purpose or the agent may have";
-            return refuse(ErrorCode::InvalidScope, "consent_too_wide", why);
+            return refuse(ErrorCode::InvalidScope, "consent_too_wide", TOO_WIDE);
+        }
+        // A name that only its agent chose would stand in the page as if it were the register's.
+        for tool in scope.tools.iter().filter_map(ToolPattern::exact) {
+            let found = reader.find::<Tool>(FactKey::tool(&tool)).await.map_err(unavailable)?;
+            if found.is_none() {
+                return refuse(ErrorCode::InvalidScope, "consent_unknown_tool", TOO_WIDE);
+            }
         }
         Ok(Consent {
             id: ConsentId::new(self.authority.entropy().as_ref()),
             agent: agent.name.clone(),
+            of,
             purpose,
             scope,
+            resources,
+            delegable: wanted.delegable,
             until,
             asked: now,
             expires: now.plus(LIFETIME),
@@ -160,7 +194,7 @@ impl TokenService {
     ) -> Result<(), CommitError> {
         let details = [
             ("agent", asked.agent.to_string()),
-            ("consent", asked.id.to_string()),
+            ("consent", asked.digest().to_string()),
             ("purpose", asked.purpose.to_string()),
         ];
         let record = SystemRecord {
@@ -185,4 +219,21 @@ impl TokenService {
 
 fn put_new(asked: &Consent) -> Effect {
     Effect::PutNew { key: FactKey::consent(asked.id), body: json::canonical_of(asked) }
+}
+
+/// The servers that `resources` names, if they are servers of `scope`.
+fn servers(resources: &[String], scope: &Scope) -> Option<BTreeSet<ServerName>> {
+    let named = |text: &String| {
+        let server: ServerName = text.strip_suffix("/*")?.parse().ok()?;
+        scope.touches(&server).then_some(server)
+    };
+    resources.iter().map(named).collect()
+}
+
+/// The person whom an agent names. Whether there is such a person is not looked up: it learns nothing.
+fn asked_of(named: &SubjectId) -> Result<AskedOf, InvalidName> {
+    Ok(match named {
+        SubjectId::Opaque { id } => AskedOf::Person { id: id.parse()? },
+        SubjectId::IssSub { iss, sub } => AskedOf::Login { key: FactKey::login(iss, sub) },
+    })
 }

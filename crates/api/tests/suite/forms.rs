@@ -176,3 +176,21 @@ async fn only_hash_tiles_and_the_checkpoint_are_public() {
     let checkpoint = ask(&surface.observers, get("/log/checkpoint")).await;
     assert_eq!((checkpoint.status, checkpoint.text.as_str()), (StatusCode::OK, "checkpoint"));
 }
+
+/// What is refused in the pages for people is recorded, as it is everywhere.
+#[tokio::test]
+async fn n_071_what_is_refused_of_a_page_is_recorded() {
+    let surface = Surface::new().await;
+    let check = async |request: http::request::Builder, body: &str, cause: &str| {
+        let answer = ask(&surface.people, request.body(Body::from(body.to_owned())).unwrap()).await;
+        assert!(answer.status.is_client_error(), "{cause}: {}", answer.status);
+        surface.world.refusal(cause).await;
+    };
+    let consent = "/consent/con_00000000000000000000000000000000";
+    let foreign = request("POST", consent).header("origin", "http://evil.test");
+    check(foreign, "", "host_or_origin").await;
+    check(request("POST", consent), "choice=once&choice=refuse", "form_malformed").await;
+    check(request("POST", consent), "choice=once", "not_logged_in").await;
+    check(request("GET", "/consent/nothing"), "", "consent_unknown").await;
+    check(request("GET", "/login?to=//evil.test"), "", "login_return_path").await;
+}

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use authority::NotPermitted;
 use futures::future::join_all;
-use model::Denial;
-use serde_json::json;
+use model::{ActionName, Denial, ResourceRef};
+use serde_json::{Value, json};
 use store::{CounterKey, Store as _};
 
-use crate::support::World;
+use crate::support::{POLICY, World};
 
 const PARALLEL: u64 = 64;
 
@@ -64,7 +64,7 @@ async fn the_counters_that_policy_sees_lose_no_parallel_call() {
     assert_eq!(session["counters"], json!({ "calls": 64 }));
 }
 
-/// Only calls of tools count; denials do not.
+/// Lists do not count, nor do denials.
 #[tokio::test]
 async fn what_is_no_permitted_call_does_not_count() {
     let world = World::with(|facts| facts.task.scope.max_calls = Some(1)).await;
@@ -73,4 +73,26 @@ async fn what_is_no_permitted_call_does_not_count() {
     assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
     assert!(world.authorize(world.call("lookup", json!({}))).await.is_err());
     assert!(world.authorize(world.method("tools/list")).await.is_ok());
+}
+
+/// What is read of a server's resources and prompts counts as a call does; to stop listening does not.
+#[tokio::test]
+async fn n_088_reading_counts_as_a_call() {
+    let world = World::with(|facts| facts.task.scope.max_calls = Some(2)).await;
+    let reading = r#"@id("read") permit (principal, action in [Action::"resources/read",
+        Action::"resources/unsubscribe", Action::"prompts/get"], resource);"#;
+    world.publish(&format!("{POLICY}{reading}")).await;
+    let server = world.standing.server.name.clone();
+    let uri = "crm://customers".to_owned();
+    let resource = || ResourceRef::Resource { server: server.clone(), uri: uri.clone() };
+    let prompt = ResourceRef::Prompt { server: server.clone(), name: "summary".to_owned() };
+    let act = |name: &str, resource| world.act(ActionName::method(name), resource, Value::Null);
+    assert!(world.authorize(act("resources/read", resource())).await.is_ok());
+    assert!(world.authorize(act("prompts/get", prompt)).await.is_ok());
+    let third = world.authorize(act("resources/read", resource())).await;
+    let NotPermitted::Denied { denial, .. } = third.expect_err("two are used up") else {
+        panic!("it is a denial")
+    };
+    assert!(matches!(*denial, Denial::LimitReached { .. }), "{denial}");
+    assert!(world.authorize(act("resources/unsubscribe", resource())).await.is_ok());
 }

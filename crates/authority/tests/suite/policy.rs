@@ -31,6 +31,7 @@ async fn i_11_a_set_that_nobody_told_of_is_found_in_the_store() {
     world.store.commit(policy_unit(&snapshot)).await.unwrap();
     let act = authority::AdminAct {
         administrator: world.standing.sponsor.id.clone(),
+        groups: None,
         action: "log/read",
         target: model::ResourceRef::Deployment,
         change: json!({}),

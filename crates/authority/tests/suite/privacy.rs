@@ -42,6 +42,7 @@ async fn busy() -> World {
     world.drained().await;
     let act = AdminAct {
         administrator: world.standing.sponsor.id.clone(),
+        groups: None,
         action: "person/add",
         target: ResourceRef::Person(world.standing.other.id.clone()),
         change: json!(person(PERSONAL[1], &[])),

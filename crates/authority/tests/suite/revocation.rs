@@ -122,6 +122,7 @@ async fn i_11_an_administrator_who_is_deactivated_meanwhile_changes_nothing() {
     let key = FactKey::from_text("mark");
     let act = AdminAct {
         administrator: world.standing.sponsor.id.clone(),
+        groups: None,
         action: "person/add",
         target: ResourceRef::Person(world.standing.other.id.clone()),
         change: json!({}),

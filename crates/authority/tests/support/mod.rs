@@ -20,8 +20,8 @@ use model::{
     AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, Clock, Enforcement,
     FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState, Mandate,
     MandateBasis, MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose,
-    ResourceRef, Scope, Server, SystemState, Task, TaskId, TaskState, TaskSubject, Thumbprint,
-    Timestamp, Tool, ToolRef, ToolState,
+    ResourceRef, Scope, Server, Stop, StopTarget, Stopped, SystemState, Task, TaskId, TaskState,
+    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Serialize;
@@ -59,8 +59,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"finding/close", Action::"log/read"],
             resource);
     @id("consent")
-    permit (principal is Person, action in [Action::"mandate/give", Action::"consent/withdraw"],
-            resource);
+    permit (principal is Person, action == Action::"mandate/give", resource);
     @id("reading")
     permit (principal, action == Action::"crm/lookup", resource);
     @id("refunds")
@@ -226,6 +225,23 @@ impl World {
             state: SystemState::Active,
         };
         self.put(FactKey::system(&system.name), &system).await;
+    }
+
+    /// A unit by which the sponsor stops `what`.
+    pub(crate) fn stopping(&self, what: &str) -> Unit {
+        let what: StopTarget = what.parse().expect("it can be stopped");
+        let (by, since) = (self.standing.sponsor.id.clone(), self.clock.now());
+        let stop = Stop { what, by, reason: "test".to_owned(), since, wish: None };
+        Unit { effects: vec![put(FactKey::stop(&stop.what), &stop)], ..Unit::default() }
+    }
+
+    /// A unit that quarantines an instance of the agent.
+    pub(crate) fn quarantining(&self) -> Unit {
+        let (signal, since) = ("key_copied".to_owned(), self.clock.now());
+        let state = InstanceState::Quarantined { signal, since };
+        let stopped = Stopped(BTreeMap::from([(self.standing.instance.id, state)]));
+        let key = FactKey::stopped(&self.standing.agent.name);
+        Unit { effects: vec![put(key, &stopped)], ..Unit::default() }
     }
 
     /// A unit that deactivates the sponsor.
@@ -402,6 +418,7 @@ fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
         pin: PinDigest::of(name.as_bytes()),
         descriptor: json!({ "name": name, "inputSchema": input_schema }),
         owner: Some(owner.clone()),
+        owned: None,
         harm: BTreeSet::from([harm]),
         requires_subject: false,
         not_delegable: false,

@@ -22,6 +22,8 @@ pub(crate) enum OnCommit {
     WrittenButLost,
     /// It never answers, and nothing is written.
     Hang,
+    /// It never answers, and is written.
+    WrittenAndSilent,
     /// It is held until [`Interposed::release`], then written.
     Hold,
     /// Another unit is committed first.
@@ -156,6 +158,10 @@ impl Store for Interposed {
                 Err(CommitError::Lost)
             }
             Some(OnCommit::Hang) => std::future::pending().await,
+            Some(OnCommit::WrittenAndSilent) => {
+                self.inner.commit(unit).await?;
+                std::future::pending().await
+            }
             Some(OnCommit::Hold) => {
                 self.released.notified().await;
                 self.inner.commit(unit).await

@@ -32,8 +32,8 @@ pub(crate) struct Config {
     /// with `tls`) and `listen.agents`.
     #[serde(default)]
     pub(crate) public_url: Option<String>,
-    /// The URL by which people reach `listen.admin`, where they log in and consent. Default: `http://`
-    /// (`https://` with `tls`) and `listen.admin`.
+    /// The URL by which people reach `listen.admin`, where they log in and consent: https, but for a
+    /// deployment for development. Default: `http://` (`https://` with `tls`) and `listen.admin`.
     #[serde(default)]
     pub(crate) people_url: Option<String>,
     /// The OpenID provider at which people log in; without one nobody can consent.

@@ -171,3 +171,15 @@ proptest! {
         prop_assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(['-', '+'])));
     }
 }
+
+/// Marks are seen as scripts use them; more of them would reach into other lines of a page.
+#[test]
+fn n_040f_marks_do_not_pile_up() {
+    check("Nguye\u{302}\u{303}n", "Nguye\u{302}\u{303}n");
+    check("a\u{301}\u{301}\u{301}\u{301}b", "a\u{301}\u{301}\\u{301}\\u{301}b");
+    check("\u{301}a", "\\u{301}a");
+    check("a\u{301}\u{200b}\u{301}\u{301}", "a\u{301}\\u{200b}\u{301}\\u{301}");
+    let zalgo = format!("lookup{}", "\u{336}\u{35c}".repeat(40));
+    let shown = render_untrusted(&zalgo);
+    assert_eq!(shown.chars().filter(|c| matches!(c, '\u{300}'..='\u{36f}')).count(), 2);
+}

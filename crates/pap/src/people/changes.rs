@@ -6,7 +6,6 @@ use model::{FactKey, Person, PersonId, PersonState, SourceName, Timestamp};
 use oauth::people::Login;
 
 use super::listed::{Entry, Listed};
-use crate::command::AdminError;
 
 /// The most facts that one part reads and writes for people; with those of the act itself, they fit
 /// one transaction.
@@ -47,24 +46,32 @@ impl Change {
     }
 }
 
-/// Everything that `listed` changes of what `source` said before: who leaves comes first. Nothing is
-/// changed of people, and no login taken, that are not the source's.
-pub(crate) fn changes(
+/// What a list changes, and what of it is left out.
+pub(crate) struct Plan {
+    /// The changes: who leaves comes first.
+    pub(crate) changes: Vec<Change>,
+    /// What the list says of people, and of logins, that are not its source's: why each is left out.
+    pub(crate) conflicts: Vec<String>,
+}
+
+/// Everything that `listed` changes of what `source` said before. Nothing is changed of people, and no
+/// login taken, that are not the source's; nor does any of those keep somebody who leaves.
+pub(crate) fn plan(
     register: &Register,
     (source, listed): (&SourceName, &Listed),
     now: Timestamp,
-) -> Result<Vec<Change>, AdminError> {
+) -> Plan {
     let is_own = |person: &Person| person.source.as_ref() == Some(source);
-    let others = listed.people.keys().filter_map(|id| register.people.get(id));
-    if let Some(person) = others.into_iter().find(|person| !is_own(person)) {
-        let why = format!("`{}` is in the register, and not by this source", person.id);
-        return Err(AdminError::Invalid(why));
-    }
-    let mut logins = logins(register, (source, listed))?;
+    let is_others = |id: &&PersonId| register.people.get(*id).is_some_and(|person| !is_own(person));
+    let others = listed.people.keys().filter(is_others);
+    let mut conflicts: Vec<String> =
+        others.map(|id| format!("`{id}` is in the register, and not by this source")).collect();
+    let (mut logins, taken) = logins(register, (source, listed));
+    conflicts.extend(taken);
     let gone = register.people.values().filter(|person| is_own(person)).map(|person| &person.id);
     let gone = gone.filter(|id| !listed.people.contains_key(id));
     let mut all = Vec::new();
-    for id in listed.people.keys().chain(gone) {
+    for id in listed.people.keys().chain(gone).filter(|id| !is_others(id)) {
         let was = register.people.get(id);
         let is = becomes((id, was), (source, listed.people.get(id)), now);
         let (joined, parted) = logins.remove(id).unwrap_or_default();
@@ -73,7 +80,7 @@ pub(crate) fn changes(
         }
     }
     all.sort_by_key(|change| change.is.is_active());
-    Ok(all)
+    Plan { changes: all, conflicts }
 }
 
 /// What becomes of the person `id`, of whom the list says `entry`, or nothing.
@@ -102,11 +109,9 @@ fn becomes(
 /// The logins that each person gains and loses.
 type Logins = BTreeMap<PersonId, (Vec<(FactKey, Login, bool)>, Vec<FactKey>)>;
 
-fn logins(
-    register: &Register,
-    (source, listed): (&SourceName, &Listed),
-) -> Result<Logins, AdminError> {
-    let mut all = Logins::new();
+/// Those, and why others are not gained.
+fn logins(register: &Register, (source, listed): (&SourceName, &Listed)) -> (Logins, Vec<String>) {
+    let (mut all, mut conflicts) = (Logins::new(), Vec::new());
     let is_own = |id: &PersonId| {
         register.people.get(id).is_some_and(|person| person.source.as_ref() == Some(source))
     };
@@ -114,10 +119,8 @@ fn logins(
         let known = register.logins.get(key);
         if let Some(other) = known.filter(|other| !is_own(other)) {
             let Login { issuer, subject } = login;
-            let why = format!("the login `{subject}` of `{issuer}` is that of `{other}`");
-            return Err(AdminError::Invalid(why));
-        }
-        if known != Some(id) {
+            conflicts.push(format!("the login `{subject}` of `{issuer}` is that of `{other}`"));
+        } else if known != Some(id) {
             let joined = (key.clone(), login.clone(), known.is_some());
             all.entry(id.clone()).or_default().0.push(joined);
         }
@@ -126,7 +129,7 @@ fn logins(
     for (key, id) in parted.filter(|(_, id)| is_own(id)) {
         all.entry(id.clone()).or_default().1.push(key.clone());
     }
-    Ok(all)
+    (all, conflicts)
 }
 
 /// The same changes in parts, of which there is at least one.
@@ -172,7 +175,8 @@ mod tests {
 
     /// Puts `listed` in force at `now`, part by part.
     fn apply(register: &mut Register, source: &SourceName, listed: &Listed, now: Timestamp) {
-        let all = changes(register, (source, listed), now).expect("it makes sense");
+        let Plan { changes: all, conflicts } = plan(register, (source, listed), now);
+        assert!(conflicts.is_empty(), "{conflicts:?}");
         let leaving = all.iter().rposition(|change| !change.is.is_active());
         let staying = all.iter().position(|change| change.is.is_active());
         assert!(leaving.zip(staying).is_none_or(|(last, first)| last < first));

@@ -1,8 +1,8 @@
 //! People as a directory says them: a registered source signs who they are, and its newest version is
 //! put in force.
 //!
-//! INVARIANT: no version is in force that is older than one that was, and nobody is changed by a
-//! source who is not its own (`people_of_one_source_are_never_changed_by_another`).
+//! INVARIANT: by one key no version is in force that is older than one that was, and nobody is changed
+//! by a source who is not its own (`people_of_one_source_are_never_changed_by_another`).
 
 mod changes;
 mod listed;
@@ -14,19 +14,22 @@ use authority::{Administered, Effect, Reader, Refused};
 use keys::VerifyingKey;
 use model::{
     FactKey, PeopleSource, PeopleVersion, Person, PersonId, ResourceRef, Sha256Digest, SourceName,
-    Timestamp,
+    Timestamp, VERSION_STEP_MAX,
 };
 use oauth::people;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::changes::{Change, Register};
+use self::changes::{Change, Plan, Register};
 use self::listed::Listed;
 use crate::command::{AdminError, Administration, Command};
 use crate::register::{put, put_new};
 
 /// How long a source's key counts at most.
 const KEY_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// The most entries that are left out of a list of which it is told why.
+const CONFLICTS_TOLD_MAX: usize = 16;
 
 /// How many facts one page of a list has.
 const PAGE: usize = 1_000;
@@ -58,6 +61,8 @@ struct Part<'a> {
     /// The source before and after it.
     source: (&'a PeopleSource, &'a PeopleSource),
     version: &'a PeopleVersion,
+    /// What of the list is left out.
+    conflicts: &'a [String],
 }
 
 impl Administration {
@@ -90,15 +95,15 @@ impl Administration {
         Ok(json!({ "source": name, "key": key.thumbprint_text(), "decision": done.decision }))
     }
 
-    /// Gives a source another key: the one before counts no longer.
+    /// Gives a source another key: the one before counts no longer, nor what it signed.
     async fn source_rekey(&self, by: &PersonId, said: SourceKey) -> Result<Value, AdminError> {
         let (name, key) = said.checked(self.now())?;
         let mut draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
         let place = FactKey::people_source(&name);
         let found = draft.reader.find::<PeopleSource>(place.clone()).await;
         let missing = || AdminError::Missing(format!("source `{name}`"));
-        let mut source = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        (source.key, source.key_expires) = (key.to_jwk(), said.expires);
+        let source = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let source = source.rekeyed(key.to_jwk(), said.expires);
         let done = draft.make(json!(source), vec![put(place, &source)]).await?;
         Ok(json!({ "source": name, "key": key.thumbprint_text(), "decision": done.decision }))
     }
@@ -112,7 +117,8 @@ impl Administration {
             let place = ("administration", "people_refused");
             self.authority.record_refusal(&self.refusals, place, Refused::default());
         }
-        let (Signed { mut source, version, .. }, parts) = planned?;
+        let (Signed { mut source, version, .. }, Plan { changes, conflicts }) = planned?;
+        let parts = changes::parts(changes);
         let (of, mut counts, mut last) = (parts.len(), BTreeMap::<_, usize>::new(), None);
         for (position, changes) in parts.iter().enumerate() {
             let mut next = source.clone();
@@ -121,7 +127,14 @@ impl Administration {
                 (next.applied, next.applying) = (next.applying, None);
             }
             let number = (position + 1, of);
-            let part = Part { changes, number, source: (&source, &next), version: &version };
+            let of_source = (&source, &next);
+            let part = Part {
+                changes,
+                number,
+                source: of_source,
+                version: &version,
+                conflicts: &conflicts,
+            };
             let done = self.people_part(by, &part).await;
             last = Some(done.map_err(|error| half_applied(error, position, of))?.decision);
             for change in changes {
@@ -130,22 +143,37 @@ impl Administration {
             source = next;
         }
         let (name, version) = (source.name, version.version);
+        if !conflicts.is_empty() {
+            return Err(self.but_for(&name, version, &conflicts));
+        }
         Ok(json!({
             "source": name, "version": version, "people": counts, "parts": of, "decision": last,
         }))
     }
 
-    /// What the list in `file` changes, in parts; an error if it may not be put in force.
+    /// Says that version `version` of `name` is in force but for its `conflicts`, and records that.
+    fn but_for(&self, name: &SourceName, version: u64, conflicts: &[String]) -> AdminError {
+        let place = ("administration", "people_conflict");
+        self.authority.record_refusal(&self.refusals, place, Refused::default());
+        let (shown, more) = conflicts.split_at(conflicts.len().min(CONFLICTS_TOLD_MAX));
+        let more = if more.is_empty() { String::new() } else { format!("; and {}", more.len()) };
+        let told = shown.join("; ");
+        AdminError::Conflict(format!(
+            "version {version} of `{name}` is in force, but for what is not its own: {told}{more}"
+        ))
+    }
+
+    /// What the list in `file` changes; an error if it may not be put in force.
     async fn planned(
         &self,
         reader: &mut Reader<'_>,
         file: &str,
-    ) -> Result<(Signed, Vec<Vec<Change>>), AdminError> {
+    ) -> Result<(Signed, Plan), AdminError> {
         let signed = self.signed(reader, file).await?;
         let register = self.people_known().await?;
         let list = (&signed.source.name, &signed.listed);
-        let changes = changes::changes(&register, list, self.now())?;
-        Ok((signed, changes::parts(changes)))
+        let plan = changes::plan(&register, list, self.now());
+        Ok((signed, plan))
     }
 
     /// The list in `file`, if its source signed it for this deployment and it is the newest.
@@ -172,6 +200,12 @@ impl Administration {
         let (version, file) = (list.version, Sha256Digest::of(file.as_bytes()));
         if !source.takes(version, &file) {
             return Err(AdminError::Invalid(not_newer(&source, version)));
+        }
+        if source.leaps(version) {
+            let why = format!(
+                "version {version} of `{name}` is more than {VERSION_STEP_MAX} beyond what is in force"
+            );
+            return Err(AdminError::Invalid(why));
         }
         let listed = Listed::of(&list.people)?;
         Ok(Signed { source, version: PeopleVersion { version, file, since: now }, listed })
@@ -277,10 +311,11 @@ fn told_of(part: &Part<'_>) -> Value {
         json!({ "what": what, "person": change.is, "joined": logins, "parted": parted })
     });
     let people: Vec<_> = people.collect();
+    let conflicts = &part.conflicts[..part.conflicts.len().min(CONFLICTS_TOLD_MAX)];
     let (part, of) = (part.number, &part.source.0.name);
     json!({
         "source": of, "version": version, "file": file, "part": part.0, "of": part.1,
-        "people": people,
+        "people": people, "left_out": conflicts,
     })
 }
 
@@ -300,5 +335,6 @@ fn half_applied(error: AdminError, done: usize, of: usize) -> AdminError {
         AdminError::Refused(why) => AdminError::Refused(told(why)),
         AdminError::Conflict(why) => AdminError::Conflict(told(why)),
         AdminError::Unavailable(why) => AdminError::Unavailable(told(why)),
+        AdminError::Unknown(why) => AdminError::Unknown(told(why)),
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use authority::AdminAct;
 use model::{
-    Clock as _, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, Person, PersonId,
-    Purpose, ResourceRef,
+    AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
+    Person, PersonId, PersonState, Purpose, ResourceRef,
 };
-use pap::{AdminError, Answer};
+use pap::{AdminError, Answer, Answered};
+use store::{Store as _, Unit};
 
 use crate::desk::Desk;
+use crate::support::POLICY;
+use crate::support::stores::OnCommit;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -26,8 +29,11 @@ async fn desk() -> (Desk, PersonId, Consent) {
     let consent = Consent {
         id: ConsentId::new(desk.world.entropy.as_ref()),
         agent: facts.agent.name.clone(),
+        of: None,
         purpose: facts.purpose.id.clone(),
         scope,
+        resources: BTreeSet::new(),
+        delegable: false,
         until: now.plus(24 * HOUR),
         asked: now,
         expires: now.plus(Duration::from_mins(10)),
@@ -50,7 +56,12 @@ async fn answer(
     answer: Answer,
 ) -> Result<Option<Mandate>, AdminError> {
     let shown = shown(desk, person, asked).await;
-    desk.administration.consent_answer(person, &asked.id.to_string(), (answer, &shown)).await
+    let id = asked.id.to_string();
+    let answered = desk.administration.consent_answer(person, &id, (answer, &shown)).await?;
+    Ok(match answered {
+        Answered::Given(mandate) => Some(*mandate),
+        Answered::Refused => None,
+    })
 }
 
 #[tokio::test]
@@ -59,11 +70,14 @@ async fn nobody_consents_for_another() {
     let read = shown(&desk, &carla, &asked).await;
     let mandate = answer(&desk, &carla, &asked, Answer::Once).await.expect("she may");
     let mandate = mandate.expect("she did");
-    let MandateBasis::Consented { subject, request, once } = &mandate.basis else {
+    let MandateBasis::Consented { subject, request, once, agreed } = &mandate.basis else {
         panic!("{mandate:?}");
     };
     assert_eq!((subject, request.to_string(), *once), (&carla, read, true));
     assert_eq!(mandate.scope, asked.scope);
+    let harm = |tool: &str| agreed.harm[&tool.parse().unwrap()].clone();
+    assert_eq!(harm("crm/refund"), BTreeSet::from([Harm::MovesMoney]));
+    assert_eq!((agreed.harm.len(), agreed.delegable, agreed.resources.len()), (2, false, 0));
     let state = desk.fact(FactKey::consent(asked.id)).await.expect("it is kept");
     assert_eq!(state["state"]["mandate"], mandate.id.to_string());
     // An administrator is shown something else, and takes back nothing of hers as their own.
@@ -117,6 +131,32 @@ async fn n_040f_what_is_agreed_is_what_was_shown() {
     assert!(matches!(stale, Err(AdminError::Conflict(_))), "{stale:?}");
 }
 
+/// What is beyond calls of tools, and that others may do it, is on the page, and so in its digest.
+#[tokio::test]
+async fn n_040f_a_page_says_what_is_wider_than_its_tools() {
+    let (desk, carla, asked) = desk().await;
+    let check = async |change: fn(&mut Consent), name: &str, expected: &str| {
+        let mut other = asked.clone();
+        change(&mut other);
+        desk.world.put(FactKey::consent(other.id), &other).await;
+        let shown = desk.administration.consent_show(&carla, &other.id.to_string()).await.unwrap();
+        let told = shown.terms.0.iter().find(|(told, _)| told == name).expect("it is told");
+        assert_eq!(told.1, expected);
+        shown.terms.digest()
+    };
+    let plain = check(|_| {}, "May hand work on", "no, it does all itself").await;
+    let yes = "yes, any part of this to other agents, as far as policy lets it";
+    let handing = check(|it| it.delegable = true, "May hand work on", yes).await;
+    let nothing = check(|_| {}, "Beside tools", "nothing").await;
+    let more = "crm: its resources and prompts, and what it asks of the agent";
+    let named: fn(&mut Consent) = |it| it.resources = BTreeSet::from(["crm".parse().unwrap()]);
+    let reading = check(named, "Beside tools", more).await;
+    assert!(plain == nothing && plain != handing && plain != reading);
+    let mandate = answer(&desk, &carla, &asked, Answer::Once).await.unwrap().unwrap();
+    let MandateBasis::Consented { agreed, .. } = mandate.basis else { panic!("it is a consent") };
+    assert!(agreed.resources.contains(&"crm".parse().unwrap()));
+}
+
 #[tokio::test]
 async fn n_040g_who_is_not_active_or_not_permitted_consents_to_nothing() {
     let (desk, carla, asked) = desk().await;
@@ -132,10 +172,215 @@ async fn n_040g_who_is_not_active_or_not_permitted_consents_to_nothing() {
     assert!(matches!(refused, Err(AdminError::Refused(_))), "{refused:?}");
     let key = FactKey::login("https://idp.example", "00u1");
     desk.world.put(key, &carla).await;
-    let known = desk.administration.logged_in("https://idp.example", "00u1").await;
-    assert_eq!(known.expect("it can be read"), None);
-    let known = desk.administration.logged_in("https://idp.example", "carla@example.com").await;
-    assert_eq!(known.expect("it can be read"), None);
+    for subject in ["00u1", "carla@example.com"] {
+        let now = desk.world.clock.now();
+        let known = desk.administration.logged_in(("https://idp.example", subject), now).await;
+        assert_eq!(known.expect("it can be read"), None, "{subject}");
+    }
+}
+
+/// Whom the agent names narrows who may look and answer, and vouches for nobody.
+#[tokio::test]
+async fn n_040g_what_is_asked_of_one_person_nobody_else_can_open() {
+    let (desk, carla, asked) = desk().await;
+    let olga = desk.world.standing.other.id.clone();
+    let (idp, id) = ("https://idp.example", asked.id.to_string());
+    desk.world.put(FactKey::login(idp, "00u1"), &carla).await;
+    let login = |subject: &str| AskedOf::Login { key: FactKey::login(idp, subject) };
+    let check = async |of: AskedOf, opens: [bool; 2]| {
+        let narrowed = Consent { of: Some(of.clone()), ..asked.clone() };
+        desk.world.put(FactKey::consent(asked.id), &narrowed).await;
+        for (person, opens) in [&carla, &olga].into_iter().zip(opens) {
+            let shown = desk.administration.consent_show(person, &id).await;
+            assert_eq!(shown.is_ok(), opens, "{person:?} {of:?}");
+            let missing = matches!(&shown, Err(AdminError::Missing(_)));
+            assert_eq!(missing, !opens, "{person:?} {of:?}");
+        }
+    };
+    check(AskedOf::Person { id: carla.clone() }, [true, false]).await;
+    check(AskedOf::Person { id: "nobody".parse().unwrap() }, [false, false]).await;
+    check(login("carla"), [false, false]).await;
+    check(login("00u1"), [true, false]).await;
+    let read = shown(&desk, &carla, &asked).await;
+    let given = desk.administration.consent_answer(&olga, &id, (Answer::Once, &read)).await;
+    assert!(matches!(given, Err(AdminError::Missing(_))), "{given:?}");
+    assert!(answer(&desk, &carla, &asked, Answer::Once).await.unwrap().is_some());
+}
+
+/// Of an agent that would be denied everything, nothing is shown, and to nothing of it is consented,
+/// whatever was shown before.
+#[tokio::test]
+async fn n_012_nobody_consents_to_an_agent_that_is_stopped() {
+    let check = async |change: fn(&Desk) -> Unit, cause: &str| {
+        let (desk, carla, asked) = desk().await;
+        let read = shown(&desk, &carla, &asked).await;
+        desk.world.store.commit(change(&desk)).await.expect("it commits");
+        let id = asked.id.to_string();
+        let shown = desk.administration.consent_show(&carla, &id).await;
+        assert!(matches!(shown, Err(AdminError::Missing(_))), "{cause}: {shown:?}");
+        for answer in [Answer::Once, Answer::Refuse] {
+            let given = desk.administration.consent_answer(&carla, &id, (answer, &read)).await;
+            assert!(matches!(given, Err(AdminError::Missing(_))), "{cause}: {given:?}");
+        }
+        crate::support::until("each is recorded", || async {
+            let refusals = desk.world.records("refusal").await;
+            refusals.iter().filter(|it| it.text_of("cause") == cause).count() == 3
+        })
+        .await;
+    };
+    check(|desk| desk.world.stopping("all"), "agent_stopped").await;
+    check(|desk| desk.world.stopping("agent/billing"), "agent_stopped").await;
+    check(|desk| desk.world.quarantining(), "agent_quarantined").await;
+    check(|desk| desk.world.sponsor_leaves(), "sponsor_not_active").await;
+}
+
+/// A stop that comes while somebody answers is not passed by.
+#[tokio::test]
+async fn n_012_a_stop_while_somebody_consents_is_seen() {
+    let stops: [fn(&Desk) -> Unit; 2] =
+        [|desk| desk.world.stopping("all"), |desk| desk.world.quarantining()];
+    for stop in stops {
+        let (desk, carla, asked) = desk().await;
+        let read = shown(&desk, &carla, &asked).await;
+        desk.world.store.on_commit([OnCommit::After(stop(&desk))]);
+        let id = asked.id.to_string();
+        let given = desk.administration.consent_answer(&carla, &id, (Answer::Once, &read)).await;
+        assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
+    }
+}
+
+/// Who comes back logs in again: a session of before is nobody's.
+#[tokio::test]
+async fn a_session_does_not_outlast_who_left_and_came_back() {
+    let (desk, carla, _) = desk().await;
+    desk.world.put(FactKey::login("https://idp.example", "00u1"), &carla).await;
+    let known = async |since| {
+        let known = desk.administration.logged_in(("https://idp.example", "00u1"), since).await;
+        known.expect("it can be read")
+    };
+    let begun = desk.world.clock.now();
+    assert_eq!(known(begun).await, Some(carla.clone()));
+    desk.world.clock.advance(Duration::from_secs(1));
+    let mut back = crate::support::person("carla", &[]);
+    let cutoff = desk.world.clock.now();
+    back.state = PersonState::Active { authorization_cutoff: Some(cutoff) };
+    desk.world.put(FactKey::person(&carla), &back).await;
+    assert_eq!(known(begun).await, None);
+    assert_eq!(known(cutoff.plus(Duration::from_millis(1))).await, Some(carla));
+}
+
+/// Whoever sends an answer again, or did not hear, is told what they answered, and nobody else is.
+#[tokio::test]
+async fn an_answer_that_is_repeated_is_told_again() {
+    let (desk, carla, asked) = desk().await;
+    let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
+    desk.world.store.on_commit([OnCommit::WrittenButLost]);
+    let answered = async |person: &PersonId, answer| {
+        desk.administration.consent_answer(person, &id, (answer, &read)).await
+    };
+    let lost = answered(&carla, Answer::Once).await;
+    assert!(matches!(lost, Err(AdminError::Unknown(_))), "{lost:?}");
+    for answer in [Answer::Once, Answer::Refuse] {
+        let again = answered(&carla, answer).await.expect("she answered");
+        let Answered::Given(mandate) = again else { panic!("{again:?}") };
+        let state = desk.fact(FactKey::consent(asked.id)).await.expect("it is kept");
+        assert_eq!(state["state"]["mandate"], mandate.id.to_string());
+    }
+    let others = answered(&desk.world.standing.other.id, Answer::Once).await;
+    assert!(matches!(others, Err(AdminError::Missing(_))), "{others:?}");
+
+    let (desk, carla, asked) = self::desk().await;
+    let no = answer(&desk, &carla, &asked, Answer::Refuse).await.expect("she may");
+    assert_eq!(no, None);
+    let again = desk.administration.consent_answered(&carla, &asked.id.to_string()).await;
+    assert_eq!(again.expect("it can be read"), Some(Answered::Refused));
+    let other = &desk.world.standing.other.id;
+    let others = desk.administration.consent_answered(other, &asked.id.to_string()).await;
+    assert_eq!(others.expect("it can be read"), None);
+}
+
+/// Whatever policy says, whoever consented takes it back; and whatever the clock does.
+#[tokio::test]
+async fn nothing_keeps_a_person_from_taking_back_what_they_gave() {
+    let (desk, carla, asked) = desk().await;
+    let mandate = answer(&desk, &carla, &asked, Answer::Once).await.expect("she may");
+    let id = mandate.expect("she did").id.to_string();
+    desk.world.publish(r#"@id("no") forbid (principal, action, resource);"#).await;
+    let refused = desk.run(pap::Command::PersonList).await;
+    assert!(matches!(refused, Err(AdminError::Refused(_))), "{refused:?}");
+    desk.world.publish("").await;
+    desk.world.clock.step_wall(600_000);
+    desk.administration.consent_withdraw(&carla, &id).await.expect("it is hers");
+    let given = desk.administration.consents_of(&carla).await.expect("they are hers");
+    assert_eq!(given.iter().map(|given| given.is_valid).collect::<Vec<_>>(), [false]);
+    let record = desk.world.records("administration").await.pop().expect("it is recorded");
+    assert_eq!(
+        (record.text_of("action"), record.text_of("decision")),
+        ("consent/withdraw", "permit")
+    );
+    desk.world.clock.step_wall(-600_000);
+    desk.world.clock.advance(Duration::from_mins(1));
+    desk.world.publish(POLICY).await;
+    let replayed = desk.run(pap::Command::LogReplay).await.expect("she may read");
+    assert_eq!(replayed["differ"], serde_json::json!([]), "{replayed}");
+}
+
+/// Whatever is refused in a page leaves a record of why.
+#[tokio::test]
+async fn i_22_what_is_refused_in_a_page_is_recorded() {
+    let (desk, carla, asked) = desk().await;
+    let check = async |refused: Result<(), AdminError>, cause: &str| {
+        assert!(refused.is_err(), "{cause}");
+        crate::support::until(cause, || async {
+            let refusals = desk.world.records("refusal").await;
+            refusals.last().is_some_and(|it| it.text_of("cause") == cause)
+        })
+        .await;
+    };
+    let id = asked.id.to_string();
+    let show = async |id: &str| desk.administration.consent_show(&carla, id).await.map(drop);
+    let answered = async |answer, shown: &str| {
+        desk.administration.consent_answer(&carla, &id, (answer, shown)).await.map(drop)
+    };
+    let read = shown(&desk, &carla, &asked).await;
+    check(show("con_1").await, "consent_unknown").await;
+    let nobodys = format!("con_{}", "0".repeat(32));
+    check(show(&nobodys).await, "consent_unknown").await;
+    check(answered(Answer::Once, "another digest").await, "consent_changed").await;
+    let now = desk.world.clock.now();
+    check(answered(Answer::Until(now), &read).await, "consent_day_past").await;
+    let taken = desk.administration.consent_withdraw(&carla, "nothing").await;
+    check(taken, "mandate_unknown").await;
+    desk.world.clock.advance(Duration::from_mins(10));
+    check(show(&id).await, "consent_not_open").await;
+}
+
+/// Groups in a token take away of those in the register, and give none.
+#[tokio::test]
+async fn groups_in_a_token_count_as_far_as_the_register_has_them() {
+    const STAFF: &str = r#"@id("staff") permit (principal in Group::"staff",
+        action == Action::"mandate/give", resource);"#;
+    let check = async |registered: &[&str], in_token: Option<&[&str]>, is_permitted: bool| {
+        let (desk, carla, asked) = desk().await;
+        let person = crate::support::person("carla", registered);
+        desk.world.put(FactKey::person(&carla), &person).await;
+        let adding =
+            r#"@id("reading") permit (principal, action == Action::"crm/lookup", resource);"#;
+        desk.world.publish(&format!("{STAFF}{adding}")).await;
+        let groups: Option<BTreeSet<String>> =
+            in_token.map(|groups| groups.iter().map(|&group| group.to_owned()).collect());
+        let by = pap::By { person: &carla, groups: groups.as_ref() };
+        let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
+        let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
+        let told = format!("{registered:?} {in_token:?}: {given:?}");
+        assert_eq!(given.is_ok(), is_permitted, "{told}");
+        assert!(is_permitted || matches!(given, Err(AdminError::Refused(_))), "{told}");
+    };
+    check(&["staff"], None, true).await;
+    check(&["staff"], Some(&["staff", "others"]), true).await;
+    check(&["staff"], Some(&["others"]), false).await;
+    check(&["staff"], Some(&[]), false).await;
+    check(&[], Some(&["staff"]), false).await;
 }
 
 /// The act is one of policy: where it permits nobody, nobody consents.
@@ -145,6 +390,7 @@ async fn i_22_giving_is_decided_by_policy_and_recorded() {
     answer(&desk, &carla, &asked, Answer::Once).await.expect("she may").expect("she did");
     let act = |action| AdminAct {
         administrator: carla.clone(),
+        groups: None,
         action,
         target: ResourceRef::Agent(asked.agent.clone()),
         change: serde_json::Value::Null,

@@ -182,5 +182,6 @@ pub(crate) fn word(answer: &Result<Value, AdminError>) -> &'static str {
         Err(AdminError::Invalid(_)) => "invalid",
         Err(AdminError::Conflict(_)) => "conflict",
         Err(AdminError::Unavailable(_)) => "unavailable",
+        Err(AdminError::Unknown(_)) => "unknown",
     }
 }

@@ -159,6 +159,32 @@ async fn n_097_a_list_that_is_forged_old_or_for_somebody_else_changes_nothing() 
     assert_eq!(desk.person("ann").await["state"]["is"], "active");
 }
 
+/// However high the number that a thief gave a list, the directory goes on by another key.
+#[tokio::test]
+async fn n_097_after_a_rekey_a_list_of_the_stolen_key_is_superseded() {
+    let desk = desk().await;
+    let last = 3 + model::VERSION_STEP_MAX;
+    let leap = desk.signed(&desk.hr, last + 1, &[]);
+    refused(&desk, leap, "is more than 1048576 beyond what is in force").await;
+    desk.applies(last, &[]).await;
+    assert_eq!(desk.person("ann").await["state"]["is"], "inactive");
+    // The same key for longer forgets nothing.
+    let rekey = async |key: &SigningKey| {
+        let said = source_key("hr", key.verifying().to_jwk());
+        desk.run(Command::PeopleSourceRekey(said)).await.unwrap();
+    };
+    rekey(&desk.hr).await;
+    let earlier = desk.signed(&desk.hr, last, &[ann()]);
+    refused(&desk, earlier, "is not newer than version").await;
+    let new = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
+    rekey(&new).await;
+    let stolen = desk.signed(&desk.hr, last + 1, &[]);
+    refused(&desk, stolen, "the signature does not verify").await;
+    desk.apply(desk.signed(&new, 1, &[ann(), ben()])).await.unwrap();
+    assert_eq!(desk.person("ann").await["state"]["is"], "active");
+    refused(&desk, desk.signed(&new, 1, &[]), "is not newer than version 1").await;
+}
+
 #[tokio::test]
 async fn a_list_that_makes_no_sense_changes_nothing() {
     let desk = desk().await;
@@ -210,18 +236,27 @@ async fn people_of_one_source_are_never_changed_by_another() {
         let now = desk.world.clock.now().as_seconds();
         oauth::people::make(("payroll", ISSUER), &payroll, now, &people).unwrap()
     };
-    let by_hand = "`hand` is in the register, and not by this source";
-    refused(&desk, of_payroll(&[person("hand")]), by_hand).await;
-    refused(&desk, of_payroll(&[person("ann")]), "not by this source").await;
-    let bootstrap = of_payroll(&[person(desk.world.standing.sponsor.id.as_str())]);
-    refused(&desk, bootstrap, "not by this source").await;
-    let taken = ListedPerson { logins: vec![login("1")], ..person("dan") };
-    refused(&desk, of_payroll(&[taken]), "is that of `ann`").await;
-    // Neither does an empty list of one source touch the other's people.
-    desk.apply(of_payroll(&[])).await.unwrap();
-    for id in ["ann", "ben", "hand"] {
-        assert_eq!(desk.person(id).await["state"]["is"], "active", "{id}");
+    let ids = ["ann", "ben", "hand", desk.world.standing.sponsor.id.as_str()];
+    let mut before = Vec::new();
+    for id in ids {
+        before.push(desk.person(id).await);
     }
+    // Each entry that is not its own is left out, and what is its own counts.
+    let off = |id: &str| ListedPerson { active: false, groups: vec!["g".to_owned()], ..person(id) };
+    let dan = ListedPerson { logins: vec![login("1"), login("9")], ..person("dan") };
+    let listed = [off("hand"), off("ann"), off(ids[3]), dan];
+    let answer = desk.apply(of_payroll(&listed)).await;
+    assert_eq!(word(&answer), "conflict", "{answer:?}");
+    let told = answer.expect_err("some are not its own").to_string();
+    assert!(told.starts_with("version 1 of `payroll` is in force, but for"), "{told}");
+    for says in ["`hand` is in the register, and not by this source", "is that of `ann`"] {
+        assert!(told.contains(says), "{told}");
+    }
+    for (id, before) in ids.into_iter().zip(before) {
+        assert_eq!(desk.person(id).await, before, "{id}");
+    }
+    assert_eq!(desk.whose("1").await, Some(json!("ann")));
+    assert_eq!(desk.whose("9").await, Some(json!("dan")));
     // A source is registered once, by a public key that expires within a year.
     let again = source_key("hr", jwk());
     assert_eq!(word(&desk.run(Command::PeopleSourceAdd(again)).await), "conflict");
@@ -233,6 +268,26 @@ async fn people_of_one_source_are_never_changed_by_another() {
     let mut private = source_key("private", jwk());
     private.key["d"] = json!("AA");
     assert_eq!(word(&desk.run(Command::PeopleSourceAdd(private)).await), "invalid");
+}
+
+/// One entry of somebody else's keeps nobody who leaves: not the person, a login, nor a group.
+#[tokio::test]
+async fn r_13_a_conflict_keeps_nobody_who_leaves() {
+    let desk = desk().await;
+    desk.run(Command::PersonAdd { id: "hand".to_owned(), groups: Vec::new() }).await.unwrap();
+    let ann = ListedPerson { groups: Vec::new(), logins: Vec::new(), ..ann() };
+    let answer = desk.apply(desk.signed(&desk.hr, 4, &[ann, person("hand")])).await;
+    assert_eq!(word(&answer), "conflict", "{answer:?}");
+    assert_eq!(desk.person("ben").await["state"]["is"], "inactive");
+    assert_eq!(desk.person("ann").await["groups"], json!([]));
+    assert_eq!(desk.whose("1").await, None);
+    let source = desk.run(Command::PeopleSourceList).await.unwrap()[0].clone();
+    assert_eq!(source["applied"]["version"], 4);
+    crate::support::until("it is recorded", || async {
+        let refusals = desk.world.records("refusal").await;
+        refusals.iter().any(|it| it.text_of("cause") == "people_conflict")
+    })
+    .await;
 }
 
 /// A list of many parts that is interrupted says so, has put out who leaves, and goes on where it was.

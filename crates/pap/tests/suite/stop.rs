@@ -96,6 +96,35 @@ async fn n_098_nothing_runs_again_by_fewer_than_two_whatever_the_order() {
     }
 }
 
+/// What takes away waits for no clock, what gives does.
+#[tokio::test]
+async fn n_120_what_takes_away_is_done_though_the_clock_is_unsure() {
+    let (desk, _) = desk().await;
+    let ordinary = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
+    desk.run(ordinary).await.unwrap();
+    desk.world.clock.step_wall(600_000);
+    assert_eq!(word_of(&desk.run(start("all", None)).await), "unavailable");
+    let add = Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() };
+    assert_eq!(word_of(&desk.run(add).await), "unavailable");
+    let facts = &desk.world.standing;
+    let reason = || "test".to_owned();
+    let (agent, instance) = (facts.agent.name.to_string(), facts.instance.id.to_string());
+    for command in [
+        stop("all"),
+        stop("agent/billing"),
+        stop("tool/crm/lookup"),
+        Command::PersonDeactivate { id: "ordinary".to_owned() },
+        Command::InstanceQuarantine { id: instance.clone(), reason: reason() },
+        Command::InstanceRevoke { id: instance, reason: reason() },
+        Command::TaskEnd { id: facts.task.id.to_string(), reason: reason() },
+        Command::MandateWithdraw { id: facts.mandate.id.to_string(), reason: reason() },
+        Command::AgentSuspend { name: agent, reason: reason() },
+    ] {
+        let told = format!("{command:?}");
+        assert_eq!(word_of(&desk.run(command).await), "done", "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_wish_of_somebody_who_left_starts_nothing() {
     let (desk, [a, b]) = desk().await;
@@ -166,7 +195,9 @@ async fn a_founder_is_known_by_the_word_that_their_key_signs() {
     desk.world.put(place, &key.verifying().to_jwk()).await;
     let signer = Signer { desk, key };
     let desk = &signer.desk;
-    let asked = |what: &str| json!({ "do": "start", "what": what, "reason": "test" });
+    let stopped = desk.world.clock.now();
+    let asked =
+        |what: &str| json!({ "do": "start", "what": what, "reason": "test", "since": stopped });
     desk.run_as(&a, stop("all")).await.unwrap();
     desk.run_as(&a, start("all", None)).await.unwrap();
     let check = async |word: String| {
@@ -181,6 +212,8 @@ async fn a_founder_is_known_by_the_word_that_their_key_signs() {
     check(signer.word("nobody", asked("all"), "1")).await;
     check(signer.word(b.as_str(), asked("agent/billing"), "1")).await;
     check(signer.word(b.as_str(), json!({ "do": "stop", "what": "all" }), "1")).await;
+    let unbound = json!({ "do": "start", "what": "all", "reason": "test" });
+    check(signer.word(b.as_str(), unbound, "1")).await;
     let late = signer.word(b.as_str(), asked("all"), "1");
     desk.world.clock.advance(Duration::from_secs(301));
     check(late).await;
@@ -190,10 +223,50 @@ async fn a_founder_is_known_by_the_word_that_their_key_signs() {
     assert_eq!(desk.call("lookup").await, "permitted");
     // Once: stopped again, the same word does not even ask.
     desk.run_as(&a, stop("all")).await.unwrap();
-    let again = desk.run_as(&a, start("all", Some(word))).await;
-    assert_eq!(word_of(&again), "conflict", "{again:?}");
+    check(word).await;
     let stops = desk.run(Command::StopList).await.unwrap();
     assert!(stops[0].get("wish").is_none(), "{stops}");
+}
+
+/// A word is for the stop that its founder saw: not for one that comes after it, and not for later.
+#[tokio::test]
+async fn n_098_a_founders_word_is_for_one_stop_and_used_up_by_a_refusal() {
+    let (desk, [a, b]) = desk().await;
+    let key = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
+    let place = FactKey::from_text(&format!("founder-key/{b}"));
+    desk.world.put(place, &key.verifying().to_jwk()).await;
+    let signer = Signer { desk, key };
+    let desk = &signer.desk;
+    let of = |since: model::Timestamp, jti: &str| {
+        let command = json!({ "do": "start", "what": "all", "reason": "test", "since": since });
+        signer.word(b.as_str(), command, jti)
+    };
+    let check = async |word: String, expected: &str| {
+        let answer = desk.run_as(&a, start("all", Some(word))).await;
+        assert_eq!(word_of(&answer), expected, "{answer:?}");
+    };
+    desk.run_as(&a, stop("all")).await.unwrap();
+    let first = desk.world.clock.now();
+    desk.world.clock.advance(Duration::from_secs(1));
+    desk.run_as(&a, stop("all")).await.unwrap();
+    check(of(first, "1"), "refused").await;
+    // Bob wants it already: his second word is refused, and of no use when his wish is over.
+    let second = desk.world.clock.now();
+    check(of(second, "2"), "done").await;
+    let refused = of(second, "3");
+    check(refused.clone(), "refused").await;
+    desk.run_as(&a, start("all", None)).await.unwrap();
+    let mut again = desk.world.standing.other.clone();
+    again.groups.clear();
+    desk.run_as(&a, stop("all")).await.unwrap();
+    check(refused, "conflict").await;
+    // Nor is one that policy refused, once its founder administers again.
+    desk.world.put(FactKey::person(&b), &again).await;
+    let denied = of(second, "4");
+    check(denied.clone(), "refused").await;
+    desk.world.put(FactKey::person(&b), &desk.world.standing.other).await;
+    check(denied, "conflict").await;
+    assert_eq!(desk.call("lookup").await, "stopped");
 }
 
 /// A deployment for development has one administrator, who starts alone; in no other does anybody.

@@ -116,6 +116,7 @@ pub(super) fn tool(name: &str, harm: &[Harm]) -> Tool {
         pin: PinDigest::from_bytes([7; 32]),
         descriptor: json!({}),
         owner: Some("olga".parse().expect("a person")),
+        owned: Some(at(-86_400)),
         harm: harm.iter().copied().collect(),
         requires_subject: false,
         not_delegable: false,
@@ -165,6 +166,11 @@ impl Case {
         let mut case = Self::new(action, ResourceRef::Tool(called), &server, input);
         case.tool = Some(tool(name, &[Harm::ReadsData]));
         case
+    }
+
+    /// A method on `resource` of the server `crm`.
+    pub(super) fn of(name: &str, resource: ResourceRef) -> Self {
+        Self::new(ActionName::method(name), resource, "crm", Value::Null)
     }
 
     /// A method of the whole server.

@@ -1,17 +1,18 @@
 //! The rules that are compiled in, as a matrix: nothing that a policy says gets past them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
-    AgentState, Decision, Harm, Initiator, InstanceId, InstanceState, MandateBasis, MandateId,
-    Person, PersonState, ResourceRef, Sha256Digest, Stops, SystemState, TaskState, TaskSubject,
-    ToolState, Withdrawn,
+    AgentState, Agreed, Decision, Harm, Initiator, InstanceId, InstanceState, MandateBasis,
+    MandateId, Person, PersonState, ResourceRef, Sha256Digest, Standing, Stops, SystemState,
+    TaskState, TaskSubject, ToolState, Withdrawn,
 };
 use serde_json::{Value, json};
 
-use super::fixtures::{Case, NOW, at, person, scope, snapshot, tool};
+use super::fixtures::{Case, NOW, at, person, scope, snapshot, tool, tool_ref};
 
 /// Permits everything to everybody.
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);
@@ -35,6 +36,10 @@ fn consented(case: &mut Case, change: impl FnOnce(&mut Case)) {
         subject: "carla".parse().expect("a person"),
         request: Sha256Digest::of(b"what she was shown"),
         once: true,
+        agreed: Agreed {
+            harm: [(tool_ref("crm/lookup"), BTreeSet::from([Harm::MovesMoney]))].into(),
+            ..Agreed::default()
+        },
     };
     (standing.task.mandate_digest, standing.initiator) = (standing.mandate.digest(), None);
     change(case);
@@ -139,6 +144,17 @@ const CHANGES: &[(&str, Change)] = &[
     ("owner inactive", |case| {
         if let Some(owner) = &mut case.facts.tool_owner {
             owner.state = INACTIVE;
+        }
+    }),
+    ("owner came back after it was theirs", |case| {
+        if let Some(owner) = &mut case.facts.tool_owner {
+            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+        }
+    }),
+    ("owner came back and was asked again", |case| {
+        if let (Some(owner), Some(tool)) = (&mut case.facts.tool_owner, &mut case.tool) {
+            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+            tool.owned = Some(at(-10));
         }
     }),
     ("owner unknown", |case| case.facts.tool_owner = None),
@@ -265,6 +281,8 @@ fn the_matrix_of_built_in_rules() {
         tool without owner: tool_unaccounted (hidden) | tool_unaccounted (hidden) | permit
         tool without harm class: tool_unaccounted (hidden) | tool_unaccounted (hidden) | permit
         owner inactive: permit | tool_unaccounted (hidden) | permit
+        owner came back after it was theirs: permit | tool_unaccounted (hidden) | permit
+        owner came back and was asked again: permit | permit | permit
         owner unknown: permit | tool_unaccounted (hidden) | permit
         owner is somebody else: permit | tool_unaccounted (hidden) | permit
         subject left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
@@ -324,4 +342,70 @@ fn agents_never_administer_and_administrators_never_call() {
     gone.state = INACTIVE;
     let gone = Case::administer("policy/publish", publish(), gone);
     assert_eq!(outcome(&gone, &snapshot), "administrator_not_active (hidden)");
+}
+
+/// Changes what was agreed to, as if it had been so from the beginning.
+fn agreeing(case: &mut Case, change: impl FnOnce(&mut Agreed)) {
+    consented(case, |case| {
+        let Standing { mandate, task, .. } = &mut case.standing;
+        if let MandateBasis::Consented { agreed, .. } = &mut mandate.basis {
+            change(agreed);
+        }
+        task.mandate_digest = mandate.digest();
+    });
+}
+
+/// A consent to a tool is none to what else its server has, nor to what the tool became later.
+#[test]
+fn n_040f_a_consent_is_no_wider_than_its_page() {
+    let snapshot = snapshot(OPEN);
+    let check = |mut case: Case, agreed: fn(&mut Agreed), expected: &str| {
+        agreeing(&mut case, agreed);
+        assert_eq!(outcome(&case, &snapshot), expected, "{:?}", case.request);
+    };
+    let crm = || "crm".parse().expect("a server");
+    let named: fn(&mut Agreed) =
+        |agreed| agreed.resources = BTreeSet::from(["crm".parse().expect("a server")]);
+    let outside = "outside_mandate (hidden)";
+    let uri = "crm://customers".to_owned();
+    let read = Case::of("resources/read", ResourceRef::Resource { server: crm(), uri });
+    let name = "summary".to_owned();
+    let prompt = Case::of("prompts/get", ResourceRef::Prompt { server: crm(), name });
+    let completion = Case::method("completion/complete", "crm");
+    for case in [read, prompt, completion] {
+        check(case.clone(), |_| {}, outside);
+        check(case, named, "permit");
+    }
+    for method in crate::kernel::BESIDE_TOOLS {
+        check(Case::method(method, "crm"), |_| {}, "permit");
+    }
+    let tool_that = |harm: &[Harm]| {
+        let mut case = Case::call("crm/lookup", json!({ "id": 1 }));
+        case.tool = Some(tool("crm/lookup", harm));
+        case
+    };
+    check(tool_that(&[Harm::ReadsData, Harm::MovesMoney]), |_| {}, "permit");
+    check(tool_that(&[Harm::MovesMoney, Harm::RunsCode]), |_| {}, outside);
+    let read_only: fn(&mut Agreed) = |agreed| {
+        let shown = BTreeSet::from([Harm::ReadsData]);
+        agreed.harm.insert(tool_ref("crm/lookup"), shown);
+    };
+    check(tool_that(&[Harm::ReadsData]), read_only, "permit");
+    check(tool_that(&[Harm::MovesMoney]), read_only, outside);
+    // A tool that was not there is of the server of which all were agreed to, or outside.
+    check(tool_that(&[Harm::MovesMoney]), |agreed| agreed.harm.clear(), "permit");
+}
+
+#[test]
+fn what_somebody_consented_to_is_handed_on_only_if_the_page_said_so() {
+    let snapshot = snapshot(OPEN);
+    let check = |case: &Case, delegable: bool, expected: &str| {
+        let mut case = case.clone();
+        agreeing(&mut case, |agreed| agreed.delegable = delegable);
+        assert_eq!(outcome(&case, &snapshot), expected);
+    };
+    let helper = ResourceRef::Agent("helper".parse().expect("an agent"));
+    let handing = Case::of("delegate", helper);
+    check(&handing, true, "permit");
+    check(&handing, false, "not_delegable (hidden)");
 }

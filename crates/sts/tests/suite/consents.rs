@@ -1,12 +1,12 @@
 //! What an agent asks a person for, and what their answer opens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authority::{Effect, Unit};
 use model::{
-    Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate, MandateBasis,
-    MandateId, Person, PersonState, Sha256Digest, Task, Withdrawn,
+    Agreed, AskedOf, Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate,
+    MandateBasis, MandateId, Person, PersonState, Sha256Digest, Task, Withdrawn,
 };
 use oauth::consent::{self, Pushed};
 use oauth::{ErrorCode, OAuthError};
@@ -75,6 +75,11 @@ async fn given(sts: &Sts, pushed: &Pushed, (once, lasts): (bool, Duration)) -> M
             subject: "carla".parse().unwrap(),
             request: Sha256Digest::of(b"what she was shown"),
             once,
+            agreed: Agreed {
+                resources: asked.resources.clone(),
+                delegable: asked.delegable,
+                harm: BTreeMap::new(),
+            },
         },
         agent: asked.agent.clone(),
         purpose: asked.purpose.clone(),
@@ -97,7 +102,9 @@ async fn r_3_what_a_person_consented_to_opens_exactly_that() {
     assert!(pushed.consent_uri.starts_with("https://people.example/consent/con_"), "{pushed:?}");
     let events = sts.world.records("system").await;
     let event = events.iter().find(|entry| entry.text_of("event") == "consent_asked");
-    assert!(event.is_some(), "that it was asked is on record");
+    // Who reads the log cannot open it.
+    let kept = event.expect("that it was asked is on record").value["details"]["consent"].clone();
+    assert_eq!(kept, asked(&sts, &pushed).await.digest().to_string());
     let mandate = given(&sts, &pushed, (true, 8 * HOUR)).await;
     let own = key();
     let token = sts.send(redeems(sts.request(&own), &pushed)).await.expect("a token");
@@ -156,7 +163,8 @@ async fn what_was_refused_withdrawn_or_is_over_opens_nothing() {
     let sts = before().await;
     let no = pushed(&sts).await;
     let mut refused = asked(&sts, &no).await;
-    refused.state = ConsentState::Refused { since: sts.world.clock.now() };
+    refused.state =
+        ConsentState::Refused { by: "carla".parse().unwrap(), since: sts.world.clock.now() };
     sts.world.put(FactKey::consent(refused.id), &refused).await;
     let request = redeems(sts.request(&key()), &no);
     check(&sts, request, ErrorCode::AccessDenied, "consent_refused").await;
@@ -249,4 +257,60 @@ async fn i_18_an_agent_asks_for_so_much_at_once() {
     let id = consent::requested(&last.request_uri).unwrap().parse().unwrap();
     let loaded = sts.world.store.load(&[FactKey::consent(id)]).await.expect("it can be read");
     assert_eq!(loaded.bodies, [None]);
+}
+
+/// Whoever would be denied what it asks for asks nobody.
+#[tokio::test]
+async fn n_012_an_agent_that_is_stopped_asks_nobody() {
+    let check = async |change: fn(&Sts) -> Unit, cause: &str| {
+        let sts = before().await;
+        pushed(&sts).await;
+        sts.world.store.commit(change(&sts)).await.expect("it commits");
+        let refused = push(&sts, sts.request(&key()), &task(&sts)).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
+        assert_eq!(sts.causes(1).await, [cause]);
+    };
+    check(|sts| sts.world.stopping("all"), "agent_stopped").await;
+    check(|sts| sts.world.stopping("agent/billing"), "agent_stopped").await;
+    check(|sts| sts.world.quarantining(), "agent_quarantined").await;
+    check(|sts| sts.world.sponsor_leaves(), "sponsor_not_active").await;
+}
+
+#[tokio::test]
+async fn an_agent_may_name_the_person_who_is_to_answer() {
+    let sts = before().await;
+    let check = async |named: Value, of: Option<AskedOf>| {
+        let mut task = task(&sts);
+        task["sub_id"] = named;
+        let pushed = push(&sts, sts.request(&key()), &task).await.expect("it is kept");
+        assert_eq!(asked(&sts, &pushed).await.of, of);
+    };
+    let key = FactKey::login("https://idp.example", "00u1");
+    let named = json!({ "format": "iss_sub", "iss": "https://idp.example", "sub": "00u1" });
+    check(named, Some(AskedOf::Login { key })).await;
+    let id = "nobody".parse().unwrap();
+    check(json!({ "format": "opaque", "id": "nobody" }), Some(AskedOf::Person { id })).await;
+    assert_eq!(asked(&sts, &pushed(&sts).await).await.of, None);
+    let mut task = task(&sts);
+    task["sub_id"] = json!({ "format": "opaque", "id": "no body" });
+    let refused = push(&sts, sts.request(&self::key()), &task).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidAuthorizationDetails, "{refused}");
+}
+
+/// Nothing that an agent made up stands in a page as the name of a tool.
+#[tokio::test]
+async fn n_040f_only_tools_of_the_register_are_asked_for() {
+    let check = async |tool: &str| {
+        let sts = before().await;
+        let mut task = task(&sts);
+        task["tools"] = json!(["crm/lookup", tool]);
+        let refused = push(&sts, sts.request(&key()), &task).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidScope, "{tool}: {refused}");
+        assert_eq!(sts.causes(1).await, ["consent_unknown_tool"], "{tool}");
+    };
+    check("crm/read your name, nothing else").await;
+    check("crm/l\u{43e}\u{43e}kup").await;
+    check(&format!("crm/lookup{}", "\u{336}".repeat(50))).await;
+    check("crm/\u{5d0}\u{5d1}\u{5d2}").await;
+    check("crm/Lookup").await;
 }
