@@ -267,6 +267,21 @@ pub struct Hop<'a> {
     pub task: &'a Task,
 }
 
+impl Hop<'_> {
+    /// Who vouches for the instance: never more than when it was entered, and the host or a platform
+    /// only while its agent's rules admit the process or the workload.
+    fn attestation(&self) -> Attestation {
+        let Instance { attestation, process, workload, .. } = self.instance;
+        match attestation {
+            Attestation::Host if !self.agent.admits(process.as_ref()) => Attestation::User,
+            Attestation::Workload if !self.agent.admits_workload(workload.as_ref()) => {
+                Attestation::User
+            }
+            other => *other,
+        }
+    }
+}
+
 impl Standing {
     /// The delegation chain (RFC 8693 §4.1): who acts first, the holder of the root task last.
     pub fn hops(&self) -> impl DoubleEndedIterator<Item = Hop<'_>> {
@@ -286,17 +301,10 @@ impl Standing {
         hops.fold(self.mandate.valid_until, Timestamp::min)
     }
 
-    /// Who vouches for the instance: never more than when it was entered, and the host or a platform
-    /// only while the agent's rules admit the process or the workload.
+    /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each
+    /// that handed the work on. Nobody gets better vouched for by handing it to somebody who is.
     pub fn attestation(&self) -> Attestation {
-        let Instance { attestation, process, workload, .. } = &self.instance;
-        match attestation {
-            Attestation::Host if !self.agent.admits(process.as_ref()) => Attestation::User,
-            Attestation::Workload if !self.agent.admits_workload(workload.as_ref()) => {
-                Attestation::User
-            }
-            other => *other,
-        }
+        self.hops().map(|hop| hop.attestation()).min().unwrap_or(Attestation::None)
     }
 }
 

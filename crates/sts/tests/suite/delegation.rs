@@ -101,7 +101,7 @@ fn hands_over(
 }
 
 /// The holder makes a delegation for `to`'s instance that holds `key`.
-fn delegates(
+pub(crate) fn delegates(
     sts: &Sts,
     holder: &Holder,
     (to, key): (&Party, &SigningKey),
@@ -116,7 +116,11 @@ fn delegates(
 }
 
 /// An instance of `to` that holds `key` takes `delegation` up.
-fn takes_up(sts: &Sts, (to, key): (&Party, &SigningKey), delegation: &TokenResponse) -> Request {
+pub(crate) fn takes_up(
+    sts: &Sts,
+    (to, key): (&Party, &SigningKey),
+    delegation: &TokenResponse,
+) -> Request {
     sts.request_of((&to.name, &to.key), key)
         .with("grant_type", exchange::GRANT_TYPE)
         .with("subject_token", &delegation.access_token)

@@ -4,6 +4,7 @@
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
 
+mod attested;
 mod client;
 mod consents;
 mod delegation;

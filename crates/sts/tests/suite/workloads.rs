@@ -13,7 +13,7 @@ use store::Store as _;
 use crate::client::{Request, Sts, key};
 use crate::platforms::{ACCOUNT, CLUSTER, DOMAIN, Platforms, SVID, WAYS, Way, merged, rule};
 
-async fn instance(sts: &Sts, id: &str) -> Instance {
+pub(crate) async fn instance(sts: &Sts, id: &str) -> Instance {
     sts.fact(FactKey::instance(id.parse().expect("an instance"))).await
 }
 
@@ -25,7 +25,7 @@ async fn disclosed(sts: &Sts, kind: &str, member: &str) -> Value {
 }
 
 /// Says anew which workloads the agent may be.
-async fn admit(sts: &Sts, rules: Vec<WorkloadRule>) {
+pub(crate) async fn admit(sts: &Sts, rules: Vec<WorkloadRule>) {
     let mut agent: Agent = sts.fact(FactKey::agent(&sts.world.standing.agent.name)).await;
     agent.workloads = rules;
     sts.world.put(FactKey::agent(&agent.name), &agent).await;
