@@ -125,6 +125,9 @@ pub enum RefreshError {
     /// The metadata do not say where the keys are, over https.
     #[error("the issuer's metadata have no `jwks_uri` that can be fetched")]
     JwksUri(#[source] Option<NotHttpsUrl>),
+    /// The issuer is somebody else's, and its metadata lead into the operator's own network.
+    #[error("the issuer's metadata lead to the private host `{0}`")]
+    PrivateHost(String),
     /// The document is no set of keys.
     #[error("the keys cannot be read")]
     Keys(#[from] KeySetError),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use https_url::HttpsUrl;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -10,6 +11,7 @@ use super::issuer::{Authority, Issuer};
 use super::signing::TestKey;
 use super::{CLUSTER, Files, US, World, account, sign, token, told, until, with, workload};
 use crate::key_set::KEYS_MAX;
+use crate::origin::jwks_uri;
 
 /// An issuer with one key, `k1`, and sources that trust it.
 async fn start() -> (Issuer, TestKey, World) {
@@ -244,6 +246,27 @@ async fn metadata_are_the_issuers_own_and_lead_to_its_keys_over_https() {
     issuer.put_metadata(&right);
     let world = World::new(issuer.config(), &Authority::new());
     check(&world, &good, "keys_unavailable").await;
+}
+
+/// What somebody else's metadata say leads to no host of the operator's own network, though there are
+/// such that keys may be fetched from.
+#[test]
+fn n_072_a_public_issuer_leads_to_no_private_host() {
+    let check = |host: &str, is_own: bool, expected: &str| {
+        let issuer = "https://idp.example";
+        let keys = format!("https://{host}/keys");
+        let document = json!({ "issuer": issuer, "jwks_uri": keys });
+        let is_private = |url: &HttpsUrl| url.host().ends_with(".internal");
+        let told = jwks_uri(&document, issuer, is_own, is_private);
+        let told = told.map_or_else(|error| error.to_string(), |url| url.as_str().to_owned());
+        assert!(told.contains(expected), "{host} {is_own}: {told}");
+    };
+    let refused = "lead to the private host `keys.internal`";
+    check("keys.internal", false, refused);
+    check("KEYS.internal:8443", false, refused);
+    check("keys.internal", true, "https://keys.internal/keys");
+    check("keys.example", false, "https://keys.example/keys");
+    check("keys.example", true, "https://keys.example/keys");
 }
 
 /// Keys that we cannot verify by are for others, and no reason to refuse the rest.
