@@ -117,7 +117,7 @@ async fn n_037_an_issuer_vouches_for_its_own_and_nobody_elses() {
         assert_eq!(told(&found), expected, "{}", claims["iss"]);
     }
     let found = files.world.oidc(&token("k2", &account(), &theirs)).await;
-    assert_eq!(told(&found), "unknown_key");
+    assert_eq!(told(&found), "key_unasked");
 }
 
 /// A token as GitHub issues it to a job, and the rule that its documentation leads to.
