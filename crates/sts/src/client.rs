@@ -62,7 +62,7 @@ impl TokenService {
     /// long as it holds: what it is given is bound to a key (`attest`).
     async fn by_workload(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
         let svid = &client.assertion;
-        let shown = self.shown(WorkloadToken::JwtSvid(svid), svid).await;
+        let shown = self.shown(WorkloadToken::ClientSvid(svid), svid).await;
         let shown = shown.map_err(|why| match why {
             NotShown::NoKeys => no_keys(),
             NotShown::Invalid(_) => unknown(),
