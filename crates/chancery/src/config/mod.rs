@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use attestation::Attestation;
 pub(crate) use login::LoginAt;
-pub(crate) use read::{read, schema};
+pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
 
 /// Everything that an operator can set.
