@@ -10,6 +10,7 @@ use crate::{
     Agent, AgentName, Answer, Attestation, Binding, ConsentId, Initiator, Instance, InstanceId,
     Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest,
     SourceName, StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
+    WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -78,6 +79,16 @@ impl FactKey {
     /// The instances of an agent that are stopped.
     pub fn stopped(agent: &AgentName) -> Self {
         Self(format!("stopped/{agent}").into())
+    }
+
+    /// The instances of a workload that are stopped, under the name of whatever agent.
+    pub fn stopped_workload(workload: &WorkloadIdentity) -> Self {
+        Self(format!("stopped/workload/{}", workload.id()).into())
+    }
+
+    /// The agents as whose instances a workload was entered.
+    pub fn agents_of(workload: &WorkloadIdentity) -> Self {
+        Self(format!("workload/{}", workload.id()).into())
     }
 
     /// That something is stopped, while it is.
