@@ -248,8 +248,10 @@ impl Instance {
         let shown = self.shown(self.clock.now().as_seconds()).await?;
         let mut form = vec![("client_id", self.agent.as_str()), ("token", token.text.as_str())];
         form.extend(shown.iter().map(|(name, value)| (*name, value.as_str())));
-        let request = Request::post(format!("{}/oauth/revoke", self.issuer))
+        let url = format!("{}/oauth/revoke", self.issuer);
+        let request = Request::post(&url)
             .header("content-type", "application/x-www-form-urlencoded")
+            .header("dpop", self.proof("POST", &url, None)?)
             .body(Full::new(Bytes::from(oauth::form::form(&form))))?;
         client.request(request).await?;
         Ok(())

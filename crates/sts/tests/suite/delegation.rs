@@ -88,7 +88,7 @@ fn actor(sts: &Sts, (to, holder): (&Party, &Party), key: &SigningKey) -> String 
 }
 
 /// The holder asks for a token of `to`'s instance that holds `key`.
-fn hands_over(
+pub(crate) fn hands_over(
     sts: &Sts,
     holder: &Holder,
     (to, key): (&Party, &SigningKey),

@@ -17,6 +17,7 @@ mod platforms;
 mod proofs;
 mod refusals;
 mod renewals;
+mod reused;
 mod trees;
 mod workloads;
 
