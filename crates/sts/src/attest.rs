@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use authority::{FactsError, Signal};
+use authority::{FactsError, Reader, Signal};
 use model::{
-    Agent, Attestation, Instance, Sha256Digest, Source, Sourced, Timestamp, WorkloadIdentity,
+    Agent, Attestation, FactKey, Instance, InstanceId, InstanceState, Sha256Digest, Source,
+    Sourced, Timestamp, WorkloadIdentity,
 };
 use oauth::token_endpoint::PlatformToken;
 use oauth::{ErrorCode, OAuthError};
@@ -153,6 +154,23 @@ impl TokenService {
             Some(false) => Err(self.copied(asking, instance, last).await),
             None => Err(not_vouched(instance, asking.agent)),
         }
+    }
+
+    /// Attests the holder of a task, who hands a part of it on, as at a renewal. Of who is stopped,
+    /// the decision tells.
+    pub(crate) async fn attest_holder(
+        &self,
+        asking: &Asking<'_>,
+        id: InstanceId,
+    ) -> Result<(), TokenRefusal> {
+        let mut reader = Reader::new(self.authority.pip().store());
+        let instance = reader.need::<Instance>(FactKey::instance(id)).await.map_err(unavailable)?;
+        if instance.state != InstanceState::Active {
+            return Self::is_admitted(asking);
+        }
+        let last = self.last(id).await?;
+        self.is_same(asking, &instance, last.value.as_ref()).await?;
+        self.attest_again(asking, &instance, last).await.map(drop)
     }
 
     /// Quarantines `instance`, whose key somebody copied, and records both sources.

@@ -180,6 +180,7 @@ impl TokenService {
             not_held("subject_token_invalid", by, "the subject token does not hold")
         })?;
         let agent: AgentName = may_act.client_id.parse().map_err(|_| unknown_actor(by))?;
+        self.attest_holder(asking, instance).await?;
         let standing = self.authority.pip().standing(instance).await.map_err(unavailable)?;
         let Standing { mandate, purpose, agent: own, .. } = standing.value.as_ref();
         let basis = narrow::Basis { agent: own, mandate, purpose };
@@ -198,7 +199,7 @@ impl TokenService {
             arrived: asking.arrived,
             trace: None,
             uses: asking.uses.clone(),
-            enclosed: Vec::new(),
+            enclosed: vec![("source", json!(asking.source))],
         };
         let (task, to, bound) = (task.clone(), may_act.clone(), claims.exp);
         let act = HandingOn { request, circumstances, task, to, bound };
