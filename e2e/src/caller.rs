@@ -148,6 +148,7 @@ impl Caller {
         let token = self.token.clone().unwrap_or_default();
         let may_act =
             json!({ "client_id": to.agent, "jkt": to.instance_key.verifying().thumbprint_text() });
+        let voucher = voucher(&self.host, &self.instance_key).unwrap_or_default();
         let answer = self.ask(&[
             ("grant_type", oauth::exchange::GRANT_TYPE),
             ("subject_token", &token),
@@ -155,6 +156,7 @@ impl Caller {
             ("requested_token_type", oauth::exchange::DELEGATION),
             ("may_act", &may_act.to_string()),
             ("authorization_details", &json!([part]).to_string()),
+            ("voucher", &voucher),
         ]);
         let made = answer.body["access_token"].as_str();
         to.begins = made.map(|made| Beginning::Delegation(made.to_owned()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::record::{SystemRecord, VERSION};
-use model::{FactKey, Instance, InstanceId, RecordId, Task, TaskEnd, TaskState};
+use model::{FactKey, Instance, InstanceId, RecordId, Sha256Digest, Task, TaskEnd, TaskState};
 use store::{CommitError, Effect, Unit, Urgency};
 
 use crate::quarantine::NotStopped;
@@ -21,6 +21,8 @@ pub struct Ending {
     pub how: TaskEnd,
     /// What saying so uses up.
     pub uses: Vec<Effect>,
+    /// The workload that says so, by the digest of who it is, where its platform vouched for it.
+    pub workload: Option<Sha256Digest>,
 }
 
 impl Authority {
@@ -60,8 +62,10 @@ impl Authority {
                 ("task", task.id.to_string()),
                 ("how", how.as_str().to_owned()),
             ];
+            let workload = ending.workload.map(|workload| ("workload", workload.to_string()));
+            let details = details.into_iter().chain(workload);
             let details: BTreeMap<_, _> =
-                details.map(|(name, value)| (name.to_owned(), value)).into();
+                details.map(|(name, value)| (name.to_owned(), value)).collect();
             let id = RecordId::new(now, self.entropy.as_ref());
             let (event, kind) = ("task_ended".to_owned(), "system".to_owned());
             let record = SystemRecord { details, event, id, kind, time: now, v: VERSION };

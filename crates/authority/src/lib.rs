@@ -46,7 +46,7 @@ pub use pip::{FactsError, Gathered, Pip, delegators, initiator};
 pub use quarantine::{NotStopped, Signal};
 pub use reader::{Reader, all};
 pub use recover::recover;
-pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused};
+pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
 pub use steady_clock::SteadyClock;
 pub use telling::Messenger;
 pub use watch::{Cut, Watch};

@@ -9,6 +9,7 @@ use model::{
     AccessRequest, ActDigest, Binding, Clock, DecisionId, FactKey, Grant, Obligation, Revision,
     Sha256Digest, Sourced, Standing,
 };
+use serde_json::Value;
 use store::Effect;
 
 use crate::outcomes::OutcomeSlot;
@@ -58,9 +59,9 @@ pub struct Circumstances {
     pub trace: Option<String>,
     /// What asking uses up, whatever the answer: the proof's `jti`.
     pub uses: Vec<Effect>,
-    /// What is sent with the act and no policy reads, by its digest: the record commits to each
+    /// What comes with the act and no policy reads, or the digest of it: the record commits to each
     /// under its name.
-    pub enclosed: Vec<(&'static str, Sha256Digest)>,
+    pub enclosed: Vec<(&'static str, Value)>,
 }
 
 /// What is known about a permitted act besides the act itself.

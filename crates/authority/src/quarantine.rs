@@ -35,8 +35,8 @@ pub enum NotStopped {
 }
 
 impl Authority {
-    /// Quarantines the instance of `signal` and all that its agent would start after it, in one
-    /// transaction with the record of it.
+    /// Quarantines the instance of `signal` and all that its agent, or its workload under another name,
+    /// would start after it, in one transaction with the record of it.
     pub async fn quarantine(&self, signal: Signal) -> Result<RecordId, NotStopped> {
         let mut attempts = 1;
         loop {
@@ -54,8 +54,11 @@ impl Authority {
         let place = FactKey::instance(signal.instance);
         let mut instance: Instance = reader.need(place.clone()).await?;
         let agent: Agent = reader.need(FactKey::agent(&instance.agent)).await?;
-        let stopped_place = FactKey::stopped(&agent.name);
-        let mut stopped: Stopped = reader.find(stopped_place.clone()).await?.unwrap_or_default();
+        let mut marks: Vec<(FactKey, Stopped)> = Vec::new();
+        for mark in instance.stop_marks() {
+            let stopped = reader.find(mark.clone()).await?.unwrap_or_default();
+            marks.push((mark, stopped));
+        }
         let read = reader.sourced(());
         let now = self.clock.now();
 
@@ -66,10 +69,12 @@ impl Authority {
         if instance.state == InstanceState::Active {
             let signal = signal.signal.to_owned();
             instance.state = InstanceState::Quarantined { signal, since: now };
-            stopped.0.insert(instance.id, instance.state.clone());
             let put = |key, body| Effect::Put { key, body };
             effects.push(put(place, json::canonical_of(&instance)));
-            effects.push(put(stopped_place, json::canonical_of(&stopped)));
+            for (mark, mut stopped) in marks {
+                stopped.0.insert(instance.id, instance.state.clone());
+                effects.push(put(mark, json::canonical_of(&stopped)));
+            }
         }
         let unit = Unit {
             entries: vec![entry],

@@ -189,8 +189,8 @@ fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> ActComm
     if !decided.request.input.is_null() {
         commit("arguments", decided.request.input.clone());
     }
-    for (member, digest) in &decided.circumstances.enclosed {
-        commit(member, value(digest));
+    for (member, enclosed) in &decided.circumstances.enclosed {
+        commit(member, enclosed.clone());
     }
     match &decided.request.resource {
         ResourceRef::Resource { uri, .. } => commit("object", uri.clone().into()),

@@ -50,7 +50,7 @@ pub struct Refused {
 }
 
 /// When a record is made, and the source of its id.
-pub(crate) type Stamp<'a> = (Timestamp, &'a dyn Entropy);
+pub type Stamp<'a> = (Timestamp, &'a dyn Entropy);
 
 impl RefusalLog {
     /// Whether a refusal is to be written by itself; otherwise it is counted.
@@ -134,7 +134,7 @@ fn refusal(
 }
 
 /// The record of something that the service itself found.
-pub(crate) fn event(
+pub fn event(
     (now, entropy): Stamp<'_>,
     event: &str,
     details: BTreeMap<String, String>,

@@ -95,6 +95,7 @@ impl Instance {
     pub(crate) async fn delegates(&self, to: &Self, part: &Value) -> anyhow::Result<Answer> {
         let jkt = to.key.verifying().thumbprint_text();
         let may_act = json!({ "client_id": to.agent, "jkt": jkt }).to_string();
+        let voucher = web::voucher(&self.host, &self.key.verifying().thumbprint_text()).await?;
         self.ask(&[
             ("grant_type", exchange::GRANT_TYPE),
             ("subject_token", &self.token),
@@ -102,6 +103,7 @@ impl Instance {
             ("requested_token_type", exchange::DELEGATION),
             ("may_act", &may_act),
             ("authorization_details", &json!([part]).to_string()),
+            ("voucher", &voucher),
         ])
         .await
     }

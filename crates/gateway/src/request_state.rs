@@ -65,7 +65,7 @@ pub(crate) struct Resumed {
     /// What the decision on it uses up: the state that it waited in.
     pub(crate) uses: Effect,
     /// The digests of what goes to the server with it.
-    pub(crate) enclosed: Vec<(&'static str, Sha256Digest)>,
+    pub(crate) enclosed: Vec<(&'static str, Value)>,
 }
 
 impl Gateway {
@@ -159,11 +159,11 @@ impl Waiting<'_> {
 
 /// The digests of what goes to a server with a call that goes on: the canonical form of what its
 /// client answers, and the bytes of the server's own state.
-fn enclosed(responses: Option<&Value>, state: Option<&str>) -> Vec<(&'static str, Sha256Digest)> {
+fn enclosed(responses: Option<&Value>, state: Option<&str>) -> Vec<(&'static str, Value)> {
     let responses = responses.map(|responses| Sha256Digest::of(&json::canonical(responses)));
     let state = state.map(|state| Sha256Digest::of(state.as_bytes()));
     let all = [("input_responses", responses), ("request_state", state)];
-    all.into_iter().filter_map(|(member, digest)| Some((member, digest?))).collect()
+    all.into_iter().filter_map(|(member, digest)| Some((member, json!(digest?)))).collect()
 }
 
 /// Whether `responses` answer nothing but what was asked.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, HostProcess, HostRule, InstanceId, PersonId, PurposeId, Scope, TaskId, Thumbprint,
-    Timestamp, WorkloadIdentity, WorkloadRule,
+    AgentName, FactKey, HostProcess, HostRule, InstanceId, PersonId, PurposeId, Scope, TaskId,
+    Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// Registered software that acts, and the people who answer for it.
@@ -149,6 +149,15 @@ pub struct Instance {
     pub state: InstanceState,
 }
 
+impl Instance {
+    /// Where it stands that the instance is stopped, while it is, so that what starts after it is too:
+    /// with its agent, and with its workload, whichever agent that says it is.
+    pub fn stop_marks(&self) -> Vec<FactKey> {
+        let own = self.workload.as_ref().map(FactKey::stopped_workload);
+        std::iter::once(FactKey::stopped(&self.agent)).chain(own).collect()
+    }
+}
+
 /// The life of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
@@ -171,8 +180,8 @@ pub enum InstanceState {
     },
 }
 
-/// The instances of one agent that are stopped: until an administrator releases each, no new one may
-/// act.
+/// The instances of one agent, or of one workload, that are stopped: until an administrator releases
+/// each, no new one may act.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Stopped(pub BTreeMap<InstanceId, InstanceState>);

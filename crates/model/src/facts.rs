@@ -10,6 +10,7 @@ use crate::{
     Agent, AgentName, Answer, Attestation, Binding, ConsentId, Initiator, Instance, InstanceId,
     Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest,
     SourceName, StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
+    WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -83,6 +84,16 @@ impl FactKey {
     /// The instances of an agent that are stopped.
     pub fn stopped(agent: &AgentName) -> Self {
         Self(format!("stopped/{agent}").into())
+    }
+
+    /// The instances of a workload that are stopped, under the name of whatever agent.
+    pub fn stopped_workload(workload: &WorkloadIdentity) -> Self {
+        Self(format!("stopped/workload/{}", workload.id()).into())
+    }
+
+    /// The agents as whose instances a workload was entered.
+    pub fn agents_of(workload: &WorkloadIdentity) -> Self {
+        Self(format!("workload/{}", workload.id()).into())
     }
 
     /// That something is stopped, while it is.
@@ -272,6 +283,21 @@ pub struct Hop<'a> {
     pub task: &'a Task,
 }
 
+impl Hop<'_> {
+    /// Who vouches for the instance: never more than when it was entered, and the host or a platform
+    /// only while its agent's rules admit the process or the workload.
+    fn attestation(&self) -> Attestation {
+        let Instance { attestation, process, workload, .. } = self.instance;
+        match attestation {
+            Attestation::Host if !self.agent.admits(process.as_ref()) => Attestation::User,
+            Attestation::Workload if !self.agent.admits_workload(workload.as_ref()) => {
+                Attestation::User
+            }
+            other => *other,
+        }
+    }
+}
+
 impl Standing {
     /// The delegation chain (RFC 8693 §4.1): who acts first, the holder of the root task last.
     pub fn hops(&self) -> impl DoubleEndedIterator<Item = Hop<'_>> {
@@ -291,17 +317,10 @@ impl Standing {
         hops.fold(self.mandate.valid_until, Timestamp::min)
     }
 
-    /// Who vouches for the instance: never more than when it was entered, and the host or a platform
-    /// only while the agent's rules admit the process or the workload.
+    /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each
+    /// that handed the work on. Nobody gets better vouched for by handing it to somebody who is.
     pub fn attestation(&self) -> Attestation {
-        let Instance { attestation, process, workload, .. } = &self.instance;
-        match attestation {
-            Attestation::Host if !self.agent.admits(process.as_ref()) => Attestation::User,
-            Attestation::Workload if !self.agent.admits_workload(workload.as_ref()) => {
-                Attestation::User
-            }
-            other => *other,
-        }
+        self.hops().map(|hop| hop.attestation()).min().unwrap_or(Attestation::None)
     }
 }
 

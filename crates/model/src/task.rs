@@ -191,6 +191,18 @@ pub enum TaskState {
     },
 }
 
+impl TaskState {
+    /// Whether its holder said that it is over: nobody took it away, and it did not run out.
+    pub const fn is_given_up(&self) -> bool {
+        match self {
+            Self::Open | Self::Ended { how: TaskEnd::Revoked, .. } => false,
+            Self::Ended {
+                how: TaskEnd::Completed | TaskEnd::Failed | TaskEnd::Changed, ..
+            } => true,
+        }
+    }
+}
+
 /// How a task ends, if not by its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Sha256Digest;
+
 /// How the issuer of a trust domain's identities begins, and no other issuer.
 pub const SPIFFE_SCHEME: &str = "spiffe://";
 
@@ -25,6 +27,9 @@ pub const RULE_CLAIMS_MAX: usize = 16;
 
 /// The most rules that an agent may have.
 pub const RULES_MAX: usize = 16;
+
+/// What a rule says of a claim that is to be there, whatever its value.
+const ANY_VALUE: &str = "*";
 
 /// Claims about the token and not about its holder (RFC 7519 §4.1), or given in another place.
 pub const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
@@ -52,11 +57,19 @@ impl WorkloadIdentity {
         (&self.issuer, &self.subject) == (&other.issuer, &other.subject)
     }
 
+    /// The digest of who it is, whatever else is said of it: names it where nobody is to read it.
+    pub fn id(&self) -> Sha256Digest {
+        let who = serde_json::json!([self.issuer, self.subject]);
+        Sha256Digest::of(&json::canonical(&who))
+    }
+
     /// The same, as far as `rules` ask for it: with the claims by which they admit it.
     #[must_use]
     pub fn known_by(&self, rules: &[WorkloadRule]) -> Self {
         let admitting = rules.iter().filter(|rule| rule.admits(self));
-        let claims = admitting.flat_map(|rule| rule.0.claims.clone()).collect();
+        let asked = admitting.flat_map(|rule| rule.0.claims.keys());
+        let own = asked.filter_map(|name| self.claims.get_key_value(name));
+        let claims = own.map(|(name, value)| (name.clone(), value.clone())).collect();
         Self { issuer: self.issuer.clone(), subject: self.subject.clone(), claims }
     }
 }
@@ -97,7 +110,7 @@ struct Written {
     issuer: String,
     /// Exactly this subject; or, with a `*` at its end, every subject that goes on behind.
     subject: String,
-    /// Exactly these values of these claims.
+    /// Exactly these values of these claims; `*` is any value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     claims: BTreeMap<String, String>,
 }
@@ -121,7 +134,9 @@ impl WorkloadRule {
                 identity.subject.strip_prefix(start).is_some_and(|rest| !rest.is_empty())
             }
         };
-        let has = |(name, value): (&String, &String)| identity.claims.get(name) == Some(value);
+        let has = |(name, value): (&String, &String)| {
+            identity.claims.get(name).is_some_and(|own| own == value || value == ANY_VALUE)
+        };
         identity.issuer == *issuer && is_subject && claims.iter().all(has)
     }
 

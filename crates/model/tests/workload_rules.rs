@@ -102,6 +102,31 @@ fn every_claim_of_a_rule_has_to_be_there_exactly() {
     assert!(!admits(&[claims[0], ("Repository_id", "42")]));
 }
 
+/// `*` asks for a claim and not for its value, which is kept: so its change is seen.
+#[test]
+fn a_claim_of_any_value_has_to_be_there_and_is_kept() {
+    let wanted = [("run".to_owned(), "*".to_owned())].into();
+    let rule = WorkloadRule::new(GITHUB, "repo:org/app:*", wanted).unwrap();
+    let seen = |claims: &[(&str, &str)]| identity(GITHUB, "repo:org/app:x", claims);
+    for value in ["1", "2", "", "*"] {
+        let own = seen(&[("run", value), ("more", "x")]);
+        assert!(rule.admits(&own), "{value}");
+        let known = own.known_by(std::slice::from_ref(&rule));
+        assert_eq!(known, seen(&[("run", value)]));
+        assert!(rule.admits(&known), "{value}");
+    }
+    assert!(!rule.admits(&seen(&[])));
+    assert!(!rule.admits(&seen(&[("Run", "1")])));
+}
+
+#[test]
+fn the_id_of_a_workload_is_that_of_its_issuer_and_subject() {
+    let one = identity(GITHUB, "repo:a", &[("a", "1")]);
+    assert_eq!(one.id(), identity(GITHUB, "repo:a", &[]).id());
+    assert_ne!(one.id(), identity(GITHUB, "repo:b", &[]).id());
+    assert_ne!(one.id(), identity(&format!("{GITHUB}r"), "epo:a", &[]).id());
+}
+
 /// What becomes of a rule as it is written.
 fn read(rule: Value) -> Result<WorkloadRule, String> {
     serde_json::from_value(rule).map_err(|error| error.to_string())

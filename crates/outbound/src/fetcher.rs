@@ -49,7 +49,7 @@ pub struct Trust {
     /// Hosts that may have any address, private ones too, each a DNS name in lower case: those of
     /// the operator's own network. There is no pattern.
     pub private_hosts: BTreeSet<String>,
-    /// Certificates that vouch for servers beside the system's.
+    /// Certificates that vouch for those hosts, and for no other, beside the system's.
     pub authorities: Vec<CertificateDer<'static>>,
 }
 
@@ -108,52 +108,53 @@ pub enum FetchError {
 /// and keeps nothing: no connection, TLS session, cookie or document. Proxies that the environment
 /// names are not used, as they would look the name up again.
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>,
+    public: FetchClient,
+    /// For private hosts.
+    private: FetchClient,
+    private_hosts: Arc<BTreeSet<String>>,
     within: Duration,
+}
+
+type FetchClient = Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>;
+
+/// Which certificates vouch for whom.
+#[derive(Clone)]
+pub(crate) struct Roots {
+    pub(crate) public: RootCertStore,
+    /// For private hosts.
+    pub(crate) private: RootCertStore,
 }
 
 impl Fetcher {
     /// A fetcher by the system's resolver and certificates, with `trust` beside them.
     pub fn new(trust: Trust) -> Result<Self, SetupError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut public = RootCertStore::empty();
+        public.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut private = public.clone();
         for authority in trust.authorities {
-            roots.add(authority)?;
+            private.add(authority)?;
         }
-        if roots.is_empty() {
+        if private.is_empty() {
             return Err(SetupError::NoAuthorities);
         }
-        Ok(Self::with(Resolver::of_system(trust.private_hosts), roots, WITHIN)?)
+        Ok(Self::with(Resolver::of_system(trust.private_hosts), Roots { public, private }, WITHIN)?)
     }
 
     /// A fetcher of these parts, which gives up after `within`.
     pub(crate) fn with(
         resolver: Resolver,
-        roots: RootCertStore,
+        roots: Roots,
         within: Duration,
     ) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        // A ticket is text of the server's that would be sent to wherever its name leads next.
-        tls.resumption = Resumption::disabled();
-        let mut connector = HttpConnector::new_with_resolver(resolver);
-        connector.enforce_http(false);
-        // An address that does not answer leaves time for the next.
-        connector.set_connect_timeout(Some(within / 2));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_only()
-            .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .http1_max_buf_size(HEAD_MAX)
-            .http1_max_headers(HEADERS_MAX)
-            .build(connector);
-        Ok(Self { client, within })
+        let private_hosts = resolver.private_hosts.clone();
+        let public = client(resolver.clone(), roots.public, within)?;
+        let private = client(resolver, roots.private, within)?;
+        Ok(Self { public, private, private_hosts, within })
+    }
+
+    /// Whether the host of `url` is in the operator's own network, by the operator's word.
+    pub fn is_private(&self, url: &HttpsUrl) -> bool {
+        self.private_hosts.contains(url.host())
     }
 
     /// Fetches the document at `url`, read strictly.
@@ -187,12 +188,42 @@ impl Fetcher {
             .header(USER_AGENT, "chancery")
             .body(Empty::new())
             .expect("an https URL is a URI");
-        self.client.request(request).await.map_err(|error| match not_public(&error) {
+        let client = if self.is_private(url) { &self.private } else { &self.public };
+        client.request(request).await.map_err(|error| match not_public(&error) {
             Some(refused) => refused.into(),
             None if error.is_connect() => FetchError::Unreached(error),
             None => FetchError::Unreadable(error.into()),
         })
     }
+}
+
+/// A client that goes where `resolver` says and trusts whom `roots` vouch for.
+fn client(
+    resolver: Resolver,
+    roots: RootCertStore,
+    within: Duration,
+) -> Result<FetchClient, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // A ticket is text of the server's that would be sent to wherever its name leads next.
+    tls.resumption = Resumption::disabled();
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.enforce_http(false);
+    // An address that does not answer leaves time for the next.
+    connector.set_connect_timeout(Some(within / 2));
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .wrap_connector(connector);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .http1_max_buf_size(HEAD_MAX)
+        .http1_max_headers(HEADERS_MAX)
+        .build(connector))
 }
 
 /// The refusal of the resolver, if it is what `error` comes from.

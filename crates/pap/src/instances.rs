@@ -2,12 +2,10 @@
 //!
 //! While an instance of an agent is stopped, every new one of that agent starts as it: a restart
 //! sheds nothing. Which host the new one runs on makes no difference, because a key alone does not
-//! tell on which host it is.
+//! tell on which host it is. Nor does a workload shed anything by another agent's name.
 
 use authority::{Effect, Refused};
-use model::{
-    Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, PersonId, ResourceRef, Stopped,
-};
+use model::{Agent, FactKey, Instance, InstanceId, InstanceState, PersonId, ResourceRef, Stopped};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Command, Draft};
@@ -49,13 +47,12 @@ impl Administration {
         if revoked(&instance.state) && !revoked(&state) {
             return Err(AdminError::Invalid(format!("instance `{id}` is revoked")));
         }
-        let mut stopped = stopped(&mut draft, &instance.agent).await?;
-        stopped.0.insert(id, state.clone());
         instance.state = state;
-        let effects = vec![
-            put(FactKey::instance(id), &instance),
-            put(FactKey::stopped(&instance.agent), &stopped),
-        ];
+        let mut effects = vec![put(FactKey::instance(id), &instance)];
+        for (mark, mut stopped) in marks(&mut draft, &instance).await? {
+            stopped.0.insert(id, instance.state.clone());
+            effects.push(put(mark, &stopped));
+        }
         let done = draft.make(json!(instance.state), effects).await?;
         Ok(json!({ "instance": id, "decision": done.decision }))
     }
@@ -72,10 +69,8 @@ impl Administration {
         let target = ResourceRef::Instance(id);
         let mut draft = self.draft(by, "instance/release", target).await?;
         let mut instance = found(&mut draft, id).await?;
-        let mut stopped = stopped(&mut draft, &instance.agent).await?;
-        let place = FactKey::stopped(&instance.agent);
-        let mut effects = Vec::new();
-        if stopped.0.remove(&id).is_none() {
+        let marks = marks(&mut draft, &instance).await?;
+        if !marks.iter().any(|(_, stopped)| stopped.0.contains_key(&id)) {
             return Err(AdminError::Invalid(format!("instance `{id}` is not stopped")));
         }
         let agent = draft.reader.need::<Agent>(FactKey::agent(&instance.agent)).await;
@@ -86,8 +81,12 @@ impl Administration {
             let why = "not permitted: who answers for an agent does not release its instances";
             return Err(AdminError::Refused(why.to_owned()));
         }
-        let none_left = stopped.0.is_empty();
-        effects.push(if none_left { Effect::Remove { key: place } } else { put(place, &stopped) });
+        let mut effects = Vec::new();
+        for (key, mut stopped) in marks {
+            stopped.0.remove(&id);
+            let none_left = stopped.0.is_empty();
+            effects.push(if none_left { Effect::Remove { key } } else { put(key, &stopped) });
+        }
         if let InstanceState::Quarantined { .. } = instance.state {
             instance.state = InstanceState::Active;
             effects.push(put(FactKey::instance(id), &instance));
@@ -103,7 +102,15 @@ async fn found(draft: &mut Draft<'_>, id: InstanceId) -> Result<Instance, AdminE
     found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))
 }
 
-async fn stopped(draft: &mut Draft<'_>, agent: &AgentName) -> Result<Stopped, AdminError> {
-    let found = draft.reader.find::<Stopped>(FactKey::stopped(agent)).await;
-    Ok(found.map_err(AdminError::unavailable)?.unwrap_or_default())
+/// The instances that are stopped of those that start after `instance`, by where that stands.
+async fn marks(
+    draft: &mut Draft<'_>,
+    instance: &Instance,
+) -> Result<Vec<(FactKey, Stopped)>, AdminError> {
+    let mut marks = Vec::new();
+    for mark in instance.stop_marks() {
+        let found = draft.reader.find::<Stopped>(mark.clone()).await;
+        marks.push((mark, found.map_err(AdminError::unavailable)?.unwrap_or_default()));
+    }
+    Ok(marks)
 }

@@ -18,7 +18,7 @@ use crate::service::{Asking, TokenRefusal, TokenService, about, once, unavailabl
 impl TokenService {
     /// Which instance asks: the one that holds the key, or a new one. A key never serves two agents.
     pub(crate) async fn asker(&self, asking: &Asking<'_>) -> Result<Asker, TokenRefusal> {
-        let Asking { agent, key, source, .. } = asking;
+        let Asking { agent, key, new, source, .. } = asking;
         let pip = self.authority.pip();
         let mut reader = Reader::new(pip.store());
         let known = reader.find::<InstanceId>(FactKey::key(key)).await.map_err(unavailable)?;
@@ -36,7 +36,7 @@ impl TokenService {
         let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
         let asked = (&agent.name, rests);
         let by = (clock.as_ref(), entropy.as_ref());
-        let proposed = propose(pip, asked, (*key, source), by).await;
+        let proposed = propose(pip, asked, (*new, *key, source), by).await;
         Ok(Asker::New(Box::new(proposed.map_err(|why| not_proposed(why, agent))?)))
     }
 

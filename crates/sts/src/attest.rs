@@ -1,33 +1,20 @@
-//! What a platform says of the workload that asks (`docs/workload-identity.md`).
-//!
-//! Platforms' tokens are bearer tokens: whoever has one can show it. So each is bound to the key of
-//! the first instance that shows it, until it ends; whoever shows it with another key is refused,
-//! and found.
-//!
-//! INVARIANT: one token of a platform serves one instance at a time
-//! (`r_2_one_token_of_a_platform_serves_one_key`).
+//! What a platform says of the workload that asks (`docs/workload-identity.md`), and whether it is the
+//! one that is known. Which key its token serves, `bound` knows.
 
 use std::time::Duration;
 
-use authority::{CommitError, Effect, FactsError, NotPermitted, Reader, Unit};
+use authority::{FactsError, Reader, Signal};
 use model::{
-    Agent, Attestation, FactKey, Instance, InstanceId, SHOWN, Sha256Digest, Source, Sourced, Task,
-    TaskState, Thumbprint, Timestamp, WorkloadIdentity,
+    Agent, Attestation, FactKey, Instance, InstanceId, InstanceState, Sha256Digest, Source,
+    Sourced, Timestamp, WorkloadIdentity,
 };
 use oauth::token_endpoint::PlatformToken;
 use oauth::{ErrorCode, OAuthError};
+use serde_json::json;
 use workload::{VerifyError, WorkloadToken};
 
 use crate::renewal::Renewal;
-use crate::service::{
-    Asking, TokenRefusal, TokenService, about, before, not_noted, refused, unavailable,
-};
-
-/// How often a token is bound anew that somebody else bound meanwhile.
-const ATTEMPTS_MAX: usize = 3;
-
-/// The most bindings that are looked at, and forgotten, at a time.
-const FORGOTTEN_MAX: usize = 100;
+use crate::service::{Asking, TokenRefusal, TokenService, about, not_noted, unavailable};
 
 /// Why a caller shows a token that tells nothing good of it, among the causes of refusals.
 pub(crate) const NOT_THE_WORKLOAD: [&str; 2] = ["workload_not_admitted", "workload_token_shared"];
@@ -41,37 +28,60 @@ pub(crate) struct Shown {
     pub(crate) expires: Timestamp,
     /// The digest of what the platform signed. Not of the signature: of one token there may be
     /// several that verify (ECDSA).
-    token: Sha256Digest,
+    pub(crate) token: Sha256Digest,
+}
+
+impl Shown {
+    /// By what an administrator finds the workload and the token; nothing of it is personal.
+    pub(crate) fn details(&self) -> [(&'static str, String); 3] {
+        [
+            ("issuer", self.identity.issuer.clone()),
+            ("token", self.token.to_string()),
+            ("workload", self.identity.id().to_string()),
+        ]
+    }
 }
 
 /// Why nothing is known of the workload.
 #[derive(Debug)]
-pub(crate) enum NotShown {
-    /// The token does not hold.
-    Invalid(VerifyError),
-    /// The keys of who issued it are not there, or did not come in time.
-    NoKeys,
+pub(crate) struct NotShown {
+    why: VerifyError,
+    /// The digest of what was to be signed by the platform.
+    token: Sha256Digest,
 }
 
 impl NotShown {
     /// What a client is told that authenticated as `agent`, and what is recorded.
     fn of(self, asking: &Agent) -> TokenRefusal {
-        match self {
-            Self::NoKeys => no_keys(),
-            Self::Invalid(error) => {
-                let why = format!("the workload's token does not count: {error}");
-                let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-                TokenRefusal::of("workload_token_invalid", error, asking)
-            }
-        }
+        let (code, why) = if self.may_pass() {
+            let why = "the keys of the platform that issued the workload's token are not available";
+            (ErrorCode::TemporarilyUnavailable, why.to_owned())
+        } else {
+            let why = format!("the workload's token does not count: {}", self.why);
+            (ErrorCode::InvalidGrant, why)
+        };
+        let refusal = TokenRefusal::of(self.cause(), OAuthError::new(code, why), asking);
+        refusal.with(self.details())
     }
-}
 
-/// Nobody can tell whose a token is: this may pass.
-pub(crate) fn no_keys() -> TokenRefusal {
-    let why = "the keys of the platform that issued the workload's token are not available";
-    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
-    before("workload_keys_unavailable")(error)
+    /// The keys of who issued it are not there, did not come in time, or may just not be known yet.
+    const fn may_pass(&self) -> bool {
+        matches!(self.why, VerifyError::KeysUnavailable | VerifyError::KeyUnasked)
+    }
+
+    const fn cause(&self) -> &'static str {
+        if self.may_pass() { "workload_keys_unavailable" } else { "workload_token_invalid" }
+    }
+
+    /// Why a client did not authenticate by it.
+    pub(crate) const fn cause_of_nobody(&self) -> &'static str {
+        if self.may_pass() { "workload_keys_unavailable" } else { "client_unknown" }
+    }
+
+    /// What an administrator should see.
+    pub(crate) fn details(&self) -> [(&'static str, String); 2] {
+        [("code", self.why.code().to_owned()), ("token", self.token.to_string())]
+    }
 }
 
 impl TokenService {
@@ -93,21 +103,18 @@ impl TokenService {
         token: WorkloadToken<'_>,
         text: &str,
     ) -> Result<Shown, NotShown> {
-        let platforms = self.platforms.as_ref();
-        let platforms = platforms.ok_or(NotShown::Invalid(VerifyError::ForeignIssuer))?;
+        let signed = text.rsplit_once('.').map_or(text, |(signed, _)| signed);
+        let digest = Sha256Digest::of(signed.as_bytes());
+        let not = |why| NotShown { why, token: digest };
+        let platforms = self.platforms.as_ref().ok_or(not(VerifyError::ForeignIssuer))?;
         let within: Duration = self.authority.decision_timeout() / 2;
         let verified = tokio::time::timeout(within, platforms.verify(token)).await;
-        let verified = verified.map_err(|_| NotShown::NoKeys)?.map_err(|error| match error {
-            VerifyError::KeysUnavailable => NotShown::NoKeys,
-            error => NotShown::Invalid(error),
-        })?;
+        let verified = verified.map_err(|_| not(VerifyError::KeysUnavailable))?.map_err(not)?;
         // What is given for it lasts no longer: the skew that is allowed for is of no use.
         if verified.expires <= self.authority.clock().now() {
-            return Err(NotShown::Invalid(VerifyError::Expired));
+            return Err(not(VerifyError::Expired));
         }
-        let signed = text.rsplit_once('.').map_or(text, |(signed, _)| signed);
-        let token = Sha256Digest::of(signed.as_bytes());
-        Ok(Shown { identity: verified.identity, expires: verified.expires, token })
+        Ok(Shown { identity: verified.identity, expires: verified.expires, token: digest })
     }
 
     /// What is shown of the workload, in whichever way, of a client that is `agent`.
@@ -122,69 +129,6 @@ impl TokenService {
         }
     }
 
-    /// Binds the token that was shown to the key of who asks. Only once the task is over of whoever
-    /// has it may another have it. Who is refused anyway binds nothing: nobody takes away what is
-    /// another agent's.
-    pub(crate) async fn bind(&self, asking: &Asking<'_>) -> Result<(), TokenRefusal> {
-        let Some(shown) = &asking.shown else { return Ok(()) };
-        if Self::is_admitted(asking).is_err() {
-            return Ok(());
-        }
-        let place = FactKey::shown(shown.expires, &shown.token);
-        for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.authority.pip().store());
-            let holder = reader.find::<Thumbprint>(place.clone()).await.map_err(unavailable)?;
-            match holder {
-                Some(own) if own == asking.key => return Ok(()),
-                Some(other) => self.is_free(&mut reader, other, asking).await?,
-                None => {}
-            }
-            let read = reader.sourced(());
-            let body = json::canonical_of(&asking.key);
-            let unit = Unit {
-                reads: read.keys,
-                revision: read.revision,
-                effects: vec![Effect::Put { key: place.clone(), body }],
-                ..Unit::default()
-            };
-            match self.authority.journal().store().commit(unit).await {
-                Ok(_) => return Ok(()),
-                Err(CommitError::Changed { .. }) => {}
-                Err(error) => return Err(refused(NotPermitted::Unrecorded(error), asking.agent)),
-            }
-        }
-        Err(unavailable(FactsError::Changed))
-    }
-
-    /// Refuses who shows what the instance with `other` key still has.
-    async fn is_free(
-        &self,
-        reader: &mut Reader<'_>,
-        other: Thumbprint,
-        asking: &Asking<'_>,
-    ) -> Result<(), TokenRefusal> {
-        let holder = reader.find::<InstanceId>(FactKey::key(&other)).await.map_err(unavailable)?;
-        if let Some(id) = holder {
-            let instance: Instance =
-                reader.need(FactKey::instance(id)).await.map_err(unavailable)?;
-            let task: Task =
-                reader.need(FactKey::task(instance.task)).await.map_err(unavailable)?;
-            let now = self.authority.clock().now();
-            if task.state != TaskState::Open || task.deadline <= now {
-                return Ok(());
-            }
-        }
-        let why = "this token of the platform was shown with another key: show a fresh one";
-        let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-        let mut refusal = TokenRefusal::of("workload_token_shared", error, asking.agent);
-        let known = ("held_by_instance", holder.map(|id| id.to_string()));
-        let used = ("used_by_agent", Some(asking.agent.name.to_string()));
-        let details = [known, used].into_iter();
-        let details = details.filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        refusal.refused.details = Some(details.collect());
-        Err(refusal)
-    }
-
     /// Refuses a workload that no rule of the agent admits.
     pub(crate) fn is_admitted(asking: &Asking<'_>) -> Result<(), TokenRefusal> {
         let Some(shown) = &asking.shown else { return Ok(()) };
@@ -193,7 +137,67 @@ impl TokenService {
         }
         let why = "no rule of the agent admits this workload: see `chancery agent attest`";
         let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-        Err(TokenRefusal::of("workload_not_admitted", error, asking.agent))
+        let refusal = TokenRefusal::of("workload_not_admitted", error, asking.agent);
+        Err(refusal.with(shown.details()))
+    }
+
+    /// Refuses who is not the process or the workload any more that `instance`, which is active, was
+    /// entered as. Who is another one has copied its key: it is quarantined.
+    pub(crate) async fn is_same(
+        &self,
+        asking: &Asking<'_>,
+        instance: &Instance,
+        last: Option<&Renewal>,
+    ) -> Result<(), TokenRefusal> {
+        match is_vouched(instance, &asking.source) {
+            Some(true) => Self::is_admitted(asking).map_err(|refusal| about(instance, refusal)),
+            Some(false) => Err(self.copied(asking, instance, last).await),
+            None => Err(not_vouched(instance, asking.agent)),
+        }
+    }
+
+    /// Attests the holder of a task, who hands a part of it on, as at a renewal. Of who is stopped,
+    /// the decision tells.
+    pub(crate) async fn attest_holder(
+        &self,
+        asking: &Asking<'_>,
+        id: InstanceId,
+    ) -> Result<(), TokenRefusal> {
+        let mut reader = Reader::new(self.authority.pip().store());
+        let instance = reader.need::<Instance>(FactKey::instance(id)).await.map_err(unavailable)?;
+        if instance.state != InstanceState::Active {
+            return Self::is_admitted(asking);
+        }
+        let last = self.last(id).await?;
+        self.is_same(asking, &instance, last.value.as_ref()).await?;
+        self.attest_again(asking, &instance, last).await.map(drop)
+    }
+
+    /// Quarantines `instance`, whose key somebody copied, and records both sources.
+    pub(crate) async fn copied(
+        &self,
+        asking: &Asking<'_>,
+        instance: &Instance,
+        last: Option<&Renewal>,
+    ) -> TokenRefusal {
+        let (process, workload) = (instance.process.clone(), instance.workload.clone());
+        let known = Source { address: None, process, workload };
+        let first = last.and_then(Renewal::source).unwrap_or(&known);
+        let signal = Signal {
+            instance: instance.id,
+            signal: "key_copied",
+            seen: vec![("first", json!(first)), ("second", json!(asking.source))],
+            uses: asking.uses.clone(),
+        };
+        match self.authority.quarantine(signal).await {
+            Ok(record) => {
+                let why = format!(
+                    "the key of this instance is in use elsewhere: it is quarantined ({record})"
+                );
+                TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why))
+            }
+            Err(error) => not_noted(error, asking.agent),
+        }
     }
 
     /// Enters what the platform says by now of the workload that `instance` is, where that has
@@ -215,29 +219,11 @@ impl TokenService {
         let again = self.last(instance.id).await?;
         if again.value == last.value { Ok(again) } else { Err(unavailable(FactsError::Changed)) }
     }
-
-    /// Forgets which keys tokens were shown with that have ended by `now`.
-    pub async fn forget_shown(&self, now: Timestamp) -> Result<(), FactsError> {
-        if self.platforms.is_none() {
-            return Ok(());
-        }
-        let store = self.authority.pip().store();
-        let page = store.list(SHOWN, None, FORGOTTEN_MAX).await?;
-        let ended = page.facts.into_iter().map(|(key, _)| key).filter(|key| has_ended(key, now));
-        let effects: Vec<_> = ended.map(|key| Effect::Remove { key }).collect();
-        if !effects.is_empty() {
-            let unit = Unit { effects, ..Unit::default() };
-            if let Err(error) = self.authority.journal().store().commit(unit).await {
-                tracing::warn!(%error, "what ended is not forgotten yet");
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether the host or the platform vouches for `instance` where it once did: none if nothing was
 /// shown, false if it is another process or workload.
-pub(crate) fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
+fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
     let Instance { attestation, process, workload, .. } = instance;
     match attestation {
         Attestation::None | Attestation::User => Some(true),
@@ -253,18 +239,11 @@ pub(crate) fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
 }
 
 /// Nobody vouches for `instance` now who once did.
-pub(crate) fn not_vouched(instance: &Instance, agent: &Agent) -> TokenRefusal {
+fn not_vouched(instance: &Instance, agent: &Agent) -> TokenRefusal {
     let why = match instance.attestation {
         Attestation::Workload => "this instance is known by its platform: show a token of it",
         _ => "this instance is known by its host: show a voucher",
     };
     let error = OAuthError::new(ErrorCode::InvalidGrant, why);
     about(instance, TokenRefusal::of("not_vouched", error, agent))
-}
-
-/// Whether the token ended before `now` whose binding has this key.
-fn has_ended(key: &FactKey, now: Timestamp) -> bool {
-    let rest = key.as_str().strip_prefix(SHOWN).and_then(|rest| rest.split_once('/'));
-    let expires = rest.and_then(|(expires, _)| expires.parse().ok());
-    expires.is_some_and(|millis| Timestamp::from_millis(millis) < now)
 }

@@ -2,13 +2,16 @@
 
 use authority::{Effect, OnceScope, Reader};
 use keys::Signer as _;
-use model::{Agent, AgentName, AgentState, FactKey};
+use model::{Agent, AgentName, AgentState, FactKey, Thumbprint};
 use oauth::form::{Client, Signed};
 use oauth::{ErrorCode, OAuthError, client_assertion};
 use workload::WorkloadToken;
 
-use crate::attest::{NotShown, Shown, no_keys};
-use crate::service::{TokenRefusal, TokenService, agent_key, before, once, unavailable};
+use crate::attest::Shown;
+use crate::bound::Showing;
+use crate::service::{
+    TokenHttpRequest, TokenRefusal, TokenService, agent_key, before, once, unavailable,
+};
 
 /// An agent that authenticated.
 pub(crate) struct Authenticated {
@@ -46,6 +49,24 @@ impl TokenService {
         Ok(authenticated)
     }
 
+    /// The same at `path`, where nobody gets a token. Whoever authenticates by a JWT-SVID proves there
+    /// too for which key that is: it is bound to that one, and shown with another it is refused.
+    pub(crate) async fn agent_at(
+        &self,
+        path: &str,
+        (http, client): (&TokenHttpRequest<'_>, &Client),
+    ) -> Result<Authenticated, TokenRefusal> {
+        let Authenticated { agent, mut uses, shown } = self.agent(client).await?;
+        if let Some(shown) = &shown {
+            let proof = self.proof(http.dpop, path);
+            let proof = proof.map_err(|error| TokenRefusal::of("proof_invalid", error, &agent))?;
+            uses.push(once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat));
+            let key = Thumbprint::from_bytes(proof.thumbprint);
+            uses = self.bind(&Showing { agent: &agent, key, shown, new: None }, uses).await?;
+        }
+        Ok(Authenticated { agent, uses, shown })
+    }
+
     async fn by_key(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
         let found = self.claimed(client).await?;
         let now = self.authority.clock().now();
@@ -60,17 +81,18 @@ impl TokenService {
     }
 
     /// The agent whose rules admit the workload that shows its JWT-SVID. That may be shown again as
-    /// long as it holds: what it is given is bound to a key (`attest`).
+    /// long as it holds, with one key (`bound`).
     async fn by_workload(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
         let svid = &client.assertion;
-        let shown = self.shown(WorkloadToken::JwtSvid(svid), svid).await;
-        let shown = shown.map_err(|why| match why {
-            NotShown::NoKeys => no_keys(),
-            NotShown::Invalid(_) => unknown(),
-        })?;
-        let agent = self.claimed(client).await?.ok_or_else(unknown)?;
+        let shown = self.shown(WorkloadToken::ClientSvid(svid), svid).await;
+        // Whether there are keys, and whose are asked for, is for the record alone.
+        let shown =
+            shown.map_err(|not| before(not.cause_of_nobody())(error()).with(not.details()))?;
+        let agent = self.claimed(client).await?;
+        let agent = agent.ok_or_else(|| unknown().with(shown.details()))?;
         if !agent.admits_workload(Some(&shown.identity)) {
-            return Err(TokenRefusal::of("workload_not_admitted", error(), &agent));
+            let refusal = TokenRefusal::of("workload_not_admitted", error(), &agent);
+            return Err(refusal.with(shown.details()));
         }
         Ok(Authenticated { agent, uses: Vec::new(), shown: Some(shown) })
     }

@@ -23,7 +23,9 @@ use crate::asker::not_proposed;
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::narrow;
 use crate::proposed::{NotProposed, Part, Rests, propose};
-use crate::service::{Asking, TokenRefusal, TokenService, agent_key, once, refused, unavailable};
+use crate::service::{
+    Asking, TOKEN, TokenRefusal, TokenService, agent_key, once, refused, unavailable,
+};
 
 /// That an instance hands a part of its task on: what is decided.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl TokenService {
     ) -> Result<TokenResponse, TokenRefusal> {
         let claims = self.holder(asking, subject_token)?;
         let by = asking.agent;
-        let proof = self.proof(Some(actor_proof)).map_err(|_| unknown_actor(by))?;
+        let proof = self.proof(Some(actor_proof), TOKEN).map_err(|_| unknown_actor(by))?;
         let may_act = MayAct {
             client_id: exchange::claimed(actor_token).ok_or_else(|| unknown_actor(by))?,
             jkt: keys::base64url(&proof.thumbprint),
@@ -139,9 +141,10 @@ impl TokenService {
         // What is known of who asks is not known of whom it is for.
         let source = Source::default();
         let rests = Rests::Delegated(Box::new(part));
+        let new = InstanceId::new(clock.now(), entropy.as_ref());
         let by = (clock.as_ref(), entropy.as_ref());
         let proposed =
-            propose(self.authority.pip(), (&agent.name, rests), (key, &source), by).await;
+            propose(self.authority.pip(), (&agent.name, rests), (new, key, &source), by).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
         let last = self.last(asker.standing.value.instance.id).await?;
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
@@ -177,6 +180,7 @@ impl TokenService {
             not_held("subject_token_invalid", by, "the subject token does not hold")
         })?;
         let agent: AgentName = may_act.client_id.parse().map_err(|_| unknown_actor(by))?;
+        self.attest_holder(asking, instance).await?;
         let standing = self.authority.pip().standing(instance).await.map_err(unavailable)?;
         let Standing { mandate, purpose, agent: own, .. } = standing.value.as_ref();
         let basis = narrow::Basis { agent: own, mandate, purpose };
@@ -195,7 +199,7 @@ impl TokenService {
             arrived: asking.arrived,
             trace: None,
             uses: asking.uses.clone(),
-            enclosed: Vec::new(),
+            enclosed: vec![("source", json!(asking.source))],
         };
         let (task, to, bound) = (task.clone(), may_act.clone(), claims.exp);
         let act = HandingOn { request, circumstances, task, to, bound };

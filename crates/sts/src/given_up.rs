@@ -36,7 +36,8 @@ impl TokenService {
 
     async fn revoked(&self, http: TokenHttpRequest<'_>) -> Result<(), TokenRefusal> {
         let form = revocation::parse_revocation(http.form).map_err(before("malformed"))?;
-        let Authenticated { agent, uses, .. } = self.agent(&form.client).await?;
+        let Authenticated { agent, uses, shown } =
+            self.agent_at("/oauth/revoke", (&http, &form.client)).await?;
         let instance = match self.own(&agent, &form.token) {
             Own::Yes(own) => own.1,
             Own::None => {
@@ -54,7 +55,8 @@ impl TokenService {
             Outcome::Failed => TaskEnd::Failed,
             Outcome::Changed => TaskEnd::Changed,
         };
-        let ending = Ending { instance, how, uses };
+        let workload = shown.map(|shown| shown.identity.id());
+        let ending = Ending { instance, how, uses, workload };
         match self.authority.end_task(ending).await {
             Ok(()) => Ok(()),
             Err(NotStopped::Commit(error)) => Err(not_committed(error, &agent)),
@@ -64,7 +66,8 @@ impl TokenService {
 
     async fn introspected(&self, http: TokenHttpRequest<'_>) -> Result<Value, TokenRefusal> {
         let form = revocation::parse_introspection(http.form).map_err(before("malformed"))?;
-        let Authenticated { agent, uses, .. } = self.agent(&form.client).await?;
+        let Authenticated { agent, uses, .. } =
+            self.agent_at("/oauth/introspect", (&http, &form.client)).await?;
         self.used_up(&agent, uses).await?;
         let inactive = || json!({ "active": false });
         let Own::Yes(own) = self.own(&agent, &form.token) else { return Ok(inactive()) };

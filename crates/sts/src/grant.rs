@@ -1,11 +1,12 @@
 //! What a token is asked for: bound to the instance that asks, or to the one that it will be.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed};
 use model::{
-    AccessRequest, ActionName, Binding, FactKey, Instance, InstanceId, Principal, ResourceRef,
-    Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
+    AccessRequest, ActionName, AgentName, Binding, FactKey, Instance, InstanceId, Principal,
+    ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
 use crate::proposed::Proposed;
@@ -71,6 +72,14 @@ impl Asker {
             Self::New(proposed) => proposed.standing.value.instance.id,
         }
     }
+
+    /// The other agents as whose instances the workload was entered that is to be one.
+    pub(crate) fn others(&self) -> BTreeSet<AgentName> {
+        match self {
+            Self::Known(_) => BTreeSet::new(),
+            Self::New(proposed) => proposed.others.clone(),
+        }
+    }
 }
 
 impl TokenGrant {
@@ -83,7 +92,7 @@ impl TokenGrant {
         let (instance, actor) = match asker {
             Asker::Known(instance) => (instance.id, Actor::Known(instance.id)),
             Asker::New(proposed) => {
-                let Proposed { standing, effects } = *proposed;
+                let Proposed { standing, effects, .. } = *proposed;
                 let instance = standing.value.instance.id;
                 (instance, Actor::Proposed { standing: Box::new(standing), effects })
             }

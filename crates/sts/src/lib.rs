@@ -6,6 +6,7 @@
 
 mod asker;
 mod attest;
+mod bound;
 mod client;
 mod consented;
 mod delegate;
@@ -22,6 +23,7 @@ mod strangers;
 mod turns;
 mod vouchers;
 
+pub use bound::SHOWN_OF_AGENT_MAX;
 pub use delegate::HandingOn;
 pub use grant::TokenGrant;
 pub use mint::Minter;

@@ -1,12 +1,13 @@
 //! Instances that are not in the register yet, and the tasks that they will work on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use authority::{CounterKey, Effect, FactsError, Pip, Reader};
 use model::{
     Agent, AgentName, Attestation, Clock, Delegation, Delegator, Entropy, FactKey, Instance,
-    InstanceId, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source, Sourced, Standing,
-    Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
+    InstanceId, InstanceState, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source,
+    Sourced, Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
 };
 use oauth::initiation::AskedTask;
 use serde::Serialize;
@@ -23,10 +24,15 @@ pub(crate) const TASK_LIFETIME: Duration = Duration::from_hours(8);
 /// How many parts of one task can be handed on, over all its life.
 const PARTS_MAX: i64 = 10_000;
 
+/// The most agents that are known of one workload: beyond them it is found all the same.
+const NAMES_MAX: usize = 64;
+
 /// An instance with its task, not yet in the register.
 pub(crate) struct Proposed {
     pub(crate) standing: Sourced<Standing>,
     pub(crate) effects: Vec<Effect>,
+    /// The other agents as whose instances its workload was entered.
+    pub(crate) others: BTreeSet<AgentName>,
 }
 
 /// On what the task of a new instance rests.
@@ -127,19 +133,18 @@ async fn root(
     Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
 }
 
-/// The standing of a new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
-/// host vouched for its process, if it did, in `source`. While others of the agent are stopped, it
-/// starts as they are.
+/// The standing of the new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
+/// host vouched for its process, if it did, in `source`, or the platform for its workload. While others
+/// of the agent or the workload are stopped, it starts as they are.
 pub(crate) async fn propose(
     pip: &Pip,
     (agent, rests): (&AgentName, Rests),
-    (key, source): (Thumbprint, &Source),
+    (instance, key, source): (InstanceId, Thumbprint, &Source),
     (clock, entropy): (&dyn Clock, &dyn Entropy),
 ) -> Result<Proposed, NotProposed> {
     let mut reader = Reader::new(pip.store());
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let stopped = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await?;
     let now = clock.now();
     let basis = basis(&mut reader, (&agent, rests), (now, entropy)).await?;
     let Basis { mandate, purpose, scope, deadline, delegation, delegators, mut effects } = basis;
@@ -151,9 +156,8 @@ pub(crate) async fn propose(
         }
         TaskSubject::Autonomous => None,
     };
-    let (instance, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
     let task = Task {
-        id: task,
+        id: TaskId::new(now, entropy),
         instance,
         delegation,
         mandate: mandate.id,
@@ -165,7 +169,7 @@ pub(crate) async fn propose(
         deadline: now.plus(TASK_LIFETIME).min(deadline),
         state: TaskState::Open,
     };
-    let instance = Instance {
+    let mut instance = Instance {
         id: instance,
         agent: agent.name.clone(),
         key,
@@ -174,8 +178,11 @@ pub(crate) async fn propose(
         workload: source.workload.clone(),
         task: task.id,
         started: now,
-        state: stopped.unwrap_or_default().state_of_new(),
+        state: InstanceState::Active,
     };
+    instance.state = state_of_new(&mut reader, &instance).await?;
+    let (others, entered) = names(&mut reader, &instance).await?;
+    effects.extend(entered);
     if let Some(parent) = task.parent() {
         let counter = CounterKey(format!("{parent}/parts"));
         effects.push(Effect::Count { counter, amount: 1, limit: Some(PARTS_MAX) });
@@ -197,7 +204,35 @@ pub(crate) async fn propose(
         initiator,
         purpose,
     };
-    Ok(Proposed { standing: reader.sourced(standing), effects })
+    Ok(Proposed { standing: reader.sourced(standing), effects, others })
+}
+
+/// How `instance` starts: as the worst of those that are stopped, of its agent, or of its workload under
+/// whatever name.
+async fn state_of_new(
+    reader: &mut Reader<'_>,
+    instance: &Instance,
+) -> Result<InstanceState, FactsError> {
+    let mut all = Stopped::default();
+    for mark in instance.stop_marks() {
+        all.0.extend(reader.find::<Stopped>(mark).await?.unwrap_or_default().0);
+    }
+    Ok(all.state_of_new())
+}
+
+/// The other agents as whose instances the workload of `instance` was entered, and what entering it as
+/// one of its agent adds to that.
+async fn names(
+    reader: &mut Reader<'_>,
+    instance: &Instance,
+) -> Result<(BTreeSet<AgentName>, Option<Effect>), FactsError> {
+    let Some(workload) = &instance.workload else { return Ok((BTreeSet::new(), None)) };
+    let key = FactKey::agents_of(workload);
+    let mut all: BTreeSet<AgentName> = reader.find(key.clone()).await?.unwrap_or_default();
+    let is_new = all.len() < NAMES_MAX && all.insert(instance.agent.clone());
+    let entered = is_new.then(|| Effect::Put { key, body: json::canonical_of(&all) });
+    all.remove(&instance.agent);
+    Ok((all, entered))
 }
 
 /// A platform vouches for a workload, and the kernel for a process, that the agent's rules admit; for

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
-use model::record::{SystemRecord, VERSION};
 use model::{
     Agent, AskedOf, Consent, ConsentId, ConsentState, FactKey, InvalidName, Purpose, PurposeId,
-    RecordId, Scope, ServerName, Timestamp, Tool, ToolPattern,
+    Scope, ServerName, Timestamp, Tool, ToolPattern,
 };
 use oauth::consent::{self, Pushed, PushedRequest, SubjectId};
 use oauth::{ErrorCode, OAuthError};
 
+use crate::attest::Shown;
 use crate::client::Authenticated;
 use crate::consented::consent_uri;
 use crate::narrow;
@@ -55,7 +55,8 @@ impl TokenService {
     async fn pushed(&self, http: TokenHttpRequest<'_>) -> Result<Pushed, TokenRefusal> {
         let PushedRequest { client, asked: wanted } =
             consent::parse(http.form).map_err(before("malformed"))?;
-        let Authenticated { agent, uses, .. } = self.agent(&client).await?;
+        let Authenticated { agent, uses, shown } =
+            self.agent_at("/oauth/par", (&http, &client)).await?;
         let Some(people_url) = &self.people_url else {
             let why = "nobody can consent here: no login of people is configured";
             let error = OAuthError::new(ErrorCode::InvalidRequest, why);
@@ -68,7 +69,7 @@ impl TokenService {
             let mut effects = self.room(&mut reader, &agent, &asked).await?;
             effects.push(put_new(&asked));
             effects.extend(uses.iter().cloned());
-            match self.keep(reader, &asked, effects).await {
+            match self.keep(reader, (&asked, shown.as_ref()), effects).await {
                 Ok(()) => {
                     return Ok(Pushed {
                         request_uri: consent::request_uri(&asked.id.to_string()),
@@ -189,25 +190,21 @@ impl TokenService {
     async fn keep(
         &self,
         reader: Reader<'_>,
-        asked: &Consent,
+        (asked, shown): (&Consent, Option<&Shown>),
         effects: Vec<Effect>,
     ) -> Result<(), CommitError> {
+        let workload = shown.map(|shown| ("workload", shown.identity.id().to_string()));
         let details = [
             ("agent", asked.agent.to_string()),
             ("consent", asked.digest().to_string()),
             ("purpose", asked.purpose.to_string()),
         ];
-        let record = SystemRecord {
-            details: details.map(|(name, value)| (name.to_owned(), value)).into(),
-            event: "consent_asked".to_owned(),
-            id: RecordId::new(asked.asked, self.authority.entropy().as_ref()),
-            kind: "system".to_owned(),
-            time: asked.asked,
-            v: VERSION,
-        };
+        let details = details.into_iter().chain(workload);
+        let details = details.map(|(name, value)| (name.to_owned(), value)).collect();
+        let stamp = (asked.asked, self.authority.entropy().as_ref());
         let read = reader.sourced(());
         let unit = Unit {
-            entries: vec![authority::entry(*record.id.as_bytes(), &record, None)],
+            entries: vec![authority::event(stamp, "consent_asked", details)],
             reads: read.keys,
             revision: read.revision,
             effects,

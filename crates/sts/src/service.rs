@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use authority::{
     Authority, CommitError, Effect, FactsError, NotPermitted, NotStopped, OnceScope, Permit,
-    Reader, RefusalLog, Refused, Signal,
+    Reader, RefusalLog, Refused,
 };
 use keys::{TokenKeys, VerifyingKey};
 use model::{
@@ -17,11 +17,12 @@ use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::exchange::Delegated;
 use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
 use oauth::{ErrorCode, OAuthError, metadata};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
 
-use crate::attest::{NOT_THE_WORKLOAD, Shown, is_vouched, not_vouched};
+use crate::attest::{NOT_THE_WORKLOAD, Shown};
+use crate::bound::Showing;
 use crate::client::Authenticated;
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::mint::Minter;
@@ -32,6 +33,9 @@ use crate::vouchers::Vouchers;
 
 /// How far a proof's `iat` may be off, in seconds.
 const PROOF_SKEW_S: i64 = 60;
+
+/// Where tokens are asked for, behind the issuer.
+pub(crate) const TOKEN: &str = "/oauth/token";
 
 /// What a client is told whose instance cannot go on, and a new one can.
 pub const TASK_OVER: &str = "the task of this instance is over: start one with a new key";
@@ -75,6 +79,8 @@ pub(crate) struct Asking<'a> {
     /// The one service that the token is for; nothing, for a delegation.
     audience: Option<(ServerName, String)>,
     pub(crate) key: Thumbprint,
+    /// The instance that will have the key, if none has it.
+    pub(crate) new: InstanceId,
     pub(crate) source: Source,
     pub(crate) uses: Vec<Effect>,
     pub(crate) arrived: Duration,
@@ -106,10 +112,10 @@ impl TokenRefusal {
         Self { error: error.into(), cause: Some(cause), refused }
     }
 
-    /// The same, with what an administrator should see besides.
+    /// The same, with what else an administrator should see.
     pub(crate) fn with<const N: usize>(mut self, details: [(&str, String); N]) -> Self {
         let details = details.map(|(name, value)| (name.to_owned(), value));
-        self.refused.details = Some(details.into());
+        self.refused.details.get_or_insert_default().extend(details);
         self
     }
 
@@ -207,7 +213,7 @@ impl TokenService {
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
         let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
         let audience = self.audience(&form).map_err(before("unknown_resource"))?;
-        let proof = self.proof(http.dpop).map_err(before("proof_invalid"))?;
+        let proof = self.proof(http.dpop, TOKEN).map_err(before("proof_invalid"))?;
         let key = Thumbprint::from_bytes(proof.thumbprint);
         // Before anything is looked up: whose word it is costs no access to the store.
         let beside = self.beside(form.workload.as_ref()).await;
@@ -230,16 +236,19 @@ impl TokenService {
         let proved = once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat);
         let uses = uses.into_iter().chain([proved]).collect();
         let (agent, form, arrived) = (&agent, &form, http.arrived);
-        let asking = Asking { agent, form, audience, key, source, uses, arrived, taken, shown };
+        let new = InstanceId::new(self.authority.clock().now(), self.authority.entropy().as_ref());
         let _turn = self.turns.enter(key).await;
-        self.bind(&asking).await?;
+        let uses = match &shown {
+            Some(shown) => self.bind(&Showing { agent, key, shown, new: Some(new) }, uses).await?,
+            None => uses,
+        };
+        let asking =
+            Asking { agent, form, audience, key, new, source, uses, arrived, taken, shown };
         match &form.grant {
             Grant::Delegate { subject_token, may_act, task } => {
-                Self::is_admitted(&asking)?;
                 self.delegate(&asking, (subject_token, may_act), task).await
             }
             Grant::HandOver { subject_token, actor_token, actor_proof, task } => {
-                Self::is_admitted(&asking)?;
                 let actor = (actor_token.as_str(), actor_proof.as_str());
                 self.hand_over(&asking, (subject_token, actor), task).await
             }
@@ -279,11 +288,16 @@ impl TokenService {
             let asker = self.asker(asking).await?;
             let renewing = self.renewing(asking, &asker).await?;
             let is_new = matches!(asker, Asker::New(_));
+            let others = asker.others();
             let uses = (asking.uses.clone(), asking.arrived);
             let bound = asking.taken.as_ref().map(|taken| taken.exp);
             let key = (asking.key, renewing, bound);
             let grant = TokenGrant::new(asker, asking.audience(), key, uses);
             match self.authority.authorize(grant).await {
+                Ok(permit) => {
+                    self.note_names(asking, &others);
+                    return Ok(permit);
+                }
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotPermitted::Contended) if again => again = false,
                 Err(NotPermitted::Replayed) if is_new => {
@@ -305,7 +319,7 @@ impl TokenService {
                     };
                     return Err(TokenRefusal::of(cause, OAuthError::new(code, why), asking.agent));
                 }
-                answer => return answer.map_err(|reason| refused(reason, asking.agent)),
+                Err(reason) => return Err(refused(reason, asking.agent)),
             }
         }
     }
@@ -321,15 +335,13 @@ impl TokenService {
         {
             let ((server, _), now) = (asking.audience(), self.authority.clock().now());
             let step = renewal::step(last.value.as_ref(), &renewal, (&server, now));
-            match (step, is_vouched(instance, &source)) {
-                (Step::Copied, _) | (_, Some(false)) => {
-                    return Err(self.copied(asking, instance, last.value.as_ref()).await);
-                }
-                (Step::TooEarly(end), _) => return Err(too_early(end, asking.agent, instance)),
-                (_, None) => return Err(not_vouched(instance, asking.agent)),
-                (Step::Next | Step::Again, Some(true)) => {}
+            if step == Step::Copied {
+                return Err(self.copied(asking, instance, last.value.as_ref()).await);
             }
-            Self::is_admitted(asking).map_err(|refusal| about(instance, refusal))?;
+            self.is_same(asking, instance, last.value.as_ref()).await?;
+            if let Step::TooEarly(end) = step {
+                return Err(too_early(end, asking.agent, instance));
+            }
             last = self.attest_again(asking, instance, last).await?;
         }
         let until = asking.shown.as_ref().map(|shown| shown.expires);
@@ -346,33 +358,6 @@ impl TokenService {
         Ok(reader.sourced(last.map_err(unavailable)?))
     }
 
-    /// Quarantines `instance`, whose key somebody copied, and records both sources.
-    async fn copied(
-        &self,
-        asking: &Asking<'_>,
-        instance: &Instance,
-        last: Option<&Renewal>,
-    ) -> TokenRefusal {
-        let (process, workload) = (instance.process.clone(), instance.workload.clone());
-        let known = Source { address: None, process, workload };
-        let first = last.and_then(Renewal::source).unwrap_or(&known);
-        let signal = Signal {
-            instance: instance.id,
-            signal: "key_copied",
-            seen: vec![("first", json!(first)), ("second", json!(asking.source))],
-            uses: asking.uses.clone(),
-        };
-        match self.authority.quarantine(signal).await {
-            Ok(record) => {
-                let why = format!(
-                    "the key of this instance is in use elsewhere: it is quarantined ({record})"
-                );
-                TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why))
-            }
-            Err(error) => not_noted(error, asking.agent),
-        }
-    }
-
     /// The one service that the form names, if it is one of ours.
     fn audience(&self, form: &TokenRequest) -> Result<Option<(ServerName, String)>, OAuthError> {
         let Some(resource) = &form.resource else { return Ok(None) };
@@ -387,10 +372,15 @@ impl TokenService {
         })
     }
 
-    pub(crate) fn proof(&self, header: Option<&str>) -> Result<VerifiedProof, OAuthError> {
+    /// The proof in a request for `path`.
+    pub(crate) fn proof(
+        &self,
+        header: Option<&str>,
+        path: &str,
+    ) -> Result<VerifiedProof, OAuthError> {
         let invalid = |why: &str| OAuthError::new(ErrorCode::InvalidDpopProof, why);
         let proof = header.ok_or_else(|| invalid("exactly one DPoP header is needed"))?;
-        let url = format!("{}/oauth/token", self.minter.issuer);
+        let url = format!("{}{path}", self.minter.issuer);
         let expect = DpopExpect {
             method: "POST",
             url: &url,
@@ -458,7 +448,8 @@ pub(crate) fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
             let why = match *denial {
                 Denial::Kernel(KernelRule::TaskNotOpen) => TASK_OVER,
                 Denial::Kernel(KernelRule::InstanceQuarantined) => {
-                    "an instance of this agent is quarantined until an administrator releases it"
+                    "an instance of this agent, or of its workload, is quarantined until an \
+                     administrator releases it"
                 }
                 _ => "it is not permitted",
             };

@@ -1,11 +1,13 @@
 //! Callers that are no active agent, or that show what is another's: found, and told to who answers.
 
+use std::collections::BTreeSet;
+
 use authority::Refused;
-use model::{Sha256Digest, Stranger};
+use model::{AgentName, Sha256Digest, Stranger};
 use oauth::form::Client;
 use oauth::token_endpoint::{self, Grant, TokenRequest};
 
-use crate::service::{TokenHttpRequest, TokenService};
+use crate::service::{Asking, TokenHttpRequest, TokenService};
 
 /// Why a caller shows what is another's, among the causes of refusals.
 pub(crate) const NOT_THE_HOLDER: [&str; 2] = ["holder_absent", "delegation_of_another"];
@@ -21,6 +23,8 @@ impl TokenService {
             return;
         };
         let resource = form.and_then(|form| form.resource);
+        // Of a workload, what its platform signed, and not what the agent asserts beside it.
+        let token = refused.details.as_ref().and_then(|all| all.get("token")?.parse().ok());
         let held = |name: &str| refused.details.as_ref().and_then(|all| all.get(name).cloned());
         let is_anothers = NOT_THE_HOLDER.contains(&cause);
         self.authority.note_stranger(Stranger {
@@ -28,13 +32,34 @@ impl TokenService {
             tried: "token".to_owned(),
             server: resource.and_then(|url| self.server(&url).ok()),
             source: http.from.map(|from| from.to_string()),
-            credential: credential
-                .or(Some(client.assertion))
-                .map(|text| Sha256Digest::of(text.as_bytes())),
+            credential: token.or_else(|| {
+                let text = credential.unwrap_or(client.assertion);
+                Some(Sha256Digest::of(text.as_bytes()))
+            }),
             claimed: model::claim(&client.id),
             client: http.client.and_then(model::claim),
             proven: refused.agent.clone().filter(|_| is_anothers),
             holder: held("held_by_instance").or_else(|| held("made_for_agent")),
+        });
+    }
+
+    /// Takes note that the workload that asks was entered as an instance of `others` too: what it may
+    /// as one, it can use as another. That is one finding, wherever it asks from and whatever for.
+    pub(crate) fn note_names(&self, asking: &Asking<'_>, others: &BTreeSet<AgentName>) {
+        if others.is_empty() {
+            return;
+        }
+        let names: Vec<_> = others.iter().map(AgentName::as_str).collect();
+        self.authority.note_stranger(Stranger {
+            cause: "workload_of_two_agents".to_owned(),
+            tried: "token".to_owned(),
+            server: None,
+            source: None,
+            credential: asking.shown.as_ref().map(|shown| shown.identity.id()),
+            claimed: None,
+            client: None,
+            proven: Some(asking.agent.name.clone()),
+            holder: Some(names.join(", ")),
         });
     }
 }

@@ -36,6 +36,9 @@ pub enum VerifyError {
     /// Its issuer has no key of its `kid`, or it has none and the issuer several.
     #[error("the token's issuer has no such key")]
     UnknownKey,
+    /// No key of its `kid` is known, and its issuer cannot be asked for it now. This may pass.
+    #[error("the token's issuer cannot be asked for its key now")]
+    KeyUnasked,
     /// Its signature is not the key's.
     #[error("the token's signature does not verify")]
     Signature,
@@ -74,6 +77,7 @@ impl VerifyError {
             Self::ForeignTrustDomain => "foreign_trust_domain",
             Self::NotSpiffeId => "not_spiffe_id",
             Self::UnknownKey => "unknown_key",
+            Self::KeyUnasked => "key_unasked",
             Self::Signature => "signature",
             Self::Claim(_) => "claim",
             Self::Audience => "audience",
@@ -87,7 +91,7 @@ impl VerifyError {
 
     /// Whether the same token may be taken later.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::KeysUnavailable | Self::UnknownKey | Self::NotYet)
+        matches!(self, Self::KeysUnavailable | Self::KeyUnasked | Self::UnknownKey | Self::NotYet)
     }
 }
 
@@ -125,6 +129,9 @@ pub enum RefreshError {
     /// The metadata do not say where the keys are, over https.
     #[error("the issuer's metadata have no `jwks_uri` that can be fetched")]
     JwksUri(#[source] Option<NotHttpsUrl>),
+    /// The issuer is somebody else's, and its metadata lead into the operator's own network.
+    #[error("the issuer's metadata lead to the private host `{0}`")]
+    PrivateHost(String),
     /// The document is no set of keys.
     #[error("the keys cannot be read")]
     Keys(#[from] KeySetError),

@@ -56,15 +56,31 @@ async fn discover(
     metadata: &HttpsUrl,
 ) -> Result<Value, RefreshError> {
     let failed = |what| move |error| RefreshError::Fetch { what, error: Box::new(error) };
-    let metadata = fetcher.fetch_json(metadata).await.map_err(failed("metadata"))?;
-    if metadata.get("issuer").is_none_or(|named| named != issuer) {
+    let document = fetcher.fetch_json(metadata).await.map_err(failed("metadata"))?;
+    let is_private = |url: &HttpsUrl| fetcher.is_private(url);
+    let uri = jwks_uri(&document, issuer, is_private(metadata), is_private)?;
+    fetcher.fetch_json(&uri).await.map_err(failed("keys"))
+}
+
+/// Where the keys of `issuer` are by its metadata `document`. Into the operator's own network they lead
+/// only if the issuer is in it.
+pub(crate) fn jwks_uri(
+    document: &Value,
+    issuer: &str,
+    is_own: bool,
+    is_private: impl Fn(&HttpsUrl) -> bool,
+) -> Result<HttpsUrl, RefreshError> {
+    if document.get("issuer").is_none_or(|named| named != issuer) {
         return Err(RefreshError::OtherIssuer);
     }
     // Its keys may lie on another host (those of Google do): its own metadata say so.
-    let uri = metadata.get("jwks_uri").and_then(Value::as_str);
+    let uri = document.get("jwks_uri").and_then(Value::as_str);
     let uri = HttpsUrl::parse(uri.ok_or(RefreshError::JwksUri(None))?);
     let uri = uri.map_err(|error| RefreshError::JwksUri(Some(error)))?;
-    fetcher.fetch_json(&uri).await.map_err(failed("keys"))
+    if !is_own && is_private(&uri) {
+        return Err(RefreshError::PrivateHost(uri.host().to_owned()));
+    }
+    Ok(uri)
 }
 
 async fn read(file: &Path) -> Result<Value, RefreshError> {

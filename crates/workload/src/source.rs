@@ -1,14 +1,15 @@
 //! The keys of one issuer: fetched now and then, and when a token names one that is not known.
 //!
 //! INVARIANT: tokens make an issuer be asked at most once in [`FETCH_EVERY`], however many come, and
-//! keys that were last seen longer ago than their bound verify nothing.
+//! keys that were last seen longer ago than their bound verify nothing, by whichever clock that is
+//! longer: one stands still while the machine is suspended, the other can be set back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use model::Clock;
+use model::{Clock, Timestamp};
 use outbound::Fetcher;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
@@ -39,10 +40,31 @@ pub(crate) struct World {
     pub(crate) keys_last: Duration,
 }
 
-/// Keys, and when they were asked for, by the clock that never goes back.
+/// Keys, and when they were asked for.
 struct Known {
     keys: KeySet,
-    at: Duration,
+    at: Moment,
+}
+
+/// A moment by both clocks.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// By the one that never goes back.
+    monotonic: Duration,
+    /// By the one on the wall.
+    wall: Timestamp,
+}
+
+impl Moment {
+    fn now(clock: &dyn Clock) -> Self {
+        Self { monotonic: clock.monotonic(), wall: clock.now() }
+    }
+
+    /// The longer time of both that has passed since `earlier`.
+    fn since(self, earlier: Self) -> Duration {
+        let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
+        monotonic.max(self.wall.since(earlier.wall))
+    }
 }
 
 /// The keys of one issuer.
@@ -53,7 +75,7 @@ pub(crate) struct Source {
     world: Arc<World>,
     known: ArcSwapOption<Known>,
     /// Whose turn it is to ask, and when the issuer was last asked.
-    turn: Arc<Mutex<Option<Duration>>>,
+    turn: Arc<Mutex<Option<Moment>>>,
     /// How often the issuer was asked.
     asked: AtomicU64,
 }
@@ -69,7 +91,7 @@ impl Source {
         self: &Arc<Self>,
         kid: Option<&str>,
     ) -> Result<Arc<PublicKey>, VerifyError> {
-        let asked = self.asked.load(Ordering::SeqCst);
+        let (asked, before) = (self.asked.load(Ordering::SeqCst), self.known.load_full());
         if let Ok(key) = self.known_key(kid) {
             return Ok(key);
         }
@@ -78,7 +100,15 @@ impl Source {
         if self.asked.load(Ordering::SeqCst) == asked {
             self.ask(turn).await;
         }
-        self.known_key(kid)
+        match (self.known_key(kid), before, self.known.load_full()) {
+            // Nobody has answered since: it may have a key by now that it had not.
+            (Err(VerifyError::UnknownKey), Some(before), Some(after))
+                if Arc::ptr_eq(&before, &after) =>
+            {
+                Err(VerifyError::KeyUnasked)
+            }
+            (found, ..) => found,
+        }
     }
 
     /// Who it is.
@@ -97,8 +127,8 @@ impl Source {
     }
 
     fn fresh(&self) -> Option<Arc<Known>> {
-        let now = self.world.clock.monotonic();
-        let is_fresh = |known: &Arc<Known>| now.saturating_sub(known.at) <= self.world.keys_last;
+        let now = Moment::now(self.world.clock.as_ref());
+        let is_fresh = |known: &Arc<Known>| now.since(known.at) <= self.world.keys_last;
         self.known.load_full().filter(is_fresh)
     }
 
@@ -106,9 +136,9 @@ impl Source {
     ///
     /// That is done by a task of its own: who asks may give up, and somebody who always gives up
     /// would else keep the keys from everybody.
-    async fn ask(self: &Arc<Self>, mut turn: OwnedMutexGuard<Option<Duration>>) -> bool {
-        let now = self.world.clock.monotonic();
-        if turn.is_some_and(|last| now.saturating_sub(last) < FETCH_EVERY) {
+    async fn ask(self: &Arc<Self>, mut turn: OwnedMutexGuard<Option<Moment>>) -> bool {
+        let now = Moment::now(self.world.clock.as_ref());
+        if turn.is_some_and(|last| now.since(last) < FETCH_EVERY) {
             return false;
         }
         let source = self.clone();
@@ -116,20 +146,21 @@ impl Source {
             *turn = Some(now);
             source.asked.fetch_add(1, Ordering::SeqCst);
             let fetched = source.origin.fetch(&source.world.fetcher).await;
-            source.learn(fetched, now)
+            source.learn(fetched.map(|keys| Known { keys, at: now }))
         });
         asking.await.unwrap_or(false)
     }
 
-    /// Takes keys that were asked for `at` that time. Those that are known stay if there is no answer.
-    fn learn(&self, fetched: Result<KeySet, RefreshError>, at: Duration) -> bool {
+    /// Takes keys that were asked for. Those that are known stay if there is no answer.
+    fn learn(&self, fetched: Result<Known, RefreshError>) -> bool {
         match fetched {
-            Ok(keys) => {
-                tracing::debug!(issuer = %self.name, keys = keys.len(), "keys were fetched");
-                if keys.len() == 0 {
+            Ok(known) => {
+                let keys = known.keys.len();
+                tracing::debug!(issuer = %self.name, keys, "keys were fetched");
+                if keys == 0 {
                     tracing::warn!(issuer = %self.name, "has no keys: all its tokens are refused");
                 }
-                self.known.store(Some(Arc::new(Known { keys, at })));
+                self.known.store(Some(Arc::new(known)));
                 true
             }
             Err(error) => {
@@ -184,7 +215,7 @@ impl Source {
                     if learnt {
                         pause = RECONNECT_AFTER;
                     }
-                    self.learn(Err(error), Duration::ZERO);
+                    self.learn(Err(error));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RECONNECT_AFTER_MAX);
                 }
@@ -219,6 +250,6 @@ impl Source {
     /// is taken before it, never after.
     async fn learn_pushed(&self, keys: KeySet) {
         let _turn = self.turn.lock().await;
-        self.learn(Ok(keys), self.world.clock.monotonic());
+        self.learn(Ok(Known { keys, at: Moment::now(self.world.clock.as_ref()) }));
     }
 }

@@ -85,12 +85,16 @@ impl Sources {
                 let trust = self.issuers.get(token.issuer()).ok_or(VerifyError::ForeignIssuer)?;
                 token.verify(trust, self.world.clock.as_ref()).await
             }
-            WorkloadToken::JwtSvid(token) => {
-                let token = SvidToken::read(token)?;
-                let trust = self.domains.get(token.trust_domain());
-                let trust = trust.ok_or(VerifyError::ForeignTrustDomain)?;
-                token.verify(trust, self.world.clock.as_ref()).await
+            WorkloadToken::JwtSvid(token) => self.verify_svid(SvidToken::read(token)?).await,
+            WorkloadToken::ClientSvid(token) => {
+                self.verify_svid(SvidToken::read(token)?.for_us_alone()).await
             }
         }
+    }
+
+    async fn verify_svid(&self, token: SvidToken<'_>) -> Result<Verified, VerifyError> {
+        let trust = self.domains.get(token.trust_domain());
+        let trust = trust.ok_or(VerifyError::ForeignTrustDomain)?;
+        token.verify(trust, self.world.clock.as_ref()).await
     }
 }

@@ -32,6 +32,9 @@ pub enum WorkloadToken<'a> {
     Oidc(&'a str),
     /// By a SPIFFE trust domain.
     JwtSvid(&'a str),
+    /// The same, where nothing else says who asks: it is for us and nobody else, since each whom it is
+    /// for could show it to us.
+    ClientSvid(&'a str),
 }
 
 /// A configured issuer.
@@ -87,7 +90,11 @@ impl<'a> OidcToken<'a> {
 pub(crate) struct SvidToken<'a> {
     token: Foreign<'a>,
     subject: SpiffeId,
+    is_for: IsFor,
 }
+
+/// Refuses claims by which a token is not for an audience, or, perhaps, for others too.
+type IsFor = fn(&Map<String, Value>, &str) -> Result<(), VerifyError>;
 
 impl<'a> SvidToken<'a> {
     pub(crate) fn read(token: &'a str) -> Result<Self, VerifyError> {
@@ -98,7 +105,12 @@ impl<'a> SvidToken<'a> {
         let claims = token.unverified_claims()?;
         let subject = claims::text(&claims, "sub", SUBJECT_MAX)?;
         let subject = SpiffeId::parse(subject).map_err(|_| VerifyError::NotSpiffeId)?;
-        Ok(Self { token, subject })
+        Ok(Self { token, subject, is_for: claims::has_audience })
+    }
+
+    /// The same, which is refused if it is for others too.
+    pub(crate) fn for_us_alone(self) -> Self {
+        Self { is_for: claims::only_audience, ..self }
     }
 
     /// The trust domain of its subject, whose keys alone can have signed it (Workload API §6.3).
@@ -115,7 +127,7 @@ impl<'a> SvidToken<'a> {
         let may = |algorithm: &Algorithm| Algorithm::JWT_SVID.contains(algorithm);
         let claims = signed(self.token, &trust.source, may).await?;
         claims::is_workload_token(&claims)?;
-        claims::has_audience(&claims, &trust.audience)?;
+        (self.is_for)(&claims, &trust.audience)?;
         let expires = claims::expiry(&claims, false, clock.now())?;
         let identity = WorkloadIdentity {
             issuer: self.subject.trust_domain().id(),

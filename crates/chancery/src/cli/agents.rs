@@ -86,7 +86,7 @@ pub(crate) struct Attested {
     pub(crate) host_exe: Option<PathBuf>,
     /// A workload that may be an instance, by the word of its platform: the issuer of its token (of a
     /// SPIFFE trust domain, `spiffe://TRUST-DOMAIN`), its subject, perhaps with `*` at its end, and
-    /// claims that it has to have. May stand several times.
+    /// claims that it has to have, `CLAIM=*` with whatever value. May stand several times.
     #[arg(long = "workload", value_name = "ISSUER=SUBJECT[,CLAIM=VALUE…]")]
     pub(crate) workloads: Vec<String>,
 }

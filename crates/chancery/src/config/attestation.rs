@@ -110,11 +110,14 @@ impl Attestation {
         Ok(config)
     }
 
-    /// The files on which all of it rests.
-    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let keys = self.issuers.iter().filter_map(|issuer| issuer.jwks_file.as_ref());
-        let bundles = self.trust_domains.iter().filter_map(|domain| domain.bundle_file.as_ref());
-        keys.chain(bundles).chain(&self.ca_files)
+    /// The files on which all of it rests, and the sockets of the Workload API: whoever reaches one of
+    /// these is this machine's workload, if not this service.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
+        let keys = self.issuers.iter().filter_map(|issuer| issuer.jwks_file.as_deref());
+        let bundles = self.trust_domains.iter().filter_map(|domain| domain.bundle_file.as_deref());
+        let sockets = self.trust_domains.iter().filter_map(|domain| domain.workload_api.as_deref());
+        let sockets = sockets.filter_map(|socket| socket.strip_prefix("unix://")).map(Path::new);
+        keys.chain(bundles).chain(sockets).chain(self.ca_files.iter().map(PathBuf::as_path))
     }
 
     /// Makes relative paths start at `base`.
@@ -139,6 +142,24 @@ mod tests {
         let told = from_value(tree, std::iter::empty()).map(drop);
         let told = told.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
         assert!(told.contains(expected), "{attestation}: {told}");
+    }
+
+    #[test]
+    fn what_attestation_rests_on_is_out_of_reach_of_tool_servers() {
+        let attestation = json!({
+            "issuers": [{ "issuer": "https://k", "jwks_file": "/k/jwks" }],
+            "trust_domains": [
+                { "trust_domain": "a.org", "bundle_file": "/k/bundle" },
+                { "trust_domain": "b.org", "workload_api": "unix:///run/spire/agent.sock" },
+            ],
+            "ca_files": ["/k/ca.pem"],
+        });
+        let tree = json!({ "state_dir": "/state", "attestation": attestation });
+        let config = from_value(tree, std::iter::empty()).unwrap();
+        let protected = config.named_protected();
+        for place in ["/k/jwks", "/k/bundle", "/run/spire/agent.sock", "/k/ca.pem"] {
+            assert!(protected.iter().any(|path| path.as_os_str() == place), "{place}");
+        }
     }
 
     #[test]

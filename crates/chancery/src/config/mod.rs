@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use attestation::Attestation;
 pub(crate) use login::LoginAt;
-pub(crate) use read::{read, schema};
+pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
 
 /// Everything that an operator can set.
@@ -342,9 +342,10 @@ impl Config {
         });
         let first = [&self.state_dir, &self.policy.path].into_iter();
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
-        let all = all.chain(&self.findings.header_file).chain(self.attestation.files());
-        let all = all.chain(self.login.iter().flat_map(LoginAt::files));
-        all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
+        let all = all.chain(&self.findings.header_file);
+        let all = all.chain(self.login.iter().flat_map(LoginAt::files)).map(PathBuf::as_path);
+        let all = all.chain(self.attestation.places());
+        all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).collect()
     }
 
     /// The socket at which the host's kernel vouches for processes.

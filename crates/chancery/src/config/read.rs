@@ -236,7 +236,7 @@ fn check_anchor(anchor: &Anchor) -> Result<(), String> {
 }
 
 /// Refuses a URL to which something would go in clear, or that holds a secret.
-fn check_destination(url: &str) -> Result<(), String> {
+pub(crate) fn check_destination(url: &str) -> Result<(), String> {
     let uri = url.parse::<http::Uri>().map_err(|_| "is not a URL".to_owned())?;
     let host = uri.host().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();

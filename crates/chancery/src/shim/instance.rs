@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 
 use super::credentials::Shown;
 use super::{Options, Platform};
+use crate::config::check_destination;
 use crate::system::{SystemClock, SystemEntropy};
 
 /// How long before its end a token is replaced, in seconds.
@@ -68,6 +69,10 @@ impl Instance {
             let file = options.key.clone().unwrap_or_default();
             format!("`{}` does not hold an agent's key", file.display())
         })?;
+        if options.platform.is_some() {
+            let sent = check_destination(&options.url);
+            sent.map_err(|why| not_in_clear(&options.url, &why))?;
+        }
         let initiation = options.initiation.as_ref().map(|it| it.text.clone());
         Ok(Self {
             agent: options.agent.clone(),
@@ -243,8 +248,10 @@ impl Instance {
         let shown = self.shown(self.clock.now().as_seconds()).await?;
         let mut form = vec![("client_id", self.agent.as_str()), ("token", token.text.as_str())];
         form.extend(shown.iter().map(|(name, value)| (*name, value.as_str())));
-        let request = Request::post(format!("{}/oauth/revoke", self.issuer))
+        let url = format!("{}/oauth/revoke", self.issuer);
+        let request = Request::post(&url)
             .header("content-type", "application/x-www-form-urlencoded")
+            .header("dpop", self.proof("POST", &url, None)?)
             .body(Full::new(Bytes::from(oauth::form::form(&form))))?;
         client.request(request).await?;
         Ok(())
@@ -261,6 +268,11 @@ impl Instance {
             }
         }
     }
+}
+
+/// Why the platform's token goes nowhere: whoever reads it on its way is the workload.
+fn not_in_clear(url: &str, why: &str) -> anyhow::Error {
+    anyhow::anyhow!("the platform's token is not sent to `{url}`, which {why}")
 }
 
 /// Why there is no token, and what to do about it.
@@ -281,6 +293,42 @@ fn refused((agent, issuer): (&str, &str), error: Option<&str>, why: &str) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_platforms_token_is_not_sent_in_clear() {
+        let file = || Some(Platform::File("token".into()));
+        let socket = || Platform::of(None, Some("/run/spire/agent.sock")).unwrap();
+        let check = |url: &str, platform: Option<Platform>, expected: Option<&str>| {
+            let options = Options {
+                server: "crm".to_owned(),
+                agent: "bot".to_owned(),
+                key: None,
+                platform,
+                url: url.to_owned(),
+                host: PathBuf::new(),
+                initiation: None,
+                listen: None,
+            };
+            let told = Instance::new(&options, None).err().map(|error| error.to_string());
+            let is_told = told.as_deref().zip(expected).is_some_and(|(told, it)| told.contains(it));
+            assert!(is_told || told.as_deref() == expected, "{url}: {told:?}");
+        };
+        let clear =
+            Some("is not sent to `http://gateway.internal:8420`, which is http off loopback");
+        for platform in [file, socket] {
+            check("http://gateway.internal:8420", platform(), clear);
+            check("http://127.0.0.1.evil.example", platform(), Some("is http off loopback"));
+            check("http://10.0.0.1", platform(), Some("is http off loopback"));
+            check("http://a@127.0.0.1", platform(), Some("names a user"));
+            check("gateway:8420", platform(), Some("is not an https URL"));
+            for sound in ["https://gateway.internal", "http://127.0.0.1:8420", "http://[::1]:1"] {
+                check(sound, platform(), None);
+            }
+            check("http://localhost:8420", platform(), None);
+        }
+        // An assertion is for this gateway, and used once.
+        check("http://gateway.internal:8420", None, None);
+    }
 
     #[test]
     fn a_refused_token_says_what_to_do() {

@@ -188,6 +188,29 @@ async fn n_078_a_host_that_cannot_show_that_it_is_it_is_not_asked() {
     }
 }
 
+/// N-078: who vouches for the operator's own hosts vouches for no other.
+#[tokio::test]
+async fn n_078_a_given_certificate_vouches_for_private_hosts_alone() {
+    let (web, given) = (Authority::new(), Authority::new());
+    let check = async |by: &Authority, private_hosts: &[&str], is_trusted: bool| {
+        let tls = by.vouch_for("idp.example");
+        let server = Server::start((PUBLIC, 0), tls, |_| answer(200, "", "{}")).await;
+        let mut roots = web.roots();
+        roots.private.add(given.certificate.clone()).unwrap();
+        let resolver = resolver(Answers::new([vec![PUBLIC]]), private_hosts);
+        let fetcher = Fetcher::with(resolver, roots, LONG).unwrap();
+        let there = url(&format!("https://idp.example:{}/", server.port));
+        let answer = fetcher.fetch_json(&there).await;
+        assert_eq!(answer.is_ok(), is_trusted, "{private_hosts:?}");
+        assert_eq!(server.heads().len(), usize::from(is_trusted), "{private_hosts:?}");
+    };
+    check(&web, &[], true).await;
+    check(&web, &["idp.example"], true).await;
+    check(&given, &["idp.example"], true).await;
+    check(&given, &[], false).await;
+    check(&given, &["other.example"], false).await;
+}
+
 #[tokio::test]
 async fn n_072_fragments_and_ports_of_other_services_are_not_fetched_from() {
     let world = World::new(|_| answer(200, "", "{}")).await;

@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::fetcher::Roots;
+
 /// What becomes of a request.
 pub(super) enum Act {
     /// These bytes are the answer.
@@ -45,10 +47,11 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
-    pub(super) fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        roots
+    /// It vouches for all hosts.
+    pub(super) fn roots(&self) -> Roots {
+        let mut all = RootCertStore::empty();
+        all.add(self.certificate.clone()).unwrap();
+        Roots { public: all.clone(), private: all }
     }
 
     pub(super) fn vouch_for(&self, name: &str) -> TlsAcceptor {

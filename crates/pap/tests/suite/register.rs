@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, InstanceId, MandateId};
+use model::{Clock as _, FactKey, Instance, InstanceId, MandateId, WorkloadIdentity};
 use pap::Command;
 use serde_json::{Value, json};
 use store::Store as _;
@@ -199,4 +199,35 @@ async fn n_096_a_quarantined_instance_is_not_released_by_its_agents_sponsor() {
     desk.run_as(&second.id, release()).await.unwrap();
     assert_eq!(desk.call("lookup").await, "actor_not_active");
     assert_eq!(desk.fact(stopped).await, None);
+}
+
+/// A workload is stopped with its instance, whichever agent it says it is next, and let go with it.
+#[tokio::test]
+async fn a_stop_stands_with_the_workload_as_with_the_agent() {
+    let desk = Desk::new().await;
+    let facts = &desk.world.standing;
+    let mut second = facts.other.clone();
+    second.groups.insert("administrators".parse().unwrap());
+    desk.world.put(FactKey::person(&second.id), &second).await;
+    let (issuer, subject) =
+        ("spiffe://example.org".to_owned(), "spiffe://example.org/a".to_owned());
+    let workload = WorkloadIdentity { issuer, subject, claims: [].into() };
+    let instance = Instance { workload: Some(workload.clone()), ..facts.instance.clone() };
+    desk.world.put(FactKey::instance(instance.id), &instance).await;
+    let marks = [FactKey::stopped(&instance.agent), FactKey::stopped_workload(&workload)];
+    let (id, reason) = (instance.id.to_string(), "test".to_owned());
+    for stop in [
+        Command::InstanceQuarantine { id: id.clone(), reason: reason.clone() },
+        Command::InstanceRevoke { id: id.clone(), reason: reason.clone() },
+    ] {
+        desk.run(stop).await.unwrap();
+        for mark in &marks {
+            assert!(desk.fact(mark.clone()).await.is_some(), "{mark}");
+        }
+        let release = Command::InstanceRelease { id: id.clone(), reason: reason.clone() };
+        desk.run_as(&second.id, release).await.unwrap();
+        for mark in &marks {
+            assert_eq!(desk.fact(mark.clone()).await, None, "{mark}");
+        }
+    }
 }

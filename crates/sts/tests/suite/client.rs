@@ -136,7 +136,12 @@ impl Sts {
     }
 
     pub(crate) fn proof(&self, key: &SigningKey, jti: &str) -> String {
-        let url = format!("{ISSUER}/oauth/token");
+        self.proof_at("/oauth/token", (key, jti))
+    }
+
+    /// A proof for a request to `path`.
+    pub(crate) fn proof_at(&self, path: &str, (key, jti): (&SigningKey, &str)) -> String {
+        let url = format!("{ISSUER}{path}");
         let (method, now) = ("POST", self.now());
         let expect = DpopExpect { method, url: &url, access_token: None, now, max_skew_s: 60 };
         dpop::make_proof(key, &expect, (jti, None)).expect("it can be signed")

@@ -88,7 +88,7 @@ fn actor(sts: &Sts, (to, holder): (&Party, &Party), key: &SigningKey) -> String 
 }
 
 /// The holder asks for a token of `to`'s instance that holds `key`.
-fn hands_over(
+pub(crate) fn hands_over(
     sts: &Sts,
     holder: &Holder,
     (to, key): (&Party, &SigningKey),
@@ -116,7 +116,11 @@ pub(crate) fn delegates(
 }
 
 /// An instance of `to` that holds `key` takes `delegation` up.
-fn takes_up(sts: &Sts, (to, key): (&Party, &SigningKey), delegation: &TokenResponse) -> Request {
+pub(crate) fn takes_up(
+    sts: &Sts,
+    (to, key): (&Party, &SigningKey),
+    delegation: &TokenResponse,
+) -> Request {
     sts.request_of((&to.name, &to.key), key)
         .with("grant_type", exchange::GRANT_TYPE)
         .with("subject_token", &delegation.access_token)

@@ -93,7 +93,7 @@ async fn n_019_nothing_is_permitted_or_issued_after_an_end() {
             })
             .await;
             let (instance, how) = (holder.instance(), TaskEnd::Failed);
-            let ending = Ending { instance, how, uses: Vec::new() };
+            let ending = Ending { instance, how, uses: Vec::new(), workload: None };
             sts.world.authority.end_task(ending).await.expect("it ends");
             assert!(
                 calls(&sts, holder, "lookup").await.is_err(),

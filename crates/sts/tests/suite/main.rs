@@ -4,6 +4,7 @@
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
 
+mod attested;
 mod client;
 mod consents;
 mod delegation;
@@ -17,6 +18,7 @@ mod platforms;
 mod proofs;
 mod refusals;
 mod renewals;
+mod reused;
 mod trees;
 mod workloads;
 

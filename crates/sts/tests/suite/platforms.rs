@@ -41,6 +41,21 @@ pub(crate) enum Way {
     Client,
 }
 
+impl Way {
+    /// `request`, which shows `token` in this way.
+    pub(crate) fn show(self, request: Request, token: &str) -> Request {
+        let beside =
+            |kind| request.clone().with("workload_token", token).with("workload_token_type", kind);
+        match self {
+            Self::Oidc => beside("oidc"),
+            Self::Svid => beside("jwt-svid"),
+            Self::Client => request
+                .with("client_assertion_type", oauth::client_assertion::SPIFFE_TYPE)
+                .with("client_assertion", token),
+        }
+    }
+}
+
 pub(crate) const WAYS: [Way; 3] = [Way::Oidc, Way::Svid, Way::Client];
 
 /// A rule for `subject`, with these claims.
@@ -128,16 +143,7 @@ impl Platforms {
 
     /// A request for the instance that holds `key`, which shows `token` in this `way`.
     pub(crate) fn request(&self, key: &SigningKey, way: Way, token: &str) -> Request {
-        let request = self.sts.request(key);
-        let beside =
-            |kind| request.clone().with("workload_token", token).with("workload_token_type", kind);
-        match way {
-            Way::Oidc => beside("oidc"),
-            Way::Svid => beside("jwt-svid"),
-            Way::Client => request
-                .with("client_assertion_type", oauth::client_assertion::SPIFFE_TYPE)
-                .with("client_assertion", token),
-        }
+        way.show(self.sts.request(key), token)
     }
 
     /// The same with a fresh token of the platform.

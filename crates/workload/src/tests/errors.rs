@@ -6,7 +6,7 @@ use crate::VerifyError;
 
 fn check(error: VerifyError, code: &str, text: &str) {
     assert_eq!((error.code(), error.to_string().as_str()), (code, text));
-    let may_pass = ["unknown_key", "not_yet", "keys_unavailable"].contains(&code);
+    let may_pass = ["unknown_key", "key_unasked", "not_yet", "keys_unavailable"].contains(&code);
     assert_eq!(error.may_pass(), may_pass, "{code}");
 }
 
@@ -27,6 +27,8 @@ fn codes_and_texts_of_refusals_stay() {
     let subject = "the token's subject is not the SPIFFE ID of a workload";
     check(VerifyError::NotSpiffeId, "not_spiffe_id", subject);
     check(VerifyError::UnknownKey, "unknown_key", "the token's issuer has no such key");
+    let told = "the token's issuer cannot be asked for its key now";
+    check(VerifyError::KeyUnasked, "key_unasked", told);
     check(VerifyError::Signature, "signature", "the token's signature does not verify");
     let claim = "the claim `sub` is missing or not as it should be";
     check(VerifyError::Claim("sub"), "claim", claim);

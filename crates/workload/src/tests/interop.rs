@@ -86,7 +86,7 @@ async fn an_independent_client_sees_the_same_bundles_and_takes_the_same_tokens()
         (token("k1", &claims(300, "other"), &old), "audience"),
         (token("k1", &claims(300, US), &TestKey::new("ES256")), "signature"),
         (token("k3", &claims(300, US), &old), "unknown_key"),
-        (token("k2", &claims(300, US), &new), "unknown_key"),
+        (token("k2", &claims(300, US), &new), "key_unasked"),
     ];
     let texts: Vec<&str> = tokens.iter().map(|(token, _)| token.as_str()).collect();
     let mut theirs = Theirs::start(&agent.socket(), &texts);

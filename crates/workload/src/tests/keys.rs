@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use https_url::HttpsUrl;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::issuer::{Authority, Issuer};
 use super::signing::TestKey;
-use super::{CLUSTER, Files, US, World, account, sign, token, told, until, with, workload};
+use super::{
+    CLUSTER, Files, US, World, account, is_unknown, sign, token, told, until, with, workload,
+};
 use crate::key_set::KEYS_MAX;
+use crate::origin::jwks_uri;
 
 /// An issuer with one key, `k1`, and sources that trust it.
 async fn start() -> (Issuer, TestKey, World) {
@@ -68,9 +72,9 @@ async fn many_tokens_by_unknown_keys_ask_once_in_ten_seconds() {
         let world = &world;
         async move {
             let found = join_all(tokens.iter().map(|token| world.oidc(token))).await;
-            assert!(found.iter().all(|found| told(found) == "unknown_key"));
+            assert!(found.iter().all(is_unknown));
             for token in &tokens {
-                check(world, token, "unknown_key").await;
+                check(world, token, "key_unasked").await;
             }
         }
     };
@@ -156,11 +160,11 @@ async fn n_029_keys_rotate_and_the_retired_one_counts_until_the_set_is_fetched_a
     issuer.publish(&[new.jwk("k2")]);
     // Nobody asks before there is need, nor too soon.
     check(&world, &by_old, "ok").await;
-    check(&world, &by_new, "unknown_key").await;
+    check(&world, &by_new, "key_unasked").await;
     assert_eq!(issuer.asked(), 1);
     world.pass(10);
     check(&world, &by_new, "ok").await;
-    check(&world, &by_old, "unknown_key").await;
+    check(&world, &by_old, "key_unasked").await;
     assert_eq!(issuer.asked(), 2);
     // The retired key under the new name is as little worth.
     check(&world, &token("k2", &claims(&issuer), &old), "algorithm").await;
@@ -168,7 +172,7 @@ async fn n_029_keys_rotate_and_the_retired_one_counts_until_the_set_is_fetched_a
     issuer.publish(&[]);
     world.pass(10);
     check(&world, &by_old, "unknown_key").await;
-    check(&world, &by_new, "unknown_key").await;
+    check(&world, &by_new, "key_unasked").await;
 }
 
 /// Identity provider down: known keys until their bound, then deny.
@@ -182,7 +186,7 @@ async fn n_029_without_the_issuer_known_keys_count_until_their_bound() {
     for _ in 0..360 {
         check(&world, &good, "ok").await;
         world.pass(10);
-        check(&world, &bad, "unknown_key").await;
+        check(&world, &bad, "key_unasked").await;
     }
     check(&world, &good, "ok").await;
     world.clock.advance(Duration::from_millis(1));
@@ -198,6 +202,24 @@ async fn n_029_without_the_issuer_known_keys_count_until_their_bound() {
     check(&world, &good, "keys_unavailable").await;
     world.pass(10);
     check(&world, &good, "ok").await;
+}
+
+/// While the machine is suspended one clock stands still, and the other goes on.
+#[tokio::test]
+async fn n_029_keys_age_while_the_machine_is_suspended() {
+    let (issuer, key, world) = start().await;
+    let good = token("k1", &claims(&issuer), &key);
+    check(&world, &good, "ok").await;
+    issuer.break_down();
+    world.clock.step_wall(3_600_000);
+    check(&world, &good, "ok").await;
+    world.clock.step_wall(1);
+    check(&world, &good, "keys_unavailable").await;
+    // Set back, it gives back what it took, and no more.
+    world.clock.step_wall(-3_600_001);
+    check(&world, &good, "ok").await;
+    world.pass(3_601);
+    check(&world, &good, "keys_unavailable").await;
 }
 
 #[tokio::test]
@@ -244,6 +266,27 @@ async fn metadata_are_the_issuers_own_and_lead_to_its_keys_over_https() {
     issuer.put_metadata(&right);
     let world = World::new(issuer.config(), &Authority::new());
     check(&world, &good, "keys_unavailable").await;
+}
+
+/// What somebody else's metadata say leads to no host of the operator's own network, though there are
+/// such that keys may be fetched from.
+#[test]
+fn n_072_a_public_issuer_leads_to_no_private_host() {
+    let check = |host: &str, is_own: bool, expected: &str| {
+        let issuer = "https://idp.example";
+        let keys = format!("https://{host}/keys");
+        let document = json!({ "issuer": issuer, "jwks_uri": keys });
+        let is_private = |url: &HttpsUrl| url.host().ends_with(".internal");
+        let told = jwks_uri(&document, issuer, is_own, is_private);
+        let told = told.map_or_else(|error| error.to_string(), |url| url.as_str().to_owned());
+        assert!(told.contains(expected), "{host} {is_own}: {told}");
+    };
+    let refused = "lead to the private host `keys.internal`";
+    check("keys.internal", false, refused);
+    check("KEYS.internal:8443", false, refused);
+    check("keys.internal", true, "https://keys.internal/keys");
+    check("keys.example", false, "https://keys.example/keys");
+    check("keys.example", true, "https://keys.example/keys");
 }
 
 /// Keys that we cannot verify by are for others, and no reason to refuse the rest.
@@ -300,7 +343,7 @@ async fn a_set_has_as_many_keys_as_may_be_and_no_more() {
     files.write("jwks", &many(KEYS_MAX + 1));
     let last = token(&format!("k{}", KEYS_MAX + 1), &account(), &key);
     files.world.pass(10);
-    check(&files.world, &last, "unknown_key").await;
+    check(&files.world, &last, "key_unasked").await;
     check(&files.world, &good, "ok").await;
 }
 
@@ -359,8 +402,8 @@ async fn keys_are_read_again_every_five_minutes() {
         files.world.pass(10);
         tokio::time::advance(Duration::from_secs(10)).await;
     }
-    until(async || told(&files.world.oidc(&oidc).await) == "unknown_key").await;
-    until(async || told(&files.world.svid(&svid).await) == "unknown_key").await;
+    until(async || is_unknown(&files.world.oidc(&oidc).await)).await;
+    until(async || is_unknown(&files.world.svid(&svid).await)).await;
 }
 
 /// One that is down does not slow the others, and a good token waits for nobody.

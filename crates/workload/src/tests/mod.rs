@@ -178,6 +178,11 @@ fn told(result: &Result<Verified, VerifyError>) -> &'static str {
     result.as_ref().map_or_else(VerifyError::code, |_| "ok")
 }
 
+/// Whether no key of its name is known, whether or not its issuer could be asked.
+fn is_unknown(result: &Result<Verified, VerifyError>) -> bool {
+    ["unknown_key", "key_unasked"].contains(&told(result))
+}
+
 /// Waits until it is so. What is waited for happens on its own; nobody looks at how long it takes.
 async fn until(is_so: impl AsyncFn() -> bool) {
     let begun = std::time::Instant::now();

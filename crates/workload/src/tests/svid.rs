@@ -34,7 +34,7 @@ async fn n_037_a_trust_domain_vouches_for_its_own_and_nobody_elses() {
     check(&files, "spiffe://other.org", ("k1", &theirs), "ok").await;
     check(&files, "spiffe://example.org", ("k1", &theirs), "signature").await;
     check(&files, "spiffe://other.org", ("k1", &ours), "signature").await;
-    check(&files, "spiffe://example.org", ("k2", &theirs), "unknown_key").await;
+    check(&files, "spiffe://example.org", ("k2", &theirs), "key_unasked").await;
 }
 
 /// Also where the signature verifies by a key that we have of another.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::signing::TestKey;
 use super::{CLUSTER, Files, US, account, token, told, with, workload};
+use crate::WorkloadToken;
 use crate::claims::AUDIENCES_MAX;
 use model::workload::SUBJECT_MAX;
 use model::{WorkloadIdentity, WorkloadRule};
@@ -69,6 +70,26 @@ async fn a_token_is_for_us() {
     check("aud", most(AUDIENCES_MAX + 1), ["claim"; 2]).await;
 }
 
+/// By which a client authenticates, a JWT-SVID is for us alone.
+#[tokio::test]
+async fn n_003_an_svid_that_authenticates_is_for_us_alone() {
+    let key = TestKey::new("ES256");
+    let files = Files::new(&[], &[key.svid_jwk("k1")]);
+    for (aud, expected) in [
+        (json!(US), "ok"),
+        (json!([US]), "ok"),
+        (json!([US, "other"]), "audience"),
+        (json!(["other", US]), "audience"),
+        (json!([US, US]), "audience"),
+        (json!(["other"]), "audience"),
+        (json!([]), "audience"),
+    ] {
+        let svid = token("k1", &with(&workload(), "aud", aud.clone()), &key);
+        let found = files.world.sources.verify(WorkloadToken::ClientSvid(&svid)).await;
+        assert_eq!(told(&found), expected, "{aud}");
+    }
+}
+
 #[tokio::test]
 async fn an_issuer_is_named_exactly() {
     for other in [
@@ -117,7 +138,7 @@ async fn n_037_an_issuer_vouches_for_its_own_and_nobody_elses() {
         assert_eq!(told(&found), expected, "{}", claims["iss"]);
     }
     let found = files.world.oidc(&token("k2", &account(), &theirs)).await;
-    assert_eq!(told(&found), "unknown_key");
+    assert_eq!(told(&found), "key_unasked");
 }
 
 /// A token as GitHub issues it to a job, and the rule that its documentation leads to.
