@@ -162,7 +162,8 @@ pub(crate) fn handed_on(mut case: Case, times: u8) -> Case {
             Some(last) => &mut last.task,
             None => &mut standing.task,
         };
-        below.delegation = Some(Delegation { parent: above.task.id, decision });
+        let (parent, by) = (above.task.id, above.instance.id);
+        below.delegation = Some(Delegation { parent, by, decision });
         let Standing { instance, agent, sponsor, task, .. } = above;
         standing.delegators.push(Delegator { instance, agent, sponsor, task });
     }

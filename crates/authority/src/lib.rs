@@ -40,7 +40,7 @@ pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Governed, NotStarted, Permit, PermitContext, Running,
 };
-pub use pip::{FactsError, Gathered, Pip, delegators, initiator};
+pub use pip::{FactsError, Gathered, Pip, delegators, initiator, read_standing};
 pub use quarantine::{NotStopped, Signal};
 pub use reader::{Reader, all};
 pub use recover::recover;

@@ -85,6 +85,13 @@ pub struct Delegated {
     pub jti: String,
 }
 
+impl Delegated {
+    /// The instance that hands it on.
+    pub fn instance(&self) -> &str {
+        self.act.as_ref().map_or(&self.sub, |actor| &actor.sub)
+    }
+}
+
 /// Signs a delegation.
 pub fn make(delegated: &Delegated, signer: &dyn Signer) -> Result<String, JwsError> {
     let claims = serde_json::to_value(delegated).map_err(|_| JwsError::Unsigned)?;

@@ -70,6 +70,7 @@ impl TokenService {
             (Grant::Initiation(presented), _) => {
                 begun_by == Some(Sha256Digest::of(presented.as_bytes()))
             }
+            (Grant::Resume(wanted), _) => *wanted == task.id.to_string(),
             (_, Some(taken)) => {
                 task.delegation.is_some_and(|it| it.decision.to_string() == taken.decision)
             }
@@ -149,13 +150,13 @@ impl TokenService {
 /// The part of a task that `agent` takes up.
 fn part(taken: &Delegated, agent: &Agent) -> Result<Part, TokenRefusal> {
     let ids = taken.task.parse().ok().zip(taken.decision.parse().ok());
-    let Some((parent, decision)) = ids else {
+    let Some(((parent, decision), by)) = ids.zip(taken.instance().parse().ok()) else {
         let error = OAuthError::new(ErrorCode::InvalidRequest, "the delegation does not hold");
         return Err(TokenRefusal::of("delegation_invalid", error, agent));
     };
     let [task] = taken.authorization_details.clone();
     let uses = taking_up(taken);
-    Ok(Part { delegation: Delegation { parent, decision }, task, uses })
+    Ok(Part { delegation: Delegation { parent, by, decision }, task, uses })
 }
 
 /// What taking up a delegation uses up. We signed it ourselves, by whatever key of ours.

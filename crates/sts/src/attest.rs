@@ -14,7 +14,7 @@ use model::{
     Agent, Attestation, FactKey, Instance, InstanceId, SHOWN, Sha256Digest, Source, Sourced, Task,
     TaskState, Thumbprint, Timestamp, WorkloadIdentity,
 };
-use oauth::token_endpoint::PlatformToken;
+use oauth::token_endpoint::{Grant, PlatformToken};
 use oauth::{ErrorCode, OAuthError};
 use workload::{VerifyError, WorkloadToken};
 
@@ -170,7 +170,14 @@ impl TokenService {
             let task: Task =
                 reader.need(FactKey::task(instance.task)).await.map_err(unavailable)?;
             let now = self.authority.clock().now();
-            if task.state != TaskState::Open || task.deadline <= now {
+            let has_it = task.instance == id && task.state == TaskState::Open;
+            if !has_it || task.deadline <= now {
+                return Ok(());
+            }
+            // Who goes on with its task, because it is gone, may be the same workload.
+            if let Grant::Resume(wanted) = &asking.form.grant
+                && self.former(reader, asking, wanted).await.is_ok_and(|former| former == id)
+            {
                 return Ok(());
             }
         }

@@ -132,8 +132,9 @@ impl TokenService {
     ) -> Result<TokenResponse, TokenRefusal> {
         let Named { agent, key, exp, uses } = named;
         let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
-        let parent = begun.context.standing.task.id;
-        let delegation = Delegation { parent, decision: begun.context.decision };
+        let Standing { task, instance, .. } = begun.context.standing.as_ref();
+        let (parent, by, decision) = (task.id, instance.id, begun.context.decision);
+        let delegation = Delegation { parent, by, decision };
         let [token, proof] = uses;
         let part = Part { delegation, task: begun.act.task.clone(), uses: token };
         // What is known of who asks is not known of whom it is for.

@@ -128,8 +128,7 @@ async fn root(
 }
 
 /// The standing of a new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
-/// host vouched for its process, if it did, in `source`. While others of the agent are stopped, it
-/// starts as they are.
+/// host vouched for its process, if it did, in `source`.
 pub(crate) async fn propose(
     pip: &Pip,
     (agent, rests): (&AgentName, Rests),
@@ -139,7 +138,6 @@ pub(crate) async fn propose(
     let mut reader = Reader::new(pip.store());
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let stopped = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await?;
     let now = clock.now();
     let basis = basis(&mut reader, (&agent, rests), (now, entropy)).await?;
     let Basis { mandate, purpose, scope, deadline, delegation, delegators, mut effects } = basis;
@@ -151,10 +149,10 @@ pub(crate) async fn propose(
         }
         TaskSubject::Autonomous => None,
     };
-    let (instance, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
+    let (id, task) = (InstanceId::new(now, entropy), TaskId::new(now, entropy));
     let task = Task {
         id: task,
-        instance,
+        instance: id,
         delegation,
         mandate: mandate.id,
         mandate_digest: mandate.digest(),
@@ -165,27 +163,15 @@ pub(crate) async fn propose(
         deadline: now.plus(TASK_LIFETIME).min(deadline),
         state: TaskState::Open,
     };
-    let instance = Instance {
-        id: instance,
-        agent: agent.name.clone(),
-        key,
-        attestation: attestation(&agent, source),
-        process: source.process.clone(),
-        workload: source.workload.clone(),
-        task: task.id,
-        started: now,
-        state: stopped.unwrap_or_default().state_of_new(),
-    };
+    let entering = Entering { id, task: task.id, key, source };
+    let instance = entered(&mut reader, &agent, (entering, now)).await?;
     if let Some(parent) = task.parent() {
         let counter = CounterKey(format!("{parent}/parts"));
         effects.push(Effect::Count { counter, amount: 1, limit: Some(PARTS_MAX) });
         effects.push(new_fact(FactKey::part(parent, task.id), &task.id));
     }
-    effects.extend([
-        new_fact(FactKey::key(&key), &instance.id),
-        new_fact(FactKey::instance(instance.id), &instance),
-        new_fact(FactKey::task(task.id), &task),
-    ]);
+    effects.extend(entering(&instance));
+    effects.push(new_fact(FactKey::task(task.id), &task));
     let standing = Standing {
         instance,
         agent,
@@ -198,6 +184,46 @@ pub(crate) async fn propose(
         purpose,
     };
     Ok(Proposed { standing: reader.sourced(standing), effects })
+}
+
+/// An instance that enters the register.
+pub(crate) struct Entering<'a> {
+    pub(crate) id: InstanceId,
+    /// The task that it holds.
+    pub(crate) task: TaskId,
+    pub(crate) key: Thumbprint,
+    /// The host vouched for its process there, if it did.
+    pub(crate) source: &'a Source,
+}
+
+/// The instance of `agent` that enters now. While others of the agent are stopped, it starts as they
+/// are.
+pub(crate) async fn entered(
+    reader: &mut Reader<'_>,
+    agent: &Agent,
+    (entering, now): (Entering<'_>, Timestamp),
+) -> Result<Instance, FactsError> {
+    let stopped = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await?;
+    let Entering { id, task, key, source } = entering;
+    Ok(Instance {
+        id,
+        agent: agent.name.clone(),
+        key,
+        attestation: attestation(agent, source),
+        process: source.process.clone(),
+        workload: source.workload.clone(),
+        task,
+        started: now,
+        state: stopped.unwrap_or_default().state_of_new(),
+    })
+}
+
+/// What enters `instance` in the register.
+pub(crate) fn entering(instance: &Instance) -> [Effect; 2] {
+    [
+        new_fact(FactKey::key(&instance.key), &instance.id),
+        new_fact(FactKey::instance(instance.id), instance),
+    ]
 }
 
 /// A platform vouches for a workload, and the kernel for a process, that the agent's rules admit; for

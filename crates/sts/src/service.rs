@@ -235,7 +235,7 @@ impl TokenService {
         let proved = once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat);
         let uses = uses.into_iter().chain([proved]).collect();
         let (agent, form, arrived) = (&agent, &form, http.arrived);
-        let asking = Asking { agent, form, audience, key, source, uses, arrived, taken, shown };
+        let mut asking = Asking { agent, form, audience, key, source, uses, arrived, taken, shown };
         let _turn = self.turns.enter(key).await;
         self.bind(&asking).await?;
         match &form.grant {
@@ -249,15 +249,21 @@ impl TokenService {
                 self.hand_over(&asking, (subject_token, actor), task).await
             }
             Grant::Bare(subject_token) => Err(self.bare(&asking, subject_token)),
+            Grant::Resume(task) => {
+                self.resume(&mut asking, task).await?;
+                self.issue(&asking).await
+            }
             Grant::ClientCredentials
             | Grant::Initiation(_)
             | Grant::Consent(_)
-            | Grant::TakeUp(_) => {
-                let permit = self.permit(&asking).await?;
-                let minted = self.minter.mint(permit, &self.authority).await;
-                minted.map_err(TokenRefusal::decided)
-            }
+            | Grant::TakeUp(_) => self.issue(&asking).await,
         }
+    }
+
+    async fn issue(&self, asking: &Asking<'_>) -> Result<TokenResponse, TokenRefusal> {
+        let permit = self.permit(asking).await?;
+        let minted = self.minter.mint(permit, &self.authority).await;
+        minted.map_err(TokenRefusal::decided)
     }
 
     /// The process that the host vouches for, if a voucher is shown.

@@ -46,7 +46,7 @@ fn shown(form: &TokenRequest) -> &str {
         | Grant::Delegate { subject_token, .. }
         | Grant::Bare(subject_token) => subject_token,
         Grant::TakeUp(delegation) => delegation,
-        Grant::ClientCredentials | Grant::Initiation(_) | Grant::Consent(_) => {
+        Grant::ClientCredentials | Grant::Initiation(_) | Grant::Consent(_) | Grant::Resume(_) => {
             &form.client.assertion
         }
     }

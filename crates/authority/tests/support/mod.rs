@@ -40,7 +40,7 @@ pub(crate) const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const POLICY: &str = r#"
     @id("methods")
     permit (principal, action in [Action::"initialize", Action::"tools/list", Action::"token/issue",
-                                  Action::"delegate"], resource);
+                                  Action::"delegate", Action::"task/resume"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
             action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",

@@ -225,7 +225,7 @@ impl Case {
                 initiator.system.agents.insert(agent.name.clone());
             }
             let decision = DecisionId::from_bytes([100 + time; 16]);
-            let delegation = Some(Delegation { parent: task.id, decision });
+            let delegation = Some(Delegation { parent: task.id, by: instance.id, decision });
             match own.delegators.last_mut() {
                 Some(last) => last.task.delegation = delegation,
                 None => own.task.delegation = delegation,

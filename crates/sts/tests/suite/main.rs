@@ -16,6 +16,7 @@ mod platforms;
 mod proofs;
 mod refusals;
 mod renewals;
+mod resume;
 mod trees;
 mod workloads;
 
