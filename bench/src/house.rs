@@ -86,7 +86,11 @@ impl House {
             clock: clock.clone(),
             last_record: Timestamp::from_millis(0),
             entropy: Arc::new(Random),
-            limits: Limits { decision_timeout: Duration::from_secs(30) },
+            limits: Limits {
+                decision_timeout: Duration::from_secs(30),
+                tasks_of_person: None,
+                calls_of_person: None,
+            },
         });
         tokio::spawn(outcomes.run());
         Ok(Self { authority: Arc::new(authority), clock, lead, store })

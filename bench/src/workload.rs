@@ -186,6 +186,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         tools: BTreeSet::from([format!("{SERVER}/*").parse().expect(name)]),
         harm: BTreeSet::new(),
         max_calls: None,
+        max_tasks_a_day: None,
     };
     let purpose = Purpose {
         id: purpose.parse().expect(name),

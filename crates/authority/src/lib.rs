@@ -13,6 +13,7 @@ mod authorize;
 mod changes;
 mod clock_guard;
 mod committing;
+mod counted;
 mod ending;
 mod findings;
 mod in_force;
@@ -31,6 +32,7 @@ mod watch;
 pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
+pub use counted::opening;
 pub use ending::Ending;
 pub use findings::{
     ADMINISTRATORS, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers,

@@ -128,10 +128,19 @@ fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             tools,
             harm,
             max_calls,
+            max_tasks_a_day,
             description,
             socket,
         }) => {
-            let asked = Asked::PurposeAdd { id, owner, tools, harm, max_calls, description };
+            let asked = Asked::PurposeAdd {
+                id,
+                owner,
+                tools,
+                harm,
+                max_calls,
+                max_tasks_a_day,
+                description,
+            };
             (socket.socket, asked, None)
         }
         Command::Instance(instance) => plain(of_instance(instance)),

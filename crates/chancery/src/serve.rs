@@ -267,8 +267,11 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let ring = KeyRing::open(&config.keys_dir())
         .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
     let Found { store, journal, clock, entropy, last_record } = open(config, &ring).await?;
-    let limits =
-        authority::Limits { decision_timeout: Duration::from_millis(config.timeouts.decision_ms) };
+    let limits = authority::Limits {
+        decision_timeout: Duration::from_millis(config.timeouts.decision_ms),
+        tasks_of_person: Some(config.limits.tasks_per_person_a_day),
+        calls_of_person: Some(config.limits.calls_per_person_a_day),
+    };
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),
         pip: Pip::open(store.clone()).await?,

@@ -233,6 +233,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         tools: BTreeSet::from([format!("{server}/*").parse().expect("it is a pattern")]),
         harm: Harm::ALL.into_iter().collect(),
         max_calls: None,
+        max_tasks_a_day: None,
     };
     let sponsor = person("sponsor");
     let hour = std::time::Duration::from_hours(1);

@@ -49,6 +49,7 @@ pub enum Command {
         tools: Vec<String>,
         harm: Vec<String>,
         max_calls: Option<u64>,
+        max_tasks_a_day: Option<u64>,
         description: String,
     },
     /// Registers an agent.

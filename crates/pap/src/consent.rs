@@ -228,6 +228,10 @@ impl Administration {
             Some(most) => format!("at most {most} calls in each task"),
             None => "as many calls as it takes".to_owned(),
         };
+        let often = match asked.scope.max_tasks_a_day {
+            Some(most) => format!("{calls}, at most {most} of these a day"),
+            None => calls,
+        };
         let mut all = vec![
             ("Agent", agent.name.to_string()),
             ("Who answers for it", agent.sponsor.to_string()),
@@ -239,7 +243,7 @@ impl Administration {
         let harm = asked.scope.harm.iter().map(|class| class.as_str());
         all.extend([
             ("May do beside reading", listed(harm, "nothing")),
-            ("How often", calls),
+            ("How often", often),
             ("Until at the latest", plain(asked.until)),
         ]);
         let escaped =

@@ -39,8 +39,16 @@ impl Administration {
             Command::PersonAdd { id, groups } => self.person_add(by, &id, &groups).await,
             Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
             Command::PersonList => self.list(by, "person/", "").await,
-            Command::PurposeAdd { id, owner, tools, harm, max_calls, description } => {
-                let scope = scope(&tools, &harm, max_calls)?;
+            Command::PurposeAdd {
+                id,
+                owner,
+                tools,
+                harm,
+                max_calls,
+                max_tasks_a_day,
+                description,
+            } => {
+                let scope = Scope { max_calls, max_tasks_a_day, ..scope(&tools, &harm)? };
                 self.purpose_add(by, (&id, &owner), scope, description).await
             }
             Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
@@ -217,12 +225,13 @@ fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {
     Err(AdminError::Invalid(format!("an agent has at most {RULES_MAX} rules for workloads")))
 }
 
-fn scope(tools: &[String], harm: &[String], max_calls: Option<u64>) -> Result<Scope, AdminError> {
+fn scope(tools: &[String], harm: &[String]) -> Result<Scope, AdminError> {
     if tools.len() > model::MAX_PATTERNS {
         return Err(AdminError::Invalid("too many tools".to_owned()));
     }
     let tools = tools.iter().map(|tool| tool.parse::<ToolPattern>()).collect::<Result<_, _>>();
-    Ok(Scope { tools: tools.map_err(AdminError::invalid)?, harm: classes(harm)?, max_calls })
+    let tools = tools.map_err(AdminError::invalid)?;
+    Ok(Scope { tools, harm: classes(harm)?, ..Scope::default() })
 }
 
 /// The harm classes with these names.

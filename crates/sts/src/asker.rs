@@ -32,10 +32,7 @@ impl TokenService {
         }
         Self::is_admitted(asking)?;
         let rests = self.rests(asking).await?;
-        let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
-        let asked = (&agent.name, rests);
-        let by = (clock.as_ref(), entropy.as_ref());
-        let proposed = propose(pip, asked, (*key, source), by).await;
+        let proposed = propose(&self.authority, (&agent.name, rests), (*key, source)).await;
         Ok(Asker::New(Box::new(proposed.map_err(|why| not_proposed(why, agent))?)))
     }
 

@@ -131,7 +131,6 @@ impl TokenService {
         named: Named,
     ) -> Result<TokenResponse, TokenRefusal> {
         let Named { agent, key, exp, uses } = named;
-        let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
         let Standing { task, instance, .. } = begun.context.standing.as_ref();
         let (parent, by, decision) = (task.id, instance.id, begun.context.decision);
         let delegation = Delegation { parent, by, decision };
@@ -140,9 +139,7 @@ impl TokenService {
         // What is known of who asks is not known of whom it is for.
         let source = Source::default();
         let rests = Rests::Delegated(Box::new(part));
-        let by = (clock.as_ref(), entropy.as_ref());
-        let proposed =
-            propose(self.authority.pip(), (&agent.name, rests), (key, &source), by).await;
+        let proposed = propose(&self.authority, (&agent.name, rests), (key, &source)).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
         let last = self.last(asker.standing.value.instance.id).await?;
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use authority::{CounterKey, Effect, FactsError, Pip, Reader};
+use authority::{Authority, CounterKey, Effect, FactsError, Reader};
 use model::{
-    Agent, AgentName, Attestation, Clock, Delegation, Delegator, Entropy, FactKey, Instance,
-    InstanceId, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source, Sourced, Standing,
-    Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
+    Agent, AgentName, Attestation, Delegation, Delegator, Entropy, FactKey, Instance, InstanceId,
+    Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source, Sourced, Standing, Stopped,
+    Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
 };
 use oauth::initiation::AskedTask;
 use serde::Serialize;
@@ -130,15 +130,14 @@ async fn root(
 /// The standing of a new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
 /// host vouched for its process, if it did, in `source`.
 pub(crate) async fn propose(
-    pip: &Pip,
+    authority: &Authority,
     (agent, rests): (&AgentName, Rests),
     (key, source): (Thumbprint, &Source),
-    (clock, entropy): (&dyn Clock, &dyn Entropy),
 ) -> Result<Proposed, NotProposed> {
-    let mut reader = Reader::new(pip.store());
+    let mut reader = Reader::new(authority.pip().store());
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let now = clock.now();
+    let (now, entropy) = (authority.clock().now(), authority.entropy().as_ref());
     let basis = basis(&mut reader, (&agent, rests), (now, entropy)).await?;
     let Basis { mandate, purpose, scope, deadline, delegation, delegators, mut effects } = basis;
     let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
@@ -183,6 +182,7 @@ pub(crate) async fn propose(
         initiator,
         purpose,
     };
+    effects.extend(authority::opening(&standing, now, authority.limits()));
     Ok(Proposed { standing: reader.sourced(standing), effects })
 }
 

@@ -471,6 +471,7 @@ pub(crate) fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
                 Denial::Kernel(KernelRule::InstanceQuarantined) => {
                     "an instance of this agent is quarantined until an administrator releases it"
                 }
+                Denial::LimitReached { .. } => "as many tasks were opened as may be",
                 _ => "it is not permitted",
             };
             let why = format!("{why} (decision {decision})");

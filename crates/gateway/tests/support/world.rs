@@ -135,6 +135,7 @@ impl World {
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
             harm: classes.map(str::to_owned).to_vec(),
             max_calls: None,
+            max_tasks_a_day: None,
             description: String::new(),
         })
         .await;
@@ -254,7 +255,11 @@ async fn authority(
         clock: clock.clone(),
         last_record: Timestamp::from_millis(0),
         entropy: entropy.clone(),
-        limits: authority::Limits { decision_timeout: Duration::from_secs(10) },
+        limits: authority::Limits {
+            decision_timeout: Duration::from_secs(10),
+            tasks_of_person: None,
+            calls_of_person: None,
+        },
     });
     (journal, Arc::new(authority), outcomes)
 }

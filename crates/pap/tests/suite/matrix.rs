@@ -134,6 +134,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             tools: vec!["crm/*".to_owned()],
             harm: Vec::new(),
             max_calls: None,
+            max_tasks_a_day: None,
             description: String::new(),
         },
         Command::AgentAdd(pap::Registration {

@@ -32,6 +32,7 @@ pub(super) fn scope(tools: &[&str]) -> Scope {
         tools: tools.iter().map(|tool| tool.parse().expect("a pattern")).collect(),
         harm: Harm::ALL.into_iter().collect(),
         max_calls: None,
+        max_tasks_a_day: None,
     }
 }
 

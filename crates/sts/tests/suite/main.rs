@@ -12,6 +12,7 @@ mod history;
 mod initiations;
 mod instances;
 mod lifetime;
+mod opened;
 mod platforms;
 mod proofs;
 mod refusals;
