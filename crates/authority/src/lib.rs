@@ -36,6 +36,7 @@ pub use counted::opening;
 pub use ending::Ending;
 pub use findings::{
     ADMINISTRATORS, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers,
+    HUMAN_CREDENTIAL,
 };
 pub use in_force::PolicyInForce;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};

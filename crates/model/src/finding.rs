@@ -59,6 +59,9 @@ pub struct Stranger {
     /// Whose it is, in that case: an instance or an agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// The person whose own credential it shows, as that says; nothing of it is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
 }
 
 /// That somebody was told of a finding.
@@ -130,6 +133,7 @@ mod tests {
             client: None,
             proven: None,
             holder: None,
+            person: None,
         };
         let again = Stranger { credential: Some(Sha256Digest::of(b"b")), ..stranger.clone() };
         assert_eq!(stranger.id(), again.id());

@@ -232,6 +232,11 @@ fn exchanged(form: &mut Parameters) -> Result<Grant, OAuthError> {
             let actor_proof = form.need("actor_proof")?;
             Ok(Grant::HandOver { subject_token, actor_token, actor_proof, task: task(form)? })
         }
+        // Nothing is given for it, whatever stands beside; whose it is, is recorded.
+        (exchange::ID_TOKEN, _) => {
+            OF_GRANTS.iter().for_each(|name| drop(form.take(name)));
+            Ok(Grant::Bare(subject_token))
+        }
         _ => Err(invalid("tokens of these types are not exchanged here")),
     }
 }

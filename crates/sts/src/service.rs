@@ -21,12 +21,11 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
 
-use crate::attest::{NOT_THE_WORKLOAD, Shown, is_vouched, not_vouched};
+use crate::attest::{Shown, is_vouched, not_vouched};
 use crate::client::Authenticated;
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
-use crate::strangers;
 use crate::turns::Turns;
 use crate::vouchers::Vouchers;
 
@@ -35,10 +34,6 @@ const PROOF_SKEW_S: i64 = 60;
 
 /// What a client is told whose instance cannot go on, and a new one can.
 pub const TASK_OVER: &str = "the task of this instance is over: start one with a new key";
-
-/// Why a caller is no active agent, among the causes of refusals.
-const NO_ACTIVE_AGENT: [&str; 4] =
-    ["client_unknown", "agent_not_active", "agent_key_expired", "key_bound_elsewhere"];
 
 /// One request to the token endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +55,7 @@ pub struct TokenService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) minter: Minter,
     pub(crate) keys: Arc<TokenKeys>,
-    refusals: RefusalLog,
+    pub(crate) refusals: RefusalLog,
     vouchers: Vouchers,
     turns: Turns,
     pub(crate) platforms: Option<Arc<Sources>>,
@@ -93,9 +88,9 @@ impl Asking<'_> {
 
 /// Why there is no token: what the client is told, and what is recorded.
 pub(crate) struct TokenRefusal {
-    error: Box<OAuthError>,
+    pub(crate) error: Box<OAuthError>,
     /// Why, as a stable code; none if a decision record tells of it.
-    cause: Option<&'static str>,
+    pub(crate) cause: Option<&'static str>,
     pub(crate) refused: Refused,
 }
 
@@ -195,18 +190,10 @@ impl TokenService {
         answer: impl Future<Output = Result<T, TokenRefusal>>,
     ) -> Result<T, OAuthError> {
         let answer = tokio::time::timeout(self.authority.decision_timeout(), answer).await;
-        answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
-            let TokenRefusal { error, cause, refused } = refusal;
-            if let Some(cause) = cause {
-                let found =
-                    [&NO_ACTIVE_AGENT[..], &strangers::NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
-                if found.iter().any(|causes| causes.contains(&cause)) {
-                    self.note_stranger(http, cause, &refused);
-                }
-                self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
-            }
-            *error
-        })
+        match answer.unwrap_or_else(|_| Err(TokenRefusal::late())) {
+            Ok(answer) => Ok(answer),
+            Err(refusal) => Err(self.told(http, refusal).await),
+        }
     }
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {

@@ -64,6 +64,7 @@ fn finding() -> Finding {
         client: None,
         proven: None,
         holder: None,
+        person: None,
     };
     let at = Timestamp::from_millis(1);
     let state = "unknown".to_owned();

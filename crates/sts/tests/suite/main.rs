@@ -4,6 +4,7 @@
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
 
+mod borrowed;
 mod client;
 mod consents;
 mod delegation;
