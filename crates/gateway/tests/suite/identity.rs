@@ -130,7 +130,7 @@ async fn r_10_a_persons_own_token_calls_nothing() {
         set(&mut headers, "authorization", &format!("{scheme} {token}"));
         let answer = client.post_raw(&headers, body).await;
         assert_eq!(answer.status, 401, "{scheme} {subject}");
-        (answer.header("www-authenticate").map(str::to_owned), answer.body)
+        (answer.header("www-authenticate").map(str::to_owned), answer.text)
     };
     for (scheme, cause) in [("Bearer", "not_dpop"), ("DPoP", "token_invalid")] {
         let other = shows(scheme, "00u2").await;
