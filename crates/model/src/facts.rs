@@ -70,6 +70,11 @@ impl FactKey {
         Self(format!("key/{thumbprint}").into())
     }
 
+    /// Whose a registered key is: holds the key of the agent's or the system's own fact.
+    pub fn registered(thumbprint: &Thumbprint) -> Self {
+        Self(format!("registered/{thumbprint}").into())
+    }
+
     /// What the next renewal of an instance's token has to follow.
     pub fn renewal(id: InstanceId) -> Self {
         Self(format!("renewal/{id}").into())

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use authority::Effect;
+use authority::{Effect, Reader};
+use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
-    Agent, AgentName, AgentState, FactKey, Harm, Mandate, MandateBasis, MandateId, Person,
-    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern,
-    WorkloadRule,
+    Agent, AgentName, AgentState, FactKey, Harm, InstanceId, Mandate, MandateBasis, MandateId,
+    Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
+    Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -130,10 +131,11 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let name: AgentName = registration.name.parse().map_err(AdminError::invalid)?;
         let wanted: PurposeId = registration.purpose.parse().map_err(AdminError::invalid)?;
-        keys::VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
+        let key = VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
         check_rules(&registration.workloads)?;
         let mut draft = self.draft(by, "agent/add", ResourceRef::Agent(name.clone())).await?;
         let reader = &mut draft.reader;
+        let keeps = self.own_key(reader, &key, FactKey::agent(&name)).await?;
         let sponsor = active(reader, &registration.sponsor, "sponsor").await?;
         let owner =
             |named: &Option<String>| named.clone().unwrap_or_else(|| sponsor.id.to_string());
@@ -170,7 +172,7 @@ impl Administration {
             withdrawn: None,
         };
         let mandate = (!registration.on_behalf_only).then_some(mandate);
-        let mut effects = vec![put_new(FactKey::agent(&name), &agent)];
+        let mut effects = vec![put_new(FactKey::agent(&name), &agent), keeps];
         if let Some(mandate) = &mandate {
             effects.extend([
                 put_new(FactKey::mandate(mandate.id), mandate),
@@ -180,6 +182,37 @@ impl Administration {
         let done = draft.make(json!({ "agent": agent, "mandate": mandate }), effects).await?;
         let mandate = mandate.map(|mandate| mandate.id);
         Ok(json!({ "agent": name, "mandate": mandate, "decision": done.decision }))
+    }
+
+    /// What makes `key` that of `owner` alone. Whose it is already, it stays; that it was to be
+    /// another's too, is found.
+    pub(crate) async fn own_key(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &VerifyingKey,
+        owner: FactKey,
+    ) -> Result<Effect, AdminError> {
+        let thumbprint = Thumbprint::from_bytes(key.thumbprint());
+        let place = FactKey::registered(&thumbprint);
+        let known = reader.find::<FactKey>(place.clone()).await.map_err(AdminError::unavailable)?;
+        let held = reader.find::<InstanceId>(FactKey::key(&thumbprint)).await;
+        let held = held.map_err(AdminError::unavailable)?.map(FactKey::instance);
+        let Some(holder) = known.or(held) else { return Ok(put_new(place, &owner)) };
+        if holder != owner {
+            self.authority.note_stranger(Stranger {
+                cause: "key_registered_twice".to_owned(),
+                tried: "registration".to_owned(),
+                server: None,
+                source: None,
+                credential: Some(Sha256Digest::from_bytes(*thumbprint.as_bytes())),
+                claimed: Some(owner.to_string()),
+                client: None,
+                proven: None,
+                holder: Some(holder.to_string()),
+                person: None,
+            });
+        }
+        Err(AdminError::Invalid(format!("the key is that of `{holder}`: a key is of one alone")))
     }
 
     async fn agent_change(

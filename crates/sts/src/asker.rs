@@ -30,6 +30,7 @@ impl TokenService {
             self.same_task(asking, &instance).await?;
             return Ok(Asker::Known(Box::new(instance)));
         }
+        self.is_instances(asking).await?;
         Self::is_admitted(asking)?;
         let rests = self.rests(asking).await?;
         let proposed = propose(&self.authority, (&agent.name, rests), (*key, source)).await;
@@ -79,6 +80,20 @@ impl TokenService {
         let why = "this instance has its task: start one with a new key";
         let error = OAuthError::new(ErrorCode::InvalidGrant, why);
         Err(about(instance, TokenRefusal::of("has_a_task", error, agent)))
+    }
+
+    /// Refuses the key of a new instance that is registered as an agent's or a system's: who holds
+    /// that would be both.
+    pub(crate) async fn is_instances(&self, asking: &Asking<'_>) -> Result<(), TokenRefusal> {
+        let mut reader = Reader::new(self.authority.pip().store());
+        let known = reader.find::<FactKey>(FactKey::registered(&asking.key)).await;
+        let Some(owner) = known.map_err(unavailable)? else { return Ok(()) };
+        let error = OAuthError::new(ErrorCode::InvalidDpopProof, "an instance needs its own key");
+        let refusal = TokenRefusal::of("registered_key_as_instance", error, asking.agent);
+        Err(refusal.with([
+            ("held_by", owner.to_string()),
+            ("used_by_agent", asking.agent.name.to_string()),
+        ]))
     }
 
     /// On what the task of a new instance will rest.

@@ -268,7 +268,9 @@ impl TokenService {
     async fn is_new(&self, asking: &Asking<'_>, key: Thumbprint) -> Result<(), TokenRefusal> {
         let mut reader = Reader::new(self.authority.pip().store());
         let known = reader.find::<InstanceId>(FactKey::key(&key)).await.map_err(unavailable)?;
-        if known.is_none() && key != asking.key {
+        let registered = reader.find::<FactKey>(FactKey::registered(&key)).await;
+        let is_free = known.is_none() && registered.map_err(unavailable)?.is_none();
+        if is_free && key != asking.key {
             return Ok(());
         }
         let why = "an instance has one task: hand it on to one with a new key";

@@ -53,6 +53,7 @@ impl TokenService {
         if known.map_err(unavailable)?.is_some() {
             return Ok(());
         }
+        self.is_instances(asking).await?;
         Self::is_admitted(asking)?;
         let mut again = true;
         let permit = loop {

@@ -11,11 +11,11 @@ use crate::grant::POINT;
 use crate::service::{TokenHttpRequest, TokenRefusal, TokenService};
 
 /// Why a caller shows what is another's, among the causes of refusals.
-const NOT_THE_HOLDER: [&str; 2] = ["holder_absent", "delegation_of_another"];
+const NOT_THE_HOLDER: [&str; 4] =
+    ["delegation_of_another", "holder_absent", "key_bound_elsewhere", "registered_key_as_instance"];
 
 /// Why a caller is no active agent, among the causes of refusals.
-const NO_ACTIVE_AGENT: [&str; 4] =
-    ["client_unknown", "agent_not_active", "agent_key_expired", "key_bound_elsewhere"];
+const NO_ACTIVE_AGENT: [&str; 3] = ["client_unknown", "agent_not_active", "agent_key_expired"];
 
 /// Why what is shown is worth nothing, among the causes of refusals: it may be a person's own.
 const WORTH_NOTHING: [&str; 7] = [
@@ -99,7 +99,7 @@ impl TokenService {
             claimed: model::claim(&client.id),
             client: http.client.and_then(model::claim),
             proven: refused.agent.clone().filter(|_| is_anothers),
-            holder: held("held_by_instance").or_else(|| held("made_for_agent")),
+            holder: ["held_by_instance", "made_for_agent", "held_by"].into_iter().find_map(held),
             person,
         });
     }
