@@ -124,6 +124,8 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         enforcement: Enforcement::Mandatory,
         origin: "https://tools.example/mcp".to_owned(),
         added: NOW,
+        account: None,
+        callers: BTreeSet::new(),
     };
     let tool = Tool {
         tool,

@@ -12,6 +12,7 @@ use model::{
 use store::{CommitError, Committed, Effect, Unit, Urgency};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::accounts;
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
 use crate::counted;
@@ -260,6 +261,11 @@ impl Authority {
                         (Decision::Permit(grant), Some(opening)) => (grant, opening),
                         (decision, _) => return Err(denied(decision, id)),
                     };
+                    if is_counted(act.request()) {
+                        accounts::found(&question.gathered)
+                            .into_iter()
+                            .for_each(|it| self.note_stranger(it));
+                    }
                     let counters = question.facts.session.counters;
                     return Ok(self.permit(act, opening, counters, &committed));
                 }
@@ -358,6 +364,7 @@ impl Authority {
         if is_counted(question.request) {
             let Question { gathered, facts, .. } = question;
             effects.extend(counted::call(&gathered.standing, facts.now, &self.limits));
+            effects.extend(accounts::joined(gathered));
         }
         effects.push(Effect::OpenPermit);
         effects

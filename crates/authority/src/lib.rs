@@ -7,6 +7,7 @@
 //! INVARIANT: no permit without a durable decision record (`i_02_…`), and whatever is missing,
 //! late, broken or erroneous is a denial.
 
+mod accounts;
 mod administer;
 mod attested;
 mod authorize;

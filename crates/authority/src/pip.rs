@@ -306,9 +306,12 @@ impl Pip {
             return Ok(Some(known));
         }
         let mut reader = Reader::new(self.store.as_ref());
-        let Some(server) = reader.find::<Server>(FactKey::server(name)).await? else {
+        let Some(mut server) = reader.find::<Server>(FactKey::server(name)).await? else {
             return Ok(None);
         };
+        if let Some(account) = &server.account {
+            server.callers = reader.find(FactKey::account(account)).await?.unwrap_or_default();
+        }
         let read = Arc::new(reader.sourced(Arc::new(server)));
         self.servers.insert(name.clone(), read.clone());
         Ok(Some(read))

@@ -280,6 +280,7 @@ impl Gateway {
             proven: None,
             holder: None,
             person,
+            agents: Vec::new(),
         });
     }
 }

@@ -140,6 +140,11 @@ impl FactKey {
         Self(format!("server/{name}").into())
     }
 
+    /// The agents that have called with an account of ours at a server.
+    pub fn account(credential: &Sha256Digest) -> Self {
+        Self(format!("account/{credential}").into())
+    }
+
     /// A tool.
     pub fn tool(tool: &ToolRef) -> Self {
         Self(format!("tool/{tool}").into())

@@ -62,6 +62,9 @@ pub struct Stranger {
     /// The person whose own credential it shows, as that says; nothing of it is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
+    /// All agents that share what was seen, where they are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentName>,
 }
 
 /// That somebody was told of a finding.
@@ -134,6 +137,7 @@ mod tests {
             proven: None,
             holder: None,
             person: None,
+            agents: Vec::new(),
         };
         let again = Stranger { credential: Some(Sha256Digest::of(b"b")), ..stranger.clone() };
         assert_eq!(stranger.id(), again.id());

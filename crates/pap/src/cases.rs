@@ -187,6 +187,8 @@ impl CaseFile {
             enforcement: Enforcement::Mandatory,
             origin: String::new(),
             added: NOW,
+            account: None,
+            callers: BTreeSet::new(),
         };
         let request =
             AccessRequest { principal: Principal::Instance(instance), action, resource, input };

@@ -210,6 +210,7 @@ impl Administration {
                 proven: None,
                 holder: Some(holder.to_string()),
                 person: None,
+                agents: Vec::new(),
             });
         }
         Err(AdminError::Invalid(format!("the key is that of `{holder}`: a key is of one alone")))

@@ -101,6 +101,7 @@ impl TokenService {
             proven: refused.agent.clone().filter(|_| is_anothers),
             holder: ["held_by_instance", "made_for_agent", "held_by"].into_iter().find_map(held),
             person,
+            agents: Vec::new(),
         });
     }
 }

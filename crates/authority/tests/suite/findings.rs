@@ -140,6 +140,7 @@ fn stranger(claimed: &str, source: &str) -> Stranger {
         proven: None,
         holder: None,
         person: None,
+        agents: Vec::new(),
     }
 }
 

@@ -378,6 +378,8 @@ fn facts(now: Timestamp) -> Facts {
             enforcement: Enforcement::Mandatory,
             origin: "https://crm.example/mcp".to_owned(),
             added: now,
+            account: None,
+            callers: BTreeSet::new(),
         },
         tools: vec![
             tool("lookup", Harm::ReadsData, &sponsor.id),

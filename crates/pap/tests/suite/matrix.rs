@@ -65,6 +65,7 @@ fn finding() -> Finding {
         proven: None,
         holder: None,
         person: None,
+        agents: Vec::new(),
     };
     let at = Timestamp::from_millis(1);
     let state = "unknown".to_owned();

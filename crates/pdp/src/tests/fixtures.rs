@@ -141,6 +141,8 @@ impl Case {
             enforcement: Enforcement::Mandatory,
             origin: "https://tools.example/mcp".to_owned(),
             added: at(-86_400),
+            account: None,
+            callers: BTreeSet::new(),
         };
         let principal = Principal::Instance(standing.instance.id);
         let facts = Facts {
