@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use model::MandateBasis;
 use oauth::token_endpoint::RESUME;
 use oauth::{ErrorCode, OAuthError};
 
@@ -40,11 +39,11 @@ async fn reason(sts: &Sts) -> String {
 
 #[tokio::test]
 async fn n_088_tasks_of_a_day_are_as_many_as_may_be() {
-    for limit in [of_agent, of_mandate] {
+    let limits: [fn(&mut Facts, u64); 2] = [of_agent, of_mandate];
+    for limit in limits {
         let sts = Sts::with(|facts| limit(facts, 2)).await;
         for _ in 0..2 {
-            // What was opened before goes on.
-            opens(&sts).await.expect("there is room").claims.instance();
+            opens(&sts).await.expect("there is room");
             let holder = opens(&sts).await.expect("there is room");
             assert_eq!(calls(&sts, &holder, "lookup").await, Ok(()));
             let refused = opens(&sts).await.map(drop).unwrap_err();
@@ -118,5 +117,4 @@ async fn n_088_what_is_done_for_one_person_has_a_limit_over_all_tasks() {
         assert_eq!(calls(&sts, &own, "lookup").await, Ok(()));
         sts.world.clock.advance(DAY);
     }
-    assert!(matches!(sts.world.standing.mandate.basis, MandateBasis::Standing { .. }));
 }
