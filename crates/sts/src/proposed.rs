@@ -169,7 +169,7 @@ pub(crate) async fn propose(
         effects.push(Effect::Count { counter, amount: 1, limit: Some(PARTS_MAX) });
         effects.push(new_fact(FactKey::part(parent, task.id), &task.id));
     }
-    effects.extend(entering(&instance));
+    effects.extend(enters(&instance));
     effects.push(new_fact(FactKey::task(task.id), &task));
     let standing = Standing {
         instance,
@@ -219,7 +219,7 @@ pub(crate) async fn entered(
 }
 
 /// What enters `instance` in the register.
-pub(crate) fn entering(instance: &Instance) -> [Effect; 2] {
+pub(crate) fn enters(instance: &Instance) -> [Effect; 2] {
     [
         new_fact(FactKey::key(&instance.key), &instance.id),
         new_fact(FactKey::instance(instance.id), instance),

@@ -88,7 +88,7 @@ impl TokenService {
         let entering = Entering { id, task: task.id, key: asking.key, source: &asking.source };
         let instance = proposed::entered(&mut reader, &standing.agent, (entering, clock.now()));
         let instance = instance.await.map_err(unavailable)?;
-        let mut effects = proposed::entering(&instance).to_vec();
+        let mut effects = proposed::enters(&instance).to_vec();
         effects.push(Effect::Put { key: FactKey::task(task.id), body: json::canonical_of(&task) });
         let request = AccessRequest {
             principal: Principal::Instance(id),

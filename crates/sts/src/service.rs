@@ -23,7 +23,7 @@ use workload::Sources;
 
 use crate::attest::{Shown, is_vouched, not_vouched};
 use crate::client::Authenticated;
-use crate::grant::{Asker, POINT, Renewing, TokenGrant};
+use crate::grant::{Asker, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
 use crate::turns::Turns;

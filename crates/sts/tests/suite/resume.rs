@@ -95,7 +95,8 @@ async fn n_033_the_former_holder_and_what_it_handed_on_end() {
         let child = hand_on(&sts, &lead, (&reader, way), &asked).await.expect("a token");
         calls(&sts, &child, "lookup").await.expect("it is permitted");
         sts.world.clock.advance(GONE_AFTER - Duration::from_secs(1));
-        let early = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.unwrap_err();
+        let early =
+            taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.map(drop).unwrap_err();
         assert_eq!(early.code, ErrorCode::InvalidGrant, "{early}");
         assert_eq!(sts.causes(1).await, ["holder_alive"]);
         calls(&sts, &lead, "lookup").await.expect("nothing has changed");
@@ -127,7 +128,7 @@ async fn an_instance_that_renews_is_not_gone() {
         for _ in 0..3 {
             sts.world.clock.advance(Duration::from_mins(9));
             let refused = taken_over(&sts, (&lead.of, &key()), &task_id(&holder)).await;
-            assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidGrant);
+            assert_eq!(refused.map(drop).unwrap_err().code, ErrorCode::InvalidGrant);
             sts.send(request(sts.request(&own))).await.expect("a token");
         }
         sts.world.clock.advance(GONE_AFTER);
@@ -159,7 +160,7 @@ async fn i_21_the_task_of_another_agent_looks_like_none() {
     let none = model::TaskId::from_bytes([66; 16]).to_string();
     let mut told = BTreeSet::new();
     for task in [task_id(&lead), none, lead.instance().to_string(), "x".to_owned()] {
-        let refused = taken_over(&sts, (&reader, &key()), &task).await.unwrap_err();
+        let refused = taken_over(&sts, (&reader, &key()), &task).await.map(drop).unwrap_err();
         told.insert((refused.code.as_str(), refused.description));
     }
     assert_eq!(told.len(), 1, "{told:?}");
@@ -168,7 +169,7 @@ async fn i_21_the_task_of_another_agent_looks_like_none() {
     let own = key();
     sts.send(sts.request(&own)).await.expect("a token");
     for task in [task_id(&lead), "x".to_owned()] {
-        let refused = taken_over(&sts, (&lead.of, &own), &task).await.unwrap_err();
+        let refused = taken_over(&sts, (&lead.of, &own), &task).await.map(drop).unwrap_err();
         assert_eq!(refused.code, ErrorCode::InvalidGrant, "{refused}");
     }
     assert_eq!(sts.causes(6).await[4..], ["has_a_task"; 2]);
@@ -183,15 +184,15 @@ async fn r_16_no_quarantine_is_shed_by_taking_over() {
     let signal = "key_copied".to_owned();
     stopped(&sts, &lead, InstanceState::Quarantined { signal, since }).await;
     let take = async || taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await;
-    assert_eq!(take().await.unwrap_err().code, ErrorCode::InvalidGrant);
+    assert_eq!(take().await.map(drop).unwrap_err().code, ErrorCode::InvalidGrant);
     // Nor while others of the agent are quarantined alone.
     released(&sts).await;
-    assert_eq!(take().await.unwrap_err().code, ErrorCode::InvalidGrant);
+    assert_eq!(take().await.map(drop).unwrap_err().code, ErrorCode::InvalidGrant);
     assert_eq!(sts.causes(2).await, ["holder_quarantined"; 2]);
     // Of one that is revoked the next may go on, once somebody has looked.
     let reason = "lost".to_owned();
     stopped(&sts, &lead, InstanceState::Revoked { reason, since }).await;
-    assert_eq!(take().await.unwrap_err().code, ErrorCode::AccessDenied);
+    assert_eq!(take().await.map(drop).unwrap_err().code, ErrorCode::AccessDenied);
     assert_eq!(decisions(&sts).await.pop().expect("a record")["reason"], "actor_not_active");
     released(&sts).await;
     take().await.expect("a token");
@@ -207,7 +208,8 @@ async fn policy_says_who_takes_over() {
         when { context.attestation == "host" && context.purpose == "care" };"#;
     sts.world.publish(attested).await;
     let before = task_of(&sts, &lead).await;
-    let refused = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.unwrap_err();
+    let refused =
+        taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.map(drop).unwrap_err();
     assert_eq!(refused.code, ErrorCode::AccessDenied);
     assert_eq!(decisions(&sts).await.pop().expect("a record")["reason"], "not_granted");
     assert_eq!(task_of(&sts, &lead).await, before);
@@ -223,41 +225,38 @@ async fn policy_says_who_takes_over() {
     sts.send(request).await.expect("a token");
 }
 
-/// What ends a task ends it for whoever would take it over.
+/// What `end` does ends a task for whoever would take it over.
+async fn is_over(end: impl AsyncFn(&Sts, &Holder), reason: &str) {
+    let (sts, lead, _) = before().await;
+    sts.world.clock.advance(GONE_AFTER);
+    end(&sts, &lead).await;
+    let refused = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await;
+    let refused = refused.map(drop).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::AccessDenied, "{reason}: {refused}");
+    assert_eq!(decisions(&sts).await.pop().expect("a record")["reason"], reason);
+}
+
 #[tokio::test]
 async fn what_is_over_is_not_taken_over() {
-    let check = async |end: &dyn AsyncFn(&Sts, &Holder), reason: &str| {
-        let (sts, lead, _) = before().await;
-        sts.world.clock.advance(GONE_AFTER);
-        end(&sts, &lead).await;
-        let refused = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.unwrap_err();
-        assert_eq!(refused.code, ErrorCode::AccessDenied, "{reason}: {refused}");
-        assert_eq!(decisions(&sts).await.pop().expect("a record")["reason"], reason);
+    let given_up = async |sts: &Sts, lead: &Holder| {
+        let of = (lead.of.name.as_str(), lead.of.key.as_ref());
+        revoke(sts, of, &lead.token, &[]).await.expect("it is given up");
     };
-    check(
-        &async |sts, lead| {
-            let of = (lead.of.name.as_str(), lead.of.key.as_ref());
-            revoke(sts, of, &lead.token, &[]).await.expect("it is given up");
-        },
-        "task_not_open",
-    )
-    .await;
+    is_over(given_up, "task_not_open").await;
     let late = async |sts: &Sts, _: &Holder| sts.world.clock.advance(Duration::from_hours(8));
-    check(&late, "task_not_open").await;
-    check(
-        &async |sts, _| {
-            let mut mandate = sts.world.standing.mandate.clone();
-            let (reason, since) = ("over".to_owned(), sts.world.clock.now());
-            mandate.withdrawn = Some(model::Withdrawn { reason, since });
-            sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
-        },
-        "mandate_not_valid",
-    )
-    .await;
-    let left = async |sts: &Sts, _: &Holder| {
-        sts.world.journal.store().commit(sts.world.sponsor_leaves()).await.map(drop).unwrap();
+    is_over(late, "task_not_open").await;
+    let withdrawn = async |sts: &Sts, _: &Holder| {
+        let mut mandate = sts.world.standing.mandate.clone();
+        let (reason, since) = ("over".to_owned(), sts.world.clock.now());
+        mandate.withdrawn = Some(model::Withdrawn { reason, since });
+        sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
     };
-    check(&left, "sponsor_not_active").await;
+    is_over(withdrawn, "mandate_not_valid").await;
+    let left = async |sts: &Sts, _: &Holder| {
+        let gone = sts.world.journal.store().commit(sts.world.sponsor_leaves()).await;
+        gone.expect("it commits");
+    };
+    is_over(left, "sponsor_not_active").await;
 }
 
 /// Whose answer was lost asks again; for another purpose it is refused before anything changes.
