@@ -108,7 +108,7 @@ async fn part(house: &House, agent: &str, parent: &Task) -> anyhow::Result<(Inst
     let now = house.clock.now();
     let (instance, task) = (InstanceId::new(now, &Random), TaskId::new(now, &Random));
     let decision = DecisionId::new(now, &Random);
-    let delegation = Some(Delegation { parent: parent.id, decision });
+    let delegation = Some(Delegation { parent: parent.id, by: parent.instance, decision });
     let task = Task { id: task, instance, delegation, ..parent.clone() };
     let instance = Instance {
         id: instance,

@@ -89,6 +89,8 @@ impl House {
             limits: Limits {
                 decision_timeout: Duration::from_secs(30),
                 review_interval: REVIEW_INTERVAL,
+                tasks_of_person: None,
+                calls_of_person: None,
             },
         });
         tokio::spawn(outcomes.run());

@@ -124,6 +124,8 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         enforcement: Enforcement::Mandatory,
         origin: "https://tools.example/mcp".to_owned(),
         added: NOW,
+        account: None,
+        callers: BTreeSet::new(),
     };
     let tool = Tool {
         tool,
@@ -164,7 +166,8 @@ pub(crate) fn handed_on(mut case: Case, times: u8) -> Case {
             Some(last) => &mut last.task,
             None => &mut standing.task,
         };
-        below.delegation = Some(Delegation { parent: above.task.id, decision });
+        let (parent, by) = (above.task.id, above.instance.id);
+        below.delegation = Some(Delegation { parent, by, decision });
         let Standing { instance, agent, sponsor, task, .. } = above;
         standing.delegators.push(Delegator { instance, agent, sponsor, task });
     }
@@ -187,6 +190,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         tools: BTreeSet::from([format!("{SERVER}/*").parse().expect(name)]),
         harm: BTreeSet::new(),
         max_calls: None,
+        max_tasks_a_day: None,
     };
     let purpose = Purpose {
         id: purpose.parse().expect(name),

@@ -9,22 +9,21 @@ use model::{
     AccessRequest, ActDigest, Clock, Decision, DecisionId, Denial, Entropy, FactKey, Facts, Grant,
     ResourceRef, Revision, Sourced, Standing, Stranger, Timestamp,
 };
-use store::{CommitError, Committed, CounterKey, Effect, Unit, Urgency};
+use store::{CommitError, Committed, Effect, Unit, Urgency};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::accounts;
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
+use crate::counted;
 use crate::findings::STRANGERS_WAITING_MAX;
 use crate::outcomes::{
     Closing, OUTCOMES_OPEN_MAX, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued,
 };
 use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit, PermitContext};
-use crate::pip::{FactsError, Gathered, Pip, calls_counter};
+use crate::pip::{FactsError, Gathered, Pip};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf, FactsLeaves};
 use crate::refusals::REFUSALS_WAITING_MAX;
-
-/// Days begin at midnight UTC.
-const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// How often a decision whose facts changed under it is made again.
 const ATTEMPTS_MAX: u32 = 3;
@@ -33,13 +32,18 @@ const ATTEMPTS_MAX: u32 = 3;
 /// time.
 pub const REVIEW_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The bounds of one decision.
+/// The bounds of decisions.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// From asking to the answer; beyond it the answer is a denial.
     pub decision_timeout: Duration,
     /// How long the answer counts for an act under way; [`REVIEW_INTERVAL`] but in tests.
     pub review_interval: Duration,
+    /// The most tasks that are opened in one day (UTC) on behalf of one person, if there is a limit.
+    pub tasks_of_person: Option<u64>,
+    /// The most calls that are permitted in one day (UTC) on behalf of one person, if there is a
+    /// limit.
+    pub calls_of_person: Option<u64>,
 }
 
 /// Why there is no permit.
@@ -88,7 +92,7 @@ pub struct Parts {
     pub last_record: Timestamp,
     /// Randomness for ids and salts.
     pub entropy: Arc<dyn Entropy>,
-    /// The bounds of one decision.
+    /// The bounds of decisions.
     pub limits: Limits,
 }
 
@@ -179,6 +183,11 @@ impl Authority {
         self.limits.decision_timeout
     }
 
+    /// The bounds of decisions.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The time, if it can be trusted.
     pub fn trusted_now(&self) -> Result<Timestamp, crate::ClockUnsure> {
         self.clock_guard.now(self.clock.as_ref())
@@ -258,6 +267,11 @@ impl Authority {
                         (Decision::Permit(grant), Some(opening)) => (grant, opening),
                         (decision, _) => return Err(denied(decision, id)),
                     };
+                    if is_counted(act.request()) {
+                        accounts::found(&question.gathered)
+                            .into_iter()
+                            .for_each(|it| self.note_stranger(it));
+                    }
                     let counters = question.facts.session.counters;
                     return Ok(self.permit(act, opening, counters, &committed));
                 }
@@ -343,9 +357,23 @@ impl Authority {
         // A denial needs no fence: what it read may have changed, it still harms nobody.
         if matches!(decision, Decision::Permit(_)) {
             unit.reads = read_set(question);
-            unit.effects.extend(effects_of(question));
+            unit.effects.extend(self.effects_of(question));
         }
         Ok(Made { decision, unit, entry, leaf })
+    }
+
+    fn effects_of(&self, question: &Question<'_>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
+            effects.extend(enter.iter().cloned());
+        }
+        if is_counted(question.request) {
+            let Question { gathered, facts, .. } = question;
+            effects.extend(counted::call(&gathered.standing, facts.now, &self.limits));
+            effects.extend(accounts::joined(gathered));
+        }
+        effects.push(Effect::OpenPermit);
+        effects
     }
 
     /// The permit that `committed` opened.
@@ -421,40 +449,4 @@ fn is_counted(request: &AccessRequest) -> bool {
     );
     // What only takes less is never too much.
     is_read && request.action.as_str() != "resources/unsubscribe"
-}
-
-/// What one call is counted against: the mandate and every agent of the chain for this day, if it has
-/// a limit, so that nobody begins anew what is used up; every task of the chain that has a limit,
-/// which holds over all its branches; and last the session.
-fn calls_of(standing: &Standing, now: Timestamp) -> Vec<Effect> {
-    let one = |counter: CounterKey, most: Option<u64>| {
-        let limit = most.and_then(|most| i64::try_from(most).ok());
-        Effect::Count { counter, amount: 1, limit }
-    };
-    let day = now.as_seconds().div_euclid(SECONDS_OF_A_DAY);
-    let of_day = |who: String, most: Option<u64>| {
-        most.map(|_| one(CounterKey(format!("{who}/day-{day}/calls")), most))
-    };
-    let mandate = &standing.mandate;
-    let own = of_day(mandate.id.to_string(), mandate.scope.max_calls);
-    let agents = standing
-        .hops()
-        .filter_map(|hop| of_day(format!("agent/{}", hop.agent.name), hop.agent.ceiling.max_calls));
-    let root = standing.root().id;
-    let tasks = standing.hops().map(|hop| hop.task);
-    let counted = tasks.filter(|task| task.id == root || task.scope.max_calls.is_some());
-    let tasks = counted.map(|task| one(calls_counter(task.id), task.scope.max_calls));
-    own.into_iter().chain(agents).chain(tasks).collect()
-}
-
-fn effects_of(question: &Question<'_>) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
-        effects.extend(enter.iter().cloned());
-    }
-    if is_counted(question.request) {
-        effects.extend(calls_of(&question.gathered.standing, question.facts.now));
-    }
-    effects.push(Effect::OpenPermit);
-    effects
 }

@@ -23,6 +23,9 @@ use crate::reader::{self, Reader};
 use crate::telling::{Attempt, Messenger, Telling};
 use crate::{Authority, FactsError, refusals};
 
+/// The cause of a refusal where a person's own credential is shown: no agent acts by that.
+pub const HUMAN_CREDENTIAL: &str = "human_credential";
+
 /// The most findings that are open at once; a stranger beyond is in its refusal record only.
 pub const FINDINGS_OPEN_MAX: usize = 1_000;
 
@@ -86,6 +89,15 @@ impl Authority {
     /// down in time is in its refusal records only.
     pub fn note_stranger(&self, stranger: Stranger) {
         let _ = self.strangers.try_send(stranger);
+    }
+
+    /// The person whose login `issuer` calls `subject`, if there is one and it can be read now. It
+    /// says whose a credential is that is refused anyway, and is no ground for anything else.
+    pub async fn whose_login(&self, issuer: &str, subject: &str) -> Option<PersonId> {
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let found = reader.find(FactKey::login(issuer, subject));
+        let found = tokio::time::timeout(self.limits.decision_timeout, found).await;
+        found.ok()?.ok()?
     }
 
     /// What keeps the findings of this authority, told by `messenger` to one person after another,

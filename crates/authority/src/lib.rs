@@ -7,6 +7,7 @@
 //! INVARIANT: no permit without a durable decision record (`i_02_…`), and whatever is missing,
 //! late, broken or erroneous is a denial.
 
+mod accounts;
 mod administer;
 mod attested;
 mod authorize;
@@ -14,6 +15,7 @@ mod beginning;
 mod changes;
 mod clock_guard;
 mod committing;
+mod counted;
 mod ending;
 mod findings;
 mod in_force;
@@ -33,16 +35,18 @@ pub use administer::{AdminAct, Administered, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts, REVIEW_INTERVAL};
 pub use beginning::{AtRest, may_begin};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
+pub use counted::opening;
 pub use ending::Ending;
 pub use findings::{
     ADMINISTRATORS, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers,
+    HUMAN_CREDENTIAL,
 };
 pub use in_force::PolicyInForce;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Governed, NotStarted, Permit, PermitContext, Running,
 };
-pub use pip::{FactsError, Gathered, Pip, delegators, initiator};
+pub use pip::{FactsError, Gathered, Pip, delegators, initiator, read_standing};
 pub use quarantine::{NotStopped, Signal};
 pub use reader::{Reader, all};
 pub use recover::recover;

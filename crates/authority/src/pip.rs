@@ -279,7 +279,9 @@ impl Pip {
         if let Some(known) = self.standings.get(&instance).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
-        let read = Arc::new(read_standing(self.store.as_ref(), instance).await?);
+        let mut reader = Reader::new(self.store.as_ref());
+        let standing = Arc::new(read_standing(&mut reader, instance).await?);
+        let read = Arc::new(reader.sourced(standing));
         self.standings.insert(instance, read.clone());
         Ok(read)
     }
@@ -313,9 +315,12 @@ impl Pip {
             return Ok(Some(known));
         }
         let mut reader = Reader::new(self.store.as_ref());
-        let Some(server) = reader.find::<Server>(FactKey::server(name)).await? else {
+        let Some(mut server) = reader.find::<Server>(FactKey::server(name)).await? else {
             return Ok(None);
         };
+        if let Some(account) = &server.account {
+            server.callers = reader.find(FactKey::account(account)).await?.unwrap_or_default();
+        }
         let read = Arc::new(reader.sourced(Arc::new(server)));
         self.servers.insert(name.clone(), read.clone());
         Ok(Some(read))
@@ -412,21 +417,21 @@ fn listen(store: &dyn Store, changes: Arc<Changes>, unknown: Arc<Unknown>) {
     }));
 }
 
-async fn read_standing(
-    store: &dyn Store,
+/// The standing of the registered instance `id`.
+pub async fn read_standing(
+    reader: &mut Reader<'_>,
     id: InstanceId,
-) -> Result<Sourced<Arc<Standing>>, FactsError> {
-    let mut reader = Reader::new(store);
-    let Delegator { instance, agent, sponsor, task } = holder(&mut reader, id).await?;
-    let delegators = delegators(&mut reader, task.parent()).await?;
+) -> Result<Standing, FactsError> {
+    let Delegator { instance, agent, sponsor, task } = holder(reader, id).await?;
+    let delegators = delegators(reader, task.parent()).await?;
     let mandate: model::Mandate = reader.need(FactKey::mandate(task.mandate)).await?;
-    let initiator = initiator(&mut reader, &mandate.basis).await?;
+    let initiator = initiator(reader, &mandate.basis).await?;
     let purpose = reader.need(FactKey::purpose(&task.purpose)).await?;
     let subject = match &task.subject {
         TaskSubject::OnBehalfOf { person } => Some(reader.need(FactKey::person(person)).await?),
         TaskSubject::Autonomous => None,
     };
-    let standing = Standing {
+    Ok(Standing {
         instance,
         agent,
         sponsor,
@@ -436,8 +441,7 @@ async fn read_standing(
         mandate,
         initiator,
         purpose,
-    };
-    Ok(reader.sourced(Arc::new(standing)))
+    })
 }
 
 /// The instance `id` with its task and who answers for it.

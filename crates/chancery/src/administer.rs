@@ -129,10 +129,20 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             harm,
             data,
             max_calls,
+            max_tasks_a_day,
             description,
             socket,
         }) => {
-            let asked = Asked::PurposeAdd { id, owner, tools, harm, data, max_calls, description };
+            let asked = Asked::PurposeAdd {
+                id,
+                owner,
+                tools,
+                harm,
+                data,
+                max_calls,
+                max_tasks_a_day,
+                description,
+            };
             (socket.socket, asked, None)
         }
         Command::Instance(instance) => plain(of_instance(instance)),

@@ -287,6 +287,9 @@ pub(crate) enum Purpose {
         /// The most calls in one session.
         #[arg(long)]
         max_calls: Option<u64>,
+        /// The most tasks that an agent opens for it in a day (UTC).
+        #[arg(long)]
+        max_tasks_a_day: Option<u64>,
         /// What it is, for people.
         #[arg(long, default_value = "")]
         description: String,

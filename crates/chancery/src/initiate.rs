@@ -21,7 +21,8 @@ pub(crate) fn run(asked: Initiate) -> anyhow::Result<()> {
         asked;
     let until = now + i64::from(minutes) * 60;
     let kind = "agent_task".to_owned();
-    let task = AskedTask { kind, purpose, tools, harm, max_calls, until };
+    let max_tasks_a_day = None;
+    let task = AskedTask { kind, purpose, tools, harm, max_calls, max_tasks_a_day, until };
     let (jti, exp) = (keys::base64url(&jti), now + initiation::LIFETIME_MAX_S);
     let issuer = url.unwrap_or_else(crate::dev::url);
     let said = Initiation { subject, agent, task, jti, exp };

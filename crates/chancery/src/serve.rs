@@ -271,6 +271,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let limits = authority::Limits {
         decision_timeout: Duration::from_millis(config.timeouts.decision_ms),
         review_interval: authority::REVIEW_INTERVAL,
+        tasks_of_person: Some(config.limits.tasks_per_person_a_day),
+        calls_of_person: Some(config.limits.calls_per_person_a_day),
     };
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),

@@ -99,6 +99,12 @@ pub(crate) fn header(path: &Path) -> anyhow::Result<(http::HeaderName, http::Hea
     Ok((http::HeaderName::try_from(name.trim())?, value))
 }
 
+/// The account with which a server is called that is shown a header of its own.
+fn account(target: &Target) -> Option<Sha256Digest> {
+    let Target::Http { header: Some((_, value)), .. } = target else { return None };
+    Some(Sha256Digest::of(value.as_bytes()))
+}
+
 /// Reads servers for administration, and notes what they list for the gateway.
 #[derive(Default)]
 pub(crate) struct Sources {
@@ -132,7 +138,8 @@ impl ToolSource for Sources {
         let bare = gateway::list_tools(&gateway, server, false).await;
         let enforcement =
             if bare.is_err() { Enforcement::Mandatory } else { Enforcement::Bypassable };
-        Ok(Found { tools, origin, enforcement })
+        let account = account(&route.target);
+        Ok(Found { tools, origin, enforcement, account })
     }
 }
 

@@ -211,6 +211,12 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, &'static st
     }
 }
 
+/// What an `Authorization` header shows, under whatever scheme.
+pub(crate) fn shown(headers: &HeaderMap) -> Option<&str> {
+    let (_, token) = single(headers, AUTHORIZATION.as_str()).ok()?.split_once(' ')?;
+    Some(token.trim_start())
+}
+
 /// The token of an `Authorization: DPoP` header. A bound token under `Bearer` is refused.
 fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     let value = single(headers, AUTHORIZATION.as_str())?;

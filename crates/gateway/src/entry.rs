@@ -9,9 +9,9 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Askable, Era, Message, Method, Request};
-use model::{AgentName, ServerName, Sha256Digest, Stranger};
+use model::{AgentName, PersonId, ServerName, Sha256Digest, Stranger};
 
-use crate::authenticate::Caller;
+use crate::authenticate::{Caller, shown};
 use crate::call::Gateway;
 use crate::catalog::Route;
 use crate::mcp_id::Id;
@@ -98,7 +98,10 @@ impl Gateway {
         }
         let mut caller = None;
         let place = self.place(http).await;
-        let passage = place.and_then(|place| self.passage(http, era, ("DELETE", place)));
+        let passage = match place {
+            Ok(place) => self.passage(http, era, ("DELETE", place)).await,
+            Err(refusal) => Err(refusal),
+        };
         let ended = passage.and_then(|passage| {
             caller = Some(passage.caller.clone());
             self.tokens.use_up(&passage.caller, false, &passage.url)?;
@@ -146,7 +149,7 @@ impl Gateway {
             about.askable = Askable::of_request(request);
             is_decided = offered::is_decided(&request.method, about.era);
         }
-        let passage = self.passage(http, about.era, ("POST", place))?;
+        let passage = self.passage(http, about.era, ("POST", place)).await?;
         *caller = Some(passage.caller.clone());
         self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;
         mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
@@ -179,14 +182,17 @@ impl Gateway {
     }
 
     /// Authenticates; only then is it told whether there is such a server.
-    fn passage<'a>(
+    async fn passage<'a>(
         &'a self,
         http: &HttpCall<'a>,
         era: Era,
         (method, place): (&str, Place),
     ) -> Result<Passage<'a>, Refusal> {
         let url = format!("{}/mcp/{}", self.tokens.issuer, http.server);
-        let caller = self.tokens.authenticate(http.headers, method, &url)?;
+        let caller = match self.tokens.authenticate(http.headers, method, &url) {
+            Ok(caller) => caller,
+            Err(refusal) => return Err(self.told_apart(http, refusal).await),
+        };
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
         let counted = self.requests.open(&caller.agent);
@@ -234,29 +240,47 @@ impl Gateway {
             self.recorder.refuse(refusal.cause(), who);
         }
         let server = http.server.parse::<ServerName>().ok();
-        if matches!(refusal, Refusal::Unauthenticated { cause: "token_invalid", .. }) {
-            self.note_stranger(http, refusal.cause(), server.clone());
-        }
         let route = server.and_then(|server| self.routes.get(&server));
         crate::list::refusal_reply(refusal, about, route.map(|route| route.denials))
     }
 }
 
 impl Gateway {
-    /// Takes note of a caller whose token is none of ours.
-    fn note_stranger(&self, http: &HttpCall<'_>, cause: &str, server: Option<ServerName>) {
+    /// Takes note of a caller whose token is none of ours, and tells it apart if it is a person's own:
+    /// no agent borrows that. The answer is the same.
+    async fn told_apart(&self, http: &HttpCall<'_>, refusal: Refusal) -> Refusal {
+        let Refusal::Unauthenticated { cause: cause @ ("token_invalid" | "not_dpop"), .. } =
+            refusal
+        else {
+            return refusal;
+        };
+        let claimed = shown(http.headers).and_then(oauth::jws::claimed_subject);
+        let person = match claimed {
+            Some((issuer, subject)) => self.authority.whose_login(&issuer, &subject).await,
+            None => None,
+        };
+        let cause = if person.is_some() { authority::HUMAN_CREDENTIAL } else { cause };
+        if cause != "not_dpop" {
+            self.note_stranger(http, cause, person);
+        }
+        refusal.caused_by(cause)
+    }
+
+    fn note_stranger(&self, http: &HttpCall<'_>, cause: &str, person: Option<PersonId>) {
         let credential = http.headers.get(http::header::AUTHORIZATION);
         let client = http.headers.get(http::header::USER_AGENT).and_then(|it| it.to_str().ok());
         self.authority.note_stranger(Stranger {
             cause: cause.to_owned(),
             tried: "call".to_owned(),
-            server,
+            server: http.server.parse().ok(),
             source: http.peer.map(|peer| peer.to_string()),
             credential: credential.map(|it| Sha256Digest::of(it.as_bytes())),
             claimed: None,
             client: client.and_then(model::claim),
             proven: None,
             holder: None,
+            person,
+            agents: Vec::new(),
         });
     }
 }

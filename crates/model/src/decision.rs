@@ -221,8 +221,8 @@ pub enum Denial {
     /// More policies than one decision may look at.
     #[error("too many candidate policies")]
     TooManyCandidates,
-    /// A limit that the task shares with all its branches is reached.
-    #[error("the limit `{counter}` of the task is reached")]
+    /// A limit is reached, of the task and all its branches or of the day.
+    #[error("the limit `{counter}` is reached")]
     LimitReached {
         /// The counter that would pass its limit.
         counter: String,

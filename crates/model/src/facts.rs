@@ -76,6 +76,11 @@ impl FactKey {
         Self("token-keys".into())
     }
 
+    /// Whose a registered key is: holds the key of the agent's or the system's own fact.
+    pub fn registered(thumbprint: &Thumbprint) -> Self {
+        Self(format!("registered/{thumbprint}").into())
+    }
+
     /// What the next renewal of an instance's token has to follow.
     pub fn renewal(id: InstanceId) -> Self {
         Self(format!("renewal/{id}").into())
@@ -149,6 +154,11 @@ impl FactKey {
     /// An upstream server.
     pub fn server(name: &ServerName) -> Self {
         Self(format!("server/{name}").into())
+    }
+
+    /// The agents that have called with an account of ours at a server.
+    pub fn account(credential: &Sha256Digest) -> Self {
+        Self(format!("account/{credential}").into())
     }
 
     /// A tool.

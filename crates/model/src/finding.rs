@@ -59,6 +59,12 @@ pub struct Stranger {
     /// Whose it is, in that case: an instance or an agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// The person whose own credential it shows, as that says; nothing of it is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
+    /// All agents that share what was seen, where they are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentName>,
 }
 
 /// That somebody was told of a finding.
@@ -130,6 +136,8 @@ mod tests {
             client: None,
             proven: None,
             holder: None,
+            person: None,
+            agents: Vec::new(),
         };
         let again = Stranger { credential: Some(Sha256Digest::of(b"b")), ..stranger.clone() };
         assert_eq!(stranger.id(), again.id());

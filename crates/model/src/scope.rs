@@ -92,6 +92,10 @@ pub struct Scope {
     /// The most permitted calls in one session, if there is a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
+    /// The most tasks that are opened in one day (UTC), if there is a limit. It holds beside those of
+    /// everything above, each of which is counted by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tasks_a_day: Option<u64>,
 }
 
 impl Scope {
@@ -115,6 +119,8 @@ impl Scope {
             (Some(most), Some(wanted)) => wanted <= most,
             (Some(_), None) => false,
         };
-        narrower.tools.iter().all(tool) && narrower.harm.iter().all(harm) && calls
+        let opened = self.max_tasks_a_day.zip(narrower.max_tasks_a_day);
+        let tasks = opened.is_none_or(|(most, wanted)| wanted <= most);
+        narrower.tools.iter().all(tool) && narrower.harm.iter().all(harm) && calls && tasks
     }
 }

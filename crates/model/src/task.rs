@@ -170,7 +170,9 @@ pub struct Task {
 pub struct Delegation {
     /// The task that it is a part of.
     pub parent: TaskId,
-    /// The decision that permitted the holder of that task to hand it on.
+    /// The instance that handed it on: it ends when another takes that task over.
+    pub by: InstanceId,
+    /// The decision that permitted it to.
     pub decision: DecisionId,
 }
 

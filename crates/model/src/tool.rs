@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Person, PersonId, PinDigest, ServerName, Timestamp, ToolRef};
+use crate::{AgentName, Person, PersonId, PinDigest, ServerName, Sha256Digest, Timestamp, ToolRef};
 
 /// What a tool can do to the world. A tool with any class but the first is *consequential*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,6 +91,27 @@ pub struct Server {
     pub origin: String,
     /// When it was onboarded.
     pub added: Timestamp,
+    /// The account of ours with which it is called instead of our assertion, by the digest of its
+    /// credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Sha256Digest>,
+    /// The agents that have called with that account, here or at another server: kept with the
+    /// account, for all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub callers: BTreeSet<AgentName>,
+}
+
+impl Server {
+    /// Whose the account is with which `agent` calls, as policies spell it: `none` where there is
+    /// none, `own` as long as nobody else has called with it, else `shared`.
+    pub fn account_of(&self, agent: Option<&AgentName>) -> &'static str {
+        let is_other = |caller: &AgentName| Some(caller) != agent;
+        match self.account {
+            None => "none",
+            Some(_) if self.callers.iter().any(is_other) => "shared",
+            Some(_) => "own",
+        }
+    }
 }
 
 /// A tool with the descriptor that somebody pinned.

@@ -20,6 +20,9 @@ pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// The type of an access token (RFC 8693 §3).
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
+/// The type of an ID token (RFC 8693 §3): a person's own, and good for nothing here.
+pub const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
 /// The type of an actor token (RFC 8693 §3).
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
@@ -83,6 +86,13 @@ pub struct Delegated {
     pub exp: i64,
     /// Its id, to be used once.
     pub jti: String,
+}
+
+impl Delegated {
+    /// The instance that hands it on.
+    pub fn instance(&self) -> &str {
+        self.act.as_ref().map_or(&self.sub, |actor| &actor.sub)
+    }
 }
 
 /// Signs a delegation.

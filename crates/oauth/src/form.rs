@@ -45,6 +45,20 @@ impl Client {
     }
 }
 
+/// The parameters in which credentials are shown.
+const CREDENTIALS: [&str; 5] =
+    ["actor_token", "assertion", "client_assertion", "subject_token", "workload_token"];
+
+/// The credentials that a form of whatever kind shows.
+pub fn credentials(form: &[u8]) -> Vec<String> {
+    let parameters = Parameters::read(form).ok();
+    parameters
+        .into_iter()
+        .flat_map(|mut all| CREDENTIALS.map(|it| all.take(it)))
+        .flatten()
+        .collect()
+}
+
 /// The form with these parameters, for clients.
 pub fn form(parameters: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()

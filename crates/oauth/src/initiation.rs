@@ -37,6 +37,9 @@ pub struct AskedTask {
     /// The most calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
+    /// The most tasks of one day (UTC), where a person is asked for more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tasks_a_day: Option<u64>,
     /// When the task is over, in seconds since the epoch.
     pub until: i64,
 }
@@ -118,6 +121,7 @@ mod tests {
             tools: vec!["crm/lookup".to_owned()],
             harm: Vec::new(),
             max_calls: None,
+            max_tasks_a_day: None,
             until: NOW + 3_600,
         };
         let (subject, agent) = ("carla".to_owned(), "bot".to_owned());

@@ -224,6 +224,14 @@ pub(crate) fn claimed(token: &str, typ: &'static str, name: &'static str) -> Opt
     text(&read(token, typ).ok()?.claims, name).ok()
 }
 
+/// Who says (`iss`) whom `token` is about (`sub`), whatever type it is of. Nothing is verified: it
+/// tells apart what is refused.
+pub fn claimed_subject(token: &str) -> Option<(String, String)> {
+    let payload = Compact::read_without(token, &[], TOKEN_MAX).ok()?.payload;
+    let claims = object(&payload, "claims", TOKEN_MAX).ok()?;
+    Some((text(&claims, "iss").ok()?, text(&claims, "sub").ok()?))
+}
+
 /// Verifies what `signer` said to `issuer` by `key`, for at most `most` seconds, at `now`: gives the
 /// claims, and when it ends.
 pub(crate) fn said(

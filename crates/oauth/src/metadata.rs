@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{consent, exchange, initiation};
+use crate::{consent, exchange, initiation, token_endpoint};
 
 /// The metadata of the authorization server `issuer` (RFC 8414). No grant here uses the
 /// authorization endpoint, which may then be left out (§2); it stands here, and refuses, because
@@ -11,6 +11,13 @@ use crate::{consent, exchange, initiation};
 pub fn authorization_server(issuer: &str, takes_svids: bool) -> Value {
     let methods = ["private_key_jwt", "spiffe_jwt"];
     let methods = if takes_svids { &methods[..] } else { &methods[..1] };
+    let grants = [
+        "client_credentials",
+        initiation::GRANT_TYPE,
+        exchange::GRANT_TYPE,
+        consent::GRANT_TYPE,
+        token_endpoint::RESUME,
+    ];
     json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/oauth/authorize"),
@@ -19,8 +26,7 @@ pub fn authorization_server(issuer: &str, takes_svids: bool) -> Value {
         "revocation_endpoint": format!("{issuer}/oauth/revoke"),
         "introspection_endpoint": format!("{issuer}/oauth/introspect"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
-        "grant_types_supported":
-            ["client_credentials", initiation::GRANT_TYPE, exchange::GRANT_TYPE, consent::GRANT_TYPE],
+        "grant_types_supported": grants,
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],

@@ -9,6 +9,9 @@ use crate::form::{Client, Parameters, Signed, invalid};
 use crate::initiation::AskedTask;
 use crate::{consent, exchange, initiation};
 
+/// The `grant_type` by which an instance takes over the task of one that is gone.
+pub const RESUME: &str = "urn:chancery:oauth:grant-type:resume";
+
 /// How long an `attempt` is, in bytes: at least 128 bits in base64url.
 const ATTEMPT: std::ops::RangeInclusive<usize> = 22..=128;
 
@@ -50,6 +53,8 @@ pub enum Grant {
     Initiation(String),
     /// By what a person consented to: the `request_uri` of what was asked.
     Consent(String),
+    /// By taking over the task with this id, whose holder is gone.
+    Resume(String),
     /// By the holder of a task, for an instance of another agent (RFC 8693).
     HandOver {
         /// The holder's own token.
@@ -164,9 +169,10 @@ fn workload(form: &mut Parameters, by: Signed) -> Result<Option<PlatformToken>, 
 }
 
 /// The parameters that belong to one grant type or another.
-const OF_GRANTS: [&str; 10] = [
+const OF_GRANTS: [&str; 11] = [
     "assertion",
     "request_uri",
+    "task",
     "subject_token",
     "subject_token_type",
     "actor_token",
@@ -183,6 +189,7 @@ fn grant(form: &mut Parameters) -> Result<Grant, OAuthError> {
         Some("client_credentials") => Grant::ClientCredentials,
         Some(initiation::GRANT_TYPE) => Grant::Initiation(form.need("assertion")?),
         Some(consent::GRANT_TYPE) => Grant::Consent(form.need("request_uri")?),
+        Some(RESUME) => Grant::Resume(form.need("task")?),
         Some(exchange::GRANT_TYPE) => exchanged(form)?,
         _ => {
             let why = "the grant type is not one that is offered";
@@ -224,6 +231,11 @@ fn exchanged(form: &mut Parameters) -> Result<Grant, OAuthError> {
             }
             let actor_proof = form.need("actor_proof")?;
             Ok(Grant::HandOver { subject_token, actor_token, actor_proof, task: task(form)? })
+        }
+        // Nothing is given for it, whatever stands beside; whose it is, is recorded.
+        (exchange::ID_TOKEN, _) => {
+            OF_GRANTS.iter().for_each(|name| drop(form.take(name)));
+            Ok(Grant::Bare(subject_token))
         }
         _ => Err(invalid("tokens of these types are not exchanged here")),
     }

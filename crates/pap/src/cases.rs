@@ -187,6 +187,8 @@ impl CaseFile {
             enforcement: Enforcement::Mandatory,
             origin: String::new(),
             added: NOW,
+            account: None,
+            callers: BTreeSet::new(),
         };
         let request =
             AccessRequest { principal: Principal::Instance(instance), action, resource, input };
@@ -235,6 +237,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         tools: BTreeSet::from([format!("{server}/*").parse().expect("it is a pattern")]),
         harm: Harm::ALL.into_iter().collect(),
         max_calls: None,
+        max_tasks_a_day: None,
     };
     let sponsor = person("sponsor");
     let hour = std::time::Duration::from_hours(1);

@@ -9,8 +9,8 @@ use authority::{
     RefusalLog, Refused,
 };
 use model::{
-    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, StopTarget, ToolName,
-    WorkloadRule,
+    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, StopTarget,
+    ToolName, WorkloadRule,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +52,7 @@ pub enum Command {
         #[serde(default)]
         data: Vec<String>,
         max_calls: Option<u64>,
+        max_tasks_a_day: Option<u64>,
         description: String,
     },
     /// Registers an agent.
@@ -181,6 +182,8 @@ pub struct Found {
     pub origin: String,
     /// Whether it refuses who is not us.
     pub enforcement: Enforcement,
+    /// The account with which it is called, by the digest of its credential, if it is by one.
+    pub account: Option<Sha256Digest>,
 }
 
 /// Reads what a configured server lists.

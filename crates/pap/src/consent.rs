@@ -322,6 +322,10 @@ impl Administration {
             Some(most) => format!("at most {most} calls in each task"),
             None => "as many calls as it takes".to_owned(),
         };
+        let often = match asked.scope.max_tasks_a_day {
+            Some(most) => format!("{calls}, at most {most} of these a day"),
+            None => calls,
+        };
         let (tools, harm) = self.tools(reader, asked).await?;
         let Consent { resources, delegable, .. } = asked;
         let agreed = Agreed { resources: resources.clone(), delegable: *delegable, harm };
@@ -350,7 +354,7 @@ impl Administration {
             ("Beside tools", listed(resources.iter().map(beside), "nothing")),
             ("May do beside reading", listed(harm, "nothing")),
             ("May hand work on", hands_on.to_owned()),
-            ("How often", calls),
+            ("How often", often),
             ("Until at the latest", plain(asked.until)),
         ]);
         let escaped =

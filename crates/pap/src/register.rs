@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use authority::Effect;
+use authority::{Effect, Reader};
+use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
-    Agent, AgentName, AgentState, DataCategory, FactKey, Harm, MandateId, Person, PersonId,
-    PersonState, Purpose, PurposeId, ResourceRef, Scope, Timestamp, ToolPattern, WorkloadRule,
+    Agent, AgentName, AgentState, DataCategory, FactKey, Harm, InstanceId, MandateId, Person,
+    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
+    Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -35,8 +37,17 @@ impl Administration {
             Command::PersonAdd { id, groups } => self.person_add(by, &id, &groups).await,
             Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
             Command::PersonList => self.list(by, "person/", "").await,
-            Command::PurposeAdd { id, owner, tools, harm, data, max_calls, description } => {
-                let scope = scope(&tools, &harm, max_calls)?;
+            Command::PurposeAdd {
+                id,
+                owner,
+                tools,
+                harm,
+                data,
+                max_calls,
+                max_tasks_a_day,
+                description,
+            } => {
+                let scope = Scope { max_calls, max_tasks_a_day, ..scope(&tools, &harm)? };
                 let what = (categories(&data)?, description);
                 self.purpose_add(by, (&id, &owner), scope, what).await
             }
@@ -119,10 +130,11 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let name: AgentName = registration.name.parse().map_err(AdminError::invalid)?;
         let wanted: PurposeId = registration.purpose.parse().map_err(AdminError::invalid)?;
-        keys::VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
+        let key = VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
         check_rules(&registration.workloads)?;
         let mut draft = self.draft(by, "agent/add", ResourceRef::Agent(name.clone())).await?;
         let reader = &mut draft.reader;
+        let keeps = self.own_key(reader, &key, FactKey::agent(&name)).await?;
         let sponsor = active(reader, &registration.sponsor, "sponsor").await?;
         let owner =
             |named: &Option<String>| named.clone().unwrap_or_else(|| sponsor.id.to_string());
@@ -151,7 +163,7 @@ impl Administration {
         let id = MandateId::new(now, self.authority.entropy().as_ref());
         let mandate = standing_mandate(&agent, &purpose, (id, now));
         let mandate = (!registration.on_behalf_only).then_some(mandate);
-        let mut effects = vec![put_new(FactKey::agent(&name), &agent)];
+        let mut effects = vec![put_new(FactKey::agent(&name), &agent), keeps];
         if let Some(mandate) = &mandate {
             effects.extend([
                 put_new(FactKey::mandate(mandate.id), mandate),
@@ -161,6 +173,38 @@ impl Administration {
         let done = draft.make(json!({ "agent": agent, "mandate": mandate }), effects).await?;
         let mandate = mandate.map(|mandate| mandate.id);
         Ok(json!({ "agent": name, "mandate": mandate, "decision": done.decision }))
+    }
+
+    /// What makes `key` that of `owner` alone. Whose it is already, it stays; that it was to be
+    /// another's too, is found.
+    pub(crate) async fn own_key(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &VerifyingKey,
+        owner: FactKey,
+    ) -> Result<Effect, AdminError> {
+        let thumbprint = Thumbprint::from_bytes(key.thumbprint());
+        let place = FactKey::registered(&thumbprint);
+        let known = reader.find::<FactKey>(place.clone()).await.map_err(AdminError::unavailable)?;
+        let held = reader.find::<InstanceId>(FactKey::key(&thumbprint)).await;
+        let held = held.map_err(AdminError::unavailable)?.map(FactKey::instance);
+        let Some(holder) = known.or(held) else { return Ok(put_new(place, &owner)) };
+        if holder != owner {
+            self.authority.note_stranger(Stranger {
+                cause: "key_registered_twice".to_owned(),
+                tried: "registration".to_owned(),
+                server: None,
+                source: None,
+                credential: Some(Sha256Digest::from_bytes(*thumbprint.as_bytes())),
+                claimed: Some(owner.to_string()),
+                client: None,
+                proven: None,
+                holder: Some(holder.to_string()),
+                person: None,
+                agents: Vec::new(),
+            });
+        }
+        Err(AdminError::Invalid(format!("the key is that of `{holder}`: a key is of one alone")))
     }
 
     async fn agent_change(
@@ -206,12 +250,13 @@ fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {
     Err(AdminError::Invalid(format!("an agent has at most {RULES_MAX} rules for workloads")))
 }
 
-fn scope(tools: &[String], harm: &[String], max_calls: Option<u64>) -> Result<Scope, AdminError> {
+fn scope(tools: &[String], harm: &[String]) -> Result<Scope, AdminError> {
     if tools.len() > model::MAX_PATTERNS {
         return Err(AdminError::Invalid("too many tools".to_owned()));
     }
     let tools = tools.iter().map(|tool| tool.parse::<ToolPattern>()).collect::<Result<_, _>>();
-    Ok(Scope { tools: tools.map_err(AdminError::invalid)?, harm: classes(harm)?, max_calls })
+    let tools = tools.map_err(AdminError::invalid)?;
+    Ok(Scope { tools, harm: classes(harm)?, ..Scope::default() })
 }
 
 fn categories(names: &[String]) -> Result<BTreeSet<DataCategory>, AdminError> {

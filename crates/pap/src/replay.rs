@@ -262,6 +262,7 @@ fn resource(record: &DecisionRecord, own: &Disclosure) -> Result<ResourceRef, St
     match kind {
         "Tool" => Ok(ResourceRef::Tool(name.parse().map_err(|error| format!("{error}"))?)),
         "Server" => Ok(ResourceRef::Server(server()?)),
+        "Task" => Ok(ResourceRef::Task(name.parse().map_err(|error| format!("{error}"))?)),
         "Agent" => Ok(ResourceRef::Agent(name.parse().map_err(|error| format!("{error}"))?)),
         "Resource" => Ok(ResourceRef::Resource { server: server()?, uri: object() }),
         "Prompt" => Ok(ResourceRef::Prompt { server: server()?, name: object() }),

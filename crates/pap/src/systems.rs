@@ -49,14 +49,11 @@ impl Administration {
         for agent in &agents {
             let found = draft.reader.find::<Agent>(FactKey::agent(agent)).await;
             let missing = || AdminError::Missing(format!("agent `{agent}`"));
-            let found = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-            // An agent that signs for the system would fill in what it asks.
-            let own = VerifyingKey::from_jwk(&found.key);
-            if own.is_ok_and(|own| own.thumbprint() == signs.thumbprint()) {
-                let why = format!("the key is that of the agent `{agent}`: a system has its own");
-                return Err(AdminError::Invalid(why));
-            }
+            found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
         }
+        // An agent that signs for the system would fill in what it asks.
+        let place = FactKey::system(&name);
+        let keeps = self.own_key(&mut draft.reader, &signs, place.clone()).await?;
         for purpose in &purposes {
             let found = draft.reader.find::<Purpose>(FactKey::purpose(purpose)).await;
             let missing = || AdminError::Missing(format!("purpose `{purpose}`"));
@@ -74,7 +71,7 @@ impl Administration {
             registered,
             state,
         };
-        let effects = vec![put_new(FactKey::system(&name), &system)];
+        let effects = vec![put_new(place, &system), keeps];
         let done = draft.make(json!(system), effects).await?;
         Ok(json!({ "system": name, "decision": done.decision }))
     }

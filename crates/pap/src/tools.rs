@@ -42,7 +42,7 @@ impl Administration {
         }
         let target = ResourceRef::Server(name.clone());
         let mut draft = self.draft(by, "server/add", target.clone()).await?;
-        let Found { tools, origin, enforcement } =
+        let Found { tools, origin, enforcement, account } =
             self.source.read(&name).await.map_err(AdminError::Unavailable)?;
         let reader = &mut draft.reader;
         let owner = match owner {
@@ -52,7 +52,8 @@ impl Administration {
         let known: Option<Server> =
             reader.find(FactKey::server(&name)).await.map_err(AdminError::unavailable)?;
         let added = known.map_or_else(|| self.now(), |known| known.added);
-        let server = Server { name: name.clone(), enforcement, origin, added };
+        let (name, callers) = (name.clone(), BTreeSet::new());
+        let server = Server { name, enforcement, origin, added, account, callers };
         let onboarding = Onboarding { server, owner, harm };
         let tools: Vec<_> = tools.into_iter().collect();
         let mut told = Vec::new();

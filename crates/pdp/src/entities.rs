@@ -231,7 +231,8 @@ fn add_resource(
 
 fn add_server(nodes: &mut Vec<Node>, name: &str, facts: &Facts) -> EntityUid {
     let uid = server_uid(name);
-    let attributes = vec![("enforcement", text(enforcement(facts)))];
+    let attributes =
+        vec![("enforcement", text(enforcement(facts))), ("account", text(account(facts)))];
     add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
     uid
 }
@@ -246,6 +247,7 @@ fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts, further: bool)
     let mut attributes = vec![
         ("harm", texts(harm.map(|class| class.as_str()))),
         ("enforcement", text(enforcement(facts))),
+        ("account", text(account(facts))),
     ];
     let owner = known.and_then(|tool| tool.owner.as_ref());
     if let Some(owner) = owner {
@@ -264,6 +266,15 @@ fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts, further: bool)
 /// A server of which nothing is known is taken to be the least that it can be.
 fn enforcement(facts: &Facts) -> &'static str {
     facts.server.as_ref().map_or("cooperative", |server| server.enforcement.as_str())
+}
+
+/// Whose the account is with which the server is called.
+fn account(facts: &Facts) -> &'static str {
+    let agent = match &facts.principal {
+        PrincipalFacts::Instance(standing) => Some(&standing.agent.name),
+        PrincipalFacts::Administrator(_) => None,
+    };
+    facts.server.as_ref().map_or("none", |server| server.account_of(agent))
 }
 
 #[cfg(test)]

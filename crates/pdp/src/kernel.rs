@@ -54,7 +54,13 @@ pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &
         (Some(named), Some(known)) => *named == known.name,
         _ => true,
     };
-    principal && tool && server
+    let task = match (&request.resource, &facts.principal) {
+        (ResourceRef::Task(named), PrincipalFacts::Instance(standing)) => {
+            *named == standing.task.id
+        }
+        _ => true,
+    };
+    principal && tool && server && task
 }
 
 /// Checks that the parts of a standing refer to each other; of its delegators, [`chain`] does.
@@ -139,6 +145,14 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
         let holds = holds(hop, mandate, facts.now);
         let is_actor = hop.instance.id == instance.id;
         holds.map_err(|rule| if is_actor { rule } else { KernelRule::DelegatorNotActive })?;
+    }
+    // What a holder handed on ends when another instance takes its task over.
+    let mut links = standing.hops().zip(standing.hops().skip(1));
+    let by_holder = |(own, above): (Hop<'_>, Hop<'_>)| {
+        own.task.delegation.is_some_and(|delegation| delegation.by == above.instance.id)
+    };
+    if !links.all(by_holder) {
+        return Err(KernelRule::DelegatorNotActive);
     }
     // A person who has left has nobody acting on their behalf, and who comes back revives nothing:
     // the root task was opened before all others.
@@ -264,6 +278,8 @@ fn scopes(
         (Some(_), None) => false,
         // What is handed on is held against the scopes by who hands it on, whole.
         (None, _) if delegate(request).is_some() => true,
+        // A task that is taken over stays as wide as it was.
+        (None, _) if matches!(request.resource, ResourceRef::Task(_)) => true,
         (None, _) => server_of(&request.resource).is_some_and(|server| scope.touches(server)),
     };
     let purpose = &standing.purpose;

@@ -31,12 +31,10 @@ impl TokenService {
             self.same_task(asking, &instance).await?;
             return Ok(Asker::Known(Box::new(instance)));
         }
+        self.is_instances(asking).await?;
         Self::is_admitted(asking)?;
         let rests = self.rests(asking).await?;
-        let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
-        let asked = (&agent.name, rests);
-        let by = (clock.as_ref(), entropy.as_ref());
-        let proposed = propose(pip, asked, (*new, *key, source), by).await;
+        let proposed = propose(&self.authority, (&agent.name, rests), (*new, *key, source)).await;
         Ok(Asker::New(Box::new(proposed.map_err(|why| not_proposed(why, agent))?)))
     }
 
@@ -71,6 +69,7 @@ impl TokenService {
             (Grant::Initiation(presented), _) => {
                 begun_by == Some(Sha256Digest::of(presented.as_bytes()))
             }
+            (Grant::Resume(wanted), _) => *wanted == task.id.to_string(),
             (_, Some(taken)) => {
                 task.delegation.is_some_and(|it| it.decision.to_string() == taken.decision)
             }
@@ -82,6 +81,20 @@ impl TokenService {
         let why = "this instance has its task: start one with a new key";
         let error = OAuthError::new(ErrorCode::InvalidGrant, why);
         Err(about(instance, TokenRefusal::of("has_a_task", error, agent)))
+    }
+
+    /// Refuses the key of a new instance that is registered as an agent's or a system's: who holds
+    /// that would be both.
+    pub(crate) async fn is_instances(&self, asking: &Asking<'_>) -> Result<(), TokenRefusal> {
+        let mut reader = Reader::new(self.authority.pip().store());
+        let known = reader.find::<FactKey>(FactKey::registered(&asking.key)).await;
+        let Some(owner) = known.map_err(unavailable)? else { return Ok(()) };
+        let error = OAuthError::new(ErrorCode::InvalidDpopProof, "an instance needs its own key");
+        let refusal = TokenRefusal::of("registered_key_as_instance", error, asking.agent);
+        Err(refusal.with([
+            ("held_by", owner.to_string()),
+            ("used_by_agent", asking.agent.name.to_string()),
+        ]))
     }
 
     /// On what the task of a new instance will rest.
@@ -150,13 +163,13 @@ impl TokenService {
 /// The part of a task that `agent` takes up.
 fn part(taken: &Delegated, agent: &Agent) -> Result<Part, TokenRefusal> {
     let ids = taken.task.parse().ok().zip(taken.decision.parse().ok());
-    let Some((parent, decision)) = ids else {
+    let Some(((parent, decision), by)) = ids.zip(taken.instance().parse().ok()) else {
         let error = OAuthError::new(ErrorCode::InvalidRequest, "the delegation does not hold");
         return Err(TokenRefusal::of("delegation_invalid", error, agent));
     };
     let [task] = taken.authorization_details.clone();
     let uses = taking_up(taken);
-    Ok(Part { delegation: Delegation { parent, decision }, task, uses })
+    Ok(Part { delegation: Delegation { parent, by, decision }, task, uses })
 }
 
 /// What taking up a delegation uses up. We signed it ourselves, by whatever key of ours.

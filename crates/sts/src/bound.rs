@@ -35,6 +35,8 @@ pub(crate) struct Showing<'a> {
     pub(crate) shown: &'a Shown,
     /// The instance that will have the key, if none has it and one is asked for.
     pub(crate) new: Option<InstanceId>,
+    /// The instance that is gone and whose task is gone on with: it may be the same workload.
+    pub(crate) gone: Option<InstanceId>,
 }
 
 /// What a platform's token is bound to.
@@ -99,7 +101,8 @@ impl TokenService {
     ) -> Result<BTreeMap<String, String>, TokenRefusal> {
         let holder = reader.find::<InstanceId>(FactKey::key(&other.key)).await;
         let holder = holder.map_err(unavailable)?;
-        if !is_free(reader, holder).await.map_err(unavailable)? {
+        let is_gone = holder.is_some() && holder == showing.gone;
+        if !is_gone && !is_free(reader, holder).await.map_err(unavailable)? {
             return Err(shared(holder, showing));
         }
         let own = reader.find::<InstanceId>(FactKey::key(&showing.key)).await;

@@ -62,7 +62,9 @@ impl TokenService {
             let proof = proof.map_err(|error| TokenRefusal::of("proof_invalid", error, &agent))?;
             uses.push(once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat));
             let key = Thumbprint::from_bytes(proof.thumbprint);
-            uses = self.bind(&Showing { agent: &agent, key, shown, new: None }, uses).await?;
+            uses = self
+                .bind(&Showing { agent: &agent, key, shown, new: None, gone: None }, uses)
+                .await?;
         }
         Ok(Authenticated { agent, uses, shown })
     }

@@ -133,18 +133,16 @@ impl TokenService {
         named: Named,
     ) -> Result<TokenResponse, TokenRefusal> {
         let Named { agent, key, exp, uses } = named;
-        let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
-        let parent = begun.context.standing.task.id;
-        let delegation = Delegation { parent, decision: begun.context.decision };
+        let Standing { task, instance, .. } = begun.context.standing.as_ref();
+        let (parent, by, decision) = (task.id, instance.id, begun.context.decision);
+        let delegation = Delegation { parent, by, decision };
         let [token, proof] = uses;
         let part = Part { delegation, task: begun.act.task.clone(), uses: token };
         // What is known of who asks is not known of whom it is for.
         let source = Source::default();
         let rests = Rests::Delegated(Box::new(part));
         let new = InstanceId::new(clock.now(), entropy.as_ref());
-        let by = (clock.as_ref(), entropy.as_ref());
-        let proposed =
-            propose(self.authority.pip(), (&agent.name, rests), (new, key, &source), by).await;
+        let proposed = propose(&self.authority, (&agent.name, rests), (new, key, &source)).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
         let last = self.last(asker.standing.value.instance.id).await?;
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
@@ -274,7 +272,9 @@ impl TokenService {
     async fn is_new(&self, asking: &Asking<'_>, key: Thumbprint) -> Result<(), TokenRefusal> {
         let mut reader = Reader::new(self.authority.pip().store());
         let known = reader.find::<InstanceId>(FactKey::key(&key)).await.map_err(unavailable)?;
-        if known.is_none() && key != asking.key {
+        let registered = reader.find::<FactKey>(FactKey::registered(&key)).await;
+        let is_free = known.is_none() && registered.map_err(unavailable)?.is_none();
+        if is_free && key != asking.key {
             return Ok(());
         }
         let why = "an instance has one task: hand it on to one with a new key";

@@ -18,6 +18,7 @@ mod narrow;
 mod proposed;
 mod pushed;
 mod renewal;
+mod resume;
 mod service;
 mod strangers;
 mod turns;

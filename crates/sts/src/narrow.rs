@@ -62,5 +62,6 @@ pub(crate) fn scope(task: &AskedTask) -> Option<Scope> {
     }
     let tools = task.tools.iter().map(|tool| tool.parse()).collect::<Result<_, _>>().ok()?;
     let harm = task.harm.iter().map(|name| Harm::named(name)).collect::<Option<_>>()?;
-    Some(Scope { tools, harm, max_calls: task.max_calls })
+    let AskedTask { max_calls, max_tasks_a_day, .. } = *task;
+    Some(Scope { tools, harm, max_calls, max_tasks_a_day })
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use authority::{CounterKey, Effect, FactsError, Pip, Reader};
+use authority::{Authority, CounterKey, Effect, FactsError, Reader};
 use model::{
-    Agent, AgentName, Attestation, Clock, Delegation, Delegator, Entropy, FactKey, Instance,
-    InstanceId, InstanceState, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source,
-    Sourced, Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
+    Agent, AgentName, Attestation, Delegation, Delegator, Entropy, FactKey, Instance, InstanceId,
+    InstanceState, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source, Sourced,
+    Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
 };
 use oauth::initiation::AskedTask;
 use serde::Serialize;
@@ -137,15 +137,14 @@ async fn root(
 /// host vouched for its process, if it did, in `source`, or the platform for its workload. While others
 /// of the agent or the workload are stopped, it starts as they are.
 pub(crate) async fn propose(
-    pip: &Pip,
+    authority: &Authority,
     (agent, rests): (&AgentName, Rests),
     (instance, key, source): (InstanceId, Thumbprint, &Source),
-    (clock, entropy): (&dyn Clock, &dyn Entropy),
 ) -> Result<Proposed, NotProposed> {
-    let mut reader = Reader::new(pip.store());
+    let mut reader = Reader::new(authority.pip().store());
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let now = clock.now();
+    let (now, entropy) = (authority.clock().now(), authority.entropy().as_ref());
     let basis = basis(&mut reader, (&agent, rests), (now, entropy)).await?;
     let Basis { mandate, purpose, scope, deadline, delegation, delegators, mut effects } = basis;
     let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
@@ -169,30 +168,17 @@ pub(crate) async fn propose(
         deadline: now.plus(TASK_LIFETIME).min(deadline),
         state: TaskState::Open,
     };
-    let mut instance = Instance {
-        id: instance,
-        agent: agent.name.clone(),
-        key,
-        attestation: attestation(&agent, source),
-        process: source.process.clone(),
-        workload: source.workload.clone(),
-        task: task.id,
-        started: now,
-        state: InstanceState::Active,
-    };
-    instance.state = state_of_new(&mut reader, &instance).await?;
-    let (others, entered) = names(&mut reader, &instance).await?;
-    effects.extend(entered);
+    let entering = Entering { id: instance, task: task.id, key, source };
+    let instance = entered(&mut reader, &agent, (entering, now)).await?;
+    let (others, named) = names(&mut reader, &instance).await?;
+    effects.extend(named);
     if let Some(parent) = task.parent() {
         let counter = CounterKey(format!("{parent}/parts"));
         effects.push(Effect::Count { counter, amount: 1, limit: Some(PARTS_MAX) });
         effects.push(new_fact(FactKey::part(parent, task.id), &task.id));
     }
-    effects.extend([
-        new_fact(FactKey::key(&key), &instance.id),
-        new_fact(FactKey::instance(instance.id), &instance),
-        new_fact(FactKey::task(task.id), &task),
-    ]);
+    effects.extend(enters(&instance));
+    effects.push(new_fact(FactKey::task(task.id), &task));
     let standing = Standing {
         instance,
         agent,
@@ -204,6 +190,7 @@ pub(crate) async fn propose(
         initiator,
         purpose,
     };
+    effects.extend(authority::opening(&standing, now, authority.limits()));
     Ok(Proposed { standing: reader.sourced(standing), effects, others })
 }
 
@@ -222,7 +209,7 @@ async fn state_of_new(
 
 /// The other agents as whose instances the workload of `instance` was entered, and what entering it as
 /// one of its agent adds to that.
-async fn names(
+pub(crate) async fn names(
     reader: &mut Reader<'_>,
     instance: &Instance,
 ) -> Result<(BTreeSet<AgentName>, Option<Effect>), FactsError> {
@@ -233,6 +220,47 @@ async fn names(
     let entered = is_new.then(|| Effect::Put { key, body: json::canonical_of(&all) });
     all.remove(&instance.agent);
     Ok((all, entered))
+}
+
+/// An instance that enters the register.
+pub(crate) struct Entering<'a> {
+    pub(crate) id: InstanceId,
+    /// The task that it holds.
+    pub(crate) task: TaskId,
+    pub(crate) key: Thumbprint,
+    /// The host vouched for its process there, if it did.
+    pub(crate) source: &'a Source,
+}
+
+/// The instance of `agent` that enters now. While others of the agent or the workload are stopped, it
+/// starts as they are.
+pub(crate) async fn entered(
+    reader: &mut Reader<'_>,
+    agent: &Agent,
+    (entering, now): (Entering<'_>, Timestamp),
+) -> Result<Instance, FactsError> {
+    let Entering { id, task, key, source } = entering;
+    let mut instance = Instance {
+        id,
+        agent: agent.name.clone(),
+        key,
+        attestation: attestation(agent, source),
+        process: source.process.clone(),
+        workload: source.workload.clone(),
+        task,
+        started: now,
+        state: InstanceState::Active,
+    };
+    instance.state = state_of_new(reader, &instance).await?;
+    Ok(instance)
+}
+
+/// What enters `instance` in the register.
+pub(crate) fn enters(instance: &Instance) -> [Effect; 2] {
+    [
+        new_fact(FactKey::key(&instance.key), &instance.id),
+        new_fact(FactKey::instance(instance.id), instance),
+    ]
 }
 
 /// A platform vouches for a workload, and the kernel for a process, that the agent's rules admit; for

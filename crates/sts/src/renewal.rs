@@ -31,6 +31,8 @@ pub(crate) enum Renewal {
         after: Option<Link>,
         /// From where it was asked for.
         source: Box<Source>,
+        /// Until when the last token to end is good.
+        until: Timestamp,
     },
     /// The client does not know of it: until when each server's token is good.
     Unchained {
@@ -110,6 +112,7 @@ impl Renewal {
         (server, until): (ServerName, Timestamp),
         source: Source,
     ) -> Self {
+        let ends = last.as_ref().and_then(Self::until).map_or(until, |other| other.max(until));
         let Some(asked) = asked else {
             let mut all = match last {
                 Some(Self::Unchained { until }) => until,
@@ -124,6 +127,15 @@ impl Renewal {
             last: given,
             after,
             source: Box::new(source),
+            until: ends,
+        }
+    }
+
+    /// Until when the instance has a token that is good.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Chained { until, .. } => Some(*until),
+            Self::Unchained { until } => until.values().max().copied(),
         }
     }
 

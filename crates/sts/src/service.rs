@@ -21,13 +21,12 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
 
-use crate::attest::{NOT_THE_WORKLOAD, Shown};
+use crate::attest::{Shown, is_vouched, not_vouched};
 use crate::bound::Showing;
 use crate::client::Authenticated;
-use crate::grant::{Asker, POINT, Renewing, TokenGrant};
+use crate::grant::{Asker, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
-use crate::strangers;
 use crate::turns::Turns;
 use crate::vouchers::Vouchers;
 
@@ -39,10 +38,6 @@ pub(crate) const TOKEN: &str = "/oauth/token";
 
 /// What a client is told whose instance cannot go on, and a new one can.
 pub const TASK_OVER: &str = "the task of this instance is over: start one with a new key";
-
-/// Why a caller is no active agent, among the causes of refusals.
-const NO_ACTIVE_AGENT: [&str; 4] =
-    ["client_unknown", "agent_not_active", "agent_key_expired", "key_bound_elsewhere"];
 
 /// One request to the token endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +59,7 @@ pub struct TokenService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) minter: Minter,
     pub(crate) keys: Arc<TokenKeys>,
-    refusals: RefusalLog,
+    pub(crate) refusals: RefusalLog,
     vouchers: Vouchers,
     turns: Turns,
     pub(crate) platforms: Option<Arc<Sources>>,
@@ -99,9 +94,9 @@ impl Asking<'_> {
 
 /// Why there is no token: what the client is told, and what is recorded.
 pub(crate) struct TokenRefusal {
-    error: Box<OAuthError>,
+    pub(crate) error: Box<OAuthError>,
     /// Why, as a stable code; none if a decision record tells of it.
-    cause: Option<&'static str>,
+    pub(crate) cause: Option<&'static str>,
     pub(crate) refused: Refused,
 }
 
@@ -196,18 +191,10 @@ impl TokenService {
         answer: impl Future<Output = Result<T, TokenRefusal>>,
     ) -> Result<T, OAuthError> {
         let answer = tokio::time::timeout(self.authority.decision_timeout(), answer).await;
-        answer.unwrap_or_else(|_| Err(TokenRefusal::late())).map_err(|refusal| {
-            let TokenRefusal { error, cause, refused } = refusal;
-            if let Some(cause) = cause {
-                let found =
-                    [&NO_ACTIVE_AGENT[..], &strangers::NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
-                if found.iter().any(|causes| causes.contains(&cause)) {
-                    self.note_stranger(http, cause, &refused);
-                }
-                self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
-            }
-            *error
-        })
+        match answer.unwrap_or_else(|_| Err(TokenRefusal::late())) {
+            Ok(answer) => Ok(answer),
+            Err(refusal) => Err(self.told(http, refusal).await),
+        }
     }
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
@@ -239,10 +226,13 @@ impl TokenService {
         let new = InstanceId::new(self.authority.clock().now(), self.authority.entropy().as_ref());
         let _turn = self.turns.enter(key).await;
         let uses = match &shown {
-            Some(shown) => self.bind(&Showing { agent, key, shown, new: Some(new) }, uses).await?,
+            Some(shown) => {
+                let gone = self.gone(agent, form).await;
+                self.bind(&Showing { agent, key, shown, new: Some(new), gone }, uses).await?
+            }
             None => uses,
         };
-        let asking =
+        let mut asking =
             Asking { agent, form, audience, key, new, source, uses, arrived, taken, shown };
         match &form.grant {
             Grant::Delegate { subject_token, may_act, task } => {
@@ -253,15 +243,21 @@ impl TokenService {
                 self.hand_over(&asking, (subject_token, actor), task).await
             }
             Grant::Bare(subject_token) => Err(self.bare(&asking, subject_token)),
+            Grant::Resume(task) => {
+                self.resume(&mut asking, task).await?;
+                self.issue(&asking).await
+            }
             Grant::ClientCredentials
             | Grant::Initiation(_)
             | Grant::Consent(_)
-            | Grant::TakeUp(_) => {
-                let permit = self.permit(&asking).await?;
-                let minted = self.minter.mint(permit, &self.authority).await;
-                minted.map_err(TokenRefusal::decided)
-            }
+            | Grant::TakeUp(_) => self.issue(&asking).await,
         }
+    }
+
+    async fn issue(&self, asking: &Asking<'_>) -> Result<TokenResponse, TokenRefusal> {
+        let permit = self.permit(asking).await?;
+        let minted = self.minter.mint(permit, &self.authority).await;
+        minted.map_err(TokenRefusal::decided)
     }
 
     /// The process that the host vouches for, if a voucher is shown.
@@ -451,6 +447,7 @@ pub(crate) fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
                     "an instance of this agent, or of its workload, is quarantined until an \
                      administrator releases it"
                 }
+                Denial::LimitReached { .. } => "as many tasks were opened as may be",
                 _ => "it is not permitted",
             };
             let why = format!("{why} (decision {decision})");

@@ -2,21 +2,86 @@
 
 use std::collections::BTreeSet;
 
-use authority::Refused;
-use model::{AgentName, Sha256Digest, Stranger};
-use oauth::form::Client;
+use authority::{HUMAN_CREDENTIAL, Refused};
+use model::{AgentName, PersonId, Sha256Digest, Stranger};
+use oauth::form::{self, Client};
 use oauth::token_endpoint::{self, Grant, TokenRequest};
+use oauth::{OAuthError, jws};
 
-use crate::service::{Asking, TokenHttpRequest, TokenService};
+use crate::attest::NOT_THE_WORKLOAD;
+use crate::grant::POINT;
+use crate::service::{Asking, TokenHttpRequest, TokenRefusal, TokenService};
 
 /// Why a caller shows what is another's, among the causes of refusals.
-pub(crate) const NOT_THE_HOLDER: [&str; 2] = ["holder_absent", "delegation_of_another"];
+const NOT_THE_HOLDER: [&str; 4] =
+    ["delegation_of_another", "holder_absent", "key_bound_elsewhere", "registered_key_as_instance"];
+
+/// Why a caller is no active agent, among the causes of refusals.
+const NO_ACTIVE_AGENT: [&str; 3] = ["client_unknown", "agent_not_active", "agent_key_expired"];
+
+/// Why what is shown is worth nothing, among the causes of refusals: it may be a person's own.
+const WORTH_NOTHING: [&str; 7] = [
+    "actor_invalid",
+    "client_unknown",
+    "delegation_invalid",
+    "initiation_invalid",
+    "malformed",
+    "subject_token_invalid",
+    "workload_token_invalid",
+];
+
+/// A person's own credential, shown by an agent.
+struct Borrowed {
+    credential: String,
+    person: PersonId,
+}
 
 impl TokenService {
+    /// Records a refusal of which no decision tells, and gives what the client is told.
+    pub(crate) async fn told(
+        &self,
+        http: TokenHttpRequest<'_>,
+        refusal: TokenRefusal,
+    ) -> OAuthError {
+        let TokenRefusal { error, cause, refused } = refusal;
+        let Some(cause) = cause else { return *error };
+        let borrowed = self.borrowed(http, cause).await;
+        let cause = if borrowed.is_some() { HUMAN_CREDENTIAL } else { cause };
+        let found = [&NO_ACTIVE_AGENT[..], &NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
+        if borrowed.is_some() || found.iter().any(|causes| causes.contains(&cause)) {
+            self.note_stranger(http, (cause, borrowed), &refused);
+        }
+        self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
+        *error
+    }
+
+    /// The person's own credential among those that are shown, where one of them is refused for
+    /// `cause`.
+    async fn borrowed(&self, http: TokenHttpRequest<'_>, cause: &str) -> Option<Borrowed> {
+        if !WORTH_NOTHING.contains(&cause) {
+            return None;
+        }
+        for credential in form::credentials(http.form) {
+            let Some((issuer, subject)) = jws::claimed_subject(&credential) else { continue };
+            if let Some(person) = self.authority.whose_login(&issuer, &subject).await {
+                return Some(Borrowed { credential, person });
+            }
+        }
+        None
+    }
+
     /// Takes note of a caller that is no active agent, or that shows what is another's.
-    pub(crate) fn note_stranger(&self, http: TokenHttpRequest<'_>, cause: &str, refused: &Refused) {
+    fn note_stranger(
+        &self,
+        http: TokenHttpRequest<'_>,
+        (cause, borrowed): (&str, Option<Borrowed>),
+        refused: &Refused,
+    ) {
         let form = token_endpoint::parse(http.form).ok();
-        let credential = form.as_ref().map(|form| shown(form).to_owned());
+        let (credential, person) = match borrowed {
+            Some(Borrowed { credential, person }) => (Some(credential), Some(person)),
+            None => (form.as_ref().map(|form| shown(form).to_owned()), None),
+        };
         // Whoever gives up or introspects a token says who it is in the same way.
         let client = form.as_ref().map(|form| form.client.clone());
         let Some(client) = client.or_else(|| Client::claimed(http.form)) else {
@@ -26,7 +91,7 @@ impl TokenService {
         // Of a workload, what its platform signed, and not what the agent asserts beside it.
         let token = refused.details.as_ref().and_then(|all| all.get("token")?.parse().ok());
         let held = |name: &str| refused.details.as_ref().and_then(|all| all.get(name).cloned());
-        let is_anothers = NOT_THE_HOLDER.contains(&cause);
+        let is_anothers = NOT_THE_HOLDER.contains(&cause) || person.is_some();
         self.authority.note_stranger(Stranger {
             cause: cause.to_owned(),
             tried: "token".to_owned(),
@@ -39,7 +104,9 @@ impl TokenService {
             claimed: model::claim(&client.id),
             client: http.client.and_then(model::claim),
             proven: refused.agent.clone().filter(|_| is_anothers),
-            holder: held("held_by_instance").or_else(|| held("made_for_agent")),
+            holder: ["held_by_instance", "made_for_agent", "held_by"].into_iter().find_map(held),
+            person,
+            agents: Vec::new(),
         });
     }
 
@@ -60,6 +127,8 @@ impl TokenService {
             client: None,
             proven: Some(asking.agent.name.clone()),
             holder: Some(names.join(", ")),
+            person: None,
+            agents: Vec::new(),
         });
     }
 }
@@ -71,7 +140,7 @@ fn shown(form: &TokenRequest) -> &str {
         | Grant::Delegate { subject_token, .. }
         | Grant::Bare(subject_token) => subject_token,
         Grant::TakeUp(delegation) => delegation,
-        Grant::ClientCredentials | Grant::Initiation(_) | Grant::Consent(_) => {
+        Grant::ClientCredentials | Grant::Initiation(_) | Grant::Consent(_) | Grant::Resume(_) => {
             &form.client.assertion
         }
     }

@@ -147,6 +147,9 @@ pub fn form(bytes: &[u8]) -> bool {
             ("grant_type", oauth::consent::GRANT_TYPE.to_owned()),
             ("request_uri", request_uri.clone()),
         ],
+        Grant::Resume(task) => {
+            vec![("grant_type", token_endpoint::RESUME.to_owned()), ("task", task.clone())]
+        }
         Grant::TakeUp(delegation) => exchanged(delegation, exchange::DELEGATION),
         Grant::Delegate { subject_token, may_act, task: asked } => {
             let mut all = exchanged(subject_token, exchange::ACCESS_TOKEN);

@@ -139,6 +139,8 @@ fn stranger(claimed: &str, source: &str) -> Stranger {
         client: None,
         proven: None,
         holder: None,
+        person: None,
+        agents: Vec::new(),
     }
 }
 

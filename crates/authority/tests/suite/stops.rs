@@ -134,7 +134,7 @@ async fn handed_on(times: u8) -> World {
         let mut below = &mut facts.task;
         below.mandate_digest = digest;
         for (_, _, task) in &mut leads {
-            below.delegation = Some(Delegation { parent: task.id, decision });
+            below.delegation = Some(Delegation { parent: task.id, by: task.instance, decision });
             task.mandate_digest = digest;
             below = task;
         }

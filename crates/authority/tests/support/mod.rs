@@ -43,7 +43,7 @@ pub(crate) const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const POLICY: &str = r#"
     @id("methods")
     permit (principal, action in [Action::"initialize", Action::"tools/list", Action::"token/issue",
-                                  Action::"delegate"], resource);
+                                  Action::"delegate", Action::"task/resume"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
             action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",
@@ -94,6 +94,7 @@ pub(crate) struct Facts {
     pub(crate) task: Task,
     pub(crate) server: Server,
     pub(crate) tools: Vec<Tool>,
+    pub(crate) limits: Limits,
 }
 
 /// An act to ask about.
@@ -131,7 +132,7 @@ impl World {
         change(&mut standing);
         let (store, journal) = open(&dir, (&clock, &entropy));
         write(&journal, &standing).await;
-        let (authority, writer) = start(&journal, (&clock, &entropy)).await;
+        let (authority, writer) = start(&journal, standing.limits, (&clock, &entropy)).await;
         let world = Self { dir, clock, entropy, store, journal, authority, writer, standing };
         world.publish(POLICY).await;
         world
@@ -148,7 +149,7 @@ impl World {
         let clock_dyn: Arc<dyn Clock> = clock.clone();
         let entropy_dyn: Arc<dyn model::Entropy> = entropy.clone();
         authority::recover(&journal, &clock_dyn, &entropy_dyn).await.expect("it recovers");
-        let (authority, writer) = start(&journal, (&clock, &entropy)).await;
+        let (authority, writer) = start(&journal, standing.limits, (&clock, &entropy)).await;
         let world = Self { dir, clock, entropy, store, journal, authority, writer, standing };
         world.publish(POLICY).await;
         world
@@ -295,6 +296,7 @@ pub(crate) fn open(
 
 pub(crate) async fn start(
     journal: &Journal,
+    limits: Limits,
     (clock, entropy): (&Arc<ManualClock>, &Arc<SeededEntropy>),
 ) -> (Arc<Authority>, JoinHandle<()>) {
     let pip = Pip::open(journal.store().clone()).await.expect("the store can be read");
@@ -304,7 +306,7 @@ pub(crate) async fn start(
         clock: clock.clone(),
         last_record: Timestamp::from_millis(0),
         entropy: entropy.clone(),
-        limits: Limits { decision_timeout: DECISION_TIMEOUT, review_interval: REVIEW_INTERVAL },
+        limits,
     });
     (Arc::new(authority), tokio::spawn(outcomes.run()))
 }
@@ -331,6 +333,7 @@ fn facts(now: Timestamp) -> Facts {
         tools: BTreeSet::from(["crm/*".parse().expect("a pattern")]),
         harm: Harm::ALL.into_iter().collect(),
         max_calls: None,
+        max_tasks_a_day: None,
     };
     let purpose = Purpose {
         id: "care".parse().expect("a purpose"),
@@ -394,12 +397,19 @@ fn facts(now: Timestamp) -> Facts {
             enforcement: Enforcement::Mandatory,
             origin: "https://crm.example/mcp".to_owned(),
             added: now,
+            account: None,
+            callers: BTreeSet::new(),
         },
         tools: vec![
             tool("lookup", Harm::ReadsData, &sponsor.id),
             tool("refund", Harm::MovesMoney, &sponsor.id),
             tool("deploy", Harm::ChangesProduction, &sponsor.id),
         ],
+        limits: Limits {
+            decision_timeout: DECISION_TIMEOUT,
+            tasks_of_person: None,
+            calls_of_person: None,
+        },
         other: person("olga.other@example.org", &[]),
         sponsor,
         agent,
@@ -427,7 +437,8 @@ fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
 }
 
 async fn write(journal: &Journal, facts: &Facts) {
-    let Facts { sponsor, other, agent, purpose, mandate, instance, task, server, tools } = facts;
+    let Facts { sponsor, other, agent, purpose, mandate, instance, task, server, tools, .. } =
+        facts;
     let mut effects = vec![
         put(FactKey::agent(&agent.name), agent),
         put(FactKey::purpose(&purpose.id), purpose),

@@ -148,6 +148,10 @@ pub(crate) struct Limits {
     pub(crate) stdio_processes: usize,
     /// The most stdio servers of one agent running at once.
     pub(crate) stdio_processes_per_agent: usize,
+    /// The most tasks that all agents open in one day (UTC) on behalf of one person.
+    pub(crate) tasks_per_person_a_day: u64,
+    /// The most calls of all agents in one day (UTC) on behalf of one person.
+    pub(crate) calls_per_person_a_day: u64,
     /// How many threads serve requests. Default: one for each core that the process may use.
     #[schemars(range(min = 1, max = 1024))]
     pub(crate) worker_threads: Option<usize>,
@@ -164,6 +168,8 @@ impl Default for Limits {
             conversations_per_agent: 1_000,
             stdio_processes: 64,
             stdio_processes_per_agent: 16,
+            tasks_per_person_a_day: 1_000,
+            calls_per_person_a_day: 100_000,
             worker_threads: None,
         }
     }

@@ -1,6 +1,9 @@
 //! Who calls comes from the credential alone, and the credential goes no further.
 
+use authority::{Effect, Unit};
+use keys::{KeyAlgorithm, SigningKey};
 use mcp::Era;
+use model::FactKey;
 use pap::Command;
 use serde_json::json;
 
@@ -141,6 +144,37 @@ async fn n_075_no_answer_of_an_upstream_makes_the_token_go_there() {
     assert_eq!(world.outcome("up/echo").await, "failed");
     assert_eq!(up.seen_of("tools/call").len(), 1, "it is not tried again");
     assert!(!String::from_utf8_lossy(&up.bytes()).contains(&client.token));
+}
+
+/// R10: whichever way an agent shows a person's own token, it is refused as any other and told apart.
+#[tokio::test]
+async fn r_10_a_persons_own_token_calls_nothing() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let login = FactKey::login("https://idp.example", "00u1");
+    let body = json::canonical_of(&"carla");
+    let unit = Unit { effects: vec![Effect::Put { key: login, body }], ..Unit::default() };
+    world.journal.store().commit(unit).await.expect("it commits");
+    let idp = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
+    let shows = async |scheme: &str, subject: &str| {
+        let said = json!({ "iss": "https://idp.example", "sub": subject, "aud": "chancery" });
+        let token = oauth::jws::sign("JWT", &said, &idp).expect("it can be signed");
+        let (mut headers, body) =
+            client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
+        set(&mut headers, "authorization", &format!("{scheme} {token}"));
+        let answer = client.post_raw(&headers, body).await;
+        assert_eq!(answer.status, 401, "{scheme} {subject}");
+        (answer.header("www-authenticate").map(str::to_owned), answer.text)
+    };
+    for (scheme, cause) in [("Bearer", "not_dpop"), ("DPoP", "token_invalid")] {
+        let other = shows(scheme, "00u2").await;
+        world.refusal(cause).await;
+        assert_eq!(shows(scheme, "00u1").await, other, "{scheme}");
+    }
+    let is_told = |record: &serde_json::Value| record["cause"] == "human_credential";
+    world.record("the person's own token is told apart", is_told).await;
+    assert_eq!(world.decisions("up/echo", "permit").await, 0);
 }
 
 /// What an assertion says.

@@ -36,7 +36,7 @@ impl ToolSource for Sources {
         let tools = gateway::list_tools(&gateway, server, true).await;
         let tools = tools.map_err(|error| error.to_string())?;
         let (origin, enforcement) = ("test".to_owned(), Enforcement::Mandatory);
-        Ok(Found { tools, origin, enforcement })
+        Ok(Found { tools, origin, enforcement, account: None })
     }
 }
 

@@ -139,6 +139,7 @@ impl World {
             harm: classes.map(str::to_owned).to_vec(),
             data: Vec::new(),
             max_calls: None,
+            max_tasks_a_day: None,
             description: String::new(),
         })
         .await;
@@ -261,6 +262,8 @@ async fn authority(
         limits: authority::Limits {
             decision_timeout: Duration::from_secs(10),
             review_interval: authority::REVIEW_INTERVAL,
+            tasks_of_person: None,
+            calls_of_person: None,
         },
     });
     (journal, Arc::new(authority), outcomes)

@@ -25,6 +25,7 @@ fn task() -> AskedTask {
         tools: vec!["crm/lookup".to_owned()],
         harm: Vec::new(),
         max_calls: Some(3),
+        max_tasks_a_day: None,
         until: NOW + 600,
     }
 }

@@ -1,7 +1,7 @@
 //! The token endpoint: forms read strictly, errors as RFC 6749 writes them.
 
 use oauth::form::{Client, FORM_MAX, Signed, form};
-use oauth::token_endpoint::{Grant, PlatformToken, TokenRequest, parse};
+use oauth::token_endpoint::{Grant, PlatformToken, RESUME, TokenRequest, parse};
 use oauth::{ErrorCode, OAuthError, challenge, client_assertion};
 use proptest::prelude::*;
 use serde_json::json;
@@ -74,6 +74,18 @@ fn the_word_of_a_platform_is_of_one_kind_and_shown_once() {
     check(with("workload_token_type", Some("oidc")), ErrorCode::InvalidRequest);
     let twice = both("jwt-svid").replace("jwt-bearer", "jwt-spiffe");
     check(twice, ErrorCode::InvalidRequest);
+}
+
+#[test]
+fn a_task_is_taken_over_by_its_id() {
+    let resumes = |task: &str| format!("{}&task={task}", with("grant_type", Some(RESUME)));
+    let grant = Grant::Resume("tsk_1".to_owned());
+    assert_eq!(parse(resumes("tsk_1").as_bytes()), Ok(TokenRequest { grant, ..right() }));
+    check(resumes(""), ErrorCode::InvalidRequest);
+    check(with("grant_type", Some(RESUME)), ErrorCode::InvalidRequest);
+    // Of no other grant is it a part.
+    check(with("task", Some("tsk_1")), ErrorCode::InvalidRequest);
+    check(format!("{}&request_uri=x", resumes("tsk_1")), ErrorCode::InvalidRequest);
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn the_authorization_server_of_rfc_8414() {
         oauth::initiation::GRANT_TYPE,
         oauth::exchange::GRANT_TYPE,
         oauth::consent::GRANT_TYPE,
+        oauth::token_endpoint::RESUME,
     ];
     assert_eq!(metadata["grant_types_supported"], json!(offered));
     assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["private_key_jwt"]));

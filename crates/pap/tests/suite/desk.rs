@@ -74,6 +74,7 @@ impl Desk {
             tools: world.standing.tools.iter().map(listed).collect(),
             origin: world.standing.server.origin.clone(),
             enforcement: Enforcement::Mandatory,
+            account: None,
         };
         let shelf = Arc::new(Shelf(Mutex::new(found)));
         let log = journal::LogDirectory::new(world.dir.path().join("log"));

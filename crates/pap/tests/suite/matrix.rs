@@ -66,6 +66,8 @@ fn finding() -> Finding {
         client: None,
         proven: None,
         holder: None,
+        person: None,
+        agents: Vec::new(),
     };
     let at = Timestamp::from_millis(1);
     let state = "unknown".to_owned();
@@ -137,6 +139,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             harm: Vec::new(),
             data: vec!["customer-data".to_owned()],
             max_calls: None,
+            max_tasks_a_day: None,
             description: String::new(),
         },
         Command::AgentAdd(pap::Registration {

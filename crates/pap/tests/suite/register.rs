@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, Instance, InstanceId, MandateId, WorkloadIdentity};
+use keys::{KeyAlgorithm, SigningKey};
+use model::{Clock as _, FactKey, Finding, Instance, InstanceId, MandateId, WorkloadIdentity};
 use pap::Command;
 use serde_json::{Value, json};
 use store::Store as _;
@@ -230,4 +231,48 @@ async fn a_stop_stands_with_the_workload_as_with_the_agent() {
             assert_eq!(desk.fact(mark.clone()).await, None, "{mark}");
         }
     }
+}
+
+/// R2, R11: a key is of one agent or system alone, and never of an instance; that it was to be
+/// another's too is found.
+#[tokio::test]
+async fn r_11_a_key_is_registered_once() {
+    let desk = Desk::new().await;
+    let keeper = desk.world.authority.finding_keeper(None, Duration::from_mins(1)).await;
+    let (key, theirs) = (jwk(), SigningKey::generate(KeyAlgorithm::Es256).expect("a key"));
+    let purpose = desk.world.standing.purpose.id.to_string();
+    let sponsor = desk.world.standing.sponsor.id.to_string();
+    let agent = |name: &str, key: &Value| {
+        let mut asked = registration();
+        (asked["name"], asked["key"]) = (name.into(), key.clone());
+        serde_json::from_value::<Command>(asked).expect("a command")
+    };
+    let system = |key: &Value| {
+        Command::SystemAdd(pap::SystemRegistration {
+            name: "crm-desk".to_owned(),
+            owner: sponsor.clone(),
+            agents: vec!["billing".to_owned()],
+            purposes: vec![purpose.clone()],
+            key: key.clone(),
+        })
+    };
+    desk.run(agent("one", &key)).await.expect("it is registered");
+    for again in [agent("two", &key), system(&key)] {
+        let refused = desk.run(again).await.expect_err("it is another's");
+        assert!(refused.to_string().contains("agent/one"), "{refused}");
+    }
+    let own = model::Thumbprint::from_bytes(theirs.verifying().thumbprint());
+    desk.world.put(FactKey::key(&own), &desk.world.standing.instance.id).await;
+    let theirs = theirs.verifying().to_jwk();
+    assert_eq!(word(&desk.run(agent("two", &theirs)).await), "invalid");
+    desk.run(agent("two", &jwk())).await.expect("with a key of its own");
+
+    let keeper = keeper.expect("the register can be read");
+    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    let found = desk.world.store.list("finding/", None, 10).await.unwrap().facts;
+    let found = found.iter().map(|(_, body)| serde_json::from_slice::<Finding>(body).unwrap());
+    let shares: Vec<_> = found.map(|it| (it.stranger.claimed, it.stranger.holder)).collect();
+    let shared = |of: &str, with: &str| (Some(of.to_owned()), Some(with.to_owned()));
+    assert!(shares.contains(&shared("agent/two", "agent/one")), "{shares:?}");
+    assert!(shares.contains(&shared("system/crm-desk", "agent/one")), "{shares:?}");
 }

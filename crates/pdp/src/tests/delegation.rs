@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
-    ActionName, AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceState, MandateId,
-    PersonState, ResourceRef, StopTarget, Stops, TaskId, TaskState, TaskSubject,
+    ActionName, AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceId, InstanceState,
+    MandateId, PersonState, ResourceRef, StopTarget, Stops, TaskId, TaskState, TaskSubject,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -57,6 +57,10 @@ const CHANGES: &[(&str, Change)] = &[
     ("deadline now", |case, at| above(case, at).task.deadline = NOW),
     ("task of another instance", |case, at| {
         above(case, at).task.instance = case.standing.instance.id;
+    }),
+    ("task taken over", |case, at| {
+        let other = InstanceId::from_bytes([77; 16]);
+        (above(case, at).instance.id, above(case, at).task.instance) = (other, other);
     }),
     ("task too narrow", |case, at| above(case, at).task.scope = scope(&["tickets/*"])),
     ("ceiling too low", |case, at| above(case, at).agent.ceiling = scope(&["tickets/*"])),
@@ -116,6 +120,7 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
         task ended: delegator_not_active | delegator_not_active | delegator_not_active
         deadline now: delegator_not_active | delegator_not_active | delegator_not_active
         task of another instance: delegator_not_active | delegator_not_active | delegator_not_active
+        task taken over: delegator_not_active | delegator_not_active | delegator_not_active
         task too narrow: outside_scope | outside_scope | outside_scope
         ceiling too low: outside_ceiling | outside_ceiling | outside_ceiling
         purpose not the agent's: outside_mandate | outside_mandate | outside_mandate

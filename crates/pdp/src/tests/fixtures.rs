@@ -32,6 +32,7 @@ pub(super) fn scope(tools: &[&str]) -> Scope {
         tools: tools.iter().map(|tool| tool.parse().expect("a pattern")).collect(),
         harm: Harm::ALL.into_iter().collect(),
         max_calls: None,
+        max_tasks_a_day: None,
     }
 }
 
@@ -141,6 +142,8 @@ impl Case {
             enforcement: Enforcement::Mandatory,
             origin: "https://tools.example/mcp".to_owned(),
             added: at(-86_400),
+            account: None,
+            callers: BTreeSet::new(),
         };
         let principal = Principal::Instance(standing.instance.id);
         let facts = Facts {
@@ -232,7 +235,7 @@ impl Case {
                 initiator.system.agents.insert(agent.name.clone());
             }
             let decision = DecisionId::from_bytes([100 + time; 16]);
-            let delegation = Some(Delegation { parent: task.id, decision });
+            let delegation = Some(Delegation { parent: task.id, by: instance.id, decision });
             match own.delegators.last_mut() {
                 Some(last) => last.task.delegation = delegation,
                 None => own.task.delegation = delegation,

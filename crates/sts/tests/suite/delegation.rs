@@ -65,6 +65,7 @@ pub(crate) fn part(sts: &Sts) -> AskedTask {
         tools: vec!["crm/lookup".to_owned()],
         harm: Vec::new(),
         max_calls: None,
+        max_tasks_a_day: None,
         until: sts.world.clock.now().as_seconds() + 600,
     }
 }

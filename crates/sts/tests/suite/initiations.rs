@@ -17,10 +17,16 @@ use store::Store as _;
 
 use crate::ISSUER;
 use crate::client::{Request, Sts, key};
+use crate::support::Facts;
 
 /// A deployment with the person `carla` and the system `portal`, and the system's key.
 async fn before() -> (Arc<Sts>, Arc<SigningKey>) {
-    let (sts, portal) = (Arc::new(Sts::new().await), key());
+    before_with(|_| {}).await
+}
+
+/// The same with other facts than usual.
+pub(crate) async fn before_with(change: impl FnOnce(&mut Facts)) -> (Arc<Sts>, Arc<SigningKey>) {
+    let (sts, portal) = (Arc::new(Sts::with(change).await), key());
     let carla = Person::new("carla".parse().unwrap(), BTreeSet::new());
     let data_key = sts.world.journal.sealer().new_data_key(&carla.id);
     let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
@@ -31,7 +37,7 @@ async fn before() -> (Arc<Sts>, Arc<SigningKey>) {
 }
 
 /// What the portal says, with nothing wrong.
-fn said(sts: &Sts) -> Initiation {
+pub(crate) fn said(sts: &Sts) -> Initiation {
     let now = sts.world.clock.now().as_seconds();
     let task = AskedTask {
         kind: "agent_task".to_owned(),
@@ -39,18 +45,19 @@ fn said(sts: &Sts) -> Initiation {
         tools: vec!["crm/lookup".to_owned()],
         harm: Vec::new(),
         max_calls: Some(3),
+        max_tasks_a_day: None,
         until: now + 3_600,
     };
     let (subject, agent, jti) = ("carla".to_owned(), "billing".to_owned(), sts.jti());
     Initiation { subject, agent, task, jti, exp: now + 60 }
 }
 
-fn signed(sts: &Sts, system: &str, key: &SigningKey, said: &Initiation) -> String {
+pub(crate) fn signed(sts: &Sts, system: &str, key: &SigningKey, said: &Initiation) -> String {
     let now = sts.world.clock.now().as_seconds();
     initiation::make((system, ISSUER), key, now, said).expect("signed")
 }
 
-fn redeems(request: Request, initiation: &str) -> Request {
+pub(crate) fn redeems(request: Request, initiation: &str) -> Request {
     request.with("grant_type", initiation::GRANT_TYPE).with("assertion", initiation)
 }
 
@@ -67,7 +74,7 @@ async fn r_3_the_word_of_a_system_opens_exactly_the_task_that_it_names() {
     let task: Task = sts.fact(FactKey::task(instance.task)).await;
     assert_eq!(task.subject, TaskSubject::OnBehalfOf { person: "carla".parse().unwrap() });
     let tools = BTreeSet::from(["crm/lookup".parse().unwrap()]);
-    let scope = Scope { tools, harm: BTreeSet::new(), max_calls: Some(3) };
+    let scope = Scope { tools, harm: BTreeSet::new(), max_calls: Some(3), max_tasks_a_day: None };
     assert_eq!((&task.scope, task.deadline.as_seconds()), (&scope, said.task.until));
     let mandate: Mandate = sts.fact(FactKey::mandate(task.mandate)).await;
     assert_eq!(claims.authorization_details[0].mandate, mandate.digest().to_string());

@@ -95,6 +95,26 @@ async fn r_2_the_agents_own_key_is_no_key_of_an_instance() {
     assert_eq!(sts.causes(1).await, ["agent_key_as_instance"]);
 }
 
+/// R11: nor is that of any other agent or system; both are told.
+#[tokio::test]
+async fn r_11_a_registered_key_is_no_key_of_an_instance() {
+    let sts = Sts::new().await;
+    let theirs = key();
+    let thumbprint = model::Thumbprint::from_bytes(theirs.verifying().thumbprint());
+    let owner = FactKey::from_text("system/portal");
+    sts.world.put(FactKey::registered(&thumbprint), &owner).await;
+    let keeper = sts.world.authority.finding_keeper(None, Duration::from_mins(1)).await;
+    let error = sts.token(&theirs).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidDpopProof);
+    assert_eq!(sts.causes(1).await, ["registered_key_as_instance"]);
+    let keeper = keeper.expect("the register can be read");
+    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    let found = sts.world.store.list("finding/", None, 10).await.unwrap().facts;
+    let found: model::Finding = serde_json::from_slice(&found[0].1).unwrap();
+    assert_eq!(found.stranger.proven.as_ref().map(|it| it.as_str()), Some("billing"));
+    assert_eq!(found.stranger.holder.as_deref(), Some("system/portal"));
+}
+
 /// Many requests that bring the same new key at once are one instance, and all are answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_new_key_that_comes_many_times_at_once_is_one_instance() {

@@ -5,6 +5,7 @@
 mod support;
 
 mod attested;
+mod borrowed;
 mod client;
 mod consents;
 mod delegation;
@@ -14,10 +15,12 @@ mod history;
 mod initiations;
 mod instances;
 mod lifetime;
+mod opened;
 mod platforms;
 mod proofs;
 mod refusals;
 mod renewals;
+mod resume;
 mod reused;
 mod trees;
 mod workloads;

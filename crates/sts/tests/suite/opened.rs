@@ -1,0 +1,120 @@
+//! Tasks that are opened: as many in a day as mandate, agent and person may have, whoever comes when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use oauth::token_endpoint::RESUME;
+use oauth::{ErrorCode, OAuthError};
+
+use crate::client::{Sts, key};
+use crate::delegation::{Holder, Party, Way, calls, hand_on, part, party};
+use crate::initiations::{before_with, redeems, said, signed};
+use crate::support::Facts;
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn of_agent(facts: &mut Facts, most: u64) {
+    facts.agent.ceiling.max_tasks_a_day = Some(most);
+}
+
+fn of_mandate(facts: &mut Facts, most: u64) {
+    facts.mandate.scope.max_tasks_a_day = Some(most);
+}
+
+/// Opens a task of its own for a new instance.
+async fn opens(sts: &Sts) -> Result<Holder, OAuthError> {
+    let own = key();
+    let response = sts.send(sts.request(&own)).await?;
+    let (claims, token) = (sts.verified(&response), response.access_token);
+    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
+    Ok(Holder { of, key: own, token, claims })
+}
+
+/// What the newest decision says.
+async fn reason(sts: &Sts) -> String {
+    let record = sts.world.records("decision").await.pop().expect("a decision");
+    record.text_of("reason").to_owned()
+}
+
+#[tokio::test]
+async fn n_088_tasks_of_a_day_are_as_many_as_may_be() {
+    let limits: [fn(&mut Facts, u64); 2] = [of_agent, of_mandate];
+    for limit in limits {
+        let sts = Sts::with(|facts| limit(facts, 2)).await;
+        for _ in 0..2 {
+            opens(&sts).await.expect("there is room");
+            let holder = opens(&sts).await.expect("there is room");
+            assert_eq!(calls(&sts, &holder, "lookup").await, Ok(()));
+            let refused = opens(&sts).await.map(drop).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::AccessDenied);
+            assert!(refused.description.starts_with("as many tasks"), "{refused}");
+            assert_eq!(reason(&sts).await, "limit_reached");
+            sts.send(sts.request(&holder.key)).await.expect("a renewal opens nothing");
+            sts.world.clock.advance(DAY);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n_088_no_limit_of_tasks_is_passed_by_who_asks_at_once() {
+    let sts = Arc::new(Sts::with(|facts| of_agent(facts, 5)).await);
+    let asked = (0..32).map(|_| {
+        let sts = sts.clone();
+        tokio::spawn(async move { opens(&sts).await.is_ok() })
+    });
+    let opened = join_all(asked).await.into_iter().filter(|it| matches!(it, Ok(true))).count();
+    assert_eq!(opened, 5);
+}
+
+/// A part counts against the agent that takes it up, and against nobody else; a takeover opens none.
+#[tokio::test]
+async fn a_part_is_a_task_of_its_own_agent() {
+    let sts = Sts::with(|facts| {
+        of_agent(facts, 1);
+        of_mandate(facts, 1);
+    })
+    .await;
+    let lead = opens(&sts).await.expect("there is room");
+    let reader = party(&sts, "reader").await;
+    let mut asked = part(&sts);
+    asked.until += 3_600;
+    hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.expect("there is room");
+    let refused = hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.map(drop);
+    assert_eq!(refused.unwrap_err().code, ErrorCode::AccessDenied);
+    assert_eq!(reason(&sts).await, "limit_reached");
+    sts.world.clock.advance(Duration::from_mins(10));
+    let task = lead.claims.authorization_details[0].task.clone();
+    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
+    sts.send(resumes).await.expect("it is opened already");
+}
+
+#[tokio::test]
+async fn n_088_what_is_done_for_one_person_has_a_limit_over_all_tasks() {
+    let (sts, portal) = before_with(|facts| {
+        facts.limits.tasks_of_person = Some(2);
+        facts.limits.calls_of_person = Some(3);
+    })
+    .await;
+    let begins = async || {
+        let (own, initiation) = (key(), signed(&sts, "portal", &portal, &said(&sts)));
+        let response = sts.send(redeems(sts.request(&own), &initiation)).await?;
+        let (claims, token) = (sts.verified(&response), response.access_token);
+        let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
+        Ok::<_, OAuthError>(Holder { of, key: own, token, claims })
+    };
+    for _ in 0..2 {
+        let one = begins().await.expect("there is room");
+        let other = begins().await.expect("there is room");
+        assert_eq!(begins().await.map(drop).unwrap_err().code, ErrorCode::AccessDenied);
+        assert_eq!(reason(&sts).await, "limit_reached");
+        for holder in [&one, &other, &one] {
+            assert_eq!(calls(&sts, holder, "lookup").await, Ok(()));
+        }
+        assert_eq!(calls(&sts, &other, "lookup").await, Err("limit_reached".to_owned()));
+        // On nobody's behalf nothing is counted against a person.
+        let own = opens(&sts).await.expect("a standing mandate");
+        assert_eq!(calls(&sts, &own, "lookup").await, Ok(()));
+        sts.world.clock.advance(DAY);
+    }
+}

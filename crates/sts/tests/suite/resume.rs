@@ -1,0 +1,340 @@
+//! Tasks that another instance of the agent takes over: from whom, by whom, and what becomes of what
+//! the former holder had.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use keys::SigningKey;
+use model::{
+    Clock as _, FactKey, HostProcess, HostRule, Instance, InstanceId, InstanceState, Stopped, Task,
+    TaskState,
+};
+use oauth::token_endpoint::RESUME;
+use oauth::{ErrorCode, OAuthError};
+use serde_json::{Value, json};
+
+use crate::client::{Request, Sts, key};
+use crate::delegation::{Holder, Party, WAYS, Way, before, calls, hand_on, part, task_of};
+use crate::given_up::revoke;
+use crate::platforms::{Platforms, merged};
+
+/// For how long an instance that got one token is not gone.
+const GONE_AFTER: Duration = Duration::from_mins(10);
+
+/// An instance of `of` that holds `own` asks for `task`.
+fn resumes(sts: &Sts, (of, own): (&Party, &SigningKey), task: &str) -> Request {
+    sts.request_of((&of.name, &of.key), own).with("grant_type", RESUME).with("task", task)
+}
+
+async fn taken_over(
+    sts: &Sts,
+    (of, own): (&Party, &Arc<SigningKey>),
+    task: &str,
+) -> Result<Holder, OAuthError> {
+    let response = sts.send(resumes(sts, (of, own), task)).await?;
+    let (claims, token) = (sts.verified(&response), response.access_token);
+    Ok(Holder { of: of.clone(), key: own.clone(), token, claims })
+}
+
+fn task_id(holder: &Holder) -> String {
+    holder.claims.authorization_details[0].task.clone()
+}
+
+async fn stopped(sts: &Sts, holder: &Holder, state: InstanceState) {
+    let id = holder.instance();
+    let instance: Instance = sts.fact(FactKey::instance(id)).await;
+    let stopped = Stopped([(id, state.clone())].into());
+    sts.world.put(FactKey::stopped(&instance.agent), &stopped).await;
+    sts.world.put(FactKey::instance(id), &Instance { state, ..instance }).await;
+}
+
+async fn released(sts: &Sts) {
+    let agent = &sts.world.standing.agent.name;
+    sts.world.put(FactKey::stopped(agent), &Stopped::default()).await;
+}
+
+/// The records of decisions on a takeover.
+async fn decisions(sts: &Sts) -> Vec<Value> {
+    let all = sts.world.records("decision").await.into_iter().map(|record| record.value);
+    all.filter(|record| record["action"] == "task/resume").collect()
+}
+
+#[tokio::test]
+async fn r_9_another_instance_goes_on_with_the_same_task() {
+    let (sts, lead, _) = before().await;
+    calls(&sts, &lead, "lookup").await.expect("it is permitted");
+    let before = task_of(&sts, &lead).await;
+    sts.world.clock.advance(GONE_AFTER);
+    let next = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.expect("a token");
+    assert_ne!(next.instance(), lead.instance());
+    let after: Task = sts.fact(FactKey::task(before.id)).await;
+    assert_eq!(after, Task { instance: next.instance(), ..before.clone() });
+    // It has what the former one had, and what that had spent stays spent.
+    assert_eq!(task_id(&next), task_id(&lead));
+    calls(&sts, &next, "refund").await.expect("it is permitted");
+    let last = sts.world.records("decision").await.pop().expect("a decision");
+    let session = sts.world.disclosure(&last).await.value("session").cloned();
+    assert_eq!(session.expect("it is known")["counters"], json!({ "calls": 1 }));
+    let record = decisions(&sts).await.pop().expect("it is recorded");
+    assert_eq!(record["decision"], "permit");
+    assert_eq!(record["resource"], format!("Task::{}", before.id));
+    assert_eq!(record["instance"], next.instance().to_string());
+    assert_eq!(record["mandate"], before.mandate_digest.to_string());
+}
+
+/// Whatever the former holder had is dead in the same moment: its token, its key, what it handed on
+/// and what it offered to hand on.
+#[tokio::test]
+async fn n_033_the_former_holder_and_what_it_handed_on_end() {
+    for way in WAYS {
+        let (sts, lead, reader) = before().await;
+        let mut asked = part(&sts);
+        asked.until += 3_600;
+        let child = hand_on(&sts, &lead, (&reader, way), &asked).await.expect("a token");
+        calls(&sts, &child, "lookup").await.expect("it is permitted");
+        sts.world.clock.advance(GONE_AFTER - Duration::from_secs(1));
+        let early =
+            taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.map(drop).unwrap_err();
+        assert_eq!(early.code, ErrorCode::InvalidGrant, "{early}");
+        assert_eq!(sts.causes(1).await, ["holder_alive"]);
+        calls(&sts, &lead, "lookup").await.expect("nothing has changed");
+        sts.world.clock.advance(Duration::from_secs(1));
+        let next = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.expect("a token");
+        assert_eq!(calls(&sts, &lead, "lookup").await, Err("task_not_open".to_owned()));
+        assert_eq!(calls(&sts, &child, "lookup").await, Err("delegator_not_active".to_owned()));
+        let refused = sts.send(sts.request(&lead.key)).await.unwrap_err();
+        assert!(refused.description.starts_with(sts::TASK_OVER), "{refused}");
+        // Giving up what is another's by now changes nothing.
+        revoke(&sts, (&lead.of.name, &lead.of.key), &lead.token, &[]).await.expect("as before");
+        assert_eq!(calls(&sts, &next, "lookup").await, Ok(()));
+        // What it hands on itself is its own.
+        let again = hand_on(&sts, &next, (&reader, way), &part(&sts)).await;
+        assert_eq!(calls(&sts, &again.expect("a token"), "lookup").await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_renews_is_not_gone() {
+    for chained in [true, false] {
+        let (sts, lead, _) = before().await;
+        let own = key();
+        let request = |request: Request| if chained { request } else { request.unchained() };
+        let first = sts.send(request(sts.request(&own))).await.expect("a token");
+        let claims = sts.verified(&first);
+        let token = first.access_token;
+        let holder = Holder { of: lead.of.clone(), key: own.clone(), token, claims };
+        for _ in 0..3 {
+            sts.world.clock.advance(Duration::from_mins(9));
+            let refused = taken_over(&sts, (&lead.of, &key()), &task_id(&holder)).await;
+            assert_eq!(refused.map(drop).unwrap_err().code, ErrorCode::InvalidGrant);
+            sts.send(request(sts.request(&own))).await.expect("a token");
+        }
+        sts.world.clock.advance(GONE_AFTER);
+        taken_over(&sts, (&lead.of, &key()), &task_id(&holder)).await.expect("a token");
+    }
+}
+
+/// The part of a task is taken over like any other, and stays a part of it.
+#[tokio::test]
+async fn a_part_is_taken_over_below_the_same_holder() {
+    let (sts, lead, reader) = before().await;
+    let mut asked = part(&sts);
+    asked.until += 3_600;
+    let child = hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.expect("a token");
+    sts.world.clock.advance(GONE_AFTER);
+    let next = taken_over(&sts, (&reader, &key()), &task_id(&child)).await.expect("a token");
+    assert_eq!(next.claims.sub, child.claims.sub);
+    assert_eq!(calls(&sts, &next, "lookup").await, Ok(()));
+    assert_eq!(calls(&sts, &next, "refund").await, Err("outside_scope".to_owned()));
+    assert_eq!(calls(&sts, &child, "lookup").await, Err("task_not_open".to_owned()));
+    sts.send(sts.request(&lead.key)).await.expect("the holder above goes on");
+}
+
+/// Whoever asks for what is not its agent's learns nothing of it.
+#[tokio::test]
+async fn i_21_the_task_of_another_agent_looks_like_none() {
+    let (sts, lead, reader) = before().await;
+    sts.world.clock.advance(GONE_AFTER);
+    let none = model::TaskId::from_bytes([66; 16]).to_string();
+    let mut told = BTreeSet::new();
+    for task in [task_id(&lead), none, lead.instance().to_string(), "x".to_owned()] {
+        let refused = taken_over(&sts, (&reader, &key()), &task).await.map(drop).unwrap_err();
+        told.insert((refused.code.as_str(), refused.description));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(sts.causes(4).await, ["task_unknown"; 4]);
+    // Nor does an instance that has a task learn of any other.
+    let own = key();
+    sts.send(sts.request(&own)).await.expect("a token");
+    for task in [task_id(&lead), "x".to_owned()] {
+        let refused = taken_over(&sts, (&lead.of, &own), &task).await.map(drop).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidGrant, "{refused}");
+    }
+    assert_eq!(sts.causes(6).await[4..], ["has_a_task"; 2]);
+    assert!(decisions(&sts).await.is_empty());
+}
+
+#[tokio::test]
+async fn r_16_no_quarantine_is_shed_by_taking_over() {
+    let (sts, lead, _) = before().await;
+    let since = sts.world.clock.now();
+    sts.world.clock.advance(GONE_AFTER);
+    let signal = "key_copied".to_owned();
+    stopped(&sts, &lead, InstanceState::Quarantined { signal, since }).await;
+    let take = async || taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await;
+    assert_eq!(take().await.map(drop).unwrap_err().code, ErrorCode::InvalidGrant);
+    // Nor while others of the agent are quarantined alone.
+    released(&sts).await;
+    assert_eq!(take().await.map(drop).unwrap_err().code, ErrorCode::InvalidGrant);
+    assert_eq!(sts.causes(2).await, ["holder_quarantined"; 2]);
+    // Of one that is revoked the next may go on, once somebody has looked.
+    let reason = "lost".to_owned();
+    stopped(&sts, &lead, InstanceState::Revoked { reason, since }).await;
+    assert_eq!(take().await.map(drop).unwrap_err().code, ErrorCode::AccessDenied);
+    assert_eq!(decisions(&sts).await.pop().expect("a record")["reason"], "actor_not_active");
+    released(&sts).await;
+    take().await.expect("a token");
+}
+
+#[tokio::test]
+async fn policy_says_who_takes_over() {
+    let (sts, lead, _) = before().await;
+    sts.world.clock.advance(GONE_AFTER);
+    let attested = r#"@id("tokens") permit (principal, action == Action::"token/issue", resource);
+        @id("attested") permit (principal in Agent::"billing", action == Action::"task/resume",
+                                resource)
+        when { context.attestation == "host" && context.purpose == "care" };"#;
+    sts.world.publish(attested).await;
+    let before = task_of(&sts, &lead).await;
+    let refused =
+        taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.map(drop).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::AccessDenied);
+    assert_eq!(decisions(&sts).await.pop().expect("a record")["reason"], "not_granted");
+    assert_eq!(task_of(&sts, &lead).await, before);
+    let mut agent = sts.world.standing.agent.clone();
+    agent.key = lead.of.key.verifying().to_jwk();
+    agent.host = Some(HostRule { exe: None, uid: 1_000 });
+    sts.world.put(FactKey::agent(&agent.name), &agent).await;
+    let own = key();
+    let process = HostProcess { exe: None, pid: 5, started: 7, uid: 1_000 };
+    let thumbprint = model::Thumbprint::from_bytes(own.verifying().thumbprint());
+    let voucher = sts.service.vouch(thumbprint, process).expect("there is room");
+    let request = resumes(&sts, (&lead.of, &own), &task_id(&lead)).with("voucher", &voucher);
+    sts.send(request).await.expect("a token");
+}
+
+/// What `end` does ends a task for whoever would take it over.
+async fn is_over(end: impl AsyncFn(&Sts, &Holder), reason: &str) {
+    let (sts, lead, _) = before().await;
+    sts.world.clock.advance(GONE_AFTER);
+    end(&sts, &lead).await;
+    let refused = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await;
+    let refused = refused.map(drop).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::AccessDenied, "{reason}: {refused}");
+    assert_eq!(decisions(&sts).await.pop().expect("a record")["reason"], reason);
+}
+
+#[tokio::test]
+async fn what_is_over_is_not_taken_over() {
+    let given_up = async |sts: &Sts, lead: &Holder| {
+        let of = (lead.of.name.as_str(), lead.of.key.as_ref());
+        revoke(sts, of, &lead.token, &[]).await.expect("it is given up");
+    };
+    is_over(given_up, "task_not_open").await;
+    let late = async |sts: &Sts, _: &Holder| sts.world.clock.advance(Duration::from_hours(8));
+    is_over(late, "task_not_open").await;
+    let withdrawn = async |sts: &Sts, _: &Holder| {
+        let mut mandate = sts.world.standing.mandate.clone();
+        let (reason, since) = ("over".to_owned(), sts.world.clock.now());
+        mandate.withdrawn = Some(model::Withdrawn { reason, since });
+        sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
+    };
+    is_over(withdrawn, "mandate_not_valid").await;
+    let left = async |sts: &Sts, _: &Holder| {
+        let gone = sts.world.journal.store().commit(sts.world.sponsor_leaves()).await;
+        gone.expect("it commits");
+    };
+    is_over(left, "sponsor_not_active").await;
+}
+
+/// Whose answer was lost asks again; for another purpose it is refused before anything changes.
+#[tokio::test]
+async fn the_new_holder_asks_again_as_any_holder() {
+    let (sts, lead, _) = before().await;
+    sts.world.clock.advance(GONE_AFTER);
+    let own = key();
+    let other = resumes(&sts, (&lead.of, &own), &task_id(&lead)).with("purpose", "other");
+    assert_eq!(sts.send(other).await.unwrap_err().code, ErrorCode::InvalidScope);
+    let attempt = "an-attempt-that-is-made-twice-over";
+    let ask = || resumes(&sts, (&lead.of, &own), &task_id(&lead)).with("attempt", attempt);
+    let first = ask();
+    let lost = sts.send(first.clone()).await.expect("a token");
+    let replayed = sts.send(first).await.unwrap_err();
+    assert_eq!(replayed.code, ErrorCode::InvalidDpopProof, "{replayed}");
+    let again = ask().with("previous_jti", "").with("renewal_nonce", "");
+    let again = sts.send(again).await.expect("a token");
+    assert_eq!(sts.verified(&again).sub, sts.verified(&lost).sub);
+    assert_eq!(decisions(&sts).await.len(), 1, "it is taken over once");
+    sts.send(sts.request(&own)).await.expect("it goes on by itself");
+}
+
+/// The container that was started again shows what its platform gave it before.
+#[tokio::test]
+async fn r_6_the_same_workload_goes_on_after_a_restart() {
+    let platforms = Platforms::new().await;
+    let sts = &platforms.sts;
+    let way = crate::platforms::Way::Oidc;
+    let exp = sts.world.clock.now().as_seconds() + 3_600;
+    let token = platforms.token(&merged(platforms.claims(way), &json!({ "exp": exp })));
+    let first = sts.send(platforms.request(&key(), way, &token)).await.expect("a token");
+    let task = first.authorization_details[0].task.clone();
+    let again = |own: &SigningKey| {
+        let request = sts.request(own).with("grant_type", RESUME).with("task", &task);
+        request.with("workload_token", &token).with("workload_token_type", "oidc")
+    };
+    assert_eq!(sts.send(again(&key())).await.unwrap_err().code, ErrorCode::InvalidGrant);
+    assert_eq!(sts.causes(1).await, ["workload_token_shared"]);
+    sts.world.clock.advance(GONE_AFTER);
+    let elsewhere = again(&key()).with("task", "x");
+    assert_eq!(sts.send(elsewhere).await.unwrap_err().code, ErrorCode::InvalidGrant);
+    assert_eq!(sts.causes(2).await[1], "workload_token_shared");
+    let own = key();
+    let next = sts.send(again(&own)).await.expect("a token");
+    let entered: InstanceId = sts.verified(&next).sub.parse().expect("an instance");
+    let entered: Instance = sts.fact(FactKey::instance(entered)).await;
+    assert_eq!(entered.attestation.as_str(), "workload");
+}
+
+/// One of all who ask at once, for each of several tasks, while other things happen to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_take_over_at_once_one_holds_the_task() {
+    for with_end in [false, true] {
+        let (sts, lead, _) = before().await;
+        sts.world.clock.advance(GONE_AFTER);
+        let racers = (0..16).map(|_| {
+            let (sts, lead) = (sts.clone(), lead.clone());
+            tokio::spawn(async move { taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await })
+        });
+        let racers: Vec<_> = racers.collect();
+        if with_end {
+            let of = (lead.of.name.as_str(), lead.of.key.as_ref());
+            revoke(&sts, of, &lead.token, &[]).await.expect("it is given up, or another's");
+        }
+        let answers = join_all(racers).await.into_iter().map(|it| it.expect("nobody panicked"));
+        let holders: Vec<Holder> = answers.filter_map(Result::ok).collect();
+        let id = task_id(&lead).parse().expect("a task");
+        let task: Task = sts.fact(FactKey::task(id)).await;
+        let permitted = decisions(&sts).await;
+        let permitted = permitted.iter().filter(|it| it["decision"] == "permit").count();
+        if task.state == TaskState::Open {
+            assert_eq!((holders.len(), permitted), (1, 1));
+            assert_eq!(task.instance, holders[0].instance());
+            assert_eq!(calls(&sts, &holders[0], "lookup").await, Ok(()));
+        } else {
+            assert!(with_end && holders.is_empty() && permitted == 0, "ended, and taken over");
+        }
+        assert_eq!(calls(&sts, &lead, "lookup").await, Err("task_not_open".to_owned()));
+    }
+}
