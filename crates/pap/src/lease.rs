@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use keys::VerifyingKey;
 use model::{
     Agent, AgentName, AgentState, FactKey, Mandate, MandateBasis, MandateId, PersonId, Purpose,
     ResourceRef, Timestamp,
@@ -46,9 +47,8 @@ impl Administration {
         key: Option<Value>,
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
-        if let Some(key) = &key {
-            keys::VerifyingKey::from_jwk(key).map_err(AdminError::invalid)?;
-        }
+        let read = key.as_ref().map(VerifyingKey::from_jwk).transpose();
+        let replacing = read.map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "agent/renew", ResourceRef::Agent(name.clone())).await?;
         let found = draft.reader.find::<Agent>(FactKey::agent(&name)).await;
         let found = found.map_err(AdminError::unavailable)?;
@@ -59,9 +59,12 @@ impl Administration {
         active(&mut draft.reader, agent.sponsor.as_str(), "sponsor").await?;
         let now = self.now();
         agent.key_expires = now.plus(AGENT_KEY_LIFETIME);
-        let is_replaced = key.is_some();
         agent.key = key.unwrap_or(agent.key);
-        let mut effects = vec![put(FactKey::agent(&name), &agent)];
+        let place = FactKey::agent(&name);
+        let mut effects = vec![put(place.clone(), &agent)];
+        if let Some(key) = &replacing {
+            effects.push(self.own_key(&mut draft.reader, key, place).await?);
+        }
         let mut mandates = Vec::new();
         for purpose in &agent.purposes {
             let place = FactKey::standing_mandate(&name, purpose);
@@ -76,7 +79,8 @@ impl Administration {
             effects.extend([put_new(FactKey::mandate(id), &mandate), put(place, &id)]);
             mandates.push(mandate);
         }
-        let change = json!({ "agent": agent, "mandates": mandates, "key_replaced": is_replaced });
+        let change =
+            json!({ "agent": agent, "mandates": mandates, "key_replaced": replacing.is_some() });
         let done = draft.make(change, effects).await?;
         let (expires, until) = (agent.key_expires, mandates.first().map(|it| it.valid_until));
         Ok(json!({
