@@ -132,7 +132,7 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         pin: PinDigest::from_bytes([7; 32]),
         descriptor: json!({}),
         owner: Some(standing.sponsor.id.clone()),
-        owned: NOW,
+        owned: Some(NOW),
         harm: BTreeSet::from([Harm::ReadsData]),
         requires_subject: false,
         not_delegable: false,

@@ -228,7 +228,7 @@ impl Administration {
 
 /// The active person `id`, who is to be `role`.
 pub(crate) async fn active(
-    reader: &mut authority::Reader<'_>,
+    reader: &mut Reader<'_>,
     id: &str,
     role: &str,
 ) -> Result<Person, AdminError> {

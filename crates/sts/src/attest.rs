@@ -8,7 +8,7 @@ use model::{
     Agent, Attestation, FactKey, Instance, InstanceId, InstanceState, Sha256Digest, Source,
     Sourced, Timestamp, WorkloadIdentity,
 };
-use oauth::token_endpoint::{Grant, PlatformToken};
+use oauth::token_endpoint::PlatformToken;
 use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 use workload::{VerifyError, WorkloadToken};

@@ -141,7 +141,8 @@ impl TokenService {
         // What is known of who asks is not known of whom it is for.
         let source = Source::default();
         let rests = Rests::Delegated(Box::new(part));
-        let new = InstanceId::new(clock.now(), entropy.as_ref());
+        let clock = self.authority.clock();
+        let new = InstanceId::new(clock.now(), self.authority.entropy().as_ref());
         let proposed = propose(&self.authority, (&agent.name, rests), (new, key, &source)).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
         let last = self.last(asker.standing.value.instance.id).await?;

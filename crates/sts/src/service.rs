@@ -21,7 +21,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
 
-use crate::attest::{Shown, is_vouched, not_vouched};
+use crate::attest::Shown;
 use crate::bound::Showing;
 use crate::client::Authenticated;
 use crate::grant::{Asker, Renewing, TokenGrant};

@@ -407,6 +407,7 @@ fn facts(now: Timestamp) -> Facts {
         ],
         limits: Limits {
             decision_timeout: DECISION_TIMEOUT,
+            review_interval: REVIEW_INTERVAL,
             tasks_of_person: None,
             calls_of_person: None,
         },
