@@ -267,10 +267,10 @@ impl Authority {
                         (Decision::Permit(grant), Some(opening)) => (grant, opening),
                         (decision, _) => return Err(denied(decision, id)),
                     };
-                    if is_counted(act.request()) {
-                        accounts::found(&question.gathered)
-                            .into_iter()
-                            .for_each(|it| self.note_stranger(it));
+                    if let (true, Some(found)) =
+                        (is_counted(act.request()), accounts::found(&question.gathered))
+                    {
+                        self.note_stranger(found);
                     }
                     let counters = question.facts.session.counters;
                     return Ok(self.permit(act, opening, counters, &committed));

@@ -234,7 +234,9 @@ fn exchanged(form: &mut Parameters) -> Result<Grant, OAuthError> {
         }
         // Nothing is given for it, whatever stands beside; whose it is, is recorded.
         (exchange::ID_TOKEN, _) => {
-            OF_GRANTS.iter().for_each(|name| drop(form.take(name)));
+            for name in OF_GRANTS {
+                drop(form.take(name));
+            }
             Ok(Grant::Bare(subject_token))
         }
         _ => Err(invalid("tokens of these types are not exchanged here")),

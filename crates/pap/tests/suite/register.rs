@@ -272,7 +272,7 @@ async fn r_11_a_key_is_registered_once() {
     let found = desk.world.store.list("finding/", None, 10).await.unwrap().facts;
     let found = found.iter().map(|(_, body)| serde_json::from_slice::<Finding>(body).unwrap());
     let shares: Vec<_> = found.map(|it| (it.stranger.claimed, it.stranger.holder)).collect();
-    let shared = |of: &str, with: &str| (Some(of.to_owned()), Some(with.to_owned()));
-    assert!(shares.contains(&shared("agent/two", "agent/one")), "{shares:?}");
-    assert!(shares.contains(&shared("system/crm-desk", "agent/one")), "{shares:?}");
+    let pair = |of: &str, with: &str| (Some(of.to_owned()), Some(with.to_owned()));
+    assert!(shares.contains(&pair("agent/two", "agent/one")), "{shares:?}");
+    assert!(shares.contains(&pair("system/crm-desk", "agent/one")), "{shares:?}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keys::SigningKey;
-use model::{Clock as _, FactKey, Finding};
+use model::{Clock as _, FactKey, Finding, PersonId};
 use oauth::exchange;
 use oauth::token_endpoint::{self, Grant};
 use oauth::{OAuthError, initiation};
@@ -29,8 +29,11 @@ fn id_token(sts: &Sts, idp: &SigningKey, subject: &str) -> String {
     assertion(&claims, idp)
 }
 
-/// Each way in which a token can be shown.
-const WAYS: [(&str, fn(Request, &str) -> Request); 7] = [
+/// A way in which a token can be shown.
+type Way = fn(Request, &str) -> Request;
+
+/// Each of them.
+const WAYS: [(&str, Way); 7] = [
     ("as an ID token", |request, token| {
         exchanged(request, token).with("subject_token_type", exchange::ID_TOKEN)
     }),
@@ -58,7 +61,7 @@ fn exchanged(request: Request, token: &str) -> Request {
         .with("subject_token_type", exchange::ACCESS_TOKEN)
 }
 
-async fn refused(sts: &Sts, show: fn(Request, &str) -> Request, token: &str) -> OAuthError {
+async fn refused(sts: &Sts, show: Way, token: &str) -> OAuthError {
     sts.send(show(sts.request(&key()), token).from("192.0.2.7")).await.expect_err("it is refused")
 }
 
@@ -86,7 +89,7 @@ async fn r_10_no_agent_acts_by_a_persons_own_credential() {
         let found = found.iter().map(|(_, body)| serde_json::from_slice::<Finding>(body).unwrap());
         let found: Vec<_> = found.map(|it| it.stranger).collect();
         let borrowed = found.iter().find(|it| it.cause == "human_credential").expect(way);
-        assert_eq!(borrowed.person.as_ref().map(|it| it.as_str()), Some(CARLA), "{way}");
+        assert_eq!(borrowed.person.as_ref().map(PersonId::as_str), Some(CARLA), "{way}");
         assert_eq!(borrowed.claimed.as_deref(), Some("billing"), "{way}");
     }
 }

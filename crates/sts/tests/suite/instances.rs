@@ -111,7 +111,7 @@ async fn r_11_a_registered_key_is_no_key_of_an_instance() {
     let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
     let found = sts.world.store.list("finding/", None, 10).await.unwrap().facts;
     let found: model::Finding = serde_json::from_slice(&found[0].1).unwrap();
-    assert_eq!(found.stranger.proven.as_ref().map(|it| it.as_str()), Some("billing"));
+    assert_eq!(found.stranger.proven.as_ref().map(model::AgentName::as_str), Some("billing"));
     assert_eq!(found.stranger.holder.as_deref(), Some("system/portal"));
 }
 

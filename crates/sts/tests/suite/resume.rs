@@ -94,7 +94,7 @@ async fn n_033_the_former_holder_and_what_it_handed_on_end() {
         asked.until += 3_600;
         let child = hand_on(&sts, &lead, (&reader, way), &asked).await.expect("a token");
         calls(&sts, &child, "lookup").await.expect("it is permitted");
-        sts.world.clock.advance(GONE_AFTER - Duration::from_secs(1));
+        sts.world.clock.advance(GONE_AFTER.saturating_sub(Duration::from_secs(1)));
         let early =
             taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.map(drop).unwrap_err();
         assert_eq!(early.code, ErrorCode::InvalidGrant, "{early}");
