@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod agents;
+mod keys;
 mod people;
 mod shim;
 mod stops;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance};
+pub(crate) use keys::Keys;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use stops::{Start, Stop};
@@ -384,22 +386,6 @@ pub(crate) enum Clock {
     /// Say that the clock is right as it is, though it stepped or is behind the last record.
     Trust {
         /// What was found.
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-}
-
-/// The key that signs tokens.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
-    /// Sign tokens with a new key from now on; the last one verifies for another hour.
-    Rotate {
-        /// The last key is in other hands: no token that it signed counts any more.
-        #[arg(long)]
-        compromised: bool,
-        /// Why.
         #[arg(long)]
         reason: String,
         #[command(flatten)]

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use authority::Reader;
 use journal::{Journal, Sealer};
 use keys::{KeyRing, SigningKey};
-use model::{Clock, Entropy, PolicyDigest, Sha256Digest, Thumbprint};
-use pap::{Founder, Founding};
+use model::{Clock, Entropy, FactKey, PolicyDigest, Sha256Digest, Thumbprint};
+use pap::{Founder, Founding, KeptTokenKeys};
+use store::Store;
 use store_sqlite::{Options, SqliteStore};
 use tlog::note::{Algorithm, VerifierKey};
 
@@ -159,4 +161,15 @@ fn verifier_named(origin: &str, ring: &KeyRing) -> anyhow::Result<VerifierKey> {
     let name = origin.parse().with_context(|| format!("`{origin}` cannot name a log"))?;
     let public = ring.log.verifying().as_bytes().try_into().context("the log key is Ed25519")?;
     Ok(VerifierKey::new(name, Algorithm::Ed25519, public))
+}
+
+/// The keys that sign tokens, as they are by now.
+pub(crate) async fn token_keys(
+    config: &Config,
+    store: &dyn Store,
+) -> anyhow::Result<KeptTokenKeys> {
+    let known = Reader::new(store).find(FactKey::token_keys()).await?;
+    KeptTokenKeys::open(config.keys_dir(), known.as_ref()).context(
+        "could not read the key that signs tokens: is the directory of keys an older copy?",
+    )
 }

@@ -10,15 +10,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use api::{Agents, Bodies, Door, Hosts, Observers, People};
 use authority::{
-    Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, Reader, SteadyClock,
+    Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
 };
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
-use model::{Clock, Entropy, FactKey, Timestamp};
+use model::{Clock, Entropy, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pap::{Administration, KeptTokenKeys, Publisher};
-use store::Store;
+use pap::{Administration, Publisher};
 use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
@@ -32,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::anchors::AnchorAlarms;
 use crate::config::Config;
 use crate::findings::Webhook;
+use crate::founding;
 use crate::isolate;
 use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
@@ -264,23 +264,27 @@ async fn open(config: &Config, ring: &KeyRing) -> anyhow::Result<Found> {
     Ok(Found { store, journal, clock, entropy, last_record })
 }
 
-async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Running> {
-    let ring = KeyRing::open(&config.keys_dir())
-        .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
-    let Found { store, journal, clock, entropy, last_record } = open(config, &ring).await?;
-    let limits = authority::Limits {
+/// The bounds of decisions.
+const fn limits(config: &Config) -> authority::Limits {
+    authority::Limits {
         decision_timeout: Duration::from_millis(config.timeouts.decision_ms),
         review_interval: authority::REVIEW_INTERVAL,
         tasks_of_person: Some(config.limits.tasks_per_person_a_day),
         calls_of_person: Some(config.limits.calls_per_person_a_day),
-    };
+    }
+}
+
+async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Running> {
+    let ring = KeyRing::open(&config.keys_dir())
+        .context("could not read the deployment's keys: was it founded with `chancery init`?")?;
+    let Found { store, journal, clock, entropy, last_record } = open(config, &ring).await?;
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),
         pip: Pip::open(store.clone()).await?,
         clock: clock.clone(),
         last_record,
         entropy: entropy.clone(),
-        limits,
+        limits: limits(config),
     });
     let authority = Arc::new(authority);
     let files = sources::policy_files(&config.policy.path)?;
@@ -290,7 +294,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     }
 
     let tasks = TaskTracker::new();
-    let token_keys = token_keys(config, store.as_ref()).await?;
+    let token_keys = founding::token_keys(config, store.as_ref()).await?;
     let keys = token_keys.keys.clone();
     let sources = Arc::new(Sources::default());
     let servers = isolate::settle(config);
@@ -300,7 +304,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let log = LogDirectory::new(config.log_dir());
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
     let administration =
-        Administration::new(by, to, from, log.clone(), config.issuer(), token_keys);
+        Administration::new(by, to, from, log.clone(), (config.issuer(), token_keys));
     let administration = Arc::new(administration);
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {
@@ -338,14 +342,6 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         status,
         tasks,
     })
-}
-
-/// The keys that sign tokens, as they are by now.
-async fn token_keys(config: &Config, store: &dyn Store) -> anyhow::Result<KeptTokenKeys> {
-    let known = Reader::new(store).find(FactKey::token_keys()).await?;
-    KeptTokenKeys::open(config.keys_dir(), known.as_ref()).context(
-        "could not read the key that signs tokens: is the directory of keys an older copy?",
-    )
 }
 
 fn gateway(

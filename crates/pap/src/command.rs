@@ -309,15 +309,14 @@ impl Draft<'_> {
 }
 
 impl Administration {
-    /// Administration of the deployment `issuer` through `authority`; `source` reads servers, `log` is
-    /// where the log lies.
+    /// Administration of the deployment `issuer`, whose tokens `token_keys` sign, through `authority`;
+    /// `source` reads servers, `log` is where the log lies.
     pub fn new(
         authority: Arc<Authority>,
         publisher: Arc<Publisher>,
         source: Arc<dyn ToolSource>,
         log: journal::LogDirectory,
-        issuer: String,
-        token_keys: KeptTokenKeys,
+        (issuer, token_keys): (String, KeptTokenKeys),
     ) -> Self {
         let (exports, refusals) = (Exports::default(), RefusalLog::default());
         Self { authority, publisher, source, log, issuer, token_keys, exports, refusals }

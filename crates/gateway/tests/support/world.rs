@@ -90,7 +90,7 @@ impl World {
         let log = LogDirectory::new(dir.path().join("log"));
         let (of, read) = (authority.clone(), sources.clone());
         let administration =
-            Administration::new(of, publisher.clone(), read, log, ISSUER.to_owned(), kept);
+            Administration::new(of, publisher.clone(), read, log, (ISSUER.to_owned(), kept));
         let administration = Arc::new(administration);
         sources.connect(&gateway, &administration);
         let tokens =

@@ -89,8 +89,7 @@ impl Desk {
             publisher.clone(),
             shelf.clone(),
             log,
-            ISSUER.to_owned(),
-            kept,
+            (ISSUER.to_owned(), kept),
         );
         let hr = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
         Self { world, publisher, administration, shelf, hr, token_keys }
