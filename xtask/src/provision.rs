@@ -19,10 +19,11 @@ impl std::fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 /// Programs, each with the Debian package that has it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("curl", "curl"),
     // What breaks things on purpose.
     ("strace", "strace"),
     ("faketime", "faketime"),

@@ -11,13 +11,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{Cookies, Login, ReturnPath, SessionId, Sessions};
 use model::{PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer};
 
+use crate::described::people as described;
 use crate::hosts::{self, Hosts};
+use crate::openapi::Routes;
 use crate::pages::{self, Page};
 
 /// The largest form, in bytes.
@@ -60,21 +61,25 @@ struct Visitor {
     session: SessionId,
 }
 
-/// The router for people.
-pub fn people(state: People) -> Router {
-    let hosts = state.hosts.clone();
-    Router::new()
-        .route("/login", get(login))
-        .route("/login/callback", get(callback))
-        .route("/logout", post(logout))
-        .route("/consent/{id}", get(consent).post(answer))
-        .route("/mandates", get(mandates))
-        .route("/mandates/{id}", post(withdraw))
-        .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
-        .with_state(state)
+/// What people reach.
+pub(crate) fn routes() -> Routes<People> {
+    Routes::new(described::always)
+        .get("/login", login, described::login())
+        .get("/login/callback", callback, described::callback())
+        .post("/logout", logout, described::logout())
+        .get("/consent/{id}", consent, described::consent())
+        .post("/consent/{id}", answer, described::answer())
+        .get("/mandates", mandates, described::mandates())
+        .post("/mandates/{id}", withdraw, described::withdraw())
 }
 
 impl People {
+    /// The same routes, answered by this.
+    pub(crate) fn answering(self, routes: Router<Self>) -> Router {
+        let hosts = self.hosts.clone();
+        routes.layer(axum::middleware::from_fn_with_state(hosts, hosts::check)).with_state(self)
+    }
+
     #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
     fn door(&self) -> Result<&Door, Response> {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())

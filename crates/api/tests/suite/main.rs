@@ -6,6 +6,7 @@ mod support;
 
 mod forms;
 mod matrix;
+mod openapi;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,14 +50,13 @@ impl Health for Quiet {
     }
 }
 
-/// The three routers over one deployment with the servers `up` and `other`.
+/// The routers over one deployment with the servers `up` and `other`.
 struct Surface {
     world: World,
     bot: Agent,
     agents: Router,
+    /// Where people log in at a provider that does not answer, too.
     observers: Router,
-    /// Where people log in at a provider that does not answer.
-    people: Router,
     /// The same without a provider.
     nobodys: Router,
     admin: Router,
@@ -87,16 +87,28 @@ impl Surface {
         for name in ["checkpoint", "tile/0/000", "tile/entries/000"] {
             std::fs::write(log_dir.join(name), name).expect("it can be written");
         }
-        let (health, own) = (Arc::new(Quiet), hosts.clone());
-        let observers = api::observers(Observers { health, log_dir, hosts: own });
-        let people = |door| {
-            let (administration, hosts) = (world.administration.clone(), hosts.clone());
-            api::people(People { administration, door, hosts })
+        let listener = |door| {
+            let (administration, own) = (world.administration.clone(), hosts.clone());
+            let people = People { administration, door, hosts: own };
+            let (health, log_dir, own) = (Arc::new(Quiet), log_dir.clone(), hosts.clone());
+            api::admin_listener(Observers { health, log_dir, hosts: own }, people)
         };
-        let (people, nobodys) = (people(Some(door(&world))), people(None));
+        let (observers, nobodys) = (listener(Some(door(&world))), listener(None));
         let administrator = "alice".parse().expect("a person");
         let admin = api::admin(world.administration.clone(), administrator);
-        Self { world, bot, agents, observers, people, nobodys, admin }
+        Self { world, bot, agents, observers, nobodys, admin }
+    }
+
+    /// The router of `listener`, as the matrix names it.
+    fn router(&self, listener: &str) -> &Router {
+        match listener {
+            "agents" => &self.agents,
+            // People and observers are on one listener.
+            "observers" | "people" => &self.observers,
+            "nobody's" => &self.nobodys,
+            "admin" => &self.admin,
+            other => panic!("there is no listener `{other}`"),
+        }
     }
 }
 
@@ -148,6 +160,15 @@ async fn ask(router: &Router, request: Request<Body>) -> Told {
     let bytes = body.collect().await.expect("a body").to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Told { status: parts.status, headers: parts.headers, text }
+}
+
+/// The OpenAPI document of a listener.
+async fn document(router: &Router) -> Value {
+    let request = request("GET", "/openapi.json").body(Body::empty()).expect("a request");
+    let told = ask(router, request).await;
+    assert_eq!(told.status, StatusCode::OK);
+    assert_eq!(told.headers["content-type"], "application/json");
+    serde_json::from_str(&told.text).expect("JSON")
 }
 
 fn request(method: &str, path: &str) -> http::request::Builder {
