@@ -215,6 +215,41 @@ fn a_person_takes_back_what_they_consented_to() {
     stage.deployment.verify();
 }
 
+/// The provider is down: that is told, and everything else goes on. What was known of it would serve
+/// for an hour, so the service is started again, and then knows nothing.
+#[test]
+fn while_the_provider_is_down_nobody_logs_in_and_nothing_else_is_concerned() {
+    let mut stage = Stage::set("carla");
+    let (mut caller, mut browser) = (stage.caller(), Browser::default());
+    let pushed = caller.push(&task(&["canary/touch"], 24));
+    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let page = stage.log_in(&mut browser, &uri);
+    assert_eq!(stage.answer(&mut browser, (&uri, &page), "until").status, 200);
+    assert!(caller.call("touch", "one").is_done());
+
+    stage.identity.kill();
+    let mandates = format!("{}/mandates", stage.people);
+    assert_eq!(browser.get(&mandates).status, 200, "who is logged in stays so");
+    stage.deployment.stop();
+    stage.deployment.serve();
+    let login = format!("{}/login", stage.people);
+    let told = browser.get(&login);
+    assert_eq!((told.status, told.header("retry-after")), (503, Some("10")), "{}", told.text);
+    assert!(told.text.contains("the provider does not answer: try again later"), "{}", told.text);
+    assert!(caller.call("touch", "two").is_done());
+    assert!(stage.deployment.observed("/readyz").starts_with("HTTP/1.1 200"));
+    let is_refusal = |it: &Value| it["kind"] == "refusal" && it["cause"] == "provider_unavailable";
+    e2e::wait_until("it is recorded", || {
+        stage.deployment.records().iter().any(is_refusal).then_some(())
+    });
+
+    stage.identity.restart();
+    e2e::wait_until("people log in again", || {
+        browser.get(&login).text.contains("What you consented to").then_some(())
+    });
+    stage.deployment.verify();
+}
+
 /// Whom the provider vouches for is nobody here without a login in the register.
 #[test]
 fn n_040g_whoever_is_not_in_the_register_consents_to_nothing() {

@@ -10,6 +10,7 @@ mod bodies;
 mod described;
 mod host;
 mod hosts;
+mod network;
 mod observers;
 mod openapi;
 mod pages;

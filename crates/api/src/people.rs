@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use login::{Cookies, Login, ReturnPath, SessionId, Sessions};
+use login::{Cookies, Login, LoginError, ReturnPath, SessionId, Sessions};
 use model::{PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer};
 
+use crate::Peer;
 use crate::described::people as described;
 use crate::hosts::{self, Hosts};
 use crate::openapi::Routes;
@@ -42,6 +43,8 @@ pub struct People {
     pub door: Option<Arc<Door>>,
     /// The names under which it may be addressed.
     pub hosts: Hosts,
+    /// Whether all connections are a proxy's: then their addresses tell nobody from another.
+    pub behind_proxy: bool,
 }
 
 /// By which people come in.
@@ -131,7 +134,11 @@ impl People {
     }
 }
 
-async fn login(State(state): State<People>, RawQuery(query): RawQuery) -> Response {
+async fn login(
+    State(state): State<People>,
+    peer: Option<Extension<Peer>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let door = match state.door() {
         Ok(door) => door,
         Err(response) => return response,
@@ -140,7 +147,9 @@ async fn login(State(state): State<People>, RawQuery(query): RawQuery) -> Respon
     let Ok(to) = ReturnPath::parse(wanted.unwrap_or("/mandates")) else {
         return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
     };
-    match door.login.begin(to).await {
+    let peer = peer.filter(|_| !state.behind_proxy);
+    let from = peer.and_then(|Extension(peer)| peer.network());
+    match door.login.begin(to, from).await {
         Ok(begun) => {
             let cookie = door.cookies.set_login(&begun.state);
             pages::see_other(&begun.redirect, &[cookie])
@@ -159,7 +168,7 @@ async fn callback(
         Err(response) => return response,
     };
     let Some(begun) = door.cookies.login(&headers) else {
-        return not_logged_in(&state, &login::LoginError::Unknown);
+        return not_logged_in(&state, &LoginError::Unknown);
     };
     let (who, to) = match door.login.finish(begun, query.as_deref().unwrap_or_default()).await {
         Ok(finished) => finished,
@@ -178,10 +187,25 @@ async fn callback(
     }
 }
 
-fn not_logged_in(state: &People, error: &login::LoginError) -> Response {
+fn not_logged_in(state: &People, error: &LoginError) -> Response {
     state.administration.refuse_person(error.code());
     tracing::info!(code = error.code(), "somebody could not log in");
-    pages::told(StatusCode::FORBIDDEN, "Not logged in", &error.to_string())
+    let mut response = pages::told(login_status(error), "Not logged in", &error.to_string());
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().into());
+    }
+    response
+}
+
+/// The status of a login that failed. What is not the browser's fault, and may go by, is 503: a
+/// proxy or a person may try again (RFC 9110 §15.6.4).
+const fn login_status(error: &LoginError) -> StatusCode {
+    match error {
+        LoginError::BusyOfOne => StatusCode::TOO_MANY_REQUESTS,
+        LoginError::Unsigned => StatusCode::INTERNAL_SERVER_ERROR,
+        _ if error.retry_after().is_some() => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
+    }
 }
 
 async fn logout(State(state): State<People>, headers: HeaderMap, body: Body) -> Response {

@@ -204,6 +204,7 @@ fn routers(
         administration: running.administration.clone(),
         door: running.door.clone(),
         hosts: Hosts::new(&config.people_url(), observers),
+        behind_proxy: config.behind_tls_proxy,
     };
     let observers = Observers {
         health: running.status.clone(),

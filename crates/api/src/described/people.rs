@@ -28,7 +28,8 @@ pub(crate) fn login() -> Operation {
         .takes_query(&[optional("to", "the path of the page to come back to")])
         .answers(303, "to the provider")
         .answers_page(400, "`to` is no page of ours")
-        .answers_page(403, "nobody can log in at this provider as it is")
+        .answers_page(429, "too many logins were begun from there and not finished")
+        .answers_page(503, "the provider does not answer, or too many logins were begun")
 }
 
 /// Finishes one.
@@ -42,7 +43,8 @@ pub(crate) fn callback() -> Operation {
         ])
         .answers(303, "to the page that was asked for, logged in")
         .answers_page(403, "nobody is logged in by this")
-        .answers_page(503, "there are too many sessions")
+        .answers_page(500, "we cannot sign for the provider")
+        .answers_page(503, "the provider does not answer, or there are too many sessions")
 }
 
 /// Ends a session.

@@ -5,6 +5,7 @@
 mod support;
 
 mod forms;
+mod logins;
 mod matrix;
 mod openapi;
 
@@ -29,6 +30,9 @@ use tower::ServiceExt as _;
 
 /// The host under which the service is addressed.
 const HOST: &str = "chancery.test:8420";
+
+/// The issuer of the provider at which people log in.
+const PROVIDER: &str = "http://127.0.0.1:1";
 
 /// The largest body of these tests.
 const BODY_MAX: usize = 4_096;
@@ -79,7 +83,7 @@ impl Surface {
             tokens: world.tokens.clone(),
             clock: world.authority.clock().clone(),
             bodies: Bodies::new(BODY_MAX, std::time::Duration::from_secs(10)),
-            hosts: hosts.clone(),
+            hosts,
         });
         let log_dir = world.dir.path().join("log");
         std::fs::create_dir_all(log_dir.join("tile/0")).expect("it can be made");
@@ -87,13 +91,8 @@ impl Surface {
         for name in ["checkpoint", "tile/0/000", "tile/entries/000"] {
             std::fs::write(log_dir.join(name), name).expect("it can be written");
         }
-        let listener = |door| {
-            let (administration, own) = (world.administration.clone(), hosts.clone());
-            let people = People { administration, door, hosts: own };
-            let (health, log_dir, own) = (Arc::new(Quiet), log_dir.clone(), hosts.clone());
-            api::admin_listener(Observers { health, log_dir, hosts: own }, people)
-        };
-        let (observers, nobodys) = (listener(Some(door(&world))), listener(None));
+        let (observers, nobodys) =
+            (listener(&world, Some(door(&world, Silent)), false), listener(&world, None, false));
         let administrator = "alice".parse().expect("a person");
         let admin = api::admin(world.administration.clone(), administrator);
         Self { world, bot, agents, observers, nobodys, admin }
@@ -112,23 +111,33 @@ impl Surface {
     }
 }
 
-/// Where people log in at a provider that does not answer.
-fn door(world: &World) -> Arc<Door> {
+/// The listener of people, who come in by `door`, and observers.
+fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Router {
+    let hosts = Hosts::new(ISSUER, "127.0.0.1:8420".parse().expect("an address"));
+    let (administration, own) = (world.administration.clone(), hosts.clone());
+    let people = People { administration, door, hosts: own, behind_proxy };
+    let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
+    api::admin_listener(Observers { health, log_dir, hosts }, people)
+}
+
+/// Where people log in at the provider behind `transport`.
+fn door(world: &World, transport: impl Transport + 'static) -> Arc<Door> {
     let url = |text: &str| EndpointUrl::parse(text).expect("a URL");
     let redirect_uri = url("http://127.0.0.1:8421/login/callback");
     let cookies = Cookies::of(&redirect_uri);
     let authentication = ClientAuthentication::PrivateKeyJwt(Arc::new(
         SigningKey::generate(KeyAlgorithm::Es256).expect("a key"),
     ));
-    let issuer = url("http://127.0.0.1:1");
+    let issuer = url(PROVIDER);
     let settings = Settings::new(issuer, "chancery", authentication, redirect_uri);
     let provider = Provider::new(settings).expect("a provider");
     let (clock, entropy) = (world.authority.clock(), world.authority.entropy());
-    let login = Login::new(provider, Arc::new(Silent), clock.clone(), entropy.clone());
+    let login = Login::new(provider, Arc::new(transport), clock.clone(), entropy.clone());
     let sessions = Sessions::new(clock.clone(), entropy.clone());
     Arc::new(Door { login, sessions, cookies })
 }
 
+/// A provider that does not answer.
 struct Silent;
 
 #[async_trait::async_trait]
