@@ -97,7 +97,7 @@ impl Shown {
 
     /// Where its first link leads.
     pub fn link(&self) -> String {
-        let after = self.text.split_once("href=\"").and_then(|(_, rest)| rest.split_once('"'));
+        let after = self.text.split_once("<a href=\"").and_then(|(_, rest)| rest.split_once('"'));
         after.unwrap_or_else(|| panic!("no link: {}", self.text)).0.to_owned()
     }
 

@@ -67,6 +67,8 @@ struct Visitor {
 /// What people reach.
 pub(crate) fn routes() -> Routes<People> {
     Routes::new(described::always)
+        .get(pages::STYLE_PATH, pages::style, described::style())
+        .get(pages::ICON_PATH, pages::icon, described::icon())
         .get("/login", login, described::login())
         .get("/login/callback", callback, described::callback())
         .post("/logout", logout, described::logout())
@@ -149,12 +151,13 @@ async fn login(
     };
     let peer = peer.filter(|_| !state.behind_proxy);
     let from = peer.and_then(|Extension(peer)| peer.network());
+    let again = to.as_str().to_owned();
     match door.login.begin(to, from).await {
         Ok(begun) => {
             let cookie = door.cookies.set_login(&begun.state);
             pages::see_other(&begun.redirect, &[cookie])
         }
-        Err(error) => not_logged_in(&state, &error),
+        Err(error) => not_logged_in(&state, &error, Some(&again)),
     }
 }
 
@@ -168,11 +171,11 @@ async fn callback(
         Err(response) => return response,
     };
     let Some(begun) = door.cookies.login(&headers) else {
-        return not_logged_in(&state, &LoginError::Unknown);
+        return not_logged_in(&state, &LoginError::Unknown, None);
     };
     let (who, to) = match door.login.finish(begun, query.as_deref().unwrap_or_default()).await {
         Ok(finished) => finished,
-        Err(error) => return not_logged_in(&state, &error),
+        Err(error) => return not_logged_in(&state, &error, None),
     };
     // Whoever was logged in in this browser is so no longer.
     door.cookies.session(&headers).iter().for_each(|session| door.sessions.end_one(session));
@@ -187,10 +190,10 @@ async fn callback(
     }
 }
 
-fn not_logged_in(state: &People, error: &LoginError) -> Response {
+fn not_logged_in(state: &People, error: &LoginError, again: Option<&str>) -> Response {
     state.administration.refuse_person(error.code());
     tracing::info!(code = error.code(), "somebody could not log in");
-    let mut response = pages::told(login_status(error), "Not logged in", &error.to_string());
+    let mut response = pages::not_logged_in(login_status(error), &error.to_string(), again);
     if let Some(after) = error.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().into());
     }

@@ -22,6 +22,19 @@ pub(crate) fn always(operation: Operation) -> Operation {
     super::hosted(operation).answers(404, "people cannot log in at this deployment")
 }
 
+/// How pages look.
+pub(crate) fn style() -> Operation {
+    let text = json!({ "type": "string" });
+    Operation::new("style", "How pages look").answers_with((200, "a style sheet"), "text/css", text)
+}
+
+/// What stands beside the title.
+pub(crate) fn icon() -> Operation {
+    let text = json!({ "type": "string" });
+    let kind = "image/svg+xml";
+    Operation::new("icon", "The icon of pages").answers_with((200, "a picture"), kind, text)
+}
+
 /// Begins a login.
 pub(crate) fn login() -> Operation {
     Operation::new("login", "Begins a login at the organisation's OpenID provider")

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 38] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 40] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -58,6 +58,8 @@ const ENDPOINTS: [(&str, &str, &str, &str); 38] = [
     ("observers", "GET", "/log/tile/{*path}", "/log/tile/0/000"),
     ("observers", "GET", "/log/tile/{*path}", "/log/tile/entries/000"),
     ("observers", "POST", "/mcp/{server}", "/mcp/up"),
+    ("people", "GET", "/icon.svg", "/icon.svg"),
+    ("people", "GET", "/style.css", "/style.css"),
     ("people", "GET", "/login", "/login"),
     ("people", "GET", "/login/callback", "/login/callback?state=x&code=y"),
     ("people", "POST", "/logout", "/logout"),
