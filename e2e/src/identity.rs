@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::caller::exchange;
 use crate::process::Child;
-use crate::{head, node_modules, repository};
+use crate::{free_port, head, node_modules, repository};
 
 /// What the provider gave the service as its secret.
 const SECRET: &str = "a secret: of 32 bytes % and more";
@@ -22,7 +22,8 @@ pub struct Identity {
     /// Its issuer.
     pub issuer: String,
     dir: TempDir,
-    _process: Child,
+    command: Command,
+    process: Child,
 }
 
 impl Identity {
@@ -43,10 +44,22 @@ impl Identity {
         command.arg(repository().join("crates/login/tests/provider.mjs"));
         let module = node_modules().join("oidc-provider/lib/index.js");
         command.arg(module.canonicalize().expect("`cargo xtask provision` provisions it"));
-        command.arg(clients.to_string()).stdin(Stdio::piped());
-        let issuer = |line: &str| line.strip_prefix("issuer ").map(str::to_owned);
-        let (process, issuer) = Child::start_and_read(&mut command, issuer);
-        Self { issuer, dir, _process: process }
+        let at = free_port();
+        command.arg(clients.to_string()).arg(at.to_string()).stdin(Stdio::piped());
+        let (process, issuer) = started(&mut command);
+        Self { issuer, dir, command, process }
+    }
+
+    /// Ends it.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, where it was.
+    pub fn restart(&mut self) {
+        let (process, issuer) = started(&mut self.command);
+        assert_eq!(issuer, self.issuer);
+        self.process = process;
     }
 
     /// What the service's configuration says of it.
@@ -57,6 +70,11 @@ impl Identity {
             secret.display()
         )
     }
+}
+
+/// Starts the provider; gives its issuer.
+fn started(command: &mut Command) -> (Child, String) {
+    Child::start_and_read(command, |line| line.strip_prefix("issuer ").map(str::to_owned))
 }
 
 /// A page, as a browser got it.
@@ -79,7 +97,7 @@ impl Shown {
 
     /// Where its first link leads.
     pub fn link(&self) -> String {
-        let after = self.text.split_once("href=\"").and_then(|(_, rest)| rest.split_once('"'));
+        let after = self.text.split_once("<a href=\"").and_then(|(_, rest)| rest.split_once('"'));
         after.unwrap_or_else(|| panic!("no link: {}", self.text)).0.to_owned()
     }
 

@@ -7,8 +7,10 @@
 pub mod breaking;
 mod caller;
 pub mod canary;
+pub mod chromium;
 mod client;
 pub mod conformance;
+pub mod consenting;
 mod deployment;
 mod escort;
 mod head;

@@ -1,121 +1,37 @@
 //! A person consents to what an agent asks, in a browser, logged in at a provider of others.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use e2e::identity::{Browser, Identity, Shown};
-use e2e::{Caller, Canary, Deployment, Options, Recorder, free_port};
+use e2e::consenting::{Stage, day, task};
+use e2e::identity::{Browser, Shown};
 use serde_json::{Value, json};
 
-/// The instance may call; of the people, only Carla.
-const POLICY: &str = r#"
-@id("instances") permit (principal is Instance, action in Action::"tools/call", resource in Server::"canary");
-@id("carla") permit (principal == Person::"carla", action in Action::"tools/call", resource in Server::"canary");
-"#;
-
-struct Stage {
-    deployment: Deployment,
-    canary: Canary,
-    recorder: Recorder,
-    identity: Identity,
-    people: String,
+/// Logs in, and comes to the page at `uri`.
+fn log_in(stage: &Stage, browser: &mut Browser, uri: &str) -> Shown {
+    let first = browser.get(uri);
+    assert_eq!(first.status, 403, "{}", first.text);
+    let link = format!("{}{}", stage.people, first.link());
+    browser.get(&link)
 }
 
-impl Stage {
-    /// A deployment with the agent `desk`, which works for people only, and with whoever the
-    /// directory says that `login` is.
-    fn set(login: &str) -> Self {
-        let (canary, port) = (Canary::start(), free_port());
-        let (recorder, identity) = (Recorder::to(canary.port), Identity::start(port));
-        let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
-        let deployment = Deployment::start(&Options {
-            servers: vec![("canary".to_owned(), url)],
-            policy: POLICY.to_owned(),
-            configuration: identity.configuration(),
-            observers: Some(port),
-            // The pages are at plain http.
-            development: true,
-            ..Options::default()
-        });
-        deployment.onboard(&["canary"], "changes-production");
-        let key = deployment.agent_key("desk").display().to_string();
-        let uid = nix_uid();
-        let add = ["agent", "add", "desk", "--sponsor", "sam", "--purpose", "work", "--key", &key];
-        deployment.run(&[&add[..], &["--on-behalf-only", "--host-uid", &uid]].concat());
-        let people = format!("http://127.0.0.1:{port}");
-        let stage = Self { deployment, canary, recorder, identity, people };
-        stage.directory(login);
-        stage
-    }
-
-    /// Puts a signed list with Carla in force, who logs in as `login`.
-    fn directory(&self, login: &str) {
-        let path = |name: &str| self.deployment.path(name).display().to_string();
-        let (key, list, jwt, jwk) = (path("hr.pem"), path("p.json"), path("p.jwt"), path("hr.jwk"));
-        std::fs::write(&jwk, self.deployment.run(&["people", "key", &key])).expect("written");
-        let add = ["people", "source", "add", "hr", "--key", &jwk, "--expires", &day(200)];
-        self.deployment.run(&add);
-        let logins = json!([{ "issuer": self.identity.issuer, "subject": login }]);
-        let people = json!([{ "id": "carla", "active": true, "logins": logins }]);
-        let text = json!({ "version": 1, "people": people }).to_string();
-        std::fs::write(&list, text).expect("written");
-        let url = self.deployment.url();
-        let sign = ["people", "sign", &list, "--source", "hr", "--key", &key, "--url", &url];
-        std::fs::write(&jwt, self.deployment.run(&sign)).expect("written");
-        self.deployment.run(&["people", "apply", &jwt]);
-    }
-
-    fn caller(&self) -> Caller {
-        Caller::of(&self.deployment, "desk", "canary")
-    }
-
-    /// Logs in, and comes to the page at `uri`.
-    fn log_in(&self, browser: &mut Browser, uri: &str) -> Shown {
-        let first = browser.get(uri);
-        assert_eq!(first.status, 403, "{}", first.text);
-        let link = format!("{}{}", self.people, first.link());
-        browser.get(&link)
-    }
-
-    fn answer(&self, browser: &mut Browser, (uri, page): (&str, &Shown), choice: &str) -> Shown {
-        let (csrf, shown) = (page.field("csrf"), page.field("shown"));
-        let mut fields = vec![("csrf", csrf.as_str()), ("shown", &shown), ("choice", choice)];
-        let day = day(2);
-        fields.push(("day", &day));
-        browser.post(uri, &fields, &self.people)
-    }
-
-    /// What the chain of the newest call says.
-    fn chain(&self) -> Value {
-        let records = self.deployment.records();
-        let call = records.iter().rev().find(|it| it["action"] == "canary/touch");
-        let id = call.expect("it was decided")["id"].as_str().expect("an id").to_owned();
-        serde_json::from_str(&self.deployment.run(&["log", "chain", &id])).expect("JSON")
-    }
+fn answer(
+    stage: &Stage,
+    browser: &mut Browser,
+    (uri, page): (&str, &Shown),
+    choice: &str,
+) -> Shown {
+    let (csrf, shown) = (page.field("csrf"), page.field("shown"));
+    let mut fields = vec![("csrf", csrf.as_str()), ("shown", &shown), ("choice", choice)];
+    let day = day(2);
+    fields.push(("day", &day));
+    browser.post(uri, &fields, &stage.people)
 }
 
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    i64::try_from(since).expect("not that late")
-}
-
-/// The day in so many days.
-fn day(days: u64) -> String {
-    let mut date = std::process::Command::new("date");
-    let printed = date.args(["-u", "-d", &format!("+{days} days"), "+%F"]).output().expect("date");
-    String::from_utf8(printed.stdout).expect("text").trim().to_owned()
-}
-
-fn nix_uid() -> String {
-    let printed = std::process::Command::new("id").arg("-u").output().expect("id");
-    String::from_utf8(printed.stdout).expect("text").trim().to_owned()
-}
-
-fn task(tools: &[&str], hours: i64) -> Value {
-    json!({
-        "type": "agent_task", "purpose": "work", "tools": tools,
-        "harm": ["changes-production"], "max_calls": 2, "until": now() + hours * 3_600,
-    })
+/// What the chain of the newest call says.
+fn chain(stage: &Stage) -> Value {
+    let records = stage.deployment.records();
+    let call = records.iter().rev().find(|it| it["action"] == "canary/touch");
+    let id = call.expect("it was decided")["id"].as_str().expect("an id").to_owned();
+    serde_json::from_str(&stage.deployment.run(&["log", "chain", &id])).expect("JSON")
 }
 
 /// The agent asks, the person reads and consents, both are seen at the tool, and it ends with her.
@@ -136,7 +52,7 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     assert_eq!(pending.body["consent_uri"], uri);
 
     let mut browser = Browser::default();
-    let page = stage.log_in(&mut browser, &uri);
+    let page = log_in(&stage, &mut browser, &uri);
     assert_eq!(page.status, 200, "{}", page.text);
     for told in [
         "Answer only what you yourself set going",
@@ -163,11 +79,11 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     assert_eq!(browser.post(&uri, &fields, "http://evil.test").status, 403);
     assert_eq!(caller.obtain().expect_err("nobody answered").code(), "authorization_pending");
 
-    let answered = stage.answer(&mut browser, (&uri, &page), "once");
+    let answered = answer(&stage, &mut browser, (&uri, &page), "once");
     assert_eq!(answered.status, 200, "{}", answered.text);
     assert!(caller.call("touch", "one").is_done());
     let asserted = stage.recorder.calls("tools/call")[0].asserted();
-    let chain = stage.chain();
+    let chain = chain(&stage);
     assert_eq!((&asserted["sub"], &asserted["act"]["sub"]), (&"carla".into(), &chain["instance"]));
     assert_eq!((&chain["subject"], &chain["sponsor"]), (&"carla".into(), &"sam".into()));
     let consent = json!({ "by": "carla", "once": true, "shown": shown });
@@ -201,8 +117,8 @@ fn a_person_takes_back_what_they_consented_to() {
     let (mut caller, mut browser) = (stage.caller(), Browser::default());
     let pushed = caller.push(&task(&["canary/*"], 24));
     let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
-    let page = stage.log_in(&mut browser, &uri);
-    let answered = stage.answer(&mut browser, (&uri, &page), "until");
+    let page = log_in(&stage, &mut browser, &uri);
+    let answered = answer(&stage, &mut browser, (&uri, &page), "until");
     assert_eq!(answered.status, 200, "{}", answered.text);
     assert!(caller.call("touch", "one").is_done());
 
@@ -215,16 +131,51 @@ fn a_person_takes_back_what_they_consented_to() {
     let taken = browser.post(&taken, &[("csrf", &csrf)], &stage.people);
     assert_eq!(taken.status, 303, "{}", taken.text);
     assert!(!caller.call("touch", "two").is_done());
-    assert_eq!(stage.chain()["reason"], "mandate_not_valid");
+    assert_eq!(chain(&stage)["reason"], "mandate_not_valid");
 
     // Who refuses is not asked twice.
     let mut refused = stage.caller();
     let pushed = refused.push(&task(&["canary/touch"], 1));
     let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
     let page = browser.get(&uri);
-    assert_eq!(stage.answer(&mut browser, (&uri, &page), "refuse").status, 200);
+    assert_eq!(answer(&stage, &mut browser, (&uri, &page), "refuse").status, 200);
     assert_eq!(refused.obtain().expect_err("she refused").code(), "access_denied");
     assert_eq!(stage.canary.effects().len(), 1);
+    stage.deployment.verify();
+}
+
+/// The provider is down: that is told, and everything else goes on. What was known of it would serve
+/// for an hour, so the service is started again, and then knows nothing.
+#[test]
+fn while_the_provider_is_down_nobody_logs_in_and_nothing_else_is_concerned() {
+    let mut stage = Stage::set("carla");
+    let (mut caller, mut browser) = (stage.caller(), Browser::default());
+    let pushed = caller.push(&task(&["canary/touch"], 24));
+    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let page = log_in(&stage, &mut browser, &uri);
+    assert_eq!(answer(&stage, &mut browser, (&uri, &page), "until").status, 200);
+    assert!(caller.call("touch", "one").is_done());
+
+    stage.identity.kill();
+    let mandates = format!("{}/mandates", stage.people);
+    assert_eq!(browser.get(&mandates).status, 200, "who is logged in stays so");
+    stage.deployment.stop();
+    stage.deployment.serve();
+    let login = format!("{}/login", stage.people);
+    let told = browser.get(&login);
+    assert_eq!((told.status, told.header("retry-after")), (503, Some("10")), "{}", told.text);
+    assert!(told.text.contains("The provider does not answer: try again later."), "{}", told.text);
+    assert!(caller.call("touch", "two").is_done());
+    assert!(stage.deployment.observed("/readyz").starts_with("HTTP/1.1 200"));
+    let is_refusal = |it: &Value| it["kind"] == "refusal" && it["cause"] == "provider_unavailable";
+    e2e::wait_until("it is recorded", || {
+        stage.deployment.records().iter().any(is_refusal).then_some(())
+    });
+
+    stage.identity.restart();
+    e2e::wait_until("people log in again", || {
+        browser.get(&login).text.contains("What you consented to").then_some(())
+    });
     stage.deployment.verify();
 }
 
@@ -235,7 +186,7 @@ fn n_040g_whoever_is_not_in_the_register_consents_to_nothing() {
     let mut caller = stage.caller();
     let pushed = caller.push(&task(&["canary/touch"], 1));
     let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
-    let page = stage.log_in(&mut Browser::default(), &uri);
+    let page = log_in(&stage, &mut Browser::default(), &uri);
     assert_eq!(page.status, 403);
     assert!(page.text.contains("not one of the active people"), "{}", page.text);
     assert_eq!(caller.obtain().expect_err("nobody answered").code(), "authorization_pending");

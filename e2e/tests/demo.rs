@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use e2e::Child;
 
 /// The steps that are promised, in their order.
-const STEPS: [&str; 20] = [
+const STEPS: [&str; 21] = [
     "Setting up",
     "A permitted call",
     "A permitted call at which the tool fails",
@@ -20,6 +20,7 @@ const STEPS: [&str; 20] = [
     "A hidden tool that is called anyway",
     "A stolen token replayed with another key",
     "The tool called directly, refused by the tool",
+    "A person's consent, given and exceeded",
     "A sub-agent that reads and may not pay",
     "Ten branches at one limit",
     "A thief's exchange",
@@ -74,7 +75,7 @@ fn every_step_of_the_demo_goes_as_told() {
     assert_eq!(told(&printed), STEPS, "{printed}");
     assert_eq!(printed.matches("\n    \u{2713} as told\n").count(), STEPS.len());
     assert!(!printed.contains('\u{2717}'), "{printed}");
-    assert!(printed.ends_with("All 20 steps went as told.\n"), "{printed}");
+    assert!(printed.ends_with("All 21 steps went as told.\n"), "{printed}");
     for shown in ["chancery log chain dec_", "the log verifies", "none without a permit"] {
         assert!(printed.contains(shown), "it does not show `{shown}`: {printed}");
     }

@@ -19,10 +19,13 @@ impl std::fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 /// Programs, each with the Debian package that has it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("curl", "curl"),
+    // The browser in which pages for people are tried.
+    ("chromium", "chromium"),
     // What breaks things on purpose.
     ("strace", "strace"),
     ("faketime", "faketime"),
@@ -82,7 +85,7 @@ fn programs(wanted: &[(&str, &'static str)], purpose: &str) -> anyhow::Result<()
         return Err(Missing(remedy).into());
     }
     run(Command::new("apt-get").arg("update"))?;
-    run(Command::new("apt-get").args(["install", "-y"]).args(&missing))
+    run(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(&missing))
 }
 
 /// A virtual environment with the pinned packages; gives where it is.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
 use bytes::Bytes;
 use http::{StatusCode, header};
 use model::PersonId;
 use pap::{AdminError, Administration, Command};
 use serde_json::{Value, json};
+
+use crate::described::admin as described;
+use crate::openapi::Routes;
 
 /// The largest command, in bytes, but for a list of people.
 const COMMAND_MAX: usize = 1 << 20;
@@ -27,8 +29,9 @@ struct Socket {
 
 /// The router of the socket, whose peer is `administrator`.
 pub fn admin(administration: Arc<Administration>, administrator: PersonId) -> Router {
-    Router::new()
-        .route("/api/v1/command", post(run))
+    Routes::new(std::convert::identity)
+        .post("/api/v1/command", run, described::command())
+        .with_document(&described::about(), [])
         .layer(DefaultBodyLimit::max(LIST_MAX))
         .with_state(Socket { administration, administrator })
 }

@@ -9,7 +9,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Extension, Router};
 use gateway::{Gateway, HttpCall, Reply, ReplyBody};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -20,7 +19,9 @@ use sts::{TokenHttpRequest, TokenService};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::bodies::{Bodies, Form, Unread, Whole};
+use crate::described::{agents as described, hosted};
 use crate::hosts::{self, Hosts};
+use crate::openapi::Routes;
 
 /// What the handlers for agents need.
 #[derive(Clone)]
@@ -42,16 +43,21 @@ pub fn agents(state: Agents) -> Router {
     let (body_max, hosts) = (state.bodies.body_max(), state.hosts.clone());
     let gateway = state.gateway.clone();
     let hosts = hosts.telling(Arc::new(move |cause| gateway.note_refusal(cause)));
-    Router::new()
-        .route("/mcp/{server}", post(mcp_post).delete(mcp_delete))
-        .route("/oauth/token", post(token))
-        .route("/oauth/par", post(push))
-        .route("/oauth/revoke", post(revoke))
-        .route("/oauth/introspect", post(introspect))
-        .route("/oauth/authorize", get(authorize).post(authorize))
-        .route("/oauth/jwks", get(jwks))
-        .route("/.well-known/oauth-authorization-server", get(server_metadata))
-        .route("/.well-known/oauth-protected-resource/mcp/{server}", get(resource_metadata))
+    let of_server = "/.well-known/oauth-protected-resource/mcp/{server}";
+    let of_service = "/.well-known/oauth-authorization-server";
+    Routes::new(hosted)
+        .post("/mcp/{server}", mcp_post, described::mcp_post())
+        .delete("/mcp/{server}", mcp_delete, described::mcp_delete())
+        .post("/oauth/token", token, described::token())
+        .post("/oauth/par", push, described::push())
+        .post("/oauth/revoke", revoke, described::revoke())
+        .post("/oauth/introspect", introspect, described::introspect())
+        .get("/oauth/authorize", authorize, described::authorize("authorize"))
+        .post("/oauth/authorize", authorize, described::authorize("authorize_by_form"))
+        .get("/oauth/jwks", jwks, described::jwks())
+        .get(of_service, server_metadata, described::server_metadata())
+        .get(of_server, resource_metadata, described::resource_metadata())
+        .with_document(&described::about(), [])
         .layer(DefaultBodyLimit::max(body_max))
         .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
         // A panic answers 500 and forwards nothing: its permit, if it had one, closes as unknown.

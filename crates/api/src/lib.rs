@@ -4,18 +4,23 @@
 //! It decides nothing: every handler reads, calls one function of an edge, and writes.
 
 mod admin;
+mod admin_listener;
 mod agents;
 mod bodies;
+mod described;
 mod host;
 mod hosts;
+mod network;
 mod observers;
+mod openapi;
 mod pages;
 mod people;
 
 pub use admin::admin;
+pub use admin_listener::admin_listener;
 pub use agents::{Agents, Peer, agents};
 pub use bodies::Bodies;
 pub use host::host;
 pub use hosts::Hosts;
-pub use observers::{Health, Observers, observers};
-pub use people::{Door, People, people};
+pub use observers::{Health, Observers};
+pub use people::{Door, People};

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::{StatusCode, header};
 
+use crate::described::{hosted, observers as described};
 use crate::hosts::{self, Hosts};
+use crate::openapi::Routes;
 
 /// Whether the service can do its work, and what is wrong if it cannot.
 pub trait Health: Send + Sync {
@@ -30,17 +31,22 @@ pub struct Observers {
     pub hosts: Hosts,
 }
 
-/// The router for observers.
-pub fn observers(state: Observers) -> Router {
-    let hosts = state.hosts.clone();
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/log/checkpoint", get(checkpoint))
-        .route("/log/tile/{*path}", get(tile))
-        .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
-        .with_state(state)
+/// What observers reach.
+pub(crate) fn routes() -> Routes<Observers> {
+    Routes::new(hosted)
+        .get("/healthz", async || "ok\n", described::healthz())
+        .get("/readyz", ready, described::readyz())
+        .get("/metrics", metrics, described::metrics())
+        .get("/log/checkpoint", checkpoint, described::checkpoint())
+        .get("/log/tile/{*path}", tile, described::tile())
+}
+
+impl Observers {
+    /// The same routes, answered by this.
+    pub(crate) fn answering(self, routes: Router<Self>) -> Router {
+        let hosts = self.hosts.clone();
+        routes.layer(axum::middleware::from_fn_with_state(hosts, hosts::check)).with_state(self)
+    }
 }
 
 async fn ready(State(state): State<Observers>) -> Response {

@@ -4,10 +4,33 @@ use std::fmt::Write as _;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use model::{MandateBasis, PersonId};
+use model::{MandateBasis, PersonId, Timestamp};
 use pap::{Answered, Given, Shown};
 
 use crate::people::with_cookies;
+
+/// Where pages find how they look.
+pub(crate) const STYLE_PATH: &str = "/style.css";
+
+/// Where browsers find what stands beside the title.
+pub(crate) const ICON_PATH: &str = "/icon.svg";
+
+/// How pages look.
+pub(crate) async fn style() -> Response {
+    beside("text/css; charset=utf-8", include_str!("pages.css"))
+}
+
+/// What stands beside the title of a page: a seal.
+pub(crate) async fn icon() -> Response {
+    beside("image/svg+xml", include_str!("icon.svg"))
+}
+
+/// What browsers fetch for every page, and keep for a while.
+fn beside(kind: &'static str, text: &'static str) -> Response {
+    let kept = [(header::CACHE_CONTROL, "public, max-age=600")];
+    ([(header::CONTENT_TYPE, kind)], [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], kept, text)
+        .into_response()
+}
 
 /// What a page with forms belongs to.
 pub(crate) struct Page<'a> {
@@ -21,7 +44,7 @@ pub(crate) struct Page<'a> {
 
 /// A page that tells one thing.
 pub(crate) fn told(status: StatusCode, title: &str, text: &str) -> Response {
-    page(status, title, &format!("<p>{}</p>", escape(text)))
+    page(status, title, &format!("<p>{}</p>", escape(&sentence(text))))
 }
 
 /// Sends the browser on to `to`, holding `cookies`.
@@ -36,43 +59,53 @@ pub(crate) fn see_other(to: &str, cookies: &[HeaderValue]) -> Response {
 
 /// To see the page at `path` one logs in: by a link, as a form could not lead to the provider.
 pub(crate) fn log_in(path: &str) -> Response {
-    let link = format!("<p><a href=\"/login?to={}\">Log in</a></p>", escape(path));
-    page(StatusCode::FORBIDDEN, "Log in first", &link)
+    let why = "<p>This page is for whoever is logged in at your organisation.</p>";
+    let link = log_in_link(path, "Log in");
+    page(StatusCode::FORBIDDEN, "Log in first", &format!("{why}{link}"))
 }
 
 /// Whoever logged in is not one of the people here.
 pub(crate) fn nobody(path: &str) -> Response {
     let text = "<p>You are logged in at your organisation, but you are not one of the active people \
                 here. Ask whoever administers this service.</p>";
-    let link = format!("<p><a href=\"/login?to={}\">Log in again</a></p>", escape(path));
+    let link = log_in_link(path, "Log in again");
     page(StatusCode::FORBIDDEN, "Not known here", &format!("{text}{link}"))
+}
+
+/// A login that failed, with where to try it again, if that is known.
+pub(crate) fn not_logged_in(status: StatusCode, why: &str, again: Option<&str>) -> Response {
+    let why = format!("<p>{}</p>", escape(&sentence(why)));
+    let link = again.map(|path| log_in_link(path, "Try again")).unwrap_or_default();
+    page(status, "Not logged in", &format!("{why}{link}"))
 }
 
 /// What an agent asks, with what one can answer. `No` comes first: it is what the Enter key sends.
 pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
-    let terms = shown.terms.0.iter().fold(String::new(), |mut terms, (name, value)| {
-        // Each value by itself: letters of one that are written from right to left turn nothing else.
-        let _ = writeln!(terms, "<dt>{}</dt><dd><bdi>{}</bdi></dd>", escape(name), escape(value));
-        terms
-    });
-    let digest = shown.terms.digest();
+    let terms = shown.terms.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let body = format!(
         "<p>This agent asks to work on your behalf, {person}. What you agree to is this, and \
          nothing else. Answer only what you yourself set going just now: whoever sent you here, you \
-         would consent for yourself.</p>\n<dl>\n{terms}</dl>\n\
+         would consent for yourself.</p>\n{terms}\
          <form method=\"post\" action=\"{path}\">\n{token}\
          <input type=\"hidden\" name=\"shown\" value=\"{digest}\">\n\
-         <p><button name=\"choice\" value=\"refuse\">No</button></p>\n\
-         <p><button name=\"choice\" value=\"once\">Yes, for one task of 8 hours at most</button></p>\n\
-         <p><label>Until the end of (UTC) <input type=\"date\" name=\"day\" max=\"{last}\"></label> \
-         <button name=\"choice\" value=\"until\">Yes, for any number of tasks until then</button></p>\n\
-         </form>\n<p>You can answer until {expires}, and take your consent back at any time: \
+         <fieldset><legend>Your answer</legend>\n\
+         <p><button name=\"choice\" value=\"refuse\" formnovalidate>No</button></p>\n\
+         <p><button name=\"choice\" value=\"once\" formnovalidate>\
+         Yes, for one task of 8 hours at most</button></p>\n</fieldset>\n\
+         <fieldset><legend>Or for longer</legend>\n\
+         <p><label for=\"day\">The last day (UTC), {last} at the latest</label></p>\n\
+         <p><input type=\"date\" id=\"day\" name=\"day\" max=\"{last}\" required> \
+         <button name=\"choice\" value=\"until\">\
+         Yes, for any number of tasks until then</button></p>\n</fieldset>\n\
+         </form>\n<p>You can answer until {expires}, and take your consent back at any time, at \
          <a href=\"/mandates\">what you consented to</a>.</p>",
         person = escape(of.person.as_str()),
+        terms = described(terms),
         path = escape(of.path),
         token = token(of),
+        digest = shown.terms.digest(),
         last = escape(shown.until.to_string().get(..10).unwrap_or_default()),
-        expires = escape(&shown.expires.to_string()),
+        expires = moment(shown.expires),
     );
     page(StatusCode::OK, "An agent asks for your consent", &body)
 }
@@ -88,10 +121,10 @@ pub(crate) fn unknown(status: StatusCode) -> Response {
 pub(crate) fn answered(answered: &Answered) -> Response {
     let text = match answered {
         Answered::Given(mandate) => format!(
-            "<p>The agent {} may work on your behalf until {}. \
-             <a href=\"/mandates\">What you consented to</a>.</p>",
+            "<p>The agent {} may work on your behalf until {}. You can take that back at any time, \
+             at <a href=\"/mandates\">what you consented to</a>.</p>",
             escape(mandate.agent.as_str()),
-            escape(&mandate.valid_until.to_string()),
+            moment(mandate.valid_until),
         ),
         Answered::Refused => "<p>You refused. The agent is told so.</p>".to_owned(),
     };
@@ -100,37 +133,71 @@ pub(crate) fn answered(answered: &Answered) -> Response {
 
 /// What a person consented to, with what takes it back.
 pub(crate) fn mandates(of: &Page<'_>, given: &[Given]) -> Response {
-    let mut rows = String::new();
-    for Given { mandate, is_valid } in given {
-        let once = matches!(mandate.basis, MandateBasis::Consented { once: true, .. });
-        let how = if once { "one task" } else { "any number of tasks" };
-        let _ = write!(
-            rows,
-            "<li>{} for {}: {how}, from {} until {}",
-            escape(mandate.agent.as_str()),
-            escape(mandate.purpose.as_str()),
-            escape(&mandate.given.to_string()),
-            escape(&mandate.valid_until.to_string()),
-        );
-        let _ = match is_valid {
-            true => write!(
-                rows,
-                "<form method=\"post\" action=\"/mandates/{}\">{}<button>Take it back</button></form>",
-                mandate.id,
-                token(of)
-            ),
-            false => write!(rows, " (over)"),
-        };
-        rows.push_str("</li>\n");
-    }
-    let list =
-        if rows.is_empty() { "<p>Nothing.</p>".to_owned() } else { format!("<ul>{rows}</ul>") };
+    let items: String = given.iter().map(|given| item(of, given)).collect();
+    let list = match items.as_str() {
+        "" => "<p>Nothing: no agent works on your behalf by your consent.</p>".to_owned(),
+        items => format!("<ul class=\"given\">\n{items}</ul>"),
+    };
     let out = format!(
         "<form method=\"post\" action=\"/logout\">{}<button>Log out, {}</button></form>",
         token(of),
         escape(of.person.as_str())
     );
     page(StatusCode::OK, "What you consented to", &format!("{list}\n{out}"))
+}
+
+/// One thing that a person consented to.
+fn item(of: &Page<'_>, Given { mandate, is_valid }: &Given) -> String {
+    let once = matches!(mandate.basis, MandateBasis::Consented { once: true, .. });
+    let (from, until) = (moment(mandate.given), moment(mandate.valid_until));
+    let terms = [
+        ("What for", mandate.purpose.as_str()),
+        ("How often", if once { "one task" } else { "any number of tasks" }),
+        ("From", &from),
+        ("Until", &until),
+    ];
+    let agent = escape(mandate.agent.as_str());
+    let end = match is_valid {
+        true => format!(
+            "<form method=\"post\" action=\"/mandates/{}\">{}\
+             <button aria-label=\"Take it back: {agent}, {}\">Take it back</button></form>",
+            mandate.id,
+            token(of),
+            escape(mandate.purpose.as_str()),
+        ),
+        false => "<p>It is over.</p>".to_owned(),
+    };
+    format!("<li><h2>{agent}</h2>\n{}{end}</li>\n", described(terms.into_iter()))
+}
+
+/// Names and values, as a list.
+fn described<'a>(terms: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    // Each value by itself: letters of one that are written from right to left turn nothing else.
+    let list = terms.fold(String::new(), |mut list, (name, value)| {
+        let _ = writeln!(list, "<dt>{}</dt><dd><bdi>{}</bdi></dd>", escape(name), escape(value));
+        list
+    });
+    format!("<dl>\n{list}</dl>\n")
+}
+
+/// `time` to the minute.
+fn moment(time: Timestamp) -> String {
+    let text = time.to_string();
+    match (text.get(..10), text.get(11..16)) {
+        (Some(day), Some(minute)) => escape(&format!("{day} {minute} UTC")),
+        _ => escape(&text),
+    }
+}
+
+/// A message as a sentence.
+fn sentence(message: &str) -> String {
+    let mut chars = message.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str().trim_end_matches('.'))
+}
+
+fn log_in_link(path: &str, text: &str) -> String {
+    format!("<p><a href=\"/login?to={}\">{text}</a></p>", escape(path))
 }
 
 fn token(of: &Page<'_>) -> String {
@@ -141,8 +208,10 @@ fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let title = escape(title);
     let text = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title></head>\n\
-         <body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title} - Chancery</title><link rel=\"icon\" href=\"{ICON_PATH}\">\
+         <link rel=\"stylesheet\" href=\"{STYLE_PATH}\"></head>\n\
+         <body>\n<header>Chancery</header>\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     );
     let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
     (status, login::page_headers(), kind, text).into_response()
@@ -168,6 +237,13 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_told_as_a_sentence() {
+        assert_eq!(sentence("try again later"), "Try again later.");
+        assert_eq!(sentence("Done."), "Done.");
+        assert_eq!(sentence(""), ".");
+    }
 
     #[test]
     fn n_040f_no_text_ends_its_element_or_hides_a_part() {

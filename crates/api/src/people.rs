@@ -7,17 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use login::{ConsoleSession, Cookies, Login, ReturnPath, SessionId, Sessions};
+use login::{ConsoleSession, Cookies, Login, LoginError, ReturnPath, SessionId, Sessions};
 use model::{PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
 
+use crate::Peer;
+use crate::described::people as described;
 use crate::hosts::{self, Hosts};
+use crate::openapi::Routes;
 use crate::pages::{self, Page};
 
 /// The largest form, in bytes.
@@ -41,6 +43,8 @@ pub struct People {
     pub door: Option<Arc<Door>>,
     /// The names under which it may be addressed.
     pub hosts: Hosts,
+    /// Whether all connections are a proxy's: then their addresses tell nobody from another.
+    pub behind_proxy: bool,
 }
 
 /// By which people come in.
@@ -68,23 +72,29 @@ impl Visitor {
     }
 }
 
-/// The router for people.
-pub fn people(state: People) -> Router {
-    let administration = state.administration.clone();
-    let hosts = state.hosts.clone();
-    let hosts = hosts.telling(Arc::new(move |cause| administration.refuse_person(cause)));
-    Router::new()
-        .route("/login", get(login))
-        .route("/login/callback", get(callback))
-        .route("/logout", post(logout))
-        .route("/consent/{id}", get(consent).post(answer))
-        .route("/mandates", get(mandates))
-        .route("/mandates/{id}", post(withdraw))
-        .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
-        .with_state(state)
+/// What people reach.
+pub(crate) fn routes() -> Routes<People> {
+    Routes::new(described::always)
+        .get(pages::STYLE_PATH, pages::style, described::style())
+        .get(pages::ICON_PATH, pages::icon, described::icon())
+        .get("/login", login, described::login())
+        .get("/login/callback", callback, described::callback())
+        .post("/logout", logout, described::logout())
+        .get("/consent/{id}", consent, described::consent())
+        .post("/consent/{id}", answer, described::answer())
+        .get("/mandates", mandates, described::mandates())
+        .post("/mandates/{id}", withdraw, described::withdraw())
 }
 
 impl People {
+    /// The same routes, answered by this.
+    pub(crate) fn answering(self, routes: Router<Self>) -> Router {
+        let administration = self.administration.clone();
+        let hosts = self.hosts.clone();
+        let hosts = hosts.telling(Arc::new(move |cause| administration.refuse_person(cause)));
+        routes.layer(axum::middleware::from_fn_with_state(hosts, hosts::check)).with_state(self)
+    }
+
     #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
     fn door(&self) -> Result<&Door, Response> {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
@@ -162,7 +172,11 @@ impl People {
     }
 }
 
-async fn login(State(state): State<People>, RawQuery(query): RawQuery) -> Response {
+async fn login(
+    State(state): State<People>,
+    peer: Option<Extension<Peer>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let door = match state.door() {
         Ok(door) => door,
         Err(response) => return response,
@@ -172,12 +186,15 @@ async fn login(State(state): State<People>, RawQuery(query): RawQuery) -> Respon
         state.administration.refuse_person("login_return_path");
         return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
     };
-    match door.login.begin(to).await {
+    let peer = peer.filter(|_| !state.behind_proxy);
+    let from = peer.and_then(|Extension(peer)| peer.network());
+    let again = to.as_str().to_owned();
+    match door.login.begin(to, from).await {
         Ok(begun) => {
             let cookie = door.cookies.set_login(&begun.state);
             pages::see_other(&begun.redirect, &[cookie])
         }
-        Err(error) => not_logged_in(&state, &error),
+        Err(error) => not_logged_in(&state, &error, Some(&again)),
     }
 }
 
@@ -191,11 +208,11 @@ async fn callback(
         Err(response) => return response,
     };
     let Some(begun) = door.cookies.login(&headers) else {
-        return not_logged_in(&state, &login::LoginError::Unknown);
+        return not_logged_in(&state, &LoginError::Unknown, None);
     };
     let (who, to) = match door.login.finish(begun, query.as_deref().unwrap_or_default()).await {
         Ok(finished) => finished,
-        Err(error) => return not_logged_in(&state, &error),
+        Err(error) => return not_logged_in(&state, &error, None),
     };
     // Whoever was logged in in this browser is so no longer.
     door.cookies.session(&headers).iter().for_each(|session| door.sessions.end_one(session));
@@ -211,10 +228,25 @@ async fn callback(
     }
 }
 
-fn not_logged_in(state: &People, error: &login::LoginError) -> Response {
+fn not_logged_in(state: &People, error: &LoginError, again: Option<&str>) -> Response {
     state.administration.refuse_person(error.code());
     tracing::info!(code = error.code(), "somebody could not log in");
-    pages::told(StatusCode::FORBIDDEN, "Not logged in", &error.to_string())
+    let mut response = pages::not_logged_in(login_status(error), &error.to_string(), again);
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().into());
+    }
+    response
+}
+
+/// The status of a login that failed. What is not the browser's fault, and may go by, is 503: a
+/// proxy or a person may try again (RFC 9110 §15.6.4).
+const fn login_status(error: &LoginError) -> StatusCode {
+    match error {
+        LoginError::BusyOfOne => StatusCode::TOO_MANY_REQUESTS,
+        LoginError::Unsigned => StatusCode::INTERNAL_SERVER_ERROR,
+        _ if error.retry_after().is_some() => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
+    }
 }
 
 async fn logout(State(state): State<People>, headers: HeaderMap, body: Body) -> Response {

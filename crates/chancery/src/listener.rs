@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::config::{Config, Limits};
-use crate::places::{Full, Place, Places, network};
+use crate::places::{Full, Place, Places};
 use crate::socket;
 
 /// The most headers of one request.
@@ -89,7 +89,7 @@ pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
                 continue;
             }
         };
-        let from = of_address.and_then(|_| network(peer.ip()));
+        let from = of_address.and_then(|_| Peer(peer.ip()).network());
         let place = match places.take(from) {
             Ok(place) => place,
             Err(full) => {

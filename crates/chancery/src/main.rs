@@ -112,6 +112,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let clock: std::sync::Arc<dyn model::Clock> =
                 std::sync::Arc::new(system::SystemClock::new());
             attestation::platforms(&config, &clock, &tokio_util::task::TaskTracker::new())?;
+            let entropy: std::sync::Arc<dyn model::Entropy> =
+                std::sync::Arc::new(system::SystemEntropy::new());
+            login::door(&config, (&clock, &entropy))?;
             let held = sources::run_cases(&config.policy.path)?;
             println!("the configuration is in order, {held} cases of policy hold");
         }

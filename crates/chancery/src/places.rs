@@ -1,11 +1,7 @@
 //! Places for connections: so many in all, and so many of one who connects.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
-
-/// The bits of an IPv6 address that say whose it is: one subscriber often has all the others.
-const NETWORK: u128 = u128::MAX << 72;
 
 /// Places, by whose they are.
 #[derive(Debug)]
@@ -74,24 +70,19 @@ impl<K: Ord> Drop for Place<K> {
     }
 }
 
-/// Who connects from `address`: an IPv4 address, or the network (/56) of an IPv6 one, all of whose
-/// addresses one subscriber can have. On loopback nobody in particular: a proxy there connects for all.
-pub(crate) fn network(address: IpAddr) -> Option<IpAddr> {
-    let address = address.to_canonical();
-    (!address.is_loopback()).then(|| match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use api::Peer;
+
     use super::*;
 
     #[test]
     fn n_111_one_address_does_not_take_all_places() {
         let places = Places::new(5, 2);
-        let from = |address: &str| places.take(network(address.parse().expect("an address")));
+        let from =
+            |address: &str| places.take(Peer(address.parse().expect("an address")).network());
         let check = |address: &str, full: Full| assert_eq!(from(address).err(), Some(full));
         let one = [from("192.0.2.1"), from("::ffff:192.0.2.1")];
         assert!(one.iter().all(Result::is_ok));
@@ -112,10 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_on_loopback_or_behind_a_proxy_is_nobody_in_particular() {
-        for address in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(network(address.parse().unwrap()), None, "{address}");
-        }
+    fn nobody_in_particular_takes_one_of_all() {
         let places = Places::<IpAddr>::new(3, 1);
         let taken: Vec<_> = (0..3).map(|_| places.take(None)).collect();
         assert!(taken.iter().all(Result::is_ok));

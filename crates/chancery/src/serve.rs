@@ -201,19 +201,20 @@ fn routers(
         ),
         hosts: Hosts::new(&issuer, agents),
     });
-    let observers = api::observers(Observers {
+    let people = People {
+        administration: running.administration.clone(),
+        door: running.door.clone(),
+        hosts: Hosts::new(&config.people_url(), observers),
+        behind_proxy: config.behind_tls_proxy,
+    };
+    let observers = Observers {
         health: running.status.clone(),
         log_dir: config.log_dir(),
         hosts: Hosts::new(&issuer, observers),
-    });
+    };
     let administrator = pap::BOOTSTRAP.parse()?;
     let admin = api::admin(running.administration.clone(), administrator);
-    let people = api::people(People {
-        administration: running.administration.clone(),
-        door: running.door.clone(),
-        hosts: Hosts::new(&config.people_url(), addresses[1]),
-    });
-    Ok([agents, observers.merge(people), admin])
+    Ok([agents, api::admin_listener(observers, people), admin])
 }
 
 /// Locks the state directory: two services on one state could give out one index twice. The

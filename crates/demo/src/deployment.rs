@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::process::{self, Process};
+use crate::provider::Provider;
 
 /// What the demo permits.
 const POLICY: &str = include_str!("demo.cedar");
@@ -46,8 +47,15 @@ impl Deployment {
         Ok(Self { binary, dir, agents, observers, service: None })
     }
 
-    /// Writes policy and configuration with these servers, and gives the configuration's path.
-    pub(crate) fn configure(&self, servers: &[(&str, String)]) -> anyhow::Result<PathBuf> {
+    /// Writes policy and configuration with these servers and this provider, at which people log in,
+    /// and gives the configuration's path.
+    pub(crate) fn configure(
+        &self,
+        servers: &[(&str, String)],
+        provider: &Provider,
+    ) -> anyhow::Result<PathBuf> {
+        let key = self.path("login.pem");
+        keys::write_private(&key, provider.client_key.to_pem()?.as_bytes())?;
         std::fs::create_dir_all(self.path("policies"))?;
         std::fs::write(self.path("policies/demo.cedar"), POLICY)?;
         let servers = servers.iter().map(|(name, url)| ((*name).to_owned(), json!({ "url": url })));
@@ -56,6 +64,7 @@ impl Deployment {
             "state_dir": "state",
             "listen": { "agents": loopback(self.agents), "admin": loopback(self.observers) },
             "servers": servers,
+            "login": provider.configuration("login.pem"),
         });
         let path = self.path("chancery.yaml");
         // JSON is YAML.

@@ -9,7 +9,7 @@ use http::Request;
 use http_body_util::Full;
 use keys::{KeyAlgorithm, SigningKey};
 use oauth::dpop::{self, DpopExpect};
-use oauth::{client_assertion, exchange};
+use oauth::{client_assertion, consent, exchange};
 use serde_json::{Value, json};
 
 use crate::deployment::Deployment;
@@ -83,7 +83,7 @@ impl Instance {
     }
 
     /// Takes the token that `answer` gives.
-    fn takes(&mut self, answer: &Answer) -> anyhow::Result<()> {
+    pub(crate) fn takes(&mut self, answer: &Answer) -> anyhow::Result<()> {
         let (told, status) = (answer.json(), answer.status);
         ensure!(status == 200, "the token service said {status}: {told}");
         let token = told["access_token"].as_str();
@@ -125,9 +125,25 @@ impl Instance {
         Ok(to)
     }
 
-    /// Asks the token service by `form`, as the agent and with the instance's proof.
+    /// Pushes what the agent asks a person for.
+    pub(crate) async fn pushes(&self, task: &Value) -> anyhow::Result<Answer> {
+        let details = json!([task]).to_string();
+        self.ask_at("par", &[("authorization_details", &details)]).await
+    }
+
+    /// Asks for a token by what a person was asked.
+    pub(crate) async fn redeems(&self, request_uri: &str) -> anyhow::Result<Answer> {
+        let grant = [("grant_type", consent::GRANT_TYPE), ("request_uri", request_uri)];
+        self.ask_for_token(&grant).await
+    }
+
     async fn ask(&self, form: &[(&str, &str)]) -> anyhow::Result<Answer> {
-        let endpoint = format!("{}/oauth/token", self.issuer);
+        self.ask_at("token", form).await
+    }
+
+    /// Asks the token service by `form`, as the agent and with the instance's proof.
+    async fn ask_at(&self, endpoint: &str, form: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let endpoint = format!("{}/oauth/{endpoint}", self.issuer);
         let parties = (self.agent.as_str(), self.issuer.as_str());
         let assertion = client_assertion::make(parties, &self.agent_key, now(), &jti()?)?;
         let as_client = [
@@ -215,7 +231,8 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn jti() -> anyhow::Result<String> {
+/// An id that was not given before.
+pub(crate) fn jti() -> anyhow::Result<String> {
     let mut bytes = [0; 16];
     let filled = aws_lc_rs::rand::fill(&mut bytes);
     ensure!(filled.is_ok(), "the operating system gives no randomness");

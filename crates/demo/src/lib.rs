@@ -14,9 +14,11 @@
 
 mod accounts;
 mod agent;
+mod browser;
 mod deployment;
 mod instance;
 mod process;
+mod provider;
 mod relay;
 mod stage;
 mod steps;

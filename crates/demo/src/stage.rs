@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use model::Timestamp;
+use serde_json::{Value, json};
 
 use crate::accounts::{Effect, effects_file};
 use crate::agent::{Agent, Answer, Speaks};
 use crate::deployment::{Deployment, until};
+use crate::instance::now;
 use crate::process::{self, Process};
+use crate::provider::{Provider, SUBJECT};
 use crate::relay::Relay;
 use crate::story::say;
 
@@ -22,6 +25,15 @@ pub(crate) const TEAM: &str = "team";
 
 /// An agent that works for either.
 pub(crate) const WORKER: &str = "worker";
+
+/// An agent that works on behalf of people who consent.
+pub(crate) const ERRAND: &str = "errand";
+
+/// A person on whose behalf agents work.
+pub(crate) const PERSON: &str = "carla";
+
+/// How long the key of the directory counts.
+const DIRECTORY_LIFETIME_S: i64 = 200 * 86_400;
 
 /// The person who answers for the agent.
 pub(crate) const SPONSOR: &str = "sam";
@@ -81,11 +93,13 @@ impl Stage {
     ) -> anyhow::Result<()> {
         let urls = self.start_servers().await?;
         say("three tool servers run: payments (behind a relay of the demo's), crm, tickets");
-        let configuration = self.deployment.configure(&urls)?;
+        let provider = Provider::start(&self.deployment.observers_url()).await?;
+        let configuration = self.deployment.configure(&urls, &provider)?;
         found(&configuration).await.context("could not found the deployment")?;
         self.deployment.serve().await?;
         say("a development deployment is founded, with one founder; `chancery serve` runs");
         self.register().await?;
+        self.directory(&provider.issuer).await?;
         say(&format!("agent `{AGENT}` is registered: {SPONSOR} answers for it, {PURPOSE} is why"));
         for (server, harm) in SERVERS {
             self.onboard(server, harm).await?;
@@ -143,10 +157,32 @@ impl Stage {
         }
         deployment.typed(&purpose).await?;
         self.agent_is(AGENT, &[]).await?;
-        // These two work for others only.
-        for agent in [TEAM, WORKER] {
+        // These work for others only.
+        for agent in [TEAM, WORKER, ERRAND] {
             self.agent_is(agent, &["--on-behalf-only"]).await?;
         }
+        Ok(())
+    }
+
+    /// Puts a signed list in force that says who logs in at the provider `issuer`.
+    async fn directory(&self, issuer: &str) -> anyhow::Result<()> {
+        let deployment = &self.deployment;
+        let files = ["hr.pem", "hr.jwk", "people.json", "people.jwt"];
+        let paths = files.map(|name| deployment.path(name).display().to_string());
+        let [key, public, list, signed] = paths.each_ref().map(String::as_str);
+        std::fs::write(public, deployment.typed(&["people", "key", key]).await?)?;
+        let expires = Timestamp::from_seconds(now() + DIRECTORY_LIFETIME_S).to_string();
+        let expires = expires.get(..10).unwrap_or_default();
+        let add = ["people", "source", "add", "hr", "--key", public, "--expires", expires];
+        deployment.typed(&add).await?;
+        let logins = json!([{ "issuer": issuer, "subject": SUBJECT }]);
+        let people = json!([{ "id": PERSON, "active": true, "logins": logins }]);
+        std::fs::write(list, json!({ "version": 1, "people": people }).to_string())?;
+        let url = deployment.url();
+        let sign = ["people", "sign", list, "--source", "hr", "--key", key, "--url", &url];
+        std::fs::write(signed, deployment.typed(&sign).await?)?;
+        deployment.typed(&["people", "apply", signed]).await?;
+        say(&format!("the directory says that {PERSON} is `{SUBJECT}` at her OpenID provider"));
         Ok(())
     }
 

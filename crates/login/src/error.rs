@@ -1,5 +1,9 @@
 //! Why a login failed. Each has a code that stays what it is; none holds a token, a code or a secret.
 
+use std::time::Duration;
+
+use crate::cached::PAUSE;
+use crate::pending::PENDING_LIFETIME;
 use crate::transport::TransportError;
 
 /// Why a login could not be begun or finished.
@@ -8,6 +12,9 @@ pub enum LoginError {
     /// More logins were begun than are remembered. Later it may work.
     #[error("too many logins were begun and not finished: try again later")]
     Busy,
+    /// This one began more logins than are remembered of one. Later it may work.
+    #[error("too many logins were begun from your network and not finished: try again later")]
+    BusyOfOne,
     /// The provider did not answer. Later it may work.
     #[error("the provider does not answer: try again later")]
     Unavailable(#[source] TransportError),
@@ -48,6 +55,7 @@ impl LoginError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Busy => "login_busy",
+            Self::BusyOfOne => "login_busy_of_one",
             Self::Unavailable(_) | Self::Waiting => "provider_unavailable",
             Self::Metadata(_) => "provider_metadata",
             Self::Unsigned => "client_unsigned",
@@ -58,6 +66,15 @@ impl LoginError {
             Self::NotLoggedIn(_) => "not_logged_in",
             Self::NotExchanged(_) => "code_not_exchanged",
             Self::IdToken(_) => "id_token_invalid",
+        }
+    }
+
+    /// How long to wait before another try can end otherwise; none if the time changes nothing.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy | Self::BusyOfOne => Some(PENDING_LIFETIME),
+            Self::Unavailable(_) | Self::Waiting | Self::Metadata(_) => Some(PAUSE),
+            _ => None,
         }
     }
 }

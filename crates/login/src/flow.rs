@@ -1,5 +1,6 @@
 //! A login from its beginning to its end: authorization code with PKCE (Core §3.1, RFC 9700 §2.1.1).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -74,11 +75,17 @@ impl Login {
         Self { provider, transport, clock, entropy, metadata, keys, pending }
     }
 
-    /// Begins a login of whoever wants to go to `return_to`.
-    pub async fn begin(&self, return_to: ReturnPath) -> Result<Begun, LoginError> {
+    /// Begins a login of whoever wants to go to `return_to`, and comes `from` there, as its caller tells
+    /// one from another; nobody in particular if that says nothing.
+    pub async fn begin(
+        &self,
+        return_to: ReturnPath,
+        from: Option<IpAddr>,
+    ) -> Result<Begun, LoginError> {
         let metadata = self.metadata().await?;
         let sources = (&*self.clock, &*self.entropy);
-        let (state, questions) = self.pending.begin((Arc::clone(&metadata), return_to), sources)?;
+        let (state, questions) =
+            self.pending.begin(from, (Arc::clone(&metadata), return_to), sources)?;
         Ok(Begun { redirect: self.question(&metadata, &questions), state })
     }
 

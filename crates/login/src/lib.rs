@@ -8,7 +8,7 @@
 //! person, an e-mail address least of all; it is not even read.
 //!
 //! It is a library: it mounts no routes and stores nothing beyond its process. Who may do what is
-//! not its to know, and how many logins one address may begin is its caller's.
+//! not its to know, and whom an address tells from another is its caller's.
 
 mod cached;
 mod callback;
@@ -34,7 +34,7 @@ pub use flow::{Begun, Login};
 pub use id_token::LoggedIn;
 pub use key_set::SignatureAlgorithm;
 pub use page::page_headers;
-pub use pending::{PENDING_LIFETIME, PENDING_MAX};
+pub use pending::{PENDING_LIFETIME, PENDING_MAX, PENDING_OF_ONE_MAX};
 pub use provider::{
     ClientAuthentication, ClientSecret, ClientSecretError, Provider, ProviderError, Settings,
 };

@@ -3,6 +3,7 @@
 //! INVARIANT: one is finished at most once, by the browser that began it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub const PENDING_LIFETIME: Duration = Duration::from_mins(10);
 /// The most logins that are begun and not finished.
 pub const PENDING_MAX: usize = 4_096;
 
+/// The most of them that one began.
+pub const PENDING_OF_ONE_MAX: usize = 256;
+
 /// A login that was begun.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -37,6 +41,8 @@ pub(crate) struct Pending {
     pub(crate) metadata: Arc<Metadata>,
     /// When it was begun.
     pub(crate) begun: Timestamp,
+    /// By whom.
+    from: Option<IpAddr>,
     expires: Duration,
 }
 
@@ -54,9 +60,11 @@ pub(crate) struct Questions {
 pub(crate) struct Table(Mutex<BTreeMap<Sha256Digest, Pending>>);
 
 impl Table {
-    /// Begins a login. `Busy` if too many are begun: none is forgotten for another.
+    /// Begins a login of whoever comes `from` there. `Busy` if too many are begun: none is forgotten
+    /// for another.
     pub(crate) fn begin(
         &self,
+        from: Option<IpAddr>,
         (metadata, return_to): (Arc<Metadata>, ReturnPath),
         (clock, entropy): (&dyn Clock, &dyn Entropy),
     ) -> Result<(LoginState, Questions), LoginError> {
@@ -72,6 +80,7 @@ impl Table {
             return_to,
             metadata,
             begun: clock.now(),
+            from,
             expires: now.saturating_add(PENDING_LIFETIME),
         };
         let mut all = self.0.lock().expect("no panic while it is held");
@@ -80,6 +89,10 @@ impl Table {
         }
         if all.len() >= PENDING_MAX {
             return Err(LoginError::Busy);
+        }
+        let is_theirs = |pending: &&Pending| pending.from == from && pending.expires > now;
+        if from.is_some() && all.values().filter(is_theirs).count() >= PENDING_OF_ONE_MAX {
+            return Err(LoginError::BusyOfOne);
         }
         all.insert(login.digest(), pending);
         Ok((login, Questions { state, nonce, challenge }))

@@ -1,11 +1,11 @@
-// The OpenID provider of somebody else's making (npm `oidc-provider`) on a free port of loopback, at
-// which `carla` logs in without being asked. Arguments: the provider's module, and its clients as
-// JSON. It prints its issuer, and ends when its standard input does.
+// The OpenID provider of somebody else's making (npm `oidc-provider`) on loopback, at which `carla`
+// logs in without being asked. Arguments: the provider's module, its clients as JSON, and a port, without
+// which it takes a free one. It prints its issuer, and ends when its standard input does.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 
-const [module, clients] = process.argv.slice(2);
+const [module, clients, port = '0'] = process.argv.slice(2);
 const { Provider } = await import(module);
 
 const key = (kid, alg, type, options) => {
@@ -67,7 +67,7 @@ async function interact(provider, request, response) {
 }
 
 const server = createServer();
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(port), '127.0.0.1', () => {
     const issuer = `http://127.0.0.1:${server.address().port}`;
     const provider = new Provider(issuer, configuration());
     const callback = provider.callback();

@@ -139,7 +139,7 @@ impl Client {
 
     /// Logs in with a browser of its own; gives the code as well.
     async fn log_in(&self) -> (Result<LoggedIn, LoginError>, String) {
-        let Begun { redirect, state } = self.login.begin(home()).await.unwrap();
+        let Begun { redirect, state } = self.login.begin(home(), None).await.unwrap();
         let query = Browser::new().follow(&redirect).await;
         let code = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code");
         let code = code.map(|(_, code)| code.into_owned()).unwrap_or_default();
@@ -249,7 +249,7 @@ async fn what_the_provider_refuses_is_no_login() {
     assert_eq!(who.unwrap().groups, None);
 
     // The same code once more, in a login of its own.
-    let Begun { redirect, state } = client.login.begin(home()).await.unwrap();
+    let Begun { redirect, state } = client.login.begin(home(), None).await.unwrap();
     let issuer = format!("&iss={}", process.issuer);
     let query = Browser::new().follow(&redirect).await;
     let given: String = query.split('&').filter(|pair| pair.starts_with("state=")).collect();
@@ -259,7 +259,7 @@ async fn what_the_provider_refuses_is_no_login() {
     assert_eq!((again.code(), again.to_string().as_str()), ("code_not_exchanged", expected));
 
     // This provider says that it names itself in answers (RFC 9207): one that does not is not its.
-    let Begun { redirect, state } = client.login.begin(home()).await.unwrap();
+    let Begun { redirect, state } = client.login.begin(home(), None).await.unwrap();
     let query = Browser::new().follow(&redirect).await;
     let unnamed = query.split('&').filter(|pair| !pair.starts_with("iss="));
     let unnamed = unnamed.collect::<Vec<_>>().join("&");
@@ -268,7 +268,7 @@ async fn what_the_provider_refuses_is_no_login() {
     assert_eq!(refused.unwrap_err().code(), "issuer_mismatch");
 
     // The person says no.
-    let Begun { redirect, state } = client.login.begin(home()).await.unwrap();
+    let Begun { redirect, state } = client.login.begin(home(), None).await.unwrap();
     let query = Browser::new().follow(&format!("{redirect}&login_hint=nobody")).await;
     let refused = client.login.finish(state, &query).await.unwrap_err();
     assert_eq!(refused.to_string(), "the provider did not log the person in: access_denied");

@@ -1,14 +1,16 @@
 //! What a host's kernel says of a process, and which processes may be an agent.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Sha256Digest, WorkloadIdentity};
 
 /// A program file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Executable {
     /// The digest of its bytes: what counts.
+    #[schemars(with = "String")]
     pub digest: Sha256Digest,
     /// Where it is, for people: in another mount namespace the same path is another file.
     pub path: String,
@@ -39,7 +41,7 @@ impl HostProcess {
 }
 
 /// Which processes of this host may be instances of an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostRule {
     /// What they execute, where that is prescribed.

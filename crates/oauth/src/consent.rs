@@ -4,6 +4,7 @@
 //! No browser carries anything from the person to the agent: the agent asks until there is an answer,
 //! with the error codes of RFC 8628 §3.5.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,7 +67,7 @@ pub enum SubjectId {
 }
 
 /// What was pushed, as it is answered (RFC 9126 §2.2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Pushed {
     /// By what the answer is redeemed.
     pub request_uri: String,

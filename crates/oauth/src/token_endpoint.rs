@@ -1,5 +1,6 @@
 //! The token endpoint's forms: what may be asked, read strictly.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access_token::{self, AgentTask};
@@ -100,7 +101,7 @@ pub struct Previous {
 }
 
 /// A token, as it is answered (RFC 6749 §5.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TokenResponse {
     /// The token, or the delegation.
     pub access_token: String,
@@ -120,7 +121,7 @@ pub struct TokenResponse {
 }
 
 /// What the next renewal has to name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Next {
     /// The id of the token.
     pub jti: String,

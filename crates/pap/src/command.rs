@@ -12,6 +12,7 @@ use model::{
     Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, StopTarget,
     ToolName, WorkloadRule,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ use crate::policy::Publisher;
 use crate::systems::SystemRegistration;
 
 /// One act of administration, as the command line sends it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the members are those of the command line, documented there")]
 pub enum Command {
@@ -78,10 +79,19 @@ pub enum Command {
     /// Lists systems.
     SystemList,
     /// Stops all, a tool or an agent at once.
-    Stop { what: StopTarget, reason: String },
+    Stop {
+        #[schemars(with = "String")]
+        what: StopTarget,
+        reason: String,
+    },
     /// Starts it again, or asks for that: it takes two. `word` says who asks, where that is not who
     /// sends it.
-    Start { what: StopTarget, reason: String, word: Option<String> },
+    Start {
+        #[schemars(with = "String")]
+        what: StopTarget,
+        reason: String,
+        word: Option<String>,
+    },
     /// Lists what is stopped.
     StopList,
     /// Revokes an instance.
@@ -139,7 +149,7 @@ pub enum Command {
 }
 
 /// What somebody says of a tool; what is left out stays as it is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolSaid {
     /// Who answers for exposing it.
@@ -153,7 +163,7 @@ pub struct ToolSaid {
 }
 
 /// What a registration of an agent names.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the members are those of the command line, documented there")]
 pub struct Registration {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use authority::{Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{PersonId, RecordId, ResourceRef};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub const DRILL_ROWS_MAX: usize = 16;
 const NAME_MAX: usize = 32;
 
 /// What came of taking one part away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrillRow {
     /// The part.

@@ -8,6 +8,7 @@ use model::{
     Agent, AgentName, FactKey, InitiatingSystem, PersonId, Purpose, PurposeId, ResourceRef,
     SystemName, SystemState,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ const KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
 const NAMED_MAX: usize = 1_024;
 
 /// What a registration of a system names.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the members are those of the command line, documented there")]
 pub struct SystemRegistration {

@@ -5,7 +5,9 @@
 mod support;
 
 mod forms;
+mod logins;
 mod matrix;
+mod openapi;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ use tower::ServiceExt as _;
 /// The host under which the service is addressed.
 const HOST: &str = "chancery.test:8420";
 
+/// The issuer of the provider at which people log in.
+const PROVIDER: &str = "http://127.0.0.1:1";
+
 /// The largest body of these tests.
 const BODY_MAX: usize = 4_096;
 
@@ -49,14 +54,13 @@ impl Health for Quiet {
     }
 }
 
-/// The three routers over one deployment with the servers `up` and `other`.
+/// The routers over one deployment with the servers `up` and `other`.
 struct Surface {
     world: World,
     bot: Agent,
     agents: Router,
+    /// Where people log in at a provider that does not answer, too.
     observers: Router,
-    /// Where people log in at a provider that does not answer.
-    people: Router,
     /// The same without a provider.
     nobodys: Router,
     admin: Router,
@@ -79,7 +83,7 @@ impl Surface {
             tokens: world.tokens.clone(),
             clock: world.authority.clock().clone(),
             bodies: Bodies::new(BODY_MAX, std::time::Duration::from_secs(10)),
-            hosts: hosts.clone(),
+            hosts,
         });
         let log_dir = world.dir.path().join("log");
         std::fs::create_dir_all(log_dir.join("tile/0")).expect("it can be made");
@@ -87,36 +91,53 @@ impl Surface {
         for name in ["checkpoint", "tile/0/000", "tile/entries/000"] {
             std::fs::write(log_dir.join(name), name).expect("it can be written");
         }
-        let (health, own) = (Arc::new(Quiet), hosts.clone());
-        let observers = api::observers(Observers { health, log_dir, hosts: own });
-        let people = |door| {
-            let (administration, hosts) = (world.administration.clone(), hosts.clone());
-            api::people(People { administration, door, hosts })
-        };
-        let (people, nobodys) = (people(Some(door(&world))), people(None));
+        let (observers, nobodys) =
+            (listener(&world, Some(door(&world, Silent)), false), listener(&world, None, false));
         let administrator = "alice".parse().expect("a person");
         let admin = api::admin(world.administration.clone(), administrator);
-        Self { world, bot, agents, observers, people, nobodys, admin }
+        Self { world, bot, agents, observers, nobodys, admin }
+    }
+
+    /// The router of `listener`, as the matrix names it.
+    fn router(&self, listener: &str) -> &Router {
+        match listener {
+            "agents" => &self.agents,
+            // People and observers are on one listener.
+            "observers" | "people" => &self.observers,
+            "nobody's" => &self.nobodys,
+            "admin" => &self.admin,
+            other => panic!("there is no listener `{other}`"),
+        }
     }
 }
 
-/// Where people log in at a provider that does not answer.
-fn door(world: &World) -> Arc<Door> {
+/// The listener of people, who come in by `door`, and observers.
+fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Router {
+    let hosts = Hosts::new(ISSUER, "127.0.0.1:8420".parse().expect("an address"));
+    let (administration, own) = (world.administration.clone(), hosts.clone());
+    let people = People { administration, door, hosts: own, behind_proxy };
+    let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
+    api::admin_listener(Observers { health, log_dir, hosts }, people)
+}
+
+/// Where people log in at the provider behind `transport`.
+fn door(world: &World, transport: impl Transport + 'static) -> Arc<Door> {
     let url = |text: &str| EndpointUrl::parse(text).expect("a URL");
     let redirect_uri = url("http://127.0.0.1:8421/login/callback");
     let cookies = Cookies::of(&redirect_uri);
     let authentication = ClientAuthentication::PrivateKeyJwt(Arc::new(
         SigningKey::generate(KeyAlgorithm::Es256).expect("a key"),
     ));
-    let issuer = url("http://127.0.0.1:1");
+    let issuer = url(PROVIDER);
     let settings = Settings::new(issuer, "chancery", authentication, redirect_uri);
     let provider = Provider::new(settings).expect("a provider");
     let (clock, entropy) = (world.authority.clock(), world.authority.entropy());
-    let login = Login::new(provider, Arc::new(Silent), clock.clone(), entropy.clone());
+    let login = Login::new(provider, Arc::new(transport), clock.clone(), entropy.clone());
     let sessions = Sessions::new(clock.clone(), entropy.clone());
     Arc::new(Door { login, sessions, cookies })
 }
 
+/// A provider that does not answer.
 struct Silent;
 
 #[async_trait::async_trait]
@@ -148,6 +169,15 @@ async fn ask(router: &Router, request: Request<Body>) -> Told {
     let bytes = body.collect().await.expect("a body").to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Told { status: parts.status, headers: parts.headers, text }
+}
+
+/// The OpenAPI document of a listener.
+async fn document(router: &Router) -> Value {
+    let request = request("GET", "/openapi.json").body(Body::empty()).expect("a request");
+    let told = ask(router, request).await;
+    assert_eq!(told.status, StatusCode::OK);
+    assert_eq!(told.headers["content-type"], "application/json");
+    serde_json::from_str(&told.text).expect("JSON")
 }
 
 fn request(method: &str, path: &str) -> http::request::Builder {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod changes;
+mod consent;
 mod ending;
 mod faults;
 mod handing_on;
@@ -20,6 +21,8 @@ pub(crate) async fn play(stage: &mut Stage, story: &mut Story) {
     story.step("A hidden tool that is called anyway", calls::hidden(stage)).await;
     story.step("A stolen token replayed with another key", theft::stolen(stage)).await;
     story.step("The tool called directly, refused by the tool", theft::direct(stage)).await;
+    let consent = consent::given_and_exceeded(stage);
+    story.step("A person's consent, given and exceeded", consent).await;
     story.step("A sub-agent that reads and may not pay", handing_on::sub_agent(stage)).await;
     story.step("Ten branches at one limit", handing_on::branches(stage)).await;
     story.step("A thief's exchange", handing_on::thief(stage)).await;

@@ -342,7 +342,7 @@ fn cookies_are_for_us_alone() {
 fn a_login_can_be_awaited_on_any_thread() {
     fn is_send<T: Send>(_: T) {}
     let world = World::new();
-    is_send(world.login.begin(home()));
+    is_send(world.login.begin(home(), None));
     is_send(world.login.finish(world.begin().unwrap().state, ""));
 }
 

@@ -1,11 +1,12 @@
 //! How many logins may be under way, and how often one is finished.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::answers::copy;
 use super::provider::Key;
 use super::{World, block_on, query};
-use crate::{PENDING_LIFETIME, PENDING_MAX, SignatureAlgorithm};
+use crate::{PENDING_LIFETIME, PENDING_MAX, PENDING_OF_ONE_MAX, SignatureAlgorithm};
 
 #[test]
 fn n_113_a_full_table_refuses_and_forgets_no_login() {
@@ -24,6 +25,31 @@ fn n_113_a_full_table_refuses_and_forgets_no_login() {
     // Those that are over make room for all.
     world.clock.advance(PENDING_LIFETIME);
     world.begin().unwrap();
+}
+
+#[test]
+fn n_113_one_address_begins_only_so_many_logins() {
+    let world = World::new();
+    let [one, another] = [1, 2].map(|last| Some(IpAddr::from([192, 0, 2, last])));
+    let refused = |from| world.begin_from(from).err();
+    let first = world.begin_from(one).unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    for _ in 1..PENDING_OF_ONE_MAX {
+        world.begin_from(one).unwrap();
+    }
+    let busy = refused(one).expect("one too many");
+    assert_eq!((busy.code(), busy.retry_after()), ("login_busy_of_one", Some(PENDING_LIFETIME)));
+    assert!(refused(another).is_none(), "another is not concerned");
+    // Nobody in particular counts among all alone.
+    assert!((0..=PENDING_OF_ONE_MAX).all(|_| refused(None).is_none()));
+    // One that is finished makes room, and so do those that are over.
+    let claims = world.claims(&first);
+    world.finish(first, &claims).unwrap();
+    assert!(refused(one).is_none());
+    assert!(refused(one).is_some());
+    world.clock.advance(PENDING_LIFETIME);
+    assert!((0..PENDING_OF_ONE_MAX).all(|_| refused(one).is_none()));
+    assert!(refused(one).is_some());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod settings;
 mod transport;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +93,11 @@ impl World {
     }
 
     fn begin(&self) -> Result<Asked, LoginError> {
-        let Begun { redirect, state } = block_on(self.login.begin(home()))?;
+        self.begin_from(None)
+    }
+
+    fn begin_from(&self, from: Option<IpAddr>) -> Result<Asked, LoginError> {
+        let Begun { redirect, state } = block_on(self.login.begin(home(), from))?;
         let (_, query) = redirect.split_once('?').unwrap();
         let told = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Ok(Asked { state, told })

@@ -17,6 +17,7 @@ use model::{
     Timestamp, VERSION_STEP_MAX,
 };
 use oauth::people;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -35,14 +36,15 @@ const CONFLICTS_TOLD_MAX: usize = 16;
 const PAGE: usize = 1_000;
 
 /// What is said of a source's key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the members are those of the command line, documented there")]
 pub struct SourceKey {
     pub name: String,
     /// The public key (JWK).
     pub key: Value,
-    /// When it stops counting.
+    /// When it stops counting, in milliseconds since the epoch.
+    #[schemars(with = "i64")]
     pub expires: Timestamp,
 }
 

@@ -1,0 +1,117 @@
+//! What people reach in a browser.
+
+use serde_json::{Value, json};
+
+use crate::openapi::{Operation, needed, optional};
+
+/// By what the session of a browser is shown.
+const SESSION: &str = "session";
+
+/// How people show who they are.
+pub(crate) fn schemes() -> Value {
+    json!({
+        SESSION: {
+            "type": "apiKey", "in": "cookie", "name": "__Host-chancery-session",
+            "description": "Without TLS, on loopback, the cookie is `chancery-session`.",
+        },
+    })
+}
+
+/// Every page: where nobody can log in there is none.
+pub(crate) fn always(operation: Operation) -> Operation {
+    super::hosted(operation).answers(404, "people cannot log in at this deployment")
+}
+
+/// How pages look.
+pub(crate) fn style() -> Operation {
+    let text = json!({ "type": "string" });
+    Operation::new("style", "How pages look").answers_with((200, "a style sheet"), "text/css", text)
+}
+
+/// What stands beside the title.
+pub(crate) fn icon() -> Operation {
+    let text = json!({ "type": "string" });
+    let kind = "image/svg+xml";
+    Operation::new("icon", "The icon of pages").answers_with((200, "a picture"), kind, text)
+}
+
+/// Begins a login.
+pub(crate) fn login() -> Operation {
+    Operation::new("login", "Begins a login at the organisation's OpenID provider")
+        .takes_query(&[optional("to", "the path of the page to come back to")])
+        .answers(303, "to the provider")
+        .answers_page(400, "`to` is no page of ours")
+        .answers_page(429, "too many logins were begun from there and not finished")
+        .answers_page(503, "the provider does not answer, or too many logins were begun")
+}
+
+/// Finishes one.
+pub(crate) fn callback() -> Operation {
+    Operation::new("login_callback", "Finishes a login (OpenID Connect Core 1.0, RFC 9207)")
+        .takes_query(&[
+            optional("state", "the state that the login was begun with"),
+            optional("code", "what is redeemed at the provider"),
+            optional("error", "why there is no code"),
+            optional("iss", "the issuer"),
+        ])
+        .answers(303, "to the page that was asked for, logged in")
+        .answers_page(403, "nobody is logged in by this")
+        .answers_page(500, "we cannot sign for the provider")
+        .answers_page(503, "the provider does not answer, or there are too many sessions")
+}
+
+/// Ends a session.
+pub(crate) fn logout() -> Operation {
+    changing("logout", "Logs out").answers_page(200, "logged out")
+}
+
+/// What an agent asks of a person.
+pub(crate) fn consent() -> Operation {
+    shown("consent", "What an agent asks the person for").answers_page(200, "what is asked")
+}
+
+/// The answer to that.
+pub(crate) fn answer() -> Operation {
+    let fields = [
+        CSRF,
+        needed("shown", "the digest of what was shown"),
+        needed("choice", "`once`, `until` or `refuse`"),
+        optional("day", "the last day, with `until`"),
+    ];
+    changing("consent_answer", "Answers what an agent asks")
+        .takes_form(&fields)
+        .answers_page(200, "what became of it")
+}
+
+/// What a person consented to.
+pub(crate) fn mandates() -> Operation {
+    shown("mandates", "What the person consented to").answers_page(200, "the list")
+}
+
+/// Takes one back.
+pub(crate) fn withdraw() -> Operation {
+    changing("mandate_withdraw", "Takes a consent back").answers(303, "to the list")
+}
+
+const CSRF: crate::openapi::Field = needed("csrf", "the token of the session");
+
+/// A page that changes nothing.
+fn shown(id: &'static str, summary: &'static str) -> Operation {
+    refused(Operation::new(id, summary))
+}
+
+/// A form that changes something.
+fn changing(id: &'static str, summary: &'static str) -> Operation {
+    refused(Operation::new(id, summary))
+        .takes_form(&[CSRF])
+        .answers_page(400, "the form cannot be read")
+        .answers_page(409, "it conflicts with what is there")
+}
+
+fn refused(operation: Operation) -> Operation {
+    operation
+        .shown_by(SESSION)
+        .answers_page(403, "nobody is logged in, or nobody who may")
+        .answers_page(404, "there is no such thing")
+        .answers_page(503, "something that it needs is down")
+}

@@ -1,0 +1,47 @@
+//! Who connects, as far as an address tells one from another.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::Peer;
+
+/// The bits of an IPv6 address that say whose it is: one subscriber often has all the others.
+const NETWORK: u128 = u128::MAX << 72;
+
+impl Peer {
+    /// Who connects: an IPv4 address, or the network (/56) of an IPv6 one, all of whose addresses one
+    /// subscriber can have. On loopback nobody in particular: a proxy there connects for all.
+    pub fn network(self) -> Option<IpAddr> {
+        let address = self.0.to_canonical();
+        (!address.is_loopback()).then(|| match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(address: &str, expected: Option<&str>) {
+        let parse = |text: &str| text.parse::<IpAddr>().expect("an address");
+        assert_eq!(Peer(parse(address)).network(), expected.map(parse), "{address}");
+    }
+
+    #[test]
+    fn who_is_on_loopback_is_nobody_in_particular() {
+        check("127.0.0.1", None);
+        check("127.0.0.2", None);
+        check("::1", None);
+        check("::ffff:127.0.0.1", None);
+    }
+
+    #[test]
+    fn one_who_connects_is_an_address_or_a_network() {
+        check("192.0.2.1", Some("192.0.2.1"));
+        check("::ffff:192.0.2.1", Some("192.0.2.1"));
+        check("2001:db8::ffff:0:0:1", Some("2001:db8::"));
+        check("2001:db8:0:ff:1::", Some("2001:db8::"));
+        check("2001:db8:0:100::1", Some("2001:db8:0:100::"));
+    }
+}

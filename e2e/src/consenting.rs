@@ -1,0 +1,101 @@
+//! What a test of consent begins with: an agent that works for people only, before a canary, and Carla,
+//! who logs in at a provider of others.
+
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::identity::Identity;
+use crate::{Caller, Canary, Deployment, Options, Recorder, free_port};
+
+/// The instance may call; of the people, only Carla.
+pub const POLICY: &str = r#"
+@id("instances") permit (principal is Instance, action in Action::"tools/call", resource in Server::"canary");
+@id("carla") permit (principal == Person::"carla", action in Action::"tools/call", resource in Server::"canary");
+"#;
+
+/// The agent `desk`, the canary behind what records calls, and the provider.
+#[derive(Debug)]
+pub struct Stage {
+    /// The deployment; its server is `canary`.
+    pub deployment: Deployment,
+    /// The tool server.
+    pub canary: Canary,
+    /// Stands before the tool server.
+    pub recorder: Recorder,
+    /// Where people log in.
+    pub identity: Identity,
+    /// Where people reach the service.
+    pub people: String,
+}
+
+impl Stage {
+    /// A deployment with the agent `desk`, which works for people only, and with whoever the
+    /// directory says that `login` is.
+    pub fn set(login: &str) -> Self {
+        let (canary, port) = (Canary::start(), free_port());
+        let (recorder, identity) = (Recorder::to(canary.port), Identity::start(port));
+        let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
+        let deployment = Deployment::start(&Options {
+            servers: vec![("canary".to_owned(), url)],
+            policy: POLICY.to_owned(),
+            configuration: identity.configuration(),
+            observers: Some(port),
+            // The pages are at plain http.
+            development: true,
+            ..Options::default()
+        });
+        deployment.onboard(&["canary"], "changes-production");
+        let key = deployment.agent_key("desk").display().to_string();
+        let uid = nix::unistd::geteuid().to_string();
+        let add = ["agent", "add", "desk", "--sponsor", "sam", "--purpose", "work", "--key", &key];
+        deployment.run(&[&add[..], &["--on-behalf-only", "--host-uid", &uid]].concat());
+        let people = format!("http://127.0.0.1:{port}");
+        let stage = Self { deployment, canary, recorder, identity, people };
+        stage.directory(login);
+        stage
+    }
+
+    /// Puts a signed list with Carla in force, who logs in as `login`.
+    fn directory(&self, login: &str) {
+        let path = |name: &str| self.deployment.path(name).display().to_string();
+        let (key, list, jwt, jwk) = (path("hr.pem"), path("p.json"), path("p.jwt"), path("hr.jwk"));
+        std::fs::write(&jwk, self.deployment.run(&["people", "key", &key])).expect("written");
+        let add = ["people", "source", "add", "hr", "--key", &jwk, "--expires", &day(200)];
+        self.deployment.run(&add);
+        let logins = json!([{ "issuer": self.identity.issuer, "subject": login }]);
+        let people = json!([{ "id": "carla", "active": true, "logins": logins }]);
+        let text = json!({ "version": 1, "people": people }).to_string();
+        std::fs::write(&list, text).expect("written");
+        let url = self.deployment.url();
+        let sign = ["people", "sign", &list, "--source", "hr", "--key", &key, "--url", &url];
+        std::fs::write(&jwt, self.deployment.run(&sign)).expect("written");
+        self.deployment.run(&["people", "apply", &jwt]);
+    }
+
+    /// A new instance of `desk`.
+    pub fn caller(&self) -> Caller {
+        Caller::of(&self.deployment, "desk", "canary")
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    i64::try_from(since).expect("not that late")
+}
+
+/// The day in so many days.
+pub fn day(days: u64) -> String {
+    let mut date = Command::new("date");
+    let printed = date.args(["-u", "-d", &format!("+{days} days"), "+%F"]).output().expect("date");
+    String::from_utf8(printed.stdout).expect("text").trim().to_owned()
+}
+
+/// One task, with two calls at most, that is over in `hours`.
+pub fn task(tools: &[&str], hours: i64) -> Value {
+    json!({
+        "type": "agent_task", "purpose": "work", "tools": tools,
+        "harm": ["changes-production"], "max_calls": 2, "until": now() + hours * 3_600,
+    })
+}
