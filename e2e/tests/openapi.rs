@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use e2e::identity::{Browser, Identity};
-use e2e::{Canary, Deployment, Options, free_port};
+use e2e::{Canary, Deployment, Options, Page, free_port};
 
 /// How many requests of each kind are made up for one operation.
 const EXAMPLES: &str = "25";
@@ -32,6 +32,8 @@ impl Stage {
             servers: vec![("canary".to_owned(), url)],
             configuration: identity.configuration(),
             observers: Some(observers),
+            // The pages are at plain http.
+            development: true,
             ..Options::default()
         });
         deployment.onboard(&["canary"], "changes-production");
@@ -67,7 +69,7 @@ fn run(tool: &mut Command) {
 #[test]
 fn the_documents_are_openapi_3_1() {
     let stage = Stage::set();
-    assert_eq!(stage.deployment.run_page("docs/api.md"), 1);
+    assert_eq!(Page::read("api.md", &[]).run(&stage.deployment).len(), 1);
     let of_listeners = stage.urls().map(|url| Browser::default().get(&url).text);
     let documents = of_listeners.into_iter().chain([stage.of_socket()]);
     for (number, document) in documents.enumerate() {

@@ -114,7 +114,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             attestation::platforms(&config, &clock, &tokio_util::task::TaskTracker::new())?;
             let entropy: std::sync::Arc<dyn model::Entropy> =
                 std::sync::Arc::new(system::SystemEntropy::new());
-            login::door(&config, (&clock, &entropy))?;
+            // How the deployment was founded, its database tells when it is served.
+            login::door(&config, true, (&clock, &entropy))?;
             let held = sources::run_cases(&config.policy.path)?;
             println!("the configuration is in order, {held} cases of policy hold");
         }

@@ -38,7 +38,7 @@ pub(crate) struct Provider {
 /// What it knows.
 struct Known {
     issuer: String,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     client: keys::VerifyingKey,
     redirect_uri: String,
     /// What each code that nobody redeemed was asked for with.
@@ -53,7 +53,7 @@ impl Provider {
         let client_key = SigningKey::generate(KeyAlgorithm::Es256)?;
         let known = Known {
             issuer: issuer.clone(),
-            key: SigningKey::generate(KeyAlgorithm::Es256)?,
+            key: Arc::new(SigningKey::generate(KeyAlgorithm::Es256)?),
             client: client_key.verifying().clone(),
             redirect_uri: format!("{people_url}/login/callback"),
             codes: Mutex::default(),
@@ -91,7 +91,7 @@ async fn metadata(State(known): State<Arc<Known>>) -> Json<Value> {
 }
 
 async fn jwks(State(known): State<Arc<Known>>) -> Json<Value> {
-    Json(TokenKeys::new(known.key.verifying(), &[]).jwks())
+    Json(TokenKeys::new(known.key.clone(), Vec::new()).jwks(0))
 }
 
 /// Logs Carla in, and sends her back with a code.
@@ -134,7 +134,7 @@ impl Known {
             "iss": self.issuer, "sub": SUBJECT, "aud": CLIENT, "iat": now, "exp": now + 300,
             "nonce": asked.get("nonce")?,
         });
-        let id_token = jws::sign("JWT", &claims, &self.key).ok()?;
+        let id_token = jws::sign("JWT", &claims, self.key.as_ref()).ok()?;
         Some(json!({ "token_type": "Bearer", "access_token": "none", "id_token": id_token }))
     }
 }

@@ -182,7 +182,8 @@ async fn only_hash_tiles_and_the_checkpoint_are_public() {
 async fn n_071_what_is_refused_of_a_page_is_recorded() {
     let surface = Surface::new().await;
     let check = async |request: http::request::Builder, body: &str, cause: &str| {
-        let answer = ask(&surface.people, request.body(Body::from(body.to_owned())).unwrap()).await;
+        let answer =
+            ask(&surface.observers, request.body(Body::from(body.to_owned())).unwrap()).await;
         assert!(answer.status.is_client_error(), "{cause}: {}", answer.status);
         surface.world.refusal(cause).await;
     };
