@@ -11,6 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
+use tokio::sync::Mutex;
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -57,16 +58,22 @@ pub(crate) async fn send(request: Request<Full<Bytes>>) -> anyhow::Result<Answer
     answer.with_context(|| format!("could not reach `{url}`"))
 }
 
+/// Whose turn it is at the host's socket, which takes eight connections of one user at once.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// What the service at the socket `host` vouches of this process, for the key with this thumbprint.
 pub(crate) async fn voucher(host: &Path, jkt: &str) -> anyhow::Result<String> {
+    let _turn = TURN.lock().await;
     let stream = UnixStream::connect(host).await.context("the host's socket is not there")?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
+    let connection = tokio::spawn(connection);
     let body = Full::new(Bytes::from(json!({ "jkt": jkt }).to_string()));
     let request = Request::post("/v1/voucher").header("host", "localhost").body(body)?;
     let answer = Limited::new(sender.send_request(request).await?.into_body(), ANSWER_MAX);
     let answer = answer.collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+    drop(sender);
+    let _ = connection.await;
     let answer: Value = serde_json::from_slice(&answer)?;
     answer["voucher"].as_str().map(str::to_owned).context("the host does not vouch")
 }
