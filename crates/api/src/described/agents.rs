@@ -151,7 +151,7 @@ const CLIENT: [Field; 3] = [
 ];
 
 /// What a request for a token has beside.
-const TOKEN: [Field; 18] = [
+const TOKEN: [Field; 19] = [
     needed("grant_type", "by what it is asked for"),
     optional("resource", "the one server that it is for (RFC 8707)"),
     optional("purpose", "what for, where the agent has several purposes"),
@@ -162,6 +162,7 @@ const TOKEN: [Field; 18] = [
     optional("workload_token", "what the platform says of the workload"),
     optional("workload_token_type", "`oidc` or `jwt-svid`"),
     optional("assertion", "the initiation by which the work starts (RFC 7523)"),
+    optional("task", "the task that is taken over, whose holder is gone"),
     optional("request_uri", "what a person was asked (RFC 9126)"),
     optional("subject_token", "the holder's own token, or the delegation (RFC 8693)"),
     optional("subject_token_type", "what that is"),
