@@ -173,19 +173,11 @@ impl Callers {
         Ok(dpop::make_proof(key, &expect, (&unpredictable(), None))?)
     }
 
-    /// The first instance's key and token.
-    pub(crate) fn holder(&self) -> (&SigningKey, &str) {
-        let Instance { key, token, .. } = &self.instances[0];
-        (key, &token.text)
-    }
-
-    /// The deployment that is called.
-    pub(crate) fn issuer(&self) -> String {
+    fn issuer(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The server that is called.
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("{}/mcp/{NAME}", self.issuer())
     }
 }

@@ -11,7 +11,6 @@ use model::Clock as _;
 use oauth::{client_assertion, form};
 use serde_json::{Value, json};
 
-use crate::client::Callers;
 use crate::deployment::{AGENT, Deployment, QUIET};
 use crate::exchange::{Parties, jti, key, proof};
 use crate::governed::{Programs, settled};
@@ -33,31 +32,31 @@ const EXCHANGES: usize = 500;
 pub(crate) fn measure(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     let upstream = Upstream::start()?;
     let deployment = Deployment::start(dir, &programs.chancery, upstream.port)?;
-    let callers = Callers::open(&deployment, AGENT, 1)?;
     let peer = Peer::start(&programs.npm)?;
     let read = |name| anyhow::Ok(SigningKey::from_pem(&std::fs::read_to_string(name)?)?);
     let (lead, hand) = (read(deployment.key(AGENT))?, read(deployment.key(QUIET))?);
-    let clock = WallClock::new();
-    let until = clock.now().as_seconds() + 3_600;
+    // The host vouches for no instance here: nobody but the clients shows anything to either.
+    let holder = key()?;
+    let until = WallClock::new().now().as_seconds() + 3_600;
     let task = json!([{
         "type": "agent_task", "purpose": "care", "tools": [format!("{NAME}/{TOOL}")],
         "harm": ["moves-money"], "until": until,
     }]);
+    let port = deployment.port;
+    let token = on_load_core(subject_token(port, (AGENT, &lead, &holder), None))?;
     let (mut theirs, mut rounds) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let (issuer, resource) = (callers.issuer(), callers.url());
-        let (holder, token) = callers.holder();
         let parties = Parties {
-            issuer: &issuer,
-            resource: &resource,
+            issuer: &issuer(port),
+            resource: &resource(port),
             lead: (AGENT, &lead),
             hand: (QUIET, &hand),
-            holder,
-            token,
+            holder: &holder,
+            token: &token,
             task: Some(task.to_string()),
         };
         let (process, observers) = (deployment.id()?, deployment.observers);
-        let value = exchanges(&parties, (deployment.port, process), || settled(observers))?;
+        let value = exchanges(&parties, (port, process), || settled(observers))?;
         let least = peer.exchanges()?;
         // The first round is the one in which caches fill.
         if round > 0 {
@@ -128,7 +127,7 @@ impl Peer {
         let arguments = [&script, &modules, &port.to_string(), &jwks.to_string()];
         let server =
             Server::start_until(Path::new("node"), &arguments.map(String::as_str), "ready")?;
-        let token = on_load_core(subject_token(port, (&lead, &holder)))?;
+        let token = on_load_core(subject_token(port, ("lead", &lead, &holder), Some("call")))?;
         Ok(Self { server, port, lead, hand, holder, token })
     }
 
@@ -154,22 +153,24 @@ fn resource(port: u16) -> String {
     format!("http://127.0.0.1:{port}/mcp/{NAME}")
 }
 
-/// A token of the peer for the holder's key.
+/// A token for the holder's key, of `scope` where that has to be said.
 async fn subject_token(
     port: u16,
-    (lead, holder): (&SigningKey, &SigningKey),
+    (name, lead, holder): (&str, &SigningKey, &SigningKey),
+    scope: Option<&str>,
 ) -> anyhow::Result<String> {
     let (issuer, now) = (issuer(port), WallClock::new().now().as_seconds());
-    let assertion = client_assertion::make(("lead", &issuer), lead, now, &jti())?;
+    let assertion = client_assertion::make((name, &issuer), lead, now, &jti())?;
     let resource = resource(port);
-    let form = form::form(&[
+    let mut fields = vec![
         ("grant_type", "client_credentials"),
-        ("client_id", "lead"),
+        ("client_id", name),
         ("client_assertion_type", client_assertion::TYPE),
         ("client_assertion", &assertion),
         ("resource", &resource),
-        ("scope", "call"),
-    ]);
+    ];
+    fields.extend(scope.map(|scope| ("scope", scope)));
+    let form = form::form(&fields);
     let proof = proof(holder, &format!("{issuer}/oauth/token"), now)?;
     let answer = post(&mut Connection::open(port).await?, port, (&form, &proof)).await?;
     Ok(answer["access_token"].as_str().context("no token")?.to_owned())

@@ -18,6 +18,7 @@ const { EmbeddedJWK, calculateJwkThumbprint, importJWK, jwtVerify } = await impo
 
 const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const { lead, hand } = JSON.parse(jwks);
+lead.kid = await calculateJwkThumbprint(lead);
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const own = { ...privateKey.export({ format: 'jwk' }), kid: 'own', alg: 'ES256', use: 'sig' };
 const issuer = `http://127.0.0.1:${port}`;
@@ -42,6 +43,7 @@ const provider = new Provider(issuer, {
             redirect_uris: [],
             response_types: [],
             scope: 'call',
+            id_token_signed_response_alg: 'ES256',
         },
     ],
     clientAuthMethods: ['private_key_jwt'],
@@ -63,6 +65,9 @@ const provider = new Provider(issuer, {
     },
     renderError: (ctx, out) => { ctx.body = JSON.stringify(out); },
 });
+
+provider.on('grant.error', (ctx, error) => console.error(error));
+provider.on('server_error', (ctx, error) => console.error(error));
 
 const used = new Set();
 
