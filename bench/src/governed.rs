@@ -112,12 +112,13 @@ fn load(
 
 /// Waits until every record is published.
 pub(crate) fn settled(observers: u16) -> anyhow::Result<()> {
-    let mut last = None;
+    let mut last = (0, Instant::now());
     wait_until("nothing more is published", || {
         let size = published(observers)?;
-        let before = last.replace(size);
-        std::thread::sleep(PUBLISHED_EVERY);
-        Ok((before == Some(size)).then_some(()))
+        if size != last.0 {
+            last = (size, Instant::now());
+        }
+        Ok((last.1.elapsed() > PUBLISHED_EVERY).then_some(()))
     })
 }
 

@@ -80,6 +80,12 @@ impl Stage {
     }
 }
 
+/// Has `caller` ask for `task`; gives the link for the person.
+pub fn asked(caller: &mut Caller, task: &Value) -> String {
+    let pushed = caller.push(task);
+    pushed.body["consent_uri"].as_str().expect("a link").to_owned()
+}
+
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     i64::try_from(since).expect("not that late")

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
 use e2e::chromium::Chromium;
-use e2e::consenting::{Stage, day, task};
+use e2e::consenting::{Stage, asked, day, task};
 use serde_json::{Value, json};
 
 /// The button of one task.
@@ -60,8 +60,7 @@ fn assert_readable(browser: &mut Chromium, page: &Value) {
 fn r_56_a_person_consents_in_a_real_browser_and_takes_it_back() {
     let stage = Stage::set("carla");
     let mut caller = stage.caller();
-    let pushed = caller.push(&task(&["canary/*"], 24));
-    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let uri = asked(&mut caller, &task(&["canary/*"], 24));
     let mut browser = Chromium::start(false);
     let page = log_in(&mut browser, &uri);
     for told in ["desk", "sam", "carla", "work", "canary/*", "changes-production", "at most 2"] {
@@ -97,8 +96,7 @@ fn r_56_a_person_consents_in_a_real_browser_and_takes_it_back() {
 fn n_040g_no_page_of_others_frames_ours_or_sends_its_forms_in_a_real_browser() {
     let stage = Stage::set("carla");
     let mut caller = stage.caller();
-    let pushed = caller.push(&task(&["canary/touch"], 1));
-    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let uri = asked(&mut caller, &task(&["canary/touch"], 1));
     let mut browser = Chromium::start(true);
     log_in(&mut browser, &uri);
 

@@ -1,7 +1,7 @@
 //! A person consents to what an agent asks, in a browser, logged in at a provider of others.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::consenting::{Stage, day, task};
+use e2e::consenting::{Stage, asked, day, task};
 use e2e::identity::{Browser, Shown};
 use serde_json::{Value, json};
 
@@ -115,8 +115,7 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
 fn a_person_takes_back_what_they_consented_to() {
     let stage = Stage::set("carla");
     let (mut caller, mut browser) = (stage.caller(), Browser::default());
-    let pushed = caller.push(&task(&["canary/*"], 24));
-    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let uri = asked(&mut caller, &task(&["canary/*"], 24));
     let page = log_in(&stage, &mut browser, &uri);
     let answered = answer(&stage, &mut browser, (&uri, &page), "until");
     assert_eq!(answered.status, 200, "{}", answered.text);
@@ -135,8 +134,7 @@ fn a_person_takes_back_what_they_consented_to() {
 
     // Who refuses is not asked twice.
     let mut refused = stage.caller();
-    let pushed = refused.push(&task(&["canary/touch"], 1));
-    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let uri = asked(&mut refused, &task(&["canary/touch"], 1));
     let page = browser.get(&uri);
     assert_eq!(answer(&stage, &mut browser, (&uri, &page), "refuse").status, 200);
     assert_eq!(refused.obtain().expect_err("she refused").code(), "access_denied");
@@ -150,8 +148,7 @@ fn a_person_takes_back_what_they_consented_to() {
 fn while_the_provider_is_down_nobody_logs_in_and_nothing_else_is_concerned() {
     let mut stage = Stage::set("carla");
     let (mut caller, mut browser) = (stage.caller(), Browser::default());
-    let pushed = caller.push(&task(&["canary/touch"], 24));
-    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let uri = asked(&mut caller, &task(&["canary/touch"], 24));
     let page = log_in(&stage, &mut browser, &uri);
     assert_eq!(answer(&stage, &mut browser, (&uri, &page), "until").status, 200);
     assert!(caller.call("touch", "one").is_done());
@@ -184,8 +181,7 @@ fn while_the_provider_is_down_nobody_logs_in_and_nothing_else_is_concerned() {
 fn n_040g_whoever_is_not_in_the_register_consents_to_nothing() {
     let stage = Stage::set("somebody else");
     let mut caller = stage.caller();
-    let pushed = caller.push(&task(&["canary/touch"], 1));
-    let uri = pushed.body["consent_uri"].as_str().expect("a link").to_owned();
+    let uri = asked(&mut caller, &task(&["canary/touch"], 1));
     let page = log_in(&stage, &mut Browser::default(), &uri);
     assert_eq!(page.status, 403);
     assert!(page.text.contains("not one of the active people"), "{}", page.text);

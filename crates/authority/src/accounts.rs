@@ -39,13 +39,9 @@ pub(crate) fn found(gathered: &Gathered) -> Option<Stranger> {
         cause: "account_shared".to_owned(),
         tried: "call".to_owned(),
         server: Some(server.name.clone()),
-        source: None,
         credential: Some(account),
-        claimed: None,
-        client: None,
         proven: Some(gathered.standing.agent.name.clone()),
-        holder: None,
-        person: None,
         agents: callers(server, gathered).into_iter().collect(),
+        ..Stranger::default()
     })
 }

@@ -2,9 +2,9 @@
 
 use model::{Agent, FactKey, Instance, InstanceId, RecordId, WorkloadIdentity};
 use serde_json::json;
-use store::{CommitError, Effect, Unit, Urgency};
+use store::{Effect, Unit, Urgency};
 
-use crate::quarantine::ATTEMPTS_MAX;
+use crate::quarantine::again_if_changed;
 use crate::{Authority, NotStopped, Reader};
 
 impl Authority {
@@ -15,15 +15,7 @@ impl Authority {
         instance: InstanceId,
         workload: WorkloadIdentity,
     ) -> Result<RecordId, NotStopped> {
-        let mut attempts = 1;
-        loop {
-            match self.try_note_workload(instance, &workload).await {
-                Err(NotStopped::Commit(CommitError::Changed { .. })) if attempts < ATTEMPTS_MAX => {
-                    attempts += 1;
-                }
-                answer => return answer,
-            }
-        }
+        again_if_changed(|| self.try_note_workload(instance, &workload)).await
     }
 
     async fn try_note_workload(

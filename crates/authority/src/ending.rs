@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, Instance, InstanceId, RecordId, Sha256Digest, Task, TaskEnd, TaskState};
-use store::{CommitError, Effect, Unit, Urgency};
+use store::{Effect, Unit, Urgency};
 
-use crate::quarantine::NotStopped;
+use crate::quarantine::{NotStopped, again_if_changed};
 use crate::{Authority, Reader};
-
-/// How often it is tried again when what it rests on changed.
-const ATTEMPTS_MAX: u32 = 3;
 
 /// That the holder of a task gives it up.
 #[derive(Clone, Debug)]
@@ -30,15 +27,7 @@ impl Authority {
     /// is written: every decision in the task, and in what was handed on of it, reads it. It only
     /// takes away, so no policy is asked. A task that is over stays as it ended.
     pub async fn end_task(&self, ending: Ending) -> Result<(), NotStopped> {
-        let mut attempts = 1;
-        loop {
-            match self.try_end_task(&ending).await {
-                Err(NotStopped::Commit(CommitError::Changed { .. })) if attempts < ATTEMPTS_MAX => {
-                    attempts += 1;
-                }
-                answer => return answer,
-            }
-        }
+        again_if_changed(|| self.try_end_task(&ending)).await
     }
 
     async fn try_end_task(&self, ending: &Ending) -> Result<(), NotStopped> {

@@ -8,7 +8,7 @@ use store::{CommitError, Effect, NewEntry, Unit, Urgency};
 use crate::{Authority, FactsError, Reader};
 
 /// How often it is tried again when what it rests on changed.
-pub(crate) const ATTEMPTS_MAX: u32 = 3;
+const ATTEMPTS_MAX: u32 = 3;
 
 /// Something that was seen of an instance, for which it is stopped.
 #[derive(Clone, Debug)]
@@ -34,19 +34,25 @@ pub enum NotStopped {
     Commit(#[from] CommitError),
 }
 
+/// Does `attempt`, and again if what it rests on changed meanwhile.
+pub(crate) async fn again_if_changed<T, F>(attempt: impl Fn() -> F) -> Result<T, NotStopped>
+where
+    F: Future<Output = Result<T, NotStopped>>,
+{
+    for _ in 1..ATTEMPTS_MAX {
+        match attempt().await {
+            Err(NotStopped::Commit(CommitError::Changed { .. })) => {}
+            answer => return answer,
+        }
+    }
+    attempt().await
+}
+
 impl Authority {
     /// Quarantines the instance of `signal` and all that its agent, or its workload under another name,
     /// would start after it, in one transaction with the record of it.
     pub async fn quarantine(&self, signal: Signal) -> Result<RecordId, NotStopped> {
-        let mut attempts = 1;
-        loop {
-            match self.try_quarantine(&signal).await {
-                Err(NotStopped::Commit(CommitError::Changed { .. })) if attempts < ATTEMPTS_MAX => {
-                    attempts += 1;
-                }
-                answer => return answer,
-            }
-        }
+        again_if_changed(|| self.try_quarantine(&signal)).await
     }
 
     async fn try_quarantine(&self, signal: &Signal) -> Result<RecordId, NotStopped> {

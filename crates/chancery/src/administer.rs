@@ -133,7 +133,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             description,
             socket,
         }) => {
-            let asked = Asked::PurposeAdd {
+            let asked = Asked::PurposeAdd(pap::PurposeRegistration {
                 id,
                 owner,
                 tools,
@@ -142,7 +142,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 max_calls,
                 max_tasks_a_day,
                 description,
-            };
+            });
             (socket.socket, asked, None)
         }
         Command::Instance(instance) => plain(of_instance(instance)),

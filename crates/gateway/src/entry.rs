@@ -275,12 +275,9 @@ impl Gateway {
             server: http.server.parse().ok(),
             source: http.peer.map(|peer| peer.to_string()),
             credential: credential.map(|it| Sha256Digest::of(it.as_bytes())),
-            claimed: None,
             client: client.and_then(model::claim),
-            proven: None,
-            holder: None,
             person,
-            agents: Vec::new(),
+            ..Stranger::default()
         });
     }
 }

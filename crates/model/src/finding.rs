@@ -31,7 +31,7 @@ pub struct Finding {
 }
 
 /// A caller that is no active agent, as far as it can be seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stranger {
     /// Why it is no active agent, as a stable code.

@@ -45,17 +45,7 @@ pub enum Command {
     /// Puts a signed list of people in force.
     PeopleApply { file: String },
     /// Adds a purpose.
-    PurposeAdd {
-        id: String,
-        owner: String,
-        tools: Vec<String>,
-        harm: Vec<String>,
-        #[serde(default)]
-        data: Vec<String>,
-        max_calls: Option<u64>,
-        max_tasks_a_day: Option<u64>,
-        description: String,
-    },
+    PurposeAdd(PurposeRegistration),
     /// Registers an agent.
     AgentAdd(Registration),
     /// Says which processes of the host, and which workloads of platforms, may be instances of an
@@ -160,6 +150,22 @@ pub struct ToolSaid {
     pub requires_subject: Option<bool>,
     /// Whether nobody may call it in work that was handed on.
     pub not_delegable: Option<bool>,
+}
+
+/// What a registration of a purpose names.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub struct PurposeRegistration {
+    pub id: String,
+    pub owner: String,
+    pub tools: Vec<String>,
+    pub harm: Vec<String>,
+    #[serde(default)]
+    pub data: Vec<String>,
+    pub max_calls: Option<u64>,
+    pub max_tasks_a_day: Option<u64>,
+    pub description: String,
 }
 
 /// What a registration of an agent names.
@@ -339,7 +345,7 @@ impl Administration {
             Command::PersonAdd { .. }
             | Command::PersonDeactivate { .. }
             | Command::PersonList
-            | Command::PurposeAdd { .. }
+            | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
             | Command::AgentRenew { .. }

@@ -10,7 +10,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::register::{active, put, put_new};
+use crate::register::{active, put, put_new, registered};
 use crate::{AdminError, Administration};
 
 /// How long an agent's key vouches.
@@ -50,9 +50,7 @@ impl Administration {
         let read = key.as_ref().map(VerifyingKey::from_jwk).transpose();
         let replacing = read.map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "agent/renew", ResourceRef::Agent(name.clone())).await?;
-        let found = draft.reader.find::<Agent>(FactKey::agent(&name)).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut agent = found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
         if agent.state != AgentState::Active {
             return Err(AdminError::Invalid(format!("the agent `{name}` is suspended")));
         }

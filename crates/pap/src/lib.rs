@@ -27,7 +27,8 @@ mod tools;
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use command::{
-    AdminError, Administration, By, Command, Found, Registration, ToolSaid, ToolSource,
+    AdminError, Administration, By, Command, Found, PurposeRegistration, Registration, ToolSaid,
+    ToolSource,
 };
 pub use consent::{Answer, Answered, Given, Shown, Terms};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};

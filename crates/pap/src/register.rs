@@ -13,7 +13,7 @@ use model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Command, Registration};
+use crate::command::{AdminError, Administration, Command, PurposeRegistration, Registration};
 use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate};
 
 /// The most categories of data of one purpose.
@@ -37,20 +37,7 @@ impl Administration {
             Command::PersonAdd { id, groups } => self.person_add(by, &id, &groups).await,
             Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
             Command::PersonList => self.list(by, "person/", "").await,
-            Command::PurposeAdd {
-                id,
-                owner,
-                tools,
-                harm,
-                data,
-                max_calls,
-                max_tasks_a_day,
-                description,
-            } => {
-                let scope = Scope { max_calls, max_tasks_a_day, ..scope(&tools, &harm)? };
-                let what = (categories(&data)?, description);
-                self.purpose_add(by, (&id, &owner), scope, what).await
-            }
+            Command::PurposeAdd(registration) => self.purpose_add(by, registration).await,
             Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
             Command::AgentAttest { name, host, workloads } => {
                 check_rules(&workloads)?;
@@ -110,13 +97,15 @@ impl Administration {
     async fn purpose_add(
         &self,
         by: &PersonId,
-        (id, owner): (&str, &str),
-        scope: Scope,
-        (data, description): (BTreeSet<DataCategory>, String),
+        registration: PurposeRegistration,
     ) -> Result<Value, AdminError> {
-        let id: PurposeId = id.parse().map_err(AdminError::invalid)?;
+        let PurposeRegistration { max_calls, max_tasks_a_day, description, .. } = registration;
+        let scope = scope(&registration.tools, &registration.harm)?;
+        let scope = Scope { max_calls, max_tasks_a_day, ..scope };
+        let data = categories(&registration.data)?;
+        let id: PurposeId = registration.id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
-        let owner = active(&mut draft.reader, owner, "owner").await?;
+        let owner = active(&mut draft.reader, &registration.owner, "owner").await?;
         let purpose = Purpose { id: id.clone(), owner: owner.id, scope, data, description };
         let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
         let done = draft.make(json!(purpose), effects).await?;
@@ -193,15 +182,10 @@ impl Administration {
             self.authority.note_stranger(Stranger {
                 cause: "key_registered_twice".to_owned(),
                 tried: "registration".to_owned(),
-                server: None,
-                source: None,
                 credential: Some(Sha256Digest::from_bytes(*thumbprint.as_bytes())),
                 claimed: Some(owner.to_string()),
-                client: None,
-                proven: None,
                 holder: Some(holder.to_string()),
-                person: None,
-                agents: Vec::new(),
+                ..Stranger::default()
             });
         }
         Err(AdminError::Invalid(format!("the key is that of `{holder}`: a key is of one alone")))
@@ -216,14 +200,21 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, action, ResourceRef::Agent(name.clone())).await?;
-        let key = FactKey::agent(&name);
-        let found = draft.reader.find::<Agent>(key.clone()).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut agent = found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
         make(&mut agent);
-        let done = draft.make(change, vec![put(key, &agent)]).await?;
+        let done = draft.make(change, vec![put(FactKey::agent(&name), &agent)]).await?;
         Ok(json!({ "agent": name, "decision": done.decision }))
     }
+}
+
+/// The agent `name`, which must be registered.
+pub(crate) async fn registered(
+    reader: &mut Reader<'_>,
+    name: &AgentName,
+) -> Result<Agent, AdminError> {
+    let found = reader.find::<Agent>(FactKey::agent(name)).await;
+    let found = found.map_err(AdminError::unavailable)?;
+    found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))
 }
 
 /// The active person `id`, who is to be `role`.

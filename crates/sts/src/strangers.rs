@@ -106,7 +106,7 @@ impl TokenService {
             proven: refused.agent.clone().filter(|_| is_anothers),
             holder: ["held_by_instance", "made_for_agent", "held_by"].into_iter().find_map(held),
             person,
-            agents: Vec::new(),
+            ..Stranger::default()
         });
     }
 
@@ -120,15 +120,10 @@ impl TokenService {
         self.authority.note_stranger(Stranger {
             cause: "workload_of_two_agents".to_owned(),
             tried: "token".to_owned(),
-            server: None,
-            source: None,
             credential: asking.shown.as_ref().map(|shown| shown.identity.id()),
-            claimed: None,
-            client: None,
             proven: Some(asking.agent.name.clone()),
             holder: Some(names.join(", ")),
-            person: None,
-            agents: Vec::new(),
+            ..Stranger::default()
         });
     }
 }

@@ -132,7 +132,7 @@ impl World {
     pub async fn agent(&self, name: &str, tools: &[&str]) -> Agent {
         let purpose = format!("{name}-work");
         let classes = ["reads-data", "exposes-data", "moves-money", "changes-production"];
-        self.run(Command::PurposeAdd {
+        self.run(Command::PurposeAdd(pap::PurposeRegistration {
             id: purpose.clone(),
             owner: "alice".to_owned(),
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
@@ -141,7 +141,7 @@ impl World {
             max_calls: None,
             max_tasks_a_day: None,
             description: String::new(),
-        })
+        }))
         .await;
         let agent = Agent::new(name);
         self.run(Command::AgentAdd(pap::Registration {

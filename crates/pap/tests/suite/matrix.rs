@@ -132,7 +132,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PeopleSourceRekey(source_key("hr", jwk())),
         Command::PeopleSourceList,
         Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
-        Command::PurposeAdd {
+        Command::PurposeAdd(pap::PurposeRegistration {
             id: "new".to_owned(),
             owner: sponsor.clone(),
             tools: vec!["crm/*".to_owned()],
@@ -141,7 +141,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             max_calls: None,
             max_tasks_a_day: None,
             description: String::new(),
-        },
+        }),
         Command::AgentAdd(pap::Registration {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),

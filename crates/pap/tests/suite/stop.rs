@@ -179,6 +179,14 @@ struct Signer {
 }
 
 impl Signer {
+    /// Whoever signs by a new key of the founder `person`.
+    async fn of(desk: Desk, person: &PersonId) -> Self {
+        let key = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
+        let place = FactKey::from_text(&format!("founder-key/{person}"));
+        desk.world.put(place, &key.verifying().to_jwk()).await;
+        Self { desk, key }
+    }
+
     fn word(&self, person: &str, command: Value, jti: &str) -> String {
         let now = self.desk.world.clock.now().as_seconds();
         let word = Word { command, jti: jti.to_owned(), exp: now + word::LIFETIME_MAX_S };
@@ -190,10 +198,7 @@ impl Signer {
 #[tokio::test]
 async fn a_founder_is_known_by_the_word_that_their_key_signs() {
     let (desk, [a, b]) = desk().await;
-    let key = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
-    let place = FactKey::from_text(&format!("founder-key/{b}"));
-    desk.world.put(place, &key.verifying().to_jwk()).await;
-    let signer = Signer { desk, key };
+    let signer = Signer::of(desk, &b).await;
     let desk = &signer.desk;
     let stopped = desk.world.clock.now();
     let asked =
@@ -232,10 +237,7 @@ async fn a_founder_is_known_by_the_word_that_their_key_signs() {
 #[tokio::test]
 async fn n_098_a_founders_word_is_for_one_stop_and_used_up_by_a_refusal() {
     let (desk, [a, b]) = desk().await;
-    let key = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
-    let place = FactKey::from_text(&format!("founder-key/{b}"));
-    desk.world.put(place, &key.verifying().to_jwk()).await;
-    let signer = Signer { desk, key };
+    let signer = Signer::of(desk, &b).await;
     let desk = &signer.desk;
     let of = |since: model::Timestamp, jti: &str| {
         let command = json!({ "do": "start", "what": "all", "reason": "test", "since": since });
