@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use e2e::identity::{Browser, Identity, Shown};
+use e2e::identity::{Browser, Identity, Shown, day};
 use e2e::{Caller, Canary, Deployment, Options, Recorder, free_port};
 use serde_json::{Value, json};
 
@@ -42,25 +42,8 @@ impl Stage {
         deployment.run(&[&add[..], &["--on-behalf-only", "--host-uid", &uid]].concat());
         let people = format!("http://127.0.0.1:{port}");
         let stage = Self { deployment, canary, recorder, identity, people };
-        stage.directory(login);
+        stage.identity.join(&stage.deployment, login);
         stage
-    }
-
-    /// Puts a signed list with Carla in force, who logs in as `login`.
-    fn directory(&self, login: &str) {
-        let path = |name: &str| self.deployment.path(name).display().to_string();
-        let (key, list, jwt, jwk) = (path("hr.pem"), path("p.json"), path("p.jwt"), path("hr.jwk"));
-        std::fs::write(&jwk, self.deployment.run(&["people", "key", &key])).expect("written");
-        let add = ["people", "source", "add", "hr", "--key", &jwk, "--expires", &day(200)];
-        self.deployment.run(&add);
-        let logins = json!([{ "issuer": self.identity.issuer, "subject": login }]);
-        let people = json!([{ "id": "carla", "active": true, "logins": logins }]);
-        let text = json!({ "version": 1, "people": people }).to_string();
-        std::fs::write(&list, text).expect("written");
-        let url = self.deployment.url();
-        let sign = ["people", "sign", &list, "--source", "hr", "--key", &key, "--url", &url];
-        std::fs::write(&jwt, self.deployment.run(&sign)).expect("written");
-        self.deployment.run(&["people", "apply", &jwt]);
     }
 
     fn caller(&self) -> Caller {
@@ -69,10 +52,7 @@ impl Stage {
 
     /// Logs in, and comes to the page at `uri`.
     fn log_in(&self, browser: &mut Browser, uri: &str) -> Shown {
-        let first = browser.get(uri);
-        assert_eq!(first.status, 403, "{}", first.text);
-        let link = format!("{}{}", self.people, first.link());
-        browser.get(&link)
+        browser.log_in(&self.people, uri)
     }
 
     fn answer(&self, browser: &mut Browser, (uri, page): (&str, &Shown), choice: &str) -> Shown {
@@ -95,13 +75,6 @@ impl Stage {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     i64::try_from(since).expect("not that late")
-}
-
-/// The day in so many days.
-fn day(days: u64) -> String {
-    let mut date = std::process::Command::new("date");
-    let printed = date.args(["-u", "-d", &format!("+{days} days"), "+%F"]).output().expect("date");
-    String::from_utf8(printed.stdout).expect("text").trim().to_owned()
 }
 
 fn nix_uid() -> String {

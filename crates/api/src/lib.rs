@@ -5,6 +5,7 @@
 
 mod admin;
 mod agents;
+mod authorization;
 mod bodies;
 mod host;
 mod hosts;

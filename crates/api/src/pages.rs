@@ -49,12 +49,22 @@ pub(crate) fn nobody(path: &str) -> Response {
 }
 
 /// What an agent asks, with what one can answer. `No` comes first: it is what the Enter key sends.
+/// The answer to a client leads on to it, which the page has to say.
 pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
     let terms = shown.terms.0.iter().fold(String::new(), |mut terms, (name, value)| {
         let _ = writeln!(terms, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
         terms
     });
     let digest = shown.terms.digest();
+    let until = match shown.redirect {
+        Some(_) => String::new(),
+        None => format!(
+            "<p><label>Until the end of (UTC) <input type=\"date\" name=\"day\" max=\"{}\"></label> \
+             <button name=\"choice\" value=\"until\">Yes, for any number of tasks until then</button>\
+             </p>\n",
+            escape(shown.until.to_string().get(..10).unwrap_or_default()),
+        ),
+    };
     let body = format!(
         "<p>This agent asks to work on your behalf, {person}. What you agree to is this, and \
          nothing else:</p>\n<dl>\n{terms}</dl>\n\
@@ -62,17 +72,19 @@ pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
          <input type=\"hidden\" name=\"shown\" value=\"{digest}\">\n\
          <p><button name=\"choice\" value=\"refuse\">No</button></p>\n\
          <p><button name=\"choice\" value=\"once\">Yes, for one task of 8 hours at most</button></p>\n\
-         <p><label>Until the end of (UTC) <input type=\"date\" name=\"day\" max=\"{last}\"></label> \
-         <button name=\"choice\" value=\"until\">Yes, for any number of tasks until then</button></p>\n\
-         </form>\n<p>You can answer until {expires}, and take your consent back at any time: \
+         {until}</form>\n<p>You can answer until {expires}, and take your consent back at any time: \
          <a href=\"/mandates\">what you consented to</a>.</p>",
         person = escape(of.person.as_str()),
         path = escape(of.path),
         token = token(of),
-        last = escape(shown.until.to_string().get(..10).unwrap_or_default()),
         expires = escape(&shown.expires.to_string()),
     );
-    page(StatusCode::OK, "An agent asks for your consent", &body)
+    let mut page = page(StatusCode::OK, "An agent asks for your consent", &body);
+    if let Some(redirect) = &shown.redirect {
+        let policy = login::page_policy(&redirect.form_action());
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    page
 }
 
 /// What became of an answer.

@@ -14,9 +14,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{Cookies, Login, ReturnPath, SessionId, Sessions};
-use model::{PersonId, Timestamp};
+use model::{Clock, PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer};
+use sts::TokenService;
 
+use crate::authorization::authorize;
 use crate::hosts::{self, Hosts};
 use crate::pages::{self, Page};
 
@@ -37,6 +39,10 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct People {
     /// Does what people may do.
     pub administration: Arc<Administration>,
+    /// Issues tokens to the clients that people authorize.
+    pub tokens: Arc<TokenService>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// By which people come in; without one there is nothing here.
     pub door: Option<Arc<Door>>,
     /// The names under which it may be addressed.
@@ -55,8 +61,8 @@ pub struct Door {
 }
 
 /// Who is logged in, and in which session.
-struct Visitor {
-    person: PersonId,
+pub(crate) struct Visitor {
+    pub(crate) person: PersonId,
     session: SessionId,
 }
 
@@ -67,6 +73,7 @@ pub fn people(state: People) -> Router {
         .route("/login", get(login))
         .route("/login/callback", get(callback))
         .route("/logout", post(logout))
+        .route("/oauth/authorize", get(authorize))
         .route("/consent/{id}", get(consent).post(answer))
         .route("/mandates", get(mandates))
         .route("/mandates/{id}", post(withdraw))
@@ -76,12 +83,16 @@ pub fn people(state: People) -> Router {
 
 impl People {
     #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
-    fn door(&self) -> Result<&Door, Response> {
+    pub(crate) fn door(&self) -> Result<&Door, Response> {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
     }
 
     /// Who opens the page at `path`, which changes nothing.
-    async fn visitor(&self, headers: &HeaderMap, path: &str) -> Result<Visitor, Response> {
+    pub(crate) async fn visitor(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<Visitor, Response> {
         let door = self.door()?;
         let session = door.cookies.session(headers);
         let found = session.and_then(|id| Some((door.sessions.find(&id).ok()?, id)));
@@ -222,8 +233,12 @@ async fn answer(
         let Visitor { person, .. } = state.sender(&headers, &fields, &path).await?;
         let answer = choice(&fields).map_err(|why| bad_request(&why))?;
         let shown = fields.get("shown").map(String::as_str).unwrap_or_default();
-        let given = state.administration.consent_answer(&person, &id, (answer, shown)).await;
-        Ok(pages::answered(given.map_err(|error| refused(&error))?.as_ref()))
+        let answered = state.administration.consent_answer(&person, &id, (answer, shown)).await;
+        let answered = answered.map_err(|error| refused(&error))?;
+        Ok(match &answered.goes_to {
+            Some(client) => pages::see_other(client, &[]),
+            None => pages::answered(answered.mandate.as_ref()),
+        })
     };
     answered.await.unwrap_or_else(|response: Response| response)
 }

@@ -209,6 +209,8 @@ fn routers(
     let admin = api::admin(running.administration.clone(), administrator);
     let people = api::people(People {
         administration: running.administration.clone(),
+        tokens: running.tokens.clone(),
+        clock: running.clock.clone(),
         door: running.door.clone(),
         hosts: Hosts::new(&config.people_url(), addresses[1]),
     });
@@ -306,7 +308,9 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let door = crate::login::door(config, (&clock, &entropy))?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), ring.token.clone(), keys);
     let tokens = match &door {
-        Some(_) => tokens.with_consent_at(config.people_url()),
+        Some(_) => tokens
+            .with_consent_at(config.people_url())
+            .with_clients(crate::clients::documents(&config.clients)?),
         None => tokens,
     };
     let tokens = attesting(tokens, platforms.as_ref(), stop);

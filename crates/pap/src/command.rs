@@ -9,8 +9,8 @@ use authority::{
     RefusalLog, Refused,
 };
 use model::{
-    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, StopTarget, ToolName,
-    WorkloadRule,
+    Enforcement, HostRule, PersonId, RegisteredClient, ResourceRef, Revision, ServerName,
+    StopTarget, ToolName, WorkloadRule,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -160,6 +160,9 @@ pub struct Registration {
     pub host: Option<HostRule>,
     #[serde(default)]
     pub workloads: Vec<WorkloadRule>,
+    /// The OAuth client that people use as this agent over HTTP.
+    #[serde(default)]
+    pub client: Option<RegisteredClient>,
     /// That it never works for nobody: the sponsor gives no standing mandate.
     #[serde(default)]
     pub on_behalf_only: bool,

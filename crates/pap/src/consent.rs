@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use authority::{FactsError, Reader, Refused};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, MandateId, Person,
-    PersonId, Purpose, ResourceRef, Sha256Digest, Timestamp, Tool, ToolRef, Withdrawn,
+    Agent, Code, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, MandateId,
+    Person, PersonId, Purpose, ResourceRef, SentBy, Sha256Digest, Timestamp, Tool, ToolRef,
+    Withdrawn,
 };
+use oauth::redirect_uri::RedirectUri;
+use oauth::{ErrorCode, OAuthError, authorization_code};
 use serde_json::json;
 
 use crate::command::{AdminError, Administration, Draft};
@@ -36,6 +39,17 @@ pub struct Shown {
     pub until: Timestamp,
     /// When it can be answered no longer.
     pub expires: Timestamp,
+    /// Where the answer goes, if a client sent the person here.
+    pub redirect: Option<RedirectUri>,
+}
+
+/// What became of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The mandate, if the person gave one.
+    pub mandate: Option<Mandate>,
+    /// Where the browser goes on to with it, if a client sent the person here.
+    pub goes_to: Option<String>,
 }
 
 /// What a person answers.
@@ -97,9 +111,10 @@ impl Administration {
     /// What `id` asks, for `person` to read.
     pub async fn consent_show(&self, person: &PersonId, id: &str) -> Result<Shown, AdminError> {
         let mut reader = self.reader();
-        let asked = open(&mut reader, id, self.now()).await?;
+        let asked = open(&mut reader, id, (person, self.now())).await?;
         let terms = self.terms(&mut reader, (person, &asked)).await?;
-        Ok(Shown { terms, until: asked.until, expires: asked.expires })
+        let redirect = asked.client.as_ref().map(|sent| redirect(sent)).transpose()?;
+        Ok(Shown { terms, until: asked.until, expires: asked.expires, redirect })
     }
 
     /// Answers what `id` asks, for `person`, who was shown what has the digest `shown`.
@@ -108,25 +123,29 @@ impl Administration {
         person: &PersonId,
         id: &str,
         (answer, shown): (Answer, &str),
-    ) -> Result<Option<Mandate>, AdminError> {
+    ) -> Result<Answered, AdminError> {
         let mut reader = self.reader();
-        let agent = open(&mut reader, id, self.now()).await?.agent;
+        let agent = open(&mut reader, id, (person, self.now())).await?.agent;
         let mut draft = self.draft(person, "mandate/give", ResourceRef::Agent(agent)).await?;
-        let asked = open(&mut draft.reader, id, self.now()).await?;
+        let asked = open(&mut draft.reader, id, (person, self.now())).await?;
         let terms = self.terms(&mut draft.reader, (person, &asked)).await?;
         if terms.digest().to_string() != shown {
             let why = "what you were shown has changed: read it again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
         match answer {
-            Answer::Refuse => self.refuse(draft, asked).await.map(|()| None),
+            Answer::Refuse => self.refuse(draft, asked).await,
             Answer::Once => {
                 let until = asked.until.min(self.now().plus(TASK_MAX));
-                self.give(draft, (asked, person), (terms, until, true)).await.map(Some)
+                self.give(draft, (asked, person), (terms, until, true)).await
+            }
+            // What a client asks for is one task: what began by its code.
+            Answer::Until(_) if asked.client.is_some() => {
+                Err(AdminError::Invalid("answer yes, for one task, or no".to_owned()))
             }
             Answer::Until(until) if until > self.now() => {
                 let until = asked.until.min(until);
-                self.give(draft, (asked, person), (terms, until, false)).await.map(Some)
+                self.give(draft, (asked, person), (terms, until, false)).await
             }
             Answer::Until(_) => Err(AdminError::Invalid("name a day to come".to_owned())),
         }
@@ -137,7 +156,7 @@ impl Administration {
         mut draft: Draft<'_>,
         (mut asked, person): (Consent, &PersonId),
         (terms, valid_until, once): (Terms, Timestamp, bool),
-    ) -> Result<Mandate, AdminError> {
+    ) -> Result<Answered, AdminError> {
         let now = self.now();
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
@@ -153,10 +172,11 @@ impl Administration {
         asked.state = ConsentState::Given { mandate: mandate.id };
         // What was consented to is kept for as long as the mandate: it is not one of those that
         // are forgotten.
-        let place = FactKey::asked(&asked.agent);
+        let place = asked.place();
         let pending = draft.reader.find::<BTreeMap<ConsentId, Timestamp>>(place.clone()).await;
         let mut pending = pending.map_err(AdminError::unavailable)?.unwrap_or_default();
         pending.remove(&asked.id);
+        let goes_to = self.coded(&mut asked)?;
         let effects = vec![
             put(FactKey::mandate(mandate.id), &mandate),
             put(FactKey::consented(person, mandate.id), &mandate.id),
@@ -165,13 +185,35 @@ impl Administration {
         ];
         let change = json!({ "consent": asked.id, "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
-        Ok(mandate)
+        Ok(Answered { mandate: Some(mandate), goes_to })
     }
 
-    async fn refuse(&self, draft: Draft<'_>, mut asked: Consent) -> Result<(), AdminError> {
+    /// Makes the code by which the client of `asked`, if there is one, gets what was consented to; gives
+    /// where the browser goes on to with it.
+    fn coded(&self, asked: &mut Consent) -> Result<Option<String>, AdminError> {
+        let Some(sent) = &mut asked.client else { return Ok(None) };
+        let mut secret = [0; 32];
+        self.authority.entropy().fill(&mut secret);
+        let code = format!("{}.{}", asked.id, keys::base64url(&secret));
+        let expires = self.now().plus(Duration::from_secs(authorization_code::LIFETIME_S));
+        sent.code = Some(Code { digest: Sha256Digest::of(code.as_bytes()), expires });
+        let said = (sent.state.as_deref(), self.issuer.as_str());
+        Ok(Some(authorization_code::answered(&redirect(sent)?, &code, said)))
+    }
+
+    async fn refuse(&self, draft: Draft<'_>, mut asked: Consent) -> Result<Answered, AdminError> {
         asked.state = ConsentState::Refused { since: self.now() };
         let change = json!({ "consent": asked.id, "refused": true });
-        draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await.map(drop)
+        draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await?;
+        let goes_to = match &asked.client {
+            Some(sent) => {
+                let error = OAuthError::new(ErrorCode::AccessDenied, "the person refused");
+                let said = (sent.state.as_deref(), self.issuer.as_str());
+                Some(authorization_code::refused(&redirect(sent)?, &error, said))
+            }
+            None => None,
+        };
+        Ok(Answered { mandate: None, goes_to })
     }
 
     /// The mandates that `person` gave by consent, the newest first.
@@ -228,13 +270,15 @@ impl Administration {
             Some(most) => format!("at most {most} calls in each task"),
             None => "as many calls as it takes".to_owned(),
         };
-        let mut all = vec![
+        let mut all =
+            asked.client.as_ref().map(|sent| client(sent)).transpose()?.unwrap_or_default();
+        all.extend([
             ("Agent", agent.name.to_string()),
             ("Who answers for it", agent.sponsor.to_string()),
             ("On whose behalf", format!("yours, {person}")),
             ("What for", described(&purpose)),
             ("Data", listed(purpose.data.iter(), "no category is registered")),
-        ];
+        ]);
         all.extend(self.tools(reader, asked).await?.into_iter().map(|tool| ("Tool", tool)));
         let harm = asked.scope.harm.iter().map(|class| class.as_str());
         all.extend([
@@ -277,13 +321,44 @@ impl Administration {
     }
 }
 
-/// The request `id`, if it can still be answered.
-async fn open(reader: &mut Reader<'_>, id: &str, now: Timestamp) -> Result<Consent, AdminError> {
+/// The request `id`, if `person` can still answer it. What is for another and what is not there look
+/// the same.
+async fn open(
+    reader: &mut Reader<'_>,
+    id: &str,
+    (person, now): (&PersonId, Timestamp),
+) -> Result<Consent, AdminError> {
     let missing = || AdminError::Missing("such request, or not any more".to_owned());
     let id: ConsentId = id.parse().map_err(|_| missing())?;
     let asked = reader.find::<Consent>(FactKey::consent(id)).await;
     let asked = asked.map_err(AdminError::unavailable)?;
-    asked.filter(|asked| asked.is_open(now)).ok_or_else(missing)
+    asked.filter(|asked| asked.is_open(now) && asked.is_for(person)).ok_or_else(missing)
+}
+
+/// Where the answer to `sent` goes: it was one of the client's own when it was asked.
+fn redirect(sent: &SentBy) -> Result<RedirectUri, AdminError> {
+    let unreadable = || AdminError::unavailable("the client's redirect URI cannot be read");
+    RedirectUri::parse(&sent.redirect_uri).ok_or_else(unreadable)
+}
+
+/// What is shown of the client of `sent`. Of its name nobody knows whether it is its own.
+fn client(sent: &SentBy) -> Result<Vec<(&'static str, String)>, AdminError> {
+    let redirect = redirect(sent)?;
+    let place = if redirect.is_loopback() {
+        format!("{}: a program on the machine that you are at", redirect.host())
+    } else {
+        redirect.host().to_owned()
+    };
+    let name = sent.name.as_ref().map(|name| ("Calls itself", name.clone()));
+    let scopes =
+        sent.scope.clone().unwrap_or_else(|| "none named: all of the tools below".to_owned());
+    let own = [("Client", sent.client_id.clone())].into_iter().chain(name);
+    let rest = [
+        ("Sends the answer to", place),
+        ("For the server", sent.server.to_string()),
+        ("Scopes", scopes),
+    ];
+    Ok(own.chain(rest).collect())
 }
 
 fn described(purpose: &Purpose) -> String {

@@ -25,7 +25,7 @@ mod tools;
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use command::{AdminError, Administration, Command, Found, Registration, ToolSaid, ToolSource};
-pub use consent::{Answer, Given, Shown, Terms};
+pub use consent::{Answer, Answered, Given, Shown, Terms};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;

@@ -35,7 +35,7 @@ impl TokenService {
         let (clock, entropy) = (self.authority.clock(), self.authority.entropy());
         let asked = (&agent.name, rests);
         let by = (clock.as_ref(), entropy.as_ref());
-        let proposed = propose(pip, asked, (*key, source), by).await;
+        let proposed = propose(pip, asked, (Some(*key), source), by).await;
         Ok(Asker::New(Box::new(proposed.map_err(|why| not_proposed(why, agent))?)))
     }
 

@@ -6,9 +6,12 @@
 
 mod asker;
 mod attest;
+mod authorize;
 mod client;
+mod clients;
 mod consented;
 mod delegate;
+mod family;
 mod given_up;
 mod grant;
 mod initiated;
@@ -16,12 +19,15 @@ mod mint;
 mod narrow;
 mod proposed;
 mod pushed;
+mod redeem;
 mod renewal;
 mod service;
 mod strangers;
 mod turns;
 mod vouchers;
 
+pub use authorize::{Authorizing, NotAuthorized};
+pub use clients::Documents;
 pub use delegate::HandingOn;
 pub use grant::TokenGrant;
 pub use mint::Minter;

@@ -127,13 +127,13 @@ async fn root(
     Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
 }
 
-/// The standing of a new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
+/// The standing of a new instance of `agent` that holds `key`, or none, whose task `rests` on a mandate. The
 /// host vouched for its process, if it did, in `source`. While others of the agent are stopped, it
 /// starts as they are.
 pub(crate) async fn propose(
     pip: &Pip,
     (agent, rests): (&AgentName, Rests),
-    (key, source): (Thumbprint, &Source),
+    (key, source): (Option<Thumbprint>, &Source),
     (clock, entropy): (&dyn Clock, &dyn Entropy),
 ) -> Result<Proposed, NotProposed> {
     let mut reader = Reader::new(pip.store());
@@ -181,8 +181,8 @@ pub(crate) async fn propose(
         effects.push(Effect::Count { counter, amount: 1, limit: Some(PARTS_MAX) });
         effects.push(new_fact(FactKey::part(parent, task.id), &task.id));
     }
+    effects.extend(key.map(|key| new_fact(FactKey::key(&key), &instance.id)));
     effects.extend([
-        new_fact(FactKey::key(&key), &instance.id),
         new_fact(FactKey::instance(instance.id), &instance),
         new_fact(FactKey::task(task.id), &task),
     ]);
@@ -212,6 +212,6 @@ fn attestation(agent: &Agent, source: &Source) -> Attestation {
     }
 }
 
-fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+pub(crate) fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {
     Effect::PutNew { key, body: json::canonical_of(fact) }
 }

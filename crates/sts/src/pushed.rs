@@ -10,9 +10,11 @@ use std::time::Duration;
 use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Purpose, PurposeId, RecordId, Timestamp,
+    Agent, Consent, ConsentId, ConsentState, FactKey, Purpose, PurposeId, RecordId, SentBy,
+    Timestamp,
 };
 use oauth::consent::{self, Pushed, PushedRequest};
+use oauth::initiation::AskedTask;
 use oauth::{ErrorCode, OAuthError};
 
 use crate::client::Authenticated;
@@ -29,7 +31,7 @@ const KEPT: Duration = Duration::from_mins(10);
 /// The longest that may be asked for.
 const ASKED_MAX: Duration = Duration::from_hours(90 * 24);
 
-/// The most requests of one agent that can be answered.
+/// The most requests of one agent, or of one person to its client, that can be answered.
 const PENDING_MAX: usize = 16;
 
 /// The most tools, or patterns of tools, of one request: a person is to read them.
@@ -56,27 +58,38 @@ impl TokenService {
             let error = OAuthError::new(ErrorCode::InvalidRequest, why);
             return Err(TokenRefusal::of("no_login", error, &agent));
         };
+        let asked = self.ask_for(&agent, (&task, None), &uses).await?;
+        Ok(Pushed {
+            request_uri: consent::request_uri(&asked.id.to_string()),
+            expires_in: asked.expires.since(asked.asked).as_secs().cast_signed(),
+            consent_uri: consent_uri(people_url, asked.id),
+            interval: consent::INTERVAL_S,
+        })
+    }
+
+    /// Keeps that `agent` asks some person for `task`, or the one whom a client of it sent here, and
+    /// uses up that by which it asks.
+    pub(crate) async fn ask_for(
+        &self,
+        agent: &Agent,
+        (task, sent): (&AskedTask, Option<&SentBy>),
+        uses: &[Effect],
+    ) -> Result<Consent, TokenRefusal> {
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = Reader::new(self.authority.pip().store());
-            let asked = self.asked(&mut reader, &agent, &task).await?;
-            let mut effects = self.room(&mut reader, &agent, &asked).await?;
+            let mut asked = self.asked(&mut reader, agent, task).await?;
+            asked.client = sent.cloned().map(Box::new);
+            let mut effects = self.room(&mut reader, agent, &asked).await?;
             effects.push(put_new(&asked));
             effects.extend(uses.iter().cloned());
             match self.keep(reader, &asked, effects).await {
-                Ok(()) => {
-                    return Ok(Pushed {
-                        request_uri: consent::request_uri(&asked.id.to_string()),
-                        expires_in: asked.expires.since(asked.asked).as_secs().cast_signed(),
-                        consent_uri: consent_uri(people_url, asked.id),
-                        interval: consent::INTERVAL_S,
-                    });
-                }
+                Ok(()) => return Ok(asked),
                 Err(CommitError::Changed { .. }) => {}
-                Err(CommitError::Used) => return Err(refused(NotPermitted::Replayed, &agent)),
-                Err(other) => return Err(refused(NotPermitted::Unrecorded(other), &agent)),
+                Err(CommitError::Used) => return Err(refused(NotPermitted::Replayed, agent)),
+                Err(other) => return Err(refused(NotPermitted::Unrecorded(other), agent)),
             }
         }
-        Err(refused(NotPermitted::Contended, &agent))
+        Err(refused(NotPermitted::Contended, agent))
     }
 
     /// What `task` asks a person for, if `agent` could ever be given it.
@@ -84,7 +97,7 @@ impl TokenService {
         &self,
         reader: &mut Reader<'_>,
         agent: &Agent,
-        task: &oauth::initiation::AskedTask,
+        task: &AskedTask,
     ) -> Result<Consent, TokenRefusal> {
         let refuse = |code, cause, why: &str| {
             Err(TokenRefusal::of(cause, OAuthError::new(code, why), agent))
@@ -121,6 +134,7 @@ impl TokenService {
             asked: now,
             expires: now.plus(LIFETIME),
             state: ConsentState::Pending,
+            client: None,
         })
     }
 
@@ -131,7 +145,7 @@ impl TokenService {
         agent: &Agent,
         new: &Consent,
     ) -> Result<Vec<Effect>, TokenRefusal> {
-        let key = FactKey::asked(&agent.name);
+        let key = new.place();
         let asked = reader.find::<Asked>(key.clone()).await.map_err(unavailable)?;
         let mut asked = asked.unwrap_or_default();
         let now = new.asked;

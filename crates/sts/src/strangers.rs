@@ -2,13 +2,14 @@
 
 use authority::Refused;
 use model::{Sha256Digest, Stranger};
-use oauth::form::Client;
+use oauth::form::{Client, claimed_id};
 use oauth::token_endpoint::{self, Grant, TokenRequest};
 
 use crate::service::{TokenHttpRequest, TokenService};
 
 /// Why a caller shows what is another's, among the causes of refusals.
-pub(crate) const NOT_THE_HOLDER: [&str; 2] = ["holder_absent", "delegation_of_another"];
+pub(crate) const NOT_THE_HOLDER: [&str; 4] =
+    ["holder_absent", "delegation_of_another", "code_replayed", "refresh_token_replayed"];
 
 impl TokenService {
     /// Takes note of a caller that is no active agent, or that shows what is another's.
@@ -17,9 +18,13 @@ impl TokenService {
         let credential = form.as_ref().map(|form| shown(form).to_owned());
         // Whoever gives up or introspects a token says who it is in the same way.
         let client = form.as_ref().map(|form| form.client.clone());
-        let Some(client) = client.or_else(|| Client::claimed(http.form)) else {
-            return;
+        let client = client.or_else(|| Client::claimed(http.form));
+        // Clients that are known by their document, and send people here, name themselves alone.
+        let (claimed, assertion) = match client {
+            Some(client) => (Some(client.id), Some(client.assertion)),
+            None => (claimed_id(http.form), None),
         };
+        let Some(claimed) = claimed else { return };
         let resource = form.and_then(|form| form.resource);
         let held = |name: &str| refused.details.as_ref().and_then(|all| all.get(name).cloned());
         let is_anothers = NOT_THE_HOLDER.contains(&cause);
@@ -28,10 +33,8 @@ impl TokenService {
             tried: "token".to_owned(),
             server: resource.and_then(|url| self.server(&url).ok()),
             source: http.from.map(|from| from.to_string()),
-            credential: credential
-                .or(Some(client.assertion))
-                .map(|text| Sha256Digest::of(text.as_bytes())),
-            claimed: model::claim(&client.id),
+            credential: credential.or(assertion).map(|text| Sha256Digest::of(text.as_bytes())),
+            claimed: model::claim(&claimed),
             client: http.client.and_then(model::claim),
             proven: refused.agent.clone().filter(|_| is_anothers),
             holder: held("held_by_instance").or_else(|| held("made_for_agent")),

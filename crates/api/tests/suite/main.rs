@@ -91,7 +91,8 @@ impl Surface {
         let observers = api::observers(Observers { health, log_dir, hosts: own });
         let people = |door| {
             let (administration, hosts) = (world.administration.clone(), hosts.clone());
-            api::people(People { administration, door, hosts })
+            let (tokens, clock) = (world.tokens.clone(), world.authority.clock().clone());
+            api::people(People { administration, tokens, clock, door, hosts })
         };
         let (people, nobodys) = (people(Some(door(&world))), people(None));
         let administrator = "alice".parse().expect("a person");

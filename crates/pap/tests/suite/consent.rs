@@ -32,6 +32,7 @@ async fn desk() -> (Desk, PersonId, Consent) {
         asked: now,
         expires: now.plus(Duration::from_mins(10)),
         state: ConsentState::Pending,
+        client: None,
     };
     desk.world.put(FactKey::consent(consent.id), &consent).await;
     (desk, "carla".parse().expect("a person"), consent)
@@ -50,7 +51,9 @@ async fn answer(
     answer: Answer,
 ) -> Result<Option<Mandate>, AdminError> {
     let shown = shown(desk, person, asked).await;
-    desk.administration.consent_answer(person, &asked.id.to_string(), (answer, &shown)).await
+    let id = asked.id.to_string();
+    let answered = desk.administration.consent_answer(person, &id, (answer, &shown)).await;
+    answered.map(|answered| answered.mandate)
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
 
+mod authorizing;
 mod client;
+mod codes;
 mod consents;
 mod delegation;
 mod given_up;
@@ -14,6 +16,7 @@ mod instances;
 mod lifetime;
 mod platforms;
 mod proofs;
+mod refreshes;
 mod refusals;
 mod renewals;
 mod trees;
