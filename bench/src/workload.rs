@@ -227,7 +227,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     let instance = Instance {
         id: instance,
         agent: agent.name.clone(),
-        key: Thumbprint::from_bytes([9; 32]),
+        key: Some(Thumbprint::from_bytes([9; 32])),
         attestation: Attestation::User,
         process: None,
         workload: None,
@@ -264,6 +264,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         key_expires,
         host: None,
         workloads: Vec::new(),
+        client: None,
         registered,
         state: AgentState::Active,
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::{Child, PATIENCE};
 use crate::{Deployment, binary, free_port, python, repository, wait_until};
@@ -111,11 +111,37 @@ impl Client {
         Self::run(deployment, &mut command, None).unwrap_or_else(|why| panic!("{why}"))
     }
 
+    /// Starts `sdk`, which knows the URL of `server` and the client that it is by its document
+    /// and where answers to it go. `person` goes where it sends them, and says where they came back to.
+    pub fn authorized(
+        deployment: &Deployment,
+        (sdk, server): (Sdk, &str),
+        (client_id, redirect_uri): (&str, &str),
+        person: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let mut command = sdk.command();
+        let url = format!("{}/mcp/{server}", deployment.url());
+        command.args(["oauth", &url, client_id, redirect_uri]);
+        let mut client = Self::spawn(deployment, &mut command, None);
+        let sent = client.next().unwrap_or_else(|| panic!("{}", client.complaint()));
+        let to = sent["authorize"].as_str().unwrap_or_else(|| panic!("{sent}"));
+        let greeting = client.ask(&json!({ "callback": person(to) }));
+        greeting["greeted"].as_str().unwrap_or_default().clone_into(&mut client.greeted);
+        client
+    }
+
     fn run(
         deployment: &Deployment,
         command: &mut Command,
         shim: Option<Child>,
     ) -> Result<Self, String> {
+        let mut client = Self::spawn(deployment, command, shim);
+        let greeting = client.next().ok_or_else(|| client.complaint())?;
+        greeting["greeted"].as_str().unwrap_or_default().clone_into(&mut client.greeted);
+        Ok(client)
+    }
+
+    fn spawn(deployment: &Deployment, command: &mut Command, shim: Option<Child>) -> Self {
         let complaints = deployment.fresh("complaints");
         let file = std::fs::File::create(&complaints).expect("the directory is ours");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
@@ -127,17 +153,14 @@ impl Client {
                 let _ = sender.send(line);
             }
         });
-        let mut client = Self {
+        Self {
             greeted: String::new(),
             steps: Some(steps),
             answers,
             complaints,
             process,
             _shim: shim,
-        };
-        let greeting = client.next().ok_or_else(|| client.complaint())?;
-        greeting["greeted"].as_str().unwrap_or_default().clone_into(&mut client.greeted);
-        Ok(client)
+        }
     }
 
     /// Does one step and gives what came of it.

@@ -1,7 +1,6 @@
 //! What a test of consent begins with: an agent that works for people only, before a canary, and Carla,
 //! who logs in at a provider of others.
 
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -53,25 +52,8 @@ impl Stage {
         deployment.run(&[&add[..], &["--on-behalf-only", "--host-uid", &uid]].concat());
         let people = format!("http://127.0.0.1:{port}");
         let stage = Self { deployment, canary, recorder, identity, people };
-        stage.directory(login);
+        stage.identity.join(&stage.deployment, login);
         stage
-    }
-
-    /// Puts a signed list with Carla in force, who logs in as `login`.
-    fn directory(&self, login: &str) {
-        let path = |name: &str| self.deployment.path(name).display().to_string();
-        let (key, list, jwt, jwk) = (path("hr.pem"), path("p.json"), path("p.jwt"), path("hr.jwk"));
-        std::fs::write(&jwk, self.deployment.run(&["people", "key", &key])).expect("written");
-        let add = ["people", "source", "add", "hr", "--key", &jwk, "--expires", &day(200)];
-        self.deployment.run(&add);
-        let logins = json!([{ "issuer": self.identity.issuer, "subject": login }]);
-        let people = json!([{ "id": "carla", "active": true, "logins": logins }]);
-        let text = json!({ "version": 1, "people": people }).to_string();
-        std::fs::write(&list, text).expect("written");
-        let url = self.deployment.url();
-        let sign = ["people", "sign", &list, "--source", "hr", "--key", &key, "--url", &url];
-        std::fs::write(&jwt, self.deployment.run(&sign)).expect("written");
-        self.deployment.run(&["people", "apply", &jwt]);
     }
 
     /// A new instance of `desk`.
@@ -89,13 +71,6 @@ pub fn asked(caller: &mut Caller, task: &Value) -> String {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     i64::try_from(since).expect("not that late")
-}
-
-/// The day in so many days.
-pub fn day(days: u64) -> String {
-    let mut date = Command::new("date");
-    let printed = date.args(["-u", "-d", &format!("+{days} days"), "+%F"]).output().expect("date");
-    String::from_utf8(printed.stdout).expect("text").trim().to_owned()
 }
 
 /// One task, with two calls at most, that is over in `hours`.

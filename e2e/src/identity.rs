@@ -8,10 +8,17 @@ use tempfile::TempDir;
 
 use crate::caller::exchange;
 use crate::process::Child;
-use crate::{free_port, head, node_modules, repository};
+use crate::{Deployment, free_port, head, node_modules, repository};
 
 /// What the provider gave the service as its secret.
 const SECRET: &str = "a secret: of 32 bytes % and more";
+
+/// The day in so many days.
+pub fn day(days: u64) -> String {
+    let mut date = Command::new("date");
+    let printed = date.args(["-u", "-d", &format!("+{days} days"), "+%F"]).output().expect("date");
+    String::from_utf8(printed.stdout).expect("text").trim().to_owned()
+}
 
 /// The most redirects of one page.
 const HOPS_MAX: usize = 16;
@@ -62,6 +69,23 @@ impl Identity {
         self.process = process;
     }
 
+    /// Puts a signed list with Carla in force in `deployment`: she logs in here as `login`.
+    pub fn join(&self, deployment: &Deployment, login: &str) {
+        let path = |name: &str| deployment.path(name).display().to_string();
+        let (key, list, jwt, jwk) = (path("hr.pem"), path("p.json"), path("p.jwt"), path("hr.jwk"));
+        std::fs::write(&jwk, deployment.run(&["people", "key", &key])).expect("written");
+        let add = ["people", "source", "add", "hr", "--key", &jwk, "--expires", &day(200)];
+        deployment.run(&add);
+        let logins = json!([{ "issuer": self.issuer, "subject": login }]);
+        let people = json!([{ "id": "carla", "active": true, "logins": logins }]);
+        let text = json!({ "version": 1, "people": people }).to_string();
+        std::fs::write(&list, text).expect("written");
+        let url = deployment.url();
+        let sign = ["people", "sign", &list, "--source", "hr", "--key", &key, "--url", &url];
+        std::fs::write(&jwt, deployment.run(&sign)).expect("written");
+        deployment.run(&["people", "apply", &jwt]);
+    }
+
     /// What the service's configuration says of it.
     pub fn configuration(&self) -> String {
         let (issuer, secret) = (&self.issuer, self.dir.path().join("secret"));
@@ -97,8 +121,19 @@ impl Shown {
 
     /// Where its first link leads.
     pub fn link(&self) -> String {
-        let after = self.text.split_once("<a href=\"").and_then(|(_, rest)| rest.split_once('"'));
-        after.unwrap_or_else(|| panic!("no link: {}", self.text)).0.to_owned()
+        self.attribute("a href")
+    }
+
+    /// Where its first form leads.
+    pub fn action(&self) -> String {
+        self.attribute("form method=\"post\" action")
+    }
+
+    fn attribute(&self, name: &str) -> String {
+        let after = self.text.split_once(&format!("<{name}=\""));
+        let value = after.and_then(|(_, rest)| rest.split_once('"'));
+        let value = value.unwrap_or_else(|| panic!("no `{name}`: {}", self.text)).0;
+        value.replace("&amp;", "&")
     }
 
     /// The header `name`.
@@ -131,6 +166,13 @@ impl Browser {
             };
         }
         panic!("more than {HOPS_MAX} redirects: `{next}`")
+    }
+
+    /// The page at `uri` of the people's pages at `people`, for which one logs in first.
+    pub fn log_in(&mut self, people: &str, uri: &str) -> Shown {
+        let first = self.get(uri);
+        assert_eq!(first.status, 403, "{}", first.text);
+        self.get(&format!("{people}{}", first.link()))
     }
 
     /// Sends `fields` to `url`, from a page of `origin`.

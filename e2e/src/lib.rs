@@ -21,6 +21,7 @@ mod process;
 mod recorder;
 mod relay;
 pub mod stage;
+pub mod tls;
 pub mod upstream;
 
 pub use caller::{Answer, Caller, voucher};

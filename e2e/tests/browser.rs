@@ -2,7 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
 use e2e::chromium::Chromium;
-use e2e::consenting::{Stage, asked, day, task};
+use e2e::consenting::{Stage, asked, task};
+use e2e::identity::day;
 use serde_json::{Value, json};
 
 /// The button of one task.

@@ -1,38 +1,17 @@
 //! Upstreams behind TLS: who cannot show whose they are is not called.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use e2e::{
-    Caller, Canary, Child, Deployment, Options, binary, free_port, python, repository, stage,
-    wait_until,
-};
-
-fn tls() -> Command {
-    let mut command = Command::new(python());
-    command.arg(repository().join("e2e/servers/tls.py")).stderr(Stdio::null());
-    command
-}
-
-/// TLS with the certificate `kind` before the port `target`.
-fn front(certificates: &Path, kind: &str, (port, target): (u16, u16)) -> Child {
-    let file = certificates.join(format!("{kind}.pem"));
-    let mut command = tls();
-    command.arg("serve").arg(file).args([port.to_string(), target.to_string()]);
-    let child = Child::start(&mut command);
-    wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).ok());
-    child
-}
+use e2e::tls::{certificates, front};
+use e2e::{Caller, Canary, Deployment, Options, binary, free_port, stage};
 
 /// N-078: a certificate that has expired, is for another name, or that nobody vouches for, in place
 /// of the right one: nothing is sent there, and when the right one is back all goes on.
 #[test]
 fn n_078_an_upstream_that_cannot_show_whose_it_is_is_not_called() {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    let made = tls().arg("make").arg(dir.path()).status().expect("it starts");
-    assert!(made.success());
+    certificates(dir.path());
     let canary = Canary::start();
     let ports = (free_port(), canary.port);
     let mut good = front(dir.path(), "good", ports);

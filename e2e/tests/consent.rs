@@ -1,16 +1,13 @@
 //! A person consents to what an agent asks, in a browser, logged in at a provider of others.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::consenting::{Stage, asked, day, task};
-use e2e::identity::{Browser, Shown};
+use e2e::consenting::{Stage, asked, task};
+use e2e::identity::{Browser, Shown, day};
 use serde_json::{Value, json};
 
 /// Logs in, and comes to the page at `uri`.
 fn log_in(stage: &Stage, browser: &mut Browser, uri: &str) -> Shown {
-    let first = browser.get(uri);
-    assert_eq!(first.status, 403, "{}", first.text);
-    let link = format!("{}{}", stage.people, first.link());
-    browser.get(&link)
+    browser.log_in(&stage.people, uri)
 }
 
 fn answer(

@@ -38,6 +38,10 @@ targets! {
     words_are_signed: "word";
     proofs_are_signed: "dpop-proof";
     forms_are_read_in_one_way: "token-form";
+    authorization_requests_are_read_in_one_way: "authorization-request";
+    forms_of_clients_are_read_in_one_way: "client-token-form";
+    answers_stay_at_their_place: "redirect-uri";
+    documents_admit_what_stands_in_them: "client-document";
     public_keys_have_one_spelling: "jwk";
     private_keys_survive_their_file: "pem";
     notes_are_written_back: "note";

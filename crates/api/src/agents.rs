@@ -256,9 +256,11 @@ async fn asked(
         return Unread { cause: "too_many", status, why }.told(&state.gateway);
     };
     let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
+    // Several are none that holds: they are not passed over, as if there were none.
     let proof = match proofs.as_slice() {
-        [proof] => proof.to_str().ok(),
-        _ => None,
+        [] => None,
+        [proof] => Some(proof.to_str().unwrap_or_default()),
+        _ => Some(""),
     };
     let client = headers.get(header::USER_AGENT).and_then(|client| client.to_str().ok());
     let request = TokenHttpRequest { form: &body, dpop: proof, from, client, arrived };
@@ -270,7 +272,8 @@ async fn asked(
     ([(header::CACHE_CONTROL, "no-store")], (status, axum::Json(body))).into_response()
 }
 
-/// No response type is offered (RFC 6749 §4.1.2.1). Nobody is redirected: no client registered where.
+/// No response type is offered here (RFC 6749 §4.1.2.1): where people log in, they authorize clients at
+/// their own listener. Nobody is redirected: no client registered where.
 async fn authorize() -> Response {
     let why = "nobody logs in here: an agent gets its token with `client_credentials`";
     let body =

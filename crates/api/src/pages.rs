@@ -80,8 +80,21 @@ pub(crate) fn not_logged_in(status: StatusCode, why: &str, again: Option<&str>) 
 }
 
 /// What an agent asks, with what one can answer. `No` comes first: it is what the Enter key sends.
+/// The answer to a client leads on to it, which the page has to say.
 pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
     let terms = shown.terms.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let longer = match shown.redirect {
+        // What a client asks for is one task.
+        Some(_) => String::new(),
+        None => format!(
+            "<fieldset><legend>Or for longer</legend>\n\
+             <p><label for=\"day\">The last day (UTC), {last} at the latest</label></p>\n\
+             <p><input type=\"date\" id=\"day\" name=\"day\" max=\"{last}\" required> \
+             <button name=\"choice\" value=\"until\">\
+             Yes, for any number of tasks until then</button></p>\n</fieldset>\n",
+            last = escape(shown.until.to_string().get(..10).unwrap_or_default()),
+        ),
+    };
     let body = format!(
         "<p>This agent asks to work on your behalf, {person}. What you agree to is this, and \
          nothing else. Answer only what you yourself set going just now: whoever sent you here, you \
@@ -92,22 +105,21 @@ pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
          <p><button name=\"choice\" value=\"refuse\" formnovalidate>No</button></p>\n\
          <p><button name=\"choice\" value=\"once\" formnovalidate>\
          Yes, for one task of 8 hours at most</button></p>\n</fieldset>\n\
-         <fieldset><legend>Or for longer</legend>\n\
-         <p><label for=\"day\">The last day (UTC), {last} at the latest</label></p>\n\
-         <p><input type=\"date\" id=\"day\" name=\"day\" max=\"{last}\" required> \
-         <button name=\"choice\" value=\"until\">\
-         Yes, for any number of tasks until then</button></p>\n</fieldset>\n\
-         </form>\n<p>You can answer until {expires}, and take your consent back at any time, at \
+         {longer}</form>\n<p>You can answer until {expires}, and take your consent back at any time, at \
          <a href=\"/mandates\">what you consented to</a>.</p>",
         person = escape(of.person.as_str()),
         terms = described(terms),
         path = escape(of.path),
         token = token(of),
         digest = shown.terms.digest(),
-        last = escape(shown.until.to_string().get(..10).unwrap_or_default()),
         expires = moment(shown.expires),
     );
-    page(StatusCode::OK, "An agent asks for your consent", &body)
+    let mut page = page(StatusCode::OK, "An agent asks for your consent", &body);
+    if let Some(redirect) = &shown.redirect {
+        let policy = login::page_policy(&redirect.form_action());
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    page
 }
 
 /// Nobody can tell whether something was done.

@@ -13,10 +13,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{ConsoleSession, Cookies, Login, LoginError, ReturnPath, SessionId, Sessions};
-use model::{PersonId, Timestamp};
+use model::{Clock, PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
+use sts::TokenService;
 
 use crate::Peer;
+use crate::authorization::authorize;
 use crate::described::people as described;
 use crate::hosts::{self, Hosts};
 use crate::openapi::Routes;
@@ -39,6 +41,10 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct People {
     /// Does what people may do.
     pub administration: Arc<Administration>,
+    /// Issues tokens to the clients that people authorize.
+    pub tokens: Arc<TokenService>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// By which people come in; without one there is nothing here.
     pub door: Option<Arc<Door>>,
     /// The names under which it may be addressed.
@@ -59,8 +65,8 @@ pub struct Door {
 }
 
 /// Who is logged in, and in which session.
-struct Visitor {
-    person: PersonId,
+pub(crate) struct Visitor {
+    pub(crate) person: PersonId,
     /// The groups that the provider says they are in, if its word on that counts.
     groups: Option<BTreeSet<String>>,
     session: SessionId,
@@ -80,6 +86,7 @@ pub(crate) fn routes() -> Routes<People> {
         .get("/login", login, described::login())
         .get("/login/callback", callback, described::callback())
         .post("/logout", logout, described::logout())
+        .get("/oauth/authorize", authorize, described::authorize())
         .get("/consent/{id}", consent, described::consent())
         .post("/consent/{id}", answer, described::answer())
         .get("/mandates", mandates, described::mandates())
@@ -96,7 +103,7 @@ impl People {
     }
 
     #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
-    fn door(&self) -> Result<&Door, Response> {
+    pub(crate) fn door(&self) -> Result<&Door, Response> {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
     }
 
@@ -122,7 +129,11 @@ impl People {
     }
 
     /// Who opens the page at `path`, which changes nothing.
-    async fn visitor(&self, headers: &HeaderMap, path: &str) -> Result<Visitor, Response> {
+    pub(crate) async fn visitor(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<Visitor, Response> {
         let door = self.door()?;
         let session = door.cookies.session(headers);
         let found = session.and_then(|id| Some((door.sessions.find(&id).ok()?, id)));
@@ -296,8 +307,12 @@ async fn answer(
         let visitor = state.sender(&headers, &fields, &path).await?;
         let answer = choice(&fields).map_err(|why| state.bad_request(&why))?;
         let shown = fields.get("shown").map(String::as_str).unwrap_or_default();
-        let given = state.administration.consent_answer(visitor.by(), &id, (answer, shown)).await;
-        Ok(pages::answered(&given.map_err(|error| refused(&error))?))
+        let reply = state.administration.consent_answer(visitor.by(), &id, (answer, shown)).await;
+        let reply = reply.map_err(|error| refused(&error))?;
+        Ok(match &reply.goes_to {
+            Some(client) => pages::see_other(client, &[]),
+            None => pages::answered(&reply.answered),
+        })
     };
     answered.await.unwrap_or_else(|response: Response| response)
 }

@@ -27,6 +27,7 @@ mod reader;
 mod records;
 mod recover;
 mod refusals;
+mod replayed;
 mod steady_clock;
 mod telling;
 mod watch;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
-use model::{HostRule, Timestamp, WorkloadRule};
+use model::{HostRule, RegisteredClient, Timestamp, WorkloadRule};
 use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::Value;
 
@@ -175,6 +175,7 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             technical_owner,
             key,
             on_behalf_only,
+            client,
             attested,
             socket,
         } => {
@@ -192,6 +193,7 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 key,
                 host,
                 workloads,
+                client: client.client_id.map(|id| RegisteredClient { id, bearer: client.bearer }),
                 on_behalf_only,
             };
             let asked = Asked::AgentAdd(registration);

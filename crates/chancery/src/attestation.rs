@@ -1,5 +1,7 @@
 //! The platforms whose word counts on workloads, as they are configured.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -24,8 +26,21 @@ pub(crate) fn platforms(
     if attestation.is_empty() {
         return Ok(None);
     }
+    let fetcher = fetcher(&attestation.private_hosts, &attestation.ca_files);
+    let fetcher = fetcher.context("the keys of platforms could not be fetched")?;
+    let sources = attestation.sources(&config.issuer()).map_err(anyhow::Error::msg)?;
+    let parts = Parts { fetcher, clock: clock.clone(), tasks: tasks.clone() };
+    Ok(Some(Arc::new(Sources::new(sources, parts)?)))
+}
+
+/// What fetches documents, from `private_hosts` too; certificates in `ca_files` vouch for servers beside
+/// the system's.
+pub(crate) fn fetcher(
+    private_hosts: &BTreeSet<String>,
+    ca_files: &[PathBuf],
+) -> anyhow::Result<Fetcher> {
     let mut authorities = Vec::new();
-    for file in &attestation.ca_files {
+    for file in ca_files {
         let read = || -> anyhow::Result<Vec<_>> {
             Ok(CertificateDer::pem_file_iter(file)?.collect::<Result<_, _>>()?)
         };
@@ -33,12 +48,7 @@ pub(crate) fn platforms(
         ensure!(!found.is_empty(), "`{}` holds no certificate in PEM", file.display());
         authorities.extend(found);
     }
-    let private_hosts = attestation.private_hosts.clone();
-    let fetcher = Fetcher::new(Trust { private_hosts, authorities });
-    let fetcher = fetcher.context("the keys of platforms could not be fetched")?;
-    let sources = attestation.sources(&config.issuer()).map_err(anyhow::Error::msg)?;
-    let parts = Parts { fetcher, clock: clock.clone(), tasks: tasks.clone() };
-    Ok(Some(Arc::new(Sources::new(sources, parts)?)))
+    Ok(Fetcher::new(Trust { private_hosts: private_hosts.clone(), authorities })?)
 }
 
 /// For `/metrics`: whose keys verify nothing now.

@@ -8,6 +8,7 @@ mod administer;
 mod anchors;
 mod attestation;
 mod cli;
+mod clients;
 mod config;
 mod demonstrate;
 mod dev;

@@ -203,6 +203,8 @@ fn routers(
     });
     let people = People {
         administration: running.administration.clone(),
+        tokens: running.tokens.clone(),
+        clock: running.clock.clone(),
         door: running.door.clone(),
         hosts: Hosts::new(&config.people_url(), observers),
         behind_proxy: config.behind_tls_proxy,
@@ -319,7 +321,9 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let door = crate::login::door(config, development, (&clock, &entropy))?;
     let tokens = TokenService::new(authority.clone(), config.issuer(), keys);
     let tokens = match &door {
-        Some(_) => tokens.with_consent_at(config.people_url()),
+        Some(_) => tokens
+            .with_consent_at(config.people_url())
+            .with_clients(crate::clients::documents(&config.clients)?),
         None => tokens,
     };
     let tokens = crate::attestation::attesting(tokens, platforms.as_ref(), stop);

@@ -1,7 +1,7 @@
 //! Who calls: from the token and the proof in the headers, and from nothing else.
 //!
 //! A token is checked once and then known by its digest until it expires; the proof of possession
-//! (RFC 9449) is checked with every request and used up by it: in memory, so that a replay reaches
+//! (RFC 9449) is checked with every request that has a bound token, and used up by it: in memory, so that a replay reaches
 //! no server, and where something is decided, in that decision's commit. Where nothing is decided,
 //! it must for one proof window after a start carry a nonce of this boot.
 
@@ -13,7 +13,7 @@ use authority::OnceScope;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keys::TokenKeys;
-use model::{AgentName, Clock, InstanceId, Timestamp};
+use model::{AgentName, Binding, Clock, InstanceId, Timestamp};
 use moka::sync::Cache;
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
@@ -42,17 +42,32 @@ pub struct Caller {
     pub sub: String,
     /// Who acts, if that is another, and before it those who handed the work on.
     pub act: Option<Actor>,
-    /// The proof that was shown.
-    pub proof: VerifiedProof,
-    /// The digest by which the proof is used up.
+    /// The proof that was shown; none with a token that is bound to no key.
+    proof: Option<Proved>,
+}
+
+/// A proof of possession that holds.
+#[derive(Clone, Debug)]
+struct Proved {
+    proof: VerifiedProof,
+    /// The digest by which it is used up.
     once: [u8; 32],
 }
 
 impl Caller {
     /// What a decision for this caller uses up.
-    pub(crate) fn uses(&self) -> Effect {
-        let expires = Timestamp::from_seconds(self.proof.iat.saturating_add(2 * PROOF_SKEW_S));
-        Effect::UseOnce { scope: OnceScope::Proof, id: self.once, expires }
+    pub(crate) fn uses(&self) -> Option<Effect> {
+        let Proved { proof, once } = self.proof.as_ref()?;
+        let expires = Timestamp::from_seconds(proof.iat.saturating_add(2 * PROOF_SKEW_S));
+        Some(Effect::UseOnce { scope: OnceScope::Proof, id: *once, expires })
+    }
+
+    /// How the caller's token is bound.
+    pub(crate) const fn binding(&self) -> Binding {
+        match self.proof {
+            Some(_) => Binding::Dpop,
+            None => Binding::None,
+        }
     }
 }
 
@@ -99,7 +114,7 @@ impl Tokens {
     /// The agent whose token the headers show, if the token is known. Nothing is proven by it: it
     /// says whose share of our time the request takes.
     pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<AgentName> {
-        let token = bearer(headers).ok()?;
+        let (_, token) = presented(headers).ok()?;
         let digest: [u8; 32] = Sha256::digest(token).into();
         let known = self.known.get(&digest)?;
         let is_over = known.claims.exp <= self.clock.now().as_seconds();
@@ -114,10 +129,33 @@ impl Tokens {
         url: &str,
     ) -> Result<Caller, Refusal> {
         let refuse = |cause, error| self.unauthenticated(cause, error, url);
-        let token = bearer(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
+        let (scheme, token) = presented(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
         let known = self.known(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
         let claims = &known.claims;
-        let proof = single(headers, "dpop").map_err(|cause| refuse(cause, "invalid_dpop_proof"))?;
+        let proof = match (scheme, claims.bound_to()) {
+            (Scheme::Dpop, Some(key)) => Some(self.proved(headers, (method, url), (token, key))?),
+            // One that is bound to no key needs no proof; one beside it would be of nobody knows whom.
+            (Scheme::Bearer, None) if !headers.contains_key("dpop") => None,
+            (Scheme::Bearer, _) => return Err(refuse("not_dpop", "invalid_token")),
+            (Scheme::Dpop, None) => return Err(refuse("not_bound", "invalid_token")),
+        };
+        let instance =
+            claims.instance().parse().map_err(|_| refuse("token_invalid", "invalid_token"))?;
+        let agent = claims.client_id.parse();
+        let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
+        let (sub, act) = (claims.sub.clone(), claims.act.clone());
+        Ok(Caller { instance, agent, sub, act, proof })
+    }
+
+    /// The proof that whoever shows `token` holds the key that it is bound to.
+    fn proved(
+        &self,
+        headers: &HeaderMap,
+        (method, url): (&str, &str),
+        (token, key): (&str, [u8; 32]),
+    ) -> Result<Proved, Refusal> {
+        let refuse = |cause| self.unauthenticated(cause, "invalid_dpop_proof", url);
+        let proof = single(headers, "dpop").map_err(refuse)?;
         let expect = DpopExpect {
             method,
             url,
@@ -125,21 +163,15 @@ impl Tokens {
             now: self.clock.now().as_seconds(),
             max_skew_s: PROOF_SKEW_S,
         };
-        let proof = dpop::verify_proof(proof, &expect)
-            .map_err(|_| refuse("proof_invalid", "invalid_dpop_proof"))?;
-        if Some(proof.thumbprint) != claims.cnf.thumbprint() {
-            return Err(refuse("proof_of_other_key", "invalid_dpop_proof"));
+        let proof = dpop::verify_proof(proof, &expect).map_err(|_| refuse("proof_invalid"))?;
+        if proof.thumbprint != key {
+            return Err(refuse("proof_of_other_key"));
         }
-        let instance =
-            claims.instance().parse().map_err(|_| refuse("token_invalid", "invalid_token"))?;
-        let agent = claims.client_id.parse();
-        let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
-        let (sub, act) = (claims.sub.clone(), claims.act.clone());
         let once = once(&proof);
-        Ok(Caller { instance, agent, sub, act, proof, once })
+        Ok(Proved { proof, once })
     }
 
-    /// Uses up the proof in memory. Without a decision, whose commit would find a proof of before
+    /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof of before
     /// the start, a young process demands a nonce of its own.
     pub(crate) fn use_up(
         &self,
@@ -147,13 +179,14 @@ impl Tokens {
         is_decided: bool,
         url: &str,
     ) -> Result<(), Refusal> {
+        let Some(Proved { proof, once }) = &caller.proof else { return Ok(()) };
         let now = self.clock.monotonic();
         let young = now.saturating_sub(self.started) < PROOF_WINDOW;
-        let has_nonce = caller.proof.nonce.as_deref() == Some(self.boot_nonce.as_str());
+        let has_nonce = proof.nonce.as_deref() == Some(self.boot_nonce.as_str());
         if young && !is_decided && !has_nonce {
             return Err(self.unauthenticated("nonce_missing", "use_dpop_nonce", url));
         }
-        match self.proofs.note(&caller.once, now) {
+        match self.proofs.note(once, now) {
             Seen::Never => Ok(()),
             Seen::Before => Err(self.replayed(url)),
             Seen::NoRoom => Err(Refusal::TooMany("proofs")),
@@ -217,9 +250,20 @@ pub(crate) fn shown(headers: &HeaderMap) -> Option<&str> {
     Some(token.trim_start())
 }
 
-/// The token of an `Authorization: DPoP` header. A bound token under `Bearer` is refused.
-fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    /// With a proof of possession (RFC 9449 §7.1).
+    Dpop,
+    /// Alone (RFC 6750 §2.1).
+    Bearer,
+}
+
+/// The token of the `Authorization` header, and how it is presented.
+fn presented(headers: &HeaderMap) -> Result<(Scheme, &str), &'static str> {
     let value = single(headers, AUTHORIZATION.as_str())?;
     let (scheme, token) = value.split_once(' ').ok_or("header_invalid")?;
-    if scheme.eq_ignore_ascii_case("dpop") { Ok(token.trim_start()) } else { Err("not_dpop") }
+    let known = [("dpop", Scheme::Dpop), ("bearer", Scheme::Bearer)];
+    let scheme = known.into_iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
+    scheme.map(|(_, scheme)| (scheme, token.trim_start())).ok_or("not_dpop")
 }

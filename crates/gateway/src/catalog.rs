@@ -7,7 +7,7 @@ use std::time::Duration;
 use authority::{Actor, Circumstances, Effect, Governed};
 use http::{HeaderName, HeaderValue};
 use mcp::Method;
-use model::{AccessRequest, ActionName, Binding, Principal, ResourceRef, ServerName, ToolRef};
+use model::{AccessRequest, ActionName, Principal, ResourceRef, ServerName, ToolRef};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -95,7 +95,7 @@ impl GovernedCall {
             input: wanted.input,
         };
         let (state, enclosed) = wanted.resumed.map(|it| (it.uses, it.enclosed)).unzip();
-        let uses = std::iter::once(caller.uses()).chain(state).collect();
+        let uses = caller.uses().into_iter().chain(state).collect();
         let enclosed = enclosed.unwrap_or_default();
         let circumstances = Circumstances { enclosed, ..circumstances(caller, uses, arrived) };
         let Wanted { method, name, params, progress, param_headers, .. } = wanted;
@@ -111,7 +111,7 @@ pub(crate) fn circumstances(
 ) -> Circumstances {
     Circumstances {
         actor: Actor::Known(caller.instance),
-        binding: Binding::Dpop,
+        binding: caller.binding(),
         point: POINT,
         arrived,
         trace: None,

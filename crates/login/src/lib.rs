@@ -33,7 +33,7 @@ pub use error::{IdTokenError, LoginError, MetadataError};
 pub use flow::{Begun, Login};
 pub use id_token::LoggedIn;
 pub use key_set::SignatureAlgorithm;
-pub use page::page_headers;
+pub use page::{page_headers, page_policy};
 pub use pending::{PENDING_LIFETIME, PENDING_MAX, PENDING_OF_ONE_MAX};
 pub use provider::{
     ClientAuthentication, ClientSecret, ClientSecretError, Provider, ProviderError, Settings,

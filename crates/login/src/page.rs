@@ -12,6 +12,16 @@ use http::{HeaderName, HeaderValue};
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
+/// The same policy for a page whose form leads on to `source`, as browsers follow `form-action`
+/// through redirects. It names one source alone: whatever could end a directive is left out with it.
+pub fn page_policy(source: &str) -> HeaderValue {
+    let is_one =
+        !source.bytes().any(|byte| matches!(byte, b';' | b',') || !byte.is_ascii_graphic());
+    let form_action = format!("form-action 'self' {};", if is_one { source } else { "" });
+    let policy = POLICY.replace("form-action 'self';", &form_action);
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(POLICY))
+}
+
 /// The headers of a page: against framing (clickjacking), keeping, and telling others by `Referer`
 /// which page somebody came from. Our own site is told: with `no-referrer` browsers would send
 /// `Origin: null` with our own forms (Fetch §3.2), as with those of anybody.

@@ -2,8 +2,8 @@
 
 use https_url::{HttpsUrl, NotHttpsUrl};
 
-/// The longest path to go on to, in bytes.
-pub(crate) const RETURN_MAX: usize = 1_024;
+/// The longest path to go on to, in bytes: an authorization request of a client is in it whole.
+pub(crate) const RETURN_MAX: usize = 4_096;
 
 /// Hosts that are this machine, as they stand in a URL.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -36,6 +37,9 @@ pub struct Agent {
     /// [`crate::workload::RULES_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<WorkloadRule>,
+    /// The OAuth client that people use as this agent over HTTP, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<RegisteredClient>,
     /// When it was registered, or last taken over.
     pub registered: Timestamp,
     /// Where it stands in its life.
@@ -52,6 +56,22 @@ impl Agent {
     pub fn admits_workload(&self, workload: Option<&WorkloadIdentity>) -> bool {
         workload.is_some_and(|workload| self.workloads.iter().any(|rule| rule.admits(workload)))
     }
+
+    /// Whether its instances may use tokens that are bound to no key.
+    pub fn takes_bearer(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.bearer)
+    }
+}
+
+/// An OAuth client that an administrator registered as an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisteredClient {
+    /// Its `client_id`: the URL of the document that describes it
+    /// (draft-ietf-oauth-client-id-metadata-document).
+    pub id: String,
+    /// Whether it may be given tokens that are bound to no key (RFC 6750).
+    pub bearer: bool,
 }
 
 /// The life of an agent.
@@ -131,8 +151,10 @@ pub struct Instance {
     pub id: InstanceId,
     /// The agent that it is an execution of.
     pub agent: AgentName,
-    /// The thumbprint of the key that only this execution holds.
-    pub key: Thumbprint,
+    /// The thumbprint of the key that only this execution holds; none for one whose tokens are bound
+    /// to no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
     /// Who vouched for it when it was entered; see [`crate::Standing::attestation`].
     pub attestation: Attestation,
     /// The process that the host vouched for.

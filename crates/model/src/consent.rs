@@ -37,6 +37,48 @@ pub struct Consent {
     pub expires: Timestamp,
     /// What became of it.
     pub state: ConsentState,
+    /// The OAuth client that sent the person here, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Box<SentBy>>,
+}
+
+/// The authorization request by which an OAuth client sent a person here (RFC 6749 §4.1.1), with
+/// where the answer goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SentBy {
+    /// The client.
+    pub client_id: String,
+    /// How it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where the answer goes: one of the client's own.
+    pub redirect_uri: String,
+    /// What the client is told again with the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The digest of what only the client knows (RFC 7636 §4.2, `S256`).
+    pub challenge: Sha256Digest,
+    /// The one server that the token will be for.
+    pub server: ServerName,
+    /// What the client asked for in `scope`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Whether it takes no token but one that is bound to a key (RFC 9449 §5.2).
+    pub bound: bool,
+    /// The code that it was given, once the person consented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+}
+
+/// An authorization code (RFC 6749 §4.1.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Code {
+    /// Its digest: the code itself is kept nowhere.
+    pub digest: Sha256Digest,
+    /// When it can be redeemed no longer.
+    pub expires: Timestamp,
 }
 
 /// The one person of whom something is asked, whether there is such a person or not.
@@ -105,6 +147,16 @@ impl Consent {
     /// The digest of its id, for records: who reads them cannot open it.
     pub fn digest(&self) -> Sha256Digest {
         Sha256Digest::of(self.id.to_string().as_bytes())
+    }
+
+    /// Where it stands with those that were asked of late and nobody answered: with its agent's, or,
+    /// where a client sent a person here, with that person's.
+    pub fn place(&self) -> FactKey {
+        let person = match (&self.client, &self.of) {
+            (Some(_), Some(AskedOf::Person { id })) => Some(id),
+            _ => None,
+        };
+        FactKey::asked(&self.agent, person)
     }
 
     /// Whether somebody can still answer at `now`.

@@ -53,6 +53,8 @@ pub enum KernelRule {
     ActorNotActive,
     /// The instance is quarantined, or one of its agent is and nobody has released it.
     InstanceQuarantined,
+    /// The token is bound to no key, and the agent is not one that may use such tokens.
+    BearerNotAdmitted,
     /// The sponsor is not active, or what the agent was given predates the cutoff.
     SponsorNotActive,
     /// The task is over, or its deadline has passed.
@@ -92,6 +94,7 @@ impl KernelRule {
         match self {
             Self::ActorNotActive => "actor_not_active",
             Self::InstanceQuarantined => "instance_quarantined",
+            Self::BearerNotAdmitted => "bearer_not_admitted",
             Self::SponsorNotActive => "sponsor_not_active",
             Self::TaskNotOpen => "task_not_open",
             Self::MandateNotValid => "mandate_not_valid",

@@ -126,9 +126,29 @@ impl FactKey {
         Self(format!("consent/{id}").into())
     }
 
-    /// What an agent asked for of late and nobody consented to: until when each can be answered.
-    pub fn asked(agent: &AgentName) -> Self {
-        Self(format!("asked/{agent}").into())
+    /// What an agent, or a client that is one sent this person for, asked of late and nobody
+    /// consented to: until when each can be answered.
+    pub fn asked(agent: &AgentName, person: Option<&PersonId>) -> Self {
+        match person {
+            Some(person) => Self(format!("asked/{agent}/{person}").into()),
+            None => Self(format!("asked/{agent}").into()),
+        }
+    }
+
+    /// The agent that an OAuth client is: holds its name.
+    pub fn client(id: &str) -> Self {
+        Self(format!("client/{}", Sha256Digest::of(id.as_bytes())).into())
+    }
+
+    /// That the code was redeemed which a client got for a consent: holds the instance that began.
+    pub fn redeemed(consent: ConsentId) -> Self {
+        Self(format!("redeemed/{consent}").into())
+    }
+
+    /// What came of one authorization code: all tokens that followed each other. It is named by the
+    /// digest of what all their refresh tokens begin with.
+    pub fn family(id: &Sha256Digest) -> Self {
+        Self(format!("family/{id}").into())
     }
 
     /// A mandate that a person gave by consent: holds the mandate's id.

@@ -27,9 +27,11 @@ mod tool;
 pub mod workload;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
-pub use agent::{Agent, AgentState, Attestation, Binding, Instance, InstanceState, Stopped};
+pub use agent::{
+    Agent, AgentState, Attestation, Binding, Instance, InstanceState, RegisteredClient, Stopped,
+};
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
-pub use consent::{Agreed, AskedOf, Consent, ConsentState};
+pub use consent::{Agreed, AskedOf, Code, Consent, ConsentState, SentBy};
 pub use decision::{
     Answer, Answers, Decision, Denial, Grant, KernelRule, Obligation, PolicyId, Remedy,
 };

@@ -135,7 +135,7 @@ fn i_16_every_kind_of_record_is_canonical() {
         id,
         instance: InstanceId::from_bytes([2; 16]),
         jti: Sha256Digest::of(b"jti"),
-        key: Thumbprint::from_bytes([6; 32]),
+        key: Some(Thumbprint::from_bytes([6; 32])),
         kind: "issuance".to_owned(),
         purpose: "refunds".parse().unwrap(),
         task: TaskId::from_bytes([3; 16]),

@@ -1,4 +1,5 @@
-//! Access tokens of ours: `at+jwt` (RFC 9068), bound to a key (RFC 7800 `cnf`), for one audience.
+//! Access tokens of ours: `at+jwt` (RFC 9068), for one audience, and bound to a key (RFC 7800 `cnf`) or,
+//! for clients that have none, so much shorter (RFC 6750).
 //!
 //! Nobody else mints them, so whatever deviates from what [`mint`] writes is refused.
 
@@ -16,6 +17,9 @@ pub const TYP: &str = "at+jwt";
 
 /// How long an access token is good for, in seconds.
 pub const LIFETIME_MAX_S: i64 = 300;
+
+/// How long one is that is bound to no key.
+pub const BEARER_LIFETIME_MAX_S: i64 = 120;
 
 /// How far clocks may differ, in seconds.
 const SKEW_S: i64 = 5;
@@ -95,8 +99,9 @@ pub struct AccessTokenClaims {
     pub iat: i64,
     /// Its id.
     pub jti: String,
-    /// The key to which it is bound.
-    pub cnf: Confirmation,
+    /// The key to which it is bound, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
     /// The task that it belongs to.
     pub authorization_details: Vec<AgentTask>,
 }
@@ -105,6 +110,11 @@ impl AccessTokenClaims {
     /// The instance that acts: whoever the token is of.
     pub fn instance(&self) -> &str {
         self.act.as_ref().map_or(&self.sub, |actor| &actor.sub)
+    }
+
+    /// The thumbprint of the key to which it is bound, if it is.
+    pub fn bound_to(&self) -> Option<[u8; 32]> {
+        self.cnf.as_ref().and_then(Confirmation::thumbprint)
     }
 }
 
@@ -161,10 +171,12 @@ fn read(claims: Map<String, Value>) -> Result<AccessTokenClaims, JwsError> {
     for name in ["sub", "client_id"] {
         text(&claims, name)?;
     }
-    // What is derived would take an array for an object.
-    let cnf = claims.get("cnf").filter(|cnf| cnf.is_object()).cloned().unwrap_or_default();
-    let bound = serde_json::from_value::<Confirmation>(cnf).ok();
-    bound.and_then(|cnf| cnf.thumbprint()).ok_or(JwsError::Claim("cnf"))?;
+    // What is derived would take an array for an object, and `null` for nothing.
+    if let Some(cnf) = claims.get("cnf") {
+        let cnf = Some(cnf).filter(|cnf| cnf.is_object()).cloned().unwrap_or_default();
+        let bound = serde_json::from_value::<Confirmation>(cnf).ok();
+        bound.and_then(|cnf| cnf.thumbprint()).ok_or(JwsError::Claim("cnf"))?;
+    }
     if claims.get("act").is_some_and(|actor| !actor.is_object()) {
         return Err(JwsError::Claim("act"));
     }
@@ -185,7 +197,9 @@ fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), JwsError> {
     if iat > now.saturating_add(SKEW_S) {
         return Err(JwsError::Claim("iat"));
     }
-    let too_long = exp > now.saturating_add(LIFETIME_MAX_S) || exp - iat > LIFETIME_MAX_S;
+    let is_bound = claims.contains_key("cnf");
+    let most = if is_bound { LIFETIME_MAX_S } else { BEARER_LIFETIME_MAX_S };
+    let too_long = exp > now.saturating_add(most) || exp - iat > most;
     if exp <= now || too_long {
         return Err(JwsError::Claim("exp"));
     }

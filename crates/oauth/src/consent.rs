@@ -91,7 +91,7 @@ pub fn parse(form: &[u8]) -> Result<PushedRequest, OAuthError> {
 }
 
 /// What the one object of `authorization_details` asks for.
-fn asked(form: &mut Parameters) -> Result<Asked, OAuthError> {
+pub(crate) fn asked(form: &mut Parameters) -> Result<Asked, OAuthError> {
     let [mut details] = form.need_json::<[Map<String, Value>; 1]>(DETAILS)?;
     let resources = member(&mut details, "resources")?.unwrap_or_default();
     let delegable = member(&mut details, "delegable")?.unwrap_or_default();

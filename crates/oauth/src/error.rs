@@ -13,6 +13,8 @@ pub enum ErrorCode {
     InvalidGrant,
     /// The grant is not known.
     UnsupportedGrantType,
+    /// What an authorization request wants back is not offered (RFC 6749 §4.1.2.1).
+    UnsupportedResponseType,
     /// The authorization details are not of a known type, or not as they should be (RFC 9396 §5).
     InvalidAuthorizationDetails,
     /// The scope or purpose is not the client's.
@@ -39,6 +41,7 @@ impl ErrorCode {
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
@@ -89,12 +92,15 @@ impl OAuthError {
         self.code.status()
     }
 
-    /// The body (RFC 6749 §5.2, which allows few characters in the description).
-    pub fn body(&self) -> Value {
+    /// The description in the few characters that are allowed there (RFC 6749 §5.2).
+    pub(crate) fn plain(&self) -> String {
         let allowed = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
-        let description = self.description.chars().map(|c| if allowed(c) { c } else { '?' });
-        let description: String = description.collect();
-        let mut body = json!({ "error": self.code.as_str(), "error_description": description });
+        self.description.chars().map(|c| if allowed(c) { c } else { '?' }).collect()
+    }
+
+    /// The body (RFC 6749 §5.2).
+    pub fn body(&self) -> Value {
+        let mut body = json!({ "error": self.code.as_str(), "error_description": self.plain() });
         if let Some(uri) = &self.consent_uri {
             body["consent_uri"] = uri.as_str().into();
         }

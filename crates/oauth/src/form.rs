@@ -59,6 +59,11 @@ pub fn credentials(form: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The `client_id` in a form or a query of whatever kind.
+pub fn claimed_id(form: &[u8]) -> Option<String> {
+    Parameters::read(form).ok()?.take("client_id")
+}
+
 /// The form with these parameters, for clients.
 pub fn form(parameters: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
@@ -108,6 +113,11 @@ impl Parameters {
     /// The parameter `name`; one without a value counts as left out (RFC 6749 §3.2).
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name).filter(|value| !value.is_empty())
+    }
+
+    /// Whether there is a parameter `name` with a value.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !value.is_empty())
     }
 
     pub(crate) fn need(&mut self, name: &str) -> Result<String, OAuthError> {

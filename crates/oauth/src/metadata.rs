@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::{consent, exchange, initiation, token_endpoint};
+use crate::{authorization_code, consent, exchange, initiation, token_endpoint};
 
-/// The metadata of the authorization server `issuer` (RFC 8414). No grant here uses the
-/// authorization endpoint, which may then be left out (§2); it stands here, and refuses, because
-/// the official MCP SDKs take no metadata without it. Clients may authenticate by a JWT-SVID where
-/// that `takes_svids`.
-pub fn authorization_server(issuer: &str, takes_svids: bool) -> Value {
+/// The metadata of the authorization server `issuer` (RFC 8414). Clients may authenticate by a
+/// JWT-SVID where that `takes_svids`.
+///
+/// People come to the authorization endpoint below `people_url`, with clients that are known by a
+/// document of theirs. Without it no grant uses that endpoint, which may then be left out (§2); it
+/// stands here, and refuses, because the official MCP SDKs take no metadata without it.
+pub fn authorization_server(issuer: &str, takes_svids: bool, people_url: Option<&str>) -> Value {
     let methods = ["private_key_jwt", "spiffe_jwt"];
     let methods = if takes_svids { &methods[..] } else { &methods[..1] };
     let grants = [
@@ -18,9 +20,9 @@ pub fn authorization_server(issuer: &str, takes_svids: bool) -> Value {
         consent::GRANT_TYPE,
         token_endpoint::RESUME,
     ];
-    json!({
+    let mut metadata = json!({
         "issuer": issuer,
-        "authorization_endpoint": format!("{issuer}/oauth/authorize"),
+        "authorization_endpoint": format!("{}/oauth/authorize", people_url.unwrap_or(issuer)),
         "token_endpoint": format!("{issuer}/oauth/token"),
         "pushed_authorization_request_endpoint": format!("{issuer}/oauth/par"),
         "revocation_endpoint": format!("{issuer}/oauth/revoke"),
@@ -36,16 +38,39 @@ pub fn authorization_server(issuer: &str, takes_svids: bool) -> Value {
         "introspection_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
         "authorization_details_types_supported": ["agent_task"],
-    })
+    });
+    if people_url.is_some() {
+        of_clients(&mut metadata);
+    }
+    metadata
 }
 
-/// The metadata of the resource `resource`, whose tokens `issuer` issues (RFC 9728).
-pub fn protected_resource(resource: &str, issuer: &str) -> Value {
+/// What is offered to clients that are known by a document of theirs, and have no key.
+fn of_clients(metadata: &mut Value) {
+    let add = |list: &mut Value, more: &[&str]| {
+        let list = list.as_array_mut().expect("it is a list");
+        list.extend(more.iter().map(|&it| it.into()));
+    };
+    let grants = [authorization_code::GRANT_TYPE, authorization_code::REFRESH];
+    add(&mut metadata["grant_types_supported"], &grants);
+    add(&mut metadata["response_types_supported"], &["code"]);
+    add(&mut metadata["token_endpoint_auth_methods_supported"], &["none"]);
+    add(&mut metadata["revocation_endpoint_auth_methods_supported"], &["none"]);
+    metadata["response_modes_supported"] = json!(["query"]);
+    // RFC 7636; RFC 9207; draft-ietf-oauth-client-id-metadata-document §5.
+    metadata["code_challenge_methods_supported"] = json!(["S256"]);
+    metadata["authorization_response_iss_parameter_supported"] = true.into();
+    metadata["client_id_metadata_document_supported"] = true.into();
+}
+
+/// The metadata of the resource `resource`, whose tokens `issuer` issues (RFC 9728). A token is bound
+/// to a key, unless clients that have none may get one: `has_clients`.
+pub fn protected_resource(resource: &str, issuer: &str, has_clients: bool) -> Value {
     json!({
         "resource": resource,
         "authorization_servers": [issuer],
         "bearer_methods_supported": ["header"],
-        "dpop_bound_access_tokens_required": true,
+        "dpop_bound_access_tokens_required": !has_clients,
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
     })
 }

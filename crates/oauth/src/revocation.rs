@@ -2,6 +2,7 @@
 //!
 //! A token is an instance's hold on its task: who gives it up ends the task, and may say how.
 
+use crate::authorization_code::public_client;
 use crate::error::OAuthError;
 use crate::form::{Client, Parameters, invalid};
 
@@ -20,11 +21,20 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationRequest {
     /// Who asks.
-    pub client: Client,
+    pub by: Revoker,
     /// The token.
     pub token: String,
     /// How its task ended.
     pub outcome: Outcome,
+}
+
+/// Who gives a token up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoker {
+    /// An agent that authenticates.
+    Agent(Client),
+    /// A client that is known by its document and has nothing to show but the token (§2.1): its id.
+    Client(String),
 }
 
 /// A request to introspect a token.
@@ -39,14 +49,20 @@ pub struct IntrospectionRequest {
 /// Reads the form of a revocation request. Hints at the token's type are not needed (§2.1).
 pub fn parse_revocation(form: &[u8]) -> Result<RevocationRequest, OAuthError> {
     let mut form = Parameters::read(form)?;
-    let (client, token) = (form.client()?, form.need("token")?);
+    let shows = form.has("client_assertion") || form.has("client_assertion_type");
+    let by = if shows {
+        Revoker::Agent(form.client()?)
+    } else {
+        Revoker::Client(public_client(&mut form)?)
+    };
+    let token = form.need("token")?;
     let outcome = match form.take("outcome").as_deref() {
         None | Some("completed") => Outcome::Completed,
         Some("failed") => Outcome::Failed,
         Some("changed") => Outcome::Changed,
         Some(_) => return Err(invalid("`outcome` is `completed`, `failed` or `changed`")),
     };
-    Ok(RevocationRequest { client, token, outcome })
+    Ok(RevocationRequest { by, token, outcome })
 }
 
 /// Reads the form of an introspection request.

@@ -108,10 +108,13 @@ pub struct TokenResponse {
     /// What that is, where it was exchanged for something (RFC 8693 §2.2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<String>,
-    /// `DPoP`; `N_A` for a delegation.
+    /// `DPoP`, or `Bearer` where it is bound to no key; `N_A` for a delegation.
     pub token_type: String,
     /// For how many seconds it is good.
     pub expires_in: i64,
+    /// By what the next one is asked for, for a client that is known by its document (RFC 6749 §6).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
     /// The task that it belongs to (RFC 9396 §7).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<AgentTask>,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use model::{
     AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
     HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PinDigest, Principal,
-    PrincipalFacts, PurposeId, ResourceRef, Revision, Scope, Server, ServerName, SessionFacts,
-    Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity,
-    WorkloadRule,
+    PrincipalFacts, PurposeId, RegisteredClient, ResourceRef, Revision, Scope, Server, ServerName,
+    SessionFacts, Standing, TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    WorkloadIdentity, WorkloadRule,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Deserialize;
@@ -64,6 +64,9 @@ struct Case {
     /// Who vouches for the instance.
     #[serde(default = "user")]
     attestation: Attestation,
+    /// How its token is bound.
+    #[serde(default = "dpop")]
+    binding: Binding,
     expect: Expected,
 }
 
@@ -77,6 +80,10 @@ fn some_purpose() -> PurposeId {
 
 const fn user() -> Attestation {
     Attestation::User
+}
+
+const fn dpop() -> Binding {
+    Binding::Dpop
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -201,7 +208,7 @@ impl CaseFile {
             agent: None,
             server: Some(Arc::new(server)),
             session: SessionFacts::default(),
-            binding: Binding::Dpop,
+            binding: case.binding,
             stops: Arc::default(),
         };
         Ok((request, facts))
@@ -277,6 +284,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         key_expires: later,
         host: Some(HostRule { exe: None, uid: 0 }),
         workloads: vec![rule],
+        client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true }),
         registered: NOW,
         state: model::AgentState::Active,
     };
@@ -285,7 +293,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
     let instance = model::Instance {
         id: instance,
         agent: case.agent.clone(),
-        key: Thumbprint::from_bytes([4; 32]),
+        key: Some(Thumbprint::from_bytes([4; 32])),
         attestation: case.attestation,
         process: Some(HostProcess { exe: None, pid: 1, started: 0, uid: 0 }),
         workload: Some(workload),
@@ -341,28 +349,35 @@ mod tests {
         file.run(&BTreeMap::from([("test.cedar".to_owned(), POLICY.to_owned())]))
     }
 
-    /// A case says who vouches; what does more than read is forbidden where nobody but a key does.
+    /// A case says who vouches, and how the token is bound; what does more than read is forbidden
+    /// where nobody but a key vouches, and by a bearer token whoever does.
     #[test]
-    fn a_case_says_who_vouches_for_the_instance() {
+    fn a_case_says_who_vouches_for_the_instance_and_how_its_token_is_bound() {
         let permit =
             r#"@id("deploy") permit (principal, action == Action::"crm/deploy", resource);"#;
         let policies = [pdp::STARTER_POLICY, permit].concat();
         let policies = BTreeMap::from([("test.cedar".to_owned(), policies)]);
-        for (attestation, expect) in
-            [("none", "deny"), ("user", "deny"), ("host", "permit"), ("workload", "permit")]
-        {
+        for (attestation, binding, expect) in [
+            ("none", "dpop", "deny"),
+            ("user", "dpop", "deny"),
+            ("host", "dpop", "permit"),
+            ("workload", "dpop", "permit"),
+            ("host", "none", "deny"),
+            ("workload", "none", "deny"),
+        ] {
             let file: CaseFile = serde_json::from_value(json!({
                 "tools": { "crm/deploy": { "harm": ["changes-production"] } },
                 "cases": [{
                     "name": attestation,
                     "call": { "tool": "crm/deploy" },
                     "attestation": attestation,
+                    "binding": binding,
                     "expect": expect,
                 }],
             }))
             .expect("it is a file of cases");
             let held = file.run(&policies);
-            assert_eq!(held.map_err(|error| error.to_string()), Ok(1), "{attestation}");
+            assert_eq!(held.map_err(|error| error.to_string()), Ok(1), "{attestation} {binding}");
         }
     }
 

@@ -9,8 +9,8 @@ use authority::{
     RefusalLog, Refused,
 };
 use model::{
-    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, StopTarget,
-    ToolName, WorkloadRule,
+    Enforcement, HostRule, PersonId, RegisteredClient, ResourceRef, Revision, ServerName,
+    Sha256Digest, StopTarget, ToolName, WorkloadRule,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -184,6 +184,9 @@ pub struct Registration {
     pub host: Option<HostRule>,
     #[serde(default)]
     pub workloads: Vec<WorkloadRule>,
+    /// The OAuth client that people use as this agent over HTTP.
+    #[serde(default)]
+    pub client: Option<RegisteredClient>,
     /// That it never works for nobody: the sponsor gives no standing mandate.
     #[serde(default)]
     pub on_behalf_only: bool,

@@ -12,10 +12,12 @@ use model::{
     MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, ServerName, Sha256Digest,
     Timestamp, Tool, ToolRef, Withdrawn,
 };
+use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
 
 use crate::command::{AdminError, Administration, By, Draft};
 use crate::register::put;
+use crate::sent;
 
 /// How long a task lasts at most, and with it a consent to one.
 const TASK_MAX: Duration = Duration::from_hours(8);
@@ -43,6 +45,8 @@ pub struct Shown {
     pub until: Timestamp,
     /// When it can be answered no longer.
     pub expires: Timestamp,
+    /// Where the answer goes, if a client sent the person here.
+    pub redirect: Option<RedirectUri>,
 }
 
 /// What each tool can do.
@@ -66,6 +70,15 @@ pub enum Answered {
     Given(Box<Mandate>),
     /// No.
     Refused,
+}
+
+/// What a person is told who answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What they answered.
+    pub answered: Answered,
+    /// Where the browser goes on to with it, if a client sent the person here.
+    pub goes_to: Option<String>,
 }
 
 /// A mandate that a person gave by consent.
@@ -119,7 +132,8 @@ impl Administration {
         let mut reader = self.reader();
         let asked = self.open(&mut reader, (person, id)).await?;
         let Offer { terms, .. } = self.offer(&mut reader, (person, &asked)).await?;
-        Ok(Shown { terms, until: asked.until, expires: asked.expires })
+        let redirect = asked.client.as_ref().map(|sent| sent::redirect(sent)).transpose()?;
+        Ok(Shown { terms, until: asked.until, expires: asked.expires, redirect })
     }
 
     /// What `person` has answered to what `id` asks, if they have.
@@ -153,12 +167,12 @@ impl Administration {
         by: impl Into<By<'_>>,
         id: &str,
         (answer, shown): (Answer, &str),
-    ) -> Result<Answered, AdminError> {
+    ) -> Result<Reply, AdminError> {
         let by = by.into();
         let (person, mut reader) = (by.person, self.reader());
-        // Who sends a form twice is told what became of the first one.
+        // Who sends a form twice is told what became of the first one. A client hears of it once.
         if let Some(answered) = self.consent_answered(person, id).await? {
-            return Ok(answered);
+            return Ok(Reply { answered, goes_to: None });
         }
         let agent = self.open(&mut reader, (person, id)).await?.agent;
         let mut draft = self.draft(by, "mandate/give", ResourceRef::Agent(agent)).await?;
@@ -174,6 +188,11 @@ impl Administration {
             Answer::Once => {
                 let until = asked.until.min(self.now().plus(TASK_MAX));
                 self.give(draft, (asked, person), (offer, until, true)).await
+            }
+            // What a client asks for is one task: what began by its code.
+            Answer::Until(_) if asked.client.is_some() => {
+                self.refuse_person("consent_to_client");
+                Err(AdminError::Invalid("answer yes, for one task, or no".to_owned()))
             }
             Answer::Until(until) if until > self.now() => {
                 let until = asked.until.min(until);
@@ -191,7 +210,7 @@ impl Administration {
         mut draft: Draft<'_>,
         (mut asked, person): (Consent, &PersonId),
         (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
-    ) -> Result<Answered, AdminError> {
+    ) -> Result<Reply, AdminError> {
         let now = self.now();
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
@@ -207,10 +226,13 @@ impl Administration {
         asked.state = ConsentState::Given { mandate: mandate.id };
         // What was consented to is kept for as long as the mandate: it is not one of those that
         // are forgotten.
-        let place = FactKey::asked(&asked.agent);
+        let place = asked.place();
         let pending = draft.reader.find::<BTreeMap<ConsentId, Timestamp>>(place.clone()).await;
         let mut pending = pending.map_err(AdminError::unavailable)?.unwrap_or_default();
         pending.remove(&asked.id);
+        let by = (self.issuer.as_str(), now, self.authority.entropy().as_ref());
+        let goes_to =
+            asked.client.as_mut().map(|sent| sent::coded(sent, asked.id, by)).transpose()?;
         let effects = vec![
             put(FactKey::mandate(mandate.id), &mandate),
             put(FactKey::consented(person, mandate.id), &mandate.id),
@@ -219,18 +241,20 @@ impl Administration {
         ];
         let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
-        Ok(Answered::Given(Box::new(mandate)))
+        Ok(Reply { answered: Answered::Given(Box::new(mandate)), goes_to })
     }
 
     async fn refuse(
         &self,
         draft: Draft<'_>,
         (mut asked, person): (Consent, &PersonId),
-    ) -> Result<Answered, AdminError> {
+    ) -> Result<Reply, AdminError> {
         asked.state = ConsentState::Refused { by: person.clone(), since: self.now() };
         let change = json!({ "consent": asked.digest(), "refused": true });
         draft.make(change, vec![put(FactKey::consent(asked.id), &asked)]).await?;
-        Ok(Answered::Refused)
+        let goes_to =
+            asked.client.as_ref().map(|sent| sent::refused(sent, &self.issuer)).transpose();
+        Ok(Reply { answered: Answered::Refused, goes_to: goes_to? })
     }
 
     /// The mandates that `person` gave by consent, the newest first.
@@ -332,7 +356,9 @@ impl Administration {
         let beside = |server: &ServerName| {
             format!("{server}: its resources and prompts, and what it asks of the agent")
         };
-        let mut all = vec![
+        let mut all =
+            asked.client.as_ref().map(|sent| sent::shown(sent)).transpose()?.unwrap_or_default();
+        all.extend([
             ("Agent", agent.name.to_string()),
             ("Asked", plain(asked.asked)),
             ("Who answers for it", agent.sponsor.to_string()),
@@ -342,7 +368,7 @@ impl Administration {
                 "Data",
                 listed(purpose.data.iter().map(DataCategory::as_str), "no category is registered"),
             ),
-        ];
+        ]);
         all.extend(tools.into_iter().map(|tool| ("Tool", tool)));
         let hands_on = if *delegable {
             "yes, any part of this to other agents, as far as policy lets it"

@@ -18,6 +18,7 @@ mod people;
 mod policy;
 mod register;
 mod replay;
+mod sent;
 mod stop;
 mod systems;
 mod tasks;
@@ -30,7 +31,7 @@ pub use command::{
     AdminError, Administration, By, Command, Found, PurposeRegistration, Registration, ToolSaid,
     ToolSource,
 };
-pub use consent::{Answer, Answered, Given, Shown, Terms};
+pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;

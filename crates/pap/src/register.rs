@@ -7,9 +7,10 @@ use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentState, DataCategory, FactKey, Harm, InstanceId, MandateId, Person,
-    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
-    Thumbprint, Timestamp, ToolPattern, WorkloadRule,
+    PersonId, PersonState, Purpose, PurposeId, RegisteredClient, ResourceRef, Scope, Sha256Digest,
+    Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
+use oauth::client_document;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -121,6 +122,7 @@ impl Administration {
         let wanted: PurposeId = registration.purpose.parse().map_err(AdminError::invalid)?;
         let key = VerifyingKey::from_jwk(&registration.key).map_err(AdminError::invalid)?;
         check_rules(&registration.workloads)?;
+        check_client(registration.client.as_ref())?;
         let mut draft = self.draft(by, "agent/add", ResourceRef::Agent(name.clone())).await?;
         let reader = &mut draft.reader;
         let keeps = self.own_key(reader, &key, FactKey::agent(&name)).await?;
@@ -146,6 +148,7 @@ impl Administration {
             key_expires: now.plus(AGENT_KEY_LIFETIME),
             host: registration.host.clone(),
             workloads: registration.workloads.clone(),
+            client: registration.client.clone(),
             registered: now,
             state: AgentState::Active,
         };
@@ -153,6 +156,9 @@ impl Administration {
         let mandate = standing_mandate(&agent, &purpose, (id, now));
         let mandate = (!registration.on_behalf_only).then_some(mandate);
         let mut effects = vec![put_new(FactKey::agent(&name), &agent), keeps];
+        // One client is one agent.
+        let client = agent.client.as_ref();
+        effects.extend(client.map(|client| put_new(FactKey::client(&client.id), &name)));
         if let Some(mandate) = &mandate {
             effects.extend([
                 put_new(FactKey::mandate(mandate.id), mandate),
@@ -239,6 +245,16 @@ fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {
         return Ok(());
     }
     Err(AdminError::Invalid(format!("an agent has at most {RULES_MAX} rules for workloads")))
+}
+
+fn check_client(client: Option<&RegisteredClient>) -> Result<(), AdminError> {
+    let Some(client) = client else { return Ok(()) };
+    if client_document::client_id(&client.id).is_some() {
+        return Ok(());
+    }
+    let why =
+        "a client's id is the https URL of its document, with a path and in its usual spelling";
+    Err(AdminError::Invalid(why.to_owned()))
 }
 
 fn scope(tools: &[String], harm: &[String]) -> Result<Scope, AdminError> {

@@ -4,9 +4,9 @@
 
 use model::AccessRequest;
 use model::{
-    AgentName, AgentState, Answer, Answers, DELEGATIONS_MAX, Denial, Facts, Hop, InstanceState,
-    KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef, Scope, ServerName,
-    Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp, ToolRef,
+    AgentName, AgentState, Answer, Answers, Binding, DELEGATIONS_MAX, Denial, Facts, Hop,
+    InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef,
+    Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -140,6 +140,9 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
     let Standing { instance, task, mandate, .. } = standing;
     if let InstanceState::Quarantined { .. } = instance.state {
         return Err(KernelRule::InstanceQuarantined);
+    }
+    if facts.binding == Binding::None && !standing.agent.takes_bearer() {
+        return Err(KernelRule::BearerNotAdmitted);
     }
     for hop in standing.hops() {
         let holds = holds(hop, mandate, facts.now);

@@ -4,7 +4,7 @@ use authority::{Effect, OnceScope, Reader};
 use keys::Signer as _;
 use model::{
     Agent, Delegation, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, PurposeId,
-    Sha256Digest, Task,
+    Sha256Digest, Task, Thumbprint,
 };
 use oauth::exchange::Delegated;
 use oauth::token_endpoint::{Grant, TokenRequest};
@@ -31,10 +31,11 @@ impl TokenService {
             self.same_task(asking, &instance).await?;
             return Ok(Asker::Known(Box::new(instance)));
         }
-        self.is_instances(asking).await?;
+        self.is_instances(key, agent).await?;
         Self::is_admitted(asking)?;
         let rests = self.rests(asking).await?;
-        let proposed = propose(&self.authority, (&agent.name, rests), (*new, *key, source)).await;
+        let proposed =
+            propose(&self.authority, (&agent.name, rests), (*new, Some(*key), source)).await;
         Ok(Asker::New(Box::new(proposed.map_err(|why| not_proposed(why, agent))?)))
     }
 
@@ -83,18 +84,20 @@ impl TokenService {
         Err(about(instance, TokenRefusal::of("has_a_task", error, agent)))
     }
 
-    /// Refuses the key of a new instance that is registered as an agent's or a system's: who holds
-    /// that would be both.
-    pub(crate) async fn is_instances(&self, asking: &Asking<'_>) -> Result<(), TokenRefusal> {
+    /// Refuses the `key` of a new instance of `agent` that is registered as an agent's or a system's:
+    /// who holds that would be both.
+    pub(crate) async fn is_instances(
+        &self,
+        key: &Thumbprint,
+        agent: &Agent,
+    ) -> Result<(), TokenRefusal> {
         let mut reader = Reader::new(self.authority.pip().store());
-        let known = reader.find::<FactKey>(FactKey::registered(&asking.key)).await;
+        let known = reader.find::<FactKey>(FactKey::registered(key)).await;
         let Some(owner) = known.map_err(unavailable)? else { return Ok(()) };
         let error = OAuthError::new(ErrorCode::InvalidDpopProof, "an instance needs its own key");
-        let refusal = TokenRefusal::of("registered_key_as_instance", error, asking.agent);
-        Err(refusal.with([
-            ("held_by", owner.to_string()),
-            ("used_by_agent", asking.agent.name.to_string()),
-        ]))
+        let refusal = TokenRefusal::of("registered_key_as_instance", error, agent);
+        Err(refusal
+            .with([("held_by", owner.to_string()), ("used_by_agent", agent.name.to_string())]))
     }
 
     /// On what the task of a new instance will rest.

@@ -1,17 +1,16 @@
 //! Which agent asks: by its registered key, or by a workload that its rules admit.
 
 use authority::{Effect, OnceScope, Reader};
-use keys::Signer as _;
+use keys::{Signer as _, VerifyingKey};
 use model::{Agent, AgentName, AgentState, FactKey, Thumbprint};
+use oauth::dpop::VerifiedProof;
 use oauth::form::{Client, Signed};
 use oauth::{ErrorCode, OAuthError, client_assertion};
 use workload::WorkloadToken;
 
 use crate::attest::Shown;
 use crate::bound::Showing;
-use crate::service::{
-    TokenHttpRequest, TokenRefusal, TokenService, agent_key, before, once, unavailable,
-};
+use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, once, unavailable};
 
 /// An agent that authenticated.
 pub(crate) struct Authenticated {
@@ -27,7 +26,7 @@ fn error() -> OAuthError {
     OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate")
 }
 
-fn unknown() -> TokenRefusal {
+pub(crate) fn unknown() -> TokenRefusal {
     before("client_unknown")(error())
 }
 
@@ -39,14 +38,18 @@ impl TokenService {
             Signed::Key => self.by_key(client).await?,
             Signed::TrustDomain => self.by_workload(client).await?,
         };
-        let agent = &authenticated.agent;
+        self.is_active(&authenticated.agent).map(|()| authenticated)
+    }
+
+    /// Refuses an agent that has no instances now.
+    pub(crate) fn is_active(&self, agent: &Agent) -> Result<(), TokenRefusal> {
         if agent.state != AgentState::Active {
             return Err(TokenRefusal::of("agent_not_active", error(), agent));
         }
         if agent.key_expires <= self.authority.clock().now() {
             return Err(TokenRefusal::of("agent_key_expired", error(), agent));
         }
-        Ok(authenticated)
+        Ok(())
     }
 
     /// The same at `path`, where nobody gets a token. Whoever authenticates by a JWT-SVID proves there
@@ -105,4 +108,18 @@ impl TokenService {
         let mut reader = Reader::new(self.authority.pip().store());
         reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)
     }
+}
+
+/// Refuses the key of `agent` itself as that of an instance.
+pub(crate) fn is_own_key(agent: &Agent, proof: &VerifiedProof) -> Result<(), TokenRefusal> {
+    if agent_key(agent).is_none_or(|own| own.thumbprint() != proof.thumbprint) {
+        return Ok(());
+    }
+    let why = "an instance needs a key of its own, not its agent's";
+    let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
+    Err(TokenRefusal::of("agent_key_as_instance", error, agent))
+}
+
+pub(crate) fn agent_key(agent: &Agent) -> Option<VerifyingKey> {
+    VerifyingKey::from_jwk(&agent.key).ok()
 }

@@ -11,7 +11,7 @@ use crate::service::{TokenRefusal, TokenService, once, unavailable};
 /// What a person consented to, as far as that is known without a decision.
 pub(crate) struct Consented {
     pub(crate) mandate: MandateId,
-    purpose: PurposeId,
+    pub(crate) purpose: PurposeId,
     /// What beginning a task uses up, where the consent is for one.
     pub(crate) uses: Option<Effect>,
 }
@@ -44,7 +44,9 @@ impl TokenService {
             Some(id) => reader.find::<Consent>(FactKey::consent(id)).await.map_err(unavailable)?,
             None => None,
         };
-        let Some(asked) = asked.filter(|asked| asked.agent == agent.name) else {
+        // What a client asked for is begun by the code that it gets, and by nothing else.
+        let is_pushed = |asked: &Consent| asked.agent == agent.name && asked.client.is_none();
+        let Some(asked) = asked.filter(is_pushed) else {
             let why = "there is no such request of this agent, or not any more: push another one";
             return refuse(ErrorCode::InvalidGrant, "consent_unknown", why);
         };

@@ -20,12 +20,11 @@ use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 
 use crate::asker::not_proposed;
+use crate::client::agent_key;
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::narrow;
 use crate::proposed::{NotProposed, Part, Rests, propose};
-use crate::service::{
-    Asking, TOKEN, TokenRefusal, TokenService, agent_key, once, refused, unavailable,
-};
+use crate::service::{Asking, TOKEN, TokenRefusal, TokenService, once, refused, unavailable};
 
 /// That an instance hands a part of its task on: what is decided.
 #[derive(Debug)]
@@ -143,7 +142,8 @@ impl TokenService {
         let rests = Rests::Delegated(Box::new(part));
         let clock = self.authority.clock();
         let new = InstanceId::new(clock.now(), self.authority.entropy().as_ref());
-        let proposed = propose(&self.authority, (&agent.name, rests), (new, key, &source)).await;
+        let proposed =
+            propose(&self.authority, (&agent.name, rests), (new, Some(key), &source)).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
         let last = self.last(asker.standing.value.instance.id).await?;
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
@@ -151,7 +151,7 @@ impl TokenService {
         let grant = TokenGrant::new(
             Asker::New(Box::new(asker)),
             asking.audience(),
-            (key, renewing, bound),
+            (Some(key), renewing, bound),
             (vec![proof], asking.arrived),
         );
         let permit = self.authority.authorize(grant).await.map_err(|reason| match reason {
@@ -223,7 +223,7 @@ impl TokenService {
         let claims = access_token::verify(subject_token, &self.keys, parties, now.as_seconds());
         let claims = claims.map_err(|_| invalid())?;
         let is_holder = claims.client_id == asking.agent.name.as_str()
-            && claims.cnf.thumbprint().as_ref() == Some(asking.key.as_bytes());
+            && claims.bound_to().as_ref() == Some(asking.key.as_bytes());
         if is_holder {
             return Ok(claims);
         }

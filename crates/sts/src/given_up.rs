@@ -2,23 +2,28 @@
 //!
 //! A token is an instance's hold on its task: giving it up ends the task, and with it every token,
 //! and every part that was handed on. Both are for the agent alone that the token was issued to: to
-//! everybody else, no token is active.
+//! everybody else, no token is active. A refresh token is as good for that as the last token that
+//! came with it, and a client that is known by its document gives up what it has by showing it.
 
 use authority::{
-    Actor, Circumstances, CommitError, Effect, Ending, FactsError, NotPermitted, NotStopped, Unit,
+    Actor, Circumstances, CommitError, Effect, Ending, FactsError, NotPermitted, NotStopped,
+    Reader, Unit,
 };
 use model::{
-    AccessRequest, ActionName, Agent, Binding, InstanceId, Principal, ResourceRef, TaskEnd,
+    AccessRequest, ActionName, Agent, Binding, FactKey, Instance, InstanceId, Principal,
+    ResourceRef, ServerName, TaskEnd,
 };
 use oauth::access_token::{self, AccessTokenClaims};
 use oauth::exchange;
-use oauth::revocation::{self, Outcome};
+use oauth::revocation::{self, Outcome, Revoker};
 use oauth::{ErrorCode, OAuthError};
 use serde_json::{Value, json};
 
 use crate::asker::taking_up;
 use crate::client::Authenticated;
-use crate::grant::POINT;
+use crate::family::{self, Family};
+use crate::grant::{self, POINT};
+use crate::mint::token_type;
 use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, refused, unavailable};
 
 impl TokenService {
@@ -36,10 +41,16 @@ impl TokenService {
 
     async fn revoked(&self, http: TokenHttpRequest<'_>) -> Result<(), TokenRefusal> {
         let form = revocation::parse_revocation(http.form).map_err(before("malformed"))?;
-        let Authenticated { agent, uses, shown } =
-            self.agent_at("/oauth/revoke", (&http, &form.client)).await?;
-        let instance = match self.own(&agent, &form.token) {
+        let (agent, uses, shown) = match &form.by {
+            Revoker::Agent(client) => {
+                let at = self.agent_at("/oauth/revoke", (&http, client)).await?;
+                (at.agent, at.uses, at.shown)
+            }
+            Revoker::Client(id) => (self.registered(id).await?, Vec::new(), None),
+        };
+        let instance = match self.own(&agent, &form.token).await? {
             Own::Yes(own) => own.1,
+            Own::Refresh(instance, _) => instance.id,
             Own::None => {
                 self.used_up(&agent, uses).await?;
                 return self.delegation_given_up(&agent, &form.token).await;
@@ -70,28 +81,37 @@ impl TokenService {
             self.agent_at("/oauth/introspect", (&http, &form.client)).await?;
         self.used_up(&agent, uses).await?;
         let inactive = || json!({ "active": false });
-        let Own::Yes(own) = self.own(&agent, &form.token) else { return Ok(inactive()) };
-        let (claims, instance) = *own;
-        if claims.exp <= self.authority.clock().now().as_seconds() {
+        let (mut said, instance, server, binding) = match self.own(&agent, &form.token).await? {
+            Own::Yes(own) if own.0.exp > self.authority.clock().now().as_seconds() => {
+                let (claims, instance) = *own;
+                let Ok(server) = self.server(&claims.aud) else { return Ok(inactive()) };
+                let binding = if claims.cnf.is_some() { Binding::Dpop } else { Binding::None };
+                let kind = token_type(&claims);
+                let said = serde_json::to_value(claims).expect("claims are a map with text keys");
+                (with(said, "token_type", kind), instance, server, binding)
+            }
+            Own::Refresh(instance, family) if family.is_last(&form.token) => {
+                let (iss, aud) = (&self.minter.issuer, self.audience_of(&family.server));
+                let said = json!({ "iss": iss, "aud": aud, "client_id": agent.name });
+                let said = with(said, "token_type", "refresh_token");
+                (said, instance.id, family.server, grant::binding(instance.key))
+            }
+            _ => return Ok(inactive()),
+        };
+        if !self.would_issue((instance, server), binding, &http).await? {
             return Ok(inactive());
         }
-        if !self.is_active(&claims, instance, &http).await? {
-            return Ok(inactive());
-        }
-        let mut said = serde_json::to_value(&claims).expect("claims are a map with text keys");
         said["active"] = true.into();
-        said["token_type"] = "DPoP".into();
         Ok(said)
     }
 
     /// Whether the instance would be given the token again.
-    async fn is_active(
+    async fn would_issue(
         &self,
-        claims: &AccessTokenClaims,
-        instance: InstanceId,
+        (instance, server): (InstanceId, ServerName),
+        binding: Binding,
         http: &TokenHttpRequest<'_>,
     ) -> Result<bool, TokenRefusal> {
-        let Ok(server) = self.server(&claims.aud) else { return Ok(false) };
         let request = AccessRequest {
             principal: Principal::Instance(instance),
             action: ActionName::method("token/issue"),
@@ -100,7 +120,7 @@ impl TokenService {
         };
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
-            binding: Binding::Dpop,
+            binding,
             point: POINT,
             arrived: http.arrived,
             trace: None,
@@ -115,21 +135,36 @@ impl TokenService {
     }
 
     /// Whose `token` is, seen by `agent`.
-    fn own(&self, agent: &Agent, token: &str) -> Own {
+    async fn own(&self, agent: &Agent, token: &str) -> Result<Own, TokenRefusal> {
         let audience = access_token::claimed_audience(token).unwrap_or_default();
         let parties = (self.minter.issuer.as_str(), audience.as_str());
         let now = self.authority.clock().now().as_seconds();
         let claims = access_token::verify_ever(token, &self.keys, parties, now).ok();
         let Some(claims) = claims.filter(|_| self.server(&audience).is_ok()) else {
-            return Own::None;
+            return self.own_refresh(agent, token).await;
         };
         if claims.client_id != agent.name.as_str() {
-            return Own::OfAnother;
+            return Ok(Own::OfAnother);
         }
-        match claims.instance().parse() {
+        Ok(match claims.instance().parse() {
             Ok(instance) => Own::Yes(Box::new((claims, instance))),
             Err(_) => Own::None,
+        })
+    }
+
+    /// The same, if it is a refresh token: the last one, or one that was used.
+    async fn own_refresh(&self, agent: &Agent, token: &str) -> Result<Own, TokenRefusal> {
+        let Some(place) = family::place_of(token) else { return Ok(Own::None) };
+        let mut reader = Reader::new(self.authority.pip().store());
+        let Some(family) = reader.find::<Family>(place).await.map_err(unavailable)? else {
+            return Ok(Own::None);
+        };
+        let instance = reader.need::<Instance>(FactKey::instance(family.instance)).await;
+        let instance = instance.map_err(unavailable)?;
+        if instance.agent != agent.name {
+            return Ok(Own::OfAnother);
         }
+        Ok(Own::Refresh(Box::new(instance), family))
     }
 
     /// Uses up a delegation that `agent` made, if `token` is one: nobody takes it up any more.
@@ -161,10 +196,18 @@ impl TokenService {
 enum Own {
     /// Its own, of this instance.
     Yes(Box<(AccessTokenClaims, InstanceId)>),
+    /// A refresh token of its own, of this instance.
+    Refresh(Box<Instance>, Family),
     /// It is no token of ours.
     None,
     /// Another agent's.
     OfAnother,
+}
+
+/// `said`, and that `name` is `value`.
+fn with(mut said: Value, name: &str, value: &str) -> Value {
+    said[name] = value.into();
+    said
 }
 
 fn not_committed(error: CommitError, agent: &Agent) -> TokenRefusal {

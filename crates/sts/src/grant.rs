@@ -9,6 +9,7 @@ use model::{
     ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
+use crate::family::Rotation;
 use crate::proposed::Proposed;
 use crate::renewal::{Asked, Renewal};
 
@@ -22,8 +23,11 @@ pub struct TokenGrant {
     circumstances: Circumstances,
     pub(crate) server: ServerName,
     pub(crate) audience: String,
-    pub(crate) key: Thumbprint,
+    /// The key to which it is bound; none for a bearer token.
+    pub(crate) key: Option<Thumbprint>,
     pub(crate) renewing: Renewing,
+    /// The refresh token that goes with it, for a client that is known by its document.
+    pub(crate) rotation: Option<Rotation>,
     /// Until when what it was exchanged for is good, in seconds since the epoch.
     pub(crate) bound: Option<i64>,
 }
@@ -86,7 +90,7 @@ impl TokenGrant {
     pub(crate) fn new(
         asker: Asker,
         (server, audience): (ServerName, String),
-        (key, renewing, bound): (Thumbprint, Renewing, Option<i64>),
+        (key, renewing, bound): (Option<Thumbprint>, Renewing, Option<i64>),
         (uses, arrived): (Vec<Effect>, Duration),
     ) -> Self {
         let (instance, actor) = match asker {
@@ -105,13 +109,27 @@ impl TokenGrant {
         };
         let circumstances = Circumstances {
             actor,
-            binding: Binding::Dpop,
+            binding: binding(key),
             point: POINT,
             arrived,
             trace: None,
             uses,
             enclosed: Vec::new(),
         };
-        Self { request, circumstances, server, audience, key, renewing, bound }
+        let rotation = None;
+        Self { request, circumstances, server, audience, key, renewing, rotation, bound }
+    }
+
+    /// The same, with a refresh token.
+    pub(crate) fn with(self, rotation: Rotation) -> Self {
+        Self { rotation: Some(rotation), ..self }
+    }
+}
+
+/// How a token for an instance is bound that holds `key`, or none.
+pub(crate) const fn binding(key: Option<Thumbprint>) -> Binding {
+    match key {
+        Some(_) => Binding::Dpop,
+        None => Binding::None,
     }
 }

@@ -6,10 +6,13 @@
 
 mod asker;
 mod attest;
+mod authorize;
 mod bound;
 mod client;
+mod clients;
 mod consented;
 mod delegate;
+mod family;
 mod given_up;
 mod grant;
 mod initiated;
@@ -17,6 +20,7 @@ mod mint;
 mod narrow;
 mod proposed;
 mod pushed;
+mod redeem;
 mod renewal;
 mod resume;
 mod service;
@@ -24,7 +28,9 @@ mod strangers;
 mod turns;
 mod vouchers;
 
+pub use authorize::{Authorizing, NotAuthorized};
 pub use bound::SHOWN_OF_AGENT_MAX;
+pub use clients::Documents;
 pub use delegate::HandingOn;
 pub use grant::TokenGrant;
 pub use mint::Minter;

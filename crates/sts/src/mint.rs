@@ -72,9 +72,11 @@ impl Minter {
         let (token, claims) = signed.map_err(unavailable)?;
         let knows = begun.act.renewing.asked.is_some();
         let next = || Next { jti: claims.jti.clone(), renewal_nonce: nonce };
+        let refresh_token = begun.act.rotation.as_ref().map(|rotation| rotation.token().to_owned());
         Ok(TokenResponse {
             access_token: token,
-            token_type: "DPoP".to_owned(),
+            token_type: token_type(&claims).to_owned(),
+            refresh_token,
             issued_token_type: begun.act.bound.map(|_| exchange::ACCESS_TOKEN.to_owned()),
             expires_in: claims.exp - claims.iat,
             next: knows.then(next),
@@ -135,6 +137,7 @@ impl Minter {
             issued_token_type: Some(exchange::DELEGATION.to_owned()),
             token_type: "N_A".to_owned(),
             expires_in: delegated.exp - delegated.iat,
+            refresh_token: None,
             next: None,
             authorization_details: Vec::new(),
         };
@@ -146,7 +149,12 @@ impl Minter {
     fn claims(&self, begun: &Begun<TokenGrant>, authority: &Authority) -> AccessTokenClaims {
         let standing = &begun.context.standing;
         let now = authority.clock().now();
-        let most = now.as_seconds() + access_token::LIFETIME_MAX_S;
+        let cnf = begun.act.key.map(|key| Confirmation { jkt: keys::base64url(key.as_bytes()) });
+        let most = now.as_seconds()
+            + match cnf {
+                Some(_) => access_token::LIFETIME_MAX_S,
+                None => access_token::BEARER_LIFETIME_MAX_S,
+            };
         let attested = begun.act.renewing.until.map(Timestamp::as_seconds);
         let bounds = [Some(standing.ends().as_seconds()), begun.act.bound, attested];
         let exp = bounds.into_iter().flatten().fold(most, i64::min);
@@ -160,7 +168,7 @@ impl Minter {
             exp,
             iat: now.as_seconds(),
             jti: RecordId::new(now, authority.entropy().as_ref()).to_string(),
-            cnf: Confirmation { jkt: keys::base64url(begun.act.key.as_bytes()) },
+            cnf,
             authorization_details: vec![AgentTask {
                 kind: "agent_task".to_owned(),
                 task: standing.task.id.to_string(),
@@ -168,6 +176,14 @@ impl Minter {
                 mandate: standing.task.mandate_digest.to_string(),
             }],
         }
+    }
+}
+
+/// How a token with these claims is presented (RFC 6749 §7.1, RFC 9449 §5).
+pub(crate) const fn token_type(claims: &AccessTokenClaims) -> &'static str {
+    match claims.cnf {
+        Some(_) => "DPoP",
+        None => "Bearer",
     }
 }
 
@@ -228,10 +244,12 @@ async fn issuance(
         // rests on, and the token that is followed, have not changed since it was given.
         reads: [begun.context.reads.as_slice(), &renewing.last.keys].concat(),
         revision: begun.context.revision,
-        effects: if renewing.is_own {
-            vec![Effect::Put { key, body: json::canonical_of(&renewal) }]
-        } else {
-            Vec::new()
+        effects: match &begun.act.rotation {
+            Some(rotation) => vec![rotation.effect()],
+            None if renewing.is_own => {
+                vec![Effect::Put { key, body: json::canonical_of(&renewal) }]
+            }
+            None => Vec::new(),
         },
         urgency: Urgency::Awaited,
     })

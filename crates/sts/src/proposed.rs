@@ -133,13 +133,13 @@ async fn root(
     Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
 }
 
-/// The standing of the new instance of `agent` that holds `key`, whose task `rests` on a mandate. The
-/// host vouched for its process, if it did, in `source`, or the platform for its workload. While others
-/// of the agent or the workload are stopped, it starts as they are.
+/// The standing of the new instance of `agent` that holds `key`, or none, whose task `rests` on a
+/// mandate. The host vouched for its process, if it did, in `source`, or the platform for its workload.
+/// While others of the agent or the workload are stopped, it starts as they are.
 pub(crate) async fn propose(
     authority: &Authority,
     (agent, rests): (&AgentName, Rests),
-    (instance, key, source): (InstanceId, Thumbprint, &Source),
+    (instance, key, source): (InstanceId, Option<Thumbprint>, &Source),
 ) -> Result<Proposed, NotProposed> {
     let mut reader = Reader::new(authority.pip().store());
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
@@ -227,7 +227,8 @@ pub(crate) struct Entering<'a> {
     pub(crate) id: InstanceId,
     /// The task that it holds.
     pub(crate) task: TaskId,
-    pub(crate) key: Thumbprint,
+    /// The key that it holds, if its tokens are bound to one.
+    pub(crate) key: Option<Thumbprint>,
     /// The host vouched for its process there, if it did.
     pub(crate) source: &'a Source,
 }
@@ -256,11 +257,9 @@ pub(crate) async fn entered(
 }
 
 /// What enters `instance` in the register.
-pub(crate) fn enters(instance: &Instance) -> [Effect; 2] {
-    [
-        new_fact(FactKey::key(&instance.key), &instance.id),
-        new_fact(FactKey::instance(instance.id), instance),
-    ]
+pub(crate) fn enters(instance: &Instance) -> impl Iterator<Item = Effect> {
+    let holder = instance.key.map(|key| new_fact(FactKey::key(&key), &instance.id));
+    holder.into_iter().chain([new_fact(FactKey::instance(instance.id), instance)])
 }
 
 /// A platform vouches for a workload, and the kernel for a process, that the agent's rules admit; for
@@ -275,6 +274,6 @@ fn attestation(agent: &Agent, source: &Source) -> Attestation {
     }
 }
 
-fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {
+pub(crate) fn new_fact<T: Serialize>(key: FactKey, fact: &T) -> Effect {
     Effect::PutNew { key, body: json::canonical_of(fact) }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
 use model::{
     Agent, AskedOf, Consent, ConsentId, ConsentState, FactKey, InvalidName, Purpose, PurposeId,
-    Scope, ServerName, Timestamp, Tool, ToolPattern,
+    Scope, SentBy, ServerName, Timestamp, Tool, ToolPattern,
 };
 use oauth::consent::{self, Pushed, PushedRequest, SubjectId};
 use oauth::{ErrorCode, OAuthError};
@@ -30,7 +30,7 @@ const KEPT: Duration = Duration::from_mins(10);
 /// The longest that may be asked for.
 const ASKED_MAX: Duration = Duration::from_hours(90 * 24);
 
-/// The most requests of one agent that can be answered.
+/// The most requests of one agent, or of one person to its client, that can be answered.
 const PENDING_MAX: usize = 16;
 
 /// The most tools, or patterns of tools, of one request: a person is to read them.
@@ -62,28 +62,39 @@ impl TokenService {
             let error = OAuthError::new(ErrorCode::InvalidRequest, why);
             return Err(TokenRefusal::of("no_login", error, &agent));
         };
+        let asked = self.ask_for(&agent, (&wanted, None), (shown.as_ref(), &uses)).await?;
+        Ok(Pushed {
+            request_uri: consent::request_uri(&asked.id.to_string()),
+            expires_in: asked.expires.since(asked.asked).as_secs().cast_signed(),
+            consent_uri: consent_uri(people_url, asked.id),
+            interval: consent::INTERVAL_S,
+        })
+    }
+
+    /// Keeps that `agent`, or a client that is one and sent a person here, asks for what is `wanted`,
+    /// and uses up that by which it asks.
+    pub(crate) async fn ask_for(
+        &self,
+        agent: &Agent,
+        (wanted, sent): (&consent::Asked, Option<&SentBy>),
+        (shown, uses): (Option<&Shown>, &[Effect]),
+    ) -> Result<Consent, TokenRefusal> {
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = Reader::new(self.authority.pip().store());
-            self.may_ask(&mut reader, &agent).await?;
-            let asked = self.asked(&mut reader, &agent, &wanted).await?;
-            let mut effects = self.room(&mut reader, &agent, &asked).await?;
+            self.may_ask(&mut reader, agent).await?;
+            let mut asked = self.asked(&mut reader, agent, wanted).await?;
+            asked.client = sent.cloned().map(Box::new);
+            let mut effects = self.room(&mut reader, agent, &asked).await?;
             effects.push(put_new(&asked));
             effects.extend(uses.iter().cloned());
-            match self.keep(reader, (&asked, shown.as_ref()), effects).await {
-                Ok(()) => {
-                    return Ok(Pushed {
-                        request_uri: consent::request_uri(&asked.id.to_string()),
-                        expires_in: asked.expires.since(asked.asked).as_secs().cast_signed(),
-                        consent_uri: consent_uri(people_url, asked.id),
-                        interval: consent::INTERVAL_S,
-                    });
-                }
+            match self.keep(reader, (&asked, shown), effects).await {
+                Ok(()) => return Ok(asked),
                 Err(CommitError::Changed { .. }) => {}
-                Err(CommitError::Used) => return Err(refused(NotPermitted::Replayed, &agent)),
-                Err(other) => return Err(refused(NotPermitted::Unrecorded(other), &agent)),
+                Err(CommitError::Used) => return Err(refused(NotPermitted::Replayed, agent)),
+                Err(other) => return Err(refused(NotPermitted::Unrecorded(other), agent)),
             }
         }
-        Err(refused(NotPermitted::Contended, &agent))
+        Err(refused(NotPermitted::Contended, agent))
     }
 
     /// Refuses an agent that may begin nothing now: nobody is asked for what would be denied.
@@ -156,6 +167,7 @@ impl TokenService {
             asked: now,
             expires: now.plus(LIFETIME),
             state: ConsentState::Pending,
+            client: None,
         })
     }
 
@@ -166,7 +178,7 @@ impl TokenService {
         agent: &Agent,
         new: &Consent,
     ) -> Result<Vec<Effect>, TokenRefusal> {
-        let key = FactKey::asked(&agent.name);
+        let key = new.place();
         let asked = reader.find::<Asked>(key.clone()).await.map_err(unavailable)?;
         let mut asked = asked.unwrap_or_default();
         let now = new.asked;

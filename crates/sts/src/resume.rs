@@ -54,7 +54,7 @@ impl TokenService {
         if known.map_err(unavailable)?.is_some() {
             return Ok(());
         }
-        self.is_instances(asking).await?;
+        self.is_instances(&asking.key, asking.agent).await?;
         Self::is_admitted(asking)?;
         let mut again = true;
         let permit = loop {
@@ -93,11 +93,12 @@ impl TokenService {
         let clock = self.authority.clock();
         let id = asking.new;
         let task = Task { instance: id, ..standing.task.clone() };
-        let entering = Entering { id, task: task.id, key: asking.key, source: &asking.source };
+        let entering =
+            Entering { id, task: task.id, key: Some(asking.key), source: &asking.source };
         let instance = proposed::entered(&mut reader, &standing.agent, (entering, clock.now()));
         let instance = instance.await.map_err(unavailable)?;
         let named = proposed::names(&mut reader, &instance).await.map_err(unavailable)?;
-        let mut effects = proposed::enters(&instance).to_vec();
+        let mut effects: Vec<_> = proposed::enters(&instance).collect();
         effects.extend(named.1);
         effects.push(Effect::Put { key: FactKey::task(task.id), body: json::canonical_of(&task) });
         let request = AccessRequest {

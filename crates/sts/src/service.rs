@@ -8,7 +8,7 @@ use authority::{
     Authority, CommitError, Effect, FactsError, NotPermitted, NotStopped, OnceScope, Permit,
     Reader, RefusalLog, Refused,
 };
-use keys::{TokenKeys, VerifyingKey};
+use keys::TokenKeys;
 use model::{
     Agent, Denial, FactKey, HostProcess, Instance, InstanceId, InstanceState, KernelRule,
     ServerName, Source, Sourced, Thumbprint, Timestamp,
@@ -16,14 +16,15 @@ use model::{
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::exchange::Delegated;
 use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
-use oauth::{ErrorCode, OAuthError, metadata};
+use oauth::{ErrorCode, OAuthError, authorization_code, metadata};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
 
 use crate::attest::Shown;
 use crate::bound::Showing;
-use crate::client::Authenticated;
+use crate::client::{Authenticated, is_own_key};
+use crate::clients::Clients;
 use crate::grant::{Asker, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
@@ -65,6 +66,8 @@ pub struct TokenService {
     pub(crate) platforms: Option<Arc<Sources>>,
     /// Where people consent, if they can.
     pub(crate) people_url: Option<String>,
+    /// What clients say of themselves, where people authorize them.
+    pub(crate) clients: Option<Clients>,
 }
 
 /// An authenticated request for a token.
@@ -139,6 +142,7 @@ impl TokenService {
             turns: Turns::default(),
             platforms: None,
             people_url: None,
+            clients: None,
         }
     }
 
@@ -165,13 +169,14 @@ impl TokenService {
     /// The metadata of the service (RFC 8414).
     pub fn metadata(&self) -> Value {
         let takes_svids = self.platforms.as_ref().is_some_and(|platforms| platforms.takes_svids());
-        metadata::authorization_server(&self.minter.issuer, takes_svids)
+        let people_url = self.clients.as_ref().and(self.people_url.as_deref());
+        metadata::authorization_server(&self.minter.issuer, takes_svids, people_url)
     }
 
     /// The metadata of the resource that is `server` (RFC 9728).
     pub fn resource_metadata(&self, server: &ServerName) -> Value {
         let issuer = &self.minter.issuer;
-        metadata::protected_resource(&format!("{issuer}/mcp/{server}"), issuer)
+        metadata::protected_resource(&self.audience_of(server), issuer, self.clients.is_some())
     }
 
     /// The keys that verify tokens (RFC 7517).
@@ -198,6 +203,10 @@ impl TokenService {
     }
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
+        let redeemed = authorization_code::redeemed(http.form).map_err(before("malformed"))?;
+        if let Some(request) = redeemed {
+            return Box::pin(self.redeem(http, request)).await;
+        }
         let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
         let audience = self.audience(&form).map_err(before("unknown_resource"))?;
         let proof = self.proof(http.dpop, TOKEN).map_err(before("proof_invalid"))?;
@@ -206,11 +215,7 @@ impl TokenService {
         let beside = self.beside(form.workload.as_ref()).await;
         let Authenticated { agent, uses, shown } = self.agent(&form.client).await?;
         let shown = Self::one_shown(beside, shown, &agent)?;
-        if agent_key(&agent).is_some_and(|own| own.thumbprint() == proof.thumbprint) {
-            let why = "an instance needs a key of its own, not its agent's";
-            let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
-            return Err(TokenRefusal::of("agent_key_as_instance", error, &agent));
-        }
+        is_own_key(&agent, &proof)?;
         let source = Source {
             address: http.from,
             process: self.process(&form, key, &agent)?,
@@ -287,7 +292,7 @@ impl TokenService {
             let others = asker.others();
             let uses = (asking.uses.clone(), asking.arrived);
             let bound = asking.taken.as_ref().map(|taken| taken.exp);
-            let key = (asking.key, renewing, bound);
+            let key = (Some(asking.key), renewing, bound);
             let grant = TokenGrant::new(asker, asking.audience(), key, uses);
             match self.authority.authorize(grant).await {
                 Ok(permit) => {
@@ -360,12 +365,15 @@ impl TokenService {
         Ok(Some((self.server(resource)?, resource.clone())))
     }
 
+    /// The URL of `server`: the audience of tokens for it.
+    pub(crate) fn audience_of(&self, server: &ServerName) -> String {
+        format!("{}/mcp/{server}", self.minter.issuer)
+    }
+
     pub(crate) fn server(&self, resource: &str) -> Result<ServerName, OAuthError> {
         let name = resource.strip_prefix(&self.minter.issuer).and_then(|r| r.strip_prefix("/mcp/"));
         let name = name.and_then(|name| name.parse().ok());
-        name.ok_or_else(|| {
-            OAuthError::new(ErrorCode::InvalidTarget, "the resource is not one of this service")
-        })
+        name.ok_or_else(no_such_resource)
     }
 
     /// The proof in a request for `path`.
@@ -386,6 +394,10 @@ impl TokenService {
         };
         dpop::verify_proof(proof, &expect).map_err(|error| invalid(&error.to_string()))
     }
+}
+
+pub(crate) fn no_such_resource() -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidTarget, "the resource is not one of this service")
 }
 
 /// `refusal`, of `instance`.
@@ -417,10 +429,6 @@ pub(crate) fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRef
         cause: Some(cause),
         refused: Refused::default(),
     }
-}
-
-pub(crate) fn agent_key(agent: &Agent) -> Option<VerifyingKey> {
-    VerifyingKey::from_jwk(&agent.key).ok()
 }
 
 /// What a `jti` uses up, remembered until nothing with it can be accepted any more.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use authority::{HUMAN_CREDENTIAL, Refused};
 use model::{AgentName, PersonId, Sha256Digest, Stranger};
-use oauth::form::{self, Client};
+use oauth::form::{self, Client, claimed_id};
 use oauth::token_endpoint::{self, Grant, TokenRequest};
 use oauth::{OAuthError, jws};
 
@@ -13,8 +13,14 @@ use crate::grant::POINT;
 use crate::service::{Asking, TokenHttpRequest, TokenRefusal, TokenService};
 
 /// Why a caller shows what is another's, among the causes of refusals.
-const NOT_THE_HOLDER: [&str; 4] =
-    ["delegation_of_another", "holder_absent", "key_bound_elsewhere", "registered_key_as_instance"];
+const NOT_THE_HOLDER: [&str; 6] = [
+    "code_replayed",
+    "delegation_of_another",
+    "holder_absent",
+    "key_bound_elsewhere",
+    "refresh_token_replayed",
+    "registered_key_as_instance",
+];
 
 /// Why a caller is no active agent, among the causes of refusals.
 const NO_ACTIVE_AGENT: [&str; 3] = ["client_unknown", "agent_not_active", "agent_key_expired"];
@@ -84,9 +90,13 @@ impl TokenService {
         };
         // Whoever gives up or introspects a token says who it is in the same way.
         let client = form.as_ref().map(|form| form.client.clone());
-        let Some(client) = client.or_else(|| Client::claimed(http.form)) else {
-            return;
+        let client = client.or_else(|| Client::claimed(http.form));
+        // Clients that are known by their document, and send people here, name themselves alone.
+        let (claimed, assertion) = match client {
+            Some(client) => (Some(client.id), Some(client.assertion)),
+            None => (claimed_id(http.form), None),
         };
+        let Some(claimed) = claimed else { return };
         let resource = form.and_then(|form| form.resource);
         // Of a workload, what its platform signed, and not what the agent asserts beside it.
         let token = refused.details.as_ref().and_then(|all| all.get("token")?.parse().ok());
@@ -98,10 +108,10 @@ impl TokenService {
             server: resource.and_then(|url| self.server(&url).ok()),
             source: http.from.map(|from| from.to_string()),
             credential: token.or_else(|| {
-                let text = credential.unwrap_or(client.assertion);
+                let text = credential.or(assertion)?;
                 Some(Sha256Digest::of(text.as_bytes()))
             }),
-            claimed: model::claim(&client.id),
+            claimed: model::claim(&claimed),
             client: http.client.and_then(model::claim),
             proven: refused.agent.clone().filter(|_| is_anothers),
             holder: ["held_by_instance", "made_for_agent", "held_by"].into_iter().find_map(held),

@@ -4,6 +4,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
+import { cameBack, provider as authorizing } from './authorizing.mjs';
 import { load } from './packages.mjs';
 import { run } from './steps.mjs';
 
@@ -24,17 +25,29 @@ async function provider(url, agent, keyFile) {
     return provider;
 }
 
-async function transport([kind, place, ...rest]) {
+const providers = {
+    dpop: (url, ...rest) => provider(url, ...rest),
+    oauth: (url, ...rest) => authorizing(sdk, ...rest),
+};
+
+function transport([kind, place, ...rest], authProvider) {
     if (kind === 'stdio') return new StdioClientTransport({ command: place, args: rest, stderr: 'inherit' });
-    const authProvider = kind === 'dpop' ? await provider(place, ...rest) : undefined;
     return new sdk.StreamableHTTPClientTransport(new URL(place), { authProvider });
 }
 
 await run(async (mode, door) => {
     const versionNegotiation = { mode: mode === 'legacy' ? 'legacy' : { pin: mode } };
-    const client = new sdk.Client({ name: 'sdk2', version: '1' }, { versionNegotiation });
-    const way = await transport(door);
-    await client.connect(way);
+    const made = () => new sdk.Client({ name: 'sdk2', version: '1' }, { versionNegotiation });
+    const authProvider = await providers[door[0]]?.(...door.slice(1));
+    let [client, way] = [made(), transport(door, authProvider)];
+    try {
+        await client.connect(way);
+    } catch (error) {
+        if (door[0] !== 'oauth' || !(error instanceof sdk.UnauthorizedError)) throw error;
+        await way.finishAuth(await cameBack());
+        [client, way] = [made(), transport(door, authProvider)];
+        await client.connect(way);
+    }
     return {
         greeted: client.getNegotiatedProtocolVersion?.() ?? way.protocolVersion ?? 'unknown',
         tools: () => client.listTools({}, { cacheMode: 'bypass' }),

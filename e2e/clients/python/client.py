@@ -3,7 +3,7 @@
     client.py MODE DOOR [ARG...]
 
 MODE is `legacy` or a protocol version of the stateless era. DOOR is how it gets to the gateway:
-`stdio COMMAND [ARG...]`, `http URL`, or `dpop URL AGENT KEY_FILE`. Steps are JSON lines on standard
+`stdio COMMAND [ARG...]`, `http URL`, `dpop URL AGENT KEY_FILE`, or `oauth URL CLIENT_ID REDIRECT_URI`. Steps are JSON lines on standard
 input; one JSON line is printed for the greeting and one for each step. With ANSWERS in its
 environment it declares that it may be asked, answers, and tells in the step `asked` what it was.
 """
@@ -25,6 +25,10 @@ def transport(door):
         return stdio_client(StdioServerParameters(command=rest[0], args=rest[1:]))
     if kind == "http":
         return streamable_http_client(rest[0])
+    if kind == "oauth":
+        import authorizing
+
+        return streamable_http_client(rest[0], http_client=authorizing.client(*rest))
     import dpop
 
     return streamable_http_client(rest[0], http_client=dpop.client(*rest))
@@ -97,6 +101,11 @@ async def step(client, wanted):
         return {"tools": [tool.name for tool in listed.tools]}
     if "call" in wanted:
         return await call(client, wanted)
+    if "expire" in wanted:
+        import authorizing
+
+        authorizing.expire()
+        return {}
     if "asked" in wanted:
         told, asked[:] = list(asked), []
         return {"asked": told}

@@ -1,5 +1,6 @@
 //! The parsers of untrusted bytes, each with what it promises.
 
+pub mod authorization;
 pub mod json;
 pub mod log;
 pub mod mcp;
@@ -13,7 +14,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 33] = [
+pub const TARGETS: [(&str, Target); 37] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -32,6 +33,10 @@ pub const TARGETS: [(&str, Target); 33] = [
     ("word", oauth::word),
     ("dpop-proof", oauth::proof),
     ("token-form", oauth::form),
+    ("authorization-request", authorization::request),
+    ("client-token-form", authorization::token),
+    ("redirect-uri", authorization::redirect_uri),
+    ("client-document", authorization::document),
     ("jwk", oauth::jwk),
     ("pem", oauth::pem),
     ("note", log::note),

@@ -145,13 +145,16 @@ const DETAILS: Field =
 
 /// How a client shows who it is; every form has these.
 const CLIENT: [Field; 3] = [
-    needed("client_assertion_type", "what `client_assertion` is (RFC 7521 §4.2)"),
-    needed("client_assertion", "the signed word of the client, or of its trust domain"),
-    optional("client_id", "the agent, where the assertion does not name it"),
+    optional("client_assertion_type", "what `client_assertion` is (RFC 7521 §4.2)"),
+    optional("client_assertion", "the signed word of the client, or of its trust domain"),
+    optional(
+        "client_id",
+        "the agent, where the assertion does not name it; alone, the URL of the client's document",
+    ),
 ];
 
 /// What a request for a token has beside.
-const TOKEN: [Field; 19] = [
+const TOKEN: [Field; 23] = [
     needed("grant_type", "by what it is asked for"),
     optional("resource", "the one server that it is for (RFC 8707)"),
     optional("purpose", "what for, where the agent has several purposes"),
@@ -171,6 +174,10 @@ const TOKEN: [Field; 19] = [
     optional("actor_proof", "the proof of possession by which that instance agrees"),
     optional("requested_token_type", "a token, or a delegation"),
     optional("may_act", "who may take the delegation up, in JSON"),
+    optional("code", "what a person came back to the client with (RFC 6749 §4.1.3)"),
+    optional("redirect_uri", "where they came back"),
+    optional("code_verifier", "what only the client knows that sent them (RFC 7636)"),
+    optional("refresh_token", "what came with the token before (RFC 6749 §6)"),
 ];
 
 /// A form of a client of the token service.

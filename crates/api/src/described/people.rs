@@ -65,6 +65,28 @@ pub(crate) fn logout() -> Operation {
     changing("logout", "Logs out").answers_page(200, "logged out")
 }
 
+/// Where a client sends a person.
+pub(crate) fn authorize() -> Operation {
+    Operation::new("authorize", "A client asks a person for consent (RFC 6749 §4.1.1, RFC 7636)")
+        .shown_by(SESSION)
+        .takes_query(&[
+            needed("client_id", "the URL of the client's document"),
+            needed("redirect_uri", "where the answer goes: one of the document's"),
+            needed("response_type", "`code`"),
+            needed("code_challenge", "the digest of the verifier (RFC 7636 §4.2)"),
+            needed("code_challenge_method", "`S256`"),
+            needed("resource", "the one server that the token is for (RFC 8707)"),
+            optional("response_mode", "`query`"),
+            optional("scope", "tools of the server, with spaces between"),
+            optional("authorization_details", "the task (RFC 9396), instead of `scope`"),
+            optional("state", "what the client is told again"),
+        ])
+        .answers(303, "to the page where the person answers, or to the client with an error")
+        .answers_page(400, "the request cannot be read, or the client has no such `redirect_uri`")
+        .answers_page(403, "nobody is logged in, or there is no such client")
+        .answers_page(503, "something that it needs is down")
+}
+
 /// What an agent asks of a person.
 pub(crate) fn consent() -> Operation {
     shown("consent", "What an agent asks the person for").answers_page(200, "what is asked")
@@ -81,6 +103,7 @@ pub(crate) fn answer() -> Operation {
     changing("consent_answer", "Answers what an agent asks")
         .takes_form(&fields)
         .answers_page(200, "what became of it")
+        .answers(303, "to the client that sent the person here")
 }
 
 /// What a person consented to.

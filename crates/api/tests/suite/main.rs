@@ -114,8 +114,14 @@ impl Surface {
 /// The listener of people, who come in by `door`, and observers.
 fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Router {
     let hosts = Hosts::new(ISSUER, "127.0.0.1:8420".parse().expect("an address"));
-    let (administration, own) = (world.administration.clone(), hosts.clone());
-    let people = People { administration, door, hosts: own, behind_proxy };
+    let people = People {
+        administration: world.administration.clone(),
+        tokens: world.tokens.clone(),
+        clock: world.authority.clock().clone(),
+        door,
+        hosts: hosts.clone(),
+        behind_proxy,
+    };
     let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
     api::admin_listener(Observers { health, log_dir, hosts }, people)
 }

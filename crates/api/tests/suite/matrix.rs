@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 40] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 43] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -63,10 +63,13 @@ const ENDPOINTS: [(&str, &str, &str, &str); 40] = [
     ("people", "GET", "/login", "/login"),
     ("people", "GET", "/login/callback", "/login/callback?state=x&code=y"),
     ("people", "POST", "/logout", "/logout"),
+    ("people", "GET", "/oauth/authorize", "/oauth/authorize"),
+    ("people", "GET", "/oauth/authorize", AUTHORIZE),
     ("people", "GET", "/consent/{id}", CONSENT),
     ("people", "POST", "/consent/{id}", CONSENT),
     ("people", "GET", "/mandates", "/mandates"),
     ("people", "POST", "/mandates/{id}", "/mandates/man_00000000000000000000000000000000"),
+    ("nobody's", "GET", "/oauth/authorize", AUTHORIZE),
     ("nobody's", "GET", "/consent/{id}", CONSENT),
     ("admin", "GET", "/openapi.json", "/openapi.json"),
     ("admin", "POST", "/api/v1/command", "/api/v1/command"),
@@ -74,6 +77,9 @@ const ENDPOINTS: [(&str, &str, &str, &str); 40] = [
 
 /// A request for consent of which nobody knows.
 const CONSENT: &str = "/consent/con_00000000000000000000000000000000";
+
+/// A request of a client of which nobody knows.
+const AUTHORIZE: &str = "/oauth/authorize?client_id=https%3A%2F%2Fevil.test%2Fc&redirect_uri=https%3A%2F%2Fevil.test%2Fcb";
 
 const ROLES: [&str; 4] = ["nobody", "agent", "agent of another server", "foreign page"];
 

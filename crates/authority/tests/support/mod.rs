@@ -353,6 +353,7 @@ fn facts(now: Timestamp) -> Facts {
         key_expires: now.plus(90 * day),
         host: None,
         workloads: Vec::new(),
+        client: None,
         registered: now,
         state: AgentState::Active,
     };
@@ -371,7 +372,7 @@ fn facts(now: Timestamp) -> Facts {
         instance: Instance {
             id: instance,
             agent: agent.name.clone(),
-            key: Thumbprint::from_bytes([8; 32]),
+            key: Some(Thumbprint::from_bytes([8; 32])),
             attestation: Attestation::User,
             process: None,
             workload: None,
@@ -446,7 +447,7 @@ async fn write(journal: &Journal, facts: &Facts) {
         put(FactKey::mandate(mandate.id), mandate),
         put(FactKey::standing_mandate(&agent.name, &purpose.id), &mandate.id),
         put(FactKey::instance(instance.id), instance),
-        put(FactKey::key(&instance.key), &instance.id),
+        put(FactKey::key(&instance.key.expect("it has one")), &instance.id),
         put(FactKey::task(task.id), task),
         put(FactKey::server(&server.name), server),
     ];

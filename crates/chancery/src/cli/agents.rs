@@ -33,6 +33,8 @@ pub(crate) enum Agent {
         #[arg(long)]
         on_behalf_only: bool,
         #[command(flatten)]
+        client: Client,
+        #[command(flatten)]
         attested: Attested,
         #[command(flatten)]
         socket: Socket,
@@ -73,6 +75,17 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
+}
+
+/// The OAuth client that people use as an agent over HTTP.
+#[derive(Debug, Args)]
+pub(crate) struct Client {
+    /// Its `client_id`: the https URL of the document that describes it.
+    #[arg(long, value_name = "URL")]
+    pub(crate) client_id: Option<String>,
+    /// It may be given tokens that are bound to no key: whoever has one can use it.
+    #[arg(long, requires = "client_id")]
+    pub(crate) bearer: bool,
 }
 
 /// Whose word counts that a process is an instance of an agent, beside the agent's key.

@@ -76,13 +76,7 @@ impl Attestation {
 
     /// The platforms, of which workloads ask for tokens for `us` where nothing else is said.
     pub(crate) fn sources(&self, us: &str) -> Result<SourcesConfig, String> {
-        for host in &self.private_hosts {
-            // As it is compared: a host that every reader of a URL finds there, and nothing else.
-            let read = HttpsUrl::parse(&format!("https://{host}/"));
-            if !read.is_ok_and(|url| url.host() == host) {
-                return Err(format!("`{host}` is not a host name in lower case without port"));
-            }
-        }
+        check_hosts(&self.private_hosts)?;
         let oidc = self.issuers.iter().map(|issuer| {
             let Issuer { issuer, audience, algorithms, jwks_file } = issuer;
             let audience = audience.as_deref().unwrap_or(us);
@@ -127,6 +121,19 @@ impl Attestation {
         for file in keys.chain(bundles).chain(&mut self.ca_files) {
             *file = base.join(&*file);
         }
+    }
+}
+
+/// Refuses what is no host as it is compared: one that every reader of a URL finds there, and nothing
+/// else.
+pub(crate) fn check_hosts(hosts: &BTreeSet<String>) -> Result<(), String> {
+    let is_host = |host: &&String| {
+        let read = HttpsUrl::parse(&format!("https://{host}/"));
+        read.is_ok_and(|url| url.host() == *host)
+    };
+    match hosts.iter().find(|host| !is_host(host)) {
+        Some(host) => Err(format!("`{host}` is not a host name in lower case without port")),
+        None => Ok(()),
     }
 }
 

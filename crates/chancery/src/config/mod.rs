@@ -5,6 +5,7 @@
 //! all of it is valid.
 
 mod attestation;
+mod clients;
 mod login;
 mod read;
 mod server;
@@ -17,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use attestation::Attestation;
+pub(crate) use clients::Clients;
 pub(crate) use login::LoginAt;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
@@ -59,6 +61,9 @@ pub(crate) struct Config {
     /// Whose word counts on which workload somebody is.
     #[serde(default)]
     pub(crate) attestation: Attestation,
+    /// OAuth clients that people authorize.
+    #[serde(default)]
+    pub(crate) clients: Clients,
     /// Callers that are no active agent.
     #[serde(default)]
     pub(crate) findings: Findings,
@@ -350,6 +355,7 @@ impl Config {
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
         let all = all.chain(&self.findings.header_file);
         let all = all.chain(self.login.iter().flat_map(LoginAt::files)).map(PathBuf::as_path);
+        let all = all.chain(self.clients.ca_files.iter().map(PathBuf::as_path));
         let all = all.chain(self.attestation.places());
         all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).collect()
     }
@@ -376,6 +382,9 @@ impl Config {
             }
         }
         self.attestation.anchor_at(base);
+        for file in &mut self.clients.ca_files {
+            *file = base.join(&*file);
+        }
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);
         for file in self.login.iter_mut().flat_map(LoginAt::files_mut) {
             *file = base.join(&*file);

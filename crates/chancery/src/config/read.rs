@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use https_url::HttpsUrl;
 use serde_json::{Map, Value};
 
+use super::attestation::check_hosts;
 use super::{Anchor, Config, LoginAt, ProcessLimits, Server};
 
 /// The largest configuration file, in bytes.
@@ -217,6 +218,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let platforms = config.attestation.sources(&issuer);
     platforms.map_err(|why| invalid("attestation", why))?;
+    let hosts = check_hosts(&config.clients.private_hosts);
+    hosts.map_err(|why| invalid("clients", why))?;
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
 }
 

@@ -50,6 +50,37 @@ async fn n_141_a_bound_token_under_bearer_is_refused() {
     nothing_was_decided(&world).await;
 }
 
+/// One that is bound to no key is taken alone, and of nobody but an agent whose client may have one: the
+/// kernel denies it otherwise, whatever policy says.
+#[tokio::test]
+async fn n_141_a_bearer_token_is_of_no_use_to_an_agent_that_may_have_none() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let mut client = bot.connected(&world, "up", Era::Session).await;
+    let token = world.unbound(&client.token, "up");
+    let mut headers = client.headers("POST");
+    set(&mut headers, "authorization", &format!("DPoP {token}"));
+    refused(&client, &headers, "not_bound").await;
+    set(&mut headers, "authorization", &format!("Bearer {token}"));
+    refused(&client, &headers, "not_dpop").await;
+    headers.remove("dpop");
+    client.token = token;
+    let (_, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
+    let answer = client.post_raw(&headers, body).await;
+    assert_eq!(answer.status, 200, "it is who it says: {answer:?}");
+    assert_eq!(world.decisions("up/echo", "permit").await, 0);
+    let denied = world.records().await;
+    let denied =
+        denied.iter().rev().find(|it| it["action"] == "up/echo").expect("it is decided on");
+    assert_eq!(
+        (&denied["reason"], &denied["binding"]),
+        (&"bearer_not_admitted".into(), &"none".into())
+    );
+    world.clock.advance(Duration::from_mins(2));
+    let (_, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
+    assert_eq!(client.post_raw(&headers, body).await.status, 401, "it is over");
+}
+
 #[tokio::test]
 async fn n_142_a_proof_is_taken_once_whatever_it_was_used_for() {
     let up = upstream(Era::Session).await;

@@ -11,6 +11,7 @@ use journal::{Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use mcp::DenialStyle;
 use model::{Clock, Entropy, PersonId, PolicyDigest, Sha256Digest, Timestamp};
+use oauth::access_token;
 use pap::{Administration, Command, Founder, Founding, KeptTokenKeys, Publisher};
 use serde_json::Value;
 use store_sqlite::{Options, SqliteStore};
@@ -121,6 +122,17 @@ impl World {
         done.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// What `token` for `server` would be if it were bound to no key.
+    pub fn unbound(&self, token: &str, server: &str) -> String {
+        let audience = format!("{ISSUER}/mcp/{server}");
+        let parties = (ISSUER, audience.as_str());
+        let claims = access_token::verify(token, self.keys.as_ref(), parties, self.now());
+        let mut claims = claims.expect("it holds");
+        claims.cnf = None;
+        claims.exp = claims.iat + access_token::BEARER_LIFETIME_MAX_S;
+        access_token::mint(&claims, self.keys.signer().as_ref()).expect("it can be signed")
+    }
+
     /// Onboards `server`, whose tools have these harm classes (`TOOL=CLASS`, `*=CLASS`).
     pub async fn onboard(&self, server: &str, harm: &[&str]) {
         let harm = harm.iter().map(|rule| (*rule).to_owned()).collect();
@@ -153,6 +165,7 @@ impl World {
             key: agent.public_jwk(),
             host: Some(model::HostRule { exe: None, uid: 1_000 }),
             workloads: Vec::new(),
+            client: None,
             on_behalf_only: false,
         }))
         .await;

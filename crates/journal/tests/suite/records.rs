@@ -133,7 +133,7 @@ async fn a_token_has_a_permit_before_it() {
         id: RecordId::from_bytes([6; 16]),
         instance: InstanceId::from_bytes([2; 16]),
         jti: model::Sha256Digest::of(b"jti"),
-        key: model::Thumbprint::from_bytes([5; 32]),
+        key: Some(model::Thumbprint::from_bytes([5; 32])),
         kind: "issuance".to_owned(),
         purpose: "support".parse().unwrap(),
         task: model::TaskId::from_bytes([3; 16]),

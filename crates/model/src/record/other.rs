@@ -129,8 +129,9 @@ pub struct IssuanceRecord {
     pub instance: InstanceId,
     /// The digest of the token's `jti`.
     pub jti: Sha256Digest,
-    /// The thumbprint of the key to which it is bound.
-    pub key: Thumbprint,
+    /// The thumbprint of the key to which it is bound; none for a bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
     /// Always `issuance`.
     pub kind: String,
     /// What for.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use keys::{RetiredKey, SigningKey, TokenKeys};
 use oauth::access_token::{
-    AccessTokenClaims, AgentTask, Confirmation, LIFETIME_MAX_S, TYP, mint, verify,
+    AccessTokenClaims, AgentTask, BEARER_LIFETIME_MAX_S, Confirmation, LIFETIME_MAX_S, TYP, mint,
+    verify,
 };
 use oauth::jws::{self, JwsError, KID_MAX};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ fn claims() -> AccessTokenClaims {
         exp: NOW + LIFETIME_MAX_S,
         iat: NOW,
         jti: "token-1".to_owned(),
-        cnf: Confirmation { jkt: base64([7; 32]) },
+        cnf: Some(Confirmation { jkt: base64([7; 32]) }),
         authorization_details: vec![AgentTask {
             kind: "agent_task".to_owned(),
             task: "task-1".to_owned(),
@@ -159,7 +160,7 @@ fn a_token_is_not_good_before_it_says_so() {
     assert!(check(&token, &key).is_ok());
 }
 
-/// N-141: a token that is bound to no key, or by other means, could be used by whoever has it.
+/// N-141: a token that is bound by other means could be used by whoever has it.
 #[test]
 fn n_141_a_token_is_bound_to_one_key_that_is_understood() {
     for cnf in [
@@ -176,7 +177,19 @@ fn n_141_a_token_is_bound_to_one_key_that_is_understood() {
     ] {
         refuse("cnf", cnf);
     }
-    assert_eq!(claims().cnf.thumbprint(), Some([7; 32]));
+    assert_eq!(claims().bound_to(), Some([7; 32]));
+}
+
+/// One that is bound to nothing is good for less long, also where it was signed for longer.
+#[test]
+fn ma_04_a_token_that_is_bound_to_no_key_is_good_for_two_minutes() {
+    let key = es256();
+    let bearer = |exp: i64| AccessTokenClaims { cnf: None, iat: NOW, exp, ..claims() };
+    let most = NOW + BEARER_LIFETIME_MAX_S;
+    let read = check(&mint(&bearer(most), &key).unwrap(), &key).expect("it holds");
+    assert_eq!(read.bound_to(), None);
+    let long = check(&mint(&bearer(most + 1), &key).unwrap(), &key);
+    assert_eq!(long, Err(JwsError::Claim("exp")));
 }
 
 #[test]

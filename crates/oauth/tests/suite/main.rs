@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod assertions;
+mod authorization;
 mod exchange;
 mod forms;
 mod jose;

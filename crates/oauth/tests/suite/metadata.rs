@@ -17,7 +17,7 @@ fn check_values(metadata: &Value, may_be_empty: &[&str]) {
 
 #[test]
 fn the_authorization_server_of_rfc_8414() {
-    let metadata = authorization_server(ISSUER, false);
+    let metadata = authorization_server(ISSUER, false, None);
     // §3.3: exactly the issuer that the client asked for.
     assert_eq!(metadata["issuer"], ISSUER);
     // §2: required, even where no response type is offered.
@@ -49,9 +49,35 @@ fn the_authorization_server_of_rfc_8414() {
 }
 
 #[test]
+fn ma_04_what_clients_with_a_document_need_is_promised_where_people_can_log_in() {
+    let metadata = authorization_server(ISSUER, false, Some("https://people.example"));
+    check_values(&metadata, &[]);
+    for (name, expected) in [
+        ("authorization_endpoint", json!("https://people.example/oauth/authorize")),
+        ("token_endpoint", json!("https://chancery.example/oauth/token")),
+        ("response_types_supported", json!(["code"])),
+        ("response_modes_supported", json!(["query"])),
+        ("code_challenge_methods_supported", json!(["S256"])),
+        ("client_id_metadata_document_supported", json!(true)),
+        ("authorization_response_iss_parameter_supported", json!(true)),
+        ("token_endpoint_auth_methods_supported", json!(["private_key_jwt", "none"])),
+        ("revocation_endpoint_auth_methods_supported", json!(["private_key_jwt", "none"])),
+        ("introspection_endpoint_auth_methods_supported", json!(["private_key_jwt"])),
+    ] {
+        assert_eq!(metadata[name], expected, "{name}");
+    }
+    let grants = metadata["grant_types_supported"].as_array().unwrap();
+    for grant in [oauth::authorization_code::GRANT_TYPE, oauth::authorization_code::REFRESH] {
+        assert!(grants.contains(&json!(grant)), "{grant}");
+    }
+    let resource = protected_resource("https://chancery.example/mcp/payments", ISSUER, true);
+    assert_eq!(resource["dpop_bound_access_tokens_required"], json!(false));
+}
+
+#[test]
 fn the_protected_resource_of_rfc_9728() {
     let resource = "https://chancery.example/mcp/payments";
-    let metadata = protected_resource(resource, ISSUER);
+    let metadata = protected_resource(resource, ISSUER, false);
     // §3.3: exactly the resource that the client asked for.
     assert_eq!(metadata["resource"], resource);
     // MA-01: not empty.

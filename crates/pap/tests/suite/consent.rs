@@ -38,6 +38,7 @@ async fn desk() -> (Desk, PersonId, Consent) {
         asked: now,
         expires: now.plus(Duration::from_mins(10)),
         state: ConsentState::Pending,
+        client: None,
     };
     desk.world.put(FactKey::consent(consent.id), &consent).await;
     (desk, "carla".parse().expect("a person"), consent)
@@ -57,8 +58,8 @@ async fn answer(
 ) -> Result<Option<Mandate>, AdminError> {
     let shown = shown(desk, person, asked).await;
     let id = asked.id.to_string();
-    let answered = desk.administration.consent_answer(person, &id, (answer, &shown)).await?;
-    Ok(match answered {
+    let reply = desk.administration.consent_answer(person, &id, (answer, &shown)).await?;
+    Ok(match reply.answered {
         Answered::Given(mandate) => Some(*mandate),
         Answered::Refused => None,
     })
@@ -282,7 +283,7 @@ async fn an_answer_that_is_repeated_is_told_again() {
     assert!(matches!(lost, Err(AdminError::Unknown(_))), "{lost:?}");
     for answer in [Answer::Once, Answer::Refuse] {
         let again = answered(&carla, answer).await.expect("she answered");
-        let Answered::Given(mandate) = again else { panic!("{again:?}") };
+        let Answered::Given(mandate) = again.answered else { panic!("{again:?}") };
         let state = desk.fact(FactKey::consent(asked.id)).await.expect("it is kept");
         assert_eq!(state["state"]["mandate"], mandate.id.to_string());
     }

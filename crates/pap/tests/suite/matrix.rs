@@ -151,6 +151,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             key: jwk(),
             host: None,
             workloads: Vec::new(),
+            client: None,
             on_behalf_only: false,
         }),
         Command::AgentAttest {

@@ -100,7 +100,7 @@ fn r_35_each_circumstance_can_change_the_answer() {
     vary(|case| {
         case.facts.tool_owner.as_mut().expect("one").unit = case.standing.sponsor.unit.clone();
     });
-    vary(|case| case.facts.binding = model::Binding::None);
+    vary(|case| case.facts.binding = model::Binding::Mtls);
     vary(|case| {
         let (issuer, subject) = ("https://ci.example", "repo:org/app");
         let rule = model::WorkloadRule::new(issuer, subject, [].into()).unwrap();

@@ -57,6 +57,7 @@ pub(crate) fn standing() -> Standing {
         key_expires: at(86_400),
         host: None,
         workloads: Vec::new(),
+        client: None,
         registered: at(-86_400),
         state: AgentState::Active,
     };
@@ -74,7 +75,7 @@ pub(crate) fn standing() -> Standing {
         instance: Instance {
             id: InstanceId::from_bytes([1; 16]),
             agent: agent.name.clone(),
-            key: Thumbprint::from_bytes([9; 32]),
+            key: Some(Thumbprint::from_bytes([9; 32])),
             attestation: Attestation::User,
             process: None,
             workload: None,

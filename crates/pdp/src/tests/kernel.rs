@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
-    AgentState, Agreed, Decision, Harm, Initiator, InstanceId, InstanceState, MandateBasis,
-    MandateId, Person, PersonState, ResourceRef, Sha256Digest, Standing, Stops, SystemState,
-    TaskState, TaskSubject, ToolState, Withdrawn,
+    AgentState, Agreed, Binding, Decision, Harm, Initiator, InstanceId, InstanceState,
+    MandateBasis, MandateId, Person, PersonState, RegisteredClient, ResourceRef, Sha256Digest,
+    Standing, Stops, SystemState, TaskState, TaskSubject, ToolState, Withdrawn,
 };
 use serde_json::{Value, json};
 
@@ -78,6 +78,12 @@ const CHANGES: &[(&str, Change)] = &[
     ("instance quarantined", |case| {
         case.standing.instance.state =
             InstanceState::Quarantined { signal: "key_copied".to_owned(), since: NOW };
+    }),
+    ("bearer token of no client that may use one", |case| case.facts.binding = Binding::None),
+    ("bearer token of such a client", |case| {
+        case.facts.binding = Binding::None;
+        let id = "https://client.example/oauth.json".to_owned();
+        case.standing.agent.client = Some(RegisteredClient { id, bearer: true });
     }),
     ("agent suspended", |case| {
         case.standing.agent.state =
@@ -254,6 +260,8 @@ fn the_matrix_of_built_in_rules() {
         stopped and revoked: stopped (hidden) | stopped (hidden) | stopped (hidden)
         instance revoked: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         instance quarantined: instance_quarantined (hidden) | instance_quarantined (hidden) | instance_quarantined (hidden)
+        bearer token of no client that may use one: bearer_not_admitted (hidden) | bearer_not_admitted (hidden) | bearer_not_admitted (hidden)
+        bearer token of such a client: permit | permit | permit
         agent suspended: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         agent retired: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires now: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)

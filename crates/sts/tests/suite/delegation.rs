@@ -192,7 +192,8 @@ async fn r_52_the_other_instance_gets_a_narrower_token_of_its_own() {
         let child = hand_on(&sts, &lead, (&reader, way), &asked).await.expect("a token");
         let claims = &child.claims;
         assert_eq!(claims.client_id, "reader");
-        assert_eq!(claims.cnf.jkt, child.key.verifying().thumbprint_text());
+        let bound = claims.cnf.as_ref().map(|cnf| cnf.jkt.clone());
+        assert_eq!(bound, Some(child.key.verifying().thumbprint_text()));
         // On nobody's behalf: the instance that began the work is the subject.
         assert_eq!(claims.sub, lead.claims.sub);
         assert!(claims.act.as_ref().expect("somebody acts").act.is_none());

@@ -26,7 +26,7 @@ async fn r_1_a_token_names_one_instance_in_one_task_for_one_service() {
     let claims = sts.verified(&response);
     assert_eq!((claims.iss.as_str(), claims.aud.as_str()), (ISSUER, RESOURCE));
     assert_eq!(claims.client_id, "billing");
-    assert_eq!(claims.cnf.thumbprint(), Some(own.verifying().thumbprint()));
+    assert_eq!(claims.bound_to(), Some(own.verifying().thumbprint()));
     let instance: Instance = fact(&sts.world, FactKey::instance(claims.sub.parse().unwrap())).await;
     let task: Task = fact(&sts.world, FactKey::task(instance.task)).await;
     assert_eq!(claims.authorization_details[0].task, task.id.to_string());

@@ -5,8 +5,10 @@
 mod support;
 
 mod attested;
+mod authorizing;
 mod borrowed;
 mod client;
+mod codes;
 mod consents;
 mod delegation;
 mod delegation_policy;
@@ -18,6 +20,7 @@ mod lifetime;
 mod opened;
 mod platforms;
 mod proofs;
+mod refreshes;
 mod refusals;
 mod renewals;
 mod resume;

@@ -1,0 +1,97 @@
+//! What came of one authorization code: an instance, and the tokens that it was given one after
+//! another, each with the refresh token by which the next is asked for.
+//!
+//! A refresh token is good once. All of one family begin with the same, which nobody sees but who
+//! has one of them: whoever shows another than the last has one that was used, or was stolen from
+//! who did (RFC 9700 §4.14.2).
+
+use std::fmt;
+
+use authority::Effect;
+use model::{Entropy, FactKey, InstanceId, ServerName, Sha256Digest};
+use serde::{Deserialize, Serialize};
+
+/// What came of one code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Family {
+    /// The client that redeemed the code.
+    pub(crate) client_id: String,
+    /// The instance.
+    pub(crate) instance: InstanceId,
+    /// The one server that its tokens are for.
+    pub(crate) server: ServerName,
+    /// The digest of the last refresh token.
+    pub(crate) refresh: Sha256Digest,
+}
+
+/// The next refresh token of a family, and the family once it was given.
+pub(crate) struct Rotation {
+    family: Family,
+    place: FactKey,
+    token: String,
+}
+
+/// Where the family of `token` is kept, if that could be a refresh token.
+pub(crate) fn place_of(token: &str) -> Option<FactKey> {
+    token.split_once('.').map(|(family, _)| place(family))
+}
+
+fn place(family: &str) -> FactKey {
+    FactKey::family(&Sha256Digest::of(family.as_bytes()))
+}
+
+/// 256 bits that nobody can guess.
+pub(crate) fn unguessable(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 32];
+    entropy.fill(&mut bytes);
+    keys::base64url(&bytes)
+}
+
+impl Family {
+    /// Whether `token` is the last refresh token.
+    pub(crate) fn is_last(&self, token: &str) -> bool {
+        self.refresh == Sha256Digest::of(token.as_bytes())
+    }
+}
+
+impl Rotation {
+    /// The first refresh token for `instance`, which the client `client_id` began for `server`.
+    pub(crate) fn first(
+        (client_id, instance, server): (&str, InstanceId, &ServerName),
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let refresh = Sha256Digest::of(b"");
+        let (client_id, server) = (client_id.to_owned(), server.clone());
+        let family = Family { client_id, instance, server, refresh };
+        Self::of(family, &unguessable(entropy), entropy)
+    }
+
+    /// The refresh token after `last`, which is the last one of `family`.
+    pub(crate) fn after(family: Family, last: &str, entropy: &dyn Entropy) -> Self {
+        let id = last.split_once('.').map_or(last, |(id, _)| id);
+        Self::of(family, id, entropy)
+    }
+
+    fn of(family: Family, id: &str, entropy: &dyn Entropy) -> Self {
+        let token = format!("{id}.{}", unguessable(entropy));
+        let refresh = Sha256Digest::of(token.as_bytes());
+        Self { family: Family { refresh, ..family }, place: place(id), token }
+    }
+
+    /// What giving it writes.
+    pub(crate) fn effect(&self) -> Effect {
+        Effect::Put { key: self.place.clone(), body: json::canonical_of(&self.family) }
+    }
+
+    /// The refresh token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation").field("family", &self.family).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! Authorization requests of clients that are known by their document, and the codes that come of them.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use model::{Clock as _, FactKey, RegisteredClient};
+use oauth::ErrorCode;
+use serde_json::{Value, json};
+use sts::NotAuthorized;
+
+use crate::authorizing::{CHALLENGE, REDIRECT, Stage, VERIFIER, code_of, refresh_of};
+use crate::client::key;
+use crate::{ISSUER, RESOURCE};
+
+#[tokio::test]
+async fn ma_04_a_code_gets_a_bearer_token_for_one_server_and_two_minutes() {
+    let stage = Stage::new().await;
+    let (response, _) = stage.begun().await;
+    assert_eq!((response.token_type.as_str(), response.expires_in), ("Bearer", 120));
+    let claims = stage.sts.verified(&response);
+    assert_eq!((claims.sub.as_str(), claims.aud.as_str()), ("carla", RESOURCE));
+    assert_eq!((claims.bound_to(), claims.exp - claims.iat), (None, 120));
+    let task = stage.task(&claims).await;
+    assert_eq!(task.scope.tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/*"]);
+    let issued = stage.sts.world.records("issuance").await;
+    assert_eq!(issued[0].text_of("binding"), "none");
+    assert_eq!(issued[0].value.get("key"), None);
+    let decided = stage.sts.world.records("decision").await;
+    assert_eq!(decided[0].text_of("binding"), "none");
+
+    let again = stage.refresh(refresh_of(&response), &[], None).await.expect("it is the last one");
+    let next = stage.sts.verified(&again);
+    assert_eq!((next.instance(), next.bound_to()), (claims.instance(), None));
+    assert_ne!(refresh_of(&again), refresh_of(&response));
+    assert_eq!(stage.sts.world.records("issuance").await.len(), 2, "each is decided and recorded");
+    assert_eq!(stage.published.fetched.load(Ordering::Relaxed), 1, "it is kept");
+}
+
+/// RFC 9449 §5.2: a client that says that its tokens are bound gets no other, whatever is registered.
+#[tokio::test]
+async fn ma_04_a_client_that_binds_its_tokens_is_given_no_other() {
+    let stage = Stage::of(true, json!({ "dpop_bound_access_tokens": true })).await;
+    let code = stage.code().await;
+    let refused = stage.redeem(&code, &[], None).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidDpopProof));
+    stage.redeem(&code, &[], Some(&key())).await.expect("it is bound");
+}
+
+/// A code is bound to all that it was asked for with; to whom shows it every failure looks the same.
+#[tokio::test]
+async fn ma_04_a_code_is_redeemed_only_by_who_asked_for_it() {
+    let stage = Stage::new().await;
+    let code = stage.code().await;
+    let other = stage.code().await;
+    let mut told = BTreeSet::new();
+    let mut refuse = async |code: &str, change: &[(&str, &str)], expected| {
+        let error = stage.redeem(code, change, None).await.expect_err("it is refused");
+        assert_eq!(error.code, expected, "{change:?} {error:?}");
+        if expected == ErrorCode::InvalidGrant {
+            told.insert(error.description);
+        }
+    };
+    let swapped = VERIFIER.replace('d', "e");
+    refuse(&code, &[("code_verifier", &swapped)], ErrorCode::InvalidGrant).await;
+    refuse(&code, &[("code_verifier", CHALLENGE)], ErrorCode::InvalidGrant).await;
+    let uri = ("redirect_uri", "http://127.0.0.1:51005/cb");
+    refuse(&code, &[uri], ErrorCode::InvalidGrant).await;
+    let id = code.split_once('.').expect("two parts").0;
+    refuse(&format!("{id}.another"), &[], ErrorCode::InvalidGrant).await;
+    refuse(id, &[], ErrorCode::InvalidGrant).await;
+    refuse("no code", &[], ErrorCode::InvalidGrant).await;
+    let elsewhere = format!("{ISSUER}/mcp/other");
+    refuse(&code, &[("resource", &elsewhere)], ErrorCode::InvalidTarget).await;
+    let foreign = ("resource", "https://other.example/mcp/crm");
+    refuse(&code, &[foreign], ErrorCode::InvalidTarget).await;
+    refuse(&code, &[("client_id", "https://x.example/c")], ErrorCode::InvalidClient).await;
+    stage.sts.world.clock.advance(Duration::from_mins(1));
+    refuse(&other, &[], ErrorCode::InvalidGrant).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(stage.sts.world.records("issuance").await.is_empty());
+}
+
+#[tokio::test]
+async fn ma_04_a_code_of_a_client_is_that_clients_alone() {
+    let stage = Stage::new().await;
+    let code = stage.code().await;
+    let theirs = key();
+    stage.sts.another_agent("other", &theirs).await;
+    let mut agent: model::Agent = stage.sts.fact(FactKey::agent(&"other".parse().unwrap())).await;
+    let id = "https://other.example/oauth.json";
+    agent.client = Some(RegisteredClient { id: id.to_owned(), bearer: true });
+    stage.sts.world.put(FactKey::agent(&agent.name), &agent).await;
+    stage.sts.world.put(FactKey::client(id), &agent.name).await;
+    let refused = stage.redeem(&code, &[("client_id", id)], None).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+    let response = stage.redeem(&code, &[], None).await.expect("its own client's");
+    let refused = stage.refresh(refresh_of(&response), &[("client_id", id)], None).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+    // Nor is it begun by the agent's key, as what an agent pushed is.
+    let pushed = oauth::consent::request_uri(code.split_once('.').expect("two parts").0);
+    let request = stage.sts.request(&key()).with("grant_type", oauth::consent::GRANT_TYPE);
+    let refused = stage.sts.send(request.with("request_uri", &pushed)).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+}
+
+/// Somebody has a code that was used: all that came of it ends, and it is found.
+#[tokio::test]
+async fn n_093_a_code_that_is_shown_again_ends_what_came_of_it() {
+    let stage = Stage::new().await;
+    let (response, code) = stage.begun().await;
+    let claims = stage.sts.verified(&response);
+    let wrong = ("code_verifier", "another verifier, which is long enough to be one");
+    assert_eq!(code_of(stage.redeem(&code, &[wrong], None).await), Some(ErrorCode::InvalidGrant));
+    stage.has_ended(&claims, "code_replayed").await;
+    let refused = stage.refresh(refresh_of(&response), &[], None).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+    assert_eq!(code_of(stage.redeem(&code, &[], None).await), Some(ErrorCode::InvalidGrant));
+    stage.has_ended(&claims, "code_replayed").await;
+    let causes = stage.sts.causes(2).await;
+    assert_eq!(causes, ["code_replayed", "code_replayed"]);
+}
+
+/// What names no client that an administrator registered is refused before anything is fetched.
+#[tokio::test]
+async fn n_072_nothing_is_fetched_for_a_client_that_nobody_registered() {
+    let stage = Stage::new().await;
+    for id in ["https://169.254.169.254/latest", "https://evil.example/c.json", "bot", "billing"] {
+        let refused = stage.ask(&[("client_id", id)]).await;
+        assert!(matches!(refused, Err(NotAuthorized::Told(_))), "{id}: {refused:?}");
+    }
+    assert_eq!(stage.published.fetched.load(Ordering::Relaxed), 0);
+    assert_eq!(stage.sts.causes(4).await, ["client_unknown"; 4]);
+}
+
+#[tokio::test]
+async fn n_079_nobody_is_sent_anywhere_before_the_redirect_uri_is_known_to_be_the_clients() {
+    let stage = Stage::new().await;
+    for uri in ["https://evil.example/cb", "http://127.0.0.1:51004/other", "app://cb", "/cb"] {
+        // Whatever else is wrong with it.
+        for more in [("state", "x"), ("response_type", "token"), ("code_challenge", "")] {
+            let refused = stage.ask(&[("redirect_uri", uri), more]).await;
+            assert!(matches!(refused, Err(NotAuthorized::Told(_))), "{uri}: {refused:?}");
+        }
+    }
+    let document = Stage::of(true, json!({ "client_id": "https://client.example/other" })).await;
+    let refused = document.ask(&[]).await;
+    assert!(matches!(refused, Err(NotAuthorized::Told(_))), "the document is another's");
+}
+
+/// Once it is known, the client is told, with its state and by whom.
+#[tokio::test]
+async fn n_079_a_refusal_names_who_refused_and_what_state() {
+    let stage = Stage::new().await;
+    let check = async |change: (&str, &str), error: &str| {
+        let refused = stage.ask(&[change]).await;
+        let Err(NotAuthorized::Sent(to)) = refused else { panic!("{change:?}: {refused:?}") };
+        let (uri, query) = to.split_once('?').expect("an answer");
+        assert_eq!(uri, REDIRECT);
+        let told: Vec<_> = query.split('&').filter(|it| !it.starts_with("error_desc")).collect();
+        let iss = "iss=https%3A%2F%2Fchancery.example";
+        assert_eq!(told, [&format!("error={error}"), "state=a+state", iss], "{change:?}");
+    };
+    check(("response_type", "token"), "unsupported_response_type").await;
+    check(("code_challenge_method", "plain"), "invalid_request").await;
+    check(("code_challenge", ""), "invalid_request").await;
+    check(("resource", ""), "invalid_request").await;
+    check(("resource", "https://other.example/mcp/crm"), "invalid_target").await;
+    check(("resource", "https://chancery.example/mcp/other"), "invalid_target").await;
+    check(("scope", "crm/lookup other/tool"), "invalid_scope").await;
+    check(("scope", "admin"), "invalid_scope").await;
+    let task = |change: &[(&str, Value)]| {
+        let until = stage.sts.world.clock.now().as_seconds() + 3_600;
+        let mut task = json!({
+            "type": "agent_task", "purpose": "care", "tools": ["crm/lookup"], "until": until,
+        });
+        for (name, value) in change {
+            task[*name] = value.clone();
+        }
+        json!([task]).to_string()
+    };
+    let other = task(&[("purpose", "other".into())]);
+    check(("authorization_details", &other), "invalid_scope").await;
+    let elsewhere = task(&[("tools", json!(["other/tool"]))]);
+    check(("authorization_details", &elsewhere), "invalid_scope").await;
+    let late = task(&[("until", 1.into())]);
+    check(("authorization_details", &late), "invalid_authorization_details").await;
+    stage.ask(&[("authorization_details", &task(&[]))]).await.expect("it is a part");
+}
+
+/// A scope takes away from what there is, and adds nothing.
+#[tokio::test]
+async fn ma_04_a_scope_narrows_what_is_asked_for() {
+    let stage = Stage::new().await;
+    let id = stage.ask(&[("scope", "crm/lookup crm/refund")]).await.expect("it is asked");
+    let (code, _) = stage.consent(id).await;
+    let response = stage.redeem(&code, &[], None).await.expect("it holds");
+    let task = stage.task(&stage.sts.verified(&response)).await;
+    let tools: Vec<_> = task.scope.tools.iter().map(ToString::to_string).collect();
+    assert_eq!(tools, ["crm/lookup", "crm/refund"]);
+}
+
+/// So many of one person can wait for an answer; another's are another's.
+#[tokio::test]
+async fn i_18_a_person_is_asked_so_much_at_once() {
+    let stage = Stage::new().await;
+    for _ in 0..16 {
+        stage.ask(&[]).await.expect("there is room");
+    }
+    let refused = stage.ask(&[]).await;
+    let Err(NotAuthorized::Sent(to)) = refused else { panic!("{refused:?}") };
+    assert!(to.contains("error=temporarily_unavailable"), "{to}");
+    stage.sts.world.clock.advance(Duration::from_mins(10));
+    stage.ask(&[]).await.expect("nobody can answer those any more");
+}

@@ -1,0 +1,188 @@
+//! Refresh tokens of clients that are known by their document: rotated, found when they are shown again,
+//! given up and introspected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock as _, FactKey, Mandate, RegisteredClient, TaskState};
+use oauth::ErrorCode;
+use oauth::token_endpoint::TokenResponse;
+use serde_json::{Value, json};
+use store::Store as _;
+
+use crate::authorizing::{CLIENT, Stage, changed, code_of, refresh_of};
+use crate::client::key;
+use crate::{ISSUER, RESOURCE};
+
+/// With a proof the token is bound as always, and the refresh token goes with the same key.
+#[tokio::test]
+async fn ma_04_with_a_proof_the_token_is_bound_and_so_is_what_follows() {
+    let stage = Stage::of(false, Value::Null).await;
+    let code = stage.code().await;
+    let refused = stage.redeem(&code, &[], None).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidDpopProof), "no bearer token for it");
+    let (own, other) = (key(), key());
+    let agents = stage.redeem(&code, &[], Some(&stage.sts.agent_key)).await;
+    assert_eq!(code_of(agents), Some(ErrorCode::InvalidDpopProof), "the agent's own key");
+    let response = stage.redeem(&code, &[], Some(&own)).await.expect("it is bound");
+    assert_eq!((response.token_type.as_str(), response.expires_in), ("DPoP", 300));
+    let claims = stage.sts.verified(&response);
+    assert_eq!(claims.bound_to(), Some(own.verifying().thumbprint()));
+    for key in [None, Some(&*other)] {
+        let refused = stage.refresh(refresh_of(&response), &[], key).await;
+        assert_eq!(code_of(refused), Some(ErrorCode::InvalidDpopProof));
+    }
+    assert_eq!(stage.task(&claims).await.state, TaskState::Open, "it was not its holder");
+    let next = stage.refresh(refresh_of(&response), &[], Some(&own)).await.expect("its holder");
+    assert_eq!(stage.sts.verified(&next).instance(), claims.instance());
+    let second = stage.code().await;
+    let refused = stage.redeem(&second, &[], Some(&own)).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidDpopProof), "a key is one instance's");
+}
+
+/// A refresh token is good once. Who of two that have it is the client nobody can tell.
+#[tokio::test]
+async fn n_093_a_refresh_token_that_is_shown_again_ends_all_that_came_of_its_code() {
+    let stage = Stage::new().await;
+    let (first, _) = stage.begun().await;
+    let second = stage.refresh(refresh_of(&first), &[], None).await.expect("the last one");
+    let claims = stage.sts.verified(&second);
+    assert_eq!(
+        code_of(stage.refresh(refresh_of(&first), &[], None).await),
+        Some(ErrorCode::InvalidGrant)
+    );
+    stage.has_ended(&claims, "refresh_token_replayed").await;
+    let refused = stage.refresh(refresh_of(&second), &[], None).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "the last one is of no use");
+}
+
+/// N-013: 64 ask with one refresh token at once: one wins, and the family dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn n_013_of_64_racers_with_one_refresh_token_one_wins_and_the_family_dies() {
+    let stage = Arc::new(Stage::new().await);
+    let (first, _) = stage.begun().await;
+    let claims = stage.sts.verified(&first);
+    let token = refresh_of(&first).to_owned();
+    let racers = (0..64).map(|_| {
+        let (stage, token) = (stage.clone(), token.clone());
+        tokio::spawn(async move { stage.refresh(&token, &[], None).await })
+    });
+    let answers = futures::future::join_all(racers).await;
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
+    let won: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
+    assert_eq!(won.len(), 1);
+    for won in &won {
+        let refused = stage.refresh(refresh_of(won), &[], None).await;
+        assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "the family is dead");
+    }
+    let issued = stage.sts.world.records("issuance").await.len();
+    assert_eq!(issued, 1 + won.len(), "nothing else was issued");
+    stage.has_ended(&claims, "refresh_token_replayed").await;
+}
+
+#[tokio::test]
+async fn ma_04_a_refresh_token_that_is_none_ends_nothing() {
+    let stage = Stage::new().await;
+    let (response, _) = stage.begun().await;
+    let claims = stage.sts.verified(&response);
+    for token in ["no token", "a.b", claims.jti.as_str(), claims.instance()] {
+        let refused = stage.refresh(token, &[], None).await;
+        assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "{token}");
+    }
+    let elsewhere = format!("{ISSUER}/mcp/other");
+    let refused = stage.refresh(refresh_of(&response), &[("resource", &elsewhere)], None).await;
+    assert_eq!(code_of(refused), Some(ErrorCode::InvalidTarget));
+    let named = [("resource", RESOURCE)];
+    stage.refresh(refresh_of(&response), &named, None).await.expect("it is for that server");
+}
+
+/// A first token, with the mandate under which it was given.
+async fn given(stage: &Stage) -> (TokenResponse, Mandate) {
+    let id = stage.ask(&[]).await.expect("it is asked");
+    let (code, mandate) = stage.consent(id).await;
+    (stage.redeem(&code, &[], None).await.expect("it holds"), mandate)
+}
+
+/// What the client is told that refreshes what is over.
+async fn over(stage: &Stage, given: &TokenResponse) -> ErrorCode {
+    let error = stage.refresh(refresh_of(given), &[], None).await.expect_err("it is over");
+    assert_eq!(stage.sts.world.records("issuance").await.len(), 1);
+    error.code
+}
+
+/// Each refresh is decided anew, for what was consented to and no longer than that.
+#[tokio::test]
+async fn n_012_what_is_over_is_not_refreshed() {
+    let stage = Stage::new().await;
+    let (response, _) = given(&stage).await;
+    stage.sts.world.store.commit(stage.sts.world.sponsor_leaves()).await.expect("it commits");
+    assert_eq!(over(&stage, &response).await, ErrorCode::InvalidGrant, "the sponsor left");
+
+    let stage = Stage::new().await;
+    let (response, mandate) = given(&stage).await;
+    let (reason, since) = (String::new(), stage.sts.world.clock.now());
+    let mandate = Mandate { withdrawn: Some(model::Withdrawn { reason, since }), ..mandate };
+    stage.sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
+    assert_eq!(over(&stage, &response).await, ErrorCode::InvalidGrant, "she took it back");
+
+    let stage = Stage::new().await;
+    let (response, _) = given(&stage).await;
+    stage.sts.world.clock.advance(Duration::from_hours(8));
+    assert_eq!(over(&stage, &response).await, ErrorCode::InvalidGrant, "it lasted eight hours");
+}
+
+/// What an administrator says of the client counts at once.
+#[tokio::test]
+async fn n_012_what_a_client_may_is_what_is_registered_now() {
+    let check = async |client: Option<RegisteredClient>, expected: ErrorCode| {
+        let stage = Stage::new().await;
+        let (response, _) = given(&stage).await;
+        let agent = model::Agent { client, ..stage.sts.world.standing.agent.clone() };
+        stage.sts.world.put(FactKey::agent(&agent.name), &agent).await;
+        assert_eq!(over(&stage, &response).await, expected);
+    };
+    check(None, ErrorCode::InvalidClient).await;
+    let bound = RegisteredClient { id: CLIENT.to_owned(), bearer: false };
+    check(Some(bound), ErrorCode::InvalidDpopProof).await;
+}
+
+#[tokio::test]
+async fn oa_07_a_client_gives_up_what_it_has_by_showing_it() {
+    let check = async |shows: fn(&TokenResponse) -> &str| {
+        let stage = Stage::new().await;
+        let (response, _) = stage.begun().await;
+        let claims = stage.sts.verified(&response);
+        let shown = shows(&response);
+        let form = changed(&[("client_id", CLIENT), ("token", shown)], &[]);
+        stage.sts.service.revoke(stage.http(&form, None)).await.expect("it is given up");
+        assert!(matches!(stage.task(&claims).await.state, TaskState::Ended { .. }));
+        let refused = stage.refresh(refresh_of(&response), &[], None).await;
+        assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+    };
+    check(|response| &response.access_token).await;
+    check(refresh_of).await;
+    let stage = Stage::new().await;
+    let form = changed(&[("client_id", "https://x.example/c"), ("token", "t")], &[]);
+    let refused = stage.sts.service.revoke(stage.http(&form, None)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidClient);
+}
+
+/// The agent whose client it is learns what a token is, and nobody else.
+#[tokio::test]
+async fn n_016_a_refresh_token_says_of_itself_whether_it_is_the_last() {
+    let stage = Stage::new().await;
+    let (first, _) = stage.begun().await;
+    let second = stage.refresh(refresh_of(&first), &[], None).await.expect("the last one");
+    let introspect = async |token: &str| {
+        let request = stage.sts.request(&key()).with("token", token);
+        let all: Vec<_> =
+            request.parameters.iter().map(|(name, it)| (*name, it.as_str())).collect();
+        let form = oauth::form::form(&all);
+        stage.sts.service.introspect(stage.http(&form, None)).await.expect("it is answered")
+    };
+    assert_eq!(introspect(refresh_of(&first)).await, json!({ "active": false }));
+    let said = introspect(refresh_of(&second)).await;
+    assert_eq!((&said["active"], &said["token_type"]), (&json!(true), &json!("refresh_token")));
+    let said = introspect(&second.access_token).await;
+    assert_eq!((&said["active"], &said["token_type"]), (&json!(true), &json!("Bearer")));
+}
