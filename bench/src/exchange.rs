@@ -13,6 +13,7 @@ use keys::{KeyAlgorithm, SigningKey, TokenKeys};
 use model::{Clock as _, Entropy as _, FactKey};
 use oauth::access_token::{self, AccessTokenClaims};
 use oauth::dpop::{self, DpopExpect};
+use oauth::nonces::Nonces;
 use oauth::{client_assertion, exchange, form};
 use serde_json::json;
 use sts::{TokenHttpRequest, TokenService};
@@ -125,7 +126,8 @@ impl Bench {
         house.put(vec![put(FactKey::agent(&agent.name), &agent)]).await?;
         let keys = Arc::new(TokenKeys::new(Arc::new(key()?), Vec::new()));
         let authority = house.authority.clone();
-        let service = TokenService::new(authority, ISSUER.to_owned(), keys.clone());
+        let nonces = Arc::new(Nonces::new(&[0; 32]));
+        let service = TokenService::new(authority, ISSUER.to_owned(), (keys.clone(), nonces));
         let now = house.clock.now().as_seconds();
         let assertion = client_assertion::make(("lead", ISSUER), &lead, now, &jti())?;
         let proof = proof(&holder, &endpoint(), now)?;

@@ -53,6 +53,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::configured("")
+    }
+
+    fn configured(configuration: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let port = free_port();
         let issuer = format!("http://127.0.0.1:{port}");
@@ -68,7 +72,9 @@ impl Bench {
         ];
         let servers = servers.map(|(name, body)| (name.to_owned(), body)).to_vec();
         let policy = SERVERS.map(|server| POLICY.replace("SERVER", server)).concat();
-        let options = Options { servers, policy, port: Some(port), ..Options::default() };
+        let configuration = configuration.to_owned();
+        let options =
+            Options { servers, policy, configuration, port: Some(port), ..Options::default() };
         let deployment = Deployment::start(&options);
         deployment.onboard(&SERVERS, "reads-data");
         Self { deployment, session, stateless, dir }
@@ -328,4 +334,20 @@ fn r_31_typescript_of_2026_with_its_own_proofs_is_governed() {
 #[test]
 fn r_31_typescript_of_both_eras_with_its_own_proofs_is_governed() {
     check_all((Sdk::TypeScript2Session, Door::Dpop));
+}
+
+/// Where tokens are given for no proof without a nonce, clients ask again with the one that they are
+/// told.
+#[test]
+fn n_146_clients_of_others_ask_again_with_the_nonce_that_they_are_told() {
+    let bench = Bench::configured("tokens:\n  dpop_nonce_required: true\n");
+    for way in [(Sdk::TypeScript2Stateless, Door::Dpop), (Sdk::PythonStateless, Door::Stdio)] {
+        let mut client = Client::start(&bench.deployment, ("bot", "session-http"), way);
+        let said = client.ask(&echo(&json!("hello")));
+        assert_eq!(said["isError"], false, "{way:?}: {said}");
+        client.close();
+    }
+    let records = bench.deployment.records();
+    let demanded = records.iter().filter(|it| it["cause"] == "nonce_missing");
+    assert!(demanded.count() >= 2, "both were refused once");
 }

@@ -11,7 +11,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use gateway::{Gateway, HttpCall, Reply, ReplyBody};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use model::Clock;
 use oauth::OAuthError;
 use serde_json::Value;
@@ -269,7 +269,9 @@ async fn asked(
         Err(error) => (error.status(), error.body()),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    ([(header::CACHE_CONTROL, "no-store")], (status, axum::Json(body))).into_response()
+    let nonce = (HeaderName::from_static("dpop-nonce"), state.tokens.nonce());
+    let cache = (header::CACHE_CONTROL, "no-store".to_owned());
+    ([cache, nonce], (status, axum::Json(body))).into_response()
 }
 
 /// No response type is offered here (RFC 6749 §4.1.2.1): where people log in, they authorize clients at

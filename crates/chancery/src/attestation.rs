@@ -9,7 +9,6 @@ use model::Clock;
 use outbound::{Fetcher, Trust};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use sts::TokenService;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use workload::{Parts, Sources};
@@ -63,14 +62,3 @@ pub(crate) fn metrics(platforms: Option<&Arc<Sources>>) -> String {
 
 /// Says of each platform whether its keys are missing, so that its workloads are refused.
 pub(crate) const MISSING: &str = "chancery_platform_keys_missing";
-
-/// The same token service; if the word of `platforms` on workloads is taken, it is kept fresh.
-pub(crate) fn attesting(
-    tokens: TokenService,
-    platforms: Option<&Arc<Sources>>,
-    stop: &CancellationToken,
-) -> TokenService {
-    let Some(platforms) = platforms else { return tokens };
-    platforms.keep_fresh(stop);
-    tokens.attesting(platforms.clone())
-}

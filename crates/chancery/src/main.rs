@@ -8,7 +8,6 @@ mod administer;
 mod anchors;
 mod attestation;
 mod cli;
-mod clients;
 mod config;
 mod demonstrate;
 mod dev;
@@ -35,6 +34,7 @@ mod stop_signals;
 mod stops;
 mod system;
 mod tls;
+mod tokens;
 mod watched;
 
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use oauth::nonces::Nonces;
 use pap::{Administration, Publisher};
 use store_sqlite::{OnFatal, Options, SqliteStore};
 use sts::TokenService;
@@ -303,7 +304,11 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let servers = isolate::settle(config);
     isolate::tell(&servers);
     let routes = sources::routes(config, &isolate::launchers(&servers))?;
-    let gateway = gateway(config, &authority, (&ring, keys.clone()), (&sources, routes), &tasks)?;
+    let mut secret = [0; 32];
+    entropy.fill(&mut secret);
+    let nonces = Arc::new(Nonces::new(&secret));
+    let keyed = (&ring, (keys.clone(), nonces.clone()));
+    let gateway = gateway(config, &authority, keyed, (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
     let administration =
@@ -319,14 +324,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let platforms = crate::attestation::platforms(config, &clock, &tasks)?;
     let development = pap::is_for_development(&journal).await?;
     let door = crate::login::door(config, development, (&clock, &entropy))?;
-    let tokens = TokenService::new(authority.clone(), config.issuer(), keys);
-    let tokens = match &door {
-        Some(_) => tokens
-            .with_consent_at(config.people_url())
-            .with_clients(crate::clients::documents(&config.clients)?),
-        None => tokens,
-    };
-    let tokens = crate::attestation::attesting(tokens, platforms.as_ref(), stop);
+    let by = (door.is_some(), platforms.as_ref());
+    let tokens = crate::tokens::service(config, (&authority, keys, nonces), by, stop)?;
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let findings = findings(config, &authority).await?;
     let watched = (anchors, findings.numbers(), platforms.clone());
@@ -352,18 +351,16 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
 fn gateway(
     config: &Config,
     authority: &Arc<Authority>,
-    (ring, keys): (&KeyRing, Arc<TokenKeys>),
+    (ring, (keys, nonces)): (&KeyRing, (Arc<TokenKeys>, Arc<Nonces>)),
     (sources, routes): (&Arc<Sources>, Routes),
     tasks: &TaskTracker,
 ) -> anyhow::Result<Arc<Gateway>> {
     let (clock, entropy) = (authority.clock().clone(), authority.entropy().clone());
-    let mut nonce = [0; 16];
-    entropy.fill(&mut nonce);
     let issuer = config.issuer();
     let millis = Duration::from_millis;
     let parts = GatewayParts {
         authority: authority.clone(),
-        tokens: Tokens::new(issuer.clone(), keys.clone(), clock.clone(), keys::base64url(&nonce)),
+        tokens: Tokens::new(issuer.clone(), keys.clone(), clock.clone(), nonces),
         assertions: Assertions { issuer, keys, clock, entropy },
         routes,
         states: ring.state_sealing(),

@@ -1,9 +1,9 @@
 //! Who calls: from the token and the proof in the headers, and from nothing else.
 //!
 //! A token is checked once and then known by its digest until it expires; the proof of possession
-//! (RFC 9449) is checked with every request that has a bound token, and used up by it: in memory, so that a replay reaches
-//! no server, and where something is decided, in that decision's commit. Where nothing is decided,
-//! it must for one proof window after a start carry a nonce of this boot.
+//! (RFC 9449) is checked with every request that has a bound token, and used up by it: in memory, so
+//! that a replay reaches no server, and where something is decided, in that decision's commit. Where
+//! nothing is decided, it must for one proof window after a start carry a nonce of this boot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use model::{AgentName, Binding, Clock, InstanceId, Timestamp};
 use moka::sync::Cache;
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
+use oauth::nonces::Nonces;
 use sha2::{Digest as _, Sha256};
 
 use crate::proofs::{PROOF_WINDOW, PROOFS_MAX, Proofs, Seen};
@@ -92,23 +93,23 @@ pub struct Tokens {
     keys: Arc<TokenKeys>,
     clock: Arc<dyn Clock>,
     started: Duration,
-    boot_nonce: String,
+    nonces: Arc<Nonces>,
     known: Cache<[u8; 32], Arc<Known>>,
     proofs: Proofs,
 }
 
 impl Tokens {
-    /// Checks tokens that `issuer` signed with `keys`; `boot_nonce` is unpredictable and new.
+    /// Checks tokens that `issuer` signed with `keys`; `nonces` are of this boot.
     pub fn new(
         issuer: String,
         keys: Arc<TokenKeys>,
         clock: Arc<dyn Clock>,
-        boot_nonce: String,
+        nonces: Arc<Nonces>,
     ) -> Self {
         let started = clock.monotonic();
         let known = Cache::new(TOKENS_KNOWN_MAX);
         let proofs = Proofs::new(PROOFS_MAX);
-        Self { issuer, keys, clock, started, boot_nonce, known, proofs }
+        Self { issuer, keys, clock, started, nonces, known, proofs }
     }
 
     /// The agent whose token the headers show, if the token is known. Nothing is proven by it: it
@@ -171,8 +172,8 @@ impl Tokens {
         Ok(Proved { proof, once })
     }
 
-    /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof of before
-    /// the start, a young process demands a nonce of its own.
+    /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof
+    /// of before the start, a young process demands a nonce of its own.
     pub(crate) fn use_up(
         &self,
         caller: &Caller,
@@ -182,7 +183,8 @@ impl Tokens {
         let Some(Proved { proof, once }) = &caller.proof else { return Ok(()) };
         let now = self.clock.monotonic();
         let young = now.saturating_sub(self.started) < PROOF_WINDOW;
-        let has_nonce = proof.nonce.as_deref() == Some(self.boot_nonce.as_str());
+        let seconds = self.clock.now().as_seconds();
+        let has_nonce = proof.nonce.as_ref().is_some_and(|it| self.nonces.is_fresh(it, seconds));
         if young && !is_decided && !has_nonce {
             return Err(self.unauthenticated("nonce_missing", "use_dpop_nonce", url));
         }
@@ -228,7 +230,7 @@ impl Tokens {
         Refusal::Unauthenticated {
             cause,
             challenge: oauth::challenge(error, Some(&metadata)),
-            nonce: Some(self.boot_nonce.clone()),
+            nonce: Some(self.nonces.at(self.clock.now().as_seconds())),
         }
     }
 }

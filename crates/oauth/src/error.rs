@@ -23,6 +23,8 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The proof of possession does not hold (RFC 9449).
     InvalidDpopProof,
+    /// The proof of possession has no nonce of ours, or an old one (RFC 9449 §8).
+    UseDpopNonce,
     /// It was decided that it may not be.
     AccessDenied,
     /// Nobody has answered yet (RFC 8628 §3.5).
@@ -46,6 +48,7 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::AccessDenied => "access_denied",
             Self::AuthorizationPending => "authorization_pending",
             Self::ExpiredToken => "expired_token",

@@ -17,6 +17,7 @@ pub mod form;
 pub mod initiation;
 pub mod jws;
 pub mod metadata;
+pub mod nonces;
 pub mod people;
 pub mod redirect_uri;
 pub mod revocation;

@@ -61,8 +61,10 @@ impl TokenService {
     ) -> Result<Authenticated, TokenRefusal> {
         let Authenticated { agent, mut uses, shown } = self.agent(client).await?;
         if let Some(shown) = &shown {
-            let proof = self.proof(http.dpop, path);
-            let proof = proof.map_err(|error| TokenRefusal::of("proof_invalid", error, &agent))?;
+            let proof = self.proof(http.dpop, path).map_err(|mut refusal| {
+                refusal.refused.agent = Some(agent.name.clone());
+                refusal
+            })?;
             uses.push(once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat));
             let key = Thumbprint::from_bytes(proof.thumbprint);
             uses = self

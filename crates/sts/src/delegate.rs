@@ -99,7 +99,7 @@ impl TokenService {
     ) -> Result<TokenResponse, TokenRefusal> {
         let claims = self.holder(asking, subject_token)?;
         let by = asking.agent;
-        let proof = self.proof(Some(actor_proof), TOKEN).map_err(|_| unknown_actor(by))?;
+        let proof = self.possession(Some(actor_proof), TOKEN).map_err(|_| unknown_actor(by))?;
         let may_act = MayAct {
             client_id: exchange::claimed(actor_token).ok_or_else(|| unknown_actor(by))?,
             jkt: keys::base64url(&proof.thumbprint),

@@ -18,6 +18,7 @@ mod grant;
 mod initiated;
 mod mint;
 mod narrow;
+mod possession;
 mod proposed;
 mod pushed;
 mod redeem;

@@ -93,8 +93,7 @@ impl TokenService {
         let ClientRequest { client_id, resource, by } = request;
         let wanted = resource.as_deref().map(|resource| self.server(resource)).transpose();
         let wanted = wanted.map_err(before("unknown_resource"))?;
-        let proof = http.dpop.map(|_| self.proof(http.dpop, TOKEN)).transpose();
-        let proof = proof.map_err(before("proof_invalid"))?;
+        let proof = http.dpop.map(|_| self.proof(http.dpop, TOKEN)).transpose()?;
         let agent = self.registered(&client_id).await?;
         if let Some(proof) = &proof {
             is_own_key(&agent, proof)?;

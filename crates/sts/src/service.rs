@@ -13,8 +13,8 @@ use model::{
     Agent, Denial, FactKey, HostProcess, Instance, InstanceId, InstanceState, KernelRule,
     ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
-use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::exchange::Delegated;
+use oauth::nonces::Nonces;
 use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
 use oauth::{ErrorCode, OAuthError, authorization_code, metadata};
 use serde_json::Value;
@@ -27,12 +27,10 @@ use crate::client::{Authenticated, is_own_key};
 use crate::clients::Clients;
 use crate::grant::{Asker, Renewing, TokenGrant};
 use crate::mint::Minter;
+use crate::possession::PROOF_SKEW_S;
 use crate::renewal::{self, Renewal, Step};
 use crate::turns::Turns;
 use crate::vouchers::Vouchers;
-
-/// How far a proof's `iat` may be off, in seconds.
-const PROOF_SKEW_S: i64 = 60;
 
 /// Where tokens are asked for, behind the issuer.
 pub(crate) const TOKEN: &str = "/oauth/token";
@@ -61,6 +59,9 @@ pub struct TokenService {
     pub(crate) minter: Minter,
     pub(crate) keys: Arc<TokenKeys>,
     pub(crate) refusals: RefusalLog,
+    pub(crate) nonces: Arc<Nonces>,
+    /// Whether a proof without a nonce is refused.
+    pub(crate) needs_nonce: bool,
     vouchers: Vouchers,
     turns: Turns,
     pub(crate) platforms: Option<Arc<Sources>>,
@@ -131,13 +132,19 @@ impl TokenRefusal {
 }
 
 impl TokenService {
-    /// A service that is `issuer` and signs and verifies with `keys`.
-    pub fn new(authority: Arc<Authority>, issuer: String, keys: Arc<TokenKeys>) -> Self {
+    /// A service that is `issuer` and signs and verifies with `keys`; `nonces` are of this boot.
+    pub fn new(
+        authority: Arc<Authority>,
+        issuer: String,
+        (keys, nonces): (Arc<TokenKeys>, Arc<Nonces>),
+    ) -> Self {
         Self {
             authority,
             minter: Minter { issuer, keys: keys.clone() },
             keys,
             refusals: RefusalLog::default(),
+            nonces,
+            needs_nonce: false,
             vouchers: Vouchers::default(),
             turns: Turns::default(),
             platforms: None,
@@ -209,7 +216,7 @@ impl TokenService {
         }
         let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
         let audience = self.audience(&form).map_err(before("unknown_resource"))?;
-        let proof = self.proof(http.dpop, TOKEN).map_err(before("proof_invalid"))?;
+        let proof = self.proof(http.dpop, TOKEN)?;
         let key = Thumbprint::from_bytes(proof.thumbprint);
         // Before anything is looked up: whose word it is costs no access to the store.
         let beside = self.beside(form.workload.as_ref()).await;
@@ -374,25 +381,6 @@ impl TokenService {
         let name = resource.strip_prefix(&self.minter.issuer).and_then(|r| r.strip_prefix("/mcp/"));
         let name = name.and_then(|name| name.parse().ok());
         name.ok_or_else(no_such_resource)
-    }
-
-    /// The proof in a request for `path`.
-    pub(crate) fn proof(
-        &self,
-        header: Option<&str>,
-        path: &str,
-    ) -> Result<VerifiedProof, OAuthError> {
-        let invalid = |why: &str| OAuthError::new(ErrorCode::InvalidDpopProof, why);
-        let proof = header.ok_or_else(|| invalid("exactly one DPoP header is needed"))?;
-        let url = format!("{}{path}", self.minter.issuer);
-        let expect = DpopExpect {
-            method: "POST",
-            url: &url,
-            access_token: None,
-            now: self.authority.clock().now().as_seconds(),
-            max_skew_s: PROOF_SKEW_S,
-        };
-        dpop::verify_proof(proof, &expect).map_err(|error| invalid(&error.to_string()))
     }
 }
 

@@ -5,10 +5,10 @@
 //! all of it is valid.
 
 mod attestation;
-mod clients;
 mod login;
 mod read;
 mod server;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use attestation::Attestation;
-pub(crate) use clients::Clients;
 pub(crate) use login::LoginAt;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
+pub(crate) use tokens::{Clients, Tokens};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +61,9 @@ pub(crate) struct Config {
     /// Whose word counts on which workload somebody is.
     #[serde(default)]
     pub(crate) attestation: Attestation,
+    /// How tokens are asked for.
+    #[serde(default)]
+    pub(crate) tokens: Tokens,
     /// OAuth clients that people authorize.
     #[serde(default)]
     pub(crate) clients: Clients,

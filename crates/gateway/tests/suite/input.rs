@@ -207,7 +207,7 @@ async fn n_040d_a_state_is_used_once_by_racers_and_over_a_start() {
 
     let policy = format!("{POLICY}\n{POLICIES}");
     let setup = Setup { policy, routes: vec![("up", up.target())], ..Setup::default() };
-    let restarted = world.restarted(&setup, crate::support::NONCE);
+    let restarted = world.restarted(&setup, crate::support::BOOT);
     let params = json!({
         "name": "echo", "arguments": { "n": 1 }, "requestState": state,
     });

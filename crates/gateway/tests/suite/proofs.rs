@@ -110,7 +110,7 @@ async fn n_143_the_commit_finds_a_proof_that_another_gateway_took() {
         Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
     let again = Setup { routes: vec![("up", up.target())], ..Setup::default() };
     let (world, bot) = with(setup).await;
-    let other = world.restarted(&again, "another-nonce");
+    let other = world.restarted(&again, crate::support::OTHER_BOOT);
     let client = bot.client(&world, "up", Era::Stateless).await;
     let (headers, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
     let arrived = Duration::ZERO;

@@ -12,7 +12,7 @@ use oauth::dpop::{self, DpopExpect};
 use oauth::{client_assertion, token_endpoint};
 use serde_json::{Value, json};
 
-use super::world::{ISSUER, NONCE, World};
+use super::world::{BOOT, ISSUER, World, nonces};
 
 static NEXT_JTI: AtomicU64 = AtomicU64::new(1);
 
@@ -94,7 +94,7 @@ impl Agent {
         let answer = world.tokens.token(asked).await?;
         let (server, session) = (server.to_owned(), None);
         let token = answer.access_token;
-        let (nonce, capabilities) = (Some(NONCE.to_owned()), json!({}));
+        let (nonce, capabilities) = (Some(nonces(BOOT).at(now)), json!({}));
         Ok(Client { world, server, key, token, era, session, nonce, capabilities })
     }
 }

@@ -12,6 +12,7 @@ use keys::{KeyRing, TokenKeys};
 use mcp::DenialStyle;
 use model::{Clock, Entropy, PersonId, PolicyDigest, Sha256Digest, Timestamp};
 use oauth::access_token;
+use oauth::nonces::Nonces;
 use pap::{Administration, Command, Founder, Founding, KeptTokenKeys, Publisher};
 use serde_json::Value;
 use store_sqlite::{Options, SqliteStore};
@@ -26,8 +27,14 @@ use super::parts::{self, Sources};
 /// The issuer, under which agents reach the gateway.
 pub const ISSUER: &str = "http://chancery.test:8420";
 
-/// The nonce of the gateway's boot.
-pub const NONCE: &str = "the-nonce-of-this-boot";
+/// The gateway's boot, and another one.
+pub const BOOT: u8 = 1;
+pub const OTHER_BOOT: u8 = 2;
+
+/// The nonces of `boot`.
+pub fn nonces(boot: u8) -> Arc<Nonces> {
+    Arc::new(Nonces::new(&[boot; 32]))
+}
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -86,7 +93,7 @@ impl World {
         publisher.publish().await.expect("the policy compiles");
 
         let (tasks, sources) = (TaskTracker::new(), Arc::new(Sources::default()));
-        let parts = gateway_parts(&setup, &authority, (&ring, &keys), (&sources, &tasks), NONCE);
+        let parts = gateway_parts(&setup, &authority, (&ring, &keys), (&sources, &tasks), BOOT);
         let gateway = Arc::new(Gateway::new(parts).expect("a gateway"));
         let log = LogDirectory::new(dir.path().join("log"));
         let (of, read) = (authority.clone(), sources.clone());
@@ -94,8 +101,11 @@ impl World {
             Administration::new(of, publisher.clone(), read, log, (ISSUER.to_owned(), kept));
         let administration = Arc::new(administration);
         sources.connect(&gateway, &administration);
-        let tokens =
-            Arc::new(TokenService::new(authority.clone(), ISSUER.to_owned(), keys.clone()));
+        let tokens = Arc::new(TokenService::new(
+            authority.clone(),
+            ISSUER.to_owned(),
+            (keys.clone(), nonces(BOOT)),
+        ));
         let world = Self {
             clock,
             authority,
@@ -173,9 +183,9 @@ impl World {
     }
 
     /// The gateway of another start of the same deployment: it remembers nothing.
-    pub fn restarted(&self, setup: &Setup, nonce: &str) -> Gateway {
+    pub fn restarted(&self, setup: &Setup, boot: u8) -> Gateway {
         let kept = (&self.sources, &self.tasks);
-        let parts = gateway_parts(setup, &self.authority, (&self.ring, &self.keys), kept, nonce);
+        let parts = gateway_parts(setup, &self.authority, (&self.ring, &self.keys), kept, boot);
         Gateway::new(parts).expect("a gateway")
     }
 
@@ -287,7 +297,7 @@ fn gateway_parts(
     authority: &Arc<Authority>,
     (ring, keys): (&KeyRing, &Arc<TokenKeys>),
     (sources, tasks): (&Arc<Sources>, &TaskTracker),
-    nonce: &str,
+    boot: u8,
 ) -> GatewayParts {
     let (clock, entropy) = (authority.clock().clone(), authority.entropy().clone());
     let route = |(name, target): &(&str, Target)| {
@@ -303,7 +313,7 @@ fn gateway_parts(
     let own = [("PATH", path.as_str()), ("LANG", "C"), ("CHANCERY_SECRET", "never-passed-on")];
     GatewayParts {
         authority: authority.clone(),
-        tokens: Tokens::new(ISSUER.to_owned(), keys.clone(), clock.clone(), nonce.to_owned()),
+        tokens: Tokens::new(ISSUER.to_owned(), keys.clone(), clock.clone(), nonces(boot)),
         assertions: Assertions { issuer: ISSUER.to_owned(), keys: keys.clone(), clock, entropy },
         routes,
         states: ring.state_sealing(),

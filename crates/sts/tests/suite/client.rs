@@ -10,6 +10,7 @@ use keys::{KeyAlgorithm, Signer, SigningKey, TokenKeys};
 use model::{Clock as _, FactKey};
 use oauth::access_token::{self, AccessTokenClaims};
 use oauth::dpop::{self, DpopExpect};
+use oauth::nonces::Nonces;
 use oauth::token_endpoint::{Next, TokenResponse};
 use oauth::{OAuthError, client_assertion};
 use serde::de::DeserializeOwned;
@@ -108,7 +109,8 @@ impl Sts {
         .await;
         let keys = Arc::new(TokenKeys::new(key(), Vec::new()));
         let authority = world.authority.clone();
-        let service = TokenService::new(authority, ISSUER.to_owned(), keys.clone());
+        let nonces = Arc::new(Nonces::new(&[1; 32]));
+        let service = TokenService::new(authority, ISSUER.to_owned(), (keys.clone(), nonces));
         let service = service.with_consent_at("https://people.example".to_owned());
         let service = Arc::new(serve(service, &world));
         Self { world, service, agent_key, keys, serial: AtomicU64::new(0), last: Mutex::default() }
@@ -140,11 +142,20 @@ impl Sts {
     }
 
     /// A proof for a request to `path`.
-    pub(crate) fn proof_at(&self, path: &str, (key, jti): (&SigningKey, &str)) -> String {
+    pub(crate) fn proof_at(&self, path: &str, by: (&SigningKey, &str)) -> String {
+        self.proof_with(None, (path, by))
+    }
+
+    /// A proof with `nonce` for a request to `path`.
+    pub(crate) fn proof_with(
+        &self,
+        nonce: Option<&str>,
+        (path, (key, jti)): (&str, (&SigningKey, &str)),
+    ) -> String {
         let url = format!("{ISSUER}{path}");
         let (method, now) = ("POST", self.now());
         let expect = DpopExpect { method, url: &url, access_token: None, now, max_skew_s: 60 };
-        dpop::make_proof(key, &expect, (jti, None)).expect("it can be signed")
+        dpop::make_proof(key, &expect, (jti, nonce)).expect("it can be signed")
     }
 
     /// A request of the agent for the instance that holds `key`, with nothing wrong.

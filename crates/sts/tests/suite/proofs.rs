@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use keys::{KeyAlgorithm, SigningKey};
-use oauth::ErrorCode;
+use oauth::{ErrorCode, nonces};
 use serde_json::{Value, json};
 
 use crate::client::{Sts, assertion, key};
@@ -55,6 +55,25 @@ async fn n_142_a_proof_is_good_once_among_64_racers() {
         sts.request(&own).proved_by(proof)
     })
     .await;
+}
+
+/// Where a nonce is needed, what was made before it was told gets no token.
+#[tokio::test]
+async fn n_146_a_proof_without_a_fresh_nonce_gets_no_token_where_one_is_needed() {
+    let sts = Sts::served(|_| (), |service, _| service.needing_nonces()).await;
+    let own = key();
+    let ask = async |nonce: Option<&str>| {
+        let by = (&*own, &*sts.jti());
+        let proof = sts.proof_with(nonce, ("/oauth/token", by));
+        sts.send(sts.request(&own).proved_by(proof)).await.map(drop).map_err(|error| error.code)
+    };
+    let old = sts.service.nonce();
+    sts.world.clock.advance(Duration::from_secs(2 * nonces::LIFETIME_S.unsigned_abs()));
+    for nonce in [None, Some("made up"), Some(&*old)] {
+        assert_eq!(ask(nonce).await, Err(ErrorCode::UseDpopNonce), "{nonce:?}");
+    }
+    assert_eq!(sts.causes(3).await, ["nonce_missing"; 3]);
+    assert_eq!(ask(Some(&sts.service.nonce())).await, Ok(()));
 }
 
 /// An assertion that is wrong in one way is refused like any other.

@@ -1,10 +1,20 @@
-//! From where the documents of OAuth clients may be fetched (`docs/http-clients.md`).
+//! How tokens are asked for, and from where the documents of OAuth clients may be fetched
+//! (`docs/http-clients.md`).
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// How tokens are asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tokens {
+    /// Whether proofs of possession need a nonce of ours (RFC 9449 §8). It is told with each answer:
+    /// clients that know of nonces ask a second time, and others get no token.
+    pub(crate) dpop_nonce_required: bool,
+}
 
 /// Where the documents of OAuth clients are fetched from, beside public addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
