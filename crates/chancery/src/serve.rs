@@ -360,7 +360,8 @@ fn gateway(
     let millis = Duration::from_millis;
     let parts = GatewayParts {
         authority: authority.clone(),
-        tokens: Tokens::new(issuer.clone(), keys.clone(), clock.clone(), nonces),
+        tokens: Tokens::new(issuer.clone(), keys.clone(), clock.clone(), nonces)
+            .taking_bearer(config.login.is_some()),
         assertions: Assertions { issuer, keys, clock, entropy },
         routes,
         states: ring.state_sealing(),

@@ -94,6 +94,8 @@ pub struct Tokens {
     clock: Arc<dyn Clock>,
     started: Duration,
     nonces: Arc<Nonces>,
+    /// Whether there are clients that may show a token alone.
+    takes_bearer: bool,
     known: Cache<[u8; 32], Arc<Known>>,
     proofs: Proofs,
 }
@@ -109,7 +111,13 @@ impl Tokens {
         let started = clock.monotonic();
         let known = Cache::new(TOKENS_KNOWN_MAX);
         let proofs = Proofs::new(PROOFS_MAX);
-        Self { issuer, keys, clock, started, nonces, known, proofs }
+        Self { issuer, keys, clock, started, nonces, takes_bearer: false, known, proofs }
+    }
+
+    /// The same, which says that some clients may show a token alone, as far as `takes` says so.
+    #[must_use]
+    pub fn taking_bearer(self, takes: bool) -> Self {
+        Self { takes_bearer: takes, ..self }
     }
 
     /// The agent whose token the headers show, if the token is known. Nothing is proven by it: it
@@ -227,9 +235,13 @@ impl Tokens {
     fn unauthenticated(&self, cause: &'static str, error: &str, url: &str) -> Refusal {
         let path = url.strip_prefix(&self.issuer).unwrap_or_default();
         let metadata = format!("{}/.well-known/oauth-protected-resource{path}", self.issuer);
+        let challenge = match error {
+            "invalid_token" if self.takes_bearer => oauth::challenge_of_either,
+            _ => oauth::challenge,
+        };
         Refusal::Unauthenticated {
             cause,
-            challenge: oauth::challenge(error, Some(&metadata)),
+            challenge: challenge(error, Some(&metadata)),
             nonce: Some(self.nonces.at(self.clock.now().as_seconds())),
         }
     }

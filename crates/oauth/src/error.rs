@@ -112,14 +112,23 @@ impl OAuthError {
 }
 
 /// The value of `WWW-Authenticate` for a resource that wants DPoP (RFC 9449 §7.1, RFC 9728 §5.1).
-///
-/// A URL with characters that no URL has is left out: it could end the quoted text and say more.
 pub fn challenge(error: &str, resource_metadata: Option<&str>) -> String {
+    let metadata = metadata(resource_metadata);
+    format!("DPoP error=\"{error}\", algs=\"ES256 EdDSA\"{metadata}")
+}
+
+/// The same of a resource that takes tokens that are bound to no key as well (RFC 6750 §3). That comes
+/// first: who knows nothing of DPoP looks no further.
+pub fn challenge_of_either(error: &str, resource_metadata: Option<&str>) -> String {
+    let dpop = challenge(error, resource_metadata);
+    format!("Bearer error=\"{error}\"{}, {dpop}", metadata(resource_metadata))
+}
+
+/// A URL with characters that no URL has is left out: it could end the quoted text and say more.
+fn metadata(url: Option<&str>) -> String {
     let plain = |url: &&str| {
         url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
     };
-    let metadata = resource_metadata.filter(plain);
-    let metadata = metadata.map(|url| format!(", resource_metadata=\"{url}\""));
-    let metadata = metadata.unwrap_or_default();
-    format!("DPoP error=\"{error}\", algs=\"ES256 EdDSA\"{metadata}")
+    let url = url.filter(plain);
+    url.map(|url| format!(", resource_metadata=\"{url}\"")).unwrap_or_default()
 }

@@ -24,4 +24,4 @@ pub mod revocation;
 pub mod token_endpoint;
 pub mod word;
 
-pub use error::{ErrorCode, OAuthError, challenge};
+pub use error::{ErrorCode, OAuthError, challenge, challenge_of_either};

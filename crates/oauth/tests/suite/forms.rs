@@ -2,7 +2,7 @@
 
 use oauth::form::{Client, FORM_MAX, Signed, form};
 use oauth::token_endpoint::{Grant, PlatformToken, RESUME, TokenRequest, parse};
-use oauth::{ErrorCode, OAuthError, challenge, client_assertion};
+use oauth::{ErrorCode, OAuthError, challenge, challenge_of_either, client_assertion};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -196,9 +196,13 @@ fn a_challenge_says_what_is_wanted_and_nothing_else() {
     let url = "https://a.example/.well-known/oauth-protected-resource/mcp/a";
     let expected = format!("{plain}, resource_metadata=\"{url}\"");
     assert_eq!(challenge("invalid_token", Some(url)), expected);
+    let either = format!("Bearer error=\"invalid_token\", resource_metadata=\"{url}\", {expected}");
+    assert_eq!(challenge_of_either("invalid_token", Some(url)), either);
     for bad in ["https://a.example/\", error=\"", "https://a.example/\r\nX: y", "a\\", "a b", "é"]
     {
         assert_eq!(challenge("invalid_token", Some(bad)), plain, "{bad}");
+        let either = format!("Bearer error=\"invalid_token\", {plain}");
+        assert_eq!(challenge_of_either("invalid_token", Some(bad)), either, "{bad}");
     }
 }
 
