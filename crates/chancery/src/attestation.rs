@@ -9,7 +9,6 @@ use model::Clock;
 use outbound::{Fetcher, Trust};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use workload::{Parts, Sources};
 

@@ -11,8 +11,9 @@ pub(crate) const PROOF_SKEW_S: i64 = 60;
 impl TokenService {
     /// The same, which takes no proof of possession without a nonce (RFC 9449 §8).
     #[must_use]
-    pub fn needing_nonces(self) -> Self {
-        Self { needs_nonce: true, ..self }
+    pub fn needing_nonces(mut self) -> Self {
+        self.needs_nonce = true;
+        self
     }
 
     /// The nonce for the next proof.
