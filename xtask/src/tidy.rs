@@ -53,6 +53,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     paragraphs(&sources, &mut wrong);
     paths(&sources, &mut wrong);
     shown(&sources, &mut wrong);
+    listed(&sources, &mut wrong);
     if wrong.is_empty() {
         return Ok(());
     }
@@ -159,6 +160,23 @@ fn paths(sources: &[(String, String)], wrong: &mut Vec<String>) {
 
 /// Documents whose tables name, in the last column, the tests that show each row.
 const SHOWN: [(&str, &str); 2] = [("INVARIANTS.md", "| I-"), ("docs/threats.md", "| N-")];
+
+/// Every test that is named by the number of a threat stands in the table of threats.
+fn listed(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    let table = sources.iter().find(|(name, _)| name == "docs/threats.md");
+    let table = table.map_or("", |(_, text)| text.as_str());
+    let is_numbered = |test: &str| {
+        test.strip_prefix("n_").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    for (name, text) in sources.iter().filter(|(name, _)| name.contains("/tests/")) {
+        let functions = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+        for test in functions.filter(|test| is_numbered(test)) {
+            if !table.contains(&format!("`{test}`")) {
+                wrong.push(format!("{name}: `{test}` is not in docs/threats.md"));
+            }
+        }
+    }
+}
 
 /// Every row of such a table names tests, and they exist.
 fn shown(sources: &[(String, String)], wrong: &mut Vec<String>) {

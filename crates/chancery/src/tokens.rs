@@ -51,6 +51,6 @@ struct Fetched(Fetcher);
 #[async_trait]
 impl Documents for Fetched {
     async fn fetch(&self, url: &HttpsUrl) -> Result<Value, String> {
-        self.0.fetch_json(url).await.map_err(|error| error.to_string())
+        self.0.fetch_json_there(url).await.map_err(|error| error.to_string())
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Both are `SameSite=Lax`. `Strict` would not come with the provider's redirect back to us, which
 //! is a navigation from another site, nor when somebody follows a link to an approval in a message.
-//! `Lax` comes with navigations by GET alone, which change nothing here; what changes something is a
-//! POST, with which it does not come from another site, and needs the session's CSRF token besides.
+//! `Lax` comes with navigations by GET alone. They change nothing here, but that a client asks a person
+//! something, which locks nobody out; what changes something is a POST, with which it does not come from
+//! another site, and needs the session's CSRF token besides.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, ConsentId, FactKey, Harm, MandateId, PersonId, PurposeId, Scope, ServerName,
-    Sha256Digest, Timestamp, ToolRef,
+    Sha256Digest, Thumbprint, Timestamp, ToolRef,
 };
 
 /// What an agent asks some person for. It says what: whoever consents does so for themselves. Whom it
@@ -66,6 +66,9 @@ pub struct SentBy {
     pub scope: Option<String>,
     /// Whether it takes no token but one that is bound to a key (RFC 9449 §5.2).
     pub bound: bool,
+    /// The one key for which the code is good, if it named one (RFC 9449 §10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<Thumbprint>,
     /// The code that it was given, once the person consented.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,

@@ -50,6 +50,8 @@ pub struct Asked {
     pub resource: String,
     /// Less than could be had.
     pub narrowed: Narrowed,
+    /// The thumbprint of the one key for which the code is to be good (RFC 9449 §10).
+    pub jkt: Option<[u8; 32]>,
 }
 
 /// To what a client narrows what it asks for.
@@ -118,9 +120,8 @@ fn asked(query: &mut Parameters) -> Result<Asked, OAuthError> {
     if query.take("code_challenge_method").as_deref() != Some("S256") {
         return Err(invalid("`code_challenge_method` is `S256`"));
     }
-    let challenge = query.need("code_challenge")?;
-    let challenge = URL_SAFE_NO_PAD.decode(challenge).ok().and_then(|it| it.try_into().ok());
-    let challenge = challenge.ok_or_else(|| invalid("`code_challenge` is no SHA-256 digest"))?;
+    let challenge = digest("code_challenge", query.need("code_challenge")?)?;
+    let jkt = query.take("dpop_jkt").map(|jkt| digest("dpop_jkt", jkt)).transpose()?;
     let resource = query.need("resource")?;
     let narrowed = match (query.take("scope"), query.has("authorization_details")) {
         (None, false) => Narrowed::Not,
@@ -135,7 +136,13 @@ fn asked(query: &mut Parameters) -> Result<Asked, OAuthError> {
             return Err(invalid("say what is asked for once: in `scope` or in details"));
         }
     };
-    Ok(Asked { challenge, resource, narrowed })
+    Ok(Asked { challenge, resource, narrowed, jkt })
+}
+
+/// The SHA-256 digest that the parameter `name` is.
+fn digest(name: &str, text: String) -> Result<[u8; 32], OAuthError> {
+    let read = URL_SAFE_NO_PAD.decode(text).ok().and_then(|it| it.try_into().ok());
+    read.ok_or_else(|| invalid(&format!("`{name}` is no SHA-256 digest")))
 }
 
 /// Where the browser is sent with `code` (RFC 6749 §4.1.2, RFC 9207 §2).

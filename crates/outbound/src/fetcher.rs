@@ -88,8 +88,8 @@ pub enum FetchError {
     /// The answer leads to another host, port or scheme, or nowhere. Refused.
     #[error("the answer redirects away from its host, port and scheme")]
     RedirectedAway,
-    /// One redirect followed another. Refused.
-    #[error("more than {REDIRECTS_MAX} redirects")]
+    /// It redirects, or one redirect followed another. Refused.
+    #[error("more redirects than are followed")]
     TooManyRedirects,
     /// The document is compressed, which nobody asked for. Refused.
     #[error("the document is compressed")]
@@ -159,14 +159,24 @@ impl Fetcher {
 
     /// Fetches the document at `url`, read strictly.
     pub async fn fetch_json(&self, url: &HttpsUrl) -> Result<Value, FetchError> {
-        let fetched = tokio::time::timeout(self.within, self.follow(url.clone())).await;
+        self.fetch(url, REDIRECTS_MAX).await
+    }
+
+    /// The same, and from nowhere else: the URL is the name of who wrote the document.
+    pub async fn fetch_json_there(&self, url: &HttpsUrl) -> Result<Value, FetchError> {
+        self.fetch(url, 0).await
+    }
+
+    async fn fetch(&self, url: &HttpsUrl, redirects: usize) -> Result<Value, FetchError> {
+        let followed = self.follow(url.clone(), redirects);
+        let fetched = tokio::time::timeout(self.within, followed).await;
         let body = fetched.map_err(|_| FetchError::TimedOut(self.within))??;
         Ok(json::parse(&body, json::Limits { bytes: BODY_MAX, depth: DEPTH_MAX })?)
     }
 
-    /// The document at `url`, or where it redirects to.
-    async fn follow(&self, mut url: HttpsUrl) -> Result<Bytes, FetchError> {
-        for _ in 0..=REDIRECTS_MAX {
+    /// The document at `url`, or where it redirects to, if it is no further than that.
+    async fn follow(&self, mut url: HttpsUrl, redirects: usize) -> Result<Bytes, FetchError> {
+        for _ in 0..=redirects {
             let answer = self.ask(&url).await?;
             match answer.status() {
                 StatusCode::OK => return read(answer).await,

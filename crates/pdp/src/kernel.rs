@@ -16,6 +16,9 @@ use crate::schema::{Action, DELEGATE};
 /// found that it is theirs (`nothing_keeps_a_person_from_taking_back_what_they_gave`).
 pub(crate) const TAKE_BACK: &str = "consent/withdraw";
 
+/// Taking over a task whose holder is gone: the same work, for the same person.
+const RESUME: &str = "task/resume";
+
 /// What tools cannot be used without: it gives away nothing but what there is.
 pub(crate) const BESIDE_TOOLS: [&str; 14] = [
     "initialize",
@@ -323,6 +326,7 @@ fn is_agreed(
         (None, _) => {
             let named = |server: &ServerName| agreed.resources.contains(server);
             delegate(request).is_some()
+                || request.action.as_str() == RESUME
                 || BESIDE_TOOLS.contains(&request.action.as_str())
                 || server_of(&request.resource).is_some_and(named)
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use authority::Reader;
 use model::{
     Agent, ConsentId, FactKey, Harm, PersonId, Purpose, Scope, SentBy, ServerName, Sha256Digest,
-    ToolPattern,
+    Thumbprint, ToolPattern,
 };
 use oauth::authorization_code::{self, Asked, AuthorizationRequest, Narrowed};
 use oauth::consent::{self, SubjectId};
@@ -70,7 +70,7 @@ impl TokenService {
         let AuthorizationRequest { client_id, redirect_uri, state, asked } = request;
         let asked = async {
             let malformed = |error| TokenRefusal::of("authorization_malformed", error, &agent);
-            let Asked { challenge, resource, narrowed } = asked.map_err(malformed)?;
+            let Asked { challenge, resource, narrowed, jkt } = asked.map_err(malformed)?;
             let (server, wanted) = self.wanted(&agent, (&resource, &narrowed)).await?;
             let sub_id = Some(SubjectId::Opaque { id: person.to_string() });
             let wanted = consent::Asked { sub_id, ..wanted };
@@ -87,6 +87,7 @@ impl TokenService {
                 server,
                 scope,
                 bound: document.bound,
+                jkt: jkt.map(Thumbprint::from_bytes),
                 code: None,
             };
             let asked = self.ask_for(&agent, (&wanted, Some(&sent)), (None, &[])).await?;

@@ -11,16 +11,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use authority::Reader;
 use https_url::HttpsUrl;
-use model::{Agent, AgentName, FactKey};
+use model::{Agent, AgentName, FactKey, Sha256Digest, Thumbprint};
 use oauth::client_document::{self, ClientDocument};
 use oauth::{ErrorCode, OAuthError};
 use serde_json::Value;
 
 use crate::client;
 use crate::service::{TokenRefusal, TokenService, unavailable};
+use crate::turns::Turns;
 
 /// How long a client's document counts once it was fetched.
 const FRESH: Duration = Duration::from_mins(10);
+
+/// How long nobody asks again for one that could not be had.
+const NOT_AGAIN: Duration = Duration::from_secs(10);
 
 /// The most documents that are kept. There is one for each client that is registered.
 const KEPT_MAX: usize = 256;
@@ -35,7 +39,19 @@ pub trait Documents: Send + Sync {
 /// The documents of clients, each for a while.
 pub(crate) struct Clients {
     documents: Arc<dyn Documents>,
-    kept: Mutex<BTreeMap<String, (Duration, Arc<ClientDocument>)>>,
+    kept: Mutex<BTreeMap<String, (Duration, Fetched)>>,
+    /// One fetch at a time for each.
+    turns: Turns,
+}
+
+/// A document, or why there is none.
+type Fetched = Result<Arc<ClientDocument>, NoDocument>;
+
+/// Why there is no document that could be used.
+#[derive(Clone)]
+struct NoDocument {
+    cause: &'static str,
+    why: String,
 }
 
 impl TokenService {
@@ -43,7 +59,8 @@ impl TokenService {
     /// the pages of [`Self::with_consent_at`].
     #[must_use]
     pub fn with_clients(mut self, documents: Arc<dyn Documents>) -> Self {
-        self.clients = Some(Clients { documents, kept: Mutex::default() });
+        let (kept, turns) = (Mutex::default(), Turns::default());
+        self.clients = Some(Clients { documents, kept, turns });
         self
     }
 
@@ -70,43 +87,60 @@ impl TokenService {
             .zip(self.clients.as_ref())
             .map(|(client, clients)| (client.id.as_str(), clients))
             .ok_or_else(client::unknown)?;
-        let now = self.authority.clock().monotonic();
-        if let Some(kept) = clients.kept(id, now) {
-            return Ok(kept);
-        }
-        let refuse = |cause, why: String| {
+        let clock = self.authority.clock();
+        let fetched = match clients.kept(id, clock.monotonic()) {
+            Some(kept) => kept,
+            None => {
+                let turn = Thumbprint::from_bytes(*Sha256Digest::of(id.as_bytes()).as_bytes());
+                let _turn = clients.turns.enter(turn).await;
+                match clients.kept(id, clock.monotonic()) {
+                    Some(kept) => kept,
+                    None => {
+                        let fetched = clients.fetch(id).await;
+                        clients.keep(id, clock.monotonic(), fetched)
+                    }
+                }
+            }
+        };
+        fetched.map_err(|NoDocument { cause, why }| {
             let error =
                 OAuthError::new(ErrorCode::InvalidClient, "the client's document cannot be used");
-            Err(TokenRefusal::of(cause, error, agent).with([("why", why)]))
-        };
-        let Some(url) = client_document::client_id(id) else {
-            return refuse("client_document_invalid", "it is no URL of a document".to_owned());
-        };
-        let fetched = match clients.documents.fetch(&url).await {
-            Ok(fetched) => fetched,
-            Err(why) => return refuse("client_document_unavailable", why),
-        };
-        match ClientDocument::read(&fetched, id) {
-            Ok(read) => Ok(clients.keep(id, now, read)),
-            Err(error) => refuse("client_document_invalid", error.to_string()),
-        }
+            TokenRefusal::of(cause, error, agent).with([("why", why)])
+        })
     }
 }
 
 impl Clients {
-    fn kept(&self, id: &str, now: Duration) -> Option<Arc<ClientDocument>> {
-        let kept = self.kept.lock().expect("no panic while it is held");
-        let (at, document) = kept.get(id)?;
-        (now.saturating_sub(*at) < FRESH).then(|| document.clone())
+    async fn fetch(&self, id: &str) -> Fetched {
+        let invalid = |why: String| NoDocument { cause: "client_document_invalid", why };
+        let url = client_document::client_id(id);
+        let url = url.ok_or_else(|| invalid("it is no URL of a document".to_owned()))?;
+        let fetched = self.documents.fetch(&url).await;
+        let cause = "client_document_unavailable";
+        let fetched = fetched.map_err(|why| NoDocument { cause, why })?;
+        let read = ClientDocument::read(&fetched, id);
+        read.map(Arc::new).map_err(|error| invalid(error.to_string()))
     }
 
-    fn keep(&self, id: &str, now: Duration, read: ClientDocument) -> Arc<ClientDocument> {
-        let document = Arc::new(read);
-        let mut kept = self.kept.lock().expect("no panic while it is held");
-        kept.retain(|_, (at, _)| now.saturating_sub(*at) < FRESH);
-        if kept.len() < KEPT_MAX {
-            kept.insert(id.to_owned(), (now, document.clone()));
-        }
-        document
+    fn kept(&self, id: &str, now: Duration) -> Option<Fetched> {
+        let kept = self.kept.lock().expect("no panic while it is held");
+        kept.get(id).filter(|kept| counts(kept, now)).map(|(_, fetched)| fetched.clone())
     }
+
+    fn keep(&self, id: &str, now: Duration, fetched: Fetched) -> Fetched {
+        let mut kept = self.kept.lock().expect("no panic while it is held");
+        kept.retain(|_, kept| counts(kept, now));
+        if kept.len() >= KEPT_MAX {
+            let oldest = kept.iter().min_by_key(|(_, (at, _))| *at).map(|(id, _)| id.clone());
+            oldest.and_then(|oldest| kept.remove(&oldest));
+        }
+        kept.insert(id.to_owned(), (now, fetched.clone()));
+        fetched
+    }
+}
+
+/// Whether what was fetched then counts at `now`.
+fn counts((at, fetched): &(Duration, Fetched), now: Duration) -> bool {
+    let long = if fetched.is_ok() { FRESH } else { NOT_AGAIN };
+    now.saturating_sub(*at) < long
 }

@@ -48,9 +48,17 @@ impl TokenService {
             }
             Revoker::Client(id) => (self.registered(id).await?, Vec::new(), None),
         };
+        let (is_public, mut uses) = (matches!(form.by, Revoker::Client(_)), uses);
         let instance = match self.own(&agent, &form.token).await? {
-            Own::Yes(own) => own.1,
+            Own::Yes(own) => {
+                if let (true, Some(key)) = (is_public, own.0.bound_to()) {
+                    uses.push(self.held(&http, (key, &agent))?);
+                }
+                own.1
+            }
             Own::Refresh(instance, _) => instance.id,
+            // A delegation is the agent's own, not one of those that its client has.
+            Own::None if is_public => return Ok(()),
             Own::None => {
                 self.used_up(&agent, uses).await?;
                 return self.delegation_given_up(&agent, &form.token).await;
@@ -73,6 +81,22 @@ impl TokenService {
             Err(NotStopped::Commit(error)) => Err(not_committed(error, &agent)),
             Err(NotStopped::Facts(error)) => Err(unavailable(error)),
         }
+    }
+
+    /// The use of the proof that a client holds the `key` to which its token is bound: it has shown
+    /// nothing else of itself.
+    fn held(
+        &self,
+        http: &TokenHttpRequest<'_>,
+        (key, agent): ([u8; 32], &Agent),
+    ) -> Result<Effect, TokenRefusal> {
+        let proof = self.proof(http.dpop, "/oauth/revoke")?;
+        if proof.thumbprint == key {
+            return Ok(once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat));
+        }
+        let why = "the token is bound to another key";
+        let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
+        Err(TokenRefusal::of("holder_absent", error, agent))
     }
 
     async fn introspected(&self, http: TokenHttpRequest<'_>) -> Result<Value, TokenRefusal> {

@@ -186,14 +186,21 @@ impl TokenService {
             .extract_if(.., |_, expires| expires.plus(KEPT) <= now)
             .map(|(id, _)| id)
             .collect();
-        if asked.values().filter(|expires| now < **expires).count() >= PENDING_MAX {
-            let why = "too much was asked that nobody answered yet: try again later";
-            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
-            return Err(TokenRefusal::of("consents_pending", error, agent));
-        }
-        asked.insert(new.id, new.expires);
         let remove = |id: ConsentId| Effect::Remove { key: FactKey::consent(id) };
         let mut effects: Vec<Effect> = forgotten.into_iter().map(remove).collect();
+        let pending = asked.iter().filter(|(_, expires)| now < **expires);
+        if pending.clone().count() >= PENDING_MAX {
+            let oldest = pending.min_by_key(|(_, expires)| **expires).map(|(id, _)| *id);
+            // Any page can send a person here again and again: that locks nobody out.
+            let Some(oldest) = oldest.filter(|_| new.client.is_some()) else {
+                let why = "too much was asked that nobody answered yet: try again later";
+                let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
+                return Err(TokenRefusal::of("consents_pending", error, agent));
+            };
+            asked.remove(&oldest);
+            effects.push(remove(oldest));
+        }
+        asked.insert(new.id, new.expires);
         effects.push(Effect::Put { key, body: json::canonical_of(&asked) });
         Ok(effects)
     }

@@ -113,14 +113,23 @@ impl TokenService {
             }
             Redeemed::Refresh(token) => self.by_refresh(&redeeming, token).await?,
         };
-        match self.minter.mint(permit, &self.authority).await {
-            Ok(minted) => Ok(minted),
-            Err(error) => {
-                // Another may have been given the next one since this was permitted.
-                if let Redeemed::Refresh(token) = &by {
-                    let mut reader = Reader::new(self.authority.pip().store());
-                    self.last_of(&mut reader, &redeeming, token).await?;
-                }
+        let error = match self.minter.mint(permit, &self.authority).await {
+            Ok(minted) => return Ok(minted),
+            Err(error) => error,
+        };
+        match &by {
+            // Asking again would look like a thief.
+            Redeemed::Code { .. } => {
+                let why = "the code is used up, and no token came of it: send the person to \
+                           authorize again";
+                Err(TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why)))
+            }
+            // Another may have been given the next one since this was permitted.
+            Redeemed::Refresh(token) => {
+                // The permit used the proof up.
+                let redeeming = Redeeming { uses: Vec::new(), ..redeeming };
+                let mut reader = Reader::new(self.authority.pip().store());
+                self.last_of(&mut reader, &redeeming, token).await?;
                 Err(TokenRefusal::decided(error))
             }
         }
@@ -191,6 +200,10 @@ impl TokenService {
         if sent.bound && redeeming.key.is_none() {
             let why = "this client says that its tokens are bound: a proof is needed";
             return redeeming.refuse(ErrorCode::InvalidDpopProof, "bearer_not_admitted", why);
+        }
+        if sent.jkt.is_some() && sent.jkt != redeeming.key {
+            let why = "the code is bound to another key, as the client asked";
+            return redeeming.refuse(ErrorCode::InvalidDpopProof, "code_of_another", why);
         }
         redeeming.is_for(&sent.server)?;
         Ok(coded)

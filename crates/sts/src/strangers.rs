@@ -97,6 +97,8 @@ impl TokenService {
             None => (claimed_id(http.form), None),
         };
         let Some(claimed) = claimed else { return };
+        // Whoever names a client alone has proven nothing.
+        let has_asserted = assertion.is_some();
         let resource = form.and_then(|form| form.resource);
         // Of a workload, what its platform signed, and not what the agent asserts beside it.
         let token = refused.details.as_ref().and_then(|all| all.get("token")?.parse().ok());
@@ -113,7 +115,7 @@ impl TokenService {
             }),
             claimed: model::claim(&claimed),
             client: http.client.and_then(model::claim),
-            proven: refused.agent.clone().filter(|_| is_anothers),
+            proven: refused.agent.clone().filter(|_| is_anothers && has_asserted),
             holder: ["held_by_instance", "made_for_agent", "held_by"].into_iter().find_map(held),
             person,
             ..Stranger::default()

@@ -22,6 +22,7 @@ pub fn request(bytes: &[u8]) -> bool {
         ("code_challenge_method", "S256".to_owned()),
         ("resource", asked.resource.clone()),
     ];
+    all.extend(asked.jkt.map(|jkt| ("dpop_jkt", keys::base64url(&jkt))));
     match &asked.narrowed {
         Narrowed::Not => {}
         Narrowed::Tools(scope) => all.push(("scope", scope.clone())),

@@ -80,6 +80,7 @@ pub(crate) fn authorize() -> Operation {
             optional("scope", "tools of the server, with spaces between"),
             optional("authorization_details", "the task (RFC 9396), instead of `scope`"),
             optional("state", "what the client is told again"),
+            optional("dpop_jkt", "the one key for which the code is good (RFC 9449 §10)"),
         ])
         .answers(303, "to the page where the person answers, or to the client with an error")
         .answers_page(400, "the request cannot be read, or the client has no such `redirect_uri`")

@@ -71,7 +71,13 @@ async fn what_is_told_of_forms_is_what_is_read() {
         let names = form["properties"].as_object().expect("they have names").keys();
         told.extend(names.cloned());
     }
+    // What people's browsers bring is told at their listener.
+    let people = crate::document(surface.router("people")).await;
+    let query = people["paths"]["/oauth/authorize"]["get"]["parameters"].as_array();
+    let names = query.expect("it has a query").iter();
+    told.extend(names.map(|it| it["name"].as_str().expect("a name").to_owned()));
     let sources = [
+        include_str!("../../../oauth/src/authorization_code.rs"),
         include_str!("../../../oauth/src/form.rs"),
         include_str!("../../../oauth/src/token_endpoint.rs"),
         include_str!("../../../oauth/src/consent.rs"),
@@ -87,7 +93,7 @@ async fn what_is_told_of_forms_is_what_is_read() {
         after.filter_map(|rest| rest.split('"').next().map(str::to_owned)).collect::<Vec<_>>()
     });
     // Those that are refused wherever they stand.
-    let refused = ["audience", "scope", "client_secret"];
+    let refused = ["audience", "client_secret", "request"];
     let taken: BTreeSet<_> = taken.filter(|name| !refused.contains(&name.as_str())).collect();
     assert!(taken.len() > 15, "they are found: {taken:?}");
     let listed = |name: &&String| sources.iter().any(|text| text.contains(&format!("\"{name}\"")));

@@ -384,6 +384,9 @@ fn n_040f_a_consent_is_no_wider_than_its_page() {
         check(case.clone(), |_| {}, outside);
         check(case, named, "permit");
     }
+    let mut resumed = Case::method("task/resume", "crm");
+    resumed.request.resource = ResourceRef::Task(resumed.standing.task.id);
+    check(resumed, |_| {}, "permit");
     for method in crate::kernel::BESIDE_TOOLS {
         check(Case::method(method, "crm"), |_| {}, "permit");
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use authority::FindingKeeper;
 use keys::SigningKey;
-use model::{Clock as _, FactKey, Finding, PersonId};
+use model::{Clock as _, FactKey, Finding, PersonId, Stranger};
 use oauth::exchange;
 use oauth::token_endpoint::{self, Grant};
 use oauth::{OAuthError, initiation};
@@ -83,15 +84,19 @@ async fn r_10_no_agent_acts_by_a_persons_own_credential() {
         for record in sts.world.log().await {
             assert!(!record.text.contains(CARLA), "{way}: {}", record.text);
         }
-        let keeper = keeper.expect("the register can be read");
-        let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
-        let found = sts.world.store.list("finding/", None, 10).await.unwrap().facts;
-        let found = found.iter().map(|(_, body)| serde_json::from_slice::<Finding>(body).unwrap());
-        let found: Vec<_> = found.map(|it| it.stranger).collect();
+        let found = strangers(&sts, keeper.expect("the register can be read")).await;
         let borrowed = found.iter().find(|it| it.cause == "human_credential").expect(way);
         assert_eq!(borrowed.person.as_ref().map(PersonId::as_str), Some(CARLA), "{way}");
         assert_eq!(borrowed.claimed.as_deref(), Some("billing"), "{way}");
     }
+}
+
+/// Whom `keeper` found.
+pub(crate) async fn strangers(sts: &Sts, keeper: FindingKeeper) -> Vec<Stranger> {
+    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    let found = sts.world.store.list("finding/", None, 10).await.expect("a list").facts;
+    let read = |body: &[u8]| serde_json::from_slice::<Finding>(body).expect("a finding").stranger;
+    found.iter().map(|(_, body)| read(body)).collect()
 }
 
 /// The holder's own word is no person's, whatever is wrong with it.

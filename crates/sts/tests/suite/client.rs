@@ -210,6 +210,11 @@ impl Sts {
             .expect("the token holds")
     }
 
+    /// A token with these claims, as only our own key can sign it.
+    pub(crate) fn forged(&self, claims: &AccessTokenClaims) -> String {
+        access_token::mint(claims, self.keys.signer().as_ref()).expect("it can be signed")
+    }
+
     /// Adds another agent like the first, with `key`.
     pub(crate) async fn another_agent(&self, name: &str, key: &SigningKey) {
         let standing = &self.world.standing;

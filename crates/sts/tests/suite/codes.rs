@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, RegisteredClient};
+use model::{Clock as _, ConsentId, FactKey, RegisteredClient};
 use oauth::ErrorCode;
 use serde_json::{Value, json};
+use store::Store as _;
 use sts::NotAuthorized;
 
-use crate::authorizing::{CHALLENGE, REDIRECT, Stage, VERIFIER, code_of, refresh_of};
+use crate::authorizing::{CHALLENGE, CLIENT, REDIRECT, Stage, VERIFIER, code_of, refresh_of};
+use crate::borrowed::strangers;
 use crate::client::key;
 use crate::{ISSUER, RESOURCE};
 
@@ -200,16 +202,64 @@ async fn ma_04_a_scope_narrows_what_is_asked_for() {
     assert_eq!(tools, ["crm/lookup", "crm/refund"]);
 }
 
-/// So many of one person can wait for an answer; another's are another's.
+/// So many of one person can wait for an answer. Any page can send them here: the oldest makes room.
 #[tokio::test]
-async fn i_18_a_person_is_asked_so_much_at_once() {
+async fn i_18_a_person_is_asked_so_much_at_once_and_is_not_locked_out() {
     let stage = Stage::new().await;
-    for _ in 0..16 {
+    let first = stage.ask(&[]).await.expect("there is room");
+    for _ in 0..15 {
+        stage.sts.world.clock.advance(Duration::from_secs(1));
         stage.ask(&[]).await.expect("there is room");
     }
-    let refused = stage.ask(&[]).await;
-    let Err(NotAuthorized::Sent(to)) = refused else { panic!("{refused:?}") };
-    assert!(to.contains("error=temporarily_unavailable"), "{to}");
-    stage.sts.world.clock.advance(Duration::from_mins(10));
-    stage.ask(&[]).await.expect("nobody can answer those any more");
+    let all =
+        async || stage.sts.world.store.list("consent/", None, 32).await.expect("a list").facts;
+    assert_eq!(all().await.len(), 16);
+    let last = stage.ask(&[]).await.expect("the oldest makes room");
+    let (left, of) = (all().await, |id: ConsentId| FactKey::consent(id));
+    assert_eq!(left.len(), 16);
+    assert!(
+        left.iter().any(|(key, _)| *key == of(last))
+            && left.iter().all(|(key, _)| *key != of(first))
+    );
+}
+
+/// A document that cannot be had is not asked for again and again, and one at a time.
+#[tokio::test]
+async fn n_072_a_document_is_fetched_once_at_a_time_and_not_at_once_again() {
+    let stage =
+        Stage::of(true, json!({ "token_endpoint_auth_method": "client_secret_basic" })).await;
+    let all = futures::future::join_all((0..8).map(|_| stage.ask(&[]))).await;
+    assert!(all.iter().all(|it| matches!(it, Err(NotAuthorized::Told(_)))), "{all:?}");
+    assert_eq!(stage.published.fetched.load(Ordering::Relaxed), 1);
+    stage.sts.world.clock.advance(Duration::from_secs(10));
+    stage.ask(&[]).await.expect_err("it is still none");
+    assert_eq!(stage.published.fetched.load(Ordering::Relaxed), 2);
+}
+
+/// RFC 9449 §10: a client that names its key gets a code for that key alone.
+#[tokio::test]
+async fn n_140_a_code_for_one_key_is_redeemed_with_no_other_and_not_without() {
+    let stage = Stage::new().await;
+    let own = key();
+    let jkt = own.verifying().thumbprint_text();
+    let id = stage.ask(&[("dpop_jkt", &jkt)]).await.expect("it is asked");
+    let (code, _) = stage.consent(id).await;
+    for other in [None, Some(key())] {
+        let refused = stage.redeem(&code, &[], other.as_deref()).await;
+        assert_eq!(code_of(refused), Some(ErrorCode::InvalidDpopProof));
+    }
+    stage.redeem(&code, &[], Some(&own)).await.expect("it is that key's");
+}
+
+/// Who names a client has proven nothing: what it shows twice fills no agent's findings.
+#[tokio::test]
+async fn n_093_who_shows_a_code_again_is_found_as_a_stranger() {
+    let stage = Stage::new().await;
+    let keeper = stage.sts.world.authority.finding_keeper(None, Duration::from_mins(1)).await;
+    let (_, code) = stage.begun().await;
+    stage.redeem(&code, &[], None).await.expect_err("it was used");
+    let found = strangers(&stage.sts, keeper.expect("the register can be read")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].cause, "code_replayed");
+    assert_eq!((&found[0].proven, found[0].claimed.as_deref()), (&None, Some(CLIENT)));
 }

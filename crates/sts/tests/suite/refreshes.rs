@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keys::SigningKey;
 use model::{Clock as _, FactKey, Mandate, RegisteredClient, TaskState};
 use oauth::ErrorCode;
 use oauth::token_endpoint::TokenResponse;
@@ -56,23 +57,30 @@ async fn n_093_a_refresh_token_that_is_shown_again_ends_all_that_came_of_its_cod
     assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "the last one is of no use");
 }
 
-/// N-013: 64 ask with one refresh token at once: one wins, and the family dies.
+/// N-013: 64 ask with one refresh token at once: one wins, and the family dies, bound to a key or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn n_013_of_64_racers_with_one_refresh_token_one_wins_and_the_family_dies() {
+    for key in [None, Some(key())] {
+        check_race(key).await;
+    }
+}
+
+async fn check_race(key: Option<Arc<SigningKey>>) {
     let stage = Arc::new(Stage::new().await);
-    let (first, _) = stage.begun().await;
+    let code = stage.code().await;
+    let first = stage.redeem(&code, &[], key.as_deref()).await.expect("it holds");
     let claims = stage.sts.verified(&first);
     let token = refresh_of(&first).to_owned();
     let racers = (0..64).map(|_| {
-        let (stage, token) = (stage.clone(), token.clone());
-        tokio::spawn(async move { stage.refresh(&token, &[], None).await })
+        let (stage, token, key) = (stage.clone(), token.clone(), key.clone());
+        tokio::spawn(async move { stage.refresh(&token, &[], key.as_deref()).await })
     });
     let answers = futures::future::join_all(racers).await;
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
     let won: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
     assert_eq!(won.len(), 1);
     for won in &won {
-        let refused = stage.refresh(refresh_of(won), &[], None).await;
+        let refused = stage.refresh(refresh_of(won), &[], key.as_deref()).await;
         assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "the family is dead");
     }
     let issued = stage.sts.world.records("issuance").await.len();
@@ -165,6 +173,27 @@ async fn oa_07_a_client_gives_up_what_it_has_by_showing_it() {
     let form = changed(&[("client_id", "https://x.example/c"), ("token", "t")], &[]);
     let refused = stage.sts.service.revoke(stage.http(&form, None)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidClient);
+}
+
+/// What is bound to a key ends by its holder, and by nobody who merely saw it.
+#[tokio::test]
+async fn oa_07_a_bound_token_is_given_up_with_a_proof() {
+    let stage = Stage::of(false, Value::Null).await;
+    let (code, own) = (stage.code().await, key());
+    let response = stage.redeem(&code, &[], Some(&own)).await.expect("it is bound");
+    let claims = stage.sts.verified(&response);
+    let form = changed(&[("client_id", CLIENT), ("token", &response.access_token)], &[]);
+    let revoke = async |key: Option<&SigningKey>| {
+        let proof = key.map(|key| stage.sts.proof_at("/oauth/revoke", (key, &stage.sts.jti())));
+        let answer = stage.sts.service.revoke(stage.http(&form, proof.as_deref())).await;
+        answer.map_err(|error| error.code)
+    };
+    for other in [None, Some(&*key())] {
+        assert_eq!(revoke(other).await, Err(ErrorCode::InvalidDpopProof));
+    }
+    assert_eq!(stage.task(&claims).await.state, TaskState::Open);
+    assert_eq!(revoke(Some(&own)).await, Ok(()));
+    assert!(matches!(stage.task(&claims).await.state, TaskState::Ended { .. }));
 }
 
 /// The agent whose client it is learns what a token is, and nobody else.

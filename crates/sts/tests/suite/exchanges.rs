@@ -1,0 +1,265 @@
+//! Each way in which a token is got by another: what stops one stops all, and nothing that is shown
+//! says more than the register does.
+
+use std::time::Duration;
+
+use model::{
+    Agent, AgentState, Clock as _, FactKey, Instance, InstanceState, Mandate, PersonState, Task,
+    TaskEnd, TaskState, Withdrawn,
+};
+use oauth::exchange;
+use oauth::{ErrorCode, OAuthError};
+use store::CommitError;
+
+use crate::client::{Sts, key};
+use crate::delegation::{
+    Holder, Party, WAYS, Way, before, delegates, hand_on, hands_over, part, party, takes_up,
+    task_of,
+};
+use crate::support::stores::OnCommit;
+
+/// Something that ends what rests on the instance of `Holder`.
+type Change = (&'static str, AsyncChange);
+type AsyncChange = for<'a> fn(&'a Sts, &'a Holder) -> futures::future::BoxFuture<'a, ()>;
+
+/// Each of them.
+const CHANGES: [Change; 6] = [
+    ("the instance is quarantined", |sts, lead| {
+        Box::pin(async {
+            let place = FactKey::instance(lead.instance());
+            let mut instance: Instance = sts.fact(place.clone()).await;
+            let since = sts.world.clock.now();
+            instance.state = InstanceState::Quarantined { signal: "seen".to_owned(), since };
+            sts.world.put(place, &instance).await;
+        })
+    }),
+    ("the agent is suspended", |sts, lead| {
+        Box::pin(async {
+            let place = FactKey::agent(&lead.of.name.parse().expect("an agent"));
+            let mut agent: Agent = sts.fact(place.clone()).await;
+            let since = sts.world.clock.now();
+            agent.state = AgentState::Suspended { reason: "left".to_owned(), since };
+            sts.world.put(place, &agent).await;
+        })
+    }),
+    ("the sponsor leaves", |sts, _| {
+        Box::pin(async {
+            let mut sponsor = sts.world.standing.sponsor.clone();
+            sponsor.state = PersonState::Inactive { since: sts.world.clock.now() };
+            sts.world.put(FactKey::person(&sponsor.id), &sponsor).await;
+        })
+    }),
+    ("the mandate is withdrawn", |sts, lead| {
+        Box::pin(async {
+            let task = task_of(sts, lead).await;
+            let mut mandate: Mandate = sts.fact(FactKey::mandate(task.mandate)).await;
+            let since = sts.world.clock.now();
+            mandate.withdrawn = Some(Withdrawn { reason: "no more".to_owned(), since });
+            sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
+        })
+    }),
+    ("the task ends", |sts, lead| {
+        Box::pin(async {
+            let mut task: Task = task_of(sts, lead).await;
+            let (since, reason) = (sts.world.clock.now(), "done".to_owned());
+            task.state = TaskState::Ended { how: TaskEnd::Completed, reason, since };
+            sts.world.put(FactKey::task(task.id), &task).await;
+        })
+    }),
+    ("policy permits no token", |sts, _| {
+        Box::pin(async {
+            sts.world
+                .publish(r#"@id("delegate") permit (principal, action == Action::"delegate", resource);"#)
+                .await;
+        })
+    }),
+];
+
+/// What is sent to get a token, once something has happened.
+#[derive(Clone, Copy, Debug)]
+enum Exchange {
+    Renewal,
+    HandOver,
+    TakeUp,
+    Delegation,
+}
+
+const EXCHANGES: [Exchange; 4] =
+    [Exchange::Renewal, Exchange::HandOver, Exchange::TakeUp, Exchange::Delegation];
+
+impl Exchange {
+    async fn after(
+        self,
+        change: AsyncChange,
+        (sts, lead, reader): (&Sts, &Holder, &Party),
+    ) -> Result<(), OAuthError> {
+        let (own, asked) = (key(), part(sts));
+        let made = match self {
+            Self::TakeUp => {
+                Some(sts.send(delegates(sts, lead, (reader, &own), &asked)).await.expect("made"))
+            }
+            _ => None,
+        };
+        change(sts, lead).await;
+        let to = (reader, own.as_ref());
+        let request = match (self, &made) {
+            (Self::TakeUp, Some(made)) => takes_up(sts, to, made),
+            (Self::HandOver, _) => hands_over(sts, lead, to, &asked),
+            (Self::Delegation, _) => delegates(sts, lead, to, &asked),
+            _ => sts.request(&lead.key),
+        };
+        sts.send(request).await.map(drop)
+    }
+}
+
+/// The same holds of every way to a token.
+#[tokio::test]
+async fn n_008_what_ends_one_way_to_a_token_ends_every_other() {
+    for way in EXCHANGES {
+        for (what, change) in CHANGES {
+            let (sts, lead, reader) = before().await;
+            let issued = sts.world.records("issuance").await.len();
+            let refused = way.after(change, (&sts, &lead, &reader)).await;
+            // A delegation is no token: what it is taken up for is decided then.
+            let is_left = matches!(way, Exchange::Delegation) && what == "policy permits no token";
+            assert_eq!(refused.is_ok(), is_left, "{way:?}, {what}: {refused:?}");
+            assert_eq!(sts.world.records("issuance").await.len(), issued, "{way:?}, {what}");
+        }
+    }
+}
+
+/// Of several ends each is enough, whichever came first and whichever is taken back.
+#[tokio::test]
+async fn n_017_each_of_two_ends_is_enough_whichever_is_taken_back() {
+    for (first, one) in CHANGES.into_iter().take(4) {
+        for (second, other) in CHANGES.into_iter().take(4).filter(|(it, _)| *it != first) {
+            let (sts, lead, _) = before().await;
+            let place = FactKey::agent(&lead.of.name.parse().expect("an agent"));
+            let whole: Agent = sts.fact(place.clone()).await;
+            one(&sts, &lead).await;
+            other(&sts, &lead).await;
+            sts.world.put(place, &whole).await;
+            let renewed = sts.send(sts.request(&lead.key)).await;
+            assert!(renewed.is_err(), "{first}, then {second}, and the agent goes on");
+        }
+    }
+}
+
+#[tokio::test]
+async fn n_002_a_token_is_shown_as_what_it_is() {
+    for kind in [exchange::ID_TOKEN, exchange::JWT, exchange::DELEGATION] {
+        let (sts, lead, reader) = before().await;
+        let own = key();
+        let request = hands_over(&sts, &lead, (&reader, &own), &part(&sts));
+        let refused = sts.send(request.with("subject_token_type", kind)).await.expect_err(kind);
+        assert_eq!(refused.code, ErrorCode::InvalidRequest, "{kind}: {refused}");
+    }
+    let (sts, lead, reader) = before().await;
+    let own = key();
+    let made = sts.send(delegates(&sts, &lead, (&reader, &own), &part(&sts))).await.expect("made");
+    for kind in [exchange::ACCESS_TOKEN, exchange::ID_TOKEN, exchange::JWT] {
+        let request = takes_up(&sts, (&reader, &own), &made).with("subject_token_type", kind);
+        let refused = sts.send(request).await.expect_err(kind);
+        assert_eq!(refused.code, ErrorCode::InvalidRequest, "{kind}: {refused}");
+    }
+}
+
+/// What held a minute ago, and was used, is looked at again.
+#[tokio::test]
+async fn n_009_an_expired_token_is_exchanged_for_nothing() {
+    for way in WAYS {
+        let (sts, lead, reader) = before().await;
+        hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.expect("it holds");
+        let left = lead.claims.exp - sts.world.clock.now().as_seconds();
+        sts.world.clock.advance(Duration::from_secs(left.unsigned_abs()));
+        let refused = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.map(drop);
+        assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest, "{way:?}");
+        assert_eq!(sts.causes(1).await, ["subject_token_invalid"], "{way:?}");
+    }
+}
+
+/// The end comes while the answer is made.
+#[tokio::test]
+async fn n_010_a_token_that_ends_while_it_is_exchanged_is_exchanged_for_nothing() {
+    for way in WAYS {
+        let (sts, lead, reader) = before().await;
+        let issued = sts.world.records("issuance").await.len();
+        let end = sts.world.sponsor_leaves();
+        sts.world.store.on_commit([OnCommit::After(end)]);
+        let refused = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.map(drop);
+        assert_eq!(refused.unwrap_err().code, ErrorCode::AccessDenied, "{way:?}");
+        assert_eq!(sts.world.records("issuance").await.len(), issued, "{way:?}");
+    }
+}
+
+/// Whose key was exchanged, or who is stopped, gets nothing by any grant.
+#[tokio::test]
+async fn n_018_a_key_that_is_the_agents_no_more_authenticates_nobody() {
+    let (sts, lead, reader) = before().await;
+    let place = FactKey::agent(&lead.of.name.parse().expect("an agent"));
+    let mut agent: Agent = sts.fact(place.clone()).await;
+    agent.key = key().verifying().to_jwk();
+    sts.world.put(place, &agent).await;
+    let own = key();
+    for request in [
+        sts.request(&lead.key),
+        sts.request(&key()),
+        hands_over(&sts, &lead, (&reader, &own), &part(&sts)),
+        delegates(&sts, &lead, (&reader, &own), &part(&sts)),
+    ] {
+        let refused = sts.send(request).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidClient, "{refused}");
+    }
+}
+
+/// Even a token that we signed says nothing of who handed the work on: the register does.
+#[tokio::test]
+async fn n_034_n_036_a_chain_is_what_the_register_says_and_no_token() {
+    let (sts, lead, reader) = before().await;
+    let (deep, other) = (party(&sts, "deep").await, party(&sts, "other").await);
+    let asked = part(&sts);
+    let on = async |from: &Holder, to: &Party| {
+        hand_on(&sts, from, (to, Way::TakeUp), &asked).await.expect("a token")
+    };
+    let middle = on(&lead, &reader).await;
+    let (child, elsewhere) = (on(&middle, &deep).await, on(&lead, &other).await);
+    let truth = on(&child, &other).await.claims.act.expect("somebody acts");
+    let act = child.claims.act.clone().expect("somebody acts");
+    let mut reversed = act.clone();
+    let mut inner = *act.act.clone().expect("and somebody before");
+    reversed.act = None;
+    inner.act = Some(Box::new(reversed));
+    let mut spliced = act.clone();
+    spliced.act = elsewhere.claims.act.clone().map(Box::new);
+    let mut cut = act.clone();
+    cut.act = None;
+    for (what, forged) in [("reversed", inner), ("spliced", spliced), ("cut", cut)] {
+        let mut claims = child.claims.clone();
+        claims.act = Some(forged);
+        let shown = Holder { token: sts.forged(&claims), ..child.clone() };
+        let grandchild = hand_on(&sts, &shown, (&other, Way::HandOver), &asked).await;
+        // Refused, or the chain is the true one.
+        if let Ok(grandchild) = grandchild {
+            let found = grandchild.claims.act.expect("somebody acts");
+            let above = |act: &oauth::access_token::Actor| act.act.clone();
+            assert_eq!(above(&found), above(&truth), "{what}");
+        }
+    }
+    // What another issuer signed is no subject token, whatever it says.
+    let mut claims = child.claims.clone();
+    claims.iss = "https://elsewhere.example".to_owned();
+    let shown = Holder { token: sts.forged(&claims), ..child };
+    let refused = hand_on(&sts, &shown, (&other, Way::HandOver), &asked).await.map(drop);
+    assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest);
+}
+
+/// What uses a proof up cannot be written: nothing is given.
+#[tokio::test]
+async fn n_149_where_a_proof_cannot_be_used_up_there_is_no_token() {
+    let sts = Sts::new().await;
+    let unavailable = || OnCommit::Refuse(CommitError::Overloaded);
+    sts.world.store.on_commit([unavailable()]);
+    let refused = sts.token(&key()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TemporarilyUnavailable, "{refused}");
+    assert_eq!(sts.world.records("issuance").await.len(), 0);
+}
