@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
-use model::{HostRule, RegisteredClient, Timestamp, WorkloadRule};
+use model::{HostRule, Timestamp, WorkloadRule};
 use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::Value;
 
@@ -193,7 +193,7 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 key,
                 host,
                 workloads,
-                client: client.client_id.map(|id| RegisteredClient { id, bearer: client.bearer }),
+                client: client.registered(),
                 on_behalf_only,
             };
             let asked = Asked::AgentAdd(registration);
@@ -206,6 +206,9 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
             let key = Some(made.verifying().to_jwk());
             (socket.socket, Asked::AgentRenew { name, key }, Some((path, made.to_pem()?)))
+        }
+        Agent::Client { name, client, socket } => {
+            (socket.socket, Asked::AgentClient { name, client: client.registered() }, None)
         }
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)

@@ -58,6 +58,8 @@ pub enum Command {
     },
     /// Renews the lease of an agent and its key, which may be another one from now on.
     AgentRenew { name: String, key: Option<Value> },
+    /// Says which OAuth client an agent is, if any.
+    AgentClient { name: String, client: Option<RegisteredClient> },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
@@ -352,6 +354,7 @@ impl Administration {
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
             | Command::AgentRenew { .. }
+            | Command::AgentClient { .. }
             | Command::AgentSuspend { .. }
             | Command::AgentList
             | Command::InstanceRevoke { .. }

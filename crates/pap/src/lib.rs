@@ -5,6 +5,7 @@
 //! no process: what a server lists is read by somebody else.
 
 mod cases;
+mod clients;
 mod command;
 mod consent;
 mod drill;

@@ -7,13 +7,13 @@ use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentState, DataCategory, FactKey, Harm, InstanceId, MandateId, Person,
-    PersonId, PersonState, Purpose, PurposeId, RegisteredClient, ResourceRef, Scope, Sha256Digest,
-    Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
+    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
+    Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
-use oauth::client_document;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::clients::check_client;
 use crate::command::{AdminError, Administration, Command, PurposeRegistration, Registration};
 use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate};
 
@@ -47,6 +47,7 @@ impl Administration {
                 self.agent_change(by, (&name, "agent/attest"), change, make).await
             }
             Command::AgentRenew { name, key } => self.agent_renew(by, &name, key).await,
+            Command::AgentClient { name, client } => self.agent_client(by, &name, client).await,
             Command::AgentSuspend { name, reason } => {
                 let (since, change) = (self.now(), json!(reason));
                 let suspend =
@@ -245,16 +246,6 @@ fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {
         return Ok(());
     }
     Err(AdminError::Invalid(format!("an agent has at most {RULES_MAX} rules for workloads")))
-}
-
-fn check_client(client: Option<&RegisteredClient>) -> Result<(), AdminError> {
-    let Some(client) = client else { return Ok(()) };
-    if client_document::client_id(&client.id).is_some() {
-        return Ok(());
-    }
-    let why =
-        "a client's id is the https URL of its document, with a path and in its usual spelling";
-    Err(AdminError::Invalid(why.to_owned()))
 }
 
 fn scope(tools: &[String], harm: &[String]) -> Result<Scope, AdminError> {

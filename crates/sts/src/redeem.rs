@@ -293,6 +293,10 @@ impl TokenService {
         let Some(family) = found else { return redeeming.invalid("refresh_token_unknown") };
         let instance = reader.need::<Instance>(FactKey::instance(family.instance)).await;
         let instance = instance.map_err(unavailable)?;
+        // The client may have been another agent's then.
+        if instance.agent != redeeming.agent.name {
+            return redeeming.invalid("refresh_token_unknown");
+        }
         if instance.key != redeeming.key {
             let why = "the refresh token goes with the key, or with none, that it began with";
             let refusal = redeeming.refuse(ErrorCode::InvalidDpopProof, "holder_absent", why);

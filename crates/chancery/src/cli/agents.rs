@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use model::RegisteredClient;
 
 use super::Socket;
 
@@ -60,6 +61,15 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say which OAuth client people use as an agent over HTTP; without `--client-id`, none.
+    Client {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        client: Client,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Suspend an agent.
     Suspend {
         /// Its name.
@@ -86,6 +96,13 @@ pub(crate) struct Client {
     /// It may be given tokens that are bound to no key: whoever has one can use it.
     #[arg(long, requires = "client_id")]
     pub(crate) bearer: bool,
+}
+
+impl Client {
+    /// What is registered.
+    pub(crate) fn registered(self) -> Option<RegisteredClient> {
+        self.client_id.map(|id| RegisteredClient { id, bearer: self.bearer })
+    }
 }
 
 /// Whose word counts that a process is an instance of an agent, beside the agent's key.

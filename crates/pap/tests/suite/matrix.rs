@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest, Stop,
-    StopTarget, Stopped, Stranger, Timestamp, ToolState,
+    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, RegisteredClient,
+    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 26] = [
+const CHANGING: [&str; 27] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -36,6 +36,7 @@ const CHANGING: [&str; 26] = [
     "agent-add",
     "agent-attest",
     "agent-renew",
+    "agent-client",
     "agent-suspend",
     "stop",
     "start",
@@ -160,6 +161,13 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             workloads: Vec::new(),
         },
         Command::AgentRenew { name: facts.agent.name.to_string(), key: None },
+        Command::AgentClient {
+            name: facts.agent.name.to_string(),
+            client: Some(RegisteredClient {
+                id: "https://client.example/c.json".to_owned(),
+                bearer: true,
+            }),
+        },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList,
         Command::SystemAdd(pap::SystemRegistration {

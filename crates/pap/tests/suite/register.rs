@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use keys::{KeyAlgorithm, SigningKey};
-use model::{Clock as _, FactKey, Finding, Instance, InstanceId, MandateId, WorkloadIdentity};
+use model::{
+    Agent, Clock as _, FactKey, Finding, Instance, InstanceId, MandateId, RegisteredClient,
+    WorkloadIdentity,
+};
 use pap::Command;
 use serde_json::{Value, json};
 use store::Store as _;
@@ -164,6 +167,33 @@ async fn r_15_a_lease_is_renewed_by_a_recorded_act() {
     desk.world.put(FactKey::person(&second.id), &second).await;
     desk.world.store.commit(desk.world.sponsor_leaves()).await.unwrap();
     assert_eq!(word(&desk.run_as(&second.id, renew(None)).await), "invalid");
+}
+
+/// One client is one agent, until an administrator says otherwise: then it is nobody's, or another's.
+#[tokio::test]
+async fn n_092_a_client_that_is_taken_back_is_nobodys() {
+    let desk = Desk::new().await;
+    let own = desk.world.standing.agent.clone();
+    let other = Agent { name: "other".parse().unwrap(), ..own.clone() };
+    desk.world.put(FactKey::agent(&other.name), &other).await;
+    let id = "https://client.example/oauth.json";
+    let say = async |agent: &Agent, id: Option<&str>| {
+        let client = id.map(|id| RegisteredClient { id: id.to_owned(), bearer: true });
+        word(&desk.run(Command::AgentClient { name: agent.name.to_string(), client }).await)
+    };
+    let whose = async || desk.fact(FactKey::client(id)).await;
+    assert_eq!(say(&own, Some(id)).await, "done");
+    assert_eq!(whose().await, Some(json!(own.name)));
+    assert_eq!(say(&other, Some(id)).await, "conflict");
+    assert_eq!(say(&own, Some(id)).await, "done", "as before");
+    for wrong in ["http://client.example/oauth.json", "https://client.example", "desk"] {
+        assert_eq!(say(&own, Some(wrong)).await, "invalid", "{wrong}");
+    }
+    assert_eq!(say(&own, None).await, "done");
+    assert_eq!(whose().await, None);
+    assert_eq!(desk.fact(FactKey::agent(&own.name)).await.unwrap().get("client"), None);
+    assert_eq!(say(&other, Some(id)).await, "done");
+    assert_eq!(whose().await, Some(json!(other.name)));
 }
 
 /// N-096: who answers for an agent does not let it go again; another administrator does.
