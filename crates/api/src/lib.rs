@@ -8,6 +8,7 @@ mod admin_listener;
 mod agents;
 mod bodies;
 mod described;
+mod devices;
 mod host;
 mod hosts;
 mod network;

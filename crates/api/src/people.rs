@@ -15,9 +15,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{ConsoleSession, Cookies, Login, LoginError, ReturnPath, SessionId, Sessions};
 use model::{PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
+use sts::TokenService;
 
 use crate::Peer;
 use crate::described::people as described;
+use crate::devices;
 use crate::hosts::{self, Hosts};
 use crate::openapi::Routes;
 use crate::pages::{self, Page};
@@ -39,6 +41,8 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct People {
     /// Does what people may do.
     pub administration: Arc<Administration>,
+    /// Knows which devices ask.
+    pub tokens: Arc<TokenService>,
     /// By which people come in; without one there is nothing here.
     pub door: Option<Arc<Door>>,
     /// The names under which it may be addressed.
@@ -59,15 +63,15 @@ pub struct Door {
 }
 
 /// Who is logged in, and in which session.
-struct Visitor {
-    person: PersonId,
+pub(crate) struct Visitor {
+    pub(crate) person: PersonId,
     /// The groups that the provider says they are in, if its word on that counts.
     groups: Option<BTreeSet<String>>,
-    session: SessionId,
+    pub(crate) session: SessionId,
 }
 
 impl Visitor {
-    fn by(&self) -> By<'_> {
+    pub(crate) fn by(&self) -> By<'_> {
         By { person: &self.person, groups: self.groups.as_ref() }
     }
 }
@@ -82,6 +86,8 @@ pub(crate) fn routes() -> Routes<People> {
         .post("/logout", logout, described::logout())
         .get("/consent/{id}", consent, described::consent())
         .post("/consent/{id}", answer, described::answer())
+        .get("/device", devices::page, described::device())
+        .post("/device", devices::answer, described::device_answer())
         .get("/mandates", mandates, described::mandates())
         .post("/mandates/{id}", withdraw, described::withdraw())
 }
@@ -96,12 +102,12 @@ impl People {
     }
 
     #[expect(clippy::result_large_err, reason = "what is refused is a whole page")]
-    fn door(&self) -> Result<&Door, Response> {
+    pub(crate) fn door(&self) -> Result<&Door, Response> {
         self.door.as_deref().ok_or_else(|| StatusCode::NOT_FOUND.into_response())
     }
 
     /// The fields of a form, each once.
-    async fn fields(&self, body: Body) -> Result<BTreeMap<String, String>, Response> {
+    pub(crate) async fn fields(&self, body: Body) -> Result<BTreeMap<String, String>, Response> {
         let read = tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, FORM_MAX)).await;
         let Ok(Ok(bytes)) = read else {
             return Err(self.bad_request("the form is too long, or late"));
@@ -116,13 +122,17 @@ impl People {
         Ok(fields)
     }
 
-    fn bad_request(&self, why: &str) -> Response {
+    pub(crate) fn bad_request(&self, why: &str) -> Response {
         self.administration.refuse_person("form_malformed");
         pages::told(StatusCode::BAD_REQUEST, "Not done", why)
     }
 
     /// Who opens the page at `path`, which changes nothing.
-    async fn visitor(&self, headers: &HeaderMap, path: &str) -> Result<Visitor, Response> {
+    pub(crate) async fn visitor(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<Visitor, Response> {
         let door = self.door()?;
         let session = door.cookies.session(headers);
         let found = session.and_then(|id| Some((door.sessions.find(&id).ok()?, id)));
@@ -131,7 +141,7 @@ impl People {
     }
 
     /// Who sends the form `fields` of a page of theirs, which changes something.
-    async fn sender(
+    pub(crate) async fn sender(
         &self,
         headers: &HeaderMap,
         fields: &BTreeMap<String, String>,
@@ -359,7 +369,7 @@ fn choice(fields: &BTreeMap<String, String>) -> Result<Answer, String> {
     }
 }
 
-fn refused(error: &AdminError) -> Response {
+pub(crate) fn refused(error: &AdminError) -> Response {
     if let AdminError::Unknown(_) = error {
         return pages::unknown(crate::admin::status(error));
     }

@@ -203,6 +203,7 @@ fn routers(
     });
     let people = People {
         administration: running.administration.clone(),
+        tokens: running.tokens.clone(),
         door: running.door.clone(),
         hosts: Hosts::new(&config.people_url(), observers),
         behind_proxy: config.behind_tls_proxy,

@@ -51,6 +51,9 @@ pub enum Remedy {
 pub enum KernelRule {
     /// The instance, its agent or its key is not active.
     ActorNotActive,
+    /// The device that vouched for the instance does so no longer: it was revoked or enrolled anew, its
+    /// time is over, or the person who enrolled it has left.
+    DeviceNotActive,
     /// The instance is quarantined, or one of its agent is and nobody has released it.
     InstanceQuarantined,
     /// The sponsor is not active, or what the agent was given predates the cutoff.
@@ -91,6 +94,7 @@ impl KernelRule {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ActorNotActive => "actor_not_active",
+            Self::DeviceNotActive => "device_not_active",
             Self::InstanceQuarantined => "instance_quarantined",
             Self::SponsorNotActive => "sponsor_not_active",
             Self::TaskNotOpen => "task_not_open",

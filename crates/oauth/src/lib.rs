@@ -7,6 +7,7 @@
 pub mod access_token;
 pub mod client_assertion;
 pub mod consent;
+pub mod device;
 pub mod dpop;
 mod error;
 pub mod exchange;

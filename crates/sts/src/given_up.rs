@@ -36,7 +36,7 @@ impl TokenService {
 
     async fn revoked(&self, http: TokenHttpRequest<'_>) -> Result<(), TokenRefusal> {
         let form = revocation::parse_revocation(http.form).map_err(before("malformed"))?;
-        let Authenticated { agent, uses, shown } =
+        let Authenticated { agent, uses, shown, .. } =
             self.agent_at("/oauth/revoke", (&http, &form.client)).await?;
         let instance = match self.own(&agent, &form.token) {
             Own::Yes(own) => own.1,

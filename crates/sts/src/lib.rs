@@ -10,6 +10,8 @@ mod bound;
 mod client;
 mod consented;
 mod delegate;
+mod devices;
+mod enrol;
 mod given_up;
 mod grant;
 mod initiated;
@@ -26,6 +28,7 @@ mod vouchers;
 
 pub use bound::SHOWN_OF_AGENT_MAX;
 pub use delegate::HandingOn;
+pub use devices::NoDevice;
 pub use grant::TokenGrant;
 pub use mint::Minter;
 pub use service::{TASK_OVER, TokenHttpRequest, TokenService};

@@ -96,6 +96,7 @@ impl TokenService {
         let entering = Entering { id, task: task.id, key: asking.key, source: &asking.source };
         let instance = proposed::entered(&mut reader, &standing.agent, (entering, clock.now()));
         let instance = instance.await.map_err(unavailable)?;
+        let device = reader.vouched_by(&instance).await.map_err(unavailable)?;
         let named = proposed::names(&mut reader, &instance).await.map_err(unavailable)?;
         let mut effects = proposed::enters(&instance).to_vec();
         effects.extend(named.1);
@@ -106,7 +107,7 @@ impl TokenService {
             resource: ResourceRef::Task(task.id),
             input: json!({ "from": former }),
         };
-        let standing = Standing { instance, task, ..standing };
+        let standing = Standing { instance, device, task, ..standing };
         let circumstances = Circumstances {
             actor: Actor::Proposed { standing: Box::new(reader.sourced(standing)), effects },
             binding: Binding::Dpop,

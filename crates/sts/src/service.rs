@@ -24,6 +24,7 @@ use workload::Sources;
 use crate::attest::Shown;
 use crate::bound::Showing;
 use crate::client::Authenticated;
+use crate::devices::Devices;
 use crate::grant::{Asker, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
@@ -61,6 +62,7 @@ pub struct TokenService {
     pub(crate) keys: Arc<TokenKeys>,
     pub(crate) refusals: RefusalLog,
     vouchers: Vouchers,
+    pub(crate) devices: Devices,
     turns: Turns,
     pub(crate) platforms: Option<Arc<Sources>>,
     /// Where people consent, if they can.
@@ -136,6 +138,7 @@ impl TokenService {
             keys,
             refusals: RefusalLog::default(),
             vouchers: Vouchers::default(),
+            devices: Devices::default(),
             turns: Turns::default(),
             platforms: None,
             people_url: None,
@@ -204,7 +207,10 @@ impl TokenService {
         let key = Thumbprint::from_bytes(proof.thumbprint);
         // Before anything is looked up: whose word it is costs no access to the store.
         let beside = self.beside(form.workload.as_ref()).await;
-        let Authenticated { agent, uses, shown } = self.agent(&form.client).await?;
+        let Authenticated { agent, uses, shown, device } = self.agent(&form.client).await?;
+        if let Some(device) = &device {
+            device.is_for(&proof.thumbprint, &agent)?;
+        }
         let shown = Self::one_shown(beside, shown, &agent)?;
         if agent_key(&agent).is_some_and(|own| own.thumbprint() == proof.thumbprint) {
             let why = "an instance needs a key of its own, not its agent's";
@@ -215,6 +221,7 @@ impl TokenService {
             address: http.from,
             process: self.process(&form, key, &agent)?,
             workload: shown.as_ref().map(|shown| shown.identity.known_by(&agent.workloads)),
+            device: device.map(|device| device.id),
         };
         let taken = match &form.grant {
             Grant::TakeUp(delegation) => Some(self.taken(delegation, (&agent, key))?),

@@ -13,7 +13,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 33] = [
+pub const TARGETS: [(&str, Target); 34] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -28,6 +28,7 @@ pub const TARGETS: [(&str, Target); 33] = [
     ("access-token", oauth::access),
     ("client-assertion", oauth::assertion),
     ("initiation", oauth::initiation),
+    ("enrolment", oauth::enrolment),
     ("people", oauth::people),
     ("word", oauth::word),
     ("dpop-proof", oauth::proof),

@@ -115,7 +115,8 @@ impl Surface {
 fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Router {
     let hosts = Hosts::new(ISSUER, "127.0.0.1:8420".parse().expect("an address"));
     let (administration, own) = (world.administration.clone(), hosts.clone());
-    let people = People { administration, door, hosts: own, behind_proxy };
+    let tokens = world.tokens.clone();
+    let people = People { administration, tokens, door, hosts: own, behind_proxy };
     let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
     api::admin_listener(Observers { health, log_dir, hosts }, people)
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 40] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 43] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -25,6 +25,7 @@ const ENDPOINTS: [(&str, &str, &str, &str); 40] = [
     ("agents", "PUT", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/oauth/token", "/oauth/token"),
     ("agents", "POST", "/oauth/par", "/oauth/par"),
+    ("agents", "POST", "/oauth/device", "/oauth/device"),
     ("agents", "POST", "/oauth/revoke", "/oauth/revoke"),
     ("agents", "POST", "/oauth/introspect", "/oauth/introspect"),
     ("agents", "GET", "/oauth/authorize", "/oauth/authorize"),
@@ -65,6 +66,8 @@ const ENDPOINTS: [(&str, &str, &str, &str); 40] = [
     ("people", "POST", "/logout", "/logout"),
     ("people", "GET", "/consent/{id}", CONSENT),
     ("people", "POST", "/consent/{id}", CONSENT),
+    ("people", "GET", "/device", "/device"),
+    ("people", "POST", "/device", "/device"),
     ("people", "GET", "/mandates", "/mandates"),
     ("people", "POST", "/mandates/{id}", "/mandates/man_00000000000000000000000000000000"),
     ("nobody's", "GET", "/consent/{id}", CONSENT),
