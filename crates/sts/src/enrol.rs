@@ -2,7 +2,7 @@
 
 use authority::{OnceScope, Reader};
 use keys::{Signer as _, VerifyingKey};
-use model::{Agent, AgentName, DeviceAsked, DeviceState, Enrolled, PersonId, Thumbprint};
+use model::{Agent, AgentName, DeviceAsked, DeviceState, Enrolled, FactKey, PersonId, Thumbprint};
 use oauth::device::{self, INTERVAL_S, Told};
 use oauth::form::Client;
 use oauth::{ErrorCode, OAuthError};
@@ -114,7 +114,9 @@ impl TokenService {
         let known = agent.zip(enrolled).zip(verified.ok());
         let ((agent, enrolled), verified) = known.ok_or_else(unknown)?;
         if !enrolled.vouches(now) {
-            return Err(TokenRefusal::of("device_not_active", error(), &agent));
+            let device = FactKey::device(&agent.name, &enrolled.device.id).to_string();
+            let refusal = TokenRefusal::of("device_not_active", error(), &agent);
+            return Err(refusal.with([("held_by", device)]));
         }
         let uses = vec![once(OnceScope::Assertion, &key.thumbprint(), &verified.jti, verified.exp)];
         let device = Some(Vouching { id: enrolled.device.id, jkt: verified.jkt });
@@ -128,7 +130,9 @@ impl Vouching {
         if self.jkt == keys::base64url(proven) {
             return Ok(());
         }
-        Err(TokenRefusal::of("enrolment_of_another", error(), agent))
+        let device = FactKey::device(&agent.name, &self.id).to_string();
+        let refusal = TokenRefusal::of("enrolment_of_another", error(), agent);
+        Err(refusal.with([("held_by", device)]))
     }
 }
 
