@@ -169,7 +169,7 @@ pub(crate) fn handed_on(mut case: Case, times: u8) -> Case {
         let (parent, by) = (above.task.id, above.instance.id);
         below.delegation = Some(Delegation { parent, by, decision });
         let Standing { instance, agent, sponsor, task, .. } = above;
-        standing.delegators.push(Delegator { instance, agent, sponsor, task });
+        standing.delegators.push(Delegator { instance, agent, sponsor, device: None, task });
     }
     if let Some(root) = standing.delegators.last() {
         standing.mandate.agent = root.agent.name.clone();
@@ -231,6 +231,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         attestation: Attestation::User,
         process: None,
         workload: None,
+        device: None,
         task: task.id,
         started: hour_ago,
         state: InstanceState::Active,
@@ -242,6 +243,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         instance,
         agent,
         sponsor,
+        device: None,
         subject,
         task,
         delegators: Vec::new(),

@@ -31,6 +31,9 @@ pub enum Sdk {
 pub enum Door {
     /// It starts `chancery mcp` and speaks with it on stdio.
     Stdio,
+    /// The same, of a user whose home is `laptop` below the deployment's directory: no host vouches for it,
+    /// nor any key, unless its device was enrolled.
+    Enrolled,
     /// It speaks streamable HTTP to `chancery mcp --listen`.
     Listen,
     /// It speaks to the gateway itself, with its own key and proofs.
@@ -200,6 +203,12 @@ fn command(
         Door::Stdio => {
             let arguments = shim_arguments(deployment, (agent, server), &key);
             command.arg("stdio").arg(binary()).args(arguments);
+        }
+        Door::Enrolled => {
+            let url = deployment.url();
+            command.arg("stdio").arg(binary()).args(["mcp", server, "--agent", agent]);
+            command.args(["--url", &url, "--host-socket", "/nowhere"]);
+            command.env("HOME", deployment.path("laptop"));
         }
         Door::Listen => {
             let (listening, url) = listen(deployment, (agent, server));

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use crate::identity::Identity;
 use crate::{Caller, Canary, Deployment, Options, Recorder, free_port};
 
-/// The instance may call; of the people, only Carla.
+/// The instance may call; of the people, only Carla, who may also enrol devices for the agent `bot`.
 pub const POLICY: &str = r#"
 @id("instances") permit (principal is Instance, action in Action::"tools/call", resource in Server::"canary");
 @id("carla") permit (principal == Person::"carla", action in Action::"tools/call", resource in Server::"canary");
+@id("devices") permit (principal == Person::"carla", action == Action::"device/enrol", resource == Agent::"bot");
 "#;
 
 /// The agent `desk`, the canary behind what records calls, and the provider.

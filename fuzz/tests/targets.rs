@@ -34,6 +34,7 @@ targets! {
     access_tokens_are_signed: "access-token";
     assertions_are_signed: "client-assertion";
     initiations_are_signed: "initiation";
+    enrolments_are_signed: "enrolment";
     lists_of_people_are_signed: "people";
     words_are_signed: "word";
     proofs_are_signed: "dpop-proof";

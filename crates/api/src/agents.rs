@@ -50,6 +50,7 @@ pub fn agents(state: Agents) -> Router {
         .delete("/mcp/{server}", mcp_delete, described::mcp_delete())
         .post("/oauth/token", token, described::token())
         .post("/oauth/par", push, described::push())
+        .post("/oauth/device", device, described::device())
         .post("/oauth/revoke", revoke, described::revoke())
         .post("/oauth/introspect", introspect, described::introspect())
         .get("/oauth/authorize", authorize, described::authorize("authorize"))
@@ -212,6 +213,20 @@ async fn push(
         *response.status_mut() = StatusCode::CREATED;
     }
     response
+}
+
+async fn device(
+    state: State<Agents>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
+        let told = tokens.enrol(request).await?;
+        Ok(serde_json::to_value(told).expect("what a device is told is a map with text keys"))
+    };
+    let network = peer.and_then(|Extension(peer)| peer.network());
+    asked(state, (network, &headers), form, answer).await
 }
 
 async fn revoke(

@@ -9,6 +9,7 @@ mod agents;
 mod authorization;
 mod bodies;
 mod described;
+mod devices;
 mod host;
 mod hosts;
 mod network;

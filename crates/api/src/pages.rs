@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use model::{MandateBasis, PersonId, Timestamp};
-use pap::{Answered, Given, Shown};
+use model::{Device, MandateBasis, PersonId, Timestamp};
+use pap::{Answered, Given, Shown, Terms};
 
 use crate::people::with_cookies;
 
@@ -120,6 +120,57 @@ pub(crate) fn consent(of: &Page<'_>, shown: &Shown) -> Response {
         page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     page
+}
+
+/// Where one types the code that a device shows.
+pub(crate) fn device_code(of: &Page<'_>) -> Response {
+    let body = format!(
+        "<p>Type the code that a program on your own device shows you just now. If somebody sent you a \
+         code, or asked you to come here, do not: programs on <em>their</em> device would act on your \
+         word.</p>\n<form method=\"post\" action=\"{}\">\n{}\
+         <p><label for=\"code\">The code</label></p>\n\
+         <p><input id=\"code\" name=\"code\" autocomplete=\"off\" autocapitalize=\"characters\" \
+         spellcheck=\"false\" maxlength=\"32\" required> <button>Go on</button></p>\n</form>",
+        escape(of.path),
+        token(of),
+    );
+    page(StatusCode::OK, "Type the code of your device", &body)
+}
+
+/// What a device asks that shows `code`, with what one can answer. `No` comes first.
+pub(crate) fn device(of: &Page<'_>, code: &str, terms: &Terms) -> Response {
+    let shown = terms.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let body = format!(
+        "<p>If you say yes, {person}, every program on this device that can read its key acts as this \
+         agent, on your word and without asking you again. Your own terminal shows the same beginning \
+         of the key.</p>\n{terms}\
+         <form method=\"post\" action=\"{path}\">\n{token}\
+         <input type=\"hidden\" name=\"code\" value=\"{code}\">\n\
+         <input type=\"hidden\" name=\"shown\" value=\"{digest}\">\n\
+         <fieldset><legend>Your answer</legend>\n\
+         <p><button name=\"choice\" value=\"refuse\">No</button></p>\n\
+         <p><button name=\"choice\" value=\"enrol\">Yes, it is my device</button></p>\n\
+         </fieldset>\n</form>",
+        person = escape(of.person.as_str()),
+        terms = described(shown),
+        path = escape(of.path),
+        token = token(of),
+        code = escape(code),
+        digest = terms.digest(),
+    );
+    page(StatusCode::OK, "A device asks to be enrolled", &body)
+}
+
+/// That a device was enrolled.
+pub(crate) fn enrolled(device: &Device) -> Response {
+    let text = format!(
+        "<p>The device with the key {} vouches for instances of the agent {} until {}. It goes on by \
+         itself.</p>",
+        escape(&device.id.fingerprint()),
+        escape(device.agent.as_str()),
+        moment(device.valid_until),
+    );
+    page(StatusCode::OK, "Enrolled", &text)
 }
 
 /// Nobody can tell whether something was done.

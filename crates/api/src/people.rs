@@ -20,6 +20,7 @@ use sts::TokenService;
 use crate::Peer;
 use crate::authorization::authorize;
 use crate::described::people as described;
+use crate::devices;
 use crate::hosts::{self, Hosts};
 use crate::openapi::Routes;
 use crate::pages::{self, Page};
@@ -41,7 +42,7 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct People {
     /// Does what people may do.
     pub administration: Arc<Administration>,
-    /// Issues tokens to the clients that people authorize.
+    /// Issues tokens to the clients that people authorize, and knows which devices ask.
     pub tokens: Arc<TokenService>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -69,11 +70,11 @@ pub(crate) struct Visitor {
     pub(crate) person: PersonId,
     /// The groups that the provider says they are in, if its word on that counts.
     groups: Option<BTreeSet<String>>,
-    session: SessionId,
+    pub(crate) session: SessionId,
 }
 
 impl Visitor {
-    fn by(&self) -> By<'_> {
+    pub(crate) fn by(&self) -> By<'_> {
         By { person: &self.person, groups: self.groups.as_ref() }
     }
 }
@@ -89,6 +90,8 @@ pub(crate) fn routes() -> Routes<People> {
         .get("/oauth/authorize", authorize, described::authorize())
         .get("/consent/{id}", consent, described::consent())
         .post("/consent/{id}", answer, described::answer())
+        .get("/device", devices::page, described::device())
+        .post("/device", devices::answer, described::device_answer())
         .get("/mandates", mandates, described::mandates())
         .post("/mandates/{id}", withdraw, described::withdraw())
 }
@@ -108,7 +111,7 @@ impl People {
     }
 
     /// The fields of a form, each once.
-    async fn fields(&self, body: Body) -> Result<BTreeMap<String, String>, Response> {
+    pub(crate) async fn fields(&self, body: Body) -> Result<BTreeMap<String, String>, Response> {
         let read = tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, FORM_MAX)).await;
         let Ok(Ok(bytes)) = read else {
             return Err(self.bad_request("the form is too long, or late"));
@@ -123,7 +126,7 @@ impl People {
         Ok(fields)
     }
 
-    fn bad_request(&self, why: &str) -> Response {
+    pub(crate) fn bad_request(&self, why: &str) -> Response {
         self.administration.refuse_person("form_malformed");
         pages::told(StatusCode::BAD_REQUEST, "Not done", why)
     }
@@ -142,7 +145,7 @@ impl People {
     }
 
     /// Who sends the form `fields` of a page of theirs, which changes something.
-    async fn sender(
+    pub(crate) async fn sender(
         &self,
         headers: &HeaderMap,
         fields: &BTreeMap<String, String>,
@@ -374,7 +377,7 @@ fn choice(fields: &BTreeMap<String, String>) -> Result<Answer, String> {
     }
 }
 
-fn refused(error: &AdminError) -> Response {
+pub(crate) fn refused(error: &AdminError) -> Response {
     if let AdminError::Unknown(_) = error {
         return pages::unknown(crate::admin::status(error));
     }

@@ -422,7 +422,7 @@ pub async fn read_standing(
     reader: &mut Reader<'_>,
     id: InstanceId,
 ) -> Result<Standing, FactsError> {
-    let Delegator { instance, agent, sponsor, task } = holder(reader, id).await?;
+    let Delegator { instance, agent, sponsor, device, task } = holder(reader, id).await?;
     let delegators = delegators(reader, task.parent()).await?;
     let mandate: model::Mandate = reader.need(FactKey::mandate(task.mandate)).await?;
     let initiator = initiator(reader, &mandate.basis).await?;
@@ -435,6 +435,7 @@ pub async fn read_standing(
         instance,
         agent,
         sponsor,
+        device,
         subject,
         task,
         delegators,
@@ -449,8 +450,9 @@ async fn holder(reader: &mut Reader<'_>, id: InstanceId) -> Result<Delegator, Fa
     let instance: model::Instance = reader.need(FactKey::instance(id)).await?;
     let agent: model::Agent = reader.need(FactKey::agent(&instance.agent)).await?;
     let sponsor = reader.need(FactKey::person(&agent.sponsor)).await?;
+    let device = reader.vouched_by(&instance).await?;
     let task = reader.need(FactKey::task(instance.task)).await?;
-    Ok(Delegator { instance, agent, sponsor, task })
+    Ok(Delegator { instance, agent, sponsor, device, task })
 }
 
 /// Who handed on what is a part of the task `parent`, the nearest first. A chain that is longer than any may be is read no

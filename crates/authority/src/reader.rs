@@ -4,7 +4,10 @@
 //! none has changed since the oldest of these: freshness against that one, at the decision and
 //! again at its commit, says so.
 
-use model::{Agent, AgentFacts, AgentName, FactKey, Revision, Sourced};
+use model::{
+    Agent, AgentFacts, AgentName, Device, Enrolled, FactKey, Instance, Revision, Sourced,
+    Thumbprint,
+};
 use serde::de::DeserializeOwned;
 use store::Store;
 
@@ -72,6 +75,28 @@ impl<'a> Reader<'a> {
         let Some(agent) = self.find::<Agent>(FactKey::agent(name)).await? else { return Ok(None) };
         let sponsor = self.need(FactKey::person(&agent.sponsor)).await?;
         Ok(Some(AgentFacts { agent, sponsor }))
+    }
+
+    /// The device `id` of `agent` with who enrolled it, if it was enrolled.
+    pub async fn device(
+        &mut self,
+        agent: &AgentName,
+        id: &Thumbprint,
+    ) -> Result<Option<Enrolled>, FactsError> {
+        let device = self.find::<Device>(FactKey::device(agent, id)).await?;
+        let Some(device) = device else { return Ok(None) };
+        let by = self.need(FactKey::person(&device.by)).await?;
+        Ok(Some(Enrolled { device, by }))
+    }
+
+    /// The device that vouched for `instance`, if one did, with who enrolled it.
+    pub async fn vouched_by(
+        &mut self,
+        instance: &Instance,
+    ) -> Result<Option<Enrolled>, FactsError> {
+        let Some(id) = &instance.device else { return Ok(None) };
+        let missing = || FactsError::Missing(FactKey::device(&instance.agent, id));
+        self.device(&instance.agent, id).await?.ok_or_else(missing).map(Some)
     }
 
     /// `value`, with what was read to make it.

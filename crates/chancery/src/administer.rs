@@ -10,8 +10,8 @@ use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::Value;
 
 use crate::cli::{
-    Agent, Attested, Clock, Command, Finding, Founder, Instance, Keys, Mandate, Outcome, Person,
-    Purpose, Server, System, Task, Tool,
+    Agent, Attested, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate, Outcome,
+    Person, Purpose, Server, System, Task, Tool,
 };
 use crate::socket;
 
@@ -146,6 +146,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, asked, None)
         }
         Command::Instance(instance) => plain(of_instance(instance)),
+        Command::Device(device) => plain(of_device(device)),
         Command::Server(Server::Add { name, owner, harm, socket }) => {
             (socket.socket, Asked::ServerAdd { name, owner, harm }, None)
         }
@@ -276,6 +277,15 @@ fn workload(text: &str) -> anyhow::Result<WorkloadRule> {
         anyhow::ensure!(!twice, "`{text}` asks for the claim `{name}` twice");
     }
     WorkloadRule::new(issuer, subject, claims).with_context(|| format!("`{text}` is no rule"))
+}
+
+fn of_device(device: Device) -> (crate::cli::Socket, Asked) {
+    match device {
+        Device::List { socket } => (socket, Asked::DeviceList),
+        Device::Revoke { agent, id, reason, socket } => {
+            (socket, Asked::DeviceRevoke { agent, id, reason })
+        }
+    }
 }
 
 fn of_finding(finding: Finding) -> (crate::cli::Socket, Asked) {

@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod agents;
+mod devices;
 mod keys;
 mod people;
 mod shim;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance};
+pub(crate) use devices::{Device, Login};
 pub(crate) use keys::Keys;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
@@ -52,6 +54,9 @@ pub(crate) enum Command {
     CheckConfig(ConfigFile),
     /// Speak MCP on stdio to the client that starts this, as an instance of an agent.
     Mcp(Mcp),
+    /// Enrol this device: a person logs in and confirms, and from then on `mcp` needs no key of the
+    /// agent here.
+    Login(Login),
     /// Hold the key of the instance that one client process is. Started by `mcp`.
     #[command(hide = true)]
     Holder(Holder),
@@ -73,6 +78,9 @@ pub(crate) enum Command {
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Devices that people enrolled to vouch for instances of agents.
+    #[command(subcommand)]
+    Device(Device),
     /// Stop all, a tool or an agent at once.
     Stop(Stop),
     /// Start again what was stopped: two administrators have to ask for it, the second within

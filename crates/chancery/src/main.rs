@@ -13,6 +13,7 @@ mod demonstrate;
 mod dev;
 mod doctor;
 mod drill;
+mod enrol;
 mod findings;
 mod founding;
 mod host;
@@ -126,21 +127,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::DemoServer(server) => demonstrate::serve_tools(server).await?,
         Command::Mcp(mcp) => {
             logging("warn", false);
-            let platform = shim::Platform::of(mcp.workload_token, mcp.spiffe_socket.as_deref())?;
-            let key = match (mcp.key, &platform) {
-                (None, Some(shim::Platform::WorkloadApi(_))) => None,
-                (key, _) => Some(key.map_or_else(|| dev::key_file(&mcp.agent), Ok)?),
-            };
-            let url = mcp.url.unwrap_or_else(dev::url);
-            let host = mcp.host_socket.unwrap_or_else(dev::host_socket);
-            let (server, agent) = (mcp.server, mcp.agent);
-            let initiation = mcp.initiation.as_deref().map(shim::Initiation::read).transpose()?;
-            let listen = mcp.listen;
-            let options =
-                shim::Options { server, agent, key, platform, url, host, initiation, listen };
-            shim::run(options).await?;
+            shim::run(shim::Options::typed(mcp)?).await?;
         }
         Command::Doctor(doctor) => return doctor::run(doctor).await,
+        Command::Login(login) => enrol::run(login).await?,
         Command::Holder(holder) => shim::hold(holder).await?,
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,

@@ -163,6 +163,9 @@ pub struct Instance {
     /// The workload that its platform vouched for, as it was last shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadIdentity>,
+    /// The device that vouched for it, by the thumbprint of its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Thumbprint>,
     /// The root task that it works on.
     pub task: TaskId,
     /// When it first proved its key.

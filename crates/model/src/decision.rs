@@ -51,6 +51,9 @@ pub enum Remedy {
 pub enum KernelRule {
     /// The instance, its agent or its key is not active.
     ActorNotActive,
+    /// The device that vouched for the instance does so no longer: it was revoked or enrolled anew, its
+    /// time is over, or the person who enrolled it has left.
+    DeviceNotActive,
     /// The instance is quarantined, or one of its agent is and nobody has released it.
     InstanceQuarantined,
     /// The token is bound to no key, and the agent is not one that may use such tokens.
@@ -93,6 +96,7 @@ impl KernelRule {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ActorNotActive => "actor_not_active",
+            Self::DeviceNotActive => "device_not_active",
             Self::InstanceQuarantined => "instance_quarantined",
             Self::BearerNotAdmitted => "bearer_not_admitted",
             Self::SponsorNotActive => "sponsor_not_active",

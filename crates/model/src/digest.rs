@@ -151,6 +151,20 @@ impl Thumbprint {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
+
+    /// Its first 80 bits, as people compare them by eye.
+    pub fn fingerprint(&self) -> String {
+        let pairs = self.as_bytes()[..10].chunks(2).map(hex);
+        pairs.collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl FromStr for Thumbprint {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+        text.parse().map(Self)
+    }
 }
 
 impl fmt::Display for Thumbprint {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Initiator, Instance, InstanceId,
-    Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName, Sha256Digest,
-    SourceName, StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef,
-    WorkloadIdentity,
+    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Enrolled, Initiator, Instance,
+    InstanceId, Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName,
+    Sha256Digest, SourceName, StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp,
+    Tool, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -76,9 +76,14 @@ impl FactKey {
         Self("token-keys".into())
     }
 
-    /// Whose a registered key is: holds the key of the agent's or the system's own fact.
+    /// Whose a registered key is: holds the key of the agent's, the system's or the device's own fact.
     pub fn registered(thumbprint: &Thumbprint) -> Self {
         Self(format!("registered/{thumbprint}").into())
+    }
+
+    /// A device that vouches for instances of an agent.
+    pub fn device(agent: &AgentName, id: &Thumbprint) -> Self {
+        Self(format!("device/{agent}/{id}").into())
     }
 
     /// What the next renewal of an instance's token has to follow.
@@ -260,6 +265,9 @@ pub struct Standing {
     pub agent: Agent,
     /// The agent's sponsor.
     pub sponsor: Person,
+    /// The device that vouched for the instance, if one did, with who enrolled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Enrolled>,
     /// The person on whose behalf the task is done, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Person>,
@@ -288,6 +296,9 @@ pub struct Delegator {
     pub agent: Agent,
     /// The agent's sponsor.
     pub sponsor: Person,
+    /// The device that vouched for the instance, if one did, with who enrolled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Enrolled>,
     /// Its task.
     pub task: Task,
 }
@@ -295,8 +306,8 @@ pub struct Delegator {
 impl Delegator {
     /// Its place in the chain.
     pub const fn hop(&self) -> Hop<'_> {
-        let Self { instance, agent, sponsor, task } = self;
-        Hop { instance, agent, sponsor, task }
+        let Self { instance, agent, sponsor, device, task } = self;
+        Hop { instance, agent, sponsor, device: device.as_ref(), task }
     }
 }
 
@@ -309,6 +320,8 @@ pub struct Hop<'a> {
     pub agent: &'a Agent,
     /// The agent's sponsor.
     pub sponsor: &'a Person,
+    /// The device that vouched for the instance, if one did, with who enrolled it.
+    pub device: Option<&'a Enrolled>,
     /// Its task.
     pub task: &'a Task,
 }
@@ -331,8 +344,8 @@ impl Hop<'_> {
 impl Standing {
     /// The delegation chain (RFC 8693 §4.1): who acts first, the holder of the root task last.
     pub fn hops(&self) -> impl DoubleEndedIterator<Item = Hop<'_>> {
-        let Self { instance, agent, sponsor, task, delegators, .. } = self;
-        let own = Hop { instance, agent, sponsor, task };
+        let Self { instance, agent, sponsor, device, task, delegators, .. } = self;
+        let own = Hop { instance, agent, sponsor, device: device.as_ref(), task };
         std::iter::once(own).chain(delegators.iter().map(Delegator::hop))
     }
 
@@ -343,7 +356,10 @@ impl Standing {
 
     /// When the first of all ends on which the instance's authority rests.
     pub fn ends(&self) -> Timestamp {
-        let hops = self.hops().map(|hop| hop.task.deadline.min(hop.agent.key_expires));
+        let hops = self.hops().map(|hop| {
+            let own = hop.task.deadline.min(hop.agent.key_expires);
+            hop.device.map_or(own, |enrolled| own.min(enrolled.device.valid_until))
+        });
         hops.fold(self.mandate.valid_until, Timestamp::min)
     }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Sha256Digest, WorkloadIdentity};
+use crate::{Sha256Digest, Thumbprint, WorkloadIdentity};
 
 /// A program file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,4 +74,7 @@ pub struct Source {
     /// The workload, where its platform vouched for one: as far as the agent's rules ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadIdentity>,
+    /// The device, by the thumbprint of its key, where one vouched for the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Thumbprint>,
 }

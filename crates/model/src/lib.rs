@@ -9,6 +9,7 @@ mod agent;
 mod commitment;
 mod consent;
 mod decision;
+mod device;
 mod digest;
 mod facts;
 mod finding;
@@ -35,6 +36,7 @@ pub use consent::{Agreed, AskedOf, Code, Consent, ConsentState, SentBy};
 pub use decision::{
     Answer, Answers, Decision, Denial, Grant, KernelRule, Obligation, PolicyId, Remedy,
 };
+pub use device::{Device, DeviceAsked, DeviceState, Enrolled};
 pub use digest::{
     ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
     Thumbprint,

@@ -32,7 +32,9 @@ pub struct DpopExpect<'a> {
 /// A proof that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedProof {
-    /// The thumbprint of the key that signed it.
+    /// The key that signed it.
+    pub key: VerifyingKey,
+    /// Its thumbprint.
     pub thumbprint: [u8; 32],
     /// Its id, to be used once.
     pub jti: String,
@@ -69,7 +71,7 @@ pub fn verify_proof(proof: &str, expect: &DpopExpect<'_>) -> Result<VerifiedProo
     }
     let nonce = claims.get("nonce").and_then(Value::as_str).map(str::to_owned);
     unverified.verified_by(&key)?;
-    Ok(VerifiedProof { thumbprint: key.thumbprint(), jti, iat, nonce })
+    Ok(VerifiedProof { thumbprint: key.thumbprint(), key, jti, iat, nonce })
 }
 
 /// Makes a proof for a request.

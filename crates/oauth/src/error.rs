@@ -29,6 +29,8 @@ pub enum ErrorCode {
     AccessDenied,
     /// Nobody has answered yet (RFC 8628 §3.5).
     AuthorizationPending,
+    /// It was asked again too soon (RFC 8628 §3.5).
+    SlowDown,
     /// It is too late for an answer, or what was answered is over (RFC 8628 §3.5).
     ExpiredToken,
     /// It cannot be decided now.
@@ -51,6 +53,7 @@ impl ErrorCode {
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::AccessDenied => "access_denied",
             Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::client_assertion;
 use crate::error::{ErrorCode, OAuthError};
+use crate::{client_assertion, device};
 
 /// The largest form, in bytes.
 pub const FORM_MAX: usize = 16 * 1024;
@@ -36,6 +36,8 @@ pub enum Signed {
     Key,
     /// A SPIFFE trust domain: it is a JWT-SVID (draft-ietf-oauth-spiffe-client-auth §3.1).
     TrustDomain,
+    /// A device that a person enrolled: it is an enrolment.
+    Device,
 }
 
 impl Client {
@@ -143,8 +145,10 @@ impl Parameters {
         let by = match self.take("client_assertion_type").as_deref() {
             Some(client_assertion::TYPE) => Signed::Key,
             Some(client_assertion::SPIFFE_TYPE) => Signed::TrustDomain,
+            Some(device::TYPE) => Signed::Device,
             _ => {
-                let why = "the client must authenticate with private_key_jwt or a JWT-SVID";
+                let why = "the client must authenticate with private_key_jwt, a JWT-SVID or an \
+                           enrolment";
                 return Err(OAuthError::new(ErrorCode::InvalidClient, why));
             }
         };
@@ -153,10 +157,10 @@ impl Parameters {
         }
         let assertion = self.need("client_assertion")?;
         // It may be left out beside an assertion that names the client too (RFC 7521 §4.2). That of
-        // a trust domain names the workload.
+        // a trust domain names the workload; beside an enrolment the form names the agent.
         let named = self.take("client_id").or_else(|| match by {
             Signed::Key => client_assertion::claimed(&assertion),
-            Signed::TrustDomain => None,
+            Signed::TrustDomain | Signed::Device => None,
         });
         Ok(Client { id: named.ok_or_else(|| missing("client_id"))?, assertion, by })
     }

@@ -10,6 +10,7 @@ pub mod authorization_code;
 pub mod client_assertion;
 pub mod client_document;
 pub mod consent;
+pub mod device;
 pub mod dpop;
 mod error;
 pub mod exchange;

@@ -167,7 +167,7 @@ fn workload(form: &mut Parameters, by: Signed) -> Result<Option<PlatformToken>, 
         }
     };
     match by {
-        Signed::Key => Ok(Some(shown)),
+        Signed::Key | Signed::Device => Ok(Some(shown)),
         Signed::TrustDomain => Err(invalid("the workload is shown once: by the client's JWT-SVID")),
     }
 }

@@ -64,6 +64,10 @@ pub enum Command {
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
     AgentList,
+    /// Revokes a device for good.
+    DeviceRevoke { agent: String, id: String, reason: String },
+    /// Lists devices.
+    DeviceList,
     /// Registers a system that starts work of agents.
     SystemAdd(SystemRegistration),
     /// Suspends one: what it started is over.
@@ -368,6 +372,10 @@ impl Administration {
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }
+            Command::DeviceRevoke { agent, id, reason } => {
+                self.device_revoke(by, (&agent, &id), reason).await
+            }
+            Command::DeviceList => self.list(by, "device/", "").await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,

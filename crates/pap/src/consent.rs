@@ -441,14 +441,14 @@ fn described(purpose: &Purpose) -> String {
     }
 }
 
-fn listed<T: AsRef<str>>(all: impl Iterator<Item = T>, none: &str) -> String {
+pub(crate) fn listed<T: AsRef<str>>(all: impl Iterator<Item = T>, none: &str) -> String {
     let all: Vec<T> = all.collect();
     let texts: Vec<&str> = all.iter().map(AsRef::as_ref).collect();
     if texts.is_empty() { none.to_owned() } else { texts.join(", ") }
 }
 
 /// `time` without what nobody reads.
-fn plain(time: Timestamp) -> String {
+pub(crate) fn plain(time: Timestamp) -> String {
     let text = time.to_string();
     match (text.get(..10), text.get(11..16)) {
         (Some(day), Some(minute)) => format!("{day} {minute} UTC"),

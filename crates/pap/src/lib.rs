@@ -1,4 +1,4 @@
-//! Policy administration: people, purposes, agents, servers, tools, policy, and reading the log.
+//! Policy administration: people, purposes, agents, devices, servers, tools, policy, and reading the log.
 //!
 //! Every act goes through [`authority::Authority::administer`]: it is decided by the policy set in
 //! force, and its record and its change are one transaction (`i_22_…`). It knows no HTTP and starts
@@ -8,6 +8,7 @@ mod cases;
 mod clients;
 mod command;
 mod consent;
+mod device;
 mod drill;
 mod findings;
 mod founding;

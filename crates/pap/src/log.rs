@@ -290,6 +290,7 @@ fn hops(standing: &Standing) -> Vec<Value> {
             "agent": hop.agent.name,
             "instance": hop.instance.id,
             "sponsor": hop.sponsor.id,
+            "device": hop.device.map(|it| json!({ "id": it.device.id, "by": it.by.id })),
             "task": hop.task.id,
             "handed_on_by": hop.task.delegation.map(|delegation| delegation.decision),
             "scope": hop.task.scope,

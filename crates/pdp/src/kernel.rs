@@ -180,12 +180,19 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
 
 /// Whether the instance of `hop` is active, with all behind it, and has its task.
 fn holds(hop: Hop<'_>, mandate: &Mandate, now: Timestamp) -> Result<(), KernelRule> {
-    let Hop { instance, agent, sponsor, task } = hop;
+    let Hop { instance, agent, sponsor, device, task } = hop;
     let active = instance.state == InstanceState::Active
         && agent.state == AgentState::Active
         && now < agent.key_expires;
     if !active {
         return Err(KernelRule::ActorNotActive);
+    }
+    let is_vouched = match device {
+        None => instance.device.is_none(),
+        Some(enrolled) => enrolled.vouches_for(instance, now),
+    };
+    if !is_vouched {
+        return Err(KernelRule::DeviceNotActive);
     }
     if !sponsor.answers_for(agent.registered) || !sponsor.answers_for(mandate.given) {
         return Err(KernelRule::SponsorNotActive);

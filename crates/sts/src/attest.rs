@@ -141,7 +141,7 @@ impl TokenService {
         Err(refusal.with(shown.details()))
     }
 
-    /// Refuses who is not the process or the workload any more that `instance`, which is active, was
+    /// Refuses who is not the device, process or workload any more that `instance`, which is active, was
     /// entered as. Who is another one has copied its key: it is quarantined.
     pub(crate) async fn is_same(
         &self,
@@ -180,8 +180,8 @@ impl TokenService {
         instance: &Instance,
         last: Option<&Renewal>,
     ) -> TokenRefusal {
-        let (process, workload) = (instance.process.clone(), instance.workload.clone());
-        let known = Source { address: None, process, workload };
+        let Instance { process, workload, device, .. } = instance.clone();
+        let known = Source { address: None, process, workload, device };
         let first = last.and_then(Renewal::source).unwrap_or(&known);
         let signal = Signal {
             instance: instance.id,
@@ -221,10 +221,13 @@ impl TokenService {
     }
 }
 
-/// Whether the host or the platform vouches for `instance` where it once did: none if nothing was
-/// shown, false if it is another process or workload.
+/// Whether the device, and the host or the platform, vouches for `instance` where it once did: none if
+/// nothing was shown, false if it is another device, process or workload.
 fn is_vouched(instance: &Instance, source: &Source) -> Option<bool> {
-    let Instance { attestation, process, workload, .. } = instance;
+    let Instance { attestation, process, workload, device, .. } = instance;
+    if *device != source.device {
+        return Some(false);
+    }
     match attestation {
         Attestation::None | Attestation::User => Some(true),
         Attestation::Host => {

@@ -1,4 +1,4 @@
-//! Which agent asks: by its registered key, or by a workload that its rules admit.
+//! Which agent asks: by its registered key, by a workload that its rules admit, or by a device.
 
 use authority::{Effect, OnceScope, Reader};
 use keys::{Signer as _, VerifyingKey};
@@ -10,6 +10,7 @@ use workload::WorkloadToken;
 
 use crate::attest::Shown;
 use crate::bound::Showing;
+use crate::enrol::Vouching;
 use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, once, unavailable};
 
 /// An agent that authenticated.
@@ -19,10 +20,12 @@ pub(crate) struct Authenticated {
     pub(crate) uses: Vec<Effect>,
     /// By the word of which platform, if it was by that.
     pub(crate) shown: Option<Shown>,
+    /// By the word of which device, if it was by that.
+    pub(crate) device: Option<Vouching>,
 }
 
 /// What every client is told that did not authenticate, whatever the reason.
-fn error() -> OAuthError {
+pub(crate) fn error() -> OAuthError {
     OAuthError::new(ErrorCode::InvalidClient, "the client did not authenticate")
 }
 
@@ -37,6 +40,7 @@ impl TokenService {
         let authenticated = match client.by {
             Signed::Key => self.by_key(client).await?,
             Signed::TrustDomain => self.by_workload(client).await?,
+            Signed::Device => self.by_device(client).await?,
         };
         self.is_active(&authenticated.agent).map(|()| authenticated)
     }
@@ -52,26 +56,33 @@ impl TokenService {
         Ok(())
     }
 
-    /// The same at `path`, where nobody gets a token. Whoever authenticates by a JWT-SVID proves there
-    /// too for which key that is: it is bound to that one, and shown with another it is refused.
+    /// The same at `path`, where nobody gets a token. Whoever authenticates by a JWT-SVID or an enrolment
+    /// proves there too for which key that is: it is bound to that one, and shown with another it is
+    /// refused.
     pub(crate) async fn agent_at(
         &self,
         path: &str,
         (http, client): (&TokenHttpRequest<'_>, &Client),
     ) -> Result<Authenticated, TokenRefusal> {
-        let Authenticated { agent, mut uses, shown } = self.agent(client).await?;
+        let Authenticated { agent, mut uses, shown, device } = self.agent(client).await?;
+        if shown.is_none() && device.is_none() {
+            return Ok(Authenticated { agent, uses, shown, device });
+        }
+        let proof = self.proof(http.dpop, path).map_err(|mut refusal| {
+            refusal.refused.agent = Some(agent.name.clone());
+            refusal
+        })?;
+        uses.push(once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat));
+        if let Some(device) = &device {
+            device.is_for(&proof.thumbprint, &agent)?;
+        }
         if let Some(shown) = &shown {
-            let proof = self.proof(http.dpop, path).map_err(|mut refusal| {
-                refusal.refused.agent = Some(agent.name.clone());
-                refusal
-            })?;
-            uses.push(once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat));
             let key = Thumbprint::from_bytes(proof.thumbprint);
             uses = self
                 .bind(&Showing { agent: &agent, key, shown, new: None, gone: None }, uses)
                 .await?;
         }
-        Ok(Authenticated { agent, uses, shown })
+        Ok(Authenticated { agent, uses, shown, device })
     }
 
     async fn by_key(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
@@ -84,7 +95,7 @@ impl TokenService {
         let verified = client_assertion::verify(&client.assertion, parties, &key, now.as_seconds());
         let (agent, verified) = found.zip(verified.ok()).ok_or_else(unknown)?;
         let used = once(OnceScope::Assertion, &key.thumbprint(), &verified.jti, verified.exp);
-        Ok(Authenticated { agent, uses: vec![used], shown: None })
+        Ok(Authenticated { agent, uses: vec![used], shown: None, device: None })
     }
 
     /// The agent whose rules admit the workload that shows its JWT-SVID. That may be shown again as
@@ -101,11 +112,11 @@ impl TokenService {
             let refusal = TokenRefusal::of("workload_not_admitted", error(), &agent);
             return Err(refusal.with(shown.details()));
         }
-        Ok(Authenticated { agent, uses: Vec::new(), shown: Some(shown) })
+        Ok(Authenticated { agent, uses: Vec::new(), shown: Some(shown), device: None })
     }
 
     /// The agent that the client says it is, if there is one.
-    async fn claimed(&self, client: &Client) -> Result<Option<Agent>, TokenRefusal> {
+    pub(crate) async fn claimed(&self, client: &Client) -> Result<Option<Agent>, TokenRefusal> {
         let name: AgentName = client.id.parse().map_err(|_| unknown())?;
         let mut reader = Reader::new(self.authority.pip().store());
         reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)

@@ -170,6 +170,7 @@ pub(crate) async fn propose(
     };
     let entering = Entering { id: instance, task: task.id, key, source };
     let instance = entered(&mut reader, &agent, (entering, now)).await?;
+    let device = reader.vouched_by(&instance).await?;
     let (others, named) = names(&mut reader, &instance).await?;
     effects.extend(named);
     if let Some(parent) = task.parent() {
@@ -183,6 +184,7 @@ pub(crate) async fn propose(
         instance,
         agent,
         sponsor,
+        device,
         subject: person,
         task,
         delegators,
@@ -248,6 +250,7 @@ pub(crate) async fn entered(
         attestation: attestation(agent, source),
         process: source.process.clone(),
         workload: source.workload.clone(),
+        device: source.device,
         task,
         started: now,
         state: InstanceState::Active,

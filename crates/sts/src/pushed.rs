@@ -55,7 +55,7 @@ impl TokenService {
     async fn pushed(&self, http: TokenHttpRequest<'_>) -> Result<Pushed, TokenRefusal> {
         let PushedRequest { client, asked: wanted } =
             consent::parse(http.form).map_err(before("malformed"))?;
-        let Authenticated { agent, uses, shown } =
+        let Authenticated { agent, uses, shown, .. } =
             self.agent_at("/oauth/par", (&http, &client)).await?;
         let Some(people_url) = &self.people_url else {
             let why = "nobody can consent here: no login of people is configured";

@@ -97,6 +97,7 @@ impl TokenService {
             Entering { id, task: task.id, key: Some(asking.key), source: &asking.source };
         let instance = proposed::entered(&mut reader, &standing.agent, (entering, clock.now()));
         let instance = instance.await.map_err(unavailable)?;
+        let device = reader.vouched_by(&instance).await.map_err(unavailable)?;
         let named = proposed::names(&mut reader, &instance).await.map_err(unavailable)?;
         let mut effects: Vec<_> = proposed::enters(&instance).collect();
         effects.extend(named.1);
@@ -107,7 +108,7 @@ impl TokenService {
             resource: ResourceRef::Task(task.id),
             input: json!({ "from": former }),
         };
-        let standing = Standing { instance, task, ..standing };
+        let standing = Standing { instance, device, task, ..standing };
         let circumstances = Circumstances {
             actor: Actor::Proposed { standing: Box::new(reader.sourced(standing)), effects },
             binding: Binding::Dpop,

@@ -25,6 +25,7 @@ use crate::attest::Shown;
 use crate::bound::Showing;
 use crate::client::{Authenticated, is_own_key};
 use crate::clients::Clients;
+use crate::devices::Devices;
 use crate::grant::{Asker, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::possession::PROOF_SKEW_S;
@@ -63,6 +64,7 @@ pub struct TokenService {
     /// Whether a proof without a nonce is refused.
     pub(crate) needs_nonce: bool,
     vouchers: Vouchers,
+    pub(crate) devices: Devices,
     turns: Turns,
     pub(crate) platforms: Option<Arc<Sources>>,
     /// Where people consent, if they can.
@@ -146,6 +148,7 @@ impl TokenService {
             nonces,
             needs_nonce: false,
             vouchers: Vouchers::default(),
+            devices: Devices::default(),
             turns: Turns::default(),
             platforms: None,
             people_url: None,
@@ -220,13 +223,17 @@ impl TokenService {
         let key = Thumbprint::from_bytes(proof.thumbprint);
         // Before anything is looked up: whose word it is costs no access to the store.
         let beside = self.beside(form.workload.as_ref()).await;
-        let Authenticated { agent, uses, shown } = self.agent(&form.client).await?;
+        let Authenticated { agent, uses, shown, device } = self.agent(&form.client).await?;
+        if let Some(device) = &device {
+            device.is_for(&proof.thumbprint, &agent)?;
+        }
         let shown = Self::one_shown(beside, shown, &agent)?;
         is_own_key(&agent, &proof)?;
         let source = Source {
             address: http.from,
             process: self.process(&form, key, &agent)?,
             workload: shown.as_ref().map(|shown| shown.identity.known_by(&agent.workloads)),
+            device: device.map(|device| device.id),
         };
         let taken = match &form.grant {
             Grant::TakeUp(delegation) => Some(self.taken(delegation, (&agent, key))?),

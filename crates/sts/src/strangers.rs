@@ -13,9 +13,10 @@ use crate::grant::POINT;
 use crate::service::{Asking, TokenHttpRequest, TokenRefusal, TokenService};
 
 /// Why a caller shows what is another's, among the causes of refusals.
-const NOT_THE_HOLDER: [&str; 6] = [
+const NOT_THE_HOLDER: [&str; 7] = [
     "code_replayed",
     "delegation_of_another",
+    "enrolment_of_another",
     "holder_absent",
     "key_bound_elsewhere",
     "refresh_token_replayed",
@@ -23,7 +24,8 @@ const NOT_THE_HOLDER: [&str; 6] = [
 ];
 
 /// Why a caller is no active agent, among the causes of refusals.
-const NO_ACTIVE_AGENT: [&str; 3] = ["client_unknown", "agent_not_active", "agent_key_expired"];
+const NO_ACTIVE_AGENT: [&str; 4] =
+    ["client_unknown", "agent_not_active", "agent_key_expired", "device_not_active"];
 
 /// Why what is shown is worth nothing, among the causes of refusals: it may be a person's own.
 const WORTH_NOTHING: [&str; 7] = [

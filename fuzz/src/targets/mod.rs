@@ -14,7 +14,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 37] = [
+pub const TARGETS: [(&str, Target); 38] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -29,6 +29,7 @@ pub const TARGETS: [(&str, Target); 37] = [
     ("access-token", oauth::access),
     ("client-assertion", oauth::assertion),
     ("initiation", oauth::initiation),
+    ("enrolment", oauth::enrolment),
     ("people", oauth::people),
     ("word", oauth::word),
     ("dpop-proof", oauth::proof),

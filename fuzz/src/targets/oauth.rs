@@ -9,7 +9,7 @@ use keys::{KeyAlgorithm, RetiredKey, SigningKey, TokenKeys, VerifyingKey};
 use oauth::dpop::{DpopExpect, verify_proof};
 use oauth::initiation::{self, AskedTask};
 use oauth::token_endpoint::{self, Grant};
-use oauth::{access_token, client_assertion, exchange, jws, people, word};
+use oauth::{access_token, client_assertion, device, exchange, jws, people, word};
 use serde_json::json;
 
 use crate::corpus;
@@ -85,6 +85,16 @@ pub fn initiation(bytes: &[u8]) -> bool {
     let holds = initiation::verify(token, ("portal", ISSUER), &KEY, NOW).is_ok();
     if holds {
         assert_is_example("initiation", token);
+    }
+    holds
+}
+
+/// What a device signed for an instance.
+pub fn enrolment(bytes: &[u8]) -> bool {
+    let Some(token) = super::text(bytes) else { return false };
+    let holds = device::verify(token, ("support-bot", ISSUER), &KEY, NOW).is_ok();
+    if holds {
+        assert_is_example("enrolment", token);
     }
     holds
 }

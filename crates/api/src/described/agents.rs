@@ -1,6 +1,7 @@
 //! What agents and enforcement points reach.
 
 use oauth::consent::Pushed;
+use oauth::device::Told;
 use oauth::token_endpoint::TokenResponse;
 use serde_json::{Value, json};
 
@@ -81,6 +82,20 @@ pub(crate) fn push() -> Operation {
         .tells::<Pushed>(201, "where the person answers")
 }
 
+/// What a device asks a person for.
+pub(crate) fn device() -> Operation {
+    let fields = [
+        needed("client_id", "the agent for whose instances it would vouch"),
+        needed("device_name", "what it calls itself"),
+    ];
+    let summary = "Tells a device what became of what it asks (after RFC 8628)";
+    let operation = Operation::new("device", summary)
+        .described("The proof in `DPoP` is by the key of the device (`docs/enrolment.md`).")
+        .takes_form(&fields)
+        .tells::<Told>(200, "where a person answers, or who enrolled it");
+    refusing(operation)
+}
+
 /// The end of a token.
 pub(crate) fn revoke() -> Operation {
     let fields = [TOKEN_FIELD, optional("outcome", "`completed`, `failed` or `changed`")];
@@ -146,7 +161,7 @@ const DETAILS: Field =
 /// How a client shows who it is; every form has these.
 const CLIENT: [Field; 3] = [
     optional("client_assertion_type", "what `client_assertion` is (RFC 7521 §4.2)"),
-    optional("client_assertion", "the signed word of the client, or of its trust domain"),
+    optional("client_assertion", "the signed word of the client, its trust domain or its device"),
     optional(
         "client_id",
         "the agent, where the assertion does not name it; alone, the URL of the client's document",
@@ -186,7 +201,11 @@ fn form(id: &'static str, summary: &'static str, further: &[Field]) -> Operation
     if id == "token" {
         fields.push(Field { is_needed: false, ..DETAILS });
     }
-    let operation = Operation::new(id, summary).takes_form(&fields);
+    refusing(Operation::new(id, summary).takes_form(&fields))
+}
+
+/// What is answered to a form that is refused.
+fn refusing(operation: Operation) -> Operation {
     let refused = [
         (400, "refused, for the reason that `error` says"),
         (401, "the client did not show who it is"),

@@ -107,6 +107,26 @@ pub(crate) fn answer() -> Operation {
         .answers(303, "to the client that sent the person here")
 }
 
+/// Where the code of a device is typed.
+pub(crate) fn device() -> Operation {
+    shown("device_code", "Where a person types the code that a device shows")
+        .answers_page(200, "the form for the code")
+}
+
+/// The code of a device, and the answer to what it asks.
+pub(crate) fn device_answer() -> Operation {
+    let fields = [
+        CSRF,
+        needed("code", "the code"),
+        optional("shown", "the digest of what was shown"),
+        optional("choice", "`enrol` or `refuse`; without it, what the device asks is shown"),
+    ];
+    changing("device_answer", "Shows what a device asks, or answers it")
+        .takes_form(&fields)
+        .answers_page(200, "what it asks, or what became of it")
+        .answers_page(429, "the person typed too many codes that no device shows")
+}
+
 /// What a person consented to.
 pub(crate) fn mandates() -> Operation {
     shown("mandates", "What the person consented to").answers_page(200, "the list")

@@ -56,7 +56,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
-                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"finding/close", Action::"log/read"],
+                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read"],
             resource);
     @id("consent")
     permit (principal is Person, action == Action::"mandate/give", resource);
@@ -376,6 +376,7 @@ fn facts(now: Timestamp) -> Facts {
             attestation: Attestation::User,
             process: None,
             workload: None,
+            device: None,
             task,
             started: now,
             state: InstanceState::Active,

@@ -13,8 +13,9 @@ pub(crate) struct Mcp {
     /// The agent of which this run is an instance.
     #[arg(long, env = "CHANCERY_AGENT")]
     pub(crate) agent: String,
-    /// The file of the agent's key; default: `AGENT.pem` with the deployment that `dev` runs, and with
-    /// a `--spiffe-socket` none: then the workload's JWT-SVID says which agent it is.
+    /// The file of the agent's key; default: none with a `--spiffe-socket`, where the workload's JWT-SVID
+    /// says which agent it is, else the key of this device if it was enrolled (`chancery login`), else
+    /// `AGENT.pem` with the deployment that `dev` runs.
     #[arg(long, env = "CHANCERY_AGENT_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
@@ -57,9 +58,12 @@ pub(crate) struct Holder {
     /// The agent.
     #[arg(long)]
     pub(crate) agent: String,
-    /// The file of the agent's key.
+    /// The file of the agent's key, or of the device's.
     #[arg(long)]
     pub(crate) key: Option<PathBuf>,
+    /// Whether that is the device's.
+    #[arg(long, requires = "key")]
+    pub(crate) device: bool,
     /// The file of the token that the platform issued to this workload.
     #[arg(long)]
     pub(crate) workload_token: Option<PathBuf>,

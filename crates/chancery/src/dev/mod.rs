@@ -11,7 +11,9 @@ use anyhow::{Context as _, ensure};
 use crate::cli::Dev;
 use crate::serve;
 
-pub(crate) use place::{Place, host_socket, key_file, meeting_dir, new_key_file, socket, url};
+pub(crate) use place::{
+    Place, device_file, host_socket, key_file, meeting_dir, new_key_file, socket, url,
+};
 
 /// Founds a development deployment and serves it.
 pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {

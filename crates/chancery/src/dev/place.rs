@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, bail};
+use model::{AgentName, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
 /// The name of the file, below the user's directory for state (XDG Base Directory, `STATE_HOME`).
@@ -131,8 +132,8 @@ fn meeting_dir_of<E>(variable: impl Fn(&'static str) -> Result<String, E>) -> Op
 pub(crate) fn key_file(agent: &str) -> anyhow::Result<PathBuf> {
     let place = found().with_context(|| {
         format!(
-            "name the key of agent `{agent}` with `--key` or CHANCERY_AGENT_KEY: no `chancery dev` \
-             runs that would have it"
+            "name the key of agent `{agent}` with `--key` or CHANCERY_AGENT_KEY, or enrol this device \
+             with `chancery login --agent {agent}`: no `chancery dev` runs that would have the key"
         )
     })?;
     let path = place.keys.join(format!("{agent}.pem"));
@@ -144,6 +145,16 @@ pub(crate) fn key_file(agent: &str) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(path)
+}
+
+/// The file of the key by which this user's device vouches for instances of `agent` at the gateway
+/// `url`, whether there is one or not.
+pub(crate) fn device_file(url: &str, agent: &str) -> anyhow::Result<PathBuf> {
+    let agent: AgentName = agent.parse()?;
+    let file = file(std::env::var).context("no place for the key: set XDG_STATE_HOME or HOME")?;
+    let at = Sha256Digest::of(url.trim_end_matches('/').as_bytes()).to_string();
+    let at = at.get(..16).unwrap_or(&at);
+    Ok(file.with_file_name("devices").join(format!("{agent}-{at}.pem")))
 }
 
 /// Where the key of a new agent is written: with the others of the development deployment, or

@@ -234,6 +234,7 @@ fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
         server: "canary".to_owned(),
         agent: "drill".to_owned(),
         key: Some(key(dir)),
+        is_device: false,
         platform: None,
         url: config.issuer(),
         host: config.host_socket(),

@@ -156,7 +156,7 @@ impl Held {
 
     /// Starts a holder, which outlives this process, and waits until it can be reached.
     async fn start(&self) -> anyhow::Result<()> {
-        let Options { agent, key, platform, url, host, initiation, .. } = &self.options;
+        let Options { agent, key, is_device, platform, url, host, initiation, .. } = &self.options;
         // What runs here, even if another program has its name by now.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("chancery").arg("holder");
@@ -166,6 +166,9 @@ impl Held {
         command.arg("--host-socket").arg(host).current_dir("/");
         if let Some(key) = key {
             command.arg("--key").arg(key);
+        }
+        if *is_device {
+            command.arg("--device");
         }
         command.args(platform.iter().flat_map(Platform::typed));
         if let Some(initiation) = initiation {
@@ -191,10 +194,10 @@ async fn exchange(wire: &mut Wire, ask: &Ask) -> anyhow::Result<Told> {
 /// The name of the socket: who has the same client, agent, key, gateway and program meets there, to
 /// do the work that was started by the same word.
 fn name(options: &Options, client: Client, pem: Option<&str>) -> String {
-    let Options { agent, key, platform, url, host, initiation, .. } = options;
+    let Options { agent, key, is_device, platform, url, host, initiation, .. } = options;
     let begun = initiation.as_ref().map(Initiation::digest);
     let shown = platform.as_ref().map(Platform::typed);
-    let who = (client.pid, client.since, agent, key, pem, begun, shown);
+    let who = (client.pid, client.since, agent, (key, is_device), pem, begun, shown);
     let all = (env!("CARGO_PKG_VERSION"), who, url, host);
     let digest =
         Sha256::digest(serde_json::to_vec(&all).expect("paths and texts have a JSON form"));
@@ -251,6 +254,7 @@ mod tests {
             server: "s".to_owned(),
             agent: agent.to_owned(),
             key: Some("/k".into()),
+            is_device: false,
             platform: None,
             url: url.to_owned(),
             host: "/h".into(),

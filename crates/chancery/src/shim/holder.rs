@@ -70,6 +70,7 @@ fn begin(holder: &Holder) -> anyhow::Result<(Arc<Holding>, OwnedFd, UnixListener
         server: String::new(),
         agent: holder.agent.clone(),
         key: holder.key.clone(),
+        is_device: holder.device,
         platform,
         url: holder.url.clone(),
         host: holder.host_socket.clone(),

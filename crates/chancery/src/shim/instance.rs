@@ -11,6 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keys::{KeyAlgorithm, SigningKey};
 use model::{Clock, Entropy};
+use oauth::device::{self, Enrolment};
 use oauth::dpop::{self, DpopExpect};
 use oauth::{client_assertion, initiation};
 use outbound::HttpClient;
@@ -49,7 +50,9 @@ struct Tokens {
 /// An instance of an agent.
 pub(crate) struct Instance {
     agent: String,
-    agent_key: Option<SigningKey>,
+    /// The agent's, or the device's.
+    signs: Option<SigningKey>,
+    is_device: bool,
     platform: Option<Platform>,
     instance_key: SigningKey,
     issuer: String,
@@ -64,10 +67,10 @@ pub(crate) struct Instance {
 impl Instance {
     /// A new instance of the agent whose key is `pem`, or that a platform vouches for.
     pub(super) fn new(options: &Options, pem: Option<&str>) -> anyhow::Result<Self> {
-        let agent_key = pem.map(SigningKey::from_pem).transpose();
-        let agent_key = agent_key.with_context(|| {
+        let signs = pem.map(SigningKey::from_pem).transpose();
+        let signs = signs.with_context(|| {
             let file = options.key.clone().unwrap_or_default();
-            format!("`{}` does not hold an agent's key", file.display())
+            format!("`{}` does not hold a key of an agent or a device", file.display())
         })?;
         if options.platform.is_some() {
             let sent = check_destination(&options.url);
@@ -76,7 +79,8 @@ impl Instance {
         let initiation = options.initiation.as_ref().map(|it| it.text.clone());
         Ok(Self {
             agent: options.agent.clone(),
-            agent_key,
+            signs,
+            is_device: options.is_device,
             platform: options.platform.clone(),
             instance_key: SigningKey::generate(KeyAlgorithm::Es256)?,
             issuer: options.url.trim_end_matches('/').to_owned(),
@@ -217,22 +221,28 @@ impl Instance {
         Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
     }
 
-    /// By what this is an instance of the agent's: the agent's key, and what the platform says of
-    /// this workload; without a key, by the latter alone.
+    /// By what this is an instance of the agent's: the key of the agent or the device, and what the
+    /// platform says of this workload; without a key, by the latter alone.
     async fn shown(&self, now: i64) -> anyhow::Result<Vec<(&'static str, String)>> {
         let told = match &self.platform {
             Some(platform) => Some(platform.token(&self.issuer).await?),
             None => None,
         };
-        let Some(key) = &self.agent_key else {
+        let Some(key) = &self.signs else {
             let (_, svid) = told.context("there is no key of the agent, and no Workload API")?;
             let kind = client_assertion::SPIFFE_TYPE.to_owned();
             return Ok(vec![("client_assertion_type", kind), ("client_assertion", svid)]);
         };
         let parties = (self.agent.as_str(), self.issuer.as_str());
-        let assertion = client_assertion::make(parties, key, now, &self.random())?;
-        let kind = client_assertion::TYPE.to_owned();
-        let own = [("client_assertion_type", kind), ("client_assertion", assertion)];
+        let jti = self.random();
+        let (kind, assertion) = if self.is_device {
+            let jkt = self.instance_key.verifying().thumbprint_text();
+            let enrolment = Enrolment { jkt, jti, exp: now + device::LIFETIME_MAX_S };
+            (device::TYPE, device::make(parties, key, now, &enrolment)?)
+        } else {
+            (client_assertion::TYPE, client_assertion::make(parties, key, now, &jti)?)
+        };
+        let own = [("client_assertion_type", kind.to_owned()), ("client_assertion", assertion)];
         let beside = told.map(|(kind, token)| {
             [("workload_token_type", kind.to_owned()), ("workload_token", token)]
         });
@@ -257,7 +267,7 @@ impl Instance {
         Ok(())
     }
 
-    /// What the host says of this process. Without it, only the agent's key vouches.
+    /// What the host says of this process. Without it, only the key of the agent or the device vouches.
     async fn voucher(&self) -> Option<String> {
         let key = self.instance_key.verifying().thumbprint_text();
         match crate::socket::voucher(&self.host, &key).await {
@@ -280,7 +290,7 @@ fn refused((agent, issuer): (&str, &str), error: Option<&str>, why: &str) -> Str
     let remedy = match error {
         Some("invalid_client") => {
             "is the key that of the agent, or the workload one that its rules admit, and is the \
-             agent registered there and not suspended?"
+             agent registered there and not suspended? a device is enrolled by `chancery login`"
         }
         Some("access_denied") => "see `chancery log chain` with the id of the decision",
         Some("invalid_grant") => "see `chancery instance list` and `chancery log tail`",
@@ -303,6 +313,7 @@ mod tests {
                 server: "crm".to_owned(),
                 agent: "bot".to_owned(),
                 key: None,
+                is_device: false,
                 platform,
                 url: url.to_owned(),
                 host: PathBuf::new(),

@@ -1,7 +1,7 @@
 //! `chancery mcp`: puts a client that speaks MCP on stdio, or HTTP on loopback, under governance.
 //!
 //! All runs below one client process are one instance: another process holds its key, obtains tokens
-//! with the agent's key, and signs a proof for every request (`holder`). A run passes messages on as
+//! with the agent's key or the device's, and signs a proof for every request (`holder`). A run passes messages on as
 //! they are; what the gateway refuses, the client reads.
 
 mod answer;
@@ -24,6 +24,9 @@ pub(crate) use credentials::Credentials;
 pub(crate) use holder::run as hold;
 pub(crate) use wire::Gateway;
 
+use crate::cli::Mcp;
+use crate::dev;
+
 /// What a run of the shim needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -31,8 +34,11 @@ pub(crate) struct Options {
     pub(crate) server: String,
     /// The agent.
     pub(crate) agent: String,
-    /// The file of the agent's key; without it, the workload's JWT-SVID says which agent it is.
+    /// The file of the agent's key, or of the device's; without it, the workload's JWT-SVID says which
+    /// agent it is.
     pub(crate) key: Option<PathBuf>,
+    /// Whether that is the key of a device, which a person enrolled.
+    pub(crate) is_device: bool,
     /// By whose word this is a workload of the agent's.
     pub(crate) platform: Option<Platform>,
     /// The base URL of the gateway.
@@ -43,6 +49,28 @@ pub(crate) struct Options {
     pub(crate) initiation: Option<Initiation>,
     /// Where to speak HTTP instead of stdio.
     pub(crate) listen: Option<SocketAddr>,
+}
+
+impl Options {
+    /// What was typed. Without the agent's key, the Workload API says which agent it is, or the device
+    /// vouches that a person enrolled.
+    pub(crate) fn typed(mcp: Mcp) -> anyhow::Result<Self> {
+        let Mcp { server, agent, listen, .. } = mcp;
+        let platform = Platform::of(mcp.workload_token, mcp.spiffe_socket.as_deref())?;
+        let url = mcp.url.unwrap_or_else(dev::url);
+        let device = || dev::device_file(&url, &agent).ok().filter(|file| file.exists());
+        let (key, is_device) = match (mcp.key, &platform) {
+            (Some(key), _) => (Some(key), false),
+            (None, Some(Platform::WorkloadApi(_))) => (None, false),
+            (None, _) => match device() {
+                Some(file) => (Some(file), true),
+                None => (Some(dev::key_file(&agent)?), false),
+            },
+        };
+        let host = mcp.host_socket.unwrap_or_else(dev::host_socket);
+        let initiation = mcp.initiation.as_deref().map(Initiation::read).transpose()?;
+        Ok(Self { server, agent, key, is_device, platform, url, host, initiation, listen })
+    }
 }
 
 /// By whose word this is a workload of the agent's.

@@ -81,8 +81,8 @@ fn a_proof_of_ours_holds() {
         let made = make_proof(&key, &expect(), ("id", Some("nonce"))).unwrap();
         let proof = verify_proof(&made, &expect()).unwrap();
         let nonce = Some("nonce".to_owned());
-        let thumbprint = key.verifying().thumbprint();
-        assert_eq!(proof, VerifiedProof { thumbprint, jti: "id".to_owned(), iat: NOW, nonce });
+        let (thumbprint, key) = (key.verifying().thumbprint(), key.verifying().clone());
+        assert_eq!(proof, VerifiedProof { key, thumbprint, jti: "id".to_owned(), iat: NOW, nonce });
     }
     assert!(with_claim("nonce", Value::Null).unwrap().nonce.is_none());
 }

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, RegisteredClient,
-    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Timestamp, ToolState,
+    AgentName, Device, DeviceState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState,
+    PersonState, RegisteredClient, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint,
+    Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 27] = [
+const CHANGING: [&str; 28] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -38,6 +39,7 @@ const CHANGING: [&str; 27] = [
     "agent-renew",
     "agent-client",
     "agent-suspend",
+    "device-revoke",
     "stop",
     "start",
     "system-add",
@@ -76,6 +78,20 @@ fn finding() -> Finding {
     Finding { id, state, stranger, first: at, last: at, count: 1, told, closed: None }
 }
 
+/// A device of `agent`.
+fn device(agent: AgentName) -> Device {
+    Device {
+        agent,
+        id: Thumbprint::from_bytes([55; 32]),
+        key: json!({}),
+        name: "laptop".to_owned(),
+        by: "ordinary".parse().expect("a person"),
+        enrolled: Timestamp::from_millis(1),
+        valid_until: Timestamp::from_millis(2),
+        state: DeviceState::Active,
+    }
+}
+
 /// A deployment in which every command has something to work on.
 async fn desk() -> (Desk, String) {
     let world = World::with(|facts| {
@@ -101,6 +117,8 @@ async fn desk() -> (Desk, String) {
     world.put(FactKey::agent(&agent.name), &agent).await;
     world.put(FactKey::instance(instance.id), &instance).await;
     world.put(FactKey::stopped(&agent.name), &stopped).await;
+    let device = device(world.standing.agent.name.clone());
+    world.put(FactKey::device(&device.agent, &device.id), &device).await;
     let all = Stop {
         what: StopTarget::All,
         by: founder.clone(),
@@ -170,6 +188,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList,
+        Command::DeviceRevoke {
+            agent: facts.agent.name.to_string(),
+            id: device(desk.world.standing.agent.name.clone()).id.to_string(),
+            reason: reason(),
+        },
+        Command::DeviceList,
         Command::SystemAdd(pap::SystemRegistration {
             name: "new".to_owned(),
             owner: sponsor.clone(),

@@ -7,6 +7,7 @@ use expect_test::expect;
 use model::{
     ActionName, AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceId, InstanceState,
     MandateId, PersonState, ResourceRef, StopTarget, Stops, TaskId, TaskState, TaskSubject,
+    Thumbprint,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -32,6 +33,9 @@ const CHANGES: &[(&str, Change)] = &[
     ("instance quarantined", |case, at| {
         let signal = "key_copied".to_owned();
         above(case, at).instance.state = InstanceState::Quarantined { signal, since: NOW };
+    }),
+    ("no device that vouches for it any more", |case, at| {
+        above(case, at).instance.device = Some(Thumbprint::from_bytes([7; 32]));
     }),
     ("agent suspended", |case, at| {
         let reason = "review".to_owned();
@@ -112,6 +116,7 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
         nothing: permit | permit | permit
         instance revoked: delegator_not_active | delegator_not_active | delegator_not_active
         instance quarantined: delegator_not_active | delegator_not_active | delegator_not_active
+        no device that vouches for it any more: delegator_not_active | delegator_not_active | delegator_not_active
         agent suspended: delegator_not_active | delegator_not_active | delegator_not_active
         agent stopped: stopped | stopped | stopped
         agent's key expires now: delegator_not_active | delegator_not_active | delegator_not_active

@@ -79,12 +79,14 @@ pub(crate) fn standing() -> Standing {
             attestation: Attestation::User,
             process: None,
             workload: None,
+            device: None,
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
             state: InstanceState::Active,
         },
         agent,
         sponsor: person("sam", &["staff"]),
+        device: None,
         subject: None,
         task: Task {
             id: TaskId::from_bytes([2; 16]),
@@ -242,7 +244,7 @@ impl Case {
                 None => own.task.delegation = delegation,
             }
             task.delegation = None;
-            own.delegators.push(Delegator { instance, agent, sponsor, task });
+            own.delegators.push(Delegator { instance, agent, sponsor, device: None, task });
         }
         let digest = self.standing.mandate.digest();
         self.standing.task.mandate_digest = digest;

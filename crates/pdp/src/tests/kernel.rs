@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
-    AgentState, Agreed, Binding, Decision, Harm, Initiator, InstanceId, InstanceState,
-    MandateBasis, MandateId, Person, PersonState, RegisteredClient, ResourceRef, Sha256Digest,
-    Standing, Stops, SystemState, TaskState, TaskSubject, ToolState, Withdrawn,
+    AgentState, Agreed, Binding, Decision, Device, DeviceState, Enrolled, Harm, Initiator,
+    InstanceId, InstanceState, MandateBasis, MandateId, Person, PersonState, RegisteredClient,
+    ResourceRef, Sha256Digest, Standing, Stops, SystemState, TaskState, TaskSubject, Thumbprint,
+    ToolState, Withdrawn,
 };
 use serde_json::{Value, json};
 
@@ -43,6 +44,24 @@ fn consented(case: &mut Case, change: impl FnOnce(&mut Case)) {
     };
     (standing.task.mandate_digest, standing.initiator) = (standing.mandate.digest(), None);
     change(case);
+}
+
+/// The same instance, for which a device vouched that Dora enrolled, but for `change`.
+fn enrolled(case: &mut Case, change: impl FnOnce(&mut Enrolled)) {
+    let (id, by) = (Thumbprint::from_bytes([7; 32]), person("dora", &[]));
+    let device = Device {
+        agent: case.standing.agent.name.clone(),
+        id,
+        key: json!({}),
+        name: "laptop".to_owned(),
+        by: by.id.clone(),
+        enrolled: at(-120),
+        valid_until: at(1),
+        state: DeviceState::Active,
+    };
+    let mut enrolled = Enrolled { device, by };
+    change(&mut enrolled);
+    (case.standing.instance.device, case.standing.device) = (Some(id), Some(enrolled));
 }
 
 fn subject(case: &mut Case) -> &mut Person {
@@ -84,6 +103,44 @@ const CHANGES: &[(&str, Change)] = &[
         case.facts.binding = Binding::None;
         let id = "https://client.example/oauth.json".to_owned();
         case.standing.agent.client = Some(RegisteredClient { id, bearer: true });
+    }),
+    ("vouched for by a device", |case| enrolled(case, |_| {})),
+    ("device revoked", |case| {
+        enrolled(case, |enrolled| {
+            let reason = "lost".to_owned();
+            enrolled.device.state = DeviceState::Revoked { reason, since: NOW };
+        });
+    }),
+    ("time of the device over now", |case| {
+        enrolled(case, |enrolled| enrolled.device.valid_until = NOW);
+    }),
+    ("device enrolled anew since", |case| {
+        enrolled(case, |enrolled| enrolled.device.enrolled = at(-59));
+    }),
+    ("device of another agent", |case| {
+        enrolled(case, |enrolled| enrolled.device.agent = "other".parse().expect("an agent"));
+    }),
+    ("another device", |case| {
+        enrolled(case, |enrolled| enrolled.device.id = Thumbprint::from_bytes([8; 32]));
+    }),
+    ("who enrolled the device left", |case| {
+        enrolled(case, |enrolled| enrolled.by.state = INACTIVE);
+    }),
+    ("who enrolled the device came back since", |case| {
+        enrolled(case, |enrolled| {
+            enrolled.by.state = PersonState::Active { authorization_cutoff: Some(at(-120)) };
+        });
+    }),
+    ("another person enrolled the device", |case| {
+        enrolled(case, |enrolled| enrolled.by = person("carla", &[]));
+    }),
+    ("device unknown", |case| {
+        enrolled(case, |_| {});
+        case.standing.device = None;
+    }),
+    ("a device that vouched for nothing", |case| {
+        enrolled(case, |_| {});
+        case.standing.instance.device = None;
     }),
     ("agent suspended", |case| {
         case.standing.agent.state =
@@ -262,6 +319,17 @@ fn the_matrix_of_built_in_rules() {
         instance quarantined: instance_quarantined (hidden) | instance_quarantined (hidden) | instance_quarantined (hidden)
         bearer token of no client that may use one: bearer_not_admitted (hidden) | bearer_not_admitted (hidden) | bearer_not_admitted (hidden)
         bearer token of such a client: permit | permit | permit
+        vouched for by a device: permit | permit | permit
+        device revoked: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        time of the device over now: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        device enrolled anew since: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        device of another agent: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        another device: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        who enrolled the device left: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        who enrolled the device came back since: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        another person enrolled the device: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        device unknown: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
+        a device that vouched for nothing: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
         agent suspended: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         agent retired: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires now: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
@@ -332,7 +400,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = model::ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/attest", "agent/client", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/source", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/attest", "agent/client", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/source", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

@@ -12,6 +12,7 @@ mod codes;
 mod consents;
 mod delegation;
 mod delegation_policy;
+mod devices;
 mod exchanges;
 mod given_up;
 mod history;
