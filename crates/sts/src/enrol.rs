@@ -47,7 +47,7 @@ impl TokenService {
         let refuse =
             |code, cause, why: &str| Err(before(cause)(OAuthError::new(code, why.to_owned())));
         let asked = device::parse(http.form).map_err(before("malformed"))?;
-        let proof = self.proof(http.dpop, DEVICE).map_err(before("proof_invalid"))?;
+        let proof = self.proof(http.dpop, DEVICE)?;
         let Some(people_url) = &self.people_url else {
             let why = "nobody can enrol a device here: no login of people is configured";
             return refuse(ErrorCode::InvalidRequest, "no_login", why);

@@ -7,7 +7,7 @@
 
 use authority::{
     Actor, Circumstances, CommitError, Effect, Ending, FactsError, NotPermitted, NotStopped,
-    Reader, Unit,
+    OnceScope, Reader, Unit,
 };
 use model::{
     AccessRequest, ActionName, Agent, Binding, FactKey, Instance, InstanceId, Principal,
@@ -24,7 +24,9 @@ use crate::client::Authenticated;
 use crate::family::{self, Family};
 use crate::grant::{self, POINT};
 use crate::mint::token_type;
-use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, refused, unavailable};
+use crate::service::{
+    TokenHttpRequest, TokenRefusal, TokenService, before, once, refused, unavailable,
+};
 
 impl TokenService {
     /// Ends the task that a token belongs to (RFC 7009 §2). What is no token, or no longer one, is

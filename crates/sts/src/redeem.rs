@@ -100,7 +100,7 @@ impl TokenService {
         }
         let key = proof.as_ref().map(|proof| Thumbprint::from_bytes(proof.thumbprint));
         let proved = proof.map(|it| once(OnceScope::Proof, &it.thumbprint, &it.jti, it.iat));
-        let source = Source { address: http.from, process: None, workload: None };
+        let source = Source { address: http.from, ..Source::default() };
         let (uses, arrived) = (proved.into_iter().collect(), http.arrived);
         let redeeming = Redeeming { agent, client_id, wanted, key, source, uses, arrived };
         if key.is_none() && !redeeming.agent.takes_bearer() {
