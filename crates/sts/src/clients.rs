@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use authority::Reader;
 use https_url::HttpsUrl;
-use model::{Agent, AgentName, FactKey, Sha256Digest, Thumbprint};
+use model::{Agent, AgentName, Clock, FactKey, Sha256Digest, Thumbprint};
 use oauth::client_document::{self, ClientDocument};
 use oauth::{ErrorCode, OAuthError};
 use serde_json::Value;
@@ -87,21 +87,7 @@ impl TokenService {
             .zip(self.clients.as_ref())
             .map(|(client, clients)| (client.id.as_str(), clients))
             .ok_or_else(client::unknown)?;
-        let clock = self.authority.clock();
-        let fetched = match clients.kept(id, clock.monotonic()) {
-            Some(kept) => kept,
-            None => {
-                let turn = Thumbprint::from_bytes(*Sha256Digest::of(id.as_bytes()).as_bytes());
-                let _turn = clients.turns.enter(turn).await;
-                match clients.kept(id, clock.monotonic()) {
-                    Some(kept) => kept,
-                    None => {
-                        let fetched = clients.fetch(id).await;
-                        clients.keep(id, clock.monotonic(), fetched)
-                    }
-                }
-            }
-        };
+        let fetched = clients.fetched(id, self.authority.clock().as_ref()).await;
         fetched.map_err(|NoDocument { cause, why }| {
             let error =
                 OAuthError::new(ErrorCode::InvalidClient, "the client's document cannot be used");
@@ -111,6 +97,20 @@ impl TokenService {
 }
 
 impl Clients {
+    /// What was fetched for the client `id`, or is now: by one at a time.
+    async fn fetched(&self, id: &str, clock: &dyn Clock) -> Fetched {
+        if let Some(kept) = self.kept(id, clock.monotonic()) {
+            return kept;
+        }
+        let turn = Thumbprint::from_bytes(*Sha256Digest::of(id.as_bytes()).as_bytes());
+        let _turn = self.turns.enter(turn).await;
+        if let Some(kept) = self.kept(id, clock.monotonic()) {
+            return kept;
+        }
+        let fetched = self.fetch(id).await;
+        self.keep(id, clock.monotonic(), fetched)
+    }
+
     async fn fetch(&self, id: &str) -> Fetched {
         let invalid = |why: String| NoDocument { cause: "client_document_invalid", why };
         let url = client_document::client_id(id);
