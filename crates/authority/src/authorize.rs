@@ -346,9 +346,8 @@ impl Authority {
         let entry = records::decision_entry(&decided, &leaf, self.entropy.as_ref(), &self.journal);
         let entry = entry.await.map_err(sealed)?;
 
-        let entries = leaf.unwritten().into_iter().chain([entry.entry.clone()]).collect();
         let mut unit = Unit {
-            entries,
+            entries: leaf.unwritten().into_iter().collect(),
             effects: circumstances.uses.clone(),
             revision: gathered.revision,
             urgency: Urgency::Awaited,
@@ -358,7 +357,12 @@ impl Authority {
         if matches!(decision, Decision::Permit(_)) {
             unit.reads = read_set(question);
             unit.effects.extend(self.effects_of(question));
+            if let Actor::Proposed { entries, .. } = &circumstances.actor {
+                unit.entries.extend(entries.iter().cloned());
+            }
         }
+        // Last, where its index is looked for.
+        unit.entries.push(entry.entry.clone());
         Ok(Made { decision, unit, entry, leaf })
     }
 

@@ -10,7 +10,7 @@ use model::{
     Sha256Digest, Sourced, Standing,
 };
 use serde_json::Value;
-use store::Effect;
+use store::{Effect, NewEntry};
 
 use crate::outcomes::OutcomeSlot;
 
@@ -41,6 +41,8 @@ pub enum Actor {
         standing: Box<Sourced<Standing>>,
         /// What enters it in the register.
         effects: Vec<Effect>,
+        /// What is recorded with that, before the decision.
+        entries: Vec<NewEntry>,
     },
 }
 

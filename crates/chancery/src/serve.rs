@@ -119,7 +119,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let integrating = tokio::spawn(integrating);
     let authority = running.authority;
     let policy = (running.policy, config.policy.reload, hangup);
-    let kept = (authority.clone(), running.tokens);
+    let kept = (authority.clone(), running.tokens, running.administration);
     let looking = tokio::spawn(look(kept, policy, status.clone(), stop.clone()));
     let keeping = [tokio::spawn(running.outcomes.run()), tokio::spawn(running.findings.run())];
 
@@ -456,10 +456,10 @@ async fn integrate(
     }
 }
 
-/// Looks, until it is told to stop, whether policy changed (on its own, or by SIGHUP) and whether
-/// what failed works again, and forgets what expired.
+/// Looks, until it is told to stop, whether policy changed (on its own, or by SIGHUP), or which keys
+/// sign tokens, and whether what failed works again, and forgets what expired.
 async fn look(
-    (authority, tokens): (Arc<Authority>, Arc<TokenService>),
+    (authority, tokens, administration): (Arc<Authority>, Arc<TokenService>, Arc<Administration>),
     (mut policy, on_change, mut hangup): (PolicyWatch, bool, Signal),
     status: Arc<Status>,
     stop: CancellationToken,
@@ -471,6 +471,7 @@ async fn look(
             () = stop.cancelled() => return,
         };
         status.store().probe().await;
+        administration.catch_up_token_keys().await;
         // By a clock that ran ahead, what could still be used again would be forgotten.
         if let Ok(now) = authority.trusted_now() {
             let store = authority.journal().store();

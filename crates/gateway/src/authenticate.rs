@@ -120,14 +120,17 @@ impl Tokens {
         Self { takes_bearer: takes, ..self }
     }
 
-    /// The agent whose token the headers show, if the token is known. Nothing is proven by it: it
-    /// says whose share of our time the request takes.
-    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<AgentName> {
+    /// The agent and the instance whose token the headers show, if the token is known. Nothing is
+    /// proven by it: it says whose share of our time the request takes.
+    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, InstanceId)> {
         let (_, token) = presented(headers).ok()?;
         let digest: [u8; 32] = Sha256::digest(token).into();
         let known = self.known.get(&digest)?;
-        let is_over = known.claims.exp <= self.clock.now().as_seconds();
-        if is_over { None } else { known.claims.client_id.parse().ok() }
+        let claims = &known.claims;
+        if claims.exp <= self.clock.now().as_seconds() {
+            return None;
+        }
+        claims.client_id.parse().ok().zip(claims.instance().parse().ok())
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.

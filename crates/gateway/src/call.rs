@@ -7,7 +7,7 @@ use authority::{Authority, Begun, Governed as _, NotPermitted, Permit};
 use http::{HeaderName, HeaderValue};
 use keys::SealingKey;
 use mcp::{Askable, Method, Request};
-use model::{AgentName, ResourceRef, ServerName, Tool, ToolRef};
+use model::{ResourceRef, ServerName, Tool, ToolRef};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +23,7 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::request_state::{RequestStates, Resumed};
-use crate::shares::{Sharer, Tally, Turns};
+use crate::shares::{Asker, Tally, Turns};
 use crate::under_way::CallsUnderWay;
 use crate::{Assertions, offered, upstream};
 
@@ -75,7 +75,7 @@ pub struct Gateway {
     pub(crate) links: Links,
     pub(crate) under_way: CallsUnderWay,
     pub(crate) turns: Turns,
-    pub(crate) requests: Tally<AgentName>,
+    pub(crate) requests: Tally,
     pub(crate) awaited: Awaited,
     pub(crate) states: Arc<RequestStates>,
     pub(crate) limits: GatewayLimits,
@@ -138,7 +138,8 @@ impl Gateway {
         passage.place.give_back();
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, false).await?;
-        let turn = self.turn(Sharer::Agent(passage.caller.agent.clone())).await?;
+        let caller = &passage.caller;
+        let turn = self.turn(Asker::Instance(caller.agent.clone(), caller.instance)).await?;
         let governed = self.govern(passage, request, resumed).await?;
         let ResourceRef::Tool(tool) = governed.request().resource.clone() else {
             return Err(Refusal::UnknownTool);

@@ -18,7 +18,7 @@ use crate::mcp_id::Id;
 use crate::offered;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::shares::{Full, Open, Place, Sharer};
+use crate::shares::{Asker, Full, Open, Place};
 use crate::under_way::CallKey;
 
 /// One HTTP request to `/mcp/{server}`.
@@ -60,8 +60,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) arrived: Duration,
     pub(crate) url: String,
-    /// That it counts among its agent's.
-    pub(crate) counted: Arc<Open<AgentName>>,
+    /// That it counts among its instance's and its agent's.
+    pub(crate) counted: Arc<Open>,
     /// The place in which it is decided.
     pub(crate) place: Place,
 }
@@ -117,13 +117,13 @@ impl Gateway {
 
     /// The agent whose token the headers show, if the token is known, whoever shows it.
     pub fn known(&self, headers: &HeaderMap) -> Option<AgentName> {
-        self.tokens.claimed(headers)
+        self.tokens.claimed(headers).map(|(agent, _)| agent)
     }
 
     /// A place among the requests that are dealt with, for one that comes from `peer` and asks for a
     /// token; `None` if it is not its turn in time. It is given back when it is dropped.
     pub async fn turn_of(&self, peer: Option<IpAddr>) -> Option<impl Drop> {
-        self.turn(Sharer::Stranger(peer)).await.ok()
+        self.turn(Asker::Stranger(peer)).await.ok()
     }
 
     /// Records that a request was refused before it got here: over a limit, or addressed to
@@ -169,14 +169,17 @@ impl Gateway {
 
     /// A place among the requests that are dealt with, once it is its sender's turn.
     async fn place(&self, http: &HttpCall<'_>) -> Result<Place, Refusal> {
-        let known = self.tokens.claimed(http.headers);
-        self.turn(known.map_or(Sharer::Stranger(http.peer), Sharer::Agent)).await
+        let asker = match self.tokens.claimed(http.headers) {
+            Some((agent, instance)) => Asker::Instance(agent, instance),
+            None => Asker::Stranger(http.peer),
+        };
+        self.turn(asker).await
     }
 
-    /// A place for `sharer`, once it is its turn.
-    pub(crate) async fn turn(&self, sharer: Sharer) -> Result<Place, Refusal> {
+    /// A place for `asker`, once it is its turn.
+    pub(crate) async fn turn(&self, asker: Asker) -> Result<Place, Refusal> {
         let now = self.authority.clock().monotonic();
-        let entered = self.turns.enter(sharer, now);
+        let entered = self.turns.enter(asker, now);
         let entered = tokio::time::timeout(self.authority.decision_timeout(), entered).await;
         entered.unwrap_or(Err(Full)).map_err(|Full| Refusal::TooMany("requests that wait"))
     }
@@ -195,8 +198,9 @@ impl Gateway {
         };
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
-        let counted = self.requests.open(&caller.agent);
-        let counted = Arc::new(counted.map_err(|Full| Refusal::TooMany("requests of one agent"))?);
+        let counted = self.requests.open(&caller.agent, caller.instance);
+        let counted = counted.map_err(|Full| Refusal::TooMany("requests of one agent or instance"));
+        let counted = Arc::new(counted?);
         let (headers, arrived) = (http.headers, http.arrived);
         Ok(Passage { caller, server, route, era, headers, arrived, url, counted, place })
     }

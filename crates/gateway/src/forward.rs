@@ -11,7 +11,7 @@ use authority::{Begun, Permit, PermitContext, Running, Watch};
 use bytes::Bytes;
 use mcp::{Era, Method};
 use model::record::OutcomeKind;
-use model::{AgentName, ArgumentsDigest, DecisionId, Sha256Digest};
+use model::{ArgumentsDigest, DecisionId, Sha256Digest};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -45,7 +45,7 @@ pub(crate) struct Way {
     pub(crate) assertions: Assertions,
     pub(crate) within: Duration,
     /// That it counts among its agent's, as long as it is under way.
-    pub(crate) _counted: Arc<Open<AgentName>>,
+    pub(crate) _counted: Arc<Open>,
     /// The client's request, for answering it.
     pub(crate) about: About,
     /// The request under way by which a cancellation finds it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::Askable;
-use model::{AgentName, Entropy, InstanceId, ServerName};
+use model::{Entropy, InstanceId, ServerName};
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio::sync::{OnceCell, Semaphore};
@@ -35,11 +35,11 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub struct LinkLimits {
     /// The most MCP sessions at once.
     pub sessions: u64,
-    /// The most conversations of one agent at once.
+    /// The most conversations of one agent at once; of one instance, a part of that.
     pub of_agent: usize,
     /// The most stdio servers running at once.
     pub processes: usize,
-    /// The most stdio servers of one agent running at once.
+    /// The most stdio servers of one agent running at once; of one instance, a part of that.
     pub processes_of_agent: usize,
     /// How long a conversation may be idle.
     pub idle: Duration,
@@ -64,8 +64,8 @@ pub(crate) struct Conversation {
     pub(crate) declares: Askable,
     /// Whether the link is this conversation's alone, and ends with it.
     is_own: bool,
-    /// That it counts among its agent's.
-    _counted: Option<Open<AgentName>>,
+    /// That it counts among its instance's and its agent's.
+    _counted: Option<Open>,
 }
 
 impl Conversation {
@@ -86,9 +86,9 @@ pub(crate) struct Links {
     stateless: OfInstances,
     shared: Shared,
     client: crate::upstream::HttpClient,
-    of_agents: Tally<AgentName>,
+    of_agents: Tally,
     processes: Arc<Semaphore>,
-    processes_of_agents: Tally<AgentName>,
+    processes_of_agents: Tally,
     environment: Vec<(String, String)>,
     limits: LinkLimits,
     recorder: Recorder,
@@ -139,20 +139,21 @@ impl Links {
     /// Opens a conversation.
     pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
         let Opening { route, server, caller, assertion, askable, mut declares } = opening;
-        let agent = caller.map(|caller| &caller.agent);
-        let counted = agent.map(|agent| self.of_agents.open(agent)).transpose();
-        let counted = counted.map_err(|Full| Refusal::TooMany("conversations of one agent"))?;
+        let counted = caller.map(|caller| self.of_agents.open(&caller.agent, caller.instance));
+        let counted = counted.transpose();
+        let counted =
+            counted.map_err(|Full| Refusal::TooMany("conversations of one agent or instance"))?;
         // Who looks at a server before any agent may sees it as it is started now.
         let is_own = caller.is_none() || !route.target.is_shared();
         let within = self.limits.greeting;
         let (link, verified) = if is_own {
             let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
             let greeting = Greeting { assertion, declares, within };
-            self.start((&route.target, agent), who, greeting).await?
+            self.start(&route.target, who, greeting).await?
         } else {
             declares = Askable::NOTHING;
             let greeting = Greeting { assertion: None, declares, within };
-            let start = self.start((&route.target, None), None, greeting);
+            let start = self.start(&route.target, None, greeting);
             self.shared.link(server, start, within).await?
         };
         let conversation =
@@ -163,21 +164,22 @@ impl Links {
     /// Reaches a server and greets it.
     async fn start(
         &self,
-        target: (&Target, Option<&AgentName>),
+        target: &Target,
         who: Who,
         greeting: Greeting,
     ) -> Result<(Arc<Link>, Arc<Verified>), Refusal> {
         let verified = Arc::new(Verified::default());
         let recorder = self.recorder.clone();
+        let whose = who.clone();
         let listener = Arc::new(Overheard { recorder, who, verified: verified.clone() });
-        let transport = self.transport(target, listener.clone())?;
+        let transport = self.transport((target, whose), listener.clone())?;
         let link = Link::open(transport, listener, greeting).await?;
         Ok((Arc::new(link), verified))
     }
 
     fn transport(
         &self,
-        (target, agent): (&Target, Option<&AgentName>),
+        (target, whose): (&Target, Who),
         listener: Arc<dyn Listener>,
     ) -> Result<Arc<dyn Transport>, Refusal> {
         if let Target::Http { url, header } = target {
@@ -186,8 +188,11 @@ impl Links {
         }
         let place = self.processes.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooMany("server processes"))?;
-        let own = agent.map(|agent| self.processes_of_agents.open(agent)).transpose();
-        let own = own.map_err(|Full| Refusal::TooMany("server processes of one agent"))?;
+        let own = whose
+            .map(|(agent, instance)| self.processes_of_agents.open(&agent, instance))
+            .transpose();
+        let own =
+            own.map_err(|Full| Refusal::TooMany("server processes of one agent or instance"))?;
         let held = (ProcessPlace { _one_of_all: place, _one_of_its_agent: own }, listener);
         let started = StdioTransport::start(target, &self.environment, held, &self.tasks)?;
         Ok(Arc::new(started))

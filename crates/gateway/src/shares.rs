@@ -5,15 +5,17 @@
 //! thread, and whoever waits is served in turn, so that nobody waits behind another's queue.
 //! [`Tally`] counts what lasts longer, as requests under way, and refuses what would be one too
 //! many. Both refuse at once what is beyond; nothing waits without bound.
+//!
+//! Of what an agent has, each of its instances has a part: where the agent is everybody's client, one
+//! instance is one person's, and takes nothing from the others'.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::AgentName;
+use model::{AgentName, InstanceId};
 use tokio::sync::oneshot;
 
 /// The most places of one who alone asks, for each thread that serves.
@@ -24,18 +26,31 @@ const ALONE_MAX: usize = 64;
 /// half as long again.
 const AMONG_OTHERS_MAX: usize = 1;
 
-/// The most requests of one that wait for a place.
-const WAITING_MAX: usize = 256;
+/// Of what is one agent's, one instance of it has at most one such part.
+const PARTS: usize = 4;
+
+/// The most requests of one agent that wait for a place.
+const WAITING_MAX: usize = 1_024;
+
+/// The most requests of one instance, or of one address, that wait for a place.
+const WAITING_OF_ONE_MAX: usize = WAITING_MAX / PARTS;
 
 /// How long after its last request somebody counts as asking.
 const ASKING_FOR: Duration = Duration::from_secs(1);
 
-/// Who shares: an agent whose token is known, or wherever an unknown request comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Sharer {
-    /// An agent. That the token is its own is not proven yet.
-    Agent(AgentName),
+/// Who asks: an instance whose token is known, or wherever an unknown request comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Asker {
+    /// An instance of the agent. That the token is its own is not proven yet.
+    Instance(AgentName, InstanceId),
     /// An address.
+    Stranger(Option<IpAddr>),
+}
+
+/// Who shares: an agent, or an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Sharer {
+    Agent(AgentName),
     Stranger(Option<IpAddr>),
 }
 
@@ -61,7 +76,15 @@ struct State {
 struct Sharing {
     held: usize,
     asked: Duration,
-    queue: VecDeque<oneshot::Sender<Place>>,
+    queue: Queue,
+}
+
+/// The requests of one sharer that wait: of an agent, those of each of its instances in turn.
+#[derive(Default)]
+struct Queue {
+    lines: VecDeque<(Option<InstanceId>, VecDeque<oneshot::Sender<Place>>)>,
+    /// How many there are in all lines.
+    length: usize,
 }
 
 /// A place. It is given back when it is dropped, if it was not before.
@@ -82,24 +105,24 @@ impl Turns {
         Self(Arc::new(Shared { threads: threads.max(1), state }))
     }
 
-    /// A place for `sharer`, who asks at `now` on the monotonic clock, once it is its turn.
-    pub(crate) async fn enter(&self, sharer: Sharer, now: Duration) -> Result<Place, Full> {
+    /// A place for `asker`, who asks at `now` on the monotonic clock, once it is its turn.
+    pub(crate) async fn enter(&self, asker: Asker, now: Duration) -> Result<Place, Full> {
+        let (sharer, instance) = match asker {
+            Asker::Instance(agent, instance) => (Sharer::Agent(agent), Some(instance)),
+            Asker::Stranger(address) => (Sharer::Stranger(address), None),
+        };
         let waited = {
             let mut state = self.0.state.lock().expect("no panic while it is held");
             state.forget_idle(now);
             let most = state.most(&sharer, self.0.threads);
             let sharing = state.sharers.entry(sharer.clone()).or_default();
             sharing.asked = now;
-            if sharing.held < most && sharing.queue.is_empty() {
+            if sharing.held < most && sharing.queue.length == 0 {
                 sharing.held += 1;
                 return Ok(self.place(sharer));
             }
-            if sharing.queue.len() >= WAITING_MAX {
-                return Err(Full);
-            }
-            let (given, waited) = oneshot::channel();
-            sharing.queue.push_back(given);
-            if sharing.queue.len() == 1 {
+            let waited = sharing.queue.join(instance)?;
+            if sharing.queue.length == 1 {
                 state.waiting.push_back(sharer);
             }
             waited
@@ -128,13 +151,13 @@ impl Turns {
                 let Some(sharing) = state.sharers.get_mut(&next) else { continue };
                 passed_over += 1;
                 if sharing.held < most
-                    && let Some(waiter) = sharing.queue.pop_front()
+                    && let Some(waiter) = sharing.queue.next()
                 {
                     sharing.held += 1;
                     given.push((waiter, self.place(next.clone())));
                     passed_over = 0;
                 }
-                if !sharing.queue.is_empty() {
+                if sharing.queue.length > 0 {
                     state.waiting.push_back(next);
                 }
             }
@@ -161,9 +184,38 @@ impl State {
         }
         self.looked = now;
         self.sharers.retain(|_, sharing| {
-            let idle = sharing.held == 0 && sharing.queue.is_empty();
+            let idle = sharing.held == 0 && sharing.queue.length == 0;
             !idle || now.saturating_sub(sharing.asked) < ASKING_FOR
         });
+    }
+}
+
+impl Queue {
+    /// Waits at the end of the line of `instance`.
+    fn join(&mut self, instance: Option<InstanceId>) -> Result<oneshot::Receiver<Place>, Full> {
+        let line = self.lines.iter_mut().find(|(whose, _)| *whose == instance);
+        let own = line.as_ref().map_or(0, |(_, line)| line.len());
+        if own >= WAITING_OF_ONE_MAX || self.length >= WAITING_MAX {
+            return Err(Full);
+        }
+        let (given, waited) = oneshot::channel();
+        match line {
+            Some((_, line)) => line.push_back(given),
+            None => self.lines.push_back((instance, VecDeque::from([given]))),
+        }
+        self.length += 1;
+        Ok(waited)
+    }
+
+    /// The first of the line whose turn it is.
+    fn next(&mut self) -> Option<oneshot::Sender<Place>> {
+        let (instance, mut line) = self.lines.pop_front()?;
+        let next = line.pop_front()?;
+        self.length -= 1;
+        if !line.is_empty() {
+            self.lines.push_back((instance, line));
+        }
+        Some(next)
     }
 }
 
@@ -182,55 +234,67 @@ impl Drop for Place {
     }
 }
 
-/// Counts what each has open. Cheap to clone.
-#[derive(Debug)]
-pub(crate) struct Tally<K>(Arc<Counted<K>>);
+/// Counts what each agent has open, and each instance of it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally(Arc<Counted>);
 
 #[derive(Debug)]
-struct Counted<K> {
-    each_max: usize,
-    open: Mutex<HashMap<K, usize>>,
+struct Counted {
+    of_agent: usize,
+    of_instance: usize,
+    open: Mutex<HashMap<AgentName, Counts>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    each: HashMap<InstanceId, usize>,
 }
 
 /// One thing that is open. It is no longer counted when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Open<K: Hash + Eq> {
-    tally: Tally<K>,
-    whose: K,
+pub(crate) struct Open {
+    tally: Tally,
+    agent: AgentName,
+    instance: InstanceId,
 }
 
-impl<K> Clone for Tally<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K: Hash + Eq + Clone> Tally<K> {
-    /// Nothing is open; nobody may have more than `each_max`.
-    pub(crate) fn new(each_max: usize) -> Self {
-        Self(Arc::new(Counted { each_max, open: Mutex::default() }))
+impl Tally {
+    /// Nothing is open; no agent may have more than `of_agent`, and none of its instances more than
+    /// its part of that.
+    pub(crate) fn new(of_agent: usize) -> Self {
+        let of_instance = (of_agent / PARTS).max(1);
+        Self(Arc::new(Counted { of_agent, of_instance, open: Mutex::default() }))
     }
 
-    /// Counts one more of `whose`.
-    pub(crate) fn open(&self, whose: &K) -> Result<Open<K>, Full> {
-        let mut open = self.0.open.lock().expect("no panic while it is held");
-        let count = open.entry(whose.clone()).or_default();
-        if *count >= self.0.each_max {
+    /// Counts one more of `instance`, which is one of `agent`.
+    pub(crate) fn open(&self, agent: &AgentName, instance: InstanceId) -> Result<Open, Full> {
+        let Counted { of_agent, of_instance, open } = self.0.as_ref();
+        let mut open = open.lock().expect("no panic while it is held");
+        let counts = open.entry(agent.clone()).or_default();
+        let own = counts.each.get(&instance).copied().unwrap_or(0);
+        if own >= *of_instance || counts.all >= *of_agent {
             return Err(Full);
         }
-        *count += 1;
-        Ok(Open { tally: self.clone(), whose: whose.clone() })
+        counts.all += 1;
+        counts.each.insert(instance, own + 1);
+        Ok(Open { tally: self.clone(), agent: agent.clone(), instance })
     }
 }
 
-impl<K: Hash + Eq> Drop for Open<K> {
+impl Drop for Open {
     fn drop(&mut self) {
         let mut open = self.tally.0.open.lock().expect("no panic while it is held");
-        if let Some(count) = open.get_mut(&self.whose) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.whose);
+        let Some(counts) = open.get_mut(&self.agent) else { return };
+        counts.all -= 1;
+        if let Some(own) = counts.each.get_mut(&self.instance) {
+            *own -= 1;
+            if *own == 0 {
+                counts.each.remove(&self.instance);
             }
+        }
+        if counts.all == 0 {
+            open.remove(&self.agent);
         }
     }
 }
@@ -243,8 +307,17 @@ mod tests {
 
     const START: Duration = Duration::from_secs(100);
 
-    fn agent(name: &str) -> Sharer {
-        Sharer::Agent(name.parse().expect("a name"))
+    const ONE: InstanceId = InstanceId::from_bytes([1; 16]);
+    const OTHER: InstanceId = InstanceId::from_bytes([2; 16]);
+
+    /// An instance of the agent of this name.
+    fn agent(name: &str) -> Asker {
+        Asker::Instance(name.parse().expect("a name"), ONE)
+    }
+
+    /// Another instance of it.
+    fn another(name: &str) -> Asker {
+        Asker::Instance(name.parse().expect("a name"), OTHER)
     }
 
     /// A place that is to be had at once.
@@ -266,7 +339,8 @@ mod tests {
     fn n_116_nobody_waits_behind_the_queue_of_another() {
         let turns = Turns::new(1);
         let mut held: Vec<_> = (0..ALONE_MAX).filter_map(|_| at_once(&turns, "flood")).collect();
-        let flood: Vec<_> = (0..WAITING_MAX).map(|_| turns.enter(agent("flood"), START)).collect();
+        let flood: Vec<_> =
+            (0..WAITING_OF_ONE_MAX).map(|_| turns.enter(agent("flood"), START)).collect();
         let mut flood: Vec<_> = flood.into_iter().map(Box::pin).collect();
         assert!(flood.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         // Somebody else has a share at once, however long the queue of the first is.
@@ -285,10 +359,45 @@ mod tests {
     fn n_116_what_is_beyond_the_queue_is_refused_at_once() {
         let turns = Turns::new(1);
         let _held: Vec<_> = (0..ALONE_MAX).filter_map(|_| at_once(&turns, "a")).collect();
-        let queue: Vec<_> = (0..WAITING_MAX).map(|_| turns.enter(agent("a"), START)).collect();
+        let queue: Vec<_> =
+            (0..WAITING_OF_ONE_MAX).map(|_| turns.enter(agent("a"), START)).collect();
         let mut queue: Vec<_> = queue.into_iter().map(Box::pin).collect();
         assert!(queue.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         let beyond = turns.enter(agent("a"), START).now_or_never();
+        assert!(matches!(beyond, Some(Err(Full))));
+    }
+
+    #[test]
+    fn n_116_no_instance_waits_behind_the_queue_of_another_of_its_agent() {
+        let turns = Turns::new(1);
+        let mut held: Vec<_> = (0..ALONE_MAX).filter_map(|_| at_once(&turns, "a")).collect();
+        let flood: Vec<_> =
+            (0..WAITING_OF_ONE_MAX).map(|_| turns.enter(agent("a"), START)).collect();
+        let mut flood: Vec<_> = flood.into_iter().map(Box::pin).collect();
+        assert!(flood.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
+        let quiet: Vec<_> = (0..2).map(|_| turns.enter(another("a"), START)).collect();
+        let mut quiet: Vec<_> = quiet.into_iter().map(Box::pin).collect();
+        assert!(quiet.iter_mut().all(|one| one.as_mut().now_or_never().is_none()), "it may wait");
+        // Of four places that are given back, each of the two has two.
+        held.truncate(ALONE_MAX - 4);
+        let has_places = quiet.into_iter().map(FutureExt::now_or_never).collect::<Vec<_>>();
+        assert!(has_places.iter().all(Option::is_some));
+        let has_places = flood.into_iter().map(FutureExt::now_or_never).collect::<Vec<_>>();
+        assert_eq!(has_places.iter().flatten().count(), 2);
+    }
+
+    #[test]
+    fn n_116_an_agent_has_no_more_waiting_than_its_instances_together_may() {
+        let turns = Turns::new(1);
+        let _held: Vec<_> = (0..ALONE_MAX).filter_map(|_| at_once(&turns, "a")).collect();
+        let asker = |last: usize| {
+            let instance = InstanceId::from_bytes([u8::try_from(last).unwrap(); 16]);
+            Asker::Instance("a".parse().unwrap(), instance)
+        };
+        let queue = (0..WAITING_MAX).map(|one| turns.enter(asker(one / WAITING_OF_ONE_MAX), START));
+        let mut queue: Vec<_> = queue.map(Box::pin).collect();
+        assert!(queue.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
+        let beyond = turns.enter(asker(PARTS), START).now_or_never();
         assert!(matches!(beyond, Some(Err(Full))));
     }
 
@@ -324,15 +433,27 @@ mod tests {
     }
 
     #[test]
-    fn a_tally_refuses_one_too_many_and_forgets_what_is_closed() {
-        let tally = Tally::new(2);
-        let (one, two) = (tally.open(&"a"), tally.open(&"a"));
+    fn n_116_a_tally_refuses_one_too_many_and_forgets_what_is_closed() {
+        let (tally, agent) = (Tally::new(2), "a".parse().unwrap());
+        let (one, two) = (tally.open(&agent, ONE), tally.open(&agent, OTHER));
         assert!(one.is_ok() && two.is_ok());
-        assert_eq!(tally.open(&"a").err(), Some(Full));
-        assert!(tally.open(&"b").is_ok(), "another has its own");
+        let third = InstanceId::from_bytes([3; 16]);
+        assert_eq!(tally.open(&agent, third).err(), Some(Full));
+        assert!(tally.open(&"b".parse().unwrap(), third).is_ok(), "another agent has its own");
         drop(one);
-        assert!(tally.open(&"a").is_ok());
+        assert!(tally.open(&agent, third).is_ok());
         drop(two);
         assert!(tally.0.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn n_116_an_instance_has_a_part_of_what_its_agent_has() {
+        let (tally, agent) = (Tally::new(PARTS * 3), "a".parse().unwrap());
+        let mut own: Vec<_> = (0..3).map(|_| tally.open(&agent, ONE).expect("a part")).collect();
+        assert_eq!(tally.open(&agent, ONE).err(), Some(Full), "no more than that");
+        let others: Vec<_> = (0..3).map(|_| tally.open(&agent, OTHER)).collect();
+        assert!(others.iter().all(Result::is_ok), "another instance has its own");
+        own.pop();
+        assert!(tally.open(&agent, ONE).is_ok());
     }
 }

@@ -137,10 +137,27 @@ pub fn make_token_key(dir: &Path) -> Result<SigningKey, KeyRingError> {
     Ok(key)
 }
 
-/// Removes a key that signs tokens no more, or not at all, from `dir`.
-pub fn remove_token_key(dir: &Path, thumbprint: Option<&str>) -> Result<(), KeyRingError> {
-    let path = token_file(dir, thumbprint);
+/// Removes the key with this thumbprint, which was to sign tokens, from `dir`.
+pub fn remove_token_key(dir: &Path, thumbprint: &str) -> Result<(), KeyRingError> {
+    let path = token_file(dir, Some(thumbprint));
     fs::remove_file(&path).map_err(|source| KeyRingError::Unwritable { path, source })
+}
+
+/// Removes every key from `dir` that signs tokens no more, or never did: all but the one with this
+/// thumbprint, or the first.
+pub fn keep_token_key(dir: &Path, thumbprint: Option<&str>) -> Result<(), KeyRingError> {
+    let unreadable = |source| KeyRingError::Unreadable { path: dir.to_owned(), source };
+    let kept = token_file(dir, thumbprint);
+    for file in fs::read_dir(dir).map_err(unreadable)? {
+        let path = file.map_err(unreadable)?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let is_tokens = stem == "token" || stem.starts_with("token-");
+        if is_tokens && path != kept {
+            let removed = fs::remove_file(&path);
+            removed.map_err(|source| KeyRingError::Unwritable { path, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a private file that must not exist yet.

@@ -8,16 +8,18 @@
 
 use std::collections::BTreeMap;
 
-use authority::{CommitError, CounterKey, Effect, FactsError, NotPermitted, Reader, Unit, Urgency};
+use authority::{
+    CommitError, CounterKey, Effect, FactsError, NewEntry, NotPermitted, Reader, Unit, Urgency,
+};
 use model::{
-    Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, SHOWN, Task, Thumbprint,
-    Timestamp,
+    Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, SHOWN, Sourced, Task,
+    Thumbprint, Timestamp,
 };
 use oauth::{ErrorCode, OAuthError};
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Shown;
-use crate::service::{TokenRefusal, TokenService, refused, unavailable};
+use crate::service::{Asking, TokenRefusal, TokenService, refused, unavailable};
 
 /// How often a token is bound anew that somebody else bound meanwhile.
 const ATTEMPTS_MAX: usize = 3;
@@ -47,39 +49,41 @@ struct Bound {
     key: Thumbprint,
 }
 
+/// What binds a platform's token to the key of who shows it; nothing if it is bound to that.
+#[derive(Default)]
+pub(crate) struct Binding {
+    pub(crate) effects: Vec<Effect>,
+    /// From whom it goes over, if it was another's.
+    pub(crate) entries: Vec<NewEntry>,
+}
+
 impl TokenService {
+    /// Binds the token that is shown with a request to the key of who asks, if one is shown.
+    pub(crate) async fn bind_shown(&self, asking: &mut Asking<'_>) -> Result<(), TokenRefusal> {
+        let Some(showing) = asking.showing(None) else { return Ok(()) };
+        let left = self.bind(&showing, asking.uses.clone()).await?;
+        asking.uses = left;
+        Ok(())
+    }
+
     /// Binds the token that is shown to the key of who shows it; gives what is left of `uses`, which
-    /// a new binding uses up, so that nothing is bound by what was used before. Only once its holder
-    /// has given its task up may another have the token. Who is refused anyway binds nothing: nobody
-    /// takes away what is another agent's.
+    /// a new binding uses up, so that nothing is bound by what was used before.
     pub(crate) async fn bind(
         &self,
         showing: &Showing<'_>,
         uses: Vec<Effect>,
     ) -> Result<Vec<Effect>, TokenRefusal> {
-        let Showing { agent, key, shown, .. } = showing;
-        if !agent.admits_workload(Some(&shown.identity)) {
-            return Ok(uses);
-        }
-        let place = FactKey::shown(shown.expires, &shown.token);
+        let agent = showing.agent;
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = Reader::new(self.authority.pip().store());
-            let bound = reader.find::<Bound>(place.clone()).await.map_err(unavailable)?;
-            if bound.as_ref().is_some_and(|bound| bound.key == *key) {
+            let Binding { mut effects, entries } = self.binding(&mut reader, showing).await?;
+            if effects.is_empty() {
                 return Ok(uses);
             }
-            let mut unit = Unit { urgency: Urgency::Awaited, ..Unit::default() };
-            if let Some(other) = &bound {
-                let details = self.taken_over(&mut reader, other, showing).await?;
-                let stamp = (self.authority.clock().now(), self.authority.entropy().as_ref());
-                unit.entries.push(authority::event(stamp, "workload_token_taken_over", details));
-            }
-            let own = Bound { agent: agent.name.clone(), key: *key };
-            unit.effects.extend(counts(bound.as_ref(), &own));
-            unit.effects.push(Effect::Put { key: place.clone(), body: json::canonical_of(&own) });
-            unit.effects.extend(uses.iter().cloned());
-            let read = reader.sourced(());
-            (unit.reads, unit.revision) = (read.keys, read.revision);
+            effects.extend(uses.iter().cloned());
+            let Sourced { keys: reads, revision, .. } = reader.sourced(());
+            let urgency = Urgency::Awaited;
+            let unit = Unit { entries, effects, reads, revision, urgency };
             match self.authority.journal().store().commit(unit).await {
                 Ok(_) => return Ok(Vec::new()),
                 Err(CommitError::Changed { .. }) => {}
@@ -91,8 +95,38 @@ impl TokenService {
         Err(unavailable(FactsError::Changed))
     }
 
+    /// What binds the token that is shown to the key of who shows it. Only once its holder has given
+    /// its task up, or is gone, may another have the token. Who is refused anyway binds nothing: nobody
+    /// takes away what is another agent's.
+    pub(crate) async fn binding(
+        &self,
+        reader: &mut Reader<'_>,
+        showing: &Showing<'_>,
+    ) -> Result<Binding, TokenRefusal> {
+        let Showing { agent, key, shown, .. } = showing;
+        if !agent.admits_workload(Some(&shown.identity)) {
+            return Ok(Binding::default());
+        }
+        let place = FactKey::shown(shown.expires, &shown.token);
+        let bound = reader.find::<Bound>(place.clone()).await.map_err(unavailable)?;
+        let mut entries = Vec::new();
+        match &bound {
+            Some(bound) if bound.key == *key => return Ok(Binding::default()),
+            Some(other) => {
+                let details = self.taken_over(reader, other, showing).await?;
+                let stamp = (self.authority.clock().now(), self.authority.entropy().as_ref());
+                entries.push(authority::event(stamp, "workload_token_taken_over", details));
+            }
+            None => {}
+        }
+        let own = Bound { agent: agent.name.clone(), key: *key };
+        let mut effects = counts(bound.as_ref(), &own);
+        effects.push(Effect::Put { key: place, body: json::canonical_of(&own) });
+        Ok(Binding { effects, entries })
+    }
+
     /// From whom a token goes over to who shows it. Refuses that, unless the task of the former is
-    /// given up, by an instance that nobody stopped.
+    /// given up, by an instance that nobody stopped, or taken over.
     async fn taken_over(
         &self,
         reader: &mut Reader<'_>,
@@ -194,7 +228,7 @@ fn shared(holder: Option<InstanceId>, showing: &Showing<'_>) -> TokenRefusal {
     }
 }
 
-fn full(showing: &Showing<'_>) -> TokenRefusal {
+pub(crate) fn full(showing: &Showing<'_>) -> TokenRefusal {
     let why = "too many tokens of platforms are known of this agent: try again later";
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
     let refusal = TokenRefusal::of("workload_tokens_full", error, showing.agent);

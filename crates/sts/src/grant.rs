@@ -98,7 +98,8 @@ impl TokenGrant {
             Asker::New(proposed) => {
                 let Proposed { standing, effects, .. } = *proposed;
                 let instance = standing.value.instance.id;
-                (instance, Actor::Proposed { standing: Box::new(standing), effects })
+                let (standing, entries) = (Box::new(standing), Vec::new());
+                (instance, Actor::Proposed { standing, effects, entries })
             }
         };
         let request = AccessRequest {

@@ -1,5 +1,8 @@
 //! Taking a task over whose holder is gone: another instance of the same agent goes on with it.
 //!
+//! Nothing that the former holder had goes over before that is permitted, nor the platform's token that
+//! it showed: a request that is denied leaves everything where it was.
+//!
 //! INVARIANT: a task that is taken over is the task that it was, but for who holds it: its mandate,
 //! person, scope, deadline, labels and what was spent of its limits stay (`r_9_…`). One key is
 //! written that every decision of the former holder reads, and of whatever it handed on: both end.
@@ -9,13 +12,14 @@ use std::time::Duration;
 use authority::{Actor, Circumstances, Effect, Governed, NotPermitted, Reader};
 use model::record::OutcomeKind;
 use model::{
-    AccessRequest, ActionName, Agent, Binding, FactKey, Instance, InstanceId, InstanceState,
-    Principal, ResourceRef, Standing, Task, TaskId, Timestamp,
+    AccessRequest, ActionName, Agent, Binding, Denial, FactKey, Instance, InstanceId,
+    InstanceState, Principal, ResourceRef, Standing, Task, TaskId, Timestamp,
 };
-use oauth::token_endpoint::{Grant, TokenRequest};
+use oauth::token_endpoint::TokenRequest;
 use oauth::{ErrorCode, OAuthError, access_token};
 use serde_json::json;
 
+use crate::bound::{self, full};
 use crate::grant::POINT;
 use crate::proposed::{self, Entering};
 use crate::renewal::Renewal;
@@ -52,7 +56,7 @@ impl TokenService {
         let mut reader = Reader::new(self.authority.pip().store());
         let known = reader.find::<InstanceId>(FactKey::key(&asking.key)).await;
         if known.map_err(unavailable)?.is_some() {
-            return Ok(());
+            return self.bind_shown(asking).await;
         }
         self.is_instances(&asking.key, asking.agent).await?;
         Self::is_admitted(asking)?;
@@ -62,7 +66,7 @@ impl TokenService {
             match self.authority.authorize(act).await {
                 // Of two who take it over at once, the second finds the first.
                 Err(NotPermitted::Contended) if again => again = false,
-                answer => break answer.map_err(|reason| refused(reason, asking.agent))?,
+                answer => break answer.map_err(|reason| not_taken_over(reason, asking))?,
             }
         };
         asking.uses.clear();
@@ -74,21 +78,21 @@ impl TokenService {
         Ok(())
     }
 
-    /// The instance whose task is asked for, if it is gone.
-    pub(crate) async fn gone(&self, agent: &Agent, form: &TokenRequest) -> Option<InstanceId> {
-        let Grant::Resume(wanted) = &form.grant else { return None };
-        let mut reader = Reader::new(self.authority.pip().store());
-        self.former(&mut reader, (agent, form), wanted).await.ok()
-    }
-
-    /// What is decided: by whom the task `wanted` is taken over, and from whom.
+    /// What is decided: by whom the task `wanted` is taken over, and from whom; and the platform's token
+    /// that may go over with it.
     async fn taking_over(
         &self,
         asking: &Asking<'_>,
         wanted: &str,
     ) -> Result<TakingOver, TokenRefusal> {
         let mut reader = Reader::new(self.authority.pip().store());
-        let former = self.former(&mut reader, (asking.agent, asking.form), wanted).await?;
+        let former = self.former(&mut reader, (asking.agent, asking.form), wanted).await;
+        // Whoever shows what is another's is found, whatever it asks for.
+        let binding = match asking.showing(former.as_ref().ok().copied()) {
+            Some(showing) => self.binding(&mut reader, &showing).await?,
+            None => bound::Binding::default(),
+        };
+        let former = former?;
         let standing = authority::read_standing(&mut reader, former).await.map_err(unavailable)?;
         let clock = self.authority.clock();
         let id = asking.new;
@@ -102,6 +106,8 @@ impl TokenService {
         let mut effects: Vec<_> = proposed::enters(&instance).collect();
         effects.extend(named.1);
         effects.push(Effect::Put { key: FactKey::task(task.id), body: json::canonical_of(&task) });
+        effects.extend(binding.effects);
+        let entries = binding.entries;
         let request = AccessRequest {
             principal: Principal::Instance(id),
             action: ActionName::method("task/resume"),
@@ -109,8 +115,9 @@ impl TokenService {
             input: json!({ "from": former }),
         };
         let standing = Standing { instance, device, task, ..standing };
+        let standing = Box::new(reader.sourced(standing));
         let circumstances = Circumstances {
-            actor: Actor::Proposed { standing: Box::new(reader.sourced(standing)), effects },
+            actor: Actor::Proposed { standing, effects, entries },
             binding: Binding::Dpop,
             point: POINT,
             arrived: asking.arrived,
@@ -150,6 +157,16 @@ impl TokenService {
                 refuse("holder_alive", &why)
             }
         }
+    }
+}
+
+/// Why a task is not taken over. All that a takeover counts are the platform's tokens.
+fn not_taken_over(reason: NotPermitted, asking: &Asking<'_>) -> TokenRefusal {
+    let is_full = matches!(&reason, NotPermitted::Denied { denial, .. }
+        if matches!(**denial, Denial::LimitReached { .. }));
+    match asking.showing(None) {
+        Some(showing) if is_full => full(&showing),
+        _ => refused(reason, asking.agent),
     }
 }
 

@@ -96,6 +96,12 @@ impl Asking<'_> {
     pub(crate) fn audience(&self) -> (ServerName, String) {
         self.audience.clone().expect("a form without one asks for no token")
     }
+
+    /// Who shows what the platform says, if that is shown, and goes on with the task of `gone`.
+    pub(crate) fn showing(&self, gone: Option<InstanceId>) -> Option<Showing<'_>> {
+        let Self { agent, key, new, shown, .. } = self;
+        Some(Showing { agent, key: *key, shown: shown.as_ref()?, new: Some(*new), gone })
+    }
 }
 
 /// Why there is no token: what the client is told, and what is recorded.
@@ -244,15 +250,12 @@ impl TokenService {
         let (agent, form, arrived) = (&agent, &form, http.arrived);
         let new = InstanceId::new(self.authority.clock().now(), self.authority.entropy().as_ref());
         let _turn = self.turns.enter(key).await;
-        let uses = match &shown {
-            Some(shown) => {
-                let gone = self.gone(agent, form).await;
-                self.bind(&Showing { agent, key, shown, new: Some(new), gone }, uses).await?
-            }
-            None => uses,
-        };
         let mut asking =
             Asking { agent, form, audience, key, new, source, uses, arrived, taken, shown };
+        // What goes over with a task goes over once that is permitted.
+        if !matches!(form.grant, Grant::Resume(_)) {
+            self.bind_shown(&mut asking).await?;
+        }
         match &form.grant {
             Grant::Delegate { subject_token, may_act, task } => {
                 self.delegate(&asking, (subject_token, may_act), task).await

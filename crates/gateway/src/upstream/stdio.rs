@@ -15,7 +15,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use model::AgentName;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
@@ -51,7 +50,7 @@ const END_WITHIN: Duration = Duration::from_secs(2);
 /// The place of one process among those that may run.
 pub(crate) struct ProcessPlace {
     pub(crate) _one_of_all: OwnedSemaphorePermit,
-    pub(crate) _one_of_its_agent: Option<Open<AgentName>>,
+    pub(crate) _one_of_its_agent: Option<Open>,
 }
 
 /// Who waits for what the process says.

@@ -77,6 +77,17 @@ async fn is_one_too_many(world: &World, client: &Client<'_>) {
     world.refusal("too_many").await;
 }
 
+/// Of the eight conversations that `bot` may have, each of its instances has two and no more.
+async fn is_shared_by_instances(world: &World, bot: &Agent) {
+    for _ in 0..2 {
+        let one = bot.client(world, "up", Era::Session).await;
+        for _ in 0..2 {
+            assert_eq!(greeted(&one).await.status, 200);
+        }
+        is_one_too_many(world, &one).await;
+    }
+}
+
 /// Waits until `client` may begin a conversation.
 async fn has_room_again(client: &Client<'_>) {
     until("there is room again", || async { (greeted(client).await.status == 200).then_some(()) })

@@ -7,8 +7,10 @@ use futures::future::join_all;
 use mcp::Era;
 use serde_json::json;
 
-use crate::support::{Act, Setup, World, set};
-use crate::{ERAS, POLICY, before, has_room_again, is_one_too_many, upstream, with};
+use crate::support::{Act, Setup, World, set, until};
+use crate::{
+    ERAS, POLICY, before, has_room_again, is_one_too_many, is_shared_by_instances, upstream, with,
+};
 
 #[tokio::test]
 async fn n_041_a_session_is_of_its_caller_and_its_route() {
@@ -154,6 +156,47 @@ async fn n_116_conversations_of_one_agent_are_limited_in_number() {
     other.connected(&world, "up", Era::Session).await;
     assert_eq!(first.delete().await.expect("a session era").status, 204);
     has_room_again(&third).await;
+}
+
+#[tokio::test]
+async fn n_116_conversations_of_one_instance_are_a_part_of_its_agents() {
+    let up = upstream(Era::Session).await;
+    let mut setup =
+        Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
+    setup.limits.links.of_agent = 8;
+    let (world, bot) = with(setup).await;
+    is_shared_by_instances(&world, &bot).await;
+}
+
+/// Nor does one instance take the requests under way.
+#[tokio::test]
+async fn n_116_requests_of_one_instance_are_a_part_of_its_agents() {
+    let up = upstream(Era::Session).await;
+    let mut setup =
+        Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
+    setup.limits.requests_per_agent = 8;
+    let (world, bot) = with(setup).await;
+    let one = bot.connected(&world, "up", Era::Session).await;
+    let other = bot.connected(&world, "up", Era::Session).await;
+    up.on("tools/call", Act::Silent);
+    let under_way = join_all((0..2).map(|_| one.call("echo", json!({}))));
+    let arrived = until("they are under way", || async {
+        (up.seen_of("tools/call").len() == 2).then_some(())
+    });
+    let meanwhile = async {
+        arrived.await;
+        assert_eq!(one.ask("ping", json!({})).await.status, 503);
+        world.refusal("too_many").await;
+        assert_eq!(other.ask("ping", json!({})).await.status, 200);
+    };
+    tokio::select! {
+        answers = under_way => panic!("answered: {answers:?}"),
+        () = meanwhile => {}
+    }
+    until("those have ended", || async {
+        (one.ask("ping", json!({})).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

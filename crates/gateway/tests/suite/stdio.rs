@@ -7,7 +7,7 @@ use mcp::Era;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Process, Setup, World, until};
-use crate::{ERAS, POLICY, has_room_again, is_one_too_many};
+use crate::{ERAS, POLICY, has_room_again, is_one_too_many, is_shared_by_instances};
 
 pub(crate) async fn before(
     process: &Process,
@@ -79,6 +79,14 @@ async fn n_116_processes_of_one_agent_are_limited_in_number() {
     let other = world.agent("other", &["up/echo"]).await;
     let _third = other.connected(&world, "up", Era::Session).await;
     runs(&process, 2).await;
+}
+
+#[tokio::test]
+async fn n_116_processes_of_one_instance_are_a_part_of_its_agents() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |setup| setup.limits.links.processes_of_agent = 8).await;
+    is_shared_by_instances(&world, &bot).await;
+    runs(&process, 4).await;
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ pub fn limits() -> GatewayLimits {
             sessions: 10_000,
             of_agent: 10_000,
             processes: 8,
-            processes_of_agent: 8,
+            processes_of_agent: 32,
             idle: Duration::from_mins(10),
             greeting: Duration::from_secs(8),
         },

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use keys::{
-    KeyAlgorithm, KeyError, KeyRing, KeyRingError, Signer as _, SigningKey, make_token_key,
-    read_private, read_token_key, remove_token_key, write_private,
+    KeyAlgorithm, KeyError, KeyRing, KeyRingError, Signer as _, SigningKey, keep_token_key,
+    make_token_key, read_private, read_token_key, remove_token_key, write_private,
 };
 
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
@@ -164,9 +164,17 @@ fn another_key_that_signs_tokens_is_kept_beside_the_first() {
     let kid = made.verifying().thumbprint_text();
     assert_eq!(mode(&path.join(format!("token-{kid}.pem"))), 0o600);
     assert_eq!(read_token_key(&path, Some(&kid)).unwrap().verifying(), made.verifying());
-    remove_token_key(&path, None).unwrap();
-    let gone = read_token_key(&path, None).unwrap_err();
-    assert!(gone.to_string().contains("token.pem"), "{gone}");
+    let unused = make_token_key(&path).unwrap().verifying().thumbprint_text();
+    remove_token_key(&path, &unused).unwrap();
+    let gone = read_token_key(&path, Some(&unused)).unwrap_err();
+    assert!(gone.to_string().contains(&unused), "{gone}");
+    // All but one are removed, and no other key with them.
+    make_token_key(&path).unwrap();
+    keep_token_key(&path, Some(&kid)).unwrap();
+    let left = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name());
+    let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["log.pem", "policy.pem", "sealing.key", &format!("token-{kid}.pem")]);
     assert_eq!(read_token_key(&path, Some(&kid)).unwrap().verifying(), made.verifying());
 }
 

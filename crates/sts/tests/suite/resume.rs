@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use keys::SigningKey;
 use model::{
-    Clock as _, FactKey, HostProcess, HostRule, Instance, InstanceId, InstanceState, Stopped, Task,
-    TaskState,
+    Clock as _, FactKey, HostProcess, HostRule, Instance, InstanceId, InstanceState, SHOWN,
+    Stopped, Task, TaskEnd, TaskState,
 };
 use oauth::token_endpoint::RESUME;
 use oauth::{ErrorCode, OAuthError};
 use serde_json::{Value, json};
+use store::Store as _;
 
 use crate::client::{Request, Sts, key};
 use crate::delegation::{Holder, Party, WAYS, Way, before, calls, hand_on, part, task_of};
@@ -22,6 +23,9 @@ use crate::platforms::{Platforms, merged};
 
 /// For how long an instance that got one token is not gone.
 const GONE_AFTER: Duration = Duration::from_mins(10);
+
+/// How a workload is shown here.
+const OIDC: crate::platforms::Way = crate::platforms::Way::Oidc;
 
 /// An instance of `of` that holds `own` asks for `task`.
 fn resumes(sts: &Sts, (of, own): (&Party, &SigningKey), task: &str) -> Request {
@@ -283,16 +287,11 @@ async fn the_new_holder_asks_again_as_any_holder() {
 /// The container that was started again shows what its platform gave it before.
 #[tokio::test]
 async fn r_6_the_same_workload_goes_on_after_a_restart() {
-    let platforms = Platforms::new().await;
+    let Restarted { platforms, own: former, token, task, instance } = Restarted::new().await;
     let sts = &platforms.sts;
-    let way = crate::platforms::Way::Oidc;
-    let exp = sts.world.clock.now().as_seconds() + 3_600;
-    let token = platforms.token(&merged(platforms.claims(way), &json!({ "exp": exp })));
-    let first = sts.send(platforms.request(&key(), way, &token)).await.expect("a token");
-    let task = first.authorization_details[0].task.clone();
     let again = |own: &SigningKey| {
-        let request = sts.request(own).with("grant_type", RESUME).with("task", &task);
-        request.with("workload_token", &token).with("workload_token_type", "oidc")
+        let request = platforms.request(own, OIDC, &token);
+        request.with("grant_type", RESUME).with("task", &task)
     };
     assert_eq!(sts.send(again(&key())).await.unwrap_err().code, ErrorCode::InvalidGrant);
     assert_eq!(sts.causes(1).await, ["workload_token_shared"]);
@@ -301,10 +300,110 @@ async fn r_6_the_same_workload_goes_on_after_a_restart() {
     assert_eq!(sts.send(elsewhere).await.unwrap_err().code, ErrorCode::InvalidGrant);
     assert_eq!(sts.causes(2).await[1], "workload_token_shared");
     let own = key();
-    let next = sts.send(again(&own)).await.expect("a token");
-    let entered: InstanceId = sts.verified(&next).sub.parse().expect("an instance");
+    let next = sts.verified(&sts.send(again(&own)).await.expect("a token"));
+    let entered: InstanceId = next.sub.parse().expect("an instance");
     let entered: Instance = sts.fact(FactKey::instance(entered)).await;
     assert_eq!(entered.attestation.as_str(), "workload");
+    // The token went over with the task, and both are named.
+    assert_eq!(bound_to(sts).await, own.verifying().thumbprint_text());
+    let told = went_over(sts).await;
+    let named = told.iter().map(|told| [&told["held_by_instance"], &told["used_by_instance"]]);
+    assert_eq!(named.collect::<Vec<_>>(), [[&instance, &next.sub]]);
+    let late = platforms.request(&former, OIDC, &token);
+    assert_eq!(sts.send(late).await.unwrap_err().code, ErrorCode::InvalidGrant);
+    assert_eq!(sts.causes(3).await[2], "workload_token_shared");
+}
+
+/// Whoever stole the token of a platform gets at it with the task of who had it, or not at all.
+#[tokio::test]
+async fn r_2_a_token_goes_over_with_the_task_and_not_by_asking_for_it() {
+    type Ends = fn(&Sts, &mut Task);
+    let past: Ends = |sts, task| task.deadline = sts.world.clock.now();
+    let revoked: Ends = |sts, task| {
+        let (how, since) = (TaskEnd::Revoked, sts.world.clock.now());
+        task.state = TaskState::Ended { how, reason: String::new(), since };
+    };
+    let denies = r#"@id("tokens") permit (principal, action == Action::"token/issue", resource);"#;
+    let cases =
+        [("not_granted", None), ("task_not_open", Some(past)), ("task_not_open", Some(revoked))];
+    for (reason, ends) in cases {
+        let Restarted { platforms, own, token, task, .. } = Restarted::new().await;
+        let (sts, place) = (&platforms.sts, FactKey::task(task.parse().expect("a task")));
+        let (held, open) = (bound_to(sts).await, sts.fact::<Task>(place.clone()).await);
+        sts.world.clock.advance(GONE_AFTER);
+        let mut changed = open.clone();
+        match ends {
+            Some(ends) => ends(sts, &mut changed),
+            None => sts.world.publish(denies).await,
+        }
+        sts.world.put(place.clone(), &changed).await;
+        let thief = key();
+        let resumes = platforms.request(&thief, OIDC, &token);
+        let resumes = resumes.with("grant_type", RESUME).with("task", &task);
+        assert_eq!(sts.send(resumes).await.unwrap_err().code, ErrorCode::AccessDenied, "{reason}");
+        assert_eq!(decisions(sts).await.pop().expect("a record")["reason"], reason);
+        assert_eq!(bound_to(sts).await, held, "{reason}");
+        assert!(went_over(sts).await.is_empty(), "{reason}");
+        let again = platforms.request(&thief, OIDC, &token);
+        assert_eq!(sts.send(again).await.unwrap_err().code, ErrorCode::InvalidGrant, "{reason}");
+        assert_eq!(sts.causes(1).await, ["workload_token_shared"], "{reason}");
+        // Its own workload goes on with it, if its task does.
+        sts.world.put(place, &open).await;
+        sts.send(platforms.request(&own, OIDC, &token)).await.expect("a token");
+    }
+}
+
+/// Nor does an instance get at it that has a task of its own.
+#[tokio::test]
+async fn r_2_who_has_a_task_takes_no_token_by_asking_for_another_task() {
+    let Restarted { platforms, token, task, .. } = Restarted::new().await;
+    let (sts, other) = (&platforms.sts, key());
+    let held = bound_to(sts).await;
+    sts.send(sts.request(&other)).await.expect("a token");
+    sts.world.clock.advance(GONE_AFTER);
+    let request = platforms.request(&other, OIDC, &token);
+    let request = request.with("grant_type", RESUME).with("task", &task);
+    assert_eq!(sts.send(request).await.unwrap_err().code, ErrorCode::InvalidGrant);
+    assert_eq!(sts.causes(1).await, ["workload_token_shared"]);
+    assert_eq!(bound_to(sts).await, held);
+}
+
+/// A workload that started again, with what its platform gave it before, for an hour.
+struct Restarted {
+    platforms: Platforms,
+    /// The key that it had.
+    own: Arc<SigningKey>,
+    token: String,
+    task: String,
+    instance: String,
+}
+
+impl Restarted {
+    async fn new() -> Self {
+        let (platforms, own) = (Platforms::new().await, key());
+        let exp = platforms.sts.world.clock.now().as_seconds() + 3_600;
+        let token = platforms.token(&merged(platforms.claims(OIDC), &json!({ "exp": exp })));
+        let first = platforms.sts.send(platforms.request(&own, OIDC, &token)).await;
+        let first = first.expect("a token");
+        let task = first.authorization_details[0].task.clone();
+        let instance = platforms.sts.verified(&first).sub;
+        Self { platforms, own, token, task, instance }
+    }
+}
+
+/// The key to which the one token of a platform is bound that was shown.
+async fn bound_to(sts: &Sts) -> String {
+    let shown = sts.world.store.list(SHOWN, None, 2).await.expect("it can be read").facts;
+    let [(_, body)] = shown.as_slice() else { panic!("one token was shown") };
+    let body: Value = serde_json::from_slice(body).expect("a fact");
+    body["key"].as_str().expect("a key").to_owned()
+}
+
+/// What is told of tokens of platforms that went over.
+async fn went_over(sts: &Sts) -> Vec<Value> {
+    let all = sts.world.records("system").await.into_iter();
+    let all = all.filter(|entry| entry.text_of("event") == "workload_token_taken_over");
+    all.map(|entry| entry.value["details"].clone()).collect()
 }
 
 /// One of all who ask at once, for each of several tasks, while other things happen to them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use authority::{CounterKey, Effect, Signal, Unit};
 use keys::SigningKey;
 use model::{Clock as _, FactKey, Finding, SHOWN, Task, TaskEnd, TaskState, Timestamp};
+use oauth::token_endpoint::RESUME;
 use oauth::{ErrorCode, OAuthError, client_assertion};
 use serde_json::{Value, json};
 use store::Store as _;
@@ -284,7 +285,7 @@ async fn n_113_a_full_table_of_shown_tokens_refuses() {
     sts.world.store.commit(Unit { effects, ..Unit::default() }).await.unwrap();
     let own = key();
     let token = platforms.token(&platforms.claims(Way::Oidc));
-    sts.send(platforms.request(&own, Way::Oidc, &token)).await.unwrap();
+    let first = sts.send(platforms.request(&own, Way::Oidc, &token)).await.unwrap();
     let code = refused(&platforms, platforms.fresh(&own, Way::Oidc)).await;
     assert_eq!(code, ErrorCode::TemporarilyUnavailable);
     assert_eq!(sts.causes(1).await, ["workload_tokens_full"]);
@@ -293,8 +294,14 @@ async fn n_113_a_full_table_of_shown_tokens_refuses() {
     let other = sts.request_of(("second", &second), &key());
     let fresh = platforms.token(&platforms.claims(Way::Oidc));
     sts.send(Way::Oidc.show(other, &fresh)).await.unwrap();
-    // What has ended is forgotten, however much it is, and makes room.
+    // Nor is a task taken over by who shows one more.
     sts.world.clock.advance(Duration::from_secs(601));
+    let task = &first.authorization_details[0].task;
+    let resumes = platforms.fresh(&key(), Way::Oidc).with("grant_type", RESUME);
+    let code = refused(&platforms, resumes.with("task", task)).await;
+    assert_eq!(code, ErrorCode::TemporarilyUnavailable);
+    assert_eq!(sts.causes(2).await[1], "workload_tokens_full");
+    // What has ended is forgotten, however much it is, and makes room.
     forget(sts, sts.world.clock.now()).await;
     sts.send(platforms.fresh(&own, Way::Oidc)).await.unwrap();
 }
