@@ -21,6 +21,7 @@ mod process;
 mod recorder;
 mod relay;
 pub mod stage;
+mod terminal;
 pub mod upstream;
 
 pub use caller::{Answer, Caller, voucher};
@@ -33,6 +34,7 @@ pub use process::{Child, signal, wait_until};
 pub use recorder::{Recorded, Recorder};
 pub use relay::{Mode, Relay};
 pub use stage::Stage;
+pub use terminal::Terminal;
 
 use std::path::PathBuf;
 
