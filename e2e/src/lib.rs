@@ -22,6 +22,7 @@ mod recorder;
 mod relay;
 pub mod stage;
 pub mod tls;
+mod terminal;
 pub mod upstream;
 
 pub use caller::{Answer, Caller, voucher};
@@ -34,6 +35,7 @@ pub use process::{Child, signal, wait_until};
 pub use recorder::{Recorded, Recorder};
 pub use relay::{Mode, Relay};
 pub use stage::Stage;
+pub use terminal::Terminal;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! The pages for people in a real browser: Chromium, at a provider of others.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
+use e2e::Terminal;
 use e2e::chromium::Chromium;
 use e2e::consenting::{Stage, asked, task};
 use e2e::identity::day;
@@ -88,6 +89,30 @@ fn r_56_a_person_consents_in_a_real_browser_and_takes_it_back() {
     assert_eq!((&out["status"], &out["outline"]), (&200.into(), &json!(["Logged out"])));
     assert_no_complaints(&mut browser);
     assert_eq!(stage.canary.effects().len(), 1);
+    stage.deployment.verify();
+}
+
+/// What a device asks is read before it is answered, without a script.
+#[test]
+fn a_person_enrols_a_device_in_a_real_browser() {
+    let stage = Stage::set("carla");
+    let terminal = Terminal::open(&stage.deployment);
+    let mut browser = Chromium::start(false);
+    let page = log_in(&mut browser, &terminal.page);
+    assert_eq!((&page["lang"], &page["controls"]), (&"en".into(), &json!(["The code", "Go on"])));
+    browser.step("fill", json!(["The code", terminal.code]));
+    let asked = browser.step("click", "Go on");
+    assert_eq!(asked["outline"], json!(["A device asks to be enrolled"]));
+    for told in ["bot", "sam", "carla", &terminal.fingerprint] {
+        assert!(text(&asked).contains(told), "{told}: {asked}");
+    }
+    assert_eq!(asked["controls"], json!(["No", "Yes, it is my device"]));
+    let reached = browser.step("tab", 2);
+    assert_eq!(reached[0], "No", "what does least comes first");
+    let answered = browser.step("click", "Yes, it is my device");
+    assert_eq!((&answered["status"], &answered["outline"]), (&200.into(), &json!(["Enrolled"])));
+    assert_no_complaints(&mut browser);
+    assert!(terminal.is_enrolled());
     stage.deployment.verify();
 }
 

@@ -8,16 +8,8 @@ use std::process::Command;
 
 use e2e::consenting::Stage;
 use e2e::identity::{Browser, Shown};
-use e2e::{Child, Client, Door, Page, Sdk, wait_until};
+use e2e::{Client, Door, Sdk, Terminal};
 use serde_json::{Value, json};
-
-/// What the terminal of the device shows.
-struct Terminal {
-    login: Child,
-    fingerprint: String,
-    page: String,
-    code: String,
-}
 
 /// Carla's browser before a deployment with the agent `bot`, whose tool only reads.
 struct Desk {
@@ -29,29 +21,7 @@ impl Desk {
     fn set() -> Self {
         let stage = Stage::set("carla");
         stage.deployment.run(&["tool", "describe", "canary/touch", "--harm", "reads-data"]);
-        std::fs::create_dir(stage.deployment.path("laptop")).expect("the directory is ours");
         Self { stage, browser: Browser::default() }
-    }
-
-    /// Begins to log in as the page of the documentation shows.
-    fn log_in(&self) -> Terminal {
-        let blocks = Page::read("enrolment.md", &[]).blocks("sh");
-        let [block] = blocks.as_slice() else { panic!("one command is shown: {blocks:?}") };
-        let bin = e2e::binary().parent().expect("a directory").display().to_string();
-        let mut shell = Command::new("sh");
-        shell.args(["-ec", block]).env_remove("XDG_STATE_HOME");
-        shell.env("HOME", self.stage.deployment.path("laptop"));
-        shell.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap_or_default()));
-        shell.env("CHANCERY_URL", self.stage.deployment.url());
-        let mut fingerprint = String::new();
-        let (login, (page, code)) = Child::start_and_read(&mut shell, |line| {
-            if let Some((_, key)) = line.split_once(", key ") {
-                key.clone_into(&mut fingerprint);
-            }
-            let asked = line.strip_prefix("open ")?.split_once(" and type the code ")?;
-            Some((asked.0.to_owned(), asked.1.to_owned()))
-        });
-        Terminal { login, fingerprint, page, code }
     }
 
     /// The page where codes are typed, once Carla has logged in.
@@ -117,7 +87,7 @@ fn touch(client: &mut Client, mark: &str) -> Value {
 fn a_person_enrols_a_device_and_its_clients_are_instances() {
     let mut desk = Desk::set();
     assert!(desk.client().is_err(), "nobody vouches for it yet");
-    let mut terminal = desk.log_in();
+    let terminal = Terminal::open(&desk.stage.deployment);
     let key = desk.key();
     let mode = std::fs::metadata(&key).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -145,8 +115,7 @@ fn a_person_enrols_a_device_and_its_clients_are_instances() {
 
     let enrolled = desk.answer(&terminal, "enrol");
     assert_eq!(enrolled.status, 200, "{}", enrolled.text);
-    let ended = wait_until("the device learns it", || terminal.login.ended());
-    assert!(ended.success());
+    assert!(terminal.is_enrolled());
     let mut client = desk.client().expect("it is vouched for");
     assert_eq!(touch(&mut client, "one")["isError"], false);
     let mut second = desk.client().expect("as often as its key signs for it");
@@ -181,16 +150,15 @@ fn a_person_enrols_a_device_and_its_clients_are_instances() {
 #[test]
 fn a_device_that_was_lost_is_revoked() {
     let mut desk = Desk::set();
-    let mut refused = desk.log_in();
+    let refused = Terminal::open(&desk.stage.deployment);
     assert_eq!(desk.answer(&refused, "refuse").status, 200);
-    let ended = wait_until("the device learns it", || refused.login.ended());
-    assert!(!ended.success());
+    assert!(!refused.is_enrolled());
     assert!(desk.devices().is_empty());
     std::fs::remove_file(desk.key()).expect("it is ours");
 
-    let mut terminal = desk.log_in();
+    let terminal = Terminal::open(&desk.stage.deployment);
     assert_eq!(desk.answer(&terminal, "enrol").status, 200);
-    assert!(wait_until("the device learns it", || terminal.login.ended()).success());
+    assert!(terminal.is_enrolled());
     let mut client = desk.client().expect("it is vouched for");
     assert_eq!(touch(&mut client, "one")["isError"], false);
     let devices = desk.devices();

@@ -105,10 +105,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Agent(agent) => of_agent(agent)?,
         Command::System(system) => of_system(system)?,
         Command::Task(task) => plain(of_task(task)),
-        Command::Mandate(Mandate::List { socket }) => (socket.socket, Asked::MandateList, None),
-        Command::Mandate(Mandate::Withdraw { id, reason, socket }) => {
-            (socket.socket, Asked::MandateWithdraw { id, reason }, None)
-        }
+        Command::Mandate(mandate) => plain(of_mandate(mandate)),
         Command::Person(person) => plain(of_person(person)),
         Command::People(people) => {
             let (socket, asked) = crate::people::asked(people)?;
@@ -300,6 +297,13 @@ fn of_task(task: Task) -> (crate::cli::Socket, Asked) {
         Task::List { socket } => (socket, Asked::TaskList),
         Task::Show { id, socket, .. } => (socket, Asked::TaskShow { id }),
         Task::End { id, reason, socket } => (socket, Asked::TaskEnd { id, reason }),
+    }
+}
+
+fn of_mandate(mandate: Mandate) -> (crate::cli::Socket, Asked) {
+    match mandate {
+        Mandate::List { socket } => (socket, Asked::MandateList),
+        Mandate::Withdraw { id, reason, socket } => (socket, Asked::MandateWithdraw { id, reason }),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Policy administration: people, purposes, agents, devices, servers, tools, policy, and reading the log.
+//! Policy administration: people, purposes, agents, devices, servers, tools, policy, and reading the
+//! log.
 //!
 //! Every act goes through [`authority::Authority::administer`]: it is decided by the policy set in
 //! force, and its record and its change are one transaction (`i_22_…`). It knows no HTTP and starts

@@ -1,8 +1,8 @@
 //! `chancery mcp`: puts a client that speaks MCP on stdio, or HTTP on loopback, under governance.
 //!
 //! All runs below one client process are one instance: another process holds its key, obtains tokens
-//! with the agent's key or the device's, and signs a proof for every request (`holder`). A run passes messages on as
-//! they are; what the gateway refuses, the client reads.
+//! with the agent's key or the device's, and signs a proof for every request (`holder`). A run passes
+//! messages on as they are; what the gateway refuses, the client reads.
 
 mod answer;
 mod credentials;

@@ -137,9 +137,10 @@ async fn n_001_an_enrolment_is_for_one_agent_and_one_key() {
     assert_eq!(told, ["the client did not authenticate"]);
     let causes = sts.causes(7).await;
     assert_eq!(causes[0], "enrolment_of_another");
-    let first = &sts.world.records("refusal").await[0].value;
+    let events = sts.world.records("system").await;
+    let event = events.iter().find(|entry| entry.text_of("event") == "enrolment_of_another");
     let device = FactKey::device(&sts.world.standing.agent.name, &id(&laptop));
-    assert_eq!(first["details"]["held_by"], device.as_str());
+    assert_eq!(event.expect("it is told").value["details"]["held_by"], device.as_str());
     assert!(causes[1..].iter().all(|cause| cause == "client_unknown"), "{causes:?}");
     // It can be used by whom it is for, if it is not late: nothing of that used it up.
     sts.send(request(&sts, &laptop, &own)).await.expect("a token");
