@@ -96,6 +96,7 @@ type NewKey = Option<(PathBuf, String)>;
 
 async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     let plain = |(socket, asked): (crate::cli::Socket, Asked)| (socket.socket, asked, None);
+    let keyless = |(socket, asked): (PathBuf, Asked)| (socket, asked, None);
     Ok(match command {
         Command::Founder(Founder::Redeem { code, key, socket }) => {
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
@@ -110,18 +111,9 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::MandateWithdraw { id, reason }, None)
         }
         Command::Person(person) => plain(of_person(person)),
-        Command::People(people) => {
-            let (socket, asked) = crate::people::asked(people)?;
-            (socket, asked, None)
-        }
-        Command::Stop(typed) => {
-            let (socket, asked) = crate::stops::stop(typed);
-            (socket, asked, None)
-        }
-        Command::Start(typed) => {
-            let (socket, asked) = crate::stops::start(typed).await?;
-            (socket, asked, None)
-        }
+        Command::People(people) => keyless(crate::people::asked(people)?),
+        Command::Stop(typed) => keyless(crate::stops::stop(typed)),
+        Command::Start(typed) => keyless(crate::stops::start(typed).await?),
         Command::Purpose(Purpose::Add {
             id,
             owner,

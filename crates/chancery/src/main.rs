@@ -35,6 +35,7 @@ mod stops;
 mod system;
 mod tls;
 mod watched;
+mod words;
 
 use std::process::ExitCode;
 

@@ -23,6 +23,7 @@ mod systems;
 mod tasks;
 mod token_keys;
 mod tools;
+mod words;
 
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
