@@ -324,7 +324,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = model::ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/attest", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "drill/run", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/source", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/attest", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/source", "person/add", "person/deactivate", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

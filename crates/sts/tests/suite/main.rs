@@ -10,6 +10,7 @@ mod client;
 mod consents;
 mod delegation;
 mod delegation_policy;
+mod elevations;
 mod given_up;
 mod history;
 mod initiations;
