@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod agents;
+mod elevations;
 mod keys;
 mod people;
 mod shim;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance};
+pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
@@ -86,6 +88,9 @@ pub(crate) enum Command {
     /// Units of work, each held by one instance.
     #[command(subcommand)]
     Task(Task),
+    /// What the holder of a task may do beyond it, for a while.
+    #[command(subcommand)]
+    Elevation(Elevation),
     /// On what tasks rest: who authorised which purpose.
     #[command(subcommand)]
     Mandate(Mandate),

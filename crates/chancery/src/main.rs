@@ -13,6 +13,7 @@ mod demonstrate;
 mod dev;
 mod doctor;
 mod drill;
+mod elevations;
 mod findings;
 mod founding;
 mod host;

@@ -8,6 +8,7 @@ mod cases;
 mod command;
 mod consent;
 mod drill;
+mod elevations;
 mod findings;
 mod founding;
 mod instances;
@@ -33,6 +34,7 @@ pub use command::{
 };
 pub use consent::{Answer, Answered, Given, Shown, Terms};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
+pub use elevations::ElevationAsked;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use people::SourceKey;

@@ -6,6 +6,7 @@ mod support;
 
 mod consent;
 mod desk;
+mod elevations;
 mod founding;
 mod log;
 mod matrix;

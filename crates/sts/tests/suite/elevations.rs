@@ -69,3 +69,23 @@ async fn r_54_no_token_outlives_the_elevation_that_it_rests_on() {
     sts.world.clock.advance(Duration::from_secs(42));
     assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::AccessDenied));
 }
+
+/// Also at the end of the longest chain that there can be, with all the elevations that a task can have,
+/// a decision is one transaction.
+#[tokio::test]
+async fn r_54_the_longest_chain_with_all_elevations_is_decided_at_once() {
+    let (sts, mut holder, _) = before().await;
+    for number in 0..model::DELEGATIONS_MAX {
+        let next = party(&sts, &format!("agent-{number}")).await;
+        holder = hand_on(&sts, &holder, (&next, WAYS[0]), &part(&sts)).await.expect("a token");
+    }
+    let task = task_of(&sts, &holder).await;
+    let all = ["refund", "deploy", "more", "most"].map(|tool| sts.world.elevation(&task, &[tool]));
+    assert_eq!(all.len(), model::ELEVATIONS_MAX);
+    for elevation in &all {
+        sts.world.put(FactKey::elevation(elevation.id), elevation).await;
+    }
+    let ids = all.map(|elevation| elevation.id);
+    sts.world.put(FactKey::elevated(task.id), &ids).await;
+    assert_eq!(calls(&sts, &holder, "refund").await, Ok(()));
+}
