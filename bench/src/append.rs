@@ -123,6 +123,7 @@ impl Bench {
             commitments: commitments.try_into().expect("it names a sponsor"),
             decision: Verdict::Permit,
             delegators: Vec::new(),
+            elevation: None,
             enforcement: Some(Enforcement::Bypassable),
             facts: FactsRef {
                 id: RecordId::from_bytes([5; 16]),

@@ -247,6 +247,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         subject,
         task,
         delegators: Vec::new(),
+        elevations: Vec::new(),
         mandate,
         initiator,
         purpose,

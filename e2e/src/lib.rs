@@ -21,8 +21,8 @@ mod process;
 mod recorder;
 mod relay;
 pub mod stage;
-pub mod tls;
 mod terminal;
+pub mod tls;
 pub mod upstream;
 
 pub use caller::{Answer, Caller, voucher};

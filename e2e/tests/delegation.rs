@@ -20,6 +20,11 @@ struct Stage {
     until: i64,
 }
 
+/// The text that `value` is.
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
 impl Stage {
     fn set() -> Self {
         let canary = Canary::start();
@@ -27,7 +32,8 @@ impl Stage {
         let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
         // The page's own policy says that the lead hands on.
         let page = Page::read("delegation.md", &[("\"lead\"", "\"bot\"")]);
-        let policy = format!("{POLICY}{}", page.blocks("cedar").concat());
+        let beyond = Page::read("elevation.md", &[]).blocks("cedar").concat();
+        let policy = format!("{POLICY}{}{beyond}", page.blocks("cedar").concat());
         let servers = vec![("canary".to_owned(), url)];
         let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
         deployment.onboard(&["canary"], "changes-production");
@@ -140,7 +146,6 @@ fn n_033_what_was_handed_on_ends_with_what_is_above() {
         assert_eq!(refused.code(), "access_denied", "{refused:?}");
         assert_eq!(stage.canary.effects().len(), 2);
     };
-    let text = |value: &Value| value.as_str().expect("an id").to_owned();
     check(&|stage, hop| {
         stage.deployment.run(&["task", "end", &text(&hop["task"]), "--reason", "not needed"]);
     });
@@ -196,6 +201,85 @@ fn n_007_a_stolen_token_is_exchanged_for_nothing() {
         stage.deployment.run(&["finding", "list"]).contains("holder_absent").then_some(())
     });
     assert_eq!(stage.canary.effects().len(), 1);
+}
+
+/// R54: what a part of the work does not hold, its holder does once two people want it: so often, until
+/// it is taken back, and nobody below does.
+#[test]
+fn r_54_a_child_that_may_not_is_elevated_by_two_and_by_nobody_else() {
+    let stage = Stage::set();
+    let deployment = &stage.deployment;
+    let mut lead = Caller::new(deployment, "canary");
+    let narrow = stage.part(&[("tools", json!(["canary/slow"]))]);
+    let mut child = stage.handed(&mut lead, "reader", &narrow);
+    let mut below = stage.handed(&mut child, "deep", &narrow);
+    assert!(child.call("slow", "what it holds").is_done());
+    assert_eq!(child.call("touch", "before").code(), "unknown_tool");
+    assert_eq!(stage.decision()["reason"], "outside_scope");
+    let task = text(&stage.decision()["task"]);
+    let ask = ["elevation", "ask", "--task", &task, "--name", "month-end", "--for", "15m"];
+    let more = ["--tool", "canary/touch", "--max-calls", "1", "--reason", "the lead is busy"];
+    let told = deployment.run(&[&ask[..], &more].concat());
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let id = text(&told["waits"]);
+    let approve = ["elevation", "approve", &id];
+    let own = deployment.run_refused(&approve);
+    assert!(own.contains("nobody approves what they asked for themselves"), "{own}");
+    assert_eq!(child.call("touch", "before").code(), "unknown_tool");
+    let (alice, url) = (deployment.path("alice.pem").display().to_string(), deployment.url());
+    let by = |founder| [&approve[..], &["--as", founder, "--key", &alice, "--url", &url]].concat();
+    let forged = deployment.run_refused(&by("bob"));
+    assert!(forged.contains("not signed by an administrator"), "{forged}");
+    deployment.run(&by("alice"));
+    assert!(deployment.run(&["task", "show", &task]).contains("  elevated elv_"));
+    assert!(child.call("touch", "elevated").is_done());
+    let chain = stage.chain();
+    let elevation = &chain["elevation"];
+    assert_eq!(elevation["asked_by"], "bootstrap-administrator");
+    assert_eq!((&elevation["state"]["by"], &elevation["id"]), (&json!("alice"), &told["waits"]));
+    assert_eq!(child.call("touch", "too often").code(), "denied");
+    assert_eq!(stage.decision()["reason"], "limit_reached");
+    assert_eq!(below.call("touch", "below").code(), "unknown_tool");
+    deployment.run(&["elevation", "revoke", &id, "--reason", "it is done"]);
+    assert_eq!(child.call("touch", "after").code(), "unknown_tool");
+    let effects = stage.canary.effects();
+    let done: Vec<_> = effects.iter().map(|effect| effect.mark.as_str()).collect();
+    assert_eq!(done, ["what it holds", "elevated"]);
+    deployment.verify();
+    assert!(deployment.run(&["log", "replay"]).contains("decisions agree"));
+}
+
+/// The page's commands, as they stand there but for names.
+#[test]
+fn the_page_on_elevation_shows_what_works() {
+    let stage = Stage::set();
+    let deployment = &stage.deployment;
+    let (kept, home) = (deployment.path("alice.pem"), deployment.path("home/alice.pem"));
+    std::fs::copy(kept, home).expect("it can be copied");
+    let mut lead = Caller::new(deployment, "canary");
+    let narrow = stage.part(&[("tools", json!(["canary/slow"]))]);
+    let mut child = stage.handed(&mut lead, "reader", &narrow);
+    assert!(child.call("slow", "what it holds").is_done());
+    assert_eq!(child.call("touch", "before").code(), "unknown_tool");
+    let task = text(&stage.decision()["task"]);
+    let ask = ["elevation", "ask", "--task", &task, "--name", "other", "--for", "1h"];
+    let told =
+        deployment.run(&[&ask[..], &["--tool", "canary/touch", "--reason", "test"]].concat());
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let elevation = text(&told["waits"]);
+    let named = [
+        ("tsk_01a2165f6c5e7d0c9a55d2d3f5a6b7c8", task.as_str()),
+        ("elv_01a2165f6c5e7d0c9a55d2d3f5a6b7c8", &elevation),
+        ("crm/refund", "canary/touch"),
+    ];
+    let printed = Page::read("elevation.md", &named).run(deployment);
+    assert!(printed[0].contains("\"name\":\"month-end\""), "{printed:?}");
+    let acts = deployment.records();
+    let acts: Vec<_> = acts.iter().filter_map(|record| record["action"].as_str()).collect();
+    let of = |act: &str| acts.iter().filter(|known| **known == act).count();
+    let counted = ["elevation/ask", "elevation/approve", "elevation/revoke"].map(of);
+    assert_eq!(counted, [2, 1, 1]);
+    assert_eq!(child.call("touch", "after").code(), "unknown_tool");
 }
 
 /// The page's commands and its part of a task, as they stand there but for names and times.

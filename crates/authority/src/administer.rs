@@ -21,13 +21,14 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 13] = [
+const AT_ANY_TIME: [&str; 14] = [
     "agent/stop",
     "agent/suspend",
     "clock/trust",
     "consent/withdraw",
     "deployment/stop",
     "device/revoke",
+    "elevation/revoke",
     "instance/quarantine",
     "instance/revoke",
     "mandate/withdraw",

@@ -354,9 +354,9 @@ impl Authority {
             ..Unit::default()
         };
         // A denial needs no fence: what it read may have changed, it still harms nobody.
-        if matches!(decision, Decision::Permit(_)) {
+        if let Decision::Permit(grant) = &decision {
             unit.reads = read_set(question);
-            unit.effects.extend(self.effects_of(question));
+            unit.effects.extend(self.effects_of(question, grant));
             if let Actor::Proposed { entries, .. } = &circumstances.actor {
                 unit.entries.extend(entries.iter().cloned());
             }
@@ -366,14 +366,15 @@ impl Authority {
         Ok(Made { decision, unit, entry, leaf })
     }
 
-    fn effects_of(&self, question: &Question<'_>) -> Vec<Effect> {
+    fn effects_of(&self, question: &Question<'_>, grant: &Grant) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
             effects.extend(enter.iter().cloned());
         }
         if is_counted(question.request) {
             let Question { gathered, facts, .. } = question;
-            effects.extend(counted::call(&gathered.standing, facts.now, &self.limits));
+            let day = (facts.now, &self.limits);
+            effects.extend(counted::call(&gathered.standing, grant.elevation, day));
             effects.extend(accounts::joined(gathered));
         }
         effects.push(Effect::OpenPermit);
@@ -421,6 +422,7 @@ fn closing_of(question: &Question<'_>, grant: &Grant, entry: DecisionEntry) -> C
         standing: question.gathered.standing.clone(),
         act: question.act,
         reads: read_set(question),
+        ends: question.gathered.standing.ends(grant.elevation),
         revision: question.gathered.revision,
         obligations: grant.obligations.iter().cloned().collect(),
         people: entry.people,

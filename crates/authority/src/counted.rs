@@ -3,7 +3,7 @@
 //! INVARIANT: nobody begins anew what is used up: what has a limit for a day is counted by names that
 //! outlive instances and tasks (`n_088_…`).
 
-use model::{Standing, Timestamp};
+use model::{ElevationId, Standing, Timestamp};
 use store::{CounterKey, Effect};
 
 use crate::Limits;
@@ -12,11 +12,18 @@ use crate::pip::calls_counter;
 /// Days begin at midnight UTC.
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
-/// What one call is counted against: the mandate, the person on whose behalf it is and every agent of
-/// the chain for this day, if they have a limit; every task of the chain that has a limit, which
-/// holds over all its branches; and last the session.
-pub(crate) fn call(standing: &Standing, now: Timestamp, limits: &Limits) -> Vec<Effect> {
+/// What one call is counted against: the elevation that it rests on, if it does; the mandate, the
+/// person on whose behalf it is and every agent of the chain for this day, if they have a limit; every
+/// task of the chain that has a limit, which holds over all its branches; and last the session.
+pub(crate) fn call(
+    standing: &Standing,
+    elevation: Option<ElevationId>,
+    (now, limits): (Timestamp, &Limits),
+) -> Vec<Effect> {
     let today = |who: String, most: Option<u64>| of_day((who, "calls"), most, now);
+    let elevations = standing.elevations.iter().map(|it| &it.elevation);
+    let elevation = elevations.filter(|it| Some(it.id) == elevation && it.max_calls.is_some());
+    let elevation = elevation.map(|it| one(CounterKey(format!("{}/calls", it.id)), it.max_calls));
     let mandate = &standing.mandate;
     let own = today(mandate.id.to_string(), mandate.scope.max_calls);
     let person = standing.subject.as_ref();
@@ -28,7 +35,7 @@ pub(crate) fn call(standing: &Standing, now: Timestamp, limits: &Limits) -> Vec<
     let tasks = standing.hops().map(|hop| hop.task);
     let counted = tasks.filter(|task| task.id == root || task.scope.max_calls.is_some());
     let tasks = counted.map(|task| one(calls_counter(task.id), task.scope.max_calls));
-    own.into_iter().chain(person).chain(agents).chain(tasks).collect()
+    elevation.chain(own).chain(person).chain(agents).chain(tasks).collect()
 }
 
 /// What the task of `standing`, which is opened now, is counted against for this day: its agent; and

@@ -16,6 +16,7 @@ mod changes;
 mod clock_guard;
 mod committing;
 mod counted;
+mod elevations;
 mod ending;
 mod findings;
 mod in_force;
@@ -37,6 +38,7 @@ pub use authorize::{Authority, Limits, NotPermitted, Parts, REVIEW_INTERVAL};
 pub use beginning::{AtRest, may_begin};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
 pub use counted::opening;
+pub use elevations::elevations;
 pub use ending::Ending;
 pub use findings::{
     ADMINISTRATORS, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers,

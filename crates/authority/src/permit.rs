@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::record::{ActCommitments, OutcomeKind};
 use model::{
     AccessRequest, ActDigest, Binding, Clock, DecisionId, FactKey, Grant, Obligation, Revision,
-    Sha256Digest, Sourced, Standing,
+    Sha256Digest, Sourced, Standing, Timestamp,
 };
 use serde_json::Value;
 use store::{Effect, NewEntry};
@@ -79,6 +79,8 @@ pub struct PermitContext {
     pub act: ActDigest,
     /// The facts that the decision rests on: what cuts the act when it changes.
     pub reads: Vec<FactKey>,
+    /// When the first of all ends on which the permit rests.
+    pub ends: Timestamp,
     /// As of when these were true: they had not changed when the decision was committed.
     pub revision: Revision,
     /// What the enforcement point owes.

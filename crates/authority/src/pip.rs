@@ -17,6 +17,7 @@ use pdp::Snapshot;
 use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
+use crate::elevations::elevations;
 use crate::in_force::{InForce, PolicyInForce};
 use crate::reader::{self, Reader};
 
@@ -424,6 +425,7 @@ pub async fn read_standing(
 ) -> Result<Standing, FactsError> {
     let Delegator { instance, agent, sponsor, device, task } = holder(reader, id).await?;
     let delegators = delegators(reader, task.parent()).await?;
+    let elevations = elevations(reader, task.id).await?;
     let mandate: model::Mandate = reader.need(FactKey::mandate(task.mandate)).await?;
     let initiator = initiator(reader, &mandate.basis).await?;
     let purpose = reader.need(FactKey::purpose(&task.purpose)).await?;
@@ -439,6 +441,7 @@ pub async fn read_standing(
         subject,
         task,
         delegators,
+        elevations,
         mandate,
         initiator,
         purpose,

@@ -9,8 +9,8 @@ use model::record::{
     VERSION, Verdict,
 };
 use model::{
-    AccessRequest, ActDigest, AgentFacts, Binding, Decision, DecisionId, Entropy, Facts, PersonId,
-    PolicyId, RecordId, ResourceRef, Server, Standing, Stops, Timestamp, Tool,
+    AccessRequest, ActDigest, AgentFacts, Binding, Decision, DecisionId, ElevationId, Entropy,
+    Facts, PersonId, PolicyId, RecordId, ResourceRef, Server, Standing, Stops, Timestamp, Tool,
 };
 use moka::sync::Cache;
 use store::NewEntry;
@@ -217,6 +217,7 @@ fn record_of(
         commitments,
         decision: told.verdict,
         delegators: HandedOn::all(standing),
+        elevation: told.elevation,
         enforcement: gathered.server.as_ref().map(|server| server.enforcement),
         facts,
         harm: gathered.tool.iter().flat_map(|tool| tool.harm.iter().copied()).collect(),
@@ -248,6 +249,7 @@ pub(crate) struct Told {
     pub(crate) reason: &'static str,
     pub(crate) policies: Vec<PolicyId>,
     answers: model::Answers,
+    elevation: Option<ElevationId>,
     obligations: Vec<model::Obligation>,
     observed: Vec<PolicyId>,
     remedies: Vec<model::Remedy>,
@@ -260,6 +262,7 @@ pub(crate) fn told(decision: &Decision) -> Told {
             reason: "granted",
             policies: grant.basis.iter().cloned().collect(),
             answers: grant.answers,
+            elevation: grant.elevation,
             obligations: grant.obligations.iter().cloned().collect(),
             observed: grant.observed.iter().cloned().collect(),
             remedies: Vec::new(),
@@ -269,6 +272,7 @@ pub(crate) fn told(decision: &Decision) -> Told {
             reason: denial.code(),
             policies: denial.policies().into_iter().collect(),
             answers: denial.answers(),
+            elevation: None,
             obligations: Vec::new(),
             observed: Vec::new(),
             remedies: denial.remedies().into_iter().collect(),
@@ -285,6 +289,7 @@ pub(crate) fn resource_text(resource: &ResourceRef) -> String {
         ResourceRef::Prompt { server, .. } => format!("Prompt::{server}"),
         ResourceRef::Task(task) => format!("Task::{task}"),
         ResourceRef::Mandate(mandate) => format!("Mandate::{mandate}"),
+        ResourceRef::Elevation(elevation) => format!("Elevation::{elevation}"),
         ResourceRef::Agent(agent) => format!("Agent::{agent}"),
         ResourceRef::Instance(instance) => format!("Instance::{instance}"),
         ResourceRef::Person(_) => "Person".to_owned(),

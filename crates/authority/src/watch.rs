@@ -59,7 +59,7 @@ impl Authority {
         let rests = Rests {
             keys: keys.cloned().collect(),
             revision: permit.slot.revision,
-            until: context.standing.ends(),
+            until: context.ends,
         };
         Watch {
             authority: self.clone(),
@@ -127,10 +127,10 @@ impl Watch {
         let mut facts = records::facts_of(&gathered, self.binding, now);
         facts.session.counters.clone_from(&self.counters);
         match gathered.snapshot.decide(&self.request, &facts) {
-            Decision::Permit(_) => Ok(Rests {
+            Decision::Permit(grant) => Ok(Rests {
                 keys: gathered.keys,
                 revision: gathered.revision,
-                until: gathered.standing.ends(),
+                until: gathered.standing.ends(grant.elevation),
             }),
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
         }

@@ -70,12 +70,28 @@ fn drawn(tree: &Value, depth: usize) -> String {
         calls.unwrap_or_default(),
         Timestamp::from_millis(task["deadline"].as_i64().unwrap_or(0)),
     );
+    let elevations = tree["elevations"].as_array().into_iter().flatten();
+    all.extend(elevations.map(|elevation| elevated(elevation, &indent)));
     let parts = tree["parts"].as_array().into_iter().flatten();
     all.extend(parts.map(|part| drawn(part, depth + 1)));
     if tree["more"] == true {
         all.extend([indent.as_str(), "  …\n"]);
     }
     all
+}
+
+/// What the holder of a task may do beyond it, below the task.
+fn elevated(elevation: &Value, indent: &str) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let tools = elevation["tools"].as_object().into_iter().flatten();
+    let tools: Vec<_> = tools.map(|(tool, _)| tool.as_str()).collect();
+    format!(
+        "{indent}  elevated {} {}: {} until {}\n",
+        text(&elevation["id"]),
+        text(&elevation["name"]),
+        tools.join(" "),
+        Timestamp::from_millis(elevation["state"]["until"].as_i64().unwrap_or(0)),
+    )
 }
 
 /// Says what an onboarded tool still needs, and how it gets it.
@@ -96,6 +112,7 @@ type NewKey = Option<(PathBuf, String)>;
 
 async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     let plain = |(socket, asked): (crate::cli::Socket, Asked)| (socket.socket, asked, None);
+    let keyless = |(socket, asked): (PathBuf, Asked)| (socket, asked, None);
     Ok(match command {
         Command::Founder(Founder::Redeem { code, key, socket }) => {
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
@@ -105,20 +122,12 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Agent(agent) => of_agent(agent)?,
         Command::System(system) => of_system(system)?,
         Command::Task(task) => plain(of_task(task)),
+        Command::Elevation(elevation) => keyless(crate::elevations::asked(elevation).await?),
         Command::Mandate(mandate) => plain(of_mandate(mandate)),
         Command::Person(person) => plain(of_person(person)),
-        Command::People(people) => {
-            let (socket, asked) = crate::people::asked(people)?;
-            (socket, asked, None)
-        }
-        Command::Stop(typed) => {
-            let (socket, asked) = crate::stops::stop(typed);
-            (socket, asked, None)
-        }
-        Command::Start(typed) => {
-            let (socket, asked) = crate::stops::start(typed).await?;
-            (socket, asked, None)
-        }
+        Command::People(people) => keyless(crate::people::asked(people)?),
+        Command::Stop(typed) => keyless(crate::stops::stop(typed)),
+        Command::Start(typed) => keyless(crate::stops::start(typed).await?),
         Command::Purpose(Purpose::Add {
             id,
             owner,

@@ -2,9 +2,11 @@
 
 mod agents;
 mod devices;
+mod elevations;
 mod keys;
 mod people;
 mod shim;
+mod signed;
 mod stops;
 mod systems;
 mod tasks;
@@ -17,9 +19,11 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance};
 pub(crate) use devices::{Device, Login};
+pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
+pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
 pub(crate) use systems::{Initiate, System};
 pub(crate) use tasks::{Mandate, Task};
@@ -92,6 +96,9 @@ pub(crate) enum Command {
     /// Units of work, each held by one instance.
     #[command(subcommand)]
     Task(Task),
+    /// What the holder of a task may do beyond it, for a while.
+    #[command(subcommand)]
+    Elevation(Elevation),
     /// On what tasks rest: who authorised which purpose.
     #[command(subcommand)]
     Mandate(Mandate),

@@ -13,6 +13,7 @@ mod demonstrate;
 mod dev;
 mod doctor;
 mod drill;
+mod elevations;
 mod enrol;
 mod findings;
 mod founding;
@@ -37,6 +38,7 @@ mod system;
 mod tls;
 mod tokens;
 mod watched;
+mod words;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, InstanceId, MandateId, PersonId, PurposeId, ServerName, SystemName, TaskId, ToolRef,
+    AgentName, ElevationId, InstanceId, MandateId, PersonId, PurposeId, ServerName, SystemName,
+    TaskId, ToolRef,
 };
 
 /// Who acts.
@@ -73,6 +74,8 @@ pub enum ResourceRef {
     Task(TaskId),
     /// A mandate.
     Mandate(MandateId),
+    /// An elevation.
+    Elevation(ElevationId),
     /// An agent of the register.
     Agent(AgentName),
     /// An instance.

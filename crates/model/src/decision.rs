@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ElevationId;
+
 /// The `@id` of a policy, unique in its set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -174,6 +176,8 @@ pub struct Grant {
     pub obligations: BTreeSet<Obligation>,
     /// What each member of the conjunction answered.
     pub answers: Answers,
+    /// The elevation on which it rests, if it is beyond the task.
+    pub elevation: Option<ElevationId>,
     /// Policies under observation that would have changed the answer, or that could not be
     /// evaluated.
     pub observed: BTreeSet<PolicyId>,

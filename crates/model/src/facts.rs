@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Enrolled, Initiator, Instance,
-    InstanceId, Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Server, ServerName,
-    Sha256Digest, SourceName, StopTarget, Stops, SystemName, Task, TaskId, Thumbprint, Timestamp,
-    Tool, ToolRef, WorkloadIdentity,
+    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Elevated, Elevation, ElevationId,
+    Enrolled, Initiator, Instance, InstanceId, Mandate, MandateId, Person, PersonId, Purpose,
+    PurposeId, Server, ServerName, Sha256Digest, SourceName, StopTarget, Stops, SystemName, Task,
+    TaskId, Thumbprint, Timestamp, Tool, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -171,6 +171,16 @@ impl FactKey {
         Self(format!("part/{parent}/{part}").into())
     }
 
+    /// An elevation, whatever became of it.
+    pub fn elevation(id: ElevationId) -> Self {
+        Self(format!("elevation/{id}").into())
+    }
+
+    /// The elevations that somebody approved in a task: holds their ids.
+    pub fn elevated(task: TaskId) -> Self {
+        Self(format!("elevated/{task}").into())
+    }
+
     /// The labels of a session.
     pub fn session(id: TaskId) -> Self {
         Self(format!("session/{id}").into())
@@ -277,6 +287,9 @@ pub struct Standing {
     /// task is a root task itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delegators: Vec<Delegator>,
+    /// What the instance may do beyond its task, as somebody approved it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elevations: Vec<Elevated>,
     /// The mandate under which the root task was opened.
     pub mandate: Mandate,
     /// The system that started the task, if one did.
@@ -354,13 +367,17 @@ impl Standing {
         self.delegators.last().map_or(&self.task, |delegator| &delegator.task)
     }
 
-    /// When the first of all ends on which the instance's authority rests.
-    pub fn ends(&self) -> Timestamp {
+    /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on
+    /// that.
+    pub fn ends(&self, elevation: Option<ElevationId>) -> Timestamp {
         let hops = self.hops().map(|hop| {
             let own = hop.task.deadline.min(hop.agent.key_expires);
             hop.device.map_or(own, |enrolled| own.min(enrolled.device.valid_until))
         });
-        hops.fold(self.mandate.valid_until, Timestamp::min)
+        let elevations = self.elevations.iter().map(|it| &it.elevation);
+        let elevation =
+            elevations.filter(|it| Some(it.id) == elevation).filter_map(Elevation::until);
+        hops.chain(elevation).fold(self.mandate.valid_until, Timestamp::min)
     }
 
     /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each

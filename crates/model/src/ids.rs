@@ -124,6 +124,10 @@ typed_id!(
     MandateId, "man", "a mandate"
 );
 typed_id!(
+    /// Names what somebody may do beyond their task.
+    ElevationId, "elv", "an elevation"
+);
+typed_id!(
     /// Names one decision: what a tool's own line quotes, and what `log chain` starts from.
     DecisionId, "dec", "a decision"
 );

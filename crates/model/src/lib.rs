@@ -11,6 +11,7 @@ mod consent;
 mod decision;
 mod device;
 mod digest;
+mod elevation;
 mod facts;
 mod finding;
 mod host;
@@ -41,6 +42,10 @@ pub use digest::{
     ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
     Thumbprint,
 };
+pub use elevation::{
+    ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
+    ElevationState,
+};
 pub use facts::{
     AgentFacts, Delegator, FactKey, Facts, Hop, PrincipalFacts, Revision, SHOWN, SessionFacts,
     Sourced, Standing,
@@ -48,11 +53,12 @@ pub use facts::{
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{
-    ConsentId, DecisionId, Entropy, InstanceId, MandateId, ParseIdError, RecordId, TaskId,
+    ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,
+    TaskId,
 };
 pub use names::{
-    AgentName, DataCategory, GroupName, InvalidName, PersonId, PurposeId, ServerName, SourceName,
-    SystemName, ToolName, ToolRef, UnitName,
+    AgentName, DataCategory, ElevationName, GroupName, InvalidName, PersonId, PurposeId,
+    ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};

@@ -128,6 +128,10 @@ name!(
     PurposeId, "a purpose id", is_label, LABEL_RULE
 );
 name!(
+    /// Names an elevation, so that policy can refer to it.
+    ElevationName, "a name of an elevation", is_label, LABEL_RULE
+);
+name!(
     /// Names a system of the organisation that starts work of agents.
     SystemName, "a system name", is_label, LABEL_RULE
 );

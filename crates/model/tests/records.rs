@@ -9,7 +9,7 @@ use model::record::{
     RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
 };
 use model::{
-    Answer, Answers, Attestation, Binding, DecisionId, Enforcement, Harm, InstanceId,
+    Answer, Answers, Attestation, Binding, DecisionId, ElevationId, Enforcement, Harm, InstanceId,
     MandateDigest, Obligation, PolicyDigest, RecordDigest, RecordId, Remedy, Revision, Salts,
     Sha256Digest, TaskId, Thumbprint, Timestamp,
 };
@@ -38,6 +38,7 @@ fn decision() -> DecisionRecord {
         commitments: act_commitments(),
         decision: Verdict::Permit,
         delegators: Vec::new(),
+        elevation: Some(ElevationId::from_bytes([8; 16])),
         enforcement: Some(Enforcement::Mandatory),
         facts: FactsRef {
             id: RecordId::from_bytes([7; 16]),
@@ -98,7 +99,7 @@ fn check<R: Record>(record: &R, golden: &Expect) {
 fn i_16_every_kind_of_record_is_canonical() {
     check(
         &decision(),
-        &expect!["371a6ec2fbdddcd7d9c0ed53abb28eb3d53763fdd00579399450ef3f24f60652"],
+        &expect!["b6a05dd8685b587f8af499cd09b14e98139c39255db28bd12c9d78e205cba1c2"],
     );
     check(&outcome(), &expect!["b18c97b1f2f6caa1ae5af882fd50fd842250b6c52d997fb541fd2b0f23db7d7f"]);
     let id = RecordId::from_bytes([5; 16]);

@@ -318,6 +318,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         subject,
         task,
         delegators: Vec::new(),
+        elevations: Vec::new(),
         mandate,
         initiator,
         purpose,

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::KeptTokenKeys;
 use crate::drill::DrillRow;
+use crate::elevations::ElevationAsked;
 use crate::log::Exports;
 use crate::people::SourceKey;
 use crate::policy::Publisher;
@@ -118,6 +119,15 @@ pub enum Command {
     TaskShow { id: String },
     /// Takes a task away.
     TaskEnd { id: String, reason: String },
+    /// Asks that the holder of a task may do something beyond it. `word` says who asks, where that is not
+    /// who sends it.
+    ElevationAsk { asked: ElevationAsked, word: Option<String> },
+    /// Approves that: it takes another. `word` says who approves, where that is not who sends it.
+    ElevationApprove { id: String, word: Option<String> },
+    /// Takes it back.
+    ElevationRevoke { id: String, reason: String },
+    /// Lists elevations.
+    ElevationList,
     /// Lists mandates.
     MandateList,
     /// Withdraws a mandate.
@@ -376,6 +386,10 @@ impl Administration {
                 self.device_revoke(by, (&agent, &id), reason).await
             }
             Command::DeviceList => self.list(by, "device/", "").await,
+            Command::ElevationAsk { .. }
+            | Command::ElevationApprove { .. }
+            | Command::ElevationRevoke { .. }
+            | Command::ElevationList => self.elevations(by, command).await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,

@@ -11,6 +11,7 @@ mod command;
 mod consent;
 mod device;
 mod drill;
+mod elevations;
 mod findings;
 mod founding;
 mod instances;
@@ -27,6 +28,7 @@ mod systems;
 mod tasks;
 mod token_keys;
 mod tools;
+mod words;
 
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
@@ -36,6 +38,7 @@ pub use command::{
 };
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
+pub use elevations::ElevationAsked;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use people::SourceKey;

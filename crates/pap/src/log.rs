@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use authority::{Effect, LogEntry};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
-use model::{DecisionId, FactKey, Hop, MandateBasis, PersonId, RecordId, ResourceRef, Standing};
+use model::{
+    DecisionId, Elevation, FactKey, Hop, MandateBasis, PersonId, RecordId, ResourceRef, Standing,
+};
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
 
@@ -129,6 +131,7 @@ impl Administration {
             "sponsor": standing.as_ref().map(|standing| standing.sponsor.id.clone()),
             "subject": standing.as_ref().and_then(|s| s.subject.as_ref().map(|p| p.id.clone())),
             "chain": standing.as_ref().map(hops),
+            "elevation": standing.as_ref().and_then(|standing| elevation(&decision, standing)),
             "started_by": standing.as_ref().and_then(started_by),
             "data": standing.as_ref().map(|standing| standing.purpose.data.clone()),
             "given": standing.as_ref().map(|standing| standing.mandate.given.to_string()),
@@ -280,6 +283,12 @@ fn started_by(standing: &Standing) -> Option<Value> {
         (_, Some(by)) => Some(json!({ "system": by.system.name, "owner": by.owner.id })),
         (_, None) => None,
     }
+}
+
+/// The elevation that `decision` rests on, if the act was beyond its task.
+fn elevation<'a>(decision: &DecisionRecord, standing: &'a Standing) -> Option<&'a Elevation> {
+    let elevations = standing.elevations.iter().map(|it| &it.elevation);
+    elevations.into_iter().find(|it| Some(it.id) == decision.elevation)
 }
 
 /// The delegation chain, the holder of the root task first: who held which task, who answers for

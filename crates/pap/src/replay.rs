@@ -6,8 +6,8 @@ use std::sync::Arc;
 use authority::LogEntry;
 use model::record::{AdministrationRecord, DecisionRecord, Disclosure, Verdict};
 use model::{
-    AccessRequest, ActionName, Binding, Decision, FactKey, Facts, Person, PolicyDigest, PolicyId,
-    Principal, PrincipalFacts, ResourceRef, SessionFacts,
+    AccessRequest, ActionName, Binding, Decision, ElevationId, FactKey, Facts, Person,
+    PolicyDigest, PolicyId, Principal, PrincipalFacts, ResourceRef, SessionFacts,
 };
 use pdp::{Bundle, Snapshot};
 use serde::de::DeserializeOwned;
@@ -42,6 +42,7 @@ struct Recorded<'a> {
     verdict: Verdict,
     reason: &'a str,
     policies: &'a [PolicyId],
+    elevation: Option<ElevationId>,
 }
 
 /// The snapshots that records were decided on, by digest; none if it is not what its digest says.
@@ -111,6 +112,7 @@ impl Administration {
             verdict: record.decision,
             reason: &record.reason,
             policies: &record.policies,
+            elevation: record.elevation,
         };
         self.decided_again(recorded, question(record, &own, &facts), snapshots).await
     }
@@ -130,6 +132,7 @@ impl Administration {
             verdict: record.decision,
             reason: &record.reason,
             policies: &record.policies,
+            elevation: None,
         };
         self.decided_again(recorded, administrative_question(record, &own), snapshots).await
     }
@@ -173,9 +176,11 @@ impl Administration {
 
 impl Recorded<'_> {
     fn held_against(&self, decision: &Decision) -> Again {
-        let (verdict, reason, policies) = match decision {
-            Decision::Permit(grant) => (Verdict::Permit, "granted", grant.basis.clone()),
-            Decision::Deny(denial) => (Verdict::Deny, denial.code(), denial.policies()),
+        let (verdict, reason, policies, elevation) = match decision {
+            Decision::Permit(grant) => {
+                (Verdict::Permit, "granted", grant.basis.clone(), grant.elevation)
+            }
+            Decision::Deny(denial) => (Verdict::Deny, denial.code(), denial.policies(), None),
         };
         let recorded: BTreeSet<PolicyId> = self.policies.iter().cloned().collect();
         if verdict != self.verdict || reason != self.reason {
@@ -183,6 +188,9 @@ impl Recorded<'_> {
         }
         if policies != recorded {
             return Again::Differs("other policies determine it now".to_owned());
+        }
+        if elevation != self.elevation {
+            return Again::Differs("it rests on another elevation now".to_owned());
         }
         Again::Agrees
     }

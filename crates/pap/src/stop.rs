@@ -3,18 +3,16 @@
 //! INVARIANT: what was stopped is started by two different administrators, the second within
 //! fifteen minutes of the first (`n_098_…`). A deployment for development has one, who does.
 
-use authority::{CommitError, Effect, OnceScope, Reader, Refused, Unit};
-use keys::VerifyingKey;
+use authority::{Effect, Reader};
 use model::{
-    Agent, FactKey, Person, PersonId, ResourceRef, Sha256Digest, StartWish, Stop, StopTarget,
-    Timestamp, Tool,
+    Agent, FactKey, Person, PersonId, ResourceRef, StartWish, Stop, StopTarget, Timestamp, Tool,
 };
-use oauth::word;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Command};
-use crate::founding::{founder_key, is_for_development};
+use crate::founding::is_for_development;
 use crate::register::put;
+use crate::words::Acting;
 
 /// What stopping and starting are called, and what they are done to.
 fn governed(what: &StopTarget) -> ([&'static str; 2], ResourceRef) {
@@ -31,20 +29,13 @@ impl Administration {
     pub(crate) async fn stops(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
             Command::Stop { what, reason } => self.stop(by, what, reason).await,
-            Command::Start { what, reason, word: None } => {
-                self.start((by, Vec::new()), what, reason).await
-            }
-            Command::Start { what, reason, word: Some(word) } => {
-                let signer = self.signer(&word, (&what, &reason)).await;
-                let (by, uses) = signer.inspect_err(|_| {
-                    let place = ("administration", "word_refused");
-                    self.authority.record_refusal(&self.refusals, place, Refused::default());
-                })?;
-                let started = self.start((&by, vec![uses.clone()]), what, reason).await;
-                if started.is_err() {
-                    self.use_up(uses).await?;
-                }
-                started
+            Command::Start { what, reason, word } => {
+                let stop = self.reader().find::<Stop>(FactKey::stop(&what)).await;
+                let since = stop.map_err(AdminError::unavailable)?.map(|stop| stop.since);
+                let said = json!({ "do": "start", "what": what, "reason": reason, "since": since });
+                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let started = self.start((by, uses.clone()), what, reason).await;
+                self.settled(started, uses).await
             }
             _ => self.list(by, "stop/", "").await,
         }
@@ -71,22 +62,19 @@ impl Administration {
     /// Starts `what` again, if another administrator wants it too; otherwise keeps the wish.
     async fn start(
         &self,
-        (by, mut effects): (&PersonId, Vec<Effect>),
+        (by, mut effects): Acting,
         what: StopTarget,
         reason: String,
     ) -> Result<Value, AdminError> {
         let ([_, action], target) = governed(&what);
-        let mut draft = self.draft(by, action, target).await?;
+        let mut draft = self.draft(&by, action, target).await?;
         let place = FactKey::stop(&what);
         let found = draft.reader.find::<Stop>(place.clone()).await;
         let missing = || AdminError::Missing(format!("stop of `{what}`"));
         let mut stop = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
         let wish = waiting(&mut draft.reader, &stop, self.now()).await?;
-        if wish.as_ref().is_some_and(|wish| wish.by == *by) {
-            let place = ("administration", "started_by_the_same_person");
-            self.authority.record_refusal(&self.refusals, place, Refused::default());
-            let why = "not permitted: nobody approves what they asked for themselves";
-            return Err(AdminError::Refused(why.to_owned()));
+        if wish.as_ref().is_some_and(|wish| wish.by == by) {
+            return Err(self.takes_another("started_by_the_same_person"));
         }
         let starts = wish.is_some() || is_for_development(self.authority.journal()).await?;
         let change = json!({ "what": what, "reason": reason, "asked": wish, "starts": starts });
@@ -104,45 +92,6 @@ impl Administration {
             "waits": what, "for": "another administrator", "until": until,
             "decision": done.decision,
         }))
-    }
-
-    /// Uses a word up that led to nothing: it is kept for no better moment.
-    async fn use_up(&self, word: Effect) -> Result<(), AdminError> {
-        let unit = Unit { effects: vec![word], ..Unit::default() };
-        match self.authority.journal().store().commit(unit).await {
-            Ok(_) | Err(CommitError::Used) => Ok(()),
-            Err(error) => Err(AdminError::unavailable(error)),
-        }
-    }
-
-    /// Who signed `word`, if that asks to start just this as it is stopped now, and what using it uses up. Whatever is
-    /// wrong with it, the answer is the same.
-    async fn signer(
-        &self,
-        word: &str,
-        (what, reason): (&StopTarget, &str),
-    ) -> Result<(PersonId, Effect), AdminError> {
-        let refused = || {
-            let why = "not permitted: it is not signed by an administrator whose key is known";
-            AdminError::Refused(why.to_owned())
-        };
-        let claimed = word::claimed(word).and_then(|person| person.parse::<PersonId>().ok());
-        let by = claimed.ok_or_else(refused)?;
-        let jwk = self.reader().find::<Value>(founder_key(&by)).await;
-        let jwk = jwk.map_err(AdminError::unavailable)?.ok_or_else(refused)?;
-        let key = VerifyingKey::from_jwk(&jwk).map_err(|_| refused())?;
-        let parties = (by.as_str(), self.issuer.as_str());
-        let read = word::verify(word, parties, &key, self.now().as_seconds());
-        let read = read.map_err(|_| refused())?;
-        let stop = self.reader().find::<Stop>(FactKey::stop(what)).await;
-        let stop = stop.map_err(AdminError::unavailable)?.ok_or_else(refused)?;
-        let asked = json!({ "do": "start", "what": what, "reason": reason, "since": stop.since });
-        if read.command != asked {
-            return Err(refused());
-        }
-        let id = Sha256Digest::of(&[&key.thumbprint(), read.jti.as_bytes()].concat());
-        let expires = Timestamp::from_seconds(read.exp + word::LIFETIME_MAX_S);
-        Ok((by, Effect::UseOnce { scope: OnceScope::Word, id: *id.as_bytes(), expires }))
     }
 
     /// Whether there is what somebody wants to stop: a name that is misspelt stops nothing.

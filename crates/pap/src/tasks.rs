@@ -82,7 +82,13 @@ impl Administration {
         let mut reader = Reader::new(store);
         let Some(task) = reader.find::<Task>(FactKey::task(id)).await? else { return Ok(None) };
         let instance: Instance = reader.need(FactKey::instance(task.instance)).await?;
-        let mut tree = json!({ "agent": instance.agent, "holder": instance.state, "task": task });
+        let elevations = authority::elevations(&mut reader, id).await?;
+        let in_force = elevations.iter().filter(|it| it.is_in_force(&task, self.now()));
+        let elevations: Vec<_> = in_force.map(|it| &it.elevation).collect();
+        let mut tree = json!({
+            "agent": instance.agent, "holder": instance.state, "task": task,
+            "elevations": elevations,
+        });
         let parts = authority::all::<TaskId>(store, &format!("part/{id}/")).await?;
         let mut below = Vec::new();
         for part in parts {

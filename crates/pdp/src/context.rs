@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
-use model::{Facts, PrincipalFacts, Standing, Timestamp};
+use model::{Elevation, Facts, PrincipalFacts, Standing, Timestamp};
 
 use crate::entities::person_uid;
 
@@ -27,9 +27,9 @@ impl AskedFor<'_> {
     }
 }
 
-/// The context of one question, if all of it can be said exactly.
+/// The context of one question, which may rest on an elevation, if all of it can be said exactly.
 pub(crate) fn of(
-    facts: &Facts,
+    (facts, elevation): (&Facts, Option<&Elevation>),
     input: RestrictedExpression,
     unread: &BTreeSet<String>,
     asked: &AskedFor<'_>,
@@ -39,6 +39,9 @@ pub(crate) fn of(
     members.add("now", || Some(datetime(facts.now)));
     if let PrincipalFacts::Instance(standing) = &facts.principal {
         members.circumstances(standing, facts);
+        if let Some(elevation) = elevation {
+            members.add("elevation", || Some(text(elevation.name.as_str())));
+        }
         members.add("unread", || Some(texts(unread)));
     }
     let pairs: Option<Vec<_>> = members.pairs.into_iter().collect();

@@ -16,7 +16,7 @@ use crate::candidates::{self, Placed};
 use crate::context::{self, AskedFor};
 use crate::entities::{Node, World};
 use crate::evaluate::{Question, Said, action_entity};
-use crate::kernel;
+use crate::kernel::{self, Passed};
 use crate::schema::Action;
 use crate::shape::Converter;
 use crate::snapshot::Snapshot;
@@ -37,7 +37,7 @@ impl Snapshot {
     }
 
     fn conjunction(&self, request: &AccessRequest, facts: &Facts) -> Result<Grant, Denial> {
-        let (action, answers) = self.before_policies(request, facts)?;
+        let (action, passed) = self.before_policies(request, facts)?;
         let world = World::near(request, facts);
         if !action.resources.contains(world.resource.uid.type_name()) {
             return Err(Denial::Malformed);
@@ -45,7 +45,8 @@ impl Snapshot {
         if request.action.as_str() == kernel::TAKE_BACK {
             let (basis, obligations, observed) =
                 (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-            return Ok(Grant { basis, obligations, answers, observed });
+            let Passed { answers, .. } = passed;
+            return Ok(Grant { basis, obligations, answers, elevation: None, observed });
         }
         let (input, unread) = arguments(request, action).ok_or(Denial::Malformed)?;
         let of_actor = self.candidates(&world, &world.actor, action)?;
@@ -60,7 +61,8 @@ impl Snapshot {
         }
         let asked = candidates.map(|position| &self.policies[*position].attributes).collect();
         let asked = AskedFor::By(asked);
-        let context = context::of(facts, input, &unread, &asked).ok_or(Denial::Malformed)?;
+        let context = context::of((facts, passed.elevation), input, &unread, &asked);
+        let context = context.ok_or(Denial::Malformed)?;
         let World { actor, subject, resource, nodes } = world.widened(&asked, (request, facts));
         let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
         let question = Question { action: &action.placed, resource, context, entities, unread };
@@ -69,7 +71,7 @@ impl Snapshot {
             None => None,
         };
         let actor = self.ask(&question, &actor, &of_actor)?;
-        self.answer(&Asked { person, actor }, answers)
+        self.answer(&Asked { person, actor }, &passed)
     }
 
     /// The policies whose scope matches this principal's question.
@@ -84,28 +86,28 @@ impl Snapshot {
         self.index.candidates(&asked).map_err(|_| Denial::TooManyCandidates)
     }
 
-    /// Applies what comes before any policy; answers the action and what was said so far.
-    pub(crate) fn before_policies(
+    /// Applies what comes before any policy; gives the action and what was said so far.
+    pub(crate) fn before_policies<'a>(
         &self,
         request: &AccessRequest,
-        facts: &Facts,
-    ) -> Result<(&Action, Answers), Denial> {
+        facts: &'a Facts,
+    ) -> Result<(&Action, Passed<'a>), Denial> {
         let action = self.vocabulary.actions.get(request.action.as_str());
         let action = action.ok_or(Denial::Malformed)?;
         if !kernel::belongs_together(request, facts, action) {
             return Err(Denial::Malformed);
         }
-        let answers = kernel::check(request, facts, action)?;
+        let passed = kernel::check(request, facts, action)?;
         match &action.tool {
             Some(tool) if !self.names_tool(tool) => {
-                let answers = Answers { instance: Some(Answer::Deny), ..answers };
+                let answers = Answers { instance: Some(Answer::Deny), ..passed.answers };
                 Err(Denial::NotGranted { answers })
             }
-            _ => Ok((action, answers)),
+            _ => Ok((action, passed)),
         }
     }
 
-    fn answer(&self, asked: &Asked, answers: Answers) -> Result<Grant, Denial> {
+    fn answer(&self, asked: &Asked, passed: &Passed<'_>) -> Result<Grant, Denial> {
         let union = |of: fn(&Said) -> &BTreeSet<usize>| -> BTreeSet<usize> {
             let person = asked.person.iter().flat_map(of);
             person.chain(of(&asked.actor)).copied().collect()
@@ -118,7 +120,7 @@ impl Snapshot {
         }
         let person = asked.person.as_ref().map(|said| Answer::from(said.permits()));
         let instance = Some(Answer::from(asked.actor.permits()));
-        let answers = Answers { person, instance, ..answers };
+        let answers = Answers { person, instance, ..passed.answers };
         let forbids = union(|said| &said.forbids);
         if !forbids.is_empty() {
             return Err(self.forbidden(&forbids, answers));
@@ -135,6 +137,7 @@ impl Snapshot {
             obligations: owed.cloned().collect(),
             basis: self.ids(&basis),
             answers,
+            elevation: passed.elevation.map(|elevation| elevation.id),
             observed: self.ids(&observed),
         })
     }

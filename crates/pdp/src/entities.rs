@@ -15,6 +15,7 @@ pub(crate) struct Types {
     agent: EntityTypeName,
     bundle: EntityTypeName,
     deployment: EntityTypeName,
+    elevation: EntityTypeName,
     group: EntityTypeName,
     instance: EntityTypeName,
     mandate: EntityTypeName,
@@ -32,6 +33,7 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
     agent: type_name("Agent"),
     bundle: type_name("Bundle"),
     deployment: type_name("Deployment"),
+    elevation: type_name("Elevation"),
     group: type_name("Group"),
     instance: type_name("Instance"),
     mandate: type_name("Mandate"),
@@ -201,6 +203,7 @@ fn add_resource(
         }
         ResourceRef::Task(id) => (uid(&types.task, &id.to_string()), None),
         ResourceRef::Mandate(id) => (uid(&types.mandate, &id.to_string()), None),
+        ResourceRef::Elevation(id) => (uid(&types.elevation, &id.to_string()), None),
         ResourceRef::Agent(name) => {
             let uid = uid(&types.agent, name.as_str());
             if let Some(known) = facts.agent.as_ref().filter(|known| known.agent.name == *name) {

@@ -4,9 +4,10 @@
 
 use model::AccessRequest;
 use model::{
-    AgentName, AgentState, Answer, Answers, Binding, DELEGATIONS_MAX, Denial, Facts, Hop,
-    InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts, ResourceRef,
-    Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp, ToolRef,
+    AgentName, AgentState, Answer, Answers, Binding, DELEGATIONS_MAX, Denial, Elevated, Elevation,
+    Facts, Hop, InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts,
+    ResourceRef, Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp,
+    ToolRef,
 };
 
 use crate::mandates;
@@ -90,12 +91,19 @@ pub(crate) fn server_of(resource: &ResourceRef) -> Option<&ServerName> {
     }
 }
 
+/// What the kernel rules and the scopes said, where they all permit.
+pub(crate) struct Passed<'a> {
+    pub(crate) answers: Answers,
+    /// What lifts the scope of the task, if the act is beyond that.
+    pub(crate) elevation: Option<&'a Elevation>,
+}
+
 /// Applies the kernel rules and the scopes; answers what they said if they all permit.
-pub(crate) fn check(
+pub(crate) fn check<'a>(
     request: &AccessRequest,
-    facts: &Facts,
+    facts: &'a Facts,
     action: &Action,
-) -> Result<Answers, Denial> {
+) -> Result<Passed<'a>, Denial> {
     match &facts.principal {
         PrincipalFacts::Administrator(person) => {
             if !person.is_active() {
@@ -105,7 +113,8 @@ pub(crate) fn check(
             if action.for_instances {
                 return Err(Denial::Malformed);
             }
-            Ok(Answers { kernel: Some(Answer::Permit), ..Answers::default() })
+            let answers = Answers { kernel: Some(Answer::Permit), ..Answers::default() };
+            Ok(Passed { answers, elevation: None })
         }
         PrincipalFacts::Instance(standing) => {
             if !action.for_instances {
@@ -280,12 +289,12 @@ fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<()
     Ok(())
 }
 
-fn scopes(
-    standing: &Standing,
+fn scopes<'a>(
+    standing: &'a Standing,
     request: &AccessRequest,
     facts: &Facts,
     action: &Action,
-) -> Result<Answers, Denial> {
+) -> Result<Passed<'a>, Denial> {
     let covers = |scope: &Scope| match (&action.tool, &facts.tool) {
         (Some(called), Some(tool)) => scope.covers(called, &tool.harm),
         (Some(_), None) => false,
@@ -306,17 +315,41 @@ fn scopes(
     if !standing.hops().all(|hop| covers(&hop.agent.ceiling)) {
         return Err(Denial::OutsideCeiling);
     }
-    if !standing.hops().all(|hop| covers(&hop.task.scope)) {
-        return Err(Denial::OutsideScope);
-    }
+    let is_beyond = !standing.hops().all(|hop| covers(&hop.task.scope));
+    let elevation = if is_beyond {
+        Some(elevated(standing, request, (facts, action)).ok_or(Denial::OutsideScope)?)
+    } else {
+        None
+    };
     let permit = Some(Answer::Permit);
-    Ok(Answers {
+    let answers = Answers {
         kernel: permit,
         mandate: permit,
         ceiling: permit,
         scope: permit,
         ..Answers::default()
-    })
+    };
+    Ok(Passed { answers, elevation })
+}
+
+/// The elevation in force of the task, not of one above it, that names the tool, with no other harm than
+/// was approved; beside tools, one that needs it to be called.
+fn elevated<'a>(
+    standing: &'a Standing,
+    request: &AccessRequest,
+    (facts, action): (&Facts, &Action),
+) -> Option<&'a Elevation> {
+    let lifts = |elevation: &Elevation| match (&action.tool, &facts.tool) {
+        (Some(called), Some(tool)) => elevation.covers(called, &tool.harm),
+        (Some(_), None) => false,
+        (None, _) => {
+            BESIDE_TOOLS.contains(&request.action.as_str())
+                && server_of(&request.resource).is_some_and(|server| elevation.touches(server))
+        }
+    };
+    let in_force = |it: &&Elevated| it.is_in_force(&standing.task, facts.now);
+    let in_force = standing.elevations.iter().filter(in_force);
+    in_force.map(|it| &it.elevation).find(|it| lifts(it))
 }
 
 /// Whether the mandate, if it rests on a consent, says what its page said: of tools what they could do

@@ -11,7 +11,7 @@ use cedar_policy::{
     Context, Decision as CedarDecision, EntityId, EntityUid, PartialEntities, PartialEntity,
     PartialEntityUid, PartialRequest, PolicySet, RestrictedExpression, Schema,
 };
-use model::{AccessRequest, Decision, Facts, ToolRef};
+use model::{AccessRequest, Decision, Elevation, Facts, ToolRef};
 
 use crate::candidates::{Asked, Placed};
 use crate::context::{self, AskedFor};
@@ -24,9 +24,11 @@ impl Snapshot {
     ///
     /// Also `false` if that cannot be told because something fails.
     pub fn could_permit(&self, request: &AccessRequest, facts: &Facts) -> bool {
-        let Ok((action, _)) = self.before_policies(request, facts) else { return false };
+        let Ok((action, passed)) = self.before_policies(request, facts) else { return false };
         match &action.tool {
-            Some(tool) => self.possible(request, facts, action, tool).unwrap_or(false),
+            Some(tool) => {
+                self.possible(request, (facts, passed.elevation), action, tool).unwrap_or(false)
+            }
             None => matches!(self.decide(request, facts), Decision::Permit(_)),
         }
     }
@@ -34,7 +36,7 @@ impl Snapshot {
     fn possible(
         &self,
         request: &AccessRequest,
-        facts: &Facts,
+        (facts, elevation): (&Facts, Option<&Elevation>),
         action: &Action,
         tool: &ToolRef,
     ) -> Option<bool> {
@@ -43,7 +45,8 @@ impl Snapshot {
         let unknown =
             EntityUid::from_type_name_and_id(type_name(UNKNOWN_INPUT), EntityId::new("input"));
         let input = RestrictedExpression::new_entity_uid(unknown.clone());
-        let context = context::of(facts, input, &BTreeSet::new(), &AskedFor::Everything)?;
+        let context =
+            context::of((facts, elevation), input, &BTreeSet::new(), &AskedFor::Everything)?;
         let mut entities = vec![PartialEntity::new(unknown, None, None, None, schema).ok()?];
         for node in world.nodes {
             entities.push(partial(node, schema)?);

@@ -156,7 +156,7 @@ impl Minter {
                 None => access_token::BEARER_LIFETIME_MAX_S,
             };
         let attested = begun.act.renewing.until.map(Timestamp::as_seconds);
-        let bounds = [Some(standing.ends().as_seconds()), begun.act.bound, attested];
+        let bounds = [Some(begun.context.ends.as_seconds()), begun.act.bound, attested];
         let exp = bounds.into_iter().flatten().fold(most, i64::min);
         let (sub, act) = parties(standing);
         AccessTokenClaims {

@@ -188,6 +188,7 @@ pub(crate) async fn propose(
         subject: person,
         task,
         delegators,
+        elevations: Vec::new(),
         mandate,
         initiator,
         purpose,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use authority::{AdminAct, NotPermitted};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    Agent, AgentState, FactKey, Instance, InstanceState, Person, PersonState, RecordId,
+    Agent, AgentState, Elevation, FactKey, Instance, InstanceState, Person, PersonState, RecordId,
     ResourceRef, Task, TaskState,
 };
 use proptest::prelude::*;
 use serde_json::json;
 use store::{Effect, Store as _, Unit};
 
+use crate::support::elevations::{approving, revoking};
 use crate::support::stores::OnCommit;
 use crate::support::{World, put};
 
@@ -135,60 +136,115 @@ async fn i_11_an_administrator_who_is_deactivated_meanwhile_changes_nothing() {
     assert_eq!(record.text_of("reason"), "administrator_not_active");
 }
 
-/// A unit that turns the sponsor on or off, with a record that says so.
-fn turn(world: &World, on: bool) -> Unit {
-    let mut unit = if on { Unit::default() } else { world.sponsor_leaves() };
-    if on {
-        let person = &world.standing.sponsor;
-        unit.effects = vec![put(FactKey::person(&person.id), person)];
-    }
-    let record = SystemRecord {
-        details: std::collections::BTreeMap::new(),
-        event: if on { "sponsor_on" } else { "sponsor_off" }.to_owned(),
-        id: RecordId::new(world.standing.task.opened, world.entropy.as_ref()),
-        kind: "system".to_owned(),
-        time: world.standing.task.opened,
-        v: VERSION,
+/// An elevation that is taken back between the reading and the commit is seen, and so is who leaves.
+#[tokio::test]
+async fn r_54_an_elevation_taken_back_between_reading_and_commit_is_seen() {
+    let leaves = |world: &World, _: &Elevation| {
+        let state = PersonState::Inactive { since: world.standing.task.opened };
+        let person = Person { state, ..world.standing.other.clone() };
+        Unit { effects: vec![put(FactKey::person(&person.id), &person)], ..Unit::default() }
     };
-    unit.entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
-    unit
+    type Ends = fn(&World, &Elevation) -> Unit;
+    let taken_back: Ends = |_, elevation| revoking(elevation);
+    for ends in [taken_back, leaves] {
+        let world = narrow().await;
+        let elevation = world.elevate(&world.standing.task, &["refund"]).await;
+        let refund = || world.authorize(world.call("refund", json!({ "amount": 5 })));
+        drop(refund().await.unwrap());
+        world.store.on_commit([OnCommit::After(ends(&world, &elevation))]);
+        match refund().await {
+            Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), "outside_scope"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A deployment whose task is for looking up alone.
+async fn narrow() -> World {
+    World::with(|facts| {
+        facts.task.scope.tools = ["crm/lookup".parse().expect("a pattern")].into();
+    })
+    .await
+}
+
+/// What is turned off and on again, and who notices how.
+struct Switch {
+    world: World,
+    tool: &'static str,
+    /// Why a call is denied while it is off.
+    denied: &'static str,
+    /// What turns it off, and on.
+    turns: [Vec<Effect>; 2],
+}
+
+impl Switch {
+    async fn sponsor() -> Self {
+        let world = World::new().await;
+        let person = &world.standing.sponsor;
+        let on = vec![put(FactKey::person(&person.id), person)];
+        let turns = [world.sponsor_leaves().effects, on];
+        Self { world, tool: "lookup", denied: "sponsor_not_active", turns }
+    }
+
+    async fn elevation() -> Self {
+        let world = narrow().await;
+        let elevation = world.elevate(&world.standing.task, &["refund"]).await;
+        let turns = [revoking(&elevation).effects, approving(&elevation).effects];
+        Self { world, tool: "refund", denied: "outside_scope", turns }
+    }
+
+    /// A unit that turns it, with a record that says so.
+    fn turn(&self, on: bool) -> Unit {
+        let record = SystemRecord {
+            details: std::collections::BTreeMap::new(),
+            event: if on { "turned_on" } else { "turned_off" }.to_owned(),
+            id: RecordId::new(self.world.standing.task.opened, self.world.entropy.as_ref()),
+            kind: "system".to_owned(),
+            time: self.world.standing.task.opened,
+            v: VERSION,
+        };
+        let entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
+        Unit { entries, effects: self.turns[usize::from(on)].clone(), ..Unit::default() }
+    }
 }
 
 /// Deciders and a revoker at once, in whatever order they get to it. `pace` says how often each
 /// decider lets others go first.
-async fn interleave(pace: Vec<u8>) -> Arc<World> {
-    let world = Arc::new(World::new().await);
+async fn interleave(switch: Switch, pace: Vec<u8>) -> Arc<Switch> {
+    let switch = Arc::new(switch);
     let mut all = Vec::new();
-    for pace in pace {
-        let world = world.clone();
+    for (decider, pace) in pace.into_iter().enumerate() {
+        let switch = switch.clone();
         all.push(tokio::spawn(async move {
-            for _ in 0..ROUNDS {
+            let Switch { world, tool, denied, .. } = switch.as_ref();
+            for round in 0..ROUNDS {
                 for _ in 0..pace {
                     tokio::task::yield_now().await;
                 }
-                let act = world.call("lookup", json!({}));
+                // Each act by itself, so that no outcome of one is awaited for another.
+                let account = format!("{decider}-{round}");
+                let act = world.call(tool, json!({ "account": account, "amount": 5 }));
                 match world.authorize(act).await {
                     Ok(permit) => drop(permit),
-                    Err(NotPermitted::Denied { denial, .. }) => {
-                        assert_eq!(denial.code(), "sponsor_not_active");
-                    }
+                    Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), *denied),
                     Err(NotPermitted::Contended) => {}
                     Err(other) => panic!("{other}"),
                 }
             }
         }));
     }
-    let revoker = world.clone();
+    let revoker = switch.clone();
     all.push(tokio::spawn(async move {
         for round in 0..ROUNDS {
-            revoker.store.commit(turn(&revoker, round % 2 == 1)).await.expect("it commits");
+            let turned = revoker.world.store.commit(revoker.turn(round % 2 == 1)).await;
+            turned.expect("it commits");
             // From here on nobody is permitted who read before: the log is the witness.
         }
     }));
     for task in all {
         task.await.expect("nobody panics");
     }
-    world
+    switch
 }
 
 proptest! {
@@ -198,18 +254,22 @@ proptest! {
     #[test]
     fn i_11_no_permit_stands_after_the_revocation_that_it_did_not_see(
         pace in prop::collection::vec(0_u8..20, 1..5),
+        elevated in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
-        let log = runtime.block_on(async { interleave(pace).await.log().await });
+        let log = runtime.block_on(async {
+            let switch = if elevated { Switch::elevation().await } else { Switch::sponsor().await };
+            interleave(switch, pace).await.world.log().await
+        });
         let mut on = true;
         for entry in log {
             match (entry.text_of("kind"), entry.text_of("event"), entry.text_of("decision")) {
-                ("system", "sponsor_on", _) => on = true,
-                ("system", "sponsor_off", _) => on = false,
+                ("system", "turned_on", _) => on = true,
+                ("system", "turned_off", _) => on = false,
                 ("decision", _, "permit") => {
                     prop_assert!(on, "permitted at {} after the revocation", entry.index);
                 }

@@ -6,11 +6,13 @@ use authority::{Begun, Cut, Watch};
 use futures::FutureExt as _;
 use model::record::OutcomeKind;
 use model::{
-    Agent, AgentState, Clock as _, Denial, FactKey, Instance, InstanceState, Task, TaskState,
+    Agent, AgentState, Clock as _, Denial, Elevation, FactKey, Instance, InstanceState, Person,
+    PersonState, Task, TaskState,
 };
 use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
 
+use crate::support::elevations::revoking;
 use crate::support::stores::OnLoad;
 use crate::support::{Act, DECISION_TIMEOUT, World, put};
 
@@ -175,6 +177,34 @@ async fn what_cannot_be_decided_again_is_cut() {
     let began = tokio::time::Instant::now();
     assert!(matches!(watch.no_longer_permitted().await, Cut::Undecidable(_)));
     assert!(began.elapsed() < DECISION_TIMEOUT + Duration::from_millis(50));
+}
+
+/// What an act is beyond its task by is taken back, or is over, or who wanted it leaves.
+#[tokio::test]
+async fn r_54_a_call_under_way_is_cut_when_its_elevation_ends() {
+    let leaves = |world: &World, _: &Elevation| {
+        let state = PersonState::Inactive { since: world.clock.now() };
+        let person = Person { state, ..world.standing.other.clone() };
+        Unit { effects: vec![put(FactKey::person(&person.id), &person)], ..Unit::default() }
+    };
+    let over = |world: &World, _: &Elevation| {
+        world.clock.advance(Duration::from_mins(1));
+        Unit::default()
+    };
+    type Ends = fn(&World, &Elevation) -> Unit;
+    let taken_back: Ends = |_, elevation| revoking(elevation);
+    for end in [taken_back, leaves, over] {
+        let narrow = World::with(|facts| {
+            facts.task.scope.tools = ["crm/lookup".parse().expect("a tool")].into();
+        });
+        let world = narrow.await;
+        let elevation = world.elevate(&world.standing.task, &["refund"]).await;
+        let (watch, _begun) = begun(&world, "refund", json!({ "amount": 5 })).await;
+        assert!(goes_on(&watch).await);
+        world.store.commit(end(&world, &elevation)).await.unwrap();
+        let Cut::Denied(denial) = watch.no_longer_permitted().await else { panic!("it is denied") };
+        assert_eq!(denial.code(), "outside_scope");
+    }
 }
 
 /// A deadline is a change that nobody reports.

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each crate that shares this uses a part of it")]
 
+pub(crate) mod elevations;
 pub(crate) mod log;
 pub(crate) mod stores;
 
@@ -52,7 +53,8 @@ pub(crate) const POLICY: &str = r#"
                        Action::"deployment/stop", Action::"deployment/start",
                        Action::"agent/stop", Action::"agent/start", Action::"tool/stop",
                        Action::"tool/start", Action::"system/add", Action::"system/suspend",
-                       Action::"task/end", Action::"mandate/withdraw",
+                       Action::"task/end", Action::"elevation/ask", Action::"elevation/approve",
+                       Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",

@@ -1,11 +1,9 @@
 //! What can be typed to stop at once, and to start again.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use model::{AgentName, StopTarget, ToolRef};
 
-use super::Socket;
+use super::{Signed, Socket};
 
 /// What is stopped or started.
 #[derive(Debug, Args)]
@@ -50,16 +48,8 @@ pub(crate) struct Start {
     /// What was found.
     #[arg(long)]
     pub(crate) reason: String,
-    /// The founder who asks, if it is not the administrator of this machine.
-    #[arg(long = "as", value_name = "FOUNDER", requires = "key")]
-    pub(crate) founder: Option<String>,
-    /// The file of the founder's key.
-    #[arg(long, requires = "founder")]
-    pub(crate) key: Option<PathBuf>,
-    /// The base URL of the gateway, for which the founder signs; default: that of the deployment
-    /// that `dev` runs, else `http://127.0.0.1:8420`.
-    #[arg(long, env = "CHANCERY_URL")]
-    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) signed: Signed,
     #[command(flatten)]
     pub(crate) socket: Socket,
 }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActCommitments, Record};
 use crate::{
-    AgentName, Answers, Attestation, Binding, DecisionId, Enforcement, Harm, InstanceId,
-    MandateDigest, Obligation, PolicyDigest, PolicyId, PurposeId, RecordDigest, RecordId, Remedy,
-    Revision, Sha256Digest, Standing, TaskId, Timestamp,
+    AgentName, Answers, Attestation, Binding, DecisionId, ElevationId, Enforcement, Harm,
+    InstanceId, MandateDigest, Obligation, PolicyDigest, PolicyId, PurposeId, RecordDigest,
+    RecordId, Remedy, Revision, Sha256Digest, Standing, TaskId, Timestamp,
 };
 
 /// Permit or deny, as records spell it.
@@ -85,6 +85,9 @@ pub struct DecisionRecord {
     /// Who handed the work on, the nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delegators: Vec<HandedOn>,
+    /// The elevation on which it rests, if it is beyond the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elevation: Option<ElevationId>,
     /// Whether the tool refuses what does not come from us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,

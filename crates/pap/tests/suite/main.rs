@@ -7,6 +7,7 @@ mod support;
 mod consent;
 mod desk;
 mod devices;
+mod elevations;
 mod founding;
 mod log;
 mod matrix;

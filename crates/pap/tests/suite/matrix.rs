@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    AgentName, Device, DeviceState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState,
-    PersonState, RegisteredClient, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint,
-    Timestamp, ToolState,
+    AgentName, Clock as _, Device, DeviceState, Elevation, ElevationId, ElevationState, FactKey,
+    Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, RegisteredClient,
+    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint, Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 28] = [
+const CHANGING: [&str; 31] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -45,6 +45,9 @@ const CHANGING: [&str; 28] = [
     "system-add",
     "system-suspend",
     "task-end",
+    "elevation-ask",
+    "elevation-approve",
+    "elevation-revoke",
     "mandate-withdraw",
     "instance-revoke",
     "instance-quarantine",
@@ -92,6 +95,24 @@ fn device(agent: AgentName) -> Device {
     }
 }
 
+/// What somebody else asked for.
+fn elevation(desk: &Desk) -> Elevation {
+    let task = &desk.world.standing.task;
+    Elevation {
+        id: ElevationId::from_bytes([66; 16]),
+        name: "month-end".parse().expect("a name"),
+        task: task.id,
+        instance: task.instance,
+        tools: [("crm/refund".parse().expect("a tool"), [Harm::MovesMoney].into())].into(),
+        max_calls: None,
+        lasts_s: 60,
+        reason: "because".to_owned(),
+        asked_by: "ordinary".parse().expect("a person"),
+        asked: desk.world.clock.now(),
+        state: ElevationState::Asked,
+    }
+}
+
 /// A deployment in which every command has something to work on.
 async fn desk() -> (Desk, String) {
     let world = World::with(|facts| {
@@ -130,6 +151,8 @@ async fn desk() -> (Desk, String) {
     let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
     desk.run(person).await.expect("the person is added");
     desk.directory().await;
+    let elevation = elevation(&desk);
+    desk.world.put(FactKey::elevation(elevation.id), &elevation).await;
     let decision = desk.lose().await;
     desk.world.put(FactKey::stop(&all.what), &all).await;
     (desk, decision)
@@ -231,6 +254,20 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::TaskList,
         Command::TaskShow { id: facts.task.id.to_string() },
         Command::TaskEnd { id: facts.task.id.to_string(), reason: reason() },
+        Command::ElevationAsk {
+            asked: pap::ElevationAsked {
+                task: facts.task.id.to_string(),
+                name: "month-end".to_owned(),
+                tools: vec!["crm/refund".to_owned()],
+                max_calls: None,
+                lasts_s: 60,
+                reason: reason(),
+            },
+            word: None,
+        },
+        Command::ElevationApprove { id: elevation(desk).id.to_string(), word: None },
+        Command::ElevationRevoke { id: elevation(desk).id.to_string(), reason: reason() },
+        Command::ElevationList,
         Command::MandateList,
         Command::MandateWithdraw { id: facts.mandate.id.to_string(), reason: reason() },
         Command::OutcomeSettle { decision: id(), reason: reason() },

@@ -142,7 +142,7 @@ fn question<'a>(case: &Case, action: &'a Action, asked: &AskedFor<'_>) -> Option
     let facts = case.facts();
     let world = World::near(&case.request, &facts).widened(asked, (&case.request, &facts));
     let (input, unread) = arguments(&case.request, action)?;
-    let context = context::of(&facts, input, &unread, asked)?;
+    let context = context::of((&facts, None), input, &unread, asked)?;
     let entities = entities(&action.placed, world.nodes, asked)?;
     Some(Question { action: &action.placed, resource: world.resource, context, entities, unread })
 }

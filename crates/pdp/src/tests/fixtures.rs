@@ -103,6 +103,7 @@ pub(crate) fn standing() -> Standing {
         },
         delegators: Vec::new(),
         mandate,
+        elevations: Vec::new(),
         initiator: None,
         purpose: Purpose {
             id: "care".parse().expect("a purpose"),
@@ -246,6 +247,11 @@ impl Case {
             task.delegation = None;
             own.delegators.push(Delegator { instance, agent, sponsor, device: None, task });
         }
+        self.mandated()
+    }
+
+    /// The same act, in tasks that rest on the mandate as it is.
+    pub(super) fn mandated(mut self) -> Self {
         let digest = self.standing.mandate.digest();
         self.standing.task.mandate_digest = digest;
         for delegator in &mut self.standing.delegators {

@@ -12,6 +12,7 @@ mod conjunction;
 mod decide;
 mod delegation;
 mod differential;
+mod elevations;
 pub(crate) mod fixtures;
 mod kernel;
 mod listing;

@@ -13,6 +13,7 @@ mod consents;
 mod delegation;
 mod delegation_policy;
 mod devices;
+mod elevations;
 mod exchanges;
 mod given_up;
 mod history;

@@ -18,6 +18,7 @@ use store::Store as _;
 
 use crate::client::{Request, Sts, key};
 use crate::delegation::{Holder, Party, WAYS, Way, before, calls, hand_on, part, task_of};
+use crate::elevations::elevate;
 use crate::given_up::revoke;
 use crate::platforms::{Platforms, merged};
 
@@ -63,6 +64,23 @@ async fn released(sts: &Sts) {
 async fn decisions(sts: &Sts) -> Vec<Value> {
     let all = sts.world.records("decision").await.into_iter().map(|record| record.value);
     all.filter(|record| record["action"] == "task/resume").collect()
+}
+
+/// What the former holder could do beyond the task, its next one cannot.
+#[tokio::test]
+async fn r_54_a_task_that_is_taken_over_is_not_elevated_any_longer() {
+    let (sts, lead, _) = before().await;
+    let mut task = task_of(&sts, &lead).await;
+    task.scope.tools = ["crm/lookup".parse().expect("a tool")].into();
+    sts.world.put(FactKey::task(task.id), &task).await;
+    elevate(&sts, &lead, &["refund"]).await;
+    calls(&sts, &lead, "refund").await.expect("it is elevated");
+    let (reason, since) = ("lost".to_owned(), sts.world.clock.now());
+    stopped(&sts, &lead, InstanceState::Revoked { reason, since }).await;
+    released(&sts).await;
+    let next = taken_over(&sts, (&lead.of, &key()), &task_id(&lead)).await.expect("a token");
+    calls(&sts, &next, "lookup").await.expect("it goes on");
+    assert_eq!(calls(&sts, &next, "refund").await, Err("outside_scope".to_owned()));
 }
 
 #[tokio::test]

@@ -4,13 +4,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{Agent, Clock as _, Entropy as _, FactKey, Instance, InstanceState, Timestamp};
+use model::{
+    Agent, Clock as _, Elevation, Entropy as _, FactKey, Instance, InstanceState, Timestamp,
+    ToolRef,
+};
 use testkit::SeededEntropy;
 
 use crate::client::{Sts, key};
 use crate::delegation::{
     Holder, Party, WAYS, Way, before, call, calls, hand_on, part, party, task_of,
 };
+use crate::elevations::{elevate, revoke};
 
 /// How something in a tree ends.
 #[derive(Clone, Copy, Debug)]
@@ -64,19 +68,23 @@ impl Draws {
     }
 }
 
+/// What there is to be called.
+const TOOLS: [&str; 2] = ["lookup", "refund"];
+
 /// A node of a tree: who holds it, below whom, and what the model says that it may call.
 struct Node {
     holder: Holder,
     above: Vec<usize>,
     tools: BTreeSet<&'static str>,
     until: Timestamp,
+    /// What it may do beyond its task.
+    elevation: Option<Elevation>,
 }
 
-/// Random trees: nobody reaches more than the root; what ends anywhere ends everything below, and
-/// nothing else.
+/// Random trees: nobody reaches more than the root, but who is elevated, and what they hand on is no
+/// more for that; what ends anywhere ends everything below, and nothing else.
 #[tokio::test]
 async fn i_08_random_trees_of_delegations_only_narrow() {
-    const TOOLS: [&str; 2] = ["lookup", "refund"];
     for seed in 0..6 {
         let draws = Draws(SeededEntropy::new(seed));
         let (sts, lead, _) = before().await;
@@ -86,9 +94,15 @@ async fn i_08_random_trees_of_delegations_only_narrow() {
         }
         let until = task_of(&sts, &lead).await.deadline;
         let all = TOOLS.into_iter().collect();
-        let mut nodes = vec![Node { holder: lead, above: Vec::new(), tools: all, until }];
+        let root = Node { holder: lead, above: Vec::new(), tools: all, until, elevation: None };
+        let mut nodes = vec![root];
         for _ in 0..14 {
             let position = draws.below(nodes.len());
+            if draws.below(3) == 0 {
+                let tools: &[&str] = if draws.below(2) == 0 { &TOOLS } else { &TOOLS[1..] };
+                nodes[position].elevation =
+                    Some(elevate(&sts, &nodes[position].holder, tools).await);
+            }
             let (parent, to) = (&nodes[position], &parties[draws.below(parties.len())]);
             let tools: BTreeSet<_> = TOOLS.into_iter().filter(|_| draws.below(2) == 0).collect();
             let mut asked = part(&sts);
@@ -108,28 +122,37 @@ async fn i_08_random_trees_of_delegations_only_narrow() {
             if let Ok(holder) = handed {
                 let above = [vec![position], parent.above.clone()].concat();
                 let until = Timestamp::from_seconds(asked.until);
-                nodes.push(Node { holder, above, tools, until });
+                nodes.push(Node { holder, above, tools, until, elevation: None });
             }
         }
         let ended = draws.below(nodes.len());
         let how = ENDS[draws.below(ENDS.len())];
         end(&sts, &nodes[ended].holder, how).await;
-        let name = &nodes[ended].holder.of.name;
-        for (position, node) in nodes.iter().enumerate() {
-            let chain: Vec<_> = std::iter::once(&position).chain(&node.above).collect();
-            let is_over = match how {
-                End::Agent => chain.iter().any(|it| nodes[**it].holder.of.name == *name),
-                _ => chain.contains(&&ended),
-            };
-            for tool in TOOLS {
-                let may = !is_over && node.tools.contains(tool);
-                let called = calls(&sts, &node.holder, tool).await;
-                assert_eq!(
-                    called.is_ok(),
-                    may,
-                    "seed {seed}, {how:?} at {ended}, {position} {tool}: {called:?}"
-                );
-            }
+        check(&sts, &nodes, (ended, how)).await;
+        for node in &mut nodes {
+            let Some(elevation) = node.elevation.take() else { continue };
+            revoke(&sts, &elevation).await;
+        }
+        check(&sts, &nodes, (ended, how)).await;
+    }
+}
+
+/// Everybody in the tree `nodes`, in which something `ended` so, may do what the model says.
+async fn check(sts: &Sts, nodes: &[Node], (ended, how): (usize, End)) {
+    let name = &nodes[ended].holder.of.name;
+    for (position, node) in nodes.iter().enumerate() {
+        let chain: Vec<_> = std::iter::once(&position).chain(&node.above).collect();
+        let is_over = match how {
+            End::Agent => chain.iter().any(|it| nodes[**it].holder.of.name == *name),
+            _ => chain.contains(&&ended),
+        };
+        for tool in TOOLS {
+            let called: ToolRef = format!("crm/{tool}").parse().expect("a tool");
+            let elevated = node.elevation.as_ref();
+            let is_elevated = elevated.is_some_and(|it| it.tools.contains_key(&called));
+            let may = !is_over && (node.tools.contains(tool) || is_elevated);
+            let called = calls(sts, &node.holder, tool).await;
+            assert_eq!(called.is_ok(), may, "{how:?} at {ended}, {position} {tool}: {called:?}");
         }
     }
 }

@@ -1,0 +1,80 @@
+//! Who acts, where all who come look alike: who signed a word for just this. And who may not, because it
+//! takes another.
+
+use authority::{CommitError, Effect, OnceScope, Refused, Unit};
+use keys::VerifyingKey;
+use model::{PersonId, Sha256Digest, Timestamp};
+use oauth::word;
+use serde_json::Value;
+
+use crate::command::{AdminError, Administration};
+use crate::founding::founder_key;
+
+/// Who acts, with what their word uses up, if they gave one.
+pub(crate) type Acting = (PersonId, Vec<Effect>);
+
+impl Administration {
+    /// Who acts: `by`, or whoever signed `word`, if that asks for just what is `asked`.
+    pub(crate) async fn acting(
+        &self,
+        by: &PersonId,
+        word: Option<&str>,
+        asked: &Value,
+    ) -> Result<Acting, AdminError> {
+        let Some(word) = word else { return Ok((by.clone(), Vec::new())) };
+        let signer = self.signer(word, asked).await;
+        let (by, uses) = signer.inspect_err(|_| self.note_refused("word_refused"))?;
+        Ok((by, vec![uses]))
+    }
+
+    /// What was `done`; a word that led to nothing is used up: it is kept for no better moment.
+    pub(crate) async fn settled(
+        &self,
+        done: Result<Value, AdminError>,
+        uses: Vec<Effect>,
+    ) -> Result<Value, AdminError> {
+        if done.is_ok() || uses.is_empty() {
+            return done;
+        }
+        let unit = Unit { effects: uses, ..Unit::default() };
+        match self.authority.journal().store().commit(unit).await {
+            Ok(_) | Err(CommitError::Used) => done,
+            Err(error) => Err(AdminError::unavailable(error)),
+        }
+    }
+
+    /// That somebody wants to do alone what takes two, recorded as `cause`.
+    pub(crate) fn takes_another(&self, cause: &'static str) -> AdminError {
+        self.note_refused(cause);
+        let why = "not permitted: nobody approves what they asked for themselves";
+        AdminError::Refused(why.to_owned())
+    }
+
+    fn note_refused(&self, cause: &'static str) {
+        let place = ("administration", cause);
+        self.authority.record_refusal(&self.refusals, place, Refused::default());
+    }
+
+    /// Who signed `word`, if that asks for just what is `asked`, and what using it uses up. Whatever is
+    /// wrong with it, the answer is the same.
+    async fn signer(&self, word: &str, asked: &Value) -> Result<(PersonId, Effect), AdminError> {
+        let refused = || {
+            let why = "not permitted: it is not signed by an administrator whose key is known";
+            AdminError::Refused(why.to_owned())
+        };
+        let claimed = word::claimed(word).and_then(|person| person.parse::<PersonId>().ok());
+        let by = claimed.ok_or_else(refused)?;
+        let jwk = self.reader().find::<Value>(founder_key(&by)).await;
+        let jwk = jwk.map_err(AdminError::unavailable)?.ok_or_else(refused)?;
+        let key = VerifyingKey::from_jwk(&jwk).map_err(|_| refused())?;
+        let parties = (by.as_str(), self.issuer.as_str());
+        let read = word::verify(word, parties, &key, self.now().as_seconds());
+        let read = read.map_err(|_| refused())?;
+        if read.command != *asked {
+            return Err(refused());
+        }
+        let id = Sha256Digest::of(&[&key.thumbprint(), read.jti.as_bytes()].concat());
+        let expires = Timestamp::from_seconds(read.exp + word::LIFETIME_MAX_S);
+        Ok((by, Effect::UseOnce { scope: OnceScope::Word, id: *id.as_bytes(), expires }))
+    }
+}

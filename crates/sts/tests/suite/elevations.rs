@@ -1,0 +1,91 @@
+//! Elevations in work that is handed on: what is beyond a task is its holder's alone, and no token
+//! outlives the elevation that it rests on.
+
+use std::time::Duration;
+
+use model::{Elevation, FactKey, Harm};
+use oauth::ErrorCode;
+use store::Store as _;
+
+use crate::client::Sts;
+use crate::delegation::{Holder, WAYS, before, calls, hand_on, part, party, task_of};
+use crate::support::elevations::revoking;
+
+/// Approves that `holder` may call `tools` for a minute, and nothing else beyond its task.
+pub(crate) async fn elevate(sts: &Sts, holder: &Holder, tools: &[&str]) -> Elevation {
+    sts.world.elevate(&task_of(sts, holder).await, tools).await
+}
+
+/// Takes `elevation` back.
+pub(crate) async fn revoke(sts: &Sts, elevation: &Elevation) {
+    sts.world.store.commit(revoking(elevation)).await.expect("it commits");
+}
+
+/// A child that may not refund does so once it is elevated, until that is over or taken back; nobody
+/// above, below or beside it does by that.
+#[tokio::test]
+async fn r_54_an_elevation_is_its_holders_alone_and_not_handed_on() {
+    for way in WAYS {
+        let (sts, lead, reader) = before().await;
+        let deep = party(&sts, "deep").await;
+        let child = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.expect("a token");
+        let below = hand_on(&sts, &child, (&deep, way), &part(&sts)).await.expect("a token");
+        let beside = hand_on(&sts, &lead, (&deep, way), &part(&sts)).await.expect("a token");
+        let outside = Err("outside_scope".to_owned());
+        assert_eq!(calls(&sts, &child, "refund").await, outside);
+        let first = elevate(&sts, &child, &["refund"]).await;
+        // By the token that it has.
+        assert_eq!(calls(&sts, &child, "refund").await, Ok(()));
+        for holder in [&below, &beside] {
+            assert_eq!(calls(&sts, holder, "refund").await, outside);
+        }
+        let mut wider = part(&sts);
+        wider.tools.push("crm/refund".to_owned());
+        wider.harm = Harm::ALL.map(|harm| harm.to_string()).to_vec();
+        let handed = hand_on(&sts, &child, (&deep, way), &wider).await;
+        assert_eq!(handed.map(drop).map_err(|it| it.code), Err(ErrorCode::InvalidScope));
+        revoke(&sts, &first).await;
+        assert_eq!(calls(&sts, &child, "refund").await, outside);
+        elevate(&sts, &child, &["refund"]).await;
+        assert_eq!(calls(&sts, &child, "refund").await, Ok(()));
+        sts.world.clock.advance(Duration::from_mins(1));
+        assert_eq!(calls(&sts, &child, "refund").await, outside);
+    }
+}
+
+/// A token for a server that only an elevation lets its task reach ends with that.
+#[tokio::test]
+async fn r_54_no_token_outlives_the_elevation_that_it_rests_on() {
+    let (sts, lead, _) = before().await;
+    let task = task_of(&sts, &lead).await;
+    let mut narrow = task.clone();
+    narrow.scope.tools = ["desk/*".parse().expect("a pattern")].into();
+    sts.world.put(FactKey::task(task.id), &narrow).await;
+    let renewed = async || sts.send(sts.request(&lead.key)).await;
+    assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::AccessDenied));
+    elevate(&sts, &lead, &["refund"]).await;
+    sts.world.clock.advance(Duration::from_secs(18));
+    assert_eq!(renewed().await.expect("a token").expires_in, 42);
+    sts.world.clock.advance(Duration::from_secs(42));
+    assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::AccessDenied));
+}
+
+/// Also at the end of the longest chain that there can be, with all the elevations that a task can have,
+/// a decision is one transaction.
+#[tokio::test]
+async fn r_54_the_longest_chain_with_all_elevations_is_decided_at_once() {
+    let (sts, mut holder, _) = before().await;
+    for number in 0..model::DELEGATIONS_MAX {
+        let next = party(&sts, &format!("agent-{number}")).await;
+        holder = hand_on(&sts, &holder, (&next, WAYS[0]), &part(&sts)).await.expect("a token");
+    }
+    let task = task_of(&sts, &holder).await;
+    let all = ["refund", "deploy", "more", "most"].map(|tool| sts.world.elevation(&task, &[tool]));
+    assert_eq!(all.len(), model::ELEVATIONS_MAX);
+    for elevation in &all {
+        sts.world.put(FactKey::elevation(elevation.id), elevation).await;
+    }
+    let ids = all.map(|elevation| elevation.id);
+    sts.world.put(FactKey::elevated(task.id), &ids).await;
+    assert_eq!(calls(&sts, &holder, "refund").await, Ok(()));
+}
