@@ -6,8 +6,8 @@ use std::time::Duration;
 use authority::{AdminAct, NotPermitted};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    Agent, AgentState, Elevation, FactKey, Instance, InstanceState, Person, PersonState, RecordId,
-    ResourceRef, Task, TaskState,
+    Agent, AgentState, Device, DeviceState, Elevation, FactKey, Instance, InstanceState, Person,
+    PersonState, RecordId, ResourceRef, Task, TaskState, Thumbprint,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -98,6 +98,47 @@ async fn i_11_a_revocation_between_reading_and_commit_is_seen() {
         match world.authorize(world.call("lookup", json!({}))).await {
             Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), reason),
             other => panic!("{reason}: {other:?}"),
+        }
+    }
+}
+
+/// The device that vouched for an instance, and who enrolled it, stand behind it like its sponsor.
+#[tokio::test]
+async fn i_11_a_device_that_is_taken_away_between_reading_and_commit_is_seen() {
+    let takes_away: [fn(&Device, &Person) -> Effect; 2] = [
+        |device, _| {
+            let state = DeviceState::Revoked { reason: String::new(), since: device.enrolled };
+            put(FactKey::device(&device.agent, &device.id), &Device { state, ..device.clone() })
+        },
+        |device, by| {
+            let state = PersonState::Inactive { since: device.enrolled };
+            put(FactKey::person(&by.id), &Person { state, ..by.clone() })
+        },
+    ];
+    for takes_away in takes_away {
+        let world = World::new().await;
+        let facts = &world.standing;
+        let device = Device {
+            agent: facts.agent.name.clone(),
+            id: Thumbprint::from_bytes([7; 32]),
+            key: json!({}),
+            name: "laptop".to_owned(),
+            by: facts.other.id.clone(),
+            enrolled: facts.task.opened,
+            valid_until: facts.task.deadline,
+            state: DeviceState::Active,
+        };
+        let instance = Instance { device: Some(device.id), ..facts.instance.clone() };
+        world.put(FactKey::device(&device.agent, &device.id), &device).await;
+        world.put(FactKey::instance(instance.id), &instance).await;
+        drop(world.authorize(world.call("lookup", json!({}))).await.unwrap());
+        let unit = Unit { effects: vec![takes_away(&device, &facts.other)], ..Unit::default() };
+        world.store.on_commit([OnCommit::After(unit)]);
+        match world.authorize(world.call("lookup", json!({}))).await {
+            Err(NotPermitted::Denied { denial, .. }) => {
+                assert_eq!(denial.code(), "device_not_active");
+            }
+            other => panic!("{other:?}"),
         }
     }
 }
