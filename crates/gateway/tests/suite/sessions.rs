@@ -228,7 +228,7 @@ async fn an_idle_session_ends_and_its_server_is_told() {
     let (world, bot) = with(setup).await;
     let client = bot.connected(&world, "up", Era::Session).await;
     // Onboarding ended its own conversation: this one is the second.
-    crate::support::until("the server is told", || async {
+    until("the server is told", || async {
         let ended = up.seen().iter().filter(|seen| seen.head.starts_with("DELETE")).count();
         (ended >= 2).then_some(())
     })

@@ -216,6 +216,7 @@ pub(crate) fn decision(number: u64) -> DecisionRecord {
         commitments: sponsor().try_into().unwrap(),
         decision: Verdict::Permit,
         delegators: Vec::new(),
+        elevation: None,
         enforcement: None,
         facts: FactsRef {
             id: facts().id,

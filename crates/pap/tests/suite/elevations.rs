@@ -34,7 +34,7 @@ async fn desk() -> (Desk, [PersonId; 2]) {
     let mut task = facts.task.clone();
     agent.name = "reader".parse().expect("an agent");
     (instance.id, instance.task) = (InstanceId::from_bytes(CHILD), TaskId::from_bytes(PART));
-    (instance.agent, instance.key) = (agent.name.clone(), Thumbprint::from_bytes([11; 32]));
+    (instance.agent, instance.key) = (agent.name.clone(), Some(Thumbprint::from_bytes([11; 32])));
     let decision = DecisionId::from_bytes([13; 16]);
     task.delegation = Some(Delegation { parent: task.id, by: facts.instance.id, decision });
     (task.id, task.instance) = (instance.task, instance.id);

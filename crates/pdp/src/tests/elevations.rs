@@ -67,7 +67,9 @@ const ENDS: [(&str, Change); 13] = [
     ("somebody else asked", |it| it.asked_by.id = "dora".parse().expect("a person")),
     ("somebody else approved", |it| it.approved_by.id = "dora".parse().expect("a person")),
     ("for less harm", |it| {
-        it.elevation.tools.values_mut().for_each(|harm| drop(harm.remove(&Harm::MovesMoney)));
+        for harm in it.elevation.tools.values_mut() {
+            harm.remove(&Harm::MovesMoney);
+        }
     }),
 ];
 
