@@ -181,7 +181,12 @@ impl TokenService {
         let agent: AgentName = may_act.client_id.parse().map_err(|_| unknown_actor(by))?;
         self.attest_holder(asking, instance).await?;
         let standing = self.authority.pip().standing(instance).await.map_err(unavailable)?;
-        let Standing { mandate, purpose, agent: own, .. } = standing.value.as_ref();
+        let Standing { mandate, purpose, agent: own, instance: holder, .. } =
+            standing.value.as_ref();
+        if holder.key != Some(asking.key) {
+            let why = "the subject token names an instance that holds another key";
+            return Err(not_held("subject_token_invalid", by, why));
+        }
         let basis = narrow::Basis { agent: own, mandate, purpose };
         narrow::narrow(standing.value.hops(), &basis, task)
             .map_err(|narrow::TooWide| not_proposed(NotProposed::TooWide, by))?;

@@ -70,6 +70,11 @@ impl Interposed {
         self.commits.lock().expect("no test panics while it holds it").extend(acts);
     }
 
+    /// How many commits are yet to come of which something was said.
+    pub(crate) fn commits_left(&self) -> usize {
+        self.commits.lock().expect("no test panics while it holds it").len()
+    }
+
     /// What the next readings do.
     pub(crate) fn on_load(&self, acts: impl IntoIterator<Item = OnLoad>) {
         self.loads.lock().expect("no test panics while it holds it").extend(acts);

@@ -345,7 +345,7 @@ async fn i_22_i_23_every_act_of_administration_has_an_expected_answer() {
         let mut row = String::new();
         let mut title = String::new();
         for role in ROLES {
-            let (name, answer) = cell(position, role).await;
+            let (name, answer) = Box::pin(cell(position, role)).await;
             title = name;
             let _ = write!(row, "{answer:<15}");
         }

@@ -323,7 +323,8 @@ async fn r_6_the_same_workload_goes_on_after_a_restart() {
     let entered: Instance = sts.fact(FactKey::instance(entered)).await;
     assert_eq!(entered.attestation.as_str(), "workload");
     // The token went over with the task, and both are named.
-    assert_eq!(bound_to(sts).await, own.verifying().thumbprint_text());
+    let held = model::Thumbprint::from_bytes(own.verifying().thumbprint());
+    assert_eq!(bound_to(sts).await, held.to_string());
     let told = went_over(sts).await;
     let named = told.iter().map(|told| [&told["held_by_instance"], &told["used_by_instance"]]);
     assert_eq!(named.collect::<Vec<_>>(), [[&instance, &next.sub]]);
