@@ -349,5 +349,6 @@ fn n_146_clients_of_others_ask_again_with_the_nonce_that_they_are_told() {
     }
     let records = bench.deployment.records();
     let demanded = records.iter().filter(|it| it["cause"] == "nonce_missing");
-    assert!(demanded.count() >= 2, "both were refused once");
+    // Who called a server first had one from there.
+    assert!(demanded.count() >= 1, "who knew none was told");
 }

@@ -40,7 +40,8 @@ impl Stage {
             development: true,
             ..Options::default()
         });
-        deployment.onboard(&["canary"], "changes-production");
+        // Nobody but her vouches for such a client: it may no more than read.
+        deployment.onboard(&["canary"], "reads-data");
         published.put("oauth.json", &document(&published.url("oauth.json")));
         let named = [("https://client.example/oauth.json", &*published.url("oauth.json"))];
         Page::read("http-clients.md", &named).run(&deployment);

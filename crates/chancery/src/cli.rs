@@ -4,6 +4,7 @@ mod agents;
 mod devices;
 mod elevations;
 mod keys;
+mod log;
 mod people;
 mod shim;
 mod signed;
@@ -21,6 +22,7 @@ pub(crate) use agents::{Agent, Attested, Instance};
 pub(crate) use devices::{Device, Login};
 pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
+pub(crate) use log::Log;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signed::Signed;
@@ -442,61 +444,5 @@ pub(crate) enum Drill {
         json: bool,
         #[command(flatten)]
         config: ConfigFile,
-    },
-}
-
-/// The log.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Log {
-    /// Verify a copy of the log's directory offline.
-    Verify {
-        /// The directory.
-        #[arg(default_value = "state/log")]
-        dir: PathBuf,
-        /// The log's verifier key (`NAME+HASH+KEY`), or a file that holds it.
-        #[arg(long)]
-        key: String,
-        /// A checkpoint that you had from elsewhere: the log must extend it.
-        #[arg(long)]
-        since: Option<PathBuf>,
-    },
-    /// Show a record, with what may be disclosed of it.
-    Show {
-        /// The id of a decision or a record.
-        id: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Prove that a record is in the log, as a C2SP tlog-proof.
-    Prove {
-        /// The id.
-        id: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Trace a decision back: tool, instance, task, mandate, purpose, sponsor, rule, outcome.
-    Chain {
-        /// The decision.
-        id: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Show the newest records.
-    Tail {
-        /// How many.
-        #[arg(short, default_value_t = 20)]
-        n: usize,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Write all records, one a line, to standard output.
-    Export {
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Decide every recorded decision again; all must agree.
-    Replay {
-        #[command(flatten)]
-        socket: Socket,
     },
 }
