@@ -180,12 +180,12 @@ async fn i_11_an_administrator_who_is_deactivated_meanwhile_changes_nothing() {
 /// An elevation that is taken back between the reading and the commit is seen, and so is who leaves.
 #[tokio::test]
 async fn r_54_an_elevation_taken_back_between_reading_and_commit_is_seen() {
+    type Ends = fn(&World, &Elevation) -> Unit;
     let leaves = |world: &World, _: &Elevation| {
         let state = PersonState::Inactive { since: world.standing.task.opened };
         let person = Person { state, ..world.standing.other.clone() };
         Unit { effects: vec![put(FactKey::person(&person.id), &person)], ..Unit::default() }
     };
-    type Ends = fn(&World, &Elevation) -> Unit;
     let taken_back: Ends = |_, elevation| revoking(elevation);
     for ends in [taken_back, leaves] {
         let world = narrow().await;

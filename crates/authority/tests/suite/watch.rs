@@ -182,6 +182,7 @@ async fn what_cannot_be_decided_again_is_cut() {
 /// What an act is beyond its task by is taken back, or is over, or who wanted it leaves.
 #[tokio::test]
 async fn r_54_a_call_under_way_is_cut_when_its_elevation_ends() {
+    type Ends = fn(&World, &Elevation) -> Unit;
     let leaves = |world: &World, _: &Elevation| {
         let state = PersonState::Inactive { since: world.clock.now() };
         let person = Person { state, ..world.standing.other.clone() };
@@ -191,7 +192,6 @@ async fn r_54_a_call_under_way_is_cut_when_its_elevation_ends() {
         world.clock.advance(Duration::from_mins(1));
         Unit::default()
     };
-    type Ends = fn(&World, &Elevation) -> Unit;
     let taken_back: Ends = |_, elevation| revoking(elevation);
     for end in [taken_back, leaves, over] {
         let narrow = World::with(|facts| {
