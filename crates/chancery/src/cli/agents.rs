@@ -34,7 +34,7 @@ pub(crate) enum Agent {
         #[arg(long)]
         on_behalf_only: bool,
         #[command(flatten)]
-        client: Client,
+        client: ClientId,
         #[command(flatten)]
         attested: Attested,
         #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) enum Agent {
         /// Its name.
         name: String,
         #[command(flatten)]
-        client: Client,
+        client: ClientId,
         #[command(flatten)]
         socket: Socket,
     },
@@ -89,7 +89,7 @@ pub(crate) enum Agent {
 
 /// The OAuth client that people use as an agent over HTTP.
 #[derive(Debug, Args)]
-pub(crate) struct Client {
+pub(crate) struct ClientId {
     /// Its `client_id`: the https URL of the document that describes it.
     #[arg(long, value_name = "URL")]
     pub(crate) client_id: Option<String>,
@@ -98,7 +98,7 @@ pub(crate) struct Client {
     pub(crate) bearer: bool,
 }
 
-impl Client {
+impl ClientId {
     /// What is registered.
     pub(crate) fn registered(self) -> Option<RegisteredClient> {
         self.client_id.map(|id| RegisteredClient { id, bearer: self.bearer })
