@@ -169,6 +169,11 @@ proptest! {
     }
 }
 
+/// The tool that is called.
+fn called(case: &mut Case) -> &mut model::Tool {
+    case.tool.as_mut().expect("a tool is called")
+}
+
 /// What the built-in rules and the set deny, they deny to who is elevated.
 #[test]
 fn r_54_an_elevation_lifts_no_rule_and_no_policy() {
@@ -180,9 +185,6 @@ fn r_54_an_elevation_lifts_no_rule_and_no_policy() {
         let decided = outcome(&case, &snapshot(policy));
         assert_eq!(decided.split(' ').next(), Some(expected), "{policy}");
     };
-    fn called(case: &mut Case) -> &mut model::Tool {
-        case.tool.as_mut().expect("a tool is called")
-    }
     check(OPEN, |_| {}, "permit");
     check(OPEN, |case| called(case).not_delegable = true, "not_delegable");
     check(OPEN, |case| called(case).requires_subject = true, "no_originator");
