@@ -19,6 +19,7 @@ mod counted;
 mod ending;
 mod findings;
 mod in_force;
+mod known;
 mod outcomes;
 mod permit;
 mod pip;

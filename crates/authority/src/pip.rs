@@ -18,6 +18,7 @@ use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
 use crate::in_force::{InForce, PolicyInForce};
+use crate::known::KnownFacts;
 use crate::reader::{self, Reader};
 
 /// The most instances, tools and sessions whose facts are kept.
@@ -84,6 +85,7 @@ pub struct Pip {
     store: Arc<dyn Store>,
     changes: Arc<Changes>,
     policy: InForce,
+    known: KnownFacts,
     standings: Cache<InstanceId, Shared<Standing>>,
     tools: Cache<ToolRef, Shared<ToolFacts>>,
     servers: Cache<ServerName, Shared<Server>>,
@@ -135,6 +137,7 @@ impl Pip {
         Ok(Self {
             store,
             policy: InForce::nothing(start, changes.clone()),
+            known: KnownFacts::new(changes.clone()),
             changes,
             standings: Cache::new(CACHED_MAX),
             tools: Cache::new(CACHED_MAX),
@@ -170,6 +173,11 @@ impl Pip {
     /// The store that facts are read from.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    /// A reader that takes what was read before, and has not changed, for read.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::knowing(self.store.as_ref(), &self.known)
     }
 
     pub(crate) const fn changes(&self) -> &Arc<Changes> {
@@ -279,7 +287,7 @@ impl Pip {
         if let Some(known) = self.standings.get(&instance).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let standing = Arc::new(read_standing(&mut reader, instance).await?);
         let read = Arc::new(reader.sourced(standing));
         self.standings.insert(instance, read.clone());
@@ -314,7 +322,7 @@ impl Pip {
         if let Some(known) = self.servers.get(name).filter(|known| self.is_fresh(known)) {
             return Ok(Some(known));
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let Some(mut server) = reader.find::<Server>(FactKey::server(name)).await? else {
             return Ok(None);
         };
@@ -330,7 +338,7 @@ impl Pip {
         if let Some(known) = self.tools.get(tool).filter(|known| self.is_fresh(known)) {
             return Ok(Some(known));
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let Some(found) = reader.find::<Tool>(FactKey::tool(tool)).await? else {
             return Ok(None);
         };
@@ -350,7 +358,7 @@ impl Pip {
         if let Some(known) = self.labels.get(&session).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let facts: SessionFacts = reader.find(FactKey::session(session)).await?.unwrap_or_default();
         let read = Arc::new(reader.sourced(Arc::new(facts.labels)));
         self.labels.insert(session, read.clone());
@@ -364,7 +372,7 @@ impl Pip {
         }
         let agents = standing.hops().map(|hop| StopTarget::Agent(hop.agent.name.clone()));
         let all = std::iter::once(StopTarget::All).chain(agents);
-        let (mut reader, mut stops) = (Reader::new(self.store.as_ref()), Stops::default());
+        let (mut reader, mut stops) = (self.reader(), Stops::default());
         for what in all {
             if reader.find::<Stop>(FactKey::stop(&what)).await?.is_some() {
                 stops.0.insert(what);
@@ -376,7 +384,7 @@ impl Pip {
     }
 
     async fn read_agent(&self, name: &AgentName) -> Result<Sourced<HandedTo>, FactsError> {
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let agent = reader.agent(name).await?.map(Arc::new);
         let stop = FactKey::stop(&StopTarget::Agent(name.clone()));
         let is_stopped = reader.find::<Stop>(stop).await?.is_some();

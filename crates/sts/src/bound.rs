@@ -63,7 +63,7 @@ impl TokenService {
         }
         let place = FactKey::shown(shown.expires, &shown.token);
         for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.authority.pip().store());
+            let mut reader = self.authority.pip().reader();
             let bound = reader.find::<Bound>(place.clone()).await.map_err(unavailable)?;
             if bound.as_ref().is_some_and(|bound| bound.key == *key) {
                 return Ok(uses);

@@ -3,9 +3,7 @@
 //! INVARIANT: nobody hands on what they do not hold. The token of the holder counts only with the
 //! holder's own proof of possession: who shows somebody else's is refused, and found (`n_007_…`).
 
-use authority::{
-    Actor, Begun, Circumstances, Effect, Governed, NotPermitted, OnceScope, Permit, Reader,
-};
+use authority::{Actor, Begun, Circumstances, Effect, Governed, NotPermitted, OnceScope, Permit};
 use model::record::OutcomeKind;
 use model::{
     AccessRequest, ActionName, Agent, AgentName, AgentState, Binding, Delegation, FactKey,
@@ -145,7 +143,7 @@ impl TokenService {
         let new = InstanceId::new(clock.now(), self.authority.entropy().as_ref());
         let proposed = propose(&self.authority, (&agent.name, rests), (new, key, &source)).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
-        let last = self.last(asker.standing.value.instance.id).await?;
+        let last = asker.given_before();
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
         let bound = Some(begun.act.bound.min(exp));
         let grant = TokenGrant::new(
@@ -271,9 +269,11 @@ impl TokenService {
 
     /// Whether no instance holds the key yet for which the work is handed on.
     async fn is_new(&self, asking: &Asking<'_>, key: Thumbprint) -> Result<(), TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
-        let known = reader.find::<InstanceId>(FactKey::key(&key)).await.map_err(unavailable)?;
-        let registered = reader.find::<FactKey>(FactKey::registered(&key)).await;
+        let mut reader = self.authority.pip().reader();
+        let (held, registered) = (FactKey::key(&key), FactKey::registered(&key));
+        reader.prepare(&[held.clone(), registered.clone()]).await.map_err(unavailable)?;
+        let known = reader.find::<InstanceId>(held).await.map_err(unavailable)?;
+        let registered = reader.find::<FactKey>(registered).await;
         let is_free = known.is_none() && registered.map_err(unavailable)?.is_none();
         if is_free && key != asking.key {
             return Ok(());
@@ -309,7 +309,7 @@ impl TokenService {
     /// The active agent `name`. To `by`, every failure looks the same.
     async fn other_agent(&self, by: &Agent, name: &str) -> Result<Agent, TokenRefusal> {
         let name: AgentName = name.parse().map_err(|_| unknown_actor(by))?;
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
         let now = self.authority.clock().now();
         let is_active =

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed};
 use model::{
-    AccessRequest, ActionName, AgentName, Binding, FactKey, Instance, InstanceId, Principal,
-    ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
+    AccessRequest, ActionName, AgentName, Binding, FactKey, Instance, Principal, ResourceRef,
+    Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
 use crate::proposed::Proposed;
@@ -66,13 +66,6 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    pub(crate) fn instance(&self) -> InstanceId {
-        match self {
-            Self::Known(instance) => instance.id,
-            Self::New(proposed) => proposed.standing.value.instance.id,
-        }
-    }
-
     /// The other agents as whose instances the workload was entered that is to be one.
     pub(crate) fn others(&self) -> BTreeSet<AgentName> {
         match self {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::consented::Consented;
 use crate::initiated::Initiated;
 use crate::narrow;
+use crate::renewal::Renewal;
 
 /// How long a task lasts if what it rests on does. It is never prolonged, nor followed by another
 /// one for the same instance, which would begin with a clean session: after it, a new instance with
@@ -33,6 +34,13 @@ pub(crate) struct Proposed {
     pub(crate) effects: Vec<Effect>,
     /// The other agents as whose instances its workload was entered.
     pub(crate) others: BTreeSet<AgentName>,
+}
+
+impl Proposed {
+    /// The last token of the instance: none, as nobody knows it yet.
+    pub(crate) const fn given_before(&self) -> Sourced<Option<Renewal>> {
+        Sourced { value: None, keys: Vec::new(), revision: self.standing.revision }
+    }
 }
 
 /// On what the task of a new instance rests.
@@ -141,7 +149,7 @@ pub(crate) async fn propose(
     (agent, rests): (&AgentName, Rests),
     (instance, key, source): (InstanceId, Thumbprint, &Source),
 ) -> Result<Proposed, NotProposed> {
-    let mut reader = Reader::new(authority.pip().store());
+    let mut reader = authority.pip().reader();
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
     let (now, entropy) = (authority.clock().now(), authority.entropy().as_ref());

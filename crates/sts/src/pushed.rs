@@ -63,7 +63,7 @@ impl TokenService {
             return Err(TokenRefusal::of("no_login", error, &agent));
         };
         for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.authority.pip().store());
+            let mut reader = self.authority.pip().reader();
             self.may_ask(&mut reader, &agent).await?;
             let asked = self.asked(&mut reader, &agent, &wanted).await?;
             let mut effects = self.room(&mut reader, &agent, &asked).await?;

@@ -49,7 +49,7 @@ impl TokenService {
         asking: &mut Asking<'_>,
         wanted: &str,
     ) -> Result<(), TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let known = reader.find::<InstanceId>(FactKey::key(&asking.key)).await;
         if known.map_err(unavailable)?.is_some() {
             return Ok(());
@@ -77,7 +77,7 @@ impl TokenService {
     /// The instance whose task is asked for, if it is gone.
     pub(crate) async fn gone(&self, agent: &Agent, form: &TokenRequest) -> Option<InstanceId> {
         let Grant::Resume(wanted) = &form.grant else { return None };
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         self.former(&mut reader, (agent, form), wanted).await.ok()
     }
 
@@ -87,7 +87,7 @@ impl TokenService {
         asking: &Asking<'_>,
         wanted: &str,
     ) -> Result<TakingOver, TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let former = self.former(&mut reader, (asking.agent, asking.form), wanted).await?;
         let standing = authority::read_standing(&mut reader, former).await.map_err(unavailable)?;
         let clock = self.authority.clock();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use authority::{
     Authority, CommitError, Effect, FactsError, NotPermitted, NotStopped, OnceScope, Permit,
-    Reader, RefusalLog, Refused,
+    RefusalLog, Refused,
 };
 use keys::{TokenKeys, VerifyingKey};
 use model::{
@@ -323,7 +323,10 @@ impl TokenService {
     /// What the token would follow. Somebody who goes on from where the holder of the key has been,
     /// or is another process, has copied it: the instance is quarantined.
     async fn renewing(&self, asking: &Asking<'_>, asker: &Asker) -> Result<Renewing, TokenRefusal> {
-        let mut last = self.last(asker.instance()).await?;
+        let mut last = match asker {
+            Asker::Known(instance) => self.last(instance.id).await?,
+            Asker::New(proposed) => proposed.given_before(),
+        };
         let (renewal, source) = (asking.form.renewal.clone(), asking.source.clone());
         // Of who is stopped, the decision tells.
         if let Asker::Known(instance) = asker
@@ -349,7 +352,7 @@ impl TokenService {
         &self,
         instance: InstanceId,
     ) -> Result<Sourced<Option<Renewal>>, TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let last = reader.find(FactKey::renewal(instance)).await;
         Ok(reader.sourced(last.map_err(unavailable)?))
     }
