@@ -47,6 +47,11 @@ impl KnownFacts {
     pub(crate) fn keep(&self, key: FactKey, read: Read) {
         self.facts.insert(key, read);
     }
+
+    /// Forgets the fact at `key`.
+    pub(crate) fn forget(&self, key: &FactKey) {
+        self.facts.invalidate(key);
+    }
 }
 
 fn size(key: &FactKey, read: &Read) -> u32 {

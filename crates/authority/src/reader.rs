@@ -79,7 +79,11 @@ impl<'a> Reader<'a> {
         let Read { body, revision } = self.read(&key).await?;
         self.oldest = Some(self.oldest.map_or(revision, |oldest| oldest.min(revision)));
         let parsed = body.map(|body| serde_json::from_slice(&body)).transpose();
-        let found = parsed.map_err(|source| FactsError::Damaged { key: key.clone(), source });
+        let found = parsed.map_err(|source| {
+            // Perhaps it was only read badly.
+            self.known.iter().for_each(|known| known.forget(&key));
+            FactsError::Damaged { key: key.clone(), source }
+        });
         self.keys.push(key);
         found
     }

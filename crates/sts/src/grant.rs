@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use authority::{Actor, Circumstances, Effect, Governed};
+use authority::{Actor, Circumstances, Effect, Entailed, Governed, PermitContext};
 use model::{
-    AccessRequest, ActionName, AgentName, Binding, FactKey, Instance, Principal, ResourceRef,
-    Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
+    AccessRequest, ActionName, AgentName, Binding, Entropy, FactKey, Instance, Principal, RecordId,
+    ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
+use crate::mint;
 use crate::proposed::Proposed;
 use crate::renewal::{Asked, Renewal};
 
@@ -24,8 +25,26 @@ pub struct TokenGrant {
     pub(crate) audience: String,
     pub(crate) key: Thumbprint,
     pub(crate) renewing: Renewing,
+    pub(crate) drawn: Drawn,
     /// Until when what it was exchanged for is good, in seconds since the epoch.
     pub(crate) bound: Option<i64>,
+}
+
+/// What is drawn at random for a token.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    /// Its id.
+    pub(crate) jti: String,
+    /// What the one that follows it has to name besides.
+    pub(crate) nonce: String,
+}
+
+impl Drawn {
+    pub(crate) fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
+        let mut nonce = [0; 16];
+        entropy.fill(&mut nonce);
+        Self { jti: RecordId::new(now, entropy).to_string(), nonce: keys::base64url(&nonce) }
+    }
 }
 
 /// What the token follows, and from where it is asked for.
@@ -55,6 +74,11 @@ impl Governed for TokenGrant {
         let last = &self.renewing.last;
         Some((&last.keys, last.revision))
     }
+
+    /// That it is issued: nobody sees it before that is on record.
+    fn entails(&self, context: &PermitContext, entropy: &dyn Entropy) -> Option<Entailed> {
+        mint::issuance(self, context, entropy)
+    }
 }
 
 /// Which instance asks.
@@ -81,6 +105,7 @@ impl TokenGrant {
         (server, audience): (ServerName, String),
         (key, renewing, bound): (Thumbprint, Renewing, Option<i64>),
         (uses, arrived): (Vec<Effect>, Duration),
+        drawn: Drawn,
     ) -> Self {
         let (instance, actor) = match asker {
             Asker::Known(instance) => (instance.id, Actor::Known(instance.id)),
@@ -105,6 +130,6 @@ impl TokenGrant {
             uses,
             enclosed: Vec::new(),
         };
-        Self { request, circumstances, server, audience, key, renewing, bound }
+        Self { request, circumstances, server, audience, key, renewing, drawn, bound }
     }
 }

@@ -263,9 +263,10 @@ pub(crate) async fn entered(
     Ok(instance)
 }
 
-/// What enters `instance` in the register.
-pub(crate) fn enters(instance: &Instance) -> [Effect; 2] {
+/// What enters `instance` in the register: its key is nobody else's.
+pub(crate) fn enters(instance: &Instance) -> [Effect; 3] {
     [
+        Effect::Lacks { key: FactKey::registered(&instance.key) },
         new_fact(FactKey::key(&instance.key), &instance.id),
         new_fact(FactKey::instance(instance.id), instance),
     ]

@@ -24,7 +24,7 @@ use workload::Sources;
 use crate::attest::Shown;
 use crate::bound::Showing;
 use crate::client::Authenticated;
-use crate::grant::{Asker, Renewing, TokenGrant};
+use crate::grant::{Asker, Drawn, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::renewal::{self, Renewal, Step};
 use crate::turns::Turns;
@@ -256,7 +256,7 @@ impl TokenService {
 
     async fn issue(&self, asking: &Asking<'_>) -> Result<TokenResponse, TokenRefusal> {
         let permit = self.permit(asking).await?;
-        let minted = self.minter.mint(permit, &self.authority).await;
+        let minted = self.minter.mint(permit, &self.authority);
         minted.map_err(TokenRefusal::decided)
     }
 
@@ -288,7 +288,7 @@ impl TokenService {
             let uses = (asking.uses.clone(), asking.arrived);
             let bound = asking.taken.as_ref().map(|taken| taken.exp);
             let key = (asking.key, renewing, bound);
-            let grant = TokenGrant::new(asker, asking.audience(), key, uses);
+            let grant = TokenGrant::new(asker, asking.audience(), key, uses, self.drawn());
             match self.authority.authorize(grant).await {
                 Ok(permit) => {
                     self.note_names(asking, &others);
@@ -318,6 +318,11 @@ impl TokenService {
                 Err(reason) => return Err(refused(reason, asking.agent)),
             }
         }
+    }
+
+    /// What is drawn for a token that is asked for now.
+    pub(crate) fn drawn(&self) -> Drawn {
+        Drawn::new(self.authority.clock().now(), self.authority.entropy().as_ref())
     }
 
     /// What the token would follow. Somebody who goes on from where the holder of the key has been,

@@ -24,7 +24,8 @@ fn kind(error: &CommitError) -> &'static str {
 /// Each effect × each refusal × both orders: nothing of a refused unit is there.
 pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
     let store = back_end.store();
-    let standing = vec![put("old", "1"), use_once(1), count("full", 5, None), Effect::OpenPermit];
+    let standing =
+        vec![put("old", "1"), use_once(1), count("full", 5, None), Effect::OpenPermit { entry: 0 }];
     let open = store.commit(unit(standing)).await.unwrap().indices[0];
     let revision = store.load(&[]).await.unwrap().revision;
     let effects = [
@@ -34,13 +35,14 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
         remove("old"),
         use_once(2),
         count("free", 1, None),
-        Effect::OpenPermit,
+        Effect::OpenPermit { entry: 0 },
         Effect::ClosePermit { index: open },
     ];
     let refusals = [
         (use_once(1), "used"),
         (count("full", 1, Some(5)), "over limit"),
         (put_new("old"), "exists"),
+        (Effect::Lacks { key: key("old") }, "exists"),
         (Effect::ClosePermit { index: 999 }, "used"),
     ];
     let before = shown(store.as_ref(), &["full", "free"]).await.unwrap();
@@ -66,7 +68,8 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
         assert_eq!(kind(&error), "changed", "{effect:?}");
         assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before, "{effect:?}");
     }
-    let recordless = Unit { effects: vec![put("new", "2"), Effect::OpenPermit], ..Unit::default() };
+    let recordless =
+        Unit { effects: vec![put("new", "2"), Effect::OpenPermit { entry: 0 }], ..Unit::default() };
     store.commit(recordless).await.unwrap_err();
     assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before);
     // What the refused units would have used up is there to be used.
@@ -125,10 +128,15 @@ pub async fn i_11_of_two_units_of_one_batch_the_second_is_refused(back_end: &imp
 pub async fn permits_open_and_close_once(back_end: &impl BackEnd) {
     let store = back_end.store();
     store.commit(unit(Vec::new())).await.unwrap();
-    let two = Unit { entries: vec![entry(), entry()], ..unit(vec![Effect::OpenPermit]) };
-    let first = *store.commit(two).await.unwrap().indices.last().unwrap();
-    assert_eq!(first, 2, "it is opened at the last of its records");
-    let second = store.commit(unit(vec![Effect::OpenPermit])).await.unwrap().indices[0];
+    let three = |entry_of| Unit {
+        entries: vec![entry(), entry(), entry()],
+        ..unit(vec![Effect::OpenPermit { entry: entry_of }])
+    };
+    let first = store.commit(three(1)).await.unwrap().indices[1];
+    assert_eq!(first, 2, "it is opened at the record that is named");
+    assert_eq!(kind(&store.commit(three(3)).await.unwrap_err()), "unavailable");
+    let second =
+        store.commit(unit(vec![Effect::OpenPermit { entry: 0 }])).await.unwrap().indices[0];
     let open = async || -> Vec<u64> {
         store.open_permits().await.unwrap().iter().map(|permit| permit.index).collect()
     };
@@ -139,7 +147,7 @@ pub async fn permits_open_and_close_once(back_end: &impl BackEnd) {
     for index in [first, 0, 77] {
         assert_eq!(kind(&store.commit(close(index)).await.unwrap_err()), "used");
     }
-    let both = vec![Effect::OpenPermit, Effect::ClosePermit { index: second }];
+    let both = vec![Effect::OpenPermit { entry: 0 }, Effect::ClosePermit { index: second }];
     store.commit(unit(both)).await.unwrap();
     assert_eq!(open().await.len(), 1);
 }
