@@ -99,7 +99,7 @@ impl Authority {
                 let sealed = self.journal.seal(sponsor, &disclosure).await;
                 entry.disclosure = Some(sealed.map_err(unsealed)?);
                 made.unit.entries.push(entry);
-                made.unit.effects.splice(0..0, effects);
+                made.unit.effects.extend(effects);
             }
         }
         Ok(Some(made))

@@ -48,7 +48,8 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
     let before = shown(store.as_ref(), &["full", "free"]).await.unwrap();
     for effect in &effects {
         for (refusal, why) in &refusals {
-            if matches!((effect, refusal), (Effect::Remove { .. }, Effect::PutNew { .. })) {
+            let is_demanded = matches!(refusal, Effect::PutNew { .. } | Effect::Lacks { .. });
+            if matches!(effect, Effect::Remove { .. }) && is_demanded {
                 continue;
             }
             for order in [[effect, refusal], [refusal, effect]] {
@@ -73,7 +74,8 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
     store.commit(recordless).await.unwrap_err();
     assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before);
     // What the refused units would have used up is there to be used.
-    store.commit(unit(vec![use_once(2), put_new("new")])).await.unwrap();
+    let lacks = Effect::Lacks { key: key("new") };
+    store.commit(unit(vec![use_once(2), lacks, put_new("new")])).await.unwrap();
 }
 
 /// Keys that existed, that did not, and that were removed; a key that did not change is no reason.
@@ -211,4 +213,35 @@ pub async fn a_dropped_commit_is_made_whole_or_not_at_all(back_end: &impl BackEn
     let facts = store.list("k/", None, 100).await.unwrap().facts.len() as u64;
     assert_eq!(store.log_size().await.unwrap(), facts + 1);
     assert_eq!(store.counters(&[counter("n")]).await.unwrap()[0].unsigned_abs(), facts);
+}
+
+/// Whatever refuses one of them refuses both, and one that has read what the other writes is no part of
+/// one unit with it.
+pub async fn i_11_two_units_as_one_are_there_together_or_not_at_all(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    store.commit(unit(vec![put("read", "1"), put("taken", "1")])).await.unwrap();
+    let revision = store.load(&[]).await.unwrap().revision;
+    let reading = |name: &str, effects: Vec<Effect>| Unit {
+        reads: vec![key(name)],
+        revision,
+        ..unit([effects, vec![Effect::OpenPermit { entry: 0 }]].concat())
+    };
+    let first = || reading("read", vec![put("one", "1"), use_once(1)]);
+    assert!(first().and(reading("one", Vec::new())).is_none());
+    let refused = [
+        (reading("other", vec![put_new("taken")]), "exists"),
+        (reading("other", vec![use_once(1)]), "used"),
+        (Unit { revision: Revision(revision.0 - 1), ..reading("read", Vec::new()) }, "changed"),
+    ];
+    for (second, why) in refused {
+        let both = first().and(second).expect("neither reads what the other writes");
+        assert_eq!(kind(&store.commit(both).await.unwrap_err()), why);
+        assert_eq!(store.load(&[key("one")]).await.unwrap().bodies, [None], "{why}");
+    }
+    let both = first().and(reading("other", vec![put("two", "1")])).expect("they are apart");
+    let indices = store.commit(both).await.unwrap().indices;
+    let open: Vec<_> = store.open_permits().await.unwrap().iter().map(|it| it.index).collect();
+    assert_eq!(open, indices, "each has the permit of its own record");
+    let bodies = store.load(&[key("one"), key("two")]).await.unwrap().bodies;
+    assert!(bodies.iter().all(Option::is_some));
 }
