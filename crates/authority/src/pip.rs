@@ -465,16 +465,25 @@ async fn holder(reader: &mut Reader<'_>, id: InstanceId) -> Result<Delegator, Fa
 /// further: it does not end in a root task then, and nothing is permitted by it.
 pub async fn delegators(
     reader: &mut Reader<'_>,
-    mut parent: Option<TaskId>,
+    parent: Option<TaskId>,
 ) -> Result<Vec<Delegator>, FactsError> {
-    let mut above = Vec::new();
-    while let Some(id) = parent.filter(|_| above.len() <= DELEGATIONS_MAX) {
-        let task: model::Task = reader.need(FactKey::task(id)).await?;
-        let delegator = holder(reader, task.instance).await?;
-        parent = task.parent();
-        above.push(Delegator { task, ..delegator });
+    let Some(nearest) = parent else { return Ok(Vec::new()) };
+    if let Some(known) = reader.known_chain(nearest) {
+        return Ok(known);
     }
-    Ok(above)
+    let (mut apart, mut above, mut next) = (reader.apart(), Vec::new(), Some(nearest));
+    while let Some(id) = next.filter(|_| above.len() <= DELEGATIONS_MAX) {
+        let task: model::Task = apart.need(FactKey::task(id)).await?;
+        let delegator = holder(&mut apart, task.instance).await?;
+        next = task.parent();
+        above.push(Delegator { task, ..delegator });
+        if let Some(rest) = next.and_then(|id| apart.known_chain(id)) {
+            above.extend(rest);
+            break;
+        }
+    }
+    above.truncate(DELEGATIONS_MAX + 1);
+    Ok(reader.take_chain(nearest, apart.sourced(above)))
 }
 
 /// The system that gave a mandate on this basis, if one did, with who answers for it.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use model::{Agent, AgentFacts, AgentName, FactKey, Revision, Sourced};
+use model::{Agent, AgentFacts, AgentName, Delegator, FactKey, Revision, Sourced, TaskId};
 use serde::de::DeserializeOwned;
 use store::Store;
 
@@ -69,6 +69,33 @@ impl<'a> Reader<'a> {
             known.keep(key, Read { body: body.map(Arc::from), revision: loaded.revision });
         }
         Ok(())
+    }
+
+    /// Who holds `task` and who handed it on, if that is known.
+    pub(crate) fn known_chain(&mut self, task: TaskId) -> Option<Vec<Delegator>> {
+        let chain = self.known?.chain(task)?;
+        Some(self.taken(chain))
+    }
+
+    /// A reader like this one, for what is to be kept by itself.
+    pub(crate) fn apart(&self) -> Self {
+        Self { known: self.known, ..Self::new(self.store) }
+    }
+
+    /// Takes what was read `apart` of `task`, and keeps it.
+    pub(crate) fn take_chain(
+        &mut self,
+        task: TaskId,
+        chain: Sourced<Vec<Delegator>>,
+    ) -> Vec<Delegator> {
+        self.known.iter().for_each(|known| known.keep_chain(task, &chain));
+        self.taken(chain)
+    }
+
+    fn taken<T>(&mut self, Sourced { value, keys, revision }: Sourced<T>) -> T {
+        self.keys.extend(keys);
+        self.oldest = Some(self.oldest.map_or(revision, |oldest| oldest.min(revision)));
+        value
     }
 
     /// Reads the fact at `key`, if there is one.
