@@ -103,7 +103,7 @@ impl Bench {
                 expires: record.time.plus(ONCE_FOR),
             },
             Effect::Count { counter, amount: 1, limit: None },
-            Effect::OpenPermit,
+            Effect::OpenPermit { entry: 0 },
         ];
         Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
     }

@@ -1,32 +1,28 @@
 //! Turns a governed act into a [`Permit`] for it, or into a recorded denial.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
 use model::{
-    AccessRequest, ActDigest, Clock, Decision, DecisionId, Denial, Entropy, FactKey, Facts, Grant,
-    ResourceRef, Revision, Sourced, Standing, Stranger, Timestamp,
+    AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Sourced, Standing, Stranger,
+    Timestamp,
 };
-use store::{CommitError, Committed, Effect, Unit, Urgency};
-use tokio::sync::{Semaphore, mpsc};
+use store::{CommitError, Committed, Unit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::accounts;
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
-use crate::counted;
 use crate::findings::STRANGERS_WAITING_MAX;
-use crate::outcomes::{
-    Closing, OUTCOMES_OPEN_MAX, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued,
-};
-use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit, PermitContext};
+use crate::making::{Answer, Made, Permitting};
+use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
+use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit};
 use crate::pip::{FactsError, Gathered, Pip};
-use crate::records::{self, Decided, DecisionEntry, FactsLeaf, FactsLeaves};
+use crate::records::{self, FactsLeaves};
 use crate::refusals::REFUSALS_WAITING_MAX;
 
 /// How often a decision whose facts changed under it is made again.
-const ATTEMPTS_MAX: u32 = 3;
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
 
 /// How long an act may be under way before it is decided again, though nothing has changed but the
 /// time.
@@ -110,26 +106,9 @@ pub struct Authority {
     /// Strangers on their way into the register, and their end until somebody keeps them.
     pub(crate) strangers: mpsc::Sender<Stranger>,
     pub(crate) strangers_seen: Mutex<Option<mpsc::Receiver<Stranger>>>,
-    facts_leaves: FactsLeaves,
+    pub(crate) facts_leaves: FactsLeaves,
     /// Places for permits whose outcome is not in the log yet.
     places: Arc<Semaphore>,
-}
-
-/// A question with what was gathered for it.
-struct Question<'a> {
-    request: &'a AccessRequest,
-    circumstances: &'a Circumstances,
-    gathered: Gathered,
-    facts: Facts,
-    act: ActDigest,
-}
-
-/// A decision on its way into the log.
-struct Made {
-    decision: Decision,
-    unit: Unit,
-    entry: DecisionEntry,
-    leaf: Arc<FactsLeaf>,
 }
 
 impl Authority {
@@ -209,11 +188,7 @@ impl Authority {
 
     /// Decides on `act`, records the decision, and only then answers, within the time limit.
     pub async fn authorize<A: Governed>(&self, act: A) -> Result<Permit<A>, NotPermitted> {
-        let within = self.limits.decision_timeout;
-        match tokio::time::timeout(within, self.decide_and_record(act)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(NotPermitted::TimedOut),
-        }
+        self.in_time(self.decide_and_record(act)).await
     }
 
     /// Whether the caller could be permitted `request` with some arguments: what lists show. A tool
@@ -233,78 +208,53 @@ impl Authority {
         Ok(gathered.snapshot.could_permit(request, &facts))
     }
 
+    /// What `answer` comes to, if it comes within the time limit.
+    pub(crate) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, NotPermitted>>,
+    ) -> Result<T, NotPermitted> {
+        let answer = tokio::time::timeout(self.limits.decision_timeout, answer).await;
+        answer.unwrap_or(Err(NotPermitted::TimedOut))
+    }
+
     async fn decide_and_record<A: Governed>(&self, act: A) -> Result<Permit<A>, NotPermitted> {
         let _on_its_way = self.journal.store().announce();
-        let place = self.places.clone().try_acquire_owned();
-        let mut place = Some(place.map_err(|_| NotPermitted::Overloaded)?);
+        let mut place = Some(self.place()?);
         let mut forced = None;
         for _ in 0..ATTEMPTS_MAX {
-            let question = self.ask(act.request(), act.circumstances()).await?;
-            let Some(question) = question else { continue };
-            let decision = match forced.take() {
-                Some(denial) => Decision::Deny(denial),
-                None => self.decide(&question).await?,
-            };
-            let Made { decision, mut unit, entry, leaf } = self.made(&question, decision).await?;
-            if let (Decision::Permit(_), Some((keys, revision))) = (&decision, act.rests()) {
-                unit.reads.extend(keys.iter().cloned());
-                unit.revision = unit.revision.min(revision);
-            }
-            let id = entry.id;
-            let opening = match &decision {
-                Decision::Permit(grant) => {
+            let Some(made) = Box::pin(self.make(&act, forced.take())).await? else { continue };
+            let Made { answer, unit, leaf } = made;
+            let (opening, denial) = match answer {
+                Answer::Permit(permitting) => {
                     let place = place.take().expect("it is given back after each attempt");
-                    Some((closing_of(&question, grant, entry), place))
+                    (Some(Opening { permitting, place }), None)
                 }
-                Decision::Deny(_) => None,
+                Answer::Deny(denial) => (None, Some(denial)),
             };
-            let (store, queue) = (self.journal.store().clone(), self.outcomes.clone());
-            let (committed, opening) = Committing::new(store, unit, opening, queue).wait().await;
+            let (committed, mut opening) = self.commit(unit, opening.into_iter().collect()).await;
             match committed {
                 Ok(committed) => {
                     leaf.mark_written();
-                    let opening = match (decision, opening) {
-                        (Decision::Permit(grant), Some(opening)) => (grant, opening),
-                        (decision, _) => return Err(denied(decision, id)),
-                    };
-                    if let (true, Some(found)) =
-                        (is_counted(act.request()), accounts::found(&question.gathered))
-                    {
-                        self.note_stranger(found);
-                    }
-                    let counters = question.facts.session.counters;
-                    return Ok(self.permit(act, opening, counters, &committed));
+                    let opening = opening.pop().ok_or_else(|| denial.expect("it is one of both"));
+                    return Ok(self.permit(act, opening?, &committed));
                 }
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
-                Err(CommitError::Used) => return Err(NotPermitted::Replayed),
                 Err(CommitError::OverLimit { counter }) => {
                     forced = Some(Denial::LimitReached { counter: counter.0 });
                 }
-                Err(error) => return Err(NotPermitted::Unrecorded(error)),
+                Err(error) => return Err(unrecorded(error)),
             }
-            place = place.or(opening.map(|(_, place)| place));
+            place = place.or(opening.pop().map(|opening| opening.place));
         }
         Err(NotPermitted::Contended)
     }
 
-    /// Gathers what `request` needs; `None` if the facts changed meanwhile.
-    async fn ask<'a>(
-        &self,
-        request: &'a AccessRequest,
-        circumstances: &'a Circumstances,
-    ) -> Result<Option<Question<'a>>, NotPermitted> {
-        let now = self.trusted_now()?;
-        let gathered = match self.gather(request, circumstances).await {
-            Ok(gathered) => gathered,
-            Err(FactsError::Changed) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
-        let act = records::act_digest(&gathered.standing.mandate.agent, request);
-        Ok(Some(Question { request, circumstances, gathered, facts, act }))
+    /// A place for a permit whose outcome is not in the log yet.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, NotPermitted> {
+        self.places.clone().try_acquire_owned().map_err(|_| NotPermitted::Overloaded)
     }
 
-    async fn gather(
+    pub(crate) async fn gather(
         &self,
         request: &AccessRequest,
         circumstances: &Circumstances,
@@ -319,89 +269,39 @@ impl Authority {
         }
     }
 
-    async fn decide(&self, question: &Question<'_>) -> Result<Decision, NotPermitted> {
-        let decision = question.gathered.snapshot.decide(question.request, &question.facts);
-        let permits = matches!(decision, Decision::Permit(_));
-        let consequential = question.facts.is_consequential();
-        if permits && consequential && self.pip.outcome_unknown(&question.act).await? {
-            return Ok(Decision::Deny(Denial::OutcomeUnknown));
-        }
-        Ok(decision)
-    }
-
-    /// The unit that makes `decision` happen.
-    async fn made(
+    /// Commits `unit`, which opens `openings`: gives them back.
+    pub(crate) async fn commit(
         &self,
-        question: &Question<'_>,
-        decision: Decision,
-    ) -> Result<Made, NotPermitted> {
-        let Question { request, circumstances, gathered, facts, .. } = question;
-        let stamp = (facts.now, self.entropy.as_ref());
-        let sealed = |error: journal::SealError| NotPermitted::Unrecorded(error.into());
-        let leaf = self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(sealed)?;
-        let waited = self.clock.monotonic().saturating_sub(circumstances.arrived);
-        let latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let decided =
-            Decided { request, circumstances, gathered, facts, decision: &decision, latency_us };
-        let entry = records::decision_entry(&decided, &leaf, self.entropy.as_ref(), &self.journal);
-        let entry = entry.await.map_err(sealed)?;
-
-        let mut unit = Unit {
-            entries: leaf.unwritten().into_iter().collect(),
-            effects: circumstances.uses.clone(),
-            revision: gathered.revision,
-            urgency: Urgency::Awaited,
-            ..Unit::default()
-        };
-        // A denial needs no fence: what it read may have changed, it still harms nobody.
-        if let Decision::Permit(grant) = &decision {
-            unit.reads = read_set(question);
-            unit.effects.extend(self.effects_of(question, grant));
-            if let Actor::Proposed { entries, .. } = &circumstances.actor {
-                unit.entries.extend(entries.iter().cloned());
-            }
-        }
-        // Last, where its index is looked for.
-        unit.entries.push(entry.entry.clone());
-        Ok(Made { decision, unit, entry, leaf })
-    }
-
-    fn effects_of(&self, question: &Question<'_>, grant: &Grant) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
-            effects.extend(enter.iter().cloned());
-        }
-        if is_counted(question.request) {
-            let Question { gathered, facts, .. } = question;
-            let day = (facts.now, &self.limits);
-            effects.extend(counted::call(&gathered.standing, grant.elevation, day));
-            effects.extend(accounts::joined(gathered));
-        }
-        effects.push(Effect::OpenPermit);
-        effects
+        unit: Unit,
+        openings: Vec<Opening>,
+    ) -> (Result<Committed, CommitError>, Vec<Opening>) {
+        let (store, queue) = (self.journal.store().clone(), self.outcomes.clone());
+        Committing::new(store, unit, openings, queue).wait().await
     }
 
     /// The permit that `committed` opened.
-    fn permit<A: Governed>(
+    pub(crate) fn permit<A: Governed>(
         &self,
         act: A,
-        (grant, (mut closing, place)): (Grant, Opening),
-        counters: BTreeMap<String, i64>,
+        Opening { permitting, place }: Opening,
         committed: &Committed,
     ) -> Permit<A> {
-        if let (true, Some(calls)) = (is_counted(act.request()), committed.counters.last()) {
-            self.pip.note_calls(closing.context.standing.root().id, *calls);
-        }
-        let index = committed.indices.last().expect("the unit had the decision's entry");
-        (closing.context.index, closing.context.revision) = (*index, committed.revision);
+        let Permitting { grant, closing, counted, counters, found, .. } =
+            permitting.opened(committed);
         let context = closing.context.clone();
+        if let Some(calls) = counted.and_then(|counter| committed.counters.get(counter)) {
+            self.pip.note_calls(context.standing.root().id, *calls);
+        }
+        if let Some(found) = found {
+            self.note_stranger(found);
+        }
         let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
         // The permit rests on the facts as its own commit left them.
         let slot = self.slot((closing, place), committed.revision);
         Permit { act, grant, context, begin_by, slot, counters }
     }
 
-    fn slot(&self, open: Opening, revision: Revision) -> OutcomeSlot {
+    fn slot(&self, open: Open, revision: Revision) -> OutcomeSlot {
         OutcomeSlot {
             open: Some(open),
             has_begun: false,
@@ -414,45 +314,11 @@ impl Authority {
     }
 }
 
-/// What closes the permit that a decision opens, but for its place in the log.
-fn closing_of(question: &Question<'_>, grant: &Grant, entry: DecisionEntry) -> Closing {
-    let context = PermitContext {
-        decision: entry.id,
-        index: 0,
-        standing: question.gathered.standing.clone(),
-        act: question.act,
-        reads: read_set(question),
-        ends: question.gathered.standing.ends(grant.elevation),
-        revision: question.gathered.revision,
-        obligations: grant.obligations.iter().cloned().collect(),
-        people: entry.people,
-    };
-    let consequential = question.facts.is_consequential();
-    Closing { context, decided_at: question.facts.now, consequential }
-}
-
-fn denied(decision: Decision, id: DecisionId) -> NotPermitted {
-    match decision {
-        Decision::Deny(denial) => NotPermitted::Denied { denial: Box::new(denial), decision: id },
-        Decision::Permit(_) => unreachable!("a permit has a place until it is given to somebody"),
+/// Why a unit that was refused permits nothing.
+pub(crate) fn unrecorded(error: CommitError) -> NotPermitted {
+    match error {
+        CommitError::Changed { .. } | CommitError::Exists { .. } => NotPermitted::Contended,
+        CommitError::Used => NotPermitted::Replayed,
+        other => NotPermitted::Unrecorded(other),
     }
-}
-
-fn read_set(question: &Question<'_>) -> Vec<FactKey> {
-    let mut reads = question.gathered.keys.clone();
-    if question.facts.is_consequential() {
-        reads.push(FactKey::unknown_outcome(&question.act));
-    }
-    reads
-}
-
-/// Whether a request counts against the calls of its session: a call of a tool does, and so does
-/// reading a resource or a prompt, which tells as much.
-fn is_counted(request: &AccessRequest) -> bool {
-    let is_read = matches!(
-        request.resource,
-        ResourceRef::Tool(_) | ResourceRef::Resource { .. } | ResourceRef::Prompt { .. }
-    );
-    // What only takes less is never too much.
-    is_read && request.action.as_str() != "resources/unsubscribe"
 }

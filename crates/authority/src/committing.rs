@@ -13,44 +13,45 @@ use tokio::sync::mpsc;
 
 use crate::outcomes::{Opening, Queued};
 
-/// A unit on its way, with the permit that it opens if it opens one.
+/// A unit on its way, with the permits that it opens.
 pub(crate) struct Committing {
     commit: Option<BoxFuture<'static, Result<Committed, CommitError>>>,
-    opening: Option<Opening>,
+    openings: Vec<Opening>,
     queue: mpsc::UnboundedSender<Queued>,
 }
 
-/// A commit that nobody waits for, of a permit that nobody holds.
+/// A commit that nobody waits for, of permits that nobody holds.
 pub(crate) struct Abandoned {
     pub(crate) commit: BoxFuture<'static, Result<Committed, CommitError>>,
-    pub(crate) opening: Opening,
+    pub(crate) openings: Vec<Opening>,
 }
 
 impl Committing {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         unit: Unit,
-        opening: Option<Opening>,
+        openings: Vec<Opening>,
         queue: mpsc::UnboundedSender<Queued>,
     ) -> Self {
         let commit = async move { store.commit(unit).await }.boxed();
-        Self { commit: Some(commit), opening, queue }
+        Self { commit: Some(commit), openings, queue }
     }
 
-    /// Waits for the commit; gives back the permit that it was to open.
-    pub(crate) async fn wait(mut self) -> (Result<Committed, CommitError>, Option<Opening>) {
+    /// Waits for the commit; gives back the permits that it was to open.
+    pub(crate) async fn wait(mut self) -> (Result<Committed, CommitError>, Vec<Opening>) {
         let commit = self.commit.as_mut().expect("it is taken by the end of this only");
         let committed = commit.await;
         self.commit = None;
-        (committed, self.opening.take())
+        (committed, std::mem::take(&mut self.openings))
     }
 }
 
 impl Drop for Committing {
     fn drop(&mut self) {
-        if let (Some(commit), Some(opening)) = (self.commit.take(), self.opening.take()) {
-            // The receiver lives as long as the process: if it is gone, the restart closes it.
-            let _ = self.queue.send(Queued::Abandoned(Abandoned { commit, opening }));
+        let openings = std::mem::take(&mut self.openings);
+        if let Some(commit) = self.commit.take().filter(|_| !openings.is_empty()) {
+            // The receiver lives as long as the process: if it is gone, the restart closes them.
+            let _ = self.queue.send(Queued::Abandoned(Abandoned { commit, openings }));
         }
     }
 }

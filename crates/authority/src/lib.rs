@@ -20,6 +20,9 @@ mod elevations;
 mod ending;
 mod findings;
 mod in_force;
+mod known;
+mod leading;
+mod making;
 mod outcomes;
 mod permit;
 mod pip;
@@ -45,9 +48,11 @@ pub use findings::{
     HUMAN_CREDENTIAL,
 };
 pub use in_force::PolicyInForce;
+pub use leading::Decided;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
-    Actor, BEGIN_WITHIN, Begun, Circumstances, Governed, NotStarted, Permit, PermitContext, Running,
+    Actor, BEGIN_WITHIN, Begun, Circumstances, Entailed, Governed, NotStarted, Permit,
+    PermitContext, Running,
 };
 pub use pip::{FactsError, Gathered, Pip, delegators, initiator, read_standing};
 pub use quarantine::{NotStopped, Signal};

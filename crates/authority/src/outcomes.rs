@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::changes::Changes;
 use crate::committing::Abandoned;
+use crate::making::Permitting;
 use crate::permit::PermitContext;
 use crate::pip::Unknown;
 use crate::refusals::{FOLDED_FOR, RefusalLog};
@@ -31,12 +32,17 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(crate) struct Closing {
     pub(crate) context: PermitContext,
-    pub(crate) decided_at: Timestamp,
     pub(crate) consequential: bool,
 }
 
-/// A permit that is open, or that a commit under way will open, with its place in the queue.
-pub(crate) type Opening = (Closing, OwnedSemaphorePermit);
+/// A permit that a commit under way will open, with its place in the queue.
+pub(crate) struct Opening {
+    pub(crate) permitting: Box<Permitting>,
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// A permit that is open, with its place in the queue.
+pub(crate) type Open = (Closing, OwnedSemaphorePermit);
 
 /// What is to be written while nobody waits.
 pub(crate) enum Queued {
@@ -63,7 +69,7 @@ pub(crate) struct Closed {
 
 /// The open end of one permit.
 pub(crate) struct OutcomeSlot {
-    pub(crate) open: Option<Opening>,
+    pub(crate) open: Option<Open>,
     pub(crate) has_begun: bool,
     pub(crate) queue: mpsc::UnboundedSender<Queued>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -168,14 +174,15 @@ impl Pen {
         }
     }
 
-    /// Nobody holds the permit that the commit opened, if it did: what it permits is not begun.
-    async fn close_abandoned(&self, Abandoned { commit, opening }: Abandoned) {
+    /// Nobody holds the permits that the commit opened, if it did: what they permit is not begun.
+    async fn close_abandoned(&self, Abandoned { commit, openings }: Abandoned) {
         let Ok(committed) = commit.await else { return };
-        let (mut closing, place) = opening;
-        closing.context.index = *committed.indices.last().expect("the unit had a decision");
-        let (outcome, at) = (OutcomeKind::NotStarted, self.clock.now());
-        let closed = Closed { closing, outcome, result: None, at, _place: place };
-        self.write_outcome(&closed).await;
+        for Opening { permitting, place } in openings {
+            let closing = permitting.opened(&committed).closing;
+            let (outcome, at) = (OutcomeKind::NotStarted, self.clock.now());
+            let closed = Closed { closing, outcome, result: None, at, _place: place };
+            self.write_outcome(&closed).await;
+        }
     }
 
     async fn write_refusal(&self, unit: Unit) {
@@ -220,7 +227,8 @@ fn outcome_record(
         agent: standing.agent.name.clone(),
         commitments: closing.context.people.clone(),
         decision: closing.context.decision,
-        duration_ms: u64::try_from(at.since(closing.decided_at).as_millis()).unwrap_or(u64::MAX),
+        duration_ms: u64::try_from(at.since(closing.context.decided).as_millis())
+            .unwrap_or(u64::MAX),
         id: RecordId::new(at, entropy),
         instance: standing.instance.id,
         kind: "outcome".to_owned(),

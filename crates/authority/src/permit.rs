@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::record::{ActCommitments, OutcomeKind};
+use model::record::{ActCommitments, Disclosure, OutcomeKind};
 use model::{
-    AccessRequest, ActDigest, Binding, Clock, DecisionId, FactKey, Grant, Obligation, Revision,
-    Sha256Digest, Sourced, Standing, Timestamp,
+    AccessRequest, ActDigest, Binding, Clock, DecisionId, Entropy, FactKey, Grant, Obligation,
+    Revision, Sha256Digest, Sourced, Standing, Timestamp,
 };
 use serde_json::Value;
 use store::{Effect, NewEntry};
@@ -28,6 +28,20 @@ pub trait Governed: Send {
     fn rests(&self) -> Option<(&[FactKey], Revision)> {
         None
     }
+    /// What a permit in this context entails.
+    fn entails(&self, _context: &PermitContext, _entropy: &dyn Entropy) -> Option<Entailed> {
+        None
+    }
+}
+
+/// What is recorded and written together with a permit, in its commit.
+pub struct Entailed {
+    /// The record, in the log after the decision.
+    pub entry: NewEntry,
+    /// What is sealed with it, under the sponsor's key.
+    pub disclosure: Disclosure,
+    /// What else it does; it counts nothing.
+    pub effects: Vec<Effect>,
 }
 
 /// Who acts, as far as it is established.
@@ -73,6 +87,8 @@ pub struct PermitContext {
     pub decision: DecisionId,
     /// Where the decision is in the log.
     pub index: u64,
+    /// When it was decided.
+    pub decided: Timestamp,
     /// Who acts, as it was decided on.
     pub standing: Arc<Standing>,
     /// The digest of the whole act.

@@ -19,6 +19,7 @@ use store::{CounterKey, Store, StoreError};
 use crate::changes::Changes;
 use crate::elevations::elevations;
 use crate::in_force::{InForce, PolicyInForce};
+use crate::known::KnownFacts;
 use crate::reader::{self, Reader};
 
 /// The most instances, tools and sessions whose facts are kept.
@@ -85,6 +86,7 @@ pub struct Pip {
     store: Arc<dyn Store>,
     changes: Arc<Changes>,
     policy: InForce,
+    known: KnownFacts,
     standings: Cache<InstanceId, Shared<Standing>>,
     tools: Cache<ToolRef, Shared<ToolFacts>>,
     servers: Cache<ServerName, Shared<Server>>,
@@ -136,6 +138,7 @@ impl Pip {
         Ok(Self {
             store,
             policy: InForce::nothing(start, changes.clone()),
+            known: KnownFacts::new(changes.clone()),
             changes,
             standings: Cache::new(CACHED_MAX),
             tools: Cache::new(CACHED_MAX),
@@ -171,6 +174,11 @@ impl Pip {
     /// The store that facts are read from.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    /// A reader that takes what was read before, and has not changed, for read.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::knowing(self.store.as_ref(), &self.known)
     }
 
     pub(crate) const fn changes(&self) -> &Arc<Changes> {
@@ -280,7 +288,7 @@ impl Pip {
         if let Some(known) = self.standings.get(&instance).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let standing = Arc::new(read_standing(&mut reader, instance).await?);
         let read = Arc::new(reader.sourced(standing));
         self.standings.insert(instance, read.clone());
@@ -315,7 +323,7 @@ impl Pip {
         if let Some(known) = self.servers.get(name).filter(|known| self.is_fresh(known)) {
             return Ok(Some(known));
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let Some(mut server) = reader.find::<Server>(FactKey::server(name)).await? else {
             return Ok(None);
         };
@@ -331,7 +339,7 @@ impl Pip {
         if let Some(known) = self.tools.get(tool).filter(|known| self.is_fresh(known)) {
             return Ok(Some(known));
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let Some(found) = reader.find::<Tool>(FactKey::tool(tool)).await? else {
             return Ok(None);
         };
@@ -351,7 +359,7 @@ impl Pip {
         if let Some(known) = self.labels.get(&session).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let facts: SessionFacts = reader.find(FactKey::session(session)).await?.unwrap_or_default();
         let read = Arc::new(reader.sourced(Arc::new(facts.labels)));
         self.labels.insert(session, read.clone());
@@ -365,7 +373,7 @@ impl Pip {
         }
         let agents = standing.hops().map(|hop| StopTarget::Agent(hop.agent.name.clone()));
         let all = std::iter::once(StopTarget::All).chain(agents);
-        let (mut reader, mut stops) = (Reader::new(self.store.as_ref()), Stops::default());
+        let (mut reader, mut stops) = (self.reader(), Stops::default());
         for what in all {
             if reader.find::<Stop>(FactKey::stop(&what)).await?.is_some() {
                 stops.0.insert(what);
@@ -377,7 +385,7 @@ impl Pip {
     }
 
     async fn read_agent(&self, name: &AgentName) -> Result<Sourced<HandedTo>, FactsError> {
-        let mut reader = Reader::new(self.store.as_ref());
+        let mut reader = self.reader();
         let agent = reader.agent(name).await?.map(Arc::new);
         let stop = FactKey::stop(&StopTarget::Agent(name.clone()));
         let is_stopped = reader.find::<Stop>(stop).await?.is_some();
@@ -462,16 +470,25 @@ async fn holder(reader: &mut Reader<'_>, id: InstanceId) -> Result<Delegator, Fa
 /// further: it does not end in a root task then, and nothing is permitted by it.
 pub async fn delegators(
     reader: &mut Reader<'_>,
-    mut parent: Option<TaskId>,
+    parent: Option<TaskId>,
 ) -> Result<Vec<Delegator>, FactsError> {
-    let mut above = Vec::new();
-    while let Some(id) = parent.filter(|_| above.len() <= DELEGATIONS_MAX) {
-        let task: model::Task = reader.need(FactKey::task(id)).await?;
-        let delegator = holder(reader, task.instance).await?;
-        parent = task.parent();
-        above.push(Delegator { task, ..delegator });
+    let Some(nearest) = parent else { return Ok(Vec::new()) };
+    if let Some(known) = reader.known_chain(nearest) {
+        return Ok(known);
     }
-    Ok(above)
+    let (mut apart, mut above, mut next) = (reader.apart(), Vec::new(), Some(nearest));
+    while let Some(id) = next.filter(|_| above.len() <= DELEGATIONS_MAX) {
+        let task: model::Task = apart.need(FactKey::task(id)).await?;
+        let delegator = holder(&mut apart, task.instance).await?;
+        next = task.parent();
+        above.push(Delegator { task, ..delegator });
+        if let Some(rest) = next.and_then(|id| apart.known_chain(id)) {
+            above.extend(rest);
+            break;
+        }
+    }
+    above.truncate(DELEGATIONS_MAX + 1);
+    Ok(reader.take_chain(nearest, apart.sourced(above)))
 }
 
 /// The system that gave a mandate on this basis, if one did, with who answers for it.

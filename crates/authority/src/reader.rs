@@ -4,6 +4,8 @@
 //! none has changed since the oldest of these: freshness against that one, at the decision and
 //! again at its commit, says so.
 
+use std::sync::Arc;
+
 use model::{
     Agent, AgentFacts, AgentName, Device, Enrolled, FactKey, Instance, Revision, Sourced,
     Thumbprint,
@@ -12,6 +14,7 @@ use serde::de::DeserializeOwned;
 use store::Store;
 
 use crate::FactsError;
+use crate::known::{KnownFacts, Read};
 
 /// How many facts one page of a list has.
 const LIST_PAGE: usize = 1_000;
@@ -38,6 +41,8 @@ pub async fn all<T: DeserializeOwned>(
 /// Reads facts one after another and remembers which, and as of when.
 pub struct Reader<'a> {
     store: &'a dyn Store,
+    /// What was read before, if that may be used.
+    known: Option<&'a KnownFacts>,
     keys: Vec<FactKey>,
     oldest: Option<Revision>,
 }
@@ -45,7 +50,55 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of `store` that has read nothing yet.
     pub fn new(store: &'a dyn Store) -> Self {
-        Self { store, keys: Vec::new(), oldest: None }
+        Self { store, known: None, keys: Vec::new(), oldest: None }
+    }
+
+    /// The same, which takes what is `known` and has not changed for read.
+    pub(crate) fn knowing(store: &'a dyn Store, known: &'a KnownFacts) -> Self {
+        Self { known: Some(known), ..Self::new(store) }
+    }
+
+    /// Reads the facts at `keys` at one moment, those of them that are not known, so that each is at
+    /// hand when it is asked for.
+    pub async fn prepare(&self, keys: &[FactKey]) -> Result<(), FactsError> {
+        let Some(known) = self.known else { return Ok(()) };
+        let unknown = keys.iter().filter(|key| known.get(key).is_none());
+        let unknown: Vec<_> = unknown.cloned().collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let loaded = self.store.load(&unknown).await?;
+        for (key, body) in unknown.into_iter().zip(loaded.bodies) {
+            known.keep(key, Read { body: body.map(Arc::from), revision: loaded.revision });
+        }
+        Ok(())
+    }
+
+    /// Who holds `task` and who handed it on, if that is known.
+    pub(crate) fn known_chain(&mut self, task: TaskId) -> Option<Vec<Delegator>> {
+        let chain = self.known?.chain(task)?;
+        Some(self.taken(chain))
+    }
+
+    /// A reader like this one, for what is to be kept by itself.
+    pub(crate) fn apart(&self) -> Self {
+        Self { known: self.known, ..Self::new(self.store) }
+    }
+
+    /// Takes what was read `apart` of `task`, and keeps it.
+    pub(crate) fn take_chain(
+        &mut self,
+        task: TaskId,
+        chain: Sourced<Vec<Delegator>>,
+    ) -> Vec<Delegator> {
+        self.known.iter().for_each(|known| known.keep_chain(task, &chain));
+        self.taken(chain)
+    }
+
+    fn taken<T>(&mut self, Sourced { value, keys, revision }: Sourced<T>) -> T {
+        self.keys.extend(keys);
+        self.oldest = Some(self.oldest.map_or(revision, |oldest| oldest.min(revision)));
+        value
     }
 
     /// Reads the fact at `key`, if there is one.
@@ -53,13 +106,29 @@ impl<'a> Reader<'a> {
         &mut self,
         key: FactKey,
     ) -> Result<Option<T>, FactsError> {
-        let loaded = self.store.load(std::slice::from_ref(&key)).await?;
-        self.oldest = Some(self.oldest.map_or(loaded.revision, |r| r.min(loaded.revision)));
-        let body = loaded.bodies.into_iter().next().flatten();
+        let Read { body, revision } = self.read(&key).await?;
+        self.oldest = Some(self.oldest.map_or(revision, |oldest| oldest.min(revision)));
         let parsed = body.map(|body| serde_json::from_slice(&body)).transpose();
-        let found = parsed.map_err(|source| FactsError::Damaged { key: key.clone(), source });
+        let found = parsed.map_err(|source| {
+            // Perhaps it was only read badly.
+            self.known.iter().for_each(|known| known.forget(&key));
+            FactsError::Damaged { key: key.clone(), source }
+        });
         self.keys.push(key);
         found
+    }
+
+    async fn read(&self, key: &FactKey) -> Result<Read, FactsError> {
+        if let Some(read) = self.known.and_then(|known| known.get(key)) {
+            return Ok(read);
+        }
+        let loaded = self.store.load(std::slice::from_ref(key)).await?;
+        let body = loaded.bodies.into_iter().next().flatten().map(Arc::from);
+        let read = Read { body, revision: loaded.revision };
+        if let Some(known) = self.known {
+            known.keep(key.clone(), read.clone());
+        }
+        Ok(read)
     }
 
     /// Reads the fact at `key`, which must be there.

@@ -149,7 +149,16 @@ impl VerifyingKey {
 
     /// The RFC 7638 thumbprint: SHA-256 over the required members in the order of their names.
     pub fn thumbprint(&self) -> [u8; 32] {
-        let canonical = self.to_jwk().to_string();
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let canonical = match self.algorithm {
+            KeyAlgorithm::Es256 => {
+                let (x, y) = (encode(&self.bytes[1..33]), encode(&self.bytes[33..65]));
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+            }
+            KeyAlgorithm::EdDsa => {
+                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(&self.bytes))
+            }
+        };
         let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
         hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
     }

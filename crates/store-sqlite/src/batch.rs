@@ -202,7 +202,7 @@ impl<'a, 'c> Batch<'a, 'c> {
     fn apply_all(&mut self, unit: &Unit) -> Result<Committed, Refused> {
         let first = self.head.next;
         let next = first + unit.entries.len() as u64;
-        if unit.effects.iter().any(writes_fact) {
+        if unit.effects.iter().any(|effect| effect.writes().is_some()) {
             self.head.revision = Revision(self.head.revision.0 + 1);
         }
         self.counted.clear();
@@ -247,6 +247,12 @@ impl<'a, 'c> Batch<'a, 'c> {
                 let new = self.sql.put_new.execute(params![key.as_str(), revision, body])?;
                 only_once(new, || CommitError::Exists { key: key.clone() })?
             }
+            Effect::Lacks { key } => {
+                if self.sql.exists.exists([key.as_str()])? {
+                    return Err(Refused::Cleanly(CommitError::Exists { key: key.clone() }));
+                }
+                0
+            }
             Effect::Remove { key } => self.sql.remove.execute(params![key.as_str()])?,
             Effect::UseOnce { scope, id, expires } => {
                 let key = once_key(*scope as u8, id);
@@ -263,15 +269,18 @@ impl<'a, 'c> Batch<'a, 'c> {
                 new
             }
             Effect::Count { counter, amount, limit } => self.count(counter, *amount, *limit)?,
-            Effect::OpenPermit if first == next => return Err(unfit("a permit needs a record")),
-            Effect::OpenPermit => self.sql.open_permit.execute([signed(next - 1)])?,
+            Effect::OpenPermit { entry } => {
+                let index = (first..next).nth(*entry);
+                let index = index.ok_or_else(|| unfit("a permit needs a record"))?;
+                self.sql.open_permit.execute([signed(index)])?
+            }
             Effect::ClosePermit { index } => {
                 let closed = self.sql.close_permit.execute([signed(*index)])?;
                 only_once(closed, || CommitError::Used)?
             }
         };
         self.is_dirty |= done > 0;
-        Ok(written_key(effect).cloned())
+        Ok(effect.writes().cloned())
     }
 
     fn count(
@@ -292,20 +301,6 @@ impl<'a, 'c> Batch<'a, 'c> {
 
 fn only_once(done: usize, otherwise: impl FnOnce() -> CommitError) -> Result<usize, Refused> {
     if done == 1 { Ok(done) } else { Err(Refused::Cleanly(otherwise())) }
-}
-
-const fn writes_fact(effect: &Effect) -> bool {
-    written_key(effect).is_some()
-}
-
-const fn written_key(effect: &Effect) -> Option<&FactKey> {
-    match effect {
-        Effect::Put { key, .. } | Effect::PutNew { key, .. } | Effect::Remove { key } => Some(key),
-        Effect::UseOnce { .. }
-        | Effect::Count { .. }
-        | Effect::OpenPermit
-        | Effect::ClosePermit { .. } => None,
-    }
 }
 
 fn unfit(what: &'static str) -> Refused {

@@ -31,6 +31,7 @@ statements! {
     put = "INSERT INTO fact (key, revision, body) VALUES (?1, ?2, ?3) \
            ON CONFLICT (key) DO UPDATE SET revision = ?2, body = ?3";
     put_new = "INSERT OR IGNORE INTO fact (key, revision, body) VALUES (?1, ?2, ?3)";
+    exists = "SELECT 1 FROM fact WHERE key = ?1";
     remove = "DELETE FROM fact WHERE key = ?1";
     leaf_id = "INSERT OR IGNORE INTO leaf_id (id, idx) VALUES (?1, ?2)";
     use_once = "INSERT INTO once (scope, id, expires) VALUES (?1, ?2, ?3)";

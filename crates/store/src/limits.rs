@@ -60,9 +60,9 @@ fn effect_size(effect: &Effect) -> (usize, usize) {
         Effect::Put { key, body } | Effect::PutNew { key, body } => {
             (key.as_str().len(), body.len())
         }
-        Effect::Remove { key } => (key.as_str().len(), 0),
+        Effect::Lacks { key } | Effect::Remove { key } => (key.as_str().len(), 0),
         Effect::Count { counter, .. } => (counter.0.len(), 0),
-        Effect::UseOnce { .. } | Effect::OpenPermit | Effect::ClosePermit { .. } => (0, 0),
+        Effect::UseOnce { .. } | Effect::OpenPermit { .. } | Effect::ClosePermit { .. } => (0, 0),
     }
 }
 

@@ -68,6 +68,33 @@ pub enum OnceScope {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CounterKey(pub String);
 
+impl Unit {
+    /// How many counters it adds to.
+    pub fn counts(&self) -> usize {
+        self.effects.iter().filter(|effect| matches!(effect, Effect::Count { .. })).count()
+    }
+
+    /// This unit with `next` behind it, as one that commits with both or not at all; none if `next`
+    /// has read what this one writes.
+    pub fn and(mut self, next: Self) -> Option<Self> {
+        let mut writes = self.effects.iter().filter_map(Effect::writes);
+        if writes.any(|key| next.reads.contains(key)) {
+            return None;
+        }
+        let before = self.entries.len();
+        self.effects.extend(next.effects.into_iter().map(|effect| match effect {
+            Effect::OpenPermit { entry } => Effect::OpenPermit { entry: before + entry },
+            other => other,
+        }));
+        self.entries.extend(next.entries);
+        self.reads.extend(next.reads);
+        self.reads.sort_unstable();
+        self.reads.dedup();
+        self.revision = self.revision.min(next.revision);
+        Some(self)
+    }
+}
+
 /// One state change of a unit.
 #[derive(Clone, Debug)]
 pub enum Effect {
@@ -84,6 +111,11 @@ pub enum Effect {
         key: FactKey,
         /// Its canonical JSON.
         body: Vec<u8>,
+    },
+    /// Demands that there is no such fact, else [`CommitError::Exists`].
+    Lacks {
+        /// The fact.
+        key: FactKey,
     },
     /// Removes a fact.
     Remove {
@@ -108,13 +140,30 @@ pub enum Effect {
         /// The value that it may not exceed.
         limit: Option<i64>,
     },
-    /// Opens a permit at the index of the unit's last entry; it stays open until it is closed.
-    OpenPermit,
+    /// Opens a permit at the index of one of the unit's entries; it stays open until it is closed.
+    OpenPermit {
+        /// Which of the entries: the first is 0.
+        entry: usize,
+    },
     /// Closes the permit that was opened at `index`; closing it twice is [`CommitError::Used`].
     ClosePermit {
         /// The index of the decision record.
         index: u64,
     },
+}
+
+impl Effect {
+    /// The key of the fact that it writes or removes, if it does.
+    pub const fn writes(&self) -> Option<&FactKey> {
+        match self {
+            Self::Put { key, .. } | Self::PutNew { key, .. } | Self::Remove { key } => Some(key),
+            Self::Lacks { .. }
+            | Self::UseOnce { .. }
+            | Self::Count { .. }
+            | Self::OpenPermit { .. }
+            | Self::ClosePermit { .. } => None,
+        }
+    }
 }
 
 /// Where a unit ended up.
@@ -146,7 +195,7 @@ pub enum CommitError {
         /// The counter.
         counter: CounterKey,
     },
-    /// A fact that must be new exists.
+    /// A fact exists that must not.
     #[error("the fact {key:?} exists already")]
     Exists {
         /// The fact.

@@ -1,6 +1,6 @@
 //! Which instance asks for a token, and on what its task rests.
 
-use authority::{Effect, OnceScope, Reader};
+use authority::{Effect, OnceScope};
 use keys::Signer as _;
 use model::{
     Agent, Delegation, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, PurposeId,
@@ -19,9 +19,10 @@ impl TokenService {
     /// Which instance asks: the one that holds the key, or a new one. A key never serves two agents.
     pub(crate) async fn asker(&self, asking: &Asking<'_>) -> Result<Asker, TokenRefusal> {
         let Asking { agent, key, new, source, .. } = asking;
-        let pip = self.authority.pip();
-        let mut reader = Reader::new(pip.store());
-        let known = reader.find::<InstanceId>(FactKey::key(key)).await.map_err(unavailable)?;
+        let mut reader = self.authority.pip().reader();
+        let (held, registered) = (FactKey::key(key), FactKey::registered(key));
+        reader.prepare(&[held.clone(), registered]).await.map_err(unavailable)?;
+        let known = reader.find::<InstanceId>(held).await.map_err(unavailable)?;
         if let Some(id) = known {
             let instance = reader.need::<Instance>(FactKey::instance(id)).await;
             let instance = instance.map_err(unavailable)?;
@@ -51,7 +52,7 @@ impl TokenService {
         if form.purpose.is_none() && !shows {
             return Ok(());
         }
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let task = reader.need::<Task>(FactKey::task(instance.task)).await.map_err(unavailable)?;
         if form.purpose.as_ref().is_some_and(|wanted| task.purpose.as_str() != wanted) {
             let why = "this instance works for another purpose: start one with a new key";
@@ -91,7 +92,7 @@ impl TokenService {
         key: &Thumbprint,
         agent: &Agent,
     ) -> Result<(), TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let known = reader.find::<FactKey>(FactKey::registered(key)).await;
         let Some(owner) = known.map_err(unavailable)? else { return Ok(()) };
         let error = OAuthError::new(ErrorCode::InvalidDpopProof, "an instance needs its own key");
@@ -115,7 +116,7 @@ impl TokenService {
             }
             _ => return self.standing(agent, form).await,
         };
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let (signer, now) = (self.keys.signer(), self.authority.clock().now());
         let parties = (*agent, self.minter.issuer.as_str());
         let read = Initiated::read(presented, parties, (&mut reader, signer.public()), now).await;
@@ -146,7 +147,7 @@ impl TokenService {
     async fn standing(&self, agent: &Agent, form: &TokenRequest) -> Result<Rests, TokenRefusal> {
         let purpose = purpose(agent, form.purpose.as_deref());
         let purpose = purpose.map_err(|error| TokenRefusal::of("unknown_purpose", error, agent))?;
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let key = FactKey::standing_mandate(&agent.name, &purpose);
         if reader.find::<MandateId>(key).await.map_err(unavailable)?.is_some() {
             return Ok(Rests::Standing(purpose));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use authority::{FactsError, Reader, Signal};
+use authority::{FactsError, Signal};
 use model::{
     Agent, Attestation, FactKey, Instance, InstanceId, InstanceState, Sha256Digest, Source,
     Sourced, Timestamp, WorkloadIdentity,
@@ -163,7 +163,7 @@ impl TokenService {
         asking: &Asking<'_>,
         id: InstanceId,
     ) -> Result<(), TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let instance = reader.need::<Instance>(FactKey::instance(id)).await.map_err(unavailable)?;
         if instance.state != InstanceState::Active {
             return Self::is_admitted(asking);

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use authority::Reader;
 use model::{
     Agent, ConsentId, FactKey, Harm, PersonId, Purpose, Scope, SentBy, ServerName, Sha256Digest,
     Thumbprint, ToolPattern,
@@ -142,7 +141,7 @@ impl TokenService {
             let error = OAuthError::new(ErrorCode::InvalidScope, why);
             return Err(TokenRefusal::of("unknown_purpose", error, agent));
         };
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let purpose: Purpose = reader.need(FactKey::purpose(id)).await.map_err(unavailable)?;
         let tools = tools_at(server, [&purpose.scope, &agent.ceiling]);
         if tools.is_empty() {

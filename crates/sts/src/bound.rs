@@ -75,7 +75,7 @@ impl TokenService {
     ) -> Result<Vec<Effect>, TokenRefusal> {
         let agent = showing.agent;
         for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.authority.pip().store());
+            let mut reader = self.authority.pip().reader();
             let Binding { mut effects, entries } = self.binding(&mut reader, showing).await?;
             if effects.is_empty() {
                 return Ok(uses);

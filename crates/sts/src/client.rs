@@ -1,6 +1,6 @@
 //! Which agent asks: by its registered key, by a workload that its rules admit, or by a device.
 
-use authority::{Effect, OnceScope, Reader};
+use authority::{Effect, OnceScope};
 use keys::{Signer as _, VerifyingKey};
 use model::{Agent, AgentName, AgentState, FactKey, Thumbprint};
 use oauth::dpop::VerifiedProof;
@@ -118,7 +118,7 @@ impl TokenService {
     /// The agent that the client says it is, if there is one.
     pub(crate) async fn claimed(&self, client: &Client) -> Result<Option<Agent>, TokenRefusal> {
         let name: AgentName = client.id.parse().map_err(|_| unknown())?;
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)
     }
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use authority::Reader;
 use https_url::HttpsUrl;
 use model::{Agent, AgentName, Clock, FactKey, Sha256Digest, Thumbprint};
 use oauth::client_document::{self, ClientDocument};
@@ -67,7 +66,7 @@ impl TokenService {
     /// The agent that an administrator registered the client `id` as. To whom asks, every failure
     /// looks the same.
     pub(crate) async fn registered(&self, id: &str) -> Result<Agent, TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let name = reader.find::<AgentName>(FactKey::client(id)).await.map_err(unavailable)?;
         let name = name.filter(|_| self.clients.is_some()).ok_or_else(client::unknown)?;
         let agent = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;

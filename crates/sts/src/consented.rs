@@ -1,6 +1,6 @@
 //! Tasks to which a person consented: what became of a pushed request, as its agent learns it.
 
-use authority::{Effect, OnceScope, Reader};
+use authority::{Effect, OnceScope};
 use model::{
     Agent, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, MandateId, PurposeId,
 };
@@ -39,7 +39,7 @@ impl TokenService {
         let refuse = |code, cause, why: &str| {
             Err(TokenRefusal::of(cause, OAuthError::new(code, why), agent))
         };
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let asked = match consent::requested(request_uri).and_then(|id| id.parse().ok()) {
             Some(id) => reader.find::<Consent>(FactKey::consent(id)).await.map_err(unavailable)?,
             None => None,

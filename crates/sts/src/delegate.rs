@@ -3,13 +3,15 @@
 //! INVARIANT: nobody hands on what they do not hold. The token of the holder counts only with the
 //! holder's own proof of possession: who shows somebody else's is refused, and found (`n_007_…`).
 
+use std::sync::Arc;
+
 use authority::{
-    Actor, Begun, Circumstances, Effect, Governed, NotPermitted, OnceScope, Permit, Reader,
+    Actor, Begun, Circumstances, Effect, Governed, NotPermitted, OnceScope, Permit, PermitContext,
 };
 use model::record::OutcomeKind;
 use model::{
-    AccessRequest, ActionName, Agent, AgentName, AgentState, Binding, Delegation, FactKey,
-    InstanceId, Principal, ResourceRef, Sha256Digest, Source, Standing, Thumbprint,
+    AccessRequest, ActionName, Agent, AgentName, AgentState, Binding, DecisionId, Delegation,
+    FactKey, InstanceId, Principal, ResourceRef, Sha256Digest, Source, Standing, Thumbprint,
 };
 use oauth::access_token::{self, AccessTokenClaims};
 use oauth::dpop::VerifiedProof;
@@ -57,6 +59,25 @@ struct Named {
     uses: [Effect; 2],
 }
 
+/// Why work was not handed over.
+enum NotHandedOver {
+    /// It is not permitted, or not on record.
+    Refused(NotPermitted),
+    Told(TokenRefusal),
+}
+
+impl From<NotPermitted> for NotHandedOver {
+    fn from(reason: NotPermitted) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<TokenRefusal> for NotHandedOver {
+    fn from(refusal: TokenRefusal) -> Self {
+        Self::Told(refusal)
+    }
+}
+
 impl TokenService {
     /// Makes the delegation that an instance of another agent can take up.
     pub(crate) async fn delegate(
@@ -70,8 +91,9 @@ impl TokenService {
             let why = "`jkt` in `may_act` is not the thumbprint of a key";
             return Err(not_held("may_act_invalid", asking.agent, why));
         };
-        let permit = self.handing_on(asking, &claims, may_act, task).await?;
-        let begun = begun(permit, self)?;
+        let act = self.handing_on(asking, &claims, may_act, task).await?;
+        let permit = self.authority.authorize(act).await;
+        let begun = self.begun(permit.map_err(|reason| refused(reason, asking.agent))?)?;
         let made = async {
             self.is_new(asking, key).await?;
             let agent = self.other_agent(asking.agent, &may_act.client_id).await?;
@@ -104,16 +126,56 @@ impl TokenService {
             client_id: exchange::claimed(actor_token).ok_or_else(|| unknown_actor(by))?,
             jkt: keys::base64url(&proof.thumbprint),
         };
-        let permit = self.handing_on(asking, &claims, &may_act, task).await?;
-        let begun = begun(permit, self)?;
-        let given = async {
-            let named = self.named(by, (actor_token, &may_act.client_id), &proof).await?;
-            self.is_new(asking, named.key).await?;
-            self.give(asking, &begun, named).await
+        let parties = (&claims, &may_act);
+        let mut again = true;
+        loop {
+            match self.try_hand_over(asking, parties, (actor_token, &proof), task).await {
+                // What was read before may have changed with what others did meanwhile.
+                Err(NotHandedOver::Refused(NotPermitted::Contended)) if again => again = false,
+                Err(NotHandedOver::Refused(reason)) => return Err(refused(reason, by)),
+                Err(NotHandedOver::Told(refusal)) => return Err(refusal),
+                Ok(response) => return Ok(response),
+            }
+        }
+    }
+
+    /// Decides that the work is handed on, and then that the instance gets its token: on record is
+    /// both at once, or the former alone.
+    async fn try_hand_over(
+        &self,
+        asking: &Asking<'_>,
+        (claims, may_act): (&AccessTokenClaims, &MayAct),
+        (actor_token, proof): (&str, &VerifiedProof),
+        task: &AskedTask,
+    ) -> Result<TokenResponse, NotHandedOver> {
+        let act = self.handing_on(asking, claims, may_act, task).await?;
+        let bound = act.bound;
+        let decided = self.authority.decide(act).await?;
+        let PermitContext { standing, decision, .. } = decided.context();
+        let above = (standing.clone(), *decision);
+        let asked = async {
+            let named = self.named(asking.agent, (actor_token, &may_act.client_id), proof).await?;
+            self.grant(asking, above, (named, task.clone(), bound)).await
         };
-        let given = given.await;
+        let (permit, given) = match asked.await {
+            Ok(grant) => {
+                let both = Box::pin(self.authority.authorize_after(decided, grant));
+                let (permit, given) = both.await?;
+                let given = match given {
+                    Ok(permit) => Ok(permit),
+                    Err(reason) => Err(self.not_given(asking, reason, proof).await),
+                };
+                (permit, given)
+            }
+            Err(refusal) => (self.authority.record(decided).await?, Err(refusal)),
+        };
+        let begun = self.begun(permit)?;
+        let given = given.and_then(|permit| {
+            let minted = self.minter.mint(permit, &self.authority);
+            minted.map_err(TokenRefusal::decided)
+        });
         begun.running.finish(ended(&given), None);
-        given
+        Ok(given?)
     }
 
     /// What is told to who shows a token and nothing else.
@@ -124,19 +186,18 @@ impl TokenService {
         })
     }
 
-    /// Enters the instance that is `named` with the task that it is handed, and gives it a token.
-    async fn give(
+    /// The token of the instance that is `named`, which enters with the `task` that who stands `above`
+    /// hands on to it by this `decision`.
+    async fn grant(
         &self,
         asking: &Asking<'_>,
-        begun: &Begun<HandingOn>,
-        named: Named,
-    ) -> Result<TokenResponse, TokenRefusal> {
-        let Named { agent, key, exp, uses } = named;
-        let Standing { task, instance, .. } = begun.context.standing.as_ref();
-        let (parent, by, decision) = (task.id, instance.id, begun.context.decision);
+        (above, decision): (Arc<Standing>, DecisionId),
+        (named, task, until): (Named, AskedTask, i64),
+    ) -> Result<TokenGrant, TokenRefusal> {
+        let Named { agent, key, exp, uses: [token, proof] } = named;
+        let (parent, by) = (above.task.id, above.instance.id);
         let delegation = Delegation { parent, by, decision };
-        let [token, proof] = uses;
-        let part = Part { delegation, task: begun.act.task.clone(), uses: token };
+        let part = Part { delegation, task, uses: token };
         // What is known of who asks is not known of whom it is for.
         let source = Source::default();
         let rests = Rests::Delegated(Box::new(part));
@@ -145,27 +206,48 @@ impl TokenService {
         let proposed =
             propose(&self.authority, (&agent.name, rests), (new, Some(key), &source)).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
-        let last = self.last(asker.standing.value.instance.id).await?;
+        let last = asker.given_before();
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
-        let bound = Some(begun.act.bound.min(exp));
-        let grant = TokenGrant::new(
+        let bound = Some(until.min(exp));
+        Ok(TokenGrant::new(
             Asker::New(Box::new(asker)),
             asking.audience(),
             (Some(key), renewing, bound),
             (vec![proof], asking.arrived),
-        );
-        let permit = self.authority.authorize(grant).await.map_err(|reason| match reason {
-            NotPermitted::Replayed => {
-                let why = "the actor token or its proof was used before";
-                not_held("actor_replayed", asking.agent, why)
-            }
-            other => refused(other, asking.agent),
-        })?;
-        let minted = self.minter.mint(permit, &self.authority).await;
-        minted.map_err(TokenRefusal::decided)
+            self.drawn(),
+        ))
     }
 
-    /// Asks whether the holder, whose token says `claims`, may hand `task` on to an agent's instance.
+    /// Why the instance gets no token that agrees by its `proof`.
+    async fn not_given(
+        &self,
+        asking: &Asking<'_>,
+        reason: NotPermitted,
+        proof: &VerifiedProof,
+    ) -> TokenRefusal {
+        let by = asking.agent;
+        match reason {
+            NotPermitted::Replayed => {
+                not_held("actor_replayed", by, "the actor token or its proof was used before")
+            }
+            // It could not be entered: its key may be somebody's.
+            NotPermitted::Contended => {
+                let is_new = self.is_new(asking, Thumbprint::from_bytes(proof.thumbprint)).await;
+                is_new.err().unwrap_or_else(|| refused(reason, by))
+            }
+            other => refused(other, by),
+        }
+    }
+
+    /// Begins what is permitted.
+    fn begun(&self, permit: Permit<HandingOn>) -> Result<Begun<HandingOn>, TokenRefusal> {
+        permit.begin(self.authority.clock().as_ref()).map_err(|error| {
+            let why = error.to_string();
+            TokenRefusal::decided(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
+        })
+    }
+
+    /// That the holder, whose token says `claims`, hands `task` on to an agent's instance.
     /// Of that agent nothing is looked at before: who may hand nothing on to it learns nothing of it.
     async fn handing_on(
         &self,
@@ -173,7 +255,7 @@ impl TokenService {
         claims: &AccessTokenClaims,
         may_act: &MayAct,
         task: &AskedTask,
-    ) -> Result<Permit<HandingOn>, TokenRefusal> {
+    ) -> Result<HandingOn, TokenRefusal> {
         let by = asking.agent;
         let instance: InstanceId = claims.instance().parse().map_err(|_| {
             not_held("subject_token_invalid", by, "the subject token does not hold")
@@ -206,9 +288,7 @@ impl TokenService {
             enclosed: vec![("source", json!(asking.source))],
         };
         let (task, to, bound) = (task.clone(), may_act.clone(), claims.exp);
-        let act = HandingOn { request, circumstances, task, to, bound };
-        let permit = self.authority.authorize(act).await;
-        permit.map_err(|reason| refused(reason, by))
+        Ok(HandingOn { request, circumstances, task, to, bound })
     }
 
     /// What the subject token says, if who asks is who holds it.
@@ -276,9 +356,11 @@ impl TokenService {
 
     /// Whether no instance holds the key yet for which the work is handed on.
     async fn is_new(&self, asking: &Asking<'_>, key: Thumbprint) -> Result<(), TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
-        let known = reader.find::<InstanceId>(FactKey::key(&key)).await.map_err(unavailable)?;
-        let registered = reader.find::<FactKey>(FactKey::registered(&key)).await;
+        let mut reader = self.authority.pip().reader();
+        let (held, registered) = (FactKey::key(&key), FactKey::registered(&key));
+        reader.prepare(&[held.clone(), registered.clone()]).await.map_err(unavailable)?;
+        let known = reader.find::<InstanceId>(held).await.map_err(unavailable)?;
+        let registered = reader.find::<FactKey>(registered).await;
         let is_free = known.is_none() && registered.map_err(unavailable)?.is_none();
         if is_free && key != asking.key {
             return Ok(());
@@ -314,24 +396,13 @@ impl TokenService {
     /// The active agent `name`. To `by`, every failure looks the same.
     async fn other_agent(&self, by: &Agent, name: &str) -> Result<Agent, TokenRefusal> {
         let name: AgentName = name.parse().map_err(|_| unknown_actor(by))?;
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
         let now = self.authority.clock().now();
         let is_active =
             |agent: &Agent| agent.state == AgentState::Active && agent.key_expires > now;
         found.filter(is_active).ok_or_else(|| unknown_actor(by))
     }
-}
-
-/// Begins what is permitted.
-fn begun(
-    permit: Permit<HandingOn>,
-    service: &TokenService,
-) -> Result<Begun<HandingOn>, TokenRefusal> {
-    permit.begin(service.authority.clock().as_ref()).map_err(|error| {
-        let why = error.to_string();
-        TokenRefusal::decided(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
-    })
 }
 
 const fn ended<T>(answer: &Result<T, TokenRefusal>) -> OutcomeKind {

@@ -1,6 +1,6 @@
 //! Devices at the service: how one asks a person to enrol it, and how an instance authenticates by one.
 
-use authority::{OnceScope, Reader};
+use authority::OnceScope;
 use keys::{Signer as _, VerifyingKey};
 use model::{Agent, AgentName, DeviceAsked, DeviceState, Enrolled, FactKey, PersonId, Thumbprint};
 use oauth::device::{self, INTERVAL_S, Told};
@@ -56,7 +56,7 @@ impl TokenService {
             return refuse(ErrorCode::InvalidRequest, "malformed", "no agent has such a name");
         };
         let (id, now) = (Thumbprint::from_bytes(proof.thumbprint), self.authority.clock().now());
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let enrolled = reader.device(&agent, &id).await.map_err(unavailable)?;
         match enrolled {
             Some(enrolled) if enrolled.vouches(now) => return Ok(told(&enrolled)),
@@ -99,7 +99,7 @@ impl TokenService {
         let agent = self.claimed(client).await?;
         let enrolled = match (&agent, device::claimed(&client.assertion)) {
             (Some(agent), Some(id)) => {
-                let mut reader = Reader::new(self.authority.pip().store());
+                let mut reader = self.authority.pip().reader();
                 let id = Thumbprint::from_bytes(id);
                 reader.device(&agent.name, &id).await.map_err(unavailable)?
             }

@@ -7,7 +7,7 @@
 
 use authority::{
     Actor, Circumstances, CommitError, Effect, Ending, FactsError, NotPermitted, NotStopped,
-    OnceScope, Reader, Unit,
+    OnceScope, Unit,
 };
 use model::{
     AccessRequest, ActionName, Agent, Binding, FactKey, Instance, InstanceId, Principal,
@@ -181,7 +181,7 @@ impl TokenService {
     /// The same, if it is a refresh token: the last one, or one that was used.
     async fn own_refresh(&self, agent: &Agent, token: &str) -> Result<Own, TokenRefusal> {
         let Some(place) = family::place_of(token) else { return Ok(Own::None) };
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let Some(family) = reader.find::<Family>(place).await.map_err(unavailable)? else {
             return Ok(Own::None);
         };

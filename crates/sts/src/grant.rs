@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use authority::{Actor, Circumstances, Effect, Governed};
+use authority::{Actor, Circumstances, Effect, Entailed, Governed, PermitContext};
 use model::{
-    AccessRequest, ActionName, AgentName, Binding, FactKey, Instance, InstanceId, Principal,
+    AccessRequest, ActionName, AgentName, Binding, Entropy, FactKey, Instance, Principal, RecordId,
     ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
 use crate::family::Rotation;
+use crate::mint;
 use crate::proposed::Proposed;
 use crate::renewal::{Asked, Renewal};
 
@@ -26,10 +27,28 @@ pub struct TokenGrant {
     /// The key to which it is bound; none for a bearer token.
     pub(crate) key: Option<Thumbprint>,
     pub(crate) renewing: Renewing,
+    pub(crate) drawn: Drawn,
     /// The refresh token that goes with it, for a client that is known by its document.
     pub(crate) rotation: Option<Rotation>,
     /// Until when what it was exchanged for is good, in seconds since the epoch.
     pub(crate) bound: Option<i64>,
+}
+
+/// What is drawn at random for a token.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    /// Its id.
+    pub(crate) jti: String,
+    /// What the one that follows it has to name besides.
+    pub(crate) nonce: String,
+}
+
+impl Drawn {
+    pub(crate) fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
+        let mut nonce = [0; 16];
+        entropy.fill(&mut nonce);
+        Self { jti: RecordId::new(now, entropy).to_string(), nonce: keys::base64url(&nonce) }
+    }
 }
 
 /// What the token follows, and from where it is asked for.
@@ -59,6 +78,11 @@ impl Governed for TokenGrant {
         let last = &self.renewing.last;
         Some((&last.keys, last.revision))
     }
+
+    /// That it is issued: nobody sees it before that is on record.
+    fn entails(&self, context: &PermitContext, entropy: &dyn Entropy) -> Option<Entailed> {
+        mint::issuance(self, context, entropy)
+    }
 }
 
 /// Which instance asks.
@@ -70,13 +94,6 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    pub(crate) fn instance(&self) -> InstanceId {
-        match self {
-            Self::Known(instance) => instance.id,
-            Self::New(proposed) => proposed.standing.value.instance.id,
-        }
-    }
-
     /// The other agents as whose instances the workload was entered that is to be one.
     pub(crate) fn others(&self) -> BTreeSet<AgentName> {
         match self {
@@ -92,6 +109,7 @@ impl TokenGrant {
         (server, audience): (ServerName, String),
         (key, renewing, bound): (Option<Thumbprint>, Renewing, Option<i64>),
         (uses, arrived): (Vec<Effect>, Duration),
+        drawn: Drawn,
     ) -> Self {
         let (instance, actor) = match asker {
             Asker::Known(instance) => (instance.id, Actor::Known(instance.id)),
@@ -118,7 +136,7 @@ impl TokenGrant {
             enclosed: Vec::new(),
         };
         let rotation = None;
-        Self { request, circumstances, server, audience, key, renewing, rotation, bound }
+        Self { request, circumstances, server, audience, key, renewing, drawn, rotation, bound }
     }
 
     /// The same, with a refresh token.

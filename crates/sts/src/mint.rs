@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use authority::{Authority, Begun, Effect, Governed as _, Permit, Unit, Urgency};
+use authority::{Authority, Begun, Effect, Entailed, Governed as _, Permit, PermitContext};
 use keys::TokenKeys;
 use model::record::{Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
-use model::{FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Timestamp};
+use model::{Entropy, FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
 use oauth::exchange::{self, Delegated};
 use oauth::token_endpoint::{Next, TokenResponse};
 use oauth::{ErrorCode, OAuthError};
 
 use crate::delegate::HandingOn;
-use crate::grant::TokenGrant;
+use crate::grant::{Drawn, TokenGrant};
 use crate::renewal::{Link, Renewal};
 
 /// Signs tokens, each against a permit for it.
@@ -25,14 +25,14 @@ pub struct Minter {
 }
 
 impl Minter {
-    /// Signs the token that `permit` covers and records that it was issued.
+    /// Signs the token that `permit` covers. That it is issued was recorded with the permit.
     ///
     /// ```
     /// use authority::{Authority, Permit};
     /// use sts::{Minter, TokenGrant};
     ///
-    /// async fn mint(minter: &Minter, permit: Permit<TokenGrant>, authority: &Authority) {
-    ///     let _ = minter.mint(permit, authority).await;
+    /// fn mint(minter: &Minter, permit: Permit<TokenGrant>, authority: &Authority) {
+    ///     let _ = minter.mint(permit, authority);
     /// }
     /// ```
     ///
@@ -42,15 +42,15 @@ impl Minter {
     /// use authority::Authority;
     /// use sts::{Minter, TokenGrant};
     ///
-    /// async fn i_01_no_token_without_a_permit(
+    /// fn i_01_no_token_without_a_permit(
     ///     minter: &Minter,
     ///     grant: TokenGrant,
     ///     authority: &Authority,
     /// ) {
-    ///     let _ = minter.mint(grant, authority).await;
+    ///     let _ = minter.mint(grant, authority);
     /// }
     /// ```
-    pub async fn mint(
+    pub fn mint(
         &self,
         permit: Permit<TokenGrant>,
         authority: &Authority,
@@ -58,10 +58,7 @@ impl Minter {
         let unavailable = |why: &str| OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
         let begun = permit.begin(authority.clock().as_ref());
         let begun = begun.map_err(|error| unavailable(&error.to_string()))?;
-        let mut nonce = [0; 16];
-        authority.entropy().fill(&mut nonce);
-        let nonce = keys::base64url(&nonce);
-        let signed = self.sign(&begun, &nonce, authority).await;
+        let signed = self.sign(&begun);
         let (outcome, result) = match &signed {
             Ok((_, claims)) => {
                 (OutcomeKind::Returned, Some(Sha256Digest::of(claims.jti.as_bytes())))
@@ -71,8 +68,9 @@ impl Minter {
         begun.running.finish(outcome, result);
         let (token, claims) = signed.map_err(unavailable)?;
         let knows = begun.act.renewing.asked.is_some();
-        let next = || Next { jti: claims.jti.clone(), renewal_nonce: nonce };
         let refresh_token = begun.act.rotation.as_ref().map(|rotation| rotation.token().to_owned());
+        let Drawn { jti, nonce } = begun.act.drawn;
+        let next = || Next { jti, renewal_nonce: nonce };
         Ok(TokenResponse {
             access_token: token,
             token_type: token_type(&claims).to_owned(),
@@ -84,22 +82,10 @@ impl Minter {
         })
     }
 
-    /// Signs the token and, before anybody sees it, records that it was issued.
-    async fn sign(
-        &self,
-        begun: &Begun<TokenGrant>,
-        nonce: &str,
-        authority: &Authority,
-    ) -> Result<(String, AccessTokenClaims), &'static str> {
-        let claims = self.claims(begun, authority);
-        if claims.exp <= claims.iat {
-            return Err("what the token would rest on ends now");
-        }
+    fn sign(&self, begun: &Begun<TokenGrant>) -> Result<(String, AccessTokenClaims), &'static str> {
+        let claims = self.claims(begun).ok_or("what the token would rest on ends now")?;
         let token = access_token::mint(&claims, self.keys.signer().as_ref());
         let token = token.map_err(|_| "the token could not be signed")?;
-        let unit = issuance(begun, (&claims, nonce), authority).await?;
-        let recorded = authority.journal().store().commit(unit).await;
-        recorded.map_err(|_| "the token could not be recorded")?;
         Ok((token, claims))
     }
 
@@ -144,30 +130,21 @@ impl Minter {
         Ok((response, jti))
     }
 
-    /// The claims: never longer than anything that the instance's authority rests on, nor than what
-    /// the token was exchanged for.
-    fn claims(&self, begun: &Begun<TokenGrant>, authority: &Authority) -> AccessTokenClaims {
+    /// The claims, if there is a token to be issued.
+    fn claims(&self, begun: &Begun<TokenGrant>) -> Option<AccessTokenClaims> {
         let standing = &begun.context.standing;
-        let now = authority.clock().now();
         let cnf = begun.act.key.map(|key| Confirmation { jkt: keys::base64url(key.as_bytes()) });
-        let most = now.as_seconds()
-            + match cnf {
-                Some(_) => access_token::LIFETIME_MAX_S,
-                None => access_token::BEARER_LIFETIME_MAX_S,
-            };
-        let attested = begun.act.renewing.until.map(Timestamp::as_seconds);
-        let bounds = [Some(begun.context.ends.as_seconds()), begun.act.bound, attested];
-        let exp = bounds.into_iter().flatten().fold(most, i64::min);
+        let exp = expires(&begun.act, &begun.context)?;
         let (sub, act) = parties(standing);
-        AccessTokenClaims {
+        Some(AccessTokenClaims {
             iss: self.issuer.clone(),
             sub,
             act,
             client_id: standing.agent.name.to_string(),
             aud: begun.act.audience.clone(),
             exp,
-            iat: now.as_seconds(),
-            jti: RecordId::new(now, authority.entropy().as_ref()).to_string(),
+            iat: begun.context.decided.as_seconds(),
+            jti: begun.act.drawn.jti.clone(),
             cnf,
             authorization_details: vec![AgentTask {
                 kind: "agent_task".to_owned(),
@@ -175,7 +152,7 @@ impl Minter {
                 purpose: standing.purpose.id.to_string(),
                 mandate: standing.task.mandate_digest.to_string(),
             }],
-        }
+        })
     }
 }
 
@@ -198,59 +175,68 @@ fn parties(standing: &Standing) -> (String, Option<Actor>) {
     (sub, Actor::chain(instances))
 }
 
-/// The record of the token, with what its successor has to follow.
-async fn issuance(
-    begun: &Begun<TokenGrant>,
-    (claims, nonce): (&AccessTokenClaims, &str),
-    authority: &Authority,
-) -> Result<Unit, &'static str> {
-    let (standing, renewing) = (&begun.context.standing, &begun.act.renewing);
-    let (now, expires) = (authority.clock().now(), Timestamp::from_seconds(claims.exp));
+/// When the token ends, in seconds since the epoch: never later than anything that the instance's
+/// authority rests on, nor than what the token was exchanged for. None if it would end as it begins.
+fn expires(grant: &TokenGrant, context: &PermitContext) -> Option<i64> {
+    let begins = context.decided.as_seconds();
+    let attested = grant.renewing.until.map(Timestamp::as_seconds);
+    let most = match grant.key {
+        Some(_) => access_token::LIFETIME_MAX_S,
+        None => access_token::BEARER_LIFETIME_MAX_S,
+    };
+    let bounds = [Some(context.ends.as_seconds()), grant.bound, attested];
+    let ends = bounds.into_iter().flatten().fold(begins + most, i64::min);
+    (ends > begins).then_some(ends)
+}
+
+/// The record of the token, in one commit with the permit for it, and what its successor has to follow.
+pub(crate) fn issuance(
+    grant: &TokenGrant,
+    context: &PermitContext,
+    entropy: &dyn Entropy,
+) -> Option<Entailed> {
+    let (standing, renewing) = (&context.standing, &grant.renewing);
+    let (now, expires) = (context.decided, Timestamp::from_seconds(expires(grant, context)?));
     let mut seed = [0; 32];
-    authority.entropy().fill(&mut seed);
+    entropy.fill(&mut seed);
     let mut disclosure = Disclosure::new(seed);
     let source = serde_json::to_value(&renewing.source).expect("a source is a map of text");
-    let mut commitments = begun.context.people.clone();
+    let mut commitments = context.people.clone();
     commitments.insert("source", disclosure.commit("source", source));
+    let Drawn { jti, nonce } = &grant.drawn;
     let record = IssuanceRecord {
         agent: standing.agent.name.clone(),
         attestation: standing.attestation(),
-        audience: claims.aud.clone(),
-        binding: begun.act.circumstances().binding,
+        audience: grant.audience.clone(),
+        binding: grant.circumstances().binding,
         commitments,
-        decision: begun.context.decision,
+        decision: context.decision,
         delegators: HandedOn::all(standing),
         expires,
-        id: RecordId::new(now, authority.entropy().as_ref()),
+        id: RecordId::new(now, entropy),
         instance: standing.instance.id,
-        jti: Sha256Digest::of(claims.jti.as_bytes()),
-        key: begun.act.key,
+        jti: Sha256Digest::of(jti.as_bytes()),
+        key: grant.key,
         kind: "issuance".to_owned(),
         purpose: standing.purpose.id.clone(),
         task: standing.task.id,
         time: now,
         v: VERSION,
     };
-    let sealed = authority.journal().seal(&standing.sponsor.id, &disclosure).await;
-    let sealed = sealed.map_err(|_| "the token could not be recorded")?;
-    let given = Link::of(&claims.jti, nonce);
-    let place = (begun.act.server.clone(), expires);
+    let place = (grant.server.clone(), expires);
     let (last, source) = (renewing.last.value.clone(), renewing.source.clone());
+    let given = Link::of(jti, nonce);
     let renewal = Renewal::after(last, &renewing.asked, given, place, source);
-    let key = FactKey::renewal(standing.instance.id);
-    Ok(Unit {
-        entries: vec![authority::entry(*record.id.as_bytes(), &record, Some(sealed))],
-        // Ordered against every revocation once more, and against other renewals: what the permit
-        // rests on, and the token that is followed, have not changed since it was given.
-        reads: [begun.context.reads.as_slice(), &renewing.last.keys].concat(),
-        revision: begun.context.revision,
-        effects: match &begun.act.rotation {
+    let put = || Effect::Put {
+        key: FactKey::renewal(standing.instance.id),
+        body: json::canonical_of(&renewal),
+    };
+    Some(Entailed {
+        entry: authority::entry(*record.id.as_bytes(), &record, None),
+        disclosure,
+        effects: match &grant.rotation {
             Some(rotation) => vec![rotation.effect()],
-            None if renewing.is_own => {
-                vec![Effect::Put { key, body: json::canonical_of(&renewal) }]
-            }
-            None => Vec::new(),
+            None => renewing.is_own.then(put).into_iter().collect(),
         },
-        urgency: Urgency::Awaited,
     })
 }

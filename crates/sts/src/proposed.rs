@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::consented::Consented;
 use crate::initiated::Initiated;
 use crate::narrow;
+use crate::renewal::Renewal;
 
 /// How long a task lasts if what it rests on does. It is never prolonged, nor followed by another
 /// one for the same instance, which would begin with a clean session: after it, a new instance with
@@ -33,6 +34,13 @@ pub(crate) struct Proposed {
     pub(crate) effects: Vec<Effect>,
     /// The other agents as whose instances its workload was entered.
     pub(crate) others: BTreeSet<AgentName>,
+}
+
+impl Proposed {
+    /// The last token of the instance: none, as nobody knows it yet.
+    pub(crate) const fn given_before(&self) -> Sourced<Option<Renewal>> {
+        Sourced { value: None, keys: Vec::new(), revision: self.standing.revision }
+    }
 }
 
 /// On what the task of a new instance rests.
@@ -141,7 +149,7 @@ pub(crate) async fn propose(
     (agent, rests): (&AgentName, Rests),
     (instance, key, source): (InstanceId, Option<Thumbprint>, &Source),
 ) -> Result<Proposed, NotProposed> {
-    let mut reader = Reader::new(authority.pip().store());
+    let mut reader = authority.pip().reader();
     let agent: Agent = reader.need(FactKey::agent(agent)).await?;
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
     let (now, entropy) = (authority.clock().now(), authority.entropy().as_ref());
@@ -260,10 +268,13 @@ pub(crate) async fn entered(
     Ok(instance)
 }
 
-/// What enters `instance` in the register.
+/// What enters `instance` in the register: its key, if it has one, is nobody else's.
 pub(crate) fn enters(instance: &Instance) -> impl Iterator<Item = Effect> {
-    let holder = instance.key.map(|key| new_fact(FactKey::key(&key), &instance.id));
-    holder.into_iter().chain([new_fact(FactKey::instance(instance.id), instance)])
+    let key = instance.key.into_iter().flat_map(|key| {
+        let unregistered = Effect::Lacks { key: FactKey::registered(&key) };
+        [unregistered, new_fact(FactKey::key(&key), &instance.id)]
+    });
+    key.chain([new_fact(FactKey::instance(instance.id), instance)])
 }
 
 /// A platform vouches for a workload, and the kernel for a process, that the agent's rules admit; for

@@ -80,7 +80,7 @@ impl TokenService {
         (shown, uses): (Option<&Shown>, &[Effect]),
     ) -> Result<Consent, TokenRefusal> {
         for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.authority.pip().store());
+            let mut reader = self.authority.pip().reader();
             self.may_ask(&mut reader, agent).await?;
             let mut asked = self.asked(&mut reader, agent, wanted).await?;
             asked.client = sent.cloned().map(Box::new);

@@ -113,26 +113,12 @@ impl TokenService {
             }
             Redeemed::Refresh(token) => self.by_refresh(&redeeming, token).await?,
         };
-        let error = match self.minter.mint(permit, &self.authority).await {
-            Ok(minted) => return Ok(minted),
-            Err(error) => error,
-        };
-        match &by {
-            // Asking again would look like a thief.
-            Redeemed::Code { .. } => {
-                let why = "the code is used up, and no token came of it: send the person to \
-                           authorize again";
-                Err(TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why)))
-            }
-            // Another may have been given the next one since this was permitted.
-            Redeemed::Refresh(token) => {
-                // The permit used the proof up.
-                let redeeming = Redeeming { uses: Vec::new(), ..redeeming };
-                let mut reader = Reader::new(self.authority.pip().store());
-                self.last_of(&mut reader, &redeeming, token).await?;
-                Err(TokenRefusal::decided(error))
-            }
-        }
+        // Asking again would look like a thief.
+        self.minter.mint(permit, &self.authority).map_err(|_| {
+            let why = "what was shown is used up, and no token came of it: send the person to \
+                       authorize again";
+            TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why))
+        })
     }
 
     async fn by_code(
@@ -141,7 +127,7 @@ impl TokenService {
         shown: &ShownCode<'_>,
     ) -> Result<Permit<TokenGrant>, TokenRefusal> {
         for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.authority.pip().store());
+            let mut reader = self.authority.pip().reader();
             let coded = self.coded(&mut reader, redeeming, shown).await?;
             if let Some(key) = &redeeming.key {
                 let held = reader.find::<InstanceId>(FactKey::key(key)).await;
@@ -215,7 +201,7 @@ impl TokenService {
         redeeming: &Redeeming,
         asked: &Consent,
     ) -> Result<(), TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let found = reader.find::<InstanceId>(FactKey::redeemed(asked.id)).await;
         match found.map_err(unavailable)? {
             Some(instance) => Err(self.replayed(redeeming, instance, "code_replayed").await),
@@ -263,7 +249,7 @@ impl TokenService {
         token: &str,
     ) -> Result<Permit<TokenGrant>, TokenRefusal> {
         for _ in 0..ATTEMPTS_MAX {
-            let mut reader = Reader::new(self.authority.pip().store());
+            let mut reader = self.authority.pip().reader();
             let (family, instance) = self.last_of(&mut reader, redeeming, token).await?;
             redeeming.is_for(&family.server)?;
             let (server, read) = (family.server.clone(), reader.sourced(()));
@@ -321,7 +307,8 @@ impl TokenService {
         let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
         let audience = (server.clone(), self.audience_of(server));
         let uses = (redeeming.uses.clone(), redeeming.arrived);
-        TokenGrant::new(asker, audience, (redeeming.key, renewing, None), uses).with(rotation)
+        TokenGrant::new(asker, audience, (redeeming.key, renewing, None), uses, self.drawn())
+            .with(rotation)
     }
 
     /// Ends what `instance` has, because something of it was shown a second time.

@@ -53,7 +53,7 @@ impl TokenService {
         asking: &mut Asking<'_>,
         wanted: &str,
     ) -> Result<(), TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let known = reader.find::<InstanceId>(FactKey::key(&asking.key)).await;
         if known.map_err(unavailable)?.is_some() {
             return self.bind_shown(asking).await;
@@ -85,7 +85,7 @@ impl TokenService {
         asking: &Asking<'_>,
         wanted: &str,
     ) -> Result<TakingOver, TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let former = self.former(&mut reader, (asking.agent, asking.form), wanted).await;
         // Whoever shows what is another's is found, whatever it asks for.
         let binding = match asking.showing(former.as_ref().ok().copied()) {

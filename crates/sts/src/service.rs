@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use authority::{
     Authority, CommitError, Effect, FactsError, NotPermitted, NotStopped, OnceScope, Permit,
-    Reader, RefusalLog, Refused,
+    RefusalLog, Refused,
 };
 use keys::TokenKeys;
 use model::{
@@ -26,7 +26,7 @@ use crate::bound::Showing;
 use crate::client::{Authenticated, is_own_key};
 use crate::clients::Clients;
 use crate::devices::Devices;
-use crate::grant::{Asker, Renewing, TokenGrant};
+use crate::grant::{Asker, Drawn, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::possession::PROOF_SKEW_S;
 use crate::renewal::{self, Renewal, Step};
@@ -284,7 +284,7 @@ impl TokenService {
 
     async fn issue(&self, asking: &Asking<'_>) -> Result<TokenResponse, TokenRefusal> {
         let permit = self.permit(asking).await?;
-        let minted = self.minter.mint(permit, &self.authority).await;
+        let minted = self.minter.mint(permit, &self.authority);
         minted.map_err(TokenRefusal::decided)
     }
 
@@ -316,7 +316,7 @@ impl TokenService {
             let uses = (asking.uses.clone(), asking.arrived);
             let bound = asking.taken.as_ref().map(|taken| taken.exp);
             let key = (Some(asking.key), renewing, bound);
-            let grant = TokenGrant::new(asker, asking.audience(), key, uses);
+            let grant = TokenGrant::new(asker, asking.audience(), key, uses, self.drawn());
             match self.authority.authorize(grant).await {
                 Ok(permit) => {
                     self.note_names(asking, &others);
@@ -348,10 +348,18 @@ impl TokenService {
         }
     }
 
+    /// What is drawn for a token that is asked for now.
+    pub(crate) fn drawn(&self) -> Drawn {
+        Drawn::new(self.authority.clock().now(), self.authority.entropy().as_ref())
+    }
+
     /// What the token would follow. Somebody who goes on from where the holder of the key has been,
     /// or is another process, has copied it: the instance is quarantined.
     async fn renewing(&self, asking: &Asking<'_>, asker: &Asker) -> Result<Renewing, TokenRefusal> {
-        let mut last = self.last(asker.instance()).await?;
+        let mut last = match asker {
+            Asker::Known(instance) => self.last(instance.id).await?,
+            Asker::New(proposed) => proposed.given_before(),
+        };
         let (renewal, source) = (asking.form.renewal.clone(), asking.source.clone());
         // Of who is stopped, the decision tells.
         if let Asker::Known(instance) = asker
@@ -377,7 +385,7 @@ impl TokenService {
         &self,
         instance: InstanceId,
     ) -> Result<Sourced<Option<Renewal>>, TokenRefusal> {
-        let mut reader = Reader::new(self.authority.pip().store());
+        let mut reader = self.authority.pip().reader();
         let last = reader.find(FactKey::renewal(instance)).await;
         Ok(reader.sourced(last.map_err(unavailable)?))
     }

@@ -10,6 +10,7 @@ mod clock;
 mod counters;
 mod decisions;
 mod findings;
+mod leading;
 mod outcomes;
 mod policy;
 mod privacy;

@@ -131,7 +131,8 @@ pub async fn a_revision_counts_what_wrote_facts(back_end: &impl BackEnd) {
     let first = store.commit(unit(vec![put("a", "1"), put("b", "1")])).await.unwrap();
     assert!(first.revision > start);
     assert_eq!(store.load(&[]).await.unwrap().revision, first.revision);
-    let effects = vec![super::use_once(1), super::count("c", 1, None), Effect::OpenPermit];
+    let effects =
+        vec![super::use_once(1), super::count("c", 1, None), Effect::OpenPermit { entry: 0 }];
     let second = store.commit(unit(effects)).await.unwrap();
     assert_eq!(second.revision, first.revision);
     let refused = unit(vec![put("c", "1"), put_new("a")]);

@@ -56,6 +56,7 @@ macro_rules! conformance {
                 i_11_a_unit_that_read_what_has_changed_is_refused,
                 i_11_of_two_units_of_one_batch_the_second_is_refused,
                 permits_open_and_close_once,
+                i_11_two_units_as_one_are_there_together_or_not_at_all,
                 a_counter_stays_within_its_limit,
                 what_expired_is_forgotten_and_nothing_else,
                 a_dropped_commit_is_made_whole_or_not_at_all,

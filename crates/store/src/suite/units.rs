@@ -24,7 +24,8 @@ fn kind(error: &CommitError) -> &'static str {
 /// Each effect × each refusal × both orders: nothing of a refused unit is there.
 pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
     let store = back_end.store();
-    let standing = vec![put("old", "1"), use_once(1), count("full", 5, None), Effect::OpenPermit];
+    let standing =
+        vec![put("old", "1"), use_once(1), count("full", 5, None), Effect::OpenPermit { entry: 0 }];
     let open = store.commit(unit(standing)).await.unwrap().indices[0];
     let revision = store.load(&[]).await.unwrap().revision;
     let effects = [
@@ -34,19 +35,21 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
         remove("old"),
         use_once(2),
         count("free", 1, None),
-        Effect::OpenPermit,
+        Effect::OpenPermit { entry: 0 },
         Effect::ClosePermit { index: open },
     ];
     let refusals = [
         (use_once(1), "used"),
         (count("full", 1, Some(5)), "over limit"),
         (put_new("old"), "exists"),
+        (Effect::Lacks { key: key("old") }, "exists"),
         (Effect::ClosePermit { index: 999 }, "used"),
     ];
     let before = shown(store.as_ref(), &["full", "free"]).await.unwrap();
     for effect in &effects {
         for (refusal, why) in &refusals {
-            if matches!((effect, refusal), (Effect::Remove { .. }, Effect::PutNew { .. })) {
+            let is_demanded = matches!(refusal, Effect::PutNew { .. } | Effect::Lacks { .. });
+            if matches!(effect, Effect::Remove { .. }) && is_demanded {
                 continue;
             }
             for order in [[effect, refusal], [refusal, effect]] {
@@ -66,11 +69,13 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
         assert_eq!(kind(&error), "changed", "{effect:?}");
         assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before, "{effect:?}");
     }
-    let recordless = Unit { effects: vec![put("new", "2"), Effect::OpenPermit], ..Unit::default() };
+    let recordless =
+        Unit { effects: vec![put("new", "2"), Effect::OpenPermit { entry: 0 }], ..Unit::default() };
     store.commit(recordless).await.unwrap_err();
     assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before);
     // What the refused units would have used up is there to be used.
-    store.commit(unit(vec![use_once(2), put_new("new")])).await.unwrap();
+    let lacks = Effect::Lacks { key: key("new") };
+    store.commit(unit(vec![use_once(2), lacks, put_new("new")])).await.unwrap();
 }
 
 /// Keys that existed, that did not, and that were removed; a key that did not change is no reason.
@@ -125,10 +130,15 @@ pub async fn i_11_of_two_units_of_one_batch_the_second_is_refused(back_end: &imp
 pub async fn permits_open_and_close_once(back_end: &impl BackEnd) {
     let store = back_end.store();
     store.commit(unit(Vec::new())).await.unwrap();
-    let two = Unit { entries: vec![entry(), entry()], ..unit(vec![Effect::OpenPermit]) };
-    let first = *store.commit(two).await.unwrap().indices.last().unwrap();
-    assert_eq!(first, 2, "it is opened at the last of its records");
-    let second = store.commit(unit(vec![Effect::OpenPermit])).await.unwrap().indices[0];
+    let three = |entry_of| Unit {
+        entries: vec![entry(), entry(), entry()],
+        ..unit(vec![Effect::OpenPermit { entry: entry_of }])
+    };
+    let first = store.commit(three(1)).await.unwrap().indices[1];
+    assert_eq!(first, 2, "it is opened at the record that is named");
+    assert_eq!(kind(&store.commit(three(3)).await.unwrap_err()), "unavailable");
+    let second =
+        store.commit(unit(vec![Effect::OpenPermit { entry: 0 }])).await.unwrap().indices[0];
     let open = async || -> Vec<u64> {
         store.open_permits().await.unwrap().iter().map(|permit| permit.index).collect()
     };
@@ -139,7 +149,7 @@ pub async fn permits_open_and_close_once(back_end: &impl BackEnd) {
     for index in [first, 0, 77] {
         assert_eq!(kind(&store.commit(close(index)).await.unwrap_err()), "used");
     }
-    let both = vec![Effect::OpenPermit, Effect::ClosePermit { index: second }];
+    let both = vec![Effect::OpenPermit { entry: 0 }, Effect::ClosePermit { index: second }];
     store.commit(unit(both)).await.unwrap();
     assert_eq!(open().await.len(), 1);
 }
@@ -203,4 +213,35 @@ pub async fn a_dropped_commit_is_made_whole_or_not_at_all(back_end: &impl BackEn
     let facts = store.list("k/", None, 100).await.unwrap().facts.len() as u64;
     assert_eq!(store.log_size().await.unwrap(), facts + 1);
     assert_eq!(store.counters(&[counter("n")]).await.unwrap()[0].unsigned_abs(), facts);
+}
+
+/// Whatever refuses one of them refuses both, and one that has read what the other writes is no part of
+/// one unit with it.
+pub async fn i_11_two_units_as_one_are_there_together_or_not_at_all(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    store.commit(unit(vec![put("read", "1"), put("taken", "1")])).await.unwrap();
+    let revision = store.load(&[]).await.unwrap().revision;
+    let reading = |name: &str, effects: Vec<Effect>| Unit {
+        reads: vec![key(name)],
+        revision,
+        ..unit([effects, vec![Effect::OpenPermit { entry: 0 }]].concat())
+    };
+    let first = || reading("read", vec![put("one", "1"), use_once(1)]);
+    assert!(first().and(reading("one", Vec::new())).is_none());
+    let refused = [
+        (reading("other", vec![put_new("taken")]), "exists"),
+        (reading("other", vec![use_once(1)]), "used"),
+        (Unit { revision: Revision(revision.0 - 1), ..reading("read", Vec::new()) }, "changed"),
+    ];
+    for (second, why) in refused {
+        let both = first().and(second).expect("neither reads what the other writes");
+        assert_eq!(kind(&store.commit(both).await.unwrap_err()), why);
+        assert_eq!(store.load(&[key("one")]).await.unwrap().bodies, [None], "{why}");
+    }
+    let both = first().and(reading("other", vec![put("two", "1")])).expect("they are apart");
+    let indices = store.commit(both).await.unwrap().indices;
+    let open: Vec<_> = store.open_permits().await.unwrap().iter().map(|it| it.index).collect();
+    assert_eq!(open, indices, "each has the permit of its own record");
+    let bodies = store.load(&[key("one"), key("two")]).await.unwrap().bodies;
+    assert!(bodies.iter().all(Option::is_some));
 }

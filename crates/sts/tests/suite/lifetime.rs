@@ -55,7 +55,7 @@ async fn r_3_a_token_lasts_five_minutes_and_ends_with_the_task() {
     assert_eq!(response.expires_in, 42);
 }
 
-/// What was permitted and could not be issued is no token, and its outcome says so.
+/// The permit and that the token is issued are on record in one commit, or neither is.
 #[tokio::test]
 async fn i_02_a_token_that_could_not_be_recorded_is_not_handed_out() {
     use crate::support::stores::OnCommit;
@@ -63,14 +63,14 @@ async fn i_02_a_token_that_could_not_be_recorded_is_not_handed_out() {
     let own = key();
     sts.token(&own).await.unwrap();
     sts.world.drained().await;
-    // The decision is written, the issuance is not.
     let unwritten = store::CommitError::Unavailable("the disk is full".into());
-    let nothing = store::Unit::default();
-    sts.world.store.on_commit([OnCommit::After(nothing), OnCommit::Refuse(unwritten)]);
+    sts.world.store.on_commit([OnCommit::Refuse(unwritten)]);
     let error = sts.token(&own).await.unwrap_err();
     assert_eq!(error.status(), 503);
     sts.world.drained().await;
-    assert_eq!(sts.world.records("issuance").await.len(), 1);
-    assert_eq!(sts.world.outcomes().await, ["returned", "failed"]);
+    for kind in ["decision", "issuance"] {
+        assert_eq!(sts.world.records(kind).await.len(), 1, "{kind}");
+    }
+    assert_eq!(sts.world.outcomes().await, ["returned"]);
     assert!(sts.world.store.open_permits().await.unwrap().is_empty());
 }

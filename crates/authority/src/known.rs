@@ -1,0 +1,77 @@
+//! Facts that were read before, each good for as long as the store's own reports say that it has not
+//! changed; the commit of whatever rests on one checks the same once more.
+
+use std::sync::Arc;
+
+use model::{Delegator, FactKey, Revision, Sourced, TaskId};
+use moka::sync::Cache;
+
+use crate::changes::Changes;
+
+/// The most that is kept, in bytes.
+const KNOWN_MAX: u64 = 64 * 1024 * 1024;
+
+/// What one fact takes besides its key and its body, in bytes, also where there is no such fact.
+const EACH: usize = 128;
+
+/// The most delegation chains that are kept.
+const CHAINS_MAX: u64 = 10_000;
+
+/// A fact as it was read.
+#[derive(Clone)]
+pub(crate) struct Read {
+    /// Its body; none if there was no such fact.
+    pub(crate) body: Option<Arc<[u8]>>,
+    /// As of when.
+    pub(crate) revision: Revision,
+}
+
+/// The facts that were read before.
+pub(crate) struct KnownFacts {
+    changes: Arc<Changes>,
+    facts: Cache<FactKey, Read>,
+    /// By task, who holds it and who handed it on: what was made of facts, for all parts of the task.
+    chains: Cache<TaskId, Arc<Sourced<Vec<Delegator>>>>,
+}
+
+impl KnownFacts {
+    /// Nothing was read; `changes` tells what becomes of what is.
+    pub(crate) fn new(changes: Arc<Changes>) -> Self {
+        let facts = Cache::builder().max_capacity(KNOWN_MAX).weigher(size).build();
+        Self { changes, facts, chains: Cache::new(CHAINS_MAX) }
+    }
+
+    /// The fact at `key`, if it was read and has not changed since: as of now, then.
+    pub(crate) fn get(&self, key: &FactKey) -> Option<Read> {
+        let Read { body, revision } = self.facts.get(key)?;
+        let now = self.changes.fresh_as_of(&[(std::slice::from_ref(key), revision)])?;
+        Some(Read { body, revision: now })
+    }
+
+    /// Keeps the fact at `key` as it was read.
+    pub(crate) fn keep(&self, key: FactKey, read: Read) {
+        self.facts.insert(key, read);
+    }
+
+    /// Who holds `task` and who handed it on, if that is known and has not changed since: as of now.
+    pub(crate) fn chain(&self, task: TaskId) -> Option<Sourced<Vec<Delegator>>> {
+        let known = self.chains.get(&task)?;
+        let now = self.changes.fresh_as_of(&[(&known.keys, known.revision)])?;
+        Some(Sourced { revision: now, ..Sourced::clone(&known) })
+    }
+
+    /// Keeps who holds `task` and who handed it on.
+    pub(crate) fn keep_chain(&self, task: TaskId, chain: &Sourced<Vec<Delegator>>) {
+        self.chains.insert(task, Arc::new(chain.clone()));
+    }
+
+    /// Forgets the fact at `key`.
+    pub(crate) fn forget(&self, key: &FactKey) {
+        self.facts.invalidate(key);
+    }
+}
+
+fn size(key: &FactKey, read: &Read) -> u32 {
+    let bytes = key.as_str().len() + read.body.as_ref().map_or(0, |body| body.len()) + EACH;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

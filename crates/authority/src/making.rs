@@ -1,0 +1,256 @@
+//! Makes a decision, with everything that its commit does: gather, decide, and write down. Nothing of
+//! it has happened yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::record::ActCommitments;
+use model::{
+    AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
+    Stranger,
+};
+use store::{Committed, Effect, Unit, Urgency};
+
+use crate::accounts;
+use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
+use crate::counted;
+use crate::outcomes::Closing;
+use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext};
+use crate::pip::{FactsError, Gathered};
+use crate::records::{self, Decided, DecisionEntry, FactsLeaf};
+
+/// A question with what was gathered for it.
+struct Question<'a> {
+    request: &'a AccessRequest,
+    circumstances: &'a Circumstances,
+    gathered: Gathered,
+    facts: Facts,
+    act: ActDigest,
+}
+
+/// A decision with everything that its commit does.
+pub(crate) struct Made {
+    pub(crate) answer: Answer,
+    pub(crate) unit: Unit,
+    pub(crate) leaf: Arc<FactsLeaf>,
+}
+
+/// What was decided.
+pub(crate) enum Answer {
+    Permit(Box<Permitting>),
+    Deny(NotPermitted),
+}
+
+/// A permit that is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Permitting {
+    pub(crate) grant: Grant,
+    pub(crate) closing: Closing,
+    /// Which of the unit's entries is the decision.
+    pub(crate) entry: usize,
+    /// Which of the unit's counters is that of its session's calls, if it counts against them.
+    pub(crate) counted: Option<usize>,
+    /// The session's counters as it was decided on.
+    pub(crate) counters: BTreeMap<String, i64>,
+    /// Who is found by it, if somebody is.
+    pub(crate) found: Option<Stranger>,
+}
+
+impl Permitting {
+    /// The same, as its commit left it.
+    pub(crate) fn opened(mut self, committed: &Committed) -> Self {
+        let context = &mut self.closing.context;
+        context.index = *committed.indices.get(self.entry).expect("the unit had a decision");
+        context.revision = committed.revision;
+        self
+    }
+
+    /// The same, in a unit behind `before`.
+    pub(crate) fn behind(&mut self, before: &Unit) {
+        self.entry += before.entries.len();
+        self.counted = self.counted.map(|counter| counter + before.counts());
+    }
+}
+
+impl Authority {
+    /// Decides on `act` (a denial for what is `forced`); `None` if the facts changed meanwhile.
+    pub(crate) async fn make<A: Governed>(
+        &self,
+        act: &A,
+        forced: Option<Denial>,
+    ) -> Result<Option<Made>, NotPermitted> {
+        let Some(question) = self.ask(act.request(), act.circumstances()).await? else {
+            return Ok(None);
+        };
+        let decision = match forced {
+            Some(denial) => Decision::Deny(denial),
+            None => self.decide_on(&question).await?,
+        };
+        let mut made = self.made(&question, decision).await?;
+        if let Answer::Permit(permitting) = &made.answer {
+            if let Some((keys, revision)) = act.rests() {
+                made.unit.reads.extend(keys.iter().cloned());
+                made.unit.revision = made.unit.revision.min(revision);
+            }
+            let context = &permitting.closing.context;
+            let entailed = act.entails(context, self.entropy.as_ref());
+            if let Some(Entailed { mut entry, disclosure, effects }) = entailed {
+                let sponsor = &context.standing.sponsor.id;
+                let sealed = self.journal.seal(sponsor, &disclosure).await;
+                entry.disclosure = Some(sealed.map_err(unsealed)?);
+                made.unit.entries.push(entry);
+                made.unit.effects.extend(effects);
+            }
+        }
+        Ok(Some(made))
+    }
+
+    /// The same, tried again while the facts change.
+    pub(crate) async fn make_settled<A: Governed>(&self, act: &A) -> Result<Made, NotPermitted> {
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(made) = Box::pin(self.make(act, None)).await? {
+                return Ok(made);
+            }
+        }
+        Err(NotPermitted::Contended)
+    }
+
+    /// Gathers what `request` needs; `None` if the facts changed meanwhile.
+    async fn ask<'a>(
+        &self,
+        request: &'a AccessRequest,
+        circumstances: &'a Circumstances,
+    ) -> Result<Option<Question<'a>>, NotPermitted> {
+        let now = self.trusted_now()?;
+        let gathered = match self.gather(request, circumstances).await {
+            Ok(gathered) => gathered,
+            Err(FactsError::Changed) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let act = records::act_digest(&gathered.standing.mandate.agent, request);
+        Ok(Some(Question { request, circumstances, gathered, facts, act }))
+    }
+
+    async fn decide_on(&self, question: &Question<'_>) -> Result<Decision, NotPermitted> {
+        let decision = question.gathered.snapshot.decide(question.request, &question.facts);
+        let permits = matches!(decision, Decision::Permit(_));
+        let consequential = question.facts.is_consequential();
+        if permits && consequential && self.pip.outcome_unknown(&question.act).await? {
+            return Ok(Decision::Deny(Denial::OutcomeUnknown));
+        }
+        Ok(decision)
+    }
+
+    /// What makes `decision` happen.
+    async fn made(
+        &self,
+        question: &Question<'_>,
+        decision: Decision,
+    ) -> Result<Made, NotPermitted> {
+        let Question { request, circumstances, gathered, facts, .. } = question;
+        let stamp = (facts.now, self.entropy.as_ref());
+        let leaf =
+            self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(unsealed)?;
+        let waited = self.clock.monotonic().saturating_sub(circumstances.arrived);
+        let latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        let decided =
+            Decided { request, circumstances, gathered, facts, decision: &decision, latency_us };
+        let entry = records::decision_entry(&decided, &leaf, self.entropy.as_ref(), &self.journal);
+        let DecisionEntry { id, entry: own, people } = entry.await.map_err(unsealed)?;
+
+        let entries: Vec<_> = leaf.unwritten().into_iter().chain([own]).collect();
+        let entry = entries.len() - 1;
+        let mut unit = Unit {
+            entries,
+            effects: circumstances.uses.clone(),
+            revision: gathered.revision,
+            urgency: Urgency::Awaited,
+            ..Unit::default()
+        };
+        let answer = match decision {
+            // A denial needs no fence: what it read may have changed, it still harms nobody.
+            Decision::Deny(denial) => {
+                let denial = Box::new(denial);
+                Answer::Deny(NotPermitted::Denied { denial, decision: id })
+            }
+            Decision::Permit(grant) => {
+                unit.reads = read_set(question);
+                unit.effects.extend(self.effects_of(question, &grant));
+                if let Actor::Proposed { entries, .. } = &circumstances.actor {
+                    unit.entries.extend(entries.iter().cloned());
+                }
+                unit.effects.push(Effect::OpenPermit { entry });
+                let is_counted = is_counted(request);
+                Answer::Permit(Box::new(Permitting {
+                    closing: closing_of(question, &grant, (id, people)),
+                    grant,
+                    entry,
+                    counted: if is_counted { unit.counts().checked_sub(1) } else { None },
+                    counters: facts.session.counters.clone(),
+                    found: if is_counted { accounts::found(gathered) } else { None },
+                }))
+            }
+        };
+        Ok(Made { answer, unit, leaf })
+    }
+
+    fn effects_of(&self, question: &Question<'_>, grant: &Grant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
+            effects.extend(enter.iter().cloned());
+        }
+        if is_counted(question.request) {
+            let Question { gathered, facts, .. } = question;
+            let day = (facts.now, &self.limits);
+            effects.extend(counted::call(&gathered.standing, grant.elevation, day));
+            effects.extend(accounts::joined(gathered));
+        }
+        effects
+    }
+}
+
+fn unsealed(error: journal::SealError) -> NotPermitted {
+    NotPermitted::Unrecorded(error.into())
+}
+
+/// What closes the permit that a decision opens, but for its place in the log.
+fn closing_of(
+    question: &Question<'_>,
+    grant: &Grant,
+    (decision, people): (DecisionId, ActCommitments),
+) -> Closing {
+    let context = PermitContext {
+        decision,
+        index: 0,
+        decided: question.facts.now,
+        standing: question.gathered.standing.clone(),
+        act: question.act,
+        reads: read_set(question),
+        ends: question.gathered.standing.ends(grant.elevation),
+        revision: question.gathered.revision,
+        obligations: grant.obligations.iter().cloned().collect(),
+        people,
+    };
+    let consequential = question.facts.is_consequential();
+    Closing { context, consequential }
+}
+
+fn read_set(question: &Question<'_>) -> Vec<FactKey> {
+    let mut reads = question.gathered.keys.clone();
+    if question.facts.is_consequential() {
+        reads.push(FactKey::unknown_outcome(&question.act));
+    }
+    reads
+}
+
+/// Whether a request counts against the calls of its session: a call of a tool does, and so does
+/// reading a resource or a prompt, which tells as much.
+fn is_counted(request: &AccessRequest) -> bool {
+    let is_read = matches!(
+        request.resource,
+        ResourceRef::Tool(_) | ResourceRef::Resource { .. } | ResourceRef::Prompt { .. }
+    );
+    // What only takes less is never too much.
+    is_read && request.action.as_str() != "resources/unsubscribe"
+}

@@ -1,0 +1,170 @@
+//! Two acts of which one leads to the other: on record at once, or one after the other, and never the
+//! second without the first.
+
+use authority::{Effect, NotPermitted, OnceScope, Permit};
+use model::{FactKey, Timestamp};
+use serde_json::json;
+use store::{CommitError, Store as _};
+
+use crate::support::stores::OnCommit;
+use crate::support::{Act, World, put};
+
+/// What uses up the thing of this number.
+fn once(number: u8) -> Effect {
+    let expires = Timestamp::from_millis(i64::MAX);
+    Effect::UseOnce { scope: OnceScope::Proof, id: [number; 32], expires }
+}
+
+/// An act that uses up the thing of this number.
+fn using(world: &World, tool: &str, number: u8) -> Act {
+    let mut act = world.call(tool, json!({ "amount": 5 }));
+    act.circumstances.uses.push(once(number));
+    act
+}
+
+/// Asks for two acts of which the first leads to the second; gives what became of each.
+async fn both(
+    world: &World,
+    (first, next): (Act, Act),
+) -> Result<(Permit<Act>, Result<Permit<Act>, NotPermitted>), NotPermitted> {
+    let decided = world.authority.decide(first).await?;
+    world.authority.authorize_after(decided, next).await
+}
+
+/// What the log says of the decisions, in its order.
+async fn decisions(world: &World) -> Vec<String> {
+    let all = world.records("decision").await;
+    all.iter().map(|it| format!("{} {}", it.text_of("action"), it.text_of("decision"))).collect()
+}
+
+const FIRST: &str = "crm/lookup permit";
+const BOTH: [&str; 2] = [FIRST, "crm/refund permit"];
+
+#[tokio::test]
+async fn i_02_both_are_in_one_commit_and_each_has_its_place_and_its_outcome() {
+    let world = World::new().await;
+    let acts = (using(&world, "lookup", 1), using(&world, "refund", 2));
+    let (first, next) = both(&world, acts).await.expect("the first is permitted");
+    let next = next.expect("the second is permitted");
+    let log = world.log().await;
+    for permit in [&first, &next] {
+        let index = usize::try_from(permit.context().index).unwrap();
+        assert_eq!(log[index].text_of("id"), permit.context().decision.to_string());
+    }
+    let open: Vec<_> = world.store.open_permits().await.unwrap();
+    let open: Vec<_> = open.iter().map(|permit| permit.index).collect();
+    assert_eq!(open, [first.context().index, next.context().index]);
+    drop((first, next));
+    world.drained().await;
+    assert_eq!(world.outcomes().await, ["not_started", "not_started"]);
+    assert!(world.store.open_permits().await.unwrap().is_empty());
+}
+
+/// Whatever the store says of the two together, no more of them is on record than is permitted, and the
+/// second never without the first.
+#[tokio::test]
+async fn i_02_what_cannot_be_recorded_together_is_recorded_one_after_the_other() {
+    let changed = || CommitError::Changed { key: FactKey::active_policy() };
+    let unavailable = || CommitError::Unavailable("the disk is full".into());
+    for (refusals, on_record) in [
+        (vec![], BOTH.as_slice()),
+        (vec![changed()], &BOTH),
+        (vec![CommitError::Used], &BOTH),
+        (vec![changed(), changed()], &[]),
+        (vec![unavailable(), unavailable()], &[]),
+    ] {
+        let world = World::new().await;
+        let told = format!("{refusals:?}");
+        world.store.on_commit(refusals.into_iter().map(OnCommit::Refuse));
+        let acts = (using(&world, "lookup", 1), using(&world, "refund", 2));
+        let permitted = match both(&world, acts).await {
+            Ok((_, next)) => 1 + usize::from(next.is_ok()),
+            Err(_) => 0,
+        };
+        assert_eq!(decisions(&world).await, on_record, "{told}");
+        assert_eq!(permitted, on_record.len(), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_second_has_used_before_costs_the_first_nothing() {
+    let world = World::new().await;
+    drop(world.authorize(using(&world, "deploy", 2)).await.expect("it is permitted"));
+    let acts = (using(&world, "lookup", 1), using(&world, "refund", 2));
+    let (_first, next) = both(&world, acts).await.expect("the first is permitted");
+    assert!(matches!(next, Err(NotPermitted::Replayed)));
+    assert_eq!(decisions(&world).await[1..], [FIRST]);
+    let acts = (using(&world, "lookup", 1), using(&world, "refund", 3));
+    assert!(matches!(both(&world, acts).await, Err(NotPermitted::Replayed)));
+}
+
+#[tokio::test]
+async fn of_two_of_which_the_second_is_denied_the_first_is_on_record_before_it() {
+    let world = World::new().await;
+    let mut next = using(&world, "refund", 2);
+    next.request.input = json!({ "amount": 5_000 });
+    let (_first, next) = both(&world, (using(&world, "lookup", 1), next)).await.unwrap();
+    assert!(matches!(next, Err(NotPermitted::Denied { .. })));
+    assert_eq!(decisions(&world).await, [FIRST, "crm/refund deny"]);
+}
+
+/// A revocation that comes between the decisions and their commit stops both.
+#[tokio::test]
+async fn i_11_neither_is_permitted_on_what_has_changed_since() {
+    let world = World::new().await;
+    let decided = world.authority.decide(using(&world, "lookup", 1)).await.unwrap();
+    world.store.on_commit([OnCommit::After(world.sponsor_leaves())]);
+    let answer = world.authority.authorize_after(decided, using(&world, "refund", 2)).await;
+    assert!(matches!(answer, Err(NotPermitted::Contended)));
+    assert!(decisions(&world).await.is_empty());
+    let decided = world.authority.decide(using(&world, "lookup", 1)).await;
+    assert!(matches!(decided, Err(NotPermitted::Denied { .. })), "it is decided anew");
+}
+
+/// Nobody waits for the two any more, and their commit comes.
+#[tokio::test]
+async fn i_02_two_permits_that_came_too_late_are_closed_as_not_started() {
+    let world = World::new().await;
+    world.store.on_commit([OnCommit::Hold]);
+    let acts = (using(&world, "lookup", 1), using(&world, "refund", 2));
+    let gone =
+        tokio::time::timeout(std::time::Duration::from_millis(100), both(&world, acts)).await;
+    assert!(gone.is_err(), "the commit was not held");
+    world.store.release();
+    world.drained().await;
+    assert_eq!(world.outcomes().await, ["not_started", "not_started"]);
+    assert!(world.store.open_permits().await.unwrap().is_empty());
+}
+
+/// What a reader took for read is read again once it has changed, also where there was nothing.
+#[tokio::test]
+async fn i_11_what_was_read_before_is_read_again_when_it_has_changed() {
+    let world = World::new().await;
+    let (key, pip) = (FactKey::from_text("test/fact"), world.authority.pip());
+    let read = async || {
+        let mut reader = pip.reader();
+        let fact = reader.find::<u32>(key.clone()).await.expect("it is read");
+        (fact, reader.sourced(()).revision)
+    };
+    let (nothing, first) = read().await;
+    assert_eq!(nothing, None);
+    for (round, fact) in [1_u32, 2, 2].into_iter().enumerate() {
+        world.put(key.clone(), &fact).await;
+        let (found, revision) = read().await;
+        assert_eq!(found, Some(fact), "round {round}");
+        assert!(revision > first, "as of when is told too");
+        assert_eq!(read().await, (found, revision), "nothing has changed");
+    }
+    let effects = vec![Effect::Remove { key: key.clone() }];
+    world.store.commit(store::Unit { effects, ..store::Unit::default() }).await.unwrap();
+    assert_eq!(read().await.0, None);
+    // Something else changes: what is known is true as of then.
+    let before = read().await.1;
+    let unit = store::Unit {
+        effects: vec![put(FactKey::from_text("test/other"), &1)],
+        ..store::Unit::default()
+    };
+    world.store.commit(unit).await.unwrap();
+    assert_eq!(read().await.0, None);
+    assert!(read().await.1 > before);
+}
