@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use model::{
-    Agent, AgentFacts, AgentName, Device, Enrolled, FactKey, Instance, Revision, Sourced,
-    Thumbprint,
+    Agent, AgentFacts, AgentName, Delegator, Device, Enrolled, FactKey, Instance, Revision,
+    Sourced, TaskId, Thumbprint,
 };
 use serde::de::DeserializeOwned;
 use store::Store;
