@@ -63,11 +63,11 @@ pub(crate) enum Elevation {
 /// The time `text`: a number of seconds, minutes or hours.
 fn time(text: &str) -> Result<Duration, String> {
     let form = || format!("`{text}` is not a time such as `90s`, `15m` or `1h`");
-    let (unit, seconds) = [('s', 1), ('m', 60), ('h', 3_600)]
+    let (number, seconds) = [('s', 1), ('m', 60), ('h', 3_600)]
         .into_iter()
-        .find(|(unit, _)| text.ends_with(*unit))
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
         .ok_or_else(form)?;
-    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| form())?;
+    let number: u64 = number.parse().map_err(|_| form())?;
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(form)
 }
 
