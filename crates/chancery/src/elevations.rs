@@ -37,7 +37,8 @@ async fn approval(socket: &Path, id: &str) -> anyhow::Result<Value> {
     let mut all = all.as_array().into_iter().flatten();
     let found = all.find(|elevation| elevation["id"] == id);
     let found = found.with_context(|| format!("there is no elevation `{id}`"))?;
-    eprintln!("chancery: you sign for {found}");
+    // Whoever asked wrote some of it: what is shown is what is signed.
+    eprintln!("chancery: you sign for {}", mcp::render_untrusted(&found.to_string()));
     let elevation: model::Elevation = serde_json::from_value(found.clone())?;
     Ok(json!({ "do": "elevation-approve", "id": id, "digest": elevation.digest() }))
 }

@@ -150,9 +150,13 @@ impl TokenService {
             let why = "the holder of the task is quarantined until an administrator releases it";
             return refuse("holder_quarantined", why);
         }
-        match gone_since(reader, &holder).await? {
-            since if since <= self.authority.clock().now() => Ok(holder.id),
-            since => {
+        match gone_since(reader, (&task, &holder)).await? {
+            None => {
+                let why = "what people let a client do is not taken over: it asks them again";
+                refuse("task_of_client", why)
+            }
+            Some(since) if since <= self.authority.clock().now() => Ok(holder.id),
+            Some(since) => {
                 let why = format!("the holder of the task may be alive: ask again after {since}");
                 refuse("holder_alive", &why)
             }
@@ -184,15 +188,22 @@ async fn held(
     Ok((holder.agent == agent.name).then_some((task, holder)))
 }
 
-/// Since when `holder` is gone, or will be: once it is revoked, or was given nothing for the time of
-/// two tokens.
-async fn gone_since(reader: &mut Reader<'_>, holder: &Instance) -> Result<Timestamp, TokenRefusal> {
-    if let InstanceState::Revoked { since, .. } = holder.state {
-        return Ok(since);
-    }
+/// Since when the holder of a task is gone, or will be: once it is revoked, or was given nothing for
+/// the time of two tokens. Of one that began a task and has no chain of tokens, as an OAuth client,
+/// nobody can tell.
+async fn gone_since(
+    reader: &mut Reader<'_>,
+    (task, holder): (&Task, &Instance),
+) -> Result<Option<Timestamp>, TokenRefusal> {
     let last = reader.find::<Renewal>(FactKey::renewal(holder.id)).await.map_err(unavailable)?;
+    if last.is_none() && task.delegation.is_none() {
+        return Ok(None);
+    }
+    if let InstanceState::Revoked { since, .. } = holder.state {
+        return Ok(Some(since));
+    }
     // Its first token may have been asked for by another, who handed the work on.
     let first = holder.started.plus(LIFETIME);
     let until = last.as_ref().and_then(Renewal::until).map_or(first, |until| until.max(first));
-    Ok(until.plus(LIFETIME))
+    Ok(Some(until.plus(LIFETIME)))
 }

@@ -265,12 +265,6 @@ impl TokenService {
                 self.hand_over(&asking, (subject_token, actor), task).await
             }
             Grant::Bare(subject_token) => Err(self.bare(&asking, subject_token)),
-            // Whether who has no key is gone, nobody can tell.
-            Grant::Resume(_) if agent.client.is_some() => {
-                let why = "what people let a client do is not taken over: it asks them again";
-                let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-                Err(TokenRefusal::of("task_of_client", error, agent))
-            }
             Grant::Resume(task) => {
                 self.resume(&mut asking, task).await?;
                 self.issue(&asking).await

@@ -56,13 +56,19 @@ impl Moved {
     }
 }
 
-/// The library that moves a clock, as the `faketime` command names it.
+/// How often `faketime` is asked.
+const ATTEMPTS: usize = 5;
+
+/// The library that moves a clock, as the `faketime` command names it. What that shares is named after
+/// its process, and it fails where an older one of that number left the same behind.
 fn library() -> String {
-    let output = Command::new("faketime").args(["-m", "-f", "+0", "env"]).output();
-    let output = output.expect("faketime is installed");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
-    line.expect("faketime preloads a library").to_owned()
+    let named = |_| {
+        let output = Command::new("faketime").args(["-m", "-f", "+0", "env"]).output();
+        let output = output.expect("faketime is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=").map(str::to_owned))
+    };
+    (0..ATTEMPTS).find_map(named).expect("faketime preloads a library")
 }
 
 /// N-120: ahead by less than tokens and proofs forgive, so that the decision itself sees it.

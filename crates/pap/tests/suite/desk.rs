@@ -134,6 +134,15 @@ impl Desk {
         body.map(|body| serde_json::from_slice(&body).expect("facts are JSON"))
     }
 
+    /// Waits until a refusal for `cause` is recorded.
+    pub(crate) async fn has_refused_for(&self, cause: &str) {
+        crate::support::until("it is recorded", || async {
+            let refusals = self.world.records("refusal").await;
+            refusals.iter().any(|it| it.text_of("cause") == cause)
+        })
+        .await;
+    }
+
     /// Changes what the server lists.
     pub(crate) fn list(&self, change: impl FnOnce(&mut BTreeMap<ToolName, Value>)) {
         change(&mut self.shelf.0.lock().expect("no test panics while it holds it").tools);

@@ -144,11 +144,7 @@ async fn r_54_two_people_elevate_a_task_and_either_takes_it_back() {
     desk.world.drained().await;
     let replayed = desk.run(Command::LogReplay).await.expect("it is replayed");
     assert_eq!(replayed["differ"], json!([]));
-    crate::support::until("it is recorded", || async {
-        let refusals = desk.world.records("refusal").await;
-        refusals.iter().any(|it| it.text_of("cause") == "approved_by_the_same_person")
-    })
-    .await;
+    desk.has_refused_for("approved_by_the_same_person").await;
 }
 
 /// Every sequence of four of: one approves, the other approves, the first takes it back, forty minutes

@@ -283,11 +283,7 @@ async fn r_13_a_conflict_keeps_nobody_who_leaves() {
     assert_eq!(desk.whose("1").await, None);
     let source = desk.run(Command::PeopleSourceList).await.unwrap()[0].clone();
     assert_eq!(source["applied"]["version"], 4);
-    crate::support::until("it is recorded", || async {
-        let refusals = desk.world.records("refusal").await;
-        refusals.iter().any(|it| it.text_of("cause") == "people_conflict")
-    })
-    .await;
+    desk.has_refused_for("people_conflict").await;
 }
 
 /// A list of many parts that is interrupted says so, has put out who leaves, and goes on where it was.

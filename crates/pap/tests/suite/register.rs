@@ -213,11 +213,7 @@ async fn n_096_a_quarantined_instance_is_not_released_by_its_agents_sponsor() {
     assert_eq!(desk.call("lookup").await, "instance_quarantined");
     assert_eq!(word(&desk.run_as(&sponsor, release()).await), "refused");
     assert_eq!(desk.call("lookup").await, "instance_quarantined");
-    crate::support::until("it is recorded", || async {
-        let refusals = desk.world.records("refusal").await;
-        refusals.iter().any(|entry| entry.text_of("cause") == "released_by_own_sponsor")
-    })
-    .await;
+    desk.has_refused_for("released_by_own_sponsor").await;
     desk.run_as(&second.id, release()).await.unwrap();
     assert_eq!(desk.call("lookup").await, "permitted");
     let stopped = FactKey::stopped(&facts.agent.name);

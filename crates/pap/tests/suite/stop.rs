@@ -54,11 +54,7 @@ async fn n_098_one_stops_at_once_and_another_must_agree_to_start() {
         assert_eq!(told["started"], what);
         assert_eq!(desk.call("lookup").await, "permitted");
         assert_eq!(word_of(&desk.run_as(&b, start(what, None)).await), "missing");
-        crate::support::until("it is recorded", || async {
-            let refusals = desk.world.records("refusal").await;
-            refusals.iter().any(|it| it.text_of("cause") == "started_by_the_same_person")
-        })
-        .await;
+        desk.has_refused_for("started_by_the_same_person").await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use keys::SigningKey;
 use model::{Clock as _, FactKey, Mandate, RegisteredClient, TaskState};
 use oauth::ErrorCode;
-use oauth::token_endpoint::TokenResponse;
+use oauth::token_endpoint::{RESUME, TokenResponse};
 use serde_json::{Value, json};
 use store::Store as _;
 
@@ -152,6 +152,24 @@ async fn n_012_what_a_client_may_is_what_is_registered_now() {
     check(None, ErrorCode::InvalidClient).await;
     let bound = RegisteredClient { id: CLIENT.to_owned(), bearer: false };
     check(Some(bound), ErrorCode::InvalidDpopProof).await;
+}
+
+/// What a person let a client do is nobody's to take over, whatever the agent is by now.
+#[tokio::test]
+async fn n_092_a_task_of_a_client_is_not_taken_over_once_it_is_taken_back() {
+    let stage = Stage::new().await;
+    let (response, _) = given(&stage).await;
+    let task = stage.task(&stage.sts.verified(&response)).await.id.to_string();
+    stage.sts.world.clock.advance(Duration::from_mins(30));
+    let whole = stage.sts.world.standing.agent.clone();
+    for client in [whole.client.clone(), None] {
+        let agent = model::Agent { client, ..whole.clone() };
+        stage.sts.world.put(FactKey::agent(&agent.name), &agent).await;
+        let request = stage.sts.request(&key()).with("grant_type", RESUME).with("task", &task);
+        let refused = stage.sts.send(request).await.map(drop).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidGrant, "{refused}");
+    }
+    assert_eq!(stage.sts.causes(2).await, ["task_of_client"; 2]);
 }
 
 #[tokio::test]
