@@ -137,7 +137,7 @@ impl TokenService {
                 }
                 self.is_instances(key, &redeeming.agent).await?;
             }
-            let grant = self.begun(reader, redeeming, &coded).await?;
+            let grant = self.begins(reader, redeeming, &coded).await?;
             match self.authority.authorize(grant).await {
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotPermitted::Contended) => {}
@@ -210,7 +210,7 @@ impl TokenService {
     }
 
     /// The token for the instance that begins with `coded`.
-    async fn begun(
+    async fn begins(
         &self,
         mut reader: Reader<'_>,
         redeeming: &Redeeming,
