@@ -32,6 +32,7 @@ mod records;
 mod recover;
 mod refusals;
 mod replayed;
+mod standing;
 mod steady_clock;
 mod telling;
 mod watch;
@@ -54,11 +55,12 @@ pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Entailed, Governed, NotStarted, Permit,
     PermitContext, Running,
 };
-pub use pip::{FactsError, Gathered, Pip, delegators, initiator, read_standing};
+pub use pip::{FactsError, Gathered, Pip};
 pub use quarantine::{NotStopped, Signal};
 pub use reader::{Reader, all};
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
+pub use standing::{delegators, initiator, read_standing};
 pub use steady_clock::SteadyClock;
 pub use telling::Messenger;
 pub use watch::{Cut, Watch};

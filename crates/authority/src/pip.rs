@@ -8,19 +8,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use model::{
-    ActDigest, AgentFacts, AgentName, DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId,
-    MandateBasis, Person, ResourceRef, Revision, Server, ServerName, SessionFacts, Sourced,
-    Standing, Stop, StopTarget, Stops, TaskId, TaskSubject, Tool, ToolRef,
+    ActDigest, AgentFacts, AgentName, FactKey, InstanceId, Person, ResourceRef, Revision, Server,
+    ServerName, SessionFacts, Sourced, Standing, Stop, StopTarget, Stops, TaskId, Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
 use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
-use crate::elevations::elevations;
 use crate::in_force::{InForce, PolicyInForce};
 use crate::known::KnownFacts;
 use crate::reader::{self, Reader};
+use crate::standing::read_standing;
 
 /// The most instances, tools and sessions whose facts are kept.
 const CACHED_MAX: u64 = 100_000;
@@ -424,80 +423,4 @@ fn listen(store: &dyn Store, changes: Arc<Changes>, unknown: Arc<Unknown>) {
         }
         changes.record(keys, revision);
     }));
-}
-
-/// The standing of the registered instance `id`.
-pub async fn read_standing(
-    reader: &mut Reader<'_>,
-    id: InstanceId,
-) -> Result<Standing, FactsError> {
-    let Delegator { instance, agent, sponsor, device, task } = holder(reader, id).await?;
-    let delegators = delegators(reader, task.parent()).await?;
-    let elevations = elevations(reader, task.id).await?;
-    let mandate: model::Mandate = reader.need(FactKey::mandate(task.mandate)).await?;
-    let initiator = initiator(reader, &mandate.basis).await?;
-    let purpose = reader.need(FactKey::purpose(&task.purpose)).await?;
-    let subject = match &task.subject {
-        TaskSubject::OnBehalfOf { person } => Some(reader.need(FactKey::person(person)).await?),
-        TaskSubject::Autonomous => None,
-    };
-    Ok(Standing {
-        instance,
-        agent,
-        sponsor,
-        device,
-        subject,
-        task,
-        delegators,
-        elevations,
-        mandate,
-        initiator,
-        purpose,
-    })
-}
-
-/// The instance `id` with its task and who answers for it.
-async fn holder(reader: &mut Reader<'_>, id: InstanceId) -> Result<Delegator, FactsError> {
-    let instance: model::Instance = reader.need(FactKey::instance(id)).await?;
-    let agent: model::Agent = reader.need(FactKey::agent(&instance.agent)).await?;
-    let sponsor = reader.need(FactKey::person(&agent.sponsor)).await?;
-    let device = reader.vouched_by(&instance).await?;
-    let task = reader.need(FactKey::task(instance.task)).await?;
-    Ok(Delegator { instance, agent, sponsor, device, task })
-}
-
-/// Who handed on what is a part of the task `parent`, the nearest first. A chain that is longer than any may be is read no
-/// further: it does not end in a root task then, and nothing is permitted by it.
-pub async fn delegators(
-    reader: &mut Reader<'_>,
-    parent: Option<TaskId>,
-) -> Result<Vec<Delegator>, FactsError> {
-    let Some(nearest) = parent else { return Ok(Vec::new()) };
-    if let Some(known) = reader.known_chain(nearest) {
-        return Ok(known);
-    }
-    let (mut apart, mut above, mut next) = (reader.apart(), Vec::new(), Some(nearest));
-    while let Some(id) = next.filter(|_| above.len() <= DELEGATIONS_MAX) {
-        let task: model::Task = apart.need(FactKey::task(id)).await?;
-        let delegator = holder(&mut apart, task.instance).await?;
-        next = task.parent();
-        above.push(Delegator { task, ..delegator });
-        if let Some(rest) = next.and_then(|id| apart.known_chain(id)) {
-            above.extend(rest);
-            break;
-        }
-    }
-    above.truncate(DELEGATIONS_MAX + 1);
-    Ok(reader.take_chain(nearest, apart.sourced(above)))
-}
-
-/// The system that gave a mandate on this basis, if one did, with who answers for it.
-pub async fn initiator(
-    reader: &mut Reader<'_>,
-    basis: &MandateBasis,
-) -> Result<Option<Initiator>, FactsError> {
-    let MandateBasis::Initiated { system, .. } = basis else { return Ok(None) };
-    let system: model::InitiatingSystem = reader.need(FactKey::system(system)).await?;
-    let owner = reader.need(FactKey::person(&system.owner)).await?;
-    Ok(Some(Initiator { system, owner }))
 }

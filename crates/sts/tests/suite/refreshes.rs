@@ -57,7 +57,8 @@ async fn n_093_a_refresh_token_that_is_shown_again_ends_all_that_came_of_its_cod
     assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "the last one is of no use");
 }
 
-/// N-013: 64 ask with one refresh token at once: one wins, and the family dies, bound to a key or not.
+/// N-013: 64 ask with one refresh token at once: one token is issued, and the family dies, bound to a
+/// key or not. Who won is told so, unless the family is dead before its token is signed.
 #[tokio::test(flavor = "multi_thread")]
 async fn n_013_of_64_racers_with_one_refresh_token_one_wins_and_the_family_dies() {
     for key in [None, Some(key())] {
@@ -78,13 +79,13 @@ async fn check_race(key: Option<Arc<SigningKey>>) {
     let answers = futures::future::join_all(racers).await;
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
     let won: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
-    assert_eq!(won.len(), 1);
+    assert!(won.len() <= 1, "{} won", won.len());
     for won in &won {
         let refused = stage.refresh(refresh_of(won), &[], key.as_deref()).await;
         assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "the family is dead");
     }
     let issued = stage.sts.world.records("issuance").await.len();
-    assert_eq!(issued, 1 + won.len(), "nothing else was issued");
+    assert_eq!(issued, 2, "one after the first");
     stage.has_ended(&claims, "refresh_token_replayed").await;
 }
 
