@@ -269,6 +269,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         workloads: Vec::new(),
         client: None,
         registered,
+        affirmed: None,
         state: AgentState::Active,
     }
 }

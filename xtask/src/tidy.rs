@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("json", &[]),
     ("https-url", &[]),
     ("tlog", &[]),
@@ -16,6 +16,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("model", &["json"]),
     ("oauth", &["https-url", "json", "keys"]),
     ("mcp", &["https-url", "json"]),
+    ("scim", &[]),
     ("outbound", &["https-url", "json"]),
     ("workload", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("login", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
@@ -26,14 +27,18 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("authority", &["journal", "json", "model", "pdp", "store"]),
     ("sts", &["authority", "https-url", "json", "keys", "model", "oauth", "workload"]),
     ("gateway", &["authority", "json", "keys", "mcp", "model", "oauth"]),
-    ("pap", &["authority", "journal", "json", "keys", "mcp", "model", "oauth", "pdp", "tlog"]),
-    ("api", &["gateway", "json", "keys", "login", "mcp", "model", "oauth", "pap", "sts"]),
+    (
+        "pap",
+        &["authority", "journal", "json", "keys", "mcp", "model", "oauth", "pdp", "scim", "tlog"],
+    ),
+    ("api", &["gateway", "json", "keys", "login", "mcp", "model", "oauth", "pap", "scim", "sts"]),
     // The demo knows the service from outside: what it speaks on the wire, and nothing else.
     ("demo", &["json", "keys", "model", "oauth"]),
 ];
 
 /// Crates that know no IO, and what therefore they may not use.
-const PURE: [&str; 8] = ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "pdp"];
+const PURE: [&str; 9] =
+    ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "scim", "pdp"];
 const IMPURE: [&str; 5] = ["tokio", "hyper", "axum", "rusqlite", "reqwest"];
 
 /// The most lines of a source file.

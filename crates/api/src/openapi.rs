@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::handler::Handler;
 use axum::response::IntoResponse as _;
-use axum::routing::{MethodFilter, get, on};
+use axum::routing::{MethodFilter, any, get, on};
 use http::header;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -308,6 +308,26 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.on((MethodFilter::POST, "post"), path, handler, operation)
     }
 
+    /// The same, where `handler` answers `PUT` at `path`.
+    pub(crate) fn put<T: 'static>(
+        self,
+        path: &str,
+        handler: impl Handler<T, S>,
+        operation: Operation,
+    ) -> Self {
+        self.on((MethodFilter::PUT, "put"), path, handler, operation)
+    }
+
+    /// The same, where `handler` answers `PATCH` at `path`.
+    pub(crate) fn patch<T: 'static>(
+        self,
+        path: &str,
+        handler: impl Handler<T, S>,
+        operation: Operation,
+    ) -> Self {
+        self.on((MethodFilter::PATCH, "patch"), path, handler, operation)
+    }
+
     /// The same, where `handler` answers `DELETE` at `path`.
     pub(crate) fn delete<T: 'static>(
         self,
@@ -327,6 +347,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     ) -> Self {
         self.told.add(method, path, (self.always)(operation));
         Self { router: self.router.route(path, on(filter, handler)), ..self }
+    }
+
+    /// The same, where `handler` says that there is nothing else below `path`: no document tells of what
+    /// is not there.
+    pub(crate) fn nothing_else<T: 'static>(self, path: &str, handler: impl Handler<T, S>) -> Self {
+        Self { router: self.router.route(path, any(handler)), ..self }
     }
 
     /// What a document tells of them.

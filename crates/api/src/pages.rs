@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 use model::{Device, MandateBasis, PersonId, Timestamp};
-use pap::{Answered, Given, Shown, Terms};
+use pap::{Answered, Given, REASON_MAX, Shown, Sponsored, Stands, Terms};
 
 use crate::people::with_cookies;
 
@@ -231,6 +231,41 @@ fn item(of: &Page<'_>, Given { mandate, is_valid }: &Given) -> String {
         false => "<p>It is over.</p>".to_owned(),
     };
     format!("<li><h2>{agent}</h2>\n{}{end}</li>\n", described(terms.into_iter()))
+}
+
+/// What a person answers for, with what affirms or takes over.
+pub(crate) fn sponsored(of: &Page<'_>, sponsored: &[Sponsored]) -> Response {
+    let items: String = sponsored.iter().map(|sponsored| agent(of, sponsored)).collect();
+    let list = match items.as_str() {
+        "" => "<p>You answer for no agent, and none waits for you.</p>".to_owned(),
+        items => format!("<ul class=\"given\">\n{items}</ul>"),
+    };
+    page(StatusCode::OK, "What you answer for", &list)
+}
+
+/// One agent that a person answers for, or may.
+fn agent(of: &Page<'_>, Sponsored { agent, stands }: &Sponsored) -> String {
+    let name = escape(agent.name.as_str());
+    let purposes: Vec<_> = agent.purposes.iter().map(model::PurposeId::as_str).collect();
+    let purposes = purposes.join(", ");
+    let terms = [("What for", purposes.as_str()), ("Sponsor", agent.sponsor.as_str())];
+    let form = |inner: &str| {
+        format!("<form method=\"post\" action=\"/agents/{name}\">{}{inner}</form>", token(of))
+    };
+    let act = match stands {
+        Stands::Answered => "<p>It works, and you answer for it.</p>".to_owned(),
+        Stands::ToAffirm => form(
+            "<p>It stands still since your unit or manager changed.</p>\
+             <button name=\"choice\" value=\"affirm\">I still answer for it</button>",
+        ),
+        Stands::Vacant => form(&format!(
+            "<p>It stands still: its sponsor answers for it no longer. What it was given before is \
+             over.</p><p><label for=\"reason-{name}\">Why you take it over</label></p>\
+             <p><input id=\"reason-{name}\" name=\"reason\" maxlength=\"{REASON_MAX}\" required> \
+             <button name=\"choice\" value=\"take-over\">Take it over</button></p>"
+        )),
+    };
+    format!("<li><h2>{name}</h2>\n{}{act}</li>\n", described(terms.into_iter()))
 }
 
 /// Names and values, as a list.

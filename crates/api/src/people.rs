@@ -24,6 +24,7 @@ use crate::devices;
 use crate::hosts::{self, Hosts};
 use crate::openapi::Routes;
 use crate::pages::{self, Page};
+use crate::sponsors;
 
 /// The largest form, in bytes.
 const FORM_MAX: usize = 4 * 1024;
@@ -92,6 +93,8 @@ pub(crate) fn routes() -> Routes<People> {
         .post("/consent/{id}", answer, described::answer())
         .get("/device", devices::page, described::device())
         .post("/device", devices::answer, described::device_answer())
+        .get("/agents", sponsors::page, described::sponsored())
+        .post("/agents/{name}", sponsors::answer, described::sponsor())
         .get("/mandates", mandates, described::mandates())
         .post("/mandates/{id}", withdraw, described::withdraw())
 }

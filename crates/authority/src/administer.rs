@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use journal::DataKey;
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
-    AccessRequest, ActionName, AgentFacts, Binding, Decision, DecisionId, FactKey, Facts, Person,
-    PersonId, PolicyDigest, Principal, PrincipalFacts, ResourceRef, Revision, SessionFacts,
-    Timestamp,
+    AccessRequest, ActionName, AgentFacts, Binding, Decision, DecisionId, Directory, FactKey,
+    Facts, Person, PersonId, PolicyDigest, Principal, PrincipalFacts, Provisioning, ResourceRef,
+    Revision, SessionFacts, SourceName, Timestamp,
 };
 use store::{CommitError, Effect, Unit, Urgency};
 
+use crate::FactsError;
 use crate::reader::Reader;
 use crate::records::told;
 use crate::{Authority, NotPermitted};
@@ -21,7 +23,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 14] = [
+const AT_ANY_TIME: [&str; 15] = [
     "agent/stop",
     "agent/suspend",
     "clock/trust",
@@ -33,19 +35,51 @@ const AT_ANY_TIME: [&str; 14] = [
     "instance/revoke",
     "mandate/withdraw",
     "person/deactivate",
+    "person/restrict",
     "system/suspend",
     "task/end",
     "tool/stop",
 ];
 
-/// What a person wants to change.
+/// The act for which it matters whom an agent falls to.
+const TAKE_OVER: &str = "agent/take-over";
+
+/// Who wants to change something.
+#[derive(Clone, Debug)]
+pub enum ChangedBy {
+    /// A person.
+    Person {
+        /// Who.
+        id: PersonId,
+        /// Where a provider vouches for the person, the groups that it says they are in: of those
+        /// that the register knows, only these count.
+        groups: Option<BTreeSet<String>>,
+    },
+    /// A directory, of one of its people.
+    Directory {
+        /// Which.
+        name: SourceName,
+        /// The person.
+        person: PersonId,
+        /// What it gives the person.
+        gives: Provisioning,
+        /// The key of somebody new, under which what is recorded is sealed; the effects store it.
+        data_key: Option<DataKey>,
+    },
+}
+
+impl ChangedBy {
+    /// A person, for whom no provider vouches.
+    pub const fn person(id: PersonId) -> Self {
+        Self::Person { id, groups: None }
+    }
+}
+
+/// What somebody wants to change.
 #[derive(Clone, Debug)]
 pub struct AdminAct {
-    /// The person.
-    pub administrator: PersonId,
-    /// Where a provider vouches for the person, the groups that it says they are in: of those that
-    /// the register knows, only these count.
-    pub groups: Option<BTreeSet<String>>,
+    /// Who.
+    pub by: ChangedBy,
     /// The act (`agent/add`).
     pub action: &'static str,
     /// What it changes.
@@ -84,7 +118,7 @@ pub enum NotAdministered {
 /// A question about an act of administration, with its answer and what that rests on.
 struct Asked {
     decision: Decision,
-    person: Person,
+    principal: PrincipalFacts,
     /// The agent that the act is about, if it is about one that is registered.
     agent: Option<Arc<AgentFacts>>,
     policy: PolicyDigest,
@@ -122,6 +156,13 @@ impl Authority {
         };
         let within = self.limits.decision_timeout;
         tokio::time::timeout(within, asked).await.unwrap_or(Err(NotPermitted::TimedOut))
+    }
+
+    /// Whether `act` would be permitted now: for showing what can be asked for. Nothing is recorded.
+    pub async fn would_administer(&self, act: &AdminAct) -> bool {
+        let within = self.limits.decision_timeout;
+        let asked = tokio::time::timeout(within, self.ask_administration(act)).await;
+        matches!(asked, Ok(Ok(Some(Asked { decision: Decision::Permit(_), .. }))))
     }
 
     /// `handed_over` says whether the store has taken a unit of which it has said nothing.
@@ -163,11 +204,11 @@ impl Authority {
         let waits = !AT_ANY_TIME.contains(&act.action);
         let now = if waits { self.trusted_now()? } else { self.clock.now() };
         let mut reader = Reader::new(self.journal.store().as_ref());
-        let mut person: Person = reader.need(FactKey::person(&act.administrator)).await?;
-        if let Some(groups) = &act.groups {
-            person.groups.retain(|group| groups.contains(group.as_str()));
-        }
+        let (principal, facts_of_principal) = asking(&mut reader, &act.by).await?;
         let agent = match &act.target {
+            ResourceRef::Agent(name) if act.action == TAKE_OVER => {
+                reader.agent_with_succession(name).await?.map(Arc::new)
+            }
             ResourceRef::Agent(name) => reader.agent(name).await?.map(Arc::new),
             _ => None,
         };
@@ -181,7 +222,7 @@ impl Authority {
             return Ok(None);
         };
         let request = AccessRequest {
-            principal: Principal::Person(act.administrator.clone()),
+            principal,
             action: ActionName::method(act.action),
             resource: act.target.clone(),
             input: serde_json::Value::Null,
@@ -189,7 +230,7 @@ impl Authority {
         let facts = Facts {
             revision,
             now,
-            principal: PrincipalFacts::Administrator(person.clone()),
+            principal: facts_of_principal.clone(),
             tool: None,
             server: None,
             tool_owner: None,
@@ -201,7 +242,8 @@ impl Authority {
         let decision = in_force.snapshot.decide(&request, &facts);
         let policy = in_force.snapshot.digest();
         let keys = [read.keys, policy_key.to_vec()].concat();
-        Ok(Some(Asked { decision, person, agent, policy, now, keys, revision }))
+        let principal = facts_of_principal;
+        Ok(Some(Asked { decision, principal, agent, policy, now, keys, revision }))
     }
 
     /// Records a denial, and says so. A denial needs no fence.
@@ -232,12 +274,10 @@ impl Authority {
         let mut disclosure = Disclosure::new(seed);
         let mut commitments = Commitments::new();
         let target = serde_json::to_value(&act.target).expect("a resource is a map of text");
-        let administrator = serde_json::to_value(&asked.person);
-        let administrator = administrator.expect("a person is a map of text");
         let agent = asked.agent.as_deref();
         let agent = agent.map(|agent| serde_json::to_value(agent).expect("it is a map of text"));
-        let members = [("administrator", administrator), ("target", target)];
-        let members = members.into_iter().chain(agent.map(|agent| ("agent", agent)));
+        let members = told_of(&asked.principal).into_iter().chain([("target", target)]);
+        let members = members.chain(agent.map(|agent| ("agent", agent)));
         for (member, value) in members.chain([("change", act.change.clone())]) {
             commitments.insert(member.to_owned(), disclosure.commit(member, value));
         }
@@ -256,9 +296,51 @@ impl Authority {
             time: asked.now,
             v: VERSION,
         };
-        let sealed = self.journal.seal(&act.administrator, &disclosure).await;
+        let sealed = match &act.by {
+            ChangedBy::Person { id, .. } => self.journal.seal(id, &disclosure).await,
+            ChangedBy::Directory { data_key: Some(first), .. } => {
+                self.journal.seal_first(first, &disclosure)
+            }
+            ChangedBy::Directory { person, .. } => self.journal.seal(person, &disclosure).await,
+        };
         let sealed = sealed.map_err(|error| NotPermitted::Unrecorded(error.into()))?;
         let entries = vec![journal::entry(*id.as_bytes(), &record, Some(sealed))];
         Ok((id, Unit { entries, urgency: Urgency::Awaited, ..Unit::default() }))
+    }
+}
+
+/// Who asks, with what is known about them.
+async fn asking(
+    reader: &mut Reader<'_>,
+    by: &ChangedBy,
+) -> Result<(Principal, PrincipalFacts), FactsError> {
+    match by {
+        ChangedBy::Person { id, groups } => {
+            let mut person: Person = reader.need(FactKey::person(id)).await?;
+            if let Some(groups) = groups {
+                person.groups.retain(|group| groups.contains(group.as_str()));
+            }
+            Ok((Principal::Person(id.clone()), PrincipalFacts::Administrator(person)))
+        }
+        ChangedBy::Directory { name, gives, .. } => {
+            let directory: Directory = reader.need(FactKey::directory(name)).await?;
+            let facts = PrincipalFacts::Directory(directory, gives.clone());
+            Ok((Principal::Directory(name.clone()), facts))
+        }
+    }
+}
+
+/// What a record commits to of who asked.
+fn told_of(principal: &PrincipalFacts) -> Vec<(&'static str, serde_json::Value)> {
+    let value = |value: Result<_, _>| value.expect("facts are maps of text");
+    match principal {
+        PrincipalFacts::Administrator(person) => {
+            vec![("administrator", value(serde_json::to_value(person)))]
+        }
+        PrincipalFacts::Directory(directory, gives) => vec![
+            ("directory", value(serde_json::to_value(directory))),
+            ("gives", value(serde_json::to_value(gives))),
+        ],
+        PrincipalFacts::Instance(_) => unreachable!("an instance administers nothing"),
     }
 }

@@ -53,5 +53,5 @@ pub async fn may_begin(
         return Ok(Err(AtRest::Quarantined));
     }
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
-    if sponsor.answers_for(agent.registered) { Ok(Ok(agent)) } else { Ok(Err(AtRest::Sponsor)) }
+    if agent.is_answered_for_by(&sponsor) { Ok(Ok(agent)) } else { Ok(Err(AtRest::Sponsor)) }
 }

@@ -37,7 +37,7 @@ mod steady_clock;
 mod telling;
 mod watch;
 
-pub use administer::{AdminAct, Administered, NotAdministered};
+pub use administer::{AdminAct, Administered, ChangedBy, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts, REVIEW_INTERVAL};
 pub use beginning::{AtRest, may_begin};
 pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
@@ -67,5 +67,5 @@ pub use watch::{Cut, Watch};
 
 // Edges record what follows from their acts, and name what asking uses up; they do not name the
 // journal or the store.
-pub use journal::entry;
+pub use journal::{DataKey, entry};
 pub use store::{CommitError, CounterKey, Effect, LogEntry, NewEntry, OnceScope, Unit, Urgency};

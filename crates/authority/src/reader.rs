@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use model::{
-    Agent, AgentFacts, AgentName, Delegator, Device, Enrolled, FactKey, Instance, Revision,
-    Sourced, TaskId, Thumbprint,
+    Agent, AgentFacts, AgentName, Delegator, Device, Enrolled, FactKey, Instance, LINE_MAX, Person,
+    Revision, Sourced, Succession, TaskId, Thumbprint,
 };
 use serde::de::DeserializeOwned;
 use store::Store;
@@ -143,7 +143,24 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<AgentFacts>, FactsError> {
         let Some(agent) = self.find::<Agent>(FactKey::agent(name)).await? else { return Ok(None) };
         let sponsor = self.need(FactKey::person(&agent.sponsor)).await?;
-        Ok(Some(AgentFacts { agent, sponsor }))
+        Ok(Some(AgentFacts { agent, sponsor, succession: None }))
+    }
+
+    /// The same, with whom it falls to when its sponsor is gone.
+    pub(crate) async fn agent_with_succession(
+        &mut self,
+        name: &AgentName,
+    ) -> Result<Option<AgentFacts>, FactsError> {
+        let Some(known) = self.agent(name).await? else { return Ok(None) };
+        let owner: Option<Person> = self.find(FactKey::person(&known.agent.business_owner)).await?;
+        let (mut line, mut next) = (Vec::new(), known.sponsor.manager.clone());
+        while let Some(id) = next.filter(|id| line.len() < LINE_MAX && !line.contains(id)) {
+            let manager: Option<Person> = self.find(FactKey::person(&id)).await?;
+            line.push(id);
+            next = manager.and_then(|manager| manager.manager);
+        }
+        let succession = Succession { line, unit: owner.and_then(|owner| owner.unit) };
+        Ok(Some(AgentFacts { succession: Some(succession), ..known }))
     }
 
     /// The device `id` of `agent` with who enrolled it, if it was enrolled.

@@ -7,13 +7,14 @@ use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
 use model::{HostRule, Timestamp, WorkloadRule};
 use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::{
     Agent, Attested, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate, Outcome,
     Person, Purpose, Server, System, Task, Tool,
 };
 use crate::socket;
+use crate::words::word;
 
 /// Does one administrative command and prints what the service told.
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
@@ -22,7 +23,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let told = socket::call(&socket, &asked).await?;
     if let Some((path, pem)) = key {
         keys::write_private(&path, pem.as_bytes())?;
-        eprintln!("chancery: wrote the key to `{}`: it is not kept anywhere else", path.display());
+        eprintln!("chancery: wrote `{}`: it is kept nowhere else", path.display());
     }
     if draws {
         print!("{}", drawn(&told, 0));
@@ -107,7 +108,7 @@ fn ask_for_needs(tool: &Value) {
     }
 }
 
-/// A private key to be written once the service has taken its public half.
+/// A file, and the secret that is written to it once the service has taken what belongs to it.
 type NewKey = Option<(PathBuf, String)>;
 
 async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
@@ -119,13 +120,14 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let asked = Asked::FounderRedeem { code, key: made.verifying().to_jwk() };
             (socket.socket, asked, Some((fresh(&key)?, made.to_pem()?)))
         }
-        Command::Agent(agent) => of_agent(agent)?,
+        Command::Agent(agent) => of_agent(agent).await?,
         Command::System(system) => of_system(system)?,
         Command::Task(task) => plain(of_task(task)),
         Command::Elevation(elevation) => keyless(crate::elevations::asked(elevation).await?),
         Command::Mandate(mandate) => plain(of_mandate(mandate)),
         Command::Person(person) => plain(of_person(person)),
         Command::People(people) => keyless(crate::people::asked(people)?),
+        Command::Directory(directory) => crate::directories::asked(directory)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),
         Command::Purpose(Purpose::Add {
@@ -172,7 +174,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     })
 }
 
-fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
+async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     Ok(match agent {
         Agent::Add {
             name,
@@ -221,6 +223,16 @@ fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }
         Agent::List { socket } => (socket.socket, Asked::AgentList, None),
+        Agent::Affirm { name, signed, socket } => {
+            let said = json!({ "do": "agent-affirm", "name": name });
+            let word = word(signed, async { Ok(said) }).await?;
+            (socket.socket, Asked::AgentAffirm { name, word }, None)
+        }
+        Agent::TakeOver { name, reason, signed, socket } => {
+            let said = json!({ "do": "agent-take-over", "name": name, "reason": reason });
+            let word = word(signed, async { Ok(said) }).await?;
+            (socket.socket, Asked::AgentTakeOver { name, reason, word }, None)
+        }
         Agent::Attest { name, attested, socket } => {
             let (host, workloads) = rules(attested)?;
             (socket.socket, Asked::AgentAttest { name, host, workloads }, None)

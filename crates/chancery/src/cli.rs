@@ -2,6 +2,7 @@
 
 mod agents;
 mod devices;
+mod directories;
 mod elevations;
 mod keys;
 mod log;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance};
 pub(crate) use devices::{Device, Login};
+pub(crate) use directories::{Directory, NewDirectoryToken, Subject};
 pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
@@ -75,6 +77,9 @@ pub(crate) enum Command {
     /// People as a directory says them.
     #[command(subcommand)]
     People(People),
+    /// Directories that push who their people are (SCIM 2.0).
+    #[command(subcommand)]
+    Directory(Directory),
     /// Registered reasons to act.
     #[command(subcommand)]
     Purpose(Purpose),

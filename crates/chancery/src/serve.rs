@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use api::{Agents, Bodies, Door, Hosts, Observers, People};
+use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People};
 use authority::{
     Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
 };
@@ -215,9 +215,14 @@ fn routers(
         log_dir: config.log_dir(),
         hosts: Hosts::new(&issuer, observers),
     };
+    let directories = Directories::new(
+        running.administration.clone(),
+        &config.people_url(),
+        people.hosts.clone(),
+    );
     let administrator = pap::BOOTSTRAP.parse()?;
     let admin = api::admin(running.administration.clone(), administrator);
-    Ok([agents, api::admin_listener(observers, people), admin])
+    Ok([agents, api::admin_listener(observers, people, directories), admin])
 }
 
 /// Locks the state directory: two services on one state could give out one index twice. The

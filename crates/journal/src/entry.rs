@@ -6,7 +6,7 @@ use model::record::{Disclosure, Record};
 use model::{PersonId, RecordDigest};
 use store::{LogEntry, NewEntry, SealedDisclosure, Store, StoreError};
 
-use crate::seal::{SealError, Sealer};
+use crate::seal::{DataKey, SealError, Sealer};
 
 /// Makes the entry of `record`, whose id is `id`.
 pub fn entry<R: Record>(
@@ -66,6 +66,16 @@ impl Journal {
     ) -> Result<SealedDisclosure, SealError> {
         let bytes = serde_json::to_vec(disclosure).expect("a disclosure is a map with text keys");
         self.sealer.seal(self.store.as_ref(), person, &bytes).await
+    }
+
+    /// Seals `disclosure` under the key of somebody new, which is stored with it.
+    pub fn seal_first(
+        &self,
+        data_key: &DataKey,
+        disclosure: &Disclosure,
+    ) -> Result<SealedDisclosure, SealError> {
+        let bytes = serde_json::to_vec(disclosure).expect("a disclosure is a map with text keys");
+        self.sealer.seal_first(data_key, &bytes)
     }
 
     /// The record at `index`, if the log has one.

@@ -34,6 +34,7 @@ impl From<SealError> for CommitError {
 }
 
 /// A person's data key as it is stored: wrapped.
+#[derive(Clone, Debug)]
 pub struct DataKey {
     /// The fact under which it is stored.
     pub key: FactKey,
@@ -80,6 +81,18 @@ impl Sealer {
         Ok(SealedDisclosure { data_key, sealed })
     }
 
+    /// Seals under a data key that is made with what is sealed, and kept nowhere yet.
+    pub(crate) fn seal_first(
+        &self,
+        data_key: &DataKey,
+        bytes: &[u8],
+    ) -> Result<SealedDisclosure, SealError> {
+        let key = self.unwrapped(&data_key.key, &data_key.body)?;
+        let data_key = data_key.key.clone();
+        let sealed = key.seal(bytes, data_key.as_str().as_bytes(), self.nonce());
+        Ok(SealedDisclosure { data_key, sealed })
+    }
+
     /// Opens `sealed`; `None` if its data key was erased.
     pub(crate) async fn open(
         &self,
@@ -106,15 +119,20 @@ impl Sealer {
     ) -> Result<Option<Arc<SealingKey>>, SealError> {
         let loaded = store.load(std::slice::from_ref(name)).await?;
         let Some(body) = loaded.bodies.into_iter().next().flatten() else { return Ok(None) };
-        let wrapped = serde_json::from_slice::<serde_json::Value>(&body).ok();
+        let key = Arc::new(self.unwrapped(name, &body)?);
+        self.known.insert(name.clone(), key.clone());
+        Ok(Some(key))
+    }
+
+    /// The key in the `body` of the fact `name`.
+    fn unwrapped(&self, name: &FactKey, body: &[u8]) -> Result<SealingKey, SealError> {
+        let wrapped = serde_json::from_slice::<serde_json::Value>(body).ok();
         let wrapped = wrapped.as_ref().and_then(|body| unhex(body.get("wrapped")?.as_str()?));
         let wrapped = wrapped.ok_or_else(|| SealError::NoDataKey(name.clone()))?;
         let bytes = self.master.open(&wrapped, name.as_str().as_bytes());
         let bytes = bytes.map_err(SealError::Broken)?;
         let bytes: [u8; 32] = bytes.try_into().map_err(|_| SealError::NoDataKey(name.clone()))?;
-        let key = Arc::new(SealingKey::from_bytes(bytes));
-        self.known.insert(name.clone(), key.clone());
-        Ok(Some(key))
+        Ok(SealingKey::from_bytes(bytes))
     }
 
     fn nonce(&self) -> [u8; 12] {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ElevationId, InstanceId, MandateId, PersonId, PurposeId, ServerName, SystemName,
-    TaskId, ToolRef,
+    AgentName, ElevationId, InstanceId, MandateId, PersonId, PurposeId, ServerName, SourceName,
+    SystemName, TaskId, ToolRef,
 };
 
 /// Who acts.
@@ -18,6 +18,8 @@ pub enum Principal {
     Instance(InstanceId),
     /// A person who administers.
     Person(PersonId),
+    /// A directory that tells of its people.
+    Directory(SourceName),
 }
 
 /// The name of an action: a tool (`SERVER/TOOL`) or a method (`tools/list`, `agent/add`).

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, FactKey, HostProcess, HostRule, InstanceId, PersonId, PurposeId, Scope, TaskId,
-    Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
+    AgentName, FactKey, HostProcess, HostRule, InstanceId, Person, PersonId, PurposeId, Scope,
+    TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// Registered software that acts, and the people who answer for it.
@@ -40,13 +40,23 @@ pub struct Agent {
     /// The OAuth client that people use as this agent over HTTP, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<RegisteredClient>,
-    /// When it was registered, or last taken over.
+    /// When it was registered, or last taken over: what it was given before is over.
     pub registered: Timestamp,
+    /// When its sponsor last affirmed that they answer for it, if they did since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affirmed: Option<Timestamp>,
     /// Where it stands in its life.
     pub state: AgentState,
 }
 
 impl Agent {
+    /// Whether `sponsor`, whom it names, answers for it: as who they are now, and since nothing of
+    /// theirs was cut off.
+    pub fn is_answered_for_by(&self, sponsor: &Person) -> bool {
+        let affirmed = self.affirmed.unwrap_or(self.registered).max(self.registered);
+        sponsor.answers_for(self.registered) && sponsor.moved.is_none_or(|moved| affirmed > moved)
+    }
+
     /// Whether the host may vouch for `process`.
     pub fn admits(&self, process: Option<&HostProcess>) -> bool {
         self.host.as_ref().zip(process).is_some_and(|(rule, process)| rule.admits(process))

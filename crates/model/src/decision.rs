@@ -62,6 +62,10 @@ pub enum KernelRule {
     BearerNotAdmitted,
     /// The sponsor is not active, or what the agent was given predates the cutoff.
     SponsorNotActive,
+    /// The sponsor's unit or manager changed since they took responsibility: they affirm it anew.
+    SponsorMoved,
+    /// Another sponsor took the agent over since the task was begun.
+    TakenOver,
     /// The task is over, or its deadline has passed.
     TaskNotOpen,
     /// The mandate has expired or is not the task's.
@@ -91,6 +95,10 @@ pub enum KernelRule {
     AuthorIsNotApprover,
     /// The administrator is not an active person.
     AdministratorNotActive,
+    /// The directory was suspended.
+    DirectoryNotActive,
+    /// Nobody takes over what they let go of themselves.
+    SponsorIsNotSuccessor,
 }
 
 impl KernelRule {
@@ -102,6 +110,8 @@ impl KernelRule {
             Self::InstanceQuarantined => "instance_quarantined",
             Self::BearerNotAdmitted => "bearer_not_admitted",
             Self::SponsorNotActive => "sponsor_not_active",
+            Self::SponsorMoved => "sponsor_moved",
+            Self::TakenOver => "taken_over",
             Self::TaskNotOpen => "task_not_open",
             Self::MandateNotValid => "mandate_not_valid",
             Self::DelegatorNotActive => "delegator_not_active",
@@ -116,6 +126,8 @@ impl KernelRule {
             Self::ToolNotPinned => "tool_not_pinned",
             Self::AuthorIsNotApprover => "author_is_not_approver",
             Self::AdministratorNotActive => "administrator_not_active",
+            Self::DirectoryNotActive => "directory_not_active",
+            Self::SponsorIsNotSuccessor => "sponsor_is_not_successor",
         }
     }
 }

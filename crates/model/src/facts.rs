@@ -7,10 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Elevated, Elevation, ElevationId,
-    Enrolled, Initiator, Instance, InstanceId, Mandate, MandateId, Person, PersonId, Purpose,
-    PurposeId, Server, ServerName, Sha256Digest, SourceName, StopTarget, Stops, SystemName, Task,
-    TaskId, Thumbprint, Timestamp, Tool, ToolRef, WorkloadIdentity,
+    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Directory, Elevated, Elevation,
+    ElevationId, Enrolled, Initiator, Instance, InstanceId, Mandate, MandateId, Person, PersonId,
+    Provisioning, Purpose, PurposeId, Server, ServerName, Sha256Digest, SourceName, StopTarget,
+    Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef, UnitName,
+    WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -49,6 +50,37 @@ impl FactKey {
     /// A directory that says who its people are.
     pub fn people_source(name: &SourceName) -> Self {
         Self(format!("people-source/{name}").into())
+    }
+
+    /// A directory that pushes who its people are.
+    pub fn directory(name: &SourceName) -> Self {
+        Self(format!("directory/{name}").into())
+    }
+
+    /// By what such a directory is known.
+    pub fn directory_tokens(name: &SourceName) -> Self {
+        Self(format!("directory-tokens/{name}").into())
+    }
+
+    /// A user of such a directory, as it left them.
+    pub fn scim_user(directory: &SourceName, id: &str) -> Self {
+        Self(format!("scim/{directory}/user/{id}").into())
+    }
+
+    /// A group of such a directory, as it left it.
+    pub fn scim_group(directory: &SourceName, id: &str) -> Self {
+        Self(format!("scim/{directory}/group/{id}").into())
+    }
+
+    /// Whose the value of a member is that identifies one user, or group, of such a directory.
+    pub fn scim_unique(directory: &SourceName, member: &str, value: &str) -> Self {
+        let value = Sha256Digest::of(value.as_bytes());
+        Self(format!("scim/{directory}/{member}/{value}").into())
+    }
+
+    /// That a person is in a group of such a directory.
+    pub fn scim_member(directory: &SourceName, group: &str, person: &PersonId) -> Self {
+        Self(format!("scim/{directory}/member/{group}/{person}").into())
     }
 
     /// An agent of the register.
@@ -406,6 +438,8 @@ pub enum PrincipalFacts {
     Instance(Arc<Standing>),
     /// A person who administers.
     Administrator(Person),
+    /// A directory, with what it gives a person.
+    Directory(Directory, Provisioning),
 }
 
 /// An agent that an act concerns, with who answers for it.
@@ -416,7 +450,24 @@ pub struct AgentFacts {
     pub agent: Agent,
     /// Its sponsor.
     pub sponsor: Person,
+    /// Who may follow its sponsor, where somebody wants to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succession: Option<Succession>,
 }
+
+/// Whom it falls to when the sponsor of an agent is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Succession {
+    /// To whom the sponsor reported, the nearest first; at most [`LINE_MAX`].
+    pub line: Vec<PersonId>,
+    /// The unit of the business owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
+}
+
+/// The most managers of a line that are looked at.
+pub const LINE_MAX: usize = 8;
 
 /// Everything a decision may read. `decide` reads nothing else.
 #[derive(Clone, Debug, PartialEq)]

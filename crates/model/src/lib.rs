@@ -11,6 +11,7 @@ mod consent;
 mod decision;
 mod device;
 mod digest;
+mod directory;
 mod elevation;
 mod facts;
 mod finding;
@@ -42,13 +43,17 @@ pub use digest::{
     ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
     Thumbprint,
 };
+pub use directory::{
+    DIRECTORY_TOKENS_MAX, Directory, DirectoryState, DirectoryToken, DirectoryTokens, Gives,
+    LoginRule, LoginSubject, Provisioning, ScimResource,
+};
 pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
 pub use facts::{
-    AgentFacts, Delegator, FactKey, Facts, Hop, PrincipalFacts, Revision, SHOWN, SessionFacts,
-    Sourced, Standing,
+    AgentFacts, Delegator, FactKey, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SHOWN,
+    SessionFacts, Sourced, Standing, Succession,
 };
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};

@@ -24,6 +24,8 @@ impl InvalidName {
 
 const LABEL_RULE: &str = "1 to 63 characters of a-z, 0-9 and `-`";
 const PERSON_RULE: &str = "1 to 128 characters of a-z, A-Z, 0-9 and `.`, `_`, `@`, `+`, `-`";
+const UNIT_RULE: &str =
+    "1 to 128 characters, none of them control or invisible, and no space at either end";
 const TOOL_RULE: &str = "1 to 128 characters, none of them control, invisible or a slash";
 
 fn is_label(text: &str) -> bool {
@@ -36,16 +38,22 @@ fn is_person(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(allowed)
 }
 
+/// Whether nobody sees the character.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{00ad}')
+}
+
 /// Whether a server may call a tool this: visible characters, and no `/`, which separates the
 /// server's name from the tool's in every action and resource id.
 fn is_tool(text: &str) -> bool {
-    let hidden = |c: char| {
-        c.is_control()
-            || c == '/'
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{00ad}')
-    };
-    (1..=128).contains(&text.len()) && !text.chars().any(hidden)
+    (1..=128).contains(&text.len()) && !text.chars().any(|c| is_hidden(c) || c == '/')
+}
+
+/// Whether a directory may call a unit this.
+fn is_unit(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.trim() == text && !text.chars().any(is_hidden)
 }
 
 macro_rules! name {
@@ -109,7 +117,7 @@ name!(
 );
 name!(
     /// Names a unit of the organisation, as its directory does.
-    UnitName, "a unit", is_person, PERSON_RULE
+    UnitName, "a unit", is_unit, UNIT_RULE
 );
 name!(
     /// Names a category of data, as the organisation classifies it.

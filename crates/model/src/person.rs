@@ -24,6 +24,9 @@ pub struct Person {
     /// The source that says all this, and that alone changes it; none if an administrator did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceName>,
+    /// When their unit or manager last changed: whom they sponsored before, they affirm anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Timestamp>,
     /// Whether the person still stands behind anything.
     pub state: PersonState,
 }
@@ -48,7 +51,7 @@ impl Person {
     /// An active person of no source, to whom everything may be granted.
     pub const fn new(id: PersonId, groups: BTreeSet<GroupName>) -> Self {
         let state = PersonState::Active { authorization_cutoff: None };
-        Self { id, groups, unit: None, manager: None, source: None, state }
+        Self { id, groups, unit: None, manager: None, source: None, moved: None, state }
     }
 
     /// Whether the person is active and what was granted at `granted` still counts.
@@ -58,6 +61,37 @@ impl Person {
                 authorization_cutoff.is_none_or(|cutoff| granted > cutoff)
             }
             PersonState::Inactive { .. } => false,
+        }
+    }
+
+    /// The same person, whose source says at `now` what `is` says: who comes back revives nothing, and
+    /// who moves affirms anew what they sponsor.
+    #[must_use]
+    pub fn becomes(&self, mut is: Self, now: Timestamp) -> Self {
+        is.state = match (self.state, is.is_active()) {
+            (PersonState::Inactive { .. }, true) => {
+                PersonState::Active { authorization_cutoff: Some(now) }
+            }
+            (PersonState::Active { .. }, false) => PersonState::Inactive { since: now },
+            (as_before, _) => as_before,
+        };
+        let moves = (self.unit.is_some() && self.unit != is.unit)
+            || (self.manager.is_some() && self.manager != is.manager);
+        is.moved = if moves { Some(now) } else { self.moved };
+        is
+    }
+
+    /// What is left of the person where of what `is` says only that counts which takes away.
+    #[must_use]
+    pub fn restricted_to(&self, is: &Self) -> Self {
+        let both = |was: &BTreeSet<GroupName>| was.intersection(&is.groups).cloned().collect();
+        Self {
+            groups: both(&self.groups),
+            unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
+            manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
+            moved: is.moved,
+            state: if is.is_active() { self.state } else { is.state },
+            ..self.clone()
         }
     }
 

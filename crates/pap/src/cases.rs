@@ -286,6 +286,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         workloads: vec![rule],
         client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true }),
         registered: NOW,
+        affirmed: None,
         state: model::AgentState::Active,
     };
     let (issuer, subject) = (ISSUER.to_owned(), SUBJECT.to_owned());

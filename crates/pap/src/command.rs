@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::{
-    AdminAct, Administered, Authority, Effect, FactsError, NotAdministered, NotPermitted, Reader,
-    RefusalLog, Refused,
+    AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NotAdministered,
+    NotPermitted, Reader, RefusalLog, Refused,
 };
 use model::{
     Enforcement, HostRule, PersonId, RegisteredClient, ResourceRef, Revision, ServerName,
@@ -17,11 +17,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::KeptTokenKeys;
+use crate::directory::{DirectoryRegistration, NewToken};
 use crate::drill::DrillRow;
 use crate::elevations::ElevationAsked;
 use crate::log::Exports;
 use crate::people::SourceKey;
 use crate::policy::Publisher;
+use crate::said::{PurposeRegistration, Registration, ToolSaid};
 use crate::systems::SystemRegistration;
 
 /// One act of administration, as the command line sends it.
@@ -45,6 +47,18 @@ pub enum Command {
     PeopleSourceList,
     /// Puts a signed list of people in force.
     PeopleApply { file: String },
+    /// Registers a directory that pushes who its people are.
+    DirectoryAdd(DirectoryRegistration),
+    /// Gives one another token, beside the newest that it has or alone.
+    DirectoryToken { name: String, token: NewToken, alone: bool },
+    /// Makes a person that an administrator added one of a directory's.
+    DirectoryAdopt { name: String, person: String },
+    /// Suspends a directory.
+    DirectorySuspend { name: String, reason: String },
+    /// Lets one go on.
+    DirectoryResume { name: String },
+    /// Lists them.
+    DirectoryList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
     /// Registers an agent.
@@ -59,6 +73,11 @@ pub enum Command {
     },
     /// Renews the lease of an agent and its key, which may be another one from now on.
     AgentRenew { name: String, key: Option<Value> },
+    /// The sponsor of an agent affirms that they answer for it. `word` says who, where that is not who
+    /// sends it.
+    AgentAffirm { name: String, word: Option<String> },
+    /// Makes who asks the sponsor of an agent whose own is gone.
+    AgentTakeOver { name: String, reason: String, word: Option<String> },
     /// Says which OAuth client an agent is, if any.
     AgentClient { name: String, client: Option<RegisteredClient> },
     /// Suspends an agent.
@@ -152,60 +171,6 @@ pub enum Command {
     LogProve { id: String },
     /// Decides every recorded decision again.
     LogReplay,
-}
-
-/// What somebody says of a tool; what is left out stays as it is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ToolSaid {
-    /// Who answers for exposing it.
-    pub owner: Option<String>,
-    /// Its harm classes.
-    pub harm: Vec<String>,
-    /// Whether it may be called on behalf of a person only.
-    pub requires_subject: Option<bool>,
-    /// Whether nobody may call it in work that was handed on.
-    pub not_delegable: Option<bool>,
-}
-
-/// What a registration of a purpose names.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
-pub struct PurposeRegistration {
-    pub id: String,
-    pub owner: String,
-    pub tools: Vec<String>,
-    pub harm: Vec<String>,
-    #[serde(default)]
-    pub data: Vec<String>,
-    pub max_calls: Option<u64>,
-    pub max_tasks_a_day: Option<u64>,
-    pub description: String,
-}
-
-/// What a registration of an agent names.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
-pub struct Registration {
-    pub name: String,
-    pub sponsor: String,
-    pub purpose: String,
-    pub business_owner: Option<String>,
-    pub technical_owner: Option<String>,
-    /// The agent's public key (JWK).
-    pub key: Value,
-    #[serde(default)]
-    pub host: Option<HostRule>,
-    #[serde(default)]
-    pub workloads: Vec<WorkloadRule>,
-    /// The OAuth client that people use as this agent over HTTP.
-    #[serde(default)]
-    pub client: Option<RegisteredClient>,
-    /// That it never works for nobody: the sponsor gives no standing mandate.
-    #[serde(default)]
-    pub on_behalf_only: bool,
 }
 
 /// What a server lists, as somebody read it.
@@ -310,6 +275,12 @@ impl<'a> From<&'a PersonId> for By<'a> {
     }
 }
 
+impl From<By<'_>> for ChangedBy {
+    fn from(By { person, groups }: By<'_>) -> Self {
+        Self::Person { id: person.clone(), groups: groups.cloned() }
+    }
+}
+
 /// An act that may be done as far as is known before anything is looked up for it.
 pub(crate) struct Draft<'a> {
     authority: &'a Authority,
@@ -331,8 +302,7 @@ impl Draft<'_> {
         // An act that read nothing rests on nothing that could have changed.
         let revision = if read.keys.is_empty() { Revision(u64::MAX) } else { read.revision };
         let act = AdminAct {
-            administrator: self.by.person.clone(),
-            groups: self.by.groups.cloned(),
+            by: self.by.into(),
             action: self.action,
             target: self.target,
             change,
@@ -375,10 +345,19 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
+            Command::AgentAffirm { .. } | Command::AgentTakeOver { .. } => {
+                self.sponsors(by, command).await
+            }
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList
             | Command::PeopleApply { .. } => self.people(by, command).await,
+            Command::DirectoryAdd(_)
+            | Command::DirectoryToken { .. }
+            | Command::DirectoryAdopt { .. }
+            | Command::DirectorySuspend { .. }
+            | Command::DirectoryResume { .. }
+            | Command::DirectoryList => self.directories(by, command).await,
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }
@@ -429,8 +408,7 @@ impl Administration {
     ) -> Result<Draft<'a>, AdminError> {
         let by = by.into();
         let act = AdminAct {
-            administrator: by.person.clone(),
-            groups: by.groups.cloned(),
+            by: by.into(),
             action,
             target: target.clone(),
             change: Value::Null,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::{
     Agent, AgentName, AgentState, FactKey, Mandate, MandateBasis, MandateId, PersonId, Purpose,
@@ -63,20 +64,8 @@ impl Administration {
         if let Some(key) = &replacing {
             effects.push(self.own_key(&mut draft.reader, key, place).await?);
         }
-        let mut mandates = Vec::new();
-        for purpose in &agent.purposes {
-            let place = FactKey::standing_mandate(&name, purpose);
-            let known = draft.reader.find::<MandateId>(place.clone()).await;
-            if known.map_err(AdminError::unavailable)?.is_none() {
-                continue;
-            }
-            let purpose = draft.reader.need::<Purpose>(FactKey::purpose(purpose)).await;
-            let purpose = purpose.map_err(AdminError::unavailable)?;
-            let id = MandateId::new(now, self.authority.entropy().as_ref());
-            let mandate = standing_mandate(&agent, &purpose, (id, now));
-            effects.extend([put_new(FactKey::mandate(id), &mandate), put(place, &id)]);
-            mandates.push(mandate);
-        }
+        let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
+        effects.extend(written);
         let change =
             json!({ "agent": agent, "mandates": mandates, "key_replaced": replacing.is_some() });
         let done = draft.make(change, effects).await?;
@@ -87,5 +76,30 @@ impl Administration {
             "lease_until": until.map(|until| until.to_string()),
             "decision": done.decision,
         }))
+    }
+
+    /// Standing mandates anew, from `now` on, for the purposes for which `agent` has some; with what
+    /// that writes.
+    pub(crate) async fn stood_for_anew(
+        &self,
+        reader: &mut Reader<'_>,
+        agent: &Agent,
+        now: Timestamp,
+    ) -> Result<(Vec<Mandate>, Vec<Effect>), AdminError> {
+        let (mut mandates, mut effects) = (Vec::new(), Vec::new());
+        for purpose in &agent.purposes {
+            let place = FactKey::standing_mandate(&agent.name, purpose);
+            let known = reader.find::<MandateId>(place.clone()).await;
+            if known.map_err(AdminError::unavailable)?.is_none() {
+                continue;
+            }
+            let purpose = reader.need::<Purpose>(FactKey::purpose(purpose)).await;
+            let purpose = purpose.map_err(AdminError::unavailable)?;
+            let id = MandateId::new(now, self.authority.entropy().as_ref());
+            let mandate = standing_mandate(agent, &purpose, (id, now));
+            effects.extend([put_new(FactKey::mandate(id), &mandate), put(place, &id)]);
+            mandates.push(mandate);
+        }
+        Ok((mandates, effects))
     }
 }

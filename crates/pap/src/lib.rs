@@ -10,6 +10,7 @@ mod clients;
 mod command;
 mod consent;
 mod device;
+pub mod directory;
 mod drill;
 mod elevations;
 mod findings;
@@ -22,7 +23,9 @@ mod people;
 mod policy;
 mod register;
 mod replay;
+mod said;
 mod sent;
+mod sponsor;
 mod stop;
 mod systems;
 mod tasks;
@@ -32,17 +35,17 @@ mod words;
 
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
-pub use command::{
-    AdminError, Administration, By, Command, Found, PurposeRegistration, Registration, ToolSaid,
-    ToolSource,
-};
+pub use command::{AdminError, Administration, By, Command, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
+pub use directory::{DirectoryRegistration, NewToken};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use elevations::ElevationAsked;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use people::SourceKey;
 pub use policy::{PublishError, Publisher};
+pub use said::{PurposeRegistration, Registration, ToolSaid};
+pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
 pub use systems::SystemRegistration;
 pub use token_keys::KeptTokenKeys;
 pub use tools::pin_digest;

@@ -14,8 +14,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::clients::check_client;
-use crate::command::{AdminError, Administration, Command, PurposeRegistration, Registration};
+use crate::command::{AdminError, Administration, Command};
 use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate};
+use crate::said::{PurposeRegistration, Registration};
 
 /// The most categories of data of one purpose.
 const CATEGORIES_MAX: usize = 32;
@@ -151,6 +152,7 @@ impl Administration {
             workloads: registration.workloads.clone(),
             client: registration.client.clone(),
             registered: now,
+            affirmed: None,
             state: AgentState::Active,
         };
         let id = MandateId::new(now, self.authority.entropy().as_ref());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use authority::LogEntry;
 use model::record::{AdministrationRecord, DecisionRecord, Disclosure, Verdict};
 use model::{
-    AccessRequest, ActionName, Binding, Decision, ElevationId, FactKey, Facts, Person,
+    AccessRequest, ActionName, Binding, Decision, Directory, ElevationId, FactKey, Facts, Person,
     PolicyDigest, PolicyId, Principal, PrincipalFacts, ResourceRef, SessionFacts,
 };
 use pdp::{Bundle, Snapshot};
@@ -236,9 +236,19 @@ fn administrative_question(
     record: &AdministrationRecord,
     own: &Disclosure,
 ) -> Result<(AccessRequest, Facts), String> {
-    let person: Person = member(own, "administrator")?.ok_or("nobody asked for it")?;
+    let (principal, facts_of_principal) = match member::<Directory>(own, "directory")? {
+        Some(directory) => {
+            let gives = member(own, "gives")?.ok_or("the directory gave nothing")?;
+            let name = directory.name.clone();
+            (Principal::Directory(name), PrincipalFacts::Directory(directory, gives))
+        }
+        None => {
+            let person: Person = member(own, "administrator")?.ok_or("nobody asked for it")?;
+            (Principal::Person(person.id.clone()), PrincipalFacts::Administrator(person))
+        }
+    };
     let request = AccessRequest {
-        principal: Principal::Person(person.id.clone()),
+        principal,
         action: ActionName::method(&record.action),
         resource: member(own, "target")?.ok_or("it was done to nothing")?,
         input: Value::Null,
@@ -246,7 +256,7 @@ fn administrative_question(
     let facts = Facts {
         revision: record.revision,
         now: record.time,
-        principal: PrincipalFacts::Administrator(person),
+        principal: facts_of_principal,
         tool: None,
         server: None,
         tool_owner: None,

@@ -10,8 +10,9 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Draft, Found, ToolSaid};
+use crate::command::{AdminError, Administration, Draft, Found};
 use crate::register::{active, classes, put};
+use crate::said::ToolSaid;
 
 /// The pin of a tool: its descriptor, and where it is served from.
 pub fn pin_digest(descriptor: &Value, origin: &str) -> PinDigest {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
-use model::{Elevation, Facts, PrincipalFacts, Standing, Timestamp};
+use model::{Elevation, Facts, PrincipalFacts, Provisioning, Standing, Succession, Timestamp};
 
-use crate::entities::person_uid;
+use crate::entities::{person_named, person_uid};
 
 /// The attributes that the policies to be asked name, of context and entities alike.
 ///
@@ -37,12 +37,21 @@ pub(crate) fn of(
     let mut members = Members { pairs: Vec::with_capacity(16), asked };
     members.add("input", || Some(input));
     members.add("now", || Some(datetime(facts.now)));
-    if let PrincipalFacts::Instance(standing) = &facts.principal {
-        members.circumstances(standing, facts);
-        if let Some(elevation) = elevation {
-            members.add("elevation", || Some(text(elevation.name.as_str())));
+    match &facts.principal {
+        PrincipalFacts::Instance(standing) => {
+            members.circumstances(standing, facts);
+            if let Some(elevation) = elevation {
+                members.add("elevation", || Some(text(elevation.name.as_str())));
+            }
+            members.add("unread", || Some(texts(unread)));
         }
-        members.add("unread", || Some(texts(unread)));
+        PrincipalFacts::Directory(_, provisioning) => members.provisioning(provisioning),
+        PrincipalFacts::Administrator(_) => {
+            let succession = facts.agent.as_ref().and_then(|known| known.succession.as_ref());
+            if let Some(succession) = succession {
+                members.succession(succession);
+            }
+        }
     }
     let pairs: Option<Vec<_>> = members.pairs.into_iter().collect();
     Context::from_pairs(pairs?).ok()
@@ -58,6 +67,32 @@ impl Members<'_> {
     fn add(&mut self, name: &str, value: impl FnOnce() -> Option<RestrictedExpression>) {
         if self.asked.has(name) {
             self.pairs.push(value().map(|value| (name.to_owned(), value)));
+        }
+    }
+
+    fn provisioning(&mut self, provisioning: &Provisioning) {
+        let Provisioning { gives, joins, unit, manager, login } = provisioning;
+        self.add("gives", || Some(text(gives.as_str())));
+        self.add("joins", || {
+            let joins = joins.iter().map(|group| text(group.as_str()));
+            Some(RestrictedExpression::new_set(joins))
+        });
+        self.add("login", || Some(RestrictedExpression::new_bool(*login)));
+        if let Some(unit) = unit {
+            self.add("unit", || Some(text(unit.as_str())));
+        }
+        if let Some(manager) = manager {
+            self.add("manager", || Some(text(manager.as_str())));
+        }
+    }
+
+    fn succession(&mut self, Succession { line, unit }: &Succession) {
+        self.add("line", || {
+            let line = line.iter().map(|id| RestrictedExpression::new_entity_uid(person_named(id)));
+            Some(RestrictedExpression::new_set(line))
+        });
+        if let Some(unit) = unit {
+            self.add("unit", || Some(text(unit.as_str())));
         }
     }
 

@@ -4,8 +4,8 @@
 //! every machine, today or when an auditor replays the record.
 //!
 //! INVARIANT: absence never permits (`i_03_…`). A request that no policy grants and a policy that
-//! Cedar could not evaluate are both denials (`i_04_…`). One act is permitted by a rule that is compiled
-//! in, and by no policy: taking back what one gave oneself.
+//! Cedar could not evaluate are both denials (`i_04_…`). Two acts are permitted by a rule that is
+//! compiled in, and by no policy: taking back what one gave oneself, and a directory's taking away.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ impl Snapshot {
         if !action.resources.contains(world.resource.uid.type_name()) {
             return Err(Denial::Malformed);
         }
-        if request.action.as_str() == kernel::TAKE_BACK {
+        if kernel::only_takes_away(request) {
             let (basis, obligations, observed) =
                 (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
             let Passed { answers, .. } = passed;

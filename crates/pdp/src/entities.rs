@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use model::{AccessRequest, Agent, Facts, Person, PrincipalFacts, ResourceRef, Standing, ToolRef};
+use model::{
+    AccessRequest, Agent, Directory, Facts, Person, PersonId, PrincipalFacts, ResourceRef,
+    Standing, ToolRef,
+};
 
 use crate::candidates::Placed;
 use crate::context::AskedFor;
@@ -15,6 +18,7 @@ pub(crate) struct Types {
     agent: EntityTypeName,
     bundle: EntityTypeName,
     deployment: EntityTypeName,
+    directory: EntityTypeName,
     elevation: EntityTypeName,
     group: EntityTypeName,
     instance: EntityTypeName,
@@ -33,6 +37,7 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
     agent: type_name("Agent"),
     bundle: type_name("Bundle"),
     deployment: type_name("Deployment"),
+    directory: type_name("Directory"),
     elevation: type_name("Elevation"),
     group: type_name("Group"),
     instance: type_name("Instance"),
@@ -56,7 +61,7 @@ pub(crate) struct Node {
 
 /// Who asks and what for, with every entity that a policy can reach from there.
 pub(crate) struct World {
-    /// The instance, or the person who administers.
+    /// The instance, the person who administers, or the directory.
     pub(crate) actor: Placed,
     /// The person on whose behalf the instance acts.
     pub(crate) subject: Option<Placed>,
@@ -77,7 +82,11 @@ fn texts<'a>(values: impl Iterator<Item = &'a str>) -> RestrictedExpression {
 }
 
 pub(crate) fn person_uid(person: &Person) -> EntityUid {
-    uid(&TYPES.person, person.id.as_str())
+    person_named(&person.id)
+}
+
+pub(crate) fn person_named(id: &PersonId) -> EntityUid {
+    uid(&TYPES.person, id.as_str())
 }
 
 /// The entity of a tool, and the server that it belongs to.
@@ -91,7 +100,7 @@ pub(crate) fn server_uid(server: &str) -> EntityUid {
 
 /// The attributes that hold an entity: the only ways from one entity, or from the context, to
 /// another, for policies that look at what a literal names do not compile.
-pub(crate) const LEADING_ON: [&str; 4] = ["approver", "owner", "sponsor", "subject"];
+pub(crate) const LEADING_ON: [&str; 5] = ["approver", "line", "owner", "sponsor", "subject"];
 
 impl World {
     /// The world of `request` in the light of `facts`.
@@ -121,6 +130,7 @@ impl World {
         let (actor, subject) = match &facts.principal {
             PrincipalFacts::Instance(standing) => add_standing(&mut nodes, standing, further),
             PrincipalFacts::Administrator(person) => (add_person(&mut nodes, person), None),
+            PrincipalFacts::Directory(directory, _) => (add_directory(&mut nodes, directory), None),
         };
         let resource = add_resource(&mut nodes, &request.resource, facts, further);
         Self { actor, subject, resource, nodes }
@@ -152,6 +162,12 @@ fn add_person(nodes: &mut Vec<Node>, person: &Person) -> Placed {
     attributes.extend(person.unit.as_ref().map(|unit| ("unit", text(unit.as_str()))));
     add(nodes, Node { uid: uid.clone(), attributes, parents: groups.clone() });
     Placed { uid, ancestors: groups }
+}
+
+fn add_directory(nodes: &mut Vec<Node>, directory: &Directory) -> Placed {
+    let uid = uid(&TYPES.directory, directory.name.as_str());
+    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: Vec::new() });
+    Placed { uid, ancestors: Vec::new() }
 }
 
 fn add_standing(
@@ -275,7 +291,7 @@ fn enforcement(facts: &Facts) -> &'static str {
 fn account(facts: &Facts) -> &'static str {
     let agent = match &facts.principal {
         PrincipalFacts::Instance(standing) => Some(&standing.agent.name),
-        PrincipalFacts::Administrator(_) => None,
+        PrincipalFacts::Administrator(_) | PrincipalFacts::Directory(..) => None,
     };
     facts.server.as_ref().map_or("none", |server| server.account_of(agent))
 }

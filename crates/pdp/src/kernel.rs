@@ -5,17 +5,23 @@
 use model::AccessRequest;
 use model::{
     AgentName, AgentState, Answer, Answers, Binding, DELEGATIONS_MAX, Denial, Elevated, Elevation,
-    Facts, Hop, InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts,
+    Facts, Gives, Hop, InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts,
     ResourceRef, Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp,
     ToolRef,
 };
 
 use crate::mandates;
-use crate::schema::{Action, DELEGATE};
+use crate::schema::{Action, AskedBy, DELEGATE};
 
 /// What a person takes back of what they gave themselves: no policy keeps them from it. Whoever asks has
 /// found that it is theirs (`nothing_keeps_a_person_from_taking_back_what_they_gave`).
-pub(crate) const TAKE_BACK: &str = "consent/withdraw";
+const TAKE_BACK: &str = "consent/withdraw";
+
+/// What a directory takes away from its people: no policy keeps it from that.
+pub(crate) const RESTRICT: &str = "person/restrict";
+
+/// Taking responsibility for an agent whose sponsor answers for it no longer.
+const TAKE_OVER: &str = "agent/take-over";
 
 /// Taking over a task whose holder is gone: the same work, for the same person.
 const RESUME: &str = "task/resume";
@@ -38,6 +44,12 @@ pub(crate) const BESIDE_TOOLS: [&str; 14] = [
     "tools/list",
 ];
 
+/// Whether no policy is asked about an act, because it only takes away. Whoever asks has found that it
+/// is theirs to take.
+pub(crate) fn only_takes_away(request: &AccessRequest) -> bool {
+    [TAKE_BACK, RESTRICT].contains(&request.action.as_str())
+}
+
 /// Checks that `facts` are about `request`: otherwise nothing they say counts.
 pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &Action) -> bool {
     let principal = match (&request.principal, &facts.principal) {
@@ -45,6 +57,9 @@ pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &
             *id == standing.instance.id && standing_is_one(standing)
         }
         (Principal::Person(id), PrincipalFacts::Administrator(person)) => *id == person.id,
+        (Principal::Directory(name), PrincipalFacts::Directory(directory, _)) => {
+            *name == directory.name
+        }
         _ => false,
     };
     let tool = match (&action.tool, &request.resource) {
@@ -98,6 +113,21 @@ pub(crate) struct Passed<'a> {
     pub(crate) elevation: Option<&'a Elevation>,
 }
 
+impl Passed<'_> {
+    /// That the kernel rules permit, where there is no scope.
+    const fn by_kernel() -> Self {
+        let answers = Answers {
+            ceiling: None,
+            instance: None,
+            kernel: Some(Answer::Permit),
+            mandate: None,
+            person: None,
+            scope: None,
+        };
+        Self { answers, elevation: None }
+    }
+}
+
 /// Applies the kernel rules and the scopes; answers what they said if they all permit.
 pub(crate) fn check<'a>(
     request: &AccessRequest,
@@ -110,14 +140,28 @@ pub(crate) fn check<'a>(
                 return Err(Denial::Kernel(KernelRule::AdministratorNotActive));
             }
             // A person calls tools through an agent only, never as an administrator.
-            if action.for_instances {
+            if action.asked_by != AskedBy::Person {
                 return Err(Denial::Malformed);
             }
-            let answers = Answers { kernel: Some(Answer::Permit), ..Answers::default() };
-            Ok(Passed { answers, elevation: None })
+            let agent = facts.agent.as_ref().filter(|_| request.action.as_str() == TAKE_OVER);
+            if agent.is_some_and(|known| known.agent.sponsor == person.id) {
+                return Err(Denial::Kernel(KernelRule::SponsorIsNotSuccessor));
+            }
+            Ok(Passed::by_kernel())
+        }
+        PrincipalFacts::Directory(directory, provisioning) => {
+            if !directory.is_active() {
+                return Err(Denial::Kernel(KernelRule::DirectoryNotActive));
+            }
+            let gives = provisioning.gives != Gives::Nothing;
+            let is_restricting = request.action.as_str() == RESTRICT;
+            if action.asked_by != AskedBy::Directory || gives == is_restricting {
+                return Err(Denial::Malformed);
+            }
+            Ok(Passed::by_kernel())
         }
         PrincipalFacts::Instance(standing) => {
-            if !action.for_instances {
+            if action.asked_by != AskedBy::Instance {
                 return Err(Denial::Kernel(KernelRule::AgentsDoNotAdminister));
             }
             stops(standing, (request, facts), action).map_err(Denial::Kernel)?;
@@ -205,6 +249,12 @@ fn holds(hop: Hop<'_>, mandate: &Mandate, now: Timestamp) -> Result<(), KernelRu
     }
     if !sponsor.answers_for(agent.registered) || !sponsor.answers_for(mandate.given) {
         return Err(KernelRule::SponsorNotActive);
+    }
+    if !agent.is_answered_for_by(sponsor) {
+        return Err(KernelRule::SponsorMoved);
+    }
+    if task.opened < agent.registered {
+        return Err(KernelRule::TakenOver);
     }
     if task.state != TaskState::Open || now >= task.deadline || task.instance != instance.id {
         return Err(KernelRule::TaskNotOpen);

@@ -35,8 +35,8 @@ pub(crate) const UNKNOWN_INPUT: &str = "UnknownInput";
 pub(crate) struct Action {
     /// Its entity and the groups that it is in.
     pub(crate) placed: Placed,
-    /// Whether an instance may be the principal; a person always may.
-    pub(crate) for_instances: bool,
+    /// Who asks.
+    pub(crate) asked_by: AskedBy,
     /// The types that the resource may have.
     pub(crate) resources: Vec<EntityTypeName>,
     /// The tool that it calls, if it does.
@@ -45,6 +45,30 @@ pub(crate) struct Action {
     pub(crate) input: Members,
     /// Its declaration in a schema (JSON form).
     declaration: Value,
+}
+
+/// Who asks for an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AskedBy {
+    /// An instance, perhaps on behalf of a person, who is asked about too.
+    Instance,
+    /// A person.
+    Person,
+    /// A directory.
+    Directory,
+}
+
+impl AskedBy {
+    /// By the types of principals that an action is declared with.
+    fn of(principals: &[&str]) -> Self {
+        if principals.contains(&"Instance") {
+            Self::Instance
+        } else if principals.contains(&"Directory") {
+            Self::Directory
+        } else {
+            Self::Person
+        }
+    }
 }
 
 /// Everything that a policy may speak of.
@@ -209,7 +233,7 @@ fn method(name: &str, declaration: &Value) -> Action {
     };
     Action {
         placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
-        for_instances: names("principalTypes").contains(&"Instance"),
+        asked_by: AskedBy::of(&names("principalTypes")),
         resources: names("resourceTypes").into_iter().map(type_name).collect(),
         tool: None,
         input,
@@ -239,7 +263,7 @@ fn tool_action(tool: &ToolRef, input: Members) -> Action {
             uid: action_uid(&tool.to_string()),
             ancestors: vec![action_uid(TOOL_CALLS)],
         },
-        for_instances: true,
+        asked_by: AskedBy::Instance,
         resources: vec![type_name("Tool")],
         tool: Some(tool.clone()),
         input,

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod agents;
+pub(crate) mod directories;
 pub(crate) mod observers;
 pub(crate) mod people;
 

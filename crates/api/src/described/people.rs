@@ -137,6 +137,28 @@ pub(crate) fn withdraw() -> Operation {
     changing("mandate_withdraw", "Takes a consent back").answers(303, "to the list")
 }
 
+/// What a person answers for.
+pub(crate) fn sponsored() -> Operation {
+    shown("sponsored", "The agents that the person answers for, and those that they may take over")
+        .answers_page(200, "the list")
+}
+
+/// Affirms it, or takes over.
+pub(crate) fn sponsor() -> Operation {
+    refused(Operation::new(
+        "sponsor",
+        "Affirms that the person answers for an agent, or takes it over",
+    ))
+    .takes_form(&[
+        CSRF,
+        needed("choice", "`affirm` or `take-over`"),
+        optional("reason", "why, where they take over"),
+    ])
+    .answers(303, "to the list")
+    .answers_page(400, "the form cannot be read, or somebody answers for the agent")
+    .answers_page(409, "it conflicts with what is there")
+}
+
 const CSRF: crate::openapi::Field = needed("csrf", "the token of the session");
 
 /// A page that changes nothing.

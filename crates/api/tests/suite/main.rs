@@ -12,7 +12,7 @@ mod openapi;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use api::{Agents, Bodies, Door, Health, Hosts, Observers, People};
+use api::{Agents, Bodies, Directories, Door, Health, Hosts, Observers, People};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -123,7 +123,8 @@ fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Route
         behind_proxy,
     };
     let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
-    api::admin_listener(Observers { health, log_dir, hosts }, people)
+    let directories = Directories::new(world.administration.clone(), ISSUER, hosts.clone());
+    api::admin_listener(Observers { health, log_dir, hosts }, people, directories)
 }
 
 /// Where people log in at the provider behind `transport`.

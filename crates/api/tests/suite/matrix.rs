@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 46] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 67] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -72,6 +72,27 @@ const ENDPOINTS: [(&str, &str, &str, &str); 46] = [
     ("people", "POST", "/device", "/device"),
     ("people", "GET", "/mandates", "/mandates"),
     ("people", "POST", "/mandates/{id}", "/mandates/man_00000000000000000000000000000000"),
+    ("people", "GET", "/agents", "/agents"),
+    ("people", "POST", "/agents/{name}", "/agents/bot"),
+    ("people", "GET", "/scim/v2/ServiceProviderConfig", "/scim/v2/ServiceProviderConfig"),
+    ("people", "GET", "/scim/v2/ResourceTypes", "/scim/v2/ResourceTypes"),
+    ("people", "GET", "/scim/v2/ResourceTypes/{id}", "/scim/v2/ResourceTypes/User"),
+    ("people", "GET", "/scim/v2/Schemas", "/scim/v2/Schemas"),
+    ("people", "GET", "/scim/v2/Schemas/{id}", "/scim/v2/Schemas/urn:x"),
+    ("people", "GET", "/scim/v2/Users", "/scim/v2/Users"),
+    ("people", "POST", "/scim/v2/Users", "/scim/v2/Users"),
+    ("people", "POST", "/scim/v2/Users/.search", "/scim/v2/Users/.search"),
+    ("people", "GET", "/scim/v2/Users/{id}", "/scim/v2/Users/x"),
+    ("people", "PUT", "/scim/v2/Users/{id}", "/scim/v2/Users/x"),
+    ("people", "PATCH", "/scim/v2/Users/{id}", "/scim/v2/Users/x"),
+    ("people", "DELETE", "/scim/v2/Users/{id}", "/scim/v2/Users/x"),
+    ("people", "GET", "/scim/v2/Groups", "/scim/v2/Groups"),
+    ("people", "POST", "/scim/v2/Groups", "/scim/v2/Groups"),
+    ("people", "POST", "/scim/v2/Groups/.search", "/scim/v2/Groups/.search"),
+    ("people", "GET", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
+    ("people", "PUT", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
+    ("people", "PATCH", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
+    ("people", "DELETE", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
     ("nobody's", "GET", "/oauth/authorize", AUTHORIZE),
     ("nobody's", "GET", "/consent/{id}", CONSENT),
     ("admin", "GET", "/openapi.json", "/openapi.json"),

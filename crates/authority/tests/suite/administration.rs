@@ -1,6 +1,6 @@
 //! Acts of administration: decided, recorded and done in one transaction, or not at all.
 
-use authority::{AdminAct, CommitError, NotAdministered, NotPermitted};
+use authority::{AdminAct, ChangedBy, CommitError, NotAdministered, NotPermitted};
 use model::{FactKey, PersonId, ResourceRef, Revision};
 use serde_json::json;
 use store::Store as _;
@@ -14,8 +14,7 @@ fn mark() -> FactKey {
 
 fn act(by: &PersonId) -> AdminAct {
     AdminAct {
-        administrator: by.clone(),
-        groups: None,
+        by: ChangedBy::person(by.clone()),
         action: "person/add",
         target: ResourceRef::Person("new".parse().unwrap()),
         change: json!({ "what": "it" }),

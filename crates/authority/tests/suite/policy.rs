@@ -1,6 +1,7 @@
 //! What the store says is in force is what counts, whoever put it there and however much happened
 //! since.
 
+use authority::ChangedBy;
 use model::FactKey;
 use serde_json::json;
 use store::{Effect, Store as _, Unit};
@@ -30,8 +31,7 @@ async fn i_11_a_set_that_nobody_told_of_is_found_in_the_store() {
     let digest = snapshot.digest();
     world.store.commit(policy_unit(&snapshot)).await.unwrap();
     let act = authority::AdminAct {
-        administrator: world.standing.sponsor.id.clone(),
-        groups: None,
+        by: ChangedBy::person(world.standing.sponsor.id.clone()),
         action: "log/read",
         target: model::ResourceRef::Deployment,
         change: json!({}),

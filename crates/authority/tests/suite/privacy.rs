@@ -1,6 +1,6 @@
 //! No leaf has personal data: people and arguments are committed to, and disclosed apart.
 
-use authority::{AdminAct, RefusalLog, Refused};
+use authority::{AdminAct, ChangedBy, RefusalLog, Refused};
 use model::record::{DecisionRecord, OutcomeKind, OutcomeRecord};
 use model::{ActionName, MandateBasis, ResourceRef, Sha256Digest};
 use serde_json::json;
@@ -41,8 +41,7 @@ async fn busy() -> World {
     drop(world.authorize(read).await.unwrap());
     world.drained().await;
     let act = AdminAct {
-        administrator: world.standing.sponsor.id.clone(),
-        groups: None,
+        by: ChangedBy::person(world.standing.sponsor.id.clone()),
         action: "person/add",
         target: ResourceRef::Person(world.standing.other.id.clone()),
         change: json!(person(PERSONAL[1], &[])),
@@ -50,7 +49,7 @@ async fn busy() -> World {
         effects: Vec::new(),
     };
     world.authority.administer(act.clone()).await.unwrap();
-    let denied = AdminAct { administrator: world.standing.other.id.clone(), ..act };
+    let denied = AdminAct { by: ChangedBy::person(world.standing.other.id.clone()), ..act };
     world.authority.administer(denied).await.unwrap_err();
     world.authority.record_refusal(
         &RefusalLog::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{AdminAct, NotPermitted};
+use authority::{AdminAct, ChangedBy, NotPermitted};
 use model::record::{SystemRecord, VERSION};
 use model::{
     Agent, AgentState, Device, DeviceState, Elevation, FactKey, Instance, InstanceState, Person,
@@ -163,8 +163,7 @@ async fn i_11_an_administrator_who_is_deactivated_meanwhile_changes_nothing() {
     world.store.on_commit([OnCommit::After(world.sponsor_leaves())]);
     let key = FactKey::from_text("mark");
     let act = AdminAct {
-        administrator: world.standing.sponsor.id.clone(),
-        groups: None,
+        by: ChangedBy::person(world.standing.sponsor.id.clone()),
         action: "person/add",
         target: ResourceRef::Person(world.standing.other.id.clone()),
         change: json!({}),

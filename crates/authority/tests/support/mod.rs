@@ -48,7 +48,7 @@ pub(crate) const POLICY: &str = r#"
     @id("administration")
     permit (principal in Group::"administrators",
             action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",
-                       Action::"people/apply", Action::"purpose/add",
+                       Action::"people/apply", Action::"people/directory", Action::"purpose/add",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
                        Action::"deployment/stop", Action::"deployment/start",
                        Action::"agent/stop", Action::"agent/start", Action::"tool/stop",
@@ -60,6 +60,15 @@ pub(crate) const POLICY: &str = r#"
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read"],
             resource);
+    @id("directory")
+    permit (principal is Directory, action == Action::"person/provision", resource)
+    unless { context.joins.contains("approvers") };
+    @id("affirm")
+    permit (principal is Person, action == Action::"agent/affirm", resource is Agent)
+    when { resource has sponsor && resource.sponsor == principal };
+    @id("take-over")
+    permit (principal is Person, action == Action::"agent/take-over", resource is Agent)
+    when { context.line.contains(principal) };
     @id("consent")
     permit (principal is Person, action == Action::"mandate/give", resource);
     @id("reading")
@@ -357,6 +366,7 @@ fn facts(now: Timestamp) -> Facts {
         workloads: Vec::new(),
         client: None,
         registered: now,
+        affirmed: None,
         state: AgentState::Active,
     };
     let mandate = Mandate {

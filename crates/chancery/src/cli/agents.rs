@@ -5,11 +5,32 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use model::RegisteredClient;
 
-use super::Socket;
+use super::{Signed, Socket};
 
 /// Agents.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
+    /// Say that you answer for an agent that you sponsor, after your unit or manager changed.
+    Affirm {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Become the sponsor of an agent whose own answers for it no longer. What it was doing is over.
+    TakeOver {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Register an agent and write its key once.
     Add {
         /// Its name.

@@ -95,15 +95,14 @@ fn becomes(
         (is.groups, is.unit, is.manager) = (groups.clone(), unit.clone(), manager.clone());
     }
     is.source = Some(source.clone());
-    is.state = match (is.state, entry.is_some_and(|entry| entry.active)) {
-        // Who comes back revives nothing.
-        (PersonState::Inactive { .. }, true) => {
-            PersonState::Active { authorization_cutoff: Some(now) }
-        }
-        (PersonState::Active { .. }, false) => PersonState::Inactive { since: now },
-        (as_before, _) => as_before,
+    is.state = match entry.is_some_and(|entry| entry.active) {
+        true => PersonState::Active { authorization_cutoff: None },
+        false => PersonState::Inactive { since: now },
     };
-    is
+    match was {
+        Some(was) => was.becomes(is, now),
+        None => is,
+    }
 }
 
 /// The logins that each person gains and loses.

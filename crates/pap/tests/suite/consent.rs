@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use authority::AdminAct;
+use authority::{AdminAct, ChangedBy};
 use model::{
     AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
     Person, PersonId, PersonState, Purpose, ResourceRef,
@@ -390,8 +390,7 @@ async fn i_22_giving_is_decided_by_policy_and_recorded() {
     let (desk, carla, asked) = desk().await;
     answer(&desk, &carla, &asked, Answer::Once).await.expect("she may").expect("she did");
     let act = |action| AdminAct {
-        administrator: carla.clone(),
-        groups: None,
+        by: ChangedBy::person(carla.clone()),
         action,
         target: ResourceRef::Agent(asked.agent.clone()),
         change: serde_json::Value::Null,

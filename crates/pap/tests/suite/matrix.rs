@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    AgentName, Clock as _, Device, DeviceState, Elevation, ElevationId, ElevationState, FactKey,
-    Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, RegisteredClient,
-    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint, Timestamp, ToolState,
+    AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
+    ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState,
+    RegisteredClient, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint, Timestamp,
+    ToolState,
 };
 use pap::Command;
 use serde_json::{Value, json};
@@ -26,17 +27,24 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 31] = [
+const CHANGING: [&str; 38] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
     "people-source-add",
     "people-source-rekey",
     "people-apply",
+    "directory-add",
+    "directory-token",
+    "directory-adopt",
+    "directory-suspend",
+    "directory-resume",
     "purpose-add",
     "agent-add",
     "agent-attest",
     "agent-renew",
+    "agent-affirm",
+    "agent-take-over",
     "agent-client",
     "agent-suspend",
     "device-revoke",
@@ -119,6 +127,7 @@ async fn desk() -> (Desk, String) {
         // The deactivated one was an administrator.
         facts.other.groups.insert("administrators".parse().expect("a group"));
         facts.other.state = PersonState::Inactive { since: facts.task.opened };
+        facts.other.manager = Some("ordinary".parse().expect("a person"));
         let seen = facts.task.opened;
         facts.tools[2].state = ToolState::Changed { descriptor: json!({ "name": "deploy" }), seen };
     })
@@ -151,11 +160,25 @@ async fn desk() -> (Desk, String) {
     let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
     desk.run(person).await.expect("the person is added");
     desk.directory().await;
+    let directory = Directory {
+        name: "okta".parse().expect("a source"),
+        logins: None,
+        registered: desk.world.clock.now(),
+        state: DirectoryState::Active,
+    };
+    desk.world.put(FactKey::directory(&directory.name), &directory).await;
+    desk.world.put(FactKey::directory_tokens(&directory.name), &json!([])).await;
     let elevation = elevation(&desk);
     desk.world.put(FactKey::elevation(elevation.id), &elevation).await;
     let decision = desk.lose().await;
     desk.world.put(FactKey::stop(&all.what), &all).await;
     (desk, decision)
+}
+
+/// A token of a directory.
+fn directory_token(desk: &Desk) -> pap::NewToken {
+    let expires = desk.world.clock.now().plus(std::time::Duration::from_secs(60));
+    pap::NewToken { digest: Sha256Digest::of(b"a token"), expires, read_only: false }
 }
 
 /// Every command, with arguments that make sense.
@@ -174,6 +197,20 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PeopleSourceRekey(source_key("hr", jwk())),
         Command::PeopleSourceList,
         Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
+        Command::DirectoryAdd(pap::DirectoryRegistration {
+            name: "new".to_owned(),
+            logins: None,
+            token: directory_token(desk),
+        }),
+        Command::DirectoryToken {
+            name: "okta".to_owned(),
+            token: directory_token(desk),
+            alone: false,
+        },
+        Command::DirectoryAdopt { name: "okta".to_owned(), person: "ordinary".to_owned() },
+        Command::DirectorySuspend { name: "okta".to_owned(), reason: reason() },
+        Command::DirectoryResume { name: "okta".to_owned() },
+        Command::DirectoryList,
         Command::PurposeAdd(pap::PurposeRegistration {
             id: "new".to_owned(),
             owner: sponsor.clone(),
@@ -202,6 +239,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             workloads: Vec::new(),
         },
         Command::AgentRenew { name: facts.agent.name.to_string(), key: None },
+        Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },
+        Command::AgentTakeOver { name: "others".to_owned(), reason: reason(), word: None },
         Command::AgentClient {
             name: facts.agent.name.to_string(),
             client: Some(RegisteredClient {
@@ -329,7 +368,9 @@ async fn cell(position: usize, role: &str) -> (String, &'static str) {
     }
     let may_change = word(&answer) == "done" && CHANGING.contains(&name.as_str());
     assert_eq!(changed, may_change, "{name} by {role} changed something, or did not");
-    if role != "administrator" {
+    // Whoever takes over is who the sponsor reported to, and no administrator as such.
+    let who_may = if name == "agent-take-over" { "person" } else { "administrator" };
+    if role != who_may {
         assert_eq!(word(&answer), "refused", "{name} by {role}");
     }
     (name, word(&answer))

@@ -59,6 +59,7 @@ pub(crate) fn standing() -> Standing {
         workloads: Vec::new(),
         client: None,
         registered: at(-86_400),
+        affirmed: None,
         state: AgentState::Active,
     };
     let mandate = Mandate {

@@ -6,6 +6,7 @@
     reason = "a check takes its data and its expectation whole; snapshots write their own hashes"
 )]
 
+mod administration;
 mod arguments;
 mod compile;
 mod conjunction;

@@ -1,0 +1,365 @@
+//! The SCIM 2.0 service provider, by which directories push who their people are (RFC 7644).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequest, Path, Request};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use pap::Administration;
+use pap::directory::{GroupChange, Kind, KnownDirectory, Place, UserChange};
+use scim::{
+    Error, GROUP, ListResponse, MEDIA_TYPE, Patch, Query, Resource, ResourceType, USER, Version,
+};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::described::directories as described;
+use crate::hosts::{self, Hosts};
+use crate::openapi::Routes;
+
+/// The path of the service provider.
+const BASE: &str = "/scim/v2";
+
+/// The largest body, in bytes: a group with as many members as one request may name fits.
+const BODY_MAX: usize = 256 << 10;
+
+/// How long a body may take to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// The most requests of directories that are dealt with at once.
+const TURNS: usize = 64;
+
+/// What the handlers for directories need. Cheap to clone.
+#[derive(Clone)]
+pub struct Directories {
+    administration: Arc<Administration>,
+    base: Arc<str>,
+    hosts: Hosts,
+    turns: Arc<Semaphore>,
+}
+
+/// A request of a directory that is known.
+struct Asked {
+    state: Directories,
+    directory: KnownDirectory,
+    query: String,
+    headers: HeaderMap,
+    body: Value,
+}
+
+/// What directories reach.
+pub(crate) fn routes() -> Routes<Directories> {
+    let routes = Routes::new(described::always)
+        .get("/scim/v2/ServiceProviderConfig", provider, described::provider())
+        .get("/scim/v2/ResourceTypes", types, described::types())
+        .get("/scim/v2/ResourceTypes/{id}", type_of, described::type_of())
+        .get("/scim/v2/Schemas", schemas, described::schemas())
+        .get("/scim/v2/Schemas/{id}", schema, described::schema());
+    resources(resources(routes, Kind::Users), Kind::Groups)
+        .nothing_else("/scim/v2/{*path}", nothing)
+}
+
+/// The routes of one kind of resources.
+fn resources(routes: Routes<Directories>, kind: Kind) -> Routes<Directories> {
+    let all = format!("{BASE}{}", type_of_kind(kind).endpoint());
+    let (one, search) = (format!("{all}/{{id}}"), format!("{all}/.search"));
+    let told = described::of(kind);
+    routes
+        .get(&all, async move |asked: Asked| asked.list(kind).await, told.list)
+        .post(&search, async move |asked: Asked| asked.search(kind).await, told.search)
+        .post(&all, async move |asked: Asked| asked.create(kind).await, told.create)
+        .get(&one, async move |Path(id), asked: Asked| asked.read(kind, id).await, told.read)
+        .put(&one, async move |Path(id), asked: Asked| asked.replace(kind, id).await, told.replace)
+        .patch(&one, async move |Path(id), asked: Asked| asked.patch(kind, id).await, told.patch)
+        .delete(&one, async move |Path(id), asked: Asked| asked.delete(kind, id).await, told.delete)
+}
+
+const fn type_of_kind(kind: Kind) -> &'static ResourceType {
+    match kind {
+        Kind::Users => &USER,
+        Kind::Groups => &GROUP,
+    }
+}
+
+impl Directories {
+    /// What directories reach at `url`, under the names `hosts`.
+    pub fn new(administration: Arc<Administration>, url: &str, hosts: Hosts) -> Self {
+        let base = format!("{}{BASE}", url.trim_end_matches('/')).into();
+        Self { administration, base, hosts, turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+
+    /// The same routes, answered by this.
+    pub(crate) fn answering(self, routes: Router<Self>) -> Router {
+        let (hosts, administration) = (self.hosts.clone(), self.administration.clone());
+        let hosts = hosts.telling(Arc::new(move |cause| administration.refuse_directory(cause)));
+        routes
+            .method_not_allowed_fallback(not_allowed)
+            .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
+            .with_state(self)
+    }
+
+    /// The directory that shows its token, if it may do what `method` does.
+    async fn known(&self, headers: &HeaderMap, method: &Method) -> Result<KnownDirectory, Error> {
+        let refuse = |cause: &'static str, status, why: &str| {
+            self.administration.refuse_directory(cause);
+            Err(Error::of_status(status, why))
+        };
+        let Some(token) = bearer(headers) else {
+            return refuse("token_missing", 401, "a bearer token of a directory is needed");
+        };
+        let known = self.administration.known_directory(token).await;
+        let known = known.map_err(|_| Error::of_status(503, "try again later"))?;
+        let Some(known) = known else {
+            return refuse("token_unknown", 401, "the token is none of a directory, or is over");
+        };
+        if known.read_only && method != Method::GET {
+            return refuse("token_reads_only", 403, "the token reads only");
+        }
+        Ok(known)
+    }
+}
+
+/// The one bearer token of a request (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let only = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
+    let (scheme, token) = only.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+impl FromRequest<Directories> for Asked {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &Directories) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let asked = async {
+            let directory = state.known(&parts.headers, &parts.method).await?;
+            let body = json_of(&parts.headers, body).await?;
+            let (query, headers) =
+                (parts.uri.query().unwrap_or_default().to_owned(), parts.headers);
+            Ok(Self { state: state.clone(), directory, query, headers, body })
+        };
+        asked.await.map_err(|error| refused(&error))
+    }
+}
+
+/// The body as JSON; null if there is none.
+async fn json_of(headers: &HeaderMap, body: Body) -> Result<Value, Error> {
+    let read = tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, BODY_MAX)).await;
+    let Ok(read) = read else {
+        return Err(Error::of_status(408, "the body did not arrive in time"));
+    };
+    let bytes =
+        read.map_err(|_| Error::of_status(413, format!("a body has at most {BODY_MAX} bytes")))?;
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    if ![MEDIA_TYPE, "application/json"].iter().any(|known| kind.eq_ignore_ascii_case(known)) {
+        return Err(Error::of_status(415, format!("the content type must be {MEDIA_TYPE}")));
+    }
+    let parsed = json::parse(&bytes, json::Limits::of_bytes(BODY_MAX));
+    parsed.map_err(|error| Error::new(scim::ScimType::InvalidSyntax, error.to_string()))
+}
+
+impl Asked {
+    fn place(&self, kind: Kind) -> Place<'_> {
+        Place { directory: &self.directory.name, kind, base: &self.state.base }
+    }
+
+    /// The entity tags of a header, if it is there once.
+    fn tags(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap_or_default())
+    }
+
+    /// Answers by `answer`, in its turn.
+    async fn answered(&self, answer: impl Future<Output = Result<Response, Error>>) -> Response {
+        let Ok(_turn) = self.state.turns.try_acquire() else {
+            self.state.administration.refuse_directory("too_many");
+            return refused(&Error::of_status(503, "too much is under way: try again later"));
+        };
+        answer.await.unwrap_or_else(|error| {
+            if error.status != 404 {
+                self.state.administration.refuse_directory("not_done");
+            }
+            refused(&error)
+        })
+    }
+
+    async fn list(self, kind: Kind) -> Response {
+        let query = Query::of_url(&self.query, type_of_kind(kind));
+        self.answered(async { self.page(kind, &query?).await }).await
+    }
+
+    async fn search(self, kind: Kind) -> Response {
+        let query = Query::of_search(&self.body, type_of_kind(kind));
+        self.answered(async { self.page(kind, &query?).await }).await
+    }
+
+    async fn page(&self, kind: Kind, query: &Query) -> Result<Response, Error> {
+        let page = self.state.administration.directory_page(&self.place(kind), query).await?;
+        let told = ListResponse::of(query, page.total, page.resources).into_json();
+        Ok(written(StatusCode::OK, &told))
+    }
+
+    async fn read(self, kind: Kind, id: String) -> Response {
+        let shown = async {
+            let place = self.place(kind);
+            let (resource, version) =
+                self.state.administration.directory_resource(&place, &id).await?;
+            if self.tags(header::IF_NONE_MATCH).is_some_and(|tags| version.is_in(tags)) {
+                return Ok(StatusCode::NOT_MODIFIED.into_response());
+            }
+            self.shown(kind, StatusCode::OK, (resource, version))
+        };
+        self.answered(shown).await
+    }
+
+    /// The resource, as much of it as is asked for.
+    fn shown(
+        &self,
+        kind: Kind,
+        status: StatusCode,
+        (resource, version): (Resource, Version),
+    ) -> Result<Response, Error> {
+        let query = Query::of_url(&self.query, type_of_kind(kind))?;
+        let location = resource.get("meta").and_then(|meta| meta["location"].as_str());
+        let location = location.unwrap_or_default().to_owned();
+        let shown = Value::Object(query.projection.apply(resource));
+        let mut response = written(status, &shown);
+        for (name, value) in [(header::ETAG, version.to_string()), (header::LOCATION, location)] {
+            let value = value.parse().map_err(|_| Error::of_status(500, "it has no location"))?;
+            response.headers_mut().insert(name, value);
+        }
+        Ok(response)
+    }
+
+    async fn create(mut self, kind: Kind) -> Response {
+        let said = type_of_kind(kind).read(self.body.take());
+        let created = async {
+            let (administration, said) = (&self.state.administration, said?);
+            let id = match kind {
+                Kind::Users => administration.create_user(&self.directory, said).await?.to_string(),
+                Kind::Groups => administration.create_group(&self.directory, said).await?,
+            };
+            let made = administration.directory_resource(&self.place(kind), &id).await?;
+            self.shown(kind, StatusCode::CREATED, made)
+        };
+        self.answered(created).await
+    }
+
+    async fn replace(mut self, kind: Kind, id: String) -> Response {
+        let said = type_of_kind(kind).read(self.body.take());
+        let replaced = async {
+            match kind {
+                Kind::Users => self.change_user(&id, &UserChange::Replace(said?)).await?,
+                Kind::Groups => self.change_group(&id, &GroupChange::Replace(said?)).await?,
+            }
+            self.now(kind, &id).await
+        };
+        self.answered(replaced).await
+    }
+
+    async fn patch(mut self, kind: Kind, id: String) -> Response {
+        let patch = Patch::parse(self.body.take(), type_of_kind(kind));
+        let patched = async {
+            match kind {
+                Kind::Users => self.change_user(&id, &UserChange::Patch(&patch?)).await?,
+                Kind::Groups => self.change_group(&id, &GroupChange::Patch(&patch?)).await?,
+            }
+            self.now(kind, &id).await
+        };
+        self.answered(patched).await
+    }
+
+    async fn delete(self, kind: Kind, id: String) -> Response {
+        let deleted = async {
+            match kind {
+                Kind::Users => self.change_user(&id, &UserChange::Delete).await?,
+                Kind::Groups => self.change_group(&id, &GroupChange::Delete).await?,
+            }
+            Ok(StatusCode::NO_CONTENT.into_response())
+        };
+        self.answered(deleted).await
+    }
+
+    async fn change_user(&self, id: &str, change: &UserChange<'_>) -> Result<(), Error> {
+        let named = (id, self.tags(header::IF_MATCH));
+        self.state.administration.change_user(&self.directory, named, change).await
+    }
+
+    async fn change_group(&self, id: &str, change: &GroupChange<'_>) -> Result<(), Error> {
+        let named = (id, self.tags(header::IF_MATCH));
+        self.state.administration.change_group(&self.directory, named, change).await
+    }
+
+    /// What was changed, as it is now.
+    async fn now(&self, kind: Kind, id: &str) -> Result<Response, Error> {
+        let place = self.place(kind);
+        let now = self.state.administration.directory_resource(&place, id).await?;
+        self.shown(kind, StatusCode::OK, now)
+    }
+}
+
+async fn provider(asked: Asked) -> Response {
+    written(StatusCode::OK, &scim::service_provider_config(&asked.state.base))
+}
+
+async fn types(asked: Asked) -> Response {
+    let all = scim::resource_types(&asked.state.base);
+    written(StatusCode::OK, &ListResponse::whole(all).into_json())
+}
+
+async fn type_of(Path(id): Path<String>, asked: Asked) -> Response {
+    found(scim::resource_type(&asked.state.base, &id))
+}
+
+async fn schemas(asked: Asked) -> Response {
+    let all = scim::schemas(&asked.state.base);
+    written(StatusCode::OK, &ListResponse::whole(all).into_json())
+}
+
+async fn schema(Path(id): Path<String>, asked: Asked) -> Response {
+    found(scim::schema(&asked.state.base, &id))
+}
+
+async fn nothing(_: Asked) -> Response {
+    refused(&Error::of_status(404, "there is no such endpoint"))
+}
+
+async fn not_allowed() -> Response {
+    refused(&Error::of_status(405, "the endpoint has no such method"))
+}
+
+fn found(described: Option<Value>) -> Response {
+    match described {
+        Some(described) => written(StatusCode::OK, &described),
+        None => refused(&Error::of_status(404, "there is no such thing")),
+    }
+}
+
+fn written(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body.to_string()).into_response()
+}
+
+/// An error as SCIM tells it; who shows no token is told how (RFC 6750 §3).
+fn refused(error: &Error) -> Response {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = written(status, &error.to_json());
+    let headers = response.headers_mut();
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            let how = http::HeaderValue::from_static("Bearer realm=\"scim\"");
+            headers.insert(header::WWW_AUTHENTICATE, how);
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}

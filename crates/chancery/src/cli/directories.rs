@@ -1,0 +1,93 @@
+//! What can be typed of directories that push who their people are.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Socket;
+
+/// Directories that push who their people are (SCIM 2.0).
+#[derive(Debug, Subcommand)]
+pub(crate) enum Directory {
+    /// Register a directory and write its bearer token once.
+    Add {
+        /// Its name.
+        name: String,
+        /// The issuer at which its people log in; without it they do not.
+        #[arg(long, requires = "subject")]
+        issuer: Option<String>,
+        /// Which member of its users is the subject at the issuer.
+        #[arg(long, requires = "issuer")]
+        subject: Option<Subject>,
+        #[command(flatten)]
+        token: NewDirectoryToken,
+    },
+    /// Give a directory another token and write it once; the one before counts on beside it.
+    Token {
+        /// Its name.
+        name: String,
+        /// No other token counts any longer.
+        #[arg(long)]
+        alone: bool,
+        #[command(flatten)]
+        token: NewDirectoryToken,
+    },
+    /// Make a person that an administrator added one of a directory's.
+    Adopt {
+        /// The directory.
+        name: String,
+        /// The person.
+        person: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Suspend a directory: it says nothing any longer. Whom it brought stay as they are.
+    Suspend {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Let a directory that was suspended go on.
+    Resume {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List directories.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// A bearer token that is made here; the service is told its digest.
+#[derive(Debug, Args)]
+pub(crate) struct NewDirectoryToken {
+    /// Where the token is written (0600); the file must not exist.
+    #[arg(long = "token")]
+    pub(crate) file: PathBuf,
+    /// That it reads only.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// How many days it counts.
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub(crate) days: u16,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+}
+
+/// A member of a directory's user.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Subject {
+    /// Its `externalId`.
+    #[value(name = "externalId")]
+    ExternalId,
+    /// Its `userName`.
+    #[value(name = "userName")]
+    UserName,
+}

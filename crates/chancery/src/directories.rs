@@ -1,0 +1,58 @@
+//! `chancery directory`: what is registered of directories, and their tokens, which are made here and
+//! never sent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{Clock as _, Entropy as _, LoginRule, LoginSubject, Sha256Digest};
+use pap::{Command as Asked, DirectoryRegistration, NewToken};
+
+use crate::administer::fresh;
+use crate::cli::{Directory, NewDirectoryToken, Subject};
+use crate::system::{SystemClock, SystemEntropy};
+
+/// A file, and the token that is written to it once the service has its digest.
+type ToWrite = Option<(PathBuf, String)>;
+
+/// What the service is asked, and at which socket.
+pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
+    Ok(match typed {
+        Directory::Add { name, issuer, subject, token } => {
+            let logins = issuer.zip(subject).map(|(issuer, subject)| {
+                let subject = match subject {
+                    Subject::ExternalId => LoginSubject::ExternalId,
+                    Subject::UserName => LoginSubject::UserName,
+                };
+                LoginRule { issuer, subject }
+            });
+            let (token, to_write, socket) = made(&name, token)?;
+            (socket, Asked::DirectoryAdd(DirectoryRegistration { name, logins, token }), to_write)
+        }
+        Directory::Token { name, alone, token } => {
+            let (token, to_write, socket) = made(&name, token)?;
+            (socket, Asked::DirectoryToken { name, token, alone }, to_write)
+        }
+        Directory::Adopt { name, person, socket } => {
+            (socket.socket, Asked::DirectoryAdopt { name, person }, None)
+        }
+        Directory::Suspend { name, reason, socket } => {
+            (socket.socket, Asked::DirectorySuspend { name, reason }, None)
+        }
+        Directory::Resume { name, socket } => {
+            (socket.socket, Asked::DirectoryResume { name }, None)
+        }
+        Directory::List { socket } => (socket.socket, Asked::DirectoryList, None),
+    })
+}
+
+/// A token of the directory `name`: what the service is told of it, where it goes, and at which socket.
+fn made(name: &str, asked: NewDirectoryToken) -> anyhow::Result<(NewToken, ToWrite, PathBuf)> {
+    let NewDirectoryToken { file, read_only, days, socket } = asked;
+    let file = fresh(&file)?;
+    let mut secret = [0; 32];
+    SystemEntropy::new().fill(&mut secret);
+    let token = format!("{name}.{}", keys::base64url(&secret));
+    let expires = SystemClock::new().now().plus(Duration::from_hours(u64::from(days) * 24));
+    let digest = Sha256Digest::of(token.as_bytes());
+    Ok((NewToken { digest, expires, read_only }, Some((file, token)), socket.socket))
+}

@@ -1,0 +1,167 @@
+//! Directories that push who their people are, one change at a time (SCIM 2.0, RFC 7644).
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{GroupName, Person, PersonId, Sha256Digest, SourceName, Timestamp, UnitName};
+
+/// The most bearer tokens of one directory that count at once: the one in use and its successor.
+pub const DIRECTORY_TOKENS_MAX: usize = 2;
+
+/// A registered directory. It acts for itself: nobody's leaving keeps it from saying who else left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// Its name; also that of the source of its people.
+    pub name: SourceName,
+    /// How its people log in; without it, they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logins: Option<LoginRule>,
+    /// When it was registered.
+    pub registered: Timestamp,
+    /// Whether it may say anything.
+    pub state: DirectoryState,
+}
+
+/// Which login is a person's of whom a directory tells (OpenID Connect Core §2: issuer and subject).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginRule {
+    /// The issuer.
+    pub issuer: String,
+    /// Which member of the directory's user is the subject there.
+    pub subject: LoginSubject,
+}
+
+/// A member of a directory's user that its provider uses as the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LoginSubject {
+    /// `externalId`.
+    ExternalId,
+    /// `userName`, byte for byte.
+    UserName,
+}
+
+/// Whether a directory counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DirectoryState {
+    /// It does.
+    Active,
+    /// It says nothing any longer; whom it brought stays as they were.
+    Suspended {
+        /// Why, in a few words.
+        reason: String,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// By what a directory is known, apart from what decisions read of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DirectoryTokens(pub Vec<DirectoryToken>);
+
+/// A bearer token of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryToken {
+    /// The digest of it.
+    pub digest: Sha256Digest,
+    /// When it stops counting.
+    pub expires: Timestamp,
+    /// Whether it reads only.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// What a directory gives a person whom it tells of. What it takes away needs no leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provisioning {
+    /// What becomes of the person.
+    pub gives: Gives,
+    /// The groups that they join.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub joins: BTreeSet<GroupName>,
+    /// The unit that they are in from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
+    /// To whom they report from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<PersonId>,
+    /// Whether they log in from now on as somebody whom they were not known by.
+    #[serde(default)]
+    pub login: bool,
+}
+
+/// What becomes of a person whom a directory tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gives {
+    /// Nothing: something is taken away.
+    Nothing,
+    /// They are new.
+    Added,
+    /// They come back.
+    Returned,
+    /// They are given something else.
+    Changed,
+}
+
+impl Gives {
+    /// The value as policies spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Added => "added",
+            Self::Returned => "returned",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+impl Provisioning {
+    /// What somebody is given who `was` so, if anybody, and `is` to be so, perhaps with another `login`.
+    pub fn between(was: Option<&Person>, is: &Person, login: bool) -> Self {
+        let Some(was) = was else {
+            let (joins, unit, manager) = (is.groups.clone(), is.unit.clone(), is.manager.clone());
+            return Self { gives: Gives::Added, joins, unit, manager, login };
+        };
+        let joins: BTreeSet<_> = is.groups.difference(&was.groups).cloned().collect();
+        let unit = is.unit.clone().filter(|unit| was.unit.as_ref() != Some(unit));
+        let manager = is.manager.clone().filter(|manager| was.manager.as_ref() != Some(manager));
+        let gives = match (was.is_active(), is.is_active()) {
+            (false, true) => Gives::Returned,
+            _ if joins.is_empty() && unit.is_none() && manager.is_none() && !login => {
+                Gives::Nothing
+            }
+            _ => Gives::Changed,
+        };
+        Self { gives, joins, unit, manager, login }
+    }
+}
+
+impl Directory {
+    /// Whether it counts.
+    pub const fn is_active(&self) -> bool {
+        matches!(self.state, DirectoryState::Active)
+    }
+}
+
+/// A resource as a directory left it (RFC 7643 §3), with what is kept beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScimResource {
+    /// The resource, without `id`, `meta` and what follows from others.
+    pub resource: serde_json::Map<String, serde_json::Value>,
+    /// How often it was written.
+    pub version: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last written.
+    pub modified: Timestamp,
+}

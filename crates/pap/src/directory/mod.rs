@@ -1,0 +1,33 @@
+//! Directories push who their people are, one change at a time (SCIM 2.0, RFC 7644).
+//!
+//! INVARIANT: what a directory takes away counts at once, whatever else it asks for and whatever policy
+//! says of that (`what_a_directory_takes_away_no_policy_keeps`); nobody is changed by a directory who
+//! is not its own.
+
+mod errors;
+mod groups;
+mod read;
+mod registered;
+mod users;
+mod write;
+
+use authority::Reader;
+use model::{FactKey, ScimResource, Timestamp};
+use scim::{Error, Resource};
+
+pub use groups::GroupChange;
+pub use read::{Kind, Page, Place, SCANNED_MAX};
+pub use registered::{DirectoryRegistration, KnownDirectory, NewToken};
+pub use users::UserChange;
+
+/// The resource at `key`, if there is one.
+async fn stored(reader: &mut Reader<'_>, key: FactKey) -> Result<Option<ScimResource>, Error> {
+    reader.find(key).await.map_err(errors::unavailable)
+}
+
+/// What is kept of `resource`, which was kept so `before`.
+fn kept_of(before: Option<&ScimResource>, resource: Resource, now: Timestamp) -> ScimResource {
+    let version = before.map_or(1, |before| before.version + 1);
+    let created = before.map_or(now, |before| before.created);
+    ScimResource { resource, version, created, modified: now }
+}

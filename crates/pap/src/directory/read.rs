@@ -1,0 +1,267 @@
+//! What a directory reads of its own: users and groups, one or a page of them.
+
+use std::collections::BTreeSet;
+
+use authority::Reader;
+use model::{FactKey, GroupName, Person, PersonId, ScimResource, SourceName};
+use scim::{Equality, Error, Filter, GROUP, Meta, Query, Resource, ScimType, USER, Version};
+use serde_json::{Value, json};
+
+use super::errors::{no_such, unavailable};
+use super::stored;
+use crate::Administration;
+
+/// The most resources that are looked through for one filter: what no index answers.
+pub const SCANNED_MAX: usize = 10_000;
+
+/// How many facts one page of the store has.
+const PAGE: usize = 1_000;
+
+/// What a directory has of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Users.
+    Users,
+    /// Groups.
+    Groups,
+}
+
+/// Of what a directory reads, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The directory.
+    pub directory: &'a SourceName,
+    /// Which kind.
+    pub kind: Kind,
+    /// The base URL of the service provider.
+    pub base: &'a str,
+}
+
+/// Resources, and how many there are in all.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// How many match.
+    pub total: usize,
+    /// Those of the page, each whole.
+    pub resources: Vec<Resource>,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Users => "user",
+            Self::Groups => "group",
+        }
+    }
+
+    fn place(self, directory: &SourceName, id: &str) -> FactKey {
+        match self {
+            Self::Users => FactKey::scim_user(directory, id),
+            Self::Groups => FactKey::scim_group(directory, id),
+        }
+    }
+}
+
+impl Place<'_> {
+    fn of(&self, id: &str) -> FactKey {
+        self.kind.place(self.directory, id)
+    }
+
+    fn prefix(&self) -> String {
+        format!("scim/{}/{}/", self.directory, self.kind.word())
+    }
+}
+
+impl Administration {
+    /// The user, or the group, `id` of a directory, whole, with its version.
+    pub async fn directory_resource(
+        &self,
+        place: &Place<'_>,
+        id: &str,
+    ) -> Result<(Resource, Version), Error> {
+        let mut reader = self.reader();
+        let kept = stored(&mut reader, place.of(id)).await?;
+        let kept = kept.ok_or_else(|| no_such(place.kind.word()))?;
+        let version = Version(kept.version);
+        Ok((self.completed(&mut reader, place, (id, kept)).await?, version))
+    }
+
+    /// The resources of a directory that `query` asks for.
+    pub async fn directory_page(&self, place: &Place<'_>, query: &Query) -> Result<Page, Error> {
+        let Some(filter) = &query.filter else { return self.unfiltered(place, query).await };
+        let found = match self.indexed(place, filter).await? {
+            Some(candidates) => candidates,
+            None => self.scanned(place).await?,
+        };
+        let matching: Vec<_> =
+            found.into_iter().filter(|resource| filter.matches(resource)).collect();
+        let total = matching.len();
+        let page = matching.into_iter().skip(query.start_index - 1).take(query.count);
+        Ok(Page { total, resources: page.collect() })
+    }
+
+    /// A page of all there are.
+    async fn unfiltered(&self, place: &Place<'_>, query: &Query) -> Result<Page, Error> {
+        let prefix = place.prefix();
+        let first = query.start_index - 1;
+        let (store, mut after, mut all) = (self.authority.pip().store(), None, Page::default());
+        loop {
+            let page = store.list(&prefix, after.as_ref(), PAGE).await.map_err(unavailable)?;
+            for (key, body) in page.facts {
+                if (first..first.saturating_add(query.count)).contains(&all.total) {
+                    let (id, kept) = read(&prefix, (&key, &body))?;
+                    let whole = self.completed(&mut self.reader(), place, (&id, kept)).await?;
+                    all.resources.push(whole);
+                }
+                all.total += 1;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The one of which an index knows that no other matches `filter`, if there is one; none if no index
+    /// says so.
+    async fn indexed(
+        &self,
+        place: &Place<'_>,
+        filter: &Filter,
+    ) -> Result<Option<Vec<Resource>>, Error> {
+        let mut reader = self.reader();
+        let indices =
+            filter.equalities().into_iter().filter_map(|Equality { attribute, value }| {
+                match (place.kind, attribute) {
+                    (_, "id") => Some((None, value)),
+                    (Kind::Users, "userName" | "externalId") => Some((Some(attribute), value)),
+                    _ => None,
+                }
+            });
+        let Some((member, value)) = indices.into_iter().next() else { return Ok(None) };
+        let id = match member {
+            None => Some(value.to_owned()),
+            Some(member) => {
+                let place = FactKey::scim_unique(place.directory, member, value);
+                reader.find::<String>(place).await.map_err(unavailable)?
+            }
+        };
+        let Some(id) = id else { return Ok(Some(Vec::new())) };
+        let Some(kept) = stored(&mut reader, place.of(&id)).await? else {
+            return Ok(Some(Vec::new()));
+        };
+        Ok(Some(vec![self.completed(&mut reader, place, (&id, kept)).await?]))
+    }
+
+    /// All there are, if they are not too many to look through.
+    async fn scanned(&self, place: &Place<'_>) -> Result<Vec<Resource>, Error> {
+        let prefix = place.prefix();
+        let (store, mut after, mut all) = (self.authority.pip().store(), None, Vec::new());
+        loop {
+            let page = store.list(&prefix, after.as_ref(), PAGE).await.map_err(unavailable)?;
+            if all.len() + page.facts.len() > SCANNED_MAX {
+                let why = format!(
+                    "more than {SCANNED_MAX}: filter by `userName`, `externalId` or `id` with `eq`"
+                );
+                return Err(Error::new(ScimType::TooMany, why));
+            }
+            for (key, body) in page.facts {
+                let (id, kept) = read(&prefix, (&key, &body))?;
+                all.push(self.completed(&mut self.reader(), place, (&id, kept)).await?);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The resource whole: with what is known beside, who is in a group, in which groups a user is.
+    async fn completed(
+        &self,
+        reader: &mut Reader<'_>,
+        place: &Place<'_>,
+        (id, kept): (&str, ScimResource),
+    ) -> Result<Resource, Error> {
+        let ScimResource { mut resource, version, created, modified } = kept;
+        let of = match place.kind {
+            Kind::Users => {
+                let groups = self.groups_of(reader, place.directory, id).await?;
+                if !groups.is_empty() {
+                    resource.insert("groups".to_owned(), Value::Array(groups));
+                }
+                &USER
+            }
+            Kind::Groups => {
+                resource = with_members(resource, &self.members_of(place.directory, id).await?);
+                &GROUP
+            }
+        };
+        let meta = Meta {
+            of,
+            created_ms: created.as_millis(),
+            last_modified_ms: modified.as_millis(),
+            version: Version(version),
+            location: &of.location(place.base, id),
+        };
+        Ok(meta.complete(id, resource))
+    }
+
+    async fn groups_of(
+        &self,
+        reader: &mut Reader<'_>,
+        directory: &SourceName,
+        id: &str,
+    ) -> Result<Vec<Value>, Error> {
+        let Ok(id) = id.parse::<PersonId>() else { return Ok(Vec::new()) };
+        let person = reader.find::<Person>(FactKey::person(&id)).await.map_err(unavailable)?;
+        let mut groups = Vec::new();
+        for name in person.iter().flat_map(|person| &person.groups) {
+            let place = group_name(directory, name);
+            let group = reader.find::<String>(place).await.map_err(unavailable)?;
+            groups.extend(group.map(|group| json!({ "value": group, "display": name })));
+        }
+        Ok(groups)
+    }
+
+    /// Who is in the group `id`.
+    pub(super) async fn members_of(
+        &self,
+        directory: &SourceName,
+        id: &str,
+    ) -> Result<BTreeSet<PersonId>, Error> {
+        let prefix = format!("scim/{directory}/member/{id}/");
+        let (store, mut all, mut after) = (self.authority.pip().store(), BTreeSet::new(), None);
+        loop {
+            let page = store.list(&prefix, after.as_ref(), PAGE).await.map_err(unavailable)?;
+            for (key, _) in page.facts {
+                let person = key.as_str().strip_prefix(&prefix).unwrap_or_default();
+                all.insert(person.parse().map_err(unavailable)?);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// Which group of a directory policy knows by `name`.
+pub(super) fn group_name(directory: &SourceName, name: &GroupName) -> FactKey {
+    FactKey::scim_unique(directory, "group-name", name.as_str())
+}
+
+/// The group with its members.
+pub(super) fn with_members(mut group: Resource, members: &BTreeSet<PersonId>) -> Resource {
+    if !members.is_empty() {
+        let members = members.iter().map(|id| json!({ "value": id, "type": "User" }));
+        group.insert("members".to_owned(), members.collect());
+    }
+    group
+}
+
+/// The id and the rest of a resource that a list of those below `prefix` gave.
+fn read(prefix: &str, (key, body): (&FactKey, &[u8])) -> Result<(String, ScimResource), Error> {
+    let id = key.as_str().strip_prefix(prefix).unwrap_or_default().to_owned();
+    Ok((id, serde_json::from_slice(body).map_err(unavailable)?))
+}

@@ -1,0 +1,215 @@
+//! Which directories there are, and how each shows that it is one.
+
+use std::time::Duration;
+
+use authority::Refused;
+use model::{
+    DIRECTORY_TOKENS_MAX, Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey,
+    LoginRule, PeopleSource, Person, PersonId, ResourceRef, Sha256Digest, SourceName, Timestamp,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration, Command, Draft};
+use crate::register::{put, put_new};
+
+/// How long a token of a directory counts at most.
+const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// The longest token that is looked at, in bytes.
+const TOKEN_MAX: usize = 256;
+
+/// What a registration of a directory names.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryRegistration {
+    /// Its name.
+    pub name: String,
+    /// How its people log in.
+    pub logins: Option<LoginRule>,
+    /// Its first token.
+    pub token: NewToken,
+}
+
+/// A token that whoever asks has made, and keeps.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// The digest of it.
+    #[schemars(with = "String")]
+    pub digest: Sha256Digest,
+    /// When it stops counting, in milliseconds since the epoch.
+    #[schemars(with = "i64")]
+    pub expires: Timestamp,
+    /// Whether it reads only.
+    pub read_only: bool,
+}
+
+/// A directory that has shown a token of its own.
+#[derive(Clone, Debug)]
+pub struct KnownDirectory {
+    /// Which.
+    pub name: SourceName,
+    /// How its people log in.
+    pub logins: Option<LoginRule>,
+    /// Whether the token reads only.
+    pub read_only: bool,
+}
+
+impl Administration {
+    pub(crate) async fn directories(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::DirectoryAdd(said) => self.directory_add(by, said).await,
+            Command::DirectoryToken { name, token, alone } => {
+                self.directory_token(by, &name, (token, alone)).await
+            }
+            Command::DirectoryAdopt { name, person } => {
+                self.directory_adopt(by, &name, &person).await
+            }
+            Command::DirectorySuspend { name, reason } => {
+                let state = DirectoryState::Suspended { reason, since: self.now() };
+                self.directory_state(by, &name, state).await
+            }
+            Command::DirectoryResume { name } => {
+                self.directory_state(by, &name, DirectoryState::Active).await
+            }
+            _ => self.list(by, "directory/", "").await,
+        }
+    }
+
+    async fn directory_add(
+        &self,
+        by: &PersonId,
+        said: DirectoryRegistration,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = said.name.parse().map_err(AdminError::invalid)?;
+        let token = said.token.checked(self.now())?;
+        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
+        let other = draft.reader.find::<PeopleSource>(FactKey::people_source(&name)).await;
+        if other.map_err(AdminError::unavailable)?.is_some() {
+            let why = format!("`{name}` is a source of signed lists: one name says one thing");
+            return Err(AdminError::Conflict(why));
+        }
+        let (registered, state) = (self.now(), DirectoryState::Active);
+        let directory = Directory { name: name.clone(), logins: said.logins, registered, state };
+        let effects = vec![
+            put_new(FactKey::directory(&name), &directory),
+            put_new(FactKey::directory_tokens(&name), &DirectoryTokens(vec![token])),
+        ];
+        let done = draft.make(json!(directory), effects).await?;
+        Ok(json!({ "directory": name, "decision": done.decision }))
+    }
+
+    /// Gives a directory another token, beside the newest that it has, or `alone`.
+    async fn directory_token(
+        &self,
+        by: &PersonId,
+        name: &str,
+        (token, alone): (NewToken, bool),
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let token = token.checked(self.now())?;
+        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
+        let place = FactKey::directory_tokens(&name);
+        let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
+        let missing = || AdminError::Missing(format!("directory `{name}`"));
+        let mut tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let kept = if alone { 0 } else { DIRECTORY_TOKENS_MAX - 1 };
+        tokens.0.drain(..tokens.0.len().saturating_sub(kept));
+        let expires = token.expires;
+        tokens.0.push(token);
+        let change = json!({ "directory": name, "expires": expires, "alone": alone });
+        let done = draft.make(change, vec![put(place, &tokens)]).await?;
+        Ok(json!({
+            "directory": name, "tokens": tokens.0.len(), "decision": done.decision,
+        }))
+    }
+
+    /// Makes a person that an administrator added one of a directory's, which tells of them from now on.
+    async fn directory_adopt(
+        &self,
+        by: &PersonId,
+        name: &str,
+        person: &str,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let person: PersonId = person.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
+        registered(&mut draft, &name).await?;
+        let place = FactKey::person(&person);
+        let found = draft.reader.find::<Person>(place.clone()).await;
+        let missing = || AdminError::Missing(format!("person `{person}`"));
+        let known = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        if let Some(source) = &known.source {
+            let why = format!("`{person}` is of the source `{source}` already");
+            return Err(AdminError::Conflict(why));
+        }
+        let adopted = Person { source: Some(name.clone()), ..known };
+        let change = json!({ "directory": name, "person": adopted });
+        let done = draft.make(change, vec![put(place, &adopted)]).await?;
+        Ok(json!({ "person": person, "directory": name, "decision": done.decision }))
+    }
+
+    async fn directory_state(
+        &self,
+        by: &PersonId,
+        name: &str,
+        state: DirectoryState,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
+        let directory = Directory { state, ..registered(&mut draft, &name).await? };
+        let effects = vec![put(FactKey::directory(&name), &directory)];
+        let done = draft.make(json!(directory), effects).await?;
+        Ok(json!({ "directory": name, "state": directory.state, "decision": done.decision }))
+    }
+
+    /// Records that somebody at the service provider was refused for `cause`.
+    pub fn refuse_directory(&self, cause: &'static str) {
+        let place = ("directory", cause);
+        self.authority.record_refusal(&self.refusals, place, Refused::default());
+    }
+
+    /// The directory whose token this is, if it is one that counts.
+    pub async fn known_directory(&self, token: &str) -> Result<Option<KnownDirectory>, AdminError> {
+        let name = token.split_once('.').filter(|_| token.len() <= TOKEN_MAX);
+        let Some(name) = name.and_then(|(name, _)| name.parse::<SourceName>().ok()) else {
+            return Ok(None);
+        };
+        let (mut reader, digest) = (self.reader(), Sha256Digest::of(token.as_bytes()));
+        let tokens = reader.find::<DirectoryTokens>(FactKey::directory_tokens(&name)).await;
+        let tokens = tokens.map_err(AdminError::unavailable)?.unwrap_or_default();
+        let counts = |token: &&DirectoryToken| token.digest == digest && token.expires > self.now();
+        let Some(shown) = tokens.0.iter().find(counts) else { return Ok(None) };
+        let directory = reader.find::<Directory>(FactKey::directory(&name)).await;
+        let directory = directory.map_err(AdminError::unavailable)?;
+        let active = directory.filter(Directory::is_active);
+        Ok(active.map(|Directory { name, logins, .. }| KnownDirectory {
+            name,
+            logins,
+            read_only: shown.read_only,
+        }))
+    }
+}
+
+impl NewToken {
+    fn checked(self, now: Timestamp) -> Result<DirectoryToken, AdminError> {
+        let Self { digest, expires, read_only } = self;
+        if expires <= now || expires > now.plus(TOKEN_LIFETIME_MAX) {
+            let why = "a token of a directory expires in the future, within 366 days";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        Ok(DirectoryToken { digest, expires, read_only })
+    }
+}
+
+async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Directory, AdminError> {
+    let found = draft.reader.find::<Directory>(FactKey::directory(name)).await;
+    let missing = || AdminError::Missing(format!("directory `{name}`"));
+    found.map_err(AdminError::unavailable)?.ok_or_else(missing)
+}

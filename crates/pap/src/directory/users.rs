@@ -1,0 +1,268 @@
+//! Users of a directory (RFC 7643 §4.1): each is a person of the register.
+//!
+//! The id of a user is that of the person. It is made of the user name, stays when that changes, and
+//! is given to nobody else when the user is deleted.
+
+use authority::{Effect, Reader};
+use model::{
+    FactKey, LoginRule, LoginSubject, Person, PersonId, PersonState, ScimResource, SourceName,
+    Timestamp, UnitName,
+};
+use scim::{Error, Resource, Version};
+use serde_json::{Value, json};
+
+use super::errors::{is_changed_meanwhile, no_such, not_that_version, taken, unavailable};
+use super::write::{Becomes, Done};
+use super::{KnownDirectory, kept_of, stored};
+use crate::Administration;
+use crate::register::{put, put_new};
+
+/// The extension with where somebody works (RFC 7643 §4.3).
+const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// How often a change is looked at again because what it rests on changed meanwhile.
+const ATTEMPTS_MAX: usize = 3;
+
+/// The most people whose names differ only by the number at their end.
+const NAMESAKES_MAX: u32 = 99;
+
+/// What identifies a user of a directory: nobody else has the same.
+const UNIQUE: [&str; 2] = ["userName", "externalId"];
+
+/// What becomes of the user of a directory.
+pub enum UserChange<'a> {
+    /// They are new (RFC 7644 §3.3).
+    Create(Resource),
+    /// They are what this says from now on (§3.5.1).
+    Replace(Resource),
+    /// They are changed so (§3.5.2).
+    Patch(&'a scim::Patch),
+    /// They are a user no longer (§3.6).
+    Delete,
+}
+
+/// A user as they were, and as they are to be.
+struct Users {
+    id: PersonId,
+    was: Option<ScimResource>,
+    is: Option<Resource>,
+}
+
+impl Administration {
+    /// Makes a new user of `directory`; gives its id.
+    pub async fn create_user(
+        &self,
+        directory: &KnownDirectory,
+        said: Resource,
+    ) -> Result<PersonId, Error> {
+        self.user_written(directory, None, &UserChange::Create(said)).await
+    }
+
+    /// Changes the user `id`, if it is still at the `version` that is named (`If-Match`), if one is.
+    pub async fn change_user(
+        &self,
+        directory: &KnownDirectory,
+        (id, version): (&str, Option<&str>),
+        change: &UserChange<'_>,
+    ) -> Result<(), Error> {
+        self.user_written(directory, Some((id, version)), change).await.map(|_| ())
+    }
+
+    async fn user_written(
+        &self,
+        directory: &KnownDirectory,
+        known: Option<(&str, Option<&str>)>,
+        change: &UserChange<'_>,
+    ) -> Result<PersonId, Error> {
+        let mut attempts = 0;
+        loop {
+            let mut reader = self.reader();
+            let users = self.users(&mut reader, directory, known, change).await?;
+            let id = users.id.clone();
+            let becomes = self.user_becomes(&mut reader, directory, users).await?;
+            let Some(becomes) = becomes else { return Ok(id) };
+            match self.becomes(&directory.name, reader, becomes).await {
+                Ok(Done::Whole) => return Ok(id),
+                Ok(Done::Part) => {}
+                Err(error) if is_changed_meanwhile(&error) && attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The user that is changed, before and after.
+    async fn users(
+        &self,
+        reader: &mut Reader<'_>,
+        directory: &KnownDirectory,
+        known: Option<(&str, Option<&str>)>,
+        change: &UserChange<'_>,
+    ) -> Result<Users, Error> {
+        let Some((id, version)) = known else {
+            let UserChange::Create(resource) = change else {
+                unreachable!("only who is new has no id")
+            };
+            let id = self.free_id(reader, &directory.name, resource).await?;
+            return Ok(Users { id, was: None, is: Some(resource.clone()) });
+        };
+        let id: PersonId = id.parse().map_err(|_| no_such("user"))?;
+        let was = stored(reader, FactKey::scim_user(&directory.name, id.as_str())).await?;
+        let was = was.ok_or_else(|| no_such("user"))?;
+        if version.is_some_and(|named| !Version(was.version).is_in(named)) {
+            return Err(not_that_version());
+        }
+        let is = match change {
+            UserChange::Create(resource) | UserChange::Replace(resource) => Some(resource.clone()),
+            UserChange::Patch(patch) => {
+                let mut resource = was.resource.clone();
+                patch.apply(&mut resource)?;
+                Some(resource)
+            }
+            UserChange::Delete => None,
+        };
+        Ok(Users { id, was: Some(was), is })
+    }
+
+    /// An id for a new user: one that was never anybody's, or that of a person who was handed over.
+    async fn free_id(
+        &self,
+        reader: &mut Reader<'_>,
+        directory: &SourceName,
+        resource: &Resource,
+    ) -> Result<PersonId, Error> {
+        let base = id_base(text(resource, "userName").unwrap_or_default());
+        for number in 1..=NAMESAKES_MAX {
+            let id = if number == 1 { base.clone() } else { format!("{base}-{number}") };
+            let id: PersonId = id.parse().map_err(|_| unavailable("an id"))?;
+            let person = reader.find::<Person>(FactKey::person(&id)).await;
+            let Some(person) = person.map_err(unavailable)? else { return Ok(id) };
+            let is_own = person.source.as_ref() == Some(directory);
+            let user: Option<ScimResource> =
+                stored(reader, FactKey::scim_user(directory, id.as_str())).await?;
+            match (is_own, user) {
+                (true, None) if person.is_active() => return Ok(id),
+                (true, _) => {}
+                (false, _) => {
+                    return Err(taken(format!(
+                        "`{id}` is in the register, and not by this directory: an administrator \
+                         may hand them over (`chancery directory adopt {directory} {id}`)"
+                    )));
+                }
+            }
+        }
+        Err(taken("too many people of this name"))
+    }
+
+    /// What becomes of the person, if anything is not as it was.
+    async fn user_becomes(
+        &self,
+        reader: &mut Reader<'_>,
+        directory: &KnownDirectory,
+        users: Users,
+    ) -> Result<Option<Becomes>, Error> {
+        let Users { id, was: before, is: after } = users;
+        let person = reader.find::<Person>(FactKey::person(&id)).await;
+        let was = person.map_err(unavailable)?;
+        let now = self.now();
+        let is = is_to_be(&id, was.as_ref(), (&directory.name, after.as_ref(), now));
+        let is = was.as_ref().map_or(is.clone(), |was| was.becomes(is, now));
+        let login_of = |resource: Option<&Resource>| {
+            let rule = directory.logins.as_ref()?;
+            login(rule, resource?)
+        };
+        let (old, new) =
+            (login_of(before.as_ref().map(|it| &it.resource)), login_of(after.as_ref()));
+        let (mut parted, mut joined) = (Vec::new(), Vec::new());
+        if old != new {
+            if let Some(old) = old {
+                let whose = reader.find::<PersonId>(old.clone()).await;
+                if whose.map_err(unavailable)?.as_ref() == Some(&id) {
+                    parted.push(old);
+                }
+            }
+            joined.extend(new);
+        }
+        let resource = before.as_ref().map(|it| &it.resource);
+        if resource == after.as_ref() && was.as_ref() == Some(&is) {
+            return Ok(None);
+        }
+        let place = FactKey::scim_user(&directory.name, id.as_str());
+        let mut kept = unique(&directory.name, &id, (resource, after.as_ref()));
+        kept.push(match after {
+            Some(resource) => put(place, &kept_of(before.as_ref(), resource, now)),
+            None => Effect::Remove { key: place },
+        });
+        Ok(Some(Becomes { was, is, parted, joined, kept }))
+    }
+}
+
+/// The person of whom the directory says `user`, or nothing any longer, who `was` so.
+fn is_to_be(
+    id: &PersonId,
+    was: Option<&Person>,
+    (directory, user, now): (&SourceName, Option<&Resource>, Timestamp),
+) -> Person {
+    let mut is = Person::new(id.clone(), was.map(|was| was.groups.clone()).unwrap_or_default());
+    is.source = Some(directory.clone());
+    let Some(user) = user else {
+        is.groups.clear();
+        is.state = PersonState::Inactive { since: now };
+        return is;
+    };
+    let work = user.get(ENTERPRISE);
+    let of_work = |member: &str| work?.get(member);
+    // What cannot be said here is not said: nobody stays because of a strange name of a unit.
+    is.unit = of_work("department")
+        .and_then(Value::as_str)
+        .and_then(|unit| unit.parse::<UnitName>().ok());
+    is.manager = of_work("manager").and_then(|it| it.get("value")?.as_str()?.parse().ok());
+    if user.get("active") == Some(&json!(false)) {
+        is.state = PersonState::Inactive { since: now };
+    }
+    is
+}
+
+/// Where it stands whose login `user` has.
+fn login(rule: &LoginRule, user: &Resource) -> Option<FactKey> {
+    let member = match rule.subject {
+        LoginSubject::ExternalId => "externalId",
+        LoginSubject::UserName => "userName",
+    };
+    text(user, member).map(|subject| FactKey::login(&rule.issuer, subject))
+}
+
+/// What is written so that nobody else has what identifies the user `id`, who was so and is to be so.
+fn unique(
+    directory: &SourceName,
+    id: &PersonId,
+    (was, is): (Option<&Resource>, Option<&Resource>),
+) -> Vec<Effect> {
+    let place = |user: Option<&Resource>, member: &str| {
+        let value = text(user?, member)?;
+        // User names are not told apart by case (RFC 7643 §4.1.1).
+        let value = if member == "userName" { scim::fold(value) } else { value.to_owned() };
+        Some(FactKey::scim_unique(directory, member, &value))
+    };
+    let mut effects = Vec::new();
+    for member in UNIQUE {
+        let (old, new) = (place(was, member), place(is, member));
+        if old != new {
+            effects.extend(old.map(|key| Effect::Remove { key }));
+            effects.extend(new.map(|key| put_new(key, id)));
+        }
+    }
+    effects
+}
+
+/// The id that a user name makes: what an id cannot have is left out.
+fn id_base(user_name: &str) -> String {
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || "._@+-".contains(*c);
+    let base: String = user_name.to_lowercase().chars().filter(allowed).take(120).collect();
+    if base.is_empty() { "user".to_owned() } else { base }
+}
+
+fn text<'a>(of: &'a Resource, member: &str) -> Option<&'a str> {
+    of.get(member)?.as_str().filter(|text| !text.is_empty())
+}

@@ -1,0 +1,60 @@
+//! What administrators say of purposes, agents and tools.
+
+use model::{HostRule, RegisteredClient, WorkloadRule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What somebody says of a tool; what is left out stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolSaid {
+    /// Who answers for exposing it.
+    pub owner: Option<String>,
+    /// Its harm classes.
+    pub harm: Vec<String>,
+    /// Whether it may be called on behalf of a person only.
+    pub requires_subject: Option<bool>,
+    /// Whether nobody may call it in work that was handed on.
+    pub not_delegable: Option<bool>,
+}
+
+/// What a registration of a purpose names.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub struct PurposeRegistration {
+    pub id: String,
+    pub owner: String,
+    pub tools: Vec<String>,
+    pub harm: Vec<String>,
+    #[serde(default)]
+    pub data: Vec<String>,
+    pub max_calls: Option<u64>,
+    pub max_tasks_a_day: Option<u64>,
+    pub description: String,
+}
+
+/// What a registration of an agent names.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub struct Registration {
+    pub name: String,
+    pub sponsor: String,
+    pub purpose: String,
+    pub business_owner: Option<String>,
+    pub technical_owner: Option<String>,
+    /// The agent's public key (JWK).
+    pub key: Value,
+    #[serde(default)]
+    pub host: Option<HostRule>,
+    #[serde(default)]
+    pub workloads: Vec<WorkloadRule>,
+    /// The OAuth client that people use as this agent over HTTP.
+    #[serde(default)]
+    pub client: Option<RegisteredClient>,
+    /// That it never works for nobody: the sponsor gives no standing mandate.
+    #[serde(default)]
+    pub on_behalf_only: bool,
+}

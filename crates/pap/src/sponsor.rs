@@ -1,0 +1,151 @@
+//! Who answers for an agent: a sponsor affirms that they still do, and another takes over from one who
+//! is gone. Nothing passes to anybody by itself.
+
+use authority::{AdminAct, Effect};
+use model::{Agent, AgentName, AgentState, FactKey, Person, PersonId, ResourceRef, Revision};
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration, By, Command};
+use crate::register::{put, registered};
+
+/// The act by which somebody takes over.
+const TAKE_OVER: &str = "agent/take-over";
+
+/// The most agents that somebody is shown at once.
+pub const SPONSORED_MAX: usize = 100;
+
+/// The longest reason for taking over, in bytes.
+pub const REASON_MAX: usize = 512;
+
+/// An agent that somebody answers for, or may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sponsored {
+    /// The agent.
+    pub agent: Agent,
+    /// What they can do about it.
+    pub stands: Stands,
+}
+
+/// How it stands with who answers for an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// They do.
+    Answered,
+    /// They do once they affirm it.
+    ToAffirm,
+    /// Nobody does, and they may.
+    Vacant,
+}
+
+impl Administration {
+    pub(crate) async fn sponsors(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::AgentTakeOver { name, reason, word } => {
+                let said = json!({ "do": "agent-take-over", "name": name, "reason": reason });
+                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let done = self.agent_take_over(&by, uses.clone(), (&name, &reason)).await;
+                self.settled(done, uses).await
+            }
+            Command::AgentAffirm { name, word } => {
+                let said = json!({ "do": "agent-affirm", "name": name });
+                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let done = self.agent_affirm(&by, uses.clone(), &name).await;
+                self.settled(done, uses).await
+            }
+            other => unreachable!("{other:?} is about no sponsor"),
+        }
+    }
+
+    /// The sponsor says that they answer for the agent as who they are now. What was under way goes on.
+    pub async fn agent_affirm(
+        &self,
+        by: impl Into<By<'_>>,
+        mut effects: Vec<Effect>,
+        name: &str,
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft =
+            self.draft(by.into(), "agent/affirm", ResourceRef::Agent(name.clone())).await?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
+        agent.affirmed = Some(self.now());
+        effects.push(put(FactKey::agent(&name), &agent));
+        let done = draft.make(json!(agent), effects).await?;
+        Ok(json!({ "agent": name, "sponsor": agent.sponsor, "decision": done.decision }))
+    }
+
+    /// Makes whoever asks the sponsor of an agent whose own answers for it no longer. What it was given
+    /// before is over; it has standing mandates anew for the purposes for which it had some.
+    pub async fn agent_take_over(
+        &self,
+        by: impl Into<By<'_>>,
+        mut effects: Vec<Effect>,
+        (name, reason): (&str, &str),
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        if reason.is_empty() || reason.len() > REASON_MAX {
+            let why = format!("say why, in at most {REASON_MAX} bytes");
+            return Err(AdminError::Invalid(why));
+        }
+        let (by, target) = (by.into(), ResourceRef::Agent(name.clone()));
+        let mut draft = self.draft(by, TAKE_OVER, target).await?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
+        if agent.state != AgentState::Active {
+            return Err(AdminError::Invalid(format!("the agent `{name}` is suspended")));
+        }
+        let sponsor = draft.reader.need::<Person>(FactKey::person(&agent.sponsor)).await;
+        if agent.is_answered_for_by(&sponsor.map_err(AdminError::unavailable)?) {
+            let why = format!("`{}` answers for `{name}`: nobody needs to", agent.sponsor);
+            return Err(AdminError::Invalid(why));
+        }
+        let (now, from) = (self.now(), agent.sponsor.clone());
+        (agent.sponsor, agent.registered, agent.affirmed) = (by.person.clone(), now, None);
+        effects.push(put(FactKey::agent(&name), &agent));
+        let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
+        effects.extend(written);
+        let change = json!({
+            "agent": agent, "mandates": mandates, "from": from, "reason": reason,
+        });
+        let done = draft.make(change, effects).await?;
+        Ok(json!({ "agent": name, "sponsor": by.person, "from": from, "decision": done.decision }))
+    }
+
+    /// The agents for which somebody answers, and those for which nobody does and they may; at most
+    /// [`SPONSORED_MAX`].
+    pub async fn sponsored(&self, by: By<'_>) -> Result<Vec<Sponsored>, AdminError> {
+        let agents = authority::all::<Agent>(self.authority.pip().store(), "agent/").await;
+        let mut all = Vec::new();
+        for agent in agents.map_err(AdminError::unavailable)? {
+            if all.len() == SPONSORED_MAX {
+                break;
+            }
+            let sponsor = self.reader().need::<Person>(FactKey::person(&agent.sponsor)).await;
+            let sponsor = sponsor.map_err(AdminError::unavailable)?;
+            let is_answered = agent.is_answered_for_by(&sponsor);
+            let stands = match (agent.sponsor == *by.person, is_answered) {
+                (true, true) => Stands::Answered,
+                (true, false) if sponsor.answers_for(agent.registered) => Stands::ToAffirm,
+                (false, false) if self.may_follow(by, &agent.name).await => Stands::Vacant,
+                _ => continue,
+            };
+            all.push(Sponsored { agent, stands });
+        }
+        Ok(all)
+    }
+
+    /// Whether somebody would be permitted to take an agent over.
+    async fn may_follow(&self, by: By<'_>, agent: &AgentName) -> bool {
+        let act = AdminAct {
+            by: by.into(),
+            action: TAKE_OVER,
+            target: ResourceRef::Agent(agent.clone()),
+            change: Value::Null,
+            reads: (Vec::new(), Revision(u64::MAX)),
+            effects: Vec::new(),
+        };
+        self.authority.would_administer(&act).await
+    }
+}

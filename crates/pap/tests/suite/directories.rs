@@ -1,0 +1,427 @@
+//! Directories push who their people are: what they take away counts at once, what they give is decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::{Clock as _, FactKey, LoginRule, LoginSubject, Sha256Digest};
+use pap::directory::{GroupChange, Kind, KnownDirectory, Place, UserChange};
+use pap::{Command, DirectoryRegistration, NewToken};
+use proptest::prelude::*;
+use scim::{Error, GROUP, Patch, Query, Resource, ResourceType, USER};
+use serde_json::{Value, json};
+use store::CommitError;
+
+use crate::desk::{Desk, word};
+use crate::support::POLICY;
+use crate::support::stores::OnCommit;
+
+const TOKEN: &str = "okta.secret";
+
+const ISSUER: &str = "https://idp.example";
+
+const BASE: &str = "https://chancery.example/scim/v2";
+
+/// Where somebody works.
+const WORK: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// A deployment with the directory `okta`.
+struct Scene {
+    desk: Desk,
+    okta: KnownDirectory,
+}
+
+fn token(desk: &Desk, text: &str, read_only: bool) -> NewToken {
+    let expires = desk.world.clock.now().plus(Duration::from_hours(24));
+    NewToken { digest: Sha256Digest::of(text.as_bytes()), expires, read_only }
+}
+
+fn read(of: &'static ResourceType, said: Value) -> Resource {
+    of.read(said).expect("it makes sense")
+}
+
+fn user(name: &str) -> Value {
+    json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": name, "externalId": format!("x-{name}"),
+    })
+}
+
+fn at_work(name: &str, department: &str, manager: &str) -> Value {
+    let mut user = user(name);
+    user["schemas"] = json!([user["schemas"][0], WORK]);
+    user[WORK] = json!({ "department": department, "manager": { "value": manager } });
+    user
+}
+
+fn group(name: &str, members: &[&str]) -> Value {
+    let members: Vec<_> = members.iter().map(|id| json!({ "value": id })).collect();
+    json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": name, "members": members,
+    })
+}
+
+fn patch(of: &'static ResourceType, operation: Value) -> Patch {
+    let schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+    Patch::parse(json!({ "schemas": [schema], "Operations": [operation] }), of).expect("a patch")
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let desk = Desk::new().await;
+        let logins = LoginRule { issuer: ISSUER.to_owned(), subject: LoginSubject::ExternalId };
+        let (name, token) = ("okta".to_owned(), token(&desk, TOKEN, false));
+        let said = DirectoryRegistration { name, logins: Some(logins), token };
+        desk.run(Command::DirectoryAdd(said)).await.expect("it is registered");
+        let okta = desk.administration.known_directory(TOKEN).await.expect("it can be read");
+        Self { desk, okta: okta.expect("it is known") }
+    }
+
+    async fn create(&self, said: Value) -> Result<String, Error> {
+        let made = self.desk.administration.create_user(&self.okta, read(&USER, said)).await;
+        made.map(|id| id.to_string())
+    }
+
+    async fn creates(&self, said: Value) -> String {
+        self.create(said).await.expect("they are new")
+    }
+
+    async fn change(&self, id: &str, change: &UserChange<'_>) -> Result<(), Error> {
+        self.desk.administration.change_user(&self.okta, (id, None), change).await
+    }
+
+    async fn active(&self, id: &str, active: bool) -> Result<(), Error> {
+        let operation = json!({ "op": "replace", "path": "active", "value": active });
+        self.change(id, &UserChange::Patch(&patch(&USER, operation))).await
+    }
+
+    async fn group(&self, name: &str, members: &[&str]) -> Result<String, Error> {
+        let said = read(&GROUP, group(name, members));
+        self.desk.administration.create_group(&self.okta, said).await
+    }
+
+    async fn regroup(&self, id: &str, operation: Value) -> Result<(), Error> {
+        let patch = patch(&GROUP, operation);
+        let change = GroupChange::Patch(&patch);
+        self.desk.administration.change_group(&self.okta, (id, None), &change).await
+    }
+
+    async fn person(&self, id: &str) -> Value {
+        let key = FactKey::person(&id.parse().expect("a person"));
+        self.desk.fact(key).await.unwrap_or(Value::Null)
+    }
+
+    async fn whose(&self, subject: &str) -> Option<Value> {
+        self.desk.fact(FactKey::login(ISSUER, subject)).await
+    }
+
+    fn place(&self, kind: Kind) -> Place<'_> {
+        Place { directory: &self.okta.name, kind, base: BASE }
+    }
+
+    async fn found(&self, kind: Kind, query: &str) -> Vec<String> {
+        let of = if kind == Kind::Users { &USER } else { &GROUP };
+        let query = Query::of_url(query, of).expect("a query");
+        let page = self.desk.administration.directory_page(&self.place(kind), &query).await;
+        let ids = page.expect("it can be answered").resources.into_iter();
+        ids.map(|it| it["id"].as_str().expect("an id").to_owned()).collect()
+    }
+}
+
+fn status(answer: Result<impl Sized, Error>) -> u16 {
+    answer.map_or_else(|error| error.status, |_| 200)
+}
+
+#[tokio::test]
+async fn sc_02_a_user_is_a_person_who_logs_in_and_leaves() {
+    let scene = Scene::set().await;
+    let ann = scene.creates(at_work("Ann@Acme.example", "Desk 4", "bob")).await;
+    assert_eq!(ann, "ann@acme.example");
+    let person = scene.person(&ann).await;
+    assert_eq!((&person["unit"], &person["manager"]), (&json!("Desk 4"), &json!("bob")));
+    assert_eq!((&person["source"], &person["state"]["is"]), (&json!("okta"), &json!("active")));
+    assert_eq!(scene.whose("x-Ann@Acme.example").await, Some(json!(ann)));
+    scene.active(&ann, false).await.expect("they leave");
+    assert_eq!(scene.person(&ann).await["state"]["is"], "inactive");
+    assert_eq!(scene.person(&ann).await["manager"], "bob", "their line is known");
+    scene.desk.world.clock.advance(Duration::from_secs(5));
+    scene.active(&ann, true).await.expect("they come back");
+    let now = scene.desk.world.clock.now().as_millis();
+    assert_eq!(scene.person(&ann).await["state"]["authorization_cutoff"], now);
+    let actions: Vec<_> = scene.desk.world.records("administration").await;
+    let actions: Vec<_> = actions.iter().map(|it| it.text_of("action").to_owned()).collect();
+    let told = ["people/directory", "person/provision", "person/restrict", "person/provision"];
+    assert_eq!(actions, told);
+}
+
+/// Whoever left is nobody else, whatever name comes again.
+#[tokio::test]
+async fn sc_02_a_name_that_comes_again_is_somebody_else() {
+    let scene = Scene::set().await;
+    let first = scene.creates(user("carla")).await;
+    scene.change(&first, &UserChange::Delete).await.expect("they are deleted");
+    assert_eq!(status(scene.change(&first, &UserChange::Delete).await), 404);
+    assert_eq!(scene.person(&first).await["state"]["is"], "inactive");
+    assert_eq!(scene.whose("x-carla").await, None);
+    assert_eq!(scene.creates(user("carla")).await, "carla-2");
+    assert_eq!(scene.whose("x-carla").await, Some(json!("carla-2")));
+}
+
+#[tokio::test]
+async fn sc_01_what_identifies_a_user_is_one_users() {
+    let scene = Scene::set().await;
+    scene.creates(user("carla")).await;
+    let check = async |said: Value| {
+        let error = scene.create(said).await.expect_err("somebody has it");
+        assert_eq!((error.status, error.to_json()["scimType"].as_str()), (409, Some("uniqueness")));
+    };
+    check(user("Carla")).await;
+    check(json!({ "schemas": user("x")["schemas"], "userName": "other", "externalId": "x-carla" }))
+        .await;
+    // Somebody whom an administrator added is nobody's to take.
+    check(user(scene.desk.world.standing.other.id.as_str())).await;
+    assert_eq!(scene.found(Kind::Users, "filter=userName eq \"CARLA\"").await, ["carla"]);
+    assert_eq!(scene.found(Kind::Users, "filter=externalId eq \"x-carla\"").await, ["carla"]);
+    assert_eq!(scene.found(Kind::Users, "filter=userName sw \"c\" and active pr").await.len(), 0);
+    assert_eq!(scene.found(Kind::Users, "filter=userName sw \"c\"").await, ["carla"]);
+    assert_eq!(scene.found(Kind::Users, "count=0").await.len(), 0);
+}
+
+/// Whatever a policy forbids a directory to give, what it takes away counts.
+#[tokio::test]
+async fn what_a_directory_takes_away_no_policy_keeps() {
+    let scene = Scene::set().await;
+    for name in ["ann", "ben"] {
+        scene.creates(at_work(name, "Desk 4", "bob")).await;
+    }
+    let staff = scene.group("Staff", &["ann", "ben"]).await.expect("a group");
+    scene
+        .desk
+        .world
+        .publish(&POLICY.replace("@id(\"directory\")", "@id(\"directory\") @mode(\"observe\")"))
+        .await;
+    assert_eq!(status(scene.create(user("dora")).await), 403);
+    assert_eq!(scene.person("dora").await, Value::Null);
+    // Of a request that does both, what takes away.
+    let moved = UserChange::Replace(read(&USER, at_work("ann", "Desk 9", "carl")));
+    assert_eq!(status(scene.change("ann", &moved).await), 403);
+    let ann = scene.person("ann").await;
+    assert_eq!((ann.get("unit"), ann.get("manager")), (None, None));
+    assert!(ann["moved"].is_i64(), "{ann}");
+    let leaves = json!({ "op": "remove", "path": "members[value eq \"ann\"]" });
+    assert_eq!(status(scene.regroup(&staff, leaves).await), 200);
+    assert_eq!(scene.person("ann").await["groups"], json!([]));
+    assert_eq!(status(scene.active("ben", false).await), 200);
+    assert_eq!(scene.person("ben").await["state"]["is"], "inactive");
+    assert_eq!(status(scene.active("ben", true).await), 403);
+    assert_eq!(scene.person("ben").await["state"]["is"], "inactive");
+    assert_eq!(status(scene.change("ann", &UserChange::Delete).await), 200);
+    assert_eq!(scene.person("ann").await["state"]["is"], "inactive");
+}
+
+/// A policy sees which groups somebody joins.
+#[tokio::test]
+async fn a_directory_makes_nobody_what_policy_keeps_for_others() {
+    let scene = Scene::set().await;
+    scene.creates(user("ann")).await;
+    assert_eq!(status(scene.group("Approvers", &["ann"]).await), 403);
+    assert_eq!(scene.person("ann").await["groups"], json!([]));
+    for name in ["Administrators", "administrators ", "ADMINISTRATORS"] {
+        assert_eq!(status(scene.group(name, &["ann"]).await), 400, "{name}");
+    }
+    assert_eq!(status(scene.group("!!!", &[]).await), 400);
+    let outsider = scene.desk.world.standing.other.id.to_string();
+    assert_eq!(status(scene.group("Staff", &[&outsider]).await), 400);
+    assert_eq!(scene.person(&outsider).await["source"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_directory_is_known_by_its_tokens_while_they_count() {
+    let scene = Scene::set().await;
+    let desk = &scene.desk;
+    let known = async |text: &str| {
+        desk.administration.known_directory(text).await.expect("it can be read").is_some()
+    };
+    let add = async |text: &str, read_only: bool, alone: bool| {
+        let token = token(desk, text, read_only);
+        let command = Command::DirectoryToken { name: "okta".to_owned(), token, alone };
+        desk.run(command).await.expect("it is given");
+    };
+    assert!(known(TOKEN).await);
+    for nobody in ["okta.other", "okta", "hr.secret", "okta.secret ", ""] {
+        assert!(!known(nobody).await, "{nobody}");
+    }
+    add("okta.second", true, false).await;
+    assert!(known(TOKEN).await && known("okta.second").await, "two at once");
+    add("okta.third", false, false).await;
+    assert!(!known(TOKEN).await && known("okta.second").await && known("okta.third").await);
+    add("okta.last", false, true).await;
+    assert!(!known("okta.third").await && known("okta.last").await);
+    let suspend = Command::DirectorySuspend { name: "okta".to_owned(), reason: "test".to_owned() };
+    desk.run(suspend).await.expect("it is suspended");
+    assert!(!known("okta.last").await);
+    // What it began before is not done either: the decision reads that it is suspended.
+    assert_eq!(status(scene.create(user("ann")).await), 403);
+    desk.run(Command::DirectoryResume { name: "okta".to_owned() }).await.expect("it goes on");
+    assert!(known("okta.last").await);
+    desk.world.clock.advance(Duration::from_hours(25));
+    assert!(!known("okta.last").await, "it is over");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_registers_no_directory() {
+    let scene = Scene::set().await;
+    let desk = &scene.desk;
+    let add = async |name: &str, expires: Duration| {
+        let mut token = token(desk, "x.y", false);
+        token.expires = desk.world.clock.now().plus(expires);
+        let said = DirectoryRegistration { name: name.to_owned(), logins: None, token };
+        word(&desk.run(Command::DirectoryAdd(said)).await)
+    };
+    let day = Duration::from_hours(24);
+    assert_eq!(add("okta", day).await, "conflict");
+    assert_eq!(add("No Name", day).await, "invalid");
+    assert_eq!(add("other", day * 366).await, "done");
+    assert_eq!(add("late", day * 366 + Duration::from_secs(1)).await, "invalid");
+    assert_eq!(add("over", Duration::ZERO).await, "invalid");
+    desk.directory().await;
+    assert_eq!(add("hr", day).await, "conflict", "one name says one thing");
+    let adopt = async |person: &str| {
+        let (name, person) = ("okta".to_owned(), person.to_owned());
+        word(&desk.run(Command::DirectoryAdopt { name, person }).await)
+    };
+    let other = desk.world.standing.other.id.to_string();
+    assert_eq!(adopt("nobody").await, "missing");
+    assert_eq!(adopt(&other).await, "done");
+    assert_eq!(adopt(&other).await, "conflict");
+    assert_eq!(scene.creates(user(&other)).await, other, "they are the directory's now");
+}
+
+/// A group that is renamed while the store fails at each of its commits is what was asked for once the same
+/// is asked again.
+#[tokio::test]
+async fn what_was_cut_short_at_any_commit_is_done_when_it_is_asked_again() {
+    for fails_at in 0..8 {
+        let scene = Scene::set().await;
+        for name in ["ann", "ben", "cleo"] {
+            scene.creates(user(name)).await;
+        }
+        let id = scene.group("Staff", &["ann", "ben"]).await.expect("a group");
+        let said = || GroupChange::Replace(read(&GROUP, group("Desk", &["ben", "cleo"])));
+        let store = &scene.desk.world.store;
+        let pass =
+            std::iter::repeat_with(|| OnCommit::After(store::Unit::default())).take(fails_at);
+        let refuse = CommitError::Unavailable("the disk is full".into());
+        store.on_commit(pass.chain([OnCommit::Refuse(refuse)]));
+        let administration = &scene.desk.administration;
+        let first = administration.change_group(&scene.okta, (&id, None), &said()).await;
+        let reached = store.commits_left() == 0;
+        assert_eq!(first.is_err(), reached, "at {fails_at}");
+        if !reached {
+            assert!(fails_at > 4, "there are more commits than that");
+            return;
+        }
+        administration.change_group(&scene.okta, (&id, None), &said()).await.expect("it is done");
+        for (name, groups) in
+            [("ann", json!([])), ("ben", json!(["desk"])), ("cleo", json!(["desk"]))]
+        {
+            assert_eq!(scene.person(name).await["groups"], groups, "{name}, at {fails_at}");
+        }
+        assert_eq!(scene.found(Kind::Groups, "filter=displayName eq \"Desk\"").await, [id]);
+    }
+    panic!("it never came to its end");
+}
+
+/// One thing that a directory says.
+#[derive(Clone, Debug)]
+enum Said {
+    Create(u8),
+    Active(u8, bool),
+    Joins(u8, u8),
+    Leaves(u8, u8),
+    Delete(u8),
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let (who, which) = (0..3_u8, 0..2_u8);
+    prop_oneof![
+        who.clone().prop_map(Said::Create),
+        (who.clone(), any::<bool>()).prop_map(|(who, active)| Said::Active(who, active)),
+        (who.clone(), which.clone()).prop_map(|(who, which)| Said::Joins(who, which)),
+        (who.clone(), which).prop_map(|(who, which)| Said::Leaves(who, which)),
+        who.prop_map(Said::Delete),
+    ]
+}
+
+/// What a directory last said of each of its users: active, and in which groups.
+type Model = BTreeMap<String, (bool, BTreeSet<String>)>;
+
+/// Whatever a directory says, in whatever order: who is there is who it last said, in the groups that it
+/// last said, and nobody else.
+#[test]
+fn who_is_there_is_whom_the_directory_last_said() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(24));
+    let cases = proptest::collection::vec(said(), 1..16);
+    let checked = runner.run(&cases, |all| {
+        runtime.block_on(follows(&all));
+        Ok(())
+    });
+    checked.expect("it follows");
+}
+
+async fn follows(all: &[Said]) {
+    let scene = Scene::set().await;
+    let groups = ["one", "two"];
+    let mut ids = Vec::new();
+    for name in groups {
+        ids.push(scene.group(name, &[]).await.expect("a group"));
+    }
+    let mut model = Model::new();
+    let mut of: BTreeMap<u8, String> = BTreeMap::new();
+    for said in all {
+        scene.desk.world.clock.advance(Duration::from_secs(1));
+        match said {
+            Said::Create(who) => {
+                if let Ok(id) = scene.create(user(&format!("p{who}"))).await {
+                    assert!(!model.contains_key(&id), "an id was given again");
+                    model.insert(id.clone(), (true, BTreeSet::new()));
+                    of.insert(*who, id);
+                }
+            }
+            Said::Active(who, active) => {
+                let Some(id) = of.get(who) else { continue };
+                scene.active(id, *active).await.expect("they are known");
+                model.get_mut(id).expect("they are known").0 = *active;
+            }
+            Said::Joins(who, which) => {
+                let Some(id) = of.get(who) else { continue };
+                let which = usize::from(*which);
+                let joins = json!({ "op": "add", "path": "members", "value": [{ "value": id }] });
+                scene.regroup(&ids[which], joins).await.expect("they join");
+                model.get_mut(id).expect("they are known").1.insert(groups[which].to_owned());
+            }
+            Said::Leaves(who, which) => {
+                let Some(id) = of.get(who) else { continue };
+                let which = usize::from(*which);
+                let leaves =
+                    json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") });
+                // Who is not in it leaves nothing (`noTarget`).
+                let _ = scene.regroup(&ids[which], leaves).await;
+                model.get_mut(id).expect("they are known").1.remove(groups[which]);
+            }
+            Said::Delete(who) => {
+                let Some(id) = of.remove(who) else { continue };
+                scene.change(&id, &UserChange::Delete).await.expect("they are known");
+                model.insert(id, (false, BTreeSet::new()));
+            }
+        }
+    }
+    for (id, (active, groups)) in &model {
+        let person = scene.person(id).await;
+        let state = if *active { "active" } else { "inactive" };
+        assert_eq!((&person["state"]["is"], &person["groups"]), (&json!(state), &json!(groups)));
+    }
+    let there: BTreeSet<_> = scene.found(Kind::Users, "").await.into_iter().collect();
+    assert_eq!(there, of.into_values().collect());
+}

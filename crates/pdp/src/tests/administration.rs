@@ -1,0 +1,146 @@
+//! Who administers: people, directories, never agents; and whom an agent falls to.
+
+use std::sync::Arc;
+
+use expect_test::expect;
+use model::{
+    AccessRequest, ActionName, AgentFacts, Decision, Directory, DirectoryState, Facts, Gives,
+    Principal, PrincipalFacts, Provisioning, ResourceRef, Succession,
+};
+use serde_json::Value;
+
+use super::fixtures::{Case, NOW, person, snapshot};
+use super::kernel::{INACTIVE, OPEN, outcome, stopped};
+use crate::schema::AskedBy;
+
+/// A question of the directory `okta` about Ann, whom it gives what `gives` says.
+fn case(
+    action: &str,
+    gives: Gives,
+    joins: &[&str],
+    state: DirectoryState,
+) -> (AccessRequest, Facts) {
+    let ann = ResourceRef::Person("ann".parse().expect("a person"));
+    let mut case = Case::administer(action, ann, person("ada", &[]));
+    let directory =
+        Directory { name: "okta".parse().expect("a source"), logins: None, registered: NOW, state };
+    let joins = joins.iter().map(|group| group.parse().expect("a group")).collect();
+    let provisioning = Provisioning { gives, joins, unit: None, manager: None, login: false };
+    case.request.principal = Principal::Directory(directory.name.clone());
+    case.facts.principal = PrincipalFacts::Directory(directory, provisioning);
+    (case.request, case.facts)
+}
+
+fn answer((request, facts): &(AccessRequest, Facts), policy: &str) -> &'static str {
+    match snapshot(policy).decide(request, facts) {
+        Decision::Permit(_) => "permit",
+        Decision::Deny(denial) => denial.code(),
+    }
+}
+
+const PROVISION: &str = r#"
+    @id("provision") permit (principal is Directory, action == Action::"person/provision", resource)
+    unless { context.joins.contains("approvers") || context.gives == "returned" || context.login };"#;
+
+#[test]
+fn what_a_directory_gives_is_decided_and_what_it_takes_away_is_not() {
+    let check = |action: &str, (gives, joins): (Gives, &[&str]), policy: &str, expected: &str| {
+        let active = case(action, gives, joins, DirectoryState::Active);
+        assert_eq!(answer(&active, policy), expected, "{action} {gives:?} {joins:?}");
+        let state = DirectoryState::Suspended { reason: "test".to_owned(), since: NOW };
+        let suspended = case(action, gives, joins, state);
+        assert_eq!(answer(&suspended, policy), "directory_not_active");
+    };
+    let forbidding = r#"@id("no") forbid (principal, action, resource);"#;
+    check("person/provision", (Gives::Added, &[]), PROVISION, "permit");
+    check("person/provision", (Gives::Changed, &["staff"]), PROVISION, "permit");
+    check("person/provision", (Gives::Changed, &["approvers"]), PROVISION, "not_granted");
+    check("person/provision", (Gives::Returned, &[]), PROVISION, "not_granted");
+    check("person/provision", (Gives::Added, &[]), forbidding, "forbidden");
+    check("person/restrict", (Gives::Nothing, &[]), forbidding, "permit");
+    // Neither is called by the other's name, and a directory does nothing else.
+    check("person/restrict", (Gives::Changed, &["staff"]), PROVISION, "malformed");
+    check("person/provision", (Gives::Nothing, &[]), PROVISION, "malformed");
+    check("person/add", (Gives::Added, &[]), PROVISION, "malformed");
+}
+
+/// Nobody acts in a directory's name.
+#[test]
+fn people_and_agents_are_no_directory() {
+    let ann = || ResourceRef::Person("ann".parse().expect("a person"));
+    let everything = r#"@id("all") permit (principal, action, resource);"#;
+    for action in ["person/provision", "person/restrict"] {
+        let by_person = Case::administer(action, ann(), person("ada", &["administrators"]));
+        assert_eq!(answer(&(by_person.request, by_person.facts), everything), "malformed");
+        let mut by_agent = Case::method("tools/list", "crm");
+        (by_agent.request.action, by_agent.request.resource) = (ActionName::method(action), ann());
+        let by_agent = (by_agent.request.clone(), by_agent.facts());
+        assert_eq!(answer(&by_agent, everything), "agents_do_not_administer");
+    }
+    let (mut request, facts) = case("person/provision", Gives::Added, &[], DirectoryState::Active);
+    request.principal = Principal::Directory("other".parse().expect("a source"));
+    assert_eq!(answer(&(request, facts), everything), "malformed");
+}
+
+#[test]
+fn an_agent_falls_to_whom_policy_says_and_never_to_who_let_it_go() {
+    let policy = r#"
+        @id("take-over") permit (principal is Person, action == Action::"agent/take-over", resource)
+        when { context.line.contains(principal)
+               || (context has unit && principal has unit && principal.unit == context.unit) };"#;
+    let check = |who: &str, unit: Option<&str>, expected: &str| {
+        let mut by = person(who, &["administrators"]);
+        by.unit = unit.map(|unit| unit.parse().expect("a unit"));
+        let known = Case::method("tools/list", "crm").standing;
+        let name = known.agent.name.clone();
+        let mut case = Case::administer("agent/take-over", ResourceRef::Agent(name), by);
+        let line = ["carl", "dora"].map(|id| id.parse().expect("a person")).into();
+        let succession = Some(Succession { line, unit: Some("Desk 4".parse().expect("a unit")) });
+        let (agent, sponsor) = (known.agent, known.sponsor);
+        case.facts.agent = Some(Arc::new(AgentFacts { agent, sponsor, succession }));
+        case.request.input = Value::Null;
+        assert_eq!(answer(&(case.request, case.facts), policy), expected, "{who}");
+    };
+    let sponsor = Case::method("tools/list", "crm").standing.sponsor.id;
+    check("carl", None, "permit");
+    check("dora", None, "permit");
+    check("eve", None, "not_granted");
+    check("eve", Some("Desk 4"), "permit");
+    check("eve", Some("Desk 5"), "not_granted");
+    check(sponsor.as_str(), Some("Desk 4"), "sponsor_is_not_successor");
+}
+
+#[test]
+fn agents_never_administer_and_administrators_never_call() {
+    let snapshot = snapshot(OPEN);
+    let mut agent = Case::method("tools/list", "crm");
+    let mut administrative: Vec<&String> = snapshot
+        .vocabulary
+        .actions
+        .iter()
+        .filter_map(|(name, action)| (action.asked_by != AskedBy::Instance).then_some(name))
+        .collect();
+    administrative.sort_unstable();
+    for name in &administrative {
+        agent.request.action = model::ActionName::method(name);
+        assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
+    }
+    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "person/add", "person/deactivate", "person/provision", "person/restrict", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    let ada = person("ada", &["administrators"]);
+    let list = ResourceRef::Server("crm".parse().expect("a server"));
+    let listing = Case::administer("tools/list", list, ada.clone());
+    assert_eq!(outcome(&listing, &snapshot), "malformed (hidden)");
+    let publish = || ResourceRef::Bundle("00".to_owned());
+    let publishing = Case::administer("policy/publish", publish(), ada.clone());
+    assert_eq!(outcome(&publishing, &snapshot), "permit");
+    let elsewhere = Case::administer("policy/publish", ResourceRef::Deployment, ada.clone());
+    assert_eq!(outcome(&elsewhere, &snapshot), "malformed (hidden)");
+    // Whatever is stopped, administrators administer.
+    let mut stopping = publishing;
+    stopped(&mut stopping, "all");
+    assert_eq!(outcome(&stopping, &snapshot), "permit");
+    let mut gone = ada;
+    gone.state = INACTIVE;
+    let gone = Case::administer("policy/publish", publish(), gone);
+    assert_eq!(outcome(&gone, &snapshot), "administrator_not_active (hidden)");
+}

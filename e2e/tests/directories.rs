@@ -1,0 +1,261 @@
+//! Directories say who the people are, by SCIM, at the real service; and what follows for the agents of
+//! who leaves.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use e2e::consenting::Stage;
+use e2e::identity::Browser;
+use e2e::{Caller, Canary, Deployment, Options, Page, python};
+use serde_json::{Value, json};
+
+const POLICY: &str = r#"
+@id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
+"#;
+
+/// The service provider, to a directory.
+struct Provider {
+    base: String,
+    token: String,
+}
+
+/// A deployment with a directory.
+struct Scim {
+    deployment: Deployment,
+    provider: Provider,
+}
+
+impl Provider {
+    /// The status and the body of an answer.
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "-", "-w", "\n%{http_code}", "-X", method]);
+        curl.args(["-H", &format!("Authorization: Bearer {}", self.token)]);
+        curl.args(["-H", "Content-Type: application/scim+json"]);
+        if let Some(body) = body {
+            curl.args(["-d", &body.to_string()]);
+        }
+        let output = curl.arg(format!("{}{path}", self.base)).output().expect("curl runs");
+        let text = String::from_utf8(output.stdout).expect("it is text");
+        let (body, status) = text.rsplit_once('\n').expect("curl tells the status");
+        (status.parse().expect("a status"), serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    fn add(&self, user: &str, manager: Option<&str>) {
+        let enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let mut body = json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+            "userName": user, "externalId": format!("x-{user}"),
+        });
+        if let Some(manager) = manager {
+            body["schemas"] = json!([body["schemas"][0], enterprise]);
+            body[enterprise] = json!({ "manager": { "value": manager }, "department": "Desk 4" });
+        }
+        let (status, told) = self.ask("POST", "/Users", Some(&body));
+        assert_eq!(status, 201, "{told}");
+    }
+
+    fn patch(&self, path: &str, operation: &Value) -> (u16, Value) {
+        let schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+        self.ask("PATCH", path, Some(&json!({ "schemas": [schema], "Operations": [operation] })))
+    }
+
+    fn leaves(&self, user: &str) {
+        let leaves = json!({ "op": "Replace", "value": { "active": "False" } });
+        let (status, told) = self.patch(&format!("/Users/{user}"), &leaves);
+        assert_eq!((status, &told["active"]), (200, &json!(false)), "{told}");
+    }
+}
+
+impl Scim {
+    fn start(canary: Option<&Canary>) -> Self {
+        let port = e2e::free_port();
+        let url = |canary: &Canary| format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
+        let servers = canary.iter().map(|canary| ("canary".to_owned(), url(canary))).collect();
+        let (policy, observers) = (POLICY.to_owned(), Some(port));
+        let options = Options { servers, policy, observers, ..Options::default() };
+        let deployment = Deployment::start(&options);
+        let file = deployment.path("okta.token").display().to_string();
+        deployment.run(&["directory", "add", "okta", "--token", &file]);
+        let token = std::fs::read_to_string(file).expect("it was written");
+        let base = format!("http://127.0.0.1:{port}/scim/v2");
+        Self { deployment, provider: Provider { base, token } }
+    }
+
+    fn person(&self, id: &str) -> Value {
+        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("a row is JSON");
+        let people = self.deployment.run(&["person", "list"]);
+        people.lines().map(parse).find(|person| person["id"] == id).expect("somebody")
+    }
+}
+
+/// The directory says that the sponsor is gone: the agent stops within a second, a call under way
+/// included, and begins again when the sponsor's manager has taken over.
+#[test]
+fn r_13_when_the_directory_says_that_the_sponsor_left_the_agent_stops_until_another_takes_over() {
+    let canary = Canary::start();
+    let scim = Scim::start(Some(&canary));
+    let deployment = &scim.deployment;
+    deployment.run(&["directory", "adopt", "okta", "alice"]);
+    scim.provider.add("alice", Some("bob"));
+    deployment.onboard(&["canary"], "changes-production");
+    let mut caller = Caller::new(deployment, "canary");
+    assert!(caller.call("touch", "before").is_done());
+
+    let signal = Instant::now();
+    scim.provider.leaves("alice");
+    assert!(!caller.call("touch", "after").is_done());
+    assert!(signal.elapsed() < Duration::from_secs(2), "{:?}", signal.elapsed());
+    assert!(Caller::new(deployment, "canary").obtain().is_err(), "no token either");
+
+    // Coming back revives nothing, and who left takes nothing over.
+    let returns = json!({ "op": "replace", "path": "active", "value": true });
+    assert_eq!(scim.provider.patch("/Users/alice", &returns).0, 200);
+    assert!(!caller.call("touch", "returned").is_done());
+    let key = |founder: &str| deployment.path(&format!("{founder}.pem")).display().to_string();
+    let url = deployment.url();
+    let take_over = |founder: &str| {
+        let key = key(founder);
+        let acts = ["agent", "take-over", "bot", "--reason", "Alice left", "--url", &url];
+        deployment.run_any(&[&acts[..], &["--as", founder, "--key", &key]].concat())
+    };
+    let own = take_over("alice");
+    assert!(own.contains("sponsor_is_not_successor"), "{own}");
+    let taken = take_over("bob");
+    assert!(taken.contains(r#""sponsor":"bob""#), "{taken}");
+    assert!(!caller.call("touch", "of before").is_done(), "what it was given before is over");
+    assert!(Caller::new(deployment, "canary").call("touch", "again").is_done());
+    let marks: Vec<_> = canary.effects().into_iter().map(|effect| effect.mark).collect();
+    assert_eq!(marks, ["before", "again"]);
+    let replayed = deployment.run(&["log", "replay"]);
+    assert!(replayed.contains("decisions agree"), "{replayed}");
+    deployment.verify();
+}
+
+/// Whoever's manager changes affirms what they sponsor; what was under way goes on then.
+#[test]
+fn r_13_a_sponsor_whose_manager_changes_affirms_what_they_answer_for() {
+    let canary = Canary::start();
+    let scim = Scim::start(Some(&canary));
+    let deployment = &scim.deployment;
+    deployment.run(&["directory", "adopt", "okta", "alice"]);
+    scim.provider.add("alice", Some("bob"));
+    deployment.onboard(&["canary"], "changes-production");
+    let mut caller = Caller::new(deployment, "canary");
+    assert!(caller.call("touch", "before").is_done());
+    let path = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+    let moves = json!({ "op": "replace", "path": path, "value": "carla" });
+    let (status, told) = scim.provider.patch("/Users/alice", &moves);
+    assert_eq!(status, 200, "{told}");
+    assert!(!caller.call("touch", "moved").is_done());
+    let home = deployment.path("home/alice.pem");
+    std::fs::copy(deployment.path("alice.pem"), home).expect("it can be copied");
+    assert_eq!(Page::read("sponsors.md", &[]).run(deployment).len(), 1);
+    assert!(caller.call("touch", "affirmed").is_done());
+    assert_eq!(canary.effects().len(), 2);
+}
+
+/// Whoever the sponsor reported to sees the agent at the page for people, and takes it over there.
+#[test]
+fn r_13_the_manager_takes_over_at_the_page_for_people() {
+    let stage = Stage::set("carla");
+    let (deployment, people) = (&stage.deployment, &stage.people);
+    let file = deployment.path("okta.token").display().to_string();
+    deployment.run(&["directory", "add", "okta", "--token", &file]);
+    let token = std::fs::read_to_string(file).expect("it was written");
+    deployment.run(&["directory", "adopt", "okta", "sam"]);
+    let provider = Provider { base: format!("{people}/scim/v2"), token };
+    provider.add("sam", Some("carla"));
+    let mut browser = Browser::default();
+    let page = browser.log_in(people, &format!("{people}/agents"));
+    assert!(page.text.contains("You answer for no agent"), "{}", page.text);
+    provider.leaves("sam");
+    let page = browser.get(&format!("{people}/agents"));
+    assert!(page.text.contains("desk") && page.text.contains("Take it over"), "{}", page.text);
+    let (csrf, uri) = (page.field("csrf"), format!("{people}/agents/desk"));
+    for (reason, csrf, status) in
+        [("Sam left", "x", 403), ("", &csrf, 400), ("Sam left", &csrf, 303)]
+    {
+        let fields = [("csrf", csrf), ("choice", "take-over"), ("reason", reason)];
+        assert_eq!(browser.post(&uri, &fields, people).status, status, "{reason}");
+    }
+    let page = browser.get(&format!("{people}/agents"));
+    assert!(page.text.contains("It works, and you answer for it"), "{}", page.text);
+    let agents = deployment.run(&["agent", "list"]);
+    let desk = agents.lines().find(|line| line.contains(r#""name":"desk""#)).expect("it is there");
+    assert!(desk.contains(r#""sponsor":"carla""#), "{desk}");
+    deployment.verify();
+}
+
+/// The page's commands, as they stand there.
+#[test]
+fn the_page_on_directories_shows_what_works() {
+    let port = e2e::free_port();
+    let options = Options { observers: Some(port), ..Options::default() };
+    let deployment = Deployment::start(&options);
+    let url = format!("http://127.0.0.1:{port}");
+    let page = Page::read("directories.md", &[("$CHANCERY_PEOPLE_URL", &url)]);
+    let printed = page.run(&deployment);
+    assert_eq!(printed.len(), 2);
+    assert!(printed[1].contains(r#""is":"inactive""#), "{}", printed[1]);
+}
+
+/// A directory speaks of its own people only, and of nobody without its token.
+#[test]
+fn sc_01_a_directory_reads_and_changes_its_own_people_only() {
+    let scim = Scim::start(None);
+    let taken = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "Bob",
+    });
+    let (status, told) = scim.provider.ask("POST", "/Users", Some(&taken));
+    assert_eq!((status, &told["scimType"]), (409, &json!("uniqueness")), "{told}");
+    assert_eq!(scim.provider.ask("GET", "/Users/bob", None).0, 404);
+    let nobody = Provider { token: "okta.none".to_owned(), base: scim.provider.base };
+    assert_eq!(nobody.ask("GET", "/Users", None).0, 401);
+}
+
+/// Groups are who is in them, to policy; `administrators` is no directory's.
+#[test]
+fn sc_01_who_is_in_a_group_is_so_to_policy() {
+    let scim = Scim::start(None);
+    for user in ["ann", "ben"] {
+        scim.provider.add(user, None);
+    }
+    let group = |name: &str| {
+        json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+            "displayName": name, "members": [{ "value": "ann" }],
+        })
+    };
+    let (status, told) = scim.provider.ask("POST", "/Groups", Some(&group("Administrators")));
+    assert_eq!((status, &told["scimType"]), (400, &json!("invalidValue")), "{told}");
+    let (status, told) = scim.provider.ask("POST", "/Groups", Some(&group("Finance Team")));
+    assert_eq!(status, 201, "{told}");
+    let path = format!("/Groups/{}", told["id"].as_str().expect("an id"));
+    assert_eq!(scim.person("ann")["groups"], json!(["finance-team"]));
+    let joins = json!({ "op": "add", "path": "members", "value": [{ "value": "ben" }] });
+    assert_eq!(scim.provider.patch(&path, &joins).0, 200);
+    let leaves = json!({ "op": "remove", "path": r#"members[value eq "ann"]"# });
+    assert_eq!(scim.provider.patch(&path, &leaves).0, 200);
+    assert_eq!(scim.person("ann")["groups"], json!([]));
+    let renamed = json!({ "op": "replace", "path": "displayName", "value": "Payments" });
+    assert_eq!(scim.provider.patch(&path, &renamed).0, 200);
+    assert_eq!(scim.person("ben")["groups"], json!(["payments"]));
+    assert_eq!(scim.provider.ask("DELETE", &path, None).0, 204);
+    assert_eq!(scim.person("ben")["groups"], json!([]));
+    scim.deployment.verify();
+}
+
+/// The tests of others, whole.
+#[test]
+fn scim2_tester_finds_nothing() {
+    let scim = Scim::start(None);
+    let script = e2e::repository().join("e2e/clients/python/scim.py");
+    let mut run = Command::new(python());
+    run.arg(script).args([&scim.provider.base, &scim.provider.token]).stdin(Stdio::null());
+    let output = run.output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    scim.deployment.verify();
+}
