@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("json", &[]),
     ("https-url", &[]),
     ("tlog", &[]),
@@ -16,6 +16,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("model", &["json"]),
     ("oauth", &["https-url", "json", "keys"]),
     ("mcp", &["https-url", "json"]),
+    ("scim", &[]),
     ("outbound", &["https-url", "json"]),
     ("workload", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("login", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
@@ -33,7 +34,8 @@ const EDGES: [(&str, &[&str]); 20] = [
 ];
 
 /// Crates that know no IO, and what therefore they may not use.
-const PURE: [&str; 8] = ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "pdp"];
+const PURE: [&str; 9] =
+    ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "scim", "pdp"];
 const IMPURE: [&str; 5] = ["tokio", "hyper", "axum", "rusqlite", "reqwest"];
 
 /// The most lines of a source file.
