@@ -58,6 +58,10 @@ targets! {
     policies_are_compiled_or_refused: "policy";
     spiffe_ids_have_one_spelling: "spiffe-id";
     rules_are_written_back: "workload-rule";
+    filters_have_a_complement: "scim-filter";
+    patches_are_whole_or_nothing: "scim-patch";
+    resources_are_read_in_one_way: "scim-resource";
+    queries_have_an_end: "scim-query";
 }
 
 #[test]

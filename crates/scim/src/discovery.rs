@@ -97,7 +97,7 @@ fn attribute_json(attribute: &Attribute) -> Value {
     let mut json = json!({
         "name": attribute.name,
         "type": type_of(attribute.kind),
-        "multiValued": attribute.multi_valued,
+        "multiValued": attribute.is_multi_valued(),
         "description": attribute.description,
         "required": attribute.required,
         "caseExact": attribute.case_exact,

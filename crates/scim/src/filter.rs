@@ -100,7 +100,8 @@ impl Node {
         let Self::Compare(place, Test::Equal(Operand::Text { text, .. })) = self else {
             return None;
         };
-        let is_plain = place.urn.is_none() && place.sub.is_none() && !place.attribute.multi_valued;
+        let is_plain =
+            place.urn.is_none() && place.sub.is_none() && !place.attribute.is_multi_valued();
         is_plain.then_some(Equality { attribute: place.attribute.name, value: text })
     }
 

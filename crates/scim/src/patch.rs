@@ -187,7 +187,7 @@ impl Patch {
         let Place { attribute, sub, .. } = place;
         let target = sub.unwrap_or(attribute);
         // A list is written where a list is: not to one of its values, nor to a part of them.
-        let is_list = target.multi_valued && select.is_none();
+        let is_list = target.is_multi_valued() && select.is_none();
         let value =
             value.filter(|value| !value.is_null()).map(|value| adapt(target, value, is_list));
         if op == Op::Remove {
@@ -198,7 +198,7 @@ impl Patch {
             self.changes.push(Change { place, select, act });
             return Ok(());
         }
-        let is_merged = target.is_complex() && (!target.multi_valued || op == Op::Add);
+        let is_merged = target.is_complex() && (!target.is_multi_valued() || op == Op::Add);
         match value {
             // Sub-attributes that the value does not have stay as they are (RFC 7644 §3.5.2.1,
             // §3.5.2.3).
@@ -259,7 +259,7 @@ impl Change {
     /// How many members of a group it names.
     fn members(&self) -> usize {
         match &self.act {
-            _ if !self.place.attribute.large => 0,
+            _ if !self.place.attribute.is_large() => 0,
             Act::Add(value) | Act::Replace(value) => value.as_array().map_or(0, Vec::len),
             Act::RemoveValues(values) => values.len(),
             Act::Remove => 0,

@@ -55,11 +55,11 @@ impl Projection {
         if attributes.len().max(excluded.len()) > NAMES_MAX {
             return Err(invalid(format!("more than {NAMES_MAX} attributes are named")));
         }
-        let named = |names: &[&str]| names.iter().filter_map(|name| Name::read(name, of)).collect();
+        let read = |given: &[&str]| given.iter().filter_map(|name| Name::read(name, of)).collect();
         let names = match (attributes.is_empty(), excluded.is_empty()) {
             (true, true) => Names::Default,
-            (false, true) => Names::Only(named(attributes)),
-            (true, false) => Names::Without(named(excluded)),
+            (false, true) => Names::Only(read(attributes)),
+            (true, false) => Names::Without(read(excluded)),
             (false, false) => {
                 let detail = "`attributes` and `excludedAttributes` exclude each other";
                 return Err(invalid(detail.to_owned()));

@@ -114,7 +114,7 @@ impl ResourceType {
     fn bytes(&self, resource: &Resource) -> usize {
         let is_counted = |name: &str| {
             let place = self.place(None, name, None);
-            place.is_none_or(|place| is_kept(place.attribute) && !place.attribute.large)
+            place.is_none_or(|place| is_kept(place.attribute) && !place.attribute.is_large())
         };
         let counted = resource.iter().filter(|(name, _)| is_counted(name));
         counted.map(|(name, value)| name.len() + value.to_string().len()).sum()
@@ -136,7 +136,7 @@ fn check_present(attribute: &Attribute, value: Option<&Value>) -> Result<(), Err
 
 fn check_count(attribute: &Attribute, value: Option<&Value>) -> Result<(), Error> {
     let count = value.and_then(Value::as_array).map_or(0, Vec::len);
-    if is_kept(attribute) && !attribute.large && count > VALUES_MAX {
+    if is_kept(attribute) && !attribute.is_large() && count > VALUES_MAX {
         let name = attribute.name;
         return Err(invalid(format!("attribute `{name}` has more than {VALUES_MAX} values")));
     }
@@ -161,7 +161,7 @@ pub(crate) fn holder_mut<'r>(resource: &'r mut Resource, name: Option<&str>) -> 
 
 /// The value of `attribute`, all values if it has several; none if there is nothing in it.
 pub(crate) fn whole(attribute: &Attribute, value: Value) -> Result<Option<Value>, Error> {
-    if !attribute.multi_valued {
+    if !attribute.is_multi_valued() {
         return one(attribute, value);
     }
     let values = match value {
@@ -169,7 +169,7 @@ pub(crate) fn whole(attribute: &Attribute, value: Value) -> Result<Option<Value>
         Value::Array(values) => values,
         _ => return Err(wrong(attribute, "a list")),
     };
-    let most = if attribute.large { MEMBERS_MAX } else { VALUES_MAX };
+    let most = if attribute.is_large() { MEMBERS_MAX } else { VALUES_MAX };
     if values.len() > most {
         return Err(invalid(format!("attribute `{}` has more than {most} values", attribute.name)));
     }

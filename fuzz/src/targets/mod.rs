@@ -7,6 +7,7 @@ pub mod mcp;
 pub mod oauth;
 pub mod pdp;
 pub mod records;
+pub mod scim;
 pub mod url;
 pub mod workload;
 
@@ -14,7 +15,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 38] = [
+pub const TARGETS: [(&str, Target); 42] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -53,6 +54,10 @@ pub const TARGETS: [(&str, Target); 38] = [
     ("policy", pdp::policy),
     ("spiffe-id", workload::spiffe_id),
     ("workload-rule", workload::rule),
+    ("scim-filter", scim::filter),
+    ("scim-patch", scim::patch),
+    ("scim-resource", scim::resource),
+    ("scim-query", scim::query),
 ];
 
 /// The target `name`.

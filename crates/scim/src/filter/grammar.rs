@@ -48,7 +48,7 @@ impl Path {
             PatchPath::Attr(path) => Ok(Self::Place(found(path, path.sub_attr.as_deref())?, None)),
             PatchPath::Value(selected) => {
                 let place = found(&selected.attr, selected.sub_attr.as_deref())?;
-                if !place.attribute.multi_valued || selected.attr.sub_attr.is_some() {
+                if !place.attribute.is_multi_valued() || selected.attr.sub_attr.is_some() {
                     let name = place.attribute.name;
                     return Err(invalid(format!("`{name}` has no values to select from")));
                 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Act, Change, Patch};
-use crate::filter::fold;
+use crate::filter::{Node, fold};
 use crate::read::{check_parts, holder_mut, is_primary};
 use crate::schema::{Attribute, Mutability};
 use crate::{Error, Resource, ScimType};
@@ -35,7 +35,7 @@ impl Change {
         let holder = holder_mut(resource, self.place.urn);
         match (self.place.sub, &self.select) {
             (None, None) => self.set(holder),
-            (Some(sub), None) if !attribute.multi_valued => self.set_part(holder, sub),
+            (Some(sub), None) if !attribute.is_multi_valued() => self.set_part(holder, sub),
             (_, _) => self.set_selected(holder),
         }
     }
@@ -126,7 +126,7 @@ impl Change {
 
     /// The value that `add` makes where none is selected: one that would be.
     fn made(&self) -> Option<Resource> {
-        self.select.as_ref().map_or(Some(Resource::new()), |node| node.example())
+        self.select.as_ref().map_or(Some(Resource::new()), Node::example)
     }
 
     /// Writes `sub` among the sub-attributes `parts`.
@@ -149,7 +149,7 @@ impl Change {
 /// A member is there if one of that id is.
 fn add(attribute: &Attribute, values: &mut Vec<Value>, added: &[Value]) -> Result<(), Error> {
     let before = values.len();
-    if attribute.large {
+    if attribute.is_large() {
         let known = |value: &Value| identity(attribute, value);
         let mut there: BTreeSet<String> = values.iter().filter_map(known).collect();
         let is_new = |value: &&Value| known(value).is_none_or(|identity| there.insert(identity));

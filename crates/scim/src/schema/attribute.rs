@@ -36,21 +36,28 @@ pub(crate) enum Uniqueness {
     Server,
 }
 
+/// How many values an attribute has (RFC 7643 §2.4, `multiValued`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plurality {
+    One,
+    Several,
+    /// Many more than one request may name: a group's members.
+    Many,
+}
+
 /// One attribute of a schema (RFC 7643 §7).
 #[derive(Debug)]
 pub(crate) struct Attribute {
     pub(crate) name: &'static str,
     pub(crate) description: &'static str,
     pub(crate) kind: Kind,
-    pub(crate) multi_valued: bool,
+    pub(crate) plurality: Plurality,
     pub(crate) required: bool,
     pub(crate) case_exact: bool,
     pub(crate) mutability: Mutability,
     pub(crate) returned: Returned,
     pub(crate) uniqueness: Uniqueness,
     pub(crate) canonical: &'static [&'static str],
-    /// Whether there may be many more values than one request may name: a group's members.
-    pub(crate) large: bool,
 }
 
 impl Attribute {
@@ -59,14 +66,13 @@ impl Attribute {
             name,
             description,
             kind,
-            multi_valued: false,
+            plurality: Plurality::One,
             required: false,
             case_exact: false,
             mutability: Mutability::ReadWrite,
             returned: Returned::Default,
             uniqueness: Uniqueness::None,
             canonical: &[],
-            large: false,
         }
     }
 
@@ -103,12 +109,12 @@ impl Attribute {
     }
 
     pub(crate) const fn multi(mut self) -> Self {
-        self.multi_valued = true;
+        self.plurality = Plurality::Several;
         self
     }
 
-    pub(crate) const fn large(mut self) -> Self {
-        self.large = true;
+    pub(crate) const fn many(mut self) -> Self {
+        self.plurality = Plurality::Many;
         self
     }
 
@@ -165,6 +171,16 @@ impl Attribute {
     /// Its sub-attribute `name`, whatever the case.
     pub(crate) fn sub(&self, name: &str) -> Option<&'static Self> {
         self.subs().iter().find(|sub| sub.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is a list of values.
+    pub(crate) const fn is_multi_valued(&self) -> bool {
+        matches!(self.plurality, Plurality::Several | Plurality::Many)
+    }
+
+    /// Whether it may have more values than one request may name.
+    pub(crate) const fn is_large(&self) -> bool {
+        matches!(self.plurality, Plurality::Many)
     }
 
     pub(crate) const fn is_complex(&self) -> bool {

@@ -16,7 +16,7 @@ static CORE: Schema = Schema {
 /// `displayName` is required as §4.2 has it, although the example of §8.7.1 says otherwise.
 static ATTRIBUTES: [Attribute; 2] = [
     Attribute::text("displayName", "The name of the group.").required(),
-    Attribute::complex("members", "The members of the group.", &MEMBER).multi().large(),
+    Attribute::complex("members", "The members of the group.", &MEMBER).many(),
 ];
 
 /// A member's id is required here: a member without one is nobody.
