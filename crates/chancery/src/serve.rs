@@ -201,6 +201,7 @@ fn routers(
             Duration::from_millis(config.timeouts.request_ms),
         ),
         hosts: Hosts::new(&issuer, agents),
+        behind_proxy: config.behind_tls_proxy,
     });
     let people = People {
         administration: running.administration.clone(),
@@ -215,8 +216,7 @@ fn routers(
         log_dir: config.log_dir(),
         hosts: Hosts::new(&issuer, observers),
     };
-    let administrator = pap::BOOTSTRAP.parse()?;
-    let admin = api::admin(running.administration.clone(), administrator);
+    let admin = api::admin(running.administration.clone(), pap::BOOTSTRAP.parse()?);
     Ok([agents, api::admin_listener(observers, people), admin])
 }
 

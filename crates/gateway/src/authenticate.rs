@@ -18,15 +18,18 @@ use moka::sync::Cache;
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::nonces::Nonces;
+use oauth::proofs::{self, Proofs, Seen};
 use sha2::{Digest as _, Sha256};
 
-use crate::proofs::{PROOF_WINDOW, PROOFS_MAX, Proofs, Seen};
 use crate::refusal::Refusal;
 
 /// The most tokens that are known by their digest at once.
 const TOKENS_KNOWN_MAX: u64 = 100_000;
 
 /// How far a proof's `iat` may be off, in seconds.
+/// The most proofs that are remembered from one window; beyond that no proof is taken.
+const PROOFS_MAX: usize = 4_000_000;
+
 const PROOF_SKEW_S: i64 = 60;
 
 /// The longest header that says who calls, in bytes; nothing is hashed or parsed beyond.
@@ -70,13 +73,6 @@ impl Caller {
             None => Binding::None,
         }
     }
-}
-
-fn once(proof: &VerifiedProof) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(proof.thumbprint);
-    hash.update(proof.jti.as_bytes());
-    hash.finalize().into()
 }
 
 /// A token that was verified.
@@ -179,8 +175,7 @@ impl Tokens {
         if proof.thumbprint != key {
             return Err(refuse("proof_of_other_key"));
         }
-        let once = once(&proof);
-        Ok(Proved { proof, once })
+        Ok(Proved { once: proof.digest(), proof })
     }
 
     /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof
@@ -193,7 +188,7 @@ impl Tokens {
     ) -> Result<(), Refusal> {
         let Some(Proved { proof, once }) = &caller.proof else { return Ok(()) };
         let now = self.clock.monotonic();
-        let young = now.saturating_sub(self.started) < PROOF_WINDOW;
+        let young = now.saturating_sub(self.started) < proofs::WINDOW;
         let seconds = self.clock.now().as_seconds();
         let has_nonce = proof.nonce.as_ref().is_some_and(|it| self.nonces.is_fresh(it, seconds));
         if young && !is_decided && !has_nonce {

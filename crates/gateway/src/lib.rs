@@ -24,7 +24,6 @@ mod list;
 mod mcp_id;
 mod offered;
 mod pins;
-mod proofs;
 mod recorder;
 mod refusal;
 mod reply;

@@ -67,7 +67,7 @@ pub struct World {
     pub sources: Arc<Sources>,
     pub journal: Journal,
     ring: KeyRing,
-    keys: Arc<TokenKeys>,
+    pub keys: Arc<TokenKeys>,
     tasks: TaskTracker,
     /// Last: everything else lets go of it first.
     pub dir: TempDir,
