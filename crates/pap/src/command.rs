@@ -9,14 +9,15 @@ use authority::{
     RefusalLog, Refused,
 };
 use model::{
-    Enforcement, HostRule, PersonId, RegisteredClient, ResourceRef, Revision, ServerName,
-    Sha256Digest, StopTarget, ToolName, WorkloadRule,
+    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, StopTarget,
+    ToolName, WorkloadRule,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::KeptTokenKeys;
+use crate::clients::ClientRegistration;
 use crate::drill::DrillRow;
 use crate::elevations::ElevationAsked;
 use crate::log::Exports;
@@ -60,7 +61,7 @@ pub enum Command {
     /// Renews the lease of an agent and its key, which may be another one from now on.
     AgentRenew { name: String, key: Option<Value> },
     /// Says which OAuth client an agent is, if any.
-    AgentClient { name: String, client: Option<RegisteredClient> },
+    AgentClient { name: String, client: Option<ClientRegistration> },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
@@ -202,7 +203,7 @@ pub struct Registration {
     pub workloads: Vec<WorkloadRule>,
     /// The OAuth client that people use as this agent over HTTP.
     #[serde(default)]
-    pub client: Option<RegisteredClient>,
+    pub client: Option<ClientRegistration>,
     /// That it never works for nobody: the sponsor gives no standing mandate.
     #[serde(default)]
     pub on_behalf_only: bool,

@@ -32,6 +32,7 @@ mod words;
 
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
+pub use clients::ClientRegistration;
 pub use command::{
     AdminError, Administration, By, Command, Found, PurposeRegistration, Registration, ToolSaid,
     ToolSource,

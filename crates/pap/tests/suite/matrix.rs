@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use expect_test::expect_file;
 use model::{
     AgentName, Clock as _, Device, DeviceState, Elevation, ElevationId, ElevationState, FactKey,
-    Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, RegisteredClient,
-    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint, Timestamp, ToolState,
+    Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Sha256Digest, Stop,
+    StopTarget, Stopped, Stranger, Thumbprint, Timestamp, ToolState,
 };
-use pap::Command;
+use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
@@ -204,7 +204,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::AgentRenew { name: facts.agent.name.to_string(), key: None },
         Command::AgentClient {
             name: facts.agent.name.to_string(),
-            client: Some(RegisteredClient {
+            client: Some(ClientRegistration {
                 id: "https://client.example/c.json".to_owned(),
                 bearer: true,
             }),

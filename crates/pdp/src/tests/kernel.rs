@@ -102,7 +102,7 @@ const CHANGES: &[(&str, Change)] = &[
     ("bearer token of such a client", |case| {
         case.facts.binding = Binding::None;
         let id = "https://client.example/oauth.json".to_owned();
-        case.standing.agent.client = Some(RegisteredClient { id, bearer: true });
+        case.standing.agent.client = Some(RegisteredClient { id, bearer: true, since: NOW });
     }),
     ("vouched for by a device", |case| enrolled(case, |_| {})),
     ("device revoked", |case| {
