@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Agent, AgentName, Answer, Attestation, Binding, ConsentId, Elevated, Elevation, ElevationId,
-    Enrolled, Initiator, Instance, InstanceId, Mandate, MandateId, Person, PersonId, Purpose,
-    PurposeId, Server, ServerName, Sha256Digest, SourceName, StopTarget, Stops, SystemName, Task,
-    TaskId, Thumbprint, Timestamp, Tool, ToolRef, WorkloadIdentity,
+    Enrolled, Initiator, Instance, InstanceId, KernelRule, Mandate, MandateId, Person, PersonId,
+    Purpose, PurposeId, Server, ServerName, Sha256Digest, SourceName, StopTarget, Stops,
+    SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -378,6 +378,15 @@ impl Standing {
         let elevation =
             elevations.filter(|it| Some(it.id) == elevation).filter_map(Elevation::until);
         hops.chain(elevation).fold(self.mandate.valid_until, Timestamp::min)
+    }
+
+    /// The rule of `tool` by which it is called nowhere in this work, whatever the scopes hold.
+    pub fn bars(&self, tool: &Tool) -> Option<KernelRule> {
+        if tool.requires_subject && self.subject.is_none() {
+            return Some(KernelRule::NoOriginator);
+        }
+        let is_handed_on = !self.delegators.is_empty();
+        (tool.not_delegable && is_handed_on).then_some(KernelRule::NotDelegable)
     }
 
     /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each
