@@ -21,6 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::bodies::{Bodies, Form, Unread, Whole};
 use crate::described::{agents as described, hosted};
 use crate::hosts::{self, Hosts};
+use crate::network;
 use crate::openapi::Routes;
 
 /// What the handlers for agents need.
@@ -36,6 +37,8 @@ pub struct Agents {
     pub bodies: Bodies,
     /// The names under which it may be addressed.
     pub hosts: Hosts,
+    /// Whether all connections are a proxy's: then their addresses tell nobody from another.
+    pub behind_proxy: bool,
 }
 
 /// The router for agents.
@@ -225,8 +228,8 @@ async fn device(
         let told = tokens.enrol(request).await?;
         Ok(serde_json::to_value(told).expect("what a device is told is a map with text keys"))
     };
-    let network = peer.and_then(|Extension(peer)| peer.network());
-    asked(state, (network, &headers), form, answer).await
+    let from = network::sender(peer, state.behind_proxy);
+    asked(state, (from, &headers), form, answer).await
 }
 
 async fn revoke(

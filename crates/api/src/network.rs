@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use axum::Extension;
+
 use crate::Peer;
 
 /// The bits of an IPv6 address that say whose it is: one subscriber often has all the others.
@@ -17,6 +19,13 @@ impl Peer {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
         })
     }
+}
+
+/// Who sent a request that came from `peer`, if that tells one from another: `behind_proxy` all come
+/// from it.
+pub(crate) fn sender(peer: Option<Extension<Peer>>, behind_proxy: bool) -> Option<IpAddr> {
+    let Extension(peer) = peer.filter(|_| !behind_proxy)?;
+    peer.network()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::authorization::authorize;
 use crate::described::people as described;
 use crate::devices;
 use crate::hosts::{self, Hosts};
+use crate::network;
 use crate::openapi::Routes;
 use crate::pages::{self, Page};
 use crate::sponsors;
@@ -203,8 +204,7 @@ async fn login(
         state.administration.refuse_person("login_return_path");
         return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
     };
-    let peer = peer.filter(|_| !state.behind_proxy);
-    let from = peer.and_then(|Extension(peer)| peer.network());
+    let from = network::sender(peer, state.behind_proxy);
     let again = to.as_str().to_owned();
     match door.login.begin(to, from).await {
         Ok(begun) => {

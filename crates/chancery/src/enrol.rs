@@ -81,7 +81,7 @@ impl Device {
             let wait = match self.ask().await? {
                 Some(Told::Enrolled { by, valid_until }) => return Ok((by, valid_until)),
                 Some(Told::Pending { user_code, verification_uri, interval, .. }) => {
-                    // A service that was started anew knows nothing of the code before.
+                    // A service that was started anew, or made room, knows nothing of the code before.
                     if shown.as_ref() != Some(&user_code) {
                         println!("device {}, key {}", self.name, self.id().fingerprint());
                         println!("open {verification_uri} and type the code {user_code}");

@@ -118,7 +118,7 @@ pub(crate) async fn found(
     let ring = KeyRing::create(&config.keys_dir(), sealing)?;
     let verifier = log_verifier(config, &ring)?;
     std::fs::write(config.keys_dir().join("log.pub"), format!("{verifier}\n"))?;
-    let options = Options { clock: clock.clone(), on_fatal: crate::serve::end_process() };
+    let options = Options { clock: clock.clone(), on_fatal: crate::own_process::end_process() };
     let store = Arc::new(SqliteStore::open(&config.database(), options)?);
     let journal = Journal::new(store, Arc::new(Sealer::new(ring.sealing(), entropy.clone())));
     let founders = founders.into_iter().map(|(id, code)| Ok(Founder { id: id.parse()?, code }));

@@ -25,6 +25,7 @@ mod listener;
 mod log;
 mod login;
 mod note_signer;
+mod own_process;
 mod people;
 mod places;
 mod reload;

@@ -1,13 +1,11 @@
 //! `chancery serve`: wires the parts, serves, drains. Nothing here decides anything.
 
-use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People};
 use authority::{
     Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
@@ -16,10 +14,9 @@ use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Rout
 use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use oauth::nonces::Nonces;
 use pap::{Administration, Publisher};
-use store_sqlite::{OnFatal, Options, SqliteStore};
+use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
 use tokio::net::TcpListener;
@@ -36,6 +33,7 @@ use crate::founding;
 use crate::isolate;
 use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
+use crate::own_process::{end_process, lock, raise_descriptor_limit};
 use crate::reload::{Looked, PolicyWatch};
 use crate::sources::{self, Sources};
 use crate::status::Status;
@@ -51,14 +49,6 @@ const INTEGRATE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often policy files are looked at, and what expired is forgotten.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Ends the process: after a failed sync nobody knows what is durable.
-pub(crate) fn end_process() -> OnFatal {
-    Arc::new(|error| {
-        tracing::error!("{error}; ending the process");
-        std::process::abort();
-    })
-}
 
 /// Everything that runs.
 struct Running {
@@ -174,15 +164,6 @@ fn serving(
     [serving(agents, agent_router, record), serving(observers, observer_router, warn)]
 }
 
-/// Takes as many descriptors as it may: each call under way needs two.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
-    if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files could not be raised");
-    }
-}
-
 /// What is answered to agents, observers and the administrator, the first two of whom reach us at
 /// these addresses.
 fn routers(
@@ -201,6 +182,7 @@ fn routers(
             Duration::from_millis(config.timeouts.request_ms),
         ),
         hosts: Hosts::new(&issuer, agents),
+        behind_proxy: config.behind_tls_proxy,
     });
     let people = People {
         administration: running.administration.clone(),
@@ -220,27 +202,8 @@ fn routers(
         &config.people_url(),
         people.hosts.clone(),
     );
-    let administrator = pap::BOOTSTRAP.parse()?;
-    let admin = api::admin(running.administration.clone(), administrator);
+    let admin = api::admin(running.administration.clone(), pap::BOOTSTRAP.parse()?);
     Ok([agents, api::admin_listener(observers, people, directories), admin])
-}
-
-/// Locks the state directory: two services on one state could give out one index twice. The
-/// directory itself is locked, because a lock file can be tidied away.
-fn lock(state_dir: &Path) -> anyhow::Result<File> {
-    let directory = File::open(state_dir).with_context(|| {
-        let dir = state_dir.display();
-        format!("could not open the state directory `{dir}`: was it founded with `chancery init`?")
-    })?;
-    match directory.try_lock() {
-        Ok(()) => Ok(directory),
-        Err(TryLockError::WouldBlock) => {
-            bail!("the state directory `{}` is in use by another process", state_dir.display())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| {
-            format!("could not lock the state directory `{}`", state_dir.display())
-        }),
-    }
 }
 
 /// What is decided on and recorded in, as it was found.

@@ -18,13 +18,17 @@ use moka::sync::Cache;
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::nonces::Nonces;
+use oauth::proofs::{self, Proofs, Seen};
 use sha2::{Digest as _, Sha256};
 
-use crate::proofs::{PROOF_WINDOW, PROOFS_MAX, Proofs, Seen};
 use crate::refusal::Refusal;
+use crate::shares::User;
 
 /// The most tokens that are known by their digest at once.
 const TOKENS_KNOWN_MAX: u64 = 100_000;
+
+/// The most proofs that are remembered from one window; beyond that no proof is taken.
+const PROOFS_MAX: usize = 4_000_000;
 
 /// How far a proof's `iat` may be off, in seconds.
 const PROOF_SKEW_S: i64 = 60;
@@ -63,6 +67,11 @@ impl Caller {
         Some(Effect::UseOnce { scope: OnceScope::Proof, id: *once, expires })
     }
 
+    /// For whom it works.
+    pub(crate) fn user(&self) -> User {
+        User::of(&self.sub, self.instance)
+    }
+
     /// How the caller's token is bound.
     pub(crate) const fn binding(&self) -> Binding {
         match self.proof {
@@ -70,13 +79,6 @@ impl Caller {
             None => Binding::None,
         }
     }
-}
-
-fn once(proof: &VerifiedProof) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(proof.thumbprint);
-    hash.update(proof.jti.as_bytes());
-    hash.finalize().into()
 }
 
 /// A token that was verified.
@@ -120,9 +122,9 @@ impl Tokens {
         Self { takes_bearer: takes, ..self }
     }
 
-    /// The agent and the instance whose token the headers show, if the token is known. Nothing is
+    /// The agent whose token the headers show, if the token is known, and for whom it works. Nothing is
     /// proven by it: it says whose share of our time the request takes.
-    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, InstanceId)> {
+    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, User)> {
         let (_, token) = presented(headers).ok()?;
         let digest: [u8; 32] = Sha256::digest(token).into();
         let known = self.known.get(&digest)?;
@@ -130,7 +132,8 @@ impl Tokens {
         if claims.exp <= self.clock.now().as_seconds() {
             return None;
         }
-        claims.client_id.parse().ok().zip(claims.instance().parse().ok())
+        let (agent, instance) = (claims.client_id.parse().ok()?, claims.instance().parse().ok()?);
+        Some((agent, User::of(&claims.sub, instance)))
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.
@@ -179,8 +182,7 @@ impl Tokens {
         if proof.thumbprint != key {
             return Err(refuse("proof_of_other_key"));
         }
-        let once = once(&proof);
-        Ok(Proved { proof, once })
+        Ok(Proved { once: proof.digest(), proof })
     }
 
     /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof
@@ -193,7 +195,7 @@ impl Tokens {
     ) -> Result<(), Refusal> {
         let Some(Proved { proof, once }) = &caller.proof else { return Ok(()) };
         let now = self.clock.monotonic();
-        let young = now.saturating_sub(self.started) < PROOF_WINDOW;
+        let young = now.saturating_sub(self.started) < proofs::WINDOW;
         let seconds = self.clock.now().as_seconds();
         let has_nonce = proof.nonce.as_ref().is_some_and(|it| self.nonces.is_fresh(it, seconds));
         if young && !is_decided && !has_nonce {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -71,10 +70,15 @@ impl Agent {
     pub fn takes_bearer(&self) -> bool {
         self.client.as_ref().is_some_and(|client| client.bearer)
     }
+
+    /// Whether its client is `id`, by the registration of `since`.
+    pub fn has_client(&self, id: &str, since: Timestamp) -> bool {
+        self.client.as_ref().is_some_and(|client| client.id == id && client.since == since)
+    }
 }
 
 /// An OAuth client that an administrator registered as an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegisteredClient {
     /// Its `client_id`: the URL of the document that describes it
@@ -82,6 +86,8 @@ pub struct RegisteredClient {
     pub id: String,
     /// Whether it may be given tokens that are bound to no key (RFC 6750).
     pub bearer: bool,
+    /// When it was registered so: what came of it before is over.
+    pub since: Timestamp,
 }
 
 /// The life of an agent.

@@ -49,6 +49,8 @@ pub struct Consent {
 pub struct SentBy {
     /// The client.
     pub client_id: String,
+    /// Since when the client was registered when it asked.
+    pub since: Timestamp,
     /// How it calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

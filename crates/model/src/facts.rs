@@ -1,21 +1,15 @@
 //! Facts: what was known when a decision was made, and as of which revision.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Answer, Attestation, Binding, ConsentId, Directory, Elevated, Elevation,
-    ElevationId, Enrolled, Initiator, Instance, InstanceId, Mandate, MandateId, Person, PersonId,
-    Provisioning, Purpose, PurposeId, Server, ServerName, Sha256Digest, SourceName, StopTarget,
-    Stops, SystemName, Task, TaskId, Thumbprint, Timestamp, Tool, ToolRef, UnitName,
-    WorkloadIdentity,
+    Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
+    FactKey, Initiator, Instance, KernelRule, Mandate, Person, PersonId, Provisioning, Purpose,
+    Server, Sha256Digest, Stops, Task, Timestamp, Tool, UnitName,
 };
-
-/// How the keys begin of what platforms' tokens were shown with.
-pub const SHOWN: &str = "shown/";
 
 /// The state of everything that decisions read, as a number that every change increases.
 #[derive(
@@ -23,268 +17,6 @@ pub const SHOWN: &str = "shown/";
 )]
 #[serde(transparent)]
 pub struct Revision(pub u64);
-
-/// Names one fact in the store; a decision's read set is made of these.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct FactKey(Arc<str>);
-
-impl FactKey {
-    /// The key with this text, as a store keeps it.
-    pub fn from_text(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    /// A person of the register.
-    pub fn person(id: &PersonId) -> Self {
-        Self(format!("person/{id}").into())
-    }
-
-    /// The person whom a login joins: who `issuer` says that they are, by `subject`. An e-mail
-    /// address never joins anybody.
-    pub fn login(issuer: &str, subject: &str) -> Self {
-        let login = json::canonical(&serde_json::json!([issuer, subject]));
-        Self(format!("login/{}", Sha256Digest::of(&login)).into())
-    }
-
-    /// A directory that says who its people are.
-    pub fn people_source(name: &SourceName) -> Self {
-        Self(format!("people-source/{name}").into())
-    }
-
-    /// A directory that pushes who its people are.
-    pub fn directory(name: &SourceName) -> Self {
-        Self(format!("directory/{name}").into())
-    }
-
-    /// By what such a directory is known.
-    pub fn directory_tokens(name: &SourceName) -> Self {
-        Self(format!("directory-tokens/{name}").into())
-    }
-
-    /// A user of such a directory, as it left them.
-    pub fn scim_user(directory: &SourceName, id: &str) -> Self {
-        Self(format!("scim/{directory}/user/{id}").into())
-    }
-
-    /// A group of such a directory, as it left it.
-    pub fn scim_group(directory: &SourceName, id: &str) -> Self {
-        Self(format!("scim/{directory}/group/{id}").into())
-    }
-
-    /// Whose the value of a member is that identifies one user, or group, of such a directory.
-    pub fn scim_unique(directory: &SourceName, member: &str, value: &str) -> Self {
-        let value = Sha256Digest::of(value.as_bytes());
-        Self(format!("scim/{directory}/{member}/{value}").into())
-    }
-
-    /// That a person is in a group of such a directory.
-    pub fn scim_member(directory: &SourceName, group: &str, person: &PersonId) -> Self {
-        Self(format!("scim/{directory}/member/{group}/{person}").into())
-    }
-
-    /// An agent of the register.
-    pub fn agent(name: &AgentName) -> Self {
-        Self(format!("agent/{name}").into())
-    }
-
-    /// A purpose of the register.
-    pub fn purpose(id: &PurposeId) -> Self {
-        Self(format!("purpose/{id}").into())
-    }
-
-    /// An instance.
-    pub fn instance(id: InstanceId) -> Self {
-        Self(format!("instance/{id}").into())
-    }
-
-    /// The instance that holds a key.
-    pub fn key(thumbprint: &Thumbprint) -> Self {
-        Self(format!("key/{thumbprint}").into())
-    }
-
-    /// Which keys sign and verify tokens, once the first one was exchanged.
-    pub fn token_keys() -> Self {
-        Self("token-keys".into())
-    }
-
-    /// Whose a registered key is: holds the key of the agent's, the system's or the device's own fact.
-    pub fn registered(thumbprint: &Thumbprint) -> Self {
-        Self(format!("registered/{thumbprint}").into())
-    }
-
-    /// A device that vouches for instances of an agent.
-    pub fn device(agent: &AgentName, id: &Thumbprint) -> Self {
-        Self(format!("device/{agent}/{id}").into())
-    }
-
-    /// What the next renewal of an instance's token has to follow.
-    pub fn renewal(id: InstanceId) -> Self {
-        Self(format!("renewal/{id}").into())
-    }
-
-    /// The instances of an agent that are stopped.
-    pub fn stopped(agent: &AgentName) -> Self {
-        Self(format!("stopped/{agent}").into())
-    }
-
-    /// The instances of a workload that are stopped, under the name of whatever agent.
-    pub fn stopped_workload(workload: &WorkloadIdentity) -> Self {
-        Self(format!("stopped/workload/{}", workload.id()).into())
-    }
-
-    /// The agents as whose instances a workload was entered.
-    pub fn agents_of(workload: &WorkloadIdentity) -> Self {
-        Self(format!("workload/{}", workload.id()).into())
-    }
-
-    /// That something is stopped, while it is.
-    pub fn stop(what: &StopTarget) -> Self {
-        Self(format!("stop/{what}").into())
-    }
-
-    /// A system that starts work of agents.
-    pub fn system(name: &SystemName) -> Self {
-        Self(format!("system/{name}").into())
-    }
-
-    /// A mandate.
-    pub fn mandate(id: MandateId) -> Self {
-        Self(format!("mandate/{id}").into())
-    }
-
-    /// The standing mandate of an agent for a purpose: holds the mandate's id.
-    pub fn standing_mandate(agent: &AgentName, purpose: &PurposeId) -> Self {
-        Self(format!("standing/{agent}/{purpose}").into())
-    }
-
-    /// What an agent asks a person for.
-    pub fn consent(id: ConsentId) -> Self {
-        Self(format!("consent/{id}").into())
-    }
-
-    /// What an agent, or a client that is one sent this person for, asked of late and nobody
-    /// consented to: until when each can be answered.
-    pub fn asked(agent: &AgentName, person: Option<&PersonId>) -> Self {
-        match person {
-            Some(person) => Self(format!("asked/{agent}/{person}").into()),
-            None => Self(format!("asked/{agent}").into()),
-        }
-    }
-
-    /// The agent that an OAuth client is: holds its name.
-    pub fn client(id: &str) -> Self {
-        Self(format!("client/{}", Sha256Digest::of(id.as_bytes())).into())
-    }
-
-    /// That the code was redeemed which a client got for a consent: holds the instance that began.
-    pub fn redeemed(consent: ConsentId) -> Self {
-        Self(format!("redeemed/{consent}").into())
-    }
-
-    /// What came of one authorization code: all tokens that followed each other. It is named by the
-    /// digest of what all their refresh tokens begin with.
-    pub fn family(id: &Sha256Digest) -> Self {
-        Self(format!("family/{id}").into())
-    }
-
-    /// A mandate that a person gave by consent: holds the mandate's id.
-    pub fn consented(person: &PersonId, mandate: MandateId) -> Self {
-        Self(format!("consented/{person}/{mandate}").into())
-    }
-
-    /// A task.
-    pub fn task(id: TaskId) -> Self {
-        Self(format!("task/{id}").into())
-    }
-
-    /// A part of the task `parent` that was handed on: holds the part's id.
-    pub fn part(parent: TaskId, part: TaskId) -> Self {
-        Self(format!("part/{parent}/{part}").into())
-    }
-
-    /// An elevation, whatever became of it.
-    pub fn elevation(id: ElevationId) -> Self {
-        Self(format!("elevation/{id}").into())
-    }
-
-    /// The elevations that somebody approved in a task: holds their ids.
-    pub fn elevated(task: TaskId) -> Self {
-        Self(format!("elevated/{task}").into())
-    }
-
-    /// The labels of a session.
-    pub fn session(id: TaskId) -> Self {
-        Self(format!("session/{id}").into())
-    }
-
-    /// An upstream server.
-    pub fn server(name: &ServerName) -> Self {
-        Self(format!("server/{name}").into())
-    }
-
-    /// The agents that have called with an account of ours at a server.
-    pub fn account(credential: &Sha256Digest) -> Self {
-        Self(format!("account/{credential}").into())
-    }
-
-    /// A tool.
-    pub fn tool(tool: &ToolRef) -> Self {
-        Self(format!("tool/{tool}").into())
-    }
-
-    /// Which policy set is in force.
-    pub fn active_policy() -> Self {
-        Self("policy/active".into())
-    }
-
-    /// A policy set, by digest.
-    pub fn policy(digest: &crate::PolicyDigest) -> Self {
-        Self(format!("policy/set/{digest}").into())
-    }
-
-    /// The mark of an act whose outcome nobody knows.
-    pub fn unknown_outcome(act: &crate::ActDigest) -> Self {
-        Self(format!("unknown/{act}").into())
-    }
-
-    /// The wrapped key under which a person's disclosures are sealed.
-    pub fn data_key(id: &PersonId) -> Self {
-        Self(format!("datakey/{id}").into())
-    }
-
-    /// Whose key a platform's token was shown with, by when it ends: what has ended comes first.
-    pub fn shown(expires: Timestamp, token: &Sha256Digest) -> Self {
-        Self(format!("{SHOWN}{:013}/{token}", expires.as_millis()).into())
-    }
-
-    /// A caller that is no active agent.
-    pub fn finding(id: &Sha256Digest) -> Self {
-        Self(format!("finding/{id}").into())
-    }
-
-    /// The founding of the deployment.
-    pub fn deployment() -> Self {
-        Self("deployment".into())
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for FactKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for FactKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.0)
-    }
-}
 
 /// A value with the keys that it was read from and the revision at which it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -410,6 +142,15 @@ impl Standing {
         let elevation =
             elevations.filter(|it| Some(it.id) == elevation).filter_map(Elevation::until);
         hops.chain(elevation).fold(self.mandate.valid_until, Timestamp::min)
+    }
+
+    /// The rule of `tool` by which it is called nowhere in this work, whatever the scopes hold.
+    pub fn bars(&self, tool: &Tool) -> Option<KernelRule> {
+        if tool.requires_subject && self.subject.is_none() {
+            return Some(KernelRule::NoOriginator);
+        }
+        let is_handed_on = !self.delegators.is_empty();
+        (tool.not_delegable && is_handed_on).then_some(KernelRule::NotDelegable)
     }
 
     /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each

@@ -13,6 +13,7 @@ mod device;
 mod digest;
 mod directory;
 mod elevation;
+mod fact_key;
 mod facts;
 mod finding;
 mod host;
@@ -51,9 +52,10 @@ pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
+pub use fact_key::{FactKey, SHOWN};
 pub use facts::{
-    AgentFacts, Delegator, FactKey, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SHOWN,
-    SessionFacts, Sourced, Standing, Succession,
+    AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
+    Standing, Succession,
 };
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};

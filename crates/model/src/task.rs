@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, Agreed, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, PersonId,
-    PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp,
+    PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp, Tool,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -116,6 +116,17 @@ impl Mandate {
     /// record.
     pub fn digest(&self) -> MandateDigest {
         MandateDigest::of(&json::canonical_of(&Self { withdrawn: None, ..self.clone() }))
+    }
+
+    /// Whether a call of `tool`, as that is now, is of what a person was shown who consented, if it rests
+    /// on that.
+    pub fn agrees_to(&self, tool: &Tool) -> bool {
+        match &self.basis {
+            MandateBasis::Consented { agreed, .. } => {
+                agreed.covers(&tool.tool, &tool.harm, &self.scope)
+            }
+            MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => true,
+        }
     }
 }
 

@@ -74,6 +74,16 @@ pub fn verify_proof(proof: &str, expect: &DpopExpect<'_>) -> Result<VerifiedProo
     Ok(VerifiedProof { thumbprint: key.thumbprint(), key, jti, iat, nonce })
 }
 
+impl VerifiedProof {
+    /// What is used up with it: its id, of its key.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.thumbprint);
+        hash.update(self.jti.as_bytes());
+        hash.finalize().into()
+    }
+}
+
 /// Makes a proof for a request.
 pub fn make_proof(
     signer: &dyn Signer,

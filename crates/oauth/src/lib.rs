@@ -20,6 +20,7 @@ pub mod jws;
 pub mod metadata;
 pub mod nonces;
 pub mod people;
+pub mod proofs;
 pub mod redirect_uri;
 pub mod revocation;
 pub mod token_endpoint;

@@ -284,7 +284,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         key_expires: later,
         host: Some(HostRule { exe: None, uid: 0 }),
         workloads: vec![rule],
-        client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true }),
+        client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: NOW }),
         registered: NOW,
         affirmed: None,
         state: model::AgentState::Active,

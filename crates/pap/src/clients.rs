@@ -1,26 +1,46 @@
 //! Which OAuth client an agent is, and what that may be given.
 
 use authority::Effect;
-use model::{AgentName, FactKey, PersonId, RegisteredClient, ResourceRef};
+use model::{AgentName, FactKey, PersonId, RegisteredClient, ResourceRef, Timestamp};
 use oauth::client_document;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::register::{put, put_new, registered};
 use crate::{AdminError, Administration};
 
+/// What an administrator says of an OAuth client.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientRegistration {
+    /// Its `client_id`: the URL of the document that describes it.
+    pub id: String,
+    /// Whether it may be given tokens that are bound to no key.
+    pub bearer: bool,
+}
+
+impl ClientRegistration {
+    /// The client, registered `since` now.
+    pub(crate) fn registered(self, since: Timestamp) -> RegisteredClient {
+        RegisteredClient { id: self.id, bearer: self.bearer, since }
+    }
+}
+
 impl Administration {
-    /// Says that an agent is `client` from now on, or none. What came of another client is over: its
+    /// Says that an agent is `client` from now on, or none. What came of a client before is over: its
     /// tokens are refreshed no more, and one that is bound to no key is taken only where that may be.
     pub(crate) async fn agent_client(
         &self,
         by: &PersonId,
         name: &str,
-        client: Option<RegisteredClient>,
+        client: Option<ClientRegistration>,
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
         check_client(client.as_ref())?;
         let mut draft = self.draft(by, "agent/client", ResourceRef::Agent(name.clone())).await?;
         let mut agent = registered(&mut draft.reader, &name).await?;
+        let client = client.map(|client| client.registered(self.now()));
         let [before, after] =
             [&agent.client, &client].map(|it| it.as_ref().map(|it| it.id.clone()));
         let mut effects = Vec::new();
@@ -37,7 +57,7 @@ impl Administration {
 }
 
 /// Refuses what is no `client_id`.
-pub(crate) fn check_client(client: Option<&RegisteredClient>) -> Result<(), AdminError> {
+pub(crate) fn check_client(client: Option<&ClientRegistration>) -> Result<(), AdminError> {
     let Some(client) = client else { return Ok(()) };
     if client_document::client_id(&client.id).is_some() {
         return Ok(());

@@ -9,14 +9,15 @@ use authority::{
     NotPermitted, Reader, RefusalLog, Refused,
 };
 use model::{
-    Enforcement, HostRule, PersonId, RegisteredClient, ResourceRef, Revision, ServerName,
-    Sha256Digest, StopTarget, ToolName, WorkloadRule,
+    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, StopTarget,
+    ToolName, WorkloadRule,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::KeptTokenKeys;
+use crate::clients::ClientRegistration;
 use crate::directory::{DirectoryRegistration, NewToken};
 use crate::drill::DrillRow;
 use crate::elevations::ElevationAsked;
@@ -79,7 +80,7 @@ pub enum Command {
     /// Makes who asks the sponsor of an agent whose own is gone.
     AgentTakeOver { name: String, reason: String, word: Option<String> },
     /// Says which OAuth client an agent is, if any.
-    AgentClient { name: String, client: Option<RegisteredClient> },
+    AgentClient { name: String, client: Option<ClientRegistration> },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
     /// Lists agents.

@@ -1,8 +1,8 @@
 //! Elevations: one person asks that an instance may do something beyond its task, another approves it,
 //! and whoever administers takes it back.
 //!
-//! INVARIANT: nobody approves what they asked for themselves (`r_54_…`). A deployment for development has
-//! one administrator, who does.
+//! INVARIANT: nobody approves what they asked for themselves, and the service's own user does neither
+//! (`r_54_…`). A deployment for development has one administrator, who does both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use authority::Reader;
 use model::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATIONS_MAX, Elevation, ElevationId, ElevationState,
-    FactKey, Harm, Person, PersonId, ResourceRef, Standing, Task, TaskId, TaskState, Timestamp,
-    Tool, ToolRef,
+    FactKey, Harm, KernelRule, Person, PersonId, ResourceRef, Standing, Task, TaskId, TaskState,
+    Timestamp, Tool, ToolRef,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ impl Administration {
         match command {
             Command::ElevationAsk { asked, word } => {
                 let said = json!({ "do": "elevation-ask", "asked": asked });
-                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
                 let done = self.elevation_ask((by, uses.clone()), asked).await;
                 self.settled(done, uses).await
             }
@@ -55,7 +55,7 @@ impl Administration {
                 let found = found.map_err(AdminError::unavailable)?;
                 let digest = found.map(|elevation| elevation.digest());
                 let said = json!({ "do": "elevation-approve", "id": id, "digest": digest });
-                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
                 let done = self.elevation_approve((by, uses.clone()), id).await;
                 self.settled(done, uses).await
             }
@@ -186,9 +186,8 @@ async fn described(
         let found = reader.find::<Tool>(FactKey::tool(&tool)).await;
         let missing = || AdminError::Missing(format!("tool `{tool}`"));
         let found = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        if !is_within(standing, &found) {
-            let what = "the mandate, its purpose or the ceiling of an agent";
-            let why = format!("`{tool}` is beyond {what}, which no elevation lifts");
+        if let Some(why) = unlifted(standing, &found) {
+            let why = format!("no elevation lifts this for `{tool}`: {why}");
             return Err(AdminError::Invalid(why));
         }
         described.insert(tool, found.harm);
@@ -196,7 +195,35 @@ async fn described(
     Ok(described)
 }
 
-/// Whether all that no elevation lifts covers a call of `tool`.
+/// What would deny a call of `tool` all the same, and what to do about it; nothing, if an elevation lifts
+/// what there is.
+fn unlifted(standing: &Standing, tool: &Tool) -> Option<String> {
+    match standing.bars(tool) {
+        Some(KernelRule::NotDelegable) => {
+            let root = standing.root().id;
+            Some(format!(
+                "it may not be handed on; ask for it in task `{root}`, which began the work"
+            ))
+        }
+        Some(_) => {
+            let why = "it needs a person on whose behalf the work is done; begin a task for one";
+            Some(why.to_owned())
+        }
+        None if !is_within(standing, tool) => {
+            let why = "it is beyond the mandate, its purpose or the ceiling of an agent; begin a task \
+                       that may have it";
+            Some(why.to_owned())
+        }
+        None if !standing.mandate.agrees_to(tool) => {
+            let why =
+                "the person consented to less than it can do by now; ask them to consent anew";
+            Some(why.to_owned())
+        }
+        None => None,
+    }
+}
+
+/// Whether the mandate, its purpose and all ceilings cover a call of `tool`.
 fn is_within(standing: &Standing, tool: &Tool) -> bool {
     let ceilings = standing.hops().map(|hop| &hop.agent.ceiling);
     let mut all = ceilings.chain([&standing.mandate.scope, &standing.purpose.scope]);

@@ -35,6 +35,7 @@ mod words;
 
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
+pub use clients::ClientRegistration;
 pub use command::{AdminError, Administration, By, Command, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use directory::{DirectoryRegistration, NewToken};

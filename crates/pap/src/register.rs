@@ -150,7 +150,7 @@ impl Administration {
             key_expires: now.plus(AGENT_KEY_LIFETIME),
             host: registration.host.clone(),
             workloads: registration.workloads.clone(),
-            client: registration.client.clone(),
+            client: registration.client.clone().map(|client| client.registered(now)),
             registered: now,
             affirmed: None,
             state: AgentState::Active,

@@ -236,17 +236,7 @@ fn administrative_question(
     record: &AdministrationRecord,
     own: &Disclosure,
 ) -> Result<(AccessRequest, Facts), String> {
-    let (principal, facts_of_principal) = match member::<Directory>(own, "directory")? {
-        Some(directory) => {
-            let gives = member(own, "gives")?.ok_or("the directory gave nothing")?;
-            let name = directory.name.clone();
-            (Principal::Directory(name), PrincipalFacts::Directory(directory, gives))
-        }
-        None => {
-            let person: Person = member(own, "administrator")?.ok_or("nobody asked for it")?;
-            (Principal::Person(person.id.clone()), PrincipalFacts::Administrator(person))
-        }
-    };
+    let (principal, facts_of_principal) = asking(own)?;
     let request = AccessRequest {
         principal,
         action: ActionName::method(&record.action),
@@ -266,6 +256,17 @@ fn administrative_question(
         stops: Arc::default(),
     };
     Ok((request, facts))
+}
+
+/// Who asked, as the record discloses it.
+fn asking(own: &Disclosure) -> Result<(Principal, PrincipalFacts), String> {
+    if let Some(directory) = member::<Directory>(own, "directory")? {
+        let gives = member(own, "gives")?.ok_or("the directory gave nothing")?;
+        let name = directory.name.clone();
+        return Ok((Principal::Directory(name), PrincipalFacts::Directory(directory, gives)));
+    }
+    let person: Person = member(own, "administrator")?.ok_or("nobody asked for it")?;
+    Ok((Principal::Person(person.id.clone()), PrincipalFacts::Administrator(person)))
 }
 
 fn member<T: DeserializeOwned>(from: &Disclosure, name: &str) -> Result<Option<T>, String> {

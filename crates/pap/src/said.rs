@@ -1,9 +1,11 @@
 //! What administrators say of purposes, agents and tools.
 
-use model::{HostRule, RegisteredClient, WorkloadRule};
+use model::{HostRule, WorkloadRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::clients::ClientRegistration;
 
 /// What somebody says of a tool; what is left out stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +55,7 @@ pub struct Registration {
     pub workloads: Vec<WorkloadRule>,
     /// The OAuth client that people use as this agent over HTTP.
     #[serde(default)]
-    pub client: Option<RegisteredClient>,
+    pub client: Option<ClientRegistration>,
     /// That it never works for nobody: the sponsor gives no standing mandate.
     #[serde(default)]
     pub on_behalf_only: bool,

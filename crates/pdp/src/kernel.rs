@@ -330,13 +330,7 @@ fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<()
     if tool.is_consequential() && !answers {
         return Err(KernelRule::ToolUnaccounted);
     }
-    if tool.requires_subject && standing.subject.is_none() {
-        return Err(KernelRule::NoOriginator);
-    }
-    if tool.not_delegable && !standing.delegators.is_empty() {
-        return Err(KernelRule::NotDelegable);
-    }
-    Ok(())
+    standing.bars(tool).map_or(Ok(()), Err)
 }
 
 fn scopes<'a>(
@@ -411,7 +405,8 @@ fn is_agreed(
 ) -> bool {
     let MandateBasis::Consented { agreed, .. } = &mandate.basis else { return true };
     match (&action.tool, &facts.tool) {
-        (Some(called), Some(tool)) => agreed.covers(called, &tool.harm, &mandate.scope),
+        // That it is the one called was looked at before.
+        (Some(_), Some(tool)) => mandate.agrees_to(tool),
         (Some(_), None) => false,
         (None, _) => {
             let named = |server: &ServerName| agreed.resources.contains(server);

@@ -15,6 +15,7 @@ use oauth::initiation::AskedTask;
 use oauth::redirect_uri::RedirectUri;
 use oauth::{ErrorCode, OAuthError};
 
+use crate::client;
 use crate::proposed::TASK_LIFETIME;
 use crate::service::{
     TokenHttpRequest, TokenRefusal, TokenService, before, no_such_resource, unavailable,
@@ -77,8 +78,10 @@ impl TokenService {
                 Narrowed::Tools(scope) => Some(scope),
                 Narrowed::Not | Narrowed::Task(_) => None,
             };
+            let client = agent.client.as_ref().ok_or_else(client::unknown)?;
             let sent = SentBy {
                 client_id,
+                since: client.since,
                 name: document.name.clone(),
                 redirect_uri,
                 state: state.clone(),

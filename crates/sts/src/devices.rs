@@ -1,15 +1,19 @@
 //! Devices that ask to be enrolled, kept in memory until a person has answered (as in RFC 8628).
 //!
 //! Whoever can reach the service may ask, so what is kept has limits, and nothing is written for it.
+//! Beyond them the oldest makes room, of whoever has the most: a flood forgets itself first.
 //! INVARIANT: only who types the code that a device shows learns what that device asks, and so many
 //! codes may be tried that nobody finds one (`n_040g_…`).
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use model::{Clock, DeviceAsked, Entropy, PersonId, Thumbprint};
 use oauth::device::INTERVAL_S;
+use oauth::proofs::Proofs;
 
 /// For how long a code can be typed.
 const LIFETIME: Duration = Duration::from_mins(10);
@@ -19,6 +23,9 @@ const ASKED_MAX: usize = 4_096;
 
 /// The most of them from one address.
 const OF_ONE_MAX: usize = 256;
+
+/// The most proofs that are remembered from one window; beyond that no device asks.
+const PROOFS_MAX: usize = 1_000_000;
 
 /// The most codes that one person types in ten minutes and that nobody shows: even while as many
 /// devices wait as may, who goes on trying finds one in twelve years (RFC 8628 §5.1).
@@ -32,8 +39,12 @@ const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 const CODE_LENGTH: usize = 8;
 
 /// What devices ask, and what became of it.
-#[derive(Debug, Default)]
-pub(crate) struct Devices(Mutex<All>);
+#[derive(Debug)]
+pub(crate) struct Devices {
+    all: Mutex<All>,
+    /// The proofs by which they ask. Strangers do: what they use up takes no room in the store.
+    pub(crate) proofs: Proofs,
+}
 
 #[derive(Debug, Default)]
 struct All {
@@ -68,8 +79,6 @@ pub(crate) enum NotWaiting {
     Other,
     /// It asked just now.
     TooSoon,
-    /// Too many wait.
-    Full,
 }
 
 /// Why nobody is told what a device asks.
@@ -84,6 +93,11 @@ pub enum NoDevice {
 }
 
 impl Devices {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self { all: Mutex::default(), proofs: Proofs::new(PROOFS_MAX) }
+    }
+
     /// Keeps what a device asks, which it may ask again to learn what became of it.
     pub(crate) fn ask(
         &self,
@@ -92,7 +106,7 @@ impl Devices {
     ) -> Result<Waiting, NotWaiting> {
         let now = clock.monotonic();
         let again = now.saturating_add(Duration::from_secs(INTERVAL_S.cast_unsigned()));
-        let mut all = self.0.lock().expect("no panic while it is held");
+        let mut all = self.all.lock().expect("no panic while it is held");
         all.asked.retain(|_, pending| pending.expires > now);
         if let Some(pending) = all.asked.get_mut(&what.id) {
             let is_same = (&pending.what.agent, &pending.what.name) == (&what.agent, &what.name);
@@ -108,10 +122,7 @@ impl Devices {
                 }
             };
         }
-        let own = all.asked.values().filter(|pending| pending.what.from == what.from).count();
-        if all.asked.len() >= ASKED_MAX || (what.from.is_some() && own >= OF_ONE_MAX) {
-            return Err(NotWaiting::Full);
-        }
+        all.make_room(what.from);
         let mut code = code(entropy);
         while all.asked.values().any(|pending| pending.code == code) {
             code = self::code(entropy);
@@ -129,7 +140,7 @@ impl Devices {
         clock: &dyn Clock,
     ) -> Result<DeviceAsked, NoDevice> {
         let now = clock.monotonic();
-        let mut all = self.0.lock().expect("no panic while it is held");
+        let mut all = self.all.lock().expect("no panic while it is held");
         all.tried.retain(|_, tries| {
             tries.retain(|tried| tried.saturating_add(LIFETIME) > now);
             !tries.is_empty()
@@ -150,13 +161,28 @@ impl Devices {
 
     /// Forgets the device `id`, which was enrolled.
     pub(crate) fn enrolled(&self, id: &Thumbprint) {
-        self.0.lock().expect("no panic while it is held").asked.remove(id);
+        self.all.lock().expect("no panic while it is held").asked.remove(id);
     }
 
     /// Takes note that a person refused the device `id`.
     pub(crate) fn refused(&self, id: &Thumbprint) {
-        let mut all = self.0.lock().expect("no panic while it is held");
+        let mut all = self.all.lock().expect("no panic while it is held");
         all.asked.get_mut(id).into_iter().for_each(|pending| pending.is_refused = true);
+    }
+}
+
+impl All {
+    /// Makes room for one more that asks from `from`: if as many wait from there as may, the oldest of
+    /// them goes, and if as many wait at all, the oldest of whoever has the most then.
+    fn make_room(&mut self, from: Option<IpAddr>) {
+        let mut waiting = BTreeMap::from([(from, 1)]);
+        self.asked.values().for_each(|it| *waiting.entry(it.what.from).or_default() += 1);
+        let has_most = from.is_some() && waiting[&from] > OF_ONE_MAX;
+        let is_full = self.asked.len() >= ASKED_MAX;
+        let may_go = |pending: &Pending| if has_most { pending.what.from == from } else { is_full };
+        let order = |pending: &Pending| (Reverse(waiting[&pending.what.from]), pending.expires);
+        let going = self.asked.iter().filter(|(_, it)| may_go(it)).min_by_key(|(_, it)| order(it));
+        going.map(|(id, _)| *id).and_then(|id| self.asked.remove(&id));
     }
 }
 
@@ -202,7 +228,7 @@ mod tests {
 
     impl Waits {
         fn new() -> Self {
-            let (all, clock) = (Devices::default(), ManualClock::new());
+            let (all, clock) = (Devices::new(), ManualClock::new());
             Self { all, clock, entropy: SeededEntropy::new(1) }
         }
 
@@ -265,18 +291,40 @@ mod tests {
     }
 
     #[test]
-    fn n_113_so_many_devices_wait_and_so_many_of_one_address() {
+    fn n_113_so_many_devices_wait_of_one_address_and_it_forgets_its_own() {
         let waits = Waits::new();
-        let one = Some("192.0.2.1");
-        for number in 0..OF_ONE_MAX {
-            assert!(waits.ask(u16::try_from(number).unwrap(), one).is_ok());
+        let (one, mut codes) = (Some("192.0.2.1"), Vec::new());
+        let honest = waits.ask(5_000, Some("192.0.2.2")).unwrap().code;
+        for number in 0..=OF_ONE_MAX {
+            waits.clock.advance(Duration::from_millis(1));
+            codes.push(waits.ask(u16::try_from(number).unwrap(), one).unwrap().code);
+            let first = waits.find("ann", &codes[0]);
+            assert_eq!(first.is_ok(), number < OF_ONE_MAX, "{number}");
         }
-        assert_eq!(waits.ask(5_000, one), Err(NotWaiting::Full));
-        for number in OF_ONE_MAX..ASKED_MAX {
-            assert!(waits.ask(u16::try_from(number).unwrap(), None).is_ok());
+        assert!(codes[1..].iter().all(|code| waits.find("bob", code).is_ok()));
+        assert!(waits.find("bob", &honest).is_ok());
+    }
+
+    #[test]
+    fn n_113_so_many_devices_wait_and_a_flood_locks_nobody_out() {
+        let waits = Waits::new();
+        let ask = |number: usize, from: Option<&str>| {
+            waits.clock.advance(Duration::from_millis(1));
+            waits.ask(u16::try_from(number).unwrap(), from).unwrap().code
+        };
+        let is_there = |code: &str| waits.all.find(&"ann".parse().unwrap(), code, &waits.clock);
+        let honest = ask(60_000, Some("192.0.2.2"));
+        let first = ask(0, None);
+        for number in 2..ASKED_MAX {
+            ask(number, None);
         }
-        assert_eq!(waits.ask(5_000, Some("192.0.2.2")), Err(NotWaiting::Full));
-        waits.clock.advance(LIFETIME);
-        assert!(waits.ask(5_000, one).is_ok());
+        assert!(is_there(&first).is_ok(), "as many wait as may");
+        // Whoever has the most makes room, for others and for itself.
+        let late = ask(60_001, Some("192.0.2.3"));
+        assert_eq!(is_there(&first), Err(NoDevice::Unknown));
+        for number in ASKED_MAX..2 * ASKED_MAX {
+            ask(number, None);
+        }
+        assert!(is_there(&honest).is_ok() && is_there(&late).is_ok());
     }
 }

@@ -4,7 +4,9 @@ use authority::OnceScope;
 use keys::{Signer as _, VerifyingKey};
 use model::{Agent, AgentName, DeviceAsked, DeviceState, Enrolled, FactKey, PersonId, Thumbprint};
 use oauth::device::{self, INTERVAL_S, Told};
+use oauth::dpop::VerifiedProof;
 use oauth::form::Client;
+use oauth::proofs::Seen;
 use oauth::{ErrorCode, OAuthError};
 
 use crate::client::{Authenticated, error, unknown};
@@ -44,10 +46,9 @@ impl TokenService {
     }
 
     async fn told_device(&self, http: TokenHttpRequest<'_>) -> Result<Told, TokenRefusal> {
-        let refuse =
-            |code, cause, why: &str| Err(before(cause)(OAuthError::new(code, why.to_owned())));
+        let refuse = |code, cause, why: &str| Err(before(cause)(OAuthError::new(code, why)));
         let asked = device::parse(http.form).map_err(before("malformed"))?;
-        let proof = self.proof(http.dpop, DEVICE)?;
+        let proof = self.device_proof(http.dpop)?;
         let Some(people_url) = &self.people_url else {
             let why = "nobody can enrol a device here: no login of people is configured";
             return refuse(ErrorCode::InvalidRequest, "no_login", why);
@@ -87,9 +88,22 @@ impl TokenService {
                 let why = "this key asks for something else already: wait ten minutes";
                 refuse(ErrorCode::InvalidRequest, "device_asks_for_another", why)
             }
-            Err(NotWaiting::Full) => {
-                let why = "too many devices wait for an answer: try again later";
-                refuse(ErrorCode::TemporarilyUnavailable, "devices_pending", why)
+        }
+    }
+
+    /// The proof by which a device asks, which is good once.
+    fn device_proof(&self, header: Option<&str>) -> Result<VerifiedProof, TokenRefusal> {
+        let proof = self.proof(header, DEVICE)?;
+        match self.devices.proofs.note(&proof.digest(), self.authority.clock().monotonic()) {
+            Seen::Never => Ok(proof),
+            Seen::Before => {
+                let why = "the proof was used before";
+                Err(before("replayed")(OAuthError::new(ErrorCode::InvalidDpopProof, why)))
+            }
+            Seen::NoRoom => {
+                let why = "too many devices ask: try again later";
+                let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
+                Err(before("device_proofs_full")(error))
             }
         }
     }

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use authority::Effect;
-use model::{Entropy, FactKey, InstanceId, ServerName, Sha256Digest};
+use model::{Agent, Entropy, FactKey, InstanceId, SentBy, ServerName, Sha256Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What came of one code.
@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Family {
     /// The client that redeemed the code.
     pub(crate) client_id: String,
+    /// Since when that was registered.
+    pub(crate) since: Timestamp,
     /// The instance.
     pub(crate) instance: InstanceId,
     /// The one server that its tokens are for.
@@ -53,17 +55,18 @@ impl Family {
     pub(crate) fn is_last(&self, token: &str) -> bool {
         self.refresh == Sha256Digest::of(token.as_bytes())
     }
+
+    /// Whether `token` is that, and what is `agent` by now is still the client as it was.
+    pub(crate) fn is_good(&self, token: &str, agent: &Agent) -> bool {
+        self.is_last(token) && agent.has_client(&self.client_id, self.since)
+    }
 }
 
 impl Rotation {
-    /// The first refresh token for `instance`, which the client `client_id` began for `server`.
-    pub(crate) fn first(
-        (client_id, instance, server): (&str, InstanceId, &ServerName),
-        entropy: &dyn Entropy,
-    ) -> Self {
-        let refresh = Sha256Digest::of(b"");
-        let (client_id, server) = (client_id.to_owned(), server.clone());
-        let family = Family { client_id, instance, server, refresh };
+    /// The first refresh token for `instance`, which began with what was `sent`.
+    pub(crate) fn first(sent: &SentBy, instance: InstanceId, entropy: &dyn Entropy) -> Self {
+        let SentBy { client_id, since, server, .. } = sent.clone();
+        let family = Family { client_id, since, instance, server, refresh: Sha256Digest::of(b"") };
         Self::of(family, &unguessable(entropy), entropy)
     }
 

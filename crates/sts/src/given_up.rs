@@ -116,7 +116,7 @@ impl TokenService {
                 let said = serde_json::to_value(claims).expect("claims are a map with text keys");
                 (with(said, "token_type", kind), instance, server, binding)
             }
-            Own::Refresh(instance, family) if family.is_last(&form.token) => {
+            Own::Refresh(instance, family) if family.is_good(&form.token, &agent) => {
                 let (iss, aud) = (&self.minter.issuer, self.audience_of(&family.server));
                 let said = json!({ "iss": iss, "aud": aud, "client_id": agent.name });
                 let said = with(said, "token_type", "refresh_token");

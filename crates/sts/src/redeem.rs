@@ -9,7 +9,7 @@ use std::time::Duration;
 use authority::{Effect, NotPermitted, OnceScope, Permit, Reader, Signal};
 use model::{
     Agent, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate, SentBy, ServerName,
-    Sha256Digest, Source, Sourced, Thumbprint,
+    Sha256Digest, Source, Sourced, Thumbprint, Timestamp,
 };
 use oauth::authorization_code::{self, ClientRequest, Redeemed};
 use oauth::token_endpoint::TokenResponse;
@@ -180,6 +180,7 @@ impl TokenService {
         if !is_its || sent.redirect_uri != shown.redirect_uri {
             return redeeming.invalid("code_of_another");
         }
+        self.is_still(reader, redeeming, sent.since).await?;
         if !authorization_code::is_verified(shown.verifier, sent.challenge.as_bytes()) {
             return redeeming.invalid("code_not_verified");
         }
@@ -234,8 +235,7 @@ impl TokenService {
         let proposed = propose(&self.authority, rests, (new, key, source)).await;
         let mut proposed = proposed.map_err(|why| not_proposed(why, &redeeming.agent))?;
         let instance = proposed.standing.value.instance.id;
-        let first = (redeeming.client_id.as_str(), instance, &sent.server);
-        let rotation = Rotation::first(first, entropy.as_ref());
+        let rotation = Rotation::first(sent, instance, entropy.as_ref());
         proposed
             .effects
             .extend([new_fact(FactKey::redeemed(asked.id), &instance), rotation.effect()]);
@@ -289,9 +289,25 @@ impl TokenService {
             return refusal.map_err(|it| about(&instance, it).with(held_by(instance.id)));
         }
         if family.is_last(token) {
+            self.is_still(reader, redeeming, family.since).await?;
             return Ok((family, instance));
         }
         Err(self.replayed(redeeming, instance.id, "refresh_token_replayed").await)
+    }
+
+    /// Whether the client is registered as it was `since` then: one that was taken back and said anew
+    /// has nothing of what it had.
+    async fn is_still(
+        &self,
+        reader: &mut Reader<'_>,
+        redeeming: &Redeeming,
+        since: Timestamp,
+    ) -> Result<(), TokenRefusal> {
+        let agent = reader.need::<Agent>(FactKey::agent(&redeeming.agent.name)).await;
+        if agent.map_err(unavailable)?.has_client(&redeeming.client_id, since) {
+            return Ok(());
+        }
+        redeeming.invalid("client_said_anew")
     }
 
     /// The token for `asker` at `server`, with the next refresh token. It is not issued if what was

@@ -154,7 +154,7 @@ impl TokenService {
             nonces,
             needs_nonce: false,
             vouchers: Vouchers::default(),
-            devices: Devices::default(),
+            devices: Devices::new(),
             turns: Turns::default(),
             platforms: None,
             people_url: None,

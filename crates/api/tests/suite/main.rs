@@ -4,6 +4,7 @@
 #[path = "../../../gateway/tests/support/mod.rs"]
 mod support;
 
+mod devices;
 mod forms;
 mod logins;
 mod matrix;
@@ -76,15 +77,7 @@ impl Surface {
         world.onboard("up", &["*=reads-data"]).await;
         world.onboard("other", &["*=reads-data"]).await;
         let bot = world.agent("bot", &["up/*"]).await;
-        let address: SocketAddr = "127.0.0.1:8420".parse().expect("an address");
-        let hosts = Hosts::new(ISSUER, address);
-        let agents = api::agents(Agents {
-            gateway: world.gateway.clone(),
-            tokens: world.tokens.clone(),
-            clock: world.authority.clock().clone(),
-            bodies: Bodies::new(BODY_MAX, std::time::Duration::from_secs(10)),
-            hosts,
-        });
+        let agents = api::agents(of(&world));
         let log_dir = world.dir.path().join("log");
         std::fs::create_dir_all(log_dir.join("tile/0")).expect("it can be made");
         std::fs::create_dir_all(log_dir.join("tile/entries")).expect("it can be made");
@@ -108,6 +101,19 @@ impl Surface {
             "admin" => &self.admin,
             other => panic!("there is no listener `{other}`"),
         }
+    }
+}
+
+/// What the listener of agents needs.
+fn of(world: &World) -> Agents {
+    let address: SocketAddr = "127.0.0.1:8420".parse().expect("an address");
+    Agents {
+        gateway: world.gateway.clone(),
+        tokens: world.tokens.clone(),
+        clock: world.authority.clock().clone(),
+        bodies: Bodies::new(BODY_MAX, std::time::Duration::from_secs(10)),
+        hosts: Hosts::new(ISSUER, address),
+        behind_proxy: false,
     }
 }
 

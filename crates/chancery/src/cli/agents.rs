@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use model::RegisteredClient;
+use pap::ClientRegistration;
 
 use super::{Signed, Socket};
 
@@ -121,8 +121,8 @@ pub(crate) struct ClientId {
 
 impl ClientId {
     /// What is registered.
-    pub(crate) fn registered(self) -> Option<RegisteredClient> {
-        self.client_id.map(|id| RegisteredClient { id, bearer: self.bearer })
+    pub(crate) fn registered(self) -> Option<ClientRegistration> {
+        self.client_id.map(|id| ClientRegistration { id, bearer: self.bearer })
     }
 }
 

@@ -148,7 +148,7 @@ async fn clock(scratch: &mut Scratch) -> anyhow::Result<DrillRow> {
 async fn record_ahead(scratch: &Scratch) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock::new());
     let ahead = clock.now().plus(AHEAD);
-    let options = store_sqlite::Options { clock, on_fatal: crate::serve::end_process() };
+    let options = store_sqlite::Options { clock, on_fatal: crate::own_process::end_process() };
     let store = SqliteStore::open(&scratch.config.database(), options)?;
     let record = SystemRecord {
         details: BTreeMap::new(),

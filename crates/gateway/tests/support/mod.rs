@@ -17,4 +17,4 @@ mod world;
 pub use client::{Agent, Answer, Client, jti, set};
 pub use process::Process;
 pub use upstream::{Act, Seen, Upstream, tool};
-pub use world::{BOOT, ISSUER, OTHER_BOOT, Setup, World, until};
+pub use world::{BOOT, ISSUER, OTHER_BOOT, Setup, World, nonces, until};

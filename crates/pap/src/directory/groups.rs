@@ -235,10 +235,8 @@ impl Administration {
         if is == was && was_in == is_in {
             return Ok(None);
         }
-        let kept = match is_in {
-            true => put(place, &json!({})),
-            false => Effect::Remove { key: place },
-        };
+        let kept =
+            if is_in { put(place, &json!({})) } else { Effect::Remove { key: place } };
         let (was, parted, joined) = (Some(was), Vec::new(), Vec::new());
         Ok(Some(Becomes { was, is, parted, joined, kept: vec![kept] }))
     }

@@ -95,9 +95,10 @@ fn becomes(
         (is.groups, is.unit, is.manager) = (groups.clone(), unit.clone(), manager.clone());
     }
     is.source = Some(source.clone());
-    is.state = match entry.is_some_and(|entry| entry.active) {
-        true => PersonState::Active { authorization_cutoff: None },
-        false => PersonState::Inactive { since: now },
+    is.state = if entry.is_some_and(|entry| entry.active) {
+        PersonState::Active { authorization_cutoff: None }
+    } else {
+        PersonState::Inactive { since: now }
     };
     match was {
         Some(was) => was.becomes(is, now),

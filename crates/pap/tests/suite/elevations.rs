@@ -7,14 +7,16 @@ use std::time::Duration;
 use authority::Actor;
 use keys::{KeyAlgorithm, SigningKey};
 use model::{
-    Clock as _, DecisionId, Delegation, ElevationId, FactKey, InstanceId, Person, PersonId,
-    PersonState, PolicyDigest, Principal, Sha256Digest, TaskId, Thumbprint,
+    Agreed, Clock as _, DecisionId, Delegation, ElevationId, FactKey, Harm, InstanceId,
+    MandateBasis, Person, PersonId, PersonState, PolicyDigest, Principal, Sha256Digest, TaskId,
+    TaskSubject, Thumbprint,
 };
 use oauth::word::{self, Word};
 use pap::{Command, ElevationAsked, Founding};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, ISSUER, word as word_of};
+use crate::support::Facts;
 
 /// An instance of another agent, to which the task of the tests was handed on for `crm/lookup` alone.
 const CHILD: [u8; 16] = [11; 16];
@@ -24,7 +26,13 @@ const PART: [u8; 16] = [12; 16];
 
 /// A deployment with two administrators, and work that was handed on.
 async fn desk() -> (Desk, [PersonId; 2]) {
+    desk_with(|_| {}).await
+}
+
+/// The same, with other facts than usual.
+async fn desk_with(change: impl FnOnce(&mut Facts)) -> (Desk, [PersonId; 2]) {
     let world = crate::support::World::with(|facts| {
+        change(facts);
         facts.other.groups.insert("administrators".parse().expect("a group"));
         facts.task.deadline = facts.task.opened.plus(Duration::from_hours(20 * 24));
     })
@@ -307,6 +315,48 @@ async fn r_54_what_no_elevation_lifts_is_not_asked_for() {
     check(|wish| wish.task = TaskId::from_bytes([77; 16]).to_string(), "missing").await;
 }
 
+fn refund_of(facts: &mut Facts) -> &mut model::Tool {
+    facts.tools.iter_mut().find(|tool| tool.tool.to_string() == "crm/refund").expect("a tool")
+}
+
+/// The person `other` consented to that refunds do `harm`.
+fn consented(facts: &mut Facts, harm: &[Harm]) {
+    let subject = facts.other.id.clone();
+    facts.task.subject = TaskSubject::OnBehalfOf { person: subject.clone() };
+    let refund = "crm/refund".parse().expect("a tool");
+    let harm = [(refund, harm.iter().copied().collect())].into();
+    let agreed = Agreed { harm, delegable: true, ..Agreed::default() };
+    let request = Sha256Digest::of(b"what they were shown");
+    facts.mandate.basis = MandateBasis::Consented { subject, request, once: true, agreed };
+}
+
+/// What the kernel would deny all the same is refused when it is asked for, and what to do is said.
+#[tokio::test]
+async fn r_54_what_would_be_denied_all_the_same_is_not_asked_for() {
+    let check = async |change: fn(&mut Facts), expected: Result<(), &str>| {
+        let (desk, [a, _]) = desk_with(change).await;
+        let told = desk.run_as(&a, ask(|_| {})).await.map(drop).map_err(|error| error.to_string());
+        match expected {
+            Ok(()) => assert_eq!(told, Ok(())),
+            Err(why) => assert!(told.as_ref().is_err_and(|it| it.contains(why)), "{told:?}"),
+        }
+        // The task that the work began with is not one that was handed on.
+        let root = desk.world.standing.task.id.to_string();
+        let answer = desk.run_as(&a, ask(|wish| wish.task = root)).await;
+        let is_of_part = expected.is_err_and(|why| why.contains("handed on"));
+        assert_eq!(word_of(&answer) == "done", expected.is_ok() || is_of_part);
+    };
+    check(|_| {}, Ok(())).await;
+    check(|facts| refund_of(facts).not_delegable = true, Err("may not be handed on")).await;
+    check(|facts| refund_of(facts).requires_subject = true, Err("needs a person")).await;
+    let for_a_person = |facts: &mut Facts| {
+        refund_of(facts).requires_subject = true;
+        consented(facts, &[Harm::MovesMoney]);
+    };
+    check(for_a_person, Ok(())).await;
+    check(|facts| consented(facts, &[Harm::ReadsData]), Err("consent anew")).await;
+}
+
 /// Of two that name one tool, and of more than four, there is none; and the calls of one are counted,
 /// as everything above counts them.
 #[tokio::test]
@@ -383,28 +433,57 @@ async fn r_54_a_founder_approves_by_their_word_what_it_says() {
     assert_eq!(word_of(&own), "refused");
 }
 
+/// Whoever is the service's own user and holds a founder's key is one: at its socket a founder asks, and
+/// another approves.
+#[tokio::test]
+async fn r_54_the_services_own_user_neither_asks_nor_approves() {
+    for development in [false, true] {
+        let desk = founded(development).await;
+        let user = pap::BOOTSTRAP.parse().expect("a person");
+        let own = desk.world.standing.task.id.to_string();
+        let own = || ask(|wish| wish.task = own.clone());
+        let alone = desk.run_as(&user, own()).await;
+        assert_eq!(word_of(&alone), if development { "done" } else { "refused" });
+        let by = desk.world.standing.sponsor.id.clone();
+        let asked = desk.run_as(&by, own()).await.expect("it waits");
+        let id = asked["waits"].as_str().expect("an id");
+        let approved = desk.run_as(&user, approve(id)).await;
+        assert_eq!(word_of(&approved), if development { "done" } else { "refused" });
+        if !development {
+            let why = approved.expect_err("it is refused").to_string();
+            assert!(why.contains("`--as`"), "{why}");
+            desk.has_refused_for("word_missing").await;
+        }
+    }
+}
+
 /// A deployment for development has one administrator, who approves what they asked for.
 #[tokio::test]
 async fn in_a_deployment_for_development_the_one_administrator_approves() {
     for (development, expected) in [(true, "done"), (false, "refused")] {
-        let world = crate::support::World::new().await;
-        let founding = Founding {
-            founders: Vec::new(),
-            keys: BTreeMap::new(),
-            origin: "example.com/log".to_owned(),
-            configuration: Sha256Digest::of(b"configuration"),
-            policy: PolicyDigest::of(b"policy"),
-            development,
-        };
-        let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
-        let founded = pap::found(&world.journal, founding, clock.as_ref(), entropy.as_ref());
-        founded.await.expect("it is founded");
-        let desk = Desk::over(world).await;
+        let desk = founded(development).await;
         let own = desk.world.standing.task.id.to_string();
         let by = desk.world.standing.sponsor.id.clone();
         let id = asked(&desk, &by, |wish| wish.task = own).await;
         assert_eq!(word_of(&desk.run(approve(&id)).await), expected);
     }
+}
+
+/// A deployment that was founded.
+async fn founded(development: bool) -> Desk {
+    let world = crate::support::World::new().await;
+    let founding = Founding {
+        founders: Vec::new(),
+        keys: BTreeMap::new(),
+        origin: "example.com/log".to_owned(),
+        configuration: Sha256Digest::of(b"configuration"),
+        policy: PolicyDigest::of(b"policy"),
+        development,
+    };
+    let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
+    let founded = pap::found(&world.journal, founding, clock.as_ref(), entropy.as_ref());
+    founded.await.expect("it is founded");
+    Desk::over(world).await
 }
 
 /// Taking one back waits for no clock; approving one does.

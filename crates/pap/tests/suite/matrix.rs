@@ -8,10 +8,9 @@ use expect_test::expect_file;
 use model::{
     AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
     ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState,
-    RegisteredClient, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint, Timestamp,
-    ToolState,
+    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint, Timestamp, ToolState,
 };
-use pap::Command;
+use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
@@ -243,7 +242,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::AgentTakeOver { name: "others".to_owned(), reason: reason(), word: None },
         Command::AgentClient {
             name: facts.agent.name.to_string(),
-            client: Some(RegisteredClient {
+            client: Some(ClientRegistration {
                 id: "https://client.example/c.json".to_owned(),
                 bearer: true,
             }),

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use keys::{KeyAlgorithm, SigningKey};
 use model::{
-    Agent, Clock as _, FactKey, Finding, Instance, InstanceId, MandateId, RegisteredClient,
-    WorkloadIdentity,
+    Agent, Clock as _, FactKey, Finding, Instance, InstanceId, MandateId, WorkloadIdentity,
 };
-use pap::Command;
+use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 use store::Store as _;
 
@@ -178,14 +177,21 @@ async fn n_092_a_client_that_is_taken_back_is_nobodys() {
     desk.world.put(FactKey::agent(&other.name), &other).await;
     let id = "https://client.example/oauth.json";
     let say = async |agent: &Agent, id: Option<&str>| {
-        let client = id.map(|id| RegisteredClient { id: id.to_owned(), bearer: true });
+        let client = id.map(|id| ClientRegistration { id: id.to_owned(), bearer: true });
         word(&desk.run(Command::AgentClient { name: agent.name.to_string(), client }).await)
     };
     let whose = async || desk.fact(FactKey::client(id)).await;
     assert_eq!(say(&own, Some(id)).await, "done");
     assert_eq!(whose().await, Some(json!(own.name)));
     assert_eq!(say(&other, Some(id)).await, "conflict");
+    let since = async || {
+        let agent = desk.fact(FactKey::agent(&own.name)).await.expect("an agent");
+        agent["client"]["since"].as_i64().expect("a time")
+    };
+    let before = since().await;
+    desk.world.clock.advance(Duration::from_secs(1));
     assert_eq!(say(&own, Some(id)).await, "done", "as before");
+    assert!(before < since().await, "what came of it before is over");
     for wrong in ["http://client.example/oauth.json", "https://client.example", "desk"] {
         assert_eq!(say(&own, Some(wrong)).await, "invalid", "{wrong}");
     }

@@ -122,7 +122,7 @@ fn agents_never_administer_and_administrators_never_call() {
         .collect();
     administrative.sort_unstable();
     for name in &administrative {
-        agent.request.action = model::ActionName::method(name);
+        agent.request.action = ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
     expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "person/add", "person/deactivate", "person/provision", "person/restrict", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));

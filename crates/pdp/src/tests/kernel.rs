@@ -103,7 +103,7 @@ const CHANGES: &[(&str, Change)] = &[
     ("bearer token of such a client", |case| {
         case.facts.binding = Binding::None;
         let id = "https://client.example/oauth.json".to_owned();
-        case.standing.agent.client = Some(RegisteredClient { id, bearer: true });
+        case.standing.agent.client = Some(RegisteredClient { id, bearer: true, since: NOW });
     }),
     ("vouched for by a device", |case| enrolled(case, |_| {})),
     ("device revoked", |case| {
@@ -398,6 +398,11 @@ fn the_matrix_of_built_in_rules() {
         subject not the mandate's: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         subject not the task's: malformed (hidden) | malformed (hidden) | malformed (hidden)
         facts of another instance: malformed (hidden) | malformed (hidden) | malformed (hidden)
+        sponsor moved: sponsor_moved (hidden) | sponsor_moved (hidden) | sponsor_moved (hidden)
+        sponsor moved and affirmed: permit | permit | permit
+        sponsor affirmed and moved: sponsor_moved (hidden) | sponsor_moved (hidden) | sponsor_moved (hidden)
+        sponsor moved as they affirmed: sponsor_moved (hidden) | sponsor_moved (hidden) | sponsor_moved (hidden)
+        agent taken over since: taken_over (hidden) | taken_over (hidden) | taken_over (hidden)
         sponsor not the agent's: malformed (hidden) | malformed (hidden) | malformed (hidden)
     "#]].assert_eq(&table);
 }

@@ -21,7 +21,7 @@ use store::Store as _;
 use sts::{Documents, NotAuthorized, TokenHttpRequest};
 
 use crate::RESOURCE;
-use crate::client::Sts;
+use crate::client::{Sts, key};
 
 pub(crate) const CLIENT: &str = "https://client.example/oauth.json";
 pub(crate) const REDIRECT: &str = "http://127.0.0.1:51004/cb";
@@ -77,8 +77,10 @@ impl Stage {
     pub(crate) async fn of(bearer: bool, more: Value) -> Self {
         let published = Arc::new(Published { more, ..Published::default() });
         let documents = published.clone();
-        let client = RegisteredClient { id: CLIENT.to_owned(), bearer };
-        let change = |facts: &mut crate::support::Facts| facts.agent.client = Some(client);
+        let change = |facts: &mut crate::support::Facts| {
+            let (id, since) = (CLIENT.to_owned(), facts.agent.registered);
+            facts.agent.client = Some(RegisteredClient { id, bearer, since });
+        };
         let sts = Sts::served(change, |service, _| service.with_clients(documents)).await;
         let carla = Person::new(carla(), BTreeSet::new());
         let data_key = sts.world.journal.sealer().new_data_key(&carla.id);
@@ -176,6 +178,25 @@ impl Stage {
     async fn send(&self, form: &str, key: Option<&SigningKey>) -> Answer {
         let proof = key.map(|key| self.sts.proof(key, &self.sts.jti()));
         self.sts.service.token(self.http(form, proof.as_deref())).await
+    }
+
+    /// An administrator takes the client back, and says it anew.
+    pub(crate) async fn client_said_anew(&self) {
+        let world = &self.sts.world;
+        world.clock.advance(Duration::from_secs(1));
+        let mut agent = world.standing.agent.clone();
+        let client = agent.client.as_mut().expect("it has a client");
+        client.since = world.clock.now();
+        world.put(FactKey::agent(&agent.name), &agent).await;
+    }
+
+    /// What the agent's own key is told of `token`.
+    pub(crate) async fn introspected(&self, token: &str) -> Value {
+        let request = self.sts.request(&key()).with("token", token);
+        let all: Vec<_> =
+            request.parameters.iter().map(|(name, it)| (*name, it.as_str())).collect();
+        let form = oauth::form::form(&all);
+        self.sts.service.introspect(self.http(&form, None)).await.expect("it is answered")
     }
 
     /// A first token, with the code that it was redeemed for.

@@ -91,7 +91,8 @@ async fn ma_04_a_code_of_a_client_is_that_clients_alone() {
     stage.sts.another_agent("other", &theirs).await;
     let mut agent: model::Agent = stage.sts.fact(FactKey::agent(&"other".parse().unwrap())).await;
     let id = "https://other.example/oauth.json";
-    agent.client = Some(RegisteredClient { id: id.to_owned(), bearer: true });
+    let (id_of, since) = (id.to_owned(), agent.registered);
+    agent.client = Some(RegisteredClient { id: id_of, bearer: true, since });
     stage.sts.world.put(FactKey::agent(&agent.name), &agent).await;
     stage.sts.world.put(FactKey::client(id), &agent.name).await;
     let refused = stage.redeem(&code, &[("client_id", id)], None).await;
@@ -104,6 +105,19 @@ async fn ma_04_a_code_of_a_client_is_that_clients_alone() {
     let request = stage.sts.request(&key()).with("grant_type", oauth::consent::GRANT_TYPE);
     let refused = stage.sts.send(request.with("request_uri", &pushed)).await;
     assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+}
+
+/// A client that was taken back has nothing of what it had, once it is said anew.
+#[tokio::test]
+async fn n_012_a_client_that_is_said_anew_redeems_no_code_of_before() {
+    let stage = Stage::new().await;
+    let [before, again] = [stage.code().await, stage.code().await];
+    stage.redeem(&before, &[], None).await.expect("it holds");
+    stage.client_said_anew().await;
+    assert_eq!(code_of(stage.redeem(&again, &[], None).await), Some(ErrorCode::InvalidGrant));
+    assert_eq!(stage.sts.causes(1).await, ["client_said_anew"]);
+    let code = stage.code().await;
+    stage.redeem(&code, &[], None).await.expect("the person authorized it since");
 }
 
 /// Somebody has a code that was used: all that came of it ends, and it is found.

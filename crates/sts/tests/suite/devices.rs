@@ -250,6 +250,30 @@ async fn who_refuses_a_device_is_not_asked_again_and_a_revoked_one_asks_nobody()
     assert!(matches!(ask(&sts, &lost, "laptop").await, Ok(Told::Pending { .. })));
 }
 
+/// Who has seen a proof learns nothing by it: neither what waits, nor who enrolled the device.
+#[tokio::test]
+async fn n_142_the_proof_by_which_a_device_asks_is_good_once() {
+    let (sts, laptop) = (Sts::new().await, key());
+    let form = oauth::form::form(&[("client_id", "billing"), ("device_name", "laptop")]);
+    let send = async |proof: &str| {
+        let (form, arrived) = (form.as_bytes(), sts.world.clock.monotonic());
+        let http = TokenHttpRequest { form, dpop: Some(proof), from: None, client: None, arrived };
+        sts.service.enrol(http).await.map_err(|error| error.code)
+    };
+    let proof = || sts.proof_at("/oauth/device", (&laptop, &sts.jti()));
+    let [first, second, third] = [proof(), proof(), proof()];
+    assert!(matches!(send(&first).await, Ok(Told::Pending { .. })));
+    assert_eq!(send(&second).await, Err(ErrorCode::SlowDown));
+    sts.world.clock.advance(Duration::from_secs(2));
+    for shown in [&first, &second] {
+        assert_eq!(send(shown).await, Err(ErrorCode::InvalidDpopProof), "it was used, if in vain");
+    }
+    enrol(&sts, &laptop).await;
+    assert!(matches!(send(&third).await, Ok(Told::Enrolled { .. })));
+    assert_eq!(send(&third).await, Err(ErrorCode::InvalidDpopProof));
+    assert_eq!(sts.causes(4).await, ["device_too_soon", "replayed", "replayed", "replayed"]);
+}
+
 /// Nobody is told whether there is such an agent, and no key is believed without its proof.
 #[tokio::test]
 async fn i_21_who_asks_learns_nothing_and_proves_the_key() {

@@ -151,8 +151,30 @@ async fn n_012_what_a_client_may_is_what_is_registered_now() {
         assert_eq!(over(&stage, &response).await, expected);
     };
     check(None, ErrorCode::InvalidClient).await;
-    let bound = RegisteredClient { id: CLIENT.to_owned(), bearer: false };
+    let since = Stage::new().await.sts.world.standing.agent.registered;
+    let bound = RegisteredClient { id: CLIENT.to_owned(), bearer: false, since };
     check(Some(bound), ErrorCode::InvalidDpopProof).await;
+}
+
+/// A client that was taken back has nothing of what it had, once it is said anew.
+#[tokio::test]
+async fn n_012_a_client_that_is_said_anew_refreshes_nothing_of_before() {
+    for key in [None, Some(key())] {
+        let stage = Stage::new().await;
+        let code = stage.code().await;
+        let first = stage.redeem(&code, &[], key.as_deref()).await.expect("it holds");
+        let second = stage.refresh(refresh_of(&first), &[], key.as_deref()).await;
+        let second = second.expect("it is the same client");
+        stage.client_said_anew().await;
+        let refused = stage.refresh(refresh_of(&second), &[], key.as_deref()).await;
+        assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+        assert_eq!(stage.sts.causes(1).await, ["client_said_anew"]);
+        assert_eq!(stage.introspected(refresh_of(&second)).await, json!({ "active": false }));
+        // One that was used before is a sign still: all of it ends.
+        let refused = stage.refresh(refresh_of(&first), &[], key.as_deref()).await;
+        assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant));
+        stage.has_ended(&stage.sts.verified(&second), "refresh_token_replayed").await;
+    }
 }
 
 /// What a person let a client do is nobody's to take over, whatever the agent is by now.
@@ -221,16 +243,9 @@ async fn n_016_a_refresh_token_says_of_itself_whether_it_is_the_last() {
     let stage = Stage::new().await;
     let (first, _) = stage.begun().await;
     let second = stage.refresh(refresh_of(&first), &[], None).await.expect("the last one");
-    let introspect = async |token: &str| {
-        let request = stage.sts.request(&key()).with("token", token);
-        let all: Vec<_> =
-            request.parameters.iter().map(|(name, it)| (*name, it.as_str())).collect();
-        let form = oauth::form::form(&all);
-        stage.sts.service.introspect(stage.http(&form, None)).await.expect("it is answered")
-    };
-    assert_eq!(introspect(refresh_of(&first)).await, json!({ "active": false }));
-    let said = introspect(refresh_of(&second)).await;
+    assert_eq!(stage.introspected(refresh_of(&first)).await, json!({ "active": false }));
+    let said = stage.introspected(refresh_of(&second)).await;
     assert_eq!((&said["active"], &said["token_type"]), (&json!(true), &json!("refresh_token")));
-    let said = introspect(&second.access_token).await;
+    let said = stage.introspected(&second.access_token).await;
     assert_eq!((&said["active"], &said["token_type"]), (&json!(true), &json!("Bearer")));
 }

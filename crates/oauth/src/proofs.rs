@@ -1,4 +1,4 @@
-//! Proofs that were seen: each is good once while it could still be accepted.
+//! Proofs that were seen: each is good once while it could still be accepted (RFC 9449 §11.1).
 //!
 //! In memory, for one start. What is decided uses its proof up in the commit as well, which holds
 //! over starts and replicas.
@@ -8,14 +8,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// For how long a proof could be accepted: its time may be off by half of this, either way.
-pub(crate) const PROOF_WINDOW: Duration = Duration::from_mins(2);
-
-/// The most proofs that are remembered from one window; beyond that no proof is taken.
-pub(crate) const PROOFS_MAX: usize = 4_000_000;
+pub const WINDOW: Duration = Duration::from_mins(2);
 
 /// What is known of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum Seen {
     /// It was not seen before, and is from now on.
     Never,
     /// It was seen before.
@@ -27,12 +24,13 @@ pub(crate) enum Seen {
 /// The proofs of the last window and of the one before.
 ///
 /// INVARIANT: a proof is forgotten only when it is too old to be accepted, never to make room.
-pub(crate) struct Proofs {
+#[derive(Debug)]
+pub struct Proofs {
     max: usize,
     windows: Mutex<Windows>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Windows {
     began: Duration,
     current: HashSet<u64>,
@@ -40,13 +38,13 @@ struct Windows {
 }
 
 impl Proofs {
-    /// Remembers up to `max` proofs a window.
-    pub(crate) fn new(max: usize) -> Self {
+    /// Remembers up to `max` proofs a window; beyond that no proof is taken.
+    pub fn new(max: usize) -> Self {
         Self { max, windows: Mutex::default() }
     }
 
     /// Takes note of the proof with this digest at `now`, on the monotonic clock.
-    pub(crate) fn note(&self, digest: &[u8; 32], now: Duration) -> Seen {
+    pub fn note(&self, digest: &[u8; 32], now: Duration) -> Seen {
         // Two proofs with one short digest would deny the second: rare, and on the safe side.
         let short = u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"));
         let mut windows = self.windows.lock().expect("no panic while it is held");
@@ -65,11 +63,11 @@ impl Proofs {
 impl Windows {
     fn turn(&mut self, now: Duration) {
         let age = now.saturating_sub(self.began);
-        if age < PROOF_WINDOW {
+        if age < WINDOW {
             return;
         }
         self.last = std::mem::take(&mut self.current);
-        if age >= PROOF_WINDOW * 2 {
+        if age >= WINDOW * 2 {
             self.last.clear();
         }
         self.began = now;
