@@ -97,31 +97,31 @@ fn r_13_when_the_directory_says_that_the_sponsor_left_the_agent_stops_until_anot
     let canary = Canary::start();
     let scim = Scim::start(Some(&canary));
     let deployment = &scim.deployment;
-    deployment.run(&["directory", "adopt", "okta", "alice"]);
-    scim.provider.add("alice", Some("bob"));
     deployment.onboard(&["canary"], "changes-production");
+    deployment.run(&["directory", "adopt", "okta", "sam"]);
+    scim.provider.add("sam", Some("bob"));
     let mut caller = Caller::new(deployment, "canary");
     assert!(caller.call("touch", "before").is_done());
 
     let signal = Instant::now();
-    scim.provider.leaves("alice");
+    scim.provider.leaves("sam");
     assert!(!caller.call("touch", "after").is_done());
     assert!(signal.elapsed() < Duration::from_secs(2), "{:?}", signal.elapsed());
     assert!(Caller::new(deployment, "canary").obtain().is_err(), "no token either");
 
-    // Coming back revives nothing, and who left takes nothing over.
+    // Coming back revives nothing, and to administer is no reason to take over.
     let returns = json!({ "op": "replace", "path": "active", "value": true });
-    assert_eq!(scim.provider.patch("/Users/alice", &returns).0, 200);
+    assert_eq!(scim.provider.patch("/Users/sam", &returns).0, 200);
     assert!(!caller.call("touch", "returned").is_done());
     let key = |founder: &str| deployment.path(&format!("{founder}.pem")).display().to_string();
     let url = deployment.url();
     let take_over = |founder: &str| {
         let key = key(founder);
-        let acts = ["agent", "take-over", "bot", "--reason", "Alice left", "--url", &url];
+        let acts = ["agent", "take-over", "bot", "--reason", "Sam left", "--url", &url];
         deployment.run_any(&[&acts[..], &["--as", founder, "--key", &key]].concat())
     };
-    let own = take_over("alice");
-    assert!(own.contains("sponsor_is_not_successor"), "{own}");
+    let administrator = take_over("alice");
+    assert!(administrator.contains("no policy grants this access"), "{administrator}");
     let taken = take_over("bob");
     assert!(taken.contains(r#""sponsor":"bob""#), "{taken}");
     assert!(!caller.call("touch", "of before").is_done(), "what it was given before is over");
@@ -139,10 +139,13 @@ fn r_13_a_sponsor_whose_manager_changes_affirms_what_they_answer_for() {
     let canary = Canary::start();
     let scim = Scim::start(Some(&canary));
     let deployment = &scim.deployment;
+    deployment.onboard(&["canary"], "changes-production");
+    let (key, uid) = (deployment.agent_key("desk").display().to_string(), nix::unistd::geteuid());
+    let add = ["agent", "add", "desk", "--sponsor", "alice", "--purpose", "work", "--key", &key];
+    deployment.run(&[&add[..], &["--host-uid", &uid.to_string()]].concat());
     deployment.run(&["directory", "adopt", "okta", "alice"]);
     scim.provider.add("alice", Some("bob"));
-    deployment.onboard(&["canary"], "changes-production");
-    let mut caller = Caller::new(deployment, "canary");
+    let mut caller = Caller::of(deployment, "desk", "canary");
     assert!(caller.call("touch", "before").is_done());
     let path = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
     let moves = json!({ "op": "replace", "path": path, "value": "carla" });

@@ -1,6 +1,7 @@
 //! The SCIM 2.0 service provider, by which directories push who their people are (RFC 7644).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Path, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use model::SourceName;
 use pap::Administration;
 use pap::directory::{GroupChange, Kind, KnownDirectory, Place, UserChange};
 use scim::{
@@ -29,8 +31,14 @@ const BODY_MAX: usize = 256 << 10;
 /// How long a body may take to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// The most requests of directories that are dealt with at once.
-const TURNS: usize = 64;
+/// The most changes of one directory that are dealt with at once.
+const CHANGES: usize = 64;
+
+/// The most requests of one directory that read and are dealt with at once: one may look through much.
+const READINGS: usize = 8;
+
+/// How long something may take that a directory asks for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the handlers for directories need. Cheap to clone.
 #[derive(Clone)]
@@ -38,8 +46,11 @@ pub struct Directories {
     administration: Arc<Administration>,
     base: Arc<str>,
     hosts: Hosts,
-    turns: Arc<Semaphore>,
+    turns: Turns,
 }
+
+/// By directory, the turns of its changes and of its readings. A token is shown before one is taken.
+type Turns = Arc<Mutex<BTreeMap<SourceName, [Arc<Semaphore>; 2]>>>;
 
 /// A request of a directory that is known.
 struct Asked {
@@ -48,6 +59,8 @@ struct Asked {
     query: String,
     headers: HeaderMap,
     body: Value,
+    /// Whether it only reads.
+    reads: bool,
 }
 
 /// What directories reach.
@@ -88,7 +101,7 @@ impl Directories {
     /// What directories reach at `url`, under the names `hosts`.
     pub fn new(administration: Arc<Administration>, url: &str, hosts: Hosts) -> Self {
         let base = format!("{}{BASE}", url.trim_end_matches('/')).into();
-        Self { administration, base, hosts, turns: Arc::new(Semaphore::new(TURNS)) }
+        Self { administration, base, hosts, turns: Turns::default() }
     }
 
     /// The same routes, answered by this.
@@ -102,7 +115,11 @@ impl Directories {
     }
 
     /// The directory that shows its token, if it may do what `method` does.
-    async fn known(&self, headers: &HeaderMap, method: &Method) -> Result<KnownDirectory, Error> {
+    async fn known(
+        &self,
+        headers: &HeaderMap,
+        (method, path): (&Method, &str),
+    ) -> Result<KnownDirectory, Error> {
         let refuse = |cause: &'static str, status, why: &str| {
             self.administration.refuse_directory(cause);
             Err(Error::of_status(status, why))
@@ -115,11 +132,16 @@ impl Directories {
         let Some(known) = known else {
             return refuse("token_unknown", 401, "the token is none of a directory, or is over");
         };
-        if known.read_only && method != Method::GET {
+        if known.read_only && !is_reading(method, path) {
             return refuse("token_reads_only", 403, "the token reads only");
         }
         Ok(known)
     }
+}
+
+/// Whether a request only reads.
+fn is_reading(method: &Method, path: &str) -> bool {
+    method == Method::GET || path.ends_with("/.search")
 }
 
 /// The one bearer token of a request (RFC 6750 §2.1).
@@ -136,11 +158,12 @@ impl FromRequest<Directories> for Asked {
     async fn from_request(request: Request, state: &Directories) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         let asked = async {
-            let directory = state.known(&parts.headers, &parts.method).await?;
+            let directory = state.known(&parts.headers, (&parts.method, parts.uri.path())).await?;
             let body = json_of(&parts.headers, body).await?;
+            let reads = is_reading(&parts.method, parts.uri.path());
             let (query, headers) =
                 (parts.uri.query().unwrap_or_default().to_owned(), parts.headers);
-            Ok(Self { state: state.clone(), directory, query, headers, body })
+            Ok(Self { state: state.clone(), directory, query, headers, body, reads })
         };
         asked.await.map_err(|error| refused(&error))
     }
@@ -168,12 +191,14 @@ async fn json_of(headers: &HeaderMap, body: Body) -> Result<Value, Error> {
 
 impl Asked {
     fn place(&self, kind: Kind) -> Place<'_> {
-        Place { directory: &self.directory.name, kind, base: &self.state.base }
+        Place { directory: &self.directory.name, kind, base: &self.state.base, members: true }
     }
 
-    /// The entity tags of a header, if it is there once.
-    fn tags(&self, name: HeaderName) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap_or_default())
+    /// The entity tags of a header, all of its lines, if it is there.
+    fn tags(&self, name: HeaderName) -> Option<String> {
+        let lines = self.headers.get_all(name).iter();
+        let lines: Vec<_> = lines.map(|value| value.to_str().unwrap_or_default()).collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
     }
 
     /// Answers by `answer`, in its turn.
@@ -201,7 +226,8 @@ impl Asked {
     }
 
     async fn page(&self, kind: Kind, query: &Query) -> Result<Response, Error> {
-        let page = self.state.administration.directory_page(&self.place(kind), query).await?;
+        let place = Place { members: query.projection.wants("members"), ..self.place(kind) };
+        let page = self.state.administration.directory_page(&place, query).await?;
         let told = ListResponse::of(query, page.total, page.resources).into_json();
         Ok(written(StatusCode::OK, &told))
     }
@@ -211,7 +237,7 @@ impl Asked {
             let place = self.place(kind);
             let (resource, version) =
                 self.state.administration.directory_resource(&place, &id).await?;
-            if self.tags(header::IF_NONE_MATCH).is_some_and(|tags| version.is_in(tags)) {
+            if self.tags(header::IF_NONE_MATCH).is_some_and(|tags| version.is_in(&tags)) {
                 return Ok(StatusCode::NOT_MODIFIED.into_response());
             }
             self.shown(kind, StatusCode::OK, (resource, version))
@@ -288,12 +314,14 @@ impl Asked {
     }
 
     async fn change_user(&self, id: &str, change: &UserChange<'_>) -> Result<(), Error> {
-        let named = (id, self.tags(header::IF_MATCH));
+        let tags = self.tags(header::IF_MATCH);
+        let named = (id, tags.as_deref());
         self.state.administration.change_user(&self.directory, named, change).await
     }
 
     async fn change_group(&self, id: &str, change: &GroupChange<'_>) -> Result<(), Error> {
-        let named = (id, self.tags(header::IF_MATCH));
+        let tags = self.tags(header::IF_MATCH);
+        let named = (id, tags.as_deref());
         self.state.administration.change_group(&self.directory, named, change).await
     }
 
@@ -325,6 +353,11 @@ async fn schemas(asked: Asked) -> Response {
 
 async fn schema(Path(id): Path<String>, asked: Asked) -> Response {
     found(scim::schema(&asked.state.base, &id))
+}
+
+/// Looks through one type of resources at a time (RFC 7644 §3.12: not implemented).
+async fn search_all(_: Asked) -> Response {
+    refused(&Error::of_status(501, "search below `/Users` or `/Groups`"))
 }
 
 async fn nothing(_: Asked) -> Response {

@@ -249,7 +249,12 @@ impl Authority {
     /// Records a denial, and says so. A denial needs no fence.
     async fn record_denial(&self, act: &AdminAct, asked: Asked) -> NotPermitted {
         let recorded = match self.administration_unit(act, &asked).await {
-            Ok((id, unit)) => {
+            Ok((id, mut unit)) => {
+                // What is sealed opens as long as its key is kept.
+                if let ChangedBy::Directory { data_key: Some(first), .. } = &act.by {
+                    let (key, body) = (first.key.clone(), first.body.clone());
+                    unit.effects.push(Effect::PutNew { key, body });
+                }
                 let committed = self.journal.store().commit(unit).await;
                 committed.map(|_| id).map_err(NotPermitted::Unrecorded)
             }

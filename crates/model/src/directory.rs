@@ -82,6 +82,9 @@ pub struct DirectoryToken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provisioning {
+    /// The person as they are, if they are in the register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Box<Person>>,
     /// What becomes of the person.
     pub gives: Gives,
     /// The groups that they join.
@@ -126,22 +129,21 @@ impl Gives {
 
 impl Provisioning {
     /// What somebody is given who `was` so, if anybody, and `is` to be so, perhaps with another `login`.
+    /// Who comes back is given all that they have.
     pub fn between(was: Option<&Person>, is: &Person, login: bool) -> Self {
-        let Some(was) = was else {
+        let person = was.cloned().map(Box::new);
+        let returns = was.is_some_and(|was| !was.is_active()) && is.is_active();
+        let Some(was) = was.filter(|_| !returns) else {
+            let gives = if returns { Gives::Returned } else { Gives::Added };
             let (joins, unit, manager) = (is.groups.clone(), is.unit.clone(), is.manager.clone());
-            return Self { gives: Gives::Added, joins, unit, manager, login };
+            return Self { person, gives, joins, unit, manager, login };
         };
         let joins: BTreeSet<_> = is.groups.difference(&was.groups).cloned().collect();
         let unit = is.unit.clone().filter(|unit| was.unit.as_ref() != Some(unit));
         let manager = is.manager.clone().filter(|manager| was.manager.as_ref() != Some(manager));
-        let gives = match (was.is_active(), is.is_active()) {
-            (false, true) => Gives::Returned,
-            _ if joins.is_empty() && unit.is_none() && manager.is_none() && !login => {
-                Gives::Nothing
-            }
-            _ => Gives::Changed,
-        };
-        Self { gives, joins, unit, manager, login }
+        let is_nothing = joins.is_empty() && unit.is_none() && manager.is_none() && !login;
+        let gives = if is_nothing { Gives::Nothing } else { Gives::Changed };
+        Self { person, gives, joins, unit, manager, login }
     }
 }
 
@@ -164,4 +166,32 @@ pub struct ScimResource {
     pub created: Timestamp,
     /// When it was last written.
     pub modified: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PersonState;
+
+    #[test]
+    fn who_comes_back_is_given_all_that_they_have_and_who_loses_something_nothing() {
+        let check = |was: Option<&Person>, is: &Person, gives: Gives, joins: usize| {
+            let given = Provisioning::between(was, is, false);
+            assert_eq!((given.gives, given.joins.len()), (gives, joins));
+        };
+        let groups = ["one", "two"].map(|name| name.parse().expect("a group"));
+        let here = Person::new("ann".parse().expect("a person"), groups.into());
+        let gone = Person {
+            state: PersonState::Inactive { since: Timestamp::from_millis(1) },
+            ..here.clone()
+        };
+        let fewer = Person { groups: BTreeSet::new(), ..here.clone() };
+        check(None, &here, Gives::Added, 2);
+        check(Some(&gone), &here, Gives::Returned, 2);
+        check(Some(&fewer), &here, Gives::Changed, 2);
+        check(Some(&here), &fewer, Gives::Nothing, 0);
+        check(Some(&here), &gone, Gives::Nothing, 0);
+        check(Some(&here), &here, Gives::Nothing, 0);
+        assert_eq!(Provisioning::between(Some(&here), &here, true).gives, Gives::Changed);
+    }
 }

@@ -68,6 +68,11 @@ impl FactKey {
         Self(format!("scim/{directory}/{member}/{value}").into())
     }
 
+    /// By which names policy may know a group of such a directory: two while it is renamed.
+    pub fn scim_names(directory: &SourceName, group: &str) -> Self {
+        Self(format!("scim/{directory}/names/{group}").into())
+    }
+
     /// That a person is in a group of such a directory.
     pub fn scim_member(directory: &SourceName, group: &str, person: &PersonId) -> Self {
         Self(format!("scim/{directory}/member/{group}/{person}").into())

@@ -75,8 +75,7 @@ impl Person {
             (PersonState::Active { .. }, false) => PersonState::Inactive { since: now },
             (as_before, _) => as_before,
         };
-        let moves = (self.unit.is_some() && self.unit != is.unit)
-            || (self.manager.is_some() && self.manager != is.manager);
+        let moves = self.unit != is.unit || self.manager != is.manager;
         is.moved = if moves { Some(now) } else { self.moved };
         is
     }

@@ -1,6 +1,8 @@
 //! Who answers for an agent: a sponsor affirms that they still do, and another takes over from one who
 //! is gone. Nothing passes to anybody by itself.
 
+use std::collections::BTreeMap;
+
 use authority::{AdminAct, Effect};
 use model::{Agent, AgentName, AgentState, FactKey, Person, PersonId, ResourceRef, Revision};
 use serde_json::{Value, json};
@@ -117,18 +119,34 @@ impl Administration {
     /// [`SPONSORED_MAX`].
     pub async fn sponsored(&self, by: By<'_>) -> Result<Vec<Sponsored>, AdminError> {
         let agents = authority::all::<Agent>(self.authority.pip().store(), "agent/").await;
-        let mut all = Vec::new();
+        let (mut all, mut sponsors, mut follows) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for agent in agents.map_err(AdminError::unavailable)? {
             if all.len() == SPONSORED_MAX {
                 break;
             }
-            let sponsor = self.reader().need::<Person>(FactKey::person(&agent.sponsor)).await;
-            let sponsor = sponsor.map_err(AdminError::unavailable)?;
-            let is_answered = agent.is_answered_for_by(&sponsor);
+            if !sponsors.contains_key(&agent.sponsor) {
+                let sponsor = self.reader().find(FactKey::person(&agent.sponsor)).await;
+                let sponsor: Option<Person> = sponsor.map_err(AdminError::unavailable)?;
+                sponsors.insert(agent.sponsor.clone(), sponsor);
+            }
+            let Some(Some(sponsor)) = sponsors.get(&agent.sponsor) else { continue };
+            let is_answered = agent.is_answered_for_by(sponsor);
             let stands = match (agent.sponsor == *by.person, is_answered) {
                 (true, true) => Stands::Answered,
                 (true, false) if sponsor.answers_for(agent.registered) => Stands::ToAffirm,
-                (false, false) if self.may_follow(by, &agent.name).await => Stands::Vacant,
+                (false, false) => {
+                    // Whom it falls to is the same for all agents of the same two people.
+                    let people = (agent.sponsor.clone(), agent.business_owner.clone());
+                    let may = match follows.get(&people) {
+                        Some(may) => *may,
+                        None => self.may_follow(by, &agent.name).await,
+                    };
+                    follows.insert(people, may);
+                    if !may {
+                        continue;
+                    }
+                    Stands::Vacant
+                }
                 _ => continue,
             };
             all.push(Sponsored { agent, stands });

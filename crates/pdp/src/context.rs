@@ -71,7 +71,7 @@ impl Members<'_> {
     }
 
     fn provisioning(&mut self, provisioning: &Provisioning) {
-        let Provisioning { gives, joins, unit, manager, login } = provisioning;
+        let Provisioning { gives, joins, unit, manager, login, .. } = provisioning;
         self.add("gives", || Some(text(gives.as_str())));
         self.add("joins", || {
             let joins = joins.iter().map(|group| text(group.as_str()));

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, Directory, Facts, Person, PersonId, PrincipalFacts, ResourceRef,
-    Standing, ToolRef,
+    AccessRequest, Agent, Directory, Facts, Person, PersonId, PrincipalFacts, Provisioning,
+    ResourceRef, Standing, ToolRef,
 };
 
 use crate::candidates::Placed;
@@ -132,6 +132,11 @@ impl World {
             PrincipalFacts::Administrator(person) => (add_person(&mut nodes, person), None),
             PrincipalFacts::Directory(directory, _) => (add_directory(&mut nodes, directory), None),
         };
+        if let PrincipalFacts::Directory(_, Provisioning { person: Some(person), .. }) =
+            &facts.principal
+        {
+            add_person(&mut nodes, person);
+        }
         let resource = add_resource(&mut nodes, &request.resource, facts, further);
         Self { actor, subject, resource, nodes }
     }

@@ -205,6 +205,11 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
         let is_actor = hop.instance.id == instance.id;
         holds.map_err(|rule| if is_actor { rule } else { KernelRule::DelegatorNotActive })?;
     }
+    // Who consented was told who answers for the agent.
+    let root = standing.hops().next_back();
+    if root.is_some_and(|root| mandate.given < root.agent.registered) {
+        return Err(KernelRule::TakenOver);
+    }
     // What a holder handed on ends when another instance takes its task over.
     let mut links = standing.hops().zip(standing.hops().skip(1));
     let by_holder = |(own, above): (Hop<'_>, Hop<'_>)| {
@@ -242,7 +247,10 @@ fn holds(hop: Hop<'_>, mandate: &Mandate, now: Timestamp) -> Result<(), KernelRu
     }
     let is_vouched = match device {
         None => instance.device.is_none(),
-        Some(enrolled) => enrolled.vouches_for(instance, now),
+        // It was enrolled by the word of who sponsored the agent then, or with their leave.
+        Some(enrolled) => {
+            enrolled.vouches_for(instance, now) && enrolled.device.enrolled >= agent.registered
+        }
     };
     if !is_vouched {
         return Err(KernelRule::DeviceNotActive);

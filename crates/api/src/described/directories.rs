@@ -63,6 +63,15 @@ pub(crate) fn schema() -> Operation {
     missing(reading("scim_schema", "A schema (RFC 7643 §7)"))
 }
 
+/// Searching all types of resources at once.
+pub(crate) fn search_all() -> Operation {
+    Operation::new("scim_search_all", "Searches one type of resources at a time only").answers_with(
+        (501, "search below `/Users` or `/Groups`"),
+        SCIM,
+        object(),
+    )
+}
+
 /// What is told of one kind of resources.
 pub(crate) struct OfKind {
     pub(crate) list: Operation,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 67] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 68] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -81,6 +81,7 @@ const ENDPOINTS: [(&str, &str, &str, &str); 67] = [
     ("people", "GET", "/scim/v2/Schemas/{id}", "/scim/v2/Schemas/urn:x"),
     ("people", "GET", "/scim/v2/Users", "/scim/v2/Users"),
     ("people", "POST", "/scim/v2/Users", "/scim/v2/Users"),
+    ("people", "POST", "/scim/v2/.search", "/scim/v2/.search"),
     ("people", "POST", "/scim/v2/Users/.search", "/scim/v2/Users/.search"),
     ("people", "GET", "/scim/v2/Users/{id}", "/scim/v2/Users/x"),
     ("people", "PUT", "/scim/v2/Users/{id}", "/scim/v2/Users/x"),

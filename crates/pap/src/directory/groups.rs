@@ -1,9 +1,9 @@
 //! Groups of a directory (RFC 7643 §4.2): policy knows each by the name that its display name makes.
 //!
 //! That somebody is in a group stands with the person; beside it, one fact a member says that the
-//! directory put them there. What a request changes of several people comes into force one by one,
-//! leavers first; the group itself says so last, so that what was cut short is begun again by the
-//! same request.
+//! directory put them there. What a request changes of several people comes into force one by one:
+//! who leaves, then what the group is called, then who joins. Whatever was cut short, the group keeps
+//! every name that somebody may be in it by, and who leaves it afterwards leaves all of them.
 
 use std::collections::BTreeSet;
 
@@ -41,17 +41,19 @@ pub enum GroupChange<'a> {
 struct Groups<'a> {
     directory: &'a SourceName,
     id: &'a str,
-    /// By which name its members were known to be in it, if it was there.
-    name_was: Option<GroupName>,
     was: Option<ScimResource>,
+    /// By which names its members may be known to be in it.
+    names_were: BTreeSet<GroupName>,
     members_were: BTreeSet<PersonId>,
-    name_is: Option<GroupName>,
+    /// The group; none if it is to be no longer.
     is: Option<Resource>,
+    name_is: Option<GroupName>,
     members_are: BTreeSet<PersonId>,
 }
 
 impl Administration {
-    /// Makes a new group of `directory`; gives its id.
+    /// Makes a new group of `directory`; gives its id. Where not all of its members may join, there is no
+    /// such group.
     pub async fn create_group(
         &self,
         directory: &KnownDirectory,
@@ -62,14 +64,18 @@ impl Administration {
         let groups = Groups {
             directory: &directory.name,
             id: &id,
-            name_was: None,
             was: None,
+            names_were: BTreeSet::new(),
             members_were: BTreeSet::new(),
             name_is: Some(name_of(&said)?),
             is: Some(said),
             members_are,
         };
-        self.group_written(self.reader(), groups).await?;
+        if let Err(error) = self.group_written(self.reader(), groups).await {
+            let undone = self.change_group(directory, (&id, None), &GroupChange::Delete).await;
+            undone.or_else(|error| if error.status == 404 { Ok(()) } else { Err(error) })?;
+            return Err(error);
+        }
         Ok(id)
     }
 
@@ -80,7 +86,7 @@ impl Administration {
         (id, version): (&str, Option<&str>),
         change: &GroupChange<'_>,
     ) -> Result<(), Error> {
-        let mut attempts = 0;
+        let (mut attempts, mut version) = (0, version);
         loop {
             let mut reader = self.reader();
             let named = (id, version);
@@ -88,6 +94,8 @@ impl Administration {
             match self.group_written(reader, groups).await {
                 Err(error) if is_changed_meanwhile(&error) && attempts < ATTEMPTS_MAX => {
                     attempts += 1;
+                    // It may have been this that changed it.
+                    version = None;
                 }
                 done => return done,
             }
@@ -107,11 +115,13 @@ impl Administration {
         if version.is_some_and(|named| !Version(was.version).is_in(named)) {
             return Err(not_that_version());
         }
+        let names = reader.find(FactKey::scim_names(directory, id)).await;
+        let names_were = names.map_err(unavailable)?.unwrap_or_default();
         let members_were = self.members_of(directory, id).await?;
         let is = match change {
             GroupChange::Replace(said) => Some(said.clone()),
             GroupChange::Patch(patch) => {
-                let mut resource = with_members(was.resource.clone(), &members_were);
+                let mut resource = with_members(was.resource.clone(), &members_were, None);
                 patch.apply(&mut resource)?;
                 Some(resource)
             }
@@ -119,58 +129,111 @@ impl Administration {
         };
         let members_are = is.as_ref().map(members_in).transpose()?.unwrap_or_default();
         let name_is = is.as_ref().map(name_of).transpose()?;
-        let name_was = Some(name_of(&was.resource)?);
         let was = Some(was);
-        Ok(Groups { directory, id, name_was, was, members_were, name_is, is, members_are })
+        Ok(Groups { directory, id, was, names_were, members_were, is, name_is, members_are })
     }
 
-    /// Puts in force what becomes of a group, its members one by one.
-    async fn group_written(&self, mut reader: Reader<'_>, groups: Groups<'_>) -> Result<(), Error> {
-        let place = |name: &GroupName| group_name(groups.directory, name);
-        let is_renamed = groups.name_was != groups.name_is;
-        if let Some(name) = groups.name_is.as_ref().filter(|_| is_renamed) {
-            let known = reader.find::<String>(place(name)).await.map_err(unavailable)?;
-            if known.is_some() {
-                return Err(taken(format!("another group is `{name}` to policy")));
-            }
-        }
-        let leave = groups.members_were.difference(&groups.members_are);
-        let others = groups.members_are.iter();
-        for member in leave.chain(others) {
+    /// Puts in force what becomes of a group.
+    async fn group_written(
+        &self,
+        mut reader: Reader<'_>,
+        mut groups: Groups<'_>,
+    ) -> Result<(), Error> {
+        for member in groups.members_were.difference(&groups.members_are) {
             self.member_written(&groups, member).await?;
         }
-        let mut effects = Vec::new();
-        if is_renamed {
-            let old = groups.name_was.as_ref().map(|name| Effect::Remove { key: place(name) });
-            let new = groups.name_is.as_ref().map(|name| put_new(place(name), &groups.id));
-            effects.extend(old.into_iter().chain(new));
+        for member in groups.members_are.difference(&groups.members_were) {
+            self.is_own(groups.directory, member).await?;
         }
-        let key = FactKey::scim_group(groups.directory, groups.id);
-        let event = match (&groups.was, groups.is) {
-            (_, None) => {
-                effects.push(Effect::Remove { key });
+        let is_renamed = groups
+            .name_is
+            .iter()
+            .any(|name| groups.names_were.len() != 1 || !groups.names_were.contains(name));
+        if is_renamed {
+            reader = self.name_taken(reader, &mut groups).await?;
+        }
+        let stay = groups.members_are.intersection(&groups.members_were).filter(|_| is_renamed);
+        let join = groups.members_are.difference(&groups.members_were);
+        for member in stay.chain(join) {
+            self.member_written(&groups, member).await?;
+        }
+        self.group_settled(reader, groups).await
+    }
+
+    /// Takes the name that a group is to have, beside those that it has; gives what has read it since.
+    async fn name_taken(
+        &self,
+        mut reader: Reader<'_>,
+        groups: &mut Groups<'_>,
+    ) -> Result<Reader<'_>, Error> {
+        let Groups { directory, id, .. } = *groups;
+        let key = FactKey::scim_group(directory, id);
+        let mut effects = Vec::new();
+        if let Some(name) = &groups.name_is {
+            let place = group_name(directory, name);
+            match reader.find::<String>(place.clone()).await.map_err(unavailable)? {
+                Some(known) if known == id => {}
+                Some(_) => return Err(taken(format!("another group is `{name}` to policy"))),
+                None => effects.push(put_new(place, &id)),
+            }
+            groups.names_were.insert(name.clone());
+        }
+        effects.push(put(FactKey::scim_names(directory, id), &groups.names_were));
+        if let (None, Some(said)) = (&groups.was, &groups.is) {
+            let first = kept_of(None, without_members(said.clone()), self.now());
+            effects.push(put_new(key.clone(), &first));
+            groups.was = Some(first);
+        }
+        self.committed(reader, ("directory_group_named", groups), effects).await?;
+        let mut reader = self.reader();
+        groups.was = stored(&mut reader, key).await?;
+        Ok(reader)
+    }
+
+    /// Says what has become of a group, once its members are who they are to be.
+    async fn group_settled(&self, reader: Reader<'_>, groups: Groups<'_>) -> Result<(), Error> {
+        let Groups { directory, id, .. } = groups;
+        let is_old = |name: &&GroupName| groups.name_is.as_ref() != Some(*name);
+        let old = groups.names_were.iter().filter(is_old);
+        let mut effects: Vec<_> =
+            old.map(|name| Effect::Remove { key: group_name(directory, name) }).collect();
+        let (key, names) = (FactKey::scim_group(directory, id), FactKey::scim_names(directory, id));
+        let event = match &groups.is {
+            None => {
+                effects.extend([Effect::Remove { key }, Effect::Remove { key: names }]);
                 "directory_group_removed"
             }
-            (was, Some(mut resource)) => {
-                resource.remove("members");
-                effects.push(put(key, &kept_of(was.as_ref(), resource, self.now())));
-                if was.is_some() { "directory_group_changed" } else { "directory_group_added" }
+            Some(said) => {
+                let resource = without_members(said.clone());
+                effects.push(put(key, &kept_of(groups.was.as_ref(), resource, self.now())));
+                effects.push(put(names, &groups.name_is.iter().collect::<Vec<_>>()));
+                "directory_group_changed"
             }
         };
-        let name = groups.name_is.or(groups.name_was).map(|name| name.to_string());
-        let details =
-            [("directory", groups.directory.to_string()), ("group", name.unwrap_or_default())];
-        self.committed(reader, (event, details), effects).await
+        self.committed(reader, (event, &groups), effects).await
+    }
+
+    /// That a member is a user of the directory.
+    async fn is_own(&self, directory: &SourceName, member: &PersonId) -> Result<(), Error> {
+        let mut reader = self.reader();
+        let user = stored(&mut reader, FactKey::scim_user(directory, member.as_str())).await?;
+        let why = || format!("`{member}` is no user of this directory");
+        user.map(drop).ok_or_else(|| Error::new(ScimType::InvalidValue, why()))
     }
 
     /// Commits `effects` with a record of the event, if what `reader` has read is as it was.
     async fn committed(
         &self,
         reader: Reader<'_>,
-        (what, details): (&'static str, [(&'static str, String); 2]),
+        (what, groups): (&'static str, &Groups<'_>),
         effects: Vec<Effect>,
     ) -> Result<(), Error> {
         let read = reader.sourced(());
+        let name = groups.name_is.as_ref().or_else(|| groups.names_were.first());
+        let details = [
+            ("directory", groups.directory.to_string()),
+            ("group", name.map(ToString::to_string).unwrap_or_default()),
+        ];
         let details = details.map(|(name, value)| (name.to_owned(), value)).into();
         let entry = event((self.now(), self.authority.entropy().as_ref()), what, details);
         let unit = Unit {
@@ -213,39 +276,46 @@ impl Administration {
         groups: &Groups<'_>,
         member: &PersonId,
     ) -> Result<Option<Becomes>, Error> {
-        let Groups { directory, id, name_was, name_is, .. } = groups;
+        let Groups { directory, id, names_were, name_is, .. } = groups;
         let person = reader.find::<Person>(FactKey::person(member)).await.map_err(unavailable)?;
         let own = person.filter(|person| person.source.as_ref() == Some(*directory));
+        let Some(was) = own else { return Ok(None) };
         let place = FactKey::scim_member(directory, id, member);
         let marked = reader.find::<Value>(place.clone()).await.map_err(unavailable)?.is_some();
-        let (was_in, is_in) = (marked, groups.members_are.contains(member));
-        let Some(was) = own else {
-            let why = format!("`{member}` is no user of this directory");
-            return if is_in { Err(Error::new(ScimType::InvalidValue, why)) } else { Ok(None) };
-        };
+        // Who was in it and is not has been taken out of it meanwhile.
+        let stays = marked || !groups.members_were.contains(member);
+        let is_in = groups.members_are.contains(member) && stays;
         let mut is = was.clone();
-        if let Some(name) = name_was {
-            is.groups.remove(name);
-        }
+        is.groups.retain(|name| !names_were.contains(name));
         is.groups.extend(name_is.iter().filter(|_| is_in).cloned());
-        if is.groups.len() > GROUPS_MAX {
+        if is_in && is.groups.len() > GROUPS_MAX {
             let why = format!("`{member}` is in {GROUPS_MAX} groups already");
             return Err(Error::new(ScimType::TooMany, why));
         }
-        if is == was && was_in == is_in {
+        if is == was && marked == is_in {
             return Ok(None);
         }
-        let kept =
-            if is_in { put(place, &json!({})) } else { Effect::Remove { key: place } };
-        let (was, parted, joined) = (Some(was), Vec::new(), Vec::new());
-        Ok(Some(Becomes { was, is, parted, joined, kept: vec![kept] }))
+        let kept = if is_in { put(place, &json!({})) } else { Effect::Remove { key: place } };
+        Ok(Some(Becomes {
+            was: Some(was),
+            is,
+            parted: None,
+            joined: None,
+            has_login: false,
+            kept_at_first: None,
+            kept: vec![kept],
+        }))
     }
 }
 
-/// By which name policy knows a group: its display name in lower case, with `-` for what a name
-/// cannot have. Nobody becomes an administrator by it: those are appointed here.
-fn name_of(group: &Resource) -> Result<GroupName, Error> {
-    let display = group.get("displayName").and_then(Value::as_str).unwrap_or_default();
+/// The group without its members, who are kept apart.
+fn without_members(mut group: Resource) -> Resource {
+    group.remove("members");
+    group
+}
+
+/// What a display name makes: in lower case, with `-` for what a name cannot have.
+pub(super) fn policy_name(display: &str) -> String {
     let mut name = String::new();
     for c in display.to_lowercase().chars() {
         if c.is_ascii_alphanumeric() {
@@ -254,7 +324,12 @@ fn name_of(group: &Resource) -> Result<GroupName, Error> {
             name.push('-');
         }
     }
-    let name = name.trim_end_matches('-');
+    name.trim_end_matches('-').to_owned()
+}
+
+/// By which name policy knows a group. Nobody becomes an administrator by it: those are appointed here.
+fn name_of(group: &Resource) -> Result<GroupName, Error> {
+    let name = policy_name(group.get("displayName").and_then(Value::as_str).unwrap_or_default());
     let invalid = |why: String| Error::new(ScimType::InvalidValue, why);
     if name == ADMINISTRATORS {
         return Err(invalid(format!("the group `{name}` is no directory's")));

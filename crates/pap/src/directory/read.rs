@@ -8,6 +8,7 @@ use scim::{Equality, Error, Filter, GROUP, Meta, Query, Resource, ScimType, USER
 use serde_json::{Value, json};
 
 use super::errors::{no_such, unavailable};
+use super::groups::policy_name;
 use super::stored;
 use crate::Administration;
 
@@ -35,6 +36,8 @@ pub struct Place<'a> {
     pub kind: Kind,
     /// The base URL of the service provider.
     pub base: &'a str,
+    /// Whether the members of groups are read.
+    pub members: bool,
 }
 
 /// Resources, and how many there are in all.
@@ -133,16 +136,16 @@ impl Administration {
         let indices =
             filter.equalities().into_iter().filter_map(|Equality { attribute, value }| {
                 match (place.kind, attribute) {
-                    (_, "id") => Some((None, value)),
+                    (_, "id") => Some((None, value.to_owned())),
                     (Kind::Users, "userName" | "externalId") => Some((Some(attribute), value)),
                     _ => None,
                 }
             });
         let Some((member, value)) = indices.into_iter().next() else { return Ok(None) };
         let id = match member {
-            None => Some(value.to_owned()),
+            None => Some(value),
             Some(member) => {
-                let place = FactKey::scim_unique(place.directory, member, value);
+                let place = FactKey::scim_unique(place.directory, member, &value);
                 reader.find::<String>(place).await.map_err(unavailable)?
             }
         };
@@ -193,7 +196,10 @@ impl Administration {
                 &USER
             }
             Kind::Groups => {
-                resource = with_members(resource, &self.members_of(place.directory, id).await?);
+                if place.members {
+                    let members = self.members_of(place.directory, id).await?;
+                    resource = with_members(resource, &members, Some(place.base));
+                }
                 &GROUP
             }
         };
@@ -251,11 +257,21 @@ pub(super) fn group_name(directory: &SourceName, name: &GroupName) -> FactKey {
     FactKey::scim_unique(directory, "group-name", name.as_str())
 }
 
-/// The group with its members.
-pub(super) fn with_members(mut group: Resource, members: &BTreeSet<PersonId>) -> Resource {
+/// The group with its members, whose URLs begin with `base`, if that is known.
+pub(super) fn with_members(
+    mut group: Resource,
+    members: &BTreeSet<PersonId>,
+    base: Option<&str>,
+) -> Resource {
+    let member = |id: &PersonId| {
+        let mut member = json!({ "value": id, "type": "User" });
+        if let Some(base) = base {
+            member["$ref"] = USER.location(base, id.as_str()).into();
+        }
+        member
+    };
     if !members.is_empty() {
-        let members = members.iter().map(|id| json!({ "value": id, "type": "User" }));
-        group.insert("members".to_owned(), members.collect());
+        group.insert("members".to_owned(), members.iter().map(member).collect());
     }
     group
 }

@@ -3,6 +3,8 @@
 //! The id of a user is that of the person. It is made of the user name, stays when that changes, and
 //! is given to nobody else when the user is deleted.
 
+use std::collections::BTreeSet;
+
 use authority::{Effect, Reader};
 use model::{
     FactKey, LoginRule, LoginSubject, Person, PersonId, PersonState, ScimResource, SourceName,
@@ -12,6 +14,7 @@ use scim::{Error, Resource, Version};
 use serde_json::{Value, json};
 
 use super::errors::{is_changed_meanwhile, no_such, not_that_version, taken, unavailable};
+use super::read::group_name;
 use super::write::{Becomes, Done};
 use super::{KnownDirectory, kept_of, stored};
 use crate::Administration;
@@ -74,7 +77,7 @@ impl Administration {
         known: Option<(&str, Option<&str>)>,
         change: &UserChange<'_>,
     ) -> Result<PersonId, Error> {
-        let mut attempts = 0;
+        let (mut attempts, mut known) = (0, known);
         loop {
             let mut reader = self.reader();
             let users = self.users(&mut reader, directory, known, change).await?;
@@ -83,7 +86,8 @@ impl Administration {
             let Some(becomes) = becomes else { return Ok(id) };
             match self.becomes(&directory.name, reader, becomes).await {
                 Ok(Done::Whole) => return Ok(id),
-                Ok(Done::Part) => {}
+                // What it was is not what it is any longer.
+                Ok(Done::Part) => known = known.map(|(id, _)| (id, None)),
                 Err(error) if is_changed_meanwhile(&error) && attempts < ATTEMPTS_MAX => {
                     attempts += 1;
                 }
@@ -114,11 +118,13 @@ impl Administration {
             return Err(not_that_version());
         }
         let is = match change {
-            UserChange::Create(resource) | UserChange::Replace(resource) => Some(resource.clone()),
+            UserChange::Create(resource) | UserChange::Replace(resource) => {
+                Some(said_or_still(resource.clone(), &was.resource))
+            }
             UserChange::Patch(patch) => {
                 let mut resource = was.resource.clone();
                 patch.apply(&mut resource)?;
-                Some(resource)
+                Some(said_or_still(resource, &was.resource))
             }
             UserChange::Delete => None,
         };
@@ -166,71 +172,114 @@ impl Administration {
         let person = reader.find::<Person>(FactKey::person(&id)).await;
         let was = person.map_err(unavailable)?;
         let now = self.now();
-        let is = is_to_be(&id, was.as_ref(), (&directory.name, after.as_ref(), now));
-        let is = was.as_ref().map_or(is.clone(), |was| was.becomes(is, now));
-        let login_of = |resource: Option<&Resource>| {
-            let rule = directory.logins.as_ref()?;
-            login(rule, resource?)
-        };
-        let (old, new) =
-            (login_of(before.as_ref().map(|it| &it.resource)), login_of(after.as_ref()));
-        let (mut parted, mut joined) = (Vec::new(), Vec::new());
-        if old != new {
-            if let Some(old) = old {
-                let whose = reader.find::<PersonId>(old.clone()).await;
-                if whose.map_err(unavailable)?.as_ref() == Some(&id) {
-                    parted.push(old);
-                }
-            }
-            joined.extend(new);
-        }
         let resource = before.as_ref().map(|it| &it.resource);
+        let is = is_to_be(&id, (was.as_ref(), resource), (&directory.name, after.as_ref(), now));
+        let login_of = |user: Option<&Resource>| login(directory.logins.as_ref()?, user?);
+        let (old, new) = (login_of(resource), login_of(after.as_ref()));
+        let (has_login, is_same) = (new.is_some(), old == new);
+        let (parted, joined) = if is_same { (None, None) } else { (old, new) };
+        let parted = match parted {
+            Some((key, _)) => {
+                let whose = reader.find::<PersonId>(key.clone()).await.map_err(unavailable)?;
+                (whose.as_ref() == Some(&id)).then_some(key)
+            }
+            None => None,
+        };
         if resource == after.as_ref() && was.as_ref() == Some(&is) {
             return Ok(None);
         }
         let place = FactKey::scim_user(&directory.name, id.as_str());
         let mut kept = unique(&directory.name, &id, (resource, after.as_ref()));
-        kept.push(match after {
-            Some(resource) => put(place, &kept_of(before.as_ref(), resource, now)),
-            None => Effect::Remove { key: place },
+        let kept_at_first = before.as_ref().filter(|_| !is.is_active()).map(|before| {
+            let mut resource = before.resource.clone();
+            resource.insert("active".to_owned(), json!(false));
+            put(place.clone(), &kept_of(Some(before), resource, now))
         });
-        Ok(Some(Becomes { was, is, parted, joined, kept }))
+        match after {
+            Some(resource) => kept.push(put(place, &kept_of(before.as_ref(), resource, now))),
+            None => {
+                kept.push(Effect::Remove { key: place });
+                kept.extend(self.markers(reader, &directory.name, was.as_ref()).await?);
+            }
+        }
+        Ok(Some(Becomes { was, is, parted, joined, has_login, kept_at_first, kept }))
+    }
+
+    /// What takes a user out of all groups of the directory.
+    async fn markers(
+        &self,
+        reader: &mut Reader<'_>,
+        directory: &SourceName,
+        person: Option<&Person>,
+    ) -> Result<Vec<Effect>, Error> {
+        let mut effects = Vec::new();
+        for person in person {
+            for name in &person.groups {
+                let group = reader.find::<String>(group_name(directory, name)).await;
+                let group = group.map_err(unavailable)?;
+                let key = group.map(|group| FactKey::scim_member(directory, &group, &person.id));
+                effects.extend(key.map(|key| Effect::Remove { key }));
+            }
+        }
+        Ok(effects)
     }
 }
 
-/// The person of whom the directory says `user`, or nothing any longer, who `was` so.
+/// What the directory says of a user instead of `was`. Whoever was not active is so only if it says so.
+fn said_or_still(mut said: Resource, was: &Resource) -> Resource {
+    if was.get("active") == Some(&json!(false)) && !said.contains_key("active") {
+        said.insert("active".to_owned(), json!(false));
+    }
+    said
+}
+
+/// The person of whom the directory says `user`, or nothing any longer, who `was` so, and of whom it said
+/// `before`. Nobody comes back but by its word that they do.
 fn is_to_be(
     id: &PersonId,
-    was: Option<&Person>,
+    (was, before): (Option<&Person>, Option<&Resource>),
     (directory, user, now): (&SourceName, Option<&Resource>, Timestamp),
 ) -> Person {
-    let mut is = Person::new(id.clone(), was.map(|was| was.groups.clone()).unwrap_or_default());
+    let mut is = was.cloned().unwrap_or_else(|| Person::new(id.clone(), BTreeSet::new()));
     is.source = Some(directory.clone());
-    let Some(user) = user else {
-        is.groups.clear();
-        is.state = PersonState::Inactive { since: now };
-        return is;
-    };
-    let work = user.get(ENTERPRISE);
-    let of_work = |member: &str| work?.get(member);
-    // What cannot be said here is not said: nobody stays because of a strange name of a unit.
-    is.unit = of_work("department")
-        .and_then(Value::as_str)
-        .and_then(|unit| unit.parse::<UnitName>().ok());
-    is.manager = of_work("manager").and_then(|it| it.get("value")?.as_str()?.parse().ok());
-    if user.get("active") == Some(&json!(false)) {
-        is.state = PersonState::Inactive { since: now };
+    let active = |user: &Resource| user.get("active") != Some(&json!(false));
+    match user {
+        None => is.groups.clear(),
+        Some(user) => {
+            let work = user.get(ENTERPRISE);
+            let of_work = |member: &str| work?.get(member);
+            // What cannot be said here is not said: nobody stays because of a strange name of a unit.
+            let unit = of_work("department").and_then(Value::as_str);
+            let unit = unit.and_then(|unit| unit.parse::<UnitName>().ok());
+            let manager = of_work("manager").and_then(|it| it.get("value")?.as_str()?.parse().ok());
+            // Of who leaves it stays known to whom they reported.
+            let stays = active(user);
+            is.unit = unit.or(is.unit.filter(|_| !stays));
+            is.manager = manager.or(is.manager.filter(|_| !stays));
+        }
     }
-    is
+    is.state = match (user.is_some_and(active), before) {
+        (false, _) => PersonState::Inactive { since: now },
+        (true, Some(before)) if active(before) => is.state,
+        (true, None) if was.is_some() => is.state,
+        (true, _) => PersonState::Active { authorization_cutoff: None },
+    };
+    let Some(was) = was else { return is };
+    let is = was.becomes(is, now);
+    // That a directory tells of somebody for the first time moves nobody.
+    let moved = if before.is_none() { was.moved } else { is.moved };
+    Person { moved, ..is }
 }
 
-/// Where it stands whose login `user` has.
-fn login(rule: &LoginRule, user: &Resource) -> Option<FactKey> {
+/// The login of `user`: where it stands whose it is, and which it is.
+fn login(rule: &LoginRule, user: &Resource) -> Option<(FactKey, Value)> {
     let member = match rule.subject {
         LoginSubject::ExternalId => "externalId",
         LoginSubject::UserName => "userName",
     };
-    text(user, member).map(|subject| FactKey::login(&rule.issuer, subject))
+    let subject = text(user, member)?;
+    let login = json!({ "issuer": rule.issuer, "subject": subject });
+    Some((FactKey::login(&rule.issuer, subject), login))
 }
 
 /// What is written so that nobody else has what identifies the user `id`, who was so and is to be so.

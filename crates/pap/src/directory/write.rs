@@ -4,11 +4,11 @@
 use authority::{AdminAct, ChangedBy, CommitError, Effect, NotAdministered, NotPermitted, Reader};
 use model::{FactKey, Gives, Person, Provisioning, ResourceRef, SourceName};
 use scim::Error;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::errors::{changed_meanwhile, taken, unavailable};
 use crate::Administration;
-use crate::register::put;
+use crate::register::{put, put_new};
 
 /// What becomes of one person, with what is written beside.
 pub(super) struct Becomes {
@@ -16,11 +16,15 @@ pub(super) struct Becomes {
     pub(super) was: Option<Person>,
     /// As they are to be.
     pub(super) is: Person,
-    /// Logins that are nobody's any longer.
-    pub(super) parted: Vec<FactKey>,
-    /// Logins that become the person's, and nobody else's.
-    pub(super) joined: Vec<FactKey>,
-    /// What the directory is told when it asks again.
+    /// A login that is nobody's any longer.
+    pub(super) parted: Option<FactKey>,
+    /// A login that becomes the person's and nobody else's: where it stands, and which it is.
+    pub(super) joined: Option<(FactKey, Value)>,
+    /// Whether they log in at all.
+    pub(super) has_login: bool,
+    /// What the directory is told when it asks again, once only what it took away is in force.
+    pub(super) kept_at_first: Option<Effect>,
+    /// What it is told once all of it is.
     pub(super) kept: Vec<Effect>,
 }
 
@@ -33,28 +37,40 @@ pub(super) enum Done {
     Whole,
 }
 
+/// What comes into force in one commit.
+struct Step {
+    done: Done,
+    person: Person,
+    gives: Provisioning,
+    change: Value,
+    effects: Vec<Effect>,
+}
+
 impl Becomes {
-    /// What comes into force next, with what that gives; for what rests on `reader`.
-    fn next(self) -> (Done, Person, Provisioning, Vec<Effect>) {
-        let Self { was, is, parted, joined, kept } = self;
-        let login = !joined.is_empty();
+    /// What comes into force next. What is taken away comes alone wherever anything else could be refused.
+    fn next(self) -> Step {
+        let Self { was, is, parted, joined, has_login, kept_at_first, kept } = self;
         let restricted = was.as_ref().map(|was| was.restricted_to(&is));
-        let is_restricted = restricted != was || !parted.is_empty();
+        let is_restricted = restricted != was || parted.is_some();
+        let returns = was.as_ref().is_some_and(|was| !was.is_active()) && is.is_active();
+        let login = joined.is_some() || (returns && has_login);
         let gives = Provisioning::between(restricted.as_ref(), &is, login);
-        let parted = parted.into_iter().map(|key| Effect::Remove { key });
-        match restricted {
-            Some(restricted) if is_restricted && gives.gives != Gives::Nothing => {
-                let gives = Provisioning::between(Some(&restricted), &restricted, false);
-                let effects = parted.chain([put(FactKey::person(&restricted.id), &restricted)]);
-                (Done::Part, restricted, gives, effects.collect())
-            }
-            _ => {
-                let joined = joined.into_iter().map(|key| crate::register::put_new(key, &is.id));
-                let person = put(FactKey::person(&is.id), &is);
-                let effects = parted.chain(joined).chain([person]).chain(kept).collect();
-                (Done::Whole, is, gives, effects)
-            }
+        let may_be_refused = gives.gives != Gives::Nothing
+            || kept.iter().any(|effect| matches!(effect, Effect::PutNew { .. }));
+        let removed = parted.clone().map(|key| Effect::Remove { key });
+        if let Some(restricted) = restricted.filter(|_| is_restricted && may_be_refused) {
+            let gives = Provisioning::between(Some(&restricted), &restricted, false);
+            let change = json!({ "person": restricted, "parted": parted });
+            let written = [put(FactKey::person(&restricted.id), &restricted)];
+            let effects = removed.into_iter().chain(written).chain(kept_at_first).collect();
+            return Step { done: Done::Part, person: restricted, gives, change, effects };
         }
+        let login = joined.as_ref().map(|(_, login)| login);
+        let change = json!({ "person": is, "parted": parted, "joined": login });
+        let joined = joined.map(|(key, _)| put_new(key, &is.id));
+        let written = [put(FactKey::person(&is.id), &is)];
+        let effects = removed.into_iter().chain(joined).chain(written).chain(kept).collect();
+        Step { done: Done::Whole, person: is, gives, change, effects }
     }
 }
 
@@ -64,17 +80,19 @@ impl Administration {
     pub(super) async fn becomes(
         &self,
         directory: &SourceName,
-        reader: Reader<'_>,
+        mut reader: Reader<'_>,
         becomes: Becomes,
     ) -> Result<Done, Error> {
         let is_new = becomes.was.is_none();
-        let (done, person, gives, mut effects) = becomes.next();
+        let Step { done, person, gives, change, mut effects } = becomes.next();
+        // Somebody who was denied to the directory before has a key: it opens the record of that.
+        let place = FactKey::data_key(&person.id);
+        let is_keyed = !is_new || reader.find::<Value>(place).await.map_err(unavailable)?.is_some();
         let sealer = self.authority.journal().sealer();
-        let data_key = is_new.then(|| sealer.new_data_key(&person.id));
-        let first =
-            data_key.iter().map(|it| Effect::PutNew { key: it.key.clone(), body: it.body.clone() });
-        effects.extend(first);
-        let (read, id) = (reader.sourced(()), person.id.clone());
+        let data_key = (!is_keyed).then(|| sealer.new_data_key(&person.id));
+        let first = data_key.iter().map(|it| (it.key.clone(), it.body.clone()));
+        effects.extend(first.map(|(key, body)| Effect::PutNew { key, body }));
+        let (read, id) = (reader.sourced(()), person.id);
         let action =
             if gives.gives == Gives::Nothing { "person/restrict" } else { "person/provision" };
         let by =
@@ -83,7 +101,7 @@ impl Administration {
             by,
             action,
             target: ResourceRef::Person(id),
-            change: json!(person),
+            change,
             reads: (read.keys, read.revision),
             effects,
         };

@@ -116,7 +116,7 @@ impl Scene {
     }
 
     fn place(&self, kind: Kind) -> Place<'_> {
-        Place { directory: &self.okta.name, kind, base: BASE }
+        Place { directory: &self.okta.name, kind, base: BASE, members: true }
     }
 
     async fn found(&self, kind: Kind, query: &str) -> Vec<String> {
@@ -217,6 +217,94 @@ async fn what_a_directory_takes_away_no_policy_keeps() {
     assert_eq!(scene.person("ben").await["state"]["is"], "inactive");
     assert_eq!(status(scene.change("ann", &UserChange::Delete).await), 200);
     assert_eq!(scene.person("ann").await["state"]["is"], "inactive");
+}
+
+/// Who leaves is gone, whatever else of the request is refused; and nobody comes back unasked.
+#[tokio::test]
+async fn who_leaves_is_gone_whatever_else_is_refused() {
+    let scene = Scene::set().await;
+    for name in ["former", "ann", "ben"] {
+        scene.creates(at_work(name, "Desk 4", "bob")).await;
+    }
+    let gone = |mut said: Value| {
+        said["active"] = json!(false);
+        UserChange::Replace(read(&USER, said))
+    };
+    let mut renamed = user("ann");
+    renamed["userName"] = json!("former");
+    assert_eq!(status(scene.change("ann", &gone(renamed)).await), 409);
+    let ann = scene.person("ann").await;
+    assert_eq!(ann["state"]["is"], "inactive");
+    assert_eq!((&ann["manager"], &ann["unit"]), (&json!("bob"), &json!("Desk 4")), "their line");
+    // What is said of them afterwards brings them back only if it says so.
+    let title = patch(&USER, json!({ "op": "add", "path": "title", "value": "Dr" }));
+    scene.change("ann", &UserChange::Patch(&title)).await.expect("it is kept");
+    let unsaid = patch(&USER, json!({ "op": "remove", "path": "active" }));
+    scene.change("ann", &UserChange::Patch(&unsaid)).await.expect("it is kept");
+    scene.change("ann", &UserChange::Replace(read(&USER, user("ann")))).await.expect("it is kept");
+    assert_eq!(scene.person("ann").await["state"]["is"], "inactive");
+    scene.active("ann", true).await.expect("they come back");
+    assert_eq!(scene.person("ann").await["state"]["is"], "active");
+    // Whom an administrator deactivated, likewise.
+    let deactivate = Command::PersonDeactivate { id: "ben".to_owned() };
+    scene.desk.run(deactivate).await.expect("they are deactivated");
+    scene.change("ben", &UserChange::Patch(&title)).await.expect("it is kept");
+    assert_eq!(scene.person("ben").await["state"]["is"], "inactive");
+    scene.change("former", &UserChange::Delete).await.expect("they are deleted");
+    assert_eq!(scene.person("former").await["manager"], "bob", "their line");
+}
+
+/// What is refused of a group leaves nobody in it, and who leaves it has none of its names.
+#[tokio::test]
+async fn a_group_that_is_refused_or_cut_short_gives_nobody_anything() {
+    let scene = Scene::set().await;
+    for name in ["ann", "ben"] {
+        scene.creates(user(name)).await;
+    }
+    scene.group("Desk", &[]).await.expect("a group");
+    for (name, members, expected) in [
+        ("Staff", ["ann", "nobody"], 400),
+        ("Approvers", ["ann", "ben"], 403),
+        ("desk", ["ann", "ben"], 409),
+    ] {
+        assert_eq!(status(scene.group(name, &members).await), expected, "{name}");
+        assert_eq!(scene.person("ann").await["groups"], json!([]), "{name}");
+    }
+    assert_eq!(scene.found(Kind::Groups, "").await.len(), 1);
+    // Renamed to what only one of two may be in; then both leave.
+    let id = scene.group("Staff", &["ann", "ben"]).await.expect("a group");
+    let renamed = json!({ "op": "replace", "path": "displayName", "value": "Approvers" });
+    assert_eq!(status(scene.regroup(&id, renamed).await), 403);
+    let all = json!({ "op": "remove", "path": "members" });
+    scene.regroup(&id, all).await.expect("they leave");
+    for name in ["ann", "ben"] {
+        assert_eq!(scene.person(name).await["groups"], json!([]), "{name}");
+    }
+    // A deleted user is in no group any longer.
+    let joins = json!({ "op": "add", "path": "members", "value": [{ "value": "ann" }] });
+    scene.regroup(&id, joins).await.expect("she joins");
+    scene.change("ann", &UserChange::Delete).await.expect("she is deleted");
+    let joins = json!({ "op": "add", "path": "members", "value": [{ "value": "ben" }] });
+    scene.regroup(&id, joins).await.expect("he joins");
+    assert_eq!(scene.person("ann").await["groups"], json!([]));
+}
+
+/// Every record of a directory's can be decided again, also of who was denied to it first.
+#[tokio::test]
+async fn what_a_directory_did_and_was_denied_is_replayed() {
+    let scene = Scene::set().await;
+    scene
+        .desk
+        .world
+        .publish(&POLICY.replace("@id(\"directory\")", "@id(\"directory\") @mode(\"observe\")"))
+        .await;
+    assert_eq!(status(scene.create(user("dora")).await), 403);
+    assert_eq!(status(scene.create(user("dora")).await), 403);
+    scene.desk.world.publish(POLICY).await;
+    scene.creates(user("dora")).await;
+    scene.active("dora", false).await.expect("she leaves");
+    let told = scene.desk.run(Command::LogReplay).await.expect("it is told");
+    assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)), "{told}");
 }
 
 /// A policy sees which groups somebody joins.

@@ -25,7 +25,9 @@ fn case(
     let directory =
         Directory { name: "okta".parse().expect("a source"), logins: None, registered: NOW, state };
     let joins = joins.iter().map(|group| group.parse().expect("a group")).collect();
-    let provisioning = Provisioning { gives, joins, unit: None, manager: None, login: false };
+    let person = Some(Box::new(person("ann", &["staff"])));
+    let provisioning =
+        Provisioning { person, gives, joins, unit: None, manager: None, login: false };
     case.request.principal = Principal::Directory(directory.name.clone());
     case.facts.principal = PrincipalFacts::Directory(directory, provisioning);
     (case.request, case.facts)
@@ -62,6 +64,20 @@ fn what_a_directory_gives_is_decided_and_what_it_takes_away_is_not() {
     check("person/restrict", (Gives::Changed, &["staff"]), PROVISION, "malformed");
     check("person/provision", (Gives::Nothing, &[]), PROVISION, "malformed");
     check("person/add", (Gives::Added, &[]), PROVISION, "malformed");
+}
+
+/// A policy sees who the person is.
+#[test]
+fn a_policy_sees_the_person_whom_a_directory_gives_something() {
+    let check = |policy: &str, expected: &str| {
+        let asked = case("person/provision", Gives::Changed, &["desk"], DirectoryState::Active);
+        assert_eq!(answer(&asked, policy), expected, "{policy}");
+    };
+    let all = r#"@id("all") permit (principal is Directory, action, resource is Person)"#;
+    let no = r#"@id("no") forbid (principal is Directory, action, resource in Group::"staff");"#;
+    check(&format!("{all};"), "permit");
+    check(&format!("{all}; {no}"), "forbidden");
+    check(&format!("{all} when {{ resource.active }};"), "permit");
 }
 
 /// Nobody acts in a directory's name.

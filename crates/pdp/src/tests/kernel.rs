@@ -295,6 +295,14 @@ const CHANGES: &[(&str, Change)] = &[
     ("agent taken over since", |case| {
         case.standing.agent.registered = case.standing.task.opened.plus(Duration::from_millis(1));
     }),
+    ("agent taken over since the mandate", |case| {
+        let registered = case.standing.mandate.given.plus(Duration::from_millis(1));
+        case.standing.agent.registered = registered;
+        case.standing.task.opened = registered;
+    }),
+    ("agent taken over since the device was enrolled", |case| {
+        enrolled(case, |of| of.device.enrolled = at(-86_401));
+    }),
     ("sponsor not the agent's", |case| case.standing.sponsor = person("mallory", &[])),
 ];
 
