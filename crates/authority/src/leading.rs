@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use store::Unit;
+use store::{CommitError, Unit};
 
 use crate::authorize::{Authority, NotPermitted, unrecorded};
 use crate::making::{Answer, Made};
@@ -23,6 +23,12 @@ pub struct Decided<A> {
     announced: Box<dyn Send>,
 }
 
+/// What became of two acts that were to be recorded together.
+enum Both<A, B> {
+    Recorded(Box<(Permit<A>, Permit<B>)>),
+    Apart(Box<(Decided<A>, B)>),
+}
+
 impl<A> Decided<A> {
     /// What is known about the act, but its place in the log.
     pub const fn context(&self) -> &PermitContext {
@@ -37,7 +43,7 @@ impl Authority {
         let Made { answer, unit, leaf } = self.in_time(self.make_settled(&act)).await?;
         match answer {
             Answer::Permit(permitting) => {
-                let opening = Opening { permitting, place };
+                let opening = Opening { permitting, place, begins: false };
                 Ok(Decided { act, unit, leaf, opening, announced })
             }
             Answer::Deny(denial) => {
@@ -73,10 +79,12 @@ impl Authority {
         first: Decided<A>,
         next: B,
     ) -> Result<(Permit<A>, Result<Permit<B>, NotPermitted>), NotPermitted> {
-        let both = async { Ok(self.record_both(first, next).await) };
-        match self.in_time(both).await? {
-            Ok((first, next)) => Ok((first, Ok(next))),
-            Err(apart) => {
+        match self.in_time(self.record_both(first, next)).await? {
+            Both::Recorded(both) => {
+                let (first, next) = *both;
+                Ok((first, Ok(next)))
+            }
+            Both::Apart(apart) => {
                 let (first, next) = *apart;
                 let first = self.record(first).await?;
                 Ok((first, self.authorize(next).await))
@@ -84,35 +92,48 @@ impl Authority {
         }
     }
 
-    /// Records both, or nothing: then they are given back.
+    /// Records both, or gives them back: nothing of either is on record then.
     async fn record_both<A: Governed, B: Governed>(
         &self,
         first: Decided<A>,
         next: B,
-    ) -> Result<(Permit<A>, Permit<B>), Box<(Decided<A>, B)>> {
+    ) -> Result<Both<A, B>, NotPermitted> {
+        let apart = |first, next| Ok(Both::Apart(Box::new((first, next))));
         let (Ok(place), Ok(Some(made))) = (self.place(), Box::pin(self.make(&next, None)).await)
         else {
-            return Err(Box::new((first, next)));
+            return apart(first, next);
         };
         let Made { answer: Answer::Permit(mut permitting), unit: own, leaf } = made else {
-            return Err(Box::new((first, next)));
+            return apart(first, next);
         };
         let Some(both) = first.unit.clone().and(own) else {
-            return Err(Box::new((first, next)));
+            return apart(first, next);
         };
         let Decided { act, unit, leaf: first_leaf, opening, announced } = first;
         permitting.behind(&unit);
-        let openings = vec![opening, Opening { permitting, place }];
+        let opening = Opening { begins: true, ..opening };
+        let openings = vec![opening, Opening { permitting, place, begins: false }];
         let (committed, mut openings) = self.commit(both, openings).await;
         let (second, opening) = (openings.remove(1), openings.remove(0));
-        let Ok(committed) = committed else {
-            // Of either of them: the ordinary way tells which, and why.
-            let first = Decided { act, unit, leaf: first_leaf, opening, announced };
-            return Err(Box::new((first, next)));
-        };
-        first_leaf.mark_written();
-        leaf.mark_written();
-        let first = self.permit(act, opening, &committed);
-        Ok((first, self.permit(next, second, &committed)))
+        match committed {
+            Ok(committed) => {
+                first_leaf.mark_written();
+                leaf.mark_written();
+                let first = self.permit(act, opening, &committed);
+                let next = self.permit(next, second, &committed);
+                Ok(Both::Recorded(Box::new((first, next))))
+            }
+            // It is the fault of either of them: each by itself is told which, and why.
+            Err(
+                CommitError::Changed { .. }
+                | CommitError::Exists { .. }
+                | CommitError::Used
+                | CommitError::OverLimit { .. },
+            ) => {
+                let opening = Opening { begins: false, ..opening };
+                apart(Decided { act, unit, leaf: first_leaf, opening, announced }, next)
+            }
+            Err(error) => Err(unrecorded(error)),
+        }
     }
 }

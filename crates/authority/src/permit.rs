@@ -205,13 +205,13 @@ impl<A> Permit<A> {
     /// Begins the act: gives up the permit for what it covers and for the duty to say how it ended.
     ///
     /// This is the last check before an effect. A permit that is too old, whose facts are known to
-    /// have changed, or that owes an obligation, closes as *not started*.
+    /// have changed, or that owes an obligation, closes as *not started*; as *unknown* if the act
+    /// began with its commit, which has entered what it leads to.
     pub fn begin(self, clock: &dyn Clock) -> Result<Begun<A>, NotStarted> {
         let Self { act, grant, context, begin_by, mut slot, .. } = self;
         // Nobody discharges obligations yet, so nothing that owes one may proceed.
         let owes = !context.obligations.is_empty();
         if owes || clock.monotonic() > begin_by || !slot.still_true() {
-            slot.close(OutcomeKind::NotStarted, None);
             return Err(NotStarted);
         }
         slot.begun();

@@ -1,7 +1,7 @@
 //! Two acts of which one leads to the other: on record at once, or one after the other, and never the
 //! second without the first.
 
-use authority::{Effect, NotPermitted, OnceScope, Permit};
+use authority::{CounterKey, Effect, NotPermitted, OnceScope, Permit};
 use model::{FactKey, Timestamp};
 use serde_json::json;
 use store::{CommitError, Store as _};
@@ -37,6 +37,13 @@ async fn decisions(world: &World) -> Vec<String> {
     all.iter().map(|it| format!("{} {}", it.text_of("action"), it.text_of("decision"))).collect()
 }
 
+/// How the permitted acts ended, in the order of the words.
+async fn ended(world: &World) -> Vec<String> {
+    let mut outcomes = world.outcomes().await;
+    outcomes.sort_unstable();
+    outcomes
+}
+
 const FIRST: &str = "crm/lookup permit";
 const BOTH: [&str; 2] = [FIRST, "crm/refund permit"];
 
@@ -56,33 +63,42 @@ async fn i_02_both_are_in_one_commit_and_each_has_its_place_and_its_outcome() {
     assert_eq!(open, [first.context().index, next.context().index]);
     drop((first, next));
     world.drained().await;
-    assert_eq!(world.outcomes().await, ["not_started", "not_started"]);
+    assert_eq!(ended(&world).await, ["not_started", "unknown"]);
     assert!(world.store.open_permits().await.unwrap().is_empty());
 }
 
-/// Whatever the store says of the two together, no more of them is on record than is permitted, and the
-/// second never without the first.
+/// Whatever the store says of the two together, no more of them is permitted than is on record, the
+/// second never without the first, and nothing of which nobody knows whether it is on record already.
 #[tokio::test]
 async fn i_02_what_cannot_be_recorded_together_is_recorded_one_after_the_other() {
-    let changed = || CommitError::Changed { key: FactKey::active_policy() };
-    let unavailable = || CommitError::Unavailable("the disk is full".into());
-    for (refusals, on_record) in [
-        (vec![], BOTH.as_slice()),
-        (vec![changed()], &BOTH),
-        (vec![CommitError::Used], &BOTH),
-        (vec![changed(), changed()], &[]),
-        (vec![unavailable(), unavailable()], &[]),
-    ] {
-        let world = World::new().await;
-        let told = format!("{refusals:?}");
-        world.store.on_commit(refusals.into_iter().map(OnCommit::Refuse));
-        let acts = (using(&world, "lookup", 1), using(&world, "refund", 2));
-        let permitted = match both(&world, acts).await {
-            Ok((_, next)) => 1 + usize::from(next.is_ok()),
-            Err(_) => 0,
-        };
-        assert_eq!(decisions(&world).await, on_record, "{told}");
-        assert_eq!(permitted, on_record.len(), "{told}");
+    let changed = || OnCommit::Refuse(CommitError::Changed { key: FactKey::active_policy() });
+    let unavailable = || OnCommit::Refuse(CommitError::Unavailable("the disk is full".into()));
+    let rows = || {
+        [
+            ("nothing", vec![], 2, BOTH.as_slice()),
+            ("one has changed", vec![changed()], 2, &BOTH),
+            ("one was used", vec![OnCommit::Refuse(CommitError::Used)], 2, &BOTH),
+            ("both have changed", vec![changed(), changed()], 0, &[]),
+            ("the disk is full", vec![unavailable()], 0, &[]),
+            ("nobody knows", vec![OnCommit::WrittenButLost], 0, &BOTH),
+        ]
+    };
+    for are_used in [true, false] {
+        for (what, on_commit, expected, on_record) in rows() {
+            let world = World::new().await;
+            world.store.on_commit(on_commit);
+            let (mut first, mut next) = (using(&world, "lookup", 1), using(&world, "refund", 2));
+            if !are_used {
+                first.circumstances.uses.clear();
+                next.circumstances.uses.clear();
+            }
+            let permitted = match both(&world, (first, next)).await {
+                Ok((_, next)) => 1 + usize::from(next.is_ok()),
+                Err(_) => 0,
+            };
+            assert_eq!(permitted, expected, "{what}, used up: {are_used}");
+            assert_eq!(decisions(&world).await, on_record, "{what}, used up: {are_used}");
+        }
     }
 }
 
@@ -121,9 +137,10 @@ async fn i_11_neither_is_permitted_on_what_has_changed_since() {
     assert!(matches!(decided, Err(NotPermitted::Denied { .. })), "it is decided anew");
 }
 
-/// Nobody waits for the two any more, and their commit comes.
+/// Nobody waits for the two any more, and their commit comes: with it the first has led to what the
+/// second enters.
 #[tokio::test]
-async fn i_02_two_permits_that_came_too_late_are_closed_as_not_started() {
+async fn i_02_of_two_permits_that_came_too_late_the_first_may_have_led_to_something() {
     let world = World::new().await;
     world.store.on_commit([OnCommit::Hold]);
     let acts = (using(&world, "lookup", 1), using(&world, "refund", 2));
@@ -132,8 +149,37 @@ async fn i_02_two_permits_that_came_too_late_are_closed_as_not_started() {
     assert!(gone.is_err(), "the commit was not held");
     world.store.release();
     world.drained().await;
-    assert_eq!(world.outcomes().await, ["not_started", "not_started"]);
+    assert_eq!(world.outcomes().await, ["unknown", "not_started"]);
     assert!(world.store.open_permits().await.unwrap().is_empty());
+}
+
+/// The same of a first that is not begun, because what it rests on changed after their commit.
+#[tokio::test]
+async fn i_02_a_first_that_is_not_begun_may_have_led_to_something() {
+    let world = World::new().await;
+    let acts = (using(&world, "lookup", 1), using(&world, "refund", 2));
+    let (first, next) = both(&world, acts).await.expect("the first is permitted");
+    world.store.commit(world.sponsor_leaves()).await.expect("it commits");
+    assert!(first.begin(world.clock.as_ref()).is_err());
+    drop(next);
+    world.drained().await;
+    assert_eq!(ended(&world).await, ["not_started", "unknown"]);
+}
+
+/// What the second has counted is told from what the first has.
+#[tokio::test]
+async fn the_calls_of_a_session_are_those_that_the_second_counts() {
+    let world = World::new().await;
+    let mut first = world.method("tools/list");
+    let counter = CounterKey("test/counter".to_owned());
+    first.circumstances.uses.push(Effect::Count { counter, amount: 50, limit: None });
+    let next = world.call("lookup", json!({}));
+    let resource = next.request.resource.clone();
+    let (_first, next) = both(&world, (first, next)).await.expect("the first is permitted");
+    assert!(next.is_ok());
+    let instance = world.standing.instance.id;
+    let gathered = world.authority.pip().gather(instance, &resource).await.expect("it is read");
+    assert_eq!(gathered.session.counters["calls"], 1);
 }
 
 /// What a reader took for read is read again once it has changed, also where there was nothing.
