@@ -246,7 +246,7 @@ fn read_set(question: &Question<'_>) -> Vec<FactKey> {
 
 /// Whether a request counts against the calls of its session: a call of a tool does, and so does
 /// reading a resource or a prompt, which tells as much.
-fn is_counted(request: &AccessRequest) -> bool {
+pub(crate) fn is_counted(request: &AccessRequest) -> bool {
     let is_read = matches!(
         request.resource,
         ResourceRef::Tool(_) | ResourceRef::Resource { .. } | ResourceRef::Prompt { .. }

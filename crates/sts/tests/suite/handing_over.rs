@@ -2,8 +2,9 @@
 //! not say so at once, or says otherwise.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use authority::{Effect, Unit};
+use authority::{BEGIN_WITHIN, CommitError, Effect, Unit};
 use model::{Clock as _, FactKey, InstanceId, InstanceState, Stopped, Thumbprint};
 use oauth::ErrorCode;
 use store::Store as _;
@@ -70,4 +71,43 @@ async fn i_11_work_is_handed_over_to_no_agent_that_was_stopped_meanwhile() {
     assert_eq!(held(&sts, &own).await, None);
     sts.world.drained().await;
     assert_eq!(ended(&sts, "delegate").await, ["failed"]);
+}
+
+/// What is recorded apart begins as it is recorded: however long the token takes then.
+#[tokio::test]
+async fn a_slow_disk_does_not_lose_who_the_work_was_handed_over_to() {
+    let (sts, lead, reader) = before().await;
+    let own = key();
+    let changed = OnCommit::Refuse(CommitError::Changed { key: FactKey::active_policy() });
+    sts.world.store.on_commit([changed, OnCommit::After(Unit::default()), OnCommit::Hold]);
+    let request = hands_over(&sts, &lead, (&reader, &own), &part(&sts));
+    let asking = tokio::spawn({
+        let sts = sts.clone();
+        async move { sts.send(request).await }
+    });
+    until("it is about to be committed", || async { sts.world.store.commits_left() == 0 }).await;
+    sts.world.clock.advance(BEGIN_WITHIN + Duration::from_millis(1));
+    sts.world.store.release();
+    let token = asking.await.expect("no panic").expect("a token");
+    let child = held(&sts, &own).await.expect("it was entered").to_string();
+    assert_eq!(sts.verified(&token).instance(), child);
+    sts.world.drained().await;
+    assert_eq!(ended(&sts, "delegate").await, ["returned"]);
+}
+
+/// A key that is an instance's already is found by the first attempt: the store is not asked again.
+#[tokio::test]
+async fn a_key_that_is_in_use_costs_two_commits_and_no_more() {
+    const PREPARED: usize = 8;
+    let (sts, lead, reader) = before().await;
+    let own = key();
+    sts.send(hands_over(&sts, &lead, (&reader, &own), &part(&sts))).await.expect("a token");
+    sts.world.store.on_commit((0..PREPARED).map(|_| OnCommit::After(Unit::default())));
+    let refused = sts.send(hands_over(&sts, &lead, (&reader, &own), &part(&sts))).await;
+    assert_eq!(refused.map(drop).unwrap_err().code, ErrorCode::InvalidRequest);
+    // Both together, and the first by itself.
+    assert_eq!(PREPARED - sts.world.store.commits_left(), 2);
+    assert_eq!(sts.causes(1).await, ["has_a_task"]);
+    sts.world.drained().await;
+    assert_eq!(ended(&sts, "delegate").await, ["returned", "failed"]);
 }
