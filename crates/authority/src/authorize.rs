@@ -76,6 +76,14 @@ pub enum NotPermitted {
     Overloaded,
 }
 
+impl NotPermitted {
+    /// Whether it may be on record as permitted all the same: nobody waited for the commit to the end,
+    /// or heard what came of it.
+    pub const fn may_be_recorded(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unrecorded(CommitError::Lost))
+    }
+}
+
 /// What an [`Authority`] is made of.
 pub struct Parts {
     /// Where facts and records are kept.
@@ -227,7 +235,7 @@ impl Authority {
             let (opening, denial) = match answer {
                 Answer::Permit(permitting) => {
                     let place = place.take().expect("it is given back after each attempt");
-                    (Some(Opening { permitting, place }), None)
+                    (Some(Opening { permitting, place, begins: false }), None)
                 }
                 Answer::Deny(denial) => (None, Some(denial)),
             };
@@ -283,7 +291,7 @@ impl Authority {
     pub(crate) fn permit<A: Governed>(
         &self,
         act: A,
-        Opening { permitting, place }: Opening,
+        Opening { permitting, place, begins }: Opening,
         committed: &Committed,
     ) -> Permit<A> {
         let Permitting { grant, closing, counted, counters, found, .. } =
@@ -297,14 +305,14 @@ impl Authority {
         }
         let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
         // The permit rests on the facts as its own commit left them.
-        let slot = self.slot((closing, place), committed.revision);
+        let slot = self.slot((closing, place), begins, committed.revision);
         Permit { act, grant, context, begin_by, slot, counters }
     }
 
-    fn slot(&self, open: Open, revision: Revision) -> OutcomeSlot {
+    fn slot(&self, open: Open, has_begun: bool, revision: Revision) -> OutcomeSlot {
         OutcomeSlot {
             open: Some(open),
-            has_begun: false,
+            has_begun,
             queue: self.outcomes.clone(),
             clock: self.clock.clone(),
             changes: self.pip.changes().clone(),

@@ -2,7 +2,8 @@
 //!
 //! A unit that was handed to the store is committed or not, as if nobody had asked: a decision that
 //! took too long, or whose caller went away, may still permit. Then nobody holds its permit, and it
-//! is closed as *not started*.
+//! is closed as *not started*; as *unknown* where the commit entered what the act leads to, because
+//! somebody may go on from that.
 
 use std::sync::Arc;
 

@@ -49,7 +49,7 @@ pub use findings::{
     HUMAN_CREDENTIAL,
 };
 pub use in_force::PolicyInForce;
-pub use leading::Decided;
+pub use leading::{Decided, Next};
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Entailed, Governed, NotStarted, Permit,

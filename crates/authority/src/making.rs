@@ -94,12 +94,12 @@ impl Authority {
             }
             let context = &permitting.closing.context;
             let entailed = act.entails(context, self.entropy.as_ref());
-            if let Some(Entailed { mut entry, disclosure, effects }) = entailed {
+            if let Some(Entailed { mut entry, disclosure, writes }) = entailed {
                 let sponsor = &context.standing.sponsor.id;
                 let sealed = self.journal.seal(sponsor, &disclosure).await;
                 entry.disclosure = Some(sealed.map_err(unsealed)?);
                 made.unit.entries.push(entry);
-                made.unit.effects.extend(effects);
+                made.unit.effects.extend(writes.map(|(key, body)| Effect::Put { key, body }));
             }
         }
         Ok(Some(made))
@@ -246,7 +246,7 @@ fn read_set(question: &Question<'_>) -> Vec<FactKey> {
 
 /// Whether a request counts against the calls of its session: a call of a tool does, and so does
 /// reading a resource or a prompt, which tells as much.
-fn is_counted(request: &AccessRequest) -> bool {
+pub(crate) fn is_counted(request: &AccessRequest) -> bool {
     let is_read = matches!(
         request.resource,
         ResourceRef::Tool(_) | ResourceRef::Resource { .. } | ResourceRef::Prompt { .. }

@@ -39,6 +39,8 @@ pub(crate) struct Closing {
 pub(crate) struct Opening {
     pub(crate) permitting: Box<Permitting>,
     pub(crate) place: OwnedSemaphorePermit,
+    /// Whether the act begins with the commit: so it does where that enters what the act leads to.
+    pub(crate) begins: bool,
 }
 
 /// A permit that is open, with its place in the queue.
@@ -112,9 +114,13 @@ impl OutcomeSlot {
 
 impl Drop for OutcomeSlot {
     fn drop(&mut self) {
-        let outcome = if self.has_begun { OutcomeKind::Unknown } else { OutcomeKind::NotStarted };
-        self.close(outcome, None);
+        self.close(left(self.has_begun), None);
     }
+}
+
+/// How an act ended of which nobody says it.
+const fn left(has_begun: bool) -> OutcomeKind {
+    if has_begun { OutcomeKind::Unknown } else { OutcomeKind::NotStarted }
 }
 
 /// Writes outcomes into the log, in the background, until the process ends.
@@ -174,12 +180,12 @@ impl Pen {
         }
     }
 
-    /// Nobody holds the permits that the commit opened, if it did: what they permit is not begun.
+    /// Nobody holds the permits that the commit opened, if it did: what they permit is begun no more.
     async fn close_abandoned(&self, Abandoned { commit, openings }: Abandoned) {
         let Ok(committed) = commit.await else { return };
-        for Opening { permitting, place } in openings {
+        for Opening { permitting, place, begins } in openings {
             let closing = permitting.opened(&committed).closing;
-            let (outcome, at) = (OutcomeKind::NotStarted, self.clock.now());
+            let (outcome, at) = (left(begins), self.clock.now());
             let closed = Closed { closing, outcome, result: None, at, _place: place };
             self.write_outcome(&closed).await;
         }

@@ -40,8 +40,8 @@ pub struct Entailed {
     pub entry: NewEntry,
     /// What is sealed with it, under the sponsor's key.
     pub disclosure: Disclosure,
-    /// What else it does; it counts nothing.
-    pub effects: Vec<Effect>,
+    /// The fact that it writes besides, if it writes one: its key and its canonical JSON.
+    pub writes: Option<(FactKey, Vec<u8>)>,
 }
 
 /// Who acts, as far as it is established.
@@ -55,7 +55,7 @@ pub enum Actor {
         standing: Box<Sourced<Standing>>,
         /// What enters it in the register.
         effects: Vec<Effect>,
-        /// What is recorded with that, before the decision.
+        /// What is recorded with that, after the decision.
         entries: Vec<NewEntry>,
     },
 }
@@ -105,7 +105,8 @@ pub struct PermitContext {
     pub people: ActCommitments,
 }
 
-/// The right to perform one act, once. Only [`crate::Authority::authorize`] makes one.
+/// The right to perform one act, once. Only [`crate::Authority`] makes one, of a decision that is on
+/// record.
 ///
 /// It owns the act, so what was decided is what is done. It cannot be cloned, and those who
 /// perform acts consume it:
@@ -205,13 +206,13 @@ impl<A> Permit<A> {
     /// Begins the act: gives up the permit for what it covers and for the duty to say how it ended.
     ///
     /// This is the last check before an effect. A permit that is too old, whose facts are known to
-    /// have changed, or that owes an obligation, closes as *not started*.
+    /// have changed, or that owes an obligation, closes as *not started*; as *unknown* if the act
+    /// began with its commit, which has entered what it leads to.
     pub fn begin(self, clock: &dyn Clock) -> Result<Begun<A>, NotStarted> {
         let Self { act, grant, context, begin_by, mut slot, .. } = self;
         // Nobody discharges obligations yet, so nothing that owes one may proceed.
         let owes = !context.obligations.is_empty();
         if owes || clock.monotonic() > begin_by || !slot.still_true() {
-            slot.close(OutcomeKind::NotStarted, None);
             return Err(NotStarted);
         }
         slot.begun();

@@ -74,11 +74,10 @@ impl Unit {
         self.effects.iter().filter(|effect| matches!(effect, Effect::Count { .. })).count()
     }
 
-    /// This unit with `next` behind it, as one that commits with both or not at all; none if `next`
-    /// has read what this one writes.
+    /// This unit with `next` behind it, as one that commits with both or not at all; none if either has
+    /// read what the other writes.
     pub fn and(mut self, next: Self) -> Option<Self> {
-        let mut writes = self.effects.iter().filter_map(Effect::writes);
-        if writes.any(|key| next.reads.contains(key)) {
+        if self.has_read_of(&next) || next.has_read_of(&self) {
             return None;
         }
         let before = self.entries.len();
@@ -92,6 +91,12 @@ impl Unit {
         self.reads.dedup();
         self.revision = self.revision.min(next.revision);
         Some(self)
+    }
+
+    /// Whether it has read something that `other` writes.
+    fn has_read_of(&self, other: &Self) -> bool {
+        let mut writes = other.effects.iter().filter_map(Effect::writes);
+        writes.any(|key| self.reads.contains(key))
     }
 }
 

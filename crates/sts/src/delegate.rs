@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use authority::{
-    Actor, Begun, Circumstances, Effect, Governed, NotPermitted, OnceScope, Permit, PermitContext,
+    Actor, Begun, Circumstances, CommitError, Effect, Governed, Next, NotPermitted, OnceScope,
+    Permit, PermitContext,
 };
 use model::record::OutcomeKind;
 use model::{
@@ -157,19 +158,21 @@ impl TokenService {
             let named = self.named(asking.agent, (actor_token, &may_act.client_id), proof).await?;
             self.grant(asking, above, (named, task.clone(), bound)).await
         };
-        let (permit, given) = match asked.await {
+        let (permit, next) = match asked.await {
             Ok(grant) => {
-                let both = Box::pin(self.authority.authorize_after(decided, grant));
-                let (permit, given) = both.await?;
-                let given = match given {
-                    Ok(permit) => Ok(permit),
-                    Err(reason) => Err(self.not_given(asking, reason, proof).await),
-                };
-                (permit, given)
+                let both = Box::pin(self.authority.record_with(decided, grant));
+                let (permit, next) = both.await?;
+                (permit, Ok(next))
             }
             Err(refusal) => (self.authority.record(decided).await?, Err(refusal)),
         };
+        // First of all: what it leads to may take longer than a permit lasts.
         let begun = self.begun(permit)?;
+        let given = match next {
+            Ok(Next::Permitted(permit)) => Ok(*permit),
+            Ok(Next::Unasked(grant, why)) => self.given_apart(asking, (grant, why), proof).await,
+            Err(refusal) => Err(refusal),
+        };
         let given = given.and_then(|permit| {
             let minted = self.minter.mint(permit, &self.authority);
             minted.map_err(TokenRefusal::decided)
@@ -218,24 +221,30 @@ impl TokenService {
         ))
     }
 
-    /// Why the instance gets no token that agrees by its `proof`.
-    async fn not_given(
+    /// The token of the instance that agrees by its `proof`, asked for by itself; with why it could not be
+    /// recorded together with the work that is handed on, if the store said so.
+    async fn given_apart(
         &self,
         asking: &Asking<'_>,
-        reason: NotPermitted,
+        (grant, why): (TokenGrant, Option<CommitError>),
         proof: &VerifiedProof,
-    ) -> TokenRefusal {
-        let by = asking.agent;
-        match reason {
-            NotPermitted::Replayed => {
-                not_held("actor_replayed", by, "the actor token or its proof was used before")
+    ) -> Result<Permit<TokenGrant>, TokenRefusal> {
+        let (by, key) = (asking.agent, Thumbprint::from_bytes(proof.thumbprint));
+        // Its key may be somebody's: then it is not entered, however often it is tried.
+        if matches!(why, Some(CommitError::Exists { .. })) {
+            self.is_new(asking, key).await?;
+        }
+        match self.authority.authorize(grant).await {
+            Ok(permit) => Ok(permit),
+            Err(NotPermitted::Replayed) => {
+                let why = "the actor token or its proof was used before";
+                Err(not_held("actor_replayed", by, why))
             }
-            // It could not be entered: its key may be somebody's.
-            NotPermitted::Contended => {
-                let is_new = self.is_new(asking, Thumbprint::from_bytes(proof.thumbprint)).await;
-                is_new.err().unwrap_or_else(|| refused(reason, by))
+            Err(NotPermitted::Contended) => {
+                self.is_new(asking, key).await?;
+                Err(refused(NotPermitted::Contended, by))
             }
-            other => refused(other, by),
+            Err(other) => Err(refused(other, by)),
         }
     }
 

@@ -221,6 +221,7 @@ pub async fn i_11_two_units_as_one_are_there_together_or_not_at_all(back_end: &i
     let store = back_end.store();
     store.commit(unit(vec![put("read", "1"), put("taken", "1")])).await.unwrap();
     let revision = store.load(&[]).await.unwrap().revision;
+    store.commit(unit(vec![put("moved", "1")])).await.unwrap();
     let reading = |name: &str, effects: Vec<Effect>| Unit {
         reads: vec![key(name)],
         revision,
@@ -228,10 +229,12 @@ pub async fn i_11_two_units_as_one_are_there_together_or_not_at_all(back_end: &i
     };
     let first = || reading("read", vec![put("one", "1"), use_once(1)]);
     assert!(first().and(reading("one", Vec::new())).is_none());
+    assert!(first().and(reading("other", vec![put("read", "2")])).is_none());
     let refused = [
         (reading("other", vec![put_new("taken")]), "exists"),
         (reading("other", vec![use_once(1)]), "used"),
         (Unit { revision: Revision(revision.0 - 1), ..reading("read", Vec::new()) }, "changed"),
+        (reading("moved", Vec::new()), "changed"),
     ];
     for (second, why) in refused {
         let both = first().and(second).expect("neither reads what the other writes");

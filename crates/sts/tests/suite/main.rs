@@ -16,6 +16,7 @@ mod devices;
 mod elevations;
 mod exchanges;
 mod given_up;
+mod handing_over;
 mod history;
 mod initiations;
 mod instances;
