@@ -1,10 +1,12 @@
 //! Facts that were read before, each good for as long as the store's own reports say that it has not
 //! changed; the commit of whatever rests on one checks the same once more.
 
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 
 use model::{Delegator, FactKey, Revision, Sourced, TaskId};
 use moka::sync::Cache;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::changes::Changes;
 
@@ -16,6 +18,9 @@ const EACH: usize = 128;
 
 /// The most delegation chains that are kept.
 const CHAINS_MAX: u64 = 10_000;
+
+/// How many things are read at once at most.
+const TURNS: usize = 64;
 
 /// A fact as it was read.
 #[derive(Clone)]
@@ -32,13 +37,35 @@ pub(crate) struct KnownFacts {
     facts: Cache<FactKey, Read>,
     /// By task, who holds it and who handed it on: what was made of facts, for all parts of the task.
     chains: Cache<TaskId, Arc<Sourced<Vec<Delegator>>>>,
+    reading_facts: Turns,
+    reading_chains: Turns,
+}
+
+/// Turns to read: of many who miss the same thing at once, one reads it and the others find it known.
+struct Turns {
+    hasher: RandomState,
+    turns: [Mutex<()>; TURNS],
+}
+
+impl Turns {
+    fn new() -> Self {
+        Self { hasher: RandomState::new(), turns: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    /// Waits for the turn to read `what`; it ends when it is dropped.
+    async fn of(&self, what: &impl Hash) -> MutexGuard<'_, ()> {
+        let places = TURNS as u64;
+        let place = usize::try_from(self.hasher.hash_one(what) % places).expect("there are few");
+        self.turns[place].lock().await
+    }
 }
 
 impl KnownFacts {
     /// Nothing was read; `changes` tells what becomes of what is.
     pub(crate) fn new(changes: Arc<Changes>) -> Self {
         let facts = Cache::builder().max_capacity(KNOWN_MAX).weigher(size).build();
-        Self { changes, facts, chains: Cache::new(CHAINS_MAX) }
+        let chains = Cache::new(CHAINS_MAX);
+        Self { changes, facts, chains, reading_facts: Turns::new(), reading_chains: Turns::new() }
     }
 
     /// The fact at `key`, if it was read and has not changed since: as of now, then.
@@ -46,6 +73,11 @@ impl KnownFacts {
         let Read { body, revision } = self.facts.get(key)?;
         let now = self.changes.fresh_as_of(&[(std::slice::from_ref(key), revision)])?;
         Some(Read { body, revision: now })
+    }
+
+    /// The turn to read the fact at `key`: look again whether it is known once it comes.
+    pub(crate) async fn turn_to_read(&self, key: &FactKey) -> MutexGuard<'_, ()> {
+        self.reading_facts.of(key).await
     }
 
     /// Keeps the fact at `key` as it was read.
@@ -58,6 +90,12 @@ impl KnownFacts {
         let known = self.chains.get(&task)?;
         let now = self.changes.fresh_as_of(&[(&known.keys, known.revision)])?;
         Some(Sourced { revision: now, ..Sourced::clone(&known) })
+    }
+
+    /// The turn to read who holds `task` and who handed it on: look again whether it is known once
+    /// it comes.
+    pub(crate) async fn turn_to_read_chain(&self, task: TaskId) -> MutexGuard<'_, ()> {
+        self.reading_chains.of(&task).await
     }
 
     /// Keeps who holds `task` and who handed it on.

@@ -12,6 +12,7 @@ use model::{
 };
 use serde::de::DeserializeOwned;
 use store::Store;
+use tokio::sync::MutexGuard;
 
 use crate::FactsError;
 use crate::known::{KnownFacts, Read};
@@ -80,6 +81,14 @@ impl<'a> Reader<'a> {
         Some(self.taken(chain))
     }
 
+    /// The turn to read who holds `task` and who handed it on; none if nothing is kept.
+    pub(crate) async fn turn_to_read_chain(&self, task: TaskId) -> Option<MutexGuard<'a, ()>> {
+        match self.known {
+            Some(known) => Some(known.turn_to_read_chain(task).await),
+            None => None,
+        }
+    }
+
     /// A reader like this one, for what is to be kept by itself.
     pub(crate) fn apart(&self) -> Self {
         Self { known: self.known, ..Self::new(self.store) }
@@ -119,16 +128,23 @@ impl<'a> Reader<'a> {
     }
 
     async fn read(&self, key: &FactKey) -> Result<Read, FactsError> {
-        if let Some(read) = self.known.and_then(|known| known.get(key)) {
+        let Some(known) = self.known else { return self.load(key).await };
+        if let Some(read) = known.get(key) {
             return Ok(read);
         }
+        let _turn = known.turn_to_read(key).await;
+        if let Some(read) = known.get(key) {
+            return Ok(read);
+        }
+        let read = self.load(key).await?;
+        known.keep(key.clone(), read.clone());
+        Ok(read)
+    }
+
+    async fn load(&self, key: &FactKey) -> Result<Read, FactsError> {
         let loaded = self.store.load(std::slice::from_ref(key)).await?;
         let body = loaded.bodies.into_iter().next().flatten().map(Arc::from);
-        let read = Read { body, revision: loaded.revision };
-        if let Some(known) = self.known {
-            known.keep(key.clone(), read.clone());
-        }
-        Ok(read)
+        Ok(Read { body, revision: loaded.revision })
     }
 
     /// Reads the fact at `key`, which must be there.

@@ -60,6 +60,10 @@ pub async fn delegators(
     if let Some(known) = reader.known_chain(nearest) {
         return Ok(known);
     }
+    let _turn = reader.turn_to_read_chain(nearest).await;
+    if let Some(known) = reader.known_chain(nearest) {
+        return Ok(known);
+    }
     let (mut apart, mut above, mut next) = (reader.apart(), Vec::new(), Some(nearest));
     while let Some(id) = next.filter(|_| above.len() <= DELEGATIONS_MAX) {
         let task: model::Task = apart.need(FactKey::task(id)).await?;
