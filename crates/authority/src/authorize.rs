@@ -4,10 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
-use model::{
-    AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Sourced, Standing, Stranger,
-    Timestamp,
-};
+use model::{AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Stranger, Timestamp};
 use store::{CommitError, Committed, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -262,9 +259,7 @@ impl Authority {
         match &circumstances.actor {
             Actor::Known(instance) => self.pip.gather(*instance, &request.resource).await,
             Actor::Proposed { standing, .. } => {
-                let Sourced { value, keys, revision } = Sourced::clone(standing);
-                let standing = Sourced::<Arc<Standing>> { value: Arc::new(value), keys, revision };
-                self.pip.gather_for(&standing, &request.resource).await
+                self.pip.gather_for(standing, &request.resource).await
             }
         }
     }

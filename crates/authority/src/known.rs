@@ -1,11 +1,13 @@
 //! Facts that were read before, each good for as long as the store's own reports say that it has not
 //! changed; the commit of whatever rests on one checks the same once more.
 
+use std::any::Any;
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::{Delegator, FactKey, Revision, Sourced, TaskId};
 use moka::sync::Cache;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::changes::Changes;
@@ -16,27 +18,59 @@ const KNOWN_MAX: u64 = 64 * 1024 * 1024;
 /// What one fact takes besides its key and its body, in bytes, also where there is no such fact.
 const EACH: usize = 128;
 
+/// How many times its bytes a body takes with what it was parsed into.
+const PARSED: usize = 4;
+
 /// The most delegation chains that are kept.
 const CHAINS_MAX: u64 = 10_000;
 
 /// How many things are read at once at most.
 const TURNS: usize = 64;
 
+/// What a fact is parsed into.
+pub trait Fact: DeserializeOwned + Clone + Send + Sync + 'static {}
+
+impl<T: DeserializeOwned + Clone + Send + Sync + 'static> Fact for T {}
+
 /// A fact as it was read.
 #[derive(Clone)]
 pub(crate) struct Read {
     /// Its body; none if there was no such fact.
-    pub(crate) body: Option<Arc<[u8]>>,
+    pub(crate) body: Option<Arc<Body>>,
     /// As of when.
     pub(crate) revision: Revision,
 }
+
+/// The body of a fact, parsed once for all who ask for it as the same.
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    parsed: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Body {
+    pub(crate) const fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, parsed: OnceLock::new() }
+    }
+
+    pub(crate) fn parse<T: Fact>(&self) -> Result<T, serde_json::Error> {
+        if let Some(known) = self.parsed.get().and_then(|parsed| parsed.downcast_ref::<T>()) {
+            return Ok(known.clone());
+        }
+        let fact: T = serde_json::from_slice(&self.bytes)?;
+        self.parsed.get_or_init(|| Box::new(fact.clone()));
+        Ok(fact)
+    }
+}
+
+/// Who holds a task and who handed it on, with what that was read from.
+pub(crate) type Chain = Sourced<Arc<Vec<Delegator>>>;
 
 /// The facts that were read before.
 pub(crate) struct KnownFacts {
     changes: Arc<Changes>,
     facts: Cache<FactKey, Read>,
     /// By task, who holds it and who handed it on: what was made of facts, for all parts of the task.
-    chains: Cache<TaskId, Arc<Sourced<Vec<Delegator>>>>,
+    chains: Cache<TaskId, Chain>,
     reading_facts: Turns,
     reading_chains: Turns,
 }
@@ -86,10 +120,10 @@ impl KnownFacts {
     }
 
     /// Who holds `task` and who handed it on, if that is known and has not changed since: as of now.
-    pub(crate) fn chain(&self, task: TaskId) -> Option<Sourced<Vec<Delegator>>> {
+    pub(crate) fn chain(&self, task: TaskId) -> Option<Chain> {
         let known = self.chains.get(&task)?;
         let now = self.changes.fresh_as_of(&[(&known.keys, known.revision)])?;
-        Some(Sourced { revision: now, ..Sourced::clone(&known) })
+        Some(Sourced { revision: now, ..known })
     }
 
     /// The turn to read who holds `task` and who handed it on: look again whether it is known once
@@ -99,8 +133,8 @@ impl KnownFacts {
     }
 
     /// Keeps who holds `task` and who handed it on.
-    pub(crate) fn keep_chain(&self, task: TaskId, chain: &Sourced<Vec<Delegator>>) {
-        self.chains.insert(task, Arc::new(chain.clone()));
+    pub(crate) fn keep_chain(&self, task: TaskId, chain: Chain) {
+        self.chains.insert(task, chain);
     }
 
     /// Forgets the fact at `key`.
@@ -110,6 +144,26 @@ impl KnownFacts {
 }
 
 fn size(key: &FactKey, read: &Read) -> u32 {
-    let bytes = key.as_str().len() + read.body.as_ref().map_or(0, |body| body.len()) + EACH;
+    let body = read.body.as_ref().map_or(0, |body| body.bytes.len());
+    let bytes = key.as_str().len() + PARSED * body + EACH;
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_parsed_as_what_it_is_asked_for() {
+        let body = Body::new(br#"{"a":1}"#.to_vec());
+        for _ in 0..2 {
+            assert_eq!(body.parse::<Value>().unwrap(), json!({ "a": 1 }));
+            assert_eq!(body.parse::<BTreeMap<String, u8>>().unwrap().get("a"), Some(&1));
+            assert!(body.parse::<Vec<u8>>().is_err());
+        }
+    }
 }

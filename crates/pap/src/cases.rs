@@ -317,7 +317,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         device: None,
         subject,
         task,
-        delegators: Vec::new(),
+        delegators: Arc::default(),
         elevations: Vec::new(),
         mandate,
         initiator,
