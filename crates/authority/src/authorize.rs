@@ -270,6 +270,8 @@ impl Authority {
         unit: Unit,
         openings: Vec<Opening>,
     ) -> (Result<Committed, CommitError>, Vec<Opening>) {
+        // Who else is about to commit gets as far as this, so that one sync is for all of them.
+        tokio::task::yield_now().await;
         let (store, queue) = (self.journal.store().clone(), self.outcomes.clone());
         Committing::new(store, unit, openings, queue).wait().await
     }
