@@ -14,17 +14,14 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keys::TokenKeys;
 use model::{AgentName, Binding, Clock, InstanceId, Timestamp};
-use moka::sync::Cache;
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::nonces::Nonces;
+use oauth::verified_tokens::VerifiedTokens;
 use sha2::{Digest as _, Sha256};
 
 use crate::proofs::{PROOF_WINDOW, PROOFS_MAX, Proofs, Seen};
 use crate::refusal::Refusal;
-
-/// The most tokens that are known by their digest at once.
-const TOKENS_KNOWN_MAX: u64 = 100_000;
 
 /// How far a proof's `iat` may be off, in seconds.
 const PROOF_SKEW_S: i64 = 60;
@@ -79,24 +76,16 @@ fn once(proof: &VerifiedProof) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// A token that was verified.
-struct Known {
-    claims: AccessTokenClaims,
-    /// By the keys of which era.
-    era: u64,
-}
-
 /// Checks tokens and proofs.
 pub struct Tokens {
     /// The issuer whose tokens are good here: ourselves.
     pub issuer: String,
-    keys: Arc<TokenKeys>,
     clock: Arc<dyn Clock>,
     started: Duration,
     nonces: Arc<Nonces>,
     /// Whether there are clients that may show a token alone.
     takes_bearer: bool,
-    known: Cache<[u8; 32], Arc<Known>>,
+    verified: VerifiedTokens,
     proofs: Proofs,
 }
 
@@ -109,9 +98,9 @@ impl Tokens {
         nonces: Arc<Nonces>,
     ) -> Self {
         let started = clock.monotonic();
-        let known = Cache::new(TOKENS_KNOWN_MAX);
+        let verified = VerifiedTokens::new(keys);
         let proofs = Proofs::new(PROOFS_MAX);
-        Self { issuer, keys, clock, started, nonces, takes_bearer: false, known, proofs }
+        Self { issuer, clock, started, nonces, takes_bearer: false, verified, proofs }
     }
 
     /// The same, which says that some clients may show a token alone, as far as `takes` says so.
@@ -124,9 +113,7 @@ impl Tokens {
     /// proven by it: it says whose share of our time the request takes.
     pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, InstanceId)> {
         let (_, token) = presented(headers).ok()?;
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        let known = self.known.get(&digest)?;
-        let claims = &known.claims;
+        let claims = self.verified.known(token)?;
         if claims.exp <= self.clock.now().as_seconds() {
             return None;
         }
@@ -142,8 +129,7 @@ impl Tokens {
     ) -> Result<Caller, Refusal> {
         let refuse = |cause, error| self.unauthenticated(cause, error, url);
         let (scheme, token) = presented(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
-        let known = self.known(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
-        let claims = &known.claims;
+        let claims = self.claims(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
         let proof = match (scheme, claims.bound_to()) {
             (Scheme::Dpop, Some(key)) => Some(self.proved(headers, (method, url), (token, key))?),
             // One that is bound to no key needs no proof; one beside it would be of nobody knows whom.
@@ -211,28 +197,20 @@ impl Tokens {
         self.unauthenticated("proof_replayed", "invalid_dpop_proof", url)
     }
 
-    fn known(&self, token: &str, audience: &str) -> Result<Arc<Known>, &'static str> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
+    fn claims(&self, token: &str, audience: &str) -> Result<Arc<AccessTokenClaims>, &'static str> {
         let now = self.clock.now().as_seconds();
-        // Read first: keys that are exchanged meanwhile have it verified again.
-        let era = self.keys.era();
-        let known = if let Some(known) = self.known.get(&digest).filter(|known| known.era == era) {
-            known
-        } else {
-            let keys = self.keys.as_ref();
-            let claims = access_token::verify(token, keys, (&self.issuer, audience), now);
-            let known = Arc::new(Known { claims: claims.map_err(|_| "token_invalid")?, era });
-            self.known.insert(digest, known.clone());
-            known
-        };
-        if known.claims.aud != audience {
+        let claims = self
+            .verified
+            .claims(token, |keys| access_token::verify(token, keys, (&self.issuer, audience), now));
+        let claims = claims.map_err(|_| "token_invalid")?;
+        if claims.aud != audience {
             return Err("token_for_other_audience");
         }
-        if known.claims.exp <= now {
-            self.known.invalidate(&digest);
+        if claims.exp <= now {
+            self.verified.forget(token);
             return Err("token_expired");
         }
-        Ok(known)
+        Ok(claims)
     }
 
     fn unauthenticated(&self, cause: &'static str, error: &str, url: &str) -> Refusal {
