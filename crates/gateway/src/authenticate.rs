@@ -44,19 +44,22 @@ pub struct Caller {
     proof: Option<Proved>,
 }
 
-/// A proof of possession that holds.
+/// A proof of possession that holds: what a call needs of it for as long as it is under way.
 #[derive(Clone, Debug)]
 struct Proved {
-    proof: VerifiedProof,
     /// The digest by which it is used up.
     once: [u8; 32],
+    /// When it was made, in seconds since the epoch.
+    iat: i64,
+    /// The nonce that it carries.
+    nonce: Option<String>,
 }
 
 impl Caller {
     /// What a decision for this caller uses up.
     pub(crate) fn uses(&self) -> Option<Effect> {
-        let Proved { proof, once } = self.proof.as_ref()?;
-        let expires = Timestamp::from_seconds(proof.iat.saturating_add(2 * PROOF_SKEW_S));
+        let Proved { once, iat, .. } = self.proof.as_ref()?;
+        let expires = Timestamp::from_seconds(iat.saturating_add(2 * PROOF_SKEW_S));
         Some(Effect::UseOnce { scope: OnceScope::Proof, id: *once, expires })
     }
 
@@ -165,8 +168,7 @@ impl Tokens {
         if proof.thumbprint != key {
             return Err(refuse("proof_of_other_key"));
         }
-        let once = once(&proof);
-        Ok(Proved { proof, once })
+        Ok(Proved { once: once(&proof), iat: proof.iat, nonce: proof.nonce })
     }
 
     /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof
@@ -177,11 +179,11 @@ impl Tokens {
         is_decided: bool,
         url: &str,
     ) -> Result<(), Refusal> {
-        let Some(Proved { proof, once }) = &caller.proof else { return Ok(()) };
+        let Some(Proved { once, nonce, .. }) = &caller.proof else { return Ok(()) };
         let now = self.clock.monotonic();
         let young = now.saturating_sub(self.started) < PROOF_WINDOW;
         let seconds = self.clock.now().as_seconds();
-        let has_nonce = proof.nonce.as_ref().is_some_and(|it| self.nonces.is_fresh(it, seconds));
+        let has_nonce = nonce.as_ref().is_some_and(|it| self.nonces.is_fresh(it, seconds));
         if young && !is_decided && !has_nonce {
             return Err(self.unauthenticated("nonce_missing", "use_dpop_nonce", url));
         }
