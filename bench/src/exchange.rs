@@ -1,7 +1,8 @@
 //! `exchange`: a token exchange with its records, against the cryptography that it cannot do without.
 //!
 //! The holder's assertion, proof and token are verified, and the other agent's actor token and proof;
-//! the new token is signed. Beside it the same verifications and the same signature alone.
+//! the new token is signed. Beside it the same verifications and the same signature alone. Many
+//! exchange at once, as at a service that is in use, each with a holder of its own; and then one alone.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -17,6 +18,7 @@ use oauth::nonces::Nonces;
 use oauth::{client_assertion, exchange, form};
 use serde_json::json;
 use sts::{TokenHttpRequest, TokenService};
+use tokio::task::JoinSet;
 
 use crate::house::{House, put};
 use crate::machine::{self, SERVER_CORE};
@@ -27,8 +29,11 @@ use crate::world::Random;
 
 const ROUNDS: usize = 5;
 
-/// How many exchanges a round makes.
-const EXCHANGES: usize = 500;
+/// How many callers exchange at once.
+pub(crate) const CALLERS: usize = 64;
+
+/// How many exchanges each of them makes in a round: one task is handed on ten thousand times at most.
+const EACH: usize = 8;
 
 const ISSUER: &str = "https://chancery.example";
 
@@ -48,16 +53,25 @@ pub(crate) struct Parties<'a> {
     /// The agent that hands on, with its key, and the one that is handed on to.
     pub(crate) lead: (&'a str, &'a SigningKey),
     pub(crate) hand: (&'a str, &'a SigningKey),
-    /// The key of the holder, and its token.
-    pub(crate) holder: &'a SigningKey,
-    pub(crate) token: &'a str,
     /// What is handed on (RFC 9396), if that is to be said.
     pub(crate) task: Option<String>,
 }
 
+/// Who holds a task.
+pub(crate) struct Holder {
+    pub(crate) key: SigningKey,
+    pub(crate) token: String,
+}
+
 impl Parties<'_> {
-    /// One exchange, for an instance of its own, at `now` in seconds since the epoch.
-    pub(crate) fn shown(&self, now: i64) -> anyhow::Result<Shown> {
+    /// What a round shows at `now`, in seconds since the epoch: for each of the `holders` its own.
+    pub(crate) fn round(&self, holders: &[Holder], now: i64) -> anyhow::Result<Vec<Vec<Shown>>> {
+        let own = |holder| (0..EACH).map(|_| self.shown(holder, now)).collect();
+        holders.iter().map(own).collect()
+    }
+
+    /// One exchange by `holder`, for an instance of its own.
+    fn shown(&self, holder: &Holder, now: i64) -> anyhow::Result<Shown> {
         let (worker, endpoint) = (key()?, format!("{}/oauth/token", self.issuer));
         let jkt = worker.verifying().thumbprint_text();
         let ((lead, lead_key), (hand, hand_key)) = (self.lead, self.hand);
@@ -70,7 +84,7 @@ impl Parties<'_> {
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion),
             ("resource", self.resource),
-            ("subject_token", self.token),
+            ("subject_token", &holder.token),
             ("subject_token_type", exchange::ACCESS_TOKEN),
             ("actor_token", &actor),
             ("actor_token_type", exchange::JWT),
@@ -80,7 +94,7 @@ impl Parties<'_> {
         let form = form::form(&fields);
         Ok(Shown {
             assertion,
-            proof: proof(self.holder, &endpoint, now)?,
+            proof: proof(&holder.key, &endpoint, now)?,
             actor,
             actor_proof,
             form,
@@ -88,15 +102,14 @@ impl Parties<'_> {
     }
 }
 
-/// The holder, and the agent that work is handed on to.
+/// The holders, and the agent that work is handed on to.
 struct Bench {
     house: House,
     service: TokenService,
     keys: Arc<TokenKeys>,
     lead: SigningKey,
-    holder: SigningKey,
     hand: SigningKey,
-    token: String,
+    holders: Vec<Holder>,
     claims: AccessTokenClaims,
 }
 
@@ -120,7 +133,7 @@ fn resource() -> String {
 
 impl Bench {
     async fn open(dir: &Path) -> anyhow::Result<Self> {
-        let (lead, holder, hand) = (key()?, key()?, key()?);
+        let (lead, hand) = (key()?, key()?);
         let house = House::open(dir, lead.verifying().to_jwk()).await?;
         let agent = house.agent("hand", hand.verifying().to_jwk());
         house.put(vec![put(FactKey::agent(&agent.name), &agent)]).await?;
@@ -128,35 +141,21 @@ impl Bench {
         let authority = house.authority.clone();
         let nonces = Arc::new(Nonces::new(&[0; 32]));
         let service = TokenService::new(authority, ISSUER.to_owned(), (keys.clone(), nonces));
+        let mut holders = Vec::with_capacity(CALLERS);
+        for _ in 0..CALLERS {
+            holders.push(holder(&house, &service, &lead).await?);
+        }
         let now = house.clock.now().as_seconds();
-        let assertion = client_assertion::make(("lead", ISSUER), &lead, now, &jti())?;
-        let proof = proof(&holder, &endpoint(), now)?;
-        let resource = resource();
-        let form = form::form(&[
-            ("grant_type", "client_credentials"),
-            ("client_id", "lead"),
-            ("client_assertion_type", client_assertion::TYPE),
-            ("client_assertion", &assertion),
-            ("resource", &resource),
-        ]);
-        let arrived = house.clock.monotonic();
-        let http = TokenHttpRequest {
-            form: form.as_bytes(),
-            dpop: Some(&proof),
-            from: None,
-            client: None,
-            arrived,
-        };
-        let token = service.token(http).await.context("the holder gets no token")?.access_token;
-        let claims = access_token::verify(&token, &keys, (ISSUER, &resource), now)?;
-        Ok(Self { house, service, keys, lead, holder, hand, token, claims })
+        let token = &holders.first().context("nobody holds a token")?.token;
+        let claims = access_token::verify(token, &keys, (ISSUER, &resource()), now)?;
+        Ok(Self { house, service, keys, lead, hand, holders, claims })
     }
 
     fn now(&self) -> i64 {
         self.house.clock.now().as_seconds()
     }
 
-    fn shown(&self) -> anyhow::Result<Shown> {
+    fn round(&self) -> anyhow::Result<Vec<Vec<Shown>>> {
         let task = json!([{
             "type": "agent_task", "purpose": "support", "tools": [format!("{SERVER}/tool-0")],
             "until": self.now() + 600,
@@ -166,45 +165,78 @@ impl Bench {
             resource: &resource(),
             lead: ("lead", &self.lead),
             hand: ("hand", &self.hand),
-            holder: &self.holder,
-            token: &self.token,
             task: Some(task.to_string()),
         };
-        parties.shown(self.now())
+        parties.round(&self.holders, self.now())
     }
 
-    /// The processor time of one exchange, in microseconds.
-    async fn exchanges(&self, all: &[Shown]) -> anyhow::Result<f64> {
-        let before = cpu()?;
-        for shown in all {
-            let http = TokenHttpRequest {
-                form: shown.form.as_bytes(),
-                dpop: Some(&shown.proof),
-                from: None,
-                client: None,
-                arrived: self.house.clock.monotonic(),
-            };
-            let answer = self.service.token(http).await.context("an exchange is refused")?;
+    /// The processor time of one exchange until all of it is on record, in microseconds; each part of
+    /// `all` has a caller of its own.
+    async fn exchanges(self: &Arc<Self>, all: Vec<Vec<Shown>>) -> anyhow::Result<f64> {
+        let times = all.iter().map(Vec::len).sum();
+        let (before, mut callers) = (cpu()?, JoinSet::new());
+        for own in all {
+            let bench = self.clone();
+            callers.spawn(async move { bench.caller(&own).await });
+        }
+        while let Some(done) = callers.join_next().await {
+            done??;
+        }
+        self.house.authority.drained().await;
+        Ok(each(cpu()?.saturating_sub(before), times))
+    }
+
+    async fn caller(&self, own: &[Shown]) -> anyhow::Result<()> {
+        for shown in own {
+            let answer = self.service.token(http(&self.house, &shown.form, &shown.proof)).await;
+            let answer = answer.context("an exchange is refused")?;
             ensure!(answer.issued_token_type.is_some(), "it is no exchange");
         }
-        Ok(each(cpu()?.saturating_sub(before), all.len()))
+        Ok(())
     }
 
     /// The processor time of the cryptography alone, in microseconds.
-    fn verifications(&self, all: &[Shown]) -> anyhow::Result<f64> {
+    fn verifications(&self, all: &[Vec<Shown>]) -> anyhow::Result<f64> {
         let (url, resource, now) = (endpoint(), resource(), self.now());
         let (lead, hand) = (self.lead.verifying(), self.hand.verifying());
         let before = cpu()?;
-        for shown in all {
-            client_assertion::verify(&shown.assertion, ("lead", ISSUER), lead, now)?;
-            dpop::verify_proof(&shown.proof, &expect(&url, now, 60))?;
-            access_token::verify(&self.token, &self.keys, (ISSUER, &resource), now)?;
-            exchange::verify_actor(&shown.actor, ("hand", "lead", ISSUER), hand, now)?;
-            dpop::verify_proof(&shown.actor_proof, &expect(&url, now, 60))?;
-            black_box(access_token::mint(&self.claims, self.keys.signer().as_ref())?);
+        for (holder, own) in self.holders.iter().zip(all) {
+            for shown in own {
+                client_assertion::verify(&shown.assertion, ("lead", ISSUER), lead, now)?;
+                dpop::verify_proof(&shown.proof, &expect(&url, now, 60))?;
+                access_token::verify(&holder.token, &self.keys, (ISSUER, &resource), now)?;
+                exchange::verify_actor(&shown.actor, ("hand", "lead", ISSUER), hand, now)?;
+                dpop::verify_proof(&shown.actor_proof, &expect(&url, now, 60))?;
+                black_box(access_token::mint(&self.claims, self.keys.signer().as_ref())?);
+            }
         }
-        Ok(each(cpu()?.saturating_sub(before), all.len()))
+        Ok(each(cpu()?.saturating_sub(before), all.iter().map(Vec::len).sum()))
     }
+}
+
+/// A holder of a new root task of `lead`.
+async fn holder(
+    house: &House,
+    service: &TokenService,
+    lead: &SigningKey,
+) -> anyhow::Result<Holder> {
+    let (key, now) = (key()?, house.clock.now().as_seconds());
+    let assertion = client_assertion::make(("lead", ISSUER), lead, now, &jti())?;
+    let proof = proof(&key, &endpoint(), now)?;
+    let form = form::form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", "lead"),
+        ("client_assertion_type", client_assertion::TYPE),
+        ("client_assertion", &assertion),
+        ("resource", &resource()),
+    ]);
+    let given = service.token(http(house, &form, &proof)).await;
+    Ok(Holder { key, token: given.context("a holder gets no token")?.access_token })
+}
+
+fn http<'a>(house: &House, form: &'a str, proof: &'a str) -> TokenHttpRequest<'a> {
+    let (form, dpop, arrived) = (form.as_bytes(), Some(proof), house.clock.monotonic());
+    TokenHttpRequest { form, dpop, from: None, client: None, arrived }
 }
 
 fn expect(url: &str, now: i64, max_skew_s: i64) -> DpopExpect<'_> {
@@ -229,19 +261,25 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
     machine::pin(SERVER_CORE)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let bench = runtime.block_on(Bench::open(dir))?;
-    let (mut base, mut rounds) = (Vec::new(), Vec::new());
+    let bench = Arc::new(runtime.block_on(Bench::open(dir))?);
+    let (mut base, mut alone, mut rounds) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let shown: Vec<_> = (0..EXCHANGES).map(|_| bench.shown()).collect::<Result<_, _>>()?;
-        let value = runtime.block_on(bench.exchanges(&shown))?;
+        let shown = bench.round()?;
         let least = bench.verifications(&shown)?;
+        let value = runtime.block_on(bench.exchanges(shown))?;
+        let one_by_one = vec![bench.round()?.into_iter().flatten().collect()];
+        let one = runtime.block_on(bench.exchanges(one_by_one))?;
         // The first round is the one in which caches fill.
         if round > 0 {
             base.push(least);
+            alone.push(one);
             rounds.push(Round { value, ratio: value / least });
         }
     }
-    let against = format!("its verifications and its signature: {:.0} µs", median(&base));
+    let (least, alone) = (median(&base), median(&alone));
+    let against = format!(
+        "its verifications and its signature: {least:.0} µs; one after the other it takes {alone:.0} µs"
+    );
     let goal = Goal { ratio_at_most: Some(1.5), ..Goal::default() };
     Ok(Row::new("exchange", "µs of processor", rounds).against(against).wants(goal))
 }
@@ -253,9 +291,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_measured_is_an_exchange() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let bench = Bench::open(dir.path()).await.expect("the holder has a token");
-        let shown = vec![bench.shown().expect("it can be made")];
-        bench.exchanges(&shown).await.expect("it is exchanged");
+        let bench = Arc::new(Bench::open(dir.path()).await.expect("the holders have tokens"));
+        let shown = bench.round().expect("it can be made");
         bench.verifications(&shown).expect("everything holds");
+        bench.exchanges(shown).await.expect("it is exchanged");
     }
 }

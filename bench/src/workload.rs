@@ -162,21 +162,29 @@ pub(crate) fn handed_on(mut case: Case, times: u8) -> Case {
         let mut above = self::standing(&name, standing.purpose.id.as_str(), number);
         above.task.mandate_digest = standing.task.mandate_digest;
         let decision = DecisionId::from_bytes([number; 16]);
-        let below = match standing.delegators.last_mut() {
+        let below = match Arc::make_mut(&mut standing.delegators).last_mut() {
             Some(last) => &mut last.task,
             None => &mut standing.task,
         };
         let (parent, by) = (above.task.id, above.instance.id);
         below.delegation = Some(Delegation { parent, by, decision });
         let Standing { instance, agent, sponsor, task, .. } = above;
-        standing.delegators.push(Delegator { instance, agent, sponsor, device: None, task });
+        Arc::make_mut(&mut standing.delegators).push(Delegator {
+            instance,
+            agent,
+            sponsor,
+            device: None,
+            task,
+        });
     }
     if let Some(root) = standing.delegators.last() {
         standing.mandate.agent = root.agent.name.clone();
     }
     let digest = standing.mandate.digest();
     standing.task.mandate_digest = digest;
-    standing.delegators.iter_mut().for_each(|above| above.task.mandate_digest = digest);
+    Arc::make_mut(&mut standing.delegators)
+        .iter_mut()
+        .for_each(|above| above.task.mandate_digest = digest);
     case
 }
 
@@ -246,7 +254,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         device: None,
         subject,
         task,
-        delegators: Vec::new(),
+        delegators: Arc::default(),
         elevations: Vec::new(),
         mandate,
         initiator,

@@ -4,10 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
-use model::{
-    AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Sourced, Standing, Stranger,
-    Timestamp,
-};
+use model::{AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Stranger, Timestamp};
 use store::{CommitError, Committed, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -270,9 +267,7 @@ impl Authority {
         match &circumstances.actor {
             Actor::Known(instance) => self.pip.gather(*instance, &request.resource).await,
             Actor::Proposed { standing, .. } => {
-                let Sourced { value, keys, revision } = Sourced::clone(standing);
-                let standing = Sourced::<Arc<Standing>> { value: Arc::new(value), keys, revision };
-                self.pip.gather_for(&standing, &request.resource).await
+                self.pip.gather_for(standing, &request.resource).await
             }
         }
     }
@@ -283,6 +278,8 @@ impl Authority {
         unit: Unit,
         openings: Vec<Opening>,
     ) -> (Result<Committed, CommitError>, Vec<Opening>) {
+        // Who else is about to commit gets as far as this, so that one sync is for all of them.
+        tokio::task::yield_now().await;
         let (store, queue) = (self.journal.store().clone(), self.outcomes.clone());
         Committing::new(store, unit, openings, queue).wait().await
     }

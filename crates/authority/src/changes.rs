@@ -1,7 +1,7 @@
 //! What changed since when: tells whether something that was read is still true, and wakes who
 //! waits for a change of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, RwLock};
 
 use model::{FactKey, Revision};
@@ -32,7 +32,8 @@ struct Known {
 #[derive(Debug, Default)]
 struct Watchers {
     next: u64,
-    by_key: HashMap<FactKey, HashMap<u64, Arc<Notify>>>,
+    waiting: HashMap<u64, Arc<Notify>>,
+    by_key: HashMap<FactKey, BTreeSet<u64>>,
 }
 
 /// Somebody who waits for a change of some keys, until dropped.
@@ -62,8 +63,9 @@ impl Changes {
         known.current = known.current.max(revision);
         drop(known);
         let watchers = self.watchers.lock().expect("no panic while it is held");
-        let woken = keys.iter().filter_map(|key| watchers.by_key.get(key));
-        woken.flat_map(HashMap::values).for_each(|waiting| waiting.notify_one());
+        let woken = keys.iter().filter_map(|key| watchers.by_key.get(key)).flatten();
+        let woken = woken.filter_map(|id| watchers.waiting.get(id));
+        woken.for_each(|waiting| waiting.notify_one());
     }
 
     /// The revision as of which all `sources` (keys and when they were read) are still true, or
@@ -82,8 +84,9 @@ impl Changes {
         let mut watchers = self.watchers.lock().expect("no panic while it is held");
         let (id, changed) = (watchers.next, Arc::new(Notify::new()));
         watchers.next += 1;
+        watchers.waiting.insert(id, changed.clone());
         for key in keys {
-            watchers.by_key.entry(key.clone()).or_default().insert(id, changed.clone());
+            watchers.by_key.entry(key.clone()).or_default().insert(id);
         }
         Watching { changes: self, keys, id, changed }
     }
@@ -99,6 +102,7 @@ impl Watching<'_> {
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
         let mut watchers = self.changes.watchers.lock().expect("no panic while it is held");
+        watchers.waiting.remove(&self.id);
         for key in self.keys {
             let Some(waiting) = watchers.by_key.get_mut(key) else { continue };
             waiting.remove(&self.id);

@@ -24,7 +24,7 @@ pub struct PolicyInForce {
 }
 
 /// Which set is active, as the store keeps it.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Active {
     digest: PolicyDigest,

@@ -49,6 +49,7 @@ pub use findings::{
     HUMAN_CREDENTIAL,
 };
 pub use in_force::PolicyInForce;
+pub use known::Fact;
 pub use leading::{Decided, Next};
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{

@@ -52,7 +52,7 @@ pub enum Actor {
     /// An instance that will be in the register if the act is permitted.
     Proposed {
         /// What its standing will be, with what that was made from.
-        standing: Box<Sourced<Standing>>,
+        standing: Box<Sourced<Arc<Standing>>>,
         /// What enters it in the register.
         effects: Vec<Effect>,
         /// What is recorded with that, after the decision.

@@ -12,9 +12,10 @@ use model::{
 };
 use serde::de::DeserializeOwned;
 use store::Store;
+use tokio::sync::MutexGuard;
 
 use crate::FactsError;
-use crate::known::{KnownFacts, Read};
+use crate::known::{Body, Chain, Fact, KnownFacts, Read};
 
 /// How many facts one page of a list has.
 const LIST_PAGE: usize = 1_000;
@@ -69,15 +70,24 @@ impl<'a> Reader<'a> {
         }
         let loaded = self.store.load(&unknown).await?;
         for (key, body) in unknown.into_iter().zip(loaded.bodies) {
-            known.keep(key, Read { body: body.map(Arc::from), revision: loaded.revision });
+            let body = body.map(|bytes| Arc::new(Body::new(bytes)));
+            known.keep(key, Read { body, revision: loaded.revision });
         }
         Ok(())
     }
 
     /// Who holds `task` and who handed it on, if that is known.
-    pub(crate) fn known_chain(&mut self, task: TaskId) -> Option<Vec<Delegator>> {
+    pub(crate) fn known_chain(&mut self, task: TaskId) -> Option<Arc<Vec<Delegator>>> {
         let chain = self.known?.chain(task)?;
         Some(self.taken(chain))
+    }
+
+    /// The turn to read who holds `task` and who handed it on; none if nothing is kept.
+    pub(crate) async fn turn_to_read_chain(&self, task: TaskId) -> Option<MutexGuard<'a, ()>> {
+        match self.known {
+            Some(known) => Some(known.turn_to_read_chain(task).await),
+            None => None,
+        }
     }
 
     /// A reader like this one, for what is to be kept by itself.
@@ -86,12 +96,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes what was read `apart` of `task`, and keeps it.
-    pub(crate) fn take_chain(
-        &mut self,
-        task: TaskId,
-        chain: Sourced<Vec<Delegator>>,
-    ) -> Vec<Delegator> {
-        self.known.iter().for_each(|known| known.keep_chain(task, &chain));
+    pub(crate) fn take_chain(&mut self, task: TaskId, chain: Chain) -> Arc<Vec<Delegator>> {
+        self.known.iter().for_each(|known| known.keep_chain(task, chain.clone()));
         self.taken(chain)
     }
 
@@ -102,13 +108,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the fact at `key`, if there is one.
-    pub async fn find<T: DeserializeOwned>(
-        &mut self,
-        key: FactKey,
-    ) -> Result<Option<T>, FactsError> {
+    pub async fn find<T: Fact>(&mut self, key: FactKey) -> Result<Option<T>, FactsError> {
         let Read { body, revision } = self.read(&key).await?;
         self.oldest = Some(self.oldest.map_or(revision, |oldest| oldest.min(revision)));
-        let parsed = body.map(|body| serde_json::from_slice(&body)).transpose();
+        let parsed = body.map(|body| body.parse()).transpose();
         let found = parsed.map_err(|source| {
             // Perhaps it was only read badly.
             self.known.iter().for_each(|known| known.forget(&key));
@@ -119,20 +122,28 @@ impl<'a> Reader<'a> {
     }
 
     async fn read(&self, key: &FactKey) -> Result<Read, FactsError> {
-        if let Some(read) = self.known.and_then(|known| known.get(key)) {
+        let Some(known) = self.known else { return self.load(key).await };
+        if let Some(read) = known.get(key) {
             return Ok(read);
         }
-        let loaded = self.store.load(std::slice::from_ref(key)).await?;
-        let body = loaded.bodies.into_iter().next().flatten().map(Arc::from);
-        let read = Read { body, revision: loaded.revision };
-        if let Some(known) = self.known {
-            known.keep(key.clone(), read.clone());
+        let _turn = known.turn_to_read(key).await;
+        if let Some(read) = known.get(key) {
+            return Ok(read);
         }
+        let read = self.load(key).await?;
+        known.keep(key.clone(), read.clone());
         Ok(read)
     }
 
+    async fn load(&self, key: &FactKey) -> Result<Read, FactsError> {
+        let loaded = self.store.load(std::slice::from_ref(key)).await?;
+        let body = loaded.bodies.into_iter().next().flatten();
+        let body = body.map(|bytes| Arc::new(Body::new(bytes)));
+        Ok(Read { body, revision: loaded.revision })
+    }
+
     /// Reads the fact at `key`, which must be there.
-    pub async fn need<T: DeserializeOwned>(&mut self, key: FactKey) -> Result<T, FactsError> {
+    pub async fn need<T: Fact>(&mut self, key: FactKey) -> Result<T, FactsError> {
         self.find(key.clone()).await?.ok_or(FactsError::Missing(key))
     }
 

@@ -1,6 +1,8 @@
 //! Reads where an instance stands: itself, its task, who answers for it, and all by whom its work was
 //! handed on.
 
+use std::sync::Arc;
+
 use model::{
     DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId, MandateBasis, Standing, TaskId,
     TaskSubject,
@@ -55,8 +57,12 @@ async fn holder(reader: &mut Reader<'_>, id: InstanceId) -> Result<Delegator, Fa
 pub async fn delegators(
     reader: &mut Reader<'_>,
     parent: Option<TaskId>,
-) -> Result<Vec<Delegator>, FactsError> {
-    let Some(nearest) = parent else { return Ok(Vec::new()) };
+) -> Result<Arc<Vec<Delegator>>, FactsError> {
+    let Some(nearest) = parent else { return Ok(Arc::default()) };
+    if let Some(known) = reader.known_chain(nearest) {
+        return Ok(known);
+    }
+    let _turn = reader.turn_to_read_chain(nearest).await;
     if let Some(known) = reader.known_chain(nearest) {
         return Ok(known);
     }
@@ -67,12 +73,12 @@ pub async fn delegators(
         next = task.parent();
         above.push(Delegator { task, ..delegator });
         if let Some(rest) = next.and_then(|id| apart.known_chain(id)) {
-            above.extend(rest);
+            above.extend(rest.iter().cloned());
             break;
         }
     }
     above.truncate(DELEGATIONS_MAX + 1);
-    Ok(reader.take_chain(nearest, apart.sourced(above)))
+    Ok(reader.take_chain(nearest, apart.sourced(Arc::new(above))))
 }
 
 /// The system that gave a mandate on this basis, if one did, with who answers for it.

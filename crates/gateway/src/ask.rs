@@ -22,6 +22,7 @@ use crate::awaited::{Awaited, ClientAnswer, Place};
 use crate::call::Gateway;
 use crate::catalog;
 use crate::entry::{About, Passage};
+use crate::events::Message;
 use crate::links::Conversation;
 use crate::recorder::Recorder;
 use crate::under_way::CallKey;
@@ -153,7 +154,7 @@ impl Asker {
     pub(crate) async fn deliver(
         &self,
         permit: Permit<ServerAct>,
-        messages: mpsc::Sender<Bytes>,
+        messages: mpsc::Sender<Message>,
     ) -> Option<ClientAnswer> {
         let watch = self.authority.watch(&permit);
         let begun = permit.begin(self.authority.clock().as_ref()).ok()?;
@@ -163,7 +164,7 @@ impl Asker {
         let key = CallKey { instance, server, session: self.session.clone(), id: id.clone() };
         let (place, answer) = self.awaited.enter(key);
         let asking = Asking { id, messages, running: Some(running), _place: place };
-        asking.messages.send(asking.message(&act.asked)).await.ok()?;
+        asking.messages.send(Box::new(asking.message(&act.asked))).await.ok()?;
         tokio::select! {
             answer = answer => Some(asking.answered(answer.ok()?)),
             _ = watch.no_longer_permitted() => None,
@@ -185,7 +186,7 @@ pub(crate) fn tell_all(permits: Vec<Permit<ServerAct>>, authority: &Authority) -
 struct Asking {
     /// Our id, as JSON text.
     id: String,
-    messages: mpsc::Sender<Bytes>,
+    messages: mpsc::Sender<Message>,
     running: Option<Running>,
     _place: Place,
 }
@@ -217,6 +218,6 @@ impl Drop for Asking {
         let message =
             format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{CANCELLED}\",\"params\":{params}}}");
         // A client that does not listen any more need not be told.
-        let _ = self.messages.try_send(message.into());
+        let _ = self.messages.try_send(Box::new(message.into()));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assertion::Said as Asserted;
 use crate::awaited::ClientAnswer;
+use crate::events::Message;
 use crate::forward::Way;
 use crate::upstream::{self, ServerAsks};
 
@@ -28,7 +28,7 @@ const REPLIES_WAITING_MAX: usize = 32;
 pub(crate) struct Asks<'a> {
     way: &'a Way,
     asserted: Asserted,
-    messages: &'a mpsc::Sender<Bytes>,
+    messages: &'a mpsc::Sender<Message>,
     under_way: FuturesUnordered<BoxFuture<'a, ()>>,
     /// The ids that the server gave, as JSON text, and what withdraws each.
     withdrawals: Vec<(String, CancellationToken)>,
@@ -37,7 +37,11 @@ pub(crate) struct Asks<'a> {
 }
 
 impl<'a> Asks<'a> {
-    pub(crate) fn new(way: &'a Way, asserted: Asserted, messages: &'a mpsc::Sender<Bytes>) -> Self {
+    pub(crate) fn new(
+        way: &'a Way,
+        asserted: Asserted,
+        messages: &'a mpsc::Sender<Message>,
+    ) -> Self {
         let (under_way, withdrawals) = (FuturesUnordered::new(), Vec::new());
         Self { way, asserted, messages, under_way, withdrawals, ended: CancellationToken::new() }
     }
@@ -108,7 +112,7 @@ impl<'a> Asks<'a> {
 
 impl Way {
     /// What the client answers, if it may be asked and does.
-    async fn ask(&self, asks: ServerAsks, messages: mpsc::Sender<Bytes>) -> Option<ClientAnswer> {
+    async fn ask(&self, asks: ServerAsks, messages: mpsc::Sender<Message>) -> Option<ClientAnswer> {
         let permit = self.asker.permit(&asks.method, asks.params).await?;
         self.asker.deliver(permit, messages).await
     }

@@ -14,18 +14,14 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keys::TokenKeys;
 use model::{AgentName, Binding, Clock, InstanceId, Timestamp};
-use moka::sync::Cache;
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect, VerifiedProof};
 use oauth::nonces::Nonces;
 use oauth::proofs::{self, Proofs, Seen};
-use sha2::{Digest as _, Sha256};
+use oauth::verified_tokens::VerifiedTokens;
 
 use crate::refusal::Refusal;
 use crate::shares::User;
-
-/// The most tokens that are known by their digest at once.
-const TOKENS_KNOWN_MAX: u64 = 100_000;
 
 /// The most proofs that are remembered from one window; beyond that no proof is taken.
 const PROOFS_MAX: usize = 4_000_000;
@@ -51,19 +47,22 @@ pub struct Caller {
     proof: Option<Proved>,
 }
 
-/// A proof of possession that holds.
+/// A proof of possession that holds: what a call needs of it for as long as it is under way.
 #[derive(Clone, Debug)]
 struct Proved {
-    proof: VerifiedProof,
     /// The digest by which it is used up.
     once: [u8; 32],
+    /// When it was made, in seconds since the epoch.
+    iat: i64,
+    /// The nonce that it carries.
+    nonce: Option<String>,
 }
 
 impl Caller {
     /// What a decision for this caller uses up.
     pub(crate) fn uses(&self) -> Option<Effect> {
-        let Proved { proof, once } = self.proof.as_ref()?;
-        let expires = Timestamp::from_seconds(proof.iat.saturating_add(2 * PROOF_SKEW_S));
+        let Proved { once, iat, .. } = self.proof.as_ref()?;
+        let expires = Timestamp::from_seconds(iat.saturating_add(2 * PROOF_SKEW_S));
         Some(Effect::UseOnce { scope: OnceScope::Proof, id: *once, expires })
     }
 
@@ -81,24 +80,16 @@ impl Caller {
     }
 }
 
-/// A token that was verified.
-struct Known {
-    claims: AccessTokenClaims,
-    /// By the keys of which era.
-    era: u64,
-}
-
 /// Checks tokens and proofs.
 pub struct Tokens {
     /// The issuer whose tokens are good here: ourselves.
     pub issuer: String,
-    keys: Arc<TokenKeys>,
     clock: Arc<dyn Clock>,
     started: Duration,
     nonces: Arc<Nonces>,
     /// Whether there are clients that may show a token alone.
     takes_bearer: bool,
-    known: Cache<[u8; 32], Arc<Known>>,
+    verified: VerifiedTokens,
     proofs: Proofs,
 }
 
@@ -111,9 +102,9 @@ impl Tokens {
         nonces: Arc<Nonces>,
     ) -> Self {
         let started = clock.monotonic();
-        let known = Cache::new(TOKENS_KNOWN_MAX);
+        let verified = VerifiedTokens::new(keys);
         let proofs = Proofs::new(PROOFS_MAX);
-        Self { issuer, keys, clock, started, nonces, takes_bearer: false, known, proofs }
+        Self { issuer, clock, started, nonces, takes_bearer: false, verified, proofs }
     }
 
     /// The same, which says that some clients may show a token alone, as far as `takes` says so.
@@ -126,9 +117,7 @@ impl Tokens {
     /// proven by it: it says whose share of our time the request takes.
     pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, User)> {
         let (_, token) = presented(headers).ok()?;
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        let known = self.known.get(&digest)?;
-        let claims = &known.claims;
+        let claims = self.verified.known(token)?;
         if claims.exp <= self.clock.now().as_seconds() {
             return None;
         }
@@ -145,8 +134,7 @@ impl Tokens {
     ) -> Result<Caller, Refusal> {
         let refuse = |cause, error| self.unauthenticated(cause, error, url);
         let (scheme, token) = presented(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
-        let known = self.known(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
-        let claims = &known.claims;
+        let claims = self.claims(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
         let proof = match (scheme, claims.bound_to()) {
             (Scheme::Dpop, Some(key)) => Some(self.proved(headers, (method, url), (token, key))?),
             // One that is bound to no key needs no proof; one beside it would be of nobody knows whom.
@@ -182,7 +170,7 @@ impl Tokens {
         if proof.thumbprint != key {
             return Err(refuse("proof_of_other_key"));
         }
-        Ok(Proved { once: proof.digest(), proof })
+        Ok(Proved { once: proof.digest(), iat: proof.iat, nonce: proof.nonce })
     }
 
     /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof
@@ -193,11 +181,11 @@ impl Tokens {
         is_decided: bool,
         url: &str,
     ) -> Result<(), Refusal> {
-        let Some(Proved { proof, once }) = &caller.proof else { return Ok(()) };
+        let Some(Proved { once, nonce, .. }) = &caller.proof else { return Ok(()) };
         let now = self.clock.monotonic();
         let young = now.saturating_sub(self.started) < proofs::WINDOW;
         let seconds = self.clock.now().as_seconds();
-        let has_nonce = proof.nonce.as_ref().is_some_and(|it| self.nonces.is_fresh(it, seconds));
+        let has_nonce = nonce.as_ref().is_some_and(|it| self.nonces.is_fresh(it, seconds));
         if young && !is_decided && !has_nonce {
             return Err(self.unauthenticated("nonce_missing", "use_dpop_nonce", url));
         }
@@ -213,28 +201,20 @@ impl Tokens {
         self.unauthenticated("proof_replayed", "invalid_dpop_proof", url)
     }
 
-    fn known(&self, token: &str, audience: &str) -> Result<Arc<Known>, &'static str> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
+    fn claims(&self, token: &str, audience: &str) -> Result<Arc<AccessTokenClaims>, &'static str> {
         let now = self.clock.now().as_seconds();
-        // Read first: keys that are exchanged meanwhile have it verified again.
-        let era = self.keys.era();
-        let known = if let Some(known) = self.known.get(&digest).filter(|known| known.era == era) {
-            known
-        } else {
-            let keys = self.keys.as_ref();
-            let claims = access_token::verify(token, keys, (&self.issuer, audience), now);
-            let known = Arc::new(Known { claims: claims.map_err(|_| "token_invalid")?, era });
-            self.known.insert(digest, known.clone());
-            known
-        };
-        if known.claims.aud != audience {
+        let claims = self
+            .verified
+            .claims(token, |keys| access_token::verify(token, keys, (&self.issuer, audience), now));
+        let claims = claims.map_err(|_| "token_invalid")?;
+        if claims.aud != audience {
             return Err("token_for_other_audience");
         }
-        if known.claims.exp <= now {
-            self.known.invalidate(&digest);
+        if claims.exp <= now {
+            self.verified.forget(token);
             return Err("token_expired");
         }
-        Ok(known)
+        Ok(claims)
     }
 
     fn unauthenticated(&self, cause: &'static str, error: &str, url: &str) -> Refusal {

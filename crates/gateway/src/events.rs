@@ -11,6 +11,10 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::ReplyBody;
 
+/// A message for the client. A channel keeps room for 32 of them as long as it is there: boxed, they
+/// take a quarter of it.
+pub(crate) type Message = Box<Bytes>;
+
 /// How a forwarded call ended, for whoever waits for it.
 pub(crate) enum Ended {
     /// With the status that it has if nothing was said before it.
@@ -33,7 +37,7 @@ type End = (oneshot::Receiver<Ended>, Telling, DropGuard);
 /// is cut: the client went away.
 pub struct Events {
     first: Option<Bytes>,
-    heard: mpsc::Receiver<Bytes>,
+    heard: mpsc::Receiver<Message>,
     end: Option<Box<End>>,
 }
 
@@ -45,8 +49,8 @@ impl std::fmt::Debug for Events {
 
 impl Events {
     /// What was heard first, and what follows it.
-    pub(crate) fn new((first, heard): (Bytes, mpsc::Receiver<Bytes>), end: End) -> Self {
-        Self { first: Some(first), heard, end: Some(Box::new(end)) }
+    pub(crate) fn new((first, heard): (Message, mpsc::Receiver<Message>), end: End) -> Self {
+        Self { first: Some(*first), heard, end: Some(Box::new(end)) }
     }
 
     /// The next message; none after the answer.
@@ -55,7 +59,7 @@ impl Events {
             return Some(first);
         }
         if let Some(message) = self.heard.recv().await {
-            return Some(message);
+            return Some(*message);
         }
         let (ended, ..) = self.end.as_deref_mut()?;
         let ended = ended.await;

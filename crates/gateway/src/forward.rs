@@ -22,7 +22,7 @@ use crate::asks::Asks;
 use crate::assertion::Said as Asserted;
 use crate::catalog::{GovernedCall, Route};
 use crate::entry::About;
-use crate::events::{Ended, Events, Telling};
+use crate::events::{Ended, Events, Message, Telling};
 use crate::links::Conversation;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
@@ -105,7 +105,7 @@ struct Call {
     act: GovernedCall,
     asserted: Asserted,
     watch: Watch,
-    messages: mpsc::Sender<Bytes>,
+    messages: mpsc::Sender<Message>,
 }
 
 impl Call {
@@ -167,7 +167,7 @@ impl Way {
         act: &GovernedCall,
         asserted: Asserted,
         cut: impl Future<Output = ()>,
-        messages: &mpsc::Sender<Bytes>,
+        messages: &mpsc::Sender<Message>,
     ) -> Heard {
         let eras = (self.conversation.link.era, self.about.era);
         let params = act.params.as_deref();
@@ -202,7 +202,7 @@ impl Way {
         &self,
         act: &GovernedCall,
         params: Option<&RawValue>,
-        (asserted, messages): (Asserted, &mpsc::Sender<Bytes>),
+        (asserted, messages): (Asserted, &mpsc::Sender<Message>),
         mut stop: Pin<&mut impl Future<Output = Stop>>,
     ) -> Heard {
         let link = &self.conversation.link;
@@ -230,7 +230,7 @@ impl Way {
                     Ok(Said::Notification(bytes))
                         if is_stateless && !translate::is_told(&bytes, log_level) => {}
                     // A client that does not listen to progress loses it, not the answer.
-                    Ok(Said::Notification(bytes)) => drop(messages.try_send(bytes)),
+                    Ok(Said::Notification(bytes)) => drop(messages.try_send(Box::new(bytes))),
                     Ok(Said::Request(request)) => asks.begin(request),
                     Ok(Said::Withdrawn(id)) => asks.withdraw(&id),
                     Ok(Said::Answer(Ok(result))) => {

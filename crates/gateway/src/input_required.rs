@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use authority::Permit;
-use bytes::Bytes;
 use mcp::{Era, InputRequest, InputRequired};
 use model::Sha256Digest;
 use serde_json::value::RawValue;
@@ -16,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::ask::{ServerAct, tell_all};
 use crate::catalog::GovernedCall;
+use crate::events::Message;
 use crate::forward::{Heard, Way};
 use crate::request_state::{RESPONSES, SERVER_STATE_MAX, STATE, Waiting};
 use crate::translate;
@@ -89,7 +89,7 @@ impl Way {
         &self,
         result: &RawValue,
         params: Option<&RawValue>,
-        messages: &mpsc::Sender<Bytes>,
+        messages: &mpsc::Sender<Message>,
     ) -> Option<Box<RawValue>> {
         let (wants, requests) = read(result)?;
         if requests.is_empty() {

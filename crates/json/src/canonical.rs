@@ -1,5 +1,7 @@
 //! Writes RFC 8785 (JCS): one byte sequence per value.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
@@ -71,8 +73,7 @@ fn write_array(out: &mut Vec<u8>, elements: &[Value]) {
 
 fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
     let mut members: Vec<_> = members.iter().collect();
-    // RFC 8785 §3.2.3 sorts by UTF-16 units, which is not the order of UTF-8 beyond U+FFFF.
-    members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    members.sort_unstable_by(|(a, _), (b, _)| by_units(a, b));
     out.push(b'{');
     for (index, (name, value)) in members.into_iter().enumerate() {
         if index > 0 {
@@ -83,4 +84,9 @@ fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
         write_value(out, value);
     }
     out.push(b'}');
+}
+
+/// RFC 8785 §3.2.3 sorts by UTF-16 units, which is not the order of UTF-8 beyond U+FFFF.
+fn by_units(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }

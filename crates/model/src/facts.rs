@@ -48,9 +48,9 @@ pub struct Standing {
     /// The task.
     pub task: Task,
     /// Who handed it on, the nearest first and the holder of the root task last; nobody, if the
-    /// task is a root task itself.
+    /// task is a root task itself. All parts of one task share them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub delegators: Vec<Delegator>,
+    pub delegators: Arc<Vec<Delegator>>,
     /// What the instance may do beyond its task, as somebody approved it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elevations: Vec<Elevated>,

@@ -124,9 +124,58 @@ pub fn mint(claims: &AccessTokenClaims, signer: &dyn Signer) -> Result<String, J
     jws::sign(TYP, &claims, signer)
 }
 
-/// The audience that `token` claims to be for. Nothing is verified: it says as whose to verify it.
-pub fn claimed_audience(token: &str) -> Option<String> {
-    jws::claimed(token, TYP, "aud")
+/// A token of which nothing is verified yet.
+#[derive(Debug)]
+pub struct Unverified<'a>(jws::Unverified<'a>);
+
+impl<'a> Unverified<'a> {
+    /// Reads a token.
+    pub fn read(token: &'a str) -> Result<Self, JwsError> {
+        jws::read(token, TYP).map(Self)
+    }
+
+    /// The audience that it claims to be for: it says as whose to verify it.
+    pub fn audience(&self) -> Result<String, JwsError> {
+        text(&self.0.claims, "aud")
+    }
+
+    /// The claims, if `issuer` signed it for `audience` and it counts at `now` (seconds since the
+    /// epoch).
+    pub fn verified(
+        self,
+        keys: &TokenKeys,
+        parties: (&str, &str),
+        now: i64,
+    ) -> Result<AccessTokenClaims, JwsError> {
+        let claims = self.signed((keys, now), parties)?;
+        check_times(&claims, now)?;
+        read(claims)
+    }
+
+    /// The claims, if `issuer` signed it for `audience`, whenever that was: enough to give it up, and
+    /// for nothing else. Its key must count at `now`.
+    pub fn verified_ever(
+        self,
+        keys: &TokenKeys,
+        parties: (&str, &str),
+        now: i64,
+    ) -> Result<AccessTokenClaims, JwsError> {
+        read(self.signed((keys, now), parties)?)
+    }
+
+    fn signed(
+        self,
+        keys: (&TokenKeys, i64),
+        (issuer, audience): (&str, &str),
+    ) -> Result<Map<String, Value>, JwsError> {
+        let claims = self.0.verified_by_ours(keys)?;
+        for (name, wanted) in [("iss", issuer), ("aud", audience)] {
+            if text(&claims, name)? != wanted {
+                return Err(JwsError::Claim(name));
+            }
+        }
+        Ok(claims)
+    }
 }
 
 /// Verifies a token that `issuer` signed for `audience`, at `now` (seconds since the epoch).
@@ -136,34 +185,7 @@ pub fn verify(
     parties: (&str, &str),
     now: i64,
 ) -> Result<AccessTokenClaims, JwsError> {
-    let claims = verify_signed(token, (keys, now), parties)?;
-    check_times(&claims, now)?;
-    read(claims)
-}
-
-/// Verifies that a token is one that `issuer` signed for `audience`, whenever that was: enough to
-/// give it up, and for nothing else. Its key must count at `now`.
-pub fn verify_ever(
-    token: &str,
-    keys: &TokenKeys,
-    parties: (&str, &str),
-    now: i64,
-) -> Result<AccessTokenClaims, JwsError> {
-    read(verify_signed(token, (keys, now), parties)?)
-}
-
-fn verify_signed(
-    token: &str,
-    keys: (&TokenKeys, i64),
-    (issuer, audience): (&str, &str),
-) -> Result<Map<String, Value>, JwsError> {
-    let claims = jws::verify_ours(token, TYP, keys)?;
-    for (name, wanted) in [("iss", issuer), ("aud", audience)] {
-        if text(&claims, name)? != wanted {
-            return Err(JwsError::Claim(name));
-        }
-    }
-    Ok(claims)
+    Unverified::read(token)?.verified(keys, parties, now)
 }
 
 fn read(claims: Map<String, Value>) -> Result<AccessTokenClaims, JwsError> {

@@ -187,6 +187,19 @@ impl Unverified<'_> {
         self.verified_by(key)
     }
 
+    /// The claims, once the one of `keys`, which are ours, that it names and that counts at `now`
+    /// (seconds since the epoch) verifies the signature.
+    pub(crate) fn verified_by_ours(
+        self,
+        (keys, now): (&TokenKeys, i64),
+    ) -> Result<Map<String, Value>, JwsError> {
+        if self.jwk().is_some() {
+            return Err(JwsError::HeaderMember("jwk"));
+        }
+        let key = self.kid().and_then(|kid| keys.find(kid, now)).ok_or(JwsError::UnknownKey)?;
+        self.verified_by(&key)
+    }
+
     /// The claims, once `key` verifies the signature.
     pub(crate) fn verified_by(self, key: &VerifyingKey) -> Result<Map<String, Value>, JwsError> {
         self.compact.check(key)?;
@@ -210,12 +223,7 @@ pub(crate) fn verify_ours(
     typ: &'static str,
     (keys, now): (&TokenKeys, i64),
 ) -> Result<Map<String, Value>, JwsError> {
-    let unverified = read(token, typ)?;
-    if unverified.jwk().is_some() {
-        return Err(JwsError::HeaderMember("jwk"));
-    }
-    let key = unverified.kid().and_then(|kid| keys.find(kid, now)).ok_or(JwsError::UnknownKey)?;
-    unverified.verified_by(&key)
+    read(token, typ)?.verified_by_ours((keys, now))
 }
 
 /// What `token` of type `typ` claims under `name`. Nothing is verified: it says by whose key, or as

@@ -24,6 +24,7 @@ pub mod proofs;
 pub mod redirect_uri;
 pub mod revocation;
 pub mod token_endpoint;
+pub mod verified_tokens;
 pub mod word;
 
 pub use error::{ErrorCode, OAuthError, challenge, challenge_of_either};

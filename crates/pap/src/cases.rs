@@ -318,7 +318,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         device: None,
         subject,
         task,
-        delegators: Vec::new(),
+        delegators: Arc::default(),
         elevations: Vec::new(),
         mandate,
         initiator,

@@ -45,7 +45,7 @@ pub struct Founding {
 }
 
 /// A founder's code, as it is kept: by its digest.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Code {
     founder: PersonId,

@@ -14,7 +14,7 @@ use model::{
     AccessRequest, ActionName, Agent, AgentName, AgentState, Binding, DecisionId, Delegation,
     FactKey, InstanceId, Principal, ResourceRef, Sha256Digest, Source, Standing, Thumbprint,
 };
-use oauth::access_token::{self, AccessTokenClaims};
+use oauth::access_token::{AccessTokenClaims, Unverified};
 use oauth::dpop::VerifiedProof;
 use oauth::exchange::{self, Delegated, MayAct};
 use oauth::initiation::AskedTask;
@@ -127,7 +127,7 @@ impl TokenService {
             client_id: exchange::claimed(actor_token).ok_or_else(|| unknown_actor(by))?,
             jkt: keys::base64url(&proof.thumbprint),
         };
-        let parties = (&claims, &may_act);
+        let parties = (claims.as_ref(), &may_act);
         let mut again = true;
         loop {
             match self.try_hand_over(asking, parties, (actor_token, &proof), task).await {
@@ -305,17 +305,22 @@ impl TokenService {
         &self,
         asking: &Asking<'_>,
         subject_token: &str,
-    ) -> Result<AccessTokenClaims, TokenRefusal> {
+    ) -> Result<Arc<AccessTokenClaims>, TokenRefusal> {
         let invalid = || {
             let why = "the subject token is not a token of this service that still holds";
             not_held("subject_token_invalid", asking.agent, why)
         };
-        let audience = access_token::claimed_audience(subject_token).ok_or_else(invalid)?;
-        self.server(&audience).map_err(|_| invalid())?;
-        let (parties, now) =
-            ((self.minter.issuer.as_str(), audience.as_str()), self.authority.clock().now());
-        let claims = access_token::verify(subject_token, &self.keys, parties, now.as_seconds());
+        let (issuer, now) = (self.minter.issuer.as_str(), self.authority.clock().now());
+        let claims = self.verified.claims(subject_token, |keys| {
+            let token = Unverified::read(subject_token)?;
+            let audience = token.audience()?;
+            token.verified(keys, (issuer, &audience), now.as_seconds())
+        });
         let claims = claims.map_err(|_| invalid())?;
+        self.server(&claims.aud).map_err(|_| invalid())?;
+        if claims.exp <= now.as_seconds() {
+            return Err(invalid());
+        }
         let is_holder = claims.client_id == asking.agent.name.as_str()
             && claims.bound_to().as_ref() == Some(asking.key.as_bytes());
         if is_holder {

@@ -13,7 +13,7 @@ use model::{
     AccessRequest, ActionName, Agent, Binding, FactKey, Instance, InstanceId, Principal,
     ResourceRef, ServerName, TaskEnd,
 };
-use oauth::access_token::{self, AccessTokenClaims};
+use oauth::access_token::{AccessTokenClaims, Unverified};
 use oauth::exchange;
 use oauth::revocation::{self, Outcome, Revoker};
 use oauth::{ErrorCode, OAuthError};
@@ -162,11 +162,12 @@ impl TokenService {
 
     /// Whose `token` is, seen by `agent`.
     async fn own(&self, agent: &Agent, token: &str) -> Result<Own, TokenRefusal> {
-        let audience = access_token::claimed_audience(token).unwrap_or_default();
-        let parties = (self.minter.issuer.as_str(), audience.as_str());
         let now = self.authority.clock().now().as_seconds();
-        let claims = access_token::verify_ever(token, &self.keys, parties, now).ok();
-        let Some(claims) = claims.filter(|_| self.server(&audience).is_ok()) else {
+        let claims = Unverified::read(token).and_then(|token| {
+            let audience = token.audience()?;
+            token.verified_ever(&self.keys, (self.minter.issuer.as_str(), &audience), now)
+        });
+        let Some(claims) = claims.ok().filter(|claims| self.server(&claims.aud).is_ok()) else {
             return self.own_refresh(agent, token).await;
         };
         if claims.client_id != agent.name.as_str() {

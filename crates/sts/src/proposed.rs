@@ -1,6 +1,7 @@
 //! Instances that are not in the register yet, and the tasks that they will work on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Authority, CounterKey, Effect, FactsError, Reader};
@@ -30,7 +31,7 @@ const NAMES_MAX: usize = 64;
 
 /// An instance with its task, not yet in the register.
 pub(crate) struct Proposed {
-    pub(crate) standing: Sourced<Standing>,
+    pub(crate) standing: Sourced<Arc<Standing>>,
     pub(crate) effects: Vec<Effect>,
     /// The other agents as whose instances its workload was entered.
     pub(crate) others: BTreeSet<AgentName>,
@@ -86,7 +87,7 @@ struct Basis {
     scope: Scope,
     deadline: Timestamp,
     delegation: Option<Delegation>,
-    delegators: Vec<Delegator>,
+    delegators: Arc<Vec<Delegator>>,
     /// What opening it does besides.
     effects: Vec<Effect>,
 }
@@ -137,7 +138,7 @@ async fn root(
 ) -> Result<Basis, FactsError> {
     let purpose: Purpose = reader.need(FactKey::purpose(&mandate.purpose)).await?;
     let (scope, deadline) = (mandate.scope.clone(), mandate.valid_until);
-    let (delegation, delegators) = (None, Vec::new());
+    let (delegation, delegators) = (None, Arc::default());
     Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
 }
 
@@ -202,7 +203,7 @@ pub(crate) async fn propose(
         purpose,
     };
     effects.extend(authority::opening(&standing, now, authority.limits()));
-    Ok(Proposed { standing: reader.sourced(standing), effects, others })
+    Ok(Proposed { standing: reader.sourced(Arc::new(standing)), effects, others })
 }
 
 /// How `instance` starts: as the worst of those that are stopped, of its agent, or of its workload under

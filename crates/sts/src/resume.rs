@@ -7,6 +7,7 @@
 //! person, scope, deadline, labels and what was spent of its limits stay (`r_9_…`). One key is
 //! written that every decision of the former holder reads, and of whatever it handed on: both end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Governed, NotPermitted, Reader};
@@ -115,7 +116,7 @@ impl TokenService {
             input: json!({ "from": former }),
         };
         let standing = Standing { instance, device, task, ..standing };
-        let standing = Box::new(reader.sourced(standing));
+        let standing = Box::new(reader.sourced(Arc::new(standing)));
         let circumstances = Circumstances {
             actor: Actor::Proposed { standing, effects, entries },
             binding: Binding::Dpop,

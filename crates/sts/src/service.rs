@@ -16,6 +16,7 @@ use model::{
 use oauth::exchange::Delegated;
 use oauth::nonces::Nonces;
 use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
+use oauth::verified_tokens::VerifiedTokens;
 use oauth::{ErrorCode, OAuthError, authorization_code, metadata};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -60,6 +61,8 @@ pub struct TokenService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) minter: Minter,
     pub(crate) keys: Arc<TokenKeys>,
+    /// The tokens of holders that were shown.
+    pub(crate) verified: VerifiedTokens,
     pub(crate) refusals: RefusalLog,
     pub(crate) nonces: Arc<Nonces>,
     /// Whether a proof without a nonce is refused.
@@ -150,6 +153,7 @@ impl TokenService {
         Self {
             authority,
             minter: Minter { issuer, keys: keys.clone() },
+            verified: VerifiedTokens::new(keys.clone()),
             keys,
             refusals: RefusalLog::default(),
             nonces,

@@ -222,3 +222,21 @@ async fn r_36_a_call_under_way_is_cut_when_its_task_ends_by_itself() {
     let Cut::Denied(denial) = asked.await else { panic!("it is denied") };
     assert_eq!(denial.code(), "task_not_open");
 }
+
+#[tokio::test]
+async fn what_has_changed_is_read_once_for_all_acts_that_rest_on_it() {
+    let world = World::new().await;
+    let mut under_way = Vec::new();
+    for _ in 0..8 {
+        under_way.push(begun(&world, "lookup", json!({})).await);
+    }
+    let asked = under_way.iter().map(|(watch, _)| watch.no_longer_permitted());
+    let asked = futures::future::join_all(asked);
+    tokio::pin!(asked);
+    assert!((&mut asked).now_or_never().is_none(), "nothing has changed");
+    let before = world.store.loaded();
+    world.store.commit(world.sponsor_leaves()).await.unwrap();
+    let cuts = asked.await;
+    assert!(cuts.iter().all(|cut| matches!(cut, Cut::Denied(_))));
+    assert_eq!(world.store.loaded() - before, 1);
+}

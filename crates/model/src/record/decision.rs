@@ -48,7 +48,7 @@ pub struct HandedOn {
 impl HandedOn {
     /// Who handed on the work of `standing`, the nearest first.
     pub fn all(standing: &Standing) -> Vec<Self> {
-        let handed = standing.hops().map(|hop| hop.task.delegation).zip(&standing.delegators);
+        let handed = standing.hops().map(|hop| hop.task.delegation).zip(standing.delegators.iter());
         let told = handed.filter_map(|(delegation, delegator)| {
             Some(Self {
                 agent: delegator.agent.name.clone(),

@@ -21,7 +21,7 @@ const OPEN: &str = r#"@id("open") permit(principal, action, resource);
 type Change = fn(&mut Case, usize);
 
 fn above(case: &mut Case, position: usize) -> &mut Delegator {
-    &mut case.standing.delegators[position]
+    &mut Arc::make_mut(&mut case.standing.delegators)[position]
 }
 
 const CHANGES: &[(&str, Change)] = &[
@@ -82,9 +82,9 @@ const CHANGES: &[(&str, Change)] = &[
         let person = person("dora", &[]).id;
         above(case, at).task.subject = TaskSubject::OnBehalfOf { person };
     }),
-    ("a link is missing", |case, at| drop(case.standing.delegators.remove(at))),
+    ("a link is missing", |case, at| drop(Arc::make_mut(&mut case.standing.delegators).remove(at))),
     ("n_034 in another order", |case, at| {
-        case.standing.delegators.swap(at, (at + 1) % 3);
+        Arc::make_mut(&mut case.standing.delegators).swap(at, (at + 1) % 3);
     }),
     ("n_032 the same agent again", |case, at| {
         above(case, at).agent.name = case.standing.agent.name.clone();
@@ -228,7 +228,8 @@ proptest! {
         let scopes: Vec<_> = scopes.iter().map(|tools| scope(tools)).collect();
         case.standing.task.scope = scopes[0].clone();
         case.standing.agent.ceiling = scopes[1].clone();
-        for (delegator, pair) in case.standing.delegators.iter_mut().zip(scopes[2..].chunks(2)) {
+        let delegators = Arc::make_mut(&mut case.standing.delegators);
+        for (delegator, pair) in delegators.iter_mut().zip(scopes[2..].chunks(2)) {
             delegator.task.scope = pair[0].clone();
             delegator.agent.ceiling = pair[1].clone();
         }

@@ -129,7 +129,8 @@ proptest! {
         let mut case = call(depth);
         let scopes: Vec<_> = scopes.iter().map(|tools| scope(tools)).collect();
         (case.standing.task.scope, case.standing.agent.ceiling) = (scopes[0].clone(), scopes[1].clone());
-        for (delegator, pair) in case.standing.delegators.iter_mut().zip(scopes[2..].chunks(2)) {
+        let delegators = Arc::make_mut(&mut case.standing.delegators);
+        for (delegator, pair) in delegators.iter_mut().zip(scopes[2..].chunks(2)) {
             (delegator.task.scope, delegator.agent.ceiling) = (pair[0].clone(), pair[1].clone());
         }
         case.standing.purpose.scope = scopes[8].clone();

@@ -102,7 +102,7 @@ pub(crate) fn standing() -> Standing {
             deadline: at(600),
             state: TaskState::Open,
         },
-        delegators: Vec::new(),
+        delegators: Arc::default(),
         mandate,
         elevations: Vec::new(),
         initiator: None,
@@ -241,12 +241,18 @@ impl Case {
             }
             let decision = DecisionId::from_bytes([100 + time; 16]);
             let delegation = Some(Delegation { parent: task.id, by: instance.id, decision });
-            match own.delegators.last_mut() {
+            match Arc::make_mut(&mut own.delegators).last_mut() {
                 Some(last) => last.task.delegation = delegation,
                 None => own.task.delegation = delegation,
             }
             task.delegation = None;
-            own.delegators.push(Delegator { instance, agent, sponsor, device: None, task });
+            Arc::make_mut(&mut own.delegators).push(Delegator {
+                instance,
+                agent,
+                sponsor,
+                device: None,
+                task,
+            });
         }
         self.mandated()
     }
@@ -255,7 +261,7 @@ impl Case {
     pub(super) fn mandated(mut self) -> Self {
         let digest = self.standing.mandate.digest();
         self.standing.task.mandate_digest = digest;
-        for delegator in &mut self.standing.delegators {
+        for delegator in Arc::make_mut(&mut self.standing.delegators) {
             delegator.task.mandate_digest = digest;
         }
         self
