@@ -305,7 +305,7 @@ fn what_cannot_be_done_is_refused() {
         (op("replace", "title", json!(42)), "invalidValue"),
         (op("replace", "active", json!("no")), "invalidValue"),
         (op("replace", "emails", json!([{ "value": 1 }])), "invalidValue"),
-        (op("replace", "emails[type eq \"work\"]", json!("x\u{0}")), ""),
+        (op("replace", "emails[type eq \"work\"]", json!(1)), "invalidValue"),
         (op("replace", "x509Certificates", json!([{ "value": "?" }])), "invalidValue"),
         (op("remove", "addresses", json!([{ "type": "work" }])), "invalidValue"),
         (op("replace", ENTERPRISE, json!("x")), "invalidValue"),
@@ -319,11 +319,7 @@ fn what_cannot_be_done_is_refused() {
             "noTarget",
         ),
     ] {
-        if expected.is_empty() {
-            patched(&USER, operations);
-        } else {
-            refused(&USER, operations, expected);
-        }
+        refused(&USER, operations, expected);
     }
     refused(&GROUP, op("add", "members", json!([{ "display": "x" }])), "invalidValue");
     refused(&GROUP, op("add", "members", json!([{ "type": "User" }])), "invalidValue");

@@ -137,7 +137,7 @@ fn i_18_a_resource_has_limits() {
         counted.map(|(name, value)| name.len() + value.to_string().len()).sum()
     };
     let mut sent =
-        user(json!({ "title": "", "roles": vec![json!({ "value": "x".repeat(1_000) }); 15] }));
+        user(json!({ "title": "", "roles": vec![json!({ "value": "x".repeat(1_000) }); 16] }));
     let left = RESOURCE_BYTES_MAX - bytes(&sent);
     sent["title"] = "x".repeat(left).into();
     assert_eq!(bytes(&sent), RESOURCE_BYTES_MAX);
