@@ -14,8 +14,9 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
-use gateway::Gateway;
+use gateway::{Gateway, Subject};
 use http::{HeaderMap, StatusCode, header};
+use model::AgentName;
 use oauth::form::FORM_MAX;
 
 use crate::agents::{Agents, Peer};
@@ -29,7 +30,8 @@ const STRANGERS_MAX: usize = 64 << 20;
 /// The most bytes of requests for tokens at once.
 const FORMS_MAX: usize = 16 << 20;
 
-/// Of each room, one agent or one address has at most one such part.
+/// Of each room, one agent or one address has at most one such part; of an agent's part, one of its
+/// subjects again.
 const PARTS: usize = 4;
 
 /// Room for request bodies. Cheap to clone.
@@ -46,20 +48,37 @@ pub struct Bodies {
 #[derive(Clone)]
 struct Room {
     most: usize,
-    taken: Arc<Mutex<BTreeMap<Whose, usize>>>,
+    taken: Arc<Mutex<Shares>>,
+}
+
+#[derive(Default)]
+struct Shares {
+    all: usize,
+    of: BTreeMap<Whose, usize>,
 }
 
 /// Whose body it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
-    Agent(String),
+    Agent(AgentName),
+    Subject(AgentName, Subject),
     From(Option<IpAddr>),
+}
+
+impl Whose {
+    /// How much of a room of `most` bytes it has.
+    const fn part(&self, most: usize) -> usize {
+        match self {
+            Self::Agent(_) | Self::From(_) => most / PARTS,
+            Self::Subject(..) => most / PARTS / PARTS,
+        }
+    }
 }
 
 /// Bytes of a room. They are given back when it is dropped.
 pub(crate) struct Taken {
     room: Room,
-    whose: Whose,
+    whose: Vec<Whose>,
     bytes: usize,
 }
 
@@ -93,7 +112,11 @@ impl Bodies {
     }
 
     /// Reads the body of `request` into `room`, if there is as much as it may become.
-    async fn read(&self, request: Request, (room, whose, most): (&Room, Whose, usize)) -> Whole {
+    async fn read(
+        &self,
+        request: Request,
+        (room, whose, most): (&Room, Vec<Whose>, usize),
+    ) -> Whole {
         let cause = "body_unread";
         let announced = announced(request.headers()).unwrap_or(most);
         if announced > most {
@@ -127,14 +150,20 @@ impl Room {
         Self { most, taken: Arc::default() }
     }
 
-    /// `bytes` of it, if there are as many, in all and for this one.
-    fn take(&self, whose: Whose, bytes: usize) -> Option<Taken> {
+    /// `bytes` of it, if there are as many, in all and for each of `whose`.
+    fn take(&self, whose: Vec<Whose>, bytes: usize) -> Option<Taken> {
         let mut taken = self.taken.lock().expect("no panic while it is held");
-        let own = taken.get(&whose).copied().unwrap_or(0);
-        if own + bytes > self.most / PARTS || taken.values().sum::<usize>() + bytes > self.most {
+        let has_room = |one: &Whose| {
+            let own = taken.of.get(one).copied().unwrap_or(0);
+            own + bytes <= one.part(self.most)
+        };
+        if taken.all + bytes > self.most || !whose.iter().all(has_room) {
             return None;
         }
-        taken.insert(whose.clone(), own + bytes);
+        taken.all += bytes;
+        for one in &whose {
+            *taken.of.entry(one.clone()).or_default() += bytes;
+        }
         Some(Taken { room: self.clone(), whose, bytes })
     }
 }
@@ -142,9 +171,12 @@ impl Room {
 impl Drop for Taken {
     fn drop(&mut self) {
         let mut taken = self.room.taken.lock().expect("no panic while it is held");
-        match taken.get_mut(&self.whose) {
-            Some(own) if *own > self.bytes => *own -= self.bytes,
-            _ => drop(taken.remove(&self.whose)),
+        taken.all -= self.bytes;
+        for one in &self.whose {
+            match taken.of.get_mut(one) {
+                Some(own) if *own > self.bytes => *own -= self.bytes,
+                _ => drop(taken.of.remove(one)),
+            }
         }
     }
 }
@@ -163,7 +195,10 @@ impl FromRequest<Agents> for Whole {
     async fn from_request(request: Request, state: &Agents) -> Result<Self, Infallible> {
         let (bodies, from) = (&state.bodies, from(&request));
         let room = match state.gateway.known(request.headers()) {
-            Some(agent) => (&bodies.known, Whose::Agent(agent.to_string()), bodies.body_max),
+            Some((agent, subject)) => {
+                let whose = vec![Whose::Agent(agent.clone()), Whose::Subject(agent, subject)];
+                (&bodies.known, whose, bodies.body_max)
+            }
             None => (&bodies.strangers, from, bodies.body_max),
         };
         Ok(bodies.read(request, room).await)
@@ -179,8 +214,8 @@ impl FromRequest<Agents> for Form {
     }
 }
 
-fn from(request: &Request) -> Whose {
-    Whose::From(request.extensions().get::<Peer>().map(|Peer(address)| *address))
+fn from(request: &Request) -> Vec<Whose> {
+    vec![Whose::From(request.extensions().get::<Peer>().map(|Peer(address)| *address))]
 }
 
 #[cfg(test)]
@@ -190,8 +225,8 @@ mod tests {
     #[test]
     fn n_110_nobody_takes_more_than_a_part_of_the_room_and_all_no_more_than_there_is() {
         let room = Room::new(1_000);
-        let one = || Whose::Agent("one".to_owned());
-        let address = |last| Whose::From(Some(IpAddr::from([192, 0, 2, last])));
+        let one = || vec![Whose::Agent("one".parse().unwrap())];
+        let address = |last| vec![Whose::From(Some(IpAddr::from([192, 0, 2, last])))];
         let first = room.take(one(), 250);
         assert!(first.is_some(), "a part of it");
         assert!(room.take(one(), 1).is_none(), "no more than that");
@@ -200,6 +235,26 @@ mod tests {
         assert!(room.take(address(9), 1).is_none(), "there is no more");
         drop(first);
         assert!(room.take(address(9), 250).is_some());
+    }
+
+    #[test]
+    fn n_110_a_person_takes_no_more_than_a_part_of_their_agents_room() {
+        let room = Room::new(1_600);
+        let of = |name: &str| {
+            let agent: AgentName = "desk".parse().unwrap();
+            vec![
+                Whose::Agent(agent.clone()),
+                Whose::Subject(agent, Subject::Person(name.to_owned())),
+            ]
+        };
+        let own = room.take(of("ann"), 100);
+        assert!(own.is_some(), "a part of a part");
+        assert!(room.take(of("ann"), 1).is_none(), "no more than that");
+        let others: Vec<_> = ["b", "c", "d"].map(|name| room.take(of(name), 100)).into();
+        assert!(others.iter().all(Option::is_some));
+        assert!(room.take(of("e"), 1).is_none(), "their agent has no more");
+        drop((own, others));
+        assert!(room.taken.lock().unwrap().of.is_empty());
     }
 
     #[test]

@@ -22,14 +22,15 @@ use oauth::proofs::{self, Proofs, Seen};
 use sha2::{Digest as _, Sha256};
 
 use crate::refusal::Refusal;
+use crate::shares::Subject;
 
 /// The most tokens that are known by their digest at once.
 const TOKENS_KNOWN_MAX: u64 = 100_000;
 
-/// How far a proof's `iat` may be off, in seconds.
 /// The most proofs that are remembered from one window; beyond that no proof is taken.
 const PROOFS_MAX: usize = 4_000_000;
 
+/// How far a proof's `iat` may be off, in seconds.
 const PROOF_SKEW_S: i64 = 60;
 
 /// The longest header that says who calls, in bytes; nothing is hashed or parsed beyond.
@@ -64,6 +65,11 @@ impl Caller {
         let Proved { proof, once } = self.proof.as_ref()?;
         let expires = Timestamp::from_seconds(proof.iat.saturating_add(2 * PROOF_SKEW_S));
         Some(Effect::UseOnce { scope: OnceScope::Proof, id: *once, expires })
+    }
+
+    /// For whom it works.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject::of(&self.sub, self.instance)
     }
 
     /// How the caller's token is bound.
@@ -116,9 +122,9 @@ impl Tokens {
         Self { takes_bearer: takes, ..self }
     }
 
-    /// The agent and the instance whose token the headers show, if the token is known. Nothing is
+    /// The agent whose token the headers show, if the token is known, and for whom it works. Nothing is
     /// proven by it: it says whose share of our time the request takes.
-    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, InstanceId)> {
+    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, Subject)> {
         let (_, token) = presented(headers).ok()?;
         let digest: [u8; 32] = Sha256::digest(token).into();
         let known = self.known.get(&digest)?;
@@ -126,7 +132,8 @@ impl Tokens {
         if claims.exp <= self.clock.now().as_seconds() {
             return None;
         }
-        claims.client_id.parse().ok().zip(claims.instance().parse().ok())
+        let (agent, instance) = (claims.client_id.parse().ok()?, claims.instance().parse().ok()?);
+        Some((agent, Subject::of(&claims.sub, instance)))
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.

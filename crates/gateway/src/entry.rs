@@ -18,7 +18,7 @@ use crate::mcp_id::Id;
 use crate::offered;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::shares::{Asker, Full, Open, Place};
+use crate::shares::{Asker, Full, Open, Place, Subject};
 use crate::under_way::CallKey;
 
 /// One HTTP request to `/mcp/{server}`.
@@ -115,9 +115,10 @@ impl Gateway {
         Some(ended.unwrap_or_else(|refusal| self.refuse(http, &refusal, &about, caller.as_ref())))
     }
 
-    /// The agent whose token the headers show, if the token is known, whoever shows it.
-    pub fn known(&self, headers: &HeaderMap) -> Option<AgentName> {
-        self.tokens.claimed(headers).map(|(agent, _)| agent)
+    /// The agent whose token the headers show, if the token is known, whoever shows it, and for whom it
+    /// works.
+    pub fn known(&self, headers: &HeaderMap) -> Option<(AgentName, Subject)> {
+        self.tokens.claimed(headers)
     }
 
     /// A place among the requests that are dealt with, for one that comes from `peer` and asks for a
@@ -170,7 +171,7 @@ impl Gateway {
     /// A place among the requests that are dealt with, once it is its sender's turn.
     async fn place(&self, http: &HttpCall<'_>) -> Result<Place, Refusal> {
         let asker = match self.tokens.claimed(http.headers) {
-            Some((agent, instance)) => Asker::Instance(agent, instance),
+            Some((agent, subject)) => Asker::Agent(agent, subject),
             None => Asker::Stranger(http.peer),
         };
         self.turn(asker).await
@@ -198,8 +199,9 @@ impl Gateway {
         };
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
-        let counted = self.requests.open(&caller.agent, caller.instance);
-        let counted = counted.map_err(|Full| Refusal::TooMany("requests of one agent or instance"));
+        let counted = self.requests.open(&caller.agent, caller.subject());
+        let counted = counted
+            .map_err(|Full| Refusal::TooMany("requests of one agent or of one subject of it"));
         let counted = Arc::new(counted?);
         let (headers, arrived) = (http.headers, http.arrived);
         Ok(Passage { caller, server, route, era, headers, arrived, url, counted, place })

@@ -139,17 +139,17 @@ impl Links {
     /// Opens a conversation.
     pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
         let Opening { route, server, caller, assertion, askable, mut declares } = opening;
-        let counted = caller.map(|caller| self.of_agents.open(&caller.agent, caller.instance));
+        let counted = caller.map(|caller| self.of_agents.open(&caller.agent, caller.subject()));
         let counted = counted.transpose();
-        let counted =
-            counted.map_err(|Full| Refusal::TooMany("conversations of one agent or instance"))?;
+        let counted = counted.map_err(|Full| {
+            Refusal::TooMany("conversations of one agent or of one subject of it")
+        })?;
         // Who looks at a server before any agent may sees it as it is started now.
         let is_own = caller.is_none() || !route.target.is_shared();
         let within = self.limits.greeting;
         let (link, verified) = if is_own {
-            let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
             let greeting = Greeting { assertion, declares, within };
-            self.start(&route.target, who, greeting).await?
+            self.start(&route.target, caller, greeting).await?
         } else {
             declares = Askable::NOTHING;
             let greeting = Greeting { assertion: None, declares, within };
@@ -165,21 +165,21 @@ impl Links {
     async fn start(
         &self,
         target: &Target,
-        who: Who,
+        caller: Option<&Caller>,
         greeting: Greeting,
     ) -> Result<(Arc<Link>, Arc<Verified>), Refusal> {
         let verified = Arc::new(Verified::default());
         let recorder = self.recorder.clone();
-        let whose = who.clone();
+        let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
         let listener = Arc::new(Overheard { recorder, who, verified: verified.clone() });
-        let transport = self.transport((target, whose), listener.clone())?;
+        let transport = self.transport((target, caller), listener.clone())?;
         let link = Link::open(transport, listener, greeting).await?;
         Ok((Arc::new(link), verified))
     }
 
     fn transport(
         &self,
-        (target, whose): (&Target, Who),
+        (target, caller): (&Target, Option<&Caller>),
         listener: Arc<dyn Listener>,
     ) -> Result<Arc<dyn Transport>, Refusal> {
         if let Target::Http { url, header } = target {
@@ -188,11 +188,11 @@ impl Links {
         }
         let place = self.processes.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooMany("server processes"))?;
-        let own = whose
-            .map(|(agent, instance)| self.processes_of_agents.open(&agent, instance))
-            .transpose();
         let own =
-            own.map_err(|Full| Refusal::TooMany("server processes of one agent or instance"))?;
+            caller.map(|caller| self.processes_of_agents.open(&caller.agent, caller.subject()));
+        let too_many =
+            |Full| Refusal::TooMany("server processes of one agent or of one subject of it");
+        let own = own.transpose().map_err(too_many)?;
         let held = (ProcessPlace { _one_of_all: place, _one_of_its_agent: own }, listener);
         let started = StdioTransport::start(target, &self.environment, held, &self.tasks)?;
         Ok(Arc::new(started))

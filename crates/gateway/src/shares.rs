@@ -6,8 +6,9 @@
 //! [`Tally`] counts what lasts longer, as requests under way, and refuses what would be one too
 //! many. Both refuse at once what is beyond; nothing waits without bound.
 //!
-//! Of what an agent has, each of its instances has a part: where the agent is everybody's client, one
-//! instance is one person's, and takes nothing from the others'.
+//! Of what an agent has, each person for whom it works has a part, whatever number of instances they
+//! begin, and so has each instance that works for nobody: where the agent is everybody's client, nobody
+//! takes anything from the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -26,23 +27,43 @@ const ALONE_MAX: usize = 64;
 /// half as long again.
 const AMONG_OTHERS_MAX: usize = 1;
 
-/// Of what is one agent's, one instance of it has at most one such part.
+/// Of what is one agent's, one of its subjects has at most one such part.
 const PARTS: usize = 4;
 
 /// The most requests of one agent that wait for a place.
 const WAITING_MAX: usize = 1_024;
 
-/// The most requests of one instance, or of one address, that wait for a place.
+/// The most requests of one subject, or of one address, that wait for a place.
 const WAITING_OF_ONE_MAX: usize = WAITING_MAX / PARTS;
 
 /// How long after its last request somebody counts as asking.
 const ASKING_FOR: Duration = Duration::from_secs(1);
 
-/// Who asks: an instance whose token is known, or wherever an unknown request comes from.
+/// For whom an agent works.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A person, by whatever instances.
+    Person(String),
+    /// Nobody: an instance of its own.
+    Nobody(InstanceId),
+}
+
+impl Subject {
+    /// For whom `instance` works, whose token has the subject `sub`: a person, or the instance that
+    /// began the work.
+    pub(crate) fn of(sub: &str, instance: InstanceId) -> Self {
+        match sub.parse::<InstanceId>() {
+            Ok(_) => Self::Nobody(instance),
+            Err(_) => Self::Person(sub.to_owned()),
+        }
+    }
+}
+
+/// Who asks: an agent whose token is known, or wherever an unknown request comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Asker {
-    /// An instance of the agent. That the token is its own is not proven yet.
-    Instance(AgentName, InstanceId),
+    /// An instance of the agent that works for a subject. That the token is its own is not proven yet.
+    Agent(AgentName, Subject),
     /// An address.
     Stranger(Option<IpAddr>),
 }
@@ -79,10 +100,10 @@ struct Sharing {
     queue: Queue,
 }
 
-/// The requests of one sharer that wait: of an agent, those of each of its instances in turn.
+/// The requests of one sharer that wait: of an agent, those of each of its subjects in turn.
 #[derive(Default)]
 struct Queue {
-    lines: VecDeque<(Option<InstanceId>, VecDeque<oneshot::Sender<Place>>)>,
+    lines: VecDeque<(Option<Subject>, VecDeque<oneshot::Sender<Place>>)>,
     /// How many there are in all lines.
     length: usize,
 }
@@ -107,8 +128,8 @@ impl Turns {
 
     /// A place for `asker`, who asks at `now` on the monotonic clock, once it is its turn.
     pub(crate) async fn enter(&self, asker: Asker, now: Duration) -> Result<Place, Full> {
-        let (sharer, instance) = match asker {
-            Asker::Instance(agent, instance) => (Sharer::Agent(agent), Some(instance)),
+        let (sharer, subject) = match asker {
+            Asker::Agent(agent, subject) => (Sharer::Agent(agent), Some(subject)),
             Asker::Stranger(address) => (Sharer::Stranger(address), None),
         };
         let waited = {
@@ -121,7 +142,7 @@ impl Turns {
                 sharing.held += 1;
                 return Ok(self.place(sharer));
             }
-            let waited = sharing.queue.join(instance)?;
+            let waited = sharing.queue.join(subject)?;
             if sharing.queue.length == 1 {
                 state.waiting.push_back(sharer);
             }
@@ -191,9 +212,9 @@ impl State {
 }
 
 impl Queue {
-    /// Waits at the end of the line of `instance`.
-    fn join(&mut self, instance: Option<InstanceId>) -> Result<oneshot::Receiver<Place>, Full> {
-        let line = self.lines.iter_mut().find(|(whose, _)| *whose == instance);
+    /// Waits at the end of the line of `subject`.
+    fn join(&mut self, subject: Option<Subject>) -> Result<oneshot::Receiver<Place>, Full> {
+        let line = self.lines.iter_mut().find(|(whose, _)| *whose == subject);
         let own = line.as_ref().map_or(0, |(_, line)| line.len());
         if own >= WAITING_OF_ONE_MAX || self.length >= WAITING_MAX {
             return Err(Full);
@@ -201,7 +222,7 @@ impl Queue {
         let (given, waited) = oneshot::channel();
         match line {
             Some((_, line)) => line.push_back(given),
-            None => self.lines.push_back((instance, VecDeque::from([given]))),
+            None => self.lines.push_back((subject, VecDeque::from([given]))),
         }
         self.length += 1;
         Ok(waited)
@@ -209,11 +230,11 @@ impl Queue {
 
     /// The first of the line whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<Place>> {
-        let (instance, mut line) = self.lines.pop_front()?;
+        let (subject, mut line) = self.lines.pop_front()?;
         let next = line.pop_front()?;
         self.length -= 1;
         if !line.is_empty() {
-            self.lines.push_back((instance, line));
+            self.lines.push_back((subject, line));
         }
         Some(next)
     }
@@ -234,21 +255,21 @@ impl Drop for Place {
     }
 }
 
-/// Counts what each agent has open, and each instance of it. Cheap to clone.
+/// Counts what each agent has open, and each of its subjects. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally(Arc<Counted>);
 
 #[derive(Debug)]
 struct Counted {
     of_agent: usize,
-    of_instance: usize,
+    of_subject: usize,
     open: Mutex<HashMap<AgentName, Counts>>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    each: HashMap<InstanceId, usize>,
+    each: HashMap<Subject, usize>,
 }
 
 /// One thing that is open. It is no longer counted when it is dropped.
@@ -256,29 +277,29 @@ struct Counts {
 pub(crate) struct Open {
     tally: Tally,
     agent: AgentName,
-    instance: InstanceId,
+    subject: Subject,
 }
 
 impl Tally {
-    /// Nothing is open; no agent may have more than `of_agent`, and none of its instances more than
-    /// its part of that.
+    /// Nothing is open; no agent may have more than `of_agent`, and none of its subjects more than their
+    /// part of that.
     pub(crate) fn new(of_agent: usize) -> Self {
-        let of_instance = (of_agent / PARTS).max(1);
-        Self(Arc::new(Counted { of_agent, of_instance, open: Mutex::default() }))
+        let of_subject = (of_agent / PARTS).max(1);
+        Self(Arc::new(Counted { of_agent, of_subject, open: Mutex::default() }))
     }
 
-    /// Counts one more of `instance`, which is one of `agent`.
-    pub(crate) fn open(&self, agent: &AgentName, instance: InstanceId) -> Result<Open, Full> {
-        let Counted { of_agent, of_instance, open } = self.0.as_ref();
+    /// Counts one more of `agent`, for `subject`.
+    pub(crate) fn open(&self, agent: &AgentName, subject: Subject) -> Result<Open, Full> {
+        let Counted { of_agent, of_subject, open } = self.0.as_ref();
         let mut open = open.lock().expect("no panic while it is held");
         let counts = open.entry(agent.clone()).or_default();
-        let own = counts.each.get(&instance).copied().unwrap_or(0);
-        if own >= *of_instance || counts.all >= *of_agent {
+        let own = counts.each.get(&subject).copied().unwrap_or(0);
+        if own >= *of_subject || counts.all >= *of_agent {
             return Err(Full);
         }
         counts.all += 1;
-        counts.each.insert(instance, own + 1);
-        Ok(Open { tally: self.clone(), agent: agent.clone(), instance })
+        counts.each.insert(subject.clone(), own + 1);
+        Ok(Open { tally: self.clone(), agent: agent.clone(), subject })
     }
 }
 
@@ -287,10 +308,10 @@ impl Drop for Open {
         let mut open = self.tally.0.open.lock().expect("no panic while it is held");
         let Some(counts) = open.get_mut(&self.agent) else { return };
         counts.all -= 1;
-        if let Some(own) = counts.each.get_mut(&self.instance) {
+        if let Some(own) = counts.each.get_mut(&self.subject) {
             *own -= 1;
             if *own == 0 {
-                counts.each.remove(&self.instance);
+                counts.each.remove(&self.subject);
             }
         }
         if counts.all == 0 {
@@ -307,17 +328,17 @@ mod tests {
 
     const START: Duration = Duration::from_secs(100);
 
-    const ONE: InstanceId = InstanceId::from_bytes([1; 16]);
-    const OTHER: InstanceId = InstanceId::from_bytes([2; 16]);
+    const ONE: Subject = Subject::Nobody(InstanceId::from_bytes([1; 16]));
+    const OTHER: Subject = Subject::Nobody(InstanceId::from_bytes([2; 16]));
 
     /// An instance of the agent of this name.
     fn agent(name: &str) -> Asker {
-        Asker::Instance(name.parse().expect("a name"), ONE)
+        Asker::Agent(name.parse().expect("a name"), ONE)
     }
 
     /// Another instance of it.
     fn another(name: &str) -> Asker {
-        Asker::Instance(name.parse().expect("a name"), OTHER)
+        Asker::Agent(name.parse().expect("a name"), OTHER)
     }
 
     /// A place that is to be had at once.
@@ -392,7 +413,7 @@ mod tests {
         let _held: Vec<_> = (0..ALONE_MAX).filter_map(|_| at_once(&turns, "a")).collect();
         let asker = |last: usize| {
             let instance = InstanceId::from_bytes([u8::try_from(last).unwrap(); 16]);
-            Asker::Instance("a".parse().unwrap(), instance)
+            Asker::Agent("a".parse().unwrap(), Subject::Nobody(instance))
         };
         let queue = (0..WAITING_MAX).map(|one| turns.enter(asker(one / WAITING_OF_ONE_MAX), START));
         let mut queue: Vec<_> = queue.map(Box::pin).collect();
@@ -437,11 +458,11 @@ mod tests {
         let (tally, agent) = (Tally::new(2), "a".parse().unwrap());
         let (one, two) = (tally.open(&agent, ONE), tally.open(&agent, OTHER));
         assert!(one.is_ok() && two.is_ok());
-        let third = InstanceId::from_bytes([3; 16]);
-        assert_eq!(tally.open(&agent, third).err(), Some(Full));
-        assert!(tally.open(&"b".parse().unwrap(), third).is_ok(), "another agent has its own");
+        let third = || Subject::Nobody(InstanceId::from_bytes([3; 16]));
+        assert_eq!(tally.open(&agent, third()).err(), Some(Full));
+        assert!(tally.open(&"b".parse().unwrap(), third()).is_ok(), "another agent has its own");
         drop(one);
-        assert!(tally.open(&agent, third).is_ok());
+        assert!(tally.open(&agent, third()).is_ok());
         drop(two);
         assert!(tally.0.open.lock().unwrap().is_empty());
     }
@@ -455,5 +476,20 @@ mod tests {
         assert!(others.iter().all(Result::is_ok), "another instance has its own");
         own.pop();
         assert!(tally.open(&agent, ONE).is_ok());
+    }
+
+    #[test]
+    fn n_116_a_person_has_one_part_by_however_many_instances() {
+        let (tally, agent) = (Tally::new(PARTS * 3), "a".parse().unwrap());
+        let instance = |number: u8| InstanceId::from_bytes([number; 16]);
+        let own = |sub: &str, number| tally.open(&agent, Subject::of(sub, instance(number)));
+        let open: Vec<_> = (0..3).map(|number| own("ann", number).expect("her part")).collect();
+        assert_eq!(own("ann", 3).err(), Some(Full), "by another instance");
+        assert!(own("bob", 3).is_ok(), "another person has their own");
+        // What works for nobody is one by one, also what was handed on by another.
+        let began = instance(9).to_string();
+        let others: Vec<_> = (0..6).map(|number| own(&began, number)).collect();
+        assert!(others.iter().all(Result::is_ok));
+        drop(open);
     }
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use mcp::Era;
 use serde_json::json;
 
-use crate::support::{Act, Setup, World, set, until};
+use crate::support::{Act, Client, Setup, Upstream, World, set, until};
 use crate::{
     ERAS, POLICY, before, has_room_again, is_one_too_many, is_shared_by_instances, upstream, with,
 };
@@ -178,6 +178,32 @@ async fn n_116_requests_of_one_instance_are_a_part_of_its_agents() {
     let (world, bot) = with(setup).await;
     let one = bot.connected(&world, "up", Era::Session).await;
     let other = bot.connected(&world, "up", Era::Session).await;
+    one_has_its_part(&up, (&one, &one, &other)).await;
+}
+
+/// Nor does one person, by however many instances.
+#[tokio::test]
+async fn n_116_requests_of_one_person_are_a_part_of_the_agents() {
+    let up = upstream(Era::Session).await;
+    let mut setup =
+        Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
+    setup.limits.requests_per_agent = 8;
+    let (world, bot) = with(setup).await;
+    let of = async |person: &str| {
+        let mut client = bot.connected(&world, "up", Era::Session).await;
+        client.token = world.for_person(&client.token, "up", person);
+        client
+    };
+    let (one, same, other) = (of("ann").await, of("ann").await, of("bob").await);
+    one_has_its_part(&up, (&one, &same, &other)).await;
+}
+
+/// That `one` and whoever is the `same` have two requests under way together, and `other` has more.
+async fn one_has_its_part(
+    up: &Upstream,
+    (one, same, other): (&Client<'_>, &Client<'_>, &Client<'_>),
+) {
+    let world = one.world;
     up.on("tools/call", Act::Silent);
     let under_way = join_all((0..2).map(|_| one.call("echo", json!({}))));
     let arrived = until("they are under way", || async {
@@ -185,7 +211,7 @@ async fn n_116_requests_of_one_instance_are_a_part_of_its_agents() {
     });
     let meanwhile = async {
         arrived.await;
-        assert_eq!(one.ask("ping", json!({})).await.status, 503);
+        assert_eq!(same.ask("ping", json!({})).await.status, 503);
         world.refusal("too_many").await;
         assert_eq!(other.ask("ping", json!({})).await.status, 200);
     };
@@ -194,7 +220,7 @@ async fn n_116_requests_of_one_instance_are_a_part_of_its_agents() {
         () = meanwhile => {}
     }
     until("those have ended", || async {
-        (one.ask("ping", json!({})).await.status == 200).then_some(())
+        (same.ask("ping", json!({})).await.status == 200).then_some(())
     })
     .await;
 }

@@ -11,7 +11,7 @@ use journal::{Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use mcp::DenialStyle;
 use model::{Clock, Entropy, PersonId, PolicyDigest, Sha256Digest, Timestamp};
-use oauth::access_token;
+use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::nonces::Nonces;
 use pap::{Administration, Command, Founder, Founding, KeptTokenKeys, Publisher};
 use serde_json::Value;
@@ -134,12 +134,31 @@ impl World {
 
     /// What `token` for `server` would be if it were bound to no key.
     pub fn unbound(&self, token: &str, server: &str) -> String {
+        self.signed_anew(token, server, |claims| {
+            claims.cnf = None;
+            claims.exp = claims.iat + access_token::BEARER_LIFETIME_MAX_S;
+        })
+    }
+
+    /// What `token` for `server` would be if the work were done for `person`.
+    pub fn for_person(&self, token: &str, server: &str, person: &str) -> String {
+        self.signed_anew(token, server, |claims| {
+            claims.act = Actor::chain([claims.instance().to_owned()].into_iter());
+            person.clone_into(&mut claims.sub);
+        })
+    }
+
+    fn signed_anew(
+        &self,
+        token: &str,
+        server: &str,
+        change: impl FnOnce(&mut AccessTokenClaims),
+    ) -> String {
         let audience = format!("{ISSUER}/mcp/{server}");
         let parties = (ISSUER, audience.as_str());
         let claims = access_token::verify(token, self.keys.as_ref(), parties, self.now());
         let mut claims = claims.expect("it holds");
-        claims.cnf = None;
-        claims.exp = claims.iat + access_token::BEARER_LIFETIME_MAX_S;
+        change(&mut claims);
         access_token::mint(&claims, self.keys.signer().as_ref()).expect("it can be signed")
     }
 
