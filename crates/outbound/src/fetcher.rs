@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use https_url::{DEFAULT_PORT, HttpsUrl};
@@ -35,6 +35,9 @@ pub(crate) const DEPTH_MAX: usize = 16;
 /// The most bytes of an answer's head, and the most headers in it.
 pub(crate) const HEAD_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
+
+/// How many characters of a content type are told.
+const TYPE_TOLD_MAX: usize = 64;
 
 /// The most redirects that are followed.
 pub(crate) const REDIRECTS_MAX: usize = 3;
@@ -91,6 +94,11 @@ pub enum FetchError {
     /// It redirects, or one redirect followed another. Refused.
     #[error("more redirects than are followed")]
     TooManyRedirects,
+    /// The answer does not say that it is JSON. Refused.
+    #[error(
+        "the answer has the content type `{0}`: it must be application/json or application/…+json"
+    )]
+    ContentType(String),
     /// The document is compressed, which nobody asked for. Refused.
     #[error("the document is compressed")]
     Compressed,
@@ -159,27 +167,41 @@ impl Fetcher {
 
     /// Fetches the document at `url`, read strictly.
     pub async fn fetch_json(&self, url: &HttpsUrl) -> Result<Value, FetchError> {
-        self.fetch(url, REDIRECTS_MAX).await
+        self.fetch(url, REDIRECTS_MAX, |_| Ok(())).await
     }
 
-    /// The same, and from nowhere else: the URL is the name of who wrote the document.
+    /// The same, and from nowhere else: the URL is the name of who wrote the document. The answer says
+    /// that it is JSON, as what others left at a host that keeps files for them does not.
     pub async fn fetch_json_there(&self, url: &HttpsUrl) -> Result<Value, FetchError> {
-        self.fetch(url, 0).await
+        self.fetch(url, 0, says_json).await
     }
 
-    async fn fetch(&self, url: &HttpsUrl, redirects: usize) -> Result<Value, FetchError> {
-        let followed = self.follow(url.clone(), redirects);
-        let fetched = tokio::time::timeout(self.within, followed).await;
+    async fn fetch(
+        &self,
+        url: &HttpsUrl,
+        redirects: usize,
+        check: fn(&HeaderMap) -> Result<(), FetchError>,
+    ) -> Result<Value, FetchError> {
+        let fetched = async {
+            let answer = self.follow(url.clone(), redirects).await?;
+            check(answer.headers())?;
+            read(answer).await
+        };
+        let fetched = tokio::time::timeout(self.within, fetched).await;
         let body = fetched.map_err(|_| FetchError::TimedOut(self.within))??;
         Ok(json::parse(&body, json::Limits { bytes: BODY_MAX, depth: DEPTH_MAX })?)
     }
 
-    /// The document at `url`, or where it redirects to, if it is no further than that.
-    async fn follow(&self, mut url: HttpsUrl, redirects: usize) -> Result<Bytes, FetchError> {
+    /// The answer at `url`, or where it redirects to, if it is no further than that.
+    async fn follow(
+        &self,
+        mut url: HttpsUrl,
+        redirects: usize,
+    ) -> Result<Response<Incoming>, FetchError> {
         for _ in 0..=redirects {
             let answer = self.ask(&url).await?;
             match answer.status() {
-                StatusCode::OK => return read(answer).await,
+                StatusCode::OK => return Ok(answer),
                 status if is_redirect(status) => url = redirect(&url, answer.headers())?,
                 status => return Err(FetchError::Status(status)),
             }
@@ -261,6 +283,23 @@ fn redirect(url: &HttpsUrl, headers: &HeaderMap) -> Result<HttpsUrl, FetchError>
         HttpsUrl::parse(location)
     };
     next.ok().filter(|next| next.is_same_origin(url)).ok_or(FetchError::RedirectedAway)
+}
+
+/// Whether an answer with `headers` says, once, that it is JSON: `application/json`, or a type with the
+/// suffix `+json` (draft-ietf-oauth-client-id-metadata-document §4).
+fn says_json(headers: &HeaderMap) -> Result<(), FetchError> {
+    let said: Vec<_> = headers.get_all(CONTENT_TYPE).iter().collect();
+    let said = match said.as_slice() {
+        [one] => one.to_str().unwrap_or_default(),
+        _ => "",
+    };
+    let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/").unwrap_or_default();
+    let suffixed = subtype.strip_suffix("+json").is_some_and(|kind| !kind.is_empty());
+    if subtype == "json" || suffixed {
+        return Ok(());
+    }
+    Err(FetchError::ContentType(said.chars().take(TYPE_TOLD_MAX).collect()))
 }
 
 /// The body of `answer`, of which no more is read than may be.

@@ -90,6 +90,35 @@ async fn n_074_what_is_compressed_is_not_read() {
     world.fetch("/").await.expect("it is as it is");
 }
 
+/// N-074: what is asked for where it lies alone says that it is JSON.
+#[tokio::test]
+async fn n_074_what_does_not_say_that_it_is_json_is_not_read_there() {
+    let check = async |headers: &'static str, expected: Result<(), &str>| {
+        let world = World::new(move |_| answer(200, headers, "{}")).await;
+        let fetched = world.fetcher.fetch_json_there(&world.url("/")).await;
+        match (fetched, expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(FetchError::ContentType(said)), Err(expected)) => assert_eq!(said, expected),
+            (other, _) => panic!("{headers}: {other:?}"),
+        }
+        world.fetch("/").await.expect("elsewhere nobody looks at it");
+    };
+    for json in ["json", "JSON", "json; charset=utf-8", "oauth-client+json", "a.b+json;x=y"] {
+        let headers = format!("content-type: application/{json}\r\n");
+        check(headers.leak(), Ok(())).await;
+    }
+    check("content-type: Application/Json\r\n", Ok(())).await;
+    for other in ["text/html", "text/plain", "text/json", "application/jsonp", "application/+json"]
+    {
+        let headers = format!("content-type: {other}\r\n");
+        check(headers.leak(), Err(other)).await;
+    }
+    check("", Err("")).await;
+    check("content-type: application/json\r\ncontent-type: text/html\r\n", Err("")).await;
+    let long = format!("content-type: text/{}\r\n", "x".repeat(100));
+    check(long.leak(), Err(&format!("text/{}", "x".repeat(59)))).await;
+}
+
 /// N-074: whoever is slow, at any step, is given up at the deadline.
 #[tokio::test]
 async fn n_074_who_is_slow_is_given_up_at_the_deadline() {
