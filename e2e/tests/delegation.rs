@@ -203,6 +203,20 @@ fn n_007_a_stolen_token_is_exchanged_for_nothing() {
     assert_eq!(stage.canary.effects().len(), 1);
 }
 
+/// What says that `alice`, or `bob`, signs.
+fn signed(deployment: &Deployment) -> [Vec<String>; 2] {
+    let url = deployment.url();
+    ["alice", "bob"].map(|founder| {
+        let key = deployment.path(&format!("{founder}.pem")).display().to_string();
+        ["--as", founder, "--key", &key, "--url", &url].map(str::to_owned).to_vec()
+    })
+}
+
+/// `command`, as the founder `signed` types it.
+fn by<'a>(command: &[&'a str], signed: &'a [String]) -> Vec<&'a str> {
+    command.iter().copied().chain(signed.iter().map(String::as_str)).collect()
+}
+
 /// R54: what a part of the work does not hold, its holder does once two people want it: so often, until
 /// it is taken back, and nobody below does.
 #[test]
@@ -219,23 +233,29 @@ fn r_54_a_child_that_may_not_is_elevated_by_two_and_by_nobody_else() {
     let task = text(&stage.decision()["task"]);
     let ask = ["elevation", "ask", "--task", &task, "--name", "month-end", "--for", "15m"];
     let more = ["--tool", "canary/touch", "--max-calls", "1", "--reason", "the lead is busy"];
-    let told = deployment.run(&[&ask[..], &more].concat());
+    let ask = [&ask[..], &more].concat();
+    let anybody = deployment.run_refused(&ask);
+    assert!(anybody.contains("a founder signs for this"), "{anybody}");
+    let [alice, bob] = signed(deployment);
+    let told = deployment.run(&by(&ask, &bob));
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let id = text(&told["waits"]);
     let approve = ["elevation", "approve", &id];
-    let own = deployment.run_refused(&approve);
+    let anybody = deployment.run_refused(&approve);
+    assert!(anybody.contains("a founder signs for this"), "{anybody}");
+    let own = deployment.run_refused(&by(&approve, &bob));
     assert!(own.contains("nobody approves what they asked for themselves"), "{own}");
     assert_eq!(child.call("touch", "before").code(), "unknown_tool");
-    let (alice, url) = (deployment.path("alice.pem").display().to_string(), deployment.url());
-    let by = |founder| [&approve[..], &["--as", founder, "--key", &alice, "--url", &url]].concat();
-    let forged = deployment.run_refused(&by("bob"));
+    let mut forged = alice.clone();
+    forged[3] = bob[3].clone();
+    let forged = deployment.run_refused(&by(&approve, &forged));
     assert!(forged.contains("not signed by an administrator"), "{forged}");
-    deployment.run(&by("alice"));
+    deployment.run(&by(&approve, &alice));
     assert!(deployment.run(&["task", "show", &task]).contains("  elevated elv_"));
     assert!(child.call("touch", "elevated").is_done());
     let chain = stage.chain();
     let elevation = &chain["elevation"];
-    assert_eq!(elevation["asked_by"], "bootstrap-administrator");
+    assert_eq!(elevation["asked_by"], "bob");
     assert_eq!((&elevation["state"]["by"], &elevation["id"]), (&json!("alice"), &told["waits"]));
     assert_eq!(child.call("touch", "too often").code(), "denied");
     assert_eq!(stage.decision()["reason"], "limit_reached");
@@ -254,8 +274,10 @@ fn r_54_a_child_that_may_not_is_elevated_by_two_and_by_nobody_else() {
 fn the_page_on_elevation_shows_what_works() {
     let stage = Stage::set();
     let deployment = &stage.deployment;
-    let (kept, home) = (deployment.path("alice.pem"), deployment.path("home/alice.pem"));
-    std::fs::copy(kept, home).expect("it can be copied");
+    for key in ["alice.pem", "bob.pem"] {
+        let (kept, home) = (deployment.path(key), deployment.path(&format!("home/{key}")));
+        std::fs::copy(kept, home).expect("it can be copied");
+    }
     let mut lead = Caller::new(deployment, "canary");
     let narrow = stage.part(&[("tools", json!(["canary/slow"]))]);
     let mut child = stage.handed(&mut lead, "reader", &narrow);
@@ -263,8 +285,9 @@ fn the_page_on_elevation_shows_what_works() {
     assert_eq!(child.call("touch", "before").code(), "unknown_tool");
     let task = text(&stage.decision()["task"]);
     let ask = ["elevation", "ask", "--task", &task, "--name", "other", "--for", "1h"];
-    let told =
-        deployment.run(&[&ask[..], &["--tool", "canary/touch", "--reason", "test"]].concat());
+    let ask = [&ask[..], &["--tool", "canary/touch", "--reason", "test"]].concat();
+    let [_, bob] = signed(deployment);
+    let told = deployment.run(&by(&ask, &bob));
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let elevation = text(&told["waits"]);
     let named = [

@@ -1,8 +1,8 @@
 //! Elevations: one person asks that an instance may do something beyond its task, another approves it,
 //! and whoever administers takes it back.
 //!
-//! INVARIANT: nobody approves what they asked for themselves (`r_54_…`). A deployment for development has
-//! one administrator, who does.
+//! INVARIANT: nobody approves what they asked for themselves, and the service's own user does neither
+//! (`r_54_…`). A deployment for development has one administrator, who does both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Administration {
         match command {
             Command::ElevationAsk { asked, word } => {
                 let said = json!({ "do": "elevation-ask", "asked": asked });
-                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
                 let done = self.elevation_ask((by, uses.clone()), asked).await;
                 self.settled(done, uses).await
             }
@@ -55,7 +55,7 @@ impl Administration {
                 let found = found.map_err(AdminError::unavailable)?;
                 let digest = found.map(|elevation| elevation.digest());
                 let said = json!({ "do": "elevation-approve", "id": id, "digest": digest });
-                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
                 let done = self.elevation_approve((by, uses.clone()), id).await;
                 self.settled(done, uses).await
             }

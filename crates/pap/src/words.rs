@@ -8,7 +8,7 @@ use oauth::word;
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
-use crate::founding::founder_key;
+use crate::founding::{BOOTSTRAP, founder_key, is_for_development};
 
 /// Who acts, with what their word uses up, if they gave one.
 pub(crate) type Acting = (PersonId, Vec<Effect>);
@@ -25,6 +25,24 @@ impl Administration {
         let signer = self.signer(word, asked).await;
         let (by, uses) = signer.inspect_err(|_| self.note_refused("word_refused"))?;
         Ok((by, vec![uses]))
+    }
+
+    /// The same, where two people are to act: outside a deployment for development the service's own user
+    /// is neither of them, as whoever is that user and holds a founder's key would be both.
+    pub(crate) async fn acting_as_one(
+        &self,
+        by: &PersonId,
+        word: Option<&str>,
+        asked: &Value,
+    ) -> Result<Acting, AdminError> {
+        let is_anybody = word.is_none() && by.as_str() == BOOTSTRAP;
+        if is_anybody && !is_for_development(self.authority.journal()).await? {
+            self.note_refused("word_missing");
+            let why =
+                "not permitted: a founder signs for this; say which one with `--as` and `--key`";
+            return Err(AdminError::Refused(why.to_owned()));
+        }
+        self.acting(by, word, asked).await
     }
 
     /// What was `done`; a word that led to nothing is used up: it is kept for no better moment.

@@ -433,28 +433,57 @@ async fn r_54_a_founder_approves_by_their_word_what_it_says() {
     assert_eq!(word_of(&own), "refused");
 }
 
+/// Whoever is the service's own user and holds a founder's key is one: at its socket a founder asks, and
+/// another approves.
+#[tokio::test]
+async fn r_54_the_services_own_user_neither_asks_nor_approves() {
+    for development in [false, true] {
+        let desk = founded(development).await;
+        let user = pap::BOOTSTRAP.parse().expect("a person");
+        let own = desk.world.standing.task.id.to_string();
+        let own = || ask(|wish| wish.task = own.clone());
+        let alone = desk.run_as(&user, own()).await;
+        assert_eq!(word_of(&alone), if development { "done" } else { "refused" });
+        let by = desk.world.standing.sponsor.id.clone();
+        let asked = desk.run_as(&by, own()).await.expect("it waits");
+        let id = asked["waits"].as_str().expect("an id");
+        let approved = desk.run_as(&user, approve(id)).await;
+        assert_eq!(word_of(&approved), if development { "done" } else { "refused" });
+        if !development {
+            let why = approved.expect_err("it is refused").to_string();
+            assert!(why.contains("`--as`"), "{why}");
+            desk.has_refused_for("word_missing").await;
+        }
+    }
+}
+
 /// A deployment for development has one administrator, who approves what they asked for.
 #[tokio::test]
 async fn in_a_deployment_for_development_the_one_administrator_approves() {
     for (development, expected) in [(true, "done"), (false, "refused")] {
-        let world = crate::support::World::new().await;
-        let founding = Founding {
-            founders: Vec::new(),
-            keys: BTreeMap::new(),
-            origin: "example.com/log".to_owned(),
-            configuration: Sha256Digest::of(b"configuration"),
-            policy: PolicyDigest::of(b"policy"),
-            development,
-        };
-        let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
-        let founded = pap::found(&world.journal, founding, clock.as_ref(), entropy.as_ref());
-        founded.await.expect("it is founded");
-        let desk = Desk::over(world).await;
+        let desk = founded(development).await;
         let own = desk.world.standing.task.id.to_string();
         let by = desk.world.standing.sponsor.id.clone();
         let id = asked(&desk, &by, |wish| wish.task = own).await;
         assert_eq!(word_of(&desk.run(approve(&id)).await), expected);
     }
+}
+
+/// A deployment that was founded.
+async fn founded(development: bool) -> Desk {
+    let world = crate::support::World::new().await;
+    let founding = Founding {
+        founders: Vec::new(),
+        keys: BTreeMap::new(),
+        origin: "example.com/log".to_owned(),
+        configuration: Sha256Digest::of(b"configuration"),
+        policy: PolicyDigest::of(b"policy"),
+        development,
+    };
+    let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
+    let founded = pap::found(&world.journal, founding, clock.as_ref(), entropy.as_ref());
+    founded.await.expect("it is founded");
+    Desk::over(world).await
 }
 
 /// Taking one back waits for no clock; approving one does.
