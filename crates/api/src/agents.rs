@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
@@ -14,7 +14,7 @@ use gateway::{Gateway, HttpCall, Reply, ReplyBody};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use model::Clock;
 use oauth::OAuthError;
-use serde_json::Value;
+use serde::Serialize;
 use sts::{TokenHttpRequest, TokenService};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -187,30 +187,12 @@ fn events(messages: gateway::Events) -> Response {
     Sse::new(stream).keep_alive(keep_alive).into_response()
 }
 
-async fn token(
-    state: State<Agents>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    form: Form,
-) -> Response {
-    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
-        let answer = tokens.token(request).await?;
-        Ok(serde_json::to_value(answer).expect("token answers are maps with text keys"))
-    };
-    asked(state, (address(peer.as_ref()), &headers), form, answer).await
+async fn token(asking: Asking) -> Response {
+    asking.answered(async |tokens, request| tokens.token(request).await).await
 }
 
-async fn push(
-    state: State<Agents>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    form: Form,
-) -> Response {
-    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
-        let pushed = tokens.push(request).await?;
-        Ok(serde_json::to_value(pushed).expect("what was pushed is a map with text keys"))
-    };
-    let mut response = asked(state, (address(peer.as_ref()), &headers), form, answer).await;
+async fn push(asking: Asking) -> Response {
+    let mut response = asking.answered(async |tokens, request| tokens.push(request).await).await;
     // RFC 9126 §2.2.
     if response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::CREATED;
@@ -218,78 +200,77 @@ async fn push(
     response
 }
 
-async fn device(
-    state: State<Agents>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    form: Form,
-) -> Response {
-    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
-        let told = tokens.enrol(request).await?;
-        Ok(serde_json::to_value(told).expect("what a device is told is a map with text keys"))
-    };
-    let from = network::sender(peer, state.behind_proxy);
-    asked(state, (from, &headers), form, answer).await
+async fn device(mut asking: Asking) -> Response {
+    asking.from = network::sender(asking.peer, asking.state.behind_proxy);
+    asking.answered(async |tokens, request| tokens.enrol(request).await).await
 }
 
-async fn revoke(
-    state: State<Agents>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    form: Form,
-) -> Response {
+async fn revoke(asking: Asking) -> Response {
     let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
-        tokens.revoke(request).await?;
-        Ok(serde_json::json!({}))
+        tokens.revoke(request).await.map(|()| serde_json::json!({}))
     };
-    asked(state, (address(peer.as_ref()), &headers), form, answer).await
+    asking.answered(answer).await
 }
 
-async fn introspect(
-    state: State<Agents>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    form: Form,
-) -> Response {
-    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
-        tokens.introspect(request).await
-    };
-    asked(state, (address(peer.as_ref()), &headers), form, answer).await
+async fn introspect(asking: Asking) -> Response {
+    asking.answered(async |tokens, request| tokens.introspect(request).await).await
 }
 
-/// Answers a form of a client of the token service by `answer`.
-async fn asked(
-    State(state): State<Agents>,
-    (from, headers): (Option<IpAddr>, &HeaderMap),
-    Form(Whole { body, _room }): Form,
-    answer: impl AsyncFnOnce(&TokenService, TokenHttpRequest<'_>) -> Result<Value, OAuthError>,
-) -> Response {
-    let arrived = state.clock.monotonic();
-    let body = match body {
-        Ok(body) => body,
-        Err(unread) => return unread.told(&state.gateway),
-    };
-    let Some(_turn) = state.gateway.turn_of(from).await else {
-        let (status, why) = (StatusCode::SERVICE_UNAVAILABLE, "try again later\n".to_owned());
-        return Unread { cause: "too_many", status, why }.told(&state.gateway);
-    };
-    let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
-    // Several are none that holds: they are not passed over, as if there were none.
-    let proof = match proofs.as_slice() {
-        [] => None,
-        [proof] => Some(proof.to_str().unwrap_or_default()),
-        _ => Some(""),
-    };
-    let client = headers.get(header::USER_AGENT).and_then(|client| client.to_str().ok());
-    let request = TokenHttpRequest { form: &body, dpop: proof, from, client, arrived };
-    let (status, body) = match answer(&state.tokens, request).await {
-        Ok(body) => (200, body),
-        Err(error) => (error.status(), error.body()),
-    };
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let nonce = (HeaderName::from_static("dpop-nonce"), state.tokens.nonce());
-    let cache = (header::CACHE_CONTROL, "no-store".to_owned());
-    ([cache, nonce], (status, axum::Json(body))).into_response()
+/// A form of a client of the token service.
+struct Asking {
+    state: Agents,
+    peer: Option<Peer>,
+    /// Where it comes from, as far as that is told.
+    from: Option<IpAddr>,
+    headers: HeaderMap,
+    form: Whole,
+}
+
+impl FromRequest<Agents> for Asking {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, state: &Agents) -> Result<Self, Infallible> {
+        let peer = request.extensions().get::<Peer>().copied();
+        let (from, headers) = (peer.map(|Peer(address)| address), request.headers().clone());
+        let Form(form) = Form::from_request(request, state).await?;
+        Ok(Self { state: state.clone(), peer, from, headers, form })
+    }
+}
+
+impl Asking {
+    /// The answer, by `answer`.
+    async fn answered<T: Serialize>(
+        self,
+        answer: impl AsyncFnOnce(&TokenService, TokenHttpRequest<'_>) -> Result<T, OAuthError>,
+    ) -> Response {
+        let Self { state, from, headers, form: Whole { body, _room }, .. } = self;
+        let arrived = state.clock.monotonic();
+        let body = match body {
+            Ok(body) => body,
+            Err(unread) => return unread.told(&state.gateway),
+        };
+        let Some(_turn) = state.gateway.turn_of(from).await else {
+            let (status, why) = (StatusCode::SERVICE_UNAVAILABLE, "try again later\n".to_owned());
+            return Unread { cause: "too_many", status, why }.told(&state.gateway);
+        };
+        let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
+        // Several are none that holds: they are not passed over, as if there were none.
+        let proof = match proofs.as_slice() {
+            [] => None,
+            [proof] => Some(proof.to_str().unwrap_or_default()),
+            _ => Some(""),
+        };
+        let client = headers.get(header::USER_AGENT).and_then(|client| client.to_str().ok());
+        let request = TokenHttpRequest { form: &body, dpop: proof, from, client, arrived };
+        let (status, body) = match answer(&state.tokens, request).await {
+            Ok(answer) => (200, serde_json::to_value(answer).expect("a map with text keys")),
+            Err(error) => (error.status(), error.body()),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let nonce = (HeaderName::from_static("dpop-nonce"), state.tokens.nonce());
+        let cache = (header::CACHE_CONTROL, "no-store".to_owned());
+        ([cache, nonce], (status, axum::Json(body))).into_response()
+    }
 }
 
 /// No response type is offered here (RFC 6749 §4.1.2.1): where people log in, they authorize clients at

@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
-use gateway::{Gateway, User};
+use gateway::{Gateway, Subject};
 use http::{HeaderMap, StatusCode, header};
 use model::AgentName;
 use oauth::form::FORM_MAX;
@@ -31,7 +31,7 @@ const STRANGERS_MAX: usize = 64 << 20;
 const FORMS_MAX: usize = 16 << 20;
 
 /// Of each room, one agent or one address has at most one such part; of an agent's part, one of its
-/// users again.
+/// subjects again.
 const PARTS: usize = 4;
 
 /// Room for request bodies. Cheap to clone.
@@ -61,7 +61,7 @@ struct Shares {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
     Agent(AgentName),
-    User(AgentName, User),
+    Subject(AgentName, Subject),
     From(Option<IpAddr>),
 }
 
@@ -70,7 +70,7 @@ impl Whose {
     const fn part(&self, most: usize) -> usize {
         match self {
             Self::Agent(_) | Self::From(_) => most / PARTS,
-            Self::User(..) => most / PARTS / PARTS,
+            Self::Subject(..) => most / PARTS / PARTS,
         }
     }
 }
@@ -195,8 +195,8 @@ impl FromRequest<Agents> for Whole {
     async fn from_request(request: Request, state: &Agents) -> Result<Self, Infallible> {
         let (bodies, from) = (&state.bodies, from(&request));
         let room = match state.gateway.known(request.headers()) {
-            Some((agent, user)) => {
-                let whose = vec![Whose::Agent(agent.clone()), Whose::User(agent, user)];
+            Some((agent, subject)) => {
+                let whose = vec![Whose::Agent(agent.clone()), Whose::Subject(agent, subject)];
                 (&bodies.known, whose, bodies.body_max)
             }
             None => (&bodies.strangers, from, bodies.body_max),
@@ -242,7 +242,10 @@ mod tests {
         let room = Room::new(1_600);
         let of = |name: &str| {
             let agent: AgentName = "desk".parse().unwrap();
-            vec![Whose::Agent(agent.clone()), Whose::User(agent, User::Person(name.to_owned()))]
+            vec![
+                Whose::Agent(agent.clone()),
+                Whose::Subject(agent, Subject::Person(name.to_owned())),
+            ]
         };
         let own = room.take(of("ann"), 100);
         assert!(own.is_some(), "a part of a part");

@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use axum::Extension;
-
 use crate::Peer;
 
 /// The bits of an IPv6 address that say whose it is: one subscriber often has all the others.
@@ -23,9 +21,8 @@ impl Peer {
 
 /// Who sent a request that came from `peer`, if that tells one from another: `behind_proxy` all come
 /// from it.
-pub(crate) fn sender(peer: Option<Extension<Peer>>, behind_proxy: bool) -> Option<IpAddr> {
-    let Extension(peer) = peer.filter(|_| !behind_proxy)?;
-    peer.network()
+pub(crate) fn sender(peer: Option<Peer>, behind_proxy: bool) -> Option<IpAddr> {
+    peer.filter(|_| !behind_proxy).and_then(Peer::network)
 }
 
 #[cfg(test)]

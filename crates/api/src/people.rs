@@ -204,7 +204,7 @@ async fn login(
         state.administration.refuse_person("login_return_path");
         return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
     };
-    let from = network::sender(peer, state.behind_proxy);
+    let from = network::sender(peer.map(|Extension(peer)| peer), state.behind_proxy);
     let again = to.as_str().to_owned();
     match door.login.begin(to, from).await {
         Ok(begun) => {

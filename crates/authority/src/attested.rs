@@ -2,7 +2,7 @@
 
 use model::{Agent, FactKey, Instance, InstanceId, RecordId, WorkloadIdentity};
 use serde_json::json;
-use store::{Effect, Unit, Urgency};
+use store::{Effect, Unit};
 
 use crate::quarantine::again_if_changed;
 use crate::{Authority, NotStopped, Reader};
@@ -32,13 +32,8 @@ impl Authority {
         let what = ("workload_changed", "attested");
         let (id, entry) = self.signalled((&agent, instance.id), what, &seen).await?;
         instance.workload = Some(workload.clone());
-        let unit = Unit {
-            entries: vec![entry],
-            reads: read.keys,
-            revision: read.revision,
-            effects: vec![Effect::Put { key: place, body: json::canonical_of(&instance) }],
-            urgency: Urgency::Awaited,
-        };
+        let effects = vec![Effect::Put { key: place, body: json::canonical_of(&instance) }];
+        let unit = Unit { entries: vec![entry], effects, ..Unit::resting_on(read) };
         self.journal.store().commit(unit).await?;
         tracing::info!(instance = %instance.id, "what its platform says of an instance changed");
         Ok(id)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, Instance, InstanceId, RecordId, Sha256Digest, Task, TaskEnd, TaskState};
-use store::{Effect, Unit, Urgency};
+use store::{Effect, Unit};
 
 use crate::quarantine::{NotStopped, again_if_changed};
 use crate::{Authority, Reader};
@@ -37,13 +37,7 @@ impl Authority {
         let mut task: Task = reader.need(place.clone()).await?;
         let read = reader.sourced(());
         let (now, how) = (self.clock.now(), ending.how);
-        let mut unit = Unit {
-            reads: read.keys,
-            revision: read.revision,
-            effects: ending.uses.clone(),
-            urgency: Urgency::Awaited,
-            ..Unit::default()
-        };
+        let mut unit = Unit { effects: ending.uses.clone(), ..Unit::resting_on(read) };
         if task.state == TaskState::Open && task.instance == instance.id {
             let details = [
                 ("agent", instance.agent.to_string()),

@@ -3,7 +3,7 @@
 use model::record::{ActCommitments, Disclosure, SignalRecord, VERSION};
 use model::{Agent, FactKey, Instance, InstanceId, InstanceState, RecordId, Stopped};
 use serde_json::Value;
-use store::{CommitError, Effect, NewEntry, Unit, Urgency};
+use store::{CommitError, Effect, NewEntry, Unit};
 
 use crate::{Authority, FactsError, Reader};
 
@@ -82,13 +82,7 @@ impl Authority {
                 effects.push(put(mark, json::canonical_of(&stopped)));
             }
         }
-        let unit = Unit {
-            entries: vec![entry],
-            reads: read.keys,
-            revision: read.revision,
-            effects,
-            urgency: Urgency::Awaited,
-        };
+        let unit = Unit { entries: vec![entry], effects, ..Unit::resting_on(read) };
         self.journal.store().commit(unit).await?;
         tracing::warn!(instance = %instance.id, signal = signal.signal, "an instance is quarantined");
         Ok(id)

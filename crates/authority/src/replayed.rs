@@ -5,7 +5,7 @@
 //! one client, and whose credential leaked is one of them.
 
 use model::{Agent, FactKey, Instance, Mandate, Task, TaskEnd, TaskState, Withdrawn};
-use store::{Effect, Unit, Urgency};
+use store::{Effect, Unit};
 
 use crate::quarantine::{NotStopped, Signal, again_if_changed};
 use crate::{Authority, Reader};
@@ -43,13 +43,7 @@ impl Authority {
             let key = FactKey::mandate(mandate.id);
             effects.push(Effect::Put { key, body: json::canonical_of(&mandate) });
         }
-        let unit = Unit {
-            entries: vec![entry],
-            reads: read.keys,
-            revision: read.revision,
-            effects,
-            urgency: Urgency::Awaited,
-        };
+        let unit = Unit { entries: vec![entry], effects, ..Unit::resting_on(read) };
         self.journal.store().commit(unit).await?;
         tracing::warn!(instance = %instance.id, signal = signal.signal, "a credential was replayed");
         Ok(())

@@ -21,7 +21,7 @@ use oauth::proofs::{self, Proofs, Seen};
 use oauth::verified_tokens::VerifiedTokens;
 
 use crate::refusal::Refusal;
-use crate::shares::User;
+use crate::shares::Subject;
 
 /// The most proofs that are remembered from one window; beyond that no proof is taken.
 const PROOFS_MAX: usize = 4_000_000;
@@ -67,8 +67,8 @@ impl Caller {
     }
 
     /// For whom it works.
-    pub(crate) fn user(&self) -> User {
-        User::of(&self.sub, self.instance)
+    pub(crate) fn subject(&self) -> Subject {
+        Subject::of(&self.sub, self.instance)
     }
 
     /// How the caller's token is bound.
@@ -115,14 +115,14 @@ impl Tokens {
 
     /// The agent whose token the headers show, if the token is known, and for whom it works. Nothing is
     /// proven by it: it says whose share of our time the request takes.
-    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, User)> {
+    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Option<(AgentName, Subject)> {
         let (_, token) = presented(headers).ok()?;
         let claims = self.verified.known(token)?;
         if claims.exp <= self.clock.now().as_seconds() {
             return None;
         }
         let (agent, instance) = (claims.client_id.parse().ok()?, claims.instance().parse().ok()?);
-        Some((agent, User::of(&claims.sub, instance)))
+        Some((agent, Subject::of(&claims.sub, instance)))
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.

@@ -139,7 +139,7 @@ impl Gateway {
         let conversation = self.conversation(passage).await?;
         self.verify(passage, &conversation, false).await?;
         let caller = &passage.caller;
-        let turn = self.turn(Asker::Agent(caller.agent.clone(), caller.user())).await?;
+        let turn = self.turn(Asker::Agent(caller.agent.clone(), caller.subject())).await?;
         let governed = self.govern(passage, request, resumed).await?;
         let ResourceRef::Tool(tool) = governed.request().resource.clone() else {
             return Err(Refusal::UnknownTool);

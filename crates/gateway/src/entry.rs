@@ -18,7 +18,7 @@ use crate::mcp_id::Id;
 use crate::offered;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::shares::{Asker, Full, Open, Place, User};
+use crate::shares::{Asker, Full, Open, Place, Subject};
 use crate::under_way::CallKey;
 
 /// One HTTP request to `/mcp/{server}`.
@@ -117,7 +117,7 @@ impl Gateway {
 
     /// The agent whose token the headers show, if the token is known, whoever shows it, and for whom it
     /// works.
-    pub fn known(&self, headers: &HeaderMap) -> Option<(AgentName, User)> {
+    pub fn known(&self, headers: &HeaderMap) -> Option<(AgentName, Subject)> {
         self.tokens.claimed(headers)
     }
 
@@ -171,7 +171,7 @@ impl Gateway {
     /// A place among the requests that are dealt with, once it is its sender's turn.
     async fn place(&self, http: &HttpCall<'_>) -> Result<Place, Refusal> {
         let asker = match self.tokens.claimed(http.headers) {
-            Some((agent, user)) => Asker::Agent(agent, user),
+            Some((agent, subject)) => Asker::Agent(agent, subject),
             None => Asker::Stranger(http.peer),
         };
         self.turn(asker).await
@@ -199,9 +199,9 @@ impl Gateway {
         };
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
-        let counted = self.requests.open(&caller.agent, caller.user());
-        let counted =
-            counted.map_err(|Full| Refusal::TooMany("requests of one agent or of one user of it"));
+        let counted = self.requests.open(&caller.agent, caller.subject());
+        let counted = counted
+            .map_err(|Full| Refusal::TooMany("requests of one agent or of one subject of it"));
         let counted = Arc::new(counted?);
         let (headers, arrived) = (http.headers, http.arrived);
         Ok(Passage { caller, server, route, era, headers, arrived, url, counted, place })

@@ -44,5 +44,5 @@ pub use links::LinkLimits;
 pub use pins::{Listed, Listing, PinChange, list_tools};
 pub use refusal::Refusal;
 pub use reply::{Reply, ReplyBody};
-pub use shares::User;
+pub use shares::Subject;
 pub use upstream::{LinkError, Target, UPSTREAM_MESSAGE_MAX};

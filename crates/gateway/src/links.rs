@@ -139,10 +139,11 @@ impl Links {
     /// Opens a conversation.
     pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
         let Opening { route, server, caller, assertion, askable, mut declares } = opening;
-        let counted = caller.map(|caller| self.of_agents.open(&caller.agent, caller.user()));
+        let counted = caller.map(|caller| self.of_agents.open(&caller.agent, caller.subject()));
         let counted = counted.transpose();
-        let counted = counted
-            .map_err(|Full| Refusal::TooMany("conversations of one agent or of one user of it"))?;
+        let counted = counted.map_err(|Full| {
+            Refusal::TooMany("conversations of one agent or of one subject of it")
+        })?;
         // Who looks at a server before any agent may sees it as it is started now.
         let is_own = caller.is_none() || !route.target.is_shared();
         let within = self.limits.greeting;
@@ -187,9 +188,10 @@ impl Links {
         }
         let place = self.processes.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooMany("server processes"))?;
-        let own = caller.map(|caller| self.processes_of_agents.open(&caller.agent, caller.user()));
+        let own =
+            caller.map(|caller| self.processes_of_agents.open(&caller.agent, caller.subject()));
         let too_many =
-            |Full| Refusal::TooMany("server processes of one agent or of one user of it");
+            |Full| Refusal::TooMany("server processes of one agent or of one subject of it");
         let own = own.transpose().map_err(too_many)?;
         let held = (ProcessPlace { _one_of_all: place, _one_of_its_agent: own }, listener);
         let started = StdioTransport::start(target, &self.environment, held, &self.tasks)?;

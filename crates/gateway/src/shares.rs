@@ -27,13 +27,13 @@ const ALONE_MAX: usize = 64;
 /// half as long again.
 const AMONG_OTHERS_MAX: usize = 1;
 
-/// Of what is one agent's, one of its users has at most one such part.
+/// Of what is one agent's, one of its subjects has at most one such part.
 const PARTS: usize = 4;
 
 /// The most requests of one agent that wait for a place.
 const WAITING_MAX: usize = 1_024;
 
-/// The most requests of one user, or of one address, that wait for a place.
+/// The most requests of one subject, or of one address, that wait for a place.
 const WAITING_OF_ONE_MAX: usize = WAITING_MAX / PARTS;
 
 /// How long after its last request somebody counts as asking.
@@ -41,14 +41,14 @@ const ASKING_FOR: Duration = Duration::from_secs(1);
 
 /// For whom an agent works.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum User {
+pub enum Subject {
     /// A person, by whatever instances.
     Person(String),
     /// Nobody: an instance of its own.
     Nobody(InstanceId),
 }
 
-impl User {
+impl Subject {
     /// For whom `instance` works, whose token has the subject `sub`: a person, or the instance that
     /// began the work.
     pub(crate) fn of(sub: &str, instance: InstanceId) -> Self {
@@ -62,8 +62,8 @@ impl User {
 /// Who asks: an agent whose token is known, or wherever an unknown request comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Asker {
-    /// An instance of the agent that works for a user. That the token is its own is not proven yet.
-    Agent(AgentName, User),
+    /// An instance of the agent that works for a subject. That the token is its own is not proven yet.
+    Agent(AgentName, Subject),
     /// An address.
     Stranger(Option<IpAddr>),
 }
@@ -100,10 +100,10 @@ struct Sharing {
     queue: Queue,
 }
 
-/// The requests of one sharer that wait: of an agent, those of each of its users in turn.
+/// The requests of one sharer that wait: of an agent, those of each of its subjects in turn.
 #[derive(Default)]
 struct Queue {
-    lines: VecDeque<(Option<User>, VecDeque<oneshot::Sender<Place>>)>,
+    lines: VecDeque<(Option<Subject>, VecDeque<oneshot::Sender<Place>>)>,
     /// How many there are in all lines.
     length: usize,
 }
@@ -128,8 +128,8 @@ impl Turns {
 
     /// A place for `asker`, who asks at `now` on the monotonic clock, once it is its turn.
     pub(crate) async fn enter(&self, asker: Asker, now: Duration) -> Result<Place, Full> {
-        let (sharer, user) = match asker {
-            Asker::Agent(agent, user) => (Sharer::Agent(agent), Some(user)),
+        let (sharer, subject) = match asker {
+            Asker::Agent(agent, subject) => (Sharer::Agent(agent), Some(subject)),
             Asker::Stranger(address) => (Sharer::Stranger(address), None),
         };
         let waited = {
@@ -142,7 +142,7 @@ impl Turns {
                 sharing.held += 1;
                 return Ok(self.place(sharer));
             }
-            let waited = sharing.queue.join(user)?;
+            let waited = sharing.queue.join(subject)?;
             if sharing.queue.length == 1 {
                 state.waiting.push_back(sharer);
             }
@@ -212,9 +212,9 @@ impl State {
 }
 
 impl Queue {
-    /// Waits at the end of the line of `user`.
-    fn join(&mut self, user: Option<User>) -> Result<oneshot::Receiver<Place>, Full> {
-        let line = self.lines.iter_mut().find(|(whose, _)| *whose == user);
+    /// Waits at the end of the line of `subject`.
+    fn join(&mut self, subject: Option<Subject>) -> Result<oneshot::Receiver<Place>, Full> {
+        let line = self.lines.iter_mut().find(|(whose, _)| *whose == subject);
         let own = line.as_ref().map_or(0, |(_, line)| line.len());
         if own >= WAITING_OF_ONE_MAX || self.length >= WAITING_MAX {
             return Err(Full);
@@ -222,7 +222,7 @@ impl Queue {
         let (given, waited) = oneshot::channel();
         match line {
             Some((_, line)) => line.push_back(given),
-            None => self.lines.push_back((user, VecDeque::from([given]))),
+            None => self.lines.push_back((subject, VecDeque::from([given]))),
         }
         self.length += 1;
         Ok(waited)
@@ -230,11 +230,11 @@ impl Queue {
 
     /// The first of the line whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<Place>> {
-        let (user, mut line) = self.lines.pop_front()?;
+        let (subject, mut line) = self.lines.pop_front()?;
         let next = line.pop_front()?;
         self.length -= 1;
         if !line.is_empty() {
-            self.lines.push_back((user, line));
+            self.lines.push_back((subject, line));
         }
         Some(next)
     }
@@ -255,21 +255,21 @@ impl Drop for Place {
     }
 }
 
-/// Counts what each agent has open, and each of its users. Cheap to clone.
+/// Counts what each agent has open, and each of its subjects. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally(Arc<Counted>);
 
 #[derive(Debug)]
 struct Counted {
     of_agent: usize,
-    of_user: usize,
+    of_subject: usize,
     open: Mutex<HashMap<AgentName, Counts>>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    each: HashMap<User, usize>,
+    each: HashMap<Subject, usize>,
 }
 
 /// One thing that is open. It is no longer counted when it is dropped.
@@ -277,29 +277,29 @@ struct Counts {
 pub(crate) struct Open {
     tally: Tally,
     agent: AgentName,
-    user: User,
+    subject: Subject,
 }
 
 impl Tally {
-    /// Nothing is open; no agent may have more than `of_agent`, and none of its users more than their
+    /// Nothing is open; no agent may have more than `of_agent`, and none of its subjects more than their
     /// part of that.
     pub(crate) fn new(of_agent: usize) -> Self {
-        let of_user = (of_agent / PARTS).max(1);
-        Self(Arc::new(Counted { of_agent, of_user, open: Mutex::default() }))
+        let of_subject = (of_agent / PARTS).max(1);
+        Self(Arc::new(Counted { of_agent, of_subject, open: Mutex::default() }))
     }
 
-    /// Counts one more of `agent`, for `user`.
-    pub(crate) fn open(&self, agent: &AgentName, user: User) -> Result<Open, Full> {
-        let Counted { of_agent, of_user, open } = self.0.as_ref();
+    /// Counts one more of `agent`, for `subject`.
+    pub(crate) fn open(&self, agent: &AgentName, subject: Subject) -> Result<Open, Full> {
+        let Counted { of_agent, of_subject, open } = self.0.as_ref();
         let mut open = open.lock().expect("no panic while it is held");
         let counts = open.entry(agent.clone()).or_default();
-        let own = counts.each.get(&user).copied().unwrap_or(0);
-        if own >= *of_user || counts.all >= *of_agent {
+        let own = counts.each.get(&subject).copied().unwrap_or(0);
+        if own >= *of_subject || counts.all >= *of_agent {
             return Err(Full);
         }
         counts.all += 1;
-        counts.each.insert(user.clone(), own + 1);
-        Ok(Open { tally: self.clone(), agent: agent.clone(), user })
+        counts.each.insert(subject.clone(), own + 1);
+        Ok(Open { tally: self.clone(), agent: agent.clone(), subject })
     }
 }
 
@@ -308,10 +308,10 @@ impl Drop for Open {
         let mut open = self.tally.0.open.lock().expect("no panic while it is held");
         let Some(counts) = open.get_mut(&self.agent) else { return };
         counts.all -= 1;
-        if let Some(own) = counts.each.get_mut(&self.user) {
+        if let Some(own) = counts.each.get_mut(&self.subject) {
             *own -= 1;
             if *own == 0 {
-                counts.each.remove(&self.user);
+                counts.each.remove(&self.subject);
             }
         }
         if counts.all == 0 {
@@ -328,8 +328,8 @@ mod tests {
 
     const START: Duration = Duration::from_secs(100);
 
-    const ONE: User = User::Nobody(InstanceId::from_bytes([1; 16]));
-    const OTHER: User = User::Nobody(InstanceId::from_bytes([2; 16]));
+    const ONE: Subject = Subject::Nobody(InstanceId::from_bytes([1; 16]));
+    const OTHER: Subject = Subject::Nobody(InstanceId::from_bytes([2; 16]));
 
     /// An instance of the agent of this name.
     fn agent(name: &str) -> Asker {
@@ -413,7 +413,7 @@ mod tests {
         let _held: Vec<_> = (0..ALONE_MAX).filter_map(|_| at_once(&turns, "a")).collect();
         let asker = |last: usize| {
             let instance = InstanceId::from_bytes([u8::try_from(last).unwrap(); 16]);
-            Asker::Agent("a".parse().unwrap(), User::Nobody(instance))
+            Asker::Agent("a".parse().unwrap(), Subject::Nobody(instance))
         };
         let queue = (0..WAITING_MAX).map(|one| turns.enter(asker(one / WAITING_OF_ONE_MAX), START));
         let mut queue: Vec<_> = queue.map(Box::pin).collect();
@@ -458,7 +458,7 @@ mod tests {
         let (tally, agent) = (Tally::new(2), "a".parse().unwrap());
         let (one, two) = (tally.open(&agent, ONE), tally.open(&agent, OTHER));
         assert!(one.is_ok() && two.is_ok());
-        let third = || User::Nobody(InstanceId::from_bytes([3; 16]));
+        let third = || Subject::Nobody(InstanceId::from_bytes([3; 16]));
         assert_eq!(tally.open(&agent, third()).err(), Some(Full));
         assert!(tally.open(&"b".parse().unwrap(), third()).is_ok(), "another agent has its own");
         drop(one);
@@ -482,7 +482,7 @@ mod tests {
     fn n_116_a_person_has_one_part_by_however_many_instances() {
         let (tally, agent) = (Tally::new(PARTS * 3), "a".parse().unwrap());
         let instance = |number: u8| InstanceId::from_bytes([number; 16]);
-        let own = |sub: &str, number| tally.open(&agent, User::of(sub, instance(number)));
+        let own = |sub: &str, number| tally.open(&agent, Subject::of(sub, instance(number)));
         let open: Vec<_> = (0..3).map(|number| own("ann", number).expect("her part")).collect();
         assert_eq!(own("ann", 3).err(), Some(Full), "by another instance");
         assert!(own("bob", 3).is_ok(), "another person has their own");

@@ -28,6 +28,13 @@ pub fn base64url(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// 32 bytes that `fill` draws and nobody can guess, in base64url.
+pub fn unguessable(fill: impl FnOnce(&mut [u8])) -> String {
+    let mut bytes = [0; 32];
+    fill(&mut bytes);
+    base64url(&bytes)
+}
+
 /// The bytes of a base64url text without padding; `None` if it is no such text, or a second
 /// spelling of one.
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {

@@ -15,17 +15,12 @@ use crate::pending::PENDING_LIFETIME;
 use crate::sessions::SESSION_LIFETIME;
 use crate::url::EndpointUrl;
 
-/// How many random bytes there are in what nobody may guess.
-const BYTES: usize = 32;
-
-/// Their length in base64url.
+/// The length of what nobody may guess: 32 bytes in base64url.
 const TEXT_LEN: usize = 43;
 
-/// 32 unpredictable bytes in base64url.
+/// What nobody can guess.
 pub(crate) fn unguessable(entropy: &dyn Entropy) -> String {
-    let mut bytes = [0; BYTES];
-    entropy.fill(&mut bytes);
-    keys::base64url(&bytes)
+    keys::unguessable(|bytes| entropy.fill(bytes))
 }
 
 /// What binds a login to the browser that began it: good once, and for ten minutes.

@@ -41,9 +41,7 @@ pub(crate) fn coded(
     id: ConsentId,
     (issuer, now, entropy): (&str, Timestamp, &dyn Entropy),
 ) -> Result<String, AdminError> {
-    let mut secret = [0; 32];
-    entropy.fill(&mut secret);
-    let code = format!("{id}.{}", keys::base64url(&secret));
+    let code = format!("{id}.{}", keys::unguessable(|bytes| entropy.fill(bytes)));
     let expires = now.plus(Duration::from_secs(authorization_code::LIFETIME_S));
     sent.code = Some(Code { digest: Sha256Digest::of(code.as_bytes()), expires });
     let said = (sent.state.as_deref(), issuer);

@@ -1,6 +1,6 @@
 //! The unit of work: records, what they rest on, and every state change that they cause.
 
-use model::{FactKey, RecordDigest, Revision, Timestamp};
+use model::{FactKey, RecordDigest, Revision, Sourced, Timestamp};
 
 /// What is committed together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,13 @@ pub struct Unit {
     pub effects: Vec<Effect>,
     /// How long it may wait for company.
     pub urgency: Urgency,
+}
+
+impl Unit {
+    /// Nothing yet, which rests on what was `read`.
+    pub fn resting_on(read: Sourced<()>) -> Self {
+        Self { reads: read.keys, revision: read.revision, ..Self::default() }
+    }
 }
 
 /// Whether somebody waits for the unit.

@@ -42,13 +42,6 @@ fn place(family: &str) -> FactKey {
     FactKey::family(&Sha256Digest::of(family.as_bytes()))
 }
 
-/// 256 bits that nobody can guess.
-pub(crate) fn unguessable(entropy: &dyn Entropy) -> String {
-    let mut bytes = [0; 32];
-    entropy.fill(&mut bytes);
-    keys::base64url(&bytes)
-}
-
 impl Family {
     /// Whether `token` is the last refresh token.
     pub(crate) fn is_last(&self, token: &str) -> bool {
@@ -66,7 +59,7 @@ impl Rotation {
     pub(crate) fn first(sent: &SentBy, instance: InstanceId, entropy: &dyn Entropy) -> Self {
         let SentBy { client_id, since, server, .. } = sent.clone();
         let family = Family { client_id, since, instance, server, refresh: Sha256Digest::of(b"") };
-        Self::of(family, &unguessable(entropy), entropy)
+        Self::of(family, &keys::unguessable(|bytes| entropy.fill(bytes)), entropy)
     }
 
     /// The refresh token after `last`, which is the last one of `family`.
@@ -76,7 +69,7 @@ impl Rotation {
     }
 
     fn of(family: Family, id: &str, entropy: &dyn Entropy) -> Self {
-        let token = format!("{id}.{}", unguessable(entropy));
+        let token = format!("{id}.{}", keys::unguessable(|bytes| entropy.fill(bytes)));
         let refresh = Sha256Digest::of(token.as_bytes());
         Self { family: Family { refresh, ..family }, place: place(id), token }
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use authority::{CommitError, Effect, NotPermitted, Reader, Unit, Urgency};
+use authority::{CommitError, Effect, NotPermitted, Reader, Unit};
 use model::{
     Agent, AskedOf, Consent, ConsentId, ConsentState, FactKey, InvalidName, Purpose, PurposeId,
     Scope, SentBy, ServerName, Timestamp, Tool, ToolPattern,
@@ -221,14 +221,8 @@ impl TokenService {
         let details = details.into_iter().chain(workload);
         let details = details.map(|(name, value)| (name.to_owned(), value)).collect();
         let stamp = (asked.asked, self.authority.entropy().as_ref());
-        let read = reader.sourced(());
-        let unit = Unit {
-            entries: vec![authority::event(stamp, "consent_asked", details)],
-            reads: read.keys,
-            revision: read.revision,
-            effects,
-            urgency: Urgency::Awaited,
-        };
+        let entries = vec![authority::event(stamp, "consent_asked", details)];
+        let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };
         self.authority.journal().store().commit(unit).await.map(drop)
     }
 }

@@ -37,9 +37,7 @@ impl Vouchers {
         (clock, entropy): (&dyn Clock, &dyn Entropy),
     ) -> Option<String> {
         let now = clock.monotonic();
-        let mut bytes = [0; 32];
-        entropy.fill(&mut bytes);
-        let text = keys::base64url(&bytes);
+        let text = keys::unguessable(|bytes| entropy.fill(bytes));
         let mut given = self.0.lock().expect("no panic while it is held");
         given.retain(|_, vouched| vouched.expires > now);
         let own = given.values().filter(|vouched| vouched.process.uid == process.uid).count();

@@ -146,16 +146,16 @@ pub(crate) struct Limits {
     /// The most connections of one address at once, on each listener; of IPv6, of one /56. Not
     /// counted on loopback and where `behind_tls_proxy` is set: there a proxy connects for all.
     pub(crate) connections_per_address: usize,
-    /// The most requests of one agent under way; of one user, a quarter of that.
+    /// The most requests of one agent under way; of one subject, a quarter of that.
     pub(crate) requests_per_agent: usize,
     /// The most MCP sessions at once.
     pub(crate) mcp_sessions: usize,
     /// The most MCP sessions and other conversations with servers of one agent at once; of one
-    /// user, a quarter of that.
+    /// subject, a quarter of that.
     pub(crate) conversations_per_agent: usize,
     /// The most stdio servers running at once.
     pub(crate) stdio_processes: usize,
-    /// The most stdio servers of one agent running at once; of one user, a quarter of that.
+    /// The most stdio servers of one agent running at once; of one subject, a quarter of that.
     pub(crate) stdio_processes_per_agent: usize,
     /// The most tasks that all agents open in one day (UTC) on behalf of one person.
     pub(crate) tasks_per_person_a_day: u64,
