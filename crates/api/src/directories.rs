@@ -72,6 +72,7 @@ pub(crate) fn routes() -> Routes<Directories> {
         .get("/scim/v2/Schemas", schemas, described::schemas())
         .get("/scim/v2/Schemas/{id}", schema, described::schema());
     resources(resources(routes, Kind::Users), Kind::Groups)
+        .post("/scim/v2/.search", search_all, described::search_all())
         .nothing_else("/scim/v2/{*path}", nothing)
 }
 
@@ -201,13 +202,24 @@ impl Asked {
         (!lines.is_empty()).then(|| lines.join(", "))
     }
 
-    /// Answers by `answer`, in its turn.
+    /// The turns of what this asks for.
+    fn turns(&self) -> Arc<Semaphore> {
+        let mut all = self.state.turns.lock().expect("no panic while it is held");
+        let new = || [CHANGES, READINGS].map(|most| Arc::new(Semaphore::new(most)));
+        let own = all.entry(self.directory.name.clone()).or_insert_with(new);
+        own[usize::from(self.reads)].clone()
+    }
+
+    /// Answers by `answer`, in its turn and in time.
     async fn answered(&self, answer: impl Future<Output = Result<Response, Error>>) -> Response {
-        let Ok(_turn) = self.state.turns.try_acquire() else {
+        let turns = self.turns();
+        let Ok(_turn) = turns.try_acquire() else {
             self.state.administration.refuse_directory("too_many");
             return refused(&Error::of_status(503, "too much is under way: try again later"));
         };
-        answer.await.unwrap_or_else(|error| {
+        let late = |_| Err(Error::of_status(503, "it took too long: ask again, or for less"));
+        let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(late);
+        answer.unwrap_or_else(|error| {
             if error.status != 404 {
                 self.state.administration.refuse_directory("not_done");
             }
@@ -226,7 +238,9 @@ impl Asked {
     }
 
     async fn page(&self, kind: Kind, query: &Query) -> Result<Response, Error> {
-        let place = Place { members: query.projection.wants("members"), ..self.place(kind) };
+        // A filter may ask for what is not shown.
+        let members = query.filter.is_some() || query.projection.wants("members");
+        let place = Place { members, ..self.place(kind) };
         let page = self.state.administration.directory_page(&place, query).await?;
         let told = ListResponse::of(query, page.total, page.resources).into_json();
         Ok(written(StatusCode::OK, &told))

@@ -152,9 +152,9 @@ fn size(key: &FactKey, read: &Read) -> u32 {
     bytes(size_of_key(key) + PARSED * read.body.as_ref().map_or(0, |body| body.bytes.len()))
 }
 
-fn size_of_chain(_: &TaskId, chain: &Arc<Sourced<Vec<Delegator>>>) -> u32 {
+fn size_of_chain(_: &TaskId, chain: &Chain) -> u32 {
     let keys: usize = chain.keys.iter().map(size_of_key).sum();
-    bytes(EACH + keys + json::canonical_of(&chain.value).len())
+    bytes(EACH + keys + json::canonical_of(chain.value.as_ref()).len())
 }
 
 fn size_of_key(key: &FactKey) -> usize {
@@ -190,7 +190,7 @@ mod tests {
         (fits, count): (u64, u8),
     ) -> u64
     where
-        K: std::hash::Hash + Eq + Send + Sync + 'static,
+        K: Hash + Eq + Send + Sync + 'static,
         V: Clone + Send + Sync + 'static,
     {
         let one = cache(u64::MAX);
@@ -218,8 +218,8 @@ mod tests {
         };
         let chain = |number: u8| {
             let keys = (0..20).map(|key| FactKey::from_text(&format!("test/{key:03}"))).collect();
-            let chain = Sourced { value: Vec::new(), keys, revision };
-            (TaskId::from_bytes([number; 16]), Arc::new(chain))
+            let chain = Sourced { value: Arc::default(), keys, revision };
+            (TaskId::from_bytes([number; 16]), chain)
         };
         for (count, expected) in [(8, 8), (9, 8)] {
             assert_eq!(kept(|max| within(max).facts, fact, (8, count)), expected, "facts");

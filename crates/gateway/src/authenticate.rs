@@ -15,7 +15,7 @@ use http::header::AUTHORIZATION;
 use keys::TokenKeys;
 use model::{AgentName, Binding, Clock, InstanceId, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor};
-use oauth::dpop::{self, DpopExpect, VerifiedProof};
+use oauth::dpop::{self, DpopExpect};
 use oauth::nonces::Nonces;
 use oauth::proofs::{self, Proofs, Seen};
 use oauth::verified_tokens::VerifiedTokens;

@@ -137,7 +137,10 @@ impl Administration {
             filter.equalities().into_iter().filter_map(|Equality { attribute, value }| {
                 match (place.kind, attribute) {
                     (_, "id") => Some((None, value.to_owned())),
-                    (Kind::Users, "userName" | "externalId") => Some((Some(attribute), value)),
+                    (Kind::Users, "userName" | "externalId") => {
+                        Some((Some(attribute), value.to_owned()))
+                    }
+                    (Kind::Groups, "displayName") => Some((Some("group-name"), policy_name(value))),
                     _ => None,
                 }
             });

@@ -213,13 +213,12 @@ impl Administration {
         person: Option<&Person>,
     ) -> Result<Vec<Effect>, Error> {
         let mut effects = Vec::new();
-        for person in person {
-            for name in &person.groups {
-                let group = reader.find::<String>(group_name(directory, name)).await;
-                let group = group.map_err(unavailable)?;
-                let key = group.map(|group| FactKey::scim_member(directory, &group, &person.id));
-                effects.extend(key.map(|key| Effect::Remove { key }));
-            }
+        let Some(person) = person else { return Ok(effects) };
+        for name in &person.groups {
+            let group = reader.find::<String>(group_name(directory, name)).await;
+            let group = group.map_err(unavailable)?;
+            let key = group.map(|group| FactKey::scim_member(directory, &group, &person.id));
+            effects.extend(key.map(|key| Effect::Remove { key }));
         }
         Ok(effects)
     }

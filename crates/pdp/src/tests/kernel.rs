@@ -411,6 +411,8 @@ fn the_matrix_of_built_in_rules() {
         sponsor affirmed and moved: sponsor_moved (hidden) | sponsor_moved (hidden) | sponsor_moved (hidden)
         sponsor moved as they affirmed: sponsor_moved (hidden) | sponsor_moved (hidden) | sponsor_moved (hidden)
         agent taken over since: taken_over (hidden) | taken_over (hidden) | taken_over (hidden)
+        agent taken over since the mandate: taken_over (hidden) | taken_over (hidden) | taken_over (hidden)
+        agent taken over since the device was enrolled: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
         sponsor not the agent's: malformed (hidden) | malformed (hidden) | malformed (hidden)
     "#]].assert_eq(&table);
 }
