@@ -76,6 +76,14 @@ pub enum NotPermitted {
     Overloaded,
 }
 
+impl NotPermitted {
+    /// Whether it may be on record as permitted all the same: nobody waited for the commit to the end,
+    /// or heard what came of it.
+    pub const fn may_be_recorded(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unrecorded(CommitError::Lost))
+    }
+}
+
 /// What an [`Authority`] is made of.
 pub struct Parts {
     /// Where facts and records are kept.

@@ -113,12 +113,7 @@ impl TokenService {
             }
             Redeemed::Refresh(token) => self.by_refresh(&redeeming, token).await?,
         };
-        // Asking again would look like a thief.
-        self.minter.mint(permit, &self.authority).map_err(|_| {
-            let why = "what was shown is used up, and no token came of it: send the person to \
-                       authorize again";
-            TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why))
-        })
+        self.minter.mint(permit, &self.authority).map_err(|_| TokenRefusal::decided(used_up()))
     }
 
     async fn by_code(
@@ -336,8 +331,24 @@ fn not_granted(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
             let why = format!("it is not permitted, or no longer (decision {decision})");
             TokenRefusal::decided(OAuthError::new(ErrorCode::InvalidGrant, why))
         }
+        other if other.may_be_recorded() => {
+            TokenRefusal { error: used_up().into(), ..refused(other, agent) }
+        }
         other => refused(other, agent),
     }
+}
+
+/// There was no answer in time.
+pub(crate) fn late() -> TokenRefusal {
+    TokenRefusal { error: used_up().into(), ..TokenRefusal::late() }
+}
+
+/// What is told where what was shown is used up, or may be, and no token comes of it: asking again would
+/// look like a thief.
+fn used_up() -> OAuthError {
+    let why = "what was shown may be used up, and no token came of it: send the person to authorize \
+               again";
+    OAuthError::new(ErrorCode::InvalidGrant, why)
 }
 
 fn held_by(instance: InstanceId) -> [(&'static str, String); 1] {

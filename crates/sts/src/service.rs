@@ -29,6 +29,7 @@ use crate::devices::Devices;
 use crate::grant::{Asker, Drawn, Renewing, TokenGrant};
 use crate::mint::Minter;
 use crate::possession::PROOF_SKEW_S;
+use crate::redeem;
 use crate::renewal::{self, Renewal, Step};
 use crate::turns::Turns;
 use crate::vouchers::Vouchers;
@@ -127,7 +128,7 @@ impl TokenRefusal {
     }
 
     /// There was no answer in time.
-    fn late() -> Self {
+    pub(crate) fn late() -> Self {
         let why = "no answer within the time limit";
         let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
         Self { error: error.into(), cause: Some("late"), refused: Refused::default() }
@@ -202,7 +203,13 @@ impl TokenService {
 
     /// Answers a request for a token. Whatever is refused before a decision is recorded as that.
     pub async fn token(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, OAuthError> {
-        self.within(http, Box::pin(self.answer(http))).await
+        match authorization_code::redeemed(http.form) {
+            Ok(Some(request)) => {
+                self.within_or(http, Box::pin(self.redeem(http, request)), redeem::late).await
+            }
+            Ok(None) => self.within(http, Box::pin(self.answer(http))).await,
+            Err(error) => Err(self.told(http, before("malformed")(error)).await),
+        }
     }
 
     /// Waits for `answer` as long as a decision may take, and records what is refused before one.
@@ -211,18 +218,24 @@ impl TokenService {
         http: TokenHttpRequest<'_>,
         answer: impl Future<Output = Result<T, TokenRefusal>>,
     ) -> Result<T, OAuthError> {
+        self.within_or(http, answer, TokenRefusal::late).await
+    }
+
+    /// The same; who waits for longer is told what `late` says.
+    async fn within_or<T>(
+        &self,
+        http: TokenHttpRequest<'_>,
+        answer: impl Future<Output = Result<T, TokenRefusal>>,
+        late: fn() -> TokenRefusal,
+    ) -> Result<T, OAuthError> {
         let answer = tokio::time::timeout(self.authority.decision_timeout(), answer).await;
-        match answer.unwrap_or_else(|_| Err(TokenRefusal::late())) {
+        match answer.unwrap_or_else(|_| Err(late())) {
             Ok(answer) => Ok(answer),
             Err(refusal) => Err(self.told(http, refusal).await),
         }
     }
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
-        let redeemed = authorization_code::redeemed(http.form).map_err(before("malformed"))?;
-        if let Some(request) = redeemed {
-            return Box::pin(self.redeem(http, request)).await;
-        }
         let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
         let audience = self.audience(&form).map_err(before("unknown_resource"))?;
         let proof = self.proof(http.dpop, TOKEN)?;

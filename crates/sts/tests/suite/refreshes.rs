@@ -11,8 +11,9 @@ use oauth::token_endpoint::{RESUME, TokenResponse};
 use serde_json::{Value, json};
 use store::Store as _;
 
-use crate::authorizing::{CLIENT, Stage, changed, code_of, refresh_of};
+use crate::authorizing::{Answer, CLIENT, Stage, changed, code_of, refresh_of};
 use crate::client::key;
+use crate::support::stores::OnCommit;
 use crate::{ISSUER, RESOURCE};
 
 /// With a proof the token is bound as always, and the refresh token goes with the same key.
@@ -87,6 +88,42 @@ async fn check_race(key: Option<Arc<SigningKey>>) {
     let issued = stage.sts.world.records("issuance").await.len();
     assert_eq!(issued, 2, "one after the first");
     stage.has_ended(&claims, "refresh_token_replayed").await;
+}
+
+/// What the client is told of which the store says this.
+async fn told_after(on_commit: OnCommit, is_refreshed: bool) -> (Stage, String, Option<ErrorCode>) {
+    let stage = Stage::new().await;
+    let shown = if is_refreshed {
+        refresh_of(&stage.begun().await.0).to_owned()
+    } else {
+        stage.code().await
+    };
+    stage.sts.world.store.on_commit([on_commit]);
+    let answer = show(&stage, &shown, is_refreshed).await;
+    (stage, shown, code_of(answer))
+}
+
+async fn show(stage: &Stage, shown: &str, is_refreshed: bool) -> Answer {
+    if is_refreshed {
+        stage.refresh(shown, &[], None).await
+    } else {
+        stage.redeem(shown, &[], None).await
+    }
+}
+
+/// What was shown is used up, and nobody knows it: asked for once more, it would look like a thief's.
+#[tokio::test]
+async fn ma_04_who_may_have_been_given_a_token_is_not_told_to_ask_again() {
+    for is_refreshed in [true, false] {
+        let lost = told_after(OnCommit::WrittenButLost, is_refreshed);
+        let late = told_after(OnCommit::WrittenAndSilent, is_refreshed);
+        let ((_, _, lost), (_, _, late)) = futures::join!(lost, late);
+        assert_eq!([lost, late], [Some(ErrorCode::InvalidGrant); 2], "refreshed: {is_refreshed}");
+        let full = store::CommitError::Unavailable("the disk is full".into());
+        let (stage, shown, told) = told_after(OnCommit::Refuse(full), is_refreshed).await;
+        assert_eq!(told, Some(ErrorCode::TemporarilyUnavailable));
+        show(&stage, &shown, is_refreshed).await.expect("nothing was used up");
+    }
 }
 
 #[tokio::test]
