@@ -85,8 +85,17 @@ async fn check_race(key: Option<Arc<SigningKey>>) {
         let refused = stage.refresh(refresh_of(won), &[], key.as_deref()).await;
         assert_eq!(code_of(refused), Some(ErrorCode::InvalidGrant), "the family is dead");
     }
-    let issued = stage.sts.world.records("issuance").await.len();
-    assert_eq!(issued, 2, "one after the first");
+    let issued = stage.sts.world.records("issuance").await;
+    assert_eq!(issued.len(), 2, "one after the first");
+    stage.sts.world.drained().await;
+    let outcomes = stage.sts.world.records("outcome").await;
+    let decision = issued[1].text_of("decision");
+    let last = outcomes.iter().find(|it| it.text_of("decision") == decision);
+    match last.expect("it has ended").text_of("outcome") {
+        "returned" => assert_eq!(won.len(), 1, "it was given to somebody"),
+        "not_started" => assert_eq!(won.len(), 0, "it was given to nobody"),
+        other => panic!("its permit ended as {other}"),
+    }
     stage.has_ended(&claims, "refresh_token_replayed").await;
 }
 
