@@ -1,6 +1,6 @@
 //! Which agent asks: by its registered key, by a workload that its rules admit, or by a device.
 
-use authority::{Effect, OnceScope};
+use authority::{Effect, OnceScope, Reader};
 use keys::{Signer as _, VerifyingKey};
 use model::{Agent, AgentName, AgentState, FactKey, Thumbprint};
 use oauth::dpop::VerifiedProof;
@@ -117,10 +117,21 @@ impl TokenService {
 
     /// The agent that the client says it is, if there is one.
     pub(crate) async fn claimed(&self, client: &Client) -> Result<Option<Agent>, TokenRefusal> {
-        let name: AgentName = client.id.parse().map_err(|_| unknown())?;
-        let mut reader = self.authority.pip().reader();
+        let name = claimed_name(client)?;
+        let mut reader = self.looking();
         reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)
     }
+
+    /// A reader that knows nothing before: what is known is had sooner, and the time would tell which
+    /// agents are active here.
+    pub(crate) fn looking(&self) -> Reader<'_> {
+        Reader::new(self.authority.pip().store())
+    }
+}
+
+/// The name by which the client calls itself, if an agent could have it.
+pub(crate) fn claimed_name(client: &Client) -> Result<AgentName, TokenRefusal> {
+    client.id.parse().map_err(|_| unknown())
 }
 
 /// Refuses the key of `agent` itself as that of an instance.

@@ -2,12 +2,14 @@
 
 use authority::OnceScope;
 use keys::{Signer as _, VerifyingKey};
-use model::{Agent, AgentName, DeviceAsked, DeviceState, Enrolled, FactKey, PersonId, Thumbprint};
+use model::{
+    Agent, AgentName, Device, DeviceAsked, DeviceState, Enrolled, FactKey, PersonId, Thumbprint,
+};
 use oauth::device::{self, INTERVAL_S, Told};
 use oauth::form::Client;
 use oauth::{ErrorCode, OAuthError};
 
-use crate::client::{Authenticated, error, unknown};
+use crate::client::{Authenticated, claimed_name, error, unknown};
 use crate::devices::{NoDevice, NotWaiting, Waiting};
 use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, once, unavailable};
 
@@ -97,22 +99,21 @@ impl TokenService {
     /// The agent for whose instance a device vouches, by an enrolment, and what that uses up.
     pub(crate) async fn by_device(&self, client: &Client) -> Result<Authenticated, TokenRefusal> {
         let agent = self.claimed(client).await?;
-        let enrolled = match (&agent, device::claimed(&client.assertion)) {
-            (Some(agent), Some(id)) => {
-                let mut reader = self.authority.pip().reader();
-                let id = Thumbprint::from_bytes(id);
-                reader.device(&agent.name, &id).await.map_err(unavailable)?
-            }
-            _ => None,
-        };
+        let id = device::claimed(&client.assertion).ok_or_else(unknown)?;
+        let place = FactKey::device(&claimed_name(client)?, &Thumbprint::from_bytes(id));
+        let mut reader = self.looking();
+        let device = reader.find::<Device>(place).await.map_err(unavailable)?;
         let now = self.authority.clock().now();
         // What is not there is asked for as much work as what is, so that time tells nothing.
         let own = || self.keys.signer().public().clone();
-        let key = enrolled.as_ref().and_then(key).unwrap_or_else(own);
+        let key = device.as_ref().and_then(key).unwrap_or_else(own);
         let parties = (client.id.as_str(), self.minter.issuer.as_str());
         let verified = device::verify(&client.assertion, parties, &key, now.as_seconds());
-        let known = agent.zip(enrolled).zip(verified.ok());
-        let ((agent, enrolled), verified) = known.ok_or_else(unknown)?;
+        let known = agent.zip(device).zip(verified.ok());
+        let ((agent, device), verified) = known.ok_or_else(unknown)?;
+        // Who enrolled it is asked for once it has proved its key.
+        let by = reader.need(FactKey::person(&device.by)).await.map_err(unavailable)?;
+        let enrolled = Enrolled { device, by };
         if !enrolled.vouches(now) {
             let device = FactKey::device(&agent.name, &enrolled.device.id).to_string();
             let refusal = TokenRefusal::of("device_not_active", error(), &agent);
@@ -136,8 +137,8 @@ impl Vouching {
     }
 }
 
-fn key(enrolled: &Enrolled) -> Option<VerifyingKey> {
-    VerifyingKey::from_jwk(&enrolled.device.key).ok()
+fn key(device: &Device) -> Option<VerifyingKey> {
+    VerifyingKey::from_jwk(&device.key).ok()
 }
 
 fn told(enrolled: &Enrolled) -> Told {

@@ -43,6 +43,8 @@ pub(crate) struct Interposed {
     inner: SqliteStore,
     commits: Mutex<VecDeque<OnCommit>>,
     loads: Mutex<VecDeque<OnLoad>>,
+    /// How often facts were read.
+    loaded: AtomicUsize,
     released: Notify,
     /// How many units that nobody waits for are refused.
     deferred: AtomicUsize,
@@ -58,6 +60,7 @@ impl Interposed {
             inner,
             commits: Mutex::new(VecDeque::new()),
             loads: Mutex::new(VecDeque::new()),
+            loaded: AtomicUsize::new(0),
             released: Notify::const_new(),
             deferred: AtomicUsize::new(0),
             swapped: Mutex::new(None),
@@ -78,6 +81,11 @@ impl Interposed {
     /// What the next readings do.
     pub(crate) fn on_load(&self, acts: impl IntoIterator<Item = OnLoad>) {
         self.loads.lock().expect("no test panics while it holds it").extend(acts);
+    }
+
+    /// How often facts were read by now.
+    pub(crate) fn loaded(&self) -> usize {
+        self.loaded.load(Ordering::SeqCst)
     }
 
     /// Lets a commit that is held go on.
@@ -112,6 +120,7 @@ impl Interposed {
 #[async_trait]
 impl Store for Interposed {
     async fn load(&self, keys: &[FactKey]) -> Result<Facts, StoreError> {
+        self.loaded.fetch_add(1, Ordering::SeqCst);
         let act = self.loads.lock().expect("no test panics while it holds it").pop_front();
         match act {
             None => self.inner.load(keys).await,

@@ -56,6 +56,15 @@ fn enrolment(sts: &Sts, device: &SigningKey, own: &SigningKey, agent: &str) -> S
     device::make((agent, crate::ISSUER), device, now, &enrolment).expect("it can be signed")
 }
 
+/// The same with another signature.
+fn forged(sts: &Sts, device: &SigningKey, own: &SigningKey, agent: &str) -> String {
+    let signed = enrolment(sts, device, own, agent);
+    let other = enrolment(sts, device, own, agent);
+    let (what, _) = signed.rsplit_once('.').expect("it is signed");
+    let (_, by) = other.rsplit_once('.').expect("it is signed");
+    format!("{what}.{by}")
+}
+
 /// A request for the instance with the key `own`, by the word of the device.
 fn request(sts: &Sts, device: &SigningKey, own: &SigningKey) -> Request {
     shown(sts.request(own), &enrolment(sts, device, own, "billing"))
@@ -95,6 +104,32 @@ async fn a_device_vouches_for_instances_with_keys_of_their_own() {
     let refused = sts.send(request(&sts, &laptop, &laptop)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidDpopProof);
     assert_eq!(sts.causes(1).await, ["registered_key_as_instance"]);
+}
+
+/// What is known of whom is at hand; that it is looked up all the same tells nobody whether there is such
+/// an agent, or such a device.
+#[tokio::test]
+async fn i_21_who_is_there_is_looked_up_as_often_as_who_is_not() {
+    let (sts, laptop, strange, own) = (Sts::new().await, key(), key(), key());
+    enrol(&sts, &laptop).await;
+    let readings = async |request: Request| {
+        let before = sts.world.store.loaded();
+        let refused = sts.send(request).await.expect_err("nobody has proved anything");
+        assert_eq!(refused.code, ErrorCode::InvalidClient);
+        sts.world.store.loaded() - before
+    };
+    let by_key = |name| sts.request_of((name, &own), &own);
+    let by_device = |name, device| shown(by_key(name), &forged(&sts, device, &own, name));
+    for round in 0..2 {
+        sts.token(&key()).await.expect("the agent is known");
+        sts.send(request(&sts, &laptop, &key())).await.expect("and so is the device");
+        let there = readings(by_key("billing")).await;
+        assert_eq!(readings(by_key(["nobody", "no-one"][round])).await, there, "by a key");
+        let there = readings(by_device("billing", &laptop)).await;
+        assert_eq!(readings(by_device("billing", &strange)).await, there, "of no device");
+        let name = ["nobody", "no-one"][round];
+        assert_eq!(readings(by_device(name, &laptop)).await, there, "of no agent");
+    }
 }
 
 #[tokio::test]
