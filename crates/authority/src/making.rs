@@ -94,12 +94,12 @@ impl Authority {
             }
             let context = &permitting.closing.context;
             let entailed = act.entails(context, self.entropy.as_ref());
-            if let Some(Entailed { mut entry, disclosure, effects }) = entailed {
+            if let Some(Entailed { mut entry, disclosure, writes }) = entailed {
                 let sponsor = &context.standing.sponsor.id;
                 let sealed = self.journal.seal(sponsor, &disclosure).await;
                 entry.disclosure = Some(sealed.map_err(unsealed)?);
                 made.unit.entries.push(entry);
-                made.unit.effects.extend(effects);
+                made.unit.effects.extend(writes.map(|(key, body)| Effect::Put { key, body }));
             }
         }
         Ok(Some(made))

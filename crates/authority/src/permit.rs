@@ -40,8 +40,8 @@ pub struct Entailed {
     pub entry: NewEntry,
     /// What is sealed with it, under the sponsor's key.
     pub disclosure: Disclosure,
-    /// What else it does; it counts nothing.
-    pub effects: Vec<Effect>,
+    /// The fact that it writes besides, if it writes one: its key and its canonical JSON.
+    pub writes: Option<(FactKey, Vec<u8>)>,
 }
 
 /// Who acts, as far as it is established.
@@ -55,7 +55,7 @@ pub enum Actor {
         standing: Box<Sourced<Standing>>,
         /// What enters it in the register.
         effects: Vec<Effect>,
-        /// What is recorded with that, before the decision.
+        /// What is recorded with that, after the decision.
         entries: Vec<NewEntry>,
     },
 }
@@ -105,7 +105,8 @@ pub struct PermitContext {
     pub people: ActCommitments,
 }
 
-/// The right to perform one act, once. Only [`crate::Authority::authorize`] makes one.
+/// The right to perform one act, once. Only [`crate::Authority`] makes one, of a decision that is on
+/// record.
 ///
 /// It owns the act, so what was decided is what is done. It cannot be cloned, and those who
 /// perform acts consume it:

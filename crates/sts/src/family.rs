@@ -7,7 +7,6 @@
 
 use std::fmt;
 
-use authority::Effect;
 use model::{Entropy, FactKey, InstanceId, ServerName, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
@@ -79,9 +78,9 @@ impl Rotation {
         Self { family: Family { refresh, ..family }, place: place(id), token }
     }
 
-    /// What giving it writes.
-    pub(crate) fn effect(&self) -> Effect {
-        Effect::Put { key: self.place.clone(), body: json::canonical_of(&self.family) }
+    /// The fact that giving it writes.
+    pub(crate) fn fact(&self) -> (FactKey, Vec<u8>) {
+        (self.place.clone(), json::canonical_of(&self.family))
     }
 
     /// The refresh token.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use authority::{Authority, Begun, Effect, Entailed, Governed as _, Permit, PermitContext};
+use authority::{Authority, Begun, Entailed, Governed as _, Permit, PermitContext};
 use keys::TokenKeys;
 use model::record::{Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
 use model::{Entropy, FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Timestamp};
@@ -227,16 +227,13 @@ pub(crate) fn issuance(
     let (last, source) = (renewing.last.value.clone(), renewing.source.clone());
     let given = Link::of(jti, nonce);
     let renewal = Renewal::after(last, &renewing.asked, given, place, source);
-    let put = || Effect::Put {
-        key: FactKey::renewal(standing.instance.id),
-        body: json::canonical_of(&renewal),
-    };
+    let own = || (FactKey::renewal(standing.instance.id), json::canonical_of(&renewal));
     Some(Entailed {
         entry: authority::entry(*record.id.as_bytes(), &record, None),
         disclosure,
-        effects: match &grant.rotation {
-            Some(rotation) => vec![rotation.effect()],
-            None => renewing.is_own.then(put).into_iter().collect(),
+        writes: match &grant.rotation {
+            Some(rotation) => Some(rotation.fact()),
+            None => renewing.is_own.then(own),
         },
     })
 }

@@ -231,9 +231,7 @@ impl TokenService {
         let instance = proposed.standing.value.instance.id;
         let first = (redeeming.client_id.as_str(), instance, &sent.server);
         let rotation = Rotation::first(first, entropy.as_ref());
-        proposed
-            .effects
-            .extend([new_fact(FactKey::redeemed(asked.id), &instance), rotation.effect()]);
+        proposed.effects.push(new_fact(FactKey::redeemed(asked.id), &instance));
         let asker = Asker::New(Box::new(proposed));
         Ok(self.granted(redeeming, (asker, &sent.server), (rotation, read)))
     }
