@@ -183,7 +183,8 @@ mod tests {
         }
     }
 
-    /// What is kept of `count` of them in what `fits` take; each takes as much as the first.
+    /// What is kept of `count` of them in what `fits` take; each takes as much as the first, which says
+    /// more than a thousand bytes.
     fn kept<K, V>(
         cache: impl Fn(u64) -> Cache<K, V>,
         each: impl Fn(u8) -> (K, V),
@@ -197,6 +198,7 @@ mod tests {
         let (key, value) = each(0);
         one.insert(key, value);
         one.run_pending_tasks();
+        assert!(one.weighted_size() > 1_000, "it is weighed by what it says");
         let cache = cache(fits * one.weighted_size());
         for (key, value) in (0..count).map(each) {
             cache.insert(key, value);

@@ -38,7 +38,7 @@ impl TokenService {
     /// What a token says of itself (RFC 7662 §2): nothing but that it is not active, where it is not
     /// or where somebody else asks.
     pub async fn introspect(&self, http: TokenHttpRequest<'_>) -> Result<Value, OAuthError> {
-        self.within(http, self.introspected(http)).await
+        self.within(http, Box::pin(self.introspected(http))).await
     }
 
     async fn revoked(&self, http: TokenHttpRequest<'_>) -> Result<(), TokenRefusal> {
