@@ -157,6 +157,7 @@ mod tests {
         watching.changed().await;
         assert!(futures::FutureExt::now_or_never(elsewhere.changed()).is_none());
         drop((watching, elsewhere));
-        assert!(changes.watchers.lock().unwrap().by_key.is_empty());
+        let watchers = changes.watchers.lock().unwrap();
+        assert!(watchers.by_key.is_empty() && watchers.waiting.is_empty());
     }
 }

@@ -21,6 +21,10 @@ pub const BEGIN_WITHIN: Duration = Duration::from_secs(1);
 pub trait Governed: Send {
     /// The question to put to the decision point.
     fn request(&self) -> &AccessRequest;
+    /// The same, for whoever keeps it beside the act.
+    fn shared_request(&self) -> Arc<AccessRequest> {
+        Arc::new(self.request().clone())
+    }
     /// How, from where and by whom it is asked.
     fn circumstances(&self) -> &Circumstances;
     /// What the act rests on that no decision reads: it is not permitted if that has changed since it

@@ -35,7 +35,7 @@ pub enum Cut {
 /// An act under way, as it was permitted.
 pub struct Watch {
     authority: Arc<Authority>,
-    request: AccessRequest,
+    request: Arc<AccessRequest>,
     binding: Binding,
     instance: InstanceId,
     task: TaskId,
@@ -63,7 +63,7 @@ impl Authority {
         };
         Watch {
             authority: self.clone(),
-            request: permit.act().request().clone(),
+            request: permit.act().shared_request(),
             binding: permit.act().circumstances().binding,
             instance: context.standing.instance.id,
             task: context.standing.task.id,

@@ -29,6 +29,13 @@ pub(crate) struct Asks<'a> {
     way: &'a Way,
     asserted: Asserted,
     messages: &'a mpsc::Sender<Message>,
+    /// None for most calls, of which nothing is asked.
+    begun: Option<Box<Begun<'a>>>,
+}
+
+/// What was asked.
+#[derive(Default)]
+struct Begun<'a> {
     under_way: FuturesUnordered<BoxFuture<'a, ()>>,
     /// The ids that the server gave, as JSON text, and what withdraws each.
     withdrawals: Vec<(String, CancellationToken)>,
@@ -42,31 +49,33 @@ impl<'a> Asks<'a> {
         asserted: Asserted,
         messages: &'a mpsc::Sender<Message>,
     ) -> Self {
-        let (under_way, withdrawals) = (FuturesUnordered::new(), Vec::new());
-        Self { way, asserted, messages, under_way, withdrawals, ended: CancellationToken::new() }
+        Self { way, asserted, messages, begun: None }
     }
 
     /// Whether the server is listened to.
     pub(crate) fn has_room(&self) -> bool {
-        self.under_way.len() < REPLIES_WAITING_MAX
+        self.begun.as_ref().is_none_or(|begun| begun.under_way.len() < REPLIES_WAITING_MAX)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.under_way.is_empty()
+        self.begun.as_ref().is_none_or(|begun| begun.under_way.is_empty())
     }
 
     /// Goes on with what is asked until one of it is done.
     pub(crate) async fn next(&mut self) {
-        self.under_way.next().await;
+        if let Some(begun) = &mut self.begun {
+            begun.under_way.next().await;
+        }
     }
 
     /// Begins to answer `asks`.
     pub(crate) fn begin(&mut self, asks: ServerAsks) {
-        let at_once = self.under_way.len() >= AT_ONCE_MAX;
-        let too_much = at_once || self.withdrawals.len() >= OF_A_CALL_MAX;
-        let (ended, withdrawn) = (self.ended.clone(), CancellationToken::new());
+        let begun = self.begun.get_or_insert_default();
+        let at_once = begun.under_way.len() >= AT_ONCE_MAX;
+        let too_much = at_once || begun.withdrawals.len() >= OF_A_CALL_MAX;
+        let (ended, withdrawn) = (begun.ended.clone(), CancellationToken::new());
         if !too_much && asks.method != "ping" {
-            self.withdrawals.push((asks.id.get().to_owned(), withdrawn.clone()));
+            begun.withdrawals.push((asks.id.get().to_owned(), withdrawn.clone()));
         }
         let (way, asserted, messages) = (self.way, self.asserted, self.messages.clone());
         let answering = async move {
@@ -92,20 +101,22 @@ impl<'a> Asks<'a> {
                 way.conversation.link.reply(answer, way.assertion(asserted)).await;
             }
         };
-        self.under_way.push(answering.boxed());
+        begun.under_way.push(answering.boxed());
     }
 
     /// The call has ended: clients are asked no more, and the server is told so.
-    pub(crate) async fn end(mut self, within: Duration) {
-        self.ended.cancel();
-        let all = async { while self.under_way.next().await.is_some() {} };
+    pub(crate) async fn end(self, within: Duration) {
+        let Some(mut begun) = self.begun else { return };
+        begun.ended.cancel();
+        let all = async { while begun.under_way.next().await.is_some() {} };
         // A server that does not listen need not be told.
         let _ = tokio::time::timeout(within, all).await;
     }
 
     /// The server no longer asks what it asked under `id`.
     pub(crate) fn withdraw(&self, id: &str) {
-        let same = self.withdrawals.iter().filter(|(known, _)| known == id);
+        let all = self.begun.iter().flat_map(|begun| &begun.withdrawals);
+        let same = all.filter(|(known, _)| known == id);
         same.for_each(|(_, withdrawn)| withdrawn.cancel());
     }
 }

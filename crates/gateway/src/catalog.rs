@@ -37,7 +37,7 @@ pub type Routes = BTreeMap<ServerName, Route>;
 /// A request bound to its caller, to what it is about, and to exactly what will be sent.
 #[derive(Debug)]
 pub struct GovernedCall {
-    request: AccessRequest,
+    request: Arc<AccessRequest>,
     circumstances: Circumstances,
     /// The method.
     pub(crate) method: Method,
@@ -61,6 +61,10 @@ impl GovernedCall {
 impl Governed for GovernedCall {
     fn request(&self) -> &AccessRequest {
         &self.request
+    }
+
+    fn shared_request(&self) -> Arc<AccessRequest> {
+        self.request.clone()
     }
 
     fn circumstances(&self) -> &Circumstances {
@@ -88,12 +92,12 @@ impl GovernedCall {
             ResourceRef::Tool(tool) => ActionName::tool(tool),
             _ => ActionName::method(wanted.method.as_str()),
         };
-        let request = AccessRequest {
+        let request = Arc::new(AccessRequest {
             principal: Principal::Instance(caller.instance),
             action,
             resource: wanted.resource,
             input: wanted.input,
-        };
+        });
         let (state, enclosed) = wanted.resumed.map(|it| (it.uses, it.enclosed)).unzip();
         let uses = caller.uses().into_iter().chain(state).collect();
         let enclosed = enclosed.unwrap_or_default();
