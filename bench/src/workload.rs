@@ -182,9 +182,9 @@ pub(crate) fn handed_on(mut case: Case, times: u8) -> Case {
     }
     let digest = standing.mandate.digest();
     standing.task.mandate_digest = digest;
-    Arc::make_mut(&mut standing.delegators)
-        .iter_mut()
-        .for_each(|above| above.task.mandate_digest = digest);
+    for above in Arc::make_mut(&mut standing.delegators) {
+        above.task.mandate_digest = digest;
+    }
     case
 }
 

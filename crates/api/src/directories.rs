@@ -38,7 +38,7 @@ const CHANGES: usize = 64;
 const READINGS: usize = 8;
 
 /// How long something may take that a directory asks for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 /// What the handlers for directories need. Cheap to clone.
 #[derive(Clone)]

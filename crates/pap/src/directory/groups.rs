@@ -16,7 +16,7 @@ use super::errors::{
     changed_meanwhile, is_changed_meanwhile, no_such, not_that_version, taken, unavailable,
 };
 use super::read::{group_name, with_members};
-use super::write::{Becomes, Done};
+use super::write::{Becomes, Done, STEPS_MAX};
 use super::{KnownDirectory, kept_of, stored};
 use crate::Administration;
 use crate::register::{put, put_new};
@@ -253,8 +253,7 @@ impl Administration {
 
     /// Puts in force what becomes of one member.
     async fn member_written(&self, groups: &Groups<'_>, member: &PersonId) -> Result<(), Error> {
-        let mut attempts = 0;
-        loop {
+        for _ in 0..STEPS_MAX {
             let mut reader = self.reader();
             let Some(becomes) = self.member_becomes(&mut reader, groups, member).await? else {
                 return Ok(());
@@ -262,12 +261,11 @@ impl Administration {
             match self.becomes(groups.directory, reader, becomes).await {
                 Ok(Done::Whole) => return Ok(()),
                 Ok(Done::Part) => {}
-                Err(error) if is_changed_meanwhile(&error) && attempts < ATTEMPTS_MAX => {
-                    attempts += 1;
-                }
+                Err(error) if is_changed_meanwhile(&error) => {}
                 Err(error) => return Err(error),
             }
         }
+        Err(changed_meanwhile())
     }
 
     async fn member_becomes(

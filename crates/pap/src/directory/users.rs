@@ -13,18 +13,17 @@ use model::{
 use scim::{Error, Resource, Version};
 use serde_json::{Value, json};
 
-use super::errors::{is_changed_meanwhile, no_such, not_that_version, taken, unavailable};
+use super::errors::{
+    changed_meanwhile, is_changed_meanwhile, no_such, not_that_version, taken, unavailable,
+};
 use super::read::group_name;
-use super::write::{Becomes, Done};
+use super::write::{Becomes, Done, STEPS_MAX};
 use super::{KnownDirectory, kept_of, stored};
 use crate::Administration;
 use crate::register::{put, put_new};
 
 /// The extension with where somebody works (RFC 7643 §4.3).
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
-
-/// How often a change is looked at again because what it rests on changed meanwhile.
-const ATTEMPTS_MAX: usize = 3;
 
 /// The most people whose names differ only by the number at their end.
 const NAMESAKES_MAX: u32 = 99;
@@ -77,23 +76,23 @@ impl Administration {
         known: Option<(&str, Option<&str>)>,
         change: &UserChange<'_>,
     ) -> Result<PersonId, Error> {
-        let (mut attempts, mut known) = (0, known);
-        loop {
+        // One moment for all of it: what it took away at first is not taken away again.
+        let (mut known, now) = (known, self.now());
+        for _ in 0..STEPS_MAX {
             let mut reader = self.reader();
             let users = self.users(&mut reader, directory, known, change).await?;
             let id = users.id.clone();
-            let becomes = self.user_becomes(&mut reader, directory, users).await?;
+            let becomes = self.user_becomes(&mut reader, directory, (users, now)).await?;
             let Some(becomes) = becomes else { return Ok(id) };
             match self.becomes(&directory.name, reader, becomes).await {
                 Ok(Done::Whole) => return Ok(id),
                 // What it was is not what it is any longer.
                 Ok(Done::Part) => known = known.map(|(id, _)| (id, None)),
-                Err(error) if is_changed_meanwhile(&error) && attempts < ATTEMPTS_MAX => {
-                    attempts += 1;
-                }
+                Err(error) if is_changed_meanwhile(&error) => {}
                 Err(error) => return Err(error),
             }
         }
+        Err(changed_meanwhile())
     }
 
     /// The user that is changed, before and after.
@@ -166,12 +165,11 @@ impl Administration {
         &self,
         reader: &mut Reader<'_>,
         directory: &KnownDirectory,
-        users: Users,
+        (users, now): (Users, Timestamp),
     ) -> Result<Option<Becomes>, Error> {
         let Users { id, was: before, is: after } = users;
         let person = reader.find::<Person>(FactKey::person(&id)).await;
         let was = person.map_err(unavailable)?;
-        let now = self.now();
         let resource = before.as_ref().map(|it| &it.resource);
         let is = is_to_be(&id, (was.as_ref(), resource), (&directory.name, after.as_ref(), now));
         let login_of = |user: Option<&Resource>| login(directory.logins.as_ref()?, user?);
@@ -195,12 +193,11 @@ impl Administration {
             resource.insert("active".to_owned(), json!(false));
             put(place.clone(), &kept_of(Some(before), resource, now))
         });
-        match after {
-            Some(resource) => kept.push(put(place, &kept_of(before.as_ref(), resource, now))),
-            None => {
-                kept.push(Effect::Remove { key: place });
-                kept.extend(self.markers(reader, &directory.name, was.as_ref()).await?);
-            }
+        if let Some(resource) = after {
+            kept.push(put(place, &kept_of(before.as_ref(), resource, now)));
+        } else {
+            kept.push(Effect::Remove { key: place });
+            kept.extend(self.markers(reader, &directory.name, was.as_ref()).await?);
         }
         Ok(Some(Becomes { was, is, parted, joined, has_login, kept_at_first, kept }))
     }

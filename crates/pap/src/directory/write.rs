@@ -10,6 +10,10 @@ use super::errors::{changed_meanwhile, taken, unavailable};
 use crate::Administration;
 use crate::register::{put, put_new};
 
+/// The most commits that one change takes: what it takes away, what it gives, and each again where what it
+/// rests on changed meanwhile.
+pub(super) const STEPS_MAX: usize = 6;
+
 /// What becomes of one person, with what is written beside.
 pub(super) struct Becomes {
     /// The person as they are, if they are in the register.

@@ -11,11 +11,11 @@ use scim::{Error, GROUP, Patch, Query, Resource, ResourceType, USER};
 use serde_json::{Value, json};
 use store::CommitError;
 
-use crate::desk::{Desk, word};
+use crate::desk::Desk;
 use crate::support::POLICY;
 use crate::support::stores::OnCommit;
 
-const TOKEN: &str = "okta.secret";
+pub(crate) const TOKEN: &str = "okta.secret";
 
 const ISSUER: &str = "https://idp.example";
 
@@ -25,12 +25,12 @@ const BASE: &str = "https://chancery.example/scim/v2";
 const WORK: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 /// A deployment with the directory `okta`.
-struct Scene {
-    desk: Desk,
-    okta: KnownDirectory,
+pub(crate) struct Scene {
+    pub(crate) desk: Desk,
+    pub(crate) okta: KnownDirectory,
 }
 
-fn token(desk: &Desk, text: &str, read_only: bool) -> NewToken {
+pub(crate) fn token(desk: &Desk, text: &str, read_only: bool) -> NewToken {
     let expires = desk.world.clock.now().plus(Duration::from_hours(24));
     NewToken { digest: Sha256Digest::of(text.as_bytes()), expires, read_only }
 }
@@ -39,7 +39,7 @@ fn read(of: &'static ResourceType, said: Value) -> Resource {
     of.read(said).expect("it makes sense")
 }
 
-fn user(name: &str) -> Value {
+pub(crate) fn user(name: &str) -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
         "userName": name, "externalId": format!("x-{name}"),
@@ -67,7 +67,7 @@ fn patch(of: &'static ResourceType, operation: Value) -> Patch {
 }
 
 impl Scene {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let desk = Desk::new().await;
         let logins = LoginRule { issuer: ISSUER.to_owned(), subject: LoginSubject::ExternalId };
         let (name, token) = ("okta".to_owned(), token(&desk, TOKEN, false));
@@ -77,12 +77,12 @@ impl Scene {
         Self { desk, okta: okta.expect("it is known") }
     }
 
-    async fn create(&self, said: Value) -> Result<String, Error> {
+    pub(crate) async fn create(&self, said: Value) -> Result<String, Error> {
         let made = self.desk.administration.create_user(&self.okta, read(&USER, said)).await;
         made.map(|id| id.to_string())
     }
 
-    async fn creates(&self, said: Value) -> String {
+    pub(crate) async fn creates(&self, said: Value) -> String {
         self.create(said).await.expect("they are new")
     }
 
@@ -128,7 +128,7 @@ impl Scene {
     }
 }
 
-fn status(answer: Result<impl Sized, Error>) -> u16 {
+pub(crate) fn status(answer: Result<impl Sized, Error>) -> u16 {
     answer.map_or_else(|error| error.status, |_| 200)
 }
 
@@ -321,68 +321,6 @@ async fn a_directory_makes_nobody_what_policy_keeps_for_others() {
     let outsider = scene.desk.world.standing.other.id.to_string();
     assert_eq!(status(scene.group("Staff", &[&outsider]).await), 400);
     assert_eq!(scene.person(&outsider).await["source"], Value::Null);
-}
-
-#[tokio::test]
-async fn a_directory_is_known_by_its_tokens_while_they_count() {
-    let scene = Scene::set().await;
-    let desk = &scene.desk;
-    let known = async |text: &str| {
-        desk.administration.known_directory(text).await.expect("it can be read").is_some()
-    };
-    let add = async |text: &str, read_only: bool, alone: bool| {
-        let token = token(desk, text, read_only);
-        let command = Command::DirectoryToken { name: "okta".to_owned(), token, alone };
-        desk.run(command).await.expect("it is given");
-    };
-    assert!(known(TOKEN).await);
-    for nobody in ["okta.other", "okta", "hr.secret", "okta.secret ", ""] {
-        assert!(!known(nobody).await, "{nobody}");
-    }
-    add("okta.second", true, false).await;
-    assert!(known(TOKEN).await && known("okta.second").await, "two at once");
-    add("okta.third", false, false).await;
-    assert!(!known(TOKEN).await && known("okta.second").await && known("okta.third").await);
-    add("okta.last", false, true).await;
-    assert!(!known("okta.third").await && known("okta.last").await);
-    let suspend = Command::DirectorySuspend { name: "okta".to_owned(), reason: "test".to_owned() };
-    desk.run(suspend).await.expect("it is suspended");
-    assert!(!known("okta.last").await);
-    // What it began before is not done either: the decision reads that it is suspended.
-    assert_eq!(status(scene.create(user("ann")).await), 403);
-    desk.run(Command::DirectoryResume { name: "okta".to_owned() }).await.expect("it goes on");
-    assert!(known("okta.last").await);
-    desk.world.clock.advance(Duration::from_hours(25));
-    assert!(!known("okta.last").await, "it is over");
-}
-
-#[tokio::test]
-async fn what_makes_no_sense_registers_no_directory() {
-    let scene = Scene::set().await;
-    let desk = &scene.desk;
-    let add = async |name: &str, expires: Duration| {
-        let mut token = token(desk, "x.y", false);
-        token.expires = desk.world.clock.now().plus(expires);
-        let said = DirectoryRegistration { name: name.to_owned(), logins: None, token };
-        word(&desk.run(Command::DirectoryAdd(said)).await)
-    };
-    let day = Duration::from_hours(24);
-    assert_eq!(add("okta", day).await, "conflict");
-    assert_eq!(add("No Name", day).await, "invalid");
-    assert_eq!(add("other", day * 366).await, "done");
-    assert_eq!(add("late", day * 366 + Duration::from_secs(1)).await, "invalid");
-    assert_eq!(add("over", Duration::ZERO).await, "invalid");
-    desk.directory().await;
-    assert_eq!(add("hr", day).await, "conflict", "one name says one thing");
-    let adopt = async |person: &str| {
-        let (name, person) = ("okta".to_owned(), person.to_owned());
-        word(&desk.run(Command::DirectoryAdopt { name, person }).await)
-    };
-    let other = desk.world.standing.other.id.to_string();
-    assert_eq!(adopt("nobody").await, "missing");
-    assert_eq!(adopt(&other).await, "done");
-    assert_eq!(adopt(&other).await, "conflict");
-    assert_eq!(scene.creates(user(&other)).await, other, "they are the directory's now");
 }
 
 /// A group that is renamed while the store fails at each of its commits is what was asked for once the same

@@ -8,6 +8,7 @@ mod consent;
 mod desk;
 mod devices;
 mod directories;
+mod directory_tokens;
 mod elevations;
 mod founding;
 mod log;

@@ -136,7 +136,7 @@ async fn r_13_a_sponsor_who_moves_affirms_or_another_takes_over() {
     assert_eq!(desk.shown(&sponsor).await, [Stands::Answered]);
     desk.moves().await;
     assert_eq!(desk.call("lookup").await, "permitted", "to whom they reported already");
-    assert_eq!(desk.agent().await.affirmed.is_some(), true);
+    assert!(desk.agent().await.affirmed.is_some());
 }
 
 #[tokio::test]
