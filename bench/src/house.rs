@@ -54,6 +54,7 @@ impl House {
         let (now, end) = (clock.now(), clock.now().plus(FOR));
         let mut lead = workload::standing("lead", "support", 1);
         (lead.agent.key, lead.agent.key_expires, lead.mandate.valid_until) = (key, end, end);
+        (lead.agent.registered, lead.mandate.given) = (now, now);
         (lead.task.opened, lead.task.deadline) = (now, end);
         lead.task.mandate_digest = lead.mandate.digest();
         let data_key = journal.sealer().new_data_key(&lead.sponsor.id);

@@ -34,13 +34,18 @@ impl Stage {
     /// A deployment with the agent `desk`, which works for people only, and with whoever the
     /// directory says that `login` is.
     pub fn set(login: &str) -> Self {
+        Self::configured(login, "")
+    }
+
+    /// The same, with further lines of the configuration.
+    pub fn configured(login: &str, more: &str) -> Self {
         let (canary, port) = (Canary::start(), free_port());
         let (recorder, identity) = (Recorder::to(canary.port), Identity::start(port));
         let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
         let deployment = Deployment::start(&Options {
             servers: vec![("canary".to_owned(), url)],
             policy: POLICY.to_owned(),
-            configuration: identity.configuration(),
+            configuration: identity.configuration() + more,
             observers: Some(port),
             // The pages are at plain http.
             development: true,

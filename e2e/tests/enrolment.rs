@@ -19,7 +19,11 @@ struct Desk {
 
 impl Desk {
     fn set() -> Self {
-        let stage = Stage::set("carla");
+        Self::configured("")
+    }
+
+    fn configured(more: &str) -> Self {
+        let stage = Stage::configured("carla", more);
         stage.deployment.run(&["tool", "describe", "canary/touch", "--harm", "reads-data"]);
         Self { stage, browser: Browser::default() }
     }
@@ -147,9 +151,10 @@ fn a_person_enrols_a_device_and_its_clients_are_instances() {
     desk.stage.deployment.verify();
 }
 
+/// Also where every proof needs a nonce.
 #[test]
 fn a_device_that_was_lost_is_revoked() {
-    let mut desk = Desk::set();
+    let mut desk = Desk::configured("tokens:\n  dpop_nonce_required: true\n");
     let refused = Terminal::open(&desk.stage.deployment);
     assert_eq!(desk.answer(&refused, "refuse").status, 200);
     assert!(!refused.is_enrolled());

@@ -6,11 +6,12 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keys::{KeyAlgorithm, Signer as _, SigningKey};
 use model::{Clock as _, Entropy as _, Thumbprint, Timestamp};
@@ -38,6 +39,14 @@ struct Device {
     agent: String,
     name: String,
     client: HttpClient,
+    /// The newest nonce that the service gave (RFC 9449 §8.2).
+    nonce: Mutex<Option<String>>,
+}
+
+/// An answer of the service.
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
 }
 
 /// Enrols this device, once somebody has answered.
@@ -46,7 +55,8 @@ pub(crate) async fn run(typed: Login) -> anyhow::Result<()> {
     let file = crate::dev::device_file(&issuer, &typed.agent)?;
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (key, name) = (own_key(&file)?, typed.name.unwrap_or_else(host));
-    let device = Device { key, issuer, agent: typed.agent, name, client: http_client()? };
+    let (client, nonce) = (http_client()?, Mutex::default());
+    let device = Device { key, issuer, agent: typed.agent, name, client, nonce };
     let answered = tokio::time::timeout(ANSWER_WITHIN, device.answered()).await;
     let (by, valid_until) = answered.context("nobody answered within ten minutes")??;
     let until = Timestamp::from_seconds(valid_until);
@@ -97,6 +107,27 @@ impl Device {
 
     /// What the service tells; nothing if it was asked too soon.
     async fn ask(&self) -> anyhow::Result<Option<Told>> {
+        let mut answer = self.post().await?;
+        // By then its nonce is known.
+        if answer.error()["error"] == "use_dpop_nonce" {
+            answer = self.post().await?;
+        }
+        if answer.status.is_success() {
+            let told = serde_json::from_slice(&answer.body);
+            return told.map(Some).context("the answer cannot be read");
+        }
+        let error = answer.error();
+        match (error["error"].as_str(), error["error_description"].as_str()) {
+            (Some("slow_down"), _) => Ok(None),
+            (error, why) => {
+                let why = why.or(error).unwrap_or("no reason");
+                bail!("`{}` does not enrol this device: {why}", self.issuer)
+            }
+        }
+    }
+
+    /// Asks once, and remembers the nonce that comes with the answer.
+    async fn post(&self) -> anyhow::Result<Answer> {
         let url = format!("{}/oauth/device", self.issuer);
         let form = [("client_id", self.agent.as_str()), ("device_name", self.name.as_str())];
         let request = Request::post(&url)
@@ -107,20 +138,13 @@ impl Device {
             format!("could not reach the gateway at `{}`: is it running?", self.issuer)
         })?;
         let status = response.status();
+        let nonce = response.headers().get("dpop-nonce").and_then(|value| value.to_str().ok());
+        if let Some(nonce) = nonce {
+            *self.nonce.lock().expect("no panic while it is held") = Some(nonce.to_owned());
+        }
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error)).context("no whole answer")?;
-        let body = body.to_bytes();
-        if status.is_success() {
-            return serde_json::from_slice(&body).map(Some).context("the answer cannot be read");
-        }
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        match (answer["error"].as_str(), answer["error_description"].as_str()) {
-            (Some("slow_down"), _) => Ok(None),
-            (error, why) => {
-                let why = why.or(error).unwrap_or("no reason");
-                bail!("`{}` does not enrol this device: {why}", self.issuer)
-            }
-        }
+        Ok(Answer { status, body: body.to_bytes() })
     }
 
     fn proof(&self, url: &str) -> anyhow::Result<String> {
@@ -129,6 +153,14 @@ impl Device {
         let expect = DpopExpect { method, url, access_token, now, max_skew_s: 0 };
         let mut jti = [0; 16];
         SystemEntropy::new().fill(&mut jti);
-        Ok(dpop::make_proof(&self.key, &expect, (&keys::base64url(&jti), None))?)
+        let nonce = self.nonce.lock().expect("no panic while it is held").clone();
+        Ok(dpop::make_proof(&self.key, &expect, (&keys::base64url(&jti), nonce.as_deref()))?)
+    }
+}
+
+impl Answer {
+    /// What it says of an error; nothing if it says none.
+    fn error(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }

@@ -1,7 +1,8 @@
 //! Users of a directory (RFC 7643 §4.1): each is a person of the register.
 //!
 //! The id of a user is that of the person. It is made of the user name, stays when that changes, and
-//! is given to nobody else when the user is deleted.
+//! is given to nobody else when the user is deleted: whoever comes again with the same `externalId` is the
+//! same person, who left and comes back, and nobody else is.
 
 use std::collections::BTreeSet;
 
@@ -28,8 +29,11 @@ const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:
 /// The most people whose names differ only by the number at their end.
 const NAMESAKES_MAX: u32 = 99;
 
-/// What identifies a user of a directory: nobody else has the same.
-const UNIQUE: [&str; 2] = ["userName", "externalId"];
+/// By which a user of a directory is known: nobody else has the same.
+const USER_NAME: &str = "userName";
+
+/// The directory's own id of a user: nobody else has the same, and nobody else ever will.
+const EXTERNAL_ID: &str = "externalId";
 
 /// What becomes of the user of a directory.
 pub enum UserChange<'a> {
@@ -137,7 +141,10 @@ impl Administration {
         directory: &SourceName,
         resource: &Resource,
     ) -> Result<PersonId, Error> {
-        let base = id_base(text(resource, "userName").unwrap_or_default());
+        if let Some(known) = self.left(reader, directory, resource).await? {
+            return Ok(known);
+        }
+        let base = id_base(text(resource, USER_NAME).unwrap_or_default());
         for number in 1..=NAMESAKES_MAX {
             let id = if number == 1 { base.clone() } else { format!("{base}-{number}") };
             let id: PersonId = id.parse().map_err(|_| unavailable("an id"))?;
@@ -158,6 +165,22 @@ impl Administration {
             }
         }
         Err(taken("too many people of this name"))
+    }
+
+    /// Who was this user, if that was deleted.
+    async fn left(
+        &self,
+        reader: &mut Reader<'_>,
+        directory: &SourceName,
+        resource: &Resource,
+    ) -> Result<Option<PersonId>, Error> {
+        let Some(place) = unique_place(directory, Some(resource), EXTERNAL_ID) else {
+            return Ok(None);
+        };
+        let known = reader.find::<PersonId>(place).await.map_err(unavailable)?;
+        let Some(known) = known else { return Ok(None) };
+        let user = stored(reader, FactKey::scim_user(directory, known.as_str())).await?;
+        Ok(user.is_none().then_some(known))
     }
 
     /// What becomes of the person, if anything is not as it was.
@@ -188,6 +211,14 @@ impl Administration {
         }
         let place = FactKey::scim_user(&directory.name, id.as_str());
         let mut kept = unique(&directory.name, &id, (resource, after.as_ref()));
+        if let Some(place) = unique_place(&directory.name, after.as_ref(), EXTERNAL_ID) {
+            let known = reader.find::<PersonId>(place.clone()).await.map_err(unavailable)?;
+            if known.as_ref() == Some(&id) {
+                kept.retain(
+                    |effect| !matches!(effect, Effect::PutNew { key, .. } if *key == place),
+                );
+            }
+        }
         let kept_at_first = before.as_ref().filter(|_| !is.is_active()).map(|before| {
             let mut resource = before.resource.clone();
             resource.insert("active".to_owned(), json!(false));
@@ -257,7 +288,6 @@ fn is_to_be(
     is.state = match (user.is_some_and(active), before) {
         (false, _) => PersonState::Inactive { since: now },
         (true, Some(before)) if active(before) => is.state,
-        (true, None) if was.is_some() => is.state,
         (true, _) => PersonState::Active { authorization_cutoff: None },
     };
     let Some(was) = was else { return is };
@@ -270,8 +300,8 @@ fn is_to_be(
 /// The login of `user`: where it stands whose it is, and which it is.
 fn login(rule: &LoginRule, user: &Resource) -> Option<(FactKey, Value)> {
     let member = match rule.subject {
-        LoginSubject::ExternalId => "externalId",
-        LoginSubject::UserName => "userName",
+        LoginSubject::ExternalId => EXTERNAL_ID,
+        LoginSubject::UserName => USER_NAME,
     };
     let subject = text(user, member)?;
     let login = json!({ "issuer": rule.issuer, "subject": subject });
@@ -284,21 +314,26 @@ fn unique(
     id: &PersonId,
     (was, is): (Option<&Resource>, Option<&Resource>),
 ) -> Vec<Effect> {
-    let place = |user: Option<&Resource>, member: &str| {
-        let value = text(user?, member)?;
-        // User names are not told apart by case (RFC 7643 §4.1.1).
-        let value = if member == "userName" { scim::fold(value) } else { value.to_owned() };
-        Some(FactKey::scim_unique(directory, member, &value))
-    };
     let mut effects = Vec::new();
-    for member in UNIQUE {
-        let (old, new) = (place(was, member), place(is, member));
+    for member in [USER_NAME, EXTERNAL_ID] {
+        let place = |user| unique_place(directory, user, member);
+        let (old, new) = (place(was), place(is));
+        // Of who is deleted it stays known who they were.
+        let stays = is.is_none() && member == EXTERNAL_ID;
         if old != new {
-            effects.extend(old.map(|key| Effect::Remove { key }));
+            effects.extend(old.filter(|_| !stays).map(|key| Effect::Remove { key }));
             effects.extend(new.map(|key| put_new(key, id)));
         }
     }
     effects
+}
+
+/// Where it stands whose the value of `member` of `user` is.
+fn unique_place(directory: &SourceName, user: Option<&Resource>, member: &str) -> Option<FactKey> {
+    let value = text(user?, member)?;
+    // User names are not told apart by case (RFC 7643 §4.1.1).
+    let value = if member == USER_NAME { scim::fold(value) } else { value.to_owned() };
+    Some(FactKey::scim_unique(directory, member, &value))
 }
 
 /// The id that a user name makes: what an id cannot have is left out.

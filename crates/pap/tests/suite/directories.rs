@@ -154,7 +154,7 @@ async fn sc_02_a_user_is_a_person_who_logs_in_and_leaves() {
     assert_eq!(actions, told);
 }
 
-/// Whoever left is nobody else, whatever name comes again.
+/// Whoever left is nobody else, whatever name comes again, and comes back as who they were.
 #[tokio::test]
 async fn sc_02_a_name_that_comes_again_is_somebody_else() {
     let scene = Scene::set().await;
@@ -163,8 +163,16 @@ async fn sc_02_a_name_that_comes_again_is_somebody_else() {
     assert_eq!(status(scene.change(&first, &UserChange::Delete).await), 404);
     assert_eq!(scene.person(&first).await["state"]["is"], "inactive");
     assert_eq!(scene.whose("x-carla").await, None);
-    assert_eq!(scene.creates(user("carla")).await, "carla-2");
-    assert_eq!(scene.whose("x-carla").await, Some(json!("carla-2")));
+    let another = json!({ "schemas": user("x")["schemas"], "userName": "carla" });
+    assert_eq!(scene.creates(another).await, "carla-2");
+    // Whom the directory knows by the same id is the same person, who comes back.
+    scene.desk.world.clock.advance(Duration::from_secs(5));
+    let mut back = user("carla");
+    back["userName"] = json!("carla.new");
+    assert_eq!(scene.creates(back).await, "carla");
+    assert_eq!(scene.whose("x-carla").await, Some(json!("carla")));
+    let now = scene.desk.world.clock.now().as_millis();
+    assert_eq!(scene.person("carla").await["state"]["authorization_cutoff"], now);
 }
 
 #[tokio::test]
@@ -410,7 +418,7 @@ async fn follows(all: &[Said]) {
         match said {
             Said::Create(who) => {
                 if let Ok(id) = scene.create(user(&format!("p{who}"))).await {
-                    assert!(!model.contains_key(&id), "an id was given again");
+                    assert!(!of.values().any(|known| *known == id), "an id was given again");
                     model.insert(id.clone(), (true, BTreeSet::new()));
                     of.insert(*who, id);
                 }
