@@ -18,6 +18,9 @@ pub use operand::fold;
 use operand::{Operand, Test};
 
 /// A filter that can be answered for each resource of one type (RFC 7644 §3.4.2.2).
+///
+/// Beyond the RFC a boolean is also compared with the text `"True"` or `"False"`: Microsoft Entra ID
+/// writes `roles[primary eq "True"]`.
 #[derive(Clone, Debug)]
 pub struct Filter {
     node: Node,

@@ -5,7 +5,7 @@
 //! the schema spells them, are of the schema's types, and are the client's to write. [`Filter`] and
 //! [`Patch`] are read for one resource type, so that whatever cannot be compared or written there is
 //! refused before a resource is looked at. What identity providers send beside the RFCs, and is
-//! taken all the same, stands in `patch::adapt` and `filter::operand`.
+//! taken all the same, is told at [`Patch`] and [`Filter`].
 //!
 //! INVARIANT: a [`Resource`] that [`ResourceType::read`] or [`Patch::apply`] made holds no password.
 //!

@@ -2,8 +2,7 @@
 //!
 //! Where the RFC leaves it open: `remove` of what is not there changes nothing, so that it can be
 //! sent again. Without a path, attributes that are unknown or the provider's to write are dropped, as
-//! they are when a resource is created; with one they are refused. What identity providers send
-//! beside the RFC is told in `adapt`.
+//! they are when a resource is created; with one they are refused.
 
 mod adapt;
 mod apply;
@@ -22,6 +21,17 @@ use adapt::adapt;
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The changes of a PATCH request to a resource of one type (RFC 7644 §3.5.2).
+///
+/// What identity providers send beside the RFC is taken all the same:
+///
+/// - Microsoft Entra ID: `"op": "Add"`; booleans as strings, `"active": "False"`; names with a dot and
+///   whole paths as the names of a path-less value, `"name.givenName": "Ann"`; a manager by a string,
+///   `"path": "urn:…:User:manager", "value": "id"`, or in a list of one; members that are to be removed
+///   in `value` instead of a filter; `add` to `emails[type eq "work"].value` where there is no such
+///   value yet, which makes one.
+/// - Okta: path-less `replace` with `{ "active": false }`, and with the resource's own `id` in it,
+///   which is dropped.
+/// - Either: one value where a list is, and a string where a value with a `value` is.
 #[derive(Clone, Debug)]
 pub struct Patch {
     of: &'static ResourceType,

@@ -1,7 +1,4 @@
 //! What a filter compares with: read by the type of the attribute, and by whether its case matters.
-//!
-//! Beyond the RFC a boolean is also compared with the text `"True"` or `"False"`: Microsoft Entra
-//! writes `roles[primary eq "True"]`.
 
 use std::cmp::Ordering;
 

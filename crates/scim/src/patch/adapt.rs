@@ -1,13 +1,5 @@
-//! What identity providers send in PATCH requests beside RFC 7644, and is taken all the same.
-//!
-//! - Microsoft Entra ID: `"op": "Add"`; booleans as strings, `"active": "False"`; names with a dot
-//!   and whole paths as the names of a path-less value, `"name.givenName": "Ann"`; a manager by a
-//!   string, `"path": "urn:…:User:manager", "value": "id"`, or in a list of one; members to be
-//!   removed in `value` instead of a filter; `add` to `emails[type eq "work"].value` where there is
-//!   no such value yet, which makes one.
-//! - Okta: path-less `replace` with `{ "active": false }`, and with the resource's own `id` in it,
-//!   which is dropped.
-//! - Both: one value where a list is, and a string where a value with a `value` is.
+//! The forms in which identity providers write values beside RFC 7643, told at
+//! [`Patch`](super::Patch).
 //!
 //! Only the form is adapted here. What comes out is read as strictly as everything.
 
