@@ -18,14 +18,11 @@ use store::{CounterKey, Store, StoreError};
 use crate::changes::Changes;
 use crate::in_force::{InForce, PolicyInForce};
 use crate::known::KnownFacts;
-use crate::reader::{self, Reader};
+use crate::reader::{self, Pages, Reader};
 use crate::standing::read_standing;
 
 /// The most instances, tools and sessions whose facts are kept.
 const CACHED_MAX: u64 = 100_000;
-
-/// How many facts one page of a list has.
-const LIST_PAGE: usize = 1_000;
 
 /// Why the facts of a decision could not be gathered.
 #[derive(Debug, thiserror::Error)]
@@ -121,17 +118,11 @@ impl Pip {
         let changes = Arc::new(Changes::since(start));
         let unknown: Arc<Unknown> = Arc::default();
         listen(store.as_ref(), changes.clone(), unknown.clone());
-        let mut after = None;
-        loop {
-            let page = store.list("unknown/", after.as_ref(), LIST_PAGE).await?;
+        let mut pages = Pages::of(store.as_ref(), "unknown/");
+        while let Some(facts) = pages.next().await? {
             let mut marks = unknown.write().expect("no panic while it is held");
-            for (key, _) in page.facts {
+            for (key, _) in facts {
                 marks.entry(key).or_insert(start);
-            }
-            drop(marks);
-            after = page.next;
-            if after.is_none() {
-                break;
             }
         }
         Ok(Self {

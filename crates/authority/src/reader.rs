@@ -11,7 +11,7 @@ use model::{
     Revision, Sourced, Succession, TaskId, Thumbprint,
 };
 use serde::de::DeserializeOwned;
-use store::Store;
+use store::{Store, StoreError};
 use tokio::sync::MutexGuard;
 
 use crate::FactsError;
@@ -20,23 +20,45 @@ use crate::known::{Body, Chain, Fact, KnownFacts, Read};
 /// How many facts one page of a list has.
 const LIST_PAGE: usize = 1_000;
 
+/// Facts whose keys begin alike, in the order of their keys, a page at a time.
+pub struct Pages<'a> {
+    store: &'a dyn Store,
+    prefix: &'a str,
+    after: Option<FactKey>,
+    is_over: bool,
+}
+
+impl<'a> Pages<'a> {
+    /// Those of `store` whose keys begin with `prefix`.
+    pub const fn of(store: &'a dyn Store, prefix: &'a str) -> Self {
+        Self { store, prefix, after: None, is_over: false }
+    }
+
+    /// The next page: keys and bodies; none at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<(FactKey, Vec<u8>)>>, StoreError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let page = self.store.list(self.prefix, self.after.as_ref(), LIST_PAGE).await?;
+        self.is_over = page.next.is_none();
+        self.after = page.next;
+        Ok(Some(page.facts))
+    }
+}
+
 /// All facts whose keys begin with `prefix`, in the order of their keys.
 pub async fn all<T: DeserializeOwned>(
     store: &dyn Store,
     prefix: &str,
 ) -> Result<Vec<T>, FactsError> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.list(prefix, after.as_ref(), LIST_PAGE).await?;
-        for (key, body) in page.facts {
+    let (mut all, mut pages) = (Vec::new(), Pages::of(store, prefix));
+    while let Some(facts) = pages.next().await? {
+        for (key, body) in facts {
             let fact = serde_json::from_slice(&body);
             all.push(fact.map_err(|source| FactsError::Damaged { key, source })?);
         }
-        after = page.next;
-        if after.is_none() {
-            return Ok(all);
-        }
     }
+    Ok(all)
 }
 
 /// Reads facts one after another and remembers which, and as of when.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use authority::{
     AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NotAdministered,
-    NotPermitted, Reader, RefusalLog, Refused,
+    NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
 use model::{
     Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, StopTarget,
@@ -438,6 +438,11 @@ impl Administration {
         self.authority.trust_clock();
         let now = self.authority.clock().now().to_string();
         Ok(serde_json::json!({ "time": now, "decision": done.decision }))
+    }
+
+    /// The facts whose keys begin with `prefix`, a page at a time.
+    pub(crate) fn pages<'a>(&'a self, prefix: &'a str) -> Pages<'a> {
+        Pages::of(self.authority.pip().store(), prefix)
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {

@@ -254,22 +254,17 @@ impl Administration {
     }
 
     async fn unknown_mark(&self, decision: &str) -> Result<FactKey, AdminError> {
-        let mut after = None;
-        loop {
-            let page = self.authority.pip().store().list("unknown/", after.as_ref(), PAGE).await;
-            let page = page.map_err(AdminError::unavailable)?;
-            let names = |body: &[u8]| {
-                let value: Option<Value> = serde_json::from_slice(body).ok();
-                value.is_some_and(|value| value["decision"] == decision)
-            };
-            if let Some((key, _)) = page.facts.iter().find(|(_, body)| names(body)) {
-                return Ok(key.clone());
-            }
-            after = page.next;
-            if after.is_none() {
-                return Err(AdminError::Missing(format!("unknown outcome of `{decision}`")));
+        let names = |body: &[u8]| {
+            let value: Option<Value> = serde_json::from_slice(body).ok();
+            value.is_some_and(|value| value["decision"] == decision)
+        };
+        let mut pages = self.pages("unknown/");
+        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+            if let Some((key, _)) = facts.into_iter().find(|(_, body)| names(body)) {
+                return Ok(key);
             }
         }
+        Err(AdminError::Missing(format!("unknown outcome of `{decision}`")))
     }
 }
 

@@ -115,15 +115,8 @@ pub(crate) struct Passed<'a> {
 
 impl Passed<'_> {
     /// That the kernel rules permit, where there is no scope.
-    const fn by_kernel() -> Self {
-        let answers = Answers {
-            ceiling: None,
-            instance: None,
-            kernel: Some(Answer::Permit),
-            mandate: None,
-            person: None,
-            scope: None,
-        };
+    fn by_kernel() -> Self {
+        let answers = Answers { kernel: Some(Answer::Permit), ..Answers::default() };
         Self { answers, elevation: None }
     }
 }

@@ -15,9 +15,6 @@ use crate::Administration;
 /// The most resources that are looked through for one filter: what no index answers.
 pub const SCANNED_MAX: usize = 10_000;
 
-/// How many facts one page of the store has.
-const PAGE: usize = 1_000;
-
 /// What a directory has of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -71,7 +68,7 @@ impl Place<'_> {
     }
 
     fn prefix(&self) -> String {
-        format!("scim/{}/{}/", self.directory, self.kind.word())
+        self.of("").as_str().to_owned()
     }
 }
 
@@ -107,10 +104,9 @@ impl Administration {
     async fn unfiltered(&self, place: &Place<'_>, query: &Query) -> Result<Page, Error> {
         let prefix = place.prefix();
         let first = query.start_index - 1;
-        let (store, mut after, mut all) = (self.authority.pip().store(), None, Page::default());
-        loop {
-            let page = store.list(&prefix, after.as_ref(), PAGE).await.map_err(unavailable)?;
-            for (key, body) in page.facts {
+        let (mut pages, mut all) = (self.pages(&prefix), Page::default());
+        while let Some(facts) = pages.next().await.map_err(unavailable)? {
+            for (key, body) in facts {
                 if (first..first.saturating_add(query.count)).contains(&all.total) {
                     let (id, kept) = read(&prefix, (&key, &body))?;
                     let whole = self.completed(&mut self.reader(), place, (&id, kept)).await?;
@@ -118,11 +114,8 @@ impl Administration {
                 }
                 all.total += 1;
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(all);
-            }
         }
+        Ok(all)
     }
 
     /// The one of which an index knows that no other matches `filter`, if there is one; none if no index
@@ -162,24 +155,20 @@ impl Administration {
     /// All there are, if they are not too many to look through.
     async fn scanned(&self, place: &Place<'_>) -> Result<Vec<Resource>, Error> {
         let prefix = place.prefix();
-        let (store, mut after, mut all) = (self.authority.pip().store(), None, Vec::new());
-        loop {
-            let page = store.list(&prefix, after.as_ref(), PAGE).await.map_err(unavailable)?;
-            if all.len() + page.facts.len() > SCANNED_MAX {
+        let (mut pages, mut all) = (self.pages(&prefix), Vec::new());
+        while let Some(facts) = pages.next().await.map_err(unavailable)? {
+            if all.len() + facts.len() > SCANNED_MAX {
                 let why = format!(
                     "more than {SCANNED_MAX}: filter by `userName`, `externalId` or `id` with `eq`"
                 );
                 return Err(Error::new(ScimType::TooMany, why));
             }
-            for (key, body) in page.facts {
+            for (key, body) in facts {
                 let (id, kept) = read(&prefix, (&key, &body))?;
                 all.push(self.completed(&mut self.reader(), place, (&id, kept)).await?);
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(all);
-            }
         }
+        Ok(all)
     }
 
     /// The resource whole: with what is known beside, who is in a group, in which groups a user is.
@@ -240,18 +229,14 @@ impl Administration {
         id: &str,
     ) -> Result<BTreeSet<PersonId>, Error> {
         let prefix = format!("scim/{directory}/member/{id}/");
-        let (store, mut all, mut after) = (self.authority.pip().store(), BTreeSet::new(), None);
-        loop {
-            let page = store.list(&prefix, after.as_ref(), PAGE).await.map_err(unavailable)?;
-            for (key, _) in page.facts {
+        let (mut pages, mut all) = (self.pages(&prefix), BTreeSet::new());
+        while let Some(facts) = pages.next().await.map_err(unavailable)? {
+            for (key, _) in facts {
                 let person = key.as_str().strip_prefix(&prefix).unwrap_or_default();
                 all.insert(person.parse().map_err(unavailable)?);
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(all);
-            }
         }
+        Ok(all)
     }
 }
 

@@ -32,9 +32,6 @@ const KEY_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
 /// The most entries that are left out of a list of which it is told why.
 const CONFLICTS_TOLD_MAX: usize = 16;
 
-/// How many facts one page of a list has.
-const PAGE: usize = 1_000;
-
 /// What is said of a source's key.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -218,18 +215,13 @@ impl Administration {
         let people = authority::all::<Person>(store, "person/").await;
         let people = people.map_err(AdminError::unavailable)?;
         let people = people.into_iter().map(|person| (person.id.clone(), person)).collect();
-        let (mut logins, mut after) = (BTreeMap::new(), None);
-        loop {
-            let page = store.list("login/", after.as_ref(), PAGE).await;
-            let page = page.map_err(AdminError::unavailable)?;
-            for (key, body) in page.facts {
+        let (mut logins, mut pages) = (BTreeMap::new(), self.pages("login/"));
+        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+            for (key, body) in facts {
                 logins.insert(key, serde_json::from_slice(&body).map_err(AdminError::unavailable)?);
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(Register { people, logins });
-            }
         }
+        Ok(Register { people, logins })
     }
 
     /// Puts one part in force, if nothing that it rests on is another than it was.
