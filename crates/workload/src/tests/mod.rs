@@ -16,7 +16,6 @@ mod svid;
 mod times;
 mod trust;
 mod workload_api;
-mod wycheproof;
 
 use std::sync::Arc;
 use std::time::Duration;
