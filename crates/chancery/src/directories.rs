@@ -12,7 +12,7 @@ use crate::cli::{Directory, NewDirectoryToken, Subject};
 use crate::system::{SystemClock, SystemEntropy};
 
 /// A file, and the token that is written to it once the service has its digest.
-type ToWrite = Option<(PathBuf, String)>;
+pub(crate) type ToWrite = Option<(PathBuf, String)>;
 
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
@@ -45,8 +45,12 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
     })
 }
 
-/// A token of the directory `name`: what the service is told of it, where it goes, and at which socket.
-fn made(name: &str, asked: NewDirectoryToken) -> anyhow::Result<(NewToken, ToWrite, PathBuf)> {
+/// A token of the directory, or the stream, `name`: what the service is told of it, where it goes, and at
+/// which socket.
+pub(crate) fn made(
+    name: &str,
+    asked: NewDirectoryToken,
+) -> anyhow::Result<(NewToken, ToWrite, PathBuf)> {
     let NewDirectoryToken { file, read_only, days, socket } = asked;
     let file = fresh(&file)?;
     let mut secret = [0; 32];

@@ -36,6 +36,7 @@ mod sources;
 mod status;
 mod stop_signals;
 mod stops;
+mod streams;
 mod system;
 mod tls;
 mod tokens;

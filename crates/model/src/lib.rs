@@ -23,6 +23,7 @@ mod person;
 pub mod record;
 mod scope;
 mod stop;
+mod stream;
 mod system;
 mod task;
 mod time;
@@ -52,7 +53,7 @@ pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
-pub use fact_key::{FactKey, SHOWN};
+pub use fact_key::{FactKey, SHOWN, TAKEN};
 pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,
@@ -70,6 +71,7 @@ pub use names::{
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
+pub use stream::{SignalMark, SignalRef, Stream, Taken, TakenUntil};
 pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{
     DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,

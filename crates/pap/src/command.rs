@@ -25,6 +25,7 @@ use crate::log::Exports;
 use crate::people::SourceKey;
 use crate::policy::Publisher;
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
+use crate::streams::StreamRegistration;
 use crate::systems::SystemRegistration;
 
 /// One act of administration, as the command line sends it.
@@ -60,6 +61,16 @@ pub enum Command {
     DirectoryResume { name: String },
     /// Lists them.
     DirectoryList,
+    /// Registers a stream of shared signals.
+    StreamAdd(StreamRegistration),
+    /// Gives one another token, beside the newest that it has or alone.
+    StreamToken { name: String, token: NewToken, alone: bool },
+    /// Suspends a stream.
+    StreamSuspend { name: String, reason: String },
+    /// Lets one go on.
+    StreamResume { name: String },
+    /// Lists them.
+    StreamList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
     /// Registers an agent.
@@ -359,6 +370,11 @@ impl Administration {
             | Command::DirectorySuspend { .. }
             | Command::DirectoryResume { .. }
             | Command::DirectoryList => self.directories(by, command).await,
+            Command::StreamAdd(_)
+            | Command::StreamToken { .. }
+            | Command::StreamSuspend { .. }
+            | Command::StreamResume { .. }
+            | Command::StreamList => self.streams(by, command).await,
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }

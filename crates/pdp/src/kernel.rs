@@ -211,10 +211,10 @@ fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
     if !links.all(by_holder) {
         return Err(KernelRule::DelegatorNotActive);
     }
-    // A person who has left has nobody acting on their behalf, and who comes back revives nothing:
-    // the root task was opened before all others.
+    // A person who has left has nobody acting on their behalf, who comes back revives nothing, and what
+    // was begun in a login session ends with it: the root task was opened before all others.
     let opened = standing.root().opened;
-    if standing.subject.as_ref().is_some_and(|subject| !subject.answers_for(opened)) {
+    if standing.subject.as_ref().is_some_and(|subject| !subject.stands_by(opened)) {
         return Err(KernelRule::MandateNotValid);
     }
     let root = standing.hops().next_back().map(|hop| &hop.agent.name);
@@ -313,9 +313,10 @@ fn is_vouched(standing: &Standing, now: Timestamp) -> bool {
         (MandateBasis::Initiated { system, .. }, Some(initiator)) => {
             initiator.system.name == *system && initiator.answers_for(mandate, now)
         }
-        // Who came back since they consented has not consented to what is begun now.
+        // Who came back, or whose login session ended, since they consented has not consented to what is
+        // begun now.
         (MandateBasis::Consented { .. }, None) => {
-            subject.as_ref().is_some_and(|subject| subject.answers_for(mandate.given))
+            subject.as_ref().is_some_and(|subject| subject.stands_by(mandate.given))
         }
         _ => false,
     }

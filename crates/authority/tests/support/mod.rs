@@ -48,7 +48,8 @@ pub(crate) const POLICY: &str = r#"
     @id("administration")
     permit (principal in Group::"administrators",
             action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",
-                       Action::"people/apply", Action::"people/directory", Action::"purpose/add",
+                       Action::"people/apply", Action::"people/directory", Action::"people/stream",
+                       Action::"purpose/add",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
                        Action::"deployment/stop", Action::"deployment/start",
                        Action::"agent/stop", Action::"agent/start", Action::"tool/stop",

@@ -1,5 +1,5 @@
-//! How tokens are asked for, and from where the documents of OAuth clients may be fetched
-//! (`docs/http-clients.md`).
+//! How tokens are asked for, and from where the documents of OAuth clients (`docs/http-clients.md`) and
+//! of transmitters (`docs/signals.md`) may be fetched.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,12 +16,27 @@ pub(crate) struct Tokens {
     pub(crate) dpop_nonce_required: bool,
 }
 
-/// Where the documents of OAuth clients are fetched from, beside public addresses.
+/// Where others' documents are fetched from, beside public addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Clients {
+pub(crate) struct FetchedFrom {
     /// Hosts in the operator's own network, in lower case, from which documents may be fetched.
     pub(crate) private_hosts: BTreeSet<String>,
     /// Files with certificates, in PEM, that vouch for those servers beside the system's.
     pub(crate) ca_files: Vec<PathBuf>,
+}
+
+/// How transmitters of shared signals are reached.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Signals {
+    /// From where their keys are fetched.
+    pub(crate) keys: FetchedFrom,
+}
+
+impl FetchedFrom {
+    /// Whether it says anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.private_hosts.is_empty() && self.ca_files.is_empty()
+    }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use authority::Refused;
 use model::{
-    DIRECTORY_TOKENS_MAX, Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey,
-    LoginRule, PeopleSource, Person, PersonId, ResourceRef, Sha256Digest, SourceName, Timestamp,
+    Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey, LoginRule, PeopleSource,
+    Person, PersonId, ResourceRef, Sha256Digest, SourceName, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@ use crate::register::{put, put_new};
 /// How long a token of a directory counts at most.
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
 
-/// The longest token that is looked at, in bytes.
-const TOKEN_MAX: usize = 256;
+/// The longest token of a directory, or a stream, that is looked at, in bytes.
+pub(crate) const TOKEN_MAX: usize = 256;
 
 /// What a registration of a directory names.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -118,11 +118,9 @@ impl Administration {
         let place = FactKey::directory_tokens(&name);
         let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
         let missing = || AdminError::Missing(format!("directory `{name}`"));
-        let mut tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        let kept = if alone { 0 } else { DIRECTORY_TOKENS_MAX - 1 };
-        tokens.0.drain(..tokens.0.len().saturating_sub(kept));
+        let tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
         let expires = token.expires;
-        tokens.0.push(token);
+        let tokens = tokens.with(token, alone);
         let change = json!({ "directory": name, "expires": expires, "alone": alone });
         let done = draft.make(change, vec![put(place, &tokens)]).await?;
         Ok(json!({
@@ -184,8 +182,7 @@ impl Administration {
         let (mut reader, digest) = (self.reader(), Sha256Digest::of(token.as_bytes()));
         let tokens = reader.find::<DirectoryTokens>(FactKey::directory_tokens(&name)).await;
         let tokens = tokens.map_err(AdminError::unavailable)?.unwrap_or_default();
-        let counts = |token: &&DirectoryToken| token.digest == digest && token.expires > self.now();
-        let Some(shown) = tokens.0.iter().find(counts) else { return Ok(None) };
+        let Some(shown) = tokens.counting(&digest, self.now()) else { return Ok(None) };
         let directory = reader.find::<Directory>(FactKey::directory(&name)).await;
         let directory = directory.map_err(AdminError::unavailable)?;
         let active = directory.filter(Directory::is_active);
@@ -198,7 +195,7 @@ impl Administration {
 }
 
 impl NewToken {
-    fn checked(self, now: Timestamp) -> Result<DirectoryToken, AdminError> {
+    pub(crate) fn checked(self, now: Timestamp) -> Result<DirectoryToken, AdminError> {
         let Self { digest, expires, read_only } = self;
         if expires <= now || expires > now.plus(TOKEN_LIFETIME_MAX) {
             let why = "a token of a directory expires in the future, within 366 days";

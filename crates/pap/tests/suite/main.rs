@@ -18,5 +18,6 @@ mod policy;
 mod register;
 mod sponsors;
 mod stop;
+mod streams;
 mod token_keys;
 mod tools;
