@@ -72,12 +72,12 @@ impl Published {
         self.dir.path().join("ca.pem")
     }
 
-    /// What the service's configuration says of the host, as `page` of the documentation shows it.
+    /// What the service's configuration says of the host, as `page` of the documentation shows it first.
     pub fn configuration(&self, page: &str) -> String {
         let file = self.authority().display().to_string();
         let hosts = ["clients", "idp"].map(|name| format!("{name}.internal.example"));
         let hosts = hosts.iter().map(|host| (host.as_str(), "localhost"));
         let named: Vec<_> = hosts.chain([("/etc/chancery/ca.pem", &*file)]).collect();
-        Page::read(page, &named).blocks("yaml").concat()
+        Page::read(page, &named).blocks("yaml").swap_remove(0)
     }
 }

@@ -39,8 +39,13 @@ struct Transmitter {
 
 impl Transmitter {
     fn start() -> Self {
+        Self::polled_at(free_port())
+    }
+
+    /// The same, which is polled at `port`.
+    fn polled_at(port: u16) -> Self {
         let mut command = Command::new(python());
-        command.arg(e2e::repository().join("e2e/servers/transmitter.py"));
+        command.arg(e2e::repository().join("e2e/servers/transmitter.py")).arg(port.to_string());
         let mut process = Child::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let (asked, output) = process.pipes();
         let pipes = Mutex::new((asked, BufReader::new(output).lines()));
@@ -248,6 +253,63 @@ fn sc_02_when_a_session_is_revoked_what_was_begun_in_it_ends() {
     assert!(caller.call("touch", "again").is_done());
     let marks: Vec<_> = stage.canary.effects().into_iter().map(|effect| effect.mark).collect();
     assert_eq!(marks, ["sponsored", "before", "still", "again"]);
+    deployment.verify();
+}
+
+/// What the transmitter holds is fetched from it, and acknowledged once it is in force; what is refused is
+/// told so; what cannot be taken is asked for again.
+#[test]
+fn ss_05_what_a_transmitter_holds_is_polled_and_acknowledged() {
+    let (at, port) = (free_port(), free_port());
+    let transmitter = Transmitter::polled_at(at);
+    transmitter.rotate("k1", "RS256");
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = dir.path().join("caep.header");
+    keys::write_private(&file, b"Authorization: Bearer poll-secret").expect("it is written");
+    let url = format!("http://127.0.0.1:{at}/poll");
+    let header = file.display().to_string();
+    let named = [("https://idp.example/ssf/poll", &*url), ("/etc/chancery/caep.header", &*header)];
+    let shown = Page::read("signals.md", &named).blocks("yaml");
+    let polls = shown[1]
+        .strip_prefix(
+            "signals:
+",
+        )
+        .expect("it is shown");
+    let deployment = Deployment::start(&Options {
+        configuration: transmitter.published.configuration("signals.md") + polls,
+        observers: Some(port),
+        ..Options::default()
+    });
+    let people = format!("http://127.0.0.1:{port}");
+    user(&deployment, &people, "ann", None);
+    // Before it is registered nothing is asked for.
+    let ann = json!({ "format": "scim", "externalId": "ann" });
+    let sign = |jti: &str, event: &str, audience: &str| {
+        let claims = json!({
+            "iss": transmitter.issuer(), "aud": audience, "iat": now(), "jti": jti, "sub_id": ann,
+            "events": { event: { "event_timestamp": now() } },
+        });
+        transmitter.ask(&json!({ "sign": claims, "kid": "k1" }))
+    };
+    let disabled = sign("one", &format!("{RISC}account-disabled"), AUDIENCE);
+    let foreign = sign("two", &format!("{RISC}account-enabled"), "https://other.example");
+    let opted = sign("three", &format!("{RISC}opt-in"), AUDIENCE);
+    let hold = json!({ "one": disabled, "two": foreign, "three": opted });
+    assert_eq!(transmitter.ask(&json!({ "hold": hold })), json!(3));
+    assert_eq!(transmitter.ask(&json!({ "told": true }))["asked"], 0);
+    transmitter.register(&deployment);
+    let told = wait_until("it is told of all", || {
+        let told = transmitter.ask(&json!({ "told": true }));
+        let refused = told["setErrs"].as_object().map_or(0, serde_json::Map::len);
+        let taken = told["ack"].as_array().map_or(0, Vec::len);
+        (taken + refused == 3).then_some(told)
+    });
+    assert_eq!(told["ack"], json!(["one", "three"]));
+    assert_eq!(told["setErrs"]["two"]["err"], "invalid_audience", "{told}");
+    let listed = deployment.run(&["person", "list"]);
+    let row = listed.lines().find(|line| line.contains(r#""id":"ann""#)).expect("Ann");
+    assert!(row.contains(r#""is":"inactive""#), "{row}");
     deployment.verify();
 }
 

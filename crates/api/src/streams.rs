@@ -54,7 +54,7 @@ impl Streams {
     /// The same routes, answered by this.
     pub(crate) fn answering(self, routes: Router<Self>) -> Router {
         let (hosts, receiver) = (self.hosts.clone(), self.receiver.clone());
-        let hosts = hosts.telling(Arc::new(move |cause| receiver.refuse(cause)));
+        let hosts = hosts.telling(Arc::new(move |cause| receiver.refuse(None, cause)));
         routes.layer(axum::middleware::from_fn_with_state(hosts, hosts::check)).with_state(self)
     }
 
@@ -65,18 +65,18 @@ impl Streams {
 
     async fn take(&self, name: &str, headers: &HeaderMap, body: Body) -> Result<(), Response> {
         let Some(token) = bearer(headers) else {
-            self.receiver.refuse("token_missing");
+            self.receiver.refuse(None, "token_missing");
             return Err(not_taken(&NotTaken::Stranger));
         };
         let known = self.receiver.known((name, token)).await;
         let stream = known.map_err(|error| {
             if error == NotTaken::Stranger {
-                self.receiver.refuse("token_unknown");
+                self.receiver.refuse(None, "token_unknown");
             }
             not_taken(&error)
         })?;
         let refuse = |cause, status, why: &str| {
-            self.receiver.refuse(cause);
+            self.receiver.refuse(Some(&stream.name), cause);
             let (code, description) = (ErrorCode::InvalidRequest, why.to_owned());
             told(status, &Refusal { code, description })
         };
@@ -87,7 +87,7 @@ impl Streams {
         }
         let turns = self.turns_of(&stream.name);
         let Ok(_turn) = turns.try_acquire() else {
-            self.receiver.refuse("too_many");
+            self.receiver.refuse(Some(&stream.name), "too_many");
             return Err(not_taken(&NotTaken::Later));
         };
         let read = tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, SET_BYTES_MAX));

@@ -28,6 +28,7 @@ mod note_signer;
 mod own_process;
 mod people;
 mod places;
+mod polling;
 mod reload;
 mod serve;
 mod shim;

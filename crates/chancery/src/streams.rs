@@ -16,6 +16,7 @@ use crate::attestation::fetcher;
 use crate::cli::{NewDirectoryToken, NewStreamToken, Stream};
 use crate::config::Config;
 use crate::directories::{ToWrite, made};
+use crate::polling::Poller;
 
 /// For how long a transmitter's keys are used after they were last seen.
 const KEYS_LAST: Duration = Duration::from_hours(1);
@@ -48,7 +49,8 @@ impl From<NewStreamToken> for NewDirectoryToken {
     }
 }
 
-/// What receives streams: keys are fetched when they are needed, and kept fresh until `stopped`.
+/// What receives streams: keys are fetched when they are needed, and kept fresh until `stopped`; as long
+/// are those polled that the configuration says.
 pub(crate) fn receiver(
     config: &Config,
     administration: &Arc<Administration>,
@@ -68,7 +70,11 @@ pub(crate) fn receiver(
         }
         Err(error) => return Err(error.context("the keys of transmitters cannot be fetched")),
     };
-    Ok(Arc::new(Receiver::new(administration.clone(), Arc::new(Fetched(keys)))))
+    let receiver = Arc::new(Receiver::new(administration.clone(), Arc::new(Fetched(keys))));
+    for poller in Poller::all(&config.signals.polls, &receiver)? {
+        tasks.spawn(poller.run(stopped.clone()));
+    }
+    Ok(receiver)
 }
 
 struct Fetched(Option<IssuerKeys>);

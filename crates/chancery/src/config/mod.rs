@@ -21,7 +21,7 @@ pub(crate) use attestation::Attestation;
 pub(crate) use login::LoginAt;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
-pub(crate) use tokens::{FetchedFrom, Signals, Tokens};
+pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -362,7 +362,7 @@ impl Config {
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
         let all = all.chain(&self.findings.header_file);
         let all = all.chain(self.login.iter().flat_map(LoginAt::files)).map(PathBuf::as_path);
-        let fetched = [&self.clients, &self.signals.keys].into_iter().flat_map(|it| &it.ca_files);
+        let fetched = self.clients.ca_files.iter().chain(self.signals.files());
         let all = all.chain(fetched.map(PathBuf::as_path));
         let all = all.chain(self.attestation.places());
         all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).collect()
@@ -390,7 +390,7 @@ impl Config {
             }
         }
         self.attestation.anchor_at(base);
-        for file in self.clients.ca_files.iter_mut().chain(&mut self.signals.keys.ca_files) {
+        for file in self.clients.ca_files.iter_mut().chain(self.signals.files_mut()) {
             *file = base.join(&*file);
         }
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);

@@ -221,6 +221,12 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     for (key, from) in [("clients", &config.clients), ("signals.keys", &config.signals.keys)] {
         check_hosts(&from.private_hosts).map_err(|why| invalid(key, why))?;
     }
+    for (number, poll) in config.signals.polls.iter().enumerate() {
+        let invalid = |why| invalid(&format!("signals.polls[{number}]"), why);
+        let named = poll.stream.parse::<model::SourceName>();
+        named.map_err(|error| invalid(error.to_string()))?;
+        check_destination(&poll.url).map_err(|why| invalid(format!("its `url` {why}")))?;
+    }
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
 }
 

@@ -32,6 +32,33 @@ pub(crate) struct FetchedFrom {
 pub(crate) struct Signals {
     /// From where their keys are fetched.
     pub(crate) keys: FetchedFrom,
+    /// Which streams are polled, and where: what is not is pushed.
+    pub(crate) polls: Vec<Poll>,
+}
+
+/// A stream that is polled.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Poll {
+    /// The stream.
+    pub(crate) stream: String,
+    /// Where its transmitter is asked, by POST; `https` unless it is on loopback.
+    pub(crate) url: String,
+    /// A file whose one line (`Name: value`) goes with it: by that the transmitter knows who asks.
+    pub(crate) header_file: PathBuf,
+}
+
+impl Signals {
+    /// The files that it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.keys.ca_files.iter().chain(self.polls.iter().map(|poll| &poll.header_file))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let headers = self.polls.iter_mut().map(|poll| &mut poll.header_file);
+        self.keys.ca_files.iter_mut().chain(headers)
+    }
 }
 
 impl FetchedFrom {

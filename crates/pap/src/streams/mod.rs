@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::Refused;
-use model::Stream;
+use model::{SourceName, Stream};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{ErrorCode, Refusal, Set, SetError, Transmitter, Unverified};
@@ -78,10 +78,17 @@ impl Receiver {
         known.map_err(later)?.ok_or(NotTaken::Stranger)
     }
 
-    /// Records that something for a stream was refused for `cause`.
-    pub fn refuse(&self, cause: &'static str) {
+    /// The stream `name`, if there is one that counts.
+    pub async fn stream(&self, name: &SourceName) -> Result<Option<Stream>, NotTaken> {
+        registered::active(&mut self.administration.reader(), name).await.map_err(later)
+    }
+
+    /// Records that something was refused for `cause`, which came by `stream`, if that is known.
+    pub fn refuse(&self, stream: Option<&SourceName>, cause: &'static str) {
         let Administration { authority, refusals, .. } = &*self.administration;
-        authority.record_refusal(refusals, ("stream", cause), Refused::default());
+        let details = stream.map(|stream| [("stream".to_owned(), stream.to_string())].into());
+        let refused = Refused { details, ..Refused::default() };
+        authority.record_refusal(refusals, ("stream", cause), refused);
     }
 
     /// Takes `token`, which came by `stream`: once this answers, it is recorded, with what comes of it.
@@ -89,14 +96,14 @@ impl Receiver {
         let set = match self.verified(stream, token).await? {
             Ok(set) => set,
             Err(error) => {
-                self.refuse(error.cause());
+                self.refuse(Some(&stream.name), error.cause());
                 let (code, description) = (error.code(), error.to_string());
                 return Err(NotTaken::Refused(Refusal { code, description }));
             }
         };
         let taken = self.administration.take_signal(&stream.name, &set, token).await;
         if let Err(NotTaken::Refused(Refusal { code: ErrorCode::InvalidRequest, .. })) = &taken {
-            self.refuse("jti_used");
+            self.refuse(Some(&stream.name), "jti_used");
         }
         taken
     }
@@ -122,7 +129,7 @@ impl Receiver {
             Ok(key) => key,
             Err(NoKey::Unknown) => return Ok(Err(SetError::UnknownKey)),
             Err(NoKey::Unavailable) => {
-                self.refuse("keys_unavailable");
+                self.refuse(Some(&stream.name), "keys_unavailable");
                 return Err(NotTaken::Later);
             }
         };

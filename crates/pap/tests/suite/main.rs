@@ -18,6 +18,7 @@ mod policy;
 mod register;
 mod sponsors;
 mod stop;
+mod stream_tokens;
 mod streams;
 mod token_keys;
 mod tools;

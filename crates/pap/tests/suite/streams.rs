@@ -8,18 +8,18 @@ use async_trait::async_trait;
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
 use model::{Clock as _, FactKey, Timestamp};
 use pap::streams::{Key, NoKey, NotTaken, Receiver, TAKEN_MAX, TransmitterKeys};
-use pap::{Command, NewToken, StreamRegistration};
+use pap::{Command, StreamRegistration};
 use serde_json::{Value, json};
 use store::{CommitError, CounterKey, Effect, Store as _, Unit};
 
-use crate::desk::{Desk, word};
+use crate::desk::Desk;
 use crate::directories::{Scene, token, user};
 use crate::support::POLICY;
 use crate::support::stores::OnCommit;
 
 const ISSUER: &str = "https://idp.example";
 const AUDIENCE: &str = "https://chancery.example/ssf";
-const TOKEN: &str = "caep.secret";
+pub(crate) const TOKEN: &str = "caep.secret";
 
 pub(crate) const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 pub(crate) const RISC: &str = "https://schemas.openid.net/secevent/risc/event-type/";
@@ -41,15 +41,15 @@ impl TransmitterKeys for Published {
 }
 
 /// A directory with a stream that speaks for it.
-struct Signals {
-    scene: Scene,
-    receiver: Receiver,
+pub(crate) struct Signals {
+    pub(crate) scene: Scene,
+    pub(crate) receiver: Receiver,
     published: Arc<Published>,
     key: SigningKey,
     number: Mutex<u32>,
 }
 
-fn said(desk: &Desk, name: &str) -> StreamRegistration {
+pub(crate) fn said(desk: &Desk, name: &str) -> StreamRegistration {
     StreamRegistration {
         name: name.to_owned(),
         issuer: ISSUER.to_owned(),
@@ -62,11 +62,13 @@ fn said(desk: &Desk, name: &str) -> StreamRegistration {
 }
 
 impl Signals {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         Self::with(|said| said).await
     }
 
-    async fn with(change: impl FnOnce(StreamRegistration) -> StreamRegistration) -> Self {
+    pub(crate) async fn with(
+        change: impl FnOnce(StreamRegistration) -> StreamRegistration,
+    ) -> Self {
         let scene = Scene::set().await;
         let desk = &scene.desk;
         let said = change(said(desk, "caep"));
@@ -85,12 +87,12 @@ impl Signals {
         published.get_or_insert_default().insert(key.thumbprint_text(), key);
     }
 
-    fn now(&self) -> i64 {
+    pub(crate) fn now(&self) -> i64 {
         self.scene.desk.world.clock.now().as_seconds()
     }
 
     /// The claims of a token that tells now of `event`, which happened at `at`, to the user `ann`.
-    fn claims(&self, event: &str, at: i64) -> Value {
+    pub(crate) fn claims(&self, event: &str, at: i64) -> Value {
         let mut number = self.number.lock().unwrap();
         *number += 1;
         let payload = json!({
@@ -103,17 +105,17 @@ impl Signals {
         })
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         oauth::jws::sign("secevent+jwt", claims, &self.key).expect("it is signed")
     }
 
-    async fn take(&self, token: &str) -> Result<(), NotTaken> {
+    pub(crate) async fn take(&self, token: &str) -> Result<(), NotTaken> {
         let stream = self.receiver.known(("caep", TOKEN)).await?;
         self.receiver.take(&stream, token).await
     }
 
     /// Tells of `event`, which happened at `at`.
-    async fn tell(&self, event: &str, at: i64) {
+    pub(crate) async fn tell(&self, event: &str, at: i64) {
         self.take(&self.sign(&self.claims(event, at))).await.expect("it is taken");
     }
 
@@ -122,7 +124,7 @@ impl Signals {
         self.scene.desk.fact(key).await.unwrap_or(Value::Null)
     }
 
-    async fn is_active(&self, id: &str) -> bool {
+    pub(crate) async fn is_active(&self, id: &str) -> bool {
         self.person(id).await["state"]["is"] == "active"
     }
 
@@ -139,7 +141,7 @@ impl Signals {
 }
 
 /// Why a token was refused, as its transmitter is told.
-fn code(taken: Result<(), NotTaken>) -> &'static str {
+pub(crate) fn code(taken: Result<(), NotTaken>) -> &'static str {
     match taken {
         Ok(()) => "taken",
         Err(NotTaken::Stranger) => "stranger",
@@ -203,6 +205,9 @@ async fn n_097_no_forged_replayed_or_late_signal_changes_anybody() {
     claims["jti"] = again["jti"].clone();
     assert_eq!(code(signals.take(&signals.sign(&claims)).await), "invalid_request");
     signals.scene.desk.has_refused_for("jti_used").await;
+    let system = signals.scene.desk.world.records("system").await;
+    let told = system.iter().find(|it| it.text_of("event") == "jti_used").expect("of which stream");
+    assert_eq!(told.value["details"], json!({ "stream": "caep" }));
     assert!(!signals.is_active("ann").await);
 }
 
@@ -487,85 +492,4 @@ async fn tokens_are_remembered_as_long_as_they_could_come_again() {
     desk.world.clock.advance(Duration::from_secs(2));
     forget().await;
     assert_eq!(remembered().await, (0, 0));
-}
-
-#[tokio::test]
-async fn a_stream_is_known_by_its_own_tokens_while_it_counts() {
-    let signals = Signals::set().await;
-    let desk = &signals.scene.desk;
-    let known = async |name: &str, token: &str| match signals.receiver.known((name, token)).await {
-        Ok(_) => true,
-        Err(NotTaken::Stranger) => false,
-        Err(other) => panic!("{other}"),
-    };
-    assert!(known("caep", TOKEN).await);
-    for (name, token) in [("caep", "okta.secret"), ("okta", TOKEN), ("caep", ""), ("../x", TOKEN)] {
-        assert!(!known(name, token).await, "{name} {token}");
-    }
-    let long = "x".repeat(257);
-    assert!(!known("caep", &long).await);
-    // A stream's token says nothing as a directory's.
-    assert!(desk.administration.known_directory(TOKEN).await.unwrap().is_none());
-    let another = |text: &str, alone| {
-        let token = token(desk, text, false);
-        Command::StreamToken { name: "caep".to_owned(), token, alone }
-    };
-    desk.run(another("caep.2", false)).await.unwrap();
-    assert!(known("caep", TOKEN).await && known("caep", "caep.2").await);
-    desk.run(another("caep.3", true)).await.unwrap();
-    assert!(!known("caep", "caep.2").await && known("caep", "caep.3").await);
-    let (name, reason) = ("caep".to_owned(), "test".to_owned());
-    desk.run(Command::StreamSuspend { name: name.clone(), reason }).await.unwrap();
-    assert!(!known("caep", "caep.3").await);
-    desk.run(Command::StreamResume { name }).await.unwrap();
-    assert!(known("caep", "caep.3").await);
-    // While its directory is suspended, it speaks for nobody.
-    signals.scene.creates(user("ann")).await;
-    let (name, reason) = ("okta".to_owned(), "test".to_owned());
-    let stream = signals.receiver.known(("caep", "caep.3")).await.unwrap();
-    desk.run(Command::DirectorySuspend { name, reason }).await.unwrap();
-    let claims = signals.claims(&format!("{RISC}account-disabled"), signals.now());
-    let taken = signals.receiver.take(&stream, &signals.sign(&claims)).await;
-    assert_eq!(code(taken), "access_denied");
-    assert!(signals.is_active("ann").await);
-}
-
-#[tokio::test]
-async fn what_makes_no_sense_registers_no_stream() {
-    let scene = Scene::set().await;
-    let desk = &scene.desk;
-    let add = async |change: fn(StreamRegistration) -> StreamRegistration| {
-        word(&desk.run(Command::StreamAdd(change(said(desk, "caep")))).await)
-    };
-    let text = str::to_owned;
-    assert_eq!(add(|it| StreamRegistration { name: "No Name".to_owned(), ..it }).await, "invalid");
-    assert_eq!(add(|it| StreamRegistration { directory: "hr".to_owned(), ..it }).await, "missing");
-    let issuer = |issuer: &str| StreamRegistration { issuer: text(issuer), ..said(desk, "caep") };
-    for issuer in ["http://idp.example", "https://10.0.0.1", "idp.example", ""].map(issuer) {
-        assert_eq!(word(&desk.run(Command::StreamAdd(issuer)).await), "invalid");
-    }
-    assert_eq!(add(|it| StreamRegistration { audience: String::new(), ..it }).await, "invalid");
-    assert_eq!(add(|it| StreamRegistration { algorithms: Vec::new(), ..it }).await, "invalid");
-    let none = |it| StreamRegistration { algorithms: vec!["none".to_owned()], ..it };
-    assert_eq!(add(none).await, "invalid");
-    let shared = |it| StreamRegistration { algorithms: vec!["HS256".to_owned()], ..it };
-    assert_eq!(add(shared).await, "invalid");
-    let reading = |it: StreamRegistration| {
-        let token = NewToken { read_only: true, ..it.token.clone() };
-        StreamRegistration { token, ..it }
-    };
-    assert_eq!(add(reading).await, "invalid");
-    assert_eq!(add(|it| it).await, "done");
-    assert_eq!(add(|it| it).await, "conflict");
-}
-
-#[tokio::test]
-async fn there_are_so_many_streams_and_no_more() {
-    let scene = Scene::set().await;
-    for number in 1..=pap::streams::STREAMS_MAX {
-        let said = said(&scene.desk, &format!("caep-{number}"));
-        scene.desk.run(Command::StreamAdd(said)).await.expect("it is registered");
-    }
-    let one_more = Command::StreamAdd(said(&scene.desk, "one-more"));
-    assert_eq!(word(&scene.desk.run(one_more).await), "conflict");
 }
