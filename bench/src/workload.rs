@@ -6,7 +6,7 @@
 //! an agent here and its members are instances of it; what policy sees of depth and risk is fixed
 //! by the facts, so requests are denied by team, purpose and amount.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -259,6 +259,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         mandate,
         initiator,
         purpose,
+        heard: BTreeMap::new(),
     }
 }
 

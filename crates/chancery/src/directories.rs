@@ -17,7 +17,7 @@ pub(crate) type ToWrite = Option<(PathBuf, String)>;
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
-        Directory::Add { name, issuer, subject, token } => {
+        Directory::Add { name, issuer, subject, silence, token } => {
             let logins = issuer.zip(subject).map(|(issuer, subject)| {
                 let subject = match subject {
                     Subject::ExternalId => LoginSubject::ExternalId,
@@ -26,7 +26,8 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
                 LoginRule { issuer, subject }
             });
             let (token, to_write, socket) = made(&name, token)?;
-            (socket, Asked::DirectoryAdd(DirectoryRegistration { name, logins, token }), to_write)
+            let said = DirectoryRegistration { name, logins, silence_min: silence, token };
+            (socket, Asked::DirectoryAdd(said), to_write)
         }
         Directory::Token { name, alone, token } => {
             let (token, to_write, socket) = made(&name, token)?;

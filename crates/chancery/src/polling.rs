@@ -108,6 +108,10 @@ impl Poller {
                 Err(NotTaken::Stranger | NotTaken::Later) => {}
             }
         }
+        // Of what is still there nobody knows what it tells.
+        if !polled.more {
+            self.receiver.polled(&stream).await;
+        }
         let settled = told.ack.len() + told.errors.len();
         Ok(match (settled, polled.sets.len()) {
             (0, 0) => Came::Nothing,

@@ -24,11 +24,19 @@ const KEYS_LAST: Duration = Duration::from_hours(1);
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
-        Stream::Add { name, issuer, audience, algorithm, directory, email, token } => {
+        Stream::Add { name, issuer, audience, algorithm, directory, email, silence, token } => {
             let (token, to_write, socket) = made(&name, token.into())?;
             let algorithms = algorithm;
-            let said =
-                StreamRegistration { name, issuer, audience, algorithms, directory, email, token };
+            let said = StreamRegistration {
+                name,
+                issuer,
+                audience,
+                algorithms,
+                directory,
+                email,
+                silence_min: silence,
+                token,
+            };
             (socket, Asked::StreamAdd(said), to_write)
         }
         Stream::Token { name, alone, token } => {

@@ -19,6 +19,9 @@ pub struct Directory {
     /// How its people log in; without it, they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginRule>,
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_min: Option<u32>,
     /// When it was registered.
     pub registered: Timestamp,
     /// Whether it may say anything.

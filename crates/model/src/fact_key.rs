@@ -75,6 +75,11 @@ impl FactKey {
         Self(format!("{TAKEN}{:013}/{taken}", until.as_millis()).into())
     }
 
+    /// Until when who tells of the people of a directory counts as heard.
+    pub fn heard(directory: &SourceName) -> Self {
+        Self(format!("heard/{directory}").into())
+    }
+
     /// The newest that such a stream told of whether a person is there.
     pub fn signal_mark(stream: &SourceName, person: &PersonId) -> Self {
         Self(format!("signal-mark/{stream}/{person}").into())

@@ -1,6 +1,7 @@
 //! Streams of shared signals: what transmitters tell, between times, of a directory's people (SSF 1.0).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ pub struct Stream {
     /// Whether an e-mail address names somebody among these people.
     #[serde(default)]
     pub email: bool,
+    /// After how many minutes in which nothing was heard of it these people are unconfirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_min: Option<u32>,
     /// When it was registered.
     pub registered: Timestamp,
     /// Whether it may say anything.
@@ -67,6 +71,41 @@ pub struct SignalMark {
     /// When that was put in force; not, if it was so already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+}
+
+/// Who tells of a directory's people: itself, or a stream that speaks for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Speaker(String);
+
+impl Speaker {
+    /// The directory itself.
+    pub fn directory() -> Self {
+        Self("directory".to_owned())
+    }
+
+    /// A stream.
+    pub fn stream(name: &SourceName) -> Self {
+        Self(format!("stream/{name}"))
+    }
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Until when those who tell of a directory's people count as heard, of whom silence is bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Heard(pub BTreeMap<Speaker, Timestamp>);
+
+impl Heard {
+    /// Until when all of them do: its people are confirmed until then.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.0.values().min().copied()
+    }
 }
 
 /// By which signal something changed, for the record of it.

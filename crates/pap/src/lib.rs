@@ -15,6 +15,7 @@ mod drill;
 mod elevations;
 mod findings;
 mod founding;
+mod heard;
 mod instances;
 mod lease;
 mod log;

@@ -114,6 +114,9 @@ impl Members<'_> {
         self.add("session", || session(facts));
         self.add("attestation", || Some(text(standing.attestation().as_str())));
         self.add("binding", || Some(text(facts.binding.as_str())));
+        self.add("confirmed", || {
+            Some(RestrictedExpression::new_bool(standing.is_confirmed(facts.now)))
+        });
         self.add("risk", || Some(text("none")));
         self.add("provenance", || record([]));
     }

@@ -40,7 +40,8 @@ async fn surface() -> Surface {
         NewToken { digest, expires, read_only: false }
     };
     let (name, logins) = ("okta".to_owned(), None);
-    let directory = DirectoryRegistration { name, logins, token: token("okta.secret") };
+    let (token_of, silence_min) = (token("okta.secret"), None);
+    let directory = DirectoryRegistration { name, logins, silence_min, token: token_of };
     world.run(Command::DirectoryAdd(directory)).await;
     let stream = StreamRegistration {
         name: "caep".to_owned(),
@@ -49,6 +50,7 @@ async fn surface() -> Surface {
         algorithms: vec!["ES256".to_owned()],
         directory: "okta".to_owned(),
         email: false,
+        silence_min: None,
         token: token(TOKEN),
     };
     world.run(Command::StreamAdd(stream)).await;

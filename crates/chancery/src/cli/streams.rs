@@ -28,6 +28,10 @@ pub(crate) enum Stream {
         /// That an e-mail address names somebody among these.
         #[arg(long)]
         email: bool,
+        /// After how many minutes in which nothing was heard of it these are unconfirmed; without it,
+        /// nobody waits for it.
+        #[arg(long)]
+        silence: Option<u32>,
         #[command(flatten)]
         token: NewStreamToken,
     },

@@ -5,13 +5,14 @@ use std::time::Duration;
 use authority::Refused;
 use model::{
     Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey, LoginRule, PeopleSource,
-    Person, PersonId, ResourceRef, Sha256Digest, SourceName, Timestamp,
+    Person, PersonId, ResourceRef, Sha256Digest, SourceName, Speaker, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Command, Draft};
+use crate::heard;
 use crate::register::{put, put_new};
 
 /// How long a token of a directory counts at most.
@@ -28,6 +29,9 @@ pub struct DirectoryRegistration {
     pub name: String,
     /// How its people log in.
     pub logins: Option<LoginRule>,
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
+    #[serde(default)]
+    pub silence_min: Option<u32>,
     /// Its first token.
     pub token: NewToken,
 }
@@ -87,6 +91,7 @@ impl Administration {
         by: &PersonId,
         said: DirectoryRegistration,
     ) -> Result<Value, AdminError> {
+        heard::checked(said.silence_min)?;
         let name: SourceName = said.name.parse().map_err(AdminError::invalid)?;
         let token = said.token.checked(self.now())?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
@@ -96,11 +101,15 @@ impl Administration {
             return Err(AdminError::Conflict(why));
         }
         let (registered, state) = (self.now(), DirectoryState::Active);
-        let directory = Directory { name: name.clone(), logins: said.logins, registered, state };
-        let effects = vec![
+        let (logins, silence_min) = (said.logins, said.silence_min);
+        let directory = Directory { name: name.clone(), logins, silence_min, registered, state };
+        let speaks = (&name, &Speaker::directory());
+        let heard = heard::from_now(&mut draft.reader, speaks, silence_min, registered).await?;
+        let mut effects = vec![
             put_new(FactKey::directory(&name), &directory),
             put_new(FactKey::directory_tokens(&name), &DirectoryTokens(vec![token])),
         ];
+        effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
         Ok(json!({ "directory": name, "decision": done.decision }))
     }
@@ -162,7 +171,12 @@ impl Administration {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
         let directory = Directory { state, ..registered(&mut draft, &name).await? };
-        let effects = vec![put(FactKey::directory(&name), &directory)];
+        let mut effects = vec![put(FactKey::directory(&name), &directory)];
+        // Whoever may not say anything is not waited for.
+        let silence_min = directory.silence_min.filter(|_| directory.is_active());
+        let speaks = (&name, &Speaker::directory());
+        let heard = heard::from_now(&mut draft.reader, speaks, silence_min, self.now()).await?;
+        effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
         Ok(json!({ "directory": name, "state": directory.state, "decision": done.decision }))
     }
@@ -186,6 +200,10 @@ impl Administration {
         let directory = reader.find::<Directory>(FactKey::directory(&name)).await;
         let directory = directory.map_err(AdminError::unavailable)?;
         let active = directory.filter(Directory::is_active);
+        if let Some(Directory { name, silence_min, .. }) = &active {
+            let speaks = (name, &Speaker::directory());
+            self.note_heard(speaks, *silence_min, self.now()).await;
+        }
         Ok(active.map(|Directory { name, logins, .. }| KnownDirectory {
             name,
             logins,

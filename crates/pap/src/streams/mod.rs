@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::Refused;
-use model::{SourceName, Stream};
+use model::{SourceName, Speaker, Stream, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{ErrorCode, Refusal, Set, SetError, Transmitter, Unverified};
@@ -102,10 +102,23 @@ impl Receiver {
             }
         };
         let taken = self.administration.take_signal(&stream.name, &set, token).await;
+        if taken.is_ok() {
+            self.heard(stream, Timestamp::from_millis(set.issued)).await;
+        }
         if let Err(NotTaken::Refused(Refusal { code: ErrorCode::InvalidRequest, .. })) = &taken {
             self.refuse(Some(&stream.name), "jti_used");
         }
         taken
+    }
+
+    /// Notes that `stream` was polled: its transmitter is there, and has told all that it has.
+    pub async fn polled(&self, stream: &Stream) {
+        self.heard(stream, self.administration.now()).await;
+    }
+
+    async fn heard(&self, stream: &Stream, said: Timestamp) {
+        let speaks = (&stream.directory, &Speaker::stream(&stream.name));
+        self.administration.note_heard(speaks, stream.silence_min, said).await;
     }
 
     async fn verified(

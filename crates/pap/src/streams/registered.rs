@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use authority::Reader;
+use authority::{Effect, Reader};
 use model::{
     Directory, DirectoryState, DirectoryTokens, FactKey, PersonId, ResourceRef, Sha256Digest,
-    SourceName, Stream,
+    SourceName, Speaker, Stream, Timestamp,
 };
 use oauth::jwks::Algorithm;
 use schemars::JsonSchema;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Command, Draft};
 use crate::directory::{NewToken, TOKEN_MAX};
+use crate::heard;
 use crate::register::{put, put_new};
 
 /// The most streams.
@@ -38,6 +39,9 @@ pub struct StreamRegistration {
     pub directory: String,
     /// Whether an e-mail address names somebody among these.
     pub email: bool,
+    /// After how many minutes in which nothing was heard of it these are unconfirmed.
+    #[serde(default)]
+    pub silence_min: Option<u32>,
     /// Its first token.
     pub token: NewToken,
 }
@@ -80,7 +84,7 @@ impl Administration {
         if self.has_enough_streams().await? {
             return Err(AdminError::Conflict(format!("there are {STREAMS_MAX} streams already")));
         }
-        let StreamRegistration { issuer, audience, email, .. } = said;
+        let StreamRegistration { issuer, audience, email, silence_min, .. } = said;
         let (registered, state) = (self.now(), DirectoryState::Active);
         let stream = Stream {
             name: name.clone(),
@@ -89,13 +93,16 @@ impl Administration {
             algorithms,
             directory,
             email,
+            silence_min,
             registered,
             state,
         };
-        let effects = vec![
+        let heard = heard_from_now(&mut draft, &stream, registered).await?;
+        let mut effects = vec![
             put_new(FactKey::stream(&name), &stream),
             put_new(FactKey::stream_tokens(&name), &DirectoryTokens(vec![token])),
         ];
+        effects.extend(heard);
         let done = draft.make(json!(stream), effects).await?;
         Ok(json!({ "stream": name, "decision": done.decision }))
     }
@@ -138,7 +145,9 @@ impl Administration {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
         let stream = Stream { state, ..registered(&mut draft, &name).await? };
-        let done = draft.make(json!(stream), vec![put(FactKey::stream(&name), &stream)]).await?;
+        let mut effects = vec![put(FactKey::stream(&name), &stream)];
+        effects.extend(heard_from_now(&mut draft, &stream, self.now()).await?);
+        let done = draft.make(json!(stream), effects).await?;
         Ok(json!({ "stream": name, "state": stream.state, "decision": done.decision }))
     }
 
@@ -170,6 +179,17 @@ pub(super) async fn active(
     Ok(stream.map_err(AdminError::unavailable)?.filter(Stream::is_active))
 }
 
+/// What is written so that `stream` counts as heard from `now` on; if it is suspended, it is not waited for.
+async fn heard_from_now(
+    draft: &mut Draft<'_>,
+    stream: &Stream,
+    now: Timestamp,
+) -> Result<Option<Effect>, AdminError> {
+    let silence_min = stream.silence_min.filter(|_| stream.is_active());
+    let speaks = (&stream.directory, &Speaker::stream(&stream.name));
+    heard::from_now(&mut draft.reader, speaks, silence_min, now).await
+}
+
 impl StreamRegistration {
     /// The algorithms that it names, once what it says makes sense.
     fn checked(&self) -> Result<BTreeSet<String>, AdminError> {
@@ -192,6 +212,7 @@ impl StreamRegistration {
             return invalid(format!("a transmitter signs by one or more of {all}"));
         }
         said_token(&self.token)?;
+        heard::checked(self.silence_min)?;
         Ok(self.algorithms.iter().cloned().collect())
     }
 }

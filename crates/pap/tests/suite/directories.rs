@@ -71,7 +71,7 @@ impl Scene {
         let desk = Desk::new().await;
         let logins = LoginRule { issuer: ISSUER.to_owned(), subject: LoginSubject::ExternalId };
         let (name, token) = ("okta".to_owned(), token(&desk, TOKEN, false));
-        let said = DirectoryRegistration { name, logins: Some(logins), token };
+        let said = DirectoryRegistration { name, logins: Some(logins), silence_min: None, token };
         desk.run(Command::DirectoryAdd(said)).await.expect("it is registered");
         let okta = desk.administration.known_directory(TOKEN).await.expect("it can be read");
         Self { desk, okta: okta.expect("it is known") }

@@ -16,6 +16,7 @@ mod matrix;
 mod people;
 mod policy;
 mod register;
+mod silence;
 mod sponsors;
 mod stop;
 mod stream_tokens;

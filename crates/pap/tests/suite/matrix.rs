@@ -115,6 +115,7 @@ fn stream(desk: &Desk) -> Stream {
         algorithms: ["ES256".to_owned()].into(),
         directory: "okta".parse().expect("a source"),
         email: false,
+        silence_min: None,
         registered: desk.world.clock.now(),
         state: DirectoryState::Active,
     }
@@ -180,6 +181,7 @@ async fn desk() -> (Desk, String) {
     let directory = Directory {
         name: "okta".parse().expect("a source"),
         logins: None,
+        silence_min: None,
         registered: desk.world.clock.now(),
         state: DirectoryState::Active,
     };
@@ -220,6 +222,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::DirectoryAdd(pap::DirectoryRegistration {
             name: "new".to_owned(),
             logins: None,
+            silence_min: None,
             token: directory_token(desk),
         }),
         Command::DirectoryToken {
@@ -238,6 +241,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             algorithms: vec!["ES256".to_owned()],
             directory: "okta".to_owned(),
             email: false,
+            silence_min: None,
             token: directory_token(desk),
         }),
         Command::StreamToken {

@@ -57,6 +57,7 @@ pub(crate) fn said(desk: &Desk, name: &str) -> StreamRegistration {
         algorithms: vec!["ES256".to_owned(), "RS256".to_owned()],
         directory: "okta".to_owned(),
         email: false,
+        silence_min: None,
         token: token(desk, TOKEN, false),
     }
 }

@@ -22,8 +22,13 @@ fn case(
 ) -> (AccessRequest, Facts) {
     let ann = ResourceRef::Person("ann".parse().expect("a person"));
     let mut case = Case::administer(action, ann, person("ada", &[]));
-    let directory =
-        Directory { name: "okta".parse().expect("a source"), logins: None, registered: NOW, state };
+    let directory = Directory {
+        name: "okta".parse().expect("a source"),
+        logins: None,
+        silence_min: None,
+        registered: NOW,
+        state,
+    };
     let joins = joins.iter().map(|group| group.parse().expect("a group")).collect();
     let person = Some(Box::new(person("ann", &["staff"])));
     let provisioning =

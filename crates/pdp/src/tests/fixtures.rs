@@ -106,6 +106,7 @@ pub(crate) fn standing() -> Standing {
         mandate,
         elevations: Vec::new(),
         initiator: None,
+        heard: BTreeMap::new(),
         purpose: Purpose {
             id: "care".parse().expect("a purpose"),
             owner: "sam".parse().expect("a person"),
