@@ -5,7 +5,7 @@
 One JSON line in does one thing, and is answered with one line of JSON: {"key": KID, "alg": ALG} makes a
 key and prints its public JWK, {"sign": CLAIMS, "kid": KID} prints a security event token. At PORT on
 loopback it is polled (RFC 8936): {"hold": {JTI: TOKEN}} is what it holds from now on beside, and
-{"told": true} prints what it was told of that.
+{"told": true} prints what it was told of that, and was asked to verify.
 """
 
 import json
@@ -18,13 +18,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 keys = {}
 held = {}
-told = {"ack": [], "setErrs": {}, "asked": 0}
+told = {"ack": [], "setErrs": {}, "asked": 0, "verify": []}
 
 
 class Polled(BaseHTTPRequestHandler):
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         known = self.headers["authorization"] == "Bearer poll-secret"
+        if known and self.path == "/verify":
+            told["verify"].append(asked)
+            self.send_response(204)
+            self.end_headers()
+            return
         sets = {}
         if known:
             told["asked"] += 1

@@ -87,10 +87,16 @@ impl Transmitter {
 
     /// Registers it in `deployment` as a stream of the directory `okta`.
     fn register(&self, deployment: &Deployment) -> String {
-        let file = deployment.path("caep.token").display().to_string();
+        self.registered(deployment, "caep", &[])
+    }
+
+    /// The same by another name, with more to say.
+    fn registered(&self, deployment: &Deployment, name: &str, more: &[&str]) -> String {
+        let file = deployment.path(&format!("{name}.token")).display().to_string();
         let issuer = self.issuer();
-        let add = ["stream", "add", "caep", "--issuer", &issuer, "--audience", AUDIENCE];
-        deployment.run(&[&add[..], &["--directory", "okta", "--token", &file]].concat());
+        let add = ["stream", "add", name, "--issuer", &issuer, "--audience", AUDIENCE];
+        let rest = ["--directory", "okta", "--token", &file];
+        deployment.run(&[&add[..], &rest, more].concat());
         std::fs::read_to_string(file).expect("it was written")
     }
 }
@@ -310,6 +316,53 @@ fn ss_05_what_a_transmitter_holds_is_polled_and_acknowledged() {
     let listed = deployment.run(&["person", "list"]);
     let row = listed.lines().find(|line| line.contains(r#""id":"ann""#)).expect("Ann");
     assert!(row.contains(r#""is":"inactive""#), "{row}");
+    deployment.verify();
+}
+
+/// A transmitter is asked to verify its stream, so that its silence says something; what it answers is
+/// taken as what else it tells.
+#[test]
+fn ss_03_a_stream_whose_silence_is_bounded_is_verified() {
+    let (at, port) = (free_port(), free_port());
+    let transmitter = Transmitter::polled_at(at);
+    transmitter.rotate("k1", "ES256");
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = dir.path().join("risc.header");
+    keys::write_private(&file, b"Authorization: Bearer poll-secret").expect("it is written");
+    let (url, header) = (format!("http://127.0.0.1:{at}/verify"), file.display().to_string());
+    let named =
+        [("https://idp.example/ssf/verify", &*url), ("/etc/chancery/risc.header", &*header)];
+    let shown = Page::read("signals.md", &named).blocks("yaml");
+    let verified = shown[2].strip_prefix("signals:\n").expect("it is shown");
+    let deployment = Deployment::start(&Options {
+        configuration: transmitter.published.configuration("signals.md") + verified,
+        observers: Some(port),
+        ..Options::default()
+    });
+    let people = format!("http://127.0.0.1:{port}");
+    user(&deployment, &people, "ann", None);
+    let token = transmitter.registered(&deployment, "risc", &["--silence", "15"]);
+    let asked = wait_until("it is asked", || {
+        let asked = transmitter.ask(&json!({ "told": true }))["verify"][0].clone();
+        asked.is_object().then_some(asked)
+    });
+    assert_eq!(asked["stream_id"], "f67e39a0a4d34d56b3aa1bc4cff0069f");
+    let event = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+    let claims = json!({
+        "iss": transmitter.issuer(), "aud": AUDIENCE, "iat": now(), "jti": "verified",
+        "sub_id": { "format": "opaque", "id": asked["stream_id"] },
+        "events": { event: { "state": asked["state"] } },
+    });
+    let set = transmitter.ask(&json!({ "sign": claims, "kid": "k1" }));
+    let set = set.as_str().expect("a token");
+    wait_until("it is taken", || {
+        let (status, told) = post(&format!("{people}/ssf/events/risc"), (&token, SET), set);
+        assert!([202, 503].contains(&status), "{status} {told}");
+        (status == 202).then_some(())
+    });
+    let noted = deployment.records();
+    let noted = noted.iter().find(|it| it["event"] == "signal_noted").expect("it is recorded");
+    assert_eq!(noted["details"]["outcome"], "verified", "{noted}");
     deployment.verify();
 }
 

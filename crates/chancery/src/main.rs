@@ -41,6 +41,8 @@ mod streams;
 mod system;
 mod tls;
 mod tokens;
+mod transmitter;
+mod verifying;
 mod watched;
 mod words;
 

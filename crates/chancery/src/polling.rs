@@ -7,17 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
 use model::SourceName;
-use outbound::{HttpClient, http_client};
 use pap::streams::{NotTaken, Receiver};
-use secevent::{POLL_BYTES_MAX, PollRequest, Polled};
+use secevent::{PollRequest, Polled};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Poll;
+use crate::transmitter::Endpoint;
 
 /// How far apart a transmitter is asked that holds much.
 const POLL_SOON: Duration = Duration::from_millis(100);
@@ -28,15 +24,10 @@ const POLL_EVERY: Duration = Duration::from_secs(5);
 /// How far apart at most, where nothing could be taken: it doubles.
 const POLL_EVERY_MAX: Duration = Duration::from_mins(2);
 
-/// How long one answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-
 /// One stream that is polled.
 pub(crate) struct Poller {
     stream: SourceName,
-    url: Uri,
-    header: (HeaderName, HeaderValue),
-    client: HttpClient,
+    endpoint: Endpoint,
     receiver: Arc<Receiver>,
 }
 
@@ -56,9 +47,7 @@ impl Poller {
         let poller = |poll: &Poll| {
             Ok(Self {
                 stream: poll.stream.parse()?,
-                url: poll.url.parse().context("`signals.polls` names no URL")?,
-                header: crate::sources::header(&poll.header_file)?,
-                client: http_client()?,
+                endpoint: Endpoint::new(&poll.url, &poll.header_file)?,
                 receiver: receiver.clone(),
             })
         };
@@ -97,8 +86,7 @@ impl Poller {
             return Ok(Came::Nothing);
         };
         told.return_immediately = true;
-        let polled = tokio::time::timeout(ANSWER_WITHIN, self.ask(told)).await;
-        let polled = polled.context("no answer in time")??;
+        let polled = self.ask(told).await?;
         // What it has answered to it has taken note of.
         *told = PollRequest::default();
         for (jti, set) in &polled.sets {
@@ -121,17 +109,6 @@ impl Poller {
     }
 
     async fn ask(&self, told: &PollRequest) -> anyhow::Result<Polled> {
-        let (name, value) = &self.header;
-        let request = Request::post(&self.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json")
-            .header(name, value)
-            .body(Full::new(Bytes::from(told.to_json().to_string())))?;
-        let answer = self.client.request(request).await.context("it could not be reached")?;
-        let status = answer.status();
-        ensure!(status == StatusCode::OK, "it answered {status}");
-        let body = Limited::new(answer.into_body(), POLL_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"))?;
-        Ok(Polled::parse(&body.to_bytes())?)
+        Ok(Polled::parse(&self.endpoint.post(&told.to_json()).await?)?)
     }
 }

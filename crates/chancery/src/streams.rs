@@ -17,6 +17,7 @@ use crate::cli::{NewDirectoryToken, NewStreamToken, Stream};
 use crate::config::Config;
 use crate::directories::{ToWrite, made};
 use crate::polling::Poller;
+use crate::verifying::Verifying;
 
 /// For how long a transmitter's keys are used after they were last seen.
 const KEYS_LAST: Duration = Duration::from_hours(1);
@@ -58,7 +59,7 @@ impl From<NewStreamToken> for NewDirectoryToken {
 }
 
 /// What receives streams: keys are fetched when they are needed, and kept fresh until `stopped`; as long
-/// are those polled that the configuration says.
+/// are those polled, and verified, that the configuration says.
 pub(crate) fn receiver(
     config: &Config,
     administration: &Arc<Administration>,
@@ -81,6 +82,9 @@ pub(crate) fn receiver(
     let receiver = Arc::new(Receiver::new(administration.clone(), Arc::new(Fetched(keys))));
     for poller in Poller::all(&config.signals.polls, &receiver)? {
         tasks.spawn(poller.run(stopped.clone()));
+    }
+    for verifying in Verifying::all(&config.signals.verifications, &receiver)? {
+        tasks.spawn(verifying.run(stopped.clone()));
     }
     Ok(receiver)
 }

@@ -87,66 +87,82 @@ impl StreamStatus {
 }
 
 type Members = Map<String, Value>;
-type Reading = fn(&Members) -> Result<Meaning, SetError>;
+
+/// How it is found out what an event means.
+#[derive(Clone, Copy)]
+enum Reading {
+    Noted,
+    Left,
+    Compromised,
+    Returned,
+    SessionsEnded,
+    /// By its members.
+    By(fn(&Members) -> Result<Meaning, SetError>),
+}
+
+use Reading::{By, Compromised, Left, Noted, Returned, SessionsEnded};
+
+/// An event: the end of its URI, its name here, and how it is read.
+type Named = (&'static str, &'static str, Reading);
 
 /// How the URIs of each family of events begin, and how their names do here.
-const FAMILIES: [(&str, &str, &[(&str, &str, Reading)]); 4] = [
+const FAMILIES: [(&str, &str, &[Named]); 4] = [
     ("https://schemas.openid.net/secevent/caep/event-type/", "caep", &CAEP),
     ("https://schemas.openid.net/secevent/risc/event-type/", "risc", &RISC),
     ("https://schemas.openid.net/secevent/ssf/event-type/", "ssf", &SSF),
     ("urn:ietf:params:scim:event:", "scim", &SCIM),
 ];
 
-const CAEP: [(&str, &str, Reading); 8] = [
-    ("session-revoked", "caep/session-revoked", sessions_ended),
-    ("token-claims-change", "caep/token-claims-change", sessions_ended),
-    ("credential-change", "caep/credential-change", credential),
-    ("assurance-level-change", "caep/assurance-level-change", assurance),
-    ("device-compliance-change", "caep/device-compliance-change", compliance),
-    ("session-established", "caep/session-established", noted),
-    ("session-presented", "caep/session-presented", noted),
-    ("risk-level-change", "caep/risk-level-change", risk),
+const CAEP: [Named; 8] = [
+    ("session-revoked", "caep/session-revoked", SessionsEnded),
+    ("token-claims-change", "caep/token-claims-change", SessionsEnded),
+    ("credential-change", "caep/credential-change", By(credential)),
+    ("assurance-level-change", "caep/assurance-level-change", By(assurance)),
+    ("device-compliance-change", "caep/device-compliance-change", By(compliance)),
+    ("session-established", "caep/session-established", Noted),
+    ("session-presented", "caep/session-presented", Noted),
+    ("risk-level-change", "caep/risk-level-change", By(risk)),
 ];
 
-const RISC: [(&str, &str, Reading); 14] = [
+const RISC: [Named; 14] = [
     (
         "account-credential-change-required",
         "risc/account-credential-change-required",
-        sessions_ended,
+        SessionsEnded,
     ),
-    ("account-disabled", "risc/account-disabled", disabled),
-    ("account-enabled", "risc/account-enabled", returned),
-    ("account-purged", "risc/account-purged", left),
-    ("credential-compromise", "risc/credential-compromise", compromised),
-    ("identifier-changed", "risc/identifier-changed", noted),
-    ("identifier-recycled", "risc/identifier-recycled", noted),
-    ("opt-in", "risc/opt-in", noted),
-    ("opt-out-cancelled", "risc/opt-out-cancelled", noted),
-    ("opt-out-effective", "risc/opt-out-effective", noted),
-    ("opt-out-initiated", "risc/opt-out-initiated", noted),
-    ("recovery-activated", "risc/recovery-activated", noted),
-    ("recovery-information-changed", "risc/recovery-information-changed", noted),
-    ("sessions-revoked", "risc/sessions-revoked", sessions_ended),
+    ("account-disabled", "risc/account-disabled", By(disabled)),
+    ("account-enabled", "risc/account-enabled", Returned),
+    ("account-purged", "risc/account-purged", Left),
+    ("credential-compromise", "risc/credential-compromise", Compromised),
+    ("identifier-changed", "risc/identifier-changed", Noted),
+    ("identifier-recycled", "risc/identifier-recycled", Noted),
+    ("opt-in", "risc/opt-in", Noted),
+    ("opt-out-cancelled", "risc/opt-out-cancelled", Noted),
+    ("opt-out-effective", "risc/opt-out-effective", Noted),
+    ("opt-out-initiated", "risc/opt-out-initiated", Noted),
+    ("recovery-activated", "risc/recovery-activated", Noted),
+    ("recovery-information-changed", "risc/recovery-information-changed", Noted),
+    ("sessions-revoked", "risc/sessions-revoked", SessionsEnded),
 ];
 
-const SSF: [(&str, &str, Reading); 2] = [
-    ("stream-updated", "ssf/stream-updated", stream_updated),
-    ("verification", "ssf/verification", verified),
+const SSF: [Named; 2] = [
+    ("stream-updated", "ssf/stream-updated", By(stream_updated)),
+    ("verification", "ssf/verification", By(verified)),
 ];
 
-const SCIM: [(&str, &str, Reading); 12] = [
-    ("feed:add", "scim/feed:add", noted),
-    ("feed:remove", "scim/feed:remove", noted),
-    ("misc:asyncresp", "scim/misc:asyncresp", noted),
-    ("prov:activate", "scim/prov:activate", returned),
-    ("prov:create:full", "scim/prov:create:full", noted),
-    ("prov:create:notice", "scim/prov:create:notice", noted),
-    ("prov:deactivate", "scim/prov:deactivate", left),
-    ("prov:delete", "scim/prov:delete", left),
-    ("prov:patch:full", "scim/prov:patch:full", noted),
-    ("prov:patch:notice", "scim/prov:patch:notice", noted),
-    ("prov:put:full", "scim/prov:put:full", noted),
-    ("prov:put:notice", "scim/prov:put:notice", noted),
+const SCIM: [Named; 12] = [
+    ("feed:add", "scim/feed:add", Noted),
+    ("feed:remove", "scim/feed:remove", Noted),
+    ("misc:asyncresp", "scim/misc:asyncresp", Noted),
+    ("prov:activate", "scim/prov:activate", Returned),
+    ("prov:create:full", "scim/prov:create:full", Noted),
+    ("prov:create:notice", "scim/prov:create:notice", Noted),
+    ("prov:deactivate", "scim/prov:deactivate", Left),
+    ("prov:delete", "scim/prov:delete", Left),
+    ("prov:patch:full", "scim/prov:patch:full", Noted),
+    ("prov:patch:notice", "scim/prov:patch:notice", Noted),
+    ("prov:put:full", "scim/prov:put:full", Noted),
+    ("prov:put:notice", "scim/prov:put:notice", Noted),
 ];
 
 impl Event {
@@ -166,7 +182,7 @@ impl Event {
         let Some((_, kind, read)) = known else {
             return Ok(Self { kind: "other", meaning: Meaning::Noted, at });
         };
-        Ok(Self { kind, meaning: read(members)?, at })
+        Ok(Self { kind, meaning: read.meaning(members)?, at })
     }
 
     /// The URIs of all events that mean something here, for a stream that is asked for them.
@@ -189,24 +205,17 @@ fn maybe<'a>(members: &'a Members, name: &'static str) -> Result<Option<&'a str>
     if members.contains_key(name) { text(members, name).map(Some) } else { Ok(None) }
 }
 
-fn noted(_: &Members) -> Result<Meaning, SetError> {
-    Ok(Meaning::Noted)
-}
-
-fn left(_: &Members) -> Result<Meaning, SetError> {
-    Ok(Meaning::Left)
-}
-
-fn compromised(_: &Members) -> Result<Meaning, SetError> {
-    Ok(Meaning::Compromised)
-}
-
-fn returned(_: &Members) -> Result<Meaning, SetError> {
-    Ok(Meaning::Returned)
-}
-
-fn sessions_ended(_: &Members) -> Result<Meaning, SetError> {
-    Ok(Meaning::SessionsEnded)
+impl Reading {
+    fn meaning(self, members: &Members) -> Result<Meaning, SetError> {
+        Ok(match self {
+            Noted => Meaning::Noted,
+            Left => Meaning::Left,
+            Compromised => Meaning::Compromised,
+            Returned => Meaning::Returned,
+            SessionsEnded => Meaning::SessionsEnded,
+            By(read) => read(members)?,
+        })
+    }
 }
 
 /// An account was disabled (RISC 1.0 §2.3), perhaps as somebody else had got it.

@@ -14,7 +14,7 @@ use crate::origin::Origin;
 use crate::source::{Source, World};
 
 /// The most issuers whose keys are kept.
-pub const ISSUERS_MAX: usize = 64;
+pub(crate) const ISSUERS_MAX: usize = 64;
 
 /// The keys of issuers, each fetched by its metadata when it is first needed, and kept fresh from then
 /// on. Whose keys may be asked for, whoever asks knows.

@@ -28,7 +28,7 @@ mod workload_api;
 pub use config::{Issuer, SetupError, SourcesConfig, TrustDomainSource};
 pub use error::{RefreshError, VerifyError};
 pub use identity::Verified;
-pub use issuer_keys::{ISSUERS_MAX, IssuerKeys};
+pub use issuer_keys::IssuerKeys;
 pub use sources::{Parts, Sources};
 pub use spiffe_id::{NotSpiffeId, SpiffeId, TrustDomain};
 pub use verify::WorkloadToken;

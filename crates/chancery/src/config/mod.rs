@@ -21,7 +21,7 @@ pub(crate) use attestation::Attestation;
 pub(crate) use login::LoginAt;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
-pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens};
+pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens, Verification};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -221,11 +221,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     for (key, from) in [("clients", &config.clients), ("signals.keys", &config.signals.keys)] {
         check_hosts(&from.private_hosts).map_err(|why| invalid(key, why))?;
     }
-    for (number, poll) in config.signals.polls.iter().enumerate() {
-        let invalid = |why| invalid(&format!("signals.polls[{number}]"), why);
-        let named = poll.stream.parse::<model::SourceName>();
+    for (stream, url) in config.signals.asked() {
+        let invalid = |why| invalid("signals", format!("of the stream `{stream}` {why}"));
+        let named = stream.parse::<model::SourceName>();
         named.map_err(|error| invalid(error.to_string()))?;
-        check_destination(&poll.url).map_err(|why| invalid(format!("its `url` {why}")))?;
+        check_destination(url).map_err(|why| invalid(format!("the `url` {why}")))?;
     }
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
 }

@@ -34,6 +34,22 @@ pub(crate) struct Signals {
     pub(crate) keys: FetchedFrom,
     /// Which streams are polled, and where: what is not is pushed.
     pub(crate) polls: Vec<Poll>,
+    /// Of which streams the transmitter is asked to verify them, where their silence is bounded.
+    pub(crate) verifications: Vec<Verification>,
+}
+
+/// A stream that its transmitter is asked to verify.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verification {
+    /// The stream.
+    pub(crate) stream: String,
+    /// Its id, as its transmitter has it.
+    pub(crate) stream_id: String,
+    /// Where its transmitter is asked, by POST; `https` unless it is on loopback.
+    pub(crate) url: String,
+    /// A file whose one line (`Name: value`) goes with it: by that the transmitter knows who asks.
+    pub(crate) header_file: PathBuf,
 }
 
 /// A stream that is polled.
@@ -49,15 +65,25 @@ pub(crate) struct Poll {
 }
 
 impl Signals {
+    /// Each stream that a transmitter is asked about, with where.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (&str, &str)> {
+        let polls = self.polls.iter().map(|it| (it.stream.as_str(), it.url.as_str()));
+        let verified = self.verifications.iter().map(|it| (it.stream.as_str(), it.url.as_str()));
+        polls.chain(verified)
+    }
+
     /// The files that it names.
     pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.keys.ca_files.iter().chain(self.polls.iter().map(|poll| &poll.header_file))
+        let polls = self.polls.iter().map(|poll| &poll.header_file);
+        let verifications = self.verifications.iter().map(|it| &it.header_file);
+        self.keys.ca_files.iter().chain(polls).chain(verifications)
     }
 
     /// The same, to be changed.
     pub(crate) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let headers = self.polls.iter_mut().map(|poll| &mut poll.header_file);
-        self.keys.ca_files.iter_mut().chain(headers)
+        let polls = self.polls.iter_mut().map(|poll| &mut poll.header_file);
+        let verifications = self.verifications.iter_mut().map(|it| &mut it.header_file);
+        self.keys.ca_files.iter_mut().chain(polls).chain(verifications)
     }
 }
 

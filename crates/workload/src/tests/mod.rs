@@ -8,6 +8,7 @@ mod config;
 mod errors;
 mod interop;
 mod issuer;
+mod issuer_keys;
 mod jose;
 mod keys;
 mod signing;
