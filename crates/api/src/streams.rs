@@ -105,8 +105,8 @@ impl Streams {
         let Ok(set) = std::str::from_utf8(&body) else {
             return Err(refuse("unreadable", StatusCode::BAD_REQUEST, "the token is not text"));
         };
-        let taken = tokio::time::timeout(ANSWER_WITHIN, self.receiver.take(&stream, set)).await;
-        taken.unwrap_or(Err(NotTaken::Later)).map_err(|error| not_taken(&error))
+        let answer = tokio::time::timeout(ANSWER_WITHIN, self.receiver.take(&stream, set)).await;
+        answer.unwrap_or(Err(NotTaken::Later)).map_err(|error| not_taken(&error))
     }
 }
 

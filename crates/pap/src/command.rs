@@ -398,6 +398,13 @@ impl Administration {
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,
+            other => self.run_on_work(by, other).await,
+        }
+    }
+
+    /// Does what is about work and the deployment as a whole, and what reads.
+    async fn run_on_work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
+        match command {
             Command::TaskList => self.list(by, "task/", "").await,
             Command::TaskShow { id } => self.task_show(by, &id).await,
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,

@@ -91,9 +91,10 @@ impl Receiver {
         authority.record_refusal(refusals, ("stream", cause), refused);
     }
 
-    /// Takes `token`, which came by `stream`: once this answers, it is recorded, with what comes of it.
-    pub async fn take(&self, stream: &Stream, token: &str) -> Result<(), NotTaken> {
-        let set = match self.verified(stream, token).await? {
+    /// Takes the token `text`, which came by `stream`: once this answers, it is recorded, with what
+    /// comes of it.
+    pub async fn take(&self, stream: &Stream, text: &str) -> Result<(), NotTaken> {
+        let set = match self.verified(stream, text).await? {
             Ok(set) => set,
             Err(error) => {
                 self.refuse(Some(&stream.name), error.cause());
@@ -101,7 +102,7 @@ impl Receiver {
                 return Err(NotTaken::Refused(Refusal { code, description }));
             }
         };
-        let taken = self.administration.take_signal(&stream.name, &set, token).await;
+        let taken = self.administration.take_signal(&stream.name, &set, text).await;
         if taken.is_ok() {
             self.heard(stream, Timestamp::from_millis(set.issued)).await;
         }

@@ -179,7 +179,8 @@ pub(super) async fn active(
     Ok(stream.map_err(AdminError::unavailable)?.filter(Stream::is_active))
 }
 
-/// What is written so that `stream` counts as heard from `now` on; if it is suspended, it is not waited for.
+/// What is written so that `stream` counts as heard from `now` on; if it is suspended, it is not waited
+/// for.
 async fn heard_from_now(
     draft: &mut Draft<'_>,
     stream: &Stream,

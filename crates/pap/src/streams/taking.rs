@@ -131,15 +131,30 @@ impl Administration {
                 match self.becomes(&taking.directory.name, reader, becomes).await {
                     Ok(_) => Ok(true),
                     Err(error) if is_changed_meanwhile(&error) => Ok(false),
-                    // That is recorded by itself: what is left is that the token came.
-                    Err(error) if error.status == 403 => {
-                        let effects = taking.remembered(token).into();
-                        self.signal_noted(self.reader(), &taking, ("not_permitted", effects)).await
-                    }
+                    Err(error) if error.status == 403 => self.not_permitted(&taking, token).await,
                     Err(_) => Err(NotTaken::Later),
                 }
             }
         }
+    }
+
+    /// Remembers a signal whose denial is recorded by itself. What takes away is denied only while the
+    /// directory is suspended: it is looked at again, and refused as that.
+    async fn not_permitted(
+        &self,
+        taking: &Taking<'_>,
+        token: Sha256Digest,
+    ) -> Result<bool, NotTaken> {
+        if taking.set.event.meaning != Meaning::Returned {
+            return Ok(false);
+        }
+        let mut reader = self.reader();
+        let place = FactKey::taken(&taking.stream.name, &taking.set.jti);
+        if found::<Taken>(&mut reader, place).await.map_err(later)?.is_some() {
+            return Ok(false);
+        }
+        let effects = taking.remembered(token).into();
+        self.signal_noted(reader, taking, ("not_permitted", effects)).await
     }
 
     async fn comes_of(

@@ -70,7 +70,7 @@ impl Signals {
     pub(crate) async fn with(
         change: impl FnOnce(StreamRegistration) -> StreamRegistration,
     ) -> Self {
-        let scene = Scene::set().await;
+        let scene = Box::pin(Scene::set()).await;
         let desk = &scene.desk;
         let said = change(said(desk, "caep"));
         desk.run(Command::StreamAdd(said)).await.expect("it is registered");
@@ -112,7 +112,7 @@ impl Signals {
 
     pub(crate) async fn take(&self, token: &str) -> Result<(), NotTaken> {
         let stream = self.receiver.known(("caep", TOKEN)).await?;
-        self.receiver.take(&stream, token).await
+        Box::pin(self.receiver.take(&stream, token)).await
     }
 
     /// Tells of `event`, which happened at `at`.
@@ -130,7 +130,7 @@ impl Signals {
     }
 
     fn later(&self) {
-        self.scene.desk.world.clock.advance(Duration::from_secs(60));
+        self.scene.desk.world.clock.advance(Duration::from_mins(1));
     }
 
     /// What came of each signal of which nothing came.
@@ -167,8 +167,8 @@ async fn n_097_no_forged_replayed_or_late_signal_changes_anybody() {
         signals.sign(&claims)
     };
     // Forged: by a key that is published as another's, by one that is not, by none.
-    let forger = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
-    let forged = oauth::jws::sign("secevent+jwt", &signals.claims(&left, now), &forger).unwrap();
+    let thief = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
+    let forged = oauth::jws::sign("secevent+jwt", &signals.claims(&left, now), &thief).unwrap();
     check(&forged, "invalid_key", "unknown_key").await;
     let good = signals.sign(&signals.claims(&left, now));
     let (signed, _) = good.rsplit_once('.').unwrap();
