@@ -73,7 +73,7 @@ impl Signals {
         let scene = Box::pin(Scene::set()).await;
         let desk = &scene.desk;
         let said = change(said(desk, "caep"));
-        desk.run(Command::StreamAdd(said)).await.expect("it is registered");
+        Box::pin(desk.run(Command::StreamAdd(said))).await.expect("it is registered");
         let published = Arc::new(Published(Mutex::new(Some(BTreeMap::new()))));
         let receiver = Receiver::new(desk.administration.clone(), published.clone());
         let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
