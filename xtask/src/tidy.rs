@@ -30,9 +30,27 @@ const EDGES: [(&str, &[&str]); 22] = [
     ("gateway", &["authority", "json", "keys", "mcp", "model", "oauth"]),
     (
         "pap",
-        &["authority", "journal", "json", "keys", "mcp", "model", "oauth", "pdp", "scim", "secevent", "tlog"],
+        &[
+            "authority",
+            "journal",
+            "json",
+            "keys",
+            "mcp",
+            "model",
+            "oauth",
+            "pdp",
+            "scim",
+            "secevent",
+            "tlog",
+        ],
     ),
-    ("api", &["gateway", "json", "keys", "login", "mcp", "model", "oauth", "pap", "scim", "secevent", "sts"]),
+    (
+        "api",
+        &[
+            "gateway", "json", "keys", "login", "mcp", "model", "oauth", "pap", "scim", "secevent",
+            "sts",
+        ],
+    ),
     // The demo knows the service from outside: what it speaks on the wire, and nothing else.
     ("demo", &["json", "keys", "model", "oauth"]),
 ];
