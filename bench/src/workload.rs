@@ -242,6 +242,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         device: None,
         task: task.id,
         started: hour_ago,
+        risk: None,
         state: InstanceState::Active,
     };
     let groups = BTreeSet::from(["staff".parse().expect(name)]);
@@ -278,6 +279,8 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         client: None,
         registered,
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: AgentState::Active,
     }
 }

@@ -128,6 +128,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Person(person) => plain(of_person(person)),
         Command::People(people) => keyless(crate::people::asked(people)?),
         Command::Directory(directory) => crate::directories::asked(directory)?,
+        Command::Risk(risk) => plain(risk.asked()),
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),
         Command::Purpose(Purpose::Add {

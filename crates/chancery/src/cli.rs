@@ -7,6 +7,7 @@ mod elevations;
 mod keys;
 mod log;
 mod people;
+mod risk;
 mod shim;
 mod signed;
 mod stops;
@@ -26,6 +27,7 @@ pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
+pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
@@ -97,6 +99,9 @@ pub(crate) enum Command {
     /// Start again what was stopped: two administrators have to ask for it, the second within
     /// fifteen minutes.
     Start(Start),
+    /// What somebody who watches says of agents, instances and people, for policy to read.
+    #[command(subcommand)]
+    Risk(Risk),
     /// Systems that start work of agents on behalf of people.
     #[command(subcommand)]
     System(System),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, FactKey, HostProcess, HostRule, InstanceId, Person, PersonId, PurposeId, Scope,
-    TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
+    AgentName, FactKey, HostProcess, HostRule, InstanceId, Person, PersonId, PurposeId, Risk,
+    Scope, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// Registered software that acts, and the people who answer for it.
@@ -44,6 +44,13 @@ pub struct Agent {
     /// When its sponsor last affirmed that they answer for it, if they did since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affirmed: Option<Timestamp>,
+    /// The risk that is said of it, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
+    /// The greatest risk that was said of one of its instances: new ones begin with it, so that a
+    /// restart sheds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_of_new: Option<Risk>,
     /// Where it stands in its life.
     pub state: AgentState,
 }
@@ -186,6 +193,9 @@ pub struct Instance {
     pub task: TaskId,
     /// When it first proved its key.
     pub started: Timestamp,
+    /// The risk that is said of it, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     /// Where it stands in its life.
     pub state: InstanceState,
 }

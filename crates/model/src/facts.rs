@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
     FactKey, Initiator, Instance, KernelRule, Mandate, Person, PersonId, Provisioning, Purpose,
-    Server, Sha256Digest, Stops, Task, Timestamp, Tool, UnitName,
+    RiskLevel, Server, Sha256Digest, Stops, Task, Timestamp, Tool, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -129,6 +129,16 @@ impl Standing {
     /// The root task: its id names the session that all branches share.
     pub fn root(&self) -> &Task {
         self.delegators.last().map_or(&self.task, |delegator| &delegator.task)
+    }
+
+    /// The greatest risk that is said of anybody on whom its acts hang: it and its agent, whoever handed the
+    /// work on, their sponsors, and the person on whose behalf it is done.
+    pub fn risk(&self) -> Option<RiskLevel> {
+        let hops = self.hops().flat_map(|Hop { instance, agent, sponsor, .. }| {
+            [&instance.risk, &agent.risk, &sponsor.risk]
+        });
+        let said = hops.chain(self.subject.iter().map(|subject| &subject.risk));
+        said.flatten().map(|risk| risk.level).max()
     }
 
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on

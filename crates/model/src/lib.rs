@@ -21,6 +21,7 @@ mod ids;
 mod names;
 mod person;
 pub mod record;
+mod risk;
 mod scope;
 mod stop;
 mod system;
@@ -68,6 +69,7 @@ pub use names::{
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use system::{InitiatingSystem, Initiator, SystemState};

@@ -287,6 +287,8 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: NOW }),
         registered: NOW,
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: model::AgentState::Active,
     };
     let (issuer, subject) = (ISSUER.to_owned(), SUBJECT.to_owned());
@@ -301,6 +303,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         device: None,
         task: task.id,
         started: NOW,
+        risk: None,
         state: model::InstanceState::Active,
     };
     let purpose = model::Purpose {

@@ -5,6 +5,7 @@
 //! force, and its record and its change are one transaction (`i_22_…`). It knows no HTTP and starts
 //! no process: what a server lists is read by somebody else.
 
+mod asked;
 mod cases;
 mod clients;
 mod command;
@@ -23,6 +24,7 @@ mod people;
 mod policy;
 mod register;
 mod replay;
+mod risk;
 mod said;
 mod sent;
 mod sponsor;
@@ -33,10 +35,11 @@ mod token_keys;
 mod tools;
 mod words;
 
+pub use asked::Command;
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use clients::ClientRegistration;
-pub use command::{AdminError, Administration, By, Command, Found, ToolSource};
+pub use command::{AdminError, Administration, By, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use directory::{DirectoryRegistration, NewToken};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};

@@ -12,7 +12,8 @@ use model::{
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
 
-use crate::command::{AdminError, Administration, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration};
 
 /// The most records of one page.
 const PAGE: usize = 1_000;

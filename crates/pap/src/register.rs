@@ -13,8 +13,9 @@ use model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::asked::Command;
 use crate::clients::check_client;
-use crate::command::{AdminError, Administration, Command};
+use crate::command::{AdminError, Administration};
 use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate};
 use crate::said::{PurposeRegistration, Registration};
 
@@ -153,6 +154,8 @@ impl Administration {
             client: registration.client.clone().map(|client| client.registered(now)),
             registered: now,
             affirmed: None,
+            risk: None,
+            risk_of_new: None,
             state: AgentState::Active,
         };
         let id = MandateId::new(now, self.authority.entropy().as_ref());

@@ -7,7 +7,8 @@ use authority::{AdminAct, Effect};
 use model::{Agent, AgentName, AgentState, FactKey, Person, PersonId, ResourceRef, Revision};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, By, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, By};
 use crate::register::{put, registered};
 
 /// The act by which somebody takes over.

@@ -9,7 +9,8 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
 use crate::register::put;
 use crate::words::Acting;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
-use model::{Elevation, Facts, PrincipalFacts, Provisioning, Standing, Succession, Timestamp};
+use model::{
+    Elevation, Facts, PrincipalFacts, Provisioning, RiskLevel, Standing, Succession, Timestamp,
+};
 
 use crate::entities::{person_named, person_uid};
 
@@ -114,7 +116,7 @@ impl Members<'_> {
         self.add("session", || session(facts));
         self.add("attestation", || Some(text(standing.attestation().as_str())));
         self.add("binding", || Some(text(facts.binding.as_str())));
-        self.add("risk", || Some(text("none")));
+        self.add("risk", || Some(text(standing.risk().map_or("none", RiskLevel::as_str))));
         self.add("provenance", || record([]));
     }
 }

@@ -263,6 +263,7 @@ pub(crate) async fn entered(
         device: source.device,
         task,
         started: now,
+        risk: agent.risk_of_new.clone(),
         state: InstanceState::Active,
     };
     instance.state = state_of_new(reader, &instance).await?;

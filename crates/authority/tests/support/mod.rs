@@ -56,7 +56,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"task/end", Action::"elevation/ask", Action::"elevation/approve",
                        Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
-                       Action::"instance/revoke",
+                       Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read"],
             resource);
@@ -90,7 +90,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) authority: Arc<Authority>,
     pub(crate) writer: JoinHandle<()>,
-    pub(crate) standing: Facts,
+    pub(crate) standing: Box<Facts>,
 }
 
 /// The facts of the deployment, as they were written at first.
@@ -139,7 +139,7 @@ impl World {
         let clock = Arc::new(ManualClock::new());
         let entropy = Arc::new(SeededEntropy::new(1));
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut standing = facts(clock.now());
+        let mut standing = Box::new(facts(clock.now()));
         change(&mut standing);
         let (store, journal) = open(&dir, (&clock, &entropy));
         write(&journal, &standing).await;
@@ -367,6 +367,8 @@ fn facts(now: Timestamp) -> Facts {
         client: None,
         registered: now,
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: AgentState::Active,
     };
     let mandate = Mandate {
@@ -391,6 +393,7 @@ fn facts(now: Timestamp) -> Facts {
             device: None,
             task,
             started: now,
+            risk: None,
             state: InstanceState::Active,
         },
         task: Task {

@@ -16,6 +16,7 @@ mod matrix;
 mod people;
 mod policy;
 mod register;
+mod risk;
 mod sponsors;
 mod stop;
 mod token_keys;

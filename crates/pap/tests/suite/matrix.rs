@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use expect_test::expect_file;
 use model::{
     AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
-    ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState,
-    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint, Timestamp, ToolState,
+    ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Risk,
+    RiskLevel, RiskTarget, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint,
+    Timestamp, ToolState,
 };
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 38] = [
+const CHANGING: [&str; 40] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -59,6 +60,8 @@ const CHANGING: [&str; 38] = [
     "instance-revoke",
     "instance-quarantine",
     "instance-release",
+    "risk-raise",
+    "risk-lower",
     "server-add",
     "tool-describe",
     "tool-pin",
@@ -120,6 +123,23 @@ fn elevation(desk: &Desk) -> Elevation {
     }
 }
 
+/// An agent whose sponsor administers nothing, with an instance that is stopped; and a device.
+async fn others(world: &World) {
+    let (mut agent, mut instance) = (world.standing.agent.clone(), world.standing.instance.clone());
+    agent.name = "others".parse().expect("an agent");
+    agent.sponsor = world.standing.other.id.clone();
+    (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
+    let since = world.standing.task.opened;
+    instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
+    instance.risk = Some(Risk { level: RiskLevel::Low, reason: String::new(), since });
+    let stopped = Stopped([(instance.id, instance.state.clone())].into());
+    world.put(FactKey::agent(&agent.name), &agent).await;
+    world.put(FactKey::instance(instance.id), &instance).await;
+    world.put(FactKey::stopped(&agent.name), &stopped).await;
+    let device = device(world.standing.agent.name.clone());
+    world.put(FactKey::device(&device.agent, &device.id), &device).await;
+}
+
 /// A deployment in which every command has something to work on.
 async fn desk() -> (Desk, String) {
     let world = World::with(|facts| {
@@ -136,23 +156,12 @@ async fn desk() -> (Desk, String) {
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;
     world.put(FactKey::finding(&finding().id), &finding()).await;
-    let (mut agent, mut instance) = (world.standing.agent.clone(), world.standing.instance.clone());
-    agent.name = "others".parse().expect("an agent");
-    agent.sponsor = world.standing.other.id.clone();
-    (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
-    let since = world.standing.task.opened;
-    instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
-    let stopped = Stopped([(instance.id, instance.state.clone())].into());
-    world.put(FactKey::agent(&agent.name), &agent).await;
-    world.put(FactKey::instance(instance.id), &instance).await;
-    world.put(FactKey::stopped(&agent.name), &stopped).await;
-    let device = device(world.standing.agent.name.clone());
-    world.put(FactKey::device(&device.agent, &device.id), &device).await;
+    others(&world).await;
     let all = Stop {
         what: StopTarget::All,
         by: founder.clone(),
         reason: "test".to_owned(),
-        since,
+        since: world.standing.task.opened,
         wish: None,
     };
     let desk = Desk::over(world).await;
@@ -277,6 +286,16 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             reason: reason(),
         },
         Command::InstanceList,
+        Command::RiskRaise {
+            what: RiskTarget::Agent(facts.agent.name.clone()),
+            level: RiskLevel::Medium,
+            reason: reason(),
+        },
+        Command::RiskLower {
+            what: RiskTarget::Instance(InstanceId::from_bytes(OTHERS)),
+            level: None,
+            reason: reason(),
+        },
         Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() },
         Command::ServerList,
         Command::ToolDescribe {

@@ -45,8 +45,8 @@ pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(NOW.as_seconds() + seconds)
 }
 
-pub(crate) fn standing() -> Standing {
-    let agent = Agent {
+fn agent() -> Agent {
+    Agent {
         name: "billing".parse().expect("an agent"),
         sponsor: "sam".parse().expect("a person"),
         business_owner: "sam".parse().expect("a person"),
@@ -60,8 +60,14 @@ pub(crate) fn standing() -> Standing {
         client: None,
         registered: at(-86_400),
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: AgentState::Active,
-    };
+    }
+}
+
+pub(crate) fn standing() -> Standing {
+    let agent = agent();
     let mandate = Mandate {
         id: MandateId::from_bytes([3; 16]),
         basis: MandateBasis::Standing { sponsor: agent.sponsor.clone() },
@@ -83,6 +89,7 @@ pub(crate) fn standing() -> Standing {
             device: None,
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
+            risk: None,
             state: InstanceState::Active,
         },
         agent,
