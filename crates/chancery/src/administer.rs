@@ -182,6 +182,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             purpose,
             business_owner,
             technical_owner,
+            backups,
             key,
             on_behalf_only,
             client,
@@ -199,6 +200,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 purpose,
                 business_owner,
                 technical_owner,
+                backups,
                 key,
                 host,
                 workloads,
@@ -208,13 +210,14 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let asked = Asked::AgentAdd(registration);
             (socket.socket, asked, Some((path, made.to_pem()?)))
         }
-        Agent::Renew { name, key, socket } => {
-            let Some(path) = key.as_deref().map(fresh).transpose()? else {
-                return Ok((socket.socket, Asked::AgentRenew { name, key: None }, None));
-            };
+        Agent::Renew { name, new_key, signed, socket } => {
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
-            let key = Some(made.verifying().to_jwk());
-            (socket.socket, Asked::AgentRenew { name, key }, Some((path, made.to_pem()?)))
+            let path = new_key.as_deref().map(fresh).transpose()?;
+            let key = path.as_ref().map(|_| made.verifying().to_jwk());
+            let said = json!({ "do": "agent-renew", "name": name, "key": key });
+            let word = word(signed, async { Ok(said) }).await?;
+            let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
+            (socket.socket, Asked::AgentRenew { name, key, word }, written.transpose()?)
         }
         Agent::Client { name, client, socket } => {
             (socket.socket, Asked::AgentClient { name, client: client.registered() }, None)

@@ -1,17 +1,18 @@
-//! Tells people of findings by a webhook that the operator named.
+//! Tells people of findings, and of leases that end, by a webhook that the operator named.
 
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
-use authority::Messenger;
+use authority::{Messenger, News};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
-use model::{Finding, PersonId};
+use model::PersonId;
 use outbound::{HttpClient, http_client};
+use serde_json::json;
 
 use crate::config::Findings;
 
-/// A webhook that takes findings.
+/// A webhook that takes what people are told.
 pub(crate) struct Webhook {
     client: HttpClient,
     url: Uri,
@@ -27,8 +28,21 @@ impl Webhook {
         Ok(Some(Self { client: http_client()?, url, header }))
     }
 
-    async fn post(&self, person: &PersonId, finding: &Finding) -> anyhow::Result<()> {
-        let body = serde_json::json!({ "kind": "unknown_agent", "to": person, "finding": finding });
+    async fn post(&self, person: &PersonId, news: &News) -> anyhow::Result<()> {
+        let body = match news {
+            News::UnknownAgent(finding) => {
+                json!({ "kind": "unknown_agent", "to": person, "finding": finding })
+            }
+            News::LeaseEnds(reminder) => json!({
+                "kind": "lease_ends",
+                "to": person,
+                "id": reminder.id(person),
+                "agent": reminder.agent,
+                "sponsor": reminder.sponsor,
+                "until": reminder.until.to_string(),
+                "days": reminder.days,
+            }),
+        };
         let mut request = Request::post(&self.url).header(header::CONTENT_TYPE, "application/json");
         if let Some((name, value)) = &self.header {
             request = request.header(name, value);
@@ -42,7 +56,7 @@ impl Webhook {
 
 #[async_trait]
 impl Messenger for Webhook {
-    async fn tell(&self, person: &PersonId, finding: &Finding) -> Result<(), String> {
-        self.post(person, finding).await.map_err(|error| format!("{error:#}"))
+    async fn tell(&self, person: &PersonId, news: &News) -> Result<(), String> {
+        self.post(person, news).await.map_err(|error| format!("{error:#}"))
     }
 }

@@ -64,6 +64,9 @@ pub enum KernelRule {
     SponsorNotActive,
     /// The sponsor's unit or manager changed since they took responsibility: they affirm it anew.
     SponsorMoved,
+    /// The lease of the agent, or of one that handed the work on, has ended: its sponsor did not say in
+    /// time that it is to go on.
+    LeaseEnded,
     /// Another sponsor took the agent over since the task was begun.
     TakenOver,
     /// The task is over, or its deadline has passed.
@@ -99,6 +102,8 @@ pub enum KernelRule {
     DirectoryNotActive,
     /// Nobody takes over what they let go of themselves.
     SponsorIsNotSuccessor,
+    /// Nobody but its sponsor says that an agent is to go on.
+    SponsorRenews,
 }
 
 impl KernelRule {
@@ -111,6 +116,7 @@ impl KernelRule {
             Self::BearerNotAdmitted => "bearer_not_admitted",
             Self::SponsorNotActive => "sponsor_not_active",
             Self::SponsorMoved => "sponsor_moved",
+            Self::LeaseEnded => "lease_ended",
             Self::TakenOver => "taken_over",
             Self::TaskNotOpen => "task_not_open",
             Self::MandateNotValid => "mandate_not_valid",
@@ -128,6 +134,7 @@ impl KernelRule {
             Self::AdministratorNotActive => "administrator_not_active",
             Self::DirectoryNotActive => "directory_not_active",
             Self::SponsorIsNotSuccessor => "sponsor_is_not_successor",
+            Self::SponsorRenews => "sponsor_renews",
         }
     }
 }

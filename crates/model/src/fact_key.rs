@@ -83,6 +83,11 @@ impl FactKey {
         Self(format!("agent/{name}").into())
     }
 
+    /// Who was reminded that the lease of an agent ends.
+    pub fn reminded(agent: &AgentName) -> Self {
+        Self(format!("reminded/{agent}").into())
+    }
+
     /// A purpose of the register.
     pub fn purpose(id: &PurposeId) -> Self {
         Self(format!("purpose/{id}").into())

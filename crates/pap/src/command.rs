@@ -72,8 +72,14 @@ pub enum Command {
         #[serde(default)]
         workloads: Vec<WorkloadRule>,
     },
-    /// Renews the lease of an agent and its key, which may be another one from now on.
-    AgentRenew { name: String, key: Option<Value> },
+    /// The sponsor of an agent renews its lease and its key, which may be another one from now on. `word`
+    /// says who, where that is not who sends it.
+    AgentRenew {
+        name: String,
+        key: Option<Value>,
+        #[serde(default)]
+        word: Option<String>,
+    },
     /// The sponsor of an agent affirms that they answer for it. `word` says who, where that is not who
     /// sends it.
     AgentAffirm { name: String, word: Option<String> },
@@ -338,7 +344,6 @@ impl Administration {
             | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
-            | Command::AgentRenew { .. }
             | Command::AgentClient { .. }
             | Command::AgentSuspend { .. }
             | Command::AgentList
@@ -346,9 +351,9 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
-            Command::AgentAffirm { .. } | Command::AgentTakeOver { .. } => {
-                self.sponsors(by, command).await
-            }
+            Command::AgentAffirm { .. }
+            | Command::AgentRenew { .. }
+            | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList

@@ -6,8 +6,8 @@ use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
-    Agent, AgentName, AgentState, DataCategory, FactKey, Harm, InstanceId, MandateId, Person,
-    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
+    Agent, AgentName, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm, InstanceId, LEASE_MAX,
+    MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
     Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::clients::check_client;
 use crate::command::{AdminError, Administration, Command};
-use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate};
+use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate, with_lease};
 use crate::said::{PurposeRegistration, Registration};
 
 /// The most categories of data of one purpose.
@@ -47,7 +47,6 @@ impl Administration {
                 let make = |agent: &mut Agent| (agent.host, agent.workloads) = (host, workloads);
                 self.agent_change(by, (&name, "agent/attest"), change, make).await
             }
-            Command::AgentRenew { name, key } => self.agent_renew(by, &name, key).await,
             Command::AgentClient { name, client } => self.agent_client(by, &name, client).await,
             Command::AgentSuspend { name, reason } => {
                 let (since, change) = (self.now(), json!(reason));
@@ -55,7 +54,7 @@ impl Administration {
                     |agent: &mut Agent| agent.state = AgentState::Suspended { reason, since };
                 self.agent_change(by, (&name, "agent/suspend"), change, suspend).await
             }
-            Command::AgentList => self.list_with_stops(by, "agent/", "").await,
+            Command::AgentList => self.agent_list(by).await,
             instances => self.instances(by, instances).await,
         }
     }
@@ -138,12 +137,15 @@ impl Administration {
         let purpose = reader.find::<Purpose>(FactKey::purpose(&wanted)).await;
         let purpose = purpose.map_err(AdminError::unavailable)?;
         let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
+        let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
         let agent = Agent {
             name: name.clone(),
             sponsor: sponsor.id,
             business_owner,
             technical_owner,
+            backups,
+            valid_until: Some(now.plus(LEASE_MAX)),
             purposes: BTreeSet::from([purpose.id.clone()]),
             ceiling: purpose.scope.clone(),
             key: registration.key.clone(),
@@ -170,7 +172,20 @@ impl Administration {
         }
         let done = draft.make(json!({ "agent": agent, "mandate": mandate }), effects).await?;
         let mandate = mandate.map(|mandate| mandate.id);
-        Ok(json!({ "agent": name, "mandate": mandate, "decision": done.decision }))
+        let told = json!({ "agent": name, "mandate": mandate, "decision": done.decision });
+        Ok(with_lease(told, &agent))
+    }
+
+    /// Lists agents, each with when its lease ends, and by when nothing of it acts any more then.
+    async fn agent_list(&self, by: &PersonId) -> Result<Value, AdminError> {
+        let rows = self.list_with_stops(by, "agent/", "").await?;
+        let rows = rows.as_array().into_iter().flatten().map(|row| {
+            let mut plain = row.clone();
+            plain.as_object_mut().map(|row| row.remove("stopped"));
+            let agent = serde_json::from_value::<Agent>(plain).map_err(AdminError::unavailable)?;
+            Ok(with_lease(row.clone(), &agent))
+        });
+        rows.collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
 
     /// What makes `key` that of `owner` alone. Whose it is already, it stays; that it was to be
@@ -241,6 +256,26 @@ pub(crate) async fn active(
             "the {role} `{id}` is not a known person: add them with `chancery person add {id}`"
         ))),
     }
+}
+
+/// Those who are named to be asked when `sponsor` is gone: other people who are there.
+async fn backups(
+    reader: &mut Reader<'_>,
+    named: &[String],
+    sponsor: &PersonId,
+) -> Result<BTreeSet<PersonId>, AdminError> {
+    if named.len() > BACKUPS_MAX {
+        return Err(AdminError::Invalid(format!("an agent has at most {BACKUPS_MAX} backups")));
+    }
+    let mut backups = BTreeSet::new();
+    for named in named {
+        let backup = active(reader, named, "backup").await?.id;
+        if backup == *sponsor || !backups.insert(backup) {
+            let why = format!("`{named}` is named twice: a backup is somebody else");
+            return Err(AdminError::Invalid(why));
+        }
+    }
+    Ok(backups)
 }
 
 fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {

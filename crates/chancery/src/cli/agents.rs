@@ -47,6 +47,9 @@ pub(crate) enum Agent {
         /// Who keeps it running; default: the sponsor.
         #[arg(long)]
         technical_owner: Option<String>,
+        /// Who is asked when the sponsor is gone, and may take over then. May stand three times.
+        #[arg(long = "backup", value_name = "PERSON")]
+        backups: Vec<String>,
         /// Where its key is written (0600); default: `NAME.pem` with the other keys of the
         /// deployment that `dev` runs, else beside the socket.
         #[arg(long)]
@@ -71,14 +74,16 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
-    /// Say that an agent is to go on: its key vouches for another 90 days, and its standing mandates,
-    /// if it has any, last for another 30.
+    /// Say that an agent that you sponsor is to go on: its lease lasts for another 30 days, with its
+    /// standing mandates if it has any, and its key vouches for another 90.
     Renew {
         /// Its name.
         name: String,
         /// Where to put a new key of the agent, which must not exist yet; without it the key stays.
         #[arg(long)]
-        key: Option<PathBuf>,
+        new_key: Option<PathBuf>,
+        #[command(flatten)]
+        signed: Signed,
         #[command(flatten)]
         socket: Socket,
     },

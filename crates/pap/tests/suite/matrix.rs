@@ -237,7 +237,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             host: Some(HostRule { exe: None, uid: 1_000 }),
             workloads: Vec::new(),
         },
-        Command::AgentRenew { name: facts.agent.name.to_string(), key: None },
+        Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },
         Command::AgentTakeOver { name: "others".to_owned(), reason: reason(), word: None },
         Command::AgentClient {

@@ -140,7 +140,7 @@ async fn r_15_suspension_and_revocation_stop_what_they_name() {
 async fn r_15_a_lease_is_renewed_by_a_recorded_act() {
     let desk = Desk::new().await;
     let name = desk.world.standing.agent.name.clone();
-    let renew = |key| Command::AgentRenew { name: name.to_string(), key };
+    let renew = |key| Command::AgentRenew { name: name.to_string(), key, word: None };
     let day = Duration::from_hours(24);
     desk.world.clock.advance(20 * day);
     let told = desk.run(renew(None)).await.unwrap();
