@@ -132,6 +132,9 @@ impl LeaseKeeper {
         }
         self.numbers.ending.store(ending, Ordering::Relaxed);
         self.untold.retain(|id| due.contains_key(id));
+        if due.len() < WAITING_MAX {
+            self.unwritten.retain(|id| due.contains_key(id));
+        }
         self.waiting.clear();
         for (id, (person, reminder)) in due {
             if self.unwritten.contains(&id) {

@@ -11,6 +11,7 @@ mod directories;
 mod directory_tokens;
 mod elevations;
 mod founding;
+mod leases;
 mod log;
 mod matrix;
 mod people;

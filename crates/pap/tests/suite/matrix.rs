@@ -226,6 +226,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             purpose: facts.purpose.id.to_string(),
             business_owner: None,
             technical_owner: None,
+            backups: Vec::new(),
             key: jwk(),
             host: None,
             workloads: Vec::new(),

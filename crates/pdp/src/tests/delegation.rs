@@ -46,6 +46,7 @@ const CHANGES: &[(&str, Change)] = &[
         case.facts.stops = Arc::new(Stops([what].into()));
     }),
     ("agent's key expires now", |case, at| above(case, at).agent.key_expires = NOW),
+    ("agent's lease ends now", |case, at| above(case, at).agent.valid_until = Some(NOW)),
     ("sponsor left", |case, at| {
         above(case, at).sponsor.state = PersonState::Inactive { since: NOW };
     }),

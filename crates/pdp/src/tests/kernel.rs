@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use expect_test::expect;
 use model::{
-    AgentState, Agreed, Binding, Decision, Device, DeviceState, Enrolled, Harm, Initiator,
-    InstanceId, InstanceState, MandateBasis, MandateId, Person, PersonState, RegisteredClient,
+    AgentState, Agreed, Binding, CLOCK_STEP_MAX, Decision, Device, DeviceState, Enrolled, Harm, Initiator,
+    InstanceId, InstanceState, LEASE_MAX, MandateBasis, MandateId, Person, PersonState, RegisteredClient,
     ResourceRef, Sha256Digest, Standing, Stops, SystemState, TaskState, TaskSubject, Thumbprint,
     ToolState, Withdrawn,
 };
@@ -150,6 +150,17 @@ const CHANGES: &[(&str, Change)] = &[
     ("agent retired", |case| case.standing.agent.state = AgentState::Retired { since: NOW }),
     ("key expires now", |case| case.standing.agent.key_expires = NOW),
     ("key expires later", |case| case.standing.agent.key_expires = at(1)),
+    ("lease ends now", |case| case.standing.agent.valid_until = Some(NOW)),
+    ("lease ends later", |case| case.standing.agent.valid_until = Some(at(1))),
+    ("lease ends as late as one may", |case| {
+        let farthest = NOW.plus(LEASE_MAX).plus(CLOCK_STEP_MAX);
+        case.standing.agent.key_expires = farthest.plus(Duration::from_secs(60));
+        case.standing.agent.valid_until = Some(farthest);
+    }),
+    ("lease ends later than one may", |case| {
+        let beyond = NOW.plus(LEASE_MAX).plus(CLOCK_STEP_MAX).plus(Duration::from_millis(1));
+        case.standing.agent.valid_until = Some(beyond);
+    }),
     ("sponsor inactive", |case| case.standing.sponsor.state = INACTIVE),
     ("sponsor came back after registration", |case| {
         case.standing.sponsor.state =
