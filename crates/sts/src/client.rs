@@ -53,7 +53,7 @@ impl TokenService {
         if agent.key_expires <= self.authority.clock().now() {
             return Err(TokenRefusal::of("agent_key_expired", error(), agent));
         }
-        if !agent.is_leased(self.authority.clock().now()) {
+        if agent.leased_until() <= self.authority.clock().now() {
             return Err(TokenRefusal::of("agent_lease_ended", error(), agent));
         }
         Ok(())

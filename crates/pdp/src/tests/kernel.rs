@@ -370,6 +370,10 @@ fn the_matrix_of_built_in_rules() {
         agent retired: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires now: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires later: permit | permit | permit
+        lease ends now: lease_ended (hidden) | lease_ended (hidden) | lease_ended (hidden)
+        lease ends later: permit | permit | permit
+        lease ends as late as one may: permit | permit | permit
+        lease ends later than one may: lease_ended (hidden) | lease_ended (hidden) | lease_ended (hidden)
         sponsor inactive: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
         sponsor came back after registration: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
         sponsor came back after the mandate: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
