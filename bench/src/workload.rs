@@ -203,6 +203,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     let purpose = Purpose {
         id: purpose.parse().expect(name),
         owner: "sam".parse().expect(name),
+        owned: Some(hour_ago),
         scope: everything.clone(),
         data: BTreeSet::new(),
         description: String::new(),
@@ -246,6 +247,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     };
     let groups = BTreeSet::from(["staff".parse().expect(name)]);
     let sponsor = Person::new(agent.sponsor.clone(), groups);
+    let owners = BTreeMap::from([(sponsor.id.clone(), sponsor.clone())]);
     let (subject, initiator) = (None, None);
     Standing {
         instance,
@@ -259,6 +261,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         mandate,
         initiator,
         purpose,
+        owners,
     }
 }
 
@@ -269,6 +272,8 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         business_owner: sponsor.clone(),
         technical_owner: sponsor.clone(),
         sponsor,
+        owned: Some(registered),
+        bounded_by: Some(sponsor.clone()),
         backups: BTreeSet::new(),
         purposes: BTreeSet::from([purpose.id.clone()]),
         ceiling: purpose.scope.clone(),

@@ -153,6 +153,9 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             });
             (socket.socket, asked, None)
         }
+        Command::Purpose(Purpose::Owner { id, owner, socket }) => {
+            (socket.socket, Asked::PurposeOwner { id, owner }, None)
+        }
         Command::Instance(instance) => plain(of_instance(instance)),
         Command::Device(device) => plain(of_device(device)),
         Command::Server(Server::Add { name, owner, harm, socket }) => {
@@ -221,6 +224,9 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Agent::Client { name, client, socket } => {
             (socket.socket, Asked::AgentClient { name, client: client.registered() }, None)
+        }
+        Agent::Owners { name, business_owner, technical_owner, socket } => {
+            (socket.socket, Asked::AgentOwners { name, business_owner, technical_owner }, None)
         }
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)

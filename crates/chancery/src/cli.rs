@@ -320,6 +320,16 @@ pub(crate) enum Purpose {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say who answers for a purpose from now on.
+    Owner {
+        /// Its id.
+        id: String,
+        /// Who answers for it.
+        #[arg(long)]
+        owner: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
 }
 
 /// Servers.

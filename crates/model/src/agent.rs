@@ -32,6 +32,9 @@ pub struct Agent {
     pub business_owner: PersonId,
     /// Who keeps it running.
     pub technical_owner: PersonId,
+    /// When these two were last named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<Timestamp>,
     /// Who is asked to follow the sponsor when they are gone: policy may refer to them, and nothing
     /// passes to them by itself. At most [`BACKUPS_MAX`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -40,6 +43,9 @@ pub struct Agent {
     pub purposes: BTreeSet<PurposeId>,
     /// The most it may ever be given.
     pub ceiling: Scope,
+    /// Who set that: who registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded_by: Option<PersonId>,
     /// The public key (JWK) with which it says which instances are its own.
     pub key: serde_json::Value,
     /// When that key stops vouching.
@@ -73,6 +79,19 @@ impl Agent {
     pub fn is_answered_for_by(&self, sponsor: &Person) -> bool {
         let affirmed = self.affirmed.unwrap_or(self.registered).max(self.registered);
         sponsor.answers_for(self.registered) && sponsor.moved.is_none_or(|moved| affirmed > moved)
+    }
+
+    /// Whether `person`, who is to want it or to keep it running, does so still.
+    fn is_owned_by(&self, person: &Person) -> bool {
+        // Of what was said before it was kept when, nobody knows that it was after anything.
+        person.answers_for(self.owned.unwrap_or(Timestamp::from_millis(0)))
+    }
+
+    /// Whether those of `people` who want it and who keep it running are here, and somebody set what it
+    /// may be given.
+    pub fn is_owned(&self, people: &BTreeMap<PersonId, Person>) -> bool {
+        let is_here = |id| people.get(id).is_some_and(|person| self.is_owned_by(person));
+        self.bounded_by.is_some() && is_here(&self.business_owner) && is_here(&self.technical_owner)
     }
 
     /// When its lease ends, with its key at the latest.

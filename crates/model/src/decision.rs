@@ -92,6 +92,10 @@ pub enum KernelRule {
     AgentsDoNotAdminister,
     /// A consequential tool needs owner, harm class and an active sponsor behind the call.
     ToolUnaccounted,
+    /// What can do more than read needs, beside the sponsor, somebody who wants the agent, somebody who
+    /// keeps it running, somebody who set what it may be given, and an owner of its purpose; and so does
+    /// each agent that handed the work on.
+    OwnersNotActive,
     /// The tool is not what was pinned.
     ToolNotPinned,
     /// An author is not the approver.
@@ -129,6 +133,7 @@ impl KernelRule {
             Self::Stopped => "stopped",
             Self::AgentsDoNotAdminister => "agents_do_not_administer",
             Self::ToolUnaccounted => "tool_unaccounted",
+            Self::OwnersNotActive => "owners_not_active",
             Self::ToolNotPinned => "tool_not_pinned",
             Self::AuthorIsNotApprover => "author_is_not_approver",
             Self::AdministratorNotActive => "administrator_not_active",

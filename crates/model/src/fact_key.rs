@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PurposeId, ServerName,
+    AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId, ServerName,
     Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint, Timestamp, ToolRef,
     WorkloadIdentity,
 };
@@ -81,6 +81,11 @@ impl FactKey {
     /// An agent of the register.
     pub fn agent(name: &AgentName) -> Self {
         Self(format!("agent/{name}").into())
+    }
+
+    /// When a policy set came into force, and by whose act.
+    pub fn policy_activations(digest: &PolicyDigest) -> Self {
+        Self(format!("policy-activations/{digest}").into())
     }
 
     /// Who was reminded that the lease of an agent ends.

@@ -273,11 +273,14 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         state: model::TaskState::Open,
     };
     let rule = WorkloadRule::new(ISSUER, SUBJECT, BTreeMap::new()).expect("it is a rule");
+    let owners = BTreeMap::from([(sponsor.id.clone(), sponsor.clone())]);
     let agent = model::Agent {
         name: case.agent.clone(),
         business_owner: sponsor.id.clone(),
         technical_owner: sponsor.id.clone(),
         sponsor: sponsor.id.clone(),
+        owned: Some(NOW),
+        bounded_by: Some(sponsor.id.clone()),
         backups: BTreeSet::new(),
         purposes: BTreeSet::from([case.purpose.clone()]),
         ceiling: everything.clone(),
@@ -308,6 +311,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
     let purpose = model::Purpose {
         id: case.purpose.clone(),
         owner: sponsor.id.clone(),
+        owned: Some(NOW),
         scope: everything,
         data: BTreeSet::new(),
         description: String::new(),
@@ -325,6 +329,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         mandate,
         initiator,
         purpose,
+        owners,
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Command {
     DirectoryList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
+    /// Names who answers for a purpose.
+    PurposeOwner { id: String, owner: String },
     /// Registers an agent.
     AgentAdd(Registration),
     /// Says which processes of the host, and which workloads of platforms, may be instances of an
@@ -72,6 +74,8 @@ pub enum Command {
         #[serde(default)]
         workloads: Vec<WorkloadRule>,
     },
+    /// Names who wants an agent and who keeps it running; who is not named is who they were.
+    AgentOwners { name: String, business_owner: Option<String>, technical_owner: Option<String> },
     /// The sponsor of an agent renews its lease and its key, which may be another one from now on. `word`
     /// says who, where that is not who sends it.
     AgentRenew {
@@ -351,6 +355,9 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
+            Command::AgentOwners { .. } | Command::PurposeOwner { .. } => {
+                self.owners(by, command).await
+            }
             Command::AgentAffirm { .. }
             | Command::AgentRenew { .. }
             | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,

@@ -19,6 +19,7 @@ mod instances;
 mod lease;
 mod log;
 mod origin;
+mod owners;
 mod people;
 mod policy;
 mod register;

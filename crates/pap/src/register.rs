@@ -108,7 +108,9 @@ impl Administration {
         let id: PurposeId = registration.id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
         let owner = active(&mut draft.reader, &registration.owner, "owner").await?;
-        let purpose = Purpose { id: id.clone(), owner: owner.id, scope, data, description };
+        let (id, owned) = (id.clone(), Some(self.now()));
+        let purpose =
+            Purpose { id: id.clone(), owner: owner.id, owned, scope, data, description };
         let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
         let done = draft.make(json!(purpose), effects).await?;
         Ok(json!({ "purpose": id, "decision": done.decision }))
@@ -137,6 +139,18 @@ impl Administration {
         let purpose = reader.find::<Purpose>(FactKey::purpose(&wanted)).await;
         let purpose = purpose.map_err(AdminError::unavailable)?;
         let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
+        // Whoever came back since it was theirs is asked anew.
+        let owner = reader.find::<Person>(FactKey::person(&purpose.owner)).await;
+        let owner = owner.map_err(AdminError::unavailable)?;
+        let owners = owner.map(|owner| (owner.id.clone(), owner)).into_iter().collect();
+        if !purpose.is_owned(&owners) {
+            let why = format!(
+                "`{}` does not answer for the purpose `{wanted}`: name its owner with \
+                 `chancery purpose owner {wanted} --owner PERSON`",
+                purpose.owner
+            );
+            return Err(AdminError::Invalid(why));
+        }
         let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
         let agent = Agent {
@@ -144,6 +158,8 @@ impl Administration {
             sponsor: sponsor.id,
             business_owner,
             technical_owner,
+            owned: Some(now),
+            bounded_by: Some(by.clone()),
             backups,
             valid_until: Some(now.plus(LEASE_MAX)),
             purposes: BTreeSet::from([purpose.id.clone()]),

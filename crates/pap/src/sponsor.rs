@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use authority::{AdminAct, Effect};
-use model::{Agent, AgentName, AgentState, FactKey, LEASE_MAX, Person, PersonId, ResourceRef, Revision};
+use model::{Agent, AgentName, AgentState, FactKey, LEASE_MAX, Person, PersonId, ResourceRef, Revision, Timestamp};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, By, Command};
@@ -114,6 +114,7 @@ impl Administration {
         (agent.sponsor, agent.registered, agent.affirmed) = (by.person.clone(), now, None);
         agent.valid_until = Some(now.plus(LEASE_MAX));
         agent.backups.remove(by.person);
+        inherit(&mut agent, &from, now);
         effects.push(put(FactKey::agent(&name), &agent));
         let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
         effects.extend(written);
@@ -178,5 +179,16 @@ impl Administration {
             effects: Vec::new(),
         };
         self.authority.would_administer(&act).await
+    }
+}
+
+/// Whoever takes `agent` over from the sponsor `from` is from `now` on what that one was beside: who wants
+/// it, or who keeps it running.
+fn inherit(agent: &mut Agent, from: &PersonId, now: Timestamp) {
+    let sponsor = agent.sponsor.clone();
+    let own = [&mut agent.business_owner, &mut agent.technical_owner];
+    let taken = own.into_iter().filter(|owner| **owner == *from);
+    if taken.map(|owner| owner.clone_from(&sponsor)).count() == 2 {
+        agent.owned = Some(now);
     }
 }

@@ -350,6 +350,9 @@ fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<()
     if tool.is_consequential() && !answers {
         return Err(KernelRule::ToolUnaccounted);
     }
+    if tool.is_consequential() && !standing.is_owned() {
+        return Err(KernelRule::OwnersNotActive);
+    }
     standing.bars(tool).map_or(Ok(()), Err)
 }
 

@@ -201,6 +201,8 @@ pub(crate) async fn propose(
         mandate,
         initiator,
         purpose,
+        // They are asked for when something is done.
+        owners: BTreeMap::new(),
     };
     effects.extend(authority::opening(&standing, now, authority.limits()));
     Ok(Proposed { standing: reader.sourced(Arc::new(standing)), effects, others })

@@ -96,6 +96,19 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say who wants an agent and who keeps it running; whoever is not named is who they were.
+    Owners {
+        /// Its name.
+        name: String,
+        /// Who wants what it does.
+        #[arg(long)]
+        business_owner: Option<String>,
+        /// Who keeps it running.
+        #[arg(long)]
+        technical_owner: Option<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Suspend an agent.
     Suspend {
         /// Its name.

@@ -14,6 +14,7 @@ mod founding;
 mod leases;
 mod log;
 mod matrix;
+mod owners;
 mod people;
 mod policy;
 mod register;

@@ -26,7 +26,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 38] = [
+const CHANGING: [&str; 40] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -39,8 +39,10 @@ const CHANGING: [&str; 38] = [
     "directory-suspend",
     "directory-resume",
     "purpose-add",
+    "purpose-owner",
     "agent-add",
     "agent-attest",
+    "agent-owners",
     "agent-renew",
     "agent-affirm",
     "agent-take-over",
@@ -220,6 +222,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             max_tasks_a_day: None,
             description: String::new(),
         }),
+        Command::PurposeOwner { id: facts.purpose.id.to_string(), owner: sponsor.clone() },
         Command::AgentAdd(pap::Registration {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),
@@ -237,6 +240,11 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             name: facts.agent.name.to_string(),
             host: Some(HostRule { exe: None, uid: 1_000 }),
             workloads: Vec::new(),
+        },
+        Command::AgentOwners {
+            name: facts.agent.name.to_string(),
+            business_owner: None,
+            technical_owner: Some(sponsor.clone()),
         },
         Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },

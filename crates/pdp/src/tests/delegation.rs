@@ -47,6 +47,9 @@ const CHANGES: &[(&str, Change)] = &[
     }),
     ("agent's key expires now", |case, at| above(case, at).agent.key_expires = NOW),
     ("agent's lease ends now", |case, at| above(case, at).agent.valid_until = Some(NOW)),
+    ("business owner not there", |case, at| {
+        above(case, at).agent.business_owner = "olga".parse().expect("a person");
+    }),
     ("sponsor left", |case, at| {
         above(case, at).sponsor.state = PersonState::Inactive { since: NOW };
     }),

@@ -51,6 +51,8 @@ pub(crate) fn standing() -> Standing {
         sponsor: "sam".parse().expect("a person"),
         business_owner: "sam".parse().expect("a person"),
         technical_owner: "sam".parse().expect("a person"),
+        owned: Some(at(-86_400)),
+        bounded_by: Some("ada".parse().expect("a person")),
         backups: BTreeSet::new(),
         purposes: BTreeSet::from(["care".parse().expect("a purpose")]),
         ceiling: everything(),
@@ -111,10 +113,12 @@ pub(crate) fn standing() -> Standing {
         purpose: Purpose {
             id: "care".parse().expect("a purpose"),
             owner: "sam".parse().expect("a person"),
+            owned: Some(at(-86_400)),
             scope: everything(),
             data: BTreeSet::new(),
             description: String::new(),
         },
+        owners: [person("sam", &["staff"])].map(|owner| (owner.id.clone(), owner)).into(),
     }
 }
 

@@ -65,6 +65,12 @@ fn enrolled(case: &mut Case, change: impl FnOnce(&mut Enrolled)) {
     (case.standing.instance.device, case.standing.device) = (Some(id), Some(enrolled));
 }
 
+/// Somebody who is to own something of it.
+fn owner<'a>(case: &'a mut Case, id: &str) -> &'a mut Person {
+    let person = person(id, &[]);
+    case.standing.owners.entry(person.id.clone()).or_insert(person)
+}
+
 fn subject(case: &mut Case) -> &mut Person {
     case.standing.subject.as_mut().expect("somebody consented")
 }
@@ -232,6 +238,39 @@ const CHANGES: &[(&str, Change)] = &[
             tool.owned = Some(at(-10));
         }
     }),
+    ("business owner left", |case| {
+        owner(case, "olga").state = INACTIVE;
+        case.standing.agent.business_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner left", |case| {
+        owner(case, "olga").state = INACTIVE;
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner came back since", |case| {
+        owner(case, "olga").state =
+            PersonState::Active { authorization_cutoff: Some(at(-86_400)) };
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner came back before", |case| {
+        owner(case, "olga").state =
+            PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner came back, nobody knows when it was theirs", |case| {
+        owner(case, "olga").state =
+            PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+        case.standing.agent.owned = None;
+    }),
+    ("owner of the purpose left", |case| {
+        owner(case, "olga").state = INACTIVE;
+        case.standing.purpose.owner = "olga".parse().expect("a person");
+    }),
+    ("owner of the purpose unknown", |case| {
+        case.standing.purpose.owner = "olga".parse().expect("a person");
+    }),
+    ("owners unknown", |case| case.standing.owners.clear()),
+    ("nobody set what the agent may be given", |case| case.standing.agent.bounded_by = None),
     ("owner unknown", |case| case.facts.tool_owner = None),
     ("owner is somebody else", |case| case.facts.tool_owner = Some(person("oleg", &[]))),
     ("subject left", |case| {
