@@ -6,7 +6,7 @@
 //! an agent here and its members are instances of it; what policy sees of depth and risk is fixed
 //! by the facts, so requests are denied by team, purpose and amount.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -273,7 +273,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         technical_owner: sponsor.clone(),
         sponsor,
         owned: Some(registered),
-        bounded_by: Some(sponsor.clone()),
+        bounded_by: Some(purpose.owner.clone()),
         backups: BTreeSet::new(),
         purposes: BTreeSet::from([purpose.id.clone()]),
         ceiling: purpose.scope.clone(),

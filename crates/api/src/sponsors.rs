@@ -39,9 +39,7 @@ pub(crate) async fn answer(
         let administration = &state.administration;
         let done = match field("choice") {
             "affirm" => administration.agent_affirm(visitor.by(), Vec::new(), &name).await,
-            "renew" => {
-                administration.agent_renew(visitor.by(), Vec::new(), (&name, None)).await
-            }
+            "renew" => administration.agent_renew(visitor.by(), Vec::new(), (&name, None)).await,
             "take-over" => {
                 let why = field("reason").trim();
                 administration.agent_take_over(visitor.by(), Vec::new(), (&name, why)).await

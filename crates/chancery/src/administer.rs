@@ -231,7 +231,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }
-        Agent::List { socket } => (socket.socket, Asked::AgentList, None),
+        Agent::List { as_of, socket } => (socket.socket, Asked::AgentList { as_of }, None),
         Agent::Affirm { name, signed, socket } => {
             let said = json!({ "do": "agent-affirm", "name": name });
             let word = word(signed, async { Ok(said) }).await?;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use agents::{Agent, Attested, Instance};
+pub(crate) use agents::{Agent, Attested, Instance, Register};
 pub(crate) use devices::{Device, Login};
 pub(crate) use directories::{Directory, NewDirectoryToken, Subject};
 pub(crate) use elevations::Elevation;
@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Agents, what acts as them, and who answers, now or at a time.
+    #[command(subcommand)]
+    Register(Register),
     /// Devices that people enrolled to vouch for instances of agents.
     #[command(subcommand)]
     Device(Device),

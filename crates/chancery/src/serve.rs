@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People};
 use authority::{
-    Authority, FactsError, FindingKeeper, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
+    Authority, FactsError, FindingKeeper, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip,
+    SteadyClock,
 };
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};

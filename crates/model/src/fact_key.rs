@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId, ServerName,
-    Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint, Timestamp, ToolRef,
-    WorkloadIdentity,
+    AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId,
+    ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
+    ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -244,7 +244,7 @@ impl FactKey {
     }
 
     /// A policy set, by digest.
-    pub fn policy(digest: &crate::PolicyDigest) -> Self {
+    pub fn policy(digest: &PolicyDigest) -> Self {
         Self(format!("policy/set/{digest}").into())
     }
 

@@ -1,12 +1,12 @@
 //! Purposes, mandates and tasks: why something may be done, who said so, and the work itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Agreed, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, PersonId,
-    PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp, Tool,
+    AgentName, Agreed, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, Person,
+    PersonId, PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp, Tool,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.

@@ -93,8 +93,18 @@ pub enum Command {
     AgentClient { name: String, client: Option<ClientRegistration> },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
-    /// Lists agents.
-    AgentList,
+    /// Lists agents, as they are or were at a time.
+    AgentList {
+        #[serde(default)]
+        as_of: Option<String>,
+    },
+    /// Shows agents after one of that name, with their instances, as they are or were at a time.
+    RegisterShow {
+        #[serde(default)]
+        as_of: Option<String>,
+        #[serde(default)]
+        after: Option<String>,
+    },
     /// Revokes a device for good.
     DeviceRevoke { agent: String, id: String, reason: String },
     /// Lists devices.
@@ -350,7 +360,8 @@ impl Administration {
             | Command::AgentAttest { .. }
             | Command::AgentClient { .. }
             | Command::AgentSuspend { .. }
-            | Command::AgentList
+            | Command::AgentList { .. }
+            | Command::RegisterShow { .. }
             | Command::InstanceRevoke { .. }
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }

@@ -20,6 +20,7 @@ mod lease;
 mod log;
 mod origin;
 mod owners;
+mod past;
 mod people;
 mod policy;
 mod register;

@@ -120,7 +120,9 @@ impl Administration {
             .map_err(|_| AdminError::Invalid(format!("`{id}` is not a decision on an act")))?;
         let (standing, tool_owner) = self.behind(&decision).await?.unzip();
         let answerable = match &standing {
-            Some(standing) => Some(self.answerable(&decision, standing, tool_owner.flatten()).await?),
+            Some(standing) => {
+                Some(self.answerable(&decision, standing, tool_owner.flatten()).await?)
+            }
             None => None,
         };
         let outcome = self.outcome_of(index, &decision.id).await?;

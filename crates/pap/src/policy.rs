@@ -28,7 +28,7 @@ pub enum PublishError {
 const ACTIVATIONS_MAX: usize = 64;
 
 /// When one policy set came into force, and by whose act, the newest last.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Activations(Vec<Activation>);
 

@@ -7,8 +7,8 @@ use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm, InstanceId, LEASE_MAX,
-    MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
-    Thumbprint, Timestamp, ToolPattern, WorkloadRule,
+    MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest,
+    Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -54,7 +54,10 @@ impl Administration {
                     |agent: &mut Agent| agent.state = AgentState::Suspended { reason, since };
                 self.agent_change(by, (&name, "agent/suspend"), change, suspend).await
             }
-            Command::AgentList => self.agent_list(by).await,
+            Command::AgentList { as_of } => self.agent_list(by, as_of.as_deref()).await,
+            Command::RegisterShow { as_of, after } => {
+                self.register_show(by, (as_of.as_deref(), after.as_deref())).await
+            }
             instances => self.instances(by, instances).await,
         }
     }
@@ -109,8 +112,7 @@ impl Administration {
         let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
         let owner = active(&mut draft.reader, &registration.owner, "owner").await?;
         let (id, owned) = (id.clone(), Some(self.now()));
-        let purpose =
-            Purpose { id: id.clone(), owner: owner.id, owned, scope, data, description };
+        let purpose = Purpose { id: id.clone(), owner: owner.id, owned, scope, data, description };
         let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
         let done = draft.make(json!(purpose), effects).await?;
         Ok(json!({ "purpose": id, "decision": done.decision }))
@@ -190,18 +192,6 @@ impl Administration {
         let mandate = mandate.map(|mandate| mandate.id);
         let told = json!({ "agent": name, "mandate": mandate, "decision": done.decision });
         Ok(with_lease(told, &agent))
-    }
-
-    /// Lists agents, each with when its lease ends, and by when nothing of it acts any more then.
-    async fn agent_list(&self, by: &PersonId) -> Result<Value, AdminError> {
-        let rows = self.list_with_stops(by, "agent/", "").await?;
-        let rows = rows.as_array().into_iter().flatten().map(|row| {
-            let mut plain = row.clone();
-            plain.as_object_mut().map(|row| row.remove("stopped"));
-            let agent = serde_json::from_value::<Agent>(plain).map_err(AdminError::unavailable)?;
-            Ok(with_lease(row.clone(), &agent))
-        });
-        rows.collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
 
     /// What makes `key` that of `owner` alone. Whose it is already, it stays; that it was to be

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use authority::{AdminAct, Effect};
-use model::{Agent, AgentName, AgentState, FactKey, LEASE_MAX, Person, PersonId, ResourceRef, Revision, Timestamp};
+use model::{
+    Agent, AgentName, AgentState, FactKey, LEASE_MAX, Person, PersonId, ResourceRef, Revision,
+    Timestamp,
+};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, By, Command};

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
-use model::{Agent, Elevation, Facts, PrincipalFacts, Provisioning, Standing, Succession, Timestamp};
+use model::{
+    Agent, Elevation, Facts, PrincipalFacts, Provisioning, Standing, Succession, Timestamp,
+};
 
 use crate::entities::{person_named, person_uid};
 

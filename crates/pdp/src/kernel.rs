@@ -5,9 +5,9 @@
 use model::AccessRequest;
 use model::{
     AgentName, AgentState, Answer, Answers, Binding, DELEGATIONS_MAX, Denial, Elevated, Elevation,
-    Facts, Gives, Hop, InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts,
-    PersonId, ResourceRef, Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp,
-    ToolRef,
+    Facts, Gives, Hop, InstanceState, KernelRule, Mandate, MandateBasis, PersonId, Principal,
+    PrincipalFacts, ResourceRef, Scope, ServerName, Standing, StopTarget, Task, TaskState,
+    TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -171,11 +171,7 @@ pub(crate) fn check<'a>(
 
 /// Whether `person` may say who answers for an agent: nobody takes over what they let go of themselves,
 /// and nobody but the sponsor says that it is to go on.
-fn answering(
-    request: &AccessRequest,
-    facts: &Facts,
-    person: &PersonId,
-) -> Result<(), KernelRule> {
+fn answering(request: &AccessRequest, facts: &Facts, person: &PersonId) -> Result<(), KernelRule> {
     let Some(known) = &facts.agent else { return Ok(()) };
     let is_sponsor = known.agent.sponsor == *person;
     match request.action.as_str() {

@@ -1,6 +1,6 @@
 //! Instances that are not in the register yet, and the tasks that they will work on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -121,6 +121,22 @@ pub(crate) enum Agent {
     },
     /// List agents.
     List {
+        /// As they were then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// The register.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Register {
+    /// Show agents, a line each, with what acts as them, who answers, and what is stopped.
+    Show {
+        /// As it was then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<String>,
         #[command(flatten)]
         socket: Socket,
     },

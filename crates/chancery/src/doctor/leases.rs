@@ -15,7 +15,7 @@ const ENDING: Duration = Duration::from_hours(7 * 24);
 
 /// Asks the service.
 pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
-    match socket::call(&config.admin_socket(), &Asked::AgentList).await {
+    match socket::call(&config.admin_socket(), &Asked::AgentList { as_of: None }).await {
         Ok(listed) => ending(&listed, now),
         Err(error) => {
             let what = format!("it did not tell when leases end: {error:#}");

@@ -37,7 +37,7 @@ async fn agent(desk: &Desk) -> Agent {
 
 /// The first member `name` of a row that is listed.
 async fn listed(desk: &Desk, name: &str) -> Value {
-    desk.run(Command::AgentList).await.expect("it is told")[0][name].clone()
+    desk.run(Command::AgentList { as_of: None }).await.expect("it is told")[0][name].clone()
 }
 
 fn registration(backups: &[&str]) -> Command {
@@ -135,9 +135,14 @@ async fn i_18_backups_are_named_up_to_their_limit() {
     }
     desk.run(Command::PersonDeactivate { id: "gone".to_owned() }).await.expect("they left");
     let all = ["ann", "bob", "carl", "dora"];
-    for wrong in
-        [&all[..], &["gone"], &["nobody"], &["ann", "ann"], &["sam.sponsor@example.org"], &["no one"]]
-    {
+    for wrong in [
+        &all[..],
+        &["gone"],
+        &["nobody"],
+        &["ann", "ann"],
+        &["sam.sponsor@example.org"],
+        &["no one"],
+    ] {
         assert_eq!(word(&desk.run(registration(wrong)).await), "invalid", "{wrong:?}");
     }
     desk.run(registration(&all[..BACKUPS_MAX])).await.expect("it is registered");

@@ -15,6 +15,7 @@ mod leases;
 mod log;
 mod matrix;
 mod owners;
+mod past;
 mod people;
 mod policy;
 mod register;

@@ -257,7 +257,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             }),
         },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
-        Command::AgentList,
+        Command::AgentList { as_of: None },
+        Command::RegisterShow { as_of: None, after: None },
         Command::DeviceRevoke {
             agent: facts.agent.name.to_string(),
             id: device(desk.world.standing.agent.name.clone()).id.to_string(),

@@ -37,14 +37,14 @@ impl Desk {
         Command::PurposeOwner { id, owner: owner.to_owned() }
     }
 
-    async fn person(&self, id: &str) -> Person {
+    async fn known(&self, id: &str) -> Person {
         let key = FactKey::person(&id.parse().expect("a person"));
         serde_json::from_value(self.fact(key).await.expect("they are known")).expect("a person")
     }
 
     /// They leave, and come back.
     async fn comes_back(&self, id: &str) {
-        let was = self.person(id).await;
+        let was = self.known(id).await;
         let active = PersonState::Active { authorization_cutoff: None };
         let is = was.becomes(Person { state: active, ..was.clone() }, self.world.clock.now());
         self.world.put(FactKey::person(&is.id), &is).await;

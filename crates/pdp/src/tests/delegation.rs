@@ -125,6 +125,7 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
         agent stopped: stopped | stopped | stopped
         agent's key expires now: delegator_not_active | delegator_not_active | delegator_not_active
         agent's lease ends now: delegator_not_active | delegator_not_active | delegator_not_active
+        business owner not there: permit | permit | permit
         sponsor left: delegator_not_active | delegator_not_active | delegator_not_active
         sponsor came back: delegator_not_active | delegator_not_active | delegator_not_active
         task ended: delegator_not_active | delegator_not_active | delegator_not_active

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use expect_test::expect;
 use model::{
-    AgentState, Agreed, Binding, CLOCK_STEP_MAX, Decision, Device, DeviceState, Enrolled, Harm, Initiator,
-    InstanceId, InstanceState, LEASE_MAX, MandateBasis, MandateId, Person, PersonState, RegisteredClient,
-    ResourceRef, Sha256Digest, Standing, Stops, SystemState, TaskState, TaskSubject, Thumbprint,
-    ToolState, Withdrawn,
+    AgentState, Agreed, Binding, CLOCK_STEP_MAX, Decision, Device, DeviceState, Enrolled, Harm,
+    Initiator, InstanceId, InstanceState, LEASE_MAX, MandateBasis, MandateId, Person, PersonState,
+    RegisteredClient, ResourceRef, Sha256Digest, Standing, Stops, SystemState, TaskState,
+    TaskSubject, Thumbprint, ToolState, Withdrawn,
 };
 use serde_json::{Value, json};
 
@@ -247,18 +247,15 @@ const CHANGES: &[(&str, Change)] = &[
         case.standing.agent.technical_owner = "olga".parse().expect("a person");
     }),
     ("technical owner came back since", |case| {
-        owner(case, "olga").state =
-            PersonState::Active { authorization_cutoff: Some(at(-86_400)) };
+        owner(case, "olga").state = PersonState::Active { authorization_cutoff: Some(at(-86_400)) };
         case.standing.agent.technical_owner = "olga".parse().expect("a person");
     }),
     ("technical owner came back before", |case| {
-        owner(case, "olga").state =
-            PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
+        owner(case, "olga").state = PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
         case.standing.agent.technical_owner = "olga".parse().expect("a person");
     }),
     ("technical owner came back, nobody knows when it was theirs", |case| {
-        owner(case, "olga").state =
-            PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
+        owner(case, "olga").state = PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
         case.standing.agent.technical_owner = "olga".parse().expect("a person");
         case.standing.agent.owned = None;
     }),
@@ -438,6 +435,15 @@ fn the_matrix_of_built_in_rules() {
         owner inactive: permit | tool_unaccounted (hidden) | permit
         owner came back after it was theirs: permit | tool_unaccounted (hidden) | permit
         owner came back and was asked again: permit | permit | permit
+        business owner left: permit | owners_not_active (hidden) | permit
+        technical owner left: permit | owners_not_active (hidden) | permit
+        technical owner came back since: permit | owners_not_active (hidden) | permit
+        technical owner came back before: permit | permit | permit
+        technical owner came back, nobody knows when it was theirs: permit | owners_not_active (hidden) | permit
+        owner of the purpose left: permit | owners_not_active (hidden) | permit
+        owner of the purpose unknown: permit | owners_not_active (hidden) | permit
+        owners unknown: permit | owners_not_active (hidden) | permit
+        nobody set what the agent may be given: permit | owners_not_active (hidden) | permit
         owner unknown: permit | tool_unaccounted (hidden) | permit
         owner is somebody else: permit | tool_unaccounted (hidden) | permit
         subject left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
