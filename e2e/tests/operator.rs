@@ -378,9 +378,8 @@ fn r_23_the_register_shows_what_acts_within_seconds_and_what_was() {
     let page = e2e::Page::read("register.md", &[]);
     let shown = |name: &str| -> serde_json::Value {
         let printed = page.run(&deployment);
-        let all = printed[0].lines().map(|line| serde_json::from_str(line).expect("JSON"));
-        let found = all.filter(|row: &serde_json::Value| row["name"] == name);
-        found.last().expect("it is registered")
+        let mut all = printed[0].lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        all.find(|row: &serde_json::Value| row["name"] == name).expect("it is registered")
     };
     let mut caller = e2e::Caller::new(&deployment, "canary");
     let name = "bot";

@@ -257,7 +257,7 @@ impl FindingKeeper {
             match line.map(|line| line.into_iter().find(|person| !is_told(person))) {
                 Ok(Some(person)) => {
                     open.tried = Some(self.clock.monotonic());
-                    self.telling.begin(person, News::UnknownAgent(open.finding.clone()));
+                    self.telling.begin(person, News::UnknownAgent(Box::new(open.finding.clone())));
                 }
                 Ok(None) => open.is_all_told = true,
                 Err(error) => self.untold(&id, &error.to_string()),

@@ -197,7 +197,7 @@ impl LeaseKeeper {
         let mut reader = Reader::new(self.journal.store().as_ref());
         let known = reader.find::<Reminded>(key.clone()).await;
         let known = known.map_err(|error| error.to_string())?;
-        let reminded = Reminded::and(known, reminder, person);
+        let all = Reminded::and(known, reminder, person);
         // Who was told stays out of the log: the store has it.
         let details = [
             ("agent", reminder.agent.to_string()),
@@ -210,7 +210,7 @@ impl LeaseKeeper {
             entries: vec![refusals::event(stamp, "lease_reminder_told", details)],
             reads: vec![key.clone()],
             revision: reader.sourced(()).revision,
-            effects: vec![Effect::Put { key, body: json::canonical_of(&reminded) }],
+            effects: vec![Effect::Put { key, body: json::canonical_of(&all) }],
             urgency: Urgency::Deferred,
         };
         let committed = self.journal.store().commit(unit).await;

@@ -20,7 +20,7 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// A caller that is no active agent.
-    UnknownAgent(Finding),
+    UnknownAgent(Box<Finding>),
     /// That the lease of an agent ends.
     LeaseEnds(LeaseReminder),
 }

@@ -43,7 +43,9 @@ impl Messenger for Passing {
             self.hung.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
         }
-        self.told.send((person.clone(), finding.clone())).map_err(|error| error.to_string())
+        self.told
+            .send((person.clone(), finding.as_ref().clone()))
+            .map_err(|error| error.to_string())
     }
 }
 

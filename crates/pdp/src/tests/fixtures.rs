@@ -110,15 +110,19 @@ pub(crate) fn standing() -> Standing {
         mandate,
         elevations: Vec::new(),
         initiator: None,
-        purpose: Purpose {
-            id: "care".parse().expect("a purpose"),
-            owner: "sam".parse().expect("a person"),
-            owned: Some(at(-86_400)),
-            scope: everything(),
-            data: BTreeSet::new(),
-            description: String::new(),
-        },
+        purpose: purpose(),
         owners: [person("sam", &["staff"])].map(|owner| (owner.id.clone(), owner)).into(),
+    }
+}
+
+fn purpose() -> Purpose {
+    Purpose {
+        id: "care".parse().expect("a purpose"),
+        owner: "sam".parse().expect("a person"),
+        owned: Some(at(-86_400)),
+        scope: everything(),
+        data: BTreeSet::new(),
+        description: String::new(),
     }
 }
 
