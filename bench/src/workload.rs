@@ -6,7 +6,7 @@
 //! an agent here and its members are instances of it; what policy sees of depth and risk is fixed
 //! by the facts, so requests are denied by team, purpose and amount.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -203,6 +203,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     let purpose = Purpose {
         id: purpose.parse().expect(name),
         owner: "sam".parse().expect(name),
+        owned: Some(hour_ago),
         scope: everything.clone(),
         data: BTreeSet::new(),
         description: String::new(),
@@ -247,6 +248,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     };
     let groups = BTreeSet::from(["staff".parse().expect(name)]);
     let sponsor = Person::new(agent.sponsor.clone(), groups);
+    let owners = BTreeMap::from([(sponsor.id.clone(), sponsor.clone())]);
     let (subject, initiator) = (None, None);
     Standing {
         instance,
@@ -260,6 +262,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         mandate,
         initiator,
         purpose,
+        owners,
     }
 }
 
@@ -270,10 +273,14 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         business_owner: sponsor.clone(),
         technical_owner: sponsor.clone(),
         sponsor,
+        owned: Some(registered),
+        bounded_by: Some(purpose.owner.clone()),
+        backups: BTreeSet::new(),
         purposes: BTreeSet::from([purpose.id.clone()]),
         ceiling: purpose.scope.clone(),
         key: json!({}),
         key_expires,
+        valid_until: None,
         host: None,
         workloads: Vec::new(),
         client: None,

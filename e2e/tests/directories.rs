@@ -154,7 +154,9 @@ fn r_13_a_sponsor_whose_manager_changes_affirms_what_they_answer_for() {
     assert!(!caller.call("touch", "moved").is_done());
     let home = deployment.path("home/alice.pem");
     std::fs::copy(deployment.path("alice.pem"), home).expect("it can be copied");
-    assert_eq!(Page::read("sponsors.md", &[]).run(deployment).len(), 1);
+    let printed = Page::read("sponsors.md", &[]).run(deployment);
+    assert_eq!(printed.len(), 2);
+    assert!(printed[1].contains("ends_by"), "{}", printed[1]);
     assert!(caller.call("touch", "affirmed").is_done());
     assert_eq!(canary.effects().len(), 2);
 }
@@ -184,7 +186,17 @@ fn r_13_the_manager_takes_over_at_the_page_for_people() {
         assert_eq!(browser.post(&uri, &fields, people).status, status, "{reason}");
     }
     let page = browser.get(&format!("{people}/agents"));
-    assert!(page.text.contains("It works, and you answer for it"), "{}", page.text);
+    assert!(page.text.contains("It is to go on for 30 days"), "{}", page.text);
+    let lease = || {
+        let agents = deployment.run(&["agent", "list"]);
+        let desk = agents.lines().find(|line| line.contains(r#""name":"desk""#));
+        let desk: Value = serde_json::from_str(desk.expect("it is there")).expect("JSON");
+        desk["valid_until"].as_i64().expect("a time")
+    };
+    let (before, csrf) = (lease(), page.field("csrf"));
+    let fields = [("csrf", csrf.as_str()), ("choice", "renew")];
+    assert_eq!(browser.post(&uri, &fields, people).status, 303);
+    assert!(lease() > before, "it is renewed");
     let agents = deployment.run(&["agent", "list"]);
     let desk = agents.lines().find(|line| line.contains(r#""name":"desk""#)).expect("it is there");
     assert!(desk.contains(r#""sponsor":"carla""#), "{desk}");

@@ -1,11 +1,12 @@
 //! Reads where an instance stands: itself, its task, who answers for it, and all by whom its work was
 //! handed on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId, MandateBasis, Standing, TaskId,
-    TaskSubject,
+    DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId, MandateBasis, Person, Standing,
+    TaskId, TaskSubject,
 };
 
 use crate::elevations::elevations;
@@ -27,7 +28,7 @@ pub async fn read_standing(
         TaskSubject::OnBehalfOf { person } => Some(reader.need(FactKey::person(person)).await?),
         TaskSubject::Autonomous => None,
     };
-    Ok(Standing {
+    let mut standing = Standing {
         instance,
         agent,
         sponsor,
@@ -39,7 +40,14 @@ pub async fn read_standing(
         mandate,
         initiator,
         purpose,
-    })
+        owners: BTreeMap::new(),
+    };
+    let named: Vec<_> = standing.named_owners().into_iter().cloned().collect();
+    for id in named {
+        let owner: Option<Person> = reader.find(FactKey::person(&id)).await?;
+        standing.owners.extend(owner.map(|owner| (id, owner)));
+    }
+    Ok(standing)
 }
 
 /// The instance `id` with its task and who answers for it.

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use agents::{Agent, Attested, Instance};
+pub(crate) use agents::{Agent, Attested, Instance, Register};
 pub(crate) use devices::{Device, Login};
 pub(crate) use directories::{Directory, NewDirectoryToken, Subject};
 pub(crate) use elevations::Elevation;
@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Agents, what acts as them, and who answers, now or at a time.
+    #[command(subcommand)]
+    Register(Register),
     /// Devices that people enrolled to vouch for instances of agents.
     #[command(subcommand)]
     Device(Device),
@@ -322,6 +325,16 @@ pub(crate) enum Purpose {
         /// What it is, for people.
         #[arg(long, default_value = "")]
         description: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say who answers for a purpose from now on.
+    Owner {
+        /// Its id.
+        id: String,
+        /// Who answers for it.
+        #[arg(long)]
+        owner: String,
         #[command(flatten)]
         socket: Socket,
     },

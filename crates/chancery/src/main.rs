@@ -28,6 +28,7 @@ mod note_signer;
 mod own_process;
 mod people;
 mod places;
+mod register;
 mod reload;
 mod serve;
 mod shim;
@@ -138,6 +139,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Holder(holder) => shim::hold(holder).await?,
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
+        Command::Register(register) => register::run(register).await?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
         }

@@ -61,6 +61,10 @@ pub struct Standing {
     pub initiator: Option<Initiator>,
     /// The purpose.
     pub purpose: Purpose,
+    /// Who owns what acts here: of each agent who wants it and who keeps it running, and the owner of the
+    /// purpose, as far as they are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<PersonId, Person>,
 }
 
 /// An instance that handed on a part of its task, with who answers for it.
@@ -145,7 +149,7 @@ impl Standing {
     /// that.
     pub fn ends(&self, elevation: Option<ElevationId>) -> Timestamp {
         let hops = self.hops().map(|hop| {
-            let own = hop.task.deadline.min(hop.agent.key_expires);
+            let own = hop.task.deadline.min(hop.agent.leased_until());
             hop.device.map_or(own, |enrolled| own.min(enrolled.device.valid_until))
         });
         let elevations = self.elevations.iter().map(|it| &it.elevation);
@@ -161,6 +165,22 @@ impl Standing {
         }
         let is_handed_on = !self.delegators.is_empty();
         (tool.not_delegable && is_handed_on).then_some(KernelRule::NotDelegable)
+    }
+
+    /// Who own what acts here.
+    pub fn named_owners(&self) -> BTreeSet<&PersonId> {
+        let of_agents = self.hops().flat_map(|hop| {
+            let Agent { business_owner, technical_owner, .. } = hop.agent;
+            [business_owner, technical_owner]
+        });
+        of_agents.chain([&self.purpose.owner]).collect()
+    }
+
+    /// Whether all of them are here and still answer for it, and of each agent it is known who set what
+    /// it may be given.
+    pub fn is_owned(&self) -> bool {
+        let owners = &self.owners;
+        self.hops().all(|hop| hop.agent.is_owned(owners)) && self.purpose.is_owned(owners)
     }
 
     /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each

@@ -18,6 +18,7 @@ mod facts;
 mod finding;
 mod host;
 mod ids;
+mod lease;
 mod names;
 mod person;
 pub mod record;
@@ -33,7 +34,8 @@ pub mod workload;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{
-    Agent, AgentState, Attestation, Binding, Instance, InstanceState, RegisteredClient, Stopped,
+    Agent, AgentState, Attestation, BACKUPS_MAX, Binding, Instance, InstanceState, LEASE_MAX,
+    PROPAGATION_MAX, RegisteredClient, Stopped,
 };
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
 pub use consent::{Agreed, AskedOf, Code, Consent, ConsentState, SentBy};
@@ -64,6 +66,7 @@ pub use ids::{
     ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,
     TaskId,
 };
+pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
 pub use names::{
     AgentName, DataCategory, ElevationName, GroupName, InvalidName, PersonId, PurposeId,
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
@@ -77,7 +80,7 @@ pub use task::{
     DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,
     TaskSubject, Withdrawn,
 };
-pub use time::{Clock, InvalidTime, Timestamp};
+pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

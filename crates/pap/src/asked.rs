@@ -48,6 +48,8 @@ pub enum Command {
     DirectoryList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
+    /// Names who answers for a purpose.
+    PurposeOwner { id: String, owner: String },
     /// Registers an agent.
     AgentAdd(Registration),
     /// Says which processes of the host, and which workloads of platforms, may be instances of an
@@ -58,8 +60,16 @@ pub enum Command {
         #[serde(default)]
         workloads: Vec<WorkloadRule>,
     },
-    /// Renews the lease of an agent and its key, which may be another one from now on.
-    AgentRenew { name: String, key: Option<Value> },
+    /// Names who wants an agent and who keeps it running; who is not named is who they were.
+    AgentOwners { name: String, business_owner: Option<String>, technical_owner: Option<String> },
+    /// The sponsor of an agent renews its lease and its key, which may be another one from now on. `word`
+    /// says who, where that is not who sends it.
+    AgentRenew {
+        name: String,
+        key: Option<Value>,
+        #[serde(default)]
+        word: Option<String>,
+    },
     /// The sponsor of an agent affirms that they answer for it. `word` says who, where that is not who
     /// sends it.
     AgentAffirm { name: String, word: Option<String> },
@@ -69,8 +79,18 @@ pub enum Command {
     AgentClient { name: String, client: Option<ClientRegistration> },
     /// Suspends an agent.
     AgentSuspend { name: String, reason: String },
-    /// Lists agents.
-    AgentList,
+    /// Lists agents, as they are or were at a time.
+    AgentList {
+        #[serde(default)]
+        as_of: Option<String>,
+    },
+    /// Shows agents after one of that name, with their instances, as they are or were at a time.
+    RegisterShow {
+        #[serde(default)]
+        as_of: Option<String>,
+        #[serde(default)]
+        after: Option<String>,
+    },
     /// Revokes a device for good.
     DeviceRevoke { agent: String, id: String, reason: String },
     /// Lists devices.

@@ -180,17 +180,20 @@ impl Administration {
             | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
-            | Command::AgentRenew { .. }
             | Command::AgentClient { .. }
             | Command::AgentSuspend { .. }
-            | Command::AgentList
+            | Command::AgentList { .. }
+            | Command::RegisterShow { .. }
             | Command::InstanceRevoke { .. }
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
-            Command::AgentAffirm { .. } | Command::AgentTakeOver { .. } => {
-                self.sponsors(by, command).await
+            Command::AgentOwners { .. } | Command::PurposeOwner { .. } => {
+                self.owners(by, command).await
             }
+            Command::AgentAffirm { .. }
+            | Command::AgentRenew { .. }
+            | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList

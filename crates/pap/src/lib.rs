@@ -20,6 +20,8 @@ mod instances;
 mod lease;
 mod log;
 mod origin;
+mod owners;
+mod past;
 mod people;
 mod policy;
 mod register;

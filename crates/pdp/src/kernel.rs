@@ -5,9 +5,9 @@
 use model::AccessRequest;
 use model::{
     AgentName, AgentState, Answer, Answers, Binding, DELEGATIONS_MAX, Denial, Elevated, Elevation,
-    Facts, Gives, Hop, InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts,
-    ResourceRef, Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp,
-    ToolRef,
+    Facts, Gives, Hop, InstanceState, KernelRule, Mandate, MandateBasis, PersonId, Principal,
+    PrincipalFacts, ResourceRef, Scope, ServerName, Standing, StopTarget, Task, TaskState,
+    TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -22,6 +22,9 @@ pub(crate) const RESTRICT: &str = "person/restrict";
 
 /// Taking responsibility for an agent whose sponsor answers for it no longer.
 const TAKE_OVER: &str = "agent/take-over";
+
+/// Saying that an agent is to go on.
+const RENEW: &str = "agent/renew";
 
 /// Taking over a task whose holder is gone: the same work, for the same person.
 const RESUME: &str = "task/resume";
@@ -136,10 +139,7 @@ pub(crate) fn check<'a>(
             if action.asked_by != AskedBy::Person {
                 return Err(Denial::Malformed);
             }
-            let agent = facts.agent.as_ref().filter(|_| request.action.as_str() == TAKE_OVER);
-            if agent.is_some_and(|known| known.agent.sponsor == person.id) {
-                return Err(Denial::Kernel(KernelRule::SponsorIsNotSuccessor));
-            }
+            answering(request, facts, &person.id).map_err(Denial::Kernel)?;
             Ok(Passed::by_kernel())
         }
         PrincipalFacts::Directory(directory, provisioning) => {
@@ -166,6 +166,18 @@ pub(crate) fn check<'a>(
             }
             scopes(standing, request, facts, action)
         }
+    }
+}
+
+/// Whether `person` may say who answers for an agent: nobody takes over what they let go of themselves,
+/// and nobody but the sponsor says that it is to go on.
+fn answering(request: &AccessRequest, facts: &Facts, person: &PersonId) -> Result<(), KernelRule> {
+    let Some(known) = &facts.agent else { return Ok(()) };
+    let is_sponsor = known.agent.sponsor == *person;
+    match request.action.as_str() {
+        TAKE_OVER if is_sponsor => Err(KernelRule::SponsorIsNotSuccessor),
+        RENEW if !is_sponsor => Err(KernelRule::SponsorRenews),
+        _ => Ok(()),
     }
 }
 
@@ -237,6 +249,9 @@ fn holds(hop: Hop<'_>, mandate: &Mandate, now: Timestamp) -> Result<(), KernelRu
         && now < agent.key_expires;
     if !active {
         return Err(KernelRule::ActorNotActive);
+    }
+    if !agent.is_leased(now) {
+        return Err(KernelRule::LeaseEnded);
     }
     let is_vouched = match device {
         None => instance.device.is_none(),
@@ -330,6 +345,9 @@ fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<()
     let answers = facts.tool_owner.as_ref().is_some_and(|person| tool.is_answered_for_by(person));
     if tool.is_consequential() && !answers {
         return Err(KernelRule::ToolUnaccounted);
+    }
+    if tool.is_consequential() && !standing.is_owned() {
+        return Err(KernelRule::OwnersNotActive);
     }
     standing.bars(tool).map_or(Ok(()), Err)
 }

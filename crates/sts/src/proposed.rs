@@ -1,6 +1,6 @@
 //! Instances that are not in the register yet, and the tasks that they will work on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,6 +201,8 @@ pub(crate) async fn propose(
         mandate,
         initiator,
         purpose,
+        // They are asked for when something is done.
+        owners: BTreeMap::new(),
     };
     effects.extend(authority::opening(&standing, now, authority.limits()));
     Ok(Proposed { standing: reader.sourced(Arc::new(standing)), effects, others })

@@ -27,7 +27,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 40] = [
+const CHANGING: [&str; 42] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -40,8 +40,10 @@ const CHANGING: [&str; 40] = [
     "directory-suspend",
     "directory-resume",
     "purpose-add",
+    "purpose-owner",
     "agent-add",
     "agent-attest",
+    "agent-owners",
     "agent-renew",
     "agent-affirm",
     "agent-take-over",
@@ -229,12 +231,14 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             max_tasks_a_day: None,
             description: String::new(),
         }),
+        Command::PurposeOwner { id: facts.purpose.id.to_string(), owner: sponsor.clone() },
         Command::AgentAdd(pap::Registration {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),
             purpose: facts.purpose.id.to_string(),
             business_owner: None,
             technical_owner: None,
+            backups: Vec::new(),
             key: jwk(),
             host: None,
             workloads: Vec::new(),
@@ -246,7 +250,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             host: Some(HostRule { exe: None, uid: 1_000 }),
             workloads: Vec::new(),
         },
-        Command::AgentRenew { name: facts.agent.name.to_string(), key: None },
+        Command::AgentOwners {
+            name: facts.agent.name.to_string(),
+            business_owner: None,
+            technical_owner: Some(sponsor.clone()),
+        },
+        Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },
         Command::AgentTakeOver { name: "others".to_owned(), reason: reason(), word: None },
         Command::AgentClient {
@@ -257,7 +266,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             }),
         },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
-        Command::AgentList,
+        Command::AgentList { as_of: None },
+        Command::RegisterShow { as_of: None, after: None },
         Command::DeviceRevoke {
             agent: facts.agent.name.to_string(),
             id: device(desk.world.standing.agent.name.clone()).id.to_string(),

@@ -51,10 +51,14 @@ fn agent() -> Agent {
         sponsor: "sam".parse().expect("a person"),
         business_owner: "sam".parse().expect("a person"),
         technical_owner: "sam".parse().expect("a person"),
+        owned: Some(at(-86_400)),
+        bounded_by: Some("ada".parse().expect("a person")),
+        backups: BTreeSet::new(),
         purposes: BTreeSet::from(["care".parse().expect("a purpose")]),
         ceiling: everything(),
         key: json!({}),
         key_expires: at(86_400),
+        valid_until: None,
         host: None,
         workloads: Vec::new(),
         client: None,
@@ -113,13 +117,19 @@ pub(crate) fn standing() -> Standing {
         mandate,
         elevations: Vec::new(),
         initiator: None,
-        purpose: Purpose {
-            id: "care".parse().expect("a purpose"),
-            owner: "sam".parse().expect("a person"),
-            scope: everything(),
-            data: BTreeSet::new(),
-            description: String::new(),
-        },
+        purpose: purpose(),
+        owners: [person("sam", &["staff"])].map(|owner| (owner.id.clone(), owner)).into(),
+    }
+}
+
+fn purpose() -> Purpose {
+    Purpose {
+        id: "care".parse().expect("a purpose"),
+        owner: "sam".parse().expect("a person"),
+        owned: Some(at(-86_400)),
+        scope: everything(),
+        data: BTreeSet::new(),
+        description: String::new(),
     }
 }
 
