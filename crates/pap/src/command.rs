@@ -40,6 +40,8 @@ pub enum Command {
     PersonDeactivate { id: String },
     /// Lists people.
     PersonList,
+    /// Reports every credential of a person, and whether it still counts.
+    PersonOffboard { id: String },
     /// Registers a directory that says who its people are.
     PeopleSourceAdd(SourceKey),
     /// Gives one another key.
@@ -85,6 +87,8 @@ pub enum Command {
     AgentSuspend { name: String, reason: String },
     /// Lists agents.
     AgentList,
+    /// Reports every credential of an agent, and whether it still counts.
+    AgentOffboard { name: String },
     /// Revokes a device for good.
     DeviceRevoke { agent: String, id: String, reason: String },
     /// Lists devices.
@@ -349,6 +353,8 @@ impl Administration {
             Command::AgentAffirm { .. } | Command::AgentTakeOver { .. } => {
                 self.sponsors(by, command).await
             }
+            Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
+            Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList

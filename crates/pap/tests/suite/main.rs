@@ -13,6 +13,7 @@ mod elevations;
 mod founding;
 mod log;
 mod matrix;
+mod offboard;
 mod people;
 mod policy;
 mod register;
