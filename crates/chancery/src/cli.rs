@@ -6,6 +6,7 @@ mod directories;
 mod elevations;
 mod keys;
 mod log;
+mod offboard;
 mod people;
 mod risk;
 mod shim;
@@ -26,6 +27,7 @@ pub(crate) use directories::{Directory, NewDirectoryToken, Subject};
 pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
+pub(crate) use offboard::Offboard;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     /// Agents: registered software that acts.
     #[command(subcommand)]
     Agent(Agent),
+    /// Report every credential of a person or an agent, and whether it still counts.
+    Offboard(Offboard),
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),

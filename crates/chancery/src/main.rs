@@ -25,6 +25,7 @@ mod listener;
 mod log;
 mod login;
 mod note_signer;
+mod offboard;
 mod own_process;
 mod people;
 mod places;
@@ -140,6 +141,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Register(register) => register::run(register).await?,
+        Command::Offboard(offboard) => return offboard::run(offboard).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
         }

@@ -15,6 +15,7 @@ mod directory;
 mod elevation;
 mod fact_key;
 mod facts;
+mod family;
 mod finding;
 mod host;
 mod ids;
@@ -60,6 +61,7 @@ pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,
 };
+pub use family::Family;
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{

@@ -26,6 +26,8 @@ pub enum Command {
     PersonDeactivate { id: String },
     /// Lists people.
     PersonList,
+    /// Reports every credential of a person, and whether it still counts.
+    PersonOffboard { id: String },
     /// Registers a directory that says who its people are.
     PeopleSourceAdd(SourceKey),
     /// Gives one another key.
@@ -91,6 +93,8 @@ pub enum Command {
         #[serde(default)]
         after: Option<String>,
     },
+    /// Reports every credential of an agent, and whether it still counts.
+    AgentOffboard { name: String },
     /// Revokes a device for good.
     DeviceRevoke { agent: String, id: String, reason: String },
     /// Lists devices.

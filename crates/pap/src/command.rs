@@ -194,6 +194,8 @@ impl Administration {
             Command::AgentAffirm { .. }
             | Command::AgentRenew { .. }
             | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
+            Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
+            Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList

@@ -47,7 +47,8 @@ pub(crate) const POLICY: &str = r#"
                                   Action::"delegate", Action::"task/resume"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
-            action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",
+            action in [Action::"person/add", Action::"person/deactivate", Action::"person/offboard",
+                       Action::"agent/offboard", Action::"people/source",
                        Action::"people/apply", Action::"people/directory", Action::"purpose/add",
                        Action::"purpose/owner", Action::"agent/owners",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",

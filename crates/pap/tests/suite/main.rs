@@ -14,6 +14,7 @@ mod founding;
 mod leases;
 mod log;
 mod matrix;
+mod offboard;
 mod owners;
 mod past;
 mod people;

@@ -203,6 +203,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
         Command::PersonDeactivate { id: "ordinary".to_owned() },
         Command::PersonList,
+        Command::PersonOffboard { id: "ordinary".to_owned() },
         Command::PeopleSourceAdd(source_key("new", jwk())),
         Command::PeopleSourceRekey(source_key("hr", jwk())),
         Command::PeopleSourceList,
@@ -268,6 +269,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList { as_of: None },
         Command::RegisterShow { as_of: None, after: None },
+        Command::AgentOffboard { name: facts.agent.name.to_string() },
         Command::DeviceRevoke {
             agent: facts.agent.name.to_string(),
             id: device(desk.world.standing.agent.name.clone()).id.to_string(),
