@@ -203,6 +203,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     let purpose = Purpose {
         id: purpose.parse().expect(name),
         owner: "sam".parse().expect(name),
+        owned: Some(hour_ago),
         scope: everything.clone(),
         data: BTreeSet::new(),
         description: String::new(),
@@ -242,10 +243,12 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         device: None,
         task: task.id,
         started: hour_ago,
+        risk: None,
         state: InstanceState::Active,
     };
     let groups = BTreeSet::from(["staff".parse().expect(name)]);
     let sponsor = Person::new(agent.sponsor.clone(), groups);
+    let owners = BTreeMap::from([(sponsor.id.clone(), sponsor.clone())]);
     let (subject, initiator) = (None, None);
     Standing {
         instance,
@@ -259,6 +262,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         mandate,
         initiator,
         purpose,
+        owners,
         heard: BTreeMap::new(),
     }
 }
@@ -270,15 +274,21 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         business_owner: sponsor.clone(),
         technical_owner: sponsor.clone(),
         sponsor,
+        owned: Some(registered),
+        bounded_by: Some(purpose.owner.clone()),
+        backups: BTreeSet::new(),
         purposes: BTreeSet::from([purpose.id.clone()]),
         ceiling: purpose.scope.clone(),
         key: json!({}),
         key_expires,
+        valid_until: None,
         host: None,
         workloads: Vec::new(),
         client: None,
         registered,
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: AgentState::Active,
     }
 }

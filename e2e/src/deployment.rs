@@ -191,6 +191,13 @@ impl Deployment {
         text(&self.run_raw(arguments))
     }
 
+    /// The same, with the code that it ended with, and its standard output alone.
+    pub fn run_told(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.run_raw(arguments);
+        let printed = String::from_utf8(output.stdout).expect("it prints text");
+        (output.status.code(), printed)
+    }
+
     fn run_raw(&self, arguments: &[&str]) -> Output {
         Command::new(crate::binary())
             .args(arguments)

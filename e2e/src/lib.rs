@@ -20,6 +20,7 @@ mod page;
 mod process;
 mod recorder;
 mod relay;
+pub mod scim;
 pub mod stage;
 mod terminal;
 pub mod tls;

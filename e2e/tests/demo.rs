@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use e2e::Child;
 
 /// The steps that are promised, in their order.
-const STEPS: [&str; 21] = [
+const STEPS: [&str; 22] = [
     "Setting up",
     "A permitted call",
     "A permitted call at which the tool fails",
@@ -31,6 +31,7 @@ const STEPS: [&str; 21] = [
     "Killed between permit and effect, the call is lost",
     "Killed between permit and effect, the call arrives",
     "The sponsor deactivated in mid-run",
+    "A sponsor of twenty agents leaves",
     "The tools' own files against the log",
     "The log verified offline",
     "One chain, from a decision back",
@@ -75,7 +76,10 @@ fn every_step_of_the_demo_goes_as_told() {
     assert_eq!(told(&printed), STEPS, "{printed}");
     assert_eq!(printed.matches("\n    \u{2713} as told\n").count(), STEPS.len());
     assert!(!printed.contains('\u{2717}'), "{printed}");
-    assert!(printed.ends_with("All 21 steps went as told.\n"), "{printed}");
+    assert!(printed.ends_with("All 22 steps went as told.\n"), "{printed}");
+    let measured = printed.lines().find_map(|line| line.trim().strip_prefix("last effect after "));
+    let after = measured.and_then(|rest| rest.split_once(" ms")).map(|(after, _)| after.parse());
+    assert!(after.is_some_and(|after: Result<u64, _>| after.is_ok_and(|after| after <= 1_000)));
     for shown in ["chancery log chain dec_", "the log verifies", "none without a permit"] {
         assert!(printed.contains(shown), "it does not show `{shown}`: {printed}");
     }
@@ -94,7 +98,7 @@ fn an_effect_without_a_permit_spoils_the_demo() {
         BufReader::new(child.output()).lines().map(|line| line.expect("it prints text"));
     let dir = lines.find_map(|line| after(line.trim(), "chancery demo, in "));
     let file = PathBuf::from(dir.expect("it says where")).join("tools/payments.jsonl");
-    assert!(lines.any(|line| line.ends_with("The sponsor deactivated in mid-run")));
+    assert!(lines.any(|line| line.ends_with("A sponsor of twenty agents leaves")));
     let forged = r#"{"time":0,"decision":"dec_forged","tool":"payments/refund","arguments":{}}"#;
     let mut file = OpenOptions::new().append(true).open(file).expect("payments has a file");
     writeln!(file, "{forged}").expect("it can be written");

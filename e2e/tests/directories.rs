@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use e2e::consenting::Stage;
 use e2e::identity::Browser;
+use e2e::scim::Provider;
 use e2e::{Caller, Canary, Deployment, Options, Page, python};
 use serde_json::{Value, json};
 
@@ -14,58 +15,10 @@ const POLICY: &str = r#"
 @id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
 "#;
 
-/// The service provider, to a directory.
-struct Provider {
-    base: String,
-    token: String,
-}
-
 /// A deployment with a directory.
 struct Scim {
     deployment: Deployment,
     provider: Provider,
-}
-
-impl Provider {
-    /// The status and the body of an answer.
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let mut curl = Command::new("curl");
-        curl.args(["-s", "-o", "-", "-w", "\n%{http_code}", "-X", method]);
-        curl.args(["-H", &format!("Authorization: Bearer {}", self.token)]);
-        curl.args(["-H", "Content-Type: application/scim+json"]);
-        if let Some(body) = body {
-            curl.args(["-d", &body.to_string()]);
-        }
-        let output = curl.arg(format!("{}{path}", self.base)).output().expect("curl runs");
-        let text = String::from_utf8(output.stdout).expect("it is text");
-        let (body, status) = text.rsplit_once('\n').expect("curl tells the status");
-        (status.parse().expect("a status"), serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
-    fn add(&self, user: &str, manager: Option<&str>) {
-        let enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
-        let mut body = json!({
-            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-            "userName": user, "externalId": format!("x-{user}"),
-        });
-        if let Some(manager) = manager {
-            body["schemas"] = json!([body["schemas"][0], enterprise]);
-            body[enterprise] = json!({ "manager": { "value": manager }, "department": "Desk 4" });
-        }
-        let (status, told) = self.ask("POST", "/Users", Some(&body));
-        assert_eq!(status, 201, "{told}");
-    }
-
-    fn patch(&self, path: &str, operation: &Value) -> (u16, Value) {
-        let schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
-        self.ask("PATCH", path, Some(&json!({ "schemas": [schema], "Operations": [operation] })))
-    }
-
-    fn leaves(&self, user: &str) {
-        let leaves = json!({ "op": "Replace", "value": { "active": "False" } });
-        let (status, told) = self.patch(&format!("/Users/{user}"), &leaves);
-        assert_eq!((status, &told["active"]), (200, &json!(false)), "{told}");
-    }
 }
 
 impl Scim {
@@ -154,7 +107,9 @@ fn r_13_a_sponsor_whose_manager_changes_affirms_what_they_answer_for() {
     assert!(!caller.call("touch", "moved").is_done());
     let home = deployment.path("home/alice.pem");
     std::fs::copy(deployment.path("alice.pem"), home).expect("it can be copied");
-    assert_eq!(Page::read("sponsors.md", &[]).run(deployment).len(), 1);
+    let printed = Page::read("sponsors.md", &[]).run(deployment);
+    assert_eq!(printed.len(), 2);
+    assert!(printed[1].contains("ends_by"), "{}", printed[1]);
     assert!(caller.call("touch", "affirmed").is_done());
     assert_eq!(canary.effects().len(), 2);
 }
@@ -184,7 +139,17 @@ fn r_13_the_manager_takes_over_at_the_page_for_people() {
         assert_eq!(browser.post(&uri, &fields, people).status, status, "{reason}");
     }
     let page = browser.get(&format!("{people}/agents"));
-    assert!(page.text.contains("It works, and you answer for it"), "{}", page.text);
+    assert!(page.text.contains("It is to go on for 30 days"), "{}", page.text);
+    let lease = || {
+        let agents = deployment.run(&["agent", "list"]);
+        let desk = agents.lines().find(|line| line.contains(r#""name":"desk""#));
+        let desk: Value = serde_json::from_str(desk.expect("it is there")).expect("JSON");
+        desk["valid_until"].as_i64().expect("a time")
+    };
+    let (before, csrf) = (lease(), page.field("csrf"));
+    let fields = [("csrf", csrf.as_str()), ("choice", "renew")];
+    assert_eq!(browser.post(&uri, &fields, people).status, 303);
+    assert!(lease() > before, "it is renewed");
     let agents = deployment.run(&["agent", "list"]);
     let desk = agents.lines().find(|line| line.contains(r#""name":"desk""#)).expect("it is there");
     assert!(desk.contains(r#""sponsor":"carla""#), "{desk}");

@@ -346,7 +346,7 @@ fn the_doctor_says_what_is_not_enforced_and_what_to_do() {
     };
     let (code, found) = doctor(&deployment);
     assert_eq!(code, 0, "{found:?}");
-    for area in ["files", "limits", "tls", "protocol", "service", "clients"] {
+    for area in ["files", "limits", "tls", "protocol", "service", "leases", "clients"] {
         assert_eq!(stands(&found, area), "ok", "{area}: {found:?}");
     }
     assert_eq!(stands(&found, "anchors"), "weak", "{found:?}");
@@ -366,4 +366,34 @@ fn the_doctor_says_what_is_not_enforced_and_what_to_do() {
     assert_eq!((code, stands(&found, "service").as_str()), (0, "weak"), "{found:?}");
     deployment.serve();
     assert!(deployment.verify().contains("the log verifies"));
+}
+
+/// The page's command, as it stands there; and of what nobody knows, nothing is told.
+#[test]
+fn r_23_the_register_shows_what_acts_within_seconds_and_what_was() {
+    let canary = e2e::Canary::start();
+    let options = e2e::stage::options(canary.port, e2e::stage::REQUEST, "");
+    let deployment = Deployment::start(&options);
+    deployment.onboard(&["canary"], "changes-production");
+    let page = e2e::Page::read("register.md", &[]);
+    let shown = |name: &str| -> serde_json::Value {
+        let printed = page.run(&deployment);
+        let mut all = printed[0].lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        all.find(|row: &serde_json::Value| row["name"] == name).expect("it is registered")
+    };
+    let mut caller = e2e::Caller::new(&deployment, "canary");
+    let name = "bot";
+    assert_eq!(shown(name)["instances"], serde_json::json!([]), "nothing acts yet");
+    assert!(caller.call("touch", "registered").is_done());
+    let row = shown(name);
+    assert_eq!((&row["answered_for"], &row["owned"]), (&true.into(), &true.into()));
+    let instances = row["instances"].as_array().expect("a list");
+    assert_eq!(instances.len(), 1, "{row}");
+    assert!(instances[0]["token_until"].is_string(), "{row}");
+    for asked in [&["register", "show"][..], &["agent", "list"]] {
+        let told = deployment.run_refused(&[asked, &["--as-of", "2020-01-01"]].concat());
+        assert!(told.contains("the register is kept since"), "{told}");
+        let told = deployment.run_refused(&[asked, &["--as-of", "2999-01-01"]].concat());
+        assert!(told.contains("is yet to come"), "{told}");
+    }
 }

@@ -54,6 +54,38 @@ fn n_098_what_one_stopped_runs_again_when_two_have_started_it() {
     deployment.verify();
 }
 
+/// At medium risk what does more than read waits for an approval, at high risk there is nothing to call,
+/// until somebody else says that it is over.
+#[test]
+fn r_18_a_risk_steps_up_then_cuts_until_it_is_lowered() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let risk = |step: &str, what: &str, level: &str| {
+        deployment.run(&["risk", step, what, level, "--reason", "test"]);
+    };
+    for what in ["agent/bot", "person/sam"] {
+        let mut caller = Caller::new(&deployment, "canary");
+        assert!(caller.call("touch", "before").is_done(), "{what}");
+        risk("raise", what, "medium");
+        assert_eq!(caller.call("touch", "medium").code(), "denied", "{what}");
+        risk("raise", what, "high");
+        assert_eq!(caller.call("touch", "high").code(), "unknown_tool", "{what}");
+        risk("lower", what, "none");
+        assert!(caller.call("touch", "after").is_done(), "{what}");
+    }
+    assert_eq!(canary.effects().len(), 4);
+    let replayed = deployment.run(&["log", "replay"]);
+    assert!(replayed.contains("decisions agree"), "{replayed}");
+    deployment.verify();
+}
+
+/// The page's commands, as they stand there.
+#[test]
+fn the_page_on_risk_shows_what_works() {
+    let canary = Canary::start();
+    Page::read("risk.md", &[]).run(&deployment(&canary));
+}
+
 /// The page's commands, as they stand there.
 #[test]
 fn the_page_on_stopping_shows_what_works() {

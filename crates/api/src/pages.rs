@@ -233,7 +233,7 @@ fn item(of: &Page<'_>, Given { mandate, is_valid }: &Given) -> String {
     format!("<li><h2>{agent}</h2>\n{}{end}</li>\n", described(terms.into_iter()))
 }
 
-/// What a person answers for, with what affirms or takes over.
+/// What a person answers for, with what renews, affirms or takes over.
 pub(crate) fn sponsored(of: &Page<'_>, sponsored: &[Sponsored]) -> Response {
     let items: String = sponsored.iter().map(|sponsored| agent(of, sponsored)).collect();
     let list = match items.as_str() {
@@ -248,12 +248,20 @@ fn agent(of: &Page<'_>, Sponsored { agent, stands }: &Sponsored) -> String {
     let name = escape(agent.name.as_str());
     let purposes: Vec<_> = agent.purposes.iter().map(model::PurposeId::as_str).collect();
     let purposes = purposes.join(", ");
-    let terms = [("What for", purposes.as_str()), ("Sponsor", agent.sponsor.as_str())];
+    let until = moment(agent.leased_until());
+    let terms = [
+        ("What for", purposes.as_str()),
+        ("Sponsor", agent.sponsor.as_str()),
+        ("Goes on until", until.as_str()),
+    ];
     let form = |inner: &str| {
         format!("<form method=\"post\" action=\"/agents/{name}\">{}{inner}</form>", token(of))
     };
     let act = match stands {
-        Stands::Answered => "<p>It works, and you answer for it.</p>".to_owned(),
+        Stands::Answered => form(
+            "<p>You answer for it. Unless you say before that it is to go on, it ends.</p>\
+             <button name=\"choice\" value=\"renew\">It is to go on for 30 days</button>",
+        ),
         Stands::ToAffirm => form(
             "<p>It stands still since your unit or manager changed.</p>\
              <button name=\"choice\" value=\"affirm\">I still answer for it</button>",

@@ -1,4 +1,4 @@
-//! What a person answers for: they affirm it, or take over what nobody answers for any longer.
+//! What a person answers for: they renew it, affirm it, or take over what nobody answers for any longer.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -24,7 +24,7 @@ pub(crate) async fn page(State(state): State<People>, headers: HeaderMap) -> Res
     shown.await.unwrap_or_else(|response: Response| response)
 }
 
-/// Affirms that they answer for an agent, or takes it over.
+/// Renews an agent, affirms that they answer for it, or takes it over.
 pub(crate) async fn answer(
     State(state): State<People>,
     Path(name): Path<String>,
@@ -39,6 +39,7 @@ pub(crate) async fn answer(
         let administration = &state.administration;
         let done = match field("choice") {
             "affirm" => administration.agent_affirm(visitor.by(), Vec::new(), &name).await,
+            "renew" => administration.agent_renew(visitor.by(), Vec::new(), (&name, None)).await,
             "take-over" => {
                 let why = field("reason").trim();
                 administration.agent_take_over(visitor.by(), Vec::new(), (&name, why)).await

@@ -23,7 +23,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 15] = [
+const AT_ANY_TIME: [&str; 16] = [
     "agent/stop",
     "agent/suspend",
     "clock/trust",
@@ -36,6 +36,7 @@ const AT_ANY_TIME: [&str; 15] = [
     "mandate/withdraw",
     "person/deactivate",
     "person/restrict",
+    "risk/raise",
     "system/suspend",
     "task/end",
     "tool/stop",

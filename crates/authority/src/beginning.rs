@@ -12,6 +12,8 @@ use crate::{FactsError, Reader};
 pub enum AtRest {
     /// It is not active, or its key has expired.
     Agent,
+    /// Its lease has ended.
+    Lease,
     /// An administrator stopped it, or everything.
     Stopped,
     /// One of its instances is stopped because of what was seen of it.
@@ -25,6 +27,7 @@ impl AtRest {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Agent => "agent_not_active",
+            Self::Lease => "agent_lease_ended",
             Self::Stopped => "agent_stopped",
             Self::Quarantined => "agent_quarantined",
             Self::Sponsor => "sponsor_not_active",
@@ -47,6 +50,9 @@ pub async fn may_begin(
     let agent: Agent = reader.need(FactKey::agent(name)).await?;
     if agent.state != AgentState::Active || agent.key_expires <= now {
         return Ok(Err(AtRest::Agent));
+    }
+    if !agent.is_leased(now) {
+        return Ok(Err(AtRest::Lease));
     }
     let stopped: Option<Stopped> = reader.find(FactKey::stopped(name)).await?;
     if stopped.is_some_and(|stopped| !stopped.0.is_empty()) {

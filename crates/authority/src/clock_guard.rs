@@ -3,10 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use model::{Clock, Timestamp};
-
-/// A step of the wall clock against the boot clock by more than this makes it unsure.
-pub const CLOCK_STEP_MAX: Duration = Duration::from_secs(2);
+use model::{CLOCK_STEP_MAX, Clock, Timestamp};
 
 /// After a step the clock must run true for this long to be trusted again.
 pub const CLOCK_TRUST_AFTER: Duration = Duration::from_secs(30);

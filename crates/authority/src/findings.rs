@@ -20,7 +20,7 @@ use store::{Effect, Unit, Urgency};
 use tokio::sync::mpsc;
 
 use crate::reader::{self, Reader};
-use crate::telling::{Attempt, Messenger, Telling};
+use crate::telling::{Attempt, Messenger, News, Telling};
 use crate::{Authority, FactsError, refusals};
 
 /// The cause of a refusal where a person's own credential is shown: no agent acts by that.
@@ -257,7 +257,7 @@ impl FindingKeeper {
             match line.map(|line| line.into_iter().find(|person| !is_told(person))) {
                 Ok(Some(person)) => {
                     open.tried = Some(self.clock.monotonic());
-                    self.telling.begin(person, open.finding.clone());
+                    self.telling.begin(person, News::UnknownAgent(Box::new(open.finding.clone())));
                 }
                 Ok(None) => open.is_all_told = true,
                 Err(error) => self.untold(&id, &error.to_string()),
@@ -275,7 +275,7 @@ impl FindingKeeper {
 
     /// An attempt to tell somebody has ended.
     async fn ended(&mut self, attempt: Attempt) {
-        let Attempt { finding: id, person, result } = attempt;
+        let Attempt { id, person, result, .. } = attempt;
         if let Err(error) = result {
             return self.untold(&id, &error);
         }

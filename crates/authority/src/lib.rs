@@ -22,6 +22,7 @@ mod findings;
 mod in_force;
 mod known;
 mod leading;
+mod leases;
 mod making;
 mod outcomes;
 mod permit;
@@ -40,7 +41,7 @@ mod watch;
 pub use administer::{AdminAct, Administered, ChangedBy, NotAdministered};
 pub use authorize::{Authority, Limits, NotPermitted, Parts, REVIEW_INTERVAL};
 pub use beginning::{AtRest, may_begin};
-pub use clock_guard::{CLOCK_STEP_MAX, CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
+pub use clock_guard::{CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
 pub use counted::opening;
 pub use elevations::elevations;
 pub use ending::Ending;
@@ -51,6 +52,7 @@ pub use findings::{
 pub use in_force::PolicyInForce;
 pub use known::Fact;
 pub use leading::{Decided, Next};
+pub use leases::{LeaseKeeper, LeaseNumbers};
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Entailed, Governed, NotStarted, Permit,
@@ -58,12 +60,12 @@ pub use permit::{
 };
 pub use pip::{FactsError, Gathered, Pip};
 pub use quarantine::{NotStopped, Signal};
-pub use reader::{Pages, Reader, all};
+pub use reader::{Pages, Reader, all, all_as_of};
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
 pub use standing::{delegators, heard, initiator, read_standing};
 pub use steady_clock::SteadyClock;
-pub use telling::Messenger;
+pub use telling::{Messenger, News};
 pub use watch::{Cut, Watch};
 
 // Edges record what follows from their acts, and name what asking uses up; they do not name the

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use model::{
     Agent, AgentFacts, AgentName, Delegator, Device, Enrolled, FactKey, Instance, LINE_MAX, Person,
-    Revision, Sourced, Succession, TaskId, Thumbprint,
+    Revision, Sourced, Succession, TaskId, Thumbprint, Timestamp,
 };
 use serde::de::DeserializeOwned;
-use store::{Store, StoreError};
+use store::{KeptSince, Store, StoreError};
 use tokio::sync::MutexGuard;
 
 use crate::FactsError;
@@ -59,6 +59,29 @@ pub async fn all<T: DeserializeOwned>(
         }
     }
     Ok(all)
+}
+
+/// All facts whose keys begin with `prefix` as they were at `at`, in the order of their keys; when the
+/// store began to keep them, if that was later.
+pub async fn all_as_of<T: DeserializeOwned>(
+    store: &dyn Store,
+    (prefix, at): (&str, Timestamp),
+) -> Result<Result<Vec<T>, KeptSince>, FactsError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = match store.list_as_of((prefix, at), after.as_ref(), LIST_PAGE).await? {
+            Ok(page) => page,
+            Err(since) => return Ok(Err(since)),
+        };
+        for (key, body) in page.facts {
+            let fact = serde_json::from_slice(&body);
+            all.push(fact.map_err(|source| FactsError::Damaged { key, source })?);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(Ok(all));
+        }
+    }
 }
 
 /// Reads facts one after another and remembers which, and as of when.

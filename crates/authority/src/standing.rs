@@ -29,7 +29,7 @@ pub async fn read_standing(
         TaskSubject::Autonomous => None,
     };
     let heard = heard(reader, (&sponsor, &delegators, subject.as_ref())).await?;
-    Ok(Standing {
+    let mut standing = Standing {
         instance,
         agent,
         sponsor,
@@ -41,8 +41,15 @@ pub async fn read_standing(
         mandate,
         initiator,
         purpose,
+        owners: BTreeMap::new(),
         heard,
-    })
+    };
+    let named: Vec<_> = standing.named_owners().into_iter().cloned().collect();
+    for id in named {
+        let owner: Option<Person> = reader.find(FactKey::person(&id)).await?;
+        standing.owners.extend(owner.map(|owner| (id, owner)));
+    }
+    Ok(standing)
 }
 
 /// Until when these people are confirmed: who answers for the work, for each by whom it was handed on, and

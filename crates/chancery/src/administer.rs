@@ -128,6 +128,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Person(person) => plain(of_person(person)),
         Command::People(people) => keyless(crate::people::asked(people)?),
         Command::Directory(directory) => crate::directories::asked(directory)?,
+        Command::Risk(risk) => plain(risk.asked()),
         Command::Stream(stream) => crate::streams::asked(stream)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),
@@ -153,6 +154,9 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 description,
             });
             (socket.socket, asked, None)
+        }
+        Command::Purpose(Purpose::Owner { id, owner, socket }) => {
+            (socket.socket, Asked::PurposeOwner { id, owner }, None)
         }
         Command::Instance(instance) => plain(of_instance(instance)),
         Command::Device(device) => plain(of_device(device)),
@@ -183,6 +187,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             purpose,
             business_owner,
             technical_owner,
+            backups,
             key,
             on_behalf_only,
             client,
@@ -200,6 +205,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 purpose,
                 business_owner,
                 technical_owner,
+                backups,
                 key,
                 host,
                 workloads,
@@ -209,21 +215,25 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let asked = Asked::AgentAdd(registration);
             (socket.socket, asked, Some((path, made.to_pem()?)))
         }
-        Agent::Renew { name, key, socket } => {
-            let Some(path) = key.as_deref().map(fresh).transpose()? else {
-                return Ok((socket.socket, Asked::AgentRenew { name, key: None }, None));
-            };
+        Agent::Renew { name, new_key, signed, socket } => {
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
-            let key = Some(made.verifying().to_jwk());
-            (socket.socket, Asked::AgentRenew { name, key }, Some((path, made.to_pem()?)))
+            let path = new_key.as_deref().map(fresh).transpose()?;
+            let key = path.as_ref().map(|_| made.verifying().to_jwk());
+            let said = json!({ "do": "agent-renew", "name": name, "key": key });
+            let word = word(signed, async { Ok(said) }).await?;
+            let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
+            (socket.socket, Asked::AgentRenew { name, key, word }, written.transpose()?)
         }
         Agent::Client { name, client, socket } => {
             (socket.socket, Asked::AgentClient { name, client: client.registered() }, None)
         }
+        Agent::Owners { name, business_owner, technical_owner, socket } => {
+            (socket.socket, Asked::AgentOwners { name, business_owner, technical_owner }, None)
+        }
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }
-        Agent::List { socket } => (socket.socket, Asked::AgentList, None),
+        Agent::List { as_of, socket } => (socket.socket, Asked::AgentList { as_of }, None),
         Agent::Affirm { name, signed, socket } => {
             let said = json!({ "do": "agent-affirm", "name": name });
             let word = word(signed, async { Ok(said) }).await?;

@@ -6,7 +6,9 @@ mod directories;
 mod elevations;
 mod keys;
 mod log;
+mod offboard;
 mod people;
+mod risk;
 mod shim;
 mod signed;
 mod stops;
@@ -20,13 +22,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use agents::{Agent, Attested, Instance};
+pub(crate) use agents::{Agent, Attested, Instance, Register};
 pub(crate) use devices::{Device, Login};
 pub(crate) use directories::{Directory, NewDirectoryToken, Subject};
 pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
+pub(crate) use offboard::Offboard;
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
+pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
@@ -91,9 +95,14 @@ pub(crate) enum Command {
     /// Agents: registered software that acts.
     #[command(subcommand)]
     Agent(Agent),
+    /// Report every credential of a person or an agent, and whether it still counts.
+    Offboard(Offboard),
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Agents, what acts as them, and who answers, now or at a time.
+    #[command(subcommand)]
+    Register(Register),
     /// Devices that people enrolled to vouch for instances of agents.
     #[command(subcommand)]
     Device(Device),
@@ -102,6 +111,9 @@ pub(crate) enum Command {
     /// Start again what was stopped: two administrators have to ask for it, the second within
     /// fifteen minutes.
     Start(Start),
+    /// What somebody who watches says of agents, instances and people, for policy to read.
+    #[command(subcommand)]
+    Risk(Risk),
     /// Systems that start work of agents on behalf of people.
     #[command(subcommand)]
     System(System),
@@ -322,6 +334,16 @@ pub(crate) enum Purpose {
         /// What it is, for people.
         #[arg(long, default_value = "")]
         description: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say who answers for a purpose from now on.
+    Owner {
+        /// Its id.
+        id: String,
+        /// Who answers for it.
+        #[arg(long)]
+        owner: String,
         #[command(flatten)]
         socket: Socket,
     },

@@ -1,17 +1,18 @@
-//! Tells people of findings by a webhook that the operator named.
+//! Tells people of findings, and of leases that end, by a webhook that the operator named.
 
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
-use authority::Messenger;
+use authority::{Messenger, News};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
-use model::{Finding, PersonId};
+use model::PersonId;
 use outbound::{HttpClient, http_client};
+use serde_json::{Value, json};
 
 use crate::config::Findings;
 
-/// A webhook that takes findings.
+/// A webhook that takes what people are told.
 pub(crate) struct Webhook {
     client: HttpClient,
     url: Uri,
@@ -27,8 +28,8 @@ impl Webhook {
         Ok(Some(Self { client: http_client()?, url, header }))
     }
 
-    async fn post(&self, person: &PersonId, finding: &Finding) -> anyhow::Result<()> {
-        let body = serde_json::json!({ "kind": "unknown_agent", "to": person, "finding": finding });
+    async fn post(&self, person: &PersonId, news: &News) -> anyhow::Result<()> {
+        let body = body(person, news);
         let mut request = Request::post(&self.url).header(header::CONTENT_TYPE, "application/json");
         if let Some((name, value)) = &self.header {
             request = request.header(name, value);
@@ -40,9 +41,56 @@ impl Webhook {
     }
 }
 
+/// What is sent: a contract.
+fn body(person: &PersonId, news: &News) -> Value {
+    match news {
+        News::UnknownAgent(finding) => {
+            json!({ "kind": "unknown_agent", "to": person, "finding": finding })
+        }
+        News::LeaseEnds(reminder) => json!({
+            "kind": "lease_ends",
+            "to": person,
+            "id": reminder.id(person),
+            "agent": reminder.agent,
+            "sponsor": reminder.sponsor,
+            "until": reminder.until.to_string(),
+            "days": reminder.days,
+        }),
+    }
+}
+
 #[async_trait]
 impl Messenger for Webhook {
-    async fn tell(&self, person: &PersonId, finding: &Finding) -> Result<(), String> {
-        self.post(person, finding).await.map_err(|error| format!("{error:#}"))
+    async fn tell(&self, person: &PersonId, news: &News) -> Result<(), String> {
+        self.post(person, news).await.map_err(|error| format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{LeaseReminder, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_reminder_names_whom_it_goes_to_and_itself() {
+        let reminder = LeaseReminder {
+            agent: "desk".parse().expect("an agent"),
+            sponsor: "sam".parse().expect("a person"),
+            until: Timestamp::from_seconds(1_800_000_000),
+            days: 7,
+        };
+        let told = |person: &str| {
+            let person = person.parse().expect("a person");
+            body(&person, &News::LeaseEnds(reminder.clone()))
+        };
+        let (sam, bob) = (told("sam"), told("bob"));
+        assert_ne!(sam["id"], bob["id"]);
+        let id = sam["id"].as_str().expect("a digest");
+        let expected = json!({
+            "kind": "lease_ends", "to": "sam", "id": id, "agent": "desk", "sponsor": "sam",
+            "until": "2027-01-15T08:00:00.000Z", "days": 7,
+        });
+        assert_eq!(sam, expected);
     }
 }

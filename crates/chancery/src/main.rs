@@ -25,10 +25,12 @@ mod listener;
 mod log;
 mod login;
 mod note_signer;
+mod offboard;
 mod own_process;
 mod people;
 mod places;
 mod polling;
+mod register;
 mod reload;
 mod serve;
 mod shim;
@@ -142,6 +144,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Holder(holder) => shim::hold(holder).await?,
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
+        Command::Register(register) => register::run(register).await?,
+        Command::Offboard(offboard) => return offboard::run(offboard).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
         }

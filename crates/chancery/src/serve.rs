@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People, Streams};
 use authority::{
-    Authority, FactsError, FindingKeeper, Messenger, OutcomeWriter, Parts, Pip, SteadyClock,
+    Authority, FactsError, FindingKeeper, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip,
+    SteadyClock,
 };
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
@@ -63,6 +64,7 @@ struct Running {
     integrator: Integrator,
     outcomes: OutcomeWriter,
     findings: FindingKeeper,
+    leases: LeaseKeeper,
     clock: Arc<dyn Clock>,
     status: Arc<Status>,
     tasks: TaskTracker,
@@ -113,7 +115,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let policy = (running.policy, config.policy.reload, hangup);
     let kept = (authority.clone(), running.tokens, running.administration);
     let looking = tokio::spawn(look(kept, policy, status.clone(), stop.clone()));
-    let keeping = [tokio::spawn(running.outcomes.run()), tokio::spawn(running.findings.run())];
+    let keeping = [
+        tokio::spawn(running.outcomes.run()),
+        tokio::spawn(running.findings.run()),
+        tokio::spawn(running.leases.run()),
+    ];
 
     let (issuer, scheme) = (config.issuer(), config.scheme());
     println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
@@ -300,8 +306,9 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let by = (door.is_some(), platforms.as_ref());
     let tokens = crate::tokens::service(config, (&authority, keys, nonces), by, stop)?;
     let anchors = AnchorAlarms::of(&config.log.anchors);
-    let findings = findings(config, &authority).await?;
-    let watched = (anchors, findings.numbers(), platforms.clone());
+    let (findings, leases) = keepers(config, &authority).await?;
+    let numbers = (findings.numbers(), leases.numbers());
+    let watched = (anchors, numbers, platforms.clone());
     let status = Arc::new(Status::new(store, authority.clone(), watched, servers));
     let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
     let tokens = Arc::new(tokens);
@@ -316,6 +323,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         integrator,
         outcomes,
         findings,
+        leases,
         clock,
         status,
         tasks,
@@ -360,12 +368,17 @@ fn gateway(
     Ok(Arc::new(Gateway::new(parts).context("could not set up the way to upstreams")?))
 }
 
-/// What keeps findings, told by the webhook of the configuration if it has one.
-async fn findings(config: &Config, authority: &Authority) -> anyhow::Result<FindingKeeper> {
+/// What keeps findings, and what reminds of leases, told by the webhook of the configuration if it has
+/// one.
+async fn keepers(
+    config: &Config,
+    authority: &Authority,
+) -> anyhow::Result<(FindingKeeper, LeaseKeeper)> {
     let webhook = Webhook::of(&config.findings)?;
     let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Messenger>);
     let escalate_after = Duration::from_millis(config.findings.escalate_after_ms);
-    Ok(authority.finding_keeper(webhook, escalate_after).await?)
+    let leases = authority.lease_keeper(webhook.clone());
+    Ok((authority.finding_keeper(webhook, escalate_after).await?, leases))
 }
 
 /// The time of the newest record: the clock may not run before it.

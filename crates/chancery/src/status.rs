@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use authority::{Authority, FindingNumbers};
+use authority::{Authority, FindingNumbers, LeaseNumbers};
 use workload::Sources as Platforms;
 
 use crate::anchors::AnchorAlarms;
@@ -20,6 +20,7 @@ pub(crate) struct Status {
     /// The anchors that are out of reach.
     pub(crate) anchors: AnchorAlarms,
     findings: Arc<FindingNumbers>,
+    leases: Arc<LeaseNumbers>,
     store: Arc<WatchedStore>,
     authority: Arc<Authority>,
     platforms: Option<Arc<Platforms>>,
@@ -27,18 +28,29 @@ pub(crate) struct Status {
 }
 
 /// What else is watched.
-pub(crate) type Watched = (AnchorAlarms, Arc<FindingNumbers>, Option<Arc<Platforms>>);
+pub(crate) type Watched =
+    (AnchorAlarms, (Arc<FindingNumbers>, Arc<LeaseNumbers>), Option<Arc<Platforms>>);
 
 impl Status {
     /// The status of a service on `store` that decides by `authority`.
     pub(crate) fn new(
         store: Arc<WatchedStore>,
         authority: Arc<Authority>,
-        (anchors, findings, platforms): Watched,
+        (anchors, (findings, leases), platforms): Watched,
         servers: Servers,
     ) -> Self {
         let (log_stuck, policy_stale) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log_stuck, policy_stale, anchors, findings, store, authority, platforms, servers }
+        Self {
+            log_stuck,
+            policy_stale,
+            anchors,
+            findings,
+            leases,
+            store,
+            authority,
+            platforms,
+            servers,
+        }
     }
 
     /// The store that is watched.
@@ -87,13 +99,15 @@ impl api::Health for Status {
         let number = |name: &str, value: &AtomicU64| {
             format!("# TYPE {name} gauge\n{name} {}\n", value.load(Ordering::Relaxed))
         };
-        let findings = [
+        let told = [
             number("chancery_findings_open", &self.findings.open),
             number("chancery_findings_untold", &self.findings.untold),
+            number("chancery_leases_ending", &self.leases.ending),
+            number("chancery_lease_reminders_untold", &self.leases.untold),
         ];
         self.all().map(gauge).concat()
             + &self.anchors.metrics()
-            + &findings.concat()
+            + &told.concat()
             + &attestation::metrics(self.platforms.as_ref())
             + &isolate::metrics(&self.servers)
     }

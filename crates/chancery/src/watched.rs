@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, LogEntry,
-    OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, KeptSince,
+    LogEntry, OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
 };
 
 /// The counter that a probe counts: its commit is the question whether commits are possible.
@@ -89,6 +89,15 @@ impl Store for WatchedStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.read(self.inner.list(prefix, after, limit).await)
+    }
+
+    async fn list_as_of(
+        &self,
+        (prefix, at): (&str, Timestamp),
+        after: Option<&FactKey>,
+        limit: usize,
+    ) -> Result<Result<Page, KeptSince>, StoreError> {
+        self.read(self.inner.list_as_of((prefix, at), after, limit).await)
     }
 
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<i64>, StoreError> {

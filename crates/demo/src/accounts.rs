@@ -1,7 +1,7 @@
 //! Compares what the tools did with what the log says was permitted.
 //!
 //! The tools' own files must hold exactly one effect for each permit whose outcome is *returned* or
-//! *failed at the tool*, at most one for each that is *unknown*, and nothing else: never an effect
+//! *failed at the tool*, at most one for each that is *unknown* or was *cut*, and nothing else: never an effect
 //! without a permit.
 
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub(crate) enum Ended {
     NotStarted,
     /// Nobody knows.
     Unknown,
+    /// It was cut, and may have acted.
+    Cut,
 }
 
 /// One permitted call, and how often the tool saw it.
@@ -138,8 +140,8 @@ fn ended(record: &Value) -> Option<Ended> {
         "failed" if answered => Some(Ended::FailedAtTool),
         "failed" => Some(Ended::NotReached),
         "not_started" => Some(Ended::NotStarted),
-        // A call that was cut may have acted, as far as anybody knows.
-        "unknown" | "cut" => Some(Ended::Unknown),
+        "unknown" => Some(Ended::Unknown),
+        "cut" => Some(Ended::Cut),
         _ => None,
     }
 }
@@ -219,6 +221,8 @@ mod tests {
             outcome("d", "unknown", None),
             decision("e", "permit"),
             outcome("e", "unknown", None),
+            decision("i", "permit"),
+            outcome("i", "cut", None),
             decision("f", "deny"),
             decision("g", "permit"),
             outcome("g", "not_started", None),
@@ -236,6 +240,7 @@ mod tests {
             line("c", Ended::NotReached, false),
             line("d", Ended::Unknown, true),
             line("e", Ended::Unknown, false),
+            line("i", Ended::Cut, false),
             line("g", Ended::NotStarted, false),
         ];
         assert_eq!(compare(&effects, &records), Ok(expected));
@@ -255,7 +260,7 @@ mod tests {
 
     #[test]
     fn an_effect_that_is_repeated_is_found() {
-        for ended in ["returned", "unknown"] {
+        for ended in ["returned", "unknown", "cut"] {
             let records = [decision("a", "permit"), outcome("a", ended, Some("r"))];
             let (decision, tool) = about("a");
             let expected = [Discrepancy::EffectRepeated { decision, tool, times: 2 }];

@@ -20,7 +20,8 @@ const VERSION: &str = "2026-07-28";
 
 /// One instance with its own key and, once it has one, a token that is bound to it.
 pub(crate) struct Instance {
-    agent: String,
+    /// The agent that it is an instance of.
+    pub(crate) agent: String,
     agent_key: SigningKey,
     issuer: String,
     host: PathBuf,
@@ -205,6 +206,7 @@ pub(crate) fn call(
             "name": tool,
             "arguments": arguments,
             "_meta": {
+                "progressToken": 1,
                 "io.modelcontextprotocol/protocolVersion": VERSION,
                 "io.modelcontextprotocol/clientCapabilities": {},
                 "io.modelcontextprotocol/clientInfo": { "name": "demo", "version": "1" },

@@ -16,6 +16,7 @@ use crate::process::{self, Process};
 use crate::provider::{Provider, SUBJECT};
 use crate::relay::Relay;
 use crate::story::say;
+use crate::tools::desk::steps_file;
 
 /// The agent.
 pub(crate) const AGENT: &str = "care";
@@ -156,10 +157,10 @@ impl Stage {
             purpose.extend(["--harm", harm]);
         }
         deployment.typed(&purpose).await?;
-        self.agent_is(AGENT, &[]).await?;
+        self.agent_is((AGENT, SPONSOR), &[]).await?;
         // These work for others only.
         for agent in [TEAM, WORKER, ERRAND] {
-            self.agent_is(agent, &["--on-behalf-only"]).await?;
+            self.agent_is((agent, SPONSOR), &["--on-behalf-only"]).await?;
         }
         Ok(())
     }
@@ -186,11 +187,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Registers the agent `name`.
-    async fn agent_is(&self, name: &str, more: &[&str]) -> anyhow::Result<()> {
+    /// Registers the agent `name`, for which `sponsor` answers.
+    pub(crate) async fn agent_is(
+        &self,
+        (name, sponsor): (&str, &str),
+        more: &[&str],
+    ) -> anyhow::Result<()> {
         let key = self.deployment.agent_key(name);
         let key = key.to_str().context("the temporary directory has no plain name")?;
-        let agent = ["agent", "add", name, "--sponsor", SPONSOR, "--purpose", PURPOSE];
+        let agent = ["agent", "add", name, "--sponsor", sponsor, "--purpose", PURPOSE];
         let uid = own_uid();
         let host = ["--key", key, "--host-uid", &uid];
         self.deployment.typed(&[&agent[..], &host, more].concat()).await.map(drop)
@@ -278,13 +283,15 @@ impl Stage {
     pub(crate) fn effects(&self) -> anyhow::Result<Vec<Effect>> {
         let mut effects: Vec<Effect> = Vec::new();
         for (name, _) in SERVERS {
-            let text = std::fs::read_to_string(effects_file(&self.tools_dir(), name))?;
-            for line in text.lines() {
-                effects.push(serde_json::from_str(line).context("a tool's own line")?);
-            }
+            effects.extend(written(&effects_file(&self.tools_dir(), name))?);
         }
         effects.sort_by_key(|effect| effect.time);
         Ok(effects)
+    }
+
+    /// What `server` did while calls went on, as it wrote it down.
+    pub(crate) fn steps(&self, server: &str) -> anyhow::Result<Vec<Effect>> {
+        written(&steps_file(&self.tools_dir(), server))
     }
 
     /// The one effect that came after the first `before`.
@@ -365,6 +372,13 @@ impl Stage {
             eprintln!("chancery: {error:#}");
         }
     }
+}
+
+/// What a tool server wrote down in a file.
+fn written(file: &Path) -> anyhow::Result<Vec<Effect>> {
+    let text = std::fs::read_to_string(file).context("a tool server wrote nothing down")?;
+    let lines = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    lines.context("a tool's own line")
 }
 
 /// The user whose processes the demo's agents are.

@@ -1,13 +1,24 @@
 //! Agents (the class) and their instances (one running execution each).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, FactKey, HostProcess, HostRule, InstanceId, Person, PersonId, PurposeId, Scope,
-    TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
+    AgentName, CLOCK_STEP_MAX, FactKey, HostProcess, HostRule, InstanceId, Person, PersonId,
+    PurposeId, Risk, Scope, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
 };
+
+/// How long a lease lasts, from when the sponsor gave it on: what ends further ahead is none.
+pub const LEASE_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// How long what has ended may still be under way anywhere: whatever has not heard for so long what
+/// holds denies by itself.
+pub const PROPAGATION_MAX: Duration = Duration::from_secs(5);
+
+/// The most people of one agent who may follow its sponsor by name.
+pub const BACKUPS_MAX: usize = 3;
 
 /// Registered software that acts, and the people who answer for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,14 +32,28 @@ pub struct Agent {
     pub business_owner: PersonId,
     /// Who keeps it running.
     pub technical_owner: PersonId,
+    /// When these two were last named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<Timestamp>,
+    /// Who is asked to follow the sponsor when they are gone: policy may refer to them, and nothing
+    /// passes to them by itself. At most [`BACKUPS_MAX`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub backups: BTreeSet<PersonId>,
     /// The purposes for which it may be given a task.
-    pub purposes: std::collections::BTreeSet<PurposeId>,
+    pub purposes: BTreeSet<PurposeId>,
     /// The most it may ever be given.
     pub ceiling: Scope,
+    /// Who set that: who registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded_by: Option<PersonId>,
     /// The public key (JWK) with which it says which instances are its own.
     pub key: serde_json::Value,
     /// When that key stops vouching.
     pub key_expires: Timestamp,
+    /// When its lease ends: its sponsor says before that it is to go on, or it does nothing from then
+    /// on. One that was registered before there were leases has its key's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
     /// Which processes of the service's host the kernel may vouch for; without it, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostRule>,
@@ -44,6 +69,13 @@ pub struct Agent {
     /// When its sponsor last affirmed that they answer for it, if they did since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affirmed: Option<Timestamp>,
+    /// The risk that is said of it, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
+    /// The greatest risk that was said of one of its instances: new ones begin with it, so that a
+    /// restart sheds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_of_new: Option<Risk>,
     /// Where it stands in its life.
     pub state: AgentState,
 }
@@ -54,6 +86,37 @@ impl Agent {
     pub fn is_answered_for_by(&self, sponsor: &Person) -> bool {
         let affirmed = self.affirmed.unwrap_or(self.registered).max(self.registered);
         sponsor.answers_for(self.registered) && sponsor.moved.is_none_or(|moved| affirmed > moved)
+    }
+
+    /// Whether `person`, who is to want it or to keep it running, does so still.
+    fn is_owned_by(&self, person: &Person) -> bool {
+        // Of what was said before it was kept when, nobody knows that it was after anything.
+        person.answers_for(self.owned.unwrap_or(Timestamp::from_millis(0)))
+    }
+
+    /// Whether those of `people` who want it and who keep it running are here, and somebody set what it
+    /// may be given.
+    pub fn is_owned(&self, people: &BTreeMap<PersonId, Person>) -> bool {
+        let is_here = |id| people.get(id).is_some_and(|person| self.is_owned_by(person));
+        self.bounded_by.is_some() && is_here(&self.business_owner) && is_here(&self.technical_owner)
+    }
+
+    /// When its lease ends, with its key at the latest.
+    pub fn leased_until(&self) -> Timestamp {
+        self.valid_until.map_or(self.key_expires, |until| until.min(self.key_expires))
+    }
+
+    /// Whether its lease runs at `now`. One that ends further ahead than a lease lasts was not given by
+    /// a clock that ran true, and bounds nothing.
+    pub fn is_leased(&self, now: Timestamp) -> bool {
+        let farthest = now.plus(LEASE_MAX).plus(CLOCK_STEP_MAX);
+        now < self.leased_until() && self.valid_until.is_none_or(|until| until <= farthest)
+    }
+
+    /// By when nothing of it acts any more, if whoever answers for it left and nobody ever said so: the
+    /// end of the lease, what clocks may differ, and how long what has ended may still be under way.
+    pub fn bound(&self) -> Timestamp {
+        self.leased_until().plus(CLOCK_STEP_MAX).plus(PROPAGATION_MAX)
     }
 
     /// Whether the host may vouch for `process`.
@@ -186,6 +249,9 @@ pub struct Instance {
     pub task: TaskId,
     /// When it first proved its key.
     pub started: Timestamp,
+    /// The risk that is said of it, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     /// Where it stands in its life.
     pub state: InstanceState,
 }

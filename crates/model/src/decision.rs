@@ -64,6 +64,9 @@ pub enum KernelRule {
     SponsorNotActive,
     /// The sponsor's unit or manager changed since they took responsibility: they affirm it anew.
     SponsorMoved,
+    /// The lease of the agent, or of one that handed the work on, has ended: its sponsor did not say in
+    /// time that it is to go on.
+    LeaseEnded,
     /// Another sponsor took the agent over since the task was begun.
     TakenOver,
     /// The task is over, or its deadline has passed.
@@ -89,6 +92,10 @@ pub enum KernelRule {
     AgentsDoNotAdminister,
     /// A consequential tool needs owner, harm class and an active sponsor behind the call.
     ToolUnaccounted,
+    /// What can do more than read needs, beside the sponsor, somebody who wants the agent, somebody who
+    /// keeps it running, somebody who set what it may be given, and an owner of its purpose; and so does
+    /// each agent that handed the work on.
+    OwnersNotActive,
     /// The tool is not what was pinned.
     ToolNotPinned,
     /// An author is not the approver.
@@ -99,6 +106,8 @@ pub enum KernelRule {
     DirectoryNotActive,
     /// Nobody takes over what they let go of themselves.
     SponsorIsNotSuccessor,
+    /// Nobody but its sponsor says that an agent is to go on.
+    SponsorRenews,
 }
 
 impl KernelRule {
@@ -111,6 +120,7 @@ impl KernelRule {
             Self::BearerNotAdmitted => "bearer_not_admitted",
             Self::SponsorNotActive => "sponsor_not_active",
             Self::SponsorMoved => "sponsor_moved",
+            Self::LeaseEnded => "lease_ended",
             Self::TakenOver => "taken_over",
             Self::TaskNotOpen => "task_not_open",
             Self::MandateNotValid => "mandate_not_valid",
@@ -123,11 +133,13 @@ impl KernelRule {
             Self::Stopped => "stopped",
             Self::AgentsDoNotAdminister => "agents_do_not_administer",
             Self::ToolUnaccounted => "tool_unaccounted",
+            Self::OwnersNotActive => "owners_not_active",
             Self::ToolNotPinned => "tool_not_pinned",
             Self::AuthorIsNotApprover => "author_is_not_approver",
             Self::AdministratorNotActive => "administrator_not_active",
             Self::DirectoryNotActive => "directory_not_active",
             Self::SponsorIsNotSuccessor => "sponsor_is_not_successor",
+            Self::SponsorRenews => "sponsor_renews",
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PurposeId, ServerName,
-    Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint, Timestamp, ToolRef,
-    WorkloadIdentity,
+    AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId,
+    ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
+    ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -114,6 +114,16 @@ impl FactKey {
     /// An agent of the register.
     pub fn agent(name: &AgentName) -> Self {
         Self(format!("agent/{name}").into())
+    }
+
+    /// When a policy set came into force, and by whose act.
+    pub fn policy_activations(digest: &PolicyDigest) -> Self {
+        Self(format!("policy-activations/{digest}").into())
+    }
+
+    /// Who was reminded that the lease of an agent ends.
+    pub fn reminded(agent: &AgentName) -> Self {
+        Self(format!("reminded/{agent}").into())
     }
 
     /// A purpose of the register.
@@ -267,7 +277,7 @@ impl FactKey {
     }
 
     /// A policy set, by digest.
-    pub fn policy(digest: &crate::PolicyDigest) -> Self {
+    pub fn policy(digest: &PolicyDigest) -> Self {
         Self(format!("policy/set/{digest}").into())
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
     FactKey, Initiator, Instance, KernelRule, Mandate, Person, PersonId, Provisioning, Purpose,
-    Server, Sha256Digest, SourceName, Stops, Task, Timestamp, Tool, UnitName,
+    RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp, Tool, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -61,6 +61,10 @@ pub struct Standing {
     pub initiator: Option<Initiator>,
     /// The purpose.
     pub purpose: Purpose,
+    /// Who owns what acts here: of each agent who wants it and who keeps it running, and the owner of the
+    /// purpose, as far as they are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<PersonId, Person>,
     /// Until when the people of a directory are confirmed, of those that answer for it or on whose behalf
     /// it is, where silence is bounded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -135,11 +139,21 @@ impl Standing {
         self.delegators.last().map_or(&self.task, |delegator| &delegator.task)
     }
 
+    /// The greatest risk that is said of anybody on whom its acts hang: it and its agent, whoever handed the
+    /// work on, their sponsors, and the person on whose behalf it is done.
+    pub fn risk(&self) -> Option<RiskLevel> {
+        let hops = self.hops().flat_map(|Hop { instance, agent, sponsor, .. }| {
+            [&instance.risk, &agent.risk, &sponsor.risk]
+        });
+        let said = hops.chain(self.subject.iter().map(|subject| &subject.risk));
+        said.flatten().map(|risk| risk.level).max()
+    }
+
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on
     /// that.
     pub fn ends(&self, elevation: Option<ElevationId>) -> Timestamp {
         let hops = self.hops().map(|hop| {
-            let own = hop.task.deadline.min(hop.agent.key_expires);
+            let own = hop.task.deadline.min(hop.agent.leased_until());
             hop.device.map_or(own, |enrolled| own.min(enrolled.device.valid_until))
         });
         let elevations = self.elevations.iter().map(|it| &it.elevation);
@@ -163,6 +177,22 @@ impl Standing {
         }
         let is_handed_on = !self.delegators.is_empty();
         (tool.not_delegable && is_handed_on).then_some(KernelRule::NotDelegable)
+    }
+
+    /// Who own what acts here.
+    pub fn named_owners(&self) -> BTreeSet<&PersonId> {
+        let of_agents = self.hops().flat_map(|hop| {
+            let Agent { business_owner, technical_owner, .. } = hop.agent;
+            [business_owner, technical_owner]
+        });
+        of_agents.chain([&self.purpose.owner]).collect()
+    }
+
+    /// Whether all of them are here and still answer for it, and of each agent it is known who set what
+    /// it may be given.
+    pub fn is_owned(&self) -> bool {
+        let owners = &self.owners;
+        self.hops().all(|hop| hop.agent.is_owned(owners)) && self.purpose.is_owned(owners)
     }
 
     /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each

@@ -15,12 +15,15 @@ mod directory;
 mod elevation;
 mod fact_key;
 mod facts;
+mod family;
 mod finding;
 mod host;
 mod ids;
+mod lease;
 mod names;
 mod person;
 pub mod record;
+mod risk;
 mod scope;
 mod stop;
 mod stream;
@@ -33,7 +36,8 @@ pub mod workload;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{
-    Agent, AgentState, Attestation, Binding, Instance, InstanceState, RegisteredClient, Stopped,
+    Agent, AgentState, Attestation, BACKUPS_MAX, Binding, Instance, InstanceState, LEASE_MAX,
+    PROPAGATION_MAX, RegisteredClient, Stopped,
 };
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
 pub use consent::{Agreed, AskedOf, Code, Consent, ConsentState, SentBy};
@@ -58,17 +62,20 @@ pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,
 };
+pub use family::Family;
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{
     ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,
     TaskId,
 };
+pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
 pub use names::{
     AgentName, DataCategory, ElevationName, GroupName, InvalidName, PersonId, PurposeId,
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, Taken, TakenUntil};
@@ -77,7 +84,7 @@ pub use task::{
     DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,
     TaskSubject, Withdrawn,
 };
-pub use time::{Clock, InvalidTime, Timestamp};
+pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, PersonId, Sha256Digest, SourceName, Timestamp, UnitName};
+use crate::{GroupName, PersonId, Risk, Sha256Digest, SourceName, Timestamp, UnitName};
 
 /// A natural person known to this deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Person {
     /// When their unit or manager last changed: whom they sponsored before, they affirm anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
+    /// The risk that is said of them, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     /// Until when the login sessions of the person are over: what was begun on their behalf by then is
     /// too. What they sponsor stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,8 +58,17 @@ impl Person {
     /// An active person of no source, to whom everything may be granted.
     pub const fn new(id: PersonId, groups: BTreeSet<GroupName>) -> Self {
         let state = PersonState::Active { authorization_cutoff: None };
-        let (unit, manager, source) = (None, None, None);
-        Self { id, groups, unit, manager, source, moved: None, sessions_cutoff: None, state }
+        Self {
+            id,
+            groups,
+            unit: None,
+            manager: None,
+            source: None,
+            moved: None,
+            risk: None,
+            sessions_cutoff: None,
+            state,
+        }
     }
 
     /// Whether the person is active and what was granted at `granted` still counts.
@@ -88,6 +100,7 @@ impl Person {
         };
         let moves = self.unit != is.unit || self.manager != is.manager;
         is.moved = if moves { Some(now) } else { self.moved };
+        is.risk.clone_from(&self.risk);
         is.sessions_cutoff = self.sessions_cutoff.max(is.sessions_cutoff);
         is
     }

@@ -1,12 +1,12 @@
 //! Purposes, mandates and tasks: why something may be done, who said so, and the work itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Agreed, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, PersonId,
-    PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp, Tool,
+    AgentName, Agreed, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, Person,
+    PersonId, PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp, Tool,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -17,6 +17,9 @@ pub struct Purpose {
     pub id: PurposeId,
     /// Who answers for the purpose.
     pub owner: PersonId,
+    /// Since when they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<Timestamp>,
     /// The most that may be done for it.
     pub scope: Scope,
     /// The categories of data that it may touch.
@@ -25,6 +28,15 @@ pub struct Purpose {
     /// What it is, for people.
     #[serde(default)]
     pub description: String,
+}
+
+impl Purpose {
+    /// Whether its owner is one of `people`, and still answers for it.
+    pub fn is_owned(&self, people: &BTreeMap<PersonId, Person>) -> bool {
+        // Of what was said before it was kept when, nobody knows that it was after anything.
+        let owned = self.owned.unwrap_or(Timestamp::from_millis(0));
+        people.get(&self.owner).is_some_and(|person| person.answers_for(owned))
+    }
 }
 
 /// Who authorised which purpose. A root task exists only on one.

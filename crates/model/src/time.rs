@@ -76,6 +76,10 @@ impl FromStr for Timestamp {
     }
 }
 
+/// A step of the wall clock against the boot clock by more than this makes it unsure; by less, it may
+/// differ from what it was.
+pub const CLOCK_STEP_MAX: Duration = Duration::from_secs(2);
+
 /// The source of time: the binary's clock, or a test's manual one.
 pub trait Clock: Send + Sync {
     /// The wall clock: what is written in records and tokens.

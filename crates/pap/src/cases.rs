@@ -277,20 +277,27 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         state: model::TaskState::Open,
     };
     let rule = WorkloadRule::new(ISSUER, SUBJECT, BTreeMap::new()).expect("it is a rule");
+    let owners = BTreeMap::from([(sponsor.id.clone(), sponsor.clone())]);
     let agent = model::Agent {
         name: case.agent.clone(),
         business_owner: sponsor.id.clone(),
         technical_owner: sponsor.id.clone(),
         sponsor: sponsor.id.clone(),
+        owned: Some(NOW),
+        bounded_by: Some(sponsor.id.clone()),
+        backups: BTreeSet::new(),
         purposes: BTreeSet::from([case.purpose.clone()]),
         ceiling: everything.clone(),
         key: json!({}),
         key_expires: later,
+        valid_until: None,
         host: Some(HostRule { exe: None, uid: 0 }),
         workloads: vec![rule],
         client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: NOW }),
         registered: NOW,
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: model::AgentState::Active,
     };
     let (issuer, subject) = (ISSUER.to_owned(), SUBJECT.to_owned());
@@ -305,11 +312,13 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         device: None,
         task: task.id,
         started: NOW,
+        risk: None,
         state: model::InstanceState::Active,
     };
     let purpose = model::Purpose {
         id: case.purpose.clone(),
         owner: sponsor.id.clone(),
+        owned: Some(NOW),
         scope: everything,
         data: BTreeSet::new(),
         description: String::new(),
@@ -327,6 +336,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         mandate,
         initiator,
         purpose,
+        owners,
         heard: BTreeMap::from([(source, if case.unconfirmed { NOW } else { later })]),
     }
 }

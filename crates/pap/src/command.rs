@@ -1,4 +1,4 @@
-//! What an administrator can ask for, and the one place that does it.
+//! The one place that does what an administrator asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,182 +8,13 @@ use authority::{
     AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NotAdministered,
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
-use model::{
-    Enforcement, HostRule, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, StopTarget,
-    ToolName, WorkloadRule,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use model::{Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, ToolName};
 use serde_json::Value;
 
 use crate::KeptTokenKeys;
-use crate::clients::ClientRegistration;
-use crate::directory::{DirectoryRegistration, NewToken};
-use crate::drill::DrillRow;
-use crate::elevations::ElevationAsked;
+use crate::asked::Command;
 use crate::log::Exports;
-use crate::people::SourceKey;
 use crate::policy::Publisher;
-use crate::said::{PurposeRegistration, Registration, ToolSaid};
-use crate::streams::StreamRegistration;
-use crate::systems::SystemRegistration;
-
-/// One act of administration, as the command line sends it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
-pub enum Command {
-    /// Redeems a founder's code.
-    FounderRedeem { code: String, key: Value },
-    /// Adds a person.
-    PersonAdd { id: String, groups: Vec<String> },
-    /// Deactivates a person.
-    PersonDeactivate { id: String },
-    /// Lists people.
-    PersonList,
-    /// Registers a directory that says who its people are.
-    PeopleSourceAdd(SourceKey),
-    /// Gives one another key.
-    PeopleSourceRekey(SourceKey),
-    /// Lists them, each with the version that is in force.
-    PeopleSourceList,
-    /// Puts a signed list of people in force.
-    PeopleApply { file: String },
-    /// Registers a directory that pushes who its people are.
-    DirectoryAdd(DirectoryRegistration),
-    /// Gives one another token, beside the newest that it has or alone.
-    DirectoryToken { name: String, token: NewToken, alone: bool },
-    /// Makes a person that an administrator added one of a directory's.
-    DirectoryAdopt { name: String, person: String },
-    /// Suspends a directory.
-    DirectorySuspend { name: String, reason: String },
-    /// Lets one go on.
-    DirectoryResume { name: String },
-    /// Lists them.
-    DirectoryList,
-    /// Registers a stream of shared signals.
-    StreamAdd(StreamRegistration),
-    /// Gives one another token, beside the newest that it has or alone.
-    StreamToken { name: String, token: NewToken, alone: bool },
-    /// Suspends a stream.
-    StreamSuspend { name: String, reason: String },
-    /// Lets one go on.
-    StreamResume { name: String },
-    /// Lists them.
-    StreamList,
-    /// Adds a purpose.
-    PurposeAdd(PurposeRegistration),
-    /// Registers an agent.
-    AgentAdd(Registration),
-    /// Says which processes of the host, and which workloads of platforms, may be instances of an
-    /// agent: all of them at once.
-    AgentAttest {
-        name: String,
-        host: Option<HostRule>,
-        #[serde(default)]
-        workloads: Vec<WorkloadRule>,
-    },
-    /// Renews the lease of an agent and its key, which may be another one from now on.
-    AgentRenew { name: String, key: Option<Value> },
-    /// The sponsor of an agent affirms that they answer for it. `word` says who, where that is not who
-    /// sends it.
-    AgentAffirm { name: String, word: Option<String> },
-    /// Makes who asks the sponsor of an agent whose own is gone.
-    AgentTakeOver { name: String, reason: String, word: Option<String> },
-    /// Says which OAuth client an agent is, if any.
-    AgentClient { name: String, client: Option<ClientRegistration> },
-    /// Suspends an agent.
-    AgentSuspend { name: String, reason: String },
-    /// Lists agents.
-    AgentList,
-    /// Revokes a device for good.
-    DeviceRevoke { agent: String, id: String, reason: String },
-    /// Lists devices.
-    DeviceList,
-    /// Registers a system that starts work of agents.
-    SystemAdd(SystemRegistration),
-    /// Suspends one: what it started is over.
-    SystemSuspend { name: String, reason: String },
-    /// Lists systems.
-    SystemList,
-    /// Stops all, a tool or an agent at once.
-    Stop {
-        #[schemars(with = "String")]
-        what: StopTarget,
-        reason: String,
-    },
-    /// Starts it again, or asks for that: it takes two. `word` says who asks, where that is not who
-    /// sends it.
-    Start {
-        #[schemars(with = "String")]
-        what: StopTarget,
-        reason: String,
-        word: Option<String>,
-    },
-    /// Lists what is stopped.
-    StopList,
-    /// Revokes an instance.
-    InstanceRevoke { id: String, reason: String },
-    /// Stops an instance until it is released.
-    InstanceQuarantine { id: String, reason: String },
-    /// Lets an instance, or those after it, act again.
-    InstanceRelease { id: String, reason: String },
-    /// Lists instances.
-    InstanceList,
-    /// Lists callers that are no active agent.
-    FindingList,
-    /// Closes a finding.
-    FindingClose { id: String, reason: String },
-    /// Onboards a server.
-    ServerAdd { name: String, owner: Option<String>, harm: Vec<String> },
-    /// Lists servers with their tools.
-    ServerList,
-    /// Says who answers for a tool and what it can do.
-    ToolDescribe { tool: String, said: ToolSaid },
-    /// Shows how a tool differs from its pin.
-    ToolDiff { tool: String },
-    /// Pins a tool again.
-    ToolPin { tool: String, digest: String },
-    /// Lists tasks.
-    TaskList,
-    /// Shows a task with all that was handed on of it.
-    TaskShow { id: String },
-    /// Takes a task away.
-    TaskEnd { id: String, reason: String },
-    /// Asks that the holder of a task may do something beyond it. `word` says who asks, where that is not
-    /// who sends it.
-    ElevationAsk { asked: ElevationAsked, word: Option<String> },
-    /// Approves that: it takes another. `word` says who approves, where that is not who sends it.
-    ElevationApprove { id: String, word: Option<String> },
-    /// Takes it back.
-    ElevationRevoke { id: String, reason: String },
-    /// Lists elevations.
-    ElevationList,
-    /// Lists mandates.
-    MandateList,
-    /// Withdraws a mandate.
-    MandateWithdraw { id: String, reason: String },
-    /// Settles an unknown outcome.
-    OutcomeSettle { decision: String, reason: String },
-    /// Says that the clock is right as it is.
-    ClockTrust { reason: String },
-    /// Exchanges the key that signs tokens; a compromised one verifies none any more.
-    KeysRotate { reason: String, compromised: bool },
-    /// Records an outage drill: that it begins, or, with rows, its result.
-    DrillOutage { version: String, rows: Vec<DrillRow> },
-    /// Shows a record with its disclosure.
-    LogShow { id: String },
-    /// Traces a decision back.
-    LogChain { id: String },
-    /// The newest records.
-    LogTail { n: usize },
-    /// Records from an index on, a page.
-    LogExport { from: u64 },
-    /// Proves that a record is in the log.
-    LogProve { id: String },
-    /// Decides every recorded decision again.
-    LogReplay,
-}
 
 /// What a server lists, as somebody read it.
 #[derive(Clone, Debug)]
@@ -349,17 +180,22 @@ impl Administration {
             | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
-            | Command::AgentRenew { .. }
             | Command::AgentClient { .. }
             | Command::AgentSuspend { .. }
-            | Command::AgentList
+            | Command::AgentList { .. }
+            | Command::RegisterShow { .. }
             | Command::InstanceRevoke { .. }
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
-            Command::AgentAffirm { .. } | Command::AgentTakeOver { .. } => {
-                self.sponsors(by, command).await
+            Command::AgentOwners { .. } | Command::PurposeOwner { .. } => {
+                self.owners(by, command).await
             }
+            Command::AgentAffirm { .. }
+            | Command::AgentRenew { .. }
+            | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
+            Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
+            Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList
@@ -378,6 +214,12 @@ impl Administration {
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }
+            Command::RiskRaise { what, level, reason } => {
+                self.risk_raise(by, what, (level, reason)).await
+            }
+            Command::RiskLower { what, level, reason } => {
+                self.risk_lower(by, what, (level, reason)).await
+            }
             Command::DeviceRevoke { agent, id, reason } => {
                 self.device_revoke(by, (&agent, &id), reason).await
             }
@@ -389,6 +231,18 @@ impl Administration {
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
+            Command::TaskList => self.list(by, "task/", "").await,
+            Command::TaskShow { id } => self.task_show(by, &id).await,
+            Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
+            Command::MandateList => self.list(by, "mandate/", "").await,
+            Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
+            other => self.operate(by, other).await,
+        }
+    }
+
+    /// Does what concerns servers, the service itself and its log.
+    async fn operate(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
+        match command {
             Command::ServerAdd { name, owner, harm } => {
                 self.server_add(by, &name, owner.as_deref(), &harm).await
             }
@@ -398,18 +252,6 @@ impl Administration {
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,
-            other => self.run_on_work(by, other).await,
-        }
-    }
-
-    /// Does what is about work and the deployment as a whole, and what reads.
-    async fn run_on_work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
-        match command {
-            Command::TaskList => self.list(by, "task/", "").await,
-            Command::TaskShow { id } => self.task_show(by, &id).await,
-            Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
-            Command::MandateList => self.list(by, "mandate/", "").await,
-            Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
             Command::OutcomeSettle { decision, reason } => {
                 self.settle(by, &decision, &reason).await
             }

@@ -17,7 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
 use crate::register::{put, put_new};
 use crate::words::Acting;

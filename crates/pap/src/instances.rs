@@ -8,7 +8,8 @@ use authority::{Effect, Refused};
 use model::{Agent, FactKey, Instance, InstanceId, InstanceState, PersonId, ResourceRef, Stopped};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Command, Draft};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, Draft};
 use crate::register::put;
 
 impl Administration {
@@ -96,14 +97,14 @@ impl Administration {
     }
 }
 
-async fn found(draft: &mut Draft<'_>, id: InstanceId) -> Result<Instance, AdminError> {
+pub(crate) async fn found(draft: &mut Draft<'_>, id: InstanceId) -> Result<Instance, AdminError> {
     let found = draft.reader.find::<Instance>(FactKey::instance(id)).await;
     let found = found.map_err(AdminError::unavailable)?;
     found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))
 }
 
 /// The instances that are stopped of those that start after `instance`, by where that stands.
-async fn marks(
+pub(crate) async fn marks(
     draft: &mut Draft<'_>,
     instance: &Instance,
 ) -> Result<Vec<(FactKey, Stopped)>, AdminError> {

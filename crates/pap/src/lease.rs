@@ -1,24 +1,21 @@
-//! Leases: an agent works for nobody, and its key vouches, until a date. Somebody says anew that it
-//! is to go on, or it ends.
+//! Leases: an agent acts, and its key vouches, until a date. Its sponsor says anew that it is to go on, or
+//! it ends.
 
 use std::time::Duration;
 
 use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::{
-    Agent, AgentName, AgentState, FactKey, Mandate, MandateBasis, MandateId, PersonId, Purpose,
-    ResourceRef, Timestamp,
+    Agent, AgentName, AgentState, FactKey, LEASE_MAX, Mandate, MandateBasis, MandateId, Person,
+    Purpose, ResourceRef, Timestamp,
 };
 use serde_json::{Value, json};
 
-use crate::register::{active, put, put_new, registered};
-use crate::{AdminError, Administration};
+use crate::command::{AdminError, Administration, By};
+use crate::register::{put, put_new, registered};
 
 /// How long an agent's key vouches.
 pub(crate) const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
-
-/// How long a standing mandate lasts.
-const LEASE: Duration = Duration::from_hours(30 * 24);
 
 /// The standing mandate of `agent` for `purpose`, from `now` on.
 pub(crate) fn standing_mandate(
@@ -33,34 +30,48 @@ pub(crate) fn standing_mandate(
         purpose: purpose.id.clone(),
         scope: purpose.scope.clone(),
         given: now,
-        valid_until: now.plus(LEASE),
+        valid_until: now.plus(LEASE_MAX),
         withdrawn: None,
     }
 }
 
+/// `told`, which is about `agent`, and until when that acts unless its sponsor says anew that it is to.
+pub(crate) fn with_lease(mut told: Value, agent: &Agent) -> Value {
+    told["lease_until"] = agent.leased_until().to_string().into();
+    told["ends_by"] = agent.bound().to_string().into();
+    told
+}
+
 impl Administration {
-    /// Renews the key of an agent, or replaces it by `key`, and gives it standing mandates anew for
-    /// the purposes for which it has some. What was begun under the old ones ends with them.
-    pub(crate) async fn agent_renew(
+    /// Renews the lease of an agent and its key, or replaces that by `key`, and gives it standing
+    /// mandates anew for the purposes for which it has some. What was begun under the old ones ends with
+    /// them.
+    pub async fn agent_renew(
         &self,
-        by: &PersonId,
-        name: &str,
-        key: Option<Value>,
+        by: impl Into<By<'_>>,
+        mut effects: Vec<Effect>,
+        (name, key): (&str, Option<Value>),
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
         let read = key.as_ref().map(VerifyingKey::from_jwk).transpose();
         let replacing = read.map_err(AdminError::invalid)?;
-        let mut draft = self.draft(by, "agent/renew", ResourceRef::Agent(name.clone())).await?;
+        let target = ResourceRef::Agent(name.clone());
+        let mut draft = self.draft(by.into(), "agent/renew", target).await?;
         let mut agent = registered(&mut draft.reader, &name).await?;
         if agent.state != AgentState::Active {
             return Err(AdminError::Invalid(format!("the agent `{name}` is suspended")));
         }
-        active(&mut draft.reader, agent.sponsor.as_str(), "sponsor").await?;
+        let sponsor = draft.reader.need::<Person>(FactKey::person(&agent.sponsor)).await;
+        if !agent.is_answered_for_by(&sponsor.map_err(AdminError::unavailable)?) {
+            let why = format!("`{}` does not answer for `{name}`: affirm it first", agent.sponsor);
+            return Err(AdminError::Invalid(why));
+        }
         let now = self.now();
+        agent.valid_until = Some(now.plus(LEASE_MAX));
         agent.key_expires = now.plus(AGENT_KEY_LIFETIME);
         agent.key = key.unwrap_or(agent.key);
         let place = FactKey::agent(&name);
-        let mut effects = vec![put(place.clone(), &agent)];
+        effects.push(put(place.clone(), &agent));
         if let Some(key) = &replacing {
             effects.push(self.own_key(&mut draft.reader, key, place).await?);
         }
@@ -69,13 +80,12 @@ impl Administration {
         let change =
             json!({ "agent": agent, "mandates": mandates, "key_replaced": replacing.is_some() });
         let done = draft.make(change, effects).await?;
-        let (expires, until) = (agent.key_expires, mandates.first().map(|it| it.valid_until));
-        Ok(json!({
+        let told = json!({
             "agent": name,
-            "key_expires": expires.to_string(),
-            "lease_until": until.map(|until| until.to_string()),
+            "key_expires": agent.key_expires.to_string(),
             "decision": done.decision,
-        }))
+        });
+        Ok(with_lease(told, &agent))
     }
 
     /// Standing mandates anew, from `now` on, for the purposes for which `agent` has some; with what

@@ -5,6 +5,7 @@
 //! force, and its record and its change are one transaction (`i_22_…`). It knows no HTTP and starts
 //! no process: what a server lists is read by somebody else.
 
+mod asked;
 mod cases;
 mod clients;
 mod command;
@@ -19,11 +20,15 @@ mod heard;
 mod instances;
 mod lease;
 mod log;
+mod offboard;
 mod origin;
+mod owners;
+mod past;
 mod people;
 mod policy;
 mod register;
 mod replay;
+mod risk;
 mod said;
 mod sent;
 mod sponsor;
@@ -35,16 +40,18 @@ mod token_keys;
 mod tools;
 mod words;
 
+pub use asked::Command;
 pub use authority::ADMINISTRATORS;
 pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use clients::ClientRegistration;
-pub use command::{AdminError, Administration, By, Command, Found, ToolSource};
+pub use command::{AdminError, Administration, By, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use directory::{DirectoryRegistration, NewToken};
 pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
 pub use elevations::ElevationAsked;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
+pub use offboard::CREDENTIALS_MAX;
 pub use people::SourceKey;
 pub use policy::{PublishError, Publisher};
 pub use said::{PurposeRegistration, Registration, ToolSaid};

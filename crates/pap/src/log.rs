@@ -7,12 +7,15 @@ use authority::{Effect, LogEntry};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
 use model::{
-    DecisionId, Elevation, FactKey, Hop, MandateBasis, PersonId, RecordId, ResourceRef, Standing,
+    DecisionId, Elevation, FactKey, Hop, MandateBasis, Person, PersonId, RecordId, ResourceRef,
+    Standing,
 };
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
 
-use crate::command::{AdminError, Administration, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration};
+use crate::policy::Activations;
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -116,7 +119,13 @@ impl Administration {
         let (index, record) = self.found(id).await?;
         let decision: DecisionRecord = serde_json::from_value(record)
             .map_err(|_| AdminError::Invalid(format!("`{id}` is not a decision on an act")))?;
-        let standing = self.standing_of(&decision).await?;
+        let (standing, tool_owner) = self.behind(&decision).await?.unzip();
+        let answerable = match &standing {
+            Some(standing) => {
+                Some(self.answerable(&decision, standing, tool_owner.flatten()).await?)
+            }
+            None => None,
+        };
         let outcome = self.outcome_of(index, &decision.id).await?;
         Ok(json!({
             "decision": decision.id,
@@ -131,6 +140,7 @@ impl Administration {
             "sponsor": standing.as_ref().map(|standing| standing.sponsor.id.clone()),
             "subject": standing.as_ref().and_then(|s| s.subject.as_ref().map(|p| p.id.clone())),
             "chain": standing.as_ref().map(hops),
+            "answerable": answerable,
             "elevation": standing.as_ref().and_then(|standing| elevation(&decision, standing)),
             "started_by": standing.as_ref().and_then(started_by),
             "data": standing.as_ref().map(|standing| standing.purpose.data.clone()),
@@ -144,16 +154,50 @@ impl Administration {
         }))
     }
 
-    /// Who stood behind a decision, from the disclosure of its facts; none if that was erased.
-    async fn standing_of(&self, decision: &DecisionRecord) -> Result<Option<Standing>, AdminError> {
+    /// Who stood behind a decision, and the owner of the tool, from the disclosure of its facts; none if
+    /// that was erased.
+    async fn behind(
+        &self,
+        decision: &DecisionRecord,
+    ) -> Result<Option<(Standing, Option<Person>)>, AdminError> {
         match self.facts_of(decision).await? {
             Disclosed::Values(facts) => {
-                let standing = facts.value("standing").cloned().unwrap_or_default();
-                serde_json::from_value(standing).map(Some).map_err(AdminError::unavailable)
+                let member = |name| facts.value(name).cloned().unwrap_or_default();
+                let standing = serde_json::from_value(member("standing"));
+                let owner = serde_json::from_value(member("tool_owner"));
+                let both = standing.and_then(|standing| Ok(Some((standing, owner?))));
+                both.map_err(AdminError::unavailable)
             }
             Disclosed::Erased => Ok(None),
             Disclosed::Damaged(why) => Err(AdminError::Unavailable(why)),
         }
+    }
+
+    /// Who answered for what, when `decision` was made: who set what the agent may be given, who put the
+    /// policy in force, who owned the tool, the purpose and the agent, and who sponsored it. Nobody is
+    /// known by name yet to own a policy set, or to have approved it.
+    async fn answerable(
+        &self,
+        decision: &DecisionRecord,
+        standing: &Standing,
+        tool_owner: Option<Person>,
+    ) -> Result<Value, AdminError> {
+        let place = FactKey::policy_activations(&decision.policy);
+        let known = self.reader().find::<Activations>(place).await;
+        let known = known.map_err(AdminError::unavailable)?.unwrap_or_default();
+        let activation = known.at(decision.time);
+        Ok(json!({
+            "boundary_set_by": standing.agent.bounded_by,
+            "policy": {
+                "put_in_force_by": activation.map(|it| it.by.clone()),
+                "since": activation.map(|it| it.since.to_string()),
+            },
+            "tool_owner": tool_owner.map(|owner| owner.id),
+            "purpose_owner": standing.purpose.owner,
+            "business_owner": standing.agent.business_owner,
+            "technical_owner": standing.agent.technical_owner,
+            "sponsor": standing.sponsor.id,
+        }))
     }
 
     /// The disclosure of the facts leaf that `decision` names.

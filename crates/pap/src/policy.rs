@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::{Authority, Unit, Urgency};
+use authority::{Authority, Reader, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
-use model::{FactKey, RecordId, Tool};
+use model::{FactKey, PersonId, RecordId, Timestamp, Tool};
 use pdp::{Bundle, Snapshot, ToolSchema};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::founding::BOOTSTRAP;
 use crate::register::put;
 
 /// Why a policy set is not in force.
@@ -20,6 +22,44 @@ pub enum PublishError {
     /// The tools cannot be read, or it cannot be recorded.
     #[error("the policy set could not be put in force: {0}")]
     Unavailable(String),
+}
+
+/// The most times at which one policy set came into force that are kept, the newest.
+const ACTIVATIONS_MAX: usize = 64;
+
+/// When one policy set came into force, and by whose act, the newest last.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Activations(Vec<Activation>);
+
+/// That a policy set came into force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Activation {
+    /// By whose act: who changed its files, or the tools that it is compiled with.
+    pub(crate) by: PersonId,
+    /// Since when.
+    pub(crate) since: Timestamp,
+}
+
+impl Activations {
+    /// The same, and `by` put it in force at `since`.
+    fn and(mut self, by: PersonId, since: Timestamp) -> Self {
+        self.0.push(Activation { by, since });
+        let older = self.0.len().saturating_sub(ACTIVATIONS_MAX);
+        self.0.drain(..older);
+        self
+    }
+
+    /// The one that counted at `at`, if that is known.
+    pub(crate) fn at(&self, at: Timestamp) -> Option<&Activation> {
+        self.0.iter().rev().find(|activation| activation.since <= at)
+    }
+}
+
+/// Whoever writes the files of the machine: nobody else is known of them.
+fn of_the_machine() -> PersonId {
+    BOOTSTRAP.parse().expect("it is a person's id")
 }
 
 /// The files of a policy set, by name.
@@ -41,7 +81,7 @@ impl Publisher {
     /// Puts `files` in force, if they compile; else what was in force stays.
     pub async fn replace(&self, files: Files) -> Result<Vec<String>, PublishError> {
         let mut current = self.files.lock().await;
-        let warnings = self.put_in_force(&files).await?;
+        let warnings = self.put_in_force(&files, &of_the_machine()).await?;
         *current = files;
         Ok(warnings)
     }
@@ -49,11 +89,20 @@ impl Publisher {
     /// Compiles the files with the tools as they are onboarded now, and puts the result in force.
     /// Gives the warnings.
     pub async fn publish(&self) -> Result<Vec<String>, PublishError> {
-        let current = self.files.lock().await;
-        self.put_in_force(&current).await
+        self.publish_by(&of_the_machine()).await
     }
 
-    async fn put_in_force(&self, files: &Files) -> Result<Vec<String>, PublishError> {
+    /// The same, because `by` changed the tools.
+    pub(crate) async fn publish_by(&self, by: &PersonId) -> Result<Vec<String>, PublishError> {
+        let current = self.files.lock().await;
+        self.put_in_force(&current, by).await
+    }
+
+    async fn put_in_force(
+        &self,
+        files: &Files,
+        by: &PersonId,
+    ) -> Result<Vec<String>, PublishError> {
         let bundle = self.bundle(files).await?;
         let pip = self.authority.pip();
         let snapshot = Snapshot::compile(bundle);
@@ -71,7 +120,8 @@ impl Publisher {
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
         let store = self.authority.journal().store();
-        let committed = store.commit(self.unit(&snapshot)).await.map_err(unavailable)?;
+        let unit = self.unit(&snapshot, by).await?;
+        let committed = store.commit(unit).await.map_err(unavailable)?;
         pip.put_in_force(snapshot, committed.revision);
         Ok(warnings)
     }
@@ -89,9 +139,14 @@ impl Publisher {
         Ok(Bundle { policies: files.clone(), tools, ..Bundle::default() })
     }
 
-    fn unit(&self, snapshot: &Snapshot) -> Unit {
+    async fn unit(&self, snapshot: &Snapshot, by: &PersonId) -> Result<Unit, PublishError> {
         let now = self.authority.clock().now();
         let digest = snapshot.digest();
+        let place = FactKey::policy_activations(&digest);
+        let known = Reader::new(self.authority.pip().store()).find(place.clone()).await;
+        let known: Option<Activations> =
+            known.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+        let activations = known.unwrap_or_default().and(by.clone(), now);
         let record = SystemRecord {
             details: BTreeMap::from([("policy".to_owned(), digest.to_string())]),
             event: "policy_in_force".to_owned(),
@@ -104,7 +159,8 @@ impl Publisher {
         let effects = vec![
             put(FactKey::policy(&digest), snapshot.bundle()),
             put(FactKey::active_policy(), &json!({ "digest": digest })),
+            put(place, &activations),
         ];
-        Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() }
+        Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
     }
 }

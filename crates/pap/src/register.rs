@@ -6,16 +6,17 @@ use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
-    Agent, AgentName, AgentState, DataCategory, FactKey, Harm, InstanceId, MandateId, Person,
-    PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest, Stranger,
-    Thumbprint, Timestamp, ToolPattern, WorkloadRule,
+    Agent, AgentName, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm, InstanceId, LEASE_MAX,
+    MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest,
+    Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::asked::Command;
 use crate::clients::check_client;
-use crate::command::{AdminError, Administration, Command};
-use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate};
+use crate::command::{AdminError, Administration};
+use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate, with_lease};
 use crate::said::{PurposeRegistration, Registration};
 
 /// The most categories of data of one purpose.
@@ -47,7 +48,6 @@ impl Administration {
                 let make = |agent: &mut Agent| (agent.host, agent.workloads) = (host, workloads);
                 self.agent_change(by, (&name, "agent/attest"), change, make).await
             }
-            Command::AgentRenew { name, key } => self.agent_renew(by, &name, key).await,
             Command::AgentClient { name, client } => self.agent_client(by, &name, client).await,
             Command::AgentSuspend { name, reason } => {
                 let (since, change) = (self.now(), json!(reason));
@@ -55,7 +55,10 @@ impl Administration {
                     |agent: &mut Agent| agent.state = AgentState::Suspended { reason, since };
                 self.agent_change(by, (&name, "agent/suspend"), change, suspend).await
             }
-            Command::AgentList => self.list_with_stops(by, "agent/", "").await,
+            Command::AgentList { as_of } => self.agent_list(by, as_of.as_deref()).await,
+            Command::RegisterShow { as_of, after } => {
+                self.register_show(by, (as_of.as_deref(), after.as_deref())).await
+            }
             instances => self.instances(by, instances).await,
         }
     }
@@ -109,7 +112,8 @@ impl Administration {
         let id: PurposeId = registration.id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
         let owner = active(&mut draft.reader, &registration.owner, "owner").await?;
-        let purpose = Purpose { id: id.clone(), owner: owner.id, scope, data, description };
+        let (id, owned) = (id.clone(), Some(self.now()));
+        let purpose = Purpose { id: id.clone(), owner: owner.id, owned, scope, data, description };
         let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
         let done = draft.make(json!(purpose), effects).await?;
         Ok(json!({ "purpose": id, "decision": done.decision }))
@@ -138,12 +142,29 @@ impl Administration {
         let purpose = reader.find::<Purpose>(FactKey::purpose(&wanted)).await;
         let purpose = purpose.map_err(AdminError::unavailable)?;
         let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
+        // Whoever came back since it was theirs is asked anew.
+        let owner = reader.find::<Person>(FactKey::person(&purpose.owner)).await;
+        let owner = owner.map_err(AdminError::unavailable)?;
+        let owners = owner.map(|owner| (owner.id.clone(), owner)).into_iter().collect();
+        if !purpose.is_owned(&owners) {
+            let why = format!(
+                "`{}` does not answer for the purpose `{wanted}`: name its owner with \
+                 `chancery purpose owner {wanted} --owner PERSON`",
+                purpose.owner
+            );
+            return Err(AdminError::Invalid(why));
+        }
+        let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
         let agent = Agent {
             name: name.clone(),
             sponsor: sponsor.id,
             business_owner,
             technical_owner,
+            owned: Some(now),
+            bounded_by: Some(by.clone()),
+            backups,
+            valid_until: Some(now.plus(LEASE_MAX)),
             purposes: BTreeSet::from([purpose.id.clone()]),
             ceiling: purpose.scope.clone(),
             key: registration.key.clone(),
@@ -153,6 +174,8 @@ impl Administration {
             client: registration.client.clone().map(|client| client.registered(now)),
             registered: now,
             affirmed: None,
+            risk: None,
+            risk_of_new: None,
             state: AgentState::Active,
         };
         let id = MandateId::new(now, self.authority.entropy().as_ref());
@@ -170,7 +193,8 @@ impl Administration {
         }
         let done = draft.make(json!({ "agent": agent, "mandate": mandate }), effects).await?;
         let mandate = mandate.map(|mandate| mandate.id);
-        Ok(json!({ "agent": name, "mandate": mandate, "decision": done.decision }))
+        let told = json!({ "agent": name, "mandate": mandate, "decision": done.decision });
+        Ok(with_lease(told, &agent))
     }
 
     /// What makes `key` that of `owner` alone. Whose it is already, it stays; that it was to be
@@ -241,6 +265,26 @@ pub(crate) async fn active(
             "the {role} `{id}` is not a known person: add them with `chancery person add {id}`"
         ))),
     }
+}
+
+/// Those who are named to be asked when `sponsor` is gone: other people who are there.
+async fn backups(
+    reader: &mut Reader<'_>,
+    named: &[String],
+    sponsor: &PersonId,
+) -> Result<BTreeSet<PersonId>, AdminError> {
+    if named.len() > BACKUPS_MAX {
+        return Err(AdminError::Invalid(format!("an agent has at most {BACKUPS_MAX} backups")));
+    }
+    let mut backups = BTreeSet::new();
+    for named in named {
+        let backup = active(reader, named, "backup").await?.id;
+        if backup == *sponsor || !backups.insert(backup) {
+            let why = format!("`{named}` is named twice: a backup is somebody else");
+            return Err(AdminError::Invalid(why));
+        }
+    }
+    Ok(backups)
 }
 
 fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {

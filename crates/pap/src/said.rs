@@ -47,6 +47,8 @@ pub struct Registration {
     pub purpose: String,
     pub business_owner: Option<String>,
     pub technical_owner: Option<String>,
+    #[serde(default)]
+    pub backups: Vec<String>,
     /// The agent's public key (JWK).
     pub key: Value,
     #[serde(default)]

@@ -1,13 +1,18 @@
-//! Who answers for an agent: a sponsor affirms that they still do, and another takes over from one who
-//! is gone. Nothing passes to anybody by itself.
+//! Who answers for an agent: a sponsor affirms that they still do, and renews its lease; another takes
+//! over from one who is gone. Nothing passes to anybody by itself.
 
 use std::collections::BTreeMap;
 
 use authority::{AdminAct, Effect};
-use model::{Agent, AgentName, AgentState, FactKey, Person, PersonId, ResourceRef, Revision};
+use model::{
+    Agent, AgentName, AgentState, FactKey, LEASE_MAX, Person, PersonId, ResourceRef, Revision,
+    Timestamp,
+};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, By, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, By};
+use crate::lease::with_lease;
 use crate::register::{put, registered};
 
 /// The act by which somebody takes over.
@@ -58,6 +63,12 @@ impl Administration {
                 let done = self.agent_affirm(&by, uses.clone(), &name).await;
                 self.settled(done, uses).await
             }
+            Command::AgentRenew { name, key, word } => {
+                let said = json!({ "do": "agent-renew", "name": name, "key": key });
+                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let done = self.agent_renew(&by, uses.clone(), (&name, key)).await;
+                self.settled(done, uses).await
+            }
             other => unreachable!("{other:?} is about no sponsor"),
         }
     }
@@ -105,6 +116,9 @@ impl Administration {
         }
         let (now, from) = (self.now(), agent.sponsor.clone());
         (agent.sponsor, agent.registered, agent.affirmed) = (by.person.clone(), now, None);
+        agent.valid_until = Some(now.plus(LEASE_MAX));
+        agent.backups.remove(by.person);
+        inherit(&mut agent, &from, now);
         effects.push(put(FactKey::agent(&name), &agent));
         let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
         effects.extend(written);
@@ -112,7 +126,10 @@ impl Administration {
             "agent": agent, "mandates": mandates, "from": from, "reason": reason,
         });
         let done = draft.make(change, effects).await?;
-        Ok(json!({ "agent": name, "sponsor": by.person, "from": from, "decision": done.decision }))
+        let told = json!({
+            "agent": name, "sponsor": by.person, "from": from, "decision": done.decision,
+        });
+        Ok(with_lease(told, &agent))
     }
 
     /// The agents for which somebody answers, and those for which nobody does and they may; at most
@@ -135,8 +152,9 @@ impl Administration {
                 (true, true) => Stands::Answered,
                 (true, false) if sponsor.answers_for(agent.registered) => Stands::ToAffirm,
                 (false, false) => {
-                    // Whom it falls to is the same for all agents of the same two people.
-                    let people = (agent.sponsor.clone(), agent.business_owner.clone());
+                    // Whom it falls to is the same for all agents of the same people.
+                    let Agent { sponsor, business_owner, backups, .. } = &agent;
+                    let people = (sponsor.clone(), business_owner.clone(), backups.clone());
                     let may = match follows.get(&people) {
                         Some(may) => *may,
                         None => self.may_follow(by, &agent.name).await,
@@ -165,5 +183,16 @@ impl Administration {
             effects: Vec::new(),
         };
         self.authority.would_administer(&act).await
+    }
+}
+
+/// Whoever takes `agent` over from the sponsor `from` is from `now` on what that one was beside: who wants
+/// it, or who keeps it running.
+fn inherit(agent: &mut Agent, from: &PersonId, now: Timestamp) {
+    let sponsor = agent.sponsor.clone();
+    let own = [&mut agent.business_owner, &mut agent.technical_owner];
+    let taken = own.into_iter().filter(|owner| **owner == *from);
+    if taken.map(|owner| owner.clone_from(&sponsor)).count() == 2 {
+        agent.owned = Some(now);
     }
 }

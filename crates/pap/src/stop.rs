@@ -9,7 +9,8 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
 use crate::register::put;
 use crate::words::Acting;
@@ -124,18 +125,24 @@ impl Administration {
         let stops = authority::all::<Stop>(self.authority.pip().store(), "stop/").await;
         let stops = stops.map_err(AdminError::unavailable)?;
         for row in rows.as_array_mut().into_iter().flatten() {
-            let concerns = |what: &StopTarget| match what {
-                StopTarget::All => true,
-                StopTarget::Tool(tool) => row["tool"] == json!(tool),
-                StopTarget::Agent(agent) => first == "agent/" && row["name"] == json!(agent),
-            };
-            let stopped: Vec<_> =
-                stops.iter().map(|stop| &stop.what).filter(|what| concerns(what)).collect();
-            if !stopped.is_empty() {
-                row["stopped"] = json!(stopped);
-            }
+            let is_agent = first == "agent/";
+            mark_stopped(row, &stops, is_agent);
         }
         Ok(rows)
+    }
+}
+
+/// Says of `row`, of an agent or of a tool or server, what of it is stopped.
+pub(crate) fn mark_stopped(row: &mut Value, stops: &[Stop], is_agent: bool) {
+    let concerns = |what: &StopTarget| match what {
+        StopTarget::All => true,
+        StopTarget::Tool(tool) => row["tool"] == json!(tool),
+        StopTarget::Agent(agent) => is_agent && row["name"] == json!(agent),
+    };
+    let stopped: Vec<_> =
+        stops.iter().map(|stop| &stop.what).filter(|what| concerns(what)).collect();
+    if !stopped.is_empty() {
+        row["stopped"] = json!(stopped);
     }
 }
 

@@ -68,7 +68,7 @@ impl Administration {
             };
             told.extend(self.onboard(draft, &onboarding, chunk).await?);
         }
-        let warnings = self.publisher.publish().await.map_err(AdminError::unavailable)?;
+        let warnings = self.publisher.publish_by(by).await.map_err(AdminError::unavailable)?;
         let policy = self.authority.pip().policy();
         for tool in &mut told {
             tool["needs"] = needs(tool, &policy.snapshot).into();
@@ -175,7 +175,7 @@ impl Administration {
         (found.descriptor, found.pin, found.state) = (descriptor, digest, ToolState::Pinned);
         let effects = vec![put(FactKey::tool(&tool), &found)];
         let done = draft.make(json!({ "pin": digest }), effects).await?;
-        self.publisher.publish().await.map_err(AdminError::unavailable)?;
+        self.publisher.publish_by(by).await.map_err(AdminError::unavailable)?;
         Ok(json!({ "tool": tool, "pin": digest, "decision": done.decision }))
     }
 

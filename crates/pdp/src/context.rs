@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
-use model::{Elevation, Facts, PrincipalFacts, Provisioning, Standing, Succession, Timestamp};
+use model::{
+    Agent, Elevation, Facts, PrincipalFacts, Provisioning, RiskLevel, Standing, Succession,
+    Timestamp,
+};
 
 use crate::entities::{person_named, person_uid};
 
@@ -47,9 +50,10 @@ pub(crate) fn of(
         }
         PrincipalFacts::Directory(_, provisioning) => members.provisioning(provisioning),
         PrincipalFacts::Administrator(_) => {
-            let succession = facts.agent.as_ref().and_then(|known| known.succession.as_ref());
-            if let Some(succession) = succession {
-                members.succession(succession);
+            let known = facts.agent.as_deref();
+            let succession = known.and_then(|known| Some((known, known.succession.as_ref()?)));
+            if let Some((known, succession)) = succession {
+                members.succession(&known.agent, succession);
             }
         }
     }
@@ -86,11 +90,11 @@ impl Members<'_> {
         }
     }
 
-    fn succession(&mut self, Succession { line, unit }: &Succession) {
-        self.add("line", || {
-            let line = line.iter().map(|id| RestrictedExpression::new_entity_uid(person_named(id)));
-            Some(RestrictedExpression::new_set(line))
-        });
+    fn succession(&mut self, agent: &Agent, Succession { line, unit }: &Succession) {
+        let named = |id| RestrictedExpression::new_entity_uid(person_named(id));
+        self.add("line", || Some(RestrictedExpression::new_set(line.iter().map(named))));
+        let backups = agent.backups.iter();
+        self.add("backup", || Some(RestrictedExpression::new_set(backups.map(named))));
         if let Some(unit) = unit {
             self.add("unit", || Some(text(unit.as_str())));
         }
@@ -117,7 +121,7 @@ impl Members<'_> {
         self.add("confirmed", || {
             Some(RestrictedExpression::new_bool(standing.is_confirmed(facts.now)))
         });
-        self.add("risk", || Some(text("none")));
+        self.add("risk", || Some(text(standing.risk().map_or("none", RiskLevel::as_str))));
         self.add("provenance", || record([]));
     }
 }

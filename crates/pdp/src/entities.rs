@@ -100,7 +100,8 @@ pub(crate) fn server_uid(server: &str) -> EntityUid {
 
 /// The attributes that hold an entity: the only ways from one entity, or from the context, to
 /// another, for policies that look at what a literal names do not compile.
-pub(crate) const LEADING_ON: [&str; 5] = ["approver", "line", "owner", "sponsor", "subject"];
+pub(crate) const LEADING_ON: [&str; 6] =
+    ["approver", "backup", "line", "owner", "sponsor", "subject"];
 
 impl World {
     /// The world of `request` in the light of `facts`.

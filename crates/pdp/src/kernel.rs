@@ -4,14 +4,13 @@
 
 use model::AccessRequest;
 use model::{
-    AgentName, AgentState, Answer, Answers, Binding, DELEGATIONS_MAX, Denial, Elevated, Elevation,
-    Facts, Gives, Hop, InstanceState, KernelRule, Mandate, MandateBasis, Principal, PrincipalFacts,
-    ResourceRef, Scope, ServerName, Standing, StopTarget, Task, TaskState, TaskSubject, Timestamp,
-    ToolRef,
+    AgentName, Answer, Answers, Denial, Elevated, Elevation, Facts, Gives, Hop, KernelRule,
+    Mandate, MandateBasis, PersonId, Principal, PrincipalFacts, ResourceRef, Scope, ServerName,
+    Standing, TaskSubject, ToolRef,
 };
 
-use crate::mandates;
 use crate::schema::{Action, AskedBy, DELEGATE};
+use crate::stands;
 
 /// What a person takes back of what they gave themselves: no policy keeps them from it. Whoever asks has
 /// found that it is theirs (`nothing_keeps_a_person_from_taking_back_what_they_gave`).
@@ -22,6 +21,9 @@ pub(crate) const RESTRICT: &str = "person/restrict";
 
 /// Taking responsibility for an agent whose sponsor answers for it no longer.
 const TAKE_OVER: &str = "agent/take-over";
+
+/// Saying that an agent is to go on.
+const RENEW: &str = "agent/renew";
 
 /// Taking over a task whose holder is gone: the same work, for the same person.
 const RESUME: &str = "task/resume";
@@ -136,10 +138,7 @@ pub(crate) fn check<'a>(
             if action.asked_by != AskedBy::Person {
                 return Err(Denial::Malformed);
             }
-            let agent = facts.agent.as_ref().filter(|_| request.action.as_str() == TAKE_OVER);
-            if agent.is_some_and(|known| known.agent.sponsor == person.id) {
-                return Err(Denial::Kernel(KernelRule::SponsorIsNotSuccessor));
-            }
+            answering(request, facts, &person.id).map_err(Denial::Kernel)?;
             Ok(Passed::by_kernel())
         }
         PrincipalFacts::Directory(directory, provisioning) => {
@@ -158,14 +157,26 @@ pub(crate) fn check<'a>(
                 return Err(Denial::Kernel(KernelRule::AgentsDoNotAdminister));
             }
             stops(standing, (request, facts), action).map_err(Denial::Kernel)?;
-            chain(standing, request).map_err(Denial::Kernel)?;
+            stands::chain(standing, delegate(request)).map_err(Denial::Kernel)?;
             handed_on(standing, request).map_err(Denial::Kernel)?;
-            actor(standing, facts).map_err(Denial::Kernel)?;
+            stands::actor(standing, (facts.binding, facts.now)).map_err(Denial::Kernel)?;
             if let Some(tool) = &action.tool {
                 tool_rules(tool, standing, facts).map_err(Denial::Kernel)?;
             }
             scopes(standing, request, facts, action)
         }
+    }
+}
+
+/// Whether `person` may say who answers for an agent: nobody takes over what they let go of themselves,
+/// and nobody but the sponsor says that it is to go on.
+fn answering(request: &AccessRequest, facts: &Facts, person: &PersonId) -> Result<(), KernelRule> {
+    let Some(known) = &facts.agent else { return Ok(()) };
+    let is_sponsor = known.agent.sponsor == *person;
+    match request.action.as_str() {
+        TAKE_OVER if is_sponsor => Err(KernelRule::SponsorIsNotSuccessor),
+        RENEW if !is_sponsor => Err(KernelRule::SponsorRenews),
+        _ => Ok(()),
     }
 }
 
@@ -176,118 +187,7 @@ fn stops(
     (request, facts): (&AccessRequest, &Facts),
     action: &Action,
 ) -> Result<(), KernelRule> {
-    let agents = || standing.hops().map(|hop| &hop.agent.name).chain(delegate(request));
-    let concerns = |stop: &StopTarget| match stop {
-        StopTarget::All => true,
-        StopTarget::Tool(tool) => action.tool.as_ref() == Some(tool),
-        StopTarget::Agent(agent) => agents().any(|name| name == agent),
-    };
-    if facts.stops.0.iter().any(concerns) { Err(KernelRule::Stopped) } else { Ok(()) }
-}
-
-fn actor(standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
-    let Standing { instance, task, mandate, .. } = standing;
-    if let InstanceState::Quarantined { .. } = instance.state {
-        return Err(KernelRule::InstanceQuarantined);
-    }
-    if facts.binding == Binding::None && !standing.agent.takes_bearer() {
-        return Err(KernelRule::BearerNotAdmitted);
-    }
-    for hop in standing.hops() {
-        let holds = holds(hop, mandate, facts.now);
-        let is_actor = hop.instance.id == instance.id;
-        holds.map_err(|rule| if is_actor { rule } else { KernelRule::DelegatorNotActive })?;
-    }
-    // Who consented was told who answers for the agent.
-    let root = standing.hops().next_back();
-    if root.is_some_and(|root| mandate.given < root.agent.registered) {
-        return Err(KernelRule::TakenOver);
-    }
-    // What a holder handed on ends when another instance takes its task over.
-    let mut links = standing.hops().zip(standing.hops().skip(1));
-    let by_holder = |(own, above): (Hop<'_>, Hop<'_>)| {
-        own.task.delegation.is_some_and(|delegation| delegation.by == above.instance.id)
-    };
-    if !links.all(by_holder) {
-        return Err(KernelRule::DelegatorNotActive);
-    }
-    // A person who has left has nobody acting on their behalf, who comes back revives nothing, and what
-    // was begun in a login session ends with it: the root task was opened before all others.
-    let opened = standing.root().opened;
-    if standing.subject.as_ref().is_some_and(|subject| !subject.stands_by(opened)) {
-        return Err(KernelRule::MandateNotValid);
-    }
-    let root = standing.hops().next_back().map(|hop| &hop.agent.name);
-    let valid = mandate.withdrawn.is_none()
-        && facts.now < mandate.valid_until
-        && mandate.id == task.mandate
-        && root == Some(&mandate.agent)
-        && mandate.purpose == task.purpose
-        && mandates::digest(mandate) == task.mandate_digest
-        && mandate.basis.subject() == task.subject
-        && is_vouched(standing, facts.now);
-    if valid { Ok(()) } else { Err(KernelRule::MandateNotValid) }
-}
-
-/// Whether the instance of `hop` is active, with all behind it, and has its task.
-fn holds(hop: Hop<'_>, mandate: &Mandate, now: Timestamp) -> Result<(), KernelRule> {
-    let Hop { instance, agent, sponsor, device, task } = hop;
-    let active = instance.state == InstanceState::Active
-        && agent.state == AgentState::Active
-        && now < agent.key_expires;
-    if !active {
-        return Err(KernelRule::ActorNotActive);
-    }
-    let is_vouched = match device {
-        None => instance.device.is_none(),
-        // It was enrolled by the word of who sponsored the agent then, or with their leave.
-        Some(enrolled) => {
-            enrolled.vouches_for(instance, now) && enrolled.device.enrolled >= agent.registered
-        }
-    };
-    if !is_vouched {
-        return Err(KernelRule::DeviceNotActive);
-    }
-    if !sponsor.answers_for(agent.registered) || !sponsor.answers_for(mandate.given) {
-        return Err(KernelRule::SponsorNotActive);
-    }
-    if !agent.is_answered_for_by(sponsor) {
-        return Err(KernelRule::SponsorMoved);
-    }
-    if task.opened < agent.registered {
-        return Err(KernelRule::TakenOver);
-    }
-    if task.state != TaskState::Open || now >= task.deadline || task.instance != instance.id {
-        return Err(KernelRule::TaskNotOpen);
-    }
-    Ok(())
-}
-
-/// Whether the delegation chain is one: each task a part of the next, all for one purpose, mandate
-/// and person, no agent twice, and not longer than a chain may be (with whom it is handed on to).
-fn chain(standing: &Standing, request: &AccessRequest) -> Result<(), KernelRule> {
-    if standing.delegators.is_empty() && standing.task.delegation.is_none() {
-        let returns = delegate(request).is_some_and(|agent| *agent == standing.agent.name);
-        return if returns { Err(KernelRule::DelegationCycle) } else { Ok(()) };
-    }
-    let tasks: Vec<&Task> = standing.hops().map(|hop| hop.task).collect();
-    let is_part = |pair: &[&Task]| {
-        pair[0].parent() == Some(pair[1].id)
-            && pair[0].mandate == pair[1].mandate
-            && pair[0].mandate_digest == pair[1].mandate_digest
-            && pair[0].purpose == pair[1].purpose
-            && pair[0].subject == pair[1].subject
-    };
-    if !tasks.windows(2).all(is_part) || standing.root().delegation.is_some() {
-        return Err(KernelRule::DelegationCollapse);
-    }
-    let agents = standing.hops().map(|hop| &hop.agent.name);
-    let agents: Vec<_> = agents.chain(delegate(request)).collect();
-    if agents.len() > DELEGATIONS_MAX + 1 {
-        return Err(KernelRule::DelegationTooDeep);
-    }
-    let is_new = |(position, agent): (usize, &&AgentName)| !agents[..position].contains(agent);
-    if agents.iter().enumerate().all(is_new) { Ok(()) } else { Err(KernelRule::DelegationCycle) }
+    stands::stopped(standing, &facts.stops, (action.tool.as_ref(), delegate(request)))
 }
 
 /// Whether who consented was told that the work may be handed on, if it is.
@@ -305,23 +205,6 @@ fn delegate(request: &AccessRequest) -> Option<&AgentName> {
     }
 }
 
-/// Whether who gave the mandate still stands by it.
-fn is_vouched(standing: &Standing, now: Timestamp) -> bool {
-    let Standing { mandate, initiator, subject, .. } = standing;
-    match (&mandate.basis, initiator) {
-        (MandateBasis::Standing { .. }, None) => true,
-        (MandateBasis::Initiated { system, .. }, Some(initiator)) => {
-            initiator.system.name == *system && initiator.answers_for(mandate, now)
-        }
-        // Who came back, or whose login session ended, since they consented has not consented to what is
-        // begun now.
-        (MandateBasis::Consented { .. }, None) => {
-            subject.as_ref().is_some_and(|subject| subject.stands_by(mandate.given))
-        }
-        _ => false,
-    }
-}
-
 fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<(), KernelRule> {
     let tool = facts.tool.as_ref().filter(|tool| tool.tool == *called);
     let tool = tool.filter(|tool| tool.is_pinned()).ok_or(KernelRule::ToolNotPinned)?;
@@ -331,6 +214,9 @@ fn tool_rules(called: &ToolRef, standing: &Standing, facts: &Facts) -> Result<()
     let answers = facts.tool_owner.as_ref().is_some_and(|person| tool.is_answered_for_by(person));
     if tool.is_consequential() && !answers {
         return Err(KernelRule::ToolUnaccounted);
+    }
+    if tool.is_consequential() && !standing.is_owned() {
+        return Err(KernelRule::OwnersNotActive);
     }
     standing.bars(tool).map_or(Ok(()), Err)
 }

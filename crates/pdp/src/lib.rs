@@ -26,6 +26,7 @@ mod report;
 mod schema;
 mod shape;
 mod snapshot;
+pub mod stands;
 mod validate;
 
 pub use annotations::OBLIGATION_KINDS;

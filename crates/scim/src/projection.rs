@@ -94,7 +94,9 @@ impl Projection {
         let urn = self.of.urn_of(schema);
         let mut shown = Resource::new();
         for attribute in self.of.attributes_of(schema) {
-            let Some(mut value) = members.remove(attribute.name) else { continue };
+            // What has no value is not there (RFC 7643 §2.5).
+            let value = members.remove(attribute.name).filter(|value| !value.is_null());
+            let Some(mut value) = value else { continue };
             match self.share(urn, attribute) {
                 Share::None => continue,
                 Share::All => {}

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::{FactKey, Revision};
+use model::{FactKey, Revision, Timestamp};
 use rusqlite::{OptionalExtension as _, params};
 use store::{CheckpointRow, CommitError, Committed, CounterKey, Effect, ONCE_MAX, Unit};
 
@@ -95,6 +95,8 @@ pub(crate) struct Batch<'a, 'c> {
     /// The revision before the batch: what anybody can have read.
     pub(crate) readable: Revision,
     pub(crate) head: Head,
+    /// When it is.
+    at: Timestamp,
     /// The keys that each unit wrote, and the revision that it made.
     pub(crate) wrote: Vec<(Vec<FactKey>, Revision)>,
     /// All keys that the batch wrote.
@@ -106,9 +108,9 @@ pub(crate) struct Batch<'a, 'c> {
 }
 
 impl<'a, 'c> Batch<'a, 'c> {
-    /// A batch on top of `head`.
+    /// A batch on top of `head`, at `at`.
     pub(crate) fn on(
-        head: Head,
+        (head, at): (Head, Timestamp),
         sql: &'a mut Statements<'c>,
         changes: &'a LastChanges,
         used: &'a Used,
@@ -121,6 +123,7 @@ impl<'a, 'c> Batch<'a, 'c> {
             last_using: Vec::new(),
             readable: head.revision,
             head,
+            at,
             wrote: Vec::new(),
             fresh: HashSet::new(),
             counted: Vec::new(),
@@ -280,6 +283,13 @@ impl<'a, 'c> Batch<'a, 'c> {
             }
         };
         self.is_dirty |= done > 0;
+        if let Some(key) = effect.writes().filter(|key| done > 0 && store::is_kept(key)) {
+            let body = match effect {
+                Effect::Put { body, .. } | Effect::PutNew { body, .. } => Some(body),
+                _ => None,
+            };
+            self.sql.past.execute(params![key.as_str(), revision, self.at.as_millis(), body])?;
+        }
         Ok(effect.writes().cloned())
     }
 

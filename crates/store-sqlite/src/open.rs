@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use model::{Clock, Revision};
-use rusqlite::Connection;
+use model::{Clock, Revision, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use store::ChangeListener;
 use tokio::sync::Semaphore;
 
@@ -19,10 +19,11 @@ use crate::statements::Statements;
 use crate::writer::{OnFatal, Writer};
 
 /// The version of the schema that this build writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// Every migration, the first making the schema of version 1.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
 
 /// How many connections read at once.
 const READERS: usize = 4;
@@ -109,6 +110,7 @@ impl SqliteStore {
         let connection = Connection::open(path).map_err(unusable)?;
         configure(&connection).map_err(unusable)?;
         migrate(&connection, path)?;
+        let kept_until = keep(&connection, options.clock.wall()).map_err(unusable)?;
         truncate_wal(&connection, path)?;
         sync_directory(path)?;
         let head = head(&connection).map_err(unusable)?;
@@ -122,6 +124,7 @@ impl SqliteStore {
             chores: Chores::open(path, options.on_fatal.clone()).map_err(unusable)?,
             queue: queue.clone(),
             head,
+            kept_until,
             changes: LastChanges::since(head.revision),
             listeners: listeners.clone(),
             clock: options.clock.clone(),
@@ -202,6 +205,26 @@ fn migrate(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         connection.execute_batch(&sql).map_err(unusable)?;
     }
     Ok(())
+}
+
+/// Begins to keep what facts were, if that was not begun, with what they are at `now`; gives the time of
+/// the last change that is kept.
+fn keep(connection: &Connection, now: Timestamp) -> Result<Timestamp, rusqlite::Error> {
+    let begun = connection.query_row("SELECT at FROM kept_since", [], |row| row.get::<_, i64>(0));
+    let Some(begun) = begun.optional()? else {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        connection.execute("INSERT INTO kept_since VALUES (1, ?1)", [now.as_millis()])?;
+        for prefix in store::KEPT {
+            let sql = "INSERT INTO past SELECT key, revision, ?1, body FROM fact \
+                       WHERE key >= ?2 AND key < ?3";
+            connection.execute(sql, params![now.as_millis(), prefix, store::prefix_end(prefix)])?;
+        }
+        connection.execute_batch("COMMIT")?;
+        return Ok(now);
+    };
+    let last = "SELECT max(at) FROM past";
+    let last: Option<i64> = connection.query_row(last, [], |row| row.get(0))?;
+    Ok(Timestamp::from_millis(last.unwrap_or(begun).max(begun)))
 }
 
 fn truncate_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {

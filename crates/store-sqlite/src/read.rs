@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use model::{FactKey, RecordDigest, Revision, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LOAD_MAX, LogEntry,
-    OpenPermit, PAGE_MAX, Page, SealedDisclosure, Store, StoreError, Unit,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, KeptSince, LOAD_MAX,
+    LogEntry, OpenPermit, PAGE_MAX, Page, SealedDisclosure, Store, StoreError, Unit,
 };
 use tokio::sync::oneshot;
 
@@ -85,6 +85,40 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+/// The keys that a list looks at.
+struct Span {
+    from: String,
+    /// Where it ends; none if nowhere.
+    end: Option<String>,
+    /// Whether `from` itself is one.
+    include_first: bool,
+}
+
+impl Span {
+    /// Those that begin with `prefix`, after `after`.
+    fn of(prefix: &str, after: Option<&FactKey>) -> Self {
+        // A key before the prefix is not within it, whoever named it.
+        let after = after.map(FactKey::as_str).filter(|after| *after >= prefix);
+        let (from, include_first) = (after.unwrap_or(prefix).to_owned(), after.is_none());
+        Self { from, end: store::prefix_end(prefix), include_first }
+    }
+}
+
+fn fact(row: &Row<'_>) -> Result<(FactKey, Vec<u8>), rusqlite::Error> {
+    Ok((FactKey::from_text(&row.get::<_, String>(0)?), row.get(1)?))
+}
+
+/// A page of what was listed; `limit` of them may not be all.
+fn listed(
+    rows: impl Iterator<Item = Result<(FactKey, Vec<u8>), rusqlite::Error>>,
+    limit: i64,
+) -> Result<Page, rusqlite::Error> {
+    let facts = rows.collect::<Result<Vec<_>, _>>()?;
+    let full = i64::try_from(facts.len()).is_ok_and(|count| count == limit);
+    let next = facts.last().filter(|_| full).map(|(key, _)| key.clone());
+    Ok(Page { facts, next })
+}
+
 fn entry(row: &Row<'_>) -> Result<LogEntry, rusqlite::Error> {
     let index: i64 = row.get(0)?;
     let leaf = RecordDigest::from_bytes(row.get(3)?);
@@ -121,21 +155,42 @@ impl Store for SqliteStore {
         after: Option<&FactKey>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        // A key before the prefix is not within it, whoever named it.
-        let after = after.map(FactKey::as_str).filter(|after| *after >= prefix);
-        let (from, include_first) = (after.unwrap_or(prefix).to_owned(), after.is_none());
-        let (end, limit) = (store::prefix_end(prefix), page(limit));
+        let (span, limit) = (Span::of(prefix, after), page(limit));
         self.read("list facts", move |connection| {
             let sql = "SELECT key, body FROM fact WHERE key >= ?1 AND (?3 OR key > ?1) \
                        AND (?2 IS NULL OR key < ?2) ORDER BY key LIMIT ?4";
             let mut query = connection.prepare_cached(sql)?;
-            let rows = query.query_map(params![from, end, include_first, limit], |row| {
-                Ok((FactKey::from_text(&row.get::<_, String>(0)?), row.get::<_, Vec<u8>>(1)?))
-            })?;
-            let facts = rows.collect::<Result<Vec<_>, _>>()?;
-            let full = i64::try_from(facts.len()).is_ok_and(|count| count == limit);
-            let next = facts.last().filter(|_| full).map(|(key, _)| key.clone());
-            Ok(Page { facts, next })
+            let Span { from, end, include_first } = span;
+            let rows = query.query_map(params![from, end, include_first, limit], fact)?;
+            listed(rows, limit)
+        })
+        .await
+    }
+
+    async fn list_as_of(
+        &self,
+        (prefix, at): (&str, Timestamp),
+        after: Option<&FactKey>,
+        limit: usize,
+    ) -> Result<Result<Page, KeptSince>, StoreError> {
+        let (span, limit) = (Span::of(prefix, after), page(limit));
+        self.read("list what facts were", move |connection| {
+            let transaction = connection.transaction()?;
+            let since: i64 =
+                transaction.query_row("SELECT at FROM kept_since", [], |row| row.get(0))?;
+            if at.as_millis() < since {
+                return Ok(Err(KeptSince(Timestamp::from_millis(since))));
+            }
+            let sql = "SELECT key, body FROM past AS it WHERE key >= ?1 AND (?3 OR key > ?1) \
+                       AND (?2 IS NULL OR key < ?2) AND at <= ?5 AND body IS NOT NULL \
+                       AND revision = (SELECT max(revision) FROM past \
+                                       WHERE key = it.key AND at <= ?5) \
+                       ORDER BY key LIMIT ?4";
+            let mut query = transaction.prepare_cached(sql)?;
+            let Span { from, end, include_first } = span;
+            let rows =
+                query.query_map(params![from, end, include_first, limit, at.as_millis()], fact)?;
+            listed(rows, limit).map(Ok)
         })
         .await
     }

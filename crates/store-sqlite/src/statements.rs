@@ -33,6 +33,7 @@ statements! {
     put_new = "INSERT OR IGNORE INTO fact (key, revision, body) VALUES (?1, ?2, ?3)";
     exists = "SELECT 1 FROM fact WHERE key = ?1";
     remove = "DELETE FROM fact WHERE key = ?1";
+    past = "INSERT OR REPLACE INTO past (key, revision, at, body) VALUES (?1, ?2, ?3, ?4)";
     leaf_id = "INSERT OR IGNORE INTO leaf_id (id, idx) VALUES (?1, ?2)";
     use_once = "INSERT INTO once (scope, id, expires) VALUES (?1, ?2, ?3)";
     counter = "SELECT value FROM counter WHERE name = ?1";

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 
-use model::{Clock, FactKey, Revision};
+use model::{Clock, FactKey, Revision, Timestamp};
 use rusqlite::{Connection, ErrorCode};
 use store::{ChangeListener, CommitError, Committed, NotDurable};
 
@@ -24,6 +24,8 @@ pub(crate) struct Writer {
     pub(crate) chores: Chores,
     pub(crate) queue: Arc<Queue>,
     pub(crate) head: Head,
+    /// When the last change was made of which what was is kept.
+    pub(crate) kept_until: Timestamp,
     pub(crate) used: Used,
     pub(crate) changes: LastChanges,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
@@ -66,15 +68,25 @@ enum GoesOn {
 impl Writer {
     /// Commits until the store is dropped, or until it no longer knows what is durable.
     pub(crate) fn run(self) {
-        let Self { connection, mut chores, queue, head, used, changes, .. } = self;
+        let Self { connection, mut chores, queue, head, kept_until, used, changes, .. } = self;
         let (listeners, clock, on_fatal) = (self.listeners, self.clock, self.on_fatal);
         let _end = Ending { queue: queue.clone(), on_fatal: on_fatal.clone() };
         match Statements::prepare(&connection) {
             Ok(sql) => {
                 let connection = &connection;
-                let mut committing =
-                    Committing { queue, connection, sql, head, used, changes, listeners, on_fatal };
-                committing.until_the_end(&mut chores, clock.as_ref());
+                let mut committing = Committing {
+                    queue,
+                    connection,
+                    sql,
+                    head,
+                    kept_until,
+                    clock,
+                    used,
+                    changes,
+                    listeners,
+                    on_fatal,
+                };
+                committing.until_the_end(&mut chores);
             }
             Err(error) => tracing::error!(%error, "the writer could not begin"),
         }
@@ -104,6 +116,8 @@ struct Committing<'c> {
     connection: &'c Connection,
     sql: Statements<'c>,
     head: Head,
+    kept_until: Timestamp,
+    clock: Arc<dyn Clock>,
     used: Used,
     changes: LastChanges,
     listeners: Arc<RwLock<Vec<ChangeListener>>>,
@@ -111,10 +125,10 @@ struct Committing<'c> {
 }
 
 impl Committing<'_> {
-    fn until_the_end(&mut self, chores: &mut Chores, clock: &dyn Clock) {
-        let queue = self.queue.clone();
+    fn until_the_end(&mut self, chores: &mut Chores) {
+        let (queue, clock) = (self.queue.clone(), self.clock.clone());
         loop {
-            match queue.next(clock) {
+            match queue.next(clock.as_ref()) {
                 Next::Batch(jobs) => {
                     if self.commit(jobs) == GoesOn::No {
                         return;
@@ -196,7 +210,10 @@ impl Committing<'_> {
 
     /// Applies all jobs; `None` if one was refused halfway.
     fn apply(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Applied>, rusqlite::Error> {
-        let mut batch = Batch::on(self.head, &mut self.sql, &self.changes, &self.used);
+        // What was is in the order of what changed it, whatever the wall clock does.
+        self.kept_until = self.kept_until.max(self.clock.wall());
+        let at = (self.head, self.kept_until);
+        let mut batch = Batch::on(at, &mut self.sql, &self.changes, &self.used);
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             let answer = match job {
@@ -375,12 +392,15 @@ mod tests {
         let connection = Connection::open(directory.path().join("db")).unwrap();
         connection.execute_batch("PRAGMA journal_mode = WAL;").unwrap();
         connection.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0002.sql")).unwrap();
         connection.execute_batch("PRAGMA max_page_count = 60;").unwrap();
         let mut committing = Committing {
             queue: Arc::default(),
             connection: &connection,
             sql: Statements::prepare(&connection).unwrap(),
             head: Head { revision: model::Revision(0), next: 0 },
+            kept_until: model::Timestamp::from_millis(0),
+            clock: Arc::new(testkit::ManualClock::new()),
             used: Used::new(),
             changes: LastChanges::default(),
             listeners: Arc::default(),

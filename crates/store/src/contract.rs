@@ -70,6 +70,10 @@ pub struct CheckpointRow {
     pub note: Vec<u8>,
 }
 
+/// Since when a store keeps what facts were: of what was before, nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptSince(pub Timestamp);
+
 /// Told of the keys that a unit wrote, and of the revision that it made; units in their order.
 pub type ChangeListener = Arc<dyn Fn(&[FactKey], Revision) + Send + Sync>;
 
@@ -90,6 +94,16 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&FactKey>,
         limit: usize,
     ) -> Result<Page, StoreError>;
+
+    /// Reads, as [`Store::list`] does, facts of the kinds that are kept ([`crate::is_kept`]) with a prefix
+    /// as they were at a time, to the millisecond in which they became durable. If the store began to keep
+    /// them later, it says when.
+    async fn list_as_of(
+        &self,
+        of: (&str, Timestamp),
+        after: Option<&FactKey>,
+        limit: usize,
+    ) -> Result<Result<Page, KeptSince>, StoreError>;
 
     /// The values of counters, in the order asked for.
     async fn counters(&self, keys: &[crate::CounterKey]) -> Result<Vec<i64>, StoreError>;

@@ -1,7 +1,7 @@
 //! The storage contract: facts by key, one log, and the unit of work that ties them together.
 //!
 //! A back end keeps three things: *facts* (canonical JSON by [`FactKey`], each with the revision of
-//! its last change), the *log* (entries by index, never updated or deleted), and small state that
+//! its last change, and of the kinds that are kept what each was at any time), the *log* (entries by index, never updated or deleted), and small state that
 //! must be exact (what was used once, counters, open permits). [`Store::commit`] changes them
 //! together or not at all. What the facts mean is known elsewhere.
 //!
@@ -15,10 +15,12 @@ pub mod suite;
 mod unit;
 
 pub use contract::{
-    ChangeListener, CheckpointRow, Facts, LogEntry, NotDurable, OpenPermit, Page, Store, StoreError,
+    ChangeListener, CheckpointRow, Facts, KeptSince, LogEntry, NotDurable, OpenPermit, Page, Store,
+    StoreError,
 };
 pub use limits::{
-    BODY_MAX, KEY_MAX, LOAD_MAX, ONCE_MAX, PAGE_MAX, QUEUE_MAX, TooLarge, UNIT_MAX, prefix_end,
+    BODY_MAX, KEPT, KEY_MAX, LOAD_MAX, ONCE_MAX, PAGE_MAX, QUEUE_MAX, TooLarge, UNIT_MAX, is_kept,
+    prefix_end,
 };
 pub use unit::{
     CommitError, Committed, CounterKey, Effect, NewEntry, OnceScope, SealedDisclosure, Unit,

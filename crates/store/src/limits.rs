@@ -1,5 +1,7 @@
 //! The bounds of everything that goes in or out of a store, the same for every back end.
 
+use model::FactKey;
+
 use crate::{Effect, Unit};
 
 /// The most entries, reads and effects that one unit may have together: the longest delegation chain
@@ -20,6 +22,14 @@ pub const KEY_MAX: usize = 1_024;
 
 /// The largest body of a fact, in bytes.
 pub const BODY_MAX: usize = 16 << 20;
+
+/// How the keys begin of facts of which what they were is kept: the register, and what is stopped of it.
+pub const KEPT: [&str; 6] = ["agent/", "instance/", "person/", "purpose/", "stop/", "task/"];
+
+/// Whether what the fact at `key` was is kept.
+pub fn is_kept(key: &FactKey) -> bool {
+    KEPT.iter().any(|prefix| key.as_str().starts_with(prefix))
+}
 
 /// The most things used once that are remembered; what would be one more is refused, because
 /// forgetting one that has not expired would let it be used again.

@@ -7,24 +7,7 @@
 
 use std::fmt;
 
-use model::{Agent, Entropy, FactKey, InstanceId, SentBy, ServerName, Sha256Digest, Timestamp};
-use serde::{Deserialize, Serialize};
-
-/// What came of one code.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Family {
-    /// The client that redeemed the code.
-    pub(crate) client_id: String,
-    /// Since when that was registered.
-    pub(crate) since: Timestamp,
-    /// The instance.
-    pub(crate) instance: InstanceId,
-    /// The one server that its tokens are for.
-    pub(crate) server: ServerName,
-    /// The digest of the last refresh token.
-    pub(crate) refresh: Sha256Digest,
-}
+use model::{Entropy, FactKey, Family, InstanceId, SentBy, Sha256Digest};
 
 /// The next refresh token of a family, and the family once it was given.
 pub(crate) struct Rotation {
@@ -40,18 +23,6 @@ pub(crate) fn place_of(token: &str) -> Option<FactKey> {
 
 fn place(family: &str) -> FactKey {
     FactKey::family(&Sha256Digest::of(family.as_bytes()))
-}
-
-impl Family {
-    /// Whether `token` is the last refresh token.
-    pub(crate) fn is_last(&self, token: &str) -> bool {
-        self.refresh == Sha256Digest::of(token.as_bytes())
-    }
-
-    /// Whether `token` is that, and what is `agent` by now is still the client as it was.
-    pub(crate) fn is_good(&self, token: &str, agent: &Agent) -> bool {
-        self.is_last(token) && agent.has_client(&self.client_id, self.since)
-    }
 }
 
 impl Rotation {

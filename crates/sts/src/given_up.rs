@@ -10,7 +10,7 @@ use authority::{
     OnceScope, Unit,
 };
 use model::{
-    AccessRequest, ActionName, Agent, Binding, FactKey, Instance, InstanceId, Principal,
+    AccessRequest, ActionName, Agent, Binding, FactKey, Family, Instance, InstanceId, Principal,
     ResourceRef, ServerName, TaskEnd,
 };
 use oauth::access_token::{AccessTokenClaims, Unverified};
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::asker::taking_up;
 use crate::client::Authenticated;
-use crate::family::{self, Family};
+use crate::family;
 use crate::grant::{self, POINT};
 use crate::mint::token_type;
 use crate::service::{
@@ -116,7 +116,9 @@ impl TokenService {
                 let said = serde_json::to_value(claims).expect("claims are a map with text keys");
                 (with(said, "token_type", kind), instance, server, binding)
             }
-            Own::Refresh(instance, family) if family.is_good(&form.token, &agent) => {
+            Own::Refresh(instance, family)
+                if family.is_last(&form.token) && family.is_of(&agent) =>
+            {
                 let (iss, aud) = (&self.minter.issuer, self.audience_of(&family.server));
                 let said = json!({ "iss": iss, "aud": aud, "client_id": agent.name });
                 let said = with(said, "token_type", "refresh_token");

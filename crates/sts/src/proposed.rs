@@ -1,6 +1,6 @@
 //! Instances that are not in the register yet, and the tasks that they will work on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -202,6 +202,8 @@ pub(crate) async fn propose(
         mandate,
         initiator,
         purpose,
+        // They are asked for when something is done.
+        owners: BTreeMap::new(),
         heard,
     };
     effects.extend(authority::opening(&standing, now, authority.limits()));
@@ -265,6 +267,7 @@ pub(crate) async fn entered(
         device: source.device,
         task,
         started: now,
+        risk: agent.risk_of_new.clone(),
         state: InstanceState::Active,
     };
     instance.state = state_of_new(reader, &instance).await?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use authority::{Effect, NotPermitted, OnceScope, Permit, Reader, Signal};
 use model::{
-    Agent, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate, SentBy, ServerName,
-    Sha256Digest, Source, Sourced, Thumbprint, Timestamp,
+    Agent, Consent, ConsentState, FactKey, Family, Instance, InstanceId, Mandate, SentBy,
+    ServerName, Sha256Digest, Source, Sourced, Thumbprint, Timestamp,
 };
 use oauth::authorization_code::{self, ClientRequest, Redeemed};
 use oauth::token_endpoint::TokenResponse;
@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::asker::not_proposed;
 use crate::client::is_own_key;
 use crate::consented::Consented;
-use crate::family::{self, Family, Rotation};
+use crate::family::{self, Rotation};
 use crate::grant::{Asker, Renewing, TokenGrant};
 use crate::proposed::{Rests, new_fact, propose};
 use crate::service::{

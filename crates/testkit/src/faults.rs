@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use model::{FactKey, RecordDigest, Revision, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, OpenPermit,
-    Page, SealedDisclosure, Store, StoreError, Unit,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, KeptSince, LogEntry,
+    OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit,
 };
 use tokio::sync::watch;
 
@@ -34,6 +34,8 @@ pub enum Call {
     Load,
     /// [`Store::list`].
     List,
+    /// [`Store::list_as_of`].
+    ListAsOf,
     /// [`Store::counters`].
     Counters,
     /// [`Store::commit`].
@@ -227,6 +229,18 @@ impl Store for FaultyStore {
         let facts = vec![(FactKey::from_text(prefix), GARBAGE.to_vec())];
         let garbage = Page { facts, next: None };
         self.meet(Call::List, self.behind.list(prefix, after, limit), garbage).await
+    }
+
+    async fn list_as_of(
+        &self,
+        (prefix, at): (&str, Timestamp),
+        after: Option<&FactKey>,
+        limit: usize,
+    ) -> Result<Result<Page, KeptSince>, StoreError> {
+        let facts = vec![(FactKey::from_text(prefix), GARBAGE.to_vec())];
+        let garbage = Ok(Page { facts, next: None });
+        let listed = self.behind.list_as_of((prefix, at), after, limit);
+        self.meet(Call::ListAsOf, listed, garbage).await
     }
 
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<i64>, StoreError> {

@@ -143,15 +143,15 @@ pub(crate) fn sponsored() -> Operation {
         .answers_page(200, "the list")
 }
 
-/// Affirms it, or takes over.
+/// Renews it, affirms it, or takes over.
 pub(crate) fn sponsor() -> Operation {
     refused(Operation::new(
         "sponsor",
-        "Affirms that the person answers for an agent, or takes it over",
+        "Renews an agent that the person answers for, affirms that they do, or takes it over",
     ))
     .takes_form(&[
         CSRF,
-        needed("choice", "`affirm` or `take-over`"),
+        needed("choice", "`renew`, `affirm` or `take-over`"),
         optional("reason", "why, where they take over"),
     ])
     .answers(303, "to the list")

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use authority::{FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingNumbers, Messenger, Reader};
+use authority::{
+    FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingNumbers, Messenger, News, Reader,
+};
 use model::{Closed, FactKey, Finding, PersonId, Sha256Digest, Stranger};
 use store::Unit;
 use tokio::sync::mpsc;
@@ -32,7 +34,8 @@ struct Passing {
 
 #[async_trait]
 impl Messenger for Passing {
-    async fn tell(&self, person: &PersonId, finding: &Finding) -> Result<(), String> {
+    async fn tell(&self, person: &PersonId, news: &News) -> Result<(), String> {
+        let News::UnknownAgent(finding) = news else { return Err("no finding".to_owned()) };
         if self.is_deaf.load(Ordering::SeqCst) {
             return Err("nobody answers".to_owned());
         }
@@ -40,7 +43,9 @@ impl Messenger for Passing {
             self.hung.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
         }
-        self.told.send((person.clone(), finding.clone())).map_err(|error| error.to_string())
+        self.told
+            .send((person.clone(), finding.as_ref().clone()))
+            .map_err(|error| error.to_string())
     }
 }
 

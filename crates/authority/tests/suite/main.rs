@@ -11,6 +11,7 @@ mod counters;
 mod decisions;
 mod findings;
 mod leading;
+mod leases;
 mod outcomes;
 mod policy;
 mod privacy;

@@ -44,6 +44,7 @@ async fn i_10_an_acting_instance_has_everybody_active_behind_it() {
     check(|it| it.agent.state = suspended, "actor_not_active").await;
     check(|it| it.agent.state = AgentState::Retired { since }, "actor_not_active").await;
     check(|it| it.agent.key_expires = now, "actor_not_active").await;
+    check(|it| it.agent.valid_until = Some(now), "lease_ended").await;
     let revoked = InstanceState::Revoked { reason: String::new(), since };
     check(|it| it.instance.state = revoked, "actor_not_active").await;
     let ended = TaskState::Ended { how: model::TaskEnd::Revoked, reason: String::new(), since };

@@ -47,9 +47,10 @@ pub(crate) const POLICY: &str = r#"
                                   Action::"delegate", Action::"task/resume"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
-            action in [Action::"person/add", Action::"person/deactivate", Action::"people/source",
+            action in [Action::"person/add", Action::"person/deactivate", Action::"person/offboard",
+                       Action::"agent/offboard", Action::"people/source",
                        Action::"people/apply", Action::"people/directory", Action::"people/stream",
-                       Action::"purpose/add",
+                       Action::"purpose/add", Action::"purpose/owner", Action::"agent/owners",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
                        Action::"deployment/stop", Action::"deployment/start",
                        Action::"agent/stop", Action::"agent/start", Action::"tool/stop",
@@ -57,7 +58,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"task/end", Action::"elevation/ask", Action::"elevation/approve",
                        Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
-                       Action::"instance/revoke",
+                       Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read"],
             resource);
@@ -91,7 +92,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) authority: Arc<Authority>,
     pub(crate) writer: JoinHandle<()>,
-    pub(crate) standing: Facts,
+    pub(crate) standing: Box<Facts>,
 }
 
 /// The facts of the deployment, as they were written at first.
@@ -140,7 +141,7 @@ impl World {
         let clock = Arc::new(ManualClock::new());
         let entropy = Arc::new(SeededEntropy::new(1));
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut standing = facts(clock.now());
+        let mut standing = Box::new(facts(clock.now()));
         change(&mut standing);
         let (store, journal) = open(&dir, (&clock, &entropy));
         write(&journal, &standing).await;
@@ -350,6 +351,7 @@ fn facts(now: Timestamp) -> Facts {
     let purpose = Purpose {
         id: "care".parse().expect("a purpose"),
         owner: sponsor.id.clone(),
+        owned: Some(now),
         scope: scope.clone(),
         data: BTreeSet::new(),
         description: String::new(),
@@ -359,15 +361,21 @@ fn facts(now: Timestamp) -> Facts {
         sponsor: sponsor.id.clone(),
         business_owner: sponsor.id.clone(),
         technical_owner: sponsor.id.clone(),
+        owned: Some(now),
+        bounded_by: Some(sponsor.id.clone()),
+        backups: BTreeSet::new(),
         purposes: BTreeSet::from([purpose.id.clone()]),
         ceiling: scope.clone(),
         key: json!({}),
         key_expires: now.plus(90 * day),
+        valid_until: Some(now.plus(30 * day)),
         host: None,
         workloads: Vec::new(),
         client: None,
         registered: now,
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: AgentState::Active,
     };
     let mandate = Mandate {
@@ -392,6 +400,7 @@ fn facts(now: Timestamp) -> Facts {
             device: None,
             task,
             started: now,
+            risk: None,
             state: InstanceState::Active,
         },
         task: Task {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, OpenPermit,
-    Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, KeptSince, LogEntry,
+    OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
 };
 use store_sqlite::SqliteStore;
 use tokio::sync::{Notify, watch};
@@ -141,6 +141,15 @@ impl Store for Interposed {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.inner.list(prefix, after, limit).await
+    }
+
+    async fn list_as_of(
+        &self,
+        (prefix, at): (&str, Timestamp),
+        after: Option<&FactKey>,
+        limit: usize,
+    ) -> Result<Result<Page, KeptSince>, StoreError> {
+        self.inner.list_as_of((prefix, at), after, limit).await
     }
 
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<i64>, StoreError> {

@@ -47,6 +47,9 @@ pub(crate) enum Agent {
         /// Who keeps it running; default: the sponsor.
         #[arg(long)]
         technical_owner: Option<String>,
+        /// Who is asked when the sponsor is gone, and may take over then. May stand three times.
+        #[arg(long = "backup", value_name = "PERSON")]
+        backups: Vec<String>,
         /// Where its key is written (0600); default: `NAME.pem` with the other keys of the
         /// deployment that `dev` runs, else beside the socket.
         #[arg(long)]
@@ -71,14 +74,16 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
-    /// Say that an agent is to go on: its key vouches for another 90 days, and its standing mandates,
-    /// if it has any, last for another 30.
+    /// Say that an agent that you sponsor is to go on: its lease lasts for another 30 days, with its
+    /// standing mandates if it has any, and its key vouches for another 90.
     Renew {
         /// Its name.
         name: String,
         /// Where to put a new key of the agent, which must not exist yet; without it the key stays.
         #[arg(long)]
-        key: Option<PathBuf>,
+        new_key: Option<PathBuf>,
+        #[command(flatten)]
+        signed: Signed,
         #[command(flatten)]
         socket: Socket,
     },
@@ -88,6 +93,19 @@ pub(crate) enum Agent {
         name: String,
         #[command(flatten)]
         client: ClientId,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say who wants an agent and who keeps it running; whoever is not named is who they were.
+    Owners {
+        /// Its name.
+        name: String,
+        /// Who wants what it does.
+        #[arg(long)]
+        business_owner: Option<String>,
+        /// Who keeps it running.
+        #[arg(long)]
+        technical_owner: Option<String>,
         #[command(flatten)]
         socket: Socket,
     },
@@ -103,6 +121,22 @@ pub(crate) enum Agent {
     },
     /// List agents.
     List {
+        /// As they were then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// The register.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Register {
+    /// Show agents, a line each, with what acts as them, who answers, and what is stopped.
+    Show {
+        /// As it was then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<String>,
         #[command(flatten)]
         socket: Socket,
     },

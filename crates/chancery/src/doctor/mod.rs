@@ -6,10 +6,12 @@
 mod clients;
 mod files;
 mod host;
+mod leases;
 mod service;
 
 use std::process::ExitCode;
 
+use model::Clock as _;
 use serde::Serialize;
 
 use crate::cli::Doctor;
@@ -76,6 +78,8 @@ async fn all(config: &Config) -> Vec<Observation> {
     let mut observations = files::check(config);
     observations.extend(host::check(config));
     observations.extend(service::check(config).await);
+    let now = crate::system::SystemClock::new().now();
+    observations.extend(leases::check(config, now).await);
     let home = crate::system::environment().into_iter().find(|(name, _)| name == "HOME");
     observations.extend(clients::check(home.map(|(_, home)| home.into())));
     observations

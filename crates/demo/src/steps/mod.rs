@@ -7,6 +7,7 @@ mod consent;
 mod ending;
 mod faults;
 mod handing_on;
+mod leaving;
 mod theft;
 
 use crate::relay::Fate;
@@ -35,6 +36,7 @@ pub(crate) async fn play(stage: &mut Stage, story: &mut Story) {
     let late = faults::killed(stage, Fate::Delivered);
     story.step("Killed between permit and effect, the call arrives", late).await;
     story.step("The sponsor deactivated in mid-run", ending::sponsor(stage)).await;
+    story.step("A sponsor of twenty agents leaves", leaving::measured(stage)).await;
     story.step("The tools' own files against the log", ending::accounts(stage)).await;
     story.step("The log verified offline", ending::verified(stage)).await;
     story.step("One chain, from a decision back", ending::chain(stage)).await;

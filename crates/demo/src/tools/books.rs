@@ -17,6 +17,8 @@ pub(super) struct Tool {
     /// Its required members, each with its JSON Schema type.
     pub(super) members: &'static [(&'static str, &'static str)],
     pub(super) act: fn(&mut Books, &Value) -> Result<Value, String>,
+    /// Whether it goes on afterwards, and tells of it while it does.
+    pub(super) goes_on: bool,
 }
 
 impl Tool {
@@ -39,6 +41,7 @@ const PAYMENTS: [Tool; 1] = [Tool {
     description: "Pays back a part of what was paid for an order, in cents",
     members: &[("order", "string"), ("cents", "integer")],
     act: Books::refund,
+    goes_on: false,
 }];
 
 const CRM: [Tool; 2] = [
@@ -47,27 +50,38 @@ const CRM: [Tool; 2] = [
         description: "Finds a customer by number",
         members: &[("customer", "string")],
         act: lookup,
+        goes_on: false,
     },
     Tool {
         name: "export",
         description: "Sends all customers to an address",
         members: &[("to", "string")],
         act: export,
+        goes_on: false,
     },
 ];
 
-const TICKETS: [Tool; 2] = [
+const TICKETS: [Tool; 3] = [
     Tool {
         name: "comment",
         description: "Writes a comment on a ticket",
         members: &[("ticket", "string"), ("text", "string")],
         act: Books::comment,
+        goes_on: false,
     },
     Tool {
         name: "log_hours",
         description: "Books hours of work on a ticket",
         members: &[("ticket", "string"), ("hours", "integer")],
         act: Books::log_hours,
+        goes_on: false,
+    },
+    Tool {
+        name: "follow",
+        description: "Tends a ticket until nobody listens",
+        members: &[("ticket", "string")],
+        act: follow,
+        goes_on: true,
     },
 ];
 
@@ -127,6 +141,10 @@ fn lookup(_: &mut Books, arguments: &Value) -> Result<Value, String> {
 fn export(_: &mut Books, arguments: &Value) -> Result<Value, String> {
     let to = text(arguments, "to")?;
     Ok(json!({ "sent": CUSTOMERS.len(), "to": to }))
+}
+
+fn follow(_: &mut Books, arguments: &Value) -> Result<Value, String> {
+    Ok(json!({ "ticket": text(arguments, "ticket")? }))
 }
 
 fn text(arguments: &Value, name: &str) -> Result<String, String> {

@@ -191,6 +191,7 @@ impl World {
             purpose,
             business_owner: None,
             technical_owner: None,
+            backups: Vec::new(),
             key: agent.public_jwk(),
             host: Some(model::HostRule { exe: None, uid: 1_000 }),
             workloads: Vec::new(),

@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Command, Draft};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, Draft};
 use crate::heard;
 use crate::register::{put, put_new};
 

@@ -35,6 +35,9 @@ const USER_NAME: &str = "userName";
 /// The directory's own id of a user: nobody else has the same, and nobody else ever will.
 const EXTERNAL_ID: &str = "externalId";
 
+/// Whether a user is one still.
+const ACTIVE: &str = "active";
+
 /// What becomes of the user of a directory.
 pub enum UserChange<'a> {
     /// They are new (RFC 7644 §3.3).
@@ -221,7 +224,7 @@ impl Administration {
         }
         let kept_at_first = before.as_ref().filter(|_| !is.is_active()).map(|before| {
             let mut resource = before.resource.clone();
-            resource.insert("active".to_owned(), json!(false));
+            resource.insert(ACTIVE.to_owned(), json!(false));
             put(place.clone(), &kept_of(Some(before), resource, now))
         });
         if let Some(resource) = after {
@@ -253,12 +256,18 @@ impl Administration {
     }
 }
 
-/// What the directory says of a user instead of `was`. Whoever was not active is so only if it says so.
+/// What the directory says of a user instead of `was`. Whoever was not active is so only if it says so:
+/// an `active` that is taken away from them is kept as one without a value (RFC 7643 §2.5).
 fn said_or_still(mut said: Resource, was: &Resource) -> Resource {
-    if was.get("active") == Some(&json!(false)) && !said.contains_key("active") {
-        said.insert("active".to_owned(), json!(false));
+    if !is_active(was) && !said.contains_key(ACTIVE) {
+        said.insert(ACTIVE.to_owned(), Value::Null);
     }
     said
+}
+
+/// Whether the person is active of whom the directory says `user`: if it never said, they are.
+fn is_active(user: &Resource) -> bool {
+    matches!(user.get(ACTIVE), None | Some(Value::Bool(true)))
 }
 
 /// The person of whom the directory says `user`, or nothing any longer, who `was` so, and of whom it said
@@ -270,7 +279,6 @@ fn is_to_be(
 ) -> Person {
     let mut is = was.cloned().unwrap_or_else(|| Person::new(id.clone(), BTreeSet::new()));
     is.source = Some(directory.clone());
-    let active = |user: &Resource| user.get("active") != Some(&json!(false));
     match user {
         None => is.groups.clear(),
         Some(user) => {
@@ -281,14 +289,14 @@ fn is_to_be(
             let unit = unit.and_then(|unit| unit.parse::<UnitName>().ok());
             let manager = of_work("manager").and_then(|it| it.get("value")?.as_str()?.parse().ok());
             // Of who leaves it stays known to whom they reported.
-            let stays = active(user);
+            let stays = is_active(user);
             is.unit = unit.or(is.unit.filter(|_| !stays));
             is.manager = manager.or(is.manager.filter(|_| !stays));
         }
     }
-    is.state = match (user.is_some_and(active), before) {
+    is.state = match (user.is_some_and(is_active), before) {
         (false, _) => PersonState::Inactive { since: now },
-        (true, Some(before)) if active(before) => is.state,
+        (true, Some(before)) if is_active(before) => is.state,
         (true, _) => PersonState::Active { authorization_cutoff: None },
     };
     let Some(was) = was else { return is };

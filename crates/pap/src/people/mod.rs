@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 
 use self::changes::{Change, Plan, Register};
 use self::listed::Listed;
-use crate::command::{AdminError, Administration, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration};
 use crate::register::{put, put_new};
 
 /// How long a source's key counts at most.

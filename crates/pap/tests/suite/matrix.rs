@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use expect_test::expect_file;
 use model::{
     AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
-    ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState,
-    Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp, ToolState,
+    ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Risk,
+    RiskLevel, RiskTarget, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint,
+    Timestamp, ToolState,
 };
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 42] = [
+const CHANGING: [&str; 46] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -43,8 +44,10 @@ const CHANGING: [&str; 42] = [
     "stream-suspend",
     "stream-resume",
     "purpose-add",
+    "purpose-owner",
     "agent-add",
     "agent-attest",
+    "agent-owners",
     "agent-renew",
     "agent-affirm",
     "agent-take-over",
@@ -63,6 +66,8 @@ const CHANGING: [&str; 42] = [
     "instance-revoke",
     "instance-quarantine",
     "instance-release",
+    "risk-raise",
+    "risk-lower",
     "server-add",
     "tool-describe",
     "tool-pin",
@@ -139,6 +144,23 @@ fn elevation(desk: &Desk) -> Elevation {
     }
 }
 
+/// An agent whose sponsor administers nothing, with an instance that is stopped; and a device.
+async fn others(world: &World) {
+    let (mut agent, mut instance) = (world.standing.agent.clone(), world.standing.instance.clone());
+    agent.name = "others".parse().expect("an agent");
+    agent.sponsor = world.standing.other.id.clone();
+    (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
+    let since = world.standing.task.opened;
+    instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
+    instance.risk = Some(Risk { level: RiskLevel::Low, reason: String::new(), since });
+    let stopped = Stopped([(instance.id, instance.state.clone())].into());
+    world.put(FactKey::agent(&agent.name), &agent).await;
+    world.put(FactKey::instance(instance.id), &instance).await;
+    world.put(FactKey::stopped(&agent.name), &stopped).await;
+    let device = device(world.standing.agent.name.clone());
+    world.put(FactKey::device(&device.agent, &device.id), &device).await;
+}
+
 /// A deployment in which every command has something to work on.
 async fn desk() -> (Desk, String) {
     let world = World::with(|facts| {
@@ -155,23 +177,12 @@ async fn desk() -> (Desk, String) {
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;
     world.put(FactKey::finding(&finding().id), &finding()).await;
-    let (mut agent, mut instance) = (world.standing.agent.clone(), world.standing.instance.clone());
-    agent.name = "others".parse().expect("an agent");
-    agent.sponsor = world.standing.other.id.clone();
-    (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
-    let since = world.standing.task.opened;
-    instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
-    let stopped = Stopped([(instance.id, instance.state.clone())].into());
-    world.put(FactKey::agent(&agent.name), &agent).await;
-    world.put(FactKey::instance(instance.id), &instance).await;
-    world.put(FactKey::stopped(&agent.name), &stopped).await;
-    let device = device(world.standing.agent.name.clone());
-    world.put(FactKey::device(&device.agent, &device.id), &device).await;
+    others(&world).await;
     let all = Stop {
         what: StopTarget::All,
         by: founder.clone(),
         reason: "test".to_owned(),
-        since,
+        since: world.standing.task.opened,
         wish: None,
     };
     let desk = Desk::over(world).await;
@@ -215,6 +226,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
         Command::PersonDeactivate { id: "ordinary".to_owned() },
         Command::PersonList,
+        Command::PersonOffboard { id: "ordinary".to_owned() },
         Command::PeopleSourceAdd(source_key("new", jwk())),
         Command::PeopleSourceRekey(source_key("hr", jwk())),
         Command::PeopleSourceList,
@@ -262,12 +274,14 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             max_tasks_a_day: None,
             description: String::new(),
         }),
+        Command::PurposeOwner { id: facts.purpose.id.to_string(), owner: sponsor.clone() },
         Command::AgentAdd(pap::Registration {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),
             purpose: facts.purpose.id.to_string(),
             business_owner: None,
             technical_owner: None,
+            backups: Vec::new(),
             key: jwk(),
             host: None,
             workloads: Vec::new(),
@@ -279,7 +293,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             host: Some(HostRule { exe: None, uid: 1_000 }),
             workloads: Vec::new(),
         },
-        Command::AgentRenew { name: facts.agent.name.to_string(), key: None },
+        Command::AgentOwners {
+            name: facts.agent.name.to_string(),
+            business_owner: None,
+            technical_owner: Some(sponsor.clone()),
+        },
+        Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },
         Command::AgentTakeOver { name: "others".to_owned(), reason: reason(), word: None },
         Command::AgentClient {
@@ -290,7 +309,9 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             }),
         },
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
-        Command::AgentList,
+        Command::AgentList { as_of: None },
+        Command::RegisterShow { as_of: None, after: None },
+        Command::AgentOffboard { name: facts.agent.name.to_string() },
         Command::DeviceRevoke {
             agent: facts.agent.name.to_string(),
             id: device(desk.world.standing.agent.name.clone()).id.to_string(),
@@ -319,6 +340,16 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             reason: reason(),
         },
         Command::InstanceList,
+        Command::RiskRaise {
+            what: RiskTarget::Agent(facts.agent.name.clone()),
+            level: RiskLevel::Medium,
+            reason: reason(),
+        },
+        Command::RiskLower {
+            what: RiskTarget::Instance(InstanceId::from_bytes(OTHERS)),
+            level: None,
+            reason: reason(),
+        },
         Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() },
         Command::ServerList,
         Command::ToolDescribe {

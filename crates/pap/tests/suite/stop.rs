@@ -157,7 +157,7 @@ async fn what_is_stopped_is_seen_and_administration_goes_on() {
     let whats: Vec<_> = stops.as_array().unwrap().iter().map(|stop| &stop["what"]).collect();
     assert_eq!(whats, ["agent/billing", "all", "tool/crm/lookup"]);
     assert_eq!((&stops[1]["by"], &stops[1]["reason"]), (&json!(a), &json!("test")));
-    let agents = desk.run(Command::AgentList).await.unwrap();
+    let agents = desk.run(Command::AgentList { as_of: None }).await.unwrap();
     assert_eq!(agents[0]["stopped"], json!(["agent/billing", "all"]));
     let listed = desk.run(Command::ServerList).await.unwrap();
     let row = |tool: &str| listed.as_array().unwrap().iter().find(|row| row["tool"] == tool);

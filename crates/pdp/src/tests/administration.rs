@@ -107,12 +107,13 @@ fn people_and_agents_are_no_directory() {
 fn an_agent_falls_to_whom_policy_says_and_never_to_who_let_it_go() {
     let policy = r#"
         @id("take-over") permit (principal is Person, action == Action::"agent/take-over", resource)
-        when { context.line.contains(principal)
+        when { context.line.contains(principal) || context.backup.contains(principal)
                || (context has unit && principal has unit && principal.unit == context.unit) };"#;
     let check = |who: &str, unit: Option<&str>, expected: &str| {
         let mut by = person(who, &["administrators"]);
         by.unit = unit.map(|unit| unit.parse().expect("a unit"));
-        let known = Case::method("tools/list", "crm").standing;
+        let mut known = Case::method("tools/list", "crm").standing;
+        known.agent.backups = ["betty", "bob"].map(|id| id.parse().expect("a person")).into();
         let name = known.agent.name.clone();
         let mut case = Case::administer("agent/take-over", ResourceRef::Agent(name), by);
         let line = ["carl", "dora"].map(|id| id.parse().expect("a person")).into();
@@ -125,10 +126,30 @@ fn an_agent_falls_to_whom_policy_says_and_never_to_who_let_it_go() {
     let sponsor = Case::method("tools/list", "crm").standing.sponsor.id;
     check("carl", None, "permit");
     check("dora", None, "permit");
+    check("betty", None, "permit");
+    check("bob", None, "permit");
     check("eve", None, "not_granted");
     check("eve", Some("Desk 4"), "permit");
     check("eve", Some("Desk 5"), "not_granted");
     check(sponsor.as_str(), Some("Desk 4"), "sponsor_is_not_successor");
+}
+
+/// R14: the lease is renewed by the one person who answers for the agent, whatever policy says.
+#[test]
+fn r_14_nobody_but_its_sponsor_says_that_an_agent_is_to_go_on() {
+    let check = |who: &str, expected: &str| {
+        let known = Case::method("tools/list", "crm").standing;
+        let mut case = Case::administer(
+            "agent/renew",
+            ResourceRef::Agent(known.agent.name.clone()),
+            person(who, &["administrators"]),
+        );
+        let (agent, sponsor, succession) = (known.agent, known.sponsor, None);
+        case.facts.agent = Some(Arc::new(AgentFacts { agent, sponsor, succession }));
+        assert_eq!(answer(&(case.request, case.facts), OPEN), expected, "{who}");
+    };
+    check("sam", "permit");
+    check("ada", "sponsor_renews");
 }
 
 #[test]
@@ -146,7 +167,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "person/add", "person/deactivate", "person/provision", "person/restrict", "policy/publish", "purpose/add", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/offboard", "agent/owners", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "person/add", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/publish", "purpose/add", "purpose/owner", "risk/lower", "risk/raise", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

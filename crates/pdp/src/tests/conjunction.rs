@@ -141,6 +141,15 @@ fn r_35_each_circumstance_can_change_the_answer() {
     vary(|case| case.facts.session.counters = [("calls".to_owned(), 3)].into());
     vary(|case| case.facts.server = None);
     vary(|case| case.request.input = json!({ "id": 1, "extra": 1 }));
+    for place in 0..3 {
+        let mut case = case.clone();
+        let model::Standing { instance, agent, sponsor, .. } = &mut case.standing;
+        let risk = [&mut instance.risk, &mut agent.risk, &mut sponsor.risk];
+        let (level, since) = (model::RiskLevel::Low, case.facts.now);
+        *risk.into_iter().nth(place).expect("one") =
+            Some(model::Risk { level, reason: String::new(), since });
+        changed.push(case);
+    }
     for case in changed {
         expect!["deny (not_granted): no policy grants this access [instance no]"]
             .assert_eq(&show(&case.decide(&snapshot)));

@@ -46,6 +46,7 @@ const CHANGES: &[(&str, Change)] = &[
         case.facts.stops = Arc::new(Stops([what].into()));
     }),
     ("agent's key expires now", |case, at| above(case, at).agent.key_expires = NOW),
+    ("agent's lease ends now", |case, at| above(case, at).agent.valid_until = Some(NOW)),
     ("sponsor left", |case, at| {
         above(case, at).sponsor.state = PersonState::Inactive { since: NOW };
     }),
@@ -120,6 +121,7 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
         agent suspended: delegator_not_active | delegator_not_active | delegator_not_active
         agent stopped: stopped | stopped | stopped
         agent's key expires now: delegator_not_active | delegator_not_active | delegator_not_active
+        agent's lease ends now: delegator_not_active | delegator_not_active | delegator_not_active
         sponsor left: delegator_not_active | delegator_not_active | delegator_not_active
         sponsor came back: delegator_not_active | delegator_not_active | delegator_not_active
         task ended: delegator_not_active | delegator_not_active | delegator_not_active
@@ -138,6 +140,23 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
         n_032 the same agent again: delegation_cycle | delegation_cycle | delegation_cycle
     "#]]
     .assert_eq(&table);
+}
+
+/// What can do more than read needs the owners of everybody above, and of who acts.
+#[test]
+fn r_22_whoever_handed_the_work_on_is_owned_too() {
+    let snapshot = snapshot(OPEN);
+    for (harm, expected) in [(Harm::ReadsData, "permit"), (Harm::MovesMoney, "owners_not_active")] {
+        for position in [0, 1, 2] {
+            let mut case = Case::call("crm/lookup", json!({ "id": 1 }));
+            case.tool = Some(tool("crm/lookup", &[harm]));
+            let mut case = case.handed_on(3);
+            assert_eq!(outcome(&case, &snapshot), "permit");
+            let agent = &mut above(&mut case, position).agent;
+            agent.technical_owner = "olga".parse().expect("a person");
+            assert_eq!(outcome(&case, &snapshot), expected, "{position}");
+        }
+    }
 }
 
 #[test]

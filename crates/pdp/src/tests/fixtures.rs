@@ -45,23 +45,33 @@ pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(NOW.as_seconds() + seconds)
 }
 
-pub(crate) fn standing() -> Standing {
-    let agent = Agent {
+fn agent() -> Agent {
+    Agent {
         name: "billing".parse().expect("an agent"),
         sponsor: "sam".parse().expect("a person"),
         business_owner: "sam".parse().expect("a person"),
         technical_owner: "sam".parse().expect("a person"),
+        owned: Some(at(-86_400)),
+        bounded_by: Some("ada".parse().expect("a person")),
+        backups: BTreeSet::new(),
         purposes: BTreeSet::from(["care".parse().expect("a purpose")]),
         ceiling: everything(),
         key: json!({}),
         key_expires: at(86_400),
+        valid_until: None,
         host: None,
         workloads: Vec::new(),
         client: None,
         registered: at(-86_400),
         affirmed: None,
+        risk: None,
+        risk_of_new: None,
         state: AgentState::Active,
-    };
+    }
+}
+
+pub(crate) fn standing() -> Standing {
+    let agent = agent();
     let mandate = Mandate {
         id: MandateId::from_bytes([3; 16]),
         basis: MandateBasis::Standing { sponsor: agent.sponsor.clone() },
@@ -83,6 +93,7 @@ pub(crate) fn standing() -> Standing {
             device: None,
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
+            risk: None,
             state: InstanceState::Active,
         },
         agent,
@@ -106,14 +117,20 @@ pub(crate) fn standing() -> Standing {
         mandate,
         elevations: Vec::new(),
         initiator: None,
+        purpose: purpose(),
+        owners: [person("sam", &["staff"])].map(|owner| (owner.id.clone(), owner)).into(),
         heard: BTreeMap::new(),
-        purpose: Purpose {
-            id: "care".parse().expect("a purpose"),
-            owner: "sam".parse().expect("a person"),
-            scope: everything(),
-            data: BTreeSet::new(),
-            description: String::new(),
-        },
+    }
+}
+
+fn purpose() -> Purpose {
+    Purpose {
+        id: "care".parse().expect("a purpose"),
+        owner: "sam".parse().expect("a person"),
+        owned: Some(at(-86_400)),
+        scope: everything(),
+        data: BTreeSet::new(),
+        description: String::new(),
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use expect_test::expect;
 use model::{
-    AgentState, Agreed, Binding, Decision, Device, DeviceState, Enrolled, Harm, Initiator,
-    InstanceId, InstanceState, MandateBasis, MandateId, Person, PersonState, RegisteredClient,
-    ResourceRef, Sha256Digest, Standing, Stops, SystemState, TaskState, TaskSubject, Thumbprint,
+    AgentState, Agreed, Binding, CLOCK_STEP_MAX, Decision, Device, DeviceState, Enrolled, Harm,
+    Initiator, InstanceId, InstanceState, LEASE_MAX, MandateBasis, MandateId, Person, PersonState,
+    RegisteredClient, Sha256Digest, Stops, SystemState, TaskState, TaskSubject, Thumbprint,
     ToolState, Withdrawn,
 };
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ fn started(case: &mut Case, change: impl FnOnce(&mut Initiator)) {
 }
 
 /// The same on behalf of Carla, who consented, but for `change`.
-fn consented(case: &mut Case, change: impl FnOnce(&mut Case)) {
+pub(super) fn consented(case: &mut Case, change: impl FnOnce(&mut Case)) {
     *case = case.clone().on_behalf_of(person("carla", &[]));
     let standing = &mut case.standing;
     standing.mandate.basis = MandateBasis::Consented {
@@ -63,6 +63,12 @@ fn enrolled(case: &mut Case, change: impl FnOnce(&mut Enrolled)) {
     let mut enrolled = Enrolled { device, by };
     change(&mut enrolled);
     (case.standing.instance.device, case.standing.device) = (Some(id), Some(enrolled));
+}
+
+/// Somebody who is to own something of it.
+fn owner<'a>(case: &'a mut Case, id: &str) -> &'a mut Person {
+    let person = person(id, &[]);
+    case.standing.owners.entry(person.id.clone()).or_insert(person)
 }
 
 fn subject(case: &mut Case) -> &mut Person {
@@ -150,6 +156,17 @@ const CHANGES: &[(&str, Change)] = &[
     ("agent retired", |case| case.standing.agent.state = AgentState::Retired { since: NOW }),
     ("key expires now", |case| case.standing.agent.key_expires = NOW),
     ("key expires later", |case| case.standing.agent.key_expires = at(1)),
+    ("lease ends now", |case| case.standing.agent.valid_until = Some(NOW)),
+    ("lease ends later", |case| case.standing.agent.valid_until = Some(at(1))),
+    ("lease ends as late as one may", |case| {
+        let farthest = NOW.plus(LEASE_MAX).plus(CLOCK_STEP_MAX);
+        case.standing.agent.key_expires = farthest.plus(Duration::from_mins(1));
+        case.standing.agent.valid_until = Some(farthest);
+    }),
+    ("lease ends later than one may", |case| {
+        let beyond = NOW.plus(LEASE_MAX).plus(CLOCK_STEP_MAX).plus(Duration::from_millis(1));
+        case.standing.agent.valid_until = Some(beyond);
+    }),
     ("sponsor inactive", |case| case.standing.sponsor.state = INACTIVE),
     ("sponsor came back after registration", |case| {
         case.standing.sponsor.state =
@@ -221,6 +238,36 @@ const CHANGES: &[(&str, Change)] = &[
             tool.owned = Some(at(-10));
         }
     }),
+    ("business owner left", |case| {
+        owner(case, "olga").state = INACTIVE;
+        case.standing.agent.business_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner left", |case| {
+        owner(case, "olga").state = INACTIVE;
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner came back since", |case| {
+        owner(case, "olga").state = PersonState::Active { authorization_cutoff: Some(at(-86_400)) };
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner came back before", |case| {
+        owner(case, "olga").state = PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+    }),
+    ("technical owner came back, nobody knows when it was theirs", |case| {
+        owner(case, "olga").state = PersonState::Active { authorization_cutoff: Some(at(-86_401)) };
+        case.standing.agent.technical_owner = "olga".parse().expect("a person");
+        case.standing.agent.owned = None;
+    }),
+    ("owner of the purpose left", |case| {
+        owner(case, "olga").state = INACTIVE;
+        case.standing.purpose.owner = "olga".parse().expect("a person");
+    }),
+    ("owner of the purpose unknown", |case| {
+        case.standing.purpose.owner = "olga".parse().expect("a person");
+    }),
+    ("owners unknown", |case| case.standing.owners.clear()),
+    ("nobody set what the agent may be given", |case| case.standing.agent.bounded_by = None),
     ("owner unknown", |case| case.facts.tool_owner = None),
     ("owner is somebody else", |case| case.facts.tool_owner = Some(person("oleg", &[]))),
     ("subject left", |case| {
@@ -368,6 +415,10 @@ fn the_matrix_of_built_in_rules() {
         agent retired: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires now: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires later: permit | permit | permit
+        lease ends now: lease_ended (hidden) | lease_ended (hidden) | lease_ended (hidden)
+        lease ends later: permit | permit | permit
+        lease ends as late as one may: permit | permit | permit
+        lease ends later than one may: lease_ended (hidden) | lease_ended (hidden) | lease_ended (hidden)
         sponsor inactive: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
         sponsor came back after registration: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
         sponsor came back after the mandate: sponsor_not_active (hidden) | sponsor_not_active (hidden) | sponsor_not_active (hidden)
@@ -393,6 +444,15 @@ fn the_matrix_of_built_in_rules() {
         owner inactive: permit | tool_unaccounted (hidden) | permit
         owner came back after it was theirs: permit | tool_unaccounted (hidden) | permit
         owner came back and was asked again: permit | permit | permit
+        business owner left: permit | owners_not_active (hidden) | permit
+        technical owner left: permit | owners_not_active (hidden) | permit
+        technical owner came back since: permit | owners_not_active (hidden) | permit
+        technical owner came back before: permit | permit | permit
+        technical owner came back, nobody knows when it was theirs: permit | owners_not_active (hidden) | permit
+        owner of the purpose left: permit | owners_not_active (hidden) | permit
+        owner of the purpose unknown: permit | owners_not_active (hidden) | permit
+        owners unknown: permit | owners_not_active (hidden) | permit
+        nobody set what the agent may be given: permit | owners_not_active (hidden) | permit
         owner unknown: permit | tool_unaccounted (hidden) | permit
         owner is somebody else: permit | tool_unaccounted (hidden) | permit
         subject left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
@@ -427,73 +487,4 @@ fn the_matrix_of_built_in_rules() {
         agent taken over since the device was enrolled: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
         sponsor not the agent's: malformed (hidden) | malformed (hidden) | malformed (hidden)
     "#]].assert_eq(&table);
-}
-
-/// Changes what was agreed to, as if it had been so from the beginning.
-fn agreeing(case: &mut Case, change: impl FnOnce(&mut Agreed)) {
-    consented(case, |case| {
-        let Standing { mandate, task, .. } = &mut case.standing;
-        if let MandateBasis::Consented { agreed, .. } = &mut mandate.basis {
-            change(agreed);
-        }
-        task.mandate_digest = mandate.digest();
-    });
-}
-
-/// A consent to a tool is none to what else its server has, nor to what the tool became later.
-#[test]
-fn n_040f_a_consent_is_no_wider_than_its_page() {
-    let snapshot = snapshot(OPEN);
-    let check = |mut case: Case, agreed: fn(&mut Agreed), expected: &str| {
-        agreeing(&mut case, agreed);
-        assert_eq!(outcome(&case, &snapshot), expected, "{:?}", case.request);
-    };
-    let crm = || "crm".parse().expect("a server");
-    let named: fn(&mut Agreed) =
-        |agreed| agreed.resources = BTreeSet::from(["crm".parse().expect("a server")]);
-    let outside = "outside_mandate (hidden)";
-    let uri = "crm://customers".to_owned();
-    let read = Case::of("resources/read", ResourceRef::Resource { server: crm(), uri });
-    let name = "summary".to_owned();
-    let prompt = Case::of("prompts/get", ResourceRef::Prompt { server: crm(), name });
-    let completion = Case::method("completion/complete", "crm");
-    for case in [read, prompt, completion] {
-        check(case.clone(), |_| {}, outside);
-        check(case, named, "permit");
-    }
-    let mut resumed = Case::method("task/resume", "crm");
-    resumed.request.resource = ResourceRef::Task(resumed.standing.task.id);
-    check(resumed, |_| {}, "permit");
-    for method in crate::kernel::BESIDE_TOOLS {
-        check(Case::method(method, "crm"), |_| {}, "permit");
-    }
-    let tool_that = |harm: &[Harm]| {
-        let mut case = Case::call("crm/lookup", json!({ "id": 1 }));
-        case.tool = Some(tool("crm/lookup", harm));
-        case
-    };
-    check(tool_that(&[Harm::ReadsData, Harm::MovesMoney]), |_| {}, "permit");
-    check(tool_that(&[Harm::MovesMoney, Harm::RunsCode]), |_| {}, outside);
-    let read_only: fn(&mut Agreed) = |agreed| {
-        let shown = BTreeSet::from([Harm::ReadsData]);
-        agreed.harm.insert(tool_ref("crm/lookup"), shown);
-    };
-    check(tool_that(&[Harm::ReadsData]), read_only, "permit");
-    check(tool_that(&[Harm::MovesMoney]), read_only, outside);
-    // A tool that was not there is of the server of which all were agreed to, or outside.
-    check(tool_that(&[Harm::MovesMoney]), |agreed| agreed.harm.clear(), "permit");
-}
-
-#[test]
-fn what_somebody_consented_to_is_handed_on_only_if_the_page_said_so() {
-    let snapshot = snapshot(OPEN);
-    let check = |case: &Case, delegable: bool, expected: &str| {
-        let mut case = case.clone();
-        agreeing(&mut case, |agreed| agreed.delegable = delegable);
-        assert_eq!(outcome(&case, &snapshot), expected);
-    };
-    let helper = ResourceRef::Agent("helper".parse().expect("an agent"));
-    let handing = Case::of("delegate", helper);
-    check(&handing, true, "permit");
-    check(&handing, false, "not_delegable (hidden)");
 }

@@ -7,6 +7,7 @@
 )]
 
 mod administration;
+mod agreed;
 mod arguments;
 mod compile;
 mod conjunction;

@@ -6,6 +6,7 @@ mod files;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -16,20 +17,27 @@ use testkit::ManualClock;
 
 /// Opens `path` as a service does, but for the end of the process.
 fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    open_by(path, Arc::new(ManualClock::new()))
+}
+
+/// The same, by `clock`.
+fn open_by(path: &Path, clock: Arc<ManualClock>) -> Result<SqliteStore, OpenError> {
     let on_fatal = Arc::new(|error| panic!("{error}"));
-    SqliteStore::open(path, Options { clock: Arc::new(ManualClock::new()), on_fatal })
+    SqliteStore::open(path, Options { clock, on_fatal })
 }
 
 struct Sqlite {
     directory: tempfile::TempDir,
     store: Arc<dyn Store>,
+    clock: Arc<ManualClock>,
     copies: Mutex<Vec<tempfile::TempDir>>,
 }
 
 async fn fresh() -> Sqlite {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(open(&directory.path().join("db")).unwrap());
-    Sqlite { directory, store, copies: Mutex::default() }
+    let clock = Arc::new(ManualClock::new());
+    let store = Arc::new(open_by(&directory.path().join("db"), clock.clone()).unwrap());
+    Sqlite { directory, store, clock, copies: Mutex::default() }
 }
 
 impl Sqlite {
@@ -63,6 +71,10 @@ const TAMPERING: [&str; 17] = [
 impl BackEnd for Sqlite {
     fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
+    }
+
+    fn advance(&self, by: Duration) {
+        self.clock.advance(by);
     }
 
     /// What a killed process leaves behind is what its files hold now; its locks go with it.

@@ -1,9 +1,12 @@
 //! Facts: read as they were written, listed in order, counted by revision.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::Timestamp;
 
 use super::{BackEnd, key, put, put_new, remove, unit};
-use crate::{Effect, Store, Unit};
+use crate::{Effect, KeptSince, Store, Unit};
 
 /// What was put is loaded, what was put again replaces it, what was removed is gone.
 pub async fn what_was_written_is_read(back_end: &impl BackEnd) {
@@ -169,4 +172,62 @@ pub async fn listeners_hear_of_each_unit_with_its_own_revision(back_end: &impl B
     let heard = heard.lock().unwrap();
     assert_eq!(heard.len(), 64);
     assert!(heard.is_sorted_by(|a, b| a.1 < b.1), "{heard:?}");
+}
+
+/// Facts, by key.
+type Were<'a> = &'a [(&'a str, &'a str)];
+
+/// What the facts of kept kinds were at each time, whatever the size of a page; of other kinds nothing is
+/// kept, and of what was before the store began, nobody knows.
+pub async fn what_facts_were_is_read_as_of_each_time(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    let second = Duration::from_secs(1);
+    let early = store.list_as_of(("agent/", Timestamp::from_millis(i64::MIN)), None, 10).await;
+    let Err(KeptSince(begun)) = early.unwrap() else { panic!("nothing was before") };
+    let steps: [(Vec<Effect>, Were<'_>); 6] = [
+        (vec![put("agent/a", "1"), put("other/a", "1")], &[("agent/a", "1")]),
+        (vec![put_new("agent/b")], &[("agent/a", "1"), ("agent/b", "new")]),
+        (vec![put("agent/a", "2"), put("agent/a", "3")], &[("agent/a", "3"), ("agent/b", "new")]),
+        (vec![remove("agent/a"), remove("agent/none")], &[("agent/b", "new")]),
+        (vec![put("agent/a", "")], &[("agent/a", ""), ("agent/b", "new")]),
+        (
+            vec![put("agents", "1"), put("agent/", "1")],
+            &[("agent/", "1"), ("agent/a", ""), ("agent/b", "new")],
+        ),
+    ];
+    let mut times = vec![(begun, &[][..])];
+    for (number, (effects, facts)) in (1..).zip(steps) {
+        back_end.advance(second);
+        store.commit(unit(effects)).await.unwrap();
+        times.push((begun.plus(second * number), facts));
+    }
+    // What is refused was never there.
+    back_end.advance(second);
+    let refused = unit(vec![put("agent/c", "1"), put_new("agent/b")]);
+    assert!(store.commit(refused).await.is_err());
+    times.push((begun.plus(second * 7), times[6].1));
+    for (at, expected) in times {
+        let expected: Vec<_> =
+            expected.iter().map(|(name, body)| (key(name), body.as_bytes().to_vec())).collect();
+        for at in [at, at.plus(Duration::from_millis(999))] {
+            for step in [1, 2, 10] {
+                let (mut all, mut after) = (Vec::new(), None);
+                loop {
+                    let page = store.list_as_of(("agent/", at), after.as_ref(), step).await;
+                    let page = page.unwrap().expect("it was kept");
+                    all.extend(page.facts);
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(all, expected, "at {at}, {step} at a time");
+            }
+        }
+    }
+    let others = store.list_as_of(("other/", begun.plus(second * 9)), None, 10).await;
+    assert_eq!(others.unwrap().expect("it was kept").facts, []);
+    let killed = back_end.killed().await;
+    let page = killed.list_as_of(("agent/", begun.plus(second)), None, 10).await;
+    assert_eq!(page.unwrap().expect("it was kept").facts, [(key("agent/a"), b"1".to_vec())]);
 }

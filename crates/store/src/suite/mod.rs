@@ -15,6 +15,7 @@ pub mod units;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{FactKey, RecordDigest, Timestamp};
@@ -28,6 +29,9 @@ use crate::{
 pub trait BackEnd: Send + Sync {
     /// The store.
     fn store(&self) -> Arc<dyn Store>;
+
+    /// Lets so long pass on the store's clock.
+    fn advance(&self, by: Duration);
 
     /// What the next start finds if the process is killed at this moment.
     async fn killed(&self) -> Arc<dyn Store>;
@@ -48,6 +52,7 @@ macro_rules! conformance {
                 keys_are_bytes_and_nothing_else,
                 a_list_gives_each_fact_with_the_prefix_once,
                 a_list_under_the_last_character_is_complete,
+                what_facts_were_is_read_as_of_each_time,
                 a_revision_counts_what_wrote_facts,
                 listeners_hear_of_each_unit_with_its_own_revision,
             ],

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use model::{Clock as _, FactKey, Instance, Task};
+use model::{Clock as _, FactKey, Instance, Risk, RiskLevel, Task};
 use oauth::ErrorCode;
 use serde_json::json;
 use store::Store as _;
@@ -59,6 +59,20 @@ async fn r_1_renewal_with_the_same_key_is_the_same_instance_and_another_key_anot
     let other = sts.token(&two).await.unwrap();
     assert_ne!(other.sub, first.sub);
     assert_ne!(other.authorization_details[0].task, first.authorization_details[0].task);
+}
+
+/// A restart sheds nothing of what was said of an instance before.
+#[tokio::test]
+async fn r_18_a_new_instance_begins_with_the_risk_that_was_said_of_one_before() {
+    let sts = Sts::new().await;
+    let mut agent = sts.world.standing.agent.clone();
+    let (reason, since) = ("seen".to_owned(), sts.world.clock.now());
+    agent.risk_of_new = Some(Risk { level: RiskLevel::Medium, reason, since });
+    sts.world.put(FactKey::agent(&agent.name), &agent).await;
+    let claims = sts.token(&key()).await.expect("a token");
+    let id = claims.sub.parse().expect("an instance");
+    let instance: Instance = fact(&sts.world, FactKey::instance(id)).await;
+    assert_eq!(instance.risk, agent.risk_of_new);
 }
 
 #[tokio::test]

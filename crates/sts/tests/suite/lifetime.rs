@@ -9,12 +9,13 @@ use store::Store as _;
 use crate::client::{Sts, key};
 
 /// Claims of a token, or none, for what ends after so many milliseconds.
-async fn issued(ends: [u64; 2]) -> (Sts, Option<(i64, i64)>) {
-    let [mandate, agent_key] = ends.map(Duration::from_millis);
+async fn issued(ends: [u64; 3]) -> (Sts, Option<(i64, i64)>) {
+    let [mandate, agent_key, lease] = ends.map(Duration::from_millis);
     let sts = Sts::with(|facts| {
         let now = facts.task.opened;
         facts.mandate.valid_until = now.plus(mandate);
         facts.agent.key_expires = now.plus(agent_key);
+        facts.agent.valid_until = Some(now.plus(lease));
     })
     .await;
     let token = sts.token(&key()).await.ok().map(|claims| (claims.iat, claims.exp));
@@ -25,8 +26,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn r_3_a_token_ends_with_its_task_its_mandate_and_its_agents_key(
-        ends in prop::array::uniform2(prop_oneof![0_u64..5_000, 0_u64..600_000]),
+    fn r_3_a_token_ends_with_its_task_its_mandate_its_agents_key_and_lease(
+        ends in prop::array::uniform3(prop_oneof![0_u64..5_000, 0_u64..600_000]),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (sts, token) = runtime.block_on(issued(ends));

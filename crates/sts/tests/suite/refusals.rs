@@ -81,6 +81,9 @@ async fn i_21_every_failure_to_authenticate_is_the_same_answer() {
     let sts = Sts::with(|facts| facts.agent.key_expires = facts.task.opened).await;
     answers.push(sts.token(&own).await.unwrap_err());
     assert_eq!(sts.causes(1).await, ["agent_key_expired"]);
+    let sts = Sts::with(|facts| facts.agent.valid_until = Some(facts.task.opened)).await;
+    answers.push(sts.token(&own).await.unwrap_err());
+    assert_eq!(sts.causes(1).await, ["agent_lease_ended"]);
     let told: std::collections::BTreeSet<_> =
         answers.iter().map(|error| (error.status(), error.body().to_string())).collect();
     assert_eq!(told.len(), 1, "{told:?}");

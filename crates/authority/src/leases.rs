@@ -1,0 +1,225 @@
+//! Reminds who answers for agents, and who may follow them, before leases end.
+//!
+//! INVARIANT: each of them is told once of each reminder, over restarts. What was told and could not be
+//! written down is written down later; only a process that ends between the two tells it again, under
+//! the same name. What ends ends without any of this: a reminder is no condition of anything.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use journal::Journal;
+use model::{
+    Agent, AgentState, Clock, Entropy, FactKey, LeaseReminder, Person, PersonId, Reminded,
+    Sha256Digest, Timestamp,
+};
+use store::{Effect, Unit, Urgency};
+
+use crate::reader::{Pages, Reader};
+use crate::telling::{Attempt, Messenger, News, Telling};
+use crate::{Authority, FactsError, refusals};
+
+/// How often agents are looked through.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+
+/// How often what hangs is given up, and what waits is begun.
+const TURN_EVERY: Duration = Duration::from_secs(1);
+
+/// The most reminders that wait to be told; the others are found at the next look.
+const WAITING_MAX: usize = 1_000;
+
+/// Of leases that end within this, metrics tell how many there are.
+const ENDING: Duration = Duration::from_hours(7 * 24);
+
+/// How it stands with leases, as numbers for metrics.
+#[derive(Debug, Default)]
+pub struct LeaseNumbers {
+    /// How many agents have a lease that ends within seven days.
+    pub ending: AtomicU64,
+    /// How many reminders did not get through.
+    pub untold: AtomicU64,
+}
+
+/// Reminds of leases that end, in the background.
+pub struct LeaseKeeper {
+    journal: Journal,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    telling: Telling,
+    numbers: Arc<LeaseNumbers>,
+    /// When agents were last looked through, on the monotonic clock.
+    looked: Option<Duration>,
+    waiting: VecDeque<(PersonId, LeaseReminder)>,
+    /// What was told and is not written down yet.
+    unwritten: BTreeSet<Sha256Digest>,
+    /// What did not get through.
+    untold: BTreeSet<Sha256Digest>,
+}
+
+impl Authority {
+    /// What reminds of leases that end, by `messenger`.
+    pub fn lease_keeper(&self, messenger: Option<Arc<dyn Messenger>>) -> LeaseKeeper {
+        LeaseKeeper {
+            journal: self.journal.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            telling: Telling::new(messenger, self.clock.clone()),
+            numbers: Arc::default(),
+            looked: None,
+            waiting: VecDeque::new(),
+            unwritten: BTreeSet::new(),
+            untold: BTreeSet::new(),
+        }
+    }
+}
+
+impl LeaseKeeper {
+    /// The numbers that it keeps up to date.
+    pub fn numbers(&self) -> Arc<LeaseNumbers> {
+        self.numbers.clone()
+    }
+
+    /// Reminds, for ever.
+    pub async fn run(mut self) {
+        let mut turn = tokio::time::interval(TURN_EVERY);
+        loop {
+            tokio::select! {
+                attempt = self.telling.ended() => self.ended(attempt).await,
+                _ = turn.tick() => self.turn().await,
+            }
+            let untold = u64::try_from(self.untold.len()).unwrap_or(u64::MAX);
+            self.numbers.untold.store(untold, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives up what hangs, looks agents through if it is time, and begins to tell.
+    async fn turn(&mut self) {
+        for id in self.telling.cut_off() {
+            tracing::warn!(reminder = %id, "nobody was reminded: no answer in time");
+            self.untold.insert(id);
+        }
+        let now = self.clock.monotonic();
+        if self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY) {
+            match self.look().await {
+                Ok(()) => self.looked = Some(now),
+                Err(error) => tracing::warn!(%error, "leases could not be looked through"),
+            }
+        }
+        while self.telling.has_room() {
+            let Some((person, reminder)) = self.waiting.pop_front() else { return };
+            self.telling.begin(person, News::LeaseEnds(reminder));
+        }
+    }
+
+    /// Looks all agents through: how many leases end, and who has to be reminded.
+    async fn look(&mut self) -> Result<(), FactsError> {
+        let (journal, now) = (self.journal.clone(), self.clock.now());
+        let (mut ending, mut due) = (0, BTreeMap::new());
+        let mut pages = Pages::of(journal.store().as_ref(), "agent/");
+        while let Some(facts) = pages.next().await? {
+            for (key, body) in facts {
+                let agent: Agent = serde_json::from_slice(&body)
+                    .map_err(|source| FactsError::Damaged { key, source })?;
+                ending += u64::from(ends_within(&agent, now, ENDING));
+                let Some(reminder) = LeaseReminder::due(&agent, now) else { continue };
+                for person in self.who_lacks(&agent, &reminder).await? {
+                    if due.len() < WAITING_MAX {
+                        due.insert(reminder.id(&person), (person, reminder.clone()));
+                    }
+                }
+            }
+        }
+        self.numbers.ending.store(ending, Ordering::Relaxed);
+        self.untold.retain(|id| due.contains_key(id));
+        if due.len() < WAITING_MAX {
+            self.unwritten.retain(|id| due.contains_key(id));
+        }
+        self.waiting.clear();
+        for (id, (person, reminder)) in due {
+            if self.unwritten.contains(&id) {
+                self.write(id, &reminder, &person).await;
+            } else if !self.telling.is_under_way(&id) {
+                self.waiting.push_back((person, reminder));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who has not had `reminder` yet of those who are asked about `agent`: its sponsor, and who may
+    /// follow them by name, as long as they are here.
+    async fn who_lacks(
+        &self,
+        agent: &Agent,
+        reminder: &LeaseReminder,
+    ) -> Result<Vec<PersonId>, FactsError> {
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let known = reader.find::<Reminded>(FactKey::reminded(&agent.name)).await?;
+        let mut lack = Vec::new();
+        for id in std::iter::once(&agent.sponsor).chain(&agent.backups) {
+            if known.as_ref().is_some_and(|known| known.had(reminder, id)) {
+                continue;
+            }
+            let person: Option<Person> = reader.find(FactKey::person(id)).await?;
+            if person.is_some_and(|person| person.is_active()) {
+                lack.push(id.clone());
+            }
+        }
+        Ok(lack)
+    }
+
+    /// An attempt to remind somebody has ended.
+    async fn ended(&mut self, Attempt { id, person, news, result }: Attempt) {
+        let News::LeaseEnds(reminder) = news else { return };
+        match result {
+            Ok(()) => {
+                self.untold.remove(&id);
+                self.unwritten.insert(id);
+                self.write(id, &reminder, &person).await;
+            }
+            Err(error) => {
+                tracing::warn!(error, agent = %reminder.agent, "nobody was reminded of a lease");
+                self.untold.insert(id);
+            }
+        }
+    }
+
+    /// Writes that `person` had `reminder`, with a record of it.
+    async fn write(&mut self, id: Sha256Digest, reminder: &LeaseReminder, person: &PersonId) {
+        match self.written(reminder, person).await {
+            Ok(()) => drop(self.unwritten.remove(&id)),
+            Err(error) => tracing::warn!(error, "that somebody was reminded was not written"),
+        }
+    }
+
+    async fn written(&self, reminder: &LeaseReminder, person: &PersonId) -> Result<(), String> {
+        let key = FactKey::reminded(&reminder.agent);
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let known = reader.find::<Reminded>(key.clone()).await;
+        let known = known.map_err(|error| error.to_string())?;
+        let all = Reminded::and(known, reminder, person);
+        // Who was told stays out of the log: the store has it.
+        let details = [
+            ("agent", reminder.agent.to_string()),
+            ("days", reminder.days.to_string()),
+            ("until", reminder.until.to_string()),
+        ];
+        let details = details.map(|(name, value)| (name.to_owned(), value)).into();
+        let stamp = (self.clock.now(), self.entropy.as_ref());
+        let unit = Unit {
+            entries: vec![refusals::event(stamp, "lease_reminder_told", details)],
+            reads: vec![key.clone()],
+            revision: reader.sourced(()).revision,
+            effects: vec![Effect::Put { key, body: json::canonical_of(&all) }],
+            urgency: Urgency::Deferred,
+        };
+        let committed = self.journal.store().commit(unit).await;
+        committed.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Whether the lease of an agent that acts runs at `now` and ends within `within`.
+fn ends_within(agent: &Agent, now: Timestamp, within: Duration) -> bool {
+    let until = agent.leased_until();
+    agent.state == AgentState::Active && now < until && until <= now.plus(within)
+}

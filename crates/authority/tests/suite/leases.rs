@@ -1,0 +1,206 @@
+//! R14: what nobody renews ends by itself, and those who answer are reminded before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use authority::{Cut, LeaseNumbers, Messenger, News};
+use model::record::OutcomeKind;
+use model::{Agent, Clock as _, FactKey, LEASE_MAX, LeaseReminder, Person, PersonId, Timestamp};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::support::{Facts, World, until};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A lease, with everything else lasting longer.
+fn leased(facts: &mut Facts) {
+    let far = facts.task.opened.plus(80 * DAY);
+    (facts.mandate.valid_until, facts.task.deadline) = (far, far);
+    facts.task.mandate_digest = facts.mandate.digest();
+}
+
+/// A call under way ends with the lease, though nothing was written and nobody said anything.
+#[tokio::test]
+async fn r_14_a_call_under_way_is_cut_when_the_lease_ends() {
+    let world = World::with(leased).await;
+    world.clock.advance(LEASE_MAX - Duration::from_millis(1));
+    let permit = world.authorize(world.call("lookup", json!({}))).await.expect("it is permitted");
+    let watch = world.authority.watch(&permit);
+    let begun = permit.begin(world.clock.as_ref()).expect("it begins");
+    let cut = watch.no_longer_permitted();
+    tokio::pin!(cut);
+    let goes_on = tokio::time::timeout(Duration::from_millis(200), &mut cut).await;
+    assert!(goes_on.is_err(), "the lease runs");
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(world.clock.now(), world.standing.agent.leased_until());
+    match cut.await {
+        Cut::Denied(denial) => assert_eq!(denial.code(), "lease_ended"),
+        Cut::Undecidable(why) => panic!("{why}"),
+    }
+    begun.running.finish(OutcomeKind::Cut, None);
+    world.drained().await;
+}
+
+/// Somebody who passes on what they are told, or does not.
+struct Passing {
+    told: mpsc::UnboundedSender<(PersonId, LeaseReminder)>,
+    is_deaf: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Messenger for Passing {
+    async fn tell(&self, person: &PersonId, news: &News) -> Result<(), String> {
+        let News::LeaseEnds(reminder) = news else { return Err("no reminder".to_owned()) };
+        if self.is_deaf.load(Ordering::SeqCst) {
+            return Err("nobody answers".to_owned());
+        }
+        self.told.send((person.clone(), reminder.clone())).map_err(|error| error.to_string())
+    }
+}
+
+/// A deployment whose leases are looked through.
+struct Kept {
+    world: World,
+    told: mpsc::UnboundedReceiver<(PersonId, LeaseReminder)>,
+    is_deaf: Arc<AtomicBool>,
+    numbers: Arc<LeaseNumbers>,
+    running: JoinHandle<()>,
+}
+
+impl Kept {
+    /// The agent's own sponsor, somebody else, and somebody who has left are asked.
+    async fn new() -> Self {
+        let gone = crate::support::person("gone", &[]);
+        let world = World::with(|facts| {
+            leased(facts);
+            facts.agent.backups = [facts.other.id.clone(), gone.id.clone()].into();
+        })
+        .await;
+        let state = model::PersonState::Inactive { since: world.clock.now() };
+        world.put(FactKey::person(&gone.id), &Person { state, ..gone.clone() }).await;
+        Self::over(world)
+    }
+
+    fn over(world: World) -> Self {
+        let (sender, told) = mpsc::unbounded_channel();
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let messenger = Passing { told: sender, is_deaf: is_deaf.clone() };
+        let keeper = world.authority.lease_keeper(Some(Arc::new(messenger)));
+        let numbers = keeper.numbers();
+        let running = tokio::spawn(keeper.run());
+        Self { world, told, is_deaf, numbers, running }
+    }
+
+    /// The process ends, and starts again.
+    async fn restarted(self) -> Self {
+        self.running.abort();
+        let _ = self.running.await;
+        Self::over(self.world.restarted().await)
+    }
+
+    /// Goes to so long after the registration.
+    fn goes_to(&self, after: Duration) {
+        let at = self.world.standing.agent.registered.plus(after);
+        self.world.clock.advance(at.since(self.world.clock.now()));
+    }
+
+    /// Both who are asked are told, and that is written.
+    async fn are_told(&mut self, days: u32, until: Timestamp) {
+        let mut who = Vec::new();
+        for _ in 0..2 {
+            let (person, reminder) = self.told.recv().await.expect("somebody tells");
+            assert_eq!((reminder.days, reminder.until), (days, until));
+            who.push(person);
+        }
+        who.sort();
+        let facts = &self.world.standing;
+        assert_eq!(who, [facts.other.id.clone(), facts.sponsor.id.clone()]);
+        let key = FactKey::reminded(&facts.agent.name);
+        crate::support::until("it is written", || async {
+            let loaded = store::Store::load(self.world.store.as_ref(), &[key.clone()]).await;
+            let body = loaded.expect("it can be read").bodies.into_iter().next().flatten();
+            let known = body.and_then(|body| serde_json::from_slice::<model::Reminded>(&body).ok());
+            known.is_some_and(|known| {
+                known.until == until && known.told.get(&days).is_some_and(|told| told.len() == 2)
+            })
+        })
+        .await;
+    }
+
+    async fn ending(&self, count: u64) {
+        let ending = || self.numbers.ending.load(Ordering::SeqCst);
+        until("leases are counted", || async { ending() == count }).await;
+    }
+}
+
+/// Nobody who had a reminder is told it again: in what follows, whatever was told twice would come first.
+#[tokio::test]
+async fn r_14_those_who_are_asked_are_reminded_once_of_each_over_restarts() {
+    let mut kept = Kept::new().await;
+    let end = kept.world.standing.agent.leased_until();
+    kept.goes_to(16 * DAY);
+    kept.are_told(14, end).await;
+    let mut kept = kept.restarted().await;
+    kept.goes_to(16 * DAY + DAY / 2);
+    kept.goes_to(23 * DAY);
+    kept.are_told(7, end).await;
+    kept.ending(1).await;
+    let mut kept = kept.restarted().await;
+    kept.ending(1).await;
+    kept.goes_to(29 * DAY);
+    kept.are_told(1, end).await;
+    kept.goes_to(30 * DAY);
+    kept.ending(0).await;
+
+    // It is renewed too late, and the reminders begin anew.
+    let end = kept.world.clock.now().plus(LEASE_MAX);
+    let agent = Agent { valid_until: Some(end), ..kept.world.standing.agent.clone() };
+    kept.world.put(FactKey::agent(&agent.name), &agent).await;
+    kept.goes_to(46 * DAY);
+    kept.are_told(14, end).await;
+    let told = kept.world.records("system").await;
+    let told = told.iter().filter(|it| it.text_of("event") == "lease_reminder_told").count();
+    assert_eq!(told, 8);
+    assert!(kept.told.try_recv().is_err(), "nobody else was told");
+}
+
+/// Who is begun to be looked after late has the nearest reminder only.
+#[tokio::test]
+async fn who_cannot_be_reminded_is_counted_and_reminded_later_of_what_is_nearest() {
+    let mut kept = Kept::new().await;
+    let end = kept.world.standing.agent.leased_until();
+    let untold = |kept: &Kept| kept.numbers.untold.load(Ordering::SeqCst);
+    kept.is_deaf.store(true, Ordering::SeqCst);
+    kept.goes_to(17 * DAY);
+    until("they are counted", || async { untold(&kept) == 2 }).await;
+    kept.is_deaf.store(false, Ordering::SeqCst);
+    kept.goes_to(24 * DAY);
+    kept.are_told(7, end).await;
+    until("all are told", || async { untold(&kept) == 0 }).await;
+    assert!(kept.told.try_recv().is_err(), "of nothing else");
+}
+
+/// What was told and not written is written later, and not told again.
+#[tokio::test]
+async fn r_14_what_could_not_be_written_is_not_told_again() {
+    let mut kept = Kept::new().await;
+    let end = kept.world.standing.agent.leased_until();
+    kept.world.store.fail_deferred(2);
+    kept.goes_to(16 * DAY);
+    for _ in 0..2 {
+        kept.told.recv().await.expect("somebody tells");
+    }
+    until("both are refused", || async { kept.world.store.deferred_failures_left() == 0 }).await;
+    kept.goes_to(16 * DAY + DAY / 2);
+    until("they are written", || async {
+        let told = kept.world.records("system").await;
+        told.iter().filter(|it| it.text_of("event") == "lease_reminder_told").count() == 2
+    })
+    .await;
+    kept.goes_to(23 * DAY);
+    kept.are_told(7, end).await;
+}

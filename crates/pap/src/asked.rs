@@ -1,0 +1,210 @@
+//! What an administrator can ask for.
+
+use model::{HostRule, RiskLevel, RiskTarget, StopTarget, WorkloadRule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clients::ClientRegistration;
+use crate::directory::{DirectoryRegistration, NewToken};
+use crate::drill::DrillRow;
+use crate::elevations::ElevationAsked;
+use crate::people::SourceKey;
+use crate::said::{PurposeRegistration, Registration, ToolSaid};
+use crate::streams::StreamRegistration;
+use crate::systems::SystemRegistration;
+
+/// One act of administration, as the command line sends it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub enum Command {
+    /// Redeems a founder's code.
+    FounderRedeem { code: String, key: Value },
+    /// Adds a person.
+    PersonAdd { id: String, groups: Vec<String> },
+    /// Deactivates a person.
+    PersonDeactivate { id: String },
+    /// Lists people.
+    PersonList,
+    /// Reports every credential of a person, and whether it still counts.
+    PersonOffboard { id: String },
+    /// Registers a directory that says who its people are.
+    PeopleSourceAdd(SourceKey),
+    /// Gives one another key.
+    PeopleSourceRekey(SourceKey),
+    /// Lists them, each with the version that is in force.
+    PeopleSourceList,
+    /// Puts a signed list of people in force.
+    PeopleApply { file: String },
+    /// Registers a directory that pushes who its people are.
+    DirectoryAdd(DirectoryRegistration),
+    /// Gives one another token, beside the newest that it has or alone.
+    DirectoryToken { name: String, token: NewToken, alone: bool },
+    /// Makes a person that an administrator added one of a directory's.
+    DirectoryAdopt { name: String, person: String },
+    /// Suspends a directory.
+    DirectorySuspend { name: String, reason: String },
+    /// Lets one go on.
+    DirectoryResume { name: String },
+    /// Lists them.
+    DirectoryList,
+    /// Registers a stream of shared signals.
+    StreamAdd(StreamRegistration),
+    /// Gives one another token, beside the newest that it has or alone.
+    StreamToken { name: String, token: NewToken, alone: bool },
+    /// Suspends a stream.
+    StreamSuspend { name: String, reason: String },
+    /// Lets one go on.
+    StreamResume { name: String },
+    /// Lists them.
+    StreamList,
+    /// Adds a purpose.
+    PurposeAdd(PurposeRegistration),
+    /// Names who answers for a purpose.
+    PurposeOwner { id: String, owner: String },
+    /// Registers an agent.
+    AgentAdd(Registration),
+    /// Says which processes of the host, and which workloads of platforms, may be instances of an
+    /// agent: all of them at once.
+    AgentAttest {
+        name: String,
+        host: Option<HostRule>,
+        #[serde(default)]
+        workloads: Vec<WorkloadRule>,
+    },
+    /// Names who wants an agent and who keeps it running; who is not named is who they were.
+    AgentOwners { name: String, business_owner: Option<String>, technical_owner: Option<String> },
+    /// The sponsor of an agent renews its lease and its key, which may be another one from now on. `word`
+    /// says who, where that is not who sends it.
+    AgentRenew {
+        name: String,
+        key: Option<Value>,
+        #[serde(default)]
+        word: Option<String>,
+    },
+    /// The sponsor of an agent affirms that they answer for it. `word` says who, where that is not who
+    /// sends it.
+    AgentAffirm { name: String, word: Option<String> },
+    /// Makes who asks the sponsor of an agent whose own is gone.
+    AgentTakeOver { name: String, reason: String, word: Option<String> },
+    /// Says which OAuth client an agent is, if any.
+    AgentClient { name: String, client: Option<ClientRegistration> },
+    /// Suspends an agent.
+    AgentSuspend { name: String, reason: String },
+    /// Lists agents, as they are or were at a time.
+    AgentList {
+        #[serde(default)]
+        as_of: Option<String>,
+    },
+    /// Shows agents after one of that name, with their instances, as they are or were at a time.
+    RegisterShow {
+        #[serde(default)]
+        as_of: Option<String>,
+        #[serde(default)]
+        after: Option<String>,
+    },
+    /// Reports every credential of an agent, and whether it still counts.
+    AgentOffboard { name: String },
+    /// Revokes a device for good.
+    DeviceRevoke { agent: String, id: String, reason: String },
+    /// Lists devices.
+    DeviceList,
+    /// Registers a system that starts work of agents.
+    SystemAdd(SystemRegistration),
+    /// Suspends one: what it started is over.
+    SystemSuspend { name: String, reason: String },
+    /// Lists systems.
+    SystemList,
+    /// Stops all, a tool or an agent at once.
+    Stop {
+        #[schemars(with = "String")]
+        what: StopTarget,
+        reason: String,
+    },
+    /// Starts it again, or asks for that: it takes two. `word` says who asks, where that is not who
+    /// sends it.
+    Start {
+        #[schemars(with = "String")]
+        what: StopTarget,
+        reason: String,
+        word: Option<String>,
+    },
+    /// Lists what is stopped.
+    StopList,
+    /// Revokes an instance.
+    InstanceRevoke { id: String, reason: String },
+    /// Stops an instance until it is released.
+    InstanceQuarantine { id: String, reason: String },
+    /// Lets an instance, or those after it, act again.
+    InstanceRelease { id: String, reason: String },
+    /// Lists instances.
+    InstanceList,
+    /// Says that something is at risk, for policy to read.
+    RiskRaise {
+        #[schemars(with = "String")]
+        what: RiskTarget,
+        level: RiskLevel,
+        reason: String,
+    },
+    /// Says that it is less so, or not at all.
+    RiskLower {
+        #[schemars(with = "String")]
+        what: RiskTarget,
+        level: Option<RiskLevel>,
+        reason: String,
+    },
+    /// Lists callers that are no active agent.
+    FindingList,
+    /// Closes a finding.
+    FindingClose { id: String, reason: String },
+    /// Onboards a server.
+    ServerAdd { name: String, owner: Option<String>, harm: Vec<String> },
+    /// Lists servers with their tools.
+    ServerList,
+    /// Says who answers for a tool and what it can do.
+    ToolDescribe { tool: String, said: ToolSaid },
+    /// Shows how a tool differs from its pin.
+    ToolDiff { tool: String },
+    /// Pins a tool again.
+    ToolPin { tool: String, digest: String },
+    /// Lists tasks.
+    TaskList,
+    /// Shows a task with all that was handed on of it.
+    TaskShow { id: String },
+    /// Takes a task away.
+    TaskEnd { id: String, reason: String },
+    /// Asks that the holder of a task may do something beyond it. `word` says who asks, where that is not
+    /// who sends it.
+    ElevationAsk { asked: ElevationAsked, word: Option<String> },
+    /// Approves that: it takes another. `word` says who approves, where that is not who sends it.
+    ElevationApprove { id: String, word: Option<String> },
+    /// Takes it back.
+    ElevationRevoke { id: String, reason: String },
+    /// Lists elevations.
+    ElevationList,
+    /// Lists mandates.
+    MandateList,
+    /// Withdraws a mandate.
+    MandateWithdraw { id: String, reason: String },
+    /// Settles an unknown outcome.
+    OutcomeSettle { decision: String, reason: String },
+    /// Says that the clock is right as it is.
+    ClockTrust { reason: String },
+    /// Exchanges the key that signs tokens; a compromised one verifies none any more.
+    KeysRotate { reason: String, compromised: bool },
+    /// Records an outage drill: that it begins, or, with rows, its result.
+    DrillOutage { version: String, rows: Vec<DrillRow> },
+    /// Shows a record with its disclosure.
+    LogShow { id: String },
+    /// Traces a decision back.
+    LogChain { id: String },
+    /// The newest records.
+    LogTail { n: usize },
+    /// Records from an index on, a page.
+    LogExport { from: u64 },
+    /// Proves that a record is in the log.
+    LogProve { id: String },
+    /// Decides every recorded decision again.
+    LogReplay,
+}

@@ -1,0 +1,236 @@
+//! What the log says was taken away: by which record, and when.
+
+use std::collections::BTreeMap;
+
+use authority::LogEntry;
+use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
+use model::{
+    Agent, AgentName, Device, ElevationId, InstanceId, MandateId, Person, PersonId, PersonState,
+    ResourceRef, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
+};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::command::{AdminError, Administration};
+use crate::log::Disclosed;
+
+/// The most records of one page.
+pub(super) const PAGE: usize = 1_000;
+
+/// The acts that tell of people as they are from then on.
+const OF_PEOPLE: [&str; 4] =
+    ["people/apply", "person/deactivate", "person/provision", "person/restrict"];
+
+/// The other acts that take something away, or say whose it is.
+const OF_THINGS: [&str; 15] = [
+    "agent/affirm",
+    "agent/client",
+    "agent/stop",
+    "agent/suspend",
+    "agent/take-over",
+    "consent/withdraw",
+    "deployment/stop",
+    "device/enrol",
+    "device/revoke",
+    "elevation/revoke",
+    "instance/quarantine",
+    "instance/revoke",
+    "mandate/withdraw",
+    "system/suspend",
+    "task/end",
+];
+
+/// A record that took something away.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Signal {
+    /// The record.
+    pub(super) record: String,
+    /// The act, or what was seen.
+    pub(super) action: String,
+    /// When.
+    #[serde(serialize_with = "text")]
+    pub(super) time: Timestamp,
+    /// Where it is in the log.
+    #[serde(skip)]
+    pub(super) index: u64,
+}
+
+/// A time as people read it.
+pub(super) fn text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(time)
+}
+
+/// On what a credential can depend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Root {
+    /// That a person is here.
+    Left(PersonId),
+    /// That their unit and manager are as they were.
+    Moved(PersonId),
+    /// That an agent is answered for by whom it was.
+    TakenOver(AgentName),
+    /// That a sponsor's word for an agent counts; what is taken away is the doubt.
+    Affirmed(AgentName),
+    /// That an agent is not suspended.
+    Agent(AgentName),
+    /// That its OAuth client is what it was.
+    Client(AgentName),
+    Device(AgentName, Thumbprint),
+    Elevation(ElevationId),
+    Instance(InstanceId),
+    Mandate(MandateId),
+    Stop(StopTarget),
+    System(SystemName),
+    Task(TaskId),
+}
+
+/// Everything that was taken away, in the order of the log.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    all: BTreeMap<Root, Vec<Signal>>,
+    /// Who answered for an agent until somebody took it over.
+    taken_over: BTreeMap<AgentName, Vec<(Timestamp, PersonId)>>,
+    /// When each last moved, as far as it was read.
+    moved: BTreeMap<PersonId, Timestamp>,
+}
+
+impl Signals {
+    /// The first record that took `root` away at or after `since`. A fact says since when it is as it is
+    /// by a clock that was read before its record was made.
+    pub(super) fn first(&self, root: &Root, since: Timestamp) -> Option<&Signal> {
+        self.all.get(root)?.iter().find(|signal| signal.time >= since)
+    }
+
+    /// The last one from `since` until `until`.
+    pub(super) fn last(&self, root: &Root, since: Timestamp, until: Timestamp) -> Option<&Signal> {
+        let mut signals = self.all.get(root)?.iter().rev();
+        signals.find(|signal| signal.time >= since && signal.time < until)
+    }
+
+    /// Those from whom `agent` was taken over after `since`, the first of them first, each with when.
+    pub(super) fn sponsors_after(
+        &self,
+        agent: &AgentName,
+        since: Timestamp,
+    ) -> impl Iterator<Item = &(Timestamp, PersonId)> {
+        let all = self.taken_over.get(agent).into_iter().flatten();
+        // What is given as somebody takes over is theirs.
+        all.filter(move |(at, _)| *at > since)
+    }
+
+    fn note(&mut self, root: Root, signal: &Signal) {
+        self.all.entry(root).or_default().push(signal.clone());
+    }
+
+    fn note_act(&mut self, own: &Disclosure, signal: &Signal) {
+        let change = own.value("change").cloned().unwrap_or_default();
+        if OF_PEOPLE.contains(&signal.action.as_str()) {
+            for person in people(&change) {
+                self.note_person(person, signal);
+            }
+        }
+        let target = own.value("target").cloned().map(serde_json::from_value::<ResourceRef>);
+        let Some(Ok(target)) = target else { return };
+        match (signal.action.as_str(), target) {
+            ("agent/affirm", ResourceRef::Agent(agent)) => {
+                self.note(Root::Affirmed(agent), signal);
+            }
+            ("agent/client", ResourceRef::Agent(agent)) => self.note(Root::Client(agent), signal),
+            ("agent/suspend", ResourceRef::Agent(agent)) => self.note(Root::Agent(agent), signal),
+            ("agent/stop", ResourceRef::Agent(agent)) => {
+                self.note(Root::Stop(StopTarget::Agent(agent)), signal);
+            }
+            ("deployment/stop", _) => self.note(Root::Stop(StopTarget::All), signal),
+            ("agent/take-over", ResourceRef::Agent(agent)) => {
+                let is = serde_json::from_value::<Agent>(change["agent"].clone());
+                let from = serde_json::from_value::<PersonId>(change["from"].clone());
+                if let (Ok(is), Ok(from)) = (is, from) {
+                    let all = self.taken_over.entry(agent.clone()).or_default();
+                    all.push((is.registered, from));
+                }
+                self.note(Root::TakenOver(agent), signal);
+            }
+            ("device/enrol" | "device/revoke", ResourceRef::Agent(agent)) => {
+                let device = change.get("device").unwrap_or(&change).clone();
+                if let Ok(device) = serde_json::from_value::<Device>(device) {
+                    self.note(Root::Device(agent, device.id), signal);
+                }
+            }
+            ("elevation/revoke", ResourceRef::Elevation(id)) => {
+                self.note(Root::Elevation(id), signal);
+            }
+            (_, ResourceRef::Instance(id)) => self.note(Root::Instance(id), signal),
+            (_, ResourceRef::Mandate(id)) => self.note(Root::Mandate(id), signal),
+            (_, ResourceRef::System(name)) => self.note(Root::System(name), signal),
+            (_, ResourceRef::Task(id)) => self.note(Root::Task(id), signal),
+            _ => {}
+        }
+    }
+
+    fn note_person(&mut self, person: Person, signal: &Signal) {
+        if let PersonState::Inactive { .. } = person.state {
+            self.note(Root::Left(person.id.clone()), signal);
+        }
+        // Records tell of a move again and again: the first one is of it.
+        if let Some(moved) = person.moved
+            && self.moved.insert(person.id.clone(), moved) != Some(moved)
+        {
+            self.note(Root::Moved(person.id), signal);
+        }
+    }
+}
+
+/// The people in what a record says was changed, as they are from then on.
+fn people(change: &Value) -> Vec<Person> {
+    let listed = change["people"].as_array().into_iter().flatten();
+    let told = listed.map(|it| &it["person"]).chain([change, &change["person"]]);
+    told.filter_map(|person| serde_json::from_value(person.clone()).ok()).collect()
+}
+
+impl Administration {
+    /// Reads the whole log for what was taken away.
+    pub(super) async fn signals(&self) -> Result<Signals, AdminError> {
+        let (mut signals, mut from) = (Signals::default(), 0);
+        loop {
+            let entries = self.authority.journal().store().entries(from, PAGE).await;
+            let entries = entries.map_err(AdminError::unavailable)?;
+            for entry in &entries {
+                self.note_entry(entry, &mut signals).await?;
+            }
+            if entries.is_empty() {
+                return Ok(signals);
+            }
+            from += entries.len() as u64;
+        }
+    }
+
+    async fn note_entry(&self, entry: &LogEntry, signals: &mut Signals) -> Result<(), AdminError> {
+        let (index, bytes) = (entry.index, &entry.bytes);
+        if let Ok(record) = serde_json::from_slice::<AdministrationRecord>(bytes) {
+            let mut acts = OF_PEOPLE.iter().chain(&OF_THINGS);
+            let is_act = acts.any(|act| *act == record.action);
+            if record.decision == Verdict::Permit && is_act {
+                // What was erased tells nothing any longer of when: that something is dead it is asked of
+                // the facts.
+                let disclosed = self.disclosed(index, &record.commitments).await?;
+                let Disclosed::Values(own) = disclosed else { return Ok(()) };
+                let AdministrationRecord { action, id, time, .. } = record;
+                signals.note_act(&own, &Signal { record: id.to_string(), action, time, index });
+            }
+        } else if let Ok(record) = serde_json::from_slice::<SignalRecord>(bytes) {
+            let SignalRecord { id, instance, signal: action, state, time, .. } = record;
+            if state == "quarantined" {
+                let signal = Signal { record: id.to_string(), action, time, index };
+                signals.note(Root::Instance(instance), &signal);
+            }
+        } else if let Ok(record) = serde_json::from_slice::<SystemRecord>(bytes) {
+            let SystemRecord { id, event: action, details, time, .. } = record;
+            let task = details.get("task").and_then(|task| task.parse().ok());
+            if let (Some(task), "task_ended") = (task, action.as_str()) {
+                let signal = Signal { record: id.to_string(), action, time, index };
+                signals.note(Root::Task(task), &signal);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! The register as it is, or was at a time: agents, what acts as them, and who answers.
+//!
+//! What was is what the store kept of each fact; nothing is worked out from records. One reading is of one
+//! moment, however many pages it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use authority::all_as_of;
+use model::{
+    Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, Stop, Task,
+    TaskId, TaskState, Timestamp,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration};
+use crate::lease::with_lease;
+use crate::stop::mark_stopped;
+
+/// The most agents of one page of the register.
+const AGENTS_PAGE: usize = 100;
+
+/// The most instances of one agent that are shown.
+const INSTANCES_MAX: usize = 100;
+
+/// Of when something is read.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// What was durable then is read.
+    durable: Timestamp,
+    /// The time by which deadlines are judged.
+    now: Timestamp,
+    /// Whether it is now, so that what is not kept can be read too.
+    is_now: bool,
+}
+
+impl Administration {
+    /// Lists agents, each with when its lease ends, and by when nothing of it acts any more then.
+    pub(crate) async fn agent_list(
+        &self,
+        by: &PersonId,
+        as_of: Option<&str>,
+    ) -> Result<Value, AdminError> {
+        let moment = self.moment(as_of)?;
+        self.may_read(by, "agent/").await?;
+        let agents: Vec<Agent> = self.facts_at("agent/", moment).await?;
+        let stops: Vec<Stop> = self.facts_at("stop/", moment).await?;
+        Ok(agents.iter().map(|agent| row(agent, &stops)).collect())
+    }
+
+    /// Shows a page of agents, those after the one named, each with what acts as it.
+    pub(crate) async fn register_show(
+        &self,
+        by: &PersonId,
+        (as_of, after): (Option<&str>, Option<&str>),
+    ) -> Result<Value, AdminError> {
+        let moment = self.moment(as_of)?;
+        self.may_read(by, "register").await?;
+        let after = after.map(str::parse::<AgentName>).transpose().map_err(AdminError::invalid)?;
+        let agents: Vec<Agent> = self.facts_at("agent/", moment).await?;
+        let is_next = |agent: &Agent| after.as_ref().is_none_or(|after| agent.name > *after);
+        let mut agents: Vec<_> = agents.into_iter().filter(is_next).collect();
+        agents.sort_by(|one, other| one.name.cmp(&other.name));
+        let is_more = agents.len() > AGENTS_PAGE;
+        agents.truncate(AGENTS_PAGE);
+        let stops: Vec<Stop> = self.facts_at("stop/", moment).await?;
+        let people: Vec<Person> = self.facts_at("person/", moment).await?;
+        let people: BTreeMap<_, _> = people.into_iter().map(|it| (it.id.clone(), it)).collect();
+        let mut working = self.working(&agents, moment).await?;
+        let mut rows = Vec::new();
+        for agent in &agents {
+            let mut row = row(agent, &stops);
+            let sponsor = people.get(&agent.sponsor);
+            row["answered_for"] = sponsor.is_some_and(|it| agent.is_answered_for_by(it)).into();
+            row["owned"] = agent.is_owned(&people).into();
+            let mut instances = working.remove(&agent.name).unwrap_or_default();
+            row["more_instances"] = (instances.len() > INSTANCES_MAX).into();
+            instances.truncate(INSTANCES_MAX);
+            if moment.is_now {
+                self.last_tokens(&mut instances).await?;
+            }
+            row["instances"] = instances.into();
+            rows.push(row);
+        }
+        let next = agents.last().filter(|_| is_more).map(|agent| &agent.name);
+        Ok(json!({ "agents": rows, "next": next }))
+    }
+
+    /// What acts as `agents`, by agent: instances whose task is open, or that are stopped.
+    async fn working(
+        &self,
+        agents: &[Agent],
+        moment: Moment,
+    ) -> Result<BTreeMap<AgentName, Vec<Value>>, AdminError> {
+        let tasks: Vec<Task> = self.facts_at("task/", moment).await?;
+        let is_open = |task: &Task| task.state == TaskState::Open && moment.now < task.deadline;
+        let tasks: BTreeMap<TaskId, Task> = tasks.into_iter().map(|it| (it.id, it)).collect();
+        let mut children: BTreeMap<InstanceId, Vec<InstanceId>> = BTreeMap::new();
+        for task in tasks.values().filter(|task| is_open(task)) {
+            if let Some(delegation) = task.delegation {
+                children.entry(delegation.by).or_default().push(task.instance);
+            }
+        }
+        let instances: Vec<Instance> = self.facts_at("instance/", moment).await?;
+        let named: BTreeSet<_> = agents.iter().map(|agent| &agent.name).collect();
+        let mut working: BTreeMap<AgentName, Vec<Value>> = BTreeMap::new();
+        for instance in instances {
+            let task = tasks.get(&instance.task).filter(|task| is_open(task));
+            let is_quarantined = matches!(instance.state, InstanceState::Quarantined { .. });
+            if named.contains(&instance.agent) && (task.is_some() || is_quarantined) {
+                let below = children.remove(&instance.id).unwrap_or_default();
+                let all = working.entry(instance.agent.clone()).or_default();
+                all.push(shown(&instance, task, &below));
+            }
+        }
+        Ok(working)
+    }
+
+    /// Says of `instances` until when the last token is good that each was given: who asks for no further
+    /// one has not been seen since about then.
+    async fn last_tokens(&self, instances: &mut [Value]) -> Result<(), AdminError> {
+        let mut reader = self.reader();
+        for instance in instances {
+            let id = instance["id"].as_str().unwrap_or_default().parse::<InstanceId>();
+            let place = FactKey::renewal(id.map_err(AdminError::unavailable)?);
+            let renewal = reader.find::<Value>(place).await.map_err(AdminError::unavailable)?;
+            let until = renewal.as_ref().map(|renewal| &renewal["until"]);
+            let last = until.and_then(|until| match until {
+                Value::Object(of_servers) => of_servers.values().filter_map(Value::as_i64).max(),
+                until => until.as_i64(),
+            });
+            let last = last.map(|until| Timestamp::from_millis(until).to_string());
+            instance["token_until"] = last.into();
+        }
+        Ok(())
+    }
+
+    /// When `as_of` is; now, without one.
+    fn moment(&self, as_of: Option<&str>) -> Result<Moment, AdminError> {
+        let now = self.now();
+        let Some(as_of) = as_of else {
+            // Whatever is durable counts, whichever clock ran ahead.
+            let durable = Timestamp::from_millis(i64::MAX);
+            return Ok(Moment { durable, now, is_now: true });
+        };
+        let at: Timestamp = as_of.parse().map_err(AdminError::invalid)?;
+        if at > now {
+            return Err(AdminError::Invalid(format!("{at} is yet to come: it is {now}")));
+        }
+        Ok(Moment { durable: at, now: at, is_now: false })
+    }
+
+    async fn facts_at<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        moment: Moment,
+    ) -> Result<Vec<T>, AdminError> {
+        let store = self.authority.pip().store();
+        let all = all_as_of(store, (prefix, moment.durable)).await;
+        all.map_err(AdminError::unavailable)?.map_err(|since| {
+            let why =
+                format!("the register is kept since {}: nobody knows what was before", since.0);
+            AdminError::Invalid(why)
+        })
+    }
+}
+
+/// What is told of an agent.
+fn row(agent: &Agent, stops: &[Stop]) -> Value {
+    let mut row = with_lease(json!(agent), agent);
+    mark_stopped(&mut row, stops, true);
+    row
+}
+
+/// What is told of an instance that works on `task`, and handed parts of it on to those `below`.
+fn shown(instance: &Instance, task: Option<&Task>, below: &[InstanceId]) -> Value {
+    json!({
+        "id": instance.id,
+        "state": instance.state,
+        "attestation": instance.attestation,
+        "started": instance.started.to_string(),
+        "task": instance.task,
+        "purpose": task.map(|task| &task.purpose),
+        "tools": task.map(|task| &task.scope.tools),
+        "until": task.map(|task| task.deadline.to_string()),
+        "parent": task.and_then(|task| task.delegation).map(|delegation| delegation.by),
+        "children": below,
+    })
+}

@@ -1,0 +1,191 @@
+//! Risk: what somebody who watches says of an instance, an agent or a person. Policy reads it in every
+//! decision that hangs on them, those for calls under way included.
+//!
+//! INVARIANT: what raises a risk counts at once; what lowers one is a recorded act of somebody else than
+//! who answers for the agent, or is the person (`n_096_…`). A restart sheds nothing: the instances of an
+//! agent begin with the greatest risk that was said of one, until it is lowered for the agent.
+
+use authority::{Effect, Fact, Refused};
+use model::{
+    Agent, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, ResourceRef, Risk,
+    RiskLevel, RiskTarget,
+};
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration, Draft};
+use crate::instances::{found, marks};
+use crate::register::put;
+
+/// As what an instance of high risk is quarantined.
+const SIGNAL: &str = "risk";
+
+/// The longest reason, in bytes.
+const REASON_MAX: usize = 1_024;
+
+impl Administration {
+    /// Says that `what` is at a risk no lower than before. An instance of high risk is quarantined.
+    pub(crate) async fn risk_raise(
+        &self,
+        by: &PersonId,
+        what: RiskTarget,
+        (level, reason): (RiskLevel, String),
+    ) -> Result<Value, AdminError> {
+        let mut draft = self.draft(by, "risk/raise", governed(&what)).await?;
+        let risk = Risk { level, reason: checked(reason)?, since: self.now() };
+        let raised = |known: &mut Option<Risk>| {
+            if known.as_ref().is_some_and(|known| known.level > level) {
+                return Err(AdminError::Invalid(format!(
+                    "the risk of `{what}` is higher: lower it"
+                )));
+            }
+            *known = Some(risk.clone());
+            Ok(())
+        };
+        let mut effects = Vec::new();
+        match &what {
+            RiskTarget::Person(id) => {
+                let mut person: Person = known(&mut draft, &what).await?;
+                raised(&mut person.risk)?;
+                effects.push(put(FactKey::person(id), &person));
+            }
+            RiskTarget::Agent(name) => {
+                let mut agent: Agent = known(&mut draft, &what).await?;
+                raised(&mut agent.risk)?;
+                effects.push(put(FactKey::agent(name), &agent));
+            }
+            RiskTarget::Instance(id) => {
+                let mut instance = found(&mut draft, *id).await?;
+                raised(&mut instance.risk)?;
+                effects.extend(passed_on(&mut draft, &instance, &risk).await?);
+                if level == RiskLevel::High {
+                    effects.extend(quarantined(&mut draft, &mut instance, &risk).await?);
+                }
+                effects.push(put(FactKey::instance(*id), &instance));
+            }
+        }
+        let done = draft.make(json!({ "what": what, "risk": risk }), effects).await?;
+        Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
+    }
+
+    /// Says that `what` is at a lower risk than before, or at none. For an agent that holds for the
+    /// instances that it will have, too. What is quarantined stays so until it is released.
+    pub(crate) async fn risk_lower(
+        &self,
+        by: &PersonId,
+        what: RiskTarget,
+        (level, reason): (Option<RiskLevel>, String),
+    ) -> Result<Value, AdminError> {
+        let mut draft = self.draft(by, "risk/lower", governed(&what)).await?;
+        let reason = checked(reason)?;
+        let risk = level.map(|level| Risk { level, reason: reason.clone(), since: self.now() });
+        let lowered = |known: &mut Option<Risk>| {
+            let is_lower = known.as_ref().map(|known| known.level) > level;
+            if is_lower {
+                known.clone_from(&risk);
+            }
+            is_lower
+        };
+        let (is_lower, effect) = match &what {
+            RiskTarget::Person(id) => {
+                let mut person: Person = known(&mut draft, &what).await?;
+                if id == by {
+                    return Err(self.lowers_their_own(Refused::default()));
+                }
+                (lowered(&mut person.risk), put(FactKey::person(id), &person))
+            }
+            RiskTarget::Agent(name) => {
+                let mut agent: Agent = known(&mut draft, &what).await?;
+                self.is_not_its_own(by, &agent, None)?;
+                let (own, of_new) = (lowered(&mut agent.risk), lowered(&mut agent.risk_of_new));
+                (own || of_new, put(FactKey::agent(name), &agent))
+            }
+            RiskTarget::Instance(id) => {
+                let mut instance = found(&mut draft, *id).await?;
+                let agent = RiskTarget::Agent(instance.agent.clone());
+                let agent: Agent = known(&mut draft, &agent).await?;
+                self.is_not_its_own(by, &agent, Some(*id))?;
+                (lowered(&mut instance.risk), put(FactKey::instance(*id), &instance))
+            }
+        };
+        if !is_lower {
+            return Err(AdminError::Invalid(format!(
+                "the risk of `{what}` is no higher than that"
+            )));
+        }
+        let change = json!({ "what": what, "risk": risk, "reason": reason });
+        let done = draft.make(change, vec![effect]).await?;
+        Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
+    }
+
+    fn is_not_its_own(
+        &self,
+        by: &PersonId,
+        agent: &Agent,
+        instance: Option<InstanceId>,
+    ) -> Result<(), AdminError> {
+        if agent.sponsor != *by {
+            return Ok(());
+        }
+        let agent = Some(agent.name.clone());
+        Err(self.lowers_their_own(Refused { agent, instance, ..Refused::default() }))
+    }
+
+    fn lowers_their_own(&self, refused: Refused) -> AdminError {
+        let place = ("administration", "lowered_own_risk");
+        self.authority.record_refusal(&self.refusals, place, refused);
+        let why = "not permitted: nobody lowers their own risk, or that of an agent of theirs";
+        AdminError::Refused(why.to_owned())
+    }
+}
+
+fn governed(what: &RiskTarget) -> ResourceRef {
+    match what {
+        RiskTarget::Agent(name) => ResourceRef::Agent(name.clone()),
+        RiskTarget::Instance(id) => ResourceRef::Instance(*id),
+        RiskTarget::Person(id) => ResourceRef::Person(id.clone()),
+    }
+}
+
+fn checked(reason: String) -> Result<String, AdminError> {
+    if (1..=REASON_MAX).contains(&reason.trim().len()) {
+        return Ok(reason);
+    }
+    Err(AdminError::Invalid(format!("the reason has not from 1 to {REASON_MAX} bytes")))
+}
+
+async fn known<T: Fact>(draft: &mut Draft<'_>, what: &RiskTarget) -> Result<T, AdminError> {
+    let found = draft.reader.find::<T>(what.key()).await.map_err(AdminError::unavailable)?;
+    found.ok_or_else(|| AdminError::Missing(format!("`{what}`")))
+}
+
+/// What makes the instances of the same agent that begin after `instance` begin with its `risk`.
+async fn passed_on(
+    draft: &mut Draft<'_>,
+    instance: &Instance,
+    risk: &Risk,
+) -> Result<Option<Effect>, AdminError> {
+    let mut agent: Agent = known(draft, &RiskTarget::Agent(instance.agent.clone())).await?;
+    if agent.risk_of_new.as_ref().is_some_and(|known| known.level >= risk.level) {
+        return Ok(None);
+    }
+    agent.risk_of_new = Some(risk.clone());
+    Ok(Some(put(FactKey::agent(&agent.name), &agent)))
+}
+
+/// Quarantines `instance`, unless it is stopped already; gives what keeps those after it from acting.
+async fn quarantined(
+    draft: &mut Draft<'_>,
+    instance: &mut Instance,
+    risk: &Risk,
+) -> Result<Vec<Effect>, AdminError> {
+    if instance.state != InstanceState::Active {
+        return Ok(Vec::new());
+    }
+    instance.state = InstanceState::Quarantined { signal: SIGNAL.to_owned(), since: risk.since };
+    let marks = marks(draft, instance).await?;
+    let mark = |(key, mut stopped): (FactKey, model::Stopped)| {
+        stopped.0.insert(instance.id, instance.state.clone());
+        put(key, &stopped)
+    };
+    Ok(marks.into_iter().map(mark).collect())
+}

@@ -1,0 +1,250 @@
+//! What a report of offboarding says is so when it is tried.
+
+use std::time::Duration;
+
+use model::{Clock as _, FactKey, Person, PersonState};
+use pap::Command;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::desk::Desk;
+use crate::support::{World, person, put};
+
+/// Who administers, and whose nothing is.
+const ROOT: &str = "root";
+
+/// A deployment whose sponsor reports to `carl`, and which somebody else administers.
+async fn desk() -> Desk {
+    let world = World::with(|facts| {
+        facts.sponsor.manager = Some("carl".parse().expect("a person"));
+    })
+    .await;
+    let desk = Desk::over(world).await;
+    for person in [person(ROOT, &["administrators"]), person("carl", &[])] {
+        let key = desk.world.journal.sealer().new_data_key(&person.id);
+        let effects = vec![
+            put(FactKey::person(&person.id), &person),
+            store::Effect::Put { key: key.key, body: key.body },
+        ];
+        let unit = store::Unit { effects, ..store::Unit::default() };
+        desk.world.journal.store().commit(unit).await.expect("it commits");
+    }
+    desk.world.clock.advance(Duration::from_secs(1));
+    desk
+}
+
+/// Something that becomes of a sponsor, their agent, or what it was given.
+#[derive(Clone, Copy, Debug)]
+enum Becomes {
+    Leaves,
+    Returns,
+    Moves,
+    Affirms,
+    TakenOver,
+    Suspended,
+    Quarantined,
+    Released,
+    Revoked,
+    TaskEnds,
+    MandateWithdrawn,
+    Stopped,
+}
+
+impl Desk {
+    async fn as_root(&self, command: Command) -> Option<Value> {
+        self.run_as(&ROOT.parse().expect("a person"), command).await.ok()
+    }
+
+    async fn sponsor_is(&self, change: impl FnOnce(&mut Person)) {
+        let key = FactKey::person(&self.world.standing.sponsor.id);
+        let was = self.fact(key.clone()).await.expect("they are known");
+        let was: Person = serde_json::from_value(was).expect("a person");
+        let mut is = was.clone();
+        change(&mut is);
+        self.world.put(key, &was.becomes(is, self.world.clock.now())).await;
+    }
+
+    async fn becomes(&self, what: Becomes) {
+        self.world.clock.advance(Duration::from_secs(1));
+        let facts = &self.world.standing;
+        let (sponsor, agent) = (facts.sponsor.id.clone(), facts.agent.name.to_string());
+        let (instance, reason) = (facts.instance.id.to_string(), "a test".to_owned());
+        let command = match what {
+            Becomes::Leaves => Command::PersonDeactivate { id: sponsor.to_string() },
+            Becomes::Returns => {
+                let state = PersonState::Active { authorization_cutoff: None };
+                return self.sponsor_is(|person| person.state = state).await;
+            }
+            Becomes::Moves => {
+                let unit = format!("desk {}", self.world.clock.now().as_millis());
+                let unit = Some(unit.parse().expect("a unit"));
+                return self.sponsor_is(|person| person.unit = unit).await;
+            }
+            Becomes::Affirms => {
+                let command = Command::AgentAffirm { name: agent, word: None };
+                let _ = self.run_as(&sponsor, command).await;
+                return;
+            }
+            Becomes::TakenOver => {
+                let command = Command::AgentTakeOver { name: agent, reason, word: None };
+                let _ = self.run_as(&"carl".parse().expect("a person"), command).await;
+                return;
+            }
+            Becomes::Suspended => Command::AgentSuspend { name: agent, reason },
+            Becomes::Quarantined => Command::InstanceQuarantine { id: instance, reason },
+            Becomes::Released => Command::InstanceRelease { id: instance, reason },
+            Becomes::Revoked => Command::InstanceRevoke { id: instance, reason },
+            Becomes::TaskEnds => Command::TaskEnd { id: facts.task.id.to_string(), reason },
+            Becomes::MandateWithdrawn => {
+                Command::MandateWithdraw { id: facts.mandate.id.to_string(), reason }
+            }
+            Becomes::Stopped => {
+                Command::Stop { what: format!("agent/{agent}").parse().expect("it is"), reason }
+            }
+        };
+        self.as_root(command).await;
+    }
+
+    async fn report(&self) -> Value {
+        let id = self.world.standing.sponsor.id.to_string();
+        self.as_root(Command::PersonOffboard { id }).await.expect("it is reported")
+    }
+
+    async fn report_of_agent(&self) -> Value {
+        let name = self.world.standing.agent.name.to_string();
+        self.as_root(Command::AgentOffboard { name }).await.expect("it is reported")
+    }
+
+    /// Whether what `report` says of the instance is what it is told when it calls, and whether what it
+    /// says of the agent is what beginning anything would come to.
+    async fn holds(&self, report: &Value, what: &[Becomes]) {
+        let instance = row(report, "instance").expect("it is the sponsor's").clone();
+        let told = self.call("lookup").await;
+        match instance["state"].as_str() {
+            Some("valid") => assert_eq!(told, "permitted", "{what:?}: {instance}"),
+            Some("dead") => assert_eq!(instance["why"], told, "{what:?}: {instance}"),
+            other => panic!("{other:?}"),
+        }
+        let mut reader = self.world.authority.pip().reader();
+        let (name, now) = (&self.world.standing.agent.name, self.world.clock.now());
+        let begins = authority::may_begin(&mut reader, name, now).await.expect("it is read");
+        let key = row(report, "agent_key").expect("it has one");
+        let is_dead = key["state"] == "dead";
+        assert!(!is_dead || begins.is_err(), "{what:?}: {key}");
+        let counts = |kind: &str| row(report, kind).is_some_and(|row| row["state"] == "valid");
+        assert!(begins.is_ok() || !counts("standing_mandate"), "{what:?}: {report}");
+        let is_over = ["instance", "task", "agent_key", "standing_mandate"];
+        assert!(report["is_over"] == false || !is_over.iter().any(|kind| counts(kind)));
+    }
+}
+
+fn row<'a>(report: &'a Value, kind: &str) -> Option<&'a Value> {
+    let rows = report["credentials"].as_array()?;
+    rows.iter().find(|row| row["kind"] == kind)
+}
+
+fn becomes() -> impl Strategy<Value = Becomes> {
+    prop_oneof![
+        3 => Just(Becomes::Leaves),
+        2 => Just(Becomes::Returns),
+        2 => Just(Becomes::Moves),
+        2 => Just(Becomes::Affirms),
+        3 => Just(Becomes::TakenOver),
+        1 => Just(Becomes::Suspended),
+        1 => Just(Becomes::Quarantined),
+        2 => Just(Becomes::Released),
+        1 => Just(Becomes::Revoked),
+        1 => Just(Becomes::TaskEnds),
+        1 => Just(Becomes::MandateWithdrawn),
+        1 => Just(Becomes::Stopped),
+    ]
+}
+
+/// Whatever becomes of them in whatever order: what the report calls dead is refused, for the reason that
+/// it tells, and what it calls valid is not refused for what is known of who asks.
+#[test]
+fn r_19_what_a_report_calls_dead_is_refused() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(32));
+    let cases = proptest::collection::vec(becomes(), 0..7);
+    let checked = runner.run(&cases, |all| {
+        runtime.block_on(async {
+            let desk = desk().await;
+            for (done, what) in all.iter().enumerate() {
+                desk.becomes(*what).await;
+                desk.holds(&desk.report().await, &all[..=done]).await;
+            }
+            desk.holds(&desk.report_of_agent().await, &all).await;
+        });
+        Ok(())
+    });
+    checked.expect("it holds");
+}
+
+/// The report names the record by which something died, and how long anything went on after it.
+#[tokio::test]
+async fn r_19_a_report_names_the_record_and_the_last_effect() {
+    let desk = desk().await;
+    let act = desk.world.call("refund", serde_json::json!({ "amount": 5 }));
+    let permit = desk.world.authorize(act).await.expect("it is permitted");
+    let running = permit.begin(desk.world.clock.as_ref()).expect("it begins").running;
+    let report = desk.report().await;
+    assert_eq!((&report["is_over"], &report["under_way"]), (&false.into(), &0.into()));
+    assert!(report["valid"].as_u64() >= Some(3), "{report}");
+
+    desk.becomes(Becomes::Leaves).await;
+    let left = desk.world.records("administration").await;
+    let left = left.iter().rev().find(|it| it.text_of("action") == "person/deactivate");
+    let left = left.expect("it is recorded").text_of("id");
+    let report = desk.report().await;
+    assert_eq!(report["valid"], 0, "{report}");
+    assert_eq!((&report["is_over"], &report["under_way"]), (&false.into(), &1.into()), "{report}");
+
+    desk.world.clock.advance(Duration::from_millis(250));
+    running.finish(model::record::OutcomeKind::Cut, None);
+    desk.world.drained().await;
+    desk.world.clock.advance(Duration::from_secs(5));
+    let report = desk.report().await;
+    assert_eq!(report["is_over"], true, "{report}");
+    assert_eq!(report["last_effect_ms"], 250, "{report}");
+    for kind in ["instance", "task", "agent_key", "standing_mandate"] {
+        let row = row(&report, kind).expect("it is there");
+        assert_eq!(row["state"], "dead", "{row}");
+        assert_eq!(
+            (&row["by"]["record"], &row["by"]["action"]),
+            (&left.into(), &"person/deactivate".into()),
+            "{row}"
+        );
+    }
+    let instance = row(&report, "instance").expect("it is there");
+    assert_eq!(
+        (&instance["why"], &instance["last_effect_ms"]),
+        (&"sponsor_not_active".into(), &250.into())
+    );
+
+    // Somebody else takes over: of what was, nothing counts, and it died when the sponsor left.
+    desk.becomes(Becomes::TakenOver).await;
+    let report = desk.report().await;
+    let instance = row(&report, "instance").expect("it is the leaver's");
+    assert_eq!((&instance["state"], &instance["why"]), (&"dead".into(), &"taken_over".into()));
+    assert_eq!(instance["by"]["record"], left, "{instance}");
+    assert_eq!(row(&report, "agent_key").expect("it is there")["state"], "passed_on");
+    assert_eq!(report["is_over"], true, "{report}");
+    let report = desk.report_of_agent().await;
+    assert_eq!(row(&report, "agent_key").expect("it is there")["state"], "valid", "{report}");
+    assert_eq!(report["is_over"], false);
+}
+
+/// Of whom nobody knows nothing is told.
+#[tokio::test]
+async fn a_report_of_nobody_is_refused() {
+    let desk = desk().await;
+    let root = ROOT.parse().expect("a person");
+    for command in [
+        Command::PersonOffboard { id: "nobody".to_owned() },
+        Command::AgentOffboard { name: "nothing".to_owned() },
+    ] {
+        let answer = desk.run_as(&root, command).await;
+        assert_eq!(crate::desk::word(&answer), "missing", "{answer:?}");
+    }
+}

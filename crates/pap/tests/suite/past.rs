@@ -1,0 +1,157 @@
+//! R23: the register as it is, and as it was at any time, to the millisecond.
+
+use std::time::Duration;
+
+use model::{Clock as _, FactKey, Timestamp};
+use pap::Command;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, jwk, word};
+
+/// What somebody asks for: of which agent, what, and how long after what was asked before.
+type Step = (usize, usize, u64);
+
+/// The agents that come and go, beside the one that there is.
+const AGENTS: [&str; 3] = ["billing", "desk", "helper"];
+
+impl Desk {
+    async fn listed(&self, as_of: Option<Timestamp>) -> Value {
+        let as_of = as_of.map(|at| at.to_string());
+        self.run(Command::AgentList { as_of }).await.expect("it is told")
+    }
+
+    /// The register, without what is not kept.
+    async fn register(&self, as_of: Option<Timestamp>) -> Value {
+        let as_of = as_of.map(|at| at.to_string());
+        let mut told =
+            self.run(Command::RegisterShow { as_of, after: None }).await.expect("it is told");
+        for agent in told["agents"].as_array_mut().into_iter().flatten() {
+            for instance in agent["instances"].as_array_mut().into_iter().flatten() {
+                instance.as_object_mut().map(|instance| instance.remove("token_until"));
+            }
+        }
+        told
+    }
+
+    /// Does the `which`th thing with the agent `name`; whether it was done does not matter.
+    async fn does(&self, which: usize, name: &str) {
+        let (name, reason) = (name.to_owned(), "test".to_owned());
+        let instance = self.world.standing.instance.id.to_string();
+        let what = format!("agent/{name}").parse().expect("it can be stopped");
+        let command = match which {
+            0 => serde_json::from_value(json!({
+                "do": "agent-add", "name": name, "sponsor": "sam.sponsor@example.org",
+                "purpose": "care", "business_owner": null, "technical_owner": null, "key": jwk(),
+            }))
+            .expect("a command"),
+            1 => Command::AgentSuspend { name, reason },
+            2 => Command::AgentRenew { name, key: None, word: None },
+            3 => Command::AgentAffirm { name, word: None },
+            4 => Command::AgentOwners { name, business_owner: None, technical_owner: None },
+            5 => Command::Stop { what, reason },
+            6 => Command::InstanceQuarantine { id: instance, reason },
+            7 => Command::InstanceRevoke { id: instance, reason },
+            8 => {
+                let id = self.world.standing.task.id.to_string();
+                Command::TaskEnd { id, reason }
+            }
+            _ => Command::PersonAdd { id: format!("new-{name}"), groups: Vec::new() },
+        };
+        drop(self.run(command).await);
+    }
+}
+
+/// Remembers the register after each step, then asks for each time at which it was so.
+async fn remembered(steps: &[Step]) {
+    let desk = Desk::new().await;
+    let mut times = Vec::new();
+    for (which, agent, later) in steps {
+        desk.does(*which, AGENTS[*agent]).await;
+        let from = desk.world.clock.now();
+        let (listed, shown) = (desk.listed(None).await, desk.register(None).await);
+        desk.world.clock.advance(Duration::from_millis(*later));
+        let until = Timestamp::from_millis(desk.world.clock.now().as_millis() - 1);
+        times.push((from, until, listed, shown));
+    }
+    for (from, until, listed, shown) in times {
+        for at in [from, until] {
+            assert_eq!(desk.listed(Some(at)).await, listed, "at {at}");
+            assert_eq!(desk.register(Some(at)).await, shown, "at {at}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn r_23_the_register_is_told_as_it_was_at_each_time(
+        steps in prop::collection::vec((0_usize..10, 0..AGENTS.len(), 1_u64..100_000), 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(remembered(&steps));
+    }
+}
+
+/// An instance that starts is there at once, with what it works on; one that is over is not.
+#[tokio::test]
+async fn r_23_what_acts_is_in_the_register_as_long_as_it_does() {
+    let desk = Desk::new().await;
+    let facts = &desk.world.standing;
+    let shown = desk.register(None).await;
+    let agent = &shown["agents"][0];
+    assert_eq!((&agent["name"], &agent["answered_for"]), (&json!("billing"), &json!(true)));
+    let instance = &agent["instances"][0];
+    assert_eq!(instance["id"], json!(facts.instance.id));
+    assert_eq!((&instance["purpose"], &instance["tools"]), (&json!("care"), &json!(["crm/*"])));
+    assert_eq!((&instance["parent"], &instance["children"]), (&json!(null), &json!([])));
+    let (open, ends) = (desk.world.clock.now(), facts.task.deadline);
+    desk.world.clock.advance(ends.since(open));
+    assert_eq!(desk.register(None).await["agents"][0]["instances"], json!([]), "its time is over");
+    assert_eq!(desk.register(Some(open)).await["agents"][0]["instances"][0], *instance);
+}
+
+/// Nothing is made up: of before there was a register, and of what is yet to come, nothing is told.
+#[tokio::test]
+async fn r_23_of_what_nobody_knows_nothing_is_told() {
+    let desk = Desk::new().await;
+    let begun = desk.world.clock.now();
+    let before = Timestamp::from_millis(begun.as_millis() - 1);
+    desk.world.clock.advance(Duration::from_secs(1));
+    let ahead = desk.world.clock.now().plus(Duration::from_millis(1));
+    for (at, says) in [
+        (before.to_string(), format!("kept since {begun}")),
+        (ahead.to_string(), "yet to come".to_owned()),
+        ("yesterday".to_owned(), "expected a date".to_owned()),
+    ] {
+        for asked in [
+            Command::AgentList { as_of: Some(at.clone()) },
+            Command::RegisterShow { as_of: Some(at.clone()), after: None },
+        ] {
+            let refused = desk.run(asked).await;
+            assert_eq!(word(&refused), "invalid", "{at}");
+            assert!(refused.unwrap_err().to_string().contains(&says), "{at}");
+        }
+    }
+    assert_eq!(desk.listed(Some(begun)).await.as_array().map(Vec::len), Some(1));
+}
+
+/// A page has its limit, and the next one begins after it.
+#[tokio::test]
+async fn i_18_the_register_is_shown_a_page_at_a_time() {
+    let desk = Desk::new().await;
+    let agent = desk.world.standing.agent.clone();
+    for number in 0..100 {
+        let name = format!("more-{number:03}").parse().expect("a name");
+        let more = model::Agent { name, ..agent.clone() };
+        desk.world.put(FactKey::agent(&more.name), &more).await;
+    }
+    let first = desk.register(None).await;
+    assert_eq!(first["agents"].as_array().map(Vec::len), Some(100));
+    assert_eq!(first["next"], "more-098");
+    let after = Some("more-098".to_owned());
+    let rest = desk.run(Command::RegisterShow { as_of: None, after }).await.expect("it is told");
+    assert_eq!(rest["agents"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&rest["agents"][0]["name"], &rest["next"]), (&json!("more-099"), &json!(null)));
+}

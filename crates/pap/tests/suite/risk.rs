@@ -1,0 +1,112 @@
+//! What somebody who watches says, and what policy makes of it.
+
+use model::{FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
+use pap::{Command, Publisher};
+
+use crate::desk::{Desk, files, word};
+use crate::support::{POLICY, World};
+
+/// What the shipped set says, of the tools of the tests.
+const AT_RISK: &str = r#"
+    @id("at-medium-risk") @remedy("approval")
+    forbid (principal, action in Action::"tools/call", resource is Tool)
+    when { context.risk == "medium" && resource.harm != ["reads-data"] };
+    @id("at-high-risk")
+    forbid (principal, action in Action::"tools/call", resource)
+    when { context.risk == "high" };
+"#;
+
+/// A deployment with two administrators, the second of whom sponsors nothing, and both.
+async fn desk() -> (Desk, [PersonId; 2]) {
+    let world = World::with(|facts| {
+        facts.other.groups.insert("administrators".parse().expect("a group"));
+    })
+    .await;
+    let people = [world.standing.sponsor.id.clone(), world.standing.other.id.clone()];
+    let desk = Desk::over(world).await;
+    let set = files(&format!("{POLICY}{AT_RISK}"));
+    let publisher = Publisher::new(desk.world.authority.clone(), set);
+    publisher.publish().await.expect("the set compiles");
+    (desk, people)
+}
+
+impl Desk {
+    /// Whom the instance of the tests hangs on: itself, its agent, its sponsor.
+    fn targets(&self) -> [RiskTarget; 3] {
+        let standing = &self.world.standing;
+        [
+            RiskTarget::Instance(standing.instance.id),
+            RiskTarget::Agent(standing.agent.name.clone()),
+            RiskTarget::Person(standing.sponsor.id.clone()),
+        ]
+    }
+
+    async fn raise(&self, what: &RiskTarget, level: RiskLevel) -> &'static str {
+        let (what, reason) = (what.clone(), "seen".to_owned());
+        word(&self.run(Command::RiskRaise { what, level, reason }).await)
+    }
+
+    async fn lower(&self, by: &PersonId, what: &RiskTarget, to: Option<RiskLevel>) -> &'static str {
+        let (what, reason) = (what.clone(), "looked".to_owned());
+        word(&self.run_as(by, Command::RiskLower { what, level: to, reason }).await)
+    }
+}
+
+#[tokio::test]
+async fn r_18_a_risk_steps_up_then_cuts_whoever_it_is_said_of() {
+    for place in 0..3 {
+        let (desk, [_, other]) = desk().await;
+        let what = &desk.targets()[place];
+        assert_eq!(desk.raise(what, RiskLevel::Low).await, "done");
+        assert_eq!(desk.call("lookup").await, "permitted", "{what}: watched");
+        assert_eq!(desk.call("refund").await, "permitted", "{what}: watched");
+        assert_eq!(desk.raise(what, RiskLevel::Medium).await, "done");
+        assert_eq!(desk.call("lookup").await, "permitted", "{what}: stepped up");
+        assert_eq!(desk.call("refund").await, "forbidden", "{what}: stepped up");
+        assert_eq!(desk.raise(what, RiskLevel::Low).await, "invalid", "{what}: that lowers it");
+        assert_eq!(desk.raise(what, RiskLevel::High).await, "done");
+        let cut = if place == 0 { "instance_quarantined" } else { "forbidden" };
+        assert_eq!(desk.call("lookup").await, cut, "{what}: cut");
+        assert_eq!(desk.lower(&other, what, Some(RiskLevel::High)).await, "invalid", "{what}");
+        assert_eq!(desk.lower(&other, what, None).await, "done", "{what}");
+        let after = if place == 0 { "instance_quarantined" } else { "permitted" };
+        assert_eq!(desk.call("lookup").await, after, "{what}: what is quarantined stays so");
+        assert_eq!(desk.lower(&other, what, None).await, "invalid", "{what}: there is none");
+    }
+}
+
+/// Whoever answers for an agent, or is the person, does not lift what was said against them.
+#[tokio::test]
+async fn n_096_nobody_lowers_their_own_risk_or_that_of_an_agent_of_theirs() {
+    let (desk, [sponsor, other]) = desk().await;
+    for what in &desk.targets() {
+        assert_eq!(desk.raise(what, RiskLevel::Medium).await, "done");
+        assert_eq!(desk.lower(&sponsor, what, None).await, "refused", "{what}");
+        assert_eq!(desk.call("refund").await, "forbidden", "{what}");
+        assert_eq!(desk.lower(&other, what, None).await, "done", "{what}");
+    }
+    assert_eq!(desk.call("refund").await, "permitted");
+    desk.has_refused_for("lowered_own_risk").await;
+}
+
+/// An instance that was stopped for its risk is so in the register, and so is what starts after it.
+#[tokio::test]
+async fn r_18_an_instance_at_high_risk_is_quarantined_with_what_starts_after_it() {
+    let (desk, [_, other]) = desk().await;
+    let [what, agent, _] = desk.targets();
+    assert_eq!(desk.raise(&what, RiskLevel::High).await, "done");
+    let fact = desk.fact(what.key()).await.expect("it is known");
+    let instance: Instance = serde_json::from_value(fact).expect("an instance");
+    let InstanceState::Quarantined { signal, .. } = &instance.state else {
+        panic!("it is quarantined: {:?}", instance.state)
+    };
+    assert_eq!(signal, "risk");
+    let marks = desk.fact(FactKey::stopped(&instance.agent)).await.expect("it is marked");
+    assert!(marks.get(instance.id.to_string()).is_some(), "{marks}");
+    let known = || async { desk.fact(agent.key()).await.expect("it is known") };
+    assert_eq!(known().await["risk_of_new"]["level"], "high");
+    assert_eq!(desk.lower(&other, &what, None).await, "done");
+    assert_eq!(known().await["risk_of_new"]["level"], "high", "a restart sheds nothing");
+    assert_eq!(desk.lower(&other, &agent, None).await, "done");
+    assert_eq!(known().await["risk_of_new"], serde_json::Value::Null);
+}

@@ -1,0 +1,78 @@
+//! What somebody consented to is no wider than what they were shown.
+
+use std::collections::BTreeSet;
+
+use model::{Agreed, Harm, MandateBasis, ResourceRef, Standing};
+use serde_json::json;
+
+use super::fixtures::{Case, snapshot, tool, tool_ref};
+use super::kernel::{OPEN, consented, outcome};
+
+/// Changes what was agreed to, as if it had been so from the beginning.
+fn agreeing(case: &mut Case, change: impl FnOnce(&mut Agreed)) {
+    consented(case, |case| {
+        let Standing { mandate, task, .. } = &mut case.standing;
+        if let MandateBasis::Consented { agreed, .. } = &mut mandate.basis {
+            change(agreed);
+        }
+        task.mandate_digest = mandate.digest();
+    });
+}
+
+/// A consent to a tool is none to what else its server has, nor to what the tool became later.
+#[test]
+fn n_040f_a_consent_is_no_wider_than_its_page() {
+    let snapshot = snapshot(OPEN);
+    let check = |mut case: Case, agreed: fn(&mut Agreed), expected: &str| {
+        agreeing(&mut case, agreed);
+        assert_eq!(outcome(&case, &snapshot), expected, "{:?}", case.request);
+    };
+    let crm = || "crm".parse().expect("a server");
+    let named: fn(&mut Agreed) =
+        |agreed| agreed.resources = BTreeSet::from(["crm".parse().expect("a server")]);
+    let outside = "outside_mandate (hidden)";
+    let uri = "crm://customers".to_owned();
+    let read = Case::of("resources/read", ResourceRef::Resource { server: crm(), uri });
+    let name = "summary".to_owned();
+    let prompt = Case::of("prompts/get", ResourceRef::Prompt { server: crm(), name });
+    let completion = Case::method("completion/complete", "crm");
+    for case in [read, prompt, completion] {
+        check(case.clone(), |_| {}, outside);
+        check(case, named, "permit");
+    }
+    let mut resumed = Case::method("task/resume", "crm");
+    resumed.request.resource = ResourceRef::Task(resumed.standing.task.id);
+    check(resumed, |_| {}, "permit");
+    for method in crate::kernel::BESIDE_TOOLS {
+        check(Case::method(method, "crm"), |_| {}, "permit");
+    }
+    let tool_that = |harm: &[Harm]| {
+        let mut case = Case::call("crm/lookup", json!({ "id": 1 }));
+        case.tool = Some(tool("crm/lookup", harm));
+        case
+    };
+    check(tool_that(&[Harm::ReadsData, Harm::MovesMoney]), |_| {}, "permit");
+    check(tool_that(&[Harm::MovesMoney, Harm::RunsCode]), |_| {}, outside);
+    let read_only: fn(&mut Agreed) = |agreed| {
+        let shown = BTreeSet::from([Harm::ReadsData]);
+        agreed.harm.insert(tool_ref("crm/lookup"), shown);
+    };
+    check(tool_that(&[Harm::ReadsData]), read_only, "permit");
+    check(tool_that(&[Harm::MovesMoney]), read_only, outside);
+    // A tool that was not there is of the server of which all were agreed to, or outside.
+    check(tool_that(&[Harm::MovesMoney]), |agreed| agreed.harm.clear(), "permit");
+}
+
+#[test]
+fn what_somebody_consented_to_is_handed_on_only_if_the_page_said_so() {
+    let snapshot = snapshot(OPEN);
+    let check = |case: &Case, delegable: bool, expected: &str| {
+        let mut case = case.clone();
+        agreeing(&mut case, |agreed| agreed.delegable = delegable);
+        assert_eq!(outcome(&case, &snapshot), expected);
+    };
+    let helper = ResourceRef::Agent("helper".parse().expect("an agent"));
+    let handing = Case::of("delegate", helper);
+    check(&handing, true, "permit");
+    check(&handing, false, "not_delegable (hidden)");
+}
