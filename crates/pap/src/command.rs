@@ -366,12 +366,11 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
-            Command::AgentOwners { .. } | Command::PurposeOwner { .. } => {
-                self.owners(by, command).await
-            }
             Command::AgentAffirm { .. }
+            | Command::AgentOwners { .. }
             | Command::AgentRenew { .. }
-            | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
+            | Command::AgentTakeOver { .. }
+            | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList
@@ -385,10 +384,7 @@ impl Administration {
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }
-            Command::DeviceRevoke { agent, id, reason } => {
-                self.device_revoke(by, (&agent, &id), reason).await
-            }
-            Command::DeviceList => self.list(by, "device/", "").await,
+            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::ElevationAsk { .. }
             | Command::ElevationApprove { .. }
             | Command::ElevationRevoke { .. }
