@@ -91,7 +91,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) authority: Arc<Authority>,
     pub(crate) writer: JoinHandle<()>,
-    pub(crate) standing: Facts,
+    pub(crate) standing: Box<Facts>,
 }
 
 /// The facts of the deployment, as they were written at first.
@@ -140,7 +140,7 @@ impl World {
         let clock = Arc::new(ManualClock::new());
         let entropy = Arc::new(SeededEntropy::new(1));
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut standing = facts(clock.now());
+        let mut standing = Box::new(facts(clock.now()));
         change(&mut standing);
         let (store, journal) = open(&dir, (&clock, &entropy));
         write(&journal, &standing).await;

@@ -150,7 +150,7 @@ async fn what_was_is_kept_from_the_migration_on() {
     let path = directory.path().join("db");
     let connection = Connection::open(&path).unwrap();
     connection.execute_batch(include_str!("../../migrations/0001.sql")).unwrap();
-    let facts = "INSERT INTO fact VALUES ('agent/a', 1, 'old'), ('other/a', 1, 'old');";
+    let facts = "INSERT INTO fact VALUES ('agent/a', 1, x'6f6c64'), ('other/a', 1, x'00');";
     connection.execute_batch(facts).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
