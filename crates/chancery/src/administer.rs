@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     Agent, Attested, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate, Outcome,
-    Person, Purpose, Server, System, Task, Tool,
+    Person, Purpose, Server, Signed, System, Task, Tool,
 };
 use crate::socket;
 use crate::words::word;
@@ -216,13 +216,8 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, asked, Some((path, made.to_pem()?)))
         }
         Agent::Renew { name, new_key, signed, socket } => {
-            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
-            let path = new_key.as_deref().map(fresh).transpose()?;
-            let key = path.as_ref().map(|_| made.verifying().to_jwk());
-            let said = json!({ "do": "agent-renew", "name": name, "key": key });
-            let word = word(signed, async { Ok(said) }).await?;
-            let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
-            (socket.socket, Asked::AgentRenew { name, key, word }, written.transpose()?)
+            let (asked, written) = renewal((name, new_key), signed).await?;
+            (socket.socket, asked, written)
         }
         Agent::Client { name, client, socket } => {
             (socket.socket, Asked::AgentClient { name, client: client.registered() }, None)
@@ -249,6 +244,20 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::AgentAttest { name, host, workloads }, None)
         }
     })
+}
+
+/// That the agent `name` is to go on, with a new key if a file is named for one.
+async fn renewal(
+    (name, new_key): (String, Option<PathBuf>),
+    signed: Signed,
+) -> anyhow::Result<(Asked, NewKey)> {
+    let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+    let path = new_key.as_deref().map(fresh).transpose()?;
+    let key = path.as_ref().map(|_| made.verifying().to_jwk());
+    let said = json!({ "do": "agent-renew", "name": name, "key": key });
+    let word = word(signed, async { Ok(said) }).await?;
+    let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
+    Ok((Asked::AgentRenew { name, key, word }, written.transpose()?))
 }
 
 fn of_system(system: System) -> anyhow::Result<(PathBuf, Asked, NewKey)> {

@@ -115,11 +115,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let policy = (running.policy, config.policy.reload, hangup);
     let kept = (authority.clone(), running.tokens, running.administration);
     let looking = tokio::spawn(look(kept, policy, status.clone(), stop.clone()));
-    let keeping = [
-        tokio::spawn(running.outcomes.run()),
-        tokio::spawn(running.findings.run()),
-        tokio::spawn(running.leases.run()),
-    ];
+    let keeping = keep(running.outcomes, running.findings, running.leases);
 
     let (issuer, scheme) = (config.issuer(), config.scheme());
     println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
@@ -149,6 +145,15 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(socket);
     }
     Ok(())
+}
+
+/// What is kept in the background, until the end.
+fn keep(
+    outcomes: OutcomeWriter,
+    findings: FindingKeeper,
+    leases: LeaseKeeper,
+) -> [JoinHandle<()>; 3] {
+    [tokio::spawn(outcomes.run()), tokio::spawn(findings.run()), tokio::spawn(leases.run())]
 }
 
 /// The listeners for agents and for observers, each with its limits.

@@ -188,12 +188,11 @@ impl Administration {
             | Command::InstanceQuarantine { .. }
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
-            Command::AgentOwners { .. } | Command::PurposeOwner { .. } => {
-                self.owners(by, command).await
-            }
             Command::AgentAffirm { .. }
+            | Command::AgentOwners { .. }
             | Command::AgentRenew { .. }
-            | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
+            | Command::AgentTakeOver { .. }
+            | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
             Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
             Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
             Command::PeopleSourceAdd(_)
@@ -220,10 +219,7 @@ impl Administration {
             Command::RiskLower { what, level, reason } => {
                 self.risk_lower(by, what, (level, reason)).await
             }
-            Command::DeviceRevoke { agent, id, reason } => {
-                self.device_revoke(by, (&agent, &id), reason).await
-            }
-            Command::DeviceList => self.list(by, "device/", "").await,
+            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::ElevationAsk { .. }
             | Command::ElevationApprove { .. }
             | Command::ElevationRevoke { .. }

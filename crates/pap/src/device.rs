@@ -14,7 +14,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, By};
+use crate::command::{AdminError, Administration, By, Command};
 use crate::consent::{Terms, listed, plain};
 use crate::register::{put, registered};
 
@@ -77,8 +77,21 @@ impl Administration {
         Ok(device)
     }
 
+    pub(crate) async fn devices(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::DeviceRevoke { agent, id, reason } => {
+                self.device_revoke(by, (&agent, &id), reason).await
+            }
+            _ => self.list(by, "device/", "").await,
+        }
+    }
+
     /// Revokes a device for good: one key written, which every decision of its instances reads.
-    pub(crate) async fn device_revoke(
+    async fn device_revoke(
         &self,
         by: &PersonId,
         (agent, id): (&str, &str),

@@ -112,8 +112,14 @@ impl Administration {
         let id: PurposeId = registration.id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
         let owner = active(&mut draft.reader, &registration.owner, "owner").await?;
-        let (id, owned) = (id.clone(), Some(self.now()));
-        let purpose = Purpose { id: id.clone(), owner: owner.id, owned, scope, data, description };
+        let purpose = Purpose {
+            id: id.clone(),
+            owner: owner.id,
+            owned: Some(self.now()),
+            scope,
+            data,
+            description,
+        };
         let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
         let done = draft.make(json!(purpose), effects).await?;
         Ok(json!({ "purpose": id, "decision": done.decision }))

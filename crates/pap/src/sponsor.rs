@@ -69,7 +69,7 @@ impl Administration {
                 let done = self.agent_renew(&by, uses.clone(), (&name, key)).await;
                 self.settled(done, uses).await
             }
-            other => unreachable!("{other:?} is about no sponsor"),
+            owners => self.owners(by, owners).await,
         }
     }
 

@@ -24,8 +24,13 @@ const NOT_THE_HOLDER: [&str; 7] = [
 ];
 
 /// Why a caller is no active agent, among the causes of refusals.
-const NO_ACTIVE_AGENT: [&str; 4] =
-    ["client_unknown", "agent_not_active", "agent_key_expired", "device_not_active"];
+const NO_ACTIVE_AGENT: [&str; 5] = [
+    "client_unknown",
+    "agent_not_active",
+    "agent_key_expired",
+    "agent_lease_ended",
+    "device_not_active",
+];
 
 /// Why what is shown is worth nothing, among the causes of refusals: it may be a person's own.
 const WORTH_NOTHING: [&str; 7] = [

@@ -27,7 +27,8 @@ fn leased(facts: &mut Facts) {
 #[tokio::test]
 async fn r_14_a_call_under_way_is_cut_when_the_lease_ends() {
     let world = World::with(leased).await;
-    world.clock.advance(LEASE_MAX - Duration::from_millis(1));
+    let last = Duration::from_millis(1);
+    world.clock.advance(LEASE_MAX.saturating_sub(last));
     let permit = world.authorize(world.call("lookup", json!({}))).await.expect("it is permitted");
     let watch = world.authority.watch(&permit);
     let begun = permit.begin(world.clock.as_ref()).expect("it begins");
@@ -35,7 +36,7 @@ async fn r_14_a_call_under_way_is_cut_when_the_lease_ends() {
     tokio::pin!(cut);
     let goes_on = tokio::time::timeout(Duration::from_millis(200), &mut cut).await;
     assert!(goes_on.is_err(), "the lease runs");
-    world.clock.advance(Duration::from_millis(1));
+    world.clock.advance(last);
     assert_eq!(world.clock.now(), world.standing.agent.leased_until());
     match cut.await {
         Cut::Denied(denial) => assert_eq!(denial.code(), "lease_ended"),
@@ -121,7 +122,8 @@ impl Kept {
         assert_eq!(who, [facts.other.id.clone(), facts.sponsor.id.clone()]);
         let key = FactKey::reminded(&facts.agent.name);
         crate::support::until("it is written", || async {
-            let loaded = store::Store::load(self.world.store.as_ref(), &[key.clone()]).await;
+            let loaded =
+                store::Store::load(self.world.store.as_ref(), std::slice::from_ref(&key)).await;
             let body = loaded.expect("it can be read").bodies.into_iter().next().flatten();
             let known = body.and_then(|body| serde_json::from_slice::<model::Reminded>(&body).ok());
             known.is_some_and(|known| {

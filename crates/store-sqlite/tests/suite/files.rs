@@ -1,13 +1,15 @@
 //! What is SQLite's own: its file, its lock, its version, its log.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{FactKey, Timestamp};
+use model::{Clock as _, FactKey, Timestamp};
 use rusqlite::Connection;
 use store::{CommitError, Effect, NewEntry, ONCE_MAX, OnceScope, Store as _, Unit};
 use store_sqlite::{OpenError, SCHEMA_VERSION};
+use testkit::ManualClock;
 
-use super::{fresh, open};
+use super::{fresh, open, open_by};
 use store::suite::BackEnd as _;
 
 /// A unit that writes a fact and, where there is a number, a record of that number.
@@ -132,4 +134,62 @@ async fn n_113_a_full_table_of_used_things_refuses_and_forgets_nothing_early() {
     store.commit(once(2)).await.unwrap();
     let again = store.commit(once(1)).await.unwrap_err();
     assert!(matches!(again, CommitError::Used), "{again:?}");
+}
+
+/// What the facts of `store` below `agent/` were at `at`, or since when that is kept.
+async fn was(store: &dyn store::Store, at: Timestamp) -> Result<Vec<Vec<u8>>, Timestamp> {
+    let page = store.list_as_of(("agent/", at), None, 10).await.unwrap();
+    let bodies = |page: store::Page| page.facts.into_iter().map(|(_, body)| body).collect();
+    page.map(bodies).map_err(|since| since.0)
+}
+
+/// A database of before what was is kept begins with what is: of before that, nobody knows.
+#[tokio::test]
+async fn what_was_is_kept_from_the_migration_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(include_str!("../../migrations/0001.sql")).unwrap();
+    let facts = "INSERT INTO fact VALUES ('agent/a', 1, x'6f6c64'), ('other/a', 1, x'00');";
+    connection.execute_batch(facts).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let clock = Arc::new(ManualClock::new());
+    let migrated = clock.wall();
+    let store = open_by(&path, clock.clone()).unwrap();
+    let before = Timestamp::from_millis(migrated.as_millis() - 1);
+    assert_eq!(was(&store, before).await, Err(migrated));
+    assert_eq!(was(&store, migrated).await, Ok(vec![b"old".to_vec()]));
+    clock.advance(Duration::from_secs(1));
+    drop(store);
+    // It began once.
+    let store = open_by(&path, clock.clone()).unwrap();
+    assert_eq!(was(&store, before).await, Err(migrated));
+}
+
+/// What was is in the order of what changed it, though the wall clock ran back, over a restart too.
+#[tokio::test]
+async fn a_wall_clock_that_runs_back_puts_nothing_before_what_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, clock) = (directory.path().join("db"), Arc::new(ManualClock::new()));
+    let begun = clock.wall();
+    let write = async |store: &dyn store::Store, body: &str| {
+        let effects = vec![Effect::Put {
+            key: FactKey::from_text("agent/a"),
+            body: body.as_bytes().to_vec(),
+        }];
+        store.commit(Unit { effects, ..Unit::default() }).await.unwrap();
+    };
+    let store = open_by(&path, clock.clone()).unwrap();
+    clock.advance(Duration::from_mins(1));
+    write(&store, "1").await;
+    clock.step_wall(-30_000);
+    write(&store, "2").await;
+    drop(store);
+    let store = open_by(&path, clock.clone()).unwrap();
+    write(&store, "3").await;
+    let at = begun.plus(Duration::from_mins(1));
+    assert_eq!(was(&store, at).await, Ok(vec![b"3".to_vec()]));
+    let before = Timestamp::from_millis(at.as_millis() - 1);
+    assert_eq!(was(&store, before).await, Ok(Vec::new()));
 }
