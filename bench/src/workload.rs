@@ -263,6 +263,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         initiator,
         purpose,
         owners,
+        heard: BTreeMap::new(),
     }
 }
 

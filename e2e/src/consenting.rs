@@ -39,6 +39,13 @@ impl Stage {
 
     /// The same, with further lines of the configuration.
     pub fn configured(login: &str, more: &str) -> Self {
+        let stage = Self::of_nobody(more);
+        stage.identity.join(&stage.deployment, login);
+        stage
+    }
+
+    /// The same, where nobody of whom a directory tells is known yet.
+    pub fn of_nobody(more: &str) -> Self {
         let (canary, port) = (Canary::start(), free_port());
         let (recorder, identity) = (Recorder::to(canary.port), Identity::start(port));
         let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
@@ -57,9 +64,7 @@ impl Stage {
         let add = ["agent", "add", "desk", "--sponsor", "sam", "--purpose", "work", "--key", &key];
         deployment.run(&[&add[..], &["--on-behalf-only", "--host-uid", &uid]].concat());
         let people = format!("http://127.0.0.1:{port}");
-        let stage = Self { deployment, canary, recorder, identity, people };
-        stage.identity.join(&stage.deployment, login);
-        stage
+        Self { deployment, canary, recorder, identity, people }
     }
 
     /// A new instance of `desk`.

@@ -63,6 +63,7 @@ impl Published {
     /// Puts a document there.
     pub fn put(&self, name: &str, document: &Value) {
         let path = self.dir.path().join("documents").join(name);
+        std::fs::create_dir_all(path.parent().expect("it is in a directory")).expect("it is ours");
         std::fs::write(path, document.to_string()).expect("it is ours");
     }
 
@@ -71,10 +72,12 @@ impl Published {
         self.dir.path().join("ca.pem")
     }
 
-    /// What the service's configuration says of the host, as `page` of the documentation shows it.
+    /// What the service's configuration says of the host, as `page` of the documentation shows it first.
     pub fn configuration(&self, page: &str) -> String {
         let file = self.authority().display().to_string();
-        let named = [("clients.internal.example", "localhost"), ("/etc/chancery/ca.pem", &*file)];
-        Page::read(page, &named).blocks("yaml").concat()
+        let hosts = ["clients", "idp"].map(|name| format!("{name}.internal.example"));
+        let hosts = hosts.iter().map(|host| (host.as_str(), "localhost"));
+        let named: Vec<_> = hosts.chain([("/etc/chancery/ca.pem", &*file)]).collect();
+        Page::read(page, &named).blocks("yaml").swap_remove(0)
     }
 }

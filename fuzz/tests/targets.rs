@@ -62,6 +62,9 @@ targets! {
     patches_are_whole_or_nothing: "scim-patch";
     resources_are_read_in_one_way: "scim-resource";
     queries_have_an_end: "scim-query";
+    event_tokens_are_of_their_transmitter: "event-token";
+    polls_have_an_end: "event-poll";
+    streams_are_of_their_transmitter: "event-stream";
 }
 
 #[test]

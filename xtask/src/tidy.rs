@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     ("json", &[]),
     ("https-url", &[]),
     ("tlog", &[]),
@@ -17,6 +17,7 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("oauth", &["https-url", "json", "keys"]),
     ("mcp", &["https-url", "json"]),
     ("scim", &[]),
+    ("secevent", &["https-url", "json", "oauth"]),
     ("outbound", &["https-url", "json"]),
     ("workload", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("login", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
@@ -29,16 +30,34 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("gateway", &["authority", "json", "keys", "mcp", "model", "oauth"]),
     (
         "pap",
-        &["authority", "journal", "json", "keys", "mcp", "model", "oauth", "pdp", "scim", "tlog"],
+        &[
+            "authority",
+            "journal",
+            "json",
+            "keys",
+            "mcp",
+            "model",
+            "oauth",
+            "pdp",
+            "scim",
+            "secevent",
+            "tlog",
+        ],
     ),
-    ("api", &["gateway", "json", "keys", "login", "mcp", "model", "oauth", "pap", "scim", "sts"]),
+    (
+        "api",
+        &[
+            "gateway", "json", "keys", "login", "mcp", "model", "oauth", "pap", "scim", "secevent",
+            "sts",
+        ],
+    ),
     // The demo knows the service from outside: what it speaks on the wire, and nothing else.
     ("demo", &["json", "keys", "model", "oauth"]),
 ];
 
 /// Crates that know no IO, and what therefore they may not use.
-const PURE: [&str; 9] =
-    ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "scim", "pdp"];
+const PURE: [&str; 10] =
+    ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "scim", "secevent", "pdp"];
 const IMPURE: [&str; 5] = ["tokio", "hyper", "axum", "rusqlite", "reqwest"];
 
 /// The most lines of a source file.

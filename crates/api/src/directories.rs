@@ -146,7 +146,7 @@ fn is_reading(method: &Method, path: &str) -> bool {
 }
 
 /// The one bearer token of a request (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let only = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
     let (scheme, token) = only.split_once(' ')?;

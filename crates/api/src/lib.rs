@@ -19,6 +19,7 @@ mod openapi;
 mod pages;
 mod people;
 mod sponsors;
+mod streams;
 
 pub use admin::admin;
 pub use admin_listener::admin_listener;
@@ -29,3 +30,4 @@ pub use host::host;
 pub use hosts::Hosts;
 pub use observers::{Health, Observers};
 pub use people::{Door, People};
+pub use streams::Streams;

@@ -9,7 +9,7 @@ use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
     AccessRequest, ActionName, AgentFacts, Binding, Decision, DecisionId, Directory, FactKey,
     Facts, Person, PersonId, PolicyDigest, Principal, PrincipalFacts, Provisioning, ResourceRef,
-    Revision, SessionFacts, SourceName, Timestamp,
+    Revision, SessionFacts, SignalRef, SourceName, Timestamp,
 };
 use store::{CommitError, Effect, Unit, Urgency};
 
@@ -66,6 +66,8 @@ pub enum ChangedBy {
         gives: Provisioning,
         /// The key of somebody new, under which what is recorded is sealed; the effects store it.
         data_key: Option<DataKey>,
+        /// The signal that told of it, if a stream spoke for the directory.
+        signal: Option<SignalRef>,
     },
 }
 
@@ -73,6 +75,14 @@ impl ChangedBy {
     /// A person, for whom no provider vouches.
     pub const fn person(id: PersonId) -> Self {
         Self::Person { id, groups: None }
+    }
+
+    /// The signal that told of it, if one did.
+    const fn signal(&self) -> Option<&SignalRef> {
+        match self {
+            Self::Person { .. } => None,
+            Self::Directory { signal, .. } => signal.as_ref(),
+        }
     }
 }
 
@@ -299,6 +309,7 @@ impl Authority {
             policy: asked.policy,
             reason: told.reason.to_owned(),
             revision: asked.revision,
+            signal: act.by.signal().cloned(),
             time: asked.now,
             v: VERSION,
         };

@@ -63,7 +63,7 @@ pub use quarantine::{NotStopped, Signal};
 pub use reader::{Pages, Reader, all, all_as_of};
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
-pub use standing::{delegators, initiator, read_standing};
+pub use standing::{delegators, heard, initiator, read_standing};
 pub use steady_clock::SteadyClock;
 pub use telling::{Messenger, News};
 pub use watch::{Cut, Watch};

@@ -1,12 +1,12 @@
 //! Reads where an instance stands: itself, its task, who answers for it, and all by whom its work was
 //! handed on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    DELEGATIONS_MAX, Delegator, FactKey, Initiator, InstanceId, MandateBasis, Person, Standing,
-    TaskId, TaskSubject,
+    DELEGATIONS_MAX, Delegator, FactKey, Heard, Initiator, InstanceId, MandateBasis, Person,
+    SourceName, Standing, TaskId, TaskSubject, Timestamp,
 };
 
 use crate::elevations::elevations;
@@ -28,6 +28,7 @@ pub async fn read_standing(
         TaskSubject::OnBehalfOf { person } => Some(reader.need(FactKey::person(person)).await?),
         TaskSubject::Autonomous => None,
     };
+    let heard = heard(reader, (&sponsor, &delegators, subject.as_ref())).await?;
     let mut standing = Standing {
         instance,
         agent,
@@ -41,6 +42,7 @@ pub async fn read_standing(
         initiator,
         purpose,
         owners: BTreeMap::new(),
+        heard,
     };
     let named: Vec<_> = standing.named_owners().into_iter().cloned().collect();
     for id in named {
@@ -48,6 +50,22 @@ pub async fn read_standing(
         standing.owners.extend(owner.map(|owner| (id, owner)));
     }
     Ok(standing)
+}
+
+/// Until when these people are confirmed: who answers for the work, for each by whom it was handed on, and
+/// on whose behalf it is.
+pub async fn heard(
+    reader: &mut Reader<'_>,
+    (sponsor, delegators, subject): (&Person, &[Delegator], Option<&Person>),
+) -> Result<BTreeMap<SourceName, Timestamp>, FactsError> {
+    let people = delegators.iter().map(|above| &above.sponsor).chain(subject).chain([sponsor]);
+    let sources: BTreeSet<_> = people.filter_map(|person| person.source.as_ref()).collect();
+    let mut all = BTreeMap::new();
+    for source in sources {
+        let heard = reader.find::<Heard>(FactKey::heard(source)).await?;
+        all.extend(heard.and_then(|heard| heard.until()).map(|until| (source.clone(), until)));
+    }
+    Ok(all)
 }
 
 /// The instance `id` with its task and who answers for it.

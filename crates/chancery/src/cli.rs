@@ -12,6 +12,7 @@ mod risk;
 mod shim;
 mod signed;
 mod stops;
+mod streams;
 mod systems;
 mod tasks;
 
@@ -33,6 +34,7 @@ pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
+pub(crate) use streams::{NewStreamToken, Stream};
 pub(crate) use systems::{Initiate, System};
 pub(crate) use tasks::{Mandate, Task};
 
@@ -84,6 +86,9 @@ pub(crate) enum Command {
     /// Directories that push who their people are (SCIM 2.0).
     #[command(subcommand)]
     Directory(Directory),
+    /// Streams of shared signals, by which transmitters tell of a directory's people.
+    #[command(subcommand)]
+    Stream(Stream),
     /// Registered reasons to act.
     #[command(subcommand)]
     Purpose(Purpose),

@@ -12,12 +12,12 @@ use crate::cli::{Directory, NewDirectoryToken, Subject};
 use crate::system::{SystemClock, SystemEntropy};
 
 /// A file, and the token that is written to it once the service has its digest.
-type ToWrite = Option<(PathBuf, String)>;
+pub(crate) type ToWrite = Option<(PathBuf, String)>;
 
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
-        Directory::Add { name, issuer, subject, token } => {
+        Directory::Add { name, issuer, subject, silence, token } => {
             let logins = issuer.zip(subject).map(|(issuer, subject)| {
                 let subject = match subject {
                     Subject::ExternalId => LoginSubject::ExternalId,
@@ -26,7 +26,8 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
                 LoginRule { issuer, subject }
             });
             let (token, to_write, socket) = made(&name, token)?;
-            (socket, Asked::DirectoryAdd(DirectoryRegistration { name, logins, token }), to_write)
+            let said = DirectoryRegistration { name, logins, silence_min: silence, token };
+            (socket, Asked::DirectoryAdd(said), to_write)
         }
         Directory::Token { name, alone, token } => {
             let (token, to_write, socket) = made(&name, token)?;
@@ -45,8 +46,12 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
     })
 }
 
-/// A token of the directory `name`: what the service is told of it, where it goes, and at which socket.
-fn made(name: &str, asked: NewDirectoryToken) -> anyhow::Result<(NewToken, ToWrite, PathBuf)> {
+/// A token of the directory, or the stream, `name`: what the service is told of it, where it goes, and at
+/// which socket.
+pub(crate) fn made(
+    name: &str,
+    asked: NewDirectoryToken,
+) -> anyhow::Result<(NewToken, ToWrite, PathBuf)> {
     let NewDirectoryToken { file, read_only, days, socket } = asked;
     let file = fresh(&file)?;
     let mut secret = [0; 32];

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People};
+use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People, Streams};
 use authority::{
     Authority, FactsError, FindingKeeper, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip,
     SteadyClock,
@@ -16,6 +16,7 @@ use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
 use oauth::nonces::Nonces;
+use pap::streams::Receiver;
 use pap::{Administration, Publisher};
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
@@ -58,6 +59,7 @@ struct Running {
     gateway: Arc<Gateway>,
     tokens: Arc<TokenService>,
     administration: Arc<Administration>,
+    receiver: Arc<Receiver>,
     door: Option<Arc<Door>>,
     integrator: Integrator,
     outcomes: OutcomeWriter,
@@ -208,8 +210,10 @@ fn routers(
         &config.people_url(),
         people.hosts.clone(),
     );
+    let streams = Streams::new(running.receiver.clone(), people.hosts.clone());
+    let told = (directories, streams);
     let admin = api::admin(running.administration.clone(), pap::BOOTSTRAP.parse()?);
-    Ok([agents, api::admin_listener(observers, people, directories), admin])
+    Ok([agents, api::admin_listener(observers, people, told), admin])
 }
 
 /// What is decided on and recorded in, as it was found.
@@ -288,6 +292,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let administration =
         Administration::new(by, to, from, log.clone(), (config.issuer(), token_keys));
     let administration = Arc::new(administration);
+    let receiver = crate::streams::receiver(config, &administration, (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {
         administration.note_origin(&server, &origin).await?;
@@ -313,6 +318,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         gateway,
         tokens,
         administration,
+        receiver,
         door,
         integrator,
         outcomes,
@@ -458,6 +464,7 @@ async fn look(
             let store = authority.journal().store();
             let forgotten = store.forget_expired(now).await.map_err(FactsError::from);
             let forgotten = forgotten.and(tokens.forget_shown(now).await);
+            let forgotten = forgotten.and(administration.forget_signals(now).await);
             if let Err(error) = forgotten {
                 tracing::warn!(%error, "what expired is not forgotten yet");
             }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use workload::Sources;
 
 use crate::attestation::fetcher;
-use crate::config::{Clients, Config};
+use crate::config::{Config, FetchedFrom};
 
 /// The token service: people consent and authorize clients if they can log in, and the word of
 /// `platforms` on workloads, if there are any, is taken and kept fresh.
@@ -41,7 +41,7 @@ pub(crate) fn service(
 }
 
 /// What fetches the documents of clients, from public addresses and where `clients` says besides.
-fn documents(clients: &Clients) -> anyhow::Result<Arc<dyn Documents>> {
+fn documents(clients: &FetchedFrom) -> anyhow::Result<Arc<dyn Documents>> {
     let fetcher = fetcher(&clients.private_hosts, &clients.ca_files);
     Ok(Arc::new(Fetched(fetcher.context("the documents of clients could not be fetched")?)))
 }

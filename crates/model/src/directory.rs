@@ -19,6 +19,9 @@ pub struct Directory {
     /// How its people log in; without it, they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginRule>,
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_min: Option<u32>,
     /// When it was registered.
     pub registered: Timestamp,
     /// Whether it may say anything.
@@ -45,13 +48,13 @@ pub enum LoginSubject {
     UserName,
 }
 
-/// Whether a directory counts.
+/// Whether a directory, or a stream that tells of its people, counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DirectoryState {
     /// It does.
     Active,
-    /// It says nothing any longer; whom it brought stays as they were.
+    /// It says nothing any longer; of whom it told stays as they were.
     Suspended {
         /// Why, in a few words.
         reason: String,
@@ -60,10 +63,26 @@ pub enum DirectoryState {
     },
 }
 
-/// By what a directory is known, apart from what decisions read of it.
+/// By what a directory, or a stream, is known, apart from what decisions read of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DirectoryTokens(pub Vec<DirectoryToken>);
+
+impl DirectoryTokens {
+    /// The token of `digest`, if it counts at `now`.
+    pub fn counting(&self, digest: &Sha256Digest, now: Timestamp) -> Option<&DirectoryToken> {
+        self.0.iter().find(|token| token.digest == *digest && token.expires > now)
+    }
+
+    /// The same with `token`, beside the newest that there is or `alone`.
+    #[must_use]
+    pub fn with(mut self, token: DirectoryToken, alone: bool) -> Self {
+        let kept = if alone { 0 } else { DIRECTORY_TOKENS_MAX - 1 };
+        self.0.drain(..self.0.len().saturating_sub(kept));
+        self.0.push(token);
+        self
+    }
+}
 
 /// A bearer token of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

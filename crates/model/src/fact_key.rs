@@ -14,6 +14,9 @@ use crate::{
 /// How the keys begin of what platforms' tokens were shown with.
 pub const SHOWN: &str = "shown/";
 
+/// How the keys begin of what says when streams' tokens need not be remembered any longer.
+pub const TAKEN: &str = "taken-until/";
+
 /// Names one fact in the store; a decision's read set is made of these.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -50,6 +53,36 @@ impl FactKey {
     /// By what such a directory is known.
     pub fn directory_tokens(name: &SourceName) -> Self {
         Self(format!("directory-tokens/{name}").into())
+    }
+
+    /// A stream of shared signals.
+    pub fn stream(name: &SourceName) -> Self {
+        Self(format!("stream/{name}").into())
+    }
+
+    /// By what whoever pushes to such a stream is known.
+    pub fn stream_tokens(name: &SourceName) -> Self {
+        Self(format!("stream-tokens/{name}").into())
+    }
+
+    /// That the token with this `jti` of such a stream was taken.
+    pub fn taken(stream: &SourceName, jti: &str) -> Self {
+        Self(format!("taken/{stream}/{}", Sha256Digest::of(jti.as_bytes())).into())
+    }
+
+    /// The same, by until when that has to be remembered: what need not be comes first.
+    pub fn taken_until(until: Timestamp, taken: &Self) -> Self {
+        Self(format!("{TAKEN}{:013}/{taken}", until.as_millis()).into())
+    }
+
+    /// Until when who tells of the people of a directory counts as heard.
+    pub fn heard(directory: &SourceName) -> Self {
+        Self(format!("heard/{directory}").into())
+    }
+
+    /// The newest that such a stream told of whether a person is there.
+    pub fn signal_mark(stream: &SourceName, person: &PersonId) -> Self {
+        Self(format!("signal-mark/{stream}/{person}").into())
     }
 
     /// A user of such a directory, as it left them.

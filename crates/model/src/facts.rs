@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
     FactKey, Initiator, Instance, KernelRule, Mandate, Person, PersonId, Provisioning, Purpose,
-    RiskLevel, Server, Sha256Digest, Stops, Task, Timestamp, Tool, UnitName,
+    RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp, Tool, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -65,6 +65,10 @@ pub struct Standing {
     /// purpose, as far as they are known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<PersonId, Person>,
+    /// Until when the people of a directory are confirmed, of those that answer for it or on whose behalf
+    /// it is, where silence is bounded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub heard: BTreeMap<SourceName, Timestamp>,
 }
 
 /// An instance that handed on a part of its task, with who answers for it.
@@ -156,6 +160,14 @@ impl Standing {
         let elevation =
             elevations.filter(|it| Some(it.id) == elevation).filter_map(Elevation::until);
         hops.chain(elevation).fold(self.mandate.valid_until, Timestamp::min)
+    }
+
+    /// Whether who tells of the people who answer for it, and of the person on whose behalf it is, has been
+    /// heard of late, as far as anybody waits for that.
+    pub fn is_confirmed(&self, now: Timestamp) -> bool {
+        let people = self.hops().map(|hop| hop.sponsor).chain(&self.subject);
+        let mut sources = people.filter_map(|person| person.source.as_ref());
+        sources.all(|source| self.heard.get(source).is_none_or(|until| now < *until))
     }
 
     /// The rule of `tool` by which it is called nowhere in this work, whatever the scopes hold.

@@ -26,6 +26,7 @@ pub mod record;
 mod risk;
 mod scope;
 mod stop;
+mod stream;
 mod system;
 mod task;
 mod time;
@@ -56,7 +57,7 @@ pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
-pub use fact_key::{FactKey, SHOWN};
+pub use fact_key::{FactKey, SHOWN, TAKEN};
 pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,
@@ -77,6 +78,7 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
+pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, Taken, TakenUntil};
 pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{
     DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,

@@ -30,6 +30,10 @@ pub struct Person {
     /// The risk that is said of them, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
+    /// Until when the login sessions of the person are over: what was begun on their behalf by then is
+    /// too. What they sponsor stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions_cutoff: Option<Timestamp>,
     /// Whether the person still stands behind anything.
     pub state: PersonState,
 }
@@ -54,7 +58,17 @@ impl Person {
     /// An active person of no source, to whom everything may be granted.
     pub const fn new(id: PersonId, groups: BTreeSet<GroupName>) -> Self {
         let state = PersonState::Active { authorization_cutoff: None };
-        Self { id, groups, unit: None, manager: None, source: None, moved: None, risk: None, state }
+        Self {
+            id,
+            groups,
+            unit: None,
+            manager: None,
+            source: None,
+            moved: None,
+            risk: None,
+            sessions_cutoff: None,
+            state,
+        }
     }
 
     /// Whether the person is active and what was granted at `granted` still counts.
@@ -65,6 +79,12 @@ impl Person {
             }
             PersonState::Inactive { .. } => false,
         }
+    }
+
+    /// Whether what was `begun` then on behalf of the person, by their own word, still counts: they are
+    /// active, and that login session of theirs may not be over.
+    pub fn stands_by(&self, begun: Timestamp) -> bool {
+        self.answers_for(begun) && self.sessions_cutoff.is_none_or(|cutoff| begun > cutoff)
     }
 
     /// The same person, whose source says at `now` what `is` says: who comes back revives nothing, and
@@ -81,6 +101,7 @@ impl Person {
         let moves = self.unit != is.unit || self.manager != is.manager;
         is.moved = if moves { Some(now) } else { self.moved };
         is.risk.clone_from(&self.risk);
+        is.sessions_cutoff = self.sessions_cutoff.max(is.sessions_cutoff);
         is
     }
 
@@ -93,6 +114,7 @@ impl Person {
             unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
             manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
             moved: is.moved,
+            sessions_cutoff: self.sessions_cutoff.max(is.sessions_cutoff),
             state: if is.is_active() { self.state } else { is.state },
             ..self.clone()
         }

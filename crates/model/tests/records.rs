@@ -166,6 +166,7 @@ fn i_16_every_kind_of_record_is_canonical() {
         policy: PolicyDigest::of(b"policy"),
         reason: "forbidden".to_owned(),
         revision: Revision(1),
+        signal: None,
         time: AT,
         v: VERSION,
     };

@@ -16,6 +16,7 @@ mod error;
 pub mod exchange;
 pub mod form;
 pub mod initiation;
+pub mod jwks;
 pub mod jws;
 pub mod metadata;
 pub mod nonces;

@@ -11,6 +11,7 @@ use crate::drill::{DrillMeasured, DrillRow, DrillSignal};
 use crate::elevations::ElevationAsked;
 use crate::people::SourceKey;
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
+use crate::streams::StreamRegistration;
 use crate::systems::SystemRegistration;
 
 /// One act of administration, as the command line sends it.
@@ -48,6 +49,16 @@ pub enum Command {
     DirectoryResume { name: String },
     /// Lists them.
     DirectoryList,
+    /// Registers a stream of shared signals.
+    StreamAdd(StreamRegistration),
+    /// Gives one another token, beside the newest that it has or alone.
+    StreamToken { name: String, token: NewToken, alone: bool },
+    /// Suspends a stream.
+    StreamSuspend { name: String, reason: String },
+    /// Lets one go on.
+    StreamResume { name: String },
+    /// Lists them.
+    StreamList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
     /// Names who answers for a purpose.

@@ -67,6 +67,9 @@ struct Case {
     /// How its token is bound.
     #[serde(default = "dpop")]
     binding: Binding,
+    /// Whether who tells of its sponsor has been silent for too long.
+    #[serde(default)]
+    unconfirmed: bool,
     expect: Expected,
 }
 
@@ -246,7 +249,8 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         max_calls: None,
         max_tasks_a_day: None,
     };
-    let sponsor = person("sponsor");
+    let source: model::SourceName = "directory".parse().expect("it is a name");
+    let sponsor = Person { source: Some(source.clone()), ..person("sponsor") };
     let hour = std::time::Duration::from_hours(1);
     let later = NOW.plus(hour);
     let mandate = Mandate {
@@ -333,6 +337,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         initiator,
         purpose,
         owners,
+        heard: BTreeMap::from([(source, if case.unconfirmed { NOW } else { later })]),
     }
 }
 
@@ -363,21 +368,24 @@ mod tests {
         file.run(&BTreeMap::from([("test.cedar".to_owned(), POLICY.to_owned())]))
     }
 
-    /// A case says who vouches, and how the token is bound; what does more than read is forbidden
-    /// where nobody but a key vouches, and by a bearer token whoever does.
+    /// A case says who vouches, how the token is bound, and whether the people behind it are confirmed;
+    /// what does more than read is forbidden where nobody but a key vouches, by a bearer token whoever
+    /// does, and while nobody has told of the people for too long.
     #[test]
     fn a_case_says_who_vouches_for_the_instance_and_how_its_token_is_bound() {
         let permit =
             r#"@id("deploy") permit (principal, action == Action::"crm/deploy", resource);"#;
         let policies = [pdp::STARTER_POLICY, permit].concat();
         let policies = BTreeMap::from([("test.cedar".to_owned(), policies)]);
-        for (attestation, binding, expect) in [
-            ("none", "dpop", "deny"),
-            ("user", "dpop", "deny"),
-            ("host", "dpop", "permit"),
-            ("workload", "dpop", "permit"),
-            ("host", "none", "deny"),
-            ("workload", "none", "deny"),
+        for (attestation, binding, unconfirmed, expect) in [
+            ("none", "dpop", false, "deny"),
+            ("user", "dpop", false, "deny"),
+            ("host", "dpop", false, "permit"),
+            ("host", "dpop", true, "deny"),
+            ("workload", "dpop", false, "permit"),
+            ("workload", "dpop", true, "deny"),
+            ("host", "none", false, "deny"),
+            ("workload", "none", false, "deny"),
         ] {
             let file: CaseFile = serde_json::from_value(json!({
                 "tools": { "crm/deploy": { "harm": ["changes-production"] } },
@@ -386,6 +394,7 @@ mod tests {
                     "call": { "tool": "crm/deploy" },
                     "attestation": attestation,
                     "binding": binding,
+                    "unconfirmed": unconfirmed,
                     "expect": expect,
                 }],
             }))

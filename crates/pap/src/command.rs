@@ -206,6 +206,11 @@ impl Administration {
             | Command::DirectorySuspend { .. }
             | Command::DirectoryResume { .. }
             | Command::DirectoryList => self.directories(by, command).await,
+            Command::StreamAdd(_)
+            | Command::StreamToken { .. }
+            | Command::StreamSuspend { .. }
+            | Command::StreamResume { .. }
+            | Command::StreamList => self.streams(by, command).await,
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }

@@ -112,7 +112,7 @@ impl Administration {
             None => Ok(None),
         };
         let cause = match person.map_err(AdminError::unavailable)? {
-            Some(person) if person.answers_for(since) => return Ok(Some(person.id)),
+            Some(person) if person.stands_by(since) => return Ok(Some(person.id)),
             Some(person) if person.is_active() => "session_outdated",
             Some(_) => "person_not_active",
             None => "person_unknown",

@@ -118,6 +118,9 @@ impl Members<'_> {
         self.add("session", || session(facts));
         self.add("attestation", || Some(text(standing.attestation().as_str())));
         self.add("binding", || Some(text(facts.binding.as_str())));
+        self.add("confirmed", || {
+            Some(RestrictedExpression::new_bool(standing.is_confirmed(facts.now)))
+        });
         self.add("risk", || Some(text(standing.risk().map_or("none", RiskLevel::as_str))));
         self.add("provenance", || record([]));
     }

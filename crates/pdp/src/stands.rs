@@ -90,10 +90,10 @@ pub(crate) fn actor(
     if !links.all(by_holder) {
         return Err(KernelRule::DelegatorNotActive);
     }
-    // A person who has left has nobody acting on their behalf, and who comes back revives nothing:
-    // the root task was opened before all others.
+    // A person who has left has nobody acting on their behalf, who comes back revives nothing, and what
+    // was begun in a login session ends with it: the root task was opened before all others.
     let opened = standing.root().opened;
-    if standing.subject.as_ref().is_some_and(|subject| !subject.answers_for(opened)) {
+    if standing.subject.as_ref().is_some_and(|subject| !subject.stands_by(opened)) {
         return Err(KernelRule::MandateNotValid);
     }
     let valid = counts(mandate, now)
@@ -190,9 +190,10 @@ fn is_vouched(
         (MandateBasis::Initiated { system, .. }, Some(initiator)) => {
             initiator.system.name == *system && initiator.answers_for(mandate, now)
         }
-        // Who came back since they consented has not consented to what is begun now.
+        // Who came back, or whose login session ended, since they consented has not consented to what is
+        // begun now.
         (MandateBasis::Consented { .. }, None) => {
-            subject.is_some_and(|subject| subject.answers_for(mandate.given))
+            subject.is_some_and(|subject| subject.stands_by(mandate.given))
         }
         _ => false,
     }

@@ -189,6 +189,7 @@ pub(crate) async fn propose(
     }
     effects.extend(enters(&instance));
     effects.push(new_fact(FactKey::task(task.id), &task));
+    let heard = authority::heard(&mut reader, (&sponsor, &delegators, person.as_ref())).await?;
     let standing = Standing {
         instance,
         agent,
@@ -203,6 +204,7 @@ pub(crate) async fn propose(
         purpose,
         // They are asked for when something is done.
         owners: BTreeMap::new(),
+        heard,
     };
     effects.extend(authority::opening(&standing, now, authority.limits()));
     Ok(Proposed { standing: reader.sourced(Arc::new(standing)), effects, others })

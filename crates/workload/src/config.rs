@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use https_url::HttpsUrl;
 use model::workload::{ISSUER_MAX, SPIFFE_SCHEME};
+use oauth::jwks::Algorithm;
 use serde::Deserialize;
 
-use crate::algorithm::Algorithm;
 use crate::origin::Origin;
 use crate::source::FETCH_EVERY;
 use crate::spiffe_id::TrustDomain;

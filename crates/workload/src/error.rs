@@ -3,11 +3,11 @@
 use std::io;
 
 use https_url::NotHttpsUrl;
+use oauth::jwks::KeySetError;
 use oauth::jws::JwsError;
 use outbound::FetchError;
 
 use crate::claims::{CLAIMS_MAX, LIFETIME_MAX};
-use crate::key_set::KeySetError;
 
 /// Why a token says nothing about its holder. It tells nothing of what the token holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,13 +13,11 @@
 //! It knows no store, no agent and no server, and whether a token was shown before: both kinds are
 //! bearer tokens, so whoever takes one binds what it gives for it to a key of the holder's.
 
-mod algorithm;
 mod claims;
 mod config;
 mod error;
 mod identity;
-mod key;
-mod key_set;
+mod issuer_keys;
 mod origin;
 mod source;
 mod sources;
@@ -27,11 +25,10 @@ mod spiffe_id;
 mod verify;
 mod workload_api;
 
-pub use algorithm::Algorithm;
 pub use config::{Issuer, SetupError, SourcesConfig, TrustDomainSource};
 pub use error::{RefreshError, VerifyError};
 pub use identity::Verified;
-pub use key_set::KeySetError;
+pub use issuer_keys::IssuerKeys;
 pub use sources::{Parts, Sources};
 pub use spiffe_id::{NotSpiffeId, SpiffeId, TrustDomain};
 pub use verify::WorkloadToken;

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use https_url::HttpsUrl;
+use oauth::jwks::{KeySet, Purpose};
 use outbound::Fetcher;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use crate::error::RefreshError;
-use crate::key::Purpose;
-use crate::key_set::KeySet;
 use crate::spiffe_id::TrustDomain;
 use crate::workload_api::{Endpoint, Subscription};
 

@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use model::{Clock, Timestamp};
+use oauth::jwks::{KeySet, PublicKey};
 use outbound::Fetcher;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{RefreshError, VerifyError};
-use crate::key::PublicKey;
-use crate::key_set::KeySet;
 use crate::origin::Origin;
 use crate::workload_api::Subscription;
 
@@ -118,7 +117,7 @@ impl Source {
 
     /// Whether it has keys that were seen within their bound.
     pub(crate) fn has_keys(&self) -> bool {
-        self.fresh().is_some_and(|known| known.keys.len() > 0)
+        self.fresh().is_some_and(|known| !known.keys.is_empty())
     }
 
     fn known_key(&self, kid: Option<&str>) -> Result<Arc<PublicKey>, VerifyError> {

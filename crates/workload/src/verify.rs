@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use model::workload::{ISSUER_MAX, SUBJECT_MAX};
 use model::{Clock, WorkloadIdentity};
+use oauth::jwks::Algorithm;
 use oauth::jws::Foreign;
 use serde_json::{Map, Value};
 
-use crate::algorithm::Algorithm;
 use crate::claims;
 use crate::error::VerifyError;
 use crate::identity::Verified;

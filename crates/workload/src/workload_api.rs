@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use oauth::jwks::{KeySet, Purpose};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tonic::body::Body;
@@ -26,8 +27,6 @@ use tower::service_fn;
 use tower::util::BoxService;
 
 use crate::error::RefreshError;
-use crate::key::Purpose;
-use crate::key_set::KeySet;
 use crate::origin::DOCUMENT_LIMITS;
 use crate::spiffe_id::TrustDomain;
 

@@ -8,6 +8,7 @@ pub mod oauth;
 pub mod pdp;
 pub mod records;
 pub mod scim;
+pub mod secevent;
 pub mod url;
 pub mod workload;
 
@@ -15,7 +16,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 42] = [
+pub const TARGETS: [(&str, Target); 45] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -58,6 +59,9 @@ pub const TARGETS: [(&str, Target); 42] = [
     ("scim-patch", scim::patch),
     ("scim-resource", scim::resource),
     ("scim-query", scim::query),
+    ("event-token", secevent::token),
+    ("event-poll", secevent::polled),
+    ("event-stream", secevent::stream),
 ];
 
 /// The target `name`.

@@ -5,6 +5,7 @@ pub(crate) mod agents;
 pub(crate) mod directories;
 pub(crate) mod observers;
 pub(crate) mod people;
+pub(crate) mod streams;
 
 use crate::openapi::Operation;
 

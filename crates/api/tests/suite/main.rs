@@ -9,11 +9,12 @@ mod forms;
 mod logins;
 mod matrix;
 mod openapi;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use api::{Agents, Bodies, Directories, Door, Health, Hosts, Observers, People};
+use api::{Agents, Bodies, Directories, Door, Health, Hosts, Observers, People, Streams};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use login::{
     Transport, TransportError,
 };
 use mcp::Era;
+use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use serde_json::Value;
 use support::{Agent, ISSUER, Setup, Upstream, World, tool};
 use tower::ServiceExt as _;
@@ -117,8 +119,32 @@ fn of(world: &World) -> Agents {
     }
 }
 
+/// Transmitters whose keys cannot be had.
+struct Keyless;
+
+#[async_trait::async_trait]
+impl TransmitterKeys for Keyless {
+    async fn key(&self, _: &str, _: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
+        Err(NoKey::Unavailable)
+    }
+}
+
 /// The listener of people, who come in by `door`, and observers.
 fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Router {
+    let receiver = Receiver::new(world.administration.clone(), Arc::new(Keyless));
+    listener_of(world, (door, behind_proxy), Arc::new(receiver))
+}
+
+/// The same, without a provider, where `receiver` receives what transmitters push.
+fn listener_with(world: &World, receiver: Arc<Receiver>) -> Router {
+    listener_of(world, (None, false), receiver)
+}
+
+fn listener_of(
+    world: &World,
+    (door, behind_proxy): (Option<Arc<Door>>, bool),
+    receiver: Arc<Receiver>,
+) -> Router {
     let hosts = Hosts::new(ISSUER, "127.0.0.1:8420".parse().expect("an address"));
     let people = People {
         administration: world.administration.clone(),
@@ -130,7 +156,9 @@ fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Route
     };
     let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
     let directories = Directories::new(world.administration.clone(), ISSUER, hosts.clone());
-    api::admin_listener(Observers { health, log_dir, hosts }, people, directories)
+    let streams = Streams::new(receiver, hosts.clone());
+    let told = (directories, streams);
+    api::admin_listener(Observers { health, log_dir, hosts }, people, told)
 }
 
 /// Where people log in at the provider behind `transport`.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 68] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 69] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -94,6 +94,7 @@ const ENDPOINTS: [(&str, &str, &str, &str); 68] = [
     ("people", "PUT", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
     ("people", "PATCH", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
     ("people", "DELETE", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
+    ("people", "POST", "/ssf/events/{stream}", "/ssf/events/caep"),
     ("nobody's", "GET", "/oauth/authorize", AUTHORIZE),
     ("nobody's", "GET", "/consent/{id}", CONSENT),
     ("admin", "GET", "/openapi.json", "/openapi.json"),

@@ -19,6 +19,10 @@ pub(crate) enum Directory {
         /// Which member of its users is the subject at the issuer.
         #[arg(long, requires = "issuer")]
         subject: Option<Subject>,
+        /// After how many minutes in which nothing was heard of it its people are unconfirmed; without it,
+        /// nobody waits for it.
+        #[arg(long)]
+        silence: Option<u32>,
         #[command(flatten)]
         token: NewDirectoryToken,
     },

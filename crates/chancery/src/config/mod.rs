@@ -21,7 +21,7 @@ pub(crate) use attestation::Attestation;
 pub(crate) use login::LoginAt;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
-pub(crate) use tokens::{Clients, Tokens};
+pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens, Verification};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -64,9 +64,12 @@ pub(crate) struct Config {
     /// How tokens are asked for.
     #[serde(default)]
     pub(crate) tokens: Tokens,
-    /// OAuth clients that people authorize.
+    /// From where the documents of OAuth clients are fetched that people authorize.
     #[serde(default)]
-    pub(crate) clients: Clients,
+    pub(crate) clients: FetchedFrom,
+    /// How transmitters of shared signals are reached.
+    #[serde(default)]
+    pub(crate) signals: Signals,
     /// Callers that are no active agent.
     #[serde(default)]
     pub(crate) findings: Findings,
@@ -359,7 +362,8 @@ impl Config {
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
         let all = all.chain(&self.findings.header_file);
         let all = all.chain(self.login.iter().flat_map(LoginAt::files)).map(PathBuf::as_path);
-        let all = all.chain(self.clients.ca_files.iter().map(PathBuf::as_path));
+        let fetched = self.clients.ca_files.iter().chain(self.signals.files());
+        let all = all.chain(fetched.map(PathBuf::as_path));
         let all = all.chain(self.attestation.places());
         all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).collect()
     }
@@ -386,7 +390,7 @@ impl Config {
             }
         }
         self.attestation.anchor_at(base);
-        for file in &mut self.clients.ca_files {
+        for file in self.clients.ca_files.iter_mut().chain(self.signals.files_mut()) {
             *file = base.join(&*file);
         }
         let tls = self.tls.as_mut().map(|tls| [&mut tls.cert, &mut tls.key]);

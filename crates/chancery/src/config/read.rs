@@ -218,8 +218,15 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let platforms = config.attestation.sources(&issuer);
     platforms.map_err(|why| invalid("attestation", why))?;
-    let hosts = check_hosts(&config.clients.private_hosts);
-    hosts.map_err(|why| invalid("clients", why))?;
+    for (key, from) in [("clients", &config.clients), ("signals.keys", &config.signals.keys)] {
+        check_hosts(&from.private_hosts).map_err(|why| invalid(key, why))?;
+    }
+    for (stream, url) in config.signals.asked() {
+        let invalid = |why| invalid("signals", format!("of the stream `{stream}` {why}"));
+        let named = stream.parse::<model::SourceName>();
+        named.map_err(|error| invalid(error.to_string()))?;
+        check_destination(url).map_err(|why| invalid(format!("the `url` {why}")))?;
+    }
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
 }
 

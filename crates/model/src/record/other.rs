@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ActCommitments, Commitments, HandedOn, Record, Verdict};
 use crate::{
     AgentName, Attestation, Binding, DecisionId, InstanceId, PolicyDigest, PolicyId, PurposeId,
-    RecordId, Revision, Sha256Digest, TaskId, Thumbprint, Timestamp,
+    RecordId, Revision, Sha256Digest, SignalRef, TaskId, Thumbprint, Timestamp,
 };
 
 /// What happened after a permit.
@@ -166,6 +166,9 @@ pub struct AdministrationRecord {
     pub reason: String,
     /// The revision as of which the facts were read.
     pub revision: Revision,
+    /// By which signal, if one told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<SignalRef>,
     /// When.
     pub time: Timestamp,
     /// The version of the format.

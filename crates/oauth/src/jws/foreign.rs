@@ -35,7 +35,11 @@ impl Verifier for VerifyingKey {
 
 /// A compact JWS of another issuer's whose signature is still to be verified.
 #[derive(Debug)]
-pub struct Foreign<'a>(Compact<'a>);
+pub struct Foreign<'a> {
+    compact: Compact<'a>,
+    /// The most bytes of its claims.
+    most: usize,
+}
 
 impl<'a> Foreign<'a> {
     /// Reads a token that says of its type nothing, or one of `types`.
@@ -48,24 +52,36 @@ impl<'a> Foreign<'a> {
         if compact.header.get("typ").is_some_and(|found| !is_listed(found)) {
             return Err(JwsError::WrongType("JWT"));
         }
-        Ok(Self(compact))
+        Ok(Self { compact, most: TOKEN_MAX })
+    }
+
+    /// Reads a token of at most `most` bytes that says that it is of type `typ`: media types are not
+    /// told apart by case, and `application/` may be left out (RFC 7515 §4.1.9).
+    pub fn read_typed(token: &'a str, typ: &'static str, most: usize) -> Result<Self, JwsError> {
+        let compact = Compact::read_without(token, &REFUSED, most)?;
+        let found = compact.header.get("typ").and_then(Value::as_str).unwrap_or_default();
+        let found = found.to_ascii_lowercase();
+        if found.strip_prefix("application/").unwrap_or(&found) != typ {
+            return Err(JwsError::WrongType(typ));
+        }
+        Ok(Self { compact, most })
     }
 
     /// The names of its header's members.
     pub fn header_members(&self) -> impl Iterator<Item = &str> {
-        self.0.header.keys().map(String::as_str)
+        self.compact.header.keys().map(String::as_str)
     }
 
     /// The name of its algorithm.
     pub fn alg(&self) -> Result<&str, JwsError> {
-        let alg = self.0.header.get("alg").and_then(Value::as_str);
+        let alg = self.compact.header.get("alg").and_then(Value::as_str);
         alg.ok_or(JwsError::WrongAlgorithm)
     }
 
     /// The name of its key, if it has one. What is no name that a key can have is not left out: it
     /// is the name of no key.
     pub fn kid(&self) -> Result<Option<&str>, JwsError> {
-        match self.0.header.get("kid") {
+        match self.compact.header.get("kid") {
             None => Ok(None),
             Some(Value::String(kid)) if kid.len() <= KID_MAX => Ok(Some(kid)),
             Some(_) => Err(JwsError::UnknownKey),
@@ -74,7 +90,7 @@ impl<'a> Foreign<'a> {
 
     /// What it claims, on nobody's word: fit to find whose key has to verify it, and nothing else.
     pub fn unverified_claims(&self) -> Result<Map<String, Value>, JwsError> {
-        object(&self.0.payload, "claims", TOKEN_MAX)
+        object(&self.compact.payload, "claims", self.most)
     }
 
     /// The claims, once `key` verifies the signature.
@@ -83,7 +99,7 @@ impl<'a> Foreign<'a> {
         if !key.is_for(alg) {
             return Err(JwsError::WrongAlgorithm);
         }
-        if !key.verify(alg, self.0.signed.as_bytes(), &self.0.signature) {
+        if !key.verify(alg, self.compact.signed.as_bytes(), &self.compact.signature) {
             return Err(JwsError::WrongSignature);
         }
         self.unverified_claims()

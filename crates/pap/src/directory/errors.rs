@@ -26,7 +26,7 @@ pub(super) fn changed_meanwhile() -> Error {
 }
 
 /// Whether that is so, and it may be tried again.
-pub(super) fn is_changed_meanwhile(error: &Error) -> bool {
+pub(crate) fn is_changed_meanwhile(error: &Error) -> bool {
     error.status == 409 && error.detail == CHANGED
 }
 

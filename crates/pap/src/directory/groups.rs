@@ -302,6 +302,7 @@ impl Administration {
             has_login: false,
             kept_at_first: None,
             kept: vec![kept],
+            signal: None,
         }))
     }
 }

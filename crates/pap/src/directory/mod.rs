@@ -20,13 +20,21 @@ pub use read::{Kind, Page, Place, SCANNED_MAX};
 pub use registered::{DirectoryRegistration, KnownDirectory, NewToken};
 pub use users::UserChange;
 
+pub(crate) use errors::is_changed_meanwhile;
+pub(crate) use registered::TOKEN_MAX;
+pub(crate) use write::Becomes;
+
 /// The resource at `key`, if there is one.
 async fn stored(reader: &mut Reader<'_>, key: FactKey) -> Result<Option<ScimResource>, Error> {
     reader.find(key).await.map_err(errors::unavailable)
 }
 
 /// What is kept of `resource`, which was kept so `before`.
-fn kept_of(before: Option<&ScimResource>, resource: Resource, now: Timestamp) -> ScimResource {
+pub(crate) fn kept_of(
+    before: Option<&ScimResource>,
+    resource: Resource,
+    now: Timestamp,
+) -> ScimResource {
     let version = before.map_or(1, |before| before.version + 1);
     let created = before.map_or(now, |before| before.created);
     ScimResource { resource, version, created, modified: now }

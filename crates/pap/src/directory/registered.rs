@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use authority::Refused;
 use model::{
-    DIRECTORY_TOKENS_MAX, Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey,
-    LoginRule, PeopleSource, Person, PersonId, ResourceRef, Sha256Digest, SourceName, Timestamp,
+    Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey, LoginRule, PeopleSource,
+    Person, PersonId, ResourceRef, Sha256Digest, SourceName, Speaker, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
+use crate::heard;
 use crate::register::{put, put_new};
 
 /// How long a token of a directory counts at most.
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
 
-/// The longest token that is looked at, in bytes.
-const TOKEN_MAX: usize = 256;
+/// The longest token of a directory, or a stream, that is looked at, in bytes.
+pub(crate) const TOKEN_MAX: usize = 256;
 
 /// What a registration of a directory names.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,9 @@ pub struct DirectoryRegistration {
     pub name: String,
     /// How its people log in.
     pub logins: Option<LoginRule>,
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
+    #[serde(default)]
+    pub silence_min: Option<u32>,
     /// Its first token.
     pub token: NewToken,
 }
@@ -88,6 +92,7 @@ impl Administration {
         by: &PersonId,
         said: DirectoryRegistration,
     ) -> Result<Value, AdminError> {
+        heard::checked(said.silence_min)?;
         let name: SourceName = said.name.parse().map_err(AdminError::invalid)?;
         let token = said.token.checked(self.now())?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
@@ -97,11 +102,15 @@ impl Administration {
             return Err(AdminError::Conflict(why));
         }
         let (registered, state) = (self.now(), DirectoryState::Active);
-        let directory = Directory { name: name.clone(), logins: said.logins, registered, state };
-        let effects = vec![
+        let (logins, silence_min) = (said.logins, said.silence_min);
+        let directory = Directory { name: name.clone(), logins, silence_min, registered, state };
+        let speaks = (&name, &Speaker::directory());
+        let heard = heard::from_now(&mut draft.reader, speaks, silence_min, registered).await?;
+        let mut effects = vec![
             put_new(FactKey::directory(&name), &directory),
             put_new(FactKey::directory_tokens(&name), &DirectoryTokens(vec![token])),
         ];
+        effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
         Ok(json!({ "directory": name, "decision": done.decision }))
     }
@@ -119,11 +128,9 @@ impl Administration {
         let place = FactKey::directory_tokens(&name);
         let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
         let missing = || AdminError::Missing(format!("directory `{name}`"));
-        let mut tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        let kept = if alone { 0 } else { DIRECTORY_TOKENS_MAX - 1 };
-        tokens.0.drain(..tokens.0.len().saturating_sub(kept));
+        let tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
         let expires = token.expires;
-        tokens.0.push(token);
+        let tokens = tokens.with(token, alone);
         let change = json!({ "directory": name, "expires": expires, "alone": alone });
         let done = draft.make(change, vec![put(place, &tokens)]).await?;
         Ok(json!({
@@ -165,7 +172,12 @@ impl Administration {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
         let directory = Directory { state, ..registered(&mut draft, &name).await? };
-        let effects = vec![put(FactKey::directory(&name), &directory)];
+        let mut effects = vec![put(FactKey::directory(&name), &directory)];
+        // Whoever may not say anything is not waited for.
+        let silence_min = directory.silence_min.filter(|_| directory.is_active());
+        let speaks = (&name, &Speaker::directory());
+        let heard = heard::from_now(&mut draft.reader, speaks, silence_min, self.now()).await?;
+        effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
         Ok(json!({ "directory": name, "state": directory.state, "decision": done.decision }))
     }
@@ -185,11 +197,14 @@ impl Administration {
         let (mut reader, digest) = (self.reader(), Sha256Digest::of(token.as_bytes()));
         let tokens = reader.find::<DirectoryTokens>(FactKey::directory_tokens(&name)).await;
         let tokens = tokens.map_err(AdminError::unavailable)?.unwrap_or_default();
-        let counts = |token: &&DirectoryToken| token.digest == digest && token.expires > self.now();
-        let Some(shown) = tokens.0.iter().find(counts) else { return Ok(None) };
+        let Some(shown) = tokens.counting(&digest, self.now()) else { return Ok(None) };
         let directory = reader.find::<Directory>(FactKey::directory(&name)).await;
         let directory = directory.map_err(AdminError::unavailable)?;
         let active = directory.filter(Directory::is_active);
+        if let Some(Directory { name, silence_min, .. }) = &active {
+            let speaks = (name, &Speaker::directory());
+            self.note_heard(speaks, *silence_min, self.now()).await;
+        }
         Ok(active.map(|Directory { name, logins, .. }| KnownDirectory {
             name,
             logins,
@@ -199,7 +214,7 @@ impl Administration {
 }
 
 impl NewToken {
-    fn checked(self, now: Timestamp) -> Result<DirectoryToken, AdminError> {
+    pub(crate) fn checked(self, now: Timestamp) -> Result<DirectoryToken, AdminError> {
         let Self { digest, expires, read_only } = self;
         if expires <= now || expires > now.plus(TOKEN_LIFETIME_MAX) {
             let why = "a token of a directory expires in the future, within 366 days";

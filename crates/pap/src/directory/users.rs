@@ -233,7 +233,8 @@ impl Administration {
             kept.push(Effect::Remove { key: place });
             kept.extend(self.markers(reader, &directory.name, was.as_ref()).await?);
         }
-        Ok(Some(Becomes { was, is, parted, joined, has_login, kept_at_first, kept }))
+        let signal = None;
+        Ok(Some(Becomes { was, is, parted, joined, has_login, kept_at_first, kept, signal }))
     }
 
     /// What takes a user out of all groups of the directory.

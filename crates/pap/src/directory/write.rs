@@ -2,7 +2,7 @@
 //! leave, then what it gives.
 
 use authority::{AdminAct, ChangedBy, CommitError, Effect, NotAdministered, NotPermitted, Reader};
-use model::{FactKey, Gives, Person, Provisioning, ResourceRef, SourceName};
+use model::{FactKey, Gives, Person, Provisioning, ResourceRef, SignalRef, SourceName};
 use scim::Error;
 use serde_json::{Value, json};
 
@@ -12,29 +12,31 @@ use crate::register::{put, put_new};
 
 /// The most commits that one change takes: what it takes away, what it gives, and each again where what it
 /// rests on changed meanwhile.
-pub(super) const STEPS_MAX: usize = 6;
+pub(crate) const STEPS_MAX: usize = 6;
 
 /// What becomes of one person, with what is written beside.
-pub(super) struct Becomes {
+pub(crate) struct Becomes {
     /// The person as they are, if they are in the register.
-    pub(super) was: Option<Person>,
+    pub(crate) was: Option<Person>,
     /// As they are to be.
-    pub(super) is: Person,
+    pub(crate) is: Person,
     /// A login that is nobody's any longer.
-    pub(super) parted: Option<FactKey>,
+    pub(crate) parted: Option<FactKey>,
     /// A login that becomes the person's and nobody else's: where it stands, and which it is.
-    pub(super) joined: Option<(FactKey, Value)>,
+    pub(crate) joined: Option<(FactKey, Value)>,
     /// Whether they log in at all.
-    pub(super) has_login: bool,
+    pub(crate) has_login: bool,
     /// What the directory is told when it asks again, once only what it took away is in force.
-    pub(super) kept_at_first: Option<Effect>,
+    pub(crate) kept_at_first: Option<Effect>,
     /// What it is told once all of it is.
-    pub(super) kept: Vec<Effect>,
+    pub(crate) kept: Vec<Effect>,
+    /// The signal that told of it, if one did.
+    pub(crate) signal: Option<SignalRef>,
 }
 
 /// How much of something is in force.
 #[derive(PartialEq, Eq)]
-pub(super) enum Done {
+pub(crate) enum Done {
     /// What it takes away: what it gives comes next.
     Part,
     /// All of it.
@@ -53,7 +55,7 @@ struct Step {
 impl Becomes {
     /// What comes into force next. What is taken away comes alone wherever anything else could be refused.
     fn next(self) -> Step {
-        let Self { was, is, parted, joined, has_login, kept_at_first, kept } = self;
+        let Self { was, is, parted, joined, has_login, kept_at_first, kept, .. } = self;
         let restricted = was.as_ref().map(|was| was.restricted_to(&is));
         let is_restricted = restricted != was || parted.is_some();
         let returns = was.as_ref().is_some_and(|was| !was.is_active()) && is.is_active();
@@ -81,13 +83,13 @@ impl Becomes {
 impl Administration {
     /// Puts the next part of what becomes of a person in force, if what it rests on, which `reader` has
     /// read, is as it was.
-    pub(super) async fn becomes(
+    pub(crate) async fn becomes(
         &self,
         directory: &SourceName,
         mut reader: Reader<'_>,
         becomes: Becomes,
     ) -> Result<Done, Error> {
-        let is_new = becomes.was.is_none();
+        let (is_new, signal) = (becomes.was.is_none(), becomes.signal.clone());
         let Step { done, person, gives, change, mut effects } = becomes.next();
         // Somebody who was denied to the directory before has a key: it opens the record of that.
         let place = FactKey::data_key(&person.id);
@@ -99,8 +101,8 @@ impl Administration {
         let (read, id) = (reader.sourced(()), person.id);
         let action =
             if gives.gives == Gives::Nothing { "person/restrict" } else { "person/provision" };
-        let by =
-            ChangedBy::Directory { name: directory.clone(), person: id.clone(), gives, data_key };
+        let (name, person) = (directory.clone(), id.clone());
+        let by = ChangedBy::Directory { name, person, gives, data_key, signal };
         let act = AdminAct {
             by,
             action,

@@ -37,7 +37,7 @@ impl ToolSource for Shelf {
 pub(crate) struct Desk {
     pub(crate) world: World,
     pub(crate) publisher: Arc<Publisher>,
-    pub(crate) administration: Administration,
+    pub(crate) administration: Arc<Administration>,
     pub(crate) shelf: Arc<Shelf>,
     /// The key of the directory `hr`.
     pub(crate) hr: SigningKey,
@@ -84,13 +84,13 @@ impl Desk {
         }
         let kept = KeptTokenKeys::open(dir, None).expect("a key");
         let token_keys = kept.keys.clone();
-        let administration = Administration::new(
+        let administration = Arc::new(Administration::new(
             world.authority.clone(),
             publisher.clone(),
             shelf.clone(),
             log,
             (ISSUER.to_owned(), kept),
-        );
+        ));
         let hr = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
         Self { world, publisher, administration, shelf, hr, token_keys }
     }

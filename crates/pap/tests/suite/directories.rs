@@ -71,7 +71,7 @@ impl Scene {
         let desk = Desk::new().await;
         let logins = LoginRule { issuer: ISSUER.to_owned(), subject: LoginSubject::ExternalId };
         let (name, token) = ("okta".to_owned(), token(&desk, TOKEN, false));
-        let said = DirectoryRegistration { name, logins: Some(logins), token };
+        let said = DirectoryRegistration { name, logins: Some(logins), silence_min: None, token };
         desk.run(Command::DirectoryAdd(said)).await.expect("it is registered");
         let okta = desk.administration.known_directory(TOKEN).await.expect("it can be read");
         Self { desk, okta: okta.expect("it is known") }
@@ -90,7 +90,7 @@ impl Scene {
         self.desk.administration.change_user(&self.okta, (id, None), change).await
     }
 
-    async fn active(&self, id: &str, active: bool) -> Result<(), Error> {
+    pub(crate) async fn activity(&self, id: &str, active: bool) -> Result<(), Error> {
         let operation = json!({ "op": "replace", "path": "active", "value": active });
         self.change(id, &UserChange::Patch(&patch(&USER, operation))).await
     }
@@ -141,11 +141,11 @@ async fn sc_02_a_user_is_a_person_who_logs_in_and_leaves() {
     assert_eq!((&person["unit"], &person["manager"]), (&json!("Desk 4"), &json!("bob")));
     assert_eq!((&person["source"], &person["state"]["is"]), (&json!("okta"), &json!("active")));
     assert_eq!(scene.whose("x-Ann@Acme.example").await, Some(json!(ann)));
-    scene.active(&ann, false).await.expect("they leave");
+    scene.activity(&ann, false).await.expect("they leave");
     assert_eq!(scene.person(&ann).await["state"]["is"], "inactive");
     assert_eq!(scene.person(&ann).await["manager"], "bob", "their line is known");
     scene.desk.world.clock.advance(Duration::from_secs(5));
-    scene.active(&ann, true).await.expect("they come back");
+    scene.activity(&ann, true).await.expect("they come back");
     let now = scene.desk.world.clock.now().as_millis();
     assert_eq!(scene.person(&ann).await["state"]["authorization_cutoff"], now);
     let actions: Vec<_> = scene.desk.world.records("administration").await;
@@ -219,9 +219,9 @@ async fn what_a_directory_takes_away_no_policy_keeps() {
     let leaves = json!({ "op": "remove", "path": "members[value eq \"ann\"]" });
     assert_eq!(status(scene.regroup(&staff, leaves).await), 200);
     assert_eq!(scene.person("ann").await["groups"], json!([]));
-    assert_eq!(status(scene.active("ben", false).await), 200);
+    assert_eq!(status(scene.activity("ben", false).await), 200);
     assert_eq!(scene.person("ben").await["state"]["is"], "inactive");
-    assert_eq!(status(scene.active("ben", true).await), 403);
+    assert_eq!(status(scene.activity("ben", true).await), 403);
     assert_eq!(scene.person("ben").await["state"]["is"], "inactive");
     assert_eq!(status(scene.change("ann", &UserChange::Delete).await), 200);
     assert_eq!(scene.person("ann").await["state"]["is"], "inactive");
@@ -251,7 +251,7 @@ async fn who_leaves_is_gone_whatever_else_is_refused() {
     scene.change("ann", &UserChange::Patch(&unsaid)).await.expect("it is kept");
     scene.change("ann", &UserChange::Replace(read(&USER, user("ann")))).await.expect("it is kept");
     assert_eq!(scene.person("ann").await["state"]["is"], "inactive");
-    scene.active("ann", true).await.expect("they come back");
+    scene.activity("ann", true).await.expect("they come back");
     assert_eq!(scene.person("ann").await["state"]["is"], "active");
     // Whom an administrator deactivated, likewise.
     let deactivate = Command::PersonDeactivate { id: "ben".to_owned() };
@@ -310,7 +310,7 @@ async fn what_a_directory_did_and_was_denied_is_replayed() {
     assert_eq!(status(scene.create(user("dora")).await), 403);
     scene.desk.world.publish(POLICY).await;
     scene.creates(user("dora")).await;
-    scene.active("dora", false).await.expect("she leaves");
+    scene.activity("dora", false).await.expect("she leaves");
     let told = scene.desk.run(Command::LogReplay).await.expect("it is told");
     assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)), "{told}");
 }
@@ -425,7 +425,7 @@ async fn follows(all: &[Said]) {
             }
             Said::Active(who, active) => {
                 let Some(id) = of.get(who) else { continue };
-                scene.active(id, *active).await.expect("they are known");
+                scene.activity(id, *active).await.expect("they are known");
                 model.get_mut(id).expect("they are known").0 = *active;
             }
             Said::Joins(who, which) => {

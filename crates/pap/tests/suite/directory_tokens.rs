@@ -48,7 +48,8 @@ async fn what_makes_no_sense_registers_no_directory() {
     let add = async |name: &str, expires: Duration| {
         let mut token = token(desk, "x.y", false);
         token.expires = desk.world.clock.now().plus(expires);
-        let said = DirectoryRegistration { name: name.to_owned(), logins: None, token };
+        let (name, logins, silence_min) = (name.to_owned(), None, None);
+        let said = DirectoryRegistration { name, logins, silence_min, token };
         word(&desk.run(Command::DirectoryAdd(said)).await)
     };
     let day = Duration::from_hours(24);

@@ -8,7 +8,7 @@ use expect_test::expect_file;
 use model::{
     AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
     ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Risk,
-    RiskLevel, RiskTarget, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Thumbprint,
+    RiskLevel, RiskTarget, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint,
     Timestamp, ToolState,
 };
 use pap::{ClientRegistration, Command};
@@ -27,7 +27,7 @@ const CODE: &str = "founder-code";
 const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 42] = [
+const CHANGING: [&str; 46] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -39,6 +39,10 @@ const CHANGING: [&str; 42] = [
     "directory-adopt",
     "directory-suspend",
     "directory-resume",
+    "stream-add",
+    "stream-token",
+    "stream-suspend",
+    "stream-resume",
     "purpose-add",
     "purpose-owner",
     "agent-add",
@@ -104,6 +108,21 @@ fn device(agent: AgentName) -> Device {
         enrolled: Timestamp::from_millis(1),
         valid_until: Timestamp::from_millis(2),
         state: DeviceState::Active,
+    }
+}
+
+/// A stream that speaks for the directory `okta`.
+fn stream(desk: &Desk) -> Stream {
+    Stream {
+        name: "caep".parse().expect("a source"),
+        issuer: "https://idp.example".to_owned(),
+        audience: "https://chancery.example".to_owned(),
+        algorithms: ["ES256".to_owned()].into(),
+        directory: "okta".parse().expect("a source"),
+        email: false,
+        silence_min: None,
+        registered: desk.world.clock.now(),
+        state: DirectoryState::Active,
     }
 }
 
@@ -173,11 +192,15 @@ async fn desk() -> (Desk, String) {
     let directory = Directory {
         name: "okta".parse().expect("a source"),
         logins: None,
+        silence_min: None,
         registered: desk.world.clock.now(),
         state: DirectoryState::Active,
     };
     desk.world.put(FactKey::directory(&directory.name), &directory).await;
     desk.world.put(FactKey::directory_tokens(&directory.name), &json!([])).await;
+    let stream = stream(&desk);
+    desk.world.put(FactKey::stream(&stream.name), &stream).await;
+    desk.world.put(FactKey::stream_tokens(&stream.name), &json!([])).await;
     let elevation = elevation(&desk);
     desk.world.put(FactKey::elevation(elevation.id), &elevation).await;
     let decision = desk.lose().await;
@@ -211,6 +234,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::DirectoryAdd(pap::DirectoryRegistration {
             name: "new".to_owned(),
             logins: None,
+            silence_min: None,
             token: directory_token(desk),
         }),
         Command::DirectoryToken {
@@ -222,6 +246,24 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::DirectorySuspend { name: "okta".to_owned(), reason: reason() },
         Command::DirectoryResume { name: "okta".to_owned() },
         Command::DirectoryList,
+        Command::StreamAdd(pap::StreamRegistration {
+            name: "new".to_owned(),
+            issuer: "https://idp.example".to_owned(),
+            audience: "https://chancery.example".to_owned(),
+            algorithms: vec!["ES256".to_owned()],
+            directory: "okta".to_owned(),
+            email: false,
+            silence_min: None,
+            token: directory_token(desk),
+        }),
+        Command::StreamToken {
+            name: "caep".to_owned(),
+            token: directory_token(desk),
+            alone: false,
+        },
+        Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
+        Command::StreamResume { name: "caep".to_owned() },
+        Command::StreamList,
         Command::PurposeAdd(pap::PurposeRegistration {
             id: "new".to_owned(),
             owner: sponsor.clone(),

@@ -22,8 +22,13 @@ fn case(
 ) -> (AccessRequest, Facts) {
     let ann = ResourceRef::Person("ann".parse().expect("a person"));
     let mut case = Case::administer(action, ann, person("ada", &[]));
-    let directory =
-        Directory { name: "okta".parse().expect("a source"), logins: None, registered: NOW, state };
+    let directory = Directory {
+        name: "okta".parse().expect("a source"),
+        logins: None,
+        silence_min: None,
+        registered: NOW,
+        state,
+    };
     let joins = joins.iter().map(|group| group.parse().expect("a group")).collect();
     let person = Some(Box::new(person("ann", &["staff"])));
     let provisioning =
@@ -162,7 +167,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/offboard", "agent/owners", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "person/add", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/publish", "purpose/add", "purpose/owner", "risk/lower", "risk/raise", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/offboard", "agent/owners", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "person/add", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/publish", "purpose/add", "purpose/owner", "risk/lower", "risk/raise", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

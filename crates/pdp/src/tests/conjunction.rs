@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use serde_json::json;
 
-use super::fixtures::{Case, person, show, snapshot};
+use super::fixtures::{Case, at, person, show, snapshot};
 
 const PERSON: &str = r#"@id("person") permit(principal in Group::"clerks", action,
                         resource in Server::"crm");"#;
@@ -50,6 +50,34 @@ fn an_error_for_either_denies() {
     case.facts.session.counters.insert("calls".to_owned(), 1);
     expect!["deny (unevaluable): could not evaluate policy `broken`"]
         .assert_eq(&show(&case.decide(&snapshot(&[PERSON, INSTANCE, broken].concat()))));
+}
+
+/// Whose source has been silent past its bound is unconfirmed, be it who answers for the act or on whose
+/// behalf it is: policy says what follows.
+#[test]
+fn a_policy_sees_whether_the_people_behind_an_act_are_confirmed() {
+    let silent = r#"@id("silent") forbid(principal, action in Action::"tools/call", resource)
+                    when { !context.confirmed };"#;
+    let check = |sources: [Option<&str>; 2], heard: &[(&str, i64)], expected: &str| {
+        let mut case =
+            Case::call("crm/lookup", json!({ "id": 1 })).on_behalf_of(person("carla", &["clerks"]));
+        let [sponsor, subject] = sources.map(|name| name.map(|it| it.parse().expect("a source")));
+        case.standing.sponsor.source = sponsor;
+        case.standing.subject.as_mut().expect("carla").source = subject;
+        let heard = heard.iter().map(|(name, s)| (name.parse().expect("a source"), at(*s)));
+        case.standing.heard = heard.collect();
+        let shown = show(&case.decide(&snapshot(&[PERSON, INSTANCE, silent].concat())));
+        assert!(
+            shown.starts_with(expected),
+            "{sources:?} {heard_of:?}: {shown}",
+            heard_of = case.standing.heard
+        );
+    };
+    check([None, None], &[("okta", -60)], "permit");
+    check([Some("okta"), Some("hr")], &[], "permit");
+    check([Some("okta"), Some("hr")], &[("okta", 1), ("hr", 1)], "permit");
+    check([Some("okta"), None], &[("okta", 0)], "deny (forbidden): forbidden by policy `silent`");
+    check([Some("okta"), Some("hr")], &[("okta", 1), ("hr", 0)], "deny (forbidden)");
 }
 
 #[test]

@@ -119,6 +119,7 @@ pub(crate) fn standing() -> Standing {
         initiator: None,
         purpose: purpose(),
         owners: [person("sam", &["staff"])].map(|owner| (owner.id.clone(), owner)).into(),
+        heard: BTreeMap::new(),
     }
 }
 

@@ -305,6 +305,15 @@ const CHANGES: &[(&str, Change)] = &[
             subject(case).state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
         });
     }),
+    ("session of who consented over", |case| {
+        consented(case, |case| case.standing.task.opened = at(-10));
+        subject(case).sessions_cutoff = Some(at(-60));
+    }),
+    ("session of the subject over", |case| {
+        started(case, |_| {});
+        subject(case).sessions_cutoff = Some(NOW);
+    }),
+    ("session of the sponsor over", |case| case.standing.sponsor.sessions_cutoff = Some(NOW)),
     ("another consented", |case| consented(case, |case| *subject(case) = person("dora", &[]))),
     ("consented to and withdrawn", |case| {
         consented(case, |case| {
@@ -460,6 +469,9 @@ fn the_matrix_of_built_in_rules() {
         consented to: permit | permit | permit
         who consented left: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         who consented came back before the task: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        session of who consented over: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        session of the subject over: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
+        session of the sponsor over: permit | permit | permit
         another consented: malformed (hidden) | malformed (hidden) | malformed (hidden)
         consented to and withdrawn: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         consented to, and a system beside: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)

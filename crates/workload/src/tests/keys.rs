@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use https_url::HttpsUrl;
+use oauth::jwks::KEYS_MAX;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -12,7 +13,6 @@ use super::signing::TestKey;
 use super::{
     CLUSTER, Files, US, World, account, is_unknown, sign, token, told, until, with, workload,
 };
-use crate::key_set::KEYS_MAX;
 use crate::origin::jwks_uri;
 
 /// An issuer with one key, `k1`, and sources that trust it.

@@ -8,6 +8,7 @@ mod config;
 mod errors;
 mod interop;
 mod issuer;
+mod issuer_keys;
 mod jose;
 mod keys;
 mod signing;
@@ -16,7 +17,6 @@ mod svid;
 mod times;
 mod trust;
 mod workload_api;
-mod wycheproof;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,6 +6,7 @@
 //! INVARIANT: a [`PublicKey`] verifies by the algorithms of its own kind alone, and by one alone
 //! where its JWK says so.
 
+use crate::jws::Verifier;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
@@ -13,10 +14,9 @@ use aws_lc_rs::signature::{
     RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
 };
 use keys::VerifyingKey;
-use oauth::jws::Verifier;
 use serde_json::{Map, Value, json};
 
-use crate::algorithm::Algorithm;
+use super::algorithm::Algorithm;
 
 /// The fewest and the most bytes of an RSA modulus: 2,048 bits, below which keys are factored, and
 /// 4,096, beyond which nobody signs and each verification costs.
@@ -34,7 +34,7 @@ const PRIVATE: [&str; 8] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth"];
 
 /// What keys of a set are for, which `use` says in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// Signatures of an issuer (RFC 7517 §4.2).
     Signatures,
     /// JWT-SVIDs of a trust domain, in its bundle (SPIFFE trust domain and bundle §4.2.2).
@@ -53,7 +53,7 @@ enum Material {
 }
 
 /// A public key of a platform.
-pub(crate) struct PublicKey {
+pub struct PublicKey {
     material: Material,
     /// The one algorithm that the JWK allows, if it says so.
     only: Option<Algorithm>,
@@ -62,7 +62,7 @@ pub(crate) struct PublicKey {
 impl PublicKey {
     /// The key that the JWK `members` describes, if it is one for `purpose` that we verify by. What
     /// is not is left out of a set, as the standards ask: it may be for somebody else.
-    pub(crate) fn from_jwk(members: &Map<String, Value>, purpose: Purpose) -> Option<Self> {
+    pub fn from_jwk(members: &Map<String, Value>, purpose: Purpose) -> Option<Self> {
         if PRIVATE.iter().any(|name| members.contains_key(*name)) || !is_for(members, purpose) {
             return None;
         }

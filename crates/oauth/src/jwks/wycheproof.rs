@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use oauth::jws::{Foreign, JwsError};
+use crate::jws::{Foreign, JwsError};
 use serde_json::Value;
 
-use crate::key::{PublicKey, Purpose};
+use super::key::{PublicKey, Purpose};
 
 const VECTORS: &str = include_str!("../../../../testdata/wycheproof/json_web_signature_test.json");
 

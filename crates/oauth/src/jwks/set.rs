@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use oauth::jws::KID_MAX;
+use crate::jws::KID_MAX;
 use serde_json::Value;
 
-use crate::key::{PublicKey, Purpose};
+use super::key::{PublicKey, Purpose};
 
 /// The most keys that a set may list, of any kind.
-pub(crate) const KEYS_MAX: usize = 64;
+pub const KEYS_MAX: usize = 64;
 
 /// Why a document is no set of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,14 +27,14 @@ pub enum KeySetError {
 
 /// The keys of one issuer. Empty means that the issuer has revoked all.
 #[derive(Default)]
-pub(crate) struct KeySet {
+pub struct KeySet {
     named: BTreeMap<String, Arc<PublicKey>>,
     nameless: Vec<Arc<PublicKey>>,
 }
 
 impl KeySet {
     /// The keys for `purpose` in `document`. Others are left out (RFC 7517 §5).
-    pub(crate) fn parse(document: &Value, purpose: Purpose) -> Result<Self, KeySetError> {
+    pub fn parse(document: &Value, purpose: Purpose) -> Result<Self, KeySetError> {
         let listed = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::NoKeys)?;
         if listed.len() > KEYS_MAX {
             return Err(KeySetError::TooMany);
@@ -57,7 +57,7 @@ impl KeySet {
     }
 
     /// The key that `kid` names; without a name, the only one.
-    pub(crate) fn find(&self, kid: Option<&str>) -> Option<&Arc<PublicKey>> {
+    pub fn find(&self, kid: Option<&str>) -> Option<&Arc<PublicKey>> {
         match kid {
             Some(kid) => self.named.get(kid),
             None if self.len() == 1 => self.named.values().chain(&self.nameless).next(),
@@ -66,7 +66,12 @@ impl KeySet {
     }
 
     /// How many keys there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.named.len() + self.nameless.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }

@@ -1,0 +1,119 @@
+//! What transmitters are answered that push shared signals (RFC 8935).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::StatusCode;
+use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
+use model::{Clock as _, Sha256Digest};
+use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
+use pap::{Command, DirectoryRegistration, NewToken, StreamRegistration};
+use serde_json::{Value, json};
+
+use crate::support::ISSUER;
+use crate::{Surface, Told, ask, request};
+
+const TRANSMITTER: &str = "https://idp.example";
+const PATH: &str = "/ssf/events/caep";
+const TOKEN: &str = "caep.secret";
+
+/// A transmitter with one key, if it can be had.
+struct Published(Option<VerifyingKey>);
+
+#[async_trait::async_trait]
+impl TransmitterKeys for Published {
+    async fn key(&self, _: &str, _: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
+        let key = self.0.as_ref().ok_or(NoKey::Unavailable)?;
+        Ok(Arc::new(key.clone()))
+    }
+}
+
+/// A deployment with the stream `caep`.
+async fn surface() -> Surface {
+    let surface = Surface::new().await;
+    let world = &surface.world;
+    let expires = world.clock.now().plus(Duration::from_hours(24));
+    let token = |text: &str| {
+        let digest = Sha256Digest::of(text.as_bytes());
+        NewToken { digest, expires, read_only: false }
+    };
+    let (name, logins) = ("okta".to_owned(), None);
+    let (token_of, silence_min) = (token("okta.secret"), None);
+    let directory = DirectoryRegistration { name, logins, silence_min, token: token_of };
+    world.run(Command::DirectoryAdd(directory)).await;
+    let stream = StreamRegistration {
+        name: "caep".to_owned(),
+        issuer: TRANSMITTER.to_owned(),
+        audience: ISSUER.to_owned(),
+        algorithms: vec!["ES256".to_owned()],
+        directory: "okta".to_owned(),
+        email: false,
+        silence_min: None,
+        token: token(TOKEN),
+    };
+    world.run(Command::StreamAdd(stream)).await;
+    surface
+}
+
+/// Where transmitters push to, of `surface`, whose keys are `published`.
+fn router(surface: &Surface, published: Published) -> Router {
+    let receiver = Receiver::new(surface.world.administration.clone(), Arc::new(published));
+    crate::listener_with(&surface.world, Arc::new(receiver))
+}
+
+async fn push(router: &Router, (token, kind): (&str, &str), body: impl Into<Body>) -> Told {
+    let request = request("POST", PATH).header("authorization", format!("Bearer {token}"));
+    let request = request.header("content-type", kind).body(body.into());
+    ask(router, request.expect("a request")).await
+}
+
+#[tokio::test]
+async fn ss_04_a_transmitter_is_answered_as_the_rfc_has_it() {
+    let surface = surface().await;
+    let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
+    let now = surface.world.clock.now().as_seconds();
+    let uri = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+    let claims = |audience: &str| {
+        json!({
+            "iss": TRANSMITTER, "aud": audience, "iat": now, "jti": "one",
+            "sub_id": { "format": "opaque", "id": "stream" }, "events": { uri: {} },
+        })
+    };
+    let sign = |claims: &Value| oauth::jws::sign("secevent+jwt", claims, &key).expect("signed");
+    let (good, other) = (sign(&claims(ISSUER)), sign(&claims("https://other.example")));
+    let (silent, published) =
+        (router(&surface, Published(None)), Published(Some(key.verifying().clone())));
+    let router = router(&surface, published);
+    let set = "application/secevent+jwt";
+    let check = async |router: &Router, asked: (&str, &str), body: &str, status: u16, err: &str| {
+        let told = push(router, asked, body.to_owned()).await;
+        assert_eq!(told.status.as_u16(), status, "{told:?}");
+        let body: Value = serde_json::from_str(&told.text).unwrap_or_default();
+        assert_eq!(body["err"].as_str().unwrap_or_default(), err, "{told:?}");
+        if !err.is_empty() {
+            assert_eq!(told.headers["content-type"], "application/json");
+            assert_eq!(told.headers["content-language"], "en");
+        }
+        told
+    };
+    let told = check(&router, ("caep.other", set), &good, 401, "authentication_failed").await;
+    assert_eq!(told.headers["www-authenticate"], "Bearer realm=\"ssf\"");
+    check(&router, ("okta.secret", set), &good, 401, "authentication_failed").await;
+    check(&router, (TOKEN, "application/jwt"), &good, 415, "invalid_request").await;
+    check(&router, (TOKEN, "text/plain"), &good, 415, "invalid_request").await;
+    let long = "x".repeat(secevent::SET_BYTES_MAX);
+    check(&router, (TOKEN, set), &long, 400, "invalid_request").await;
+    check(&router, (TOKEN, set), &(long + "x"), 413, "invalid_request").await;
+    check(&router, (TOKEN, set), "", 400, "invalid_request").await;
+    let told = push(&router, (TOKEN, set), vec![0xff; 8]).await;
+    assert_eq!(told.status, StatusCode::BAD_REQUEST);
+    check(&router, (TOKEN, set), &other, 400, "invalid_audience").await;
+    let told = check(&silent, (TOKEN, set), &good, 503, "").await;
+    assert_eq!(told.headers["retry-after"], "10");
+    for _ in 0..2 {
+        let told = check(&router, (TOKEN, "Application/SecEvent+JWT"), &good, 202, "").await;
+        assert_eq!(told.text, "");
+    }
+}

@@ -1,0 +1,105 @@
+//! Streams of shared signals: `chancery stream`, and the keys of their transmitters.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::Clock;
+use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
+use pap::{Administration, Command as Asked, StreamRegistration};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use workload::{IssuerKeys, Parts, VerifyError};
+
+use crate::attestation::fetcher;
+use crate::cli::{NewDirectoryToken, NewStreamToken, Stream};
+use crate::config::Config;
+use crate::directories::{ToWrite, made};
+use crate::polling::Poller;
+use crate::verifying::Verifying;
+
+/// For how long a transmitter's keys are used after they were last seen.
+const KEYS_LAST: Duration = Duration::from_hours(1);
+
+/// What the service is asked, and at which socket.
+pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
+    Ok(match typed {
+        Stream::Add { name, issuer, audience, algorithm, directory, email, silence, token } => {
+            let (token, to_write, socket) = made(&name, token.into())?;
+            let algorithms = algorithm;
+            let said = StreamRegistration {
+                name,
+                issuer,
+                audience,
+                algorithms,
+                directory,
+                email,
+                silence_min: silence,
+                token,
+            };
+            (socket, Asked::StreamAdd(said), to_write)
+        }
+        Stream::Token { name, alone, token } => {
+            let (token, to_write, socket) = made(&name, token.into())?;
+            (socket, Asked::StreamToken { name, token, alone }, to_write)
+        }
+        Stream::Suspend { name, reason, socket } => {
+            (socket.socket, Asked::StreamSuspend { name, reason }, None)
+        }
+        Stream::Resume { name, socket } => (socket.socket, Asked::StreamResume { name }, None),
+        Stream::List { socket } => (socket.socket, Asked::StreamList, None),
+    })
+}
+
+impl From<NewStreamToken> for NewDirectoryToken {
+    fn from(NewStreamToken { file, days, socket }: NewStreamToken) -> Self {
+        Self { file, read_only: false, days, socket }
+    }
+}
+
+/// What receives streams: keys are fetched when they are needed, and kept fresh until `stopped`; as long
+/// are those polled, and verified, that the configuration says.
+pub(crate) fn receiver(
+    config: &Config,
+    administration: &Arc<Administration>,
+    (clock, tasks): (&Arc<dyn Clock>, &TaskTracker),
+    stopped: &CancellationToken,
+) -> anyhow::Result<Arc<Receiver>> {
+    let from = &config.signals.keys;
+    let keys = match fetcher(&from.private_hosts, &from.ca_files) {
+        Ok(fetcher) => {
+            let parts = Parts { fetcher, clock: clock.clone(), tasks: tasks.clone() };
+            Some(IssuerKeys::new(parts, KEYS_LAST, stopped.clone()))
+        }
+        // Who has no streams needs no certificates either.
+        Err(error) if from.is_empty() => {
+            tracing::debug!("the keys of transmitters cannot be fetched: {error:#}");
+            None
+        }
+        Err(error) => return Err(error.context("the keys of transmitters cannot be fetched")),
+    };
+    let receiver = Arc::new(Receiver::new(administration.clone(), Arc::new(Fetched(keys))));
+    for poller in Poller::all(&config.signals.polls, &receiver)? {
+        tasks.spawn(poller.run(stopped.clone()));
+    }
+    for verifying in Verifying::all(&config.signals.verifications, &receiver)? {
+        tasks.spawn(verifying.run(stopped.clone()));
+    }
+    Ok(receiver)
+}
+
+struct Fetched(Option<IssuerKeys>);
+
+#[async_trait]
+impl TransmitterKeys for Fetched {
+    async fn key(&self, issuer: &str, kid: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
+        let keys = self.0.as_ref().ok_or(NoKey::Unavailable)?;
+        let metadata = secevent::metadata_url(issuer).map_err(|_| NoKey::Unavailable)?;
+        match keys.key((issuer, metadata), kid).await {
+            Ok(key) => Ok(key),
+            Err(VerifyError::UnknownKey) => Err(NoKey::Unknown),
+            Err(_) => Err(NoKey::Unavailable),
+        }
+    }
+}

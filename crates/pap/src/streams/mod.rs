@@ -1,0 +1,157 @@
+//! Shared signals: transmitters tell, between times, of a directory's people (SSF 1.0, RFC 8417).
+//!
+//! INVARIANT: a signal changes nobody but a person of the directory for which its stream speaks, by the
+//! word of its transmitter alone, and once; what happened earlier undoes nothing of what happened later,
+//! whichever comes first; what takes away needs no policy's leave
+//! (`n_097_no_forged_replayed_or_late_signal_changes_anybody`).
+
+mod registered;
+mod subjects;
+mod taking;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use authority::Refused;
+use model::{SourceName, Speaker, Stream, Timestamp};
+use oauth::jwks::Algorithm;
+use oauth::jws::Verifier;
+use secevent::{ErrorCode, Refusal, Set, SetError, Transmitter, Unverified};
+
+use crate::command::{AdminError, Administration};
+
+pub use registered::{STREAMS_MAX, StreamRegistration};
+pub use taking::TAKEN_MAX;
+
+/// The keys of transmitters.
+#[async_trait]
+pub trait TransmitterKeys: Send + Sync {
+    /// The key that `kid` names of the transmitter `issuer`.
+    async fn key(&self, issuer: &str, kid: Option<&str>) -> Result<Arc<dyn Key>, NoKey>;
+}
+
+/// A key of a transmitter's.
+pub trait Key: Verifier + Send + Sync {}
+
+impl<V: Verifier + Send + Sync> Key for V {}
+
+/// Why there is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoKey {
+    /// The transmitter has none of that name.
+    #[error("the transmitter has no such key")]
+    Unknown,
+    /// The transmitter's keys cannot be had now.
+    #[error("the transmitter's keys cannot be had now")]
+    Unavailable,
+}
+
+/// Why a token of a stream was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Whoever pushes it has not shown that they may.
+    #[error("no token of a stream that counts")]
+    Stranger,
+    /// It will never be taken.
+    #[error("it is refused: {}", .0.description)]
+    Refused(Refusal),
+    /// It cannot be taken now.
+    #[error("it cannot be taken now")]
+    Later,
+}
+
+/// Receives what streams tell.
+pub struct Receiver {
+    administration: Arc<Administration>,
+    keys: Arc<dyn TransmitterKeys>,
+}
+
+impl Receiver {
+    /// A receiver for the deployment of `administration`, which verifies by `keys`.
+    pub fn new(administration: Arc<Administration>, keys: Arc<dyn TransmitterKeys>) -> Self {
+        Self { administration, keys }
+    }
+
+    /// The stream `name`, if whoever shows `token` may push to it.
+    pub async fn known(&self, (name, token): (&str, &str)) -> Result<Stream, NotTaken> {
+        let known = self.administration.known_stream((name, token)).await;
+        known.map_err(later)?.ok_or(NotTaken::Stranger)
+    }
+
+    /// The stream `name`, if there is one that counts.
+    pub async fn stream(&self, name: &SourceName) -> Result<Option<Stream>, NotTaken> {
+        registered::active(&mut self.administration.reader(), name).await.map_err(later)
+    }
+
+    /// Records that something was refused for `cause`, which came by `stream`, if that is known.
+    pub fn refuse(&self, stream: Option<&SourceName>, cause: &'static str) {
+        let Administration { authority, refusals, .. } = &*self.administration;
+        let details = stream.map(|stream| [("stream".to_owned(), stream.to_string())].into());
+        let refused = Refused { details, ..Refused::default() };
+        authority.record_refusal(refusals, ("stream", cause), refused);
+    }
+
+    /// Takes `token`, which came by `stream`: once this answers, it is recorded, with what comes of it.
+    pub async fn take(&self, stream: &Stream, token: &str) -> Result<(), NotTaken> {
+        let set = match self.verified(stream, token).await? {
+            Ok(set) => set,
+            Err(error) => {
+                self.refuse(Some(&stream.name), error.cause());
+                let (code, description) = (error.code(), error.to_string());
+                return Err(NotTaken::Refused(Refusal { code, description }));
+            }
+        };
+        let taken = self.administration.take_signal(&stream.name, &set, token).await;
+        if taken.is_ok() {
+            self.heard(stream, Timestamp::from_millis(set.issued)).await;
+        }
+        if let Err(NotTaken::Refused(Refusal { code: ErrorCode::InvalidRequest, .. })) = &taken {
+            self.refuse(Some(&stream.name), "jti_used");
+        }
+        taken
+    }
+
+    /// Notes that `stream` was polled: its transmitter is there, and has told all that it has.
+    pub async fn polled(&self, stream: &Stream) {
+        self.heard(stream, self.administration.now()).await;
+    }
+
+    async fn heard(&self, stream: &Stream, said: Timestamp) {
+        let speaks = (&stream.directory, &Speaker::stream(&stream.name));
+        self.administration.note_heard(speaks, stream.silence_min, said).await;
+    }
+
+    async fn verified(
+        &self,
+        stream: &Stream,
+        token: &str,
+    ) -> Result<Result<Set, SetError>, NotTaken> {
+        let algorithms = stream.algorithms.iter().filter_map(|name| Algorithm::named(name));
+        let algorithms = algorithms.collect();
+        let (issuer, audience) = (stream.issuer.as_str(), stream.audience.as_str());
+        let of = Transmitter { issuer, audience, algorithms: &algorithms };
+        let read = match Unverified::read(token, of) {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error)),
+        };
+        let kid = match read.kid() {
+            Ok(kid) => kid.map(str::to_owned),
+            Err(error) => return Ok(Err(error)),
+        };
+        let key = match self.keys.key(issuer, kid.as_deref()).await {
+            Ok(key) => key,
+            Err(NoKey::Unknown) => return Ok(Err(SetError::UnknownKey)),
+            Err(NoKey::Unavailable) => {
+                self.refuse(Some(&stream.name), "keys_unavailable");
+                return Err(NotTaken::Later);
+            }
+        };
+        Ok(read.verified_by(key.as_ref(), self.administration.now().as_millis()))
+    }
+}
+
+/// Something that is needed is down. What, a transmitter is not told.
+fn later(error: AdminError) -> NotTaken {
+    tracing::warn!(%error, "a signal cannot be taken now");
+    NotTaken::Later
+}

@@ -1,0 +1,233 @@
+//! Which streams there are, and how whoever pushes to each shows that they may.
+
+use std::collections::BTreeSet;
+
+use authority::{Effect, Reader};
+use model::{
+    Directory, DirectoryState, DirectoryTokens, FactKey, PersonId, ResourceRef, Sha256Digest,
+    SourceName, Speaker, Stream, Timestamp,
+};
+use oauth::jwks::Algorithm;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, Draft};
+use crate::directory::{NewToken, TOKEN_MAX};
+use crate::heard;
+use crate::register::{put, put_new};
+
+/// The most streams.
+pub const STREAMS_MAX: usize = 64;
+
+/// The longest issuer, and the longest audience, in bytes.
+const TEXT_MAX: usize = 512;
+
+/// What a registration of a stream names.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRegistration {
+    /// Its name.
+    pub name: String,
+    /// Its transmitter: the issuer of all its tokens.
+    pub issuer: String,
+    /// For whom its tokens are.
+    pub audience: String,
+    /// By which algorithms its transmitter may sign.
+    pub algorithms: Vec<String>,
+    /// The directory of whose people it tells.
+    pub directory: String,
+    /// Whether an e-mail address names somebody among these.
+    pub email: bool,
+    /// After how many minutes in which nothing was heard of it these are unconfirmed.
+    #[serde(default)]
+    pub silence_min: Option<u32>,
+    /// Its first token.
+    pub token: NewToken,
+}
+
+impl Administration {
+    pub(crate) async fn streams(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::StreamAdd(said) => self.stream_add(by, said).await,
+            Command::StreamToken { name, token, alone } => {
+                self.stream_token(by, &name, (token, alone)).await
+            }
+            Command::StreamSuspend { name, reason } => {
+                let state = DirectoryState::Suspended { reason, since: self.now() };
+                self.stream_state(by, &name, state).await
+            }
+            Command::StreamResume { name } => {
+                self.stream_state(by, &name, DirectoryState::Active).await
+            }
+            _ => self.list(by, "stream/", "").await,
+        }
+    }
+
+    async fn stream_add(
+        &self,
+        by: &PersonId,
+        said: StreamRegistration,
+    ) -> Result<Value, AdminError> {
+        let algorithms = said.checked()?;
+        let name: SourceName = said.name.parse().map_err(AdminError::invalid)?;
+        let directory: SourceName = said.directory.parse().map_err(AdminError::invalid)?;
+        let token = said.token.checked(self.now())?;
+        let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let known = draft.reader.find::<Directory>(FactKey::directory(&directory)).await;
+        let missing = || AdminError::Missing(format!("directory `{directory}`"));
+        known.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        if self.has_enough_streams().await? {
+            return Err(AdminError::Conflict(format!("there are {STREAMS_MAX} streams already")));
+        }
+        let StreamRegistration { issuer, audience, email, silence_min, .. } = said;
+        let (registered, state) = (self.now(), DirectoryState::Active);
+        let stream = Stream {
+            name: name.clone(),
+            issuer,
+            audience,
+            algorithms,
+            directory,
+            email,
+            silence_min,
+            registered,
+            state,
+        };
+        let heard = heard_from_now(&mut draft, &stream, registered).await?;
+        let mut effects = vec![
+            put_new(FactKey::stream(&name), &stream),
+            put_new(FactKey::stream_tokens(&name), &DirectoryTokens(vec![token])),
+        ];
+        effects.extend(heard);
+        let done = draft.make(json!(stream), effects).await?;
+        Ok(json!({ "stream": name, "decision": done.decision }))
+    }
+
+    async fn has_enough_streams(&self) -> Result<bool, AdminError> {
+        let (mut pages, mut count) = (self.pages("stream/"), 0);
+        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+            count += facts.len();
+        }
+        Ok(count >= STREAMS_MAX)
+    }
+
+    /// Gives a stream another token, beside the newest that it has, or `alone`.
+    async fn stream_token(
+        &self,
+        by: &PersonId,
+        name: &str,
+        (token, alone): (NewToken, bool),
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let token = said_token(&token)?.checked(self.now())?;
+        let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let place = FactKey::stream_tokens(&name);
+        let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
+        let missing = || AdminError::Missing(format!("stream `{name}`"));
+        let tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let expires = token.expires;
+        let tokens = tokens.with(token, alone);
+        let change = json!({ "stream": name, "expires": expires, "alone": alone });
+        let done = draft.make(change, vec![put(place, &tokens)]).await?;
+        Ok(json!({ "stream": name, "tokens": tokens.0.len(), "decision": done.decision }))
+    }
+
+    async fn stream_state(
+        &self,
+        by: &PersonId,
+        name: &str,
+        state: DirectoryState,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let stream = Stream { state, ..registered(&mut draft, &name).await? };
+        let mut effects = vec![put(FactKey::stream(&name), &stream)];
+        effects.extend(heard_from_now(&mut draft, &stream, self.now()).await?);
+        let done = draft.make(json!(stream), effects).await?;
+        Ok(json!({ "stream": name, "state": stream.state, "decision": done.decision }))
+    }
+
+    /// The stream `name`, if it counts and `token` is one of its own.
+    pub(super) async fn known_stream(
+        &self,
+        (name, token): (&str, &str),
+    ) -> Result<Option<Stream>, AdminError> {
+        let Ok(name) = name.parse::<SourceName>() else { return Ok(None) };
+        if token.len() > TOKEN_MAX {
+            return Ok(None);
+        }
+        let (mut reader, digest) = (self.reader(), Sha256Digest::of(token.as_bytes()));
+        let tokens = reader.find::<DirectoryTokens>(FactKey::stream_tokens(&name)).await;
+        let tokens = tokens.map_err(AdminError::unavailable)?.unwrap_or_default();
+        if tokens.counting(&digest, self.now()).is_none() {
+            return Ok(None);
+        }
+        active(&mut reader, &name).await
+    }
+}
+
+/// The stream `name`, if there is one that counts.
+pub(super) async fn active(
+    reader: &mut Reader<'_>,
+    name: &SourceName,
+) -> Result<Option<Stream>, AdminError> {
+    let stream = reader.find::<Stream>(FactKey::stream(name)).await;
+    Ok(stream.map_err(AdminError::unavailable)?.filter(Stream::is_active))
+}
+
+/// What is written so that `stream` counts as heard from `now` on; if it is suspended, it is not waited for.
+async fn heard_from_now(
+    draft: &mut Draft<'_>,
+    stream: &Stream,
+    now: Timestamp,
+) -> Result<Option<Effect>, AdminError> {
+    let silence_min = stream.silence_min.filter(|_| stream.is_active());
+    let speaks = (&stream.directory, &Speaker::stream(&stream.name));
+    heard::from_now(&mut draft.reader, speaks, silence_min, now).await
+}
+
+impl StreamRegistration {
+    /// The algorithms that it names, once what it says makes sense.
+    fn checked(&self) -> Result<BTreeSet<String>, AdminError> {
+        let invalid = |why: String| Err(AdminError::Invalid(why));
+        if secevent::metadata_url(&self.issuer).is_err() {
+            return invalid(format!("`{}` is no issuer whose keys can be fetched", self.issuer));
+        }
+        for text in [&self.issuer, &self.audience] {
+            if !(1..=TEXT_MAX).contains(&text.len()) || text.chars().any(char::is_control) {
+                let why =
+                    "an issuer, and an audience, have 1 to 512 bytes and no control character";
+                return invalid(why.to_owned());
+            }
+        }
+        let named = |name: &String| {
+            Algorithm::named(name).is_some_and(|algorithm| Algorithm::OIDC.contains(&algorithm))
+        };
+        if self.algorithms.is_empty() || !self.algorithms.iter().all(named) {
+            let all = Algorithm::OIDC.map(Algorithm::as_str).join(", ");
+            return invalid(format!("a transmitter signs by one or more of {all}"));
+        }
+        said_token(&self.token)?;
+        heard::checked(self.silence_min)?;
+        Ok(self.algorithms.iter().cloned().collect())
+    }
+}
+
+/// The token, if it is one of a stream: they read nothing.
+fn said_token(token: &NewToken) -> Result<NewToken, AdminError> {
+    if token.read_only {
+        return Err(AdminError::Invalid("a token of a stream is not for reading".to_owned()));
+    }
+    Ok(token.clone())
+}
+
+async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Stream, AdminError> {
+    let found = draft.reader.find::<Stream>(FactKey::stream(name)).await;
+    let missing = || AdminError::Missing(format!("stream `{name}`"));
+    found.map_err(AdminError::unavailable)?.ok_or_else(missing)
+}

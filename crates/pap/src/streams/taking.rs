@@ -1,0 +1,318 @@
+//! What comes of one signal: it is remembered, recorded and in force in one commit.
+
+use std::collections::BTreeMap;
+
+use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
+use model::{
+    Directory, FactKey, Person, PersonState, ScimResource, Sha256Digest, SignalMark, SignalRef,
+    SourceName, Stream, TAKEN, Taken, TakenUntil, Timestamp,
+};
+use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, Set};
+use serde_json::json;
+
+use super::registered::active;
+use super::{NotTaken, later};
+use crate::command::{AdminError, Administration};
+use crate::directory::{Becomes, is_changed_meanwhile, kept_of};
+use crate::register::put;
+
+/// The most tokens of one stream that are remembered: what would be one more is not taken, as one that
+/// is forgotten could be taken again.
+pub const TAKEN_MAX: i64 = 500_000;
+
+/// How often a signal is looked at again if what it rests on changed meanwhile.
+const ATTEMPTS_MAX: usize = 4;
+
+/// How many tokens are forgotten at once.
+const FORGOTTEN_MAX: usize = 24;
+
+/// What comes of a signal.
+enum Comes {
+    /// Nothing but that it is remembered, with what else: why, in a word that stays.
+    Nothing(&'static str, Vec<Effect>),
+    /// Something of a person, and what is written beside.
+    Becomes(Person, Box<Person>, Vec<Effect>),
+}
+
+/// A signal that is being taken.
+struct Taking<'a> {
+    set: &'a Set,
+    stream: Stream,
+    directory: Directory,
+    /// When it is taken.
+    now: Timestamp,
+}
+
+impl Taking<'_> {
+    fn at(&self) -> Timestamp {
+        Timestamp::from_millis(self.set.at())
+    }
+
+    fn reference(&self) -> SignalRef {
+        let jti = Sha256Digest::of(self.set.jti.as_bytes());
+        let event = self.set.event.kind.to_owned();
+        SignalRef { at: self.at(), event, jti, stream: self.stream.name.clone() }
+    }
+
+    /// What is written so that it is taken once.
+    fn remembered(&self, token: Sha256Digest) -> [Effect; 3] {
+        let stream = &self.stream.name;
+        let until = Timestamp::from_millis(self.set.issued.saturating_add(AGE_MAX_MS + 1));
+        let place = FactKey::taken(stream, &self.set.jti);
+        let later = FactKey::taken_until(until, &place);
+        let forget = TakenUntil { stream: stream.clone(), taken: place.clone() };
+        let count = Effect::Count { counter: counter(stream), amount: 1, limit: Some(TAKEN_MAX) };
+        [put(place, &Taken { token, until }), put(later, &forget), count]
+    }
+}
+
+/// How many tokens of a stream are remembered.
+fn counter(stream: &SourceName) -> CounterKey {
+    CounterKey(format!("taken/{stream}"))
+}
+
+impl Administration {
+    /// Takes what `set` says, of which `token` is the text, by the stream `name`: once.
+    pub(super) async fn take_signal(
+        &self,
+        name: &SourceName,
+        set: &Set,
+        token: &str,
+    ) -> Result<(), NotTaken> {
+        let token = Sha256Digest::of(token.as_bytes());
+        for _ in 0..ATTEMPTS_MAX {
+            if self.try_take(name, set, token).await? {
+                return Ok(());
+            }
+        }
+        Err(NotTaken::Later)
+    }
+
+    /// Says whether it was taken: if not, what it rests on changed meanwhile.
+    async fn try_take(
+        &self,
+        name: &SourceName,
+        set: &Set,
+        token: Sha256Digest,
+    ) -> Result<bool, NotTaken> {
+        let unavailable = |error: FactsError| later(AdminError::unavailable(error));
+        let mut reader = self.reader();
+        let stream = active(&mut reader, name).await.map_err(later)?.ok_or(NotTaken::Stranger)?;
+        let place = FactKey::taken(name, &set.jti);
+        let known = reader.find::<Taken>(place).await.map_err(unavailable)?;
+        match known {
+            Some(known) if known.token == token => return Ok(true),
+            Some(_) => return refused(ErrorCode::InvalidRequest, "another token had its `jti`"),
+            None => {}
+        }
+        let place = FactKey::directory(&stream.directory);
+        let directory: Directory = reader.need(place).await.map_err(unavailable)?;
+        if !directory.is_active() {
+            return refused(ErrorCode::AccessDenied, "the stream speaks for nobody now");
+        }
+        let taking = Taking { set, stream, directory, now: self.now() };
+        match self.comes_of(&mut reader, &taking).await.map_err(later)? {
+            Comes::Nothing(why, mut effects) => {
+                effects.extend(taking.remembered(token));
+                self.signal_noted(reader, &taking, (why, effects)).await
+            }
+            Comes::Becomes(was, is, mut kept) => {
+                kept.extend(taking.remembered(token));
+                let becomes = Becomes {
+                    was: Some(was),
+                    is: *is,
+                    parted: None,
+                    joined: None,
+                    has_login: taking.directory.logins.is_some(),
+                    kept_at_first: None,
+                    kept,
+                    signal: Some(taking.reference()),
+                };
+                match self.becomes(&taking.directory.name, reader, becomes).await {
+                    Ok(_) => Ok(true),
+                    Err(error) if is_changed_meanwhile(&error) => Ok(false),
+                    // That is recorded by itself: what is left is that the token came.
+                    Err(error) if error.status == 403 => {
+                        let effects = taking.remembered(token).into();
+                        self.signal_noted(self.reader(), &taking, ("not_permitted", effects)).await
+                    }
+                    Err(_) => Err(NotTaken::Later),
+                }
+            }
+        }
+    }
+
+    async fn comes_of(
+        &self,
+        reader: &mut Reader<'_>,
+        taking: &Taking<'_>,
+    ) -> Result<Comes, AdminError> {
+        let Set { subject, event, .. } = taking.set;
+        let nothing = |why| Ok(Comes::Nothing(why, Vec::new()));
+        match event.meaning {
+            Meaning::Left | Meaning::Compromised | Meaning::Returned | Meaning::SessionsEnded => {}
+            Meaning::Verified { .. } => return nothing("verified"),
+            Meaning::StreamUpdated { status } => return nothing(status.as_str()),
+            Meaning::Risk { .. } | Meaning::Noted => return nothing("noted"),
+        }
+        let named = self.named(reader, &taking.stream, subject.person()).await?;
+        let person = match named {
+            Some(id) => reader.find::<Person>(FactKey::person(&id)).await,
+            None => Ok(None),
+        };
+        let person = person.map_err(AdminError::unavailable)?;
+        let is_own = |person: &Person| person.source.as_ref() == Some(&taking.stream.directory);
+        let Some(was) = person.filter(is_own) else { return nothing("unknown_subject") };
+        match event.meaning {
+            Meaning::SessionsEnded => Ok(sessions_ended(taking, was)),
+            Meaning::Returned if !subject.is_whole() => nothing("not_all_of_the_person"),
+            Meaning::Returned => returned(reader, taking, was).await,
+            _ => left(reader, taking, was).await,
+        }
+    }
+
+    /// Remembers a signal of which nothing comes, for `why`. Says whether that was done.
+    async fn signal_noted(
+        &self,
+        reader: Reader<'_>,
+        taking: &Taking<'_>,
+        (why, effects): (&'static str, Vec<Effect>),
+    ) -> Result<bool, NotTaken> {
+        let SignalRef { event: kind, jti, stream, .. } = taking.reference();
+        let details = [
+            ("event", kind),
+            ("jti", jti.to_string()),
+            ("outcome", why.to_owned()),
+            ("stream", stream.to_string()),
+        ];
+        let details = details.map(|(name, value)| (name.to_owned(), value)).into();
+        let stamp = (taking.now, self.authority.entropy().as_ref());
+        let entries = vec![event(stamp, "signal_noted", details)];
+        let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };
+        match self.authority.journal().store().commit(unit).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Changed { .. }) => Ok(false),
+            Err(error) => Err(later(AdminError::unavailable(error))),
+        }
+    }
+
+    /// Forgets tokens that could not be taken again at `now` anyway.
+    pub async fn forget_signals(&self, now: Timestamp) -> Result<(), FactsError> {
+        while self.forget_some_signals(now).await? == FORGOTTEN_MAX {}
+        Ok(())
+    }
+
+    /// Forgets a page of them; says how many that were.
+    async fn forget_some_signals(&self, now: Timestamp) -> Result<usize, FactsError> {
+        let store = self.authority.pip().store();
+        let page = store.list(TAKEN, None, FORGOTTEN_MAX).await?;
+        let first = format!("{TAKEN}{:013}/", now.as_millis());
+        let over = page.facts.into_iter().take_while(|(key, _)| key.as_str() < first.as_str());
+        let (mut effects, mut room, mut forgotten) = (Vec::new(), BTreeMap::<_, i64>::new(), 0);
+        for (key, body) in over {
+            let read = serde_json::from_slice::<TakenUntil>(&body);
+            let TakenUntil { stream, taken } =
+                read.map_err(|source| FactsError::Damaged { key: key.clone(), source })?;
+            effects.extend([Effect::Remove { key }, Effect::Remove { key: taken }]);
+            *room.entry(stream).or_default() -= 1;
+            forgotten += 1;
+        }
+        if effects.is_empty() {
+            return Ok(0);
+        }
+        effects.extend(room.into_iter().map(|(stream, amount)| Effect::Count {
+            counter: counter(&stream),
+            amount,
+            limit: None,
+        }));
+        match self.authority.journal().store().commit(Unit { effects, ..Unit::default() }).await {
+            Ok(_) => Ok(forgotten),
+            Err(error) => {
+                tracing::warn!(%error, "signals are not forgotten yet");
+                Ok(0)
+            }
+        }
+    }
+}
+
+fn refused<T>(code: ErrorCode, why: &str) -> Result<T, NotTaken> {
+    Err(NotTaken::Refused(Refusal { code, description: why.to_owned() }))
+}
+
+async fn found<T: authority::Fact>(
+    reader: &mut Reader<'_>,
+    key: FactKey,
+) -> Result<Option<T>, AdminError> {
+    reader.find::<T>(key).await.map_err(AdminError::unavailable)
+}
+
+/// All that was begun in the person's login sessions by then is over; the future is not.
+fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
+    let cutoff = Timestamp::from_millis(taking.set.until()).min(taking.now);
+    if was.sessions_cutoff.is_some_and(|known| known >= cutoff) {
+        return Comes::Nothing("ended_already", Vec::new());
+    }
+    let is = Box::new(Person { sessions_cutoff: Some(cutoff), ..was.clone() });
+    Comes::Becomes(was, is, Vec::new())
+}
+
+/// The person is gone, unless they came back later than that.
+async fn left(
+    reader: &mut Reader<'_>,
+    taking: &Taking<'_>,
+    was: Person,
+) -> Result<Comes, AdminError> {
+    let place = FactKey::signal_mark(&taking.stream.name, &was.id);
+    let mark: Option<SignalMark> = found(reader, place.clone()).await?;
+    let at = taking.at();
+    if mark.is_some_and(|mark| mark.at > at) {
+        return Ok(Comes::Nothing("older", Vec::new()));
+    }
+    if was.is_active() {
+        let since = taking.now;
+        let kept = vec![put(place, &SignalMark { at, left: true, since: Some(since) })];
+        let is = Person { state: PersonState::Inactive { since }, ..was.clone() };
+        return Ok(Comes::Becomes(was, Box::new(is), kept));
+    }
+    // By whose word they are gone stays known: whoever comes back does so by that one's.
+    let since = mark.filter(|mark| mark.left).and_then(|mark| mark.since);
+    let kept = vec![put(place, &SignalMark { at, left: true, since })];
+    Ok(Comes::Nothing("left_already", kept))
+}
+
+/// The person is back, unless they left later than that, or were sent away by somebody for whom the
+/// stream does not speak.
+async fn returned(
+    reader: &mut Reader<'_>,
+    taking: &Taking<'_>,
+    was: Person,
+) -> Result<Comes, AdminError> {
+    let directory = &taking.stream.directory;
+    let place = FactKey::signal_mark(&taking.stream.name, &was.id);
+    let mark: Option<SignalMark> = found(reader, place.clone()).await?;
+    let at = taking.at();
+    if mark.is_some_and(|mark| mark.at >= at) {
+        return Ok(Comes::Nothing("older", Vec::new()));
+    }
+    let mut kept = vec![put(place, &SignalMark { at, left: false, since: None })];
+    let PersonState::Inactive { since } = was.state else {
+        return Ok(Comes::Nothing("here_already", kept));
+    };
+    let place = FactKey::scim_user(directory, was.id.as_str());
+    let user: Option<ScimResource> = found(reader, place.clone()).await?;
+    let Some(user) = user else { return Ok(Comes::Nothing("gone_otherwise", Vec::new())) };
+    let said_so = user.resource.get("active") == Some(&json!(false));
+    let by_stream = mark.is_some_and(|mark| mark.left && mark.since == Some(since));
+    let is_newer = !said_so || at > user.modified;
+    if !is_newer || !(by_stream || (said_so && at > since)) {
+        return Ok(Comes::Nothing("gone_otherwise", Vec::new()));
+    }
+    if said_so {
+        let mut resource = user.resource.clone();
+        resource.insert("active".to_owned(), json!(true));
+        kept.push(put(place, &kept_of(Some(&user), resource, taking.now)));
+    }
+    let is = Person { state: PersonState::Active { authorization_cutoff: None }, ..was.clone() };
+    let is = was.becomes(is, taking.now);
+    Ok(Comes::Becomes(was, Box::new(is), kept))
+}

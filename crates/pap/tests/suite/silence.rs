@@ -1,0 +1,147 @@
+//! Silence: whose people are unconfirmed, and from when on.
+
+use std::time::Duration;
+
+use model::{Clock as _, FactKey, Heard, Speaker, Timestamp};
+use pap::{Command, DirectoryRegistration, StreamRegistration};
+use serde_json::{Value, json};
+
+use crate::desk::word;
+use crate::directories::{TOKEN, token, user};
+use crate::streams::{CAEP, Signals};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Until when the speakers for `okta` count as heard.
+async fn heard(signals: &Signals) -> Vec<(String, Timestamp)> {
+    let place = FactKey::heard(&signals.scene.okta.name);
+    let heard = signals.scene.desk.fact(place).await.unwrap_or_else(|| json!({}));
+    let heard: Heard = serde_json::from_value(heard).expect("it is one");
+    heard.0.into_iter().map(|(speaker, until)| (speaker.to_string(), until)).collect()
+}
+
+/// How often it is recorded that somebody was heard again.
+async fn again(signals: &Signals) -> usize {
+    let records = signals.scene.desk.world.records("system").await;
+    records.iter().filter(|it| it.text_of("event") == "heard_again").count()
+}
+
+#[tokio::test]
+async fn silence_makes_people_unconfirmed_and_nothing_old_breaks_it() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    signals.scene.creates(user("ann")).await;
+    let clock = &signals.scene.desk.world.clock;
+    let start = clock.now();
+    let stream = || "stream/caep".to_owned();
+    assert_eq!(heard(&signals).await, [(stream(), start.plus(15 * MINUTE))]);
+    // It is not written each time.
+    let event = format!("{CAEP}session-presented");
+    clock.advance(4 * MINUTE);
+    signals.tell(&event, signals.now()).await;
+    assert_eq!(heard(&signals).await, [(stream(), start.plus(15 * MINUTE))]);
+    clock.advance(2 * MINUTE);
+    let token = signals.sign(&signals.claims(&event, signals.now()));
+    signals.take(&token).await.expect("it is taken");
+    let until = start.plus(21 * MINUTE);
+    assert_eq!(heard(&signals).await, [(stream(), until)]);
+    assert_eq!(again(&signals).await, 0);
+    // Neither the same again, nor one that was held back, nor one of nobody's counts as said now.
+    clock.advance(20 * MINUTE);
+    signals.take(&token).await.expect("it was taken");
+    let mut held_back = signals.claims(&event, signals.now());
+    held_back["iat"] = json!(start.as_seconds() + 60);
+    held_back["events"] = json!({ event.as_str(): {} });
+    signals.take(&signals.sign(&held_back)).await.expect("it is taken");
+    let mut foreign = signals.claims(&event, signals.now());
+    foreign["aud"] = json!("https://other.example");
+    signals.take(&signals.sign(&foreign)).await.expect_err("it is for others");
+    assert_eq!(heard(&signals).await, [(stream(), until)]);
+    signals.tell(&event, signals.now()).await;
+    assert_eq!(heard(&signals).await, [(stream(), clock.now().plus(15 * MINUTE))]);
+    assert_eq!(again(&signals).await, 1);
+    // A transmitter whose clock is ahead is heard now.
+    clock.advance(20 * MINUTE);
+    let mut ahead = signals.claims(&event, signals.now());
+    ahead["iat"] = json!(signals.now() + 240);
+    signals.take(&signals.sign(&ahead)).await.expect("it is taken");
+    assert_eq!(heard(&signals).await, [(stream(), clock.now().plus(15 * MINUTE))]);
+}
+
+#[tokio::test]
+async fn a_directory_is_heard_by_whatever_it_asks_and_who_is_suspended_is_not_waited_for() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    assert_eq!(heard(&signals).await, [], "nobody is waited for unless that was said");
+    let add = async |name: &str, silence_min: Option<u32>| {
+        let token = token(desk, &format!("{name}.secret"), false);
+        let (name, logins) = (name.to_owned(), None);
+        let said = DirectoryRegistration { name, logins, token, silence_min };
+        word(&desk.run(Command::DirectoryAdd(said)).await)
+    };
+    assert_eq!(add("none", Some(0)).await, "invalid");
+    assert_eq!(add("most", Some(7 * 24 * 60)).await, "done");
+    assert_eq!(add("more", Some(7 * 24 * 60 + 1)).await, "invalid");
+    assert_eq!(add("entra", Some(60)).await, "done");
+    let until = async || -> Value {
+        let place = FactKey::heard(&"entra".parse().unwrap());
+        desk.fact(place).await.unwrap_or_default()
+    };
+    let clock = &desk.world.clock;
+    let in_an_hour = || json!({ "directory": clock.now().plus(60 * MINUTE).as_millis() });
+    assert_eq!(until().await, in_an_hour());
+    clock.advance(90 * MINUTE);
+    assert!(desk.administration.known_directory("entra.other").await.unwrap().is_none());
+    assert_ne!(until().await, in_an_hour());
+    assert!(desk.administration.known_directory("entra.secret").await.unwrap().is_some());
+    assert_eq!(until().await, in_an_hour());
+    assert_eq!(again(&signals).await, 1);
+    let (name, reason) = ("entra".to_owned(), "test".to_owned());
+    desk.run(Command::DirectorySuspend { name: name.clone(), reason }).await.unwrap();
+    assert_eq!(until().await, json!({}));
+    assert!(desk.administration.known_directory("entra.secret").await.unwrap().is_none());
+    assert_eq!(until().await, json!({}));
+    desk.run(Command::DirectoryResume { name }).await.unwrap();
+    assert_eq!(until().await, in_an_hour());
+    assert!(desk.administration.known_directory(TOKEN).await.unwrap().is_some());
+    assert_eq!(heard(&signals).await, []);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_suspended_is_not_waited_for() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(1), ..it }).await;
+    let desk = &signals.scene.desk;
+    assert_eq!(heard(&signals).await.len(), 1);
+    let name = || "caep".to_owned();
+    let reason = "test".to_owned();
+    desk.run(Command::StreamSuspend { name: name(), reason }).await.unwrap();
+    assert_eq!(heard(&signals).await, []);
+    desk.run(Command::StreamResume { name: name() }).await.unwrap();
+    let until = desk.world.clock.now().plus(MINUTE);
+    assert_eq!(
+        heard(&signals).await,
+        [(Speaker::stream(&name().parse().unwrap()).to_string(), until)]
+    );
+}
+
+/// What rests on people says until when they count as confirmed.
+#[tokio::test]
+async fn a_decision_reads_until_when_the_people_behind_it_are_confirmed() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    let world = &signals.scene.desk.world;
+    let sponsor = world.standing.sponsor.id.to_string();
+    let standing = async || {
+        let read = world.authority.pip().standing(world.standing.instance.id).await;
+        read.expect("it can be read").value.clone()
+    };
+    assert!(standing().await.heard.is_empty(), "nobody tells of the sponsor");
+    let name = "okta".to_owned();
+    signals.scene.desk.run(Command::DirectoryAdopt { name, person: sponsor }).await.unwrap();
+    let now = world.clock.now();
+    let until = now.plus(15 * MINUTE);
+    let read = standing().await;
+    assert_eq!(read.heard.get(&signals.scene.okta.name), Some(&until));
+    assert!(read.is_confirmed(now) && !read.is_confirmed(until));
+    world.clock.advance(10 * MINUTE);
+    signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
+    assert!(standing().await.is_confirmed(until));
+}

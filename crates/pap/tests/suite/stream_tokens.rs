@@ -1,0 +1,89 @@
+//! Which streams there are, and by what whoever pushes to each is known.
+
+use pap::streams::NotTaken;
+use pap::{Command, NewToken, StreamRegistration};
+
+use crate::desk::word;
+use crate::directories::{Scene, token, user};
+use crate::streams::{RISC, Signals, TOKEN, code, said};
+
+#[tokio::test]
+async fn a_stream_is_known_by_its_own_tokens_while_it_counts() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    let known = async |name: &str, token: &str| match signals.receiver.known((name, token)).await {
+        Ok(_) => true,
+        Err(NotTaken::Stranger) => false,
+        Err(other) => panic!("{other}"),
+    };
+    assert!(known("caep", TOKEN).await);
+    for (name, token) in [("caep", "okta.secret"), ("okta", TOKEN), ("caep", ""), ("../x", TOKEN)] {
+        assert!(!known(name, token).await, "{name} {token}");
+    }
+    let long = "x".repeat(257);
+    assert!(!known("caep", &long).await);
+    // A stream's token says nothing as a directory's.
+    assert!(desk.administration.known_directory(TOKEN).await.unwrap().is_none());
+    let another = |text: &str, alone| {
+        let token = token(desk, text, false);
+        Command::StreamToken { name: "caep".to_owned(), token, alone }
+    };
+    desk.run(another("caep.2", false)).await.unwrap();
+    assert!(known("caep", TOKEN).await && known("caep", "caep.2").await);
+    desk.run(another("caep.3", true)).await.unwrap();
+    assert!(!known("caep", "caep.2").await && known("caep", "caep.3").await);
+    let (name, reason) = ("caep".to_owned(), "test".to_owned());
+    desk.run(Command::StreamSuspend { name: name.clone(), reason }).await.unwrap();
+    assert!(!known("caep", "caep.3").await);
+    desk.run(Command::StreamResume { name }).await.unwrap();
+    assert!(known("caep", "caep.3").await);
+    // While its directory is suspended, it speaks for nobody.
+    signals.scene.creates(user("ann")).await;
+    let (name, reason) = ("okta".to_owned(), "test".to_owned());
+    let stream = signals.receiver.known(("caep", "caep.3")).await.unwrap();
+    desk.run(Command::DirectorySuspend { name, reason }).await.unwrap();
+    let claims = signals.claims(&format!("{RISC}account-disabled"), signals.now());
+    let taken = signals.receiver.take(&stream, &signals.sign(&claims)).await;
+    assert_eq!(code(taken), "access_denied");
+    assert!(signals.is_active("ann").await);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_registers_no_stream() {
+    let scene = Scene::set().await;
+    let desk = &scene.desk;
+    let add = async |change: fn(StreamRegistration) -> StreamRegistration| {
+        word(&desk.run(Command::StreamAdd(change(said(desk, "caep")))).await)
+    };
+    let text = str::to_owned;
+    assert_eq!(add(|it| StreamRegistration { name: "No Name".to_owned(), ..it }).await, "invalid");
+    assert_eq!(add(|it| StreamRegistration { directory: "hr".to_owned(), ..it }).await, "missing");
+    let issuer = |issuer: &str| StreamRegistration { issuer: text(issuer), ..said(desk, "caep") };
+    for issuer in ["http://idp.example", "https://10.0.0.1", "idp.example", ""].map(issuer) {
+        assert_eq!(word(&desk.run(Command::StreamAdd(issuer)).await), "invalid");
+    }
+    assert_eq!(add(|it| StreamRegistration { audience: String::new(), ..it }).await, "invalid");
+    assert_eq!(add(|it| StreamRegistration { algorithms: Vec::new(), ..it }).await, "invalid");
+    let none = |it| StreamRegistration { algorithms: vec!["none".to_owned()], ..it };
+    assert_eq!(add(none).await, "invalid");
+    let shared = |it| StreamRegistration { algorithms: vec!["HS256".to_owned()], ..it };
+    assert_eq!(add(shared).await, "invalid");
+    let reading = |it: StreamRegistration| {
+        let token = NewToken { read_only: true, ..it.token.clone() };
+        StreamRegistration { token, ..it }
+    };
+    assert_eq!(add(reading).await, "invalid");
+    assert_eq!(add(|it| it).await, "done");
+    assert_eq!(add(|it| it).await, "conflict");
+}
+
+#[tokio::test]
+async fn there_are_so_many_streams_and_no_more() {
+    let scene = Scene::set().await;
+    for number in 1..=pap::streams::STREAMS_MAX {
+        let said = said(&scene.desk, &format!("caep-{number}"));
+        scene.desk.run(Command::StreamAdd(said)).await.expect("it is registered");
+    }
+    let one_more = Command::StreamAdd(said(&scene.desk, "one-more"));
+    assert_eq!(word(&scene.desk.run(one_more).await), "conflict");
+}

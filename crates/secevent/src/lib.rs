@@ -1,0 +1,33 @@
+//! Shared signals on the wire: security event tokens (RFC 8417) and what they say of whom, how they are
+//! delivered (RFC 8935, RFC 8936), and what transmitters say of themselves and of streams (Shared
+//! Signals Framework 1.0).
+//!
+//! [`Unverified::read`] reads a token of one [`Transmitter`], and [`Unverified::verified_by`] gives its
+//! [`Set`] once a key of that transmitter verifies it. Events are those of CAEP 1.0, RISC 1.0, the
+//! framework itself and SCIM (RFC 9967), and each is one [`Meaning`]: what a receiver has to do.
+//!
+//! INVARIANT: there is no [`Set`] but of the transmitter that its reader expected, for the audience that
+//! it is, by an algorithm that it allows, about one subject, and of no other time than it may be.
+//!
+//! It knows no IO, no clock and no people: the time and the keys are given.
+
+mod delivery;
+mod error;
+mod event;
+mod set;
+mod stream;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+pub use delivery::{
+    ErrorCode, MEDIA_TYPE, POLL_BYTES_MAX, POLL_SETS_MAX, PollError, PollRequest, Polled, Refusal,
+};
+pub use error::SetError;
+pub use event::{Event, Meaning, RiskLevel, StreamStatus};
+pub use set::{AGE_MAX_MS, JTI_MAX, SET_BYTES_MAX, SKEW_MS, Set, Transmitter, Unverified};
+pub use stream::{
+    Delivery, DeliveryMethod, MessageError, Metadata, StreamConfiguration, metadata_url,
+    new_stream, verification_request,
+};
+pub use subject::{ALIASES_MAX, Complex, Identifier, Subject, TEXT_MAX};

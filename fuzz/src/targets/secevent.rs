@@ -1,0 +1,65 @@
+//! Shared signals: what transmitters send.
+
+use std::collections::BTreeSet;
+
+use oauth::jwks::Algorithm;
+use oauth::jws::Verifier;
+use secevent::{
+    AGE_MAX_MS, Metadata, Polled, SKEW_MS, StreamConfiguration, Transmitter, Unverified,
+};
+
+/// The one transmitter that is known here.
+const ISSUER: &str = "https://idp.example.com/123456789/";
+
+/// When all tokens of the corpus were issued, in milliseconds.
+const NOW: i64 = 1_615_305_159_000;
+
+/// A key that vouches for everything: what is tried is what stands below the signature.
+struct Any;
+
+impl Verifier for Any {
+    fn is_for(&self, _: &str) -> bool {
+        true
+    }
+
+    fn verify(&self, _: &str, _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// The claims of a token: whatever is taken is about one subject, and of no time but that which may be.
+pub fn token(bytes: &[u8]) -> bool {
+    let header = br#"{"typ":"secevent+jwt","alg":"ES256"}"#;
+    let token = format!("{}.{}.", keys::base64url(header), keys::base64url(bytes));
+    let algorithms = BTreeSet::from([Algorithm::Es256]);
+    let of = Transmitter {
+        issuer: ISSUER,
+        audience: "https://sp.example.com/caep",
+        algorithms: &algorithms,
+    };
+    let Ok(read) = Unverified::read(&token, of) else { return false };
+    let Ok(set) = read.verified_by(&Any, NOW) else { return false };
+    assert!((NOW - AGE_MAX_MS..=NOW + SKEW_MS).contains(&set.issued));
+    assert!(set.at() <= set.until() && set.at() <= set.issued + SKEW_MS);
+    assert!((1..=secevent::JTI_MAX).contains(&set.jti.len()));
+    assert!(set.subject.person().len() <= secevent::ALIASES_MAX);
+    true
+}
+
+/// An answer to a poll: no more tokens than were asked for, each with a name.
+pub fn polled(bytes: &[u8]) -> bool {
+    let Ok(polled) = Polled::parse(bytes) else { return false };
+    assert!(polled.sets.len() <= secevent::POLL_SETS_MAX);
+    assert!(polled.sets.keys().all(|jti| (1..=secevent::JTI_MAX).contains(&jti.len())));
+    true
+}
+
+/// What a transmitter says of itself, or of a stream: where it leads is https, and it names itself.
+pub fn stream(bytes: &[u8]) -> bool {
+    let (metadata, stream) =
+        (Metadata::parse(bytes, ISSUER), StreamConfiguration::parse(bytes, ISSUER));
+    if metadata.is_ok() || stream.is_ok() {
+        assert!(String::from_utf8_lossy(bytes).contains("https:"));
+    }
+    metadata.is_ok() || stream.is_ok()
+}
