@@ -466,15 +466,23 @@ pub(crate) enum Finding {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Drill {
     /// Take store, log, policy and clock away, one at a time; count what still reaches a tool.
-    Outage {
-        /// Call canary tools in a scratch copy: the running deployment is not touched. There is no
-        /// other way.
-        #[arg(long, required = true)]
-        canary: bool,
-        /// Print the result as JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        config: ConfigFile,
-    },
+    Outage(Drilled),
+    /// Revoke an instance at work; time what still reaches a tool.
+    Revoke(Drilled),
+    /// Deactivate the sponsor of instances at work; time what still reaches a tool.
+    Offboard(Drilled),
+}
+
+/// One drill.
+#[derive(Debug, Args)]
+pub(crate) struct Drilled {
+    /// Call canary tools in a scratch copy: the running deployment is not touched. There is no
+    /// other way.
+    #[arg(long, required = true)]
+    pub(crate) canary: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clients::ClientRegistration;
 use crate::directory::{DirectoryRegistration, NewToken};
-use crate::drill::DrillRow;
+use crate::drill::{DrillMeasured, DrillRow, DrillSignal};
 use crate::elevations::ElevationAsked;
 use crate::people::SourceKey;
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
@@ -195,6 +195,8 @@ pub enum Command {
     KeysRotate { reason: String, compromised: bool },
     /// Records an outage drill: that it begins, or, with rows, its result.
     DrillOutage { version: String, rows: Vec<DrillRow> },
+    /// Records a drill that takes something away from an agent at work: that it begins, or its result.
+    DrillSignal { version: String, signal: DrillSignal, measured: Option<DrillMeasured> },
     /// Shows a record with its disclosure.
     LogShow { id: String },
     /// Traces a decision back.

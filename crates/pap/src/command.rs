@@ -256,6 +256,9 @@ impl Administration {
                 self.rotate_token_key(by, (&reason, compromised)).await
             }
             Command::DrillOutage { version, rows } => self.drill(by, &version, &rows).await,
+            Command::DrillSignal { version, signal, measured } => {
+                self.drill_signal(by, &version, (signal, measured)).await
+            }
             reading => self.read_log(by, reading).await,
         }
     }

@@ -61,6 +61,68 @@ pub fn verdict(rows: &[DrillRow]) -> &'static str {
     if rows.iter().all(held) { "held" } else { "cosmetic" }
 }
 
+/// The longest after a signal that anything may still happen, in milliseconds.
+pub const LAST_EFFECT_MAX_MS: u64 = 1_000;
+
+/// What is taken away from an agent at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillSignal {
+    /// One instance is revoked.
+    Revoke,
+    /// The sponsor is deactivated.
+    Offboard,
+}
+
+impl DrillSignal {
+    const fn event(self) -> &'static str {
+        match self {
+            Self::Revoke => "drill_revoke",
+            Self::Offboard => "drill_offboard",
+        }
+    }
+}
+
+/// What came of taking something away from an agent at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrillMeasured {
+    /// How many acts were tried after the signal.
+    pub attempts: u64,
+    /// How many of them were done.
+    pub done: u64,
+    /// How long after the signal the last effect came, at the tool server, in milliseconds.
+    pub last_effect_ms: u64,
+    /// Whether what was under way was cut, and did not end by itself.
+    pub stream_cut: bool,
+    /// Whether who was not concerned went on; none if everybody was.
+    pub others_go_on: Option<bool>,
+}
+
+impl DrillMeasured {
+    /// What it says about the control: `held`, or `cosmetic` if anything happened that must not.
+    pub fn verdict(&self) -> &'static str {
+        let Self { attempts, done, last_effect_ms, stream_cut, others_go_on } = *self;
+        let held = attempts > 0
+            && done == 0
+            && last_effect_ms <= LAST_EFFECT_MAX_MS
+            && stream_cut
+            && others_go_on != Some(false);
+        if held { "held" } else { "cosmetic" }
+    }
+
+    fn told(&self) -> [(&'static str, String); 5] {
+        let go_on = self.others_go_on.map_or("not asked", |so| if so { "yes" } else { "no" });
+        [
+            ("attempts", self.attempts.to_string()),
+            ("done", self.done.to_string()),
+            ("last_effect_ms", self.last_effect_ms.to_string()),
+            ("stream_cut", if self.stream_cut { "yes" } else { "no" }.to_owned()),
+            ("others_go_on", go_on.to_owned()),
+        ]
+    }
+}
+
 impl Administration {
     /// Records an outage drill: that it begins, if there are no rows yet, else its result.
     pub(crate) async fn drill(
@@ -72,37 +134,58 @@ impl Administration {
         if rows.len() > DRILL_ROWS_MAX || !rows.iter().all(DrillRow::is_sound) {
             return Err(AdminError::Invalid("the rows are not those of a drill".to_owned()));
         }
-        let draft = self.draft(by, "drill/run", ResourceRef::Deployment).await?;
         let change = json!({ "drill": "outage", "version": version, "rows": rows });
-        let done = draft.make(change, Vec::new()).await?;
-        if rows.is_empty() {
-            return Ok(json!({ "begun": done.decision }));
-        }
-        let record = self.outage_record(version, rows, &done.decision.to_string());
-        let entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
-        let unit = Unit { entries, urgency: Urgency::Awaited, ..Unit::default() };
-        let committed = self.authority.journal().store().commit(unit).await;
-        committed.map_err(AdminError::unavailable)?;
-        Ok(json!({ "record": record.id, "verdict": verdict(rows) }))
+        let told = rows.iter().map(|row| (format!("part_{}", row.part), row.told()));
+        let result = (!rows.is_empty()).then(|| (told.collect(), verdict(rows)));
+        self.drilled(by, ("drill_outage", version, change), result).await
     }
 
-    fn outage_record(&self, version: &str, rows: &[DrillRow], decision: &str) -> SystemRecord {
+    /// The same of a drill that takes something away from an agent at work.
+    pub(crate) async fn drill_signal(
+        &self,
+        by: &PersonId,
+        version: &str,
+        (signal, measured): (DrillSignal, Option<DrillMeasured>),
+    ) -> Result<Value, AdminError> {
+        let change = json!({ "drill": signal, "version": version, "measured": measured });
+        let result = measured.map(|measured| {
+            let told = measured.told().map(|(name, told)| (name.to_owned(), told));
+            (BTreeMap::from(told), measured.verdict())
+        });
+        self.drilled(by, (signal.event(), version, change), result).await
+    }
+
+    /// Records that a drill begins, or its result, if there is one.
+    async fn drilled(
+        &self,
+        by: &PersonId,
+        (event, version, change): (&str, &str, Value),
+        result: Option<(BTreeMap<String, String>, &'static str)>,
+    ) -> Result<Value, AdminError> {
+        let draft = self.draft(by, "drill/run", ResourceRef::Deployment).await?;
+        let done = draft.make(change, Vec::new()).await?;
+        let Some((mut details, verdict)) = result else {
+            return Ok(json!({ "begun": done.decision }));
+        };
         let now = self.authority.clock().now();
-        let mut details: BTreeMap<String, String> =
-            rows.iter().map(|row| (format!("part_{}", row.part), row.told())).collect();
         let version: String = version.chars().filter(char::is_ascii_graphic).take(64).collect();
         details.insert("version".to_owned(), version);
-        details.insert("verdict".to_owned(), verdict(rows).to_owned());
-        details.insert("decision".to_owned(), decision.to_owned());
+        details.insert("verdict".to_owned(), verdict.to_owned());
+        details.insert("decision".to_owned(), done.decision.to_string());
         details.insert("date".to_owned(), now.to_string());
-        SystemRecord {
+        let record = SystemRecord {
             details,
-            event: "drill_outage".to_owned(),
+            event: event.to_owned(),
             id: RecordId::new(now, self.authority.entropy().as_ref()),
             kind: "system".to_owned(),
             time: now,
             v: VERSION,
-        }
+        };
+        let entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
+        let unit = Unit { entries, urgency: Urgency::Awaited, ..Unit::default() };
+        let committed = self.authority.journal().store().commit(unit).await;
+        committed.map_err(AdminError::unavailable)?;
+        Ok(json!({ "record": record.id, "verdict": verdict }))
     }
 }
 
@@ -123,6 +206,28 @@ mod tests {
             (vec![row(5, 4, 0)], "cosmetic"),
         ] {
             assert_eq!(verdict(&rows), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn r_33_whatever_happens_after_the_signal_is_cosmetic() {
+        let held = DrillMeasured {
+            attempts: 9,
+            done: 0,
+            last_effect_ms: LAST_EFFECT_MAX_MS,
+            stream_cut: true,
+            others_go_on: Some(true),
+        };
+        assert_eq!(held.verdict(), "held");
+        assert_eq!(DrillMeasured { others_go_on: None, ..held }.verdict(), "held");
+        for wrong in [
+            DrillMeasured { attempts: 0, ..held },
+            DrillMeasured { done: 1, ..held },
+            DrillMeasured { last_effect_ms: LAST_EFFECT_MAX_MS + 1, ..held },
+            DrillMeasured { stream_cut: false, ..held },
+            DrillMeasured { others_go_on: Some(false), ..held },
+        ] {
+            assert_eq!(wrong.verdict(), "cosmetic", "{wrong:?}");
         }
     }
 

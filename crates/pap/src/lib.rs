@@ -47,7 +47,9 @@ pub use clients::ClientRegistration;
 pub use command::{AdminError, Administration, By, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use directory::{DirectoryRegistration, NewToken};
-pub use drill::{DRILL_ROWS_MAX, DrillRow, verdict};
+pub use drill::{
+    DRILL_ROWS_MAX, DrillMeasured, DrillRow, DrillSignal, LAST_EFFECT_MAX_MS, verdict,
+};
 pub use elevations::ElevationAsked;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;

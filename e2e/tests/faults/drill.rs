@@ -43,6 +43,41 @@ fn r_33_an_outage_drill_is_run_and_recorded() {
     stage.ends_well();
 }
 
+/// R13, R15, R33: something is taken away from instances at work, and the time until nothing happens any
+/// longer is in the log.
+#[test]
+fn r_33_what_is_taken_away_in_a_drill_stops_at_once_and_that_is_recorded() {
+    let mut stage = Stage::set();
+    let before = stage.canary.effects().len();
+    let config = stage.deployment.path("home/chancery.yaml");
+    let config = config.to_str().unwrap();
+    for (name, others) in [("revoke", Value::Bool(true)), ("offboard", Value::Null)] {
+        let drill = ["drill", name, "--canary", "--json", "--config", config];
+        let told: Value = serde_json::from_str(&stage.deployment.run(&drill)).expect("it is JSON");
+        assert_eq!(told["verdict"], "held", "{told}");
+        let measured = &told["measured"];
+        assert!(measured["attempts"].as_u64() >= Some(10), "{told}");
+        assert!(measured["last_effect_ms"].as_u64() <= Some(1_000), "{told}");
+        assert_eq!((&measured["done"], &measured["stream_cut"]), (&0.into(), &true.into()));
+        assert_eq!(measured["others_go_on"], others, "{told}");
+        let id = told["record"].as_str().expect("it is recorded");
+        let shown = stage.deployment.run(&["log", "show", id]);
+        let shown: Value = serde_json::from_str(&shown).expect("it is JSON");
+        let record = &shown["record"];
+        assert_eq!(record["event"], format!("drill_{name}"));
+        assert_eq!(record["details"]["verdict"], "held", "{record}");
+        assert_eq!(record["details"]["stream_cut"], "yes", "{record}");
+    }
+    assert_eq!(stage.canary.effects().len(), before, "the deployment's own tools saw nothing");
+    let late =
+        r#"{"attempts":9,"done":0,"last_effect_ms":1001,"stream_cut":true,"others_go_on":null}"#;
+    let command =
+        format!(r#"{{"do":"drill-signal","version":"0","signal":"offboard","measured":{late}}}"#);
+    assert_eq!(administer(&stage.deployment, &command)["verdict"], "cosmetic");
+    stage.works();
+    stage.ends_well();
+}
+
 /// Without a running deployment there is nobody to permit or to record it.
 #[test]
 fn r_33_a_drill_without_a_deployment_says_how_to_start_it() {

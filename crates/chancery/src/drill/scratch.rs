@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -34,6 +35,15 @@ const MCP_VERSION: &str = "2026-07-28";
 /// What a mark contains that no call may have.
 pub(super) const FORBIDDEN: &str = "forbidden";
 
+/// Who answers for the agent that something is taken away from.
+pub(super) const LEAVER: &str = "leaver";
+
+/// The agent that something is taken away from.
+pub(super) const LEAVING: &str = "leaving";
+
+/// The agent of a drill.
+const AGENT: &str = "drill";
+
 /// The policy of the canary: all that it does, but for one kind of mark.
 pub(super) const POLICY: &str = r#"@id("drill-canary")
 permit (principal, action in Action::"tools/call", resource in Server::"canary");
@@ -53,7 +63,7 @@ pub(super) struct Scratch {
     pub(super) agent: Gateway,
     dir: TempDir,
     process: Child,
-    marks: u64,
+    marks: AtomicU64,
 }
 
 /// What became of one call.
@@ -72,9 +82,10 @@ impl Scratch {
         let config = copied(config, dir.path(), &canary.url)?;
         crate::founding::found(&config, vec![("drill".to_owned(), None)], true).await?;
         let process = serve(dir.path()).await?;
-        onboard(&config.admin_socket(), &key(dir.path())).await?;
-        let agent = agent(&config, dir.path())?;
-        let mut scratch = Self { config, canary, agent, dir, process, marks: 0 };
+        onboard(&config.admin_socket(), dir.path()).await?;
+        let agent = agent(&config, (dir.path(), AGENT))?;
+        let marks = AtomicU64::new(0);
+        let scratch = Self { config, canary, agent, dir, process, marks };
         let tried = scratch.touch("").await;
         ensure!(
             tried.done && scratch.canary.calls() == 1,
@@ -94,21 +105,46 @@ impl Scratch {
     }
 
     /// Its agent calls the canary, with a new mark that contains `word`.
-    pub(super) async fn touch(&mut self, word: &str) -> Tried {
+    pub(super) async fn touch(&self, word: &str) -> Tried {
         let mark = self.mark(word);
         touch(&self.agent, &mark).await
     }
 
     /// A new instance of its agent, that nothing is known of, calls the canary.
-    pub(super) async fn touch_as_stranger(&mut self) -> anyhow::Result<Tried> {
+    pub(super) async fn touch_as_stranger(&self) -> anyhow::Result<Tried> {
         let mark = self.mark("");
-        let stranger = agent(&self.config, self.dir.path())?;
+        let stranger = self.agent_of(AGENT)?;
         Ok(touch(&stranger, &mark).await)
     }
 
-    fn mark(&mut self, word: &str) -> String {
-        self.marks += 1;
-        format!("{word}-{}", self.marks)
+    /// A new instance of the agent `name`, that nothing is known of.
+    pub(super) fn agent_of(&self, name: &str) -> anyhow::Result<Gateway> {
+        agent(&self.config, (self.dir.path(), name))
+    }
+
+    /// `agent` calls the canary; whether it was done.
+    pub(super) async fn touch_as(&self, agent: &Gateway) -> bool {
+        touch(agent, &self.mark("")).await.done
+    }
+
+    /// `agent` calls what goes on until it is cut; whether it ended by itself.
+    pub(super) async fn follow(&self, agent: &Gateway) -> bool {
+        let ended = tokio::time::timeout(PATIENCE, call(agent, ("follow", &self.mark("")))).await;
+        matches!(ended, Ok(Ok(true)))
+    }
+
+    /// Waits until the canary was called `more` times, and a stream did as much.
+    pub(super) async fn is_busy(&self, more: u64) -> anyhow::Result<()> {
+        let (calls, started) = (self.canary.calls() + more, Instant::now());
+        while self.canary.calls() < calls || self.canary.steps() < more {
+            ensure!(started.elapsed() < PATIENCE, "the agents of the drill are not at work");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    fn mark(&self, word: &str) -> String {
+        format!("{word}-{}", self.marks.fetch_add(1, Ordering::SeqCst))
     }
 
     /// Waits until its metrics have `line`.
@@ -129,7 +165,7 @@ impl Scratch {
     }
 
     /// Whether a call is done again within a while.
-    pub(super) async fn recovers(&mut self) -> bool {
+    pub(super) async fn recovers(&self) -> bool {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             if self.touch("").await.done {
@@ -181,8 +217,9 @@ fn free() -> anyhow::Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-fn key(dir: &Path) -> PathBuf {
-    dir.join("agent.pem")
+/// The file in `dir` with the key of the agent `name`.
+fn key(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.pem"))
 }
 
 /// Starts the binary on what is in `dir`, and waits until it is ready.
@@ -209,15 +246,13 @@ async fn serve(dir: &Path) -> anyhow::Result<Child> {
     Ok(process)
 }
 
-async fn onboard(socket: &Path, key: &Path) -> anyhow::Result<()> {
-    let made = keys::SigningKey::generate(keys::KeyAlgorithm::Es256)?;
-    keys::write_private(key, made.to_pem()?.as_bytes())?;
+async fn onboard(socket: &Path, dir: &Path) -> anyhow::Result<()> {
     let commands = json!([
+        { "do": "person-add", "id": LEAVER, "groups": [] },
         { "do": "purpose-add", "id": "drill", "owner": "drill", "tools": ["canary/*"],
           "harm": ["changes-production"], "max_calls": null, "description": "" },
-        { "do": "agent-add", "name": "drill", "sponsor": "drill", "purpose": "drill",
-          "business_owner": null, "technical_owner": null, "key": made.verifying().to_jwk(),
-          "host": { "uid": nix::unistd::geteuid().as_raw() } },
+        of_agent(dir, AGENT, "drill")?,
+        of_agent(dir, LEAVING, LEAVER)?,
         { "do": "server-add", "name": "canary", "owner": "drill",
           "harm": ["*=changes-production"] },
     ]);
@@ -228,12 +263,23 @@ async fn onboard(socket: &Path, key: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A new instance of the drill's agent.
-fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
+/// What registers the agent `name` with a new key, for which `sponsor` answers.
+fn of_agent(dir: &Path, name: &str, sponsor: &str) -> anyhow::Result<Value> {
+    let made = keys::SigningKey::generate(keys::KeyAlgorithm::Es256)?;
+    keys::write_private(&key(dir, name), made.to_pem()?.as_bytes())?;
+    Ok(json!({
+        "do": "agent-add", "name": name, "sponsor": sponsor, "purpose": "drill",
+        "business_owner": null, "technical_owner": null, "key": made.verifying().to_jwk(),
+        "host": { "uid": nix::unistd::geteuid().as_raw() },
+    }))
+}
+
+/// A new instance of the agent `name`.
+fn agent(config: &Config, (dir, name): (&Path, &str)) -> anyhow::Result<Gateway> {
     let options = Options {
         server: "canary".to_owned(),
-        agent: "drill".to_owned(),
-        key: Some(key(dir)),
+        agent: name.to_owned(),
+        key: Some(key(dir, name)),
         is_device: false,
         platform: None,
         url: config.issuer(),
@@ -241,7 +287,7 @@ fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
         initiation: None,
         listen: None,
     };
-    let pem = std::fs::read_to_string(key(dir))?;
+    let pem = std::fs::read_to_string(key(dir, name))?;
     let credentials = Credentials::own(&options, &pem)?;
     Gateway::new(&options.url, &options.server, credentials)
 }
@@ -249,26 +295,31 @@ fn agent(config: &Config, dir: &Path) -> anyhow::Result<Gateway> {
 /// Calls the canary; an answer that does not come is none.
 async fn touch(agent: &Gateway, mark: &str) -> Tried {
     let started = Instant::now();
-    let answered = tokio::time::timeout(PATIENCE, call(agent, mark)).await;
+    let answered = tokio::time::timeout(PATIENCE, call(agent, ("touch", mark))).await;
     let done = matches!(answered, Ok(Ok(true)));
     Tried { done, took: started.elapsed() }
 }
 
-async fn call(agent: &Gateway, mark: &str) -> anyhow::Result<bool> {
+/// Calls a tool of the canary; whether it was done, when the answer has ended.
+async fn call(agent: &Gateway, (tool, mark): (&str, &str)) -> anyhow::Result<bool> {
     let mut headers = HeaderMap::new();
     for (name, value) in
-        [("mcp-protocol-version", MCP_VERSION), ("mcp-method", "tools/call"), ("mcp-name", "touch")]
+        [("mcp-protocol-version", MCP_VERSION), ("mcp-method", "tools/call"), ("mcp-name", tool)]
     {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_str(value)?);
     }
     let meta = json!({
+        "progressToken": 1,
         "io.modelcontextprotocol/protocolVersion": MCP_VERSION,
         "io.modelcontextprotocol/clientCapabilities": {},
     });
-    let params = json!({ "name": "touch", "arguments": { "mark": mark }, "_meta": meta });
+    let params = json!({ "name": tool, "arguments": { "mark": mark }, "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
     let response = agent.send(Method::POST, &headers, Bytes::from(body.to_string())).await?;
     let bytes = response.into_body().collect().await?.to_bytes();
-    let answer: Value = serde_json::from_slice(&bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The answer is the last message of a stream.
+    let last = text.lines().rev().find_map(|line| line.strip_prefix("data:"));
+    let answer: Value = serde_json::from_str(last.unwrap_or(&text))?;
     Ok(answer.get("result").is_some_and(|result| result["isError"] != true))
 }

@@ -56,6 +56,7 @@ pub(super) struct Signal {
 }
 
 /// A time as people read it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "`serialize_with` gives a reference")]
 pub(super) fn text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
 }

@@ -387,6 +387,11 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::ClockTrust { reason: reason() },
         Command::KeysRotate { reason: reason(), compromised: false },
         Command::DrillOutage { version: "0".to_owned(), rows: Vec::new() },
+        Command::DrillSignal {
+            version: "0".to_owned(),
+            signal: pap::DrillSignal::Revoke,
+            measured: None,
+        },
         Command::LogShow { id: id() },
         Command::LogChain { id: id() },
         Command::LogTail { n: 5 },

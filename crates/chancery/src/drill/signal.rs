@@ -1,0 +1,112 @@
+//! The drills that take something away from an agent at work: one instance is revoked, or a sponsor is
+//! deactivated, while calls and a stream run.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::scratch::{LEAVER, LEAVING, Scratch};
+use crate::shim::Gateway;
+use crate::socket;
+use anyhow::{Context as _, ensure};
+use futures::future::join_all;
+use pap::{Command as Asked, DrillMeasured, DrillSignal, LAST_EFFECT_MAX_MS};
+
+/// How many instances are at work when their sponsor is deactivated.
+const INSTANCES: usize = 8;
+
+/// How many calls are tried at once by the one that is revoked.
+const AT_ONCE: usize = 4;
+
+/// How much is done before anything is taken away.
+const BEFORE: u64 = 20;
+
+/// How long it is looked on after the last moment at which something may still happen.
+const WATCHED: Duration = Duration::from_millis(300);
+
+/// How long somebody waits between two calls.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// One call: when it was begun, by the clock of the canary, and whether it was done.
+#[derive(Clone, Copy)]
+struct Tried {
+    began: i64,
+    is_done: bool,
+}
+
+/// Takes something away from an agent of the scratch copy that is at work.
+pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Result<DrillMeasured> {
+    let (instances, each) = match signal {
+        DrillSignal::Revoke => (1, AT_ONCE),
+        DrillSignal::Offboard => (INSTANCES, 1),
+    };
+    let agents: Vec<Gateway> =
+        (0..instances).map(|_| scratch.agent_of(LEAVING)).collect::<Result<_, _>>()?;
+    let first = agents.first().context("there are some")?;
+    // It has a token before many ask at once.
+    ensure!(scratch.touch_as(first).await, "the agent of the drill does not work");
+    let (command, other) = match signal {
+        DrillSignal::Offboard => (Asked::PersonDeactivate { id: LEAVER.to_owned() }, None),
+        DrillSignal::Revoke => {
+            let (id, reason) = (only_instance(scratch).await?, "a drill".to_owned());
+            let other = scratch.agent_of(LEAVING)?;
+            ensure!(scratch.touch_as(&other).await, "another instance does not work");
+            (Asked::InstanceRevoke { id, reason }, Some(other))
+        }
+    };
+    let is_over = AtomicBool::new(false);
+    let works = agents.iter().flat_map(|agent| std::iter::repeat_n(agent, each));
+    let work = join_all(works.map(|agent| works_on(scratch, agent, &is_over)));
+    let stream = scratch.follow(first);
+    let taken = async {
+        let taken = taken_away(scratch, &command).await;
+        is_over.store(true, Ordering::SeqCst);
+        taken
+    };
+    let (tried, streamed, at) = tokio::join!(work, stream, taken);
+    let at = at?;
+    let tried = tried.concat();
+    let later: Vec<_> = tried.iter().filter(|tried| tried.began > at).collect();
+    let last = scratch.canary.last().saturating_sub(at).max(0);
+    // One instance is revoked: another of the same agent goes on.
+    let others_go_on = match &other {
+        Some(other) => Some(scratch.touch_as(other).await),
+        None => None,
+    };
+    Ok(DrillMeasured {
+        attempts: later.len() as u64,
+        done: later.iter().filter(|tried| tried.is_done).count() as u64,
+        last_effect_ms: u64::try_from(last).unwrap_or(0),
+        stream_cut: !streamed,
+        others_go_on,
+    })
+}
+
+/// Waits until all are at work, and does what takes something away; when that was answered, by the clock
+/// of the canary. It is looked on for a while.
+async fn taken_away(scratch: &Scratch, command: &Asked) -> anyhow::Result<i64> {
+    scratch.is_busy(BEFORE).await?;
+    socket::call(&scratch.config.admin_socket(), command).await?;
+    let at = scratch.canary.now();
+    tokio::time::sleep(Duration::from_millis(LAST_EFFECT_MAX_MS) + WATCHED).await;
+    Ok(at)
+}
+
+/// The one instance that there is yet of the agent that something is taken away from.
+async fn only_instance(scratch: &Scratch) -> anyhow::Result<String> {
+    let all = socket::call(&scratch.config.admin_socket(), &Asked::InstanceList).await?;
+    let mut all = all.as_array().into_iter().flatten();
+    let found = all.find(|instance| instance["agent"] == LEAVING);
+    let id = found.and_then(|instance| instance["id"].as_str());
+    id.map(str::to_owned).context("the instance of the drill is not in the register")
+}
+
+/// Calls again and again until it is over.
+async fn works_on(scratch: &Scratch, agent: &Gateway, is_over: &AtomicBool) -> Vec<Tried> {
+    let mut all = Vec::new();
+    while !is_over.load(Ordering::SeqCst) {
+        let began = scratch.canary.now();
+        all.push(Tried { began, is_done: scratch.touch_as(agent).await });
+        tokio::time::sleep(PAUSE).await;
+    }
+    all
+}
