@@ -84,7 +84,9 @@ impl Gateway {
     pub async fn post(&self, http: HttpCall<'_>) -> Reply {
         let mut about = About::nothing(Era::Session);
         let mut caller = None;
-        let dealt_with = AssertUnwindSafe(self.deal_with(&http, &mut about, &mut caller));
+        // In the connection it takes room only as long as it is under way.
+        let dealt_with = Box::pin(self.deal_with(&http, &mut about, &mut caller));
+        let dealt_with = AssertUnwindSafe(dealt_with);
         // A panic is a refusal like any other; whatever was begun closes as unknown.
         let answer = dealt_with.catch_unwind().await.unwrap_or(Err(Refusal::Broken));
         answer.unwrap_or_else(|refusal| self.refuse(&http, &refusal, &about, caller.as_ref()))

@@ -160,7 +160,11 @@ impl Provisioning {
         let joins: BTreeSet<_> = is.groups.difference(&was.groups).cloned().collect();
         let unit = is.unit.clone().filter(|unit| was.unit.as_ref() != Some(unit));
         let manager = is.manager.clone().filter(|manager| was.manager.as_ref() != Some(manager));
-        let is_nothing = joins.is_empty() && unit.is_none() && manager.is_none() && !login;
+        let is_nothing = joins.is_empty()
+            && unit.is_none()
+            && manager.is_none()
+            && !login
+            && !was.is_rated_above(is);
         let gives = if is_nothing { Gives::Nothing } else { Gives::Changed };
         Self { person, gives, joins, unit, manager, login }
     }

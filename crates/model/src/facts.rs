@@ -143,9 +143,9 @@ impl Standing {
     /// work on, their sponsors, and the person on whose behalf it is done.
     pub fn risk(&self) -> Option<RiskLevel> {
         let hops = self.hops().flat_map(|Hop { instance, agent, sponsor, .. }| {
-            [&instance.risk, &agent.risk, &sponsor.risk]
+            [&instance.risk, &agent.risk, &sponsor.risk, &sponsor.rated]
         });
-        let said = hops.chain(self.subject.iter().map(|subject| &subject.risk));
+        let said = hops.chain(self.subject.iter().flat_map(|it| [&it.risk, &it.rated]));
         said.flatten().map(|risk| risk.level).max()
     }
 

@@ -30,6 +30,9 @@ pub struct Person {
     /// The risk that is said of them, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
+    /// How a transmitter rates them, if one does: what it says later takes the place of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rated: Option<Risk>,
     /// Until when the login sessions of the person are over: what was begun on their behalf by then is
     /// too. What they sponsor stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +69,7 @@ impl Person {
             source: None,
             moved: None,
             risk: None,
+            rated: None,
             sessions_cutoff: None,
             state,
         }
@@ -101,6 +105,7 @@ impl Person {
         let moves = self.unit != is.unit || self.manager != is.manager;
         is.moved = if moves { Some(now) } else { self.moved };
         is.risk.clone_from(&self.risk);
+        is.rated.clone_from(&self.rated);
         is.sessions_cutoff = self.sessions_cutoff.max(is.sessions_cutoff);
         is
     }
@@ -114,10 +119,17 @@ impl Person {
             unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
             manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
             moved: is.moved,
+            rated: if self.is_rated_above(is) { &self.rated } else { &is.rated }.clone(),
             sessions_cutoff: self.sessions_cutoff.max(is.sessions_cutoff),
             state: if is.is_active() { self.state } else { is.state },
             ..self.clone()
         }
+    }
+
+    /// Whether a transmitter rated them a greater risk than `is` has it.
+    pub(crate) fn is_rated_above(&self, is: &Self) -> bool {
+        let level = |person: &Self| person.rated.as_ref().map(|risk| risk.level);
+        level(self) > level(is)
     }
 
     /// Whether the person is active now.

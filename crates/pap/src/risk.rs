@@ -68,7 +68,7 @@ impl Administration {
     }
 
     /// Says that `what` is at a lower risk than before, or at none. For an agent that holds for the
-    /// instances that it will have, too. What is quarantined stays so until it is released.
+    /// instances that it will have, too, and for a person however transmitters rated them. What is quarantined stays so until it is released.
     pub(crate) async fn risk_lower(
         &self,
         by: &PersonId,
@@ -91,7 +91,8 @@ impl Administration {
                 if id == by {
                     return Err(self.lowers_their_own(Refused::default()));
                 }
-                (lowered(&mut person.risk), put(FactKey::person(id), &person))
+                let (said, rated) = (lowered(&mut person.risk), lowered(&mut person.rated));
+                (said || rated, put(FactKey::person(id), &person))
             }
             RiskTarget::Agent(name) => {
                 let mut agent: Agent = known(&mut draft, &what).await?;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
-    Directory, FactKey, Person, PersonState, ScimResource, Sha256Digest, SignalMark, SignalRef,
-    SourceName, Stream, TAKEN, Taken, TakenUntil, Timestamp,
+    Directory, FactKey, Person, PersonState, Risk, ScimResource, Sha256Digest, SignalMark,
+    SignalRef, SourceName, Stream, TAKEN, Taken, TakenUntil, Timestamp,
 };
-use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, Set};
+use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, Set};
 use serde_json::json;
 
 use super::registered::active;
@@ -25,6 +25,9 @@ const ATTEMPTS_MAX: usize = 4;
 
 /// How many tokens are forgotten at once.
 const FORGOTTEN_MAX: usize = 24;
+
+/// Whom a transmitter rates where it rates a person (CAEP 1.0 §3.8, `principal`).
+const USER: &str = "USER";
 
 /// What comes of a signal.
 enum Comes {
@@ -145,7 +148,7 @@ impl Administration {
         taking: &Taking<'_>,
         token: Sha256Digest,
     ) -> Result<bool, NotTaken> {
-        if taking.set.event.meaning != Meaning::Returned {
+        if !matches!(taking.set.event.meaning, Meaning::Returned | Meaning::Risk { .. }) {
             return Ok(false);
         }
         let mut reader = self.reader();
@@ -168,7 +171,10 @@ impl Administration {
             Meaning::Left | Meaning::Compromised | Meaning::Returned | Meaning::SessionsEnded => {}
             Meaning::Verified { .. } => return nothing("verified"),
             Meaning::StreamUpdated { status } => return nothing(status.as_str()),
-            Meaning::Risk { .. } | Meaning::Noted => return nothing("noted"),
+            // What is said of a device, or of a session, is said of nobody whom policy knows.
+            Meaning::Risk { ref principal, .. } if principal != USER => return nothing("noted"),
+            Meaning::Risk { .. } => {}
+            Meaning::Noted => return nothing("noted"),
         }
         let named = self.named(reader, &taking.stream, subject.person()).await?;
         let person = match named {
@@ -180,6 +186,7 @@ impl Administration {
         let Some(was) = person.filter(is_own) else { return nothing("unknown_subject") };
         match event.meaning {
             Meaning::SessionsEnded => Ok(sessions_ended(taking, was)),
+            Meaning::Risk { level, .. } => Ok(rated(taking, was, level)),
             Meaning::Returned if !subject.is_whole() => nothing("not_all_of_the_person"),
             Meaning::Returned => returned(reader, taking, was).await,
             _ => left(reader, taking, was).await,
@@ -268,6 +275,23 @@ fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
         return Comes::Nothing("ended_already", Vec::new());
     }
     let is = Box::new(Person { sessions_cutoff: Some(cutoff), ..was.clone() });
+    Comes::Becomes(was, is, Vec::new())
+}
+
+/// The person is rated so, unless they were rated later than that.
+fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
+    let since = taking.at().min(taking.now);
+    if was.rated.as_ref().is_some_and(|known| known.since > since) {
+        return Comes::Nothing("older", Vec::new());
+    }
+    let level = match level {
+        RiskLevel::Low => model::RiskLevel::Low,
+        RiskLevel::Medium => model::RiskLevel::Medium,
+        RiskLevel::High => model::RiskLevel::High,
+    };
+    let reason = format!("stream `{}`", taking.stream.name);
+    let rated = Some(Risk { level, reason, since });
+    let is = Box::new(Person { rated, ..was.clone() });
     Comes::Becomes(was, is, Vec::new())
 }
 

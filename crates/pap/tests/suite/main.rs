@@ -11,6 +11,7 @@ mod directories;
 mod directory_tokens;
 mod elevations;
 mod founding;
+mod furnished;
 mod leases;
 mod log;
 mod matrix;

@@ -6,25 +6,16 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
-    ElevationState, FactKey, Finding, Harm, HostRule, InstanceId, InstanceState, PersonState, Risk,
-    RiskLevel, RiskTarget, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint,
-    Timestamp, ToolState,
+    Clock as _, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, Sha256Digest, Stop, StopTarget,
 };
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
-use crate::support::World;
+use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding};
 
 /// Who acts.
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
-
-/// The code of a founder who has not redeemed it.
-const CODE: &str = "founder-code";
-
-/// An instance whose sponsor administers nothing, and which is stopped.
-const OTHERS: [u8; 16] = [77; 16];
 
 /// The commands that change something; the others read.
 const CHANGING: [&str; 46] = [
@@ -75,138 +66,6 @@ const CHANGING: [&str; 46] = [
     "finding-close",
     "keys-rotate",
 ];
-
-/// A caller that is no active agent.
-fn finding() -> Finding {
-    let stranger = Stranger {
-        cause: "client_unknown".to_owned(),
-        tried: "token".to_owned(),
-        server: None,
-        source: None,
-        credential: None,
-        claimed: None,
-        client: None,
-        proven: None,
-        holder: None,
-        person: None,
-        agents: Vec::new(),
-    };
-    let at = Timestamp::from_millis(1);
-    let state = "unknown".to_owned();
-    let (id, told) = (stranger.id(), Vec::new());
-    Finding { id, state, stranger, first: at, last: at, count: 1, told, closed: None }
-}
-
-/// A device of `agent`.
-fn device(agent: AgentName) -> Device {
-    Device {
-        agent,
-        id: Thumbprint::from_bytes([55; 32]),
-        key: json!({}),
-        name: "laptop".to_owned(),
-        by: "ordinary".parse().expect("a person"),
-        enrolled: Timestamp::from_millis(1),
-        valid_until: Timestamp::from_millis(2),
-        state: DeviceState::Active,
-    }
-}
-
-/// A stream that speaks for the directory `okta`.
-fn stream(desk: &Desk) -> Stream {
-    Stream {
-        name: "caep".parse().expect("a source"),
-        issuer: "https://idp.example".to_owned(),
-        audience: "https://chancery.example".to_owned(),
-        algorithms: ["ES256".to_owned()].into(),
-        directory: "okta".parse().expect("a source"),
-        email: false,
-        silence_min: None,
-        registered: desk.world.clock.now(),
-        state: DirectoryState::Active,
-    }
-}
-
-/// What somebody else asked for.
-fn elevation(desk: &Desk) -> Elevation {
-    let task = &desk.world.standing.task;
-    Elevation {
-        id: ElevationId::from_bytes([66; 16]),
-        name: "month-end".parse().expect("a name"),
-        task: task.id,
-        instance: task.instance,
-        tools: [("crm/refund".parse().expect("a tool"), [Harm::MovesMoney].into())].into(),
-        max_calls: None,
-        lasts_s: 60,
-        reason: "because".to_owned(),
-        asked_by: "ordinary".parse().expect("a person"),
-        asked: desk.world.clock.now(),
-        state: ElevationState::Asked,
-    }
-}
-
-/// An agent whose sponsor administers nothing, with an instance that is stopped; and a device.
-async fn others(world: &World) {
-    let (mut agent, mut instance) = (world.standing.agent.clone(), world.standing.instance.clone());
-    agent.name = "others".parse().expect("an agent");
-    agent.sponsor = world.standing.other.id.clone();
-    (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
-    let since = world.standing.task.opened;
-    instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
-    instance.risk = Some(Risk { level: RiskLevel::Low, reason: String::new(), since });
-    let stopped = Stopped([(instance.id, instance.state.clone())].into());
-    world.put(FactKey::agent(&agent.name), &agent).await;
-    world.put(FactKey::instance(instance.id), &instance).await;
-    world.put(FactKey::stopped(&agent.name), &stopped).await;
-    let device = device(world.standing.agent.name.clone());
-    world.put(FactKey::device(&device.agent, &device.id), &device).await;
-}
-
-/// A deployment in which every command has something to work on.
-async fn desk() -> (Desk, String) {
-    let world = World::with(|facts| {
-        // The deactivated one was an administrator.
-        facts.other.groups.insert("administrators".parse().expect("a group"));
-        facts.other.state = PersonState::Inactive { since: facts.task.opened };
-        facts.other.manager = Some("ordinary".parse().expect("a person"));
-        let seen = facts.task.opened;
-        facts.tools[2].state = ToolState::Changed { descriptor: json!({ "name": "deploy" }), seen };
-    })
-    .await;
-    world.portal(jwk()).await;
-    let founder = &world.standing.sponsor.id;
-    let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
-    world.put(code, &json!({ "founder": founder })).await;
-    world.put(FactKey::finding(&finding().id), &finding()).await;
-    others(&world).await;
-    let all = Stop {
-        what: StopTarget::All,
-        by: founder.clone(),
-        reason: "test".to_owned(),
-        since: world.standing.task.opened,
-        wish: None,
-    };
-    let desk = Desk::over(world).await;
-    let person = Command::PersonAdd { id: "ordinary".to_owned(), groups: Vec::new() };
-    desk.run(person).await.expect("the person is added");
-    desk.directory().await;
-    let directory = Directory {
-        name: "okta".parse().expect("a source"),
-        logins: None,
-        silence_min: None,
-        registered: desk.world.clock.now(),
-        state: DirectoryState::Active,
-    };
-    desk.world.put(FactKey::directory(&directory.name), &directory).await;
-    desk.world.put(FactKey::directory_tokens(&directory.name), &json!([])).await;
-    let stream = stream(&desk);
-    desk.world.put(FactKey::stream(&stream.name), &stream).await;
-    desk.world.put(FactKey::stream_tokens(&stream.name), &json!([])).await;
-    let elevation = elevation(&desk);
-    desk.world.put(FactKey::elevation(elevation.id), &elevation).await;
-    let decision = desk.lose().await;
-    desk.world.put(FactKey::stop(&all.what), &all).await;
-    (desk, decision)
-}
 
 /// A token of a directory.
 fn directory_token(desk: &Desk) -> pap::NewToken {
