@@ -321,7 +321,14 @@ fn r_2_a_copied_key_is_found_and_no_restart_sheds_the_quarantine() {
     }
     let listed = stage.deployment.run(&["instance", "list"]);
     assert!(listed.contains("quarantined") && listed.contains(&instance), "{listed}");
-    stage.deployment.run(&["instance", "release", &instance, "--reason", "looked"]);
+    // Whoever is the service's user is anybody: a founder says who they are.
+    let release = ["instance", "release", &instance, "--reason", "looked"];
+    let told = stage.deployment.run_refused(&release);
+    assert!(told.contains("a founder signs for this"), "{told}");
+    let (key, url) = (stage.deployment.path("bob.pem"), stage.deployment.url());
+    let key = key.display().to_string();
+    let by = ["--as", "bob", "--key", &key, "--url", &url];
+    stage.deployment.run(&[&release[..], &by].concat());
     assert!(
         Caller::vouched(&stage.deployment, "canary", &stage.host()).call("touch", "d").is_done()
     );

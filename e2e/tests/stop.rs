@@ -60,8 +60,16 @@ fn n_098_what_one_stopped_runs_again_when_two_have_started_it() {
 fn r_18_a_risk_steps_up_then_cuts_until_it_is_lowered() {
     let canary = Canary::start();
     let deployment = deployment(&canary);
+    let (key, url) = (deployment.path("bob.pem").display().to_string(), deployment.url());
     let risk = |step: &str, what: &str, level: &str| {
-        deployment.run(&["risk", step, what, level, "--reason", "test"]);
+        let asked = ["risk", step, what, level, "--reason", "test"];
+        if step == "raise" {
+            return deployment.run(&asked);
+        }
+        // Whoever is the service's user is anybody: a founder says who they are.
+        let told = deployment.run_refused(&asked);
+        assert!(told.contains("a founder signs for this"), "{told}");
+        deployment.run(&[&asked[..], &["--as", "bob", "--key", &key, "--url", &url]].concat())
     };
     for what in ["agent/bot", "person/sam"] {
         let mut caller = Caller::new(&deployment, "canary");

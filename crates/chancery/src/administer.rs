@@ -128,7 +128,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Person(person) => plain(of_person(person)),
         Command::People(people) => keyless(crate::people::asked(people)?),
         Command::Directory(directory) => crate::directories::asked(directory)?,
-        Command::Risk(risk) => plain(risk.asked()),
+        Command::Risk(risk) => keyless(crate::risks::asked(risk).await?),
         Command::Stream(stream) => crate::streams::asked(stream)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),
@@ -158,7 +158,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Purpose(Purpose::Owner { id, owner, socket }) => {
             (socket.socket, Asked::PurposeOwner { id, owner }, None)
         }
-        Command::Instance(instance) => plain(of_instance(instance)),
+        Command::Instance(instance) => keyless(of_instance(instance).await?),
         Command::Device(device) => plain(of_device(device)),
         Command::Server(Server::Add { name, owner, harm, socket }) => {
             (socket.socket, Asked::ServerAdd { name, owner, harm }, None)
@@ -284,15 +284,18 @@ fn of_person(person: Person) -> (crate::cli::Socket, Asked) {
     }
 }
 
-fn of_instance(instance: Instance) -> (crate::cli::Socket, Asked) {
-    match instance {
+async fn of_instance(instance: Instance) -> anyhow::Result<(PathBuf, Asked)> {
+    let (socket, asked) = match instance {
         Instance::Revoke { id, reason, socket } => (socket, Asked::InstanceRevoke { id, reason }),
         Instance::Quarantine { id, reason, socket } => {
             (socket, Asked::InstanceQuarantine { id, reason })
         }
-        Instance::Release { id, reason, socket } => (socket, Asked::InstanceRelease { id, reason }),
+        Instance::Release { id, reason, signed, socket } => {
+            return crate::risks::release((id, reason), signed, socket).await;
+        }
         Instance::List { socket } => (socket, Asked::InstanceList),
-    }
+    };
+    Ok((socket.socket, asked))
 }
 
 /// The rules that were typed, with the digest of the program as it is now.

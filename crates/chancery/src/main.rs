@@ -32,6 +32,7 @@ mod places;
 mod polling;
 mod register;
 mod reload;
+mod risks;
 mod serve;
 mod shim;
 mod socket;

@@ -35,14 +35,12 @@ impl RiskLevel {
     }
 }
 
-/// What was said last.
+/// What was said last. Why is in the record of it, where it can be erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Risk {
     /// The level.
     pub level: RiskLevel,
-    /// Why, in a few words.
-    pub reason: String,
     /// Since when.
     pub since: Timestamp,
 }

@@ -136,8 +136,8 @@ pub enum Command {
     InstanceRevoke { id: String, reason: String },
     /// Stops an instance until it is released.
     InstanceQuarantine { id: String, reason: String },
-    /// Lets an instance, or those after it, act again.
-    InstanceRelease { id: String, reason: String },
+    /// Lets an instance, or those after it, act again. `word` says who, where that is not who sends it.
+    InstanceRelease { id: String, reason: String, word: Option<String> },
     /// Lists instances.
     InstanceList,
     /// Says that something is at risk, for policy to read.
@@ -147,12 +147,13 @@ pub enum Command {
         level: RiskLevel,
         reason: String,
     },
-    /// Says that it is less so, or not at all.
+    /// Says that it is less so, or not at all. `word` says who, where that is not who sends it.
     RiskLower {
         #[schemars(with = "String")]
         what: RiskTarget,
         level: Option<RiskLevel>,
         reason: String,
+        word: Option<String>,
     },
     /// Lists callers that are no active agent.
     FindingList,

@@ -213,12 +213,7 @@ impl Administration {
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }
-            Command::RiskRaise { what, level, reason } => {
-                self.risk_raise(by, what, (level, reason)).await
-            }
-            Command::RiskLower { what, level, reason } => {
-                self.risk_lower(by, what, (level, reason)).await
-            }
+            Command::RiskRaise { .. } | Command::RiskLower { .. } => self.risks(by, command).await,
             Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::ElevationAsk { .. }
             | Command::ElevationApprove { .. }

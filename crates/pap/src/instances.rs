@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::register::put;
+use crate::words::Acting;
 
 impl Administration {
     pub(crate) async fn instances(
@@ -28,7 +29,12 @@ impl Administration {
                 let state = InstanceState::Quarantined { signal: reason, since };
                 self.instance_stop(by, (&id, "instance/quarantine"), state).await
             }
-            Command::InstanceRelease { id, reason } => self.instance_release(by, &id, reason).await,
+            Command::InstanceRelease { id, reason, word } => {
+                let said = json!({ "do": "instance-release", "id": id, "reason": reason });
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
+                let done = self.instance_release((by, uses.clone()), &id, reason).await;
+                self.settled(done, uses).await
+            }
             _ => self.list(by, "instance/", "").await,
         }
     }
@@ -62,27 +68,26 @@ impl Administration {
     /// was revoked stays so. The agent's own sponsor has no say in it.
     async fn instance_release(
         &self,
-        by: &PersonId,
+        (by, mut effects): Acting,
         id: &str,
         reason: String,
     ) -> Result<Value, AdminError> {
         let id: InstanceId = id.parse().map_err(AdminError::invalid)?;
         let target = ResourceRef::Instance(id);
-        let mut draft = self.draft(by, "instance/release", target).await?;
+        let mut draft = self.draft(&by, "instance/release", target).await?;
         let mut instance = found(&mut draft, id).await?;
         let marks = marks(&mut draft, &instance).await?;
         if !marks.iter().any(|(_, stopped)| stopped.0.contains_key(&id)) {
             return Err(AdminError::Invalid(format!("instance `{id}` is not stopped")));
         }
         let agent = draft.reader.need::<Agent>(FactKey::agent(&instance.agent)).await;
-        if agent.map_err(AdminError::unavailable)?.sponsor == *by {
+        if agent.map_err(AdminError::unavailable)?.sponsor == by {
             let refused = Refused { instance: Some(id), ..Refused::default() };
             let place = ("administration", "released_by_own_sponsor");
             self.authority.record_refusal(&self.refusals, place, refused);
             let why = "not permitted: who answers for an agent does not release its instances";
             return Err(AdminError::Refused(why.to_owned()));
         }
-        let mut effects = Vec::new();
         for (key, mut stopped) in marks {
             stopped.0.remove(&id);
             let none_left = stopped.0.is_empty();

@@ -12,9 +12,11 @@ use model::{
 };
 use serde_json::{Value, json};
 
+use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::instances::{found, marks};
 use crate::register::put;
+use crate::words::Acting;
 
 /// As what an instance of high risk is quarantined.
 const SIGNAL: &str = "risk";
@@ -23,15 +25,33 @@ const SIGNAL: &str = "risk";
 const REASON_MAX: usize = 1_024;
 
 impl Administration {
+    pub(crate) async fn risks(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
+        match command {
+            Command::RiskRaise { what, level, reason } => {
+                self.risk_raise(by, what, (level, reason)).await
+            }
+            Command::RiskLower { what, level, reason, word } => {
+                let said = json!({
+                    "do": "risk-lower", "what": what, "level": level, "reason": reason,
+                });
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
+                let done = self.risk_lower((by, uses.clone()), what, (level, reason)).await;
+                self.settled(done, uses).await
+            }
+            _ => unreachable!("it is none of risks"),
+        }
+    }
+
     /// Says that `what` is at a risk no lower than before. An instance of high risk is quarantined.
-    pub(crate) async fn risk_raise(
+    async fn risk_raise(
         &self,
         by: &PersonId,
         what: RiskTarget,
         (level, reason): (RiskLevel, String),
     ) -> Result<Value, AdminError> {
         let mut draft = self.draft(by, "risk/raise", governed(&what)).await?;
-        let risk = Risk { level, reason: checked(reason)?, since: self.now() };
+        let reason = checked(reason)?;
+        let risk = Risk { level, since: self.now() };
         let raised = |known: &mut Option<Risk>| {
             if known.as_ref().is_some_and(|known| known.level > level) {
                 return Err(AdminError::Invalid(format!(
@@ -63,21 +83,22 @@ impl Administration {
                 effects.push(put(FactKey::instance(*id), &instance));
             }
         }
-        let done = draft.make(json!({ "what": what, "risk": risk }), effects).await?;
+        let change = json!({ "what": what, "risk": risk, "reason": reason });
+        let done = draft.make(change, effects).await?;
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
     }
 
     /// Says that `what` is at a lower risk than before, or at none. For an agent that holds for the
     /// instances that it will have, too, and for a person however transmitters rated them. What is quarantined stays so until it is released.
-    pub(crate) async fn risk_lower(
+    async fn risk_lower(
         &self,
-        by: &PersonId,
+        (by, mut effects): Acting,
         what: RiskTarget,
         (level, reason): (Option<RiskLevel>, String),
     ) -> Result<Value, AdminError> {
-        let mut draft = self.draft(by, "risk/lower", governed(&what)).await?;
+        let mut draft = self.draft(&by, "risk/lower", governed(&what)).await?;
         let reason = checked(reason)?;
-        let risk = level.map(|level| Risk { level, reason: reason.clone(), since: self.now() });
+        let risk = level.map(|level| Risk { level, since: self.now() });
         let lowered = |known: &mut Option<Risk>| {
             let is_lower = known.as_ref().map(|known| known.level) > level;
             if is_lower {
@@ -88,7 +109,7 @@ impl Administration {
         let (is_lower, effect) = match &what {
             RiskTarget::Person(id) => {
                 let mut person: Person = known(&mut draft, &what).await?;
-                if id == by {
+                if *id == by {
                     return Err(self.lowers_their_own(Refused::default()));
                 }
                 let (said, rated) = (lowered(&mut person.risk), lowered(&mut person.rated));
@@ -96,7 +117,7 @@ impl Administration {
             }
             RiskTarget::Agent(name) => {
                 let mut agent: Agent = known(&mut draft, &what).await?;
-                self.is_not_its_own(by, &agent, None)?;
+                self.is_not_its_own(&by, &agent, None)?;
                 let (own, of_new) = (lowered(&mut agent.risk), lowered(&mut agent.risk_of_new));
                 (own || of_new, put(FactKey::agent(name), &agent))
             }
@@ -104,7 +125,7 @@ impl Administration {
                 let mut instance = found(&mut draft, *id).await?;
                 let agent = RiskTarget::Agent(instance.agent.clone());
                 let agent: Agent = known(&mut draft, &agent).await?;
-                self.is_not_its_own(by, &agent, Some(*id))?;
+                self.is_not_its_own(&by, &agent, Some(*id))?;
                 (lowered(&mut instance.risk), put(FactKey::instance(*id), &instance))
             }
         };
@@ -114,7 +135,8 @@ impl Administration {
             )));
         }
         let change = json!({ "what": what, "risk": risk, "reason": reason });
-        let done = draft.make(change, vec![effect]).await?;
+        effects.push(effect);
+        let done = draft.make(change, effects).await?;
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
     }
 

@@ -207,6 +207,8 @@ pub(crate) enum Instance {
         #[arg(long)]
         reason: String,
         #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
         socket: Socket,
     },
     /// List instances.

@@ -2,9 +2,8 @@
 
 use clap::{Subcommand, ValueEnum};
 use model::{RiskLevel, RiskTarget};
-use pap::Command as Asked;
 
-use super::Socket;
+use super::{Signed, Socket};
 
 /// What somebody who watches says of an agent, an instance or a person, for policy to read.
 #[derive(Debug, Subcommand)]
@@ -31,6 +30,8 @@ pub(crate) enum Risk {
         #[arg(long)]
         reason: String,
         #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
         socket: Socket,
     },
 }
@@ -51,25 +52,22 @@ pub(crate) enum LevelLeft {
     Medium,
 }
 
-impl Risk {
-    pub(crate) fn asked(self) -> (Socket, Asked) {
-        match self {
-            Self::Raise { what, level, reason, socket } => {
-                let level = match level {
-                    Level::Low => RiskLevel::Low,
-                    Level::Medium => RiskLevel::Medium,
-                    Level::High => RiskLevel::High,
-                };
-                (socket, Asked::RiskRaise { what, level, reason })
-            }
-            Self::Lower { what, level, reason, socket } => {
-                let level = match level {
-                    LevelLeft::None => None,
-                    LevelLeft::Low => Some(RiskLevel::Low),
-                    LevelLeft::Medium => Some(RiskLevel::Medium),
-                };
-                (socket, Asked::RiskLower { what, level, reason })
-            }
+impl From<Level> for RiskLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Low => Self::Low,
+            Level::Medium => Self::Medium,
+            Level::High => Self::High,
+        }
+    }
+}
+
+impl From<LevelLeft> for Option<RiskLevel> {
+    fn from(level: LevelLeft) -> Self {
+        match level {
+            LevelLeft::None => None,
+            LevelLeft::Low => Some(RiskLevel::Low),
+            LevelLeft::Medium => Some(RiskLevel::Medium),
         }
     }
 }

@@ -289,8 +289,7 @@ fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
         RiskLevel::Medium => model::RiskLevel::Medium,
         RiskLevel::High => model::RiskLevel::High,
     };
-    let reason = format!("stream `{}`", taking.stream.name);
-    let rated = Some(Risk { level, reason, since });
+    let rated = Some(Risk { level, since });
     let is = Box::new(Person { rated, ..was.clone() });
     Comes::Becomes(was, is, Vec::new())
 }

@@ -94,7 +94,7 @@ async fn others(world: &World) {
     (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
     let since = world.standing.task.opened;
     instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
-    instance.risk = Some(Risk { level: RiskLevel::Low, reason: String::new(), since });
+    instance.risk = Some(Risk { level: RiskLevel::Low, since });
     let stopped = Stopped([(instance.id, instance.state.clone())].into());
     world.put(FactKey::agent(&agent.name), &agent).await;
     world.put(FactKey::instance(instance.id), &instance).await;

@@ -197,6 +197,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::InstanceRelease {
             id: InstanceId::from_bytes(OTHERS).to_string(),
             reason: reason(),
+            word: None,
         },
         Command::InstanceList,
         Command::RiskRaise {
@@ -208,6 +209,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             what: RiskTarget::Instance(InstanceId::from_bytes(OTHERS)),
             level: None,
             reason: reason(),
+            word: None,
         },
         Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() },
         Command::ServerList,

@@ -92,7 +92,7 @@ impl Desk {
             }
             Becomes::Suspended => Command::AgentSuspend { name: agent, reason },
             Becomes::Quarantined => Command::InstanceQuarantine { id: instance, reason },
-            Becomes::Released => Command::InstanceRelease { id: instance, reason },
+            Becomes::Released => Command::InstanceRelease { id: instance, reason, word: None },
             Becomes::Revoked => Command::InstanceRevoke { id: instance, reason },
             Becomes::TaskEnds => Command::TaskEnd { id: facts.task.id.to_string(), reason },
             Becomes::MandateWithdrawn => {

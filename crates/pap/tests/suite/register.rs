@@ -218,7 +218,7 @@ async fn n_096_a_quarantined_instance_is_not_released_by_its_agents_sponsor() {
     second.groups.insert("administrators".parse().unwrap());
     desk.world.put(FactKey::person(&second.id), &second).await;
     let reason = || "test".to_owned();
-    let release = || Command::InstanceRelease { id: id.clone(), reason: reason() };
+    let release = || Command::InstanceRelease { id: id.clone(), reason: reason(), word: None };
     let quarantine = || Command::InstanceQuarantine { id: id.clone(), reason: reason() };
     assert_eq!(word(&desk.run(release()).await), "invalid", "it is not stopped");
     desk.run(quarantine()).await.unwrap();
@@ -263,7 +263,8 @@ async fn a_stop_stands_with_the_workload_as_with_the_agent() {
         for mark in &marks {
             assert!(desk.fact(mark.clone()).await.is_some(), "{mark}");
         }
-        let release = Command::InstanceRelease { id: id.clone(), reason: reason.clone() };
+        let release =
+            Command::InstanceRelease { id: id.clone(), reason: reason.clone(), word: None };
         desk.run_as(&second.id, release).await.unwrap();
         for mark in &marks {
             assert_eq!(desk.fact(mark.clone()).await, None, "{mark}");

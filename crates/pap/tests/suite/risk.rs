@@ -48,7 +48,7 @@ impl Desk {
 
     async fn lower(&self, by: &PersonId, what: &RiskTarget, to: Option<RiskLevel>) -> &'static str {
         let (what, reason) = (what.clone(), "looked".to_owned());
-        word(&self.run_as(by, Command::RiskLower { what, level: to, reason }).await)
+        word(&self.run_as(by, Command::RiskLower { what, level: to, reason, word: None }).await)
     }
 }
 

@@ -146,8 +146,7 @@ fn r_35_each_circumstance_can_change_the_answer() {
         let model::Standing { instance, agent, sponsor, .. } = &mut case.standing;
         let risk = [&mut instance.risk, &mut agent.risk, &mut sponsor.risk];
         let (level, since) = (model::RiskLevel::Low, case.facts.now);
-        *risk.into_iter().nth(place).expect("one") =
-            Some(model::Risk { level, reason: String::new(), since });
+        *risk.into_iter().nth(place).expect("one") = Some(model::Risk { level, since });
         changed.push(case);
     }
     for case in changed {

@@ -66,8 +66,8 @@ async fn r_1_renewal_with_the_same_key_is_the_same_instance_and_another_key_anot
 async fn r_18_a_new_instance_begins_with_the_risk_that_was_said_of_one_before() {
     let sts = Sts::new().await;
     let mut agent = sts.world.standing.agent.clone();
-    let (reason, since) = ("seen".to_owned(), sts.world.clock.now());
-    agent.risk_of_new = Some(Risk { level: RiskLevel::Medium, reason, since });
+    let since = sts.world.clock.now();
+    agent.risk_of_new = Some(Risk { level: RiskLevel::Medium, since });
     sts.world.put(FactKey::agent(&agent.name), &agent).await;
     let claims = sts.token(&key()).await.expect("a token");
     let id = claims.sub.parse().expect("an instance");
