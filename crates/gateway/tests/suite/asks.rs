@@ -141,7 +141,7 @@ async fn a_permitted_elicitation_of_a_process_is_answered() {
 async fn before_process(process: &Process, policy: &str) -> (World, Agent) {
     let policy = format!("{POLICY}\n{policy}");
     let routes = vec![("up", process.target())];
-    let world = World::new(Setup { policy, routes, ..Setup::default() }).await;
+    let world = Box::pin(World::new(Setup { policy, routes, ..Setup::default() })).await;
     world.onboard("up", &["*=reads-data"]).await;
     let bot = world.agent("bot", &["up/*"]).await;
     (world, bot)

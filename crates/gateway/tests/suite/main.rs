@@ -51,7 +51,7 @@ async fn before(upstream: &Upstream, policy: &str) -> (World, Agent) {
 }
 
 async fn with(setup: Setup) -> (World, Agent) {
-    let world = World::new(setup).await;
+    let world = Box::pin(World::new(setup)).await;
     world.onboard("up", &["*=reads-data", "pay=moves-money"]).await;
     let bot = world.agent("bot", &["up/*"]).await;
     (world, bot)

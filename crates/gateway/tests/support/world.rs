@@ -128,8 +128,7 @@ impl World {
     pub async fn run(&self, command: Command) -> Value {
         let alice: PersonId = "alice".parse().expect("a person");
         let name = format!("{command:?}");
-        // Whatever it takes is taken once, and not in each test that waits for it.
-        let done = Box::pin(self.administration.run(&alice, command)).await;
+        let done = self.administration.run(&alice, command).await;
         done.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
