@@ -28,7 +28,7 @@ pub(crate) use directories::{Directory, NewDirectoryToken, Subject};
 pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
-pub(crate) use offboard::Offboard;
+pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};

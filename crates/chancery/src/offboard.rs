@@ -1,13 +1,14 @@
 //! `chancery offboard`: what a person or an agent holds, whether it still counts, and when it died.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pap::Command as Asked;
 use serde_json::Value;
 
-use crate::cli::Offboard;
+use crate::cli::{NO_FILE, Offboard};
 use crate::socket;
 
 /// Nothing was reported: it was only said what the command is for.
@@ -41,7 +42,7 @@ pub(crate) async fn run(typed: Offboard) -> anyhow::Result<ExitCode> {
     };
     let report = socket::call(&typed.socket.socket, &asked).await?;
     let written = serde_json::to_string_pretty(&report)?;
-    if let Some(file) = file {
+    if file != Path::new(NO_FILE) {
         std::fs::write(&file, format!("{written}\n"))
             .with_context(|| format!("could not write `{}`", file.display()))?;
     }

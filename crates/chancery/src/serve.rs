@@ -309,14 +309,12 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let development = pap::is_for_development(&journal).await?;
     let door = crate::login::door(config, development, (&clock, &entropy))?;
     let by = (door.is_some(), platforms.as_ref());
-    let tokens = crate::tokens::service(config, (&authority, keys, nonces), by, stop)?;
+    let tokens = crate::tokens::service(config, (&authority, keys, nonces), by, stop)?.into();
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let (findings, leases) = keepers(config, &authority).await?;
-    let numbers = (findings.numbers(), leases.numbers());
-    let watched = (anchors, numbers, platforms.clone());
+    let watched = (anchors, (findings.numbers(), leases.numbers()), platforms.clone());
     let status = Arc::new(Status::new(store, authority.clone(), watched, servers));
     let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
-    let tokens = Arc::new(tokens);
     Ok(Running {
         authority,
         policy,

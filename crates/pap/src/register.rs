@@ -145,21 +145,7 @@ impl Administration {
         let business_owner = active(reader, &business, "business owner").await?.id;
         let technical = owner(&registration.technical_owner);
         let technical_owner = active(reader, &technical, "technical owner").await?.id;
-        let purpose = reader.find::<Purpose>(FactKey::purpose(&wanted)).await;
-        let purpose = purpose.map_err(AdminError::unavailable)?;
-        let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
-        // Whoever came back since it was theirs is asked anew.
-        let owner = reader.find::<Person>(FactKey::person(&purpose.owner)).await;
-        let owner = owner.map_err(AdminError::unavailable)?;
-        let owners = owner.map(|owner| (owner.id.clone(), owner)).into_iter().collect();
-        if !purpose.is_owned(&owners) {
-            let why = format!(
-                "`{}` does not answer for the purpose `{wanted}`: name its owner with \
-                 `chancery purpose owner {wanted} --owner PERSON`",
-                purpose.owner
-            );
-            return Err(AdminError::Invalid(why));
-        }
+        let purpose = owned_purpose(reader, &wanted).await?;
         let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
         let agent = Agent {
@@ -254,6 +240,25 @@ pub(crate) async fn registered(
     let found = reader.find::<Agent>(FactKey::agent(name)).await;
     let found = found.map_err(AdminError::unavailable)?;
     found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))
+}
+
+/// The purpose `wanted`, if its owner still answers for it: whoever came back since it was theirs is asked
+/// anew.
+async fn owned_purpose(reader: &mut Reader<'_>, wanted: &PurposeId) -> Result<Purpose, AdminError> {
+    let purpose = reader.find::<Purpose>(FactKey::purpose(wanted)).await;
+    let purpose = purpose.map_err(AdminError::unavailable)?;
+    let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
+    let owner = reader.find::<Person>(FactKey::person(&purpose.owner)).await;
+    let owner = owner.map_err(AdminError::unavailable)?;
+    let owners = owner.map(|owner| (owner.id.clone(), owner)).into_iter().collect();
+    if purpose.is_owned(&owners) {
+        return Ok(purpose);
+    }
+    Err(AdminError::Invalid(format!(
+        "`{}` does not answer for the purpose `{wanted}`: name its owner with \
+         `chancery purpose owner {wanted} --owner PERSON`",
+        purpose.owner
+    )))
 }
 
 /// The active person `id`, who is to be `role`.

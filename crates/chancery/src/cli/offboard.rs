@@ -6,6 +6,9 @@ use clap::Args;
 
 use super::Socket;
 
+/// What stands for no file.
+pub(crate) const NO_FILE: &str = "-";
+
 /// Reports what somebody holds.
 #[derive(Debug, Args)]
 pub(crate) struct Offboard {
@@ -17,8 +20,8 @@ pub(crate) struct Offboard {
     pub(crate) agent: Option<String>,
     /// Make the report, and write it into a file too, in JSON. It ends with 3 if anything still
     /// counts. Without it, the command says what it is for.
-    #[arg(long, num_args = 0..=1, value_name = "FILE")]
-    pub(crate) report: Option<Option<PathBuf>>,
+    #[arg(long, num_args = 0..=1, value_name = "FILE", default_missing_value = NO_FILE)]
+    pub(crate) report: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long, requires = "report")]
     pub(crate) json: bool,

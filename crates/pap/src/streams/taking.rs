@@ -168,13 +168,16 @@ impl Administration {
         let Set { subject, event, .. } = taking.set;
         let nothing = |why| Ok(Comes::Nothing(why, Vec::new()));
         match event.meaning {
-            Meaning::Left | Meaning::Compromised | Meaning::Returned | Meaning::SessionsEnded => {}
             Meaning::Verified { .. } => return nothing("verified"),
             Meaning::StreamUpdated { status } => return nothing(status.as_str()),
             // What is said of a device, or of a session, is said of nobody whom policy knows.
             Meaning::Risk { ref principal, .. } if principal != USER => return nothing("noted"),
-            Meaning::Risk { .. } => {}
             Meaning::Noted => return nothing("noted"),
+            Meaning::Left
+            | Meaning::Compromised
+            | Meaning::Returned
+            | Meaning::SessionsEnded
+            | Meaning::Risk { .. } => {}
         }
         let named = self.named(reader, &taking.stream, subject.person()).await?;
         let person = match named {

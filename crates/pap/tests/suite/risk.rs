@@ -2,8 +2,11 @@
 
 use model::{FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
 use pap::{Command, Publisher};
+use serde_json::{Value, json};
 
 use crate::desk::{Desk, files, word};
+use crate::directories::user;
+use crate::streams::{CAEP, Signals};
 use crate::support::{POLICY, World};
 
 /// What the shipped set says, of the tools of the tests.
@@ -108,5 +111,36 @@ async fn r_18_an_instance_at_high_risk_is_quarantined_with_what_starts_after_it(
     assert_eq!(desk.lower(&other, &what, None).await, "done");
     assert_eq!(known().await["risk_of_new"]["level"], "high", "a restart sheds nothing");
     assert_eq!(desk.lower(&other, &agent, None).await, "done");
-    assert_eq!(known().await["risk_of_new"], serde_json::Value::Null);
+    assert_eq!(known().await["risk_of_new"], Value::Null);
+}
+
+/// A transmitter rates people, for policy to read: to a greater risk at once, to a lower one as policy says,
+/// and by what it said last.
+#[tokio::test]
+async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
+    let signals = Signals::set().await;
+    signals.scene.creates(user("ann")).await;
+    let rate = async |level: &str, principal: &str, at: i64| {
+        let event = format!("{CAEP}risk-level-change");
+        let mut claims = signals.claims(&event, at);
+        claims["events"][&event]["current_level"] = json!(level);
+        claims["events"][&event]["principal"] = json!(principal);
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+        signals.person("ann").await["rated"]["level"].clone()
+    };
+    let start = signals.now();
+    signals.later();
+    assert_eq!(rate("HIGH", "DEVICE", start).await, Value::Null, "nobody whom policy knows");
+    assert_eq!(rate("MEDIUM", "USER", start + 1).await, "medium");
+    assert_eq!(rate("HIGH", "USER", start + 3).await, "high");
+    assert_eq!(rate("LOW", "USER", start + 2).await, "high", "it was said before");
+    let observed = POLICY.replace("@id(\"directory\")", "@id(\"directory\") @mode(\"observe\")");
+    signals.scene.desk.world.publish(&observed).await;
+    assert_eq!(rate("LOW", "USER", start + 4).await, "high", "policy keeps it");
+    signals.scene.desk.world.publish(POLICY).await;
+    assert_eq!(rate("LOW", "USER", start + 5).await, "low");
+    assert_eq!(signals.outcomes().await, ["noted", "older", "not_permitted"]);
+    // Whatever else the directory says of them, it stays.
+    signals.scene.activity("ann", false).await.expect("they leave");
+    assert_eq!(signals.person("ann").await["rated"]["level"], "low");
 }

@@ -120,7 +120,7 @@ impl Signals {
         self.take(&self.sign(&self.claims(event, at))).await.expect("it is taken");
     }
 
-    async fn person(&self, id: &str) -> Value {
+    pub(crate) async fn person(&self, id: &str) -> Value {
         let key = FactKey::person(&id.parse().expect("a person"));
         self.scene.desk.fact(key).await.unwrap_or(Value::Null)
     }
@@ -129,12 +129,12 @@ impl Signals {
         self.person(id).await["state"]["is"] == "active"
     }
 
-    fn later(&self) {
+    pub(crate) fn later(&self) {
         self.scene.desk.world.clock.advance(Duration::from_mins(1));
     }
 
     /// What came of each signal of which nothing came.
-    async fn outcomes(&self) -> Vec<String> {
+    pub(crate) async fn outcomes(&self) -> Vec<String> {
         let noted = self.scene.desk.world.records("system").await;
         let noted = noted.iter().filter(|it| it.text_of("event") == "signal_noted");
         noted.map(|it| it.value["details"]["outcome"].as_str().unwrap().to_owned()).collect()
@@ -308,37 +308,6 @@ async fn sc_02_a_revoked_session_ends_what_was_begun_in_it() {
     signals.tell(&format!("{RISC}account-enabled"), signals.now()).await;
     assert!(signals.is_active("ann").await);
     assert_eq!(signals.person("ann").await["sessions_cutoff"], cutoff);
-}
-
-/// A transmitter rates people, for policy to read: to a greater risk at once, to a lower one as policy says,
-/// and by what it said last.
-#[tokio::test]
-async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
-    let signals = Signals::set().await;
-    signals.scene.creates(user("ann")).await;
-    let rate = async |level: &str, principal: &str, at: i64| {
-        let event = format!("{CAEP}risk-level-change");
-        let mut claims = signals.claims(&event, at);
-        claims["events"][&event]["current_level"] = json!(level);
-        claims["events"][&event]["principal"] = json!(principal);
-        signals.take(&signals.sign(&claims)).await.expect("it is taken");
-        signals.person("ann").await["rated"]["level"].clone()
-    };
-    let start = signals.now();
-    signals.later();
-    assert_eq!(rate("HIGH", "DEVICE", start).await, Value::Null, "nobody whom policy knows");
-    assert_eq!(rate("MEDIUM", "USER", start + 1).await, "medium");
-    assert_eq!(rate("HIGH", "USER", start + 3).await, "high");
-    assert_eq!(rate("LOW", "USER", start + 2).await, "high", "it was said before");
-    let observed = POLICY.replace("@id(\"directory\")", "@id(\"directory\") @mode(\"observe\")");
-    signals.scene.desk.world.publish(&observed).await;
-    assert_eq!(rate("LOW", "USER", start + 4).await, "high", "policy keeps it");
-    signals.scene.desk.world.publish(POLICY).await;
-    assert_eq!(rate("LOW", "USER", start + 5).await, "low");
-    assert_eq!(signals.outcomes().await, ["noted", "older", "not_permitted"]);
-    // Whatever else the directory says of them, it stays.
-    signals.scene.active("ann", false).await.expect("they leave");
-    assert_eq!(signals.person("ann").await["rated"]["level"], "low");
 }
 
 /// What takes away no policy keeps; who comes back does as policy says.
