@@ -91,7 +91,10 @@ fn r_18_a_risk_steps_up_then_cuts_until_it_is_lowered() {
 #[test]
 fn the_page_on_risk_shows_what_works() {
     let canary = Canary::start();
-    Page::read("risk.md", &[]).run(&deployment(&canary));
+    let deployment = deployment(&canary);
+    let (kept, home) = (deployment.path("alice.pem"), deployment.path("home/alice.pem"));
+    std::fs::copy(kept, home).expect("it can be copied");
+    Page::read("risk.md", &[]).run(&deployment);
 }
 
 /// The page's commands, as they stand there.
