@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::SourceName;
-use pap::streams::{NotTaken, Receiver};
+use pap::streams::Receiver;
 use secevent::{PollRequest, Polled};
 use tokio_util::sync::CancellationToken;
 
@@ -88,18 +88,7 @@ impl Poller {
         told.return_immediately = true;
         let polled = self.ask(told).await?;
         // What it has answered to it has taken note of.
-        *told = PollRequest::default();
-        for (jti, set) in &polled.sets {
-            match self.receiver.take(&stream, set).await {
-                Ok(()) => told.ack.push(jti.clone()),
-                Err(NotTaken::Refused(refusal)) => drop(told.errors.insert(jti.clone(), refusal)),
-                Err(NotTaken::Stranger | NotTaken::Later) => {}
-            }
-        }
-        // Of what is still there nobody knows what it tells.
-        if !polled.more {
-            self.receiver.polled(&stream).await;
-        }
+        *told = self.receiver.take_polled(&stream, &polled).await;
         let settled = told.ack.len() + told.errors.len();
         Ok(match (settled, polled.sets.len()) {
             (0, 0) => Came::Nothing,

@@ -16,7 +16,9 @@ use authority::Refused;
 use model::{SourceName, Speaker, Stream, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
-use secevent::{ErrorCode, Refusal, Set, SetError, Transmitter, Unverified};
+use secevent::{
+    ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified,
+};
 
 use crate::command::{AdminError, Administration};
 
@@ -112,9 +114,22 @@ impl Receiver {
         taken
     }
 
-    /// Notes that `stream` was polled: its transmitter is there, and has told all that it has.
-    pub async fn polled(&self, stream: &Stream) {
-        self.heard(stream, self.administration.now()).await;
+    /// Takes what a poll of `stream` gave; says what its transmitter is told of that with the next.
+    ///
+    /// That it was polled counts as heard only if it has told all that it has, and all that was taken.
+    pub async fn take_polled(&self, stream: &Stream, polled: &Polled) -> PollRequest {
+        let mut told = PollRequest::default();
+        for (jti, set) in &polled.sets {
+            match self.take(stream, set).await {
+                Ok(()) => told.ack.push(jti.clone()),
+                Err(NotTaken::Refused(refusal)) => drop(told.errors.insert(jti.clone(), refusal)),
+                Err(NotTaken::Stranger | NotTaken::Later) => {}
+            }
+        }
+        if !polled.more && told.ack.len() == polled.sets.len() {
+            self.heard(stream, self.administration.now()).await;
+        }
+        told
     }
 
     async fn heard(&self, stream: &Stream, said: Timestamp) {

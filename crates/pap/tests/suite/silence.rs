@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use model::{Clock as _, FactKey, Heard, Speaker, Timestamp};
 use pap::{Command, DirectoryRegistration, StreamRegistration};
+use secevent::Polled;
 use serde_json::{Value, json};
 
 use crate::desk::word;
 use crate::directories::{TOKEN, token, user};
-use crate::streams::{CAEP, Signals};
+use crate::streams::{CAEP, RISC, Signals};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -144,4 +145,38 @@ async fn a_decision_reads_until_when_the_people_behind_it_are_confirmed() {
     world.clock.advance(10 * MINUTE);
     signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
     assert!(standing().await.is_confirmed(until));
+}
+
+/// A poll breaks the silence only if nothing that it gave is still to be taken, or was refused.
+#[tokio::test]
+async fn a_poll_of_which_something_was_not_taken_is_not_heard() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    signals.scene.creates(user("ann")).await;
+    let clock = &signals.scene.desk.world.clock;
+    let until = clock.now().plus(15 * MINUTE);
+    let event = format!("{RISC}account-disabled");
+    // Whatever is taken was issued long ago: that alone counts for nothing.
+    let mut old = signals.claims(&event, signals.now());
+    let good = signals.sign(&old);
+    old["aud"] = json!("https://other.example");
+    let refused = signals.sign(&old);
+    clock.advance(10 * MINUTE);
+    let poll = async |sets: Value, more: bool| {
+        let polled = json!({ "sets": sets, "moreAvailable": more }).to_string();
+        let polled = Polled::parse(polled.as_bytes()).expect("an answer");
+        let stream = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
+        let told = signals.receiver.take_polled(&stream, &polled).await;
+        (told.ack.len(), told.errors.len(), heard(&signals).await[0].1)
+    };
+    assert_eq!(poll(json!({ "a": refused }), false).await, (0, 1, until));
+    assert_eq!(poll(json!({ "a": good, "b": refused }), false).await, (1, 1, until));
+    assert_eq!(poll(json!({ "a": good }), true).await, (1, 0, until));
+    assert_eq!(poll(json!({}), true).await, (0, 0, until));
+    let keys = signals.unpublish();
+    assert_eq!(poll(json!({ "a": good }), false).await, (0, 0, until));
+    signals.republish(keys);
+    let now = clock.now().plus(15 * MINUTE);
+    assert_eq!(poll(json!({ "a": good }), false).await, (1, 0, now));
+    clock.advance(10 * MINUTE);
+    assert_eq!(poll(json!({}), false).await, (0, 0, clock.now().plus(15 * MINUTE)));
 }

@@ -88,6 +88,15 @@ impl Signals {
         published.get_or_insert_default().insert(key.thumbprint_text(), key);
     }
 
+    /// The transmitter's keys cannot be had, until they are given back.
+    pub(crate) fn unpublish(&self) -> BTreeMap<String, VerifyingKey> {
+        self.published.0.lock().unwrap().take().expect("they were published")
+    }
+
+    pub(crate) fn republish(&self, keys: BTreeMap<String, VerifyingKey>) {
+        *self.published.0.lock().unwrap() = Some(keys);
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.scene.desk.world.clock.now().as_seconds()
     }
@@ -460,10 +469,10 @@ async fn what_cannot_be_taken_now_is_not_refused_and_changes_nothing() {
     signals.scene.creates(user("ann")).await;
     let event = format!("{RISC}account-disabled");
     let token = signals.sign(&signals.claims(&event, signals.now()));
-    let known = signals.published.0.lock().unwrap().take();
+    let known = signals.unpublish();
     assert_eq!(code(signals.take(&token).await), "later");
     signals.scene.desk.has_refused_for("keys_unavailable").await;
-    *signals.published.0.lock().unwrap() = known;
+    signals.republish(known);
     // The store is down, or full.
     let world = &signals.scene.desk.world;
     world.store.on_commit([OnCommit::Refuse(CommitError::Overloaded)]);
