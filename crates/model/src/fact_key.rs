@@ -80,9 +80,9 @@ impl FactKey {
         Self(format!("heard/{directory}").into())
     }
 
-    /// The newest that such a stream told of whether a person is there.
-    pub fn signal_mark(stream: &SourceName, person: &PersonId) -> Self {
-        Self(format!("signal-mark/{stream}/{person}").into())
+    /// The newest that such a directory, or a stream for it, told of whether a person is there.
+    pub fn signal_mark(directory: &SourceName, person: &PersonId) -> Self {
+        Self(format!("signal-mark/{directory}/{person}").into())
     }
 
     /// A user of such a directory, as it left them.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DirectoryState, FactKey, Sha256Digest, SourceName, Timestamp};
+use crate::{DirectoryState, FactKey, PersonState, Sha256Digest, SourceName, Timestamp};
 
 /// A registered stream. It speaks for a directory's people, whether that pushes them itself or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,17 +60,48 @@ pub struct TakenUntil {
     pub taken: FactKey,
 }
 
-/// The newest that a stream told of whether a person is there: what happened before does nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The newest that was told of whether a person is there, by their directory or a stream that speaks for
+/// it: what happened before does nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignalMark {
-    /// When it happened, by the transmitter.
+    /// When it happened, by whoever told it.
     pub at: Timestamp,
-    /// Whether they left.
-    pub left: bool,
-    /// When that was put in force; not, if it was so already.
+    /// Who said, since they were last here, that they left; nobody, if they are here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left: BTreeSet<Speaker>,
+    /// When one of these put that in force; not, if somebody else did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+}
+
+impl SignalMark {
+    /// That they are here, as was told `at` that time.
+    pub const fn here(at: Timestamp) -> Self {
+        Self { at, left: BTreeSet::new(), since: None }
+    }
+
+    /// What is known of `was`, of whom it was `known` before, once `speaker` told that they left `at` that
+    /// time, and that is in force from `now` on, if it is not already.
+    pub fn gone(known: Option<Self>, was: PersonState, told: (Speaker, Timestamp), now: Timestamp) -> Self {
+        let (speaker, at) = told;
+        let since = match was {
+            PersonState::Active { .. } => return Self { at, left: [speaker].into(), since: Some(now) },
+            PersonState::Inactive { since } => since,
+        };
+        let Some(known) = known else { return Self { at, left: [speaker].into(), since: None } };
+        // Whom somebody else sent away since is gone by that one's word.
+        let since = known.since.filter(|known| *known == since);
+        let mut left = known.left;
+        left.insert(speaker);
+        Self { at: at.max(known.at), left, since }
+    }
+
+    /// Whether they are gone, `since` then, by the word of `speaker` and of their directory alone.
+    pub fn may_be_ended_by(&self, speaker: &Speaker, since: Timestamp) -> bool {
+        let directory = Speaker::directory();
+        self.since == Some(since) && self.left.iter().all(|it| it == speaker || *it == directory)
+    }
 }
 
 /// Who tells of a directory's people: itself, or a stream that speaks for it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
     Directory, FactKey, Person, PersonState, Risk, ScimResource, Sha256Digest, SignalMark,
-    SignalRef, SourceName, Stream, TAKEN, Taken, TakenUntil, Timestamp,
+    SignalRef, SourceName, Speaker, Stream, TAKEN, Taken, TakenUntil, Timestamp,
 };
 use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, Set};
 use serde_json::json;
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::registered::active;
 use super::{NotTaken, later};
 use crate::command::{AdminError, Administration};
-use crate::directory::{Becomes, is_changed_meanwhile, kept_of};
+use crate::directory::{Becomes, is_changed_meanwhile, is_user_active, kept_of};
 use crate::register::put;
 
 /// The most tokens of one stream that are remembered: what would be one more is not taken, as one that
@@ -127,7 +127,7 @@ impl Administration {
                     parted: None,
                     joined: None,
                     has_login: taking.directory.logins.is_some(),
-                    kept_at_first: None,
+                    kept_at_first: Vec::new(),
                     kept,
                     signal: Some(taking.reference()),
                 };
@@ -301,22 +301,21 @@ async fn left(
     taking: &Taking<'_>,
     was: Person,
 ) -> Result<Comes, AdminError> {
-    let place = FactKey::signal_mark(&taking.stream.name, &was.id);
+    let place = FactKey::signal_mark(&taking.stream.directory, &was.id);
     let mark: Option<SignalMark> = found(reader, place.clone()).await?;
-    let at = taking.at();
-    if mark.is_some_and(|mark| mark.at > at) {
+    // Of two things that may have been at once, that they left counts.
+    let at = Timestamp::from_millis(taking.set.until());
+    if mark.as_ref().is_some_and(|mark| mark.at > at) {
         return Ok(Comes::Nothing("older", Vec::new()));
     }
-    if was.is_active() {
-        let since = taking.now;
-        let kept = vec![put(place, &SignalMark { at, left: true, since: Some(since) })];
-        let is = Person { state: PersonState::Inactive { since }, ..was.clone() };
-        return Ok(Comes::Becomes(was, Box::new(is), kept));
+    let told = (Speaker::stream(&taking.stream.name), at);
+    let mark = SignalMark::gone(mark, was.state, told, taking.now);
+    let kept = vec![put(place, &mark)];
+    if !was.is_active() {
+        return Ok(Comes::Nothing("left_already", kept));
     }
-    // By whose word they are gone stays known: whoever comes back does so by that one's.
-    let since = mark.filter(|mark| mark.left).and_then(|mark| mark.since);
-    let kept = vec![put(place, &SignalMark { at, left: true, since })];
-    Ok(Comes::Nothing("left_already", kept))
+    let is = Person { state: PersonState::Inactive { since: taking.now }, ..was.clone() };
+    Ok(Comes::Becomes(was, Box::new(is), kept))
 }
 
 /// The person is back, unless they left later than that, or were sent away by somebody for whom the
@@ -327,26 +326,24 @@ async fn returned(
     was: Person,
 ) -> Result<Comes, AdminError> {
     let directory = &taking.stream.directory;
-    let place = FactKey::signal_mark(&taking.stream.name, &was.id);
+    let place = FactKey::signal_mark(directory, &was.id);
     let mark: Option<SignalMark> = found(reader, place.clone()).await?;
     let at = taking.at();
-    if mark.is_some_and(|mark| mark.at >= at) {
+    if mark.as_ref().is_some_and(|mark| mark.at >= at) {
         return Ok(Comes::Nothing("older", Vec::new()));
     }
-    let mut kept = vec![put(place, &SignalMark { at, left: false, since: None })];
+    let mut kept = vec![put(place, &SignalMark::here(at))];
     let PersonState::Inactive { since } = was.state else {
         return Ok(Comes::Nothing("here_already", kept));
     };
     let place = FactKey::scim_user(directory, was.id.as_str());
     let user: Option<ScimResource> = found(reader, place.clone()).await?;
-    let Some(user) = user else { return Ok(Comes::Nothing("gone_otherwise", Vec::new())) };
-    let said_so = user.resource.get("active") == Some(&json!(false));
-    let by_stream = mark.is_some_and(|mark| mark.left && mark.since == Some(since));
-    let is_newer = !said_so || at > user.modified;
-    if !is_newer || !(by_stream || (said_so && at > since)) {
+    let speaker = Speaker::stream(&taking.stream.name);
+    let is_own = mark.is_some_and(|mark| mark.may_be_ended_by(&speaker, since));
+    let Some(user) = user.filter(|_| is_own) else {
         return Ok(Comes::Nothing("gone_otherwise", Vec::new()));
-    }
-    if said_so {
+    };
+    if !is_user_active(&user.resource) {
         let mut resource = user.resource.clone();
         resource.insert("active".to_owned(), json!(true));
         kept.push(put(place, &kept_of(Some(&user), resource, taking.now)));

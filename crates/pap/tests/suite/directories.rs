@@ -90,6 +90,10 @@ impl Scene {
         self.desk.administration.change_user(&self.okta, (id, None), change).await
     }
 
+    pub(crate) async fn replaces(&self, id: &str, said: Value) -> Result<(), Error> {
+        self.change(id, &UserChange::Replace(read(&USER, said))).await
+    }
+
     pub(crate) async fn activity(&self, id: &str, active: bool) -> Result<(), Error> {
         let operation = json!({ "op": "replace", "path": "active", "value": active });
         self.change(id, &UserChange::Patch(&patch(&USER, operation))).await

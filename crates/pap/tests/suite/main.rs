@@ -4,6 +4,7 @@
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
 
+mod activity;
 mod consent;
 mod desk;
 mod devices;

@@ -23,7 +23,7 @@ pub(crate) const TOKEN: &str = "caep.secret";
 
 pub(crate) const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 pub(crate) const RISC: &str = "https://schemas.openid.net/secevent/risc/event-type/";
-const SCIM: &str = "urn:ietf:params:scim:event:";
+pub(crate) const SCIM: &str = "urn:ietf:params:scim:event:";
 
 /// The keys that transmitters have now; none, while they cannot be had.
 #[derive(Default)]
@@ -120,7 +120,11 @@ impl Signals {
     }
 
     pub(crate) async fn take(&self, token: &str) -> Result<(), NotTaken> {
-        let stream = self.receiver.known(("caep", TOKEN)).await?;
+        self.take_by(("caep", TOKEN), token).await
+    }
+
+    pub(crate) async fn take_by(&self, shown: (&str, &str), token: &str) -> Result<(), NotTaken> {
+        let stream = self.receiver.known(shown).await?;
         Box::pin(self.receiver.take(&stream, token)).await
     }
 
@@ -138,12 +142,12 @@ impl Signals {
         self.person(id).await["state"]["is"] == "active"
     }
 
-    fn later(&self) {
+    pub(crate) fn later(&self) {
         self.scene.desk.world.clock.advance(Duration::from_mins(1));
     }
 
     /// What came of each signal of which nothing came.
-    async fn outcomes(&self) -> Vec<String> {
+    pub(crate) async fn outcomes(&self) -> Vec<String> {
         let noted = self.scene.desk.world.records("system").await;
         let noted = noted.iter().filter(|it| it.text_of("event") == "signal_noted");
         noted.map(|it| it.value["details"]["outcome"].as_str().unwrap().to_owned()).collect()
@@ -219,34 +223,6 @@ async fn n_097_no_forged_replayed_or_late_signal_changes_anybody() {
     let told = system.iter().find(|it| it.text_of("event") == "jti_used").expect("of which stream");
     assert_eq!(told.value["details"], json!({ "stream": "caep" }));
     assert!(!signals.is_active("ann").await);
-}
-
-/// Whichever comes first, what happened last counts; of two things at once, that they left.
-#[tokio::test]
-async fn sc_02_the_later_word_wins_in_whichever_order_it_comes() {
-    let (left, back) = (format!("{RISC}account-disabled"), format!("{SCIM}prov:activate"));
-    let at = |second: i64, left: bool| (second, left);
-    let stories = [
-        [at(10, true), at(20, false), at(30, true)],
-        [at(10, true), at(20, true), at(30, false)],
-        [at(10, false), at(20, true), at(20, false)],
-    ];
-    for story in stories {
-        let expected = story.iter().max_by_key(|(second, left)| (*second, *left)).unwrap();
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let signals = Signals::set().await;
-            signals.scene.creates(user("ann")).await;
-            let start = signals.now();
-            signals.later();
-            for position in order {
-                let (second, is_left) = story[position];
-                let event = if is_left { &left } else { &back };
-                signals.tell(event, start + second).await;
-                signals.later();
-            }
-            assert_eq!(signals.is_active("ann").await, !expected.1, "{story:?} as {order:?}");
-        }
-    }
 }
 
 #[tokio::test]
@@ -374,41 +350,6 @@ async fn what_a_stream_takes_away_no_policy_keeps_and_what_it_gives_policy_may()
     assert!(signals.is_active("ann").await);
     let cutoff = &signals.person("ann").await["state"]["authorization_cutoff"];
     assert_eq!(*cutoff, json!(signals.scene.desk.world.clock.now().as_millis()));
-}
-
-/// Nobody is brought back whom somebody else sent away.
-#[tokio::test]
-async fn whom_an_administrator_sent_away_no_stream_brings_back() {
-    let signals = Signals::set().await;
-    signals.scene.creates(user("ann")).await;
-    let (left, back) = (format!("{RISC}account-disabled"), format!("{RISC}account-enabled"));
-    let deactivate = || Command::PersonDeactivate { id: "ann".to_owned() };
-    signals.scene.desk.run(deactivate()).await.expect("they are sent away");
-    signals.later();
-    signals.tell(&back, signals.now()).await;
-    assert!(!signals.is_active("ann").await);
-    signals.later();
-    signals.tell(&left, signals.now()).await;
-    signals.later();
-    signals.tell(&back, signals.now()).await;
-    assert!(!signals.is_active("ann").await);
-    assert_eq!(signals.outcomes().await, ["gone_otherwise", "left_already", "gone_otherwise"]);
-    // Nor whom the directory itself has sent away since.
-    let active = async |active: bool| {
-        signals.scene.activity("ann", active).await.expect("it is said");
-        signals.later();
-    };
-    active(false).await;
-    active(true).await;
-    assert!(signals.is_active("ann").await);
-    signals.tell(&left, signals.now()).await;
-    let between = signals.now();
-    signals.later();
-    active(false).await;
-    signals.tell(&back, between + 1).await;
-    assert!(!signals.is_active("ann").await);
-    signals.tell(&back, signals.now()).await;
-    assert!(signals.is_active("ann").await, "it is newer than both");
 }
 
 #[tokio::test]
