@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::Refused;
-use model::{SourceName, Speaker, Stream, Timestamp};
+use model::{Directory, FactKey, SourceName, Speaker, Stream, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{
@@ -80,9 +80,15 @@ impl Receiver {
         known.map_err(later)?.ok_or(NotTaken::Stranger)
     }
 
-    /// The stream `name`, if there is one that counts.
+    /// The stream `name`, if there is one that counts, and it speaks for a directory that does.
     pub async fn stream(&self, name: &SourceName) -> Result<Option<Stream>, NotTaken> {
-        registered::active(&mut self.administration.reader(), name).await.map_err(later)
+        let mut reader = self.administration.reader();
+        let stream = registered::active(&mut reader, name).await.map_err(later)?;
+        let Some(stream) = stream else { return Ok(None) };
+        let place = FactKey::directory(&stream.directory);
+        let directory = reader.need::<Directory>(place).await;
+        let directory = directory.map_err(|error| later(AdminError::unavailable(error)))?;
+        Ok(directory.is_active().then_some(stream))
     }
 
     /// Records that something was refused for `cause`, which came by `stream`, if that is known.

@@ -110,8 +110,10 @@ impl Administration {
         }
         let place = FactKey::directory(&stream.directory);
         let directory: Directory = reader.need(place).await.map_err(unavailable)?;
+        // What is told meanwhile is no less true once the directory goes on: it is not lost.
         if !directory.is_active() {
-            return refused(ErrorCode::AccessDenied, "the stream speaks for nobody now");
+            tracing::info!(stream = %name, "nothing is taken while its directory is suspended");
+            return Err(NotTaken::Later);
         }
         let taking = Taking { set, stream, directory, now: self.now() };
         match self.comes_of(&mut reader, &taking).await.map_err(later)? {
@@ -142,7 +144,7 @@ impl Administration {
     }
 
     /// Remembers a signal whose denial is recorded by itself. What takes away is denied only while the
-    /// directory is suspended: it is looked at again, and refused as that.
+    /// directory is suspended: it is looked at again, and not taken for that.
     async fn not_permitted(
         &self,
         taking: &Taking<'_>,
