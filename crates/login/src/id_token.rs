@@ -38,6 +38,8 @@ pub struct LoggedIn {
     pub subject: String,
     /// The groups, if the provider's word on them is to count; `None` where it is not.
     pub groups: Option<BTreeSet<String>>,
+    /// When the login was begun, to the second.
+    pub begun: Timestamp,
     /// When the person authenticated, if the provider says so.
     pub auth_time: Option<Timestamp>,
     /// The class of that authentication.
@@ -46,6 +48,14 @@ pub struct LoggedIn {
     pub amr: BTreeSet<String>,
     /// What to call the person in a page. It identifies nobody.
     pub name: Option<String>,
+}
+
+impl LoggedIn {
+    /// Since when the person is logged in: a provider that asks nobody again vouches only for when they
+    /// authenticated.
+    pub fn since(&self) -> Timestamp {
+        self.auth_time.unwrap_or(self.begun)
+    }
 }
 
 /// What an ID token is held against.
@@ -93,6 +103,7 @@ pub(crate) fn verify(
         issuer: settings.issuer.as_str().to_owned(),
         subject: subject(&claims)?,
         groups: groups(&claims, settings.groups_claim.as_deref())?,
+        begun: Timestamp::from_seconds(expected.begun),
         auth_time,
         acr: class(&claims, &settings.acr_values)?,
         amr: optional(&claims, "amr", |amr| texts(amr, LIST_MAX))?.unwrap_or_default(),
