@@ -219,6 +219,9 @@ impl Asked {
         };
         let late = |_| Err(Error::of_status(503, "it took too long: ask again, or for less"));
         let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(late);
+        if answer.is_ok() {
+            self.state.administration.directory_heard(&self.directory).await;
+        }
         answer.unwrap_or_else(|error| {
             if error.status != 404 {
                 self.state.administration.refuse_directory("not_done");

@@ -69,7 +69,7 @@ async fn silence_makes_people_unconfirmed_and_nothing_old_breaks_it() {
 }
 
 #[tokio::test]
-async fn a_directory_is_heard_by_whatever_it_asks_and_who_is_suspended_is_not_waited_for() {
+async fn a_directory_is_heard_by_what_it_does_and_who_is_suspended_is_not_waited_for() {
     let signals = Signals::set().await;
     let desk = &signals.scene.desk;
     assert_eq!(heard(&signals).await, [], "nobody is waited for unless that was said");
@@ -93,13 +93,24 @@ async fn a_directory_is_heard_by_whatever_it_asks_and_who_is_suspended_is_not_wa
     clock.advance(90 * MINUTE);
     assert!(desk.administration.known_directory("entra.other").await.unwrap().is_none());
     assert_ne!(until().await, in_an_hour());
-    assert!(desk.administration.known_directory("entra.secret").await.unwrap().is_some());
+    let known = async |token: &str| desk.administration.known_directory(token).await.unwrap();
+    let entra = known("entra.secret").await.expect("it is known");
+    assert_ne!(until().await, in_an_hour(), "nothing that it asked was done yet");
+    // Whoever only reads tells of nobody.
+    let name = "entra".to_owned();
+    let token = token(desk, "entra.reads", true);
+    desk.run(Command::DirectoryToken { name, token, alone: false }).await.unwrap();
+    let reads = known("entra.reads").await.expect("it is known");
+    desk.administration.directory_heard(&reads).await;
+    assert_ne!(until().await, in_an_hour());
+    desk.administration.directory_heard(&entra).await;
     assert_eq!(until().await, in_an_hour());
     assert_eq!(again(&signals).await, 1);
     let (name, reason) = ("entra".to_owned(), "test".to_owned());
     desk.run(Command::DirectorySuspend { name: name.clone(), reason }).await.unwrap();
     assert_eq!(until().await, json!({}));
-    assert!(desk.administration.known_directory("entra.secret").await.unwrap().is_none());
+    assert!(known("entra.secret").await.is_none());
+    desk.administration.directory_heard(&entra).await;
     assert_eq!(until().await, json!({}));
     desk.run(Command::DirectoryResume { name }).await.unwrap();
     assert_eq!(until().await, in_an_hour());
