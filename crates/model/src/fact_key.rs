@@ -65,6 +65,11 @@ impl FactKey {
         Self(format!("stream-tokens/{name}").into())
     }
 
+    /// Whether such a stream tells anything, if its transmitter said so.
+    pub fn stream_tells(name: &SourceName) -> Self {
+        Self(format!("stream-tells/{name}").into())
+    }
+
     /// That the token with this `jti` of such a stream was taken.
     pub fn taken(stream: &SourceName, jti: &str) -> Self {
         Self(format!("taken/{stream}/{}", Sha256Digest::of(jti.as_bytes())).into())

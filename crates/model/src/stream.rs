@@ -60,6 +60,16 @@ pub struct TakenUntil {
     pub taken: FactKey,
 }
 
+/// What a transmitter said last of whether its stream tells anything (SSF 1.0 §8.1.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamTells {
+    /// Since when that is so, by the transmitter.
+    pub at: Timestamp,
+    /// Whether it does.
+    pub enabled: bool,
+}
+
 /// The newest that was told of whether a person is there, by their directory or a stream that speaks for
 /// it: what happened before does nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

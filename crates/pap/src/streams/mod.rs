@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::Refused;
-use model::{Directory, FactKey, SourceName, Speaker, Stream, Timestamp};
+use model::{Directory, FactKey, SourceName, Speaker, Stream, StreamTells, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{
@@ -138,7 +138,16 @@ impl Receiver {
         told
     }
 
+    /// Notes that `stream` was heard. Of one that tells nothing, by its transmitter's own word, it says nothing
+    /// that its transmitter is there.
     async fn heard(&self, stream: &Stream, said: Timestamp) {
+        let mut reader = self.administration.reader();
+        let tells = reader.find::<StreamTells>(FactKey::stream_tells(&stream.name)).await;
+        match tells {
+            Ok(tells) if tells.is_none_or(|tells| tells.enabled) => {}
+            Ok(_) => return,
+            Err(error) => return tracing::warn!(%error, "that somebody was heard is not noted"),
+        }
         let speaks = (&stream.directory, &Speaker::stream(&stream.name));
         self.administration.note_heard(speaks, stream.silence_min, said).await;
     }

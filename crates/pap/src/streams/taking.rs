@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
     Directory, FactKey, Person, PersonState, Risk, ScimResource, Sha256Digest, SignalMark,
-    SignalRef, SourceName, Speaker, Stream, TAKEN, Taken, TakenUntil, Timestamp,
+    SignalRef, SourceName, Speaker, Stream, StreamTells, TAKEN, Taken, TakenUntil, Timestamp,
 };
-use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, Set};
+use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, Set, StreamStatus};
 use serde_json::json;
 
 use super::registered::active;
@@ -172,7 +172,7 @@ impl Administration {
         match event.meaning {
             Meaning::Left | Meaning::Compromised | Meaning::Returned | Meaning::SessionsEnded => {}
             Meaning::Verified { .. } => return nothing("verified"),
-            Meaning::StreamUpdated { status } => return nothing(status.as_str()),
+            Meaning::StreamUpdated { status } => return updated(reader, taking, status).await,
             // What is said of a device, or of a session, is said of nobody whom policy knows.
             Meaning::Risk { ref principal, .. } if principal != USER => return nothing("noted"),
             Meaning::Risk { .. } => {}
@@ -268,6 +268,29 @@ async fn found<T: authority::Fact>(
     key: FactKey,
 ) -> Result<Option<T>, AdminError> {
     reader.find::<T>(key).await.map_err(AdminError::unavailable)
+}
+
+/// The stream tells something from then on, or nothing, unless its transmitter said otherwise later.
+async fn updated(
+    reader: &mut Reader<'_>,
+    taking: &Taking<'_>,
+    status: StreamStatus,
+) -> Result<Comes, AdminError> {
+    let place = FactKey::stream_tells(&taking.stream.name);
+    let known: Option<StreamTells> = found(reader, place.clone()).await?;
+    let enabled = status == StreamStatus::Enabled;
+    // Of two things that may have been at once, that it tells nothing counts.
+    let at = if enabled { taking.at() } else { Timestamp::from_millis(taking.set.until()) };
+    let is_older = known.is_some_and(|known| known.at > at || (enabled && known.at == at));
+    if is_older {
+        return Ok(Comes::Nothing("older", Vec::new()));
+    }
+    if !enabled {
+        let (stream, status) = (&taking.stream.name, status.as_str());
+        tracing::warn!(%stream, status, "the transmitter says that its stream tells nothing now");
+    }
+    let kept = vec![put(place, &StreamTells { at, enabled })];
+    Ok(Comes::Nothing(status.as_str(), kept))
 }
 
 /// All that was begun in the person's login sessions by then is over; the future is not.

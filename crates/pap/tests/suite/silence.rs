@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::desk::word;
 use crate::directories::{TOKEN, token, user};
-use crate::streams::{CAEP, RISC, Signals};
+use crate::streams::{CAEP, RISC, SSF, Signals};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -190,4 +190,38 @@ async fn a_poll_of_which_something_was_not_taken_is_not_heard() {
     assert_eq!(poll(json!({ "a": good }), false).await, (1, 0, now));
     clock.advance(10 * MINUTE);
     assert_eq!(poll(json!({}), false).await, (0, 0, clock.now().plus(15 * MINUTE)));
+}
+
+/// A stream that tells nothing by its transmitter's own word is not heard, by whatever comes of it, until
+/// it tells something again or an administrator lets it go on.
+#[tokio::test]
+async fn a_stream_that_is_paused_is_not_heard() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    let desk = &signals.scene.desk;
+    let is_heard = async |status: Option<(&str, i64)>| {
+        desk.world.clock.advance(10 * MINUTE);
+        let (name, at) = status.map_or(("verification", signals.now()), |(_, at)| {
+            ("stream-updated", at)
+        });
+        let event = format!("{SSF}{name}");
+        let mut claims = signals.claims(&event, at);
+        if let Some((status, _)) = status {
+            claims["events"][&event]["status"] = json!(status);
+        }
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+        let stream = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
+        let nothing = Polled::parse(br#"{"sets":{}}"#).unwrap();
+        signals.receiver.take_polled(&stream, &nothing).await;
+        heard(&signals).await[0].1 == desk.world.clock.now().plus(15 * MINUTE)
+    };
+    assert!(is_heard(None).await);
+    let paused = signals.now() + 600;
+    assert!(!is_heard(Some(("paused", paused))).await);
+    assert!(!is_heard(None).await);
+    assert!(!is_heard(Some(("enabled", paused))).await, "it was paused at the same time, or later");
+    assert!(is_heard(Some(("enabled", paused + 1))).await);
+    assert!(is_heard(Some(("disabled", paused - 1))).await, "it is older");
+    assert!(!is_heard(Some(("disabled", paused + 2))).await);
+    desk.run(Command::StreamResume { name: "caep".to_owned() }).await.unwrap();
+    assert!(is_heard(None).await);
 }

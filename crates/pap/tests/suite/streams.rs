@@ -23,6 +23,7 @@ pub(crate) const TOKEN: &str = "caep.secret";
 
 pub(crate) const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 pub(crate) const RISC: &str = "https://schemas.openid.net/secevent/risc/event-type/";
+pub(crate) const SSF: &str = "https://schemas.openid.net/secevent/ssf/event-type/";
 pub(crate) const SCIM: &str = "urn:ietf:params:scim:event:";
 
 /// The keys that transmitters have now; none, while they cannot be had.
