@@ -57,6 +57,21 @@ impl Taking<'_> {
         SignalRef { at: self.at(), event, jti, stream: self.stream.name.clone() }
     }
 
+    /// Whether anything could ever come of it. Of what changes nobody, none need be remembered: it does
+    /// nothing however often it comes.
+    fn may_change_something(&self) -> bool {
+        match &self.set.event.meaning {
+            Meaning::Left
+            | Meaning::Compromised
+            | Meaning::Returned
+            | Meaning::SessionsEnded
+            | Meaning::StreamUpdated { .. } => true,
+            // What is said of a device, or of a session, is said of nobody whom policy knows.
+            Meaning::Risk { principal, .. } => principal == USER,
+            Meaning::Verified { .. } | Meaning::Noted => false,
+        }
+    }
+
     /// What is written so that it is taken once.
     fn remembered(&self, token: Sha256Digest) -> [Effect; 3] {
         let stream = &self.stream.name;
@@ -118,7 +133,9 @@ impl Administration {
         let taking = Taking { set, stream, directory, now: self.now() };
         match self.comes_of(&mut reader, &taking).await.map_err(later)? {
             Comes::Nothing(why, mut effects) => {
-                effects.extend(taking.remembered(token));
+                if taking.may_change_something() {
+                    effects.extend(taking.remembered(token));
+                }
                 self.signal_noted(reader, &taking, (why, effects)).await
             }
             Comes::Becomes(was, is, mut kept) => {
@@ -173,10 +190,8 @@ impl Administration {
             Meaning::Left | Meaning::Compromised | Meaning::Returned | Meaning::SessionsEnded => {}
             Meaning::Verified { .. } => return nothing("verified"),
             Meaning::StreamUpdated { status } => return updated(reader, taking, status).await,
-            // What is said of a device, or of a session, is said of nobody whom policy knows.
-            Meaning::Risk { ref principal, .. } if principal != USER => return nothing("noted"),
-            Meaning::Risk { .. } => {}
-            Meaning::Noted => return nothing("noted"),
+            Meaning::Risk { .. } if taking.may_change_something() => {}
+            Meaning::Risk { .. } | Meaning::Noted => return nothing("noted"),
         }
         let named = self.named(reader, &taking.stream, subject.person()).await?;
         let person = match named {
