@@ -7,7 +7,7 @@ use model::{
     Directory, FactKey, Person, PersonState, Risk, ScimResource, Sha256Digest, SignalMark,
     SignalRef, SourceName, Speaker, Stream, StreamTells, TAKEN, Taken, TakenUntil, Timestamp,
 };
-use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, Set, StreamStatus};
+use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set, StreamStatus};
 use serde_json::json;
 
 use super::registered::active;
@@ -310,7 +310,9 @@ async fn updated(
 
 /// All that was begun in the person's login sessions by then is over; the future is not.
 fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
-    let cutoff = Timestamp::from_millis(taking.set.until()).min(taking.now);
+    // The transmitter's clock may be behind: what may have been begun before that is over.
+    let until = taking.set.until().saturating_add(SKEW_MS);
+    let cutoff = Timestamp::from_millis(until).min(taking.now);
     if was.sessions_cutoff.is_some_and(|known| known >= cutoff) {
         return Comes::Nothing("ended_already", Vec::new());
     }

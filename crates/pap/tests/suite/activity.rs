@@ -155,3 +155,34 @@ async fn whose_activity_was_taken_away_comes_back_whole() {
     assert!(signals.is_active("ann").await);
     assert_eq!(kept().await, json!(true));
 }
+
+/// Of two of one second, that they left counts, however exactly either is told, whichever comes first.
+#[tokio::test]
+async fn of_two_words_of_one_second_that_they_left_counts() {
+    let (left, back) = (format!("{RISC}account-disabled"), format!("{RISC}account-enabled"));
+    for (left_at, back_at) in [(0.0, 0.5), (0.5, 0.0), (0.5, 0.5), (0.0, 0.0)] {
+        for is_left_first in [true, false] {
+            let signals = Signals::set().await;
+            signals.scene.creates(user("ann")).await;
+            signals.later();
+            let second = signals.now();
+            signals.later();
+            let tell = async |event: &str, fraction: f64| {
+                let mut claims = signals.claims(event, second);
+                if fraction > 0.0 {
+                    let at = format!("{second}.5").parse::<f64>().expect("a number");
+                    claims["events"][event]["event_timestamp"] = json!(at);
+                }
+                signals.take(&signals.sign(&claims)).await.expect("it is taken");
+            };
+            if is_left_first {
+                tell(&left, left_at).await;
+                tell(&back, back_at).await;
+            } else {
+                tell(&back, back_at).await;
+                tell(&left, left_at).await;
+            }
+            assert!(!signals.is_active("ann").await, "{left_at} {back_at} {is_left_first}");
+        }
+    }
+}

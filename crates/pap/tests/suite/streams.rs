@@ -232,11 +232,11 @@ async fn sc_02_each_event_does_what_it_means() {
         let signals = Signals::set().await;
         signals.scene.creates(user("ann")).await;
         let at = signals.now();
-        signals.later();
+        signals.scene.desk.world.clock.advance(Duration::from_mins(10));
         signals.tell(event, at).await;
         let ann = signals.person("ann").await;
         assert_eq!(ann["state"]["is"] == "active", active, "{event}: {ann}");
-        let cutoff = ends.then_some(json!(at * 1_000 + 999));
+        let cutoff = ends.then_some(json!(at * 1_000 + 999 + secevent::SKEW_MS));
         assert_eq!(ann.get("sessions_cutoff"), cutoff.as_ref(), "{event}");
         let made = signals.scene.desk.world.records("administration").await;
         let last = made.last().expect("a record");
@@ -272,7 +272,7 @@ async fn sc_02_a_revoked_session_ends_what_was_begun_in_it() {
     let signals = Signals::set().await;
     signals.scene.creates(user("ann")).await;
     let began = signals.scene.desk.world.clock.now();
-    signals.later();
+    signals.scene.desk.world.clock.advance(Duration::from_mins(10));
     let logged_in = async |since: Timestamp| {
         let who = ("https://idp.example", "x-ann");
         signals.scene.desk.administration.logged_in(who, since).await.unwrap().is_some()
