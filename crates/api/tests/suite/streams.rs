@@ -59,7 +59,8 @@ async fn surface() -> Surface {
 
 /// Where transmitters push to, of `surface`, whose keys are `published`.
 fn router(surface: &Surface, published: Published) -> Router {
-    let receiver = Receiver::new(surface.world.administration.clone(), Arc::new(published));
+    let (by, base) = (surface.world.administration.clone(), ISSUER.to_owned());
+    let receiver = Receiver::new(by, Arc::new(published), base);
     crate::listener_with(&surface.world, Arc::new(receiver))
 }
 

@@ -66,12 +66,18 @@ pub enum NotTaken {
 pub struct Receiver {
     administration: Arc<Administration>,
     keys: Arc<dyn TransmitterKeys>,
+    base: String,
 }
 
 impl Receiver {
-    /// A receiver for the deployment of `administration`, which verifies by `keys`.
-    pub fn new(administration: Arc<Administration>, keys: Arc<dyn TransmitterKeys>) -> Self {
-        Self { administration, keys }
+    /// A receiver for the deployment of `administration`, which verifies by `keys`, and whose directories'
+    /// users are at `base`.
+    pub fn new(
+        administration: Arc<Administration>,
+        keys: Arc<dyn TransmitterKeys>,
+        base: String,
+    ) -> Self {
+        Self { administration, keys, base }
     }
 
     /// The stream `name`, if whoever shows `token` may push to it.
@@ -110,7 +116,7 @@ impl Receiver {
                 return Err(NotTaken::Refused(Refusal { code, description }));
             }
         };
-        let taken = self.administration.take_signal(&stream.name, &set, text).await;
+        let taken = self.administration.take_signal((&stream.name, &self.base), &set, text).await;
         if taken.is_ok() {
             self.heard(stream, Timestamp::from_millis(set.issued)).await;
         }

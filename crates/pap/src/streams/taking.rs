@@ -11,6 +11,7 @@ use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set,
 use serde_json::json;
 
 use super::registered::active;
+use super::subjects::Named;
 use super::{NotTaken, later};
 use crate::command::{AdminError, Administration};
 use crate::directory::{Becomes, is_changed_meanwhile, is_user_active, kept_of};
@@ -42,6 +43,8 @@ struct Taking<'a> {
     set: &'a Set,
     stream: Stream,
     directory: Directory,
+    /// Where users are.
+    base: &'a str,
     /// When it is taken.
     now: Timestamp,
 }
@@ -90,16 +93,16 @@ fn counter(stream: &SourceName) -> CounterKey {
 }
 
 impl Administration {
-    /// Takes what `set` says, of which `token` is the text, by the stream `name`: once.
+    /// Takes what `set` says, of which `token` is the text, by the stream `name`: once. Users are at `base`.
     pub(super) async fn take_signal(
         &self,
-        name: &SourceName,
+        (name, base): (&SourceName, &str),
         set: &Set,
         token: &str,
     ) -> Result<(), NotTaken> {
         let token = Sha256Digest::of(token.as_bytes());
         for _ in 0..ATTEMPTS_MAX {
-            if self.try_take(name, set, token).await? {
+            if self.try_take((name, base), set, token).await? {
                 return Ok(());
             }
         }
@@ -109,7 +112,7 @@ impl Administration {
     /// Says whether it was taken: if not, what it rests on changed meanwhile.
     async fn try_take(
         &self,
-        name: &SourceName,
+        (name, base): (&SourceName, &str),
         set: &Set,
         token: Sha256Digest,
     ) -> Result<bool, NotTaken> {
@@ -130,7 +133,7 @@ impl Administration {
             tracing::info!(stream = %name, "nothing is taken while its directory is suspended");
             return Err(NotTaken::Later);
         }
-        let taking = Taking { set, stream, directory, now: self.now() };
+        let taking = Taking { set, stream, directory, base, now: self.now() };
         match self.comes_of(&mut reader, &taking).await.map_err(later)? {
             Comes::Nothing(why, mut effects) => {
                 if taking.may_change_something() {
@@ -193,10 +196,10 @@ impl Administration {
             Meaning::Risk { .. } if taking.may_change_something() => {}
             Meaning::Risk { .. } | Meaning::Noted => return nothing("noted"),
         }
-        let named = self.named(reader, &taking.stream, subject.person()).await?;
-        let person = match named {
-            Some(id) => reader.find::<Person>(FactKey::person(&id)).await,
-            None => Ok(None),
+        let of = (&taking.stream, taking.base);
+        let person = match self.named(reader, of, subject.person()).await? {
+            Named::One(id) => reader.find::<Person>(FactKey::person(&id)).await,
+            Named::Nobody(why) => return nothing(why),
         };
         let person = person.map_err(AdminError::unavailable)?;
         let is_own = |person: &Person| person.source.as_ref() == Some(&taking.stream.directory);

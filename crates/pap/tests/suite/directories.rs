@@ -19,7 +19,7 @@ pub(crate) const TOKEN: &str = "okta.secret";
 
 const ISSUER: &str = "https://idp.example";
 
-const BASE: &str = "https://chancery.example/scim/v2";
+pub(crate) const BASE: &str = "https://chancery.example/scim/v2";
 
 /// Where somebody works.
 const WORK: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";

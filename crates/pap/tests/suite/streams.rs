@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use store::{CommitError, CounterKey, Effect, Store as _, Unit};
 
 use crate::desk::Desk;
-use crate::directories::{Scene, token, user};
+use crate::directories::{BASE, Scene, token, user};
 use crate::support::POLICY;
 use crate::support::stores::OnCommit;
 
@@ -76,7 +76,8 @@ impl Signals {
         let said = change(said(desk, "caep"));
         Box::pin(desk.run(Command::StreamAdd(said))).await.expect("it is registered");
         let published = Arc::new(Published(Mutex::new(Some(BTreeMap::new()))));
-        let receiver = Receiver::new(desk.administration.clone(), published.clone());
+        let by = desk.administration.clone();
+        let receiver = Receiver::new(by, published.clone(), BASE.to_owned());
         let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
         let signals = Self { scene, receiver, published, key, number: Mutex::new(0) };
         signals.publish(&signals.key);
@@ -368,7 +369,8 @@ async fn a_signal_is_about_whom_it_names_among_the_directorys_people() {
         assert!(signals.is_active("ben@acme.example").await);
         let outcomes = signals.outcomes().await;
         assert_eq!(outcomes.is_empty(), is_known, "{outcomes:?}");
-        assert!(outcomes.iter().all(|it| it == "unknown_subject"));
+        let words = ["ambiguous_subject", "unknown_subject"];
+        assert!(outcomes.iter().all(|it| words.contains(&it.as_str())), "{outcomes:?}");
     };
     let address = |email: &str| json!({ "format": "email", "email": email });
     let scim = |uri: &str, id: &str| json!({ "format": "scim", "uri": uri, "externalId": id });
@@ -384,7 +386,18 @@ async fn a_signal_is_about_whom_it_names_among_the_directorys_people() {
     check(false, json!({ "format": "scim", "externalId": "x-ann" }), true).await;
     let uri = "https://chancery.example/scim/v2/Users/ann";
     check(false, json!({ "format": "uri", "uri": uri }), true).await;
-    check(false, json!({ "format": "uri", "uri": "https://x.example/Users/" }), false).await;
+    check(false, json!({ "format": "uri", "uri": format!("{uri}/") }), false).await;
+    // Others have users of the same names.
+    for other in [
+        "https://x.example/Users/ann",
+        "https://x.example/scim/v2/Users/ann",
+        "https://chancery.example/scim/v2/x/Users/ann",
+        "https://chancery.example/scim/v2.x.example/Users/ann",
+        "urn:x:/Users/ann",
+    ] {
+        check(false, json!({ "format": "uri", "uri": other }), false).await;
+        check(false, json!({ "format": "scim", "uri": other }), false).await;
+    }
     check(true, json!({ "format": "opaque", "id": "ann" }), false).await;
     let session = json!({ "format": "opaque", "id": "s" });
     let complex = json!({ "format": "complex", "user": login("x-ann"), "session": session });
@@ -403,6 +416,38 @@ async fn a_signal_is_about_whom_it_names_among_the_directorys_people() {
     signals.tell(&format!("{RISC}account-disabled"), signals.now()).await;
     assert!(signals.is_active(&other).await);
     assert_eq!(signals.outcomes().await, ["unknown_subject"]);
+}
+
+/// A name is one user's, whoever else has it as an address; an address of several is nobody's, and neither
+/// is one among more users than are looked at. All that is a word, and taken.
+#[tokio::test]
+async fn an_address_names_one_user_or_nobody() {
+    let signals = Signals::with(|said| StreamRegistration { email: true, ..said }).await;
+    for (name, address) in [("a@x.example", "b@x.example"), ("b@x.example", "c@x.example")] {
+        let mut user = user(name);
+        user["emails"] = json!([{ "value": address }, { "value": "all@x.example" }]);
+        signals.scene.creates(user).await;
+    }
+    let tell = async |email: &str| {
+        let mut claims = signals.claims(&format!("{RISC}account-disabled"), signals.now());
+        claims["sub_id"] = json!({ "format": "email", "email": email });
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+    };
+    tell("all@x.example").await;
+    tell("b@x.example").await;
+    assert!(signals.is_active("a@x.example").await);
+    assert!(!signals.is_active("b@x.example").await);
+    let world = &signals.scene.desk.world;
+    let place = FactKey::scim_user(&signals.scene.okta.name, "a@x.example");
+    let body = signals.scene.desk.fact(place).await.expect("a user").to_string().into_bytes();
+    for first in (0..=pap::directory::SCANNED_MAX).step_by(100) {
+        let user = |number| FactKey::scim_user(&signals.scene.okta.name, &format!("u{number}"));
+        let put = |number| Effect::Put { key: user(number), body: body.clone() };
+        let effects = (first..first + 100).map(put).collect();
+        world.store.commit(Unit { effects, ..Unit::default() }).await.expect("they are written");
+    }
+    tell("c@x.example").await;
+    assert_eq!(signals.outcomes().await, ["ambiguous_subject", "too_many_users"]);
 }
 
 #[tokio::test]
