@@ -28,5 +28,6 @@ mod sponsors;
 mod stop;
 mod stream_tokens;
 mod streams;
+mod subjects;
 mod token_keys;
 mod tools;
