@@ -196,6 +196,15 @@ impl Administration {
             Meaning::Risk { .. } if taking.may_change_something() => {}
             Meaning::Risk { .. } | Meaning::Noted => return nothing("noted"),
         }
+        // What is said of a part of what is theirs, or of something that is not understood, is not said of all
+        // of it (SSF 1.0 §3.5). Ending too many logins is safe: they log in again.
+        let is_meant = match event.meaning {
+            Meaning::SessionsEnded => subject.is_of_logins(),
+            _ => subject.is_whole(),
+        };
+        if !is_meant {
+            return nothing("not_all_of_the_person");
+        }
         let of = (&taking.stream, taking.base);
         let person = match self.named(reader, of, subject.person()).await? {
             Named::One(id) => reader.find::<Person>(FactKey::person(&id)).await,
@@ -207,7 +216,6 @@ impl Administration {
         match event.meaning {
             Meaning::SessionsEnded => Ok(sessions_ended(taking, was)),
             Meaning::Risk { level, .. } => Ok(rated(taking, was, level)),
-            Meaning::Returned if !subject.is_whole() => nothing("not_all_of_the_person"),
             Meaning::Returned => returned(reader, taking, was).await,
             _ => left(reader, taking, was).await,
         }

@@ -23,7 +23,7 @@ async fn a_signal_is_about_whom_it_names_among_the_directorys_people() {
         assert!(signals.is_active("ben@acme.example").await);
         let outcomes = signals.outcomes().await;
         assert_eq!(outcomes.is_empty(), is_known, "{outcomes:?}");
-        let words = ["ambiguous_subject", "unknown_subject"];
+        let words = ["ambiguous_subject", "not_all_of_the_person", "unknown_subject"];
         assert!(outcomes.iter().all(|it| words.contains(&it.as_str())), "{outcomes:?}");
     };
     let address = |email: &str| json!({ "format": "email", "email": email });
@@ -55,7 +55,9 @@ async fn a_signal_is_about_whom_it_names_among_the_directorys_people() {
     check(true, json!({ "format": "opaque", "id": "ann" }), false).await;
     let session = json!({ "format": "opaque", "id": "s" });
     let complex = json!({ "format": "complex", "user": login("x-ann"), "session": session });
-    check(false, complex, true).await;
+    check(false, complex, false).await;
+    let tenant = json!({ "format": "complex", "user": login("x-ann"), "tenant": session });
+    check(false, tenant, true).await;
     check(false, json!({ "format": "complex", "session": session }), false).await;
     let aliases = |all: &[Value]| json!({ "format": "aliases", "identifiers": all });
     check(false, aliases(&[address("nobody@x.example"), login("x-ann")]), true).await;
@@ -70,6 +72,45 @@ async fn a_signal_is_about_whom_it_names_among_the_directorys_people() {
     signals.tell(&format!("{RISC}account-disabled"), signals.now()).await;
     assert!(signals.is_active(&other).await);
     assert_eq!(signals.outcomes().await, ["unknown_subject"]);
+}
+
+/// What is said of less than a person, or of what is not understood, is not said of all of them: only their
+/// logins end by what is said of one.
+#[tokio::test]
+async fn what_is_said_of_a_part_is_not_said_of_the_person() {
+    let check = async |event: &str, part: &str, expected: &str| {
+        let signals = Signals::set().await;
+        signals.scene.creates(user("ann")).await;
+        let mut claims = signals.claims(event, signals.now());
+        claims["events"][event]["principal"] = json!("USER");
+        claims["events"][event]["current_level"] = json!("HIGH");
+        claims["sub_id"] = json!({
+            "format": "complex",
+            "user": { "format": "iss_sub", "iss": ISSUER, "sub": "x-ann" },
+            part: { "format": "opaque", "id": "1" },
+        });
+        let place = FactKey::person(&"ann".parse().unwrap());
+        let before = signals.scene.desk.fact(place.clone()).await;
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+        let comes = signals.scene.desk.fact(place).await != before;
+        let outcome = if comes { "changed".to_owned() } else { signals.outcomes().await.concat() };
+        assert_eq!(outcome, expected, "{event} {part}");
+    };
+    let left = format!("{RISC}account-disabled");
+    let (revoked, risk) = (format!("{CAEP}session-revoked"), format!("{CAEP}risk-level-change"));
+    for part in ["application", "group", "org_unit", "robot"] {
+        for event in [&left, &revoked, &risk] {
+            check(event, part, "not_all_of_the_person").await;
+        }
+    }
+    for part in ["session", "device"] {
+        check(&left, part, "not_all_of_the_person").await;
+        check(&risk, part, "not_all_of_the_person").await;
+        check(&revoked, part, "changed").await;
+    }
+    for event in [&left, &revoked, &risk] {
+        check(event, "tenant", "changed").await;
+    }
 }
 
 /// A name is one user's, whoever else has it as an address; an address of several is nobody's, and neither
