@@ -93,10 +93,17 @@ impl SignalMark {
 
     /// What is known of `was`, of whom it was `known` before, once `speaker` told that they left `at` that
     /// time, and that is in force from `now` on, if it is not already.
-    pub fn gone(known: Option<Self>, was: PersonState, told: (Speaker, Timestamp), now: Timestamp) -> Self {
+    pub fn gone(
+        known: Option<Self>,
+        was: PersonState,
+        told: (Speaker, Timestamp),
+        now: Timestamp,
+    ) -> Self {
         let (speaker, at) = told;
         let since = match was {
-            PersonState::Active { .. } => return Self { at, left: [speaker].into(), since: Some(now) },
+            PersonState::Active { .. } => {
+                return Self { at, left: [speaker].into(), since: Some(now) };
+            }
             PersonState::Inactive { since } => since,
         };
         let Some(known) = known else { return Self { at, left: [speaker].into(), since: None } };

@@ -16,9 +16,7 @@ use authority::Refused;
 use model::{Directory, FactKey, SourceName, Speaker, Stream, StreamTells, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
-use secevent::{
-    ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified,
-};
+use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
 
 use crate::command::{AdminError, Administration};
 

@@ -200,9 +200,8 @@ async fn a_stream_that_is_paused_is_not_heard() {
     let desk = &signals.scene.desk;
     let is_heard = async |status: Option<(&str, i64)>| {
         desk.world.clock.advance(10 * MINUTE);
-        let (name, at) = status.map_or(("verification", signals.now()), |(_, at)| {
-            ("stream-updated", at)
-        });
+        let (name, at) =
+            status.map_or(("verification", signals.now()), |(_, at)| ("stream-updated", at));
         let event = format!("{SSF}{name}");
         let mut claims = signals.claims(&event, at);
         if let Some((status, _)) = status {
