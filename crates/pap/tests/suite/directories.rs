@@ -68,7 +68,10 @@ fn patch(of: &'static ResourceType, operation: Value) -> Patch {
 
 impl Scene {
     pub(crate) async fn set() -> Self {
-        let desk = Desk::new().await;
+        Self::over(Desk::new().await).await
+    }
+
+    pub(crate) async fn over(desk: Desk) -> Self {
         let logins = LoginRule { issuer: ISSUER.to_owned(), subject: LoginSubject::ExternalId };
         let (name, token) = ("okta".to_owned(), token(&desk, TOKEN, false));
         let said = DirectoryRegistration { name, logins: Some(logins), silence_min: None, token };

@@ -71,7 +71,13 @@ impl Signals {
     pub(crate) async fn with(
         change: impl FnOnce(StreamRegistration) -> StreamRegistration,
     ) -> Self {
-        let scene = Box::pin(Scene::set()).await;
+        Self::over(Box::pin(Scene::set()).await, change).await
+    }
+
+    pub(crate) async fn over(
+        scene: Scene,
+        change: impl FnOnce(StreamRegistration) -> StreamRegistration,
+    ) -> Self {
         let desk = &scene.desk;
         let said = change(said(desk, "caep"));
         Box::pin(desk.run(Command::StreamAdd(said))).await.expect("it is registered");
