@@ -70,54 +70,72 @@ pub struct StreamTells {
     pub enabled: bool,
 }
 
-/// The newest that was told of whether a person is there, by their directory or a stream that speaks for
-/// it: what happened before does nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The newest that a directory, and each of the streams that speak for it, told of whether a person is there.
+/// They are gone while the last word of any of these is that they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignalMark {
-    /// When it happened, by whoever told it.
-    pub at: Timestamp,
-    /// Who said, since they were last here, that they left; nobody, if they are here.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub left: BTreeSet<Speaker>,
+    /// Who told that they are here, and since when, by their own word.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub here: BTreeMap<Speaker, Timestamp>,
+    /// Who told that they left, likewise, and nothing else since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<Speaker, Timestamp>,
     /// When one of these put that in force; not, if somebody else did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
 
 impl SignalMark {
-    /// That they are here, as was told `at` that time.
-    pub const fn here(at: Timestamp) -> Self {
-        Self { at, left: BTreeSet::new(), since: None }
+    /// That their directory told at `now` that they are here: nothing that was told before counts.
+    pub fn back(now: Timestamp) -> Self {
+        Self { here: [(Speaker::directory(), now)].into(), ..Self::default() }
     }
 
-    /// What is known of `was`, of whom it was `known` before, once `speaker` told that they left `at` that
-    /// time, and that is in force from `now` on, if it is not already.
+    /// Whether `speaker`, or the directory, told something later than that they left at `at`.
+    pub fn has_later(&self, speaker: &Speaker, at: Timestamp) -> bool {
+        let is_later = |told: Option<&Timestamp>| told.is_some_and(|told| *told > at);
+        is_later(self.here.get(speaker))
+            || is_later(self.here.get(&Speaker::directory()))
+            || is_later(self.left.get(speaker))
+    }
+
+    /// What is known once `speaker` told that they, who were so at `now`, left `at` that time.
+    #[must_use]
     pub fn gone(
-        known: Option<Self>,
-        was: PersonState,
-        told: (Speaker, Timestamp),
-        now: Timestamp,
+        mut self,
+        (speaker, at): (Speaker, Timestamp),
+        (was, now): (PersonState, Timestamp),
     ) -> Self {
-        let (speaker, at) = told;
-        let since = match was {
+        self.since = match was {
             PersonState::Active { .. } => {
-                return Self { at, left: [speaker].into(), since: Some(now) };
+                self.left.clear();
+                Some(now)
             }
-            PersonState::Inactive { since } => since,
+            // Whom somebody else sent away since is gone by that one's word.
+            PersonState::Inactive { since } => self.since.filter(|known| *known == since),
         };
-        let Some(known) = known else { return Self { at, left: [speaker].into(), since: None } };
-        // Whom somebody else sent away since is gone by that one's word.
-        let since = known.since.filter(|known| *known == since);
-        let mut left = known.left;
-        left.insert(speaker);
-        Self { at: at.max(known.at), left, since }
+        self.left.insert(speaker, at);
+        self
     }
 
-    /// Whether they are gone, `since` then, by the word of `speaker` and of their directory alone.
-    pub fn may_be_ended_by(&self, speaker: &Speaker, since: Timestamp) -> bool {
+    /// What is known once the stream `speaker` told that they are here `at` that time, if that is new. It takes
+    /// back its own word, and what the directory told before; not that of another stream.
+    #[must_use]
+    pub fn returned(mut self, speaker: Speaker, at: Timestamp) -> Option<Self> {
+        let is_known = |told: Option<&Timestamp>| told.is_some_and(|told| *told >= at);
+        if is_known(self.here.get(&speaker)) || is_known(self.left.get(&speaker)) {
+            return None;
+        }
         let directory = Speaker::directory();
-        self.since == Some(since) && self.left.iter().all(|it| it == speaker || *it == directory)
+        self.left.retain(|it, told| *it != speaker && (*it != directory || *told >= at));
+        self.here.insert(speaker, at);
+        Some(self)
+    }
+
+    /// Whether nobody tells any longer that who is gone `since` then is so, and nobody else sent them away.
+    pub fn lets_back(&self, since: Timestamp) -> bool {
+        self.left.is_empty() && self.since == Some(since)
     }
 }
 

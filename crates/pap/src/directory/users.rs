@@ -277,11 +277,10 @@ async fn mark(
     }
     let place = FactKey::signal_mark(directory, &is.id);
     let known = reader.find::<SignalMark>(place.clone()).await.map_err(unavailable)?;
-    let told = (Speaker::directory(), now);
     let mark = if is.is_active() {
-        SignalMark::here(now)
+        SignalMark::back(now)
     } else {
-        SignalMark::gone(known, was.state, told, now)
+        known.unwrap_or_default().gone((Speaker::directory(), now), (was.state, now))
     };
     Ok(Some(put(place, &mark)))
 }

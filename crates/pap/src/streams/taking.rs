@@ -355,14 +355,14 @@ async fn left(
     was: Person,
 ) -> Result<Comes, AdminError> {
     let place = FactKey::signal_mark(&taking.stream.directory, &was.id);
-    let mark: Option<SignalMark> = found(reader, place.clone()).await?;
+    let mark: SignalMark = found(reader, place.clone()).await?.unwrap_or_default();
     // Of two things that may have been at once, that they left counts.
     let at = Timestamp::from_millis(taking.set.until());
-    if mark.as_ref().is_some_and(|mark| mark.at > at) {
+    let speaker = Speaker::stream(&taking.stream.name);
+    if mark.has_later(&speaker, at) {
         return Ok(Comes::Nothing("older", Vec::new()));
     }
-    let told = (Speaker::stream(&taking.stream.name), at);
-    let mark = SignalMark::gone(mark, was.state, told, taking.now);
+    let mark = mark.gone((speaker, at), (was.state, taking.now));
     let kept = vec![put(place, &mark)];
     if !was.is_active() {
         return Ok(Comes::Nothing("left_already", kept));
@@ -380,21 +380,19 @@ async fn returned(
 ) -> Result<Comes, AdminError> {
     let directory = &taking.stream.directory;
     let place = FactKey::signal_mark(directory, &was.id);
-    let mark: Option<SignalMark> = found(reader, place.clone()).await?;
-    let at = taking.at();
-    if mark.as_ref().is_some_and(|mark| mark.at >= at) {
+    let mark: SignalMark = found(reader, place.clone()).await?.unwrap_or_default();
+    let speaker = Speaker::stream(&taking.stream.name);
+    let Some(mark) = mark.returned(speaker, taking.at()) else {
         return Ok(Comes::Nothing("older", Vec::new()));
-    }
-    let mut kept = vec![put(place, &SignalMark::here(at))];
+    };
+    let mut kept = vec![put(place, &mark)];
     let PersonState::Inactive { since } = was.state else {
         return Ok(Comes::Nothing("here_already", kept));
     };
     let place = FactKey::scim_user(directory, was.id.as_str());
     let user: Option<ScimResource> = found(reader, place.clone()).await?;
-    let speaker = Speaker::stream(&taking.stream.name);
-    let is_own = mark.is_some_and(|mark| mark.may_be_ended_by(&speaker, since));
-    let Some(user) = user.filter(|_| is_own) else {
-        return Ok(Comes::Nothing("gone_otherwise", Vec::new()));
+    let Some(user) = user.filter(|_| mark.lets_back(since)) else {
+        return Ok(Comes::Nothing("gone_otherwise", kept));
     };
     if !is_user_active(&user.resource) {
         let mut resource = user.resource.clone();

@@ -70,8 +70,8 @@ async fn whom_an_administrator_sent_away_no_stream_brings_back() {
     assert!(signals.is_active("ann").await, "it is newer than both");
 }
 
-/// Who was sent away by several comes back by the word of one of these alone only where the other is the
-/// directory, and the word is newer.
+/// Who was sent away by several comes back once none of them says so any longer. A stream takes back its own
+/// word, and what the directory told before.
 #[tokio::test]
 async fn nobody_comes_back_while_the_word_of_another_stands() {
     let signals = Signals::set().await;
@@ -94,11 +94,15 @@ async fn nobody_comes_back_while_the_word_of_another_stands() {
         signals.scene.activity("ann", active).await.expect("it is said");
         signals.is_active("ann").await
     };
-    // Two streams: neither lifts what the other said.
+    // Two streams: neither lifts what the other said, and both together do.
     assert!(!tell(caep, &left).await);
     assert!(!tell(risc, &left).await);
     assert!(!tell(risc, &back).await);
-    assert!(!tell(caep, &back).await);
+    assert!(tell(caep, &back).await);
+    // Nor does it keep it from being said: whose word comes first changes nothing.
+    let ahead = signals.claims(&back, signals.now() + 200);
+    signals.take_by(risc, &signals.sign(&ahead)).await.expect("it is taken");
+    assert!(!tell(caep, &left).await);
     assert!(!says(false).await);
     assert!(says(true).await);
     // One that said nothing lifts nothing but what the directory said.
