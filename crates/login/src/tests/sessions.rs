@@ -62,7 +62,7 @@ fn a_session_rests_on_when_its_person_authenticated() {
     check(Some(now), now);
     check(Some(now.plus(MS)), now);
     let id = check(Some(start), start);
-    clock.advance(SESSION_IDLE - MS);
+    clock.advance(just_before(SESSION_IDLE));
     assert!(sessions.find(&id).is_ok());
     clock.advance(SESSION_IDLE);
     assert_eq!(sessions.find(&id), Err(SessionError::Unknown));

@@ -35,7 +35,7 @@ enum Comes {
     /// Nothing but that it is remembered, with what else: why, in a word that stays.
     Nothing(&'static str, Vec<Effect>),
     /// Something of a person, and what is written beside.
-    Becomes(Person, Box<Person>, Vec<Effect>),
+    Becomes(Box<Person>, Box<Person>, Vec<Effect>),
 }
 
 /// A signal that is being taken.
@@ -144,7 +144,7 @@ impl Administration {
             Comes::Becomes(was, is, mut kept) => {
                 kept.extend(taking.remembered(token));
                 let becomes = Becomes {
-                    was: Some(was),
+                    was: Some(*was),
                     is: *is,
                     parted: None,
                     joined: None,
@@ -328,7 +328,7 @@ fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
         return Comes::Nothing("ended_already", Vec::new());
     }
     let is = Box::new(Person { sessions_cutoff: Some(cutoff), ..was.clone() });
-    Comes::Becomes(was, is, Vec::new())
+    Comes::Becomes(Box::new(was), is, Vec::new())
 }
 
 /// The person is rated so, unless they were rated later than that.
@@ -345,7 +345,7 @@ fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
     let reason = format!("stream `{}`", taking.stream.name);
     let rated = Some(Risk { level, reason, since });
     let is = Box::new(Person { rated, ..was.clone() });
-    Comes::Becomes(was, is, Vec::new())
+    Comes::Becomes(Box::new(was), is, Vec::new())
 }
 
 /// The person is gone, unless they came back later than that.
@@ -368,7 +368,7 @@ async fn left(
         return Ok(Comes::Nothing("left_already", kept));
     }
     let is = Person { state: PersonState::Inactive { since: taking.now }, ..was.clone() };
-    Ok(Comes::Becomes(was, Box::new(is), kept))
+    Ok(Comes::Becomes(Box::new(was), Box::new(is), kept))
 }
 
 /// The person is back, unless they left later than that, or were sent away by somebody for whom the
@@ -401,5 +401,5 @@ async fn returned(
     }
     let is = Person { state: PersonState::Active { authorization_cutoff: None }, ..was.clone() };
     let is = was.becomes(is, taking.now);
-    Ok(Comes::Becomes(was, Box::new(is), kept))
+    Ok(Comes::Becomes(Box::new(was), Box::new(is), kept))
 }

@@ -242,7 +242,11 @@ async fn r_19_a_report_names_the_record_and_the_last_effect() {
 /// that told of an earlier one.
 #[tokio::test]
 async fn r_19_a_report_names_the_record_that_ended_a_login() {
-    let world = World::with(|facts| consented(facts, &[])).await;
+    let world = World::with(|facts| {
+        consented(facts, &[]);
+        facts.task.mandate_digest = facts.mandate.digest();
+    })
+    .await;
     let scene = Scene::over(Desk::over(world).await).await;
     let signals = Signals::over(scene, |said| said).await;
     let desk = &signals.scene.desk;
