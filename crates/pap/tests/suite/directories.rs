@@ -68,7 +68,7 @@ fn patch(of: &'static ResourceType, operation: Value) -> Patch {
 
 impl Scene {
     pub(crate) async fn set() -> Self {
-        Self::over(Desk::new().await).await
+        Box::pin(Self::over(Desk::new().await)).await
     }
 
     pub(crate) async fn over(desk: Desk) -> Self {

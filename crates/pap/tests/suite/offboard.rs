@@ -247,8 +247,8 @@ async fn r_19_a_report_names_the_record_that_ended_a_login() {
         facts.task.mandate_digest = facts.mandate.digest();
     })
     .await;
-    let scene = Scene::over(Desk::over(world).await).await;
-    let signals = Signals::over(scene, |said| said).await;
+    let scene = Box::pin(Scene::over(Box::pin(Desk::over(world)).await)).await;
+    let signals = Box::pin(Signals::over(scene, |said| said)).await;
     let desk = &signals.scene.desk;
     let (name, person) = ("okta".to_owned(), desk.world.standing.other.id.clone());
     desk.world.put(FactKey::login(ISSUER, "x-ann"), &person).await;

@@ -71,7 +71,7 @@ impl Signals {
     pub(crate) async fn with(
         change: impl FnOnce(StreamRegistration) -> StreamRegistration,
     ) -> Self {
-        Self::over(Box::pin(Scene::set()).await, change).await
+        Box::pin(Self::over(Box::pin(Scene::set()).await, change)).await
     }
 
     pub(crate) async fn over(
