@@ -176,7 +176,7 @@ async fn a_poll_of_which_something_was_not_taken_is_not_heard() {
         let polled = json!({ "sets": sets, "moreAvailable": more }).to_string();
         let polled = Polled::parse(polled.as_bytes()).expect("an answer");
         let stream = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
-        let told = signals.receiver.take_polled(&stream, &polled).await;
+        let told = Box::pin(signals.receiver.take_polled(&stream, &polled)).await;
         (told.ack.len(), told.errors.len(), heard(&signals).await[0].1)
     };
     assert_eq!(poll(json!({ "a": refused }), false).await, (0, 1, until));
@@ -210,7 +210,7 @@ async fn a_stream_that_is_paused_is_not_heard() {
         signals.take(&signals.sign(&claims)).await.expect("it is taken");
         let stream = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
         let nothing = Polled::parse(br#"{"sets":{}}"#).unwrap();
-        signals.receiver.take_polled(&stream, &nothing).await;
+        Box::pin(signals.receiver.take_polled(&stream, &nothing)).await;
         heard(&signals).await[0].1 == desk.world.clock.now().plus(15 * MINUTE)
     };
     assert!(is_heard(None).await);
