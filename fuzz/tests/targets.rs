@@ -64,7 +64,6 @@ targets! {
     queries_have_an_end: "scim-query";
     event_tokens_are_of_their_transmitter: "event-token";
     polls_have_an_end: "event-poll";
-    streams_are_of_their_transmitter: "event-stream";
 }
 
 #[test]

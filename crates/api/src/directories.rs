@@ -101,7 +101,7 @@ const fn type_of_kind(kind: Kind) -> &'static ResourceType {
 impl Directories {
     /// What directories reach at `url`, under the names `hosts`.
     pub fn new(administration: Arc<Administration>, url: &str, hosts: Hosts) -> Self {
-        let base = format!("{}{BASE}", url.trim_end_matches('/')).into();
+        let base = directory_base(url).into();
         Self { administration, base, hosts, turns: Turns::default() }
     }
 
@@ -138,6 +138,11 @@ impl Directories {
         }
         Ok(known)
     }
+}
+
+/// Where directories find all that is theirs, at `url`.
+pub fn directory_base(url: &str) -> String {
+    format!("{}{BASE}", url.trim_end_matches('/'))
 }
 
 /// Whether a request only reads.
@@ -219,6 +224,9 @@ impl Asked {
         };
         let late = |_| Err(Error::of_status(503, "it took too long: ask again, or for less"));
         let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(late);
+        if answer.is_ok() {
+            self.state.administration.directory_heard(&self.directory).await;
+        }
         answer.unwrap_or_else(|error| {
             if error.status != 404 {
                 self.state.administration.refuse_directory("not_done");

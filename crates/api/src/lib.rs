@@ -25,7 +25,7 @@ pub use admin::admin;
 pub use admin_listener::admin_listener;
 pub use agents::{Agents, Peer, agents};
 pub use bodies::Bodies;
-pub use directories::Directories;
+pub use directories::{Directories, directory_base};
 pub use host::host;
 pub use hosts::Hosts;
 pub use observers::{Health, Observers};

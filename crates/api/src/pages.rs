@@ -67,7 +67,8 @@ pub(crate) fn log_in(path: &str) -> Response {
 /// Whoever logged in is not one of the people here.
 pub(crate) fn nobody(path: &str) -> Response {
     let text = "<p>You are logged in at your organisation, but you are not one of the active people \
-                here. Ask whoever administers this service.</p>";
+                here, or you logged in there before your sessions were ended. Log out there and in \
+                again, or ask whoever administers this service.</p>";
     let link = log_in_link(path, "Log in again");
     page(StatusCode::FORBIDDEN, "Not known here", &format!("{text}{link}"))
 }

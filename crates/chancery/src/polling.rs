@@ -8,21 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::SourceName;
-use pap::streams::{NotTaken, Receiver};
+use pap::streams::Receiver;
 use secevent::{PollRequest, Polled};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Poll;
-use crate::transmitter::Endpoint;
+use crate::transmitter::{Endpoint, Pause};
 
 /// How far apart a transmitter is asked that holds much.
 const POLL_SOON: Duration = Duration::from_millis(100);
 
 /// How far apart a transmitter is asked that held nothing.
 const POLL_EVERY: Duration = Duration::from_secs(5);
-
-/// How far apart at most, where nothing could be taken: it doubles.
-const POLL_EVERY_MAX: Duration = Duration::from_mins(2);
 
 /// One stream that is polled.
 pub(crate) struct Poller {
@@ -32,13 +29,27 @@ pub(crate) struct Poller {
 }
 
 /// What came of one poll.
+#[derive(Debug, PartialEq, Eq)]
 enum Came {
     /// Something to acknowledge, or more to ask for.
     Something,
     /// Nothing.
     Nothing,
-    /// Something that could not be taken.
+    /// Something that could not be taken, or nothing but what the transmitter was told of already.
     Trouble,
+}
+
+impl Came {
+    /// What came of a poll that told `before`, and gave `polled`, of which `told` is told next.
+    fn of(before: &PollRequest, polled: &Polled, told: &PollRequest) -> Self {
+        let settled = told.ack.len() + told.errors.len();
+        let is_known = |jti| before.ack.contains(jti) || before.errors.contains_key(jti);
+        match polled.sets.len() {
+            0 => Self::Nothing,
+            came if settled < came || polled.sets.keys().all(is_known) => Self::Trouble,
+            _ => Self::Something,
+        }
+    }
 }
 
 impl Poller {
@@ -56,23 +67,24 @@ impl Poller {
 
     /// Polls until `stopped`.
     pub(crate) async fn run(self, stopped: CancellationToken) {
-        let (mut told, mut pause) = (PollRequest::default(), POLL_EVERY);
+        let (mut told, mut pause) = (PollRequest::default(), Pause::new(POLL_EVERY));
         loop {
             let came = tokio::select! {
                 came = self.poll(&mut told) => came,
                 () = stopped.cancelled() => return,
             };
-            let came = came.unwrap_or_else(|error| {
-                tracing::warn!(stream = %self.stream, "could not be polled: {error:#}");
-                Came::Trouble
-            });
+            if matches!(came, Ok(Came::Something | Came::Nothing)) {
+                pause.over();
+            }
             let wait = match came {
-                Came::Something => POLL_SOON,
-                Came::Nothing => POLL_EVERY,
-                Came::Trouble => pause,
+                Ok(Came::Something) => POLL_SOON,
+                Ok(Came::Nothing) => POLL_EVERY,
+                Ok(Came::Trouble) => pause.after(None),
+                Err(error) => {
+                    tracing::warn!(stream = %self.stream, "could not be polled: {error:#}");
+                    pause.after(Some(&error))
+                }
             };
-            let is_trouble = matches!(came, Came::Trouble);
-            pause = if is_trouble { (pause * 2).min(POLL_EVERY_MAX) } else { POLL_EVERY };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stopped.cancelled() => return,
@@ -88,27 +100,36 @@ impl Poller {
         told.return_immediately = true;
         let polled = self.ask(told).await?;
         // What it has answered to it has taken note of.
-        *told = PollRequest::default();
-        for (jti, set) in &polled.sets {
-            match self.receiver.take(&stream, set).await {
-                Ok(()) => told.ack.push(jti.clone()),
-                Err(NotTaken::Refused(refusal)) => drop(told.errors.insert(jti.clone(), refusal)),
-                Err(NotTaken::Stranger | NotTaken::Later) => {}
-            }
-        }
-        // Of what is still there nobody knows what it tells.
-        if !polled.more {
-            self.receiver.polled(&stream).await;
-        }
-        let settled = told.ack.len() + told.errors.len();
-        Ok(match (settled, polled.sets.len()) {
-            (0, 0) => Came::Nothing,
-            (settled, came) if settled < came => Came::Trouble,
-            _ => Came::Something,
-        })
+        let before = std::mem::take(told);
+        *told = self.receiver.take_polled(&stream, &polled).await;
+        Ok(Came::of(&before, &polled, told))
     }
 
     async fn ask(&self, told: &PollRequest) -> anyhow::Result<Polled> {
         Ok(Polled::parse(&self.endpoint.post(&told.to_json()).await?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transmitter_that_ignores_what_it_is_told_is_not_asked_at_once() {
+        let told = |ack: &[&str]| PollRequest {
+            ack: ack.iter().map(|&jti| jti.to_owned()).collect(),
+            ..PollRequest::default()
+        };
+        let check = |before: &[&str], sets: &[&str], now: &[&str], expected: Came| {
+            let sets = sets.iter().map(|&jti| (jti.to_owned(), String::new())).collect();
+            let polled = Polled { sets, more: true };
+            assert_eq!(Came::of(&told(before), &polled, &told(now)), expected);
+        };
+        check(&[], &[], &[], Came::Nothing);
+        check(&["a"], &[], &[], Came::Nothing);
+        check(&[], &["a"], &["a"], Came::Something);
+        check(&[], &["a", "b"], &["a"], Came::Trouble);
+        check(&["a"], &["a", "b"], &["a", "b"], Came::Something);
+        check(&["a", "b"], &["b", "a"], &["a", "b"], Came::Trouble);
     }
 }

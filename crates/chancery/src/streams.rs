@@ -79,7 +79,9 @@ pub(crate) fn receiver(
         }
         Err(error) => return Err(error.context("the keys of transmitters cannot be fetched")),
     };
-    let receiver = Arc::new(Receiver::new(administration.clone(), Arc::new(Fetched(keys))));
+    let base = api::directory_base(&config.people_url());
+    let receiver = Receiver::new(administration.clone(), Arc::new(Fetched(keys)), base);
+    let receiver = Arc::new(receiver);
     for poller in Poller::all(&config.signals.polls, &receiver)? {
         tasks.spawn(poller.run(stopped.clone()));
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use outbound::{HttpClient, http_client};
 use secevent::POLL_BYTES_MAX;
@@ -13,6 +13,54 @@ use serde_json::Value;
 
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// How far apart at most a transmitter is asked that could not be: it doubles.
+const PAUSE_MAX: Duration = Duration::from_mins(2);
+
+/// How long a transmitter is left alone at most, if it asks for that: beyond, its silence is its own.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+/// That a transmitter did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("it answered {status}")]
+struct Refused {
+    status: StatusCode,
+    /// After how long it may be asked again, if it says so.
+    after: Option<Duration>,
+}
+
+/// How long a transmitter is left alone that could not be asked.
+pub(crate) struct Pause {
+    first: Duration,
+    next: Duration,
+}
+
+impl Pause {
+    /// Pauses, of which the first is so long.
+    pub(crate) const fn new(first: Duration) -> Self {
+        Self { first, next: first }
+    }
+
+    /// It could be asked: the next pause is the first.
+    pub(crate) const fn over(&mut self) {
+        self.next = self.first;
+    }
+
+    /// How long it is left alone now, after `error`, if that was one: each time longer, and no shorter than it
+    /// asks for.
+    pub(crate) fn after(&mut self, error: Option<&anyhow::Error>) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(PAUSE_MAX);
+        let asked = error.and_then(|error| error.downcast_ref::<Refused>()?.after);
+        asked.map_or(pause, |asked| pause.max(asked.min(RETRY_AFTER_MAX)))
+    }
+}
+
+/// `Retry-After`, if it is in seconds (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
 
 /// Where a transmitter is asked, and what shows it who asks.
 pub(crate) struct Endpoint {
@@ -39,11 +87,40 @@ impl Endpoint {
         let answered = async {
             let answer = self.client.request(request).await.context("it could not be reached")?;
             let status = answer.status();
-            ensure!(status.is_success(), "it answered {status}");
+            if !status.is_success() {
+                return Err(Refused { status, after: retry_after(answer.headers()) }.into());
+            }
             let body = Limited::new(answer.into_body(), POLL_BYTES_MAX).collect().await;
             let body = body.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"));
             Ok(body?.to_bytes())
         };
         tokio::time::timeout(ANSWER_WITHIN, answered).await.context("no answer in time")?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transmitter_is_left_alone_for_longer_each_time_and_no_shorter_than_it_asks_for() {
+        let mut pause = Pause::new(Duration::from_secs(50));
+        let refused = |after: Option<&'static str>| {
+            let after = after.map(|after| (header::RETRY_AFTER, HeaderValue::from_static(after)));
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            Refused { status, after: retry_after(&after.into_iter().collect()) }.into()
+        };
+        let mut check = |error: Option<anyhow::Error>, seconds: u64| {
+            assert_eq!(pause.after(error.as_ref()), Duration::from_secs(seconds));
+        };
+        check(None, 50);
+        check(Some(refused(Some("7"))), 100);
+        check(Some(refused(Some("600"))), 600);
+        check(Some(refused(Some("99999999999"))), 3_600);
+        check(Some(refused(Some("Fri, 31 Dec 1999 23:59:59 GMT"))), 120);
+        check(Some(refused(None)), 120);
+        check(Some(anyhow::anyhow!("it could not be reached")), 120);
+        pause.over();
+        assert_eq!(pause.after(None), Duration::from_secs(50));
     }
 }

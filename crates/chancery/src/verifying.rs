@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Verification;
 use crate::system::SystemEntropy;
-use crate::transmitter::Endpoint;
+use crate::transmitter::{Endpoint, Pause};
 
 /// How often within the bound of its silence a transmitter is asked.
 const TIMES: u32 = 3;
@@ -46,15 +46,22 @@ impl Verifying {
 
     /// Asks until `stopped`.
     pub(crate) async fn run(self, stopped: CancellationToken) {
+        let mut pause = Pause::new(LOOK_EVERY);
         loop {
-            let wait = tokio::select! {
-                wait = self.ask() => wait,
+            let asked = tokio::select! {
+                asked = self.ask() => asked,
                 () = stopped.cancelled() => return,
             };
-            let wait = wait.unwrap_or_else(|error| {
-                tracing::warn!(stream = %self.stream, "could not be verified: {error:#}");
-                LOOK_EVERY
-            });
+            let wait = match asked {
+                Ok(wait) => {
+                    pause.over();
+                    wait
+                }
+                Err(error) => {
+                    tracing::warn!(stream = %self.stream, "could not be verified: {error:#}");
+                    pause.after(Some(&error))
+                }
+            };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stopped.cancelled() => return,

@@ -192,7 +192,7 @@ impl Login {
             settings: self.provider.settings(),
             nonce: &pending.nonce,
             access_token: tokens.access_token.expose(),
-            begun: pending.begun.as_seconds(),
+            begun: pending.begun,
             now: self.clock.now().as_seconds(),
         };
         Ok(id_token::verify(token, &keys, expected)?)

@@ -38,6 +38,8 @@ pub struct LoggedIn {
     pub subject: String,
     /// The groups, if the provider's word on them is to count; `None` where it is not.
     pub groups: Option<BTreeSet<String>>,
+    /// When the login was begun.
+    pub begun: Timestamp,
     /// When the person authenticated, if the provider says so.
     pub auth_time: Option<Timestamp>,
     /// The class of that authentication.
@@ -48,6 +50,14 @@ pub struct LoggedIn {
     pub name: Option<String>,
 }
 
+impl LoggedIn {
+    /// Since when the person is logged in: a provider that asks nobody again vouches only for when they
+    /// authenticated.
+    pub fn since(&self) -> Timestamp {
+        self.auth_time.unwrap_or(self.begun)
+    }
+}
+
 /// What an ID token is held against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected<'a> {
@@ -56,9 +66,9 @@ pub(crate) struct Expected<'a> {
     pub(crate) nonce: &'a str,
     /// The access token that came beside it.
     pub(crate) access_token: &'a str,
-    /// When the login was begun, in seconds since the epoch.
-    pub(crate) begun: i64,
-    /// The time, likewise.
+    /// When the login was begun.
+    pub(crate) begun: Timestamp,
+    /// The time, in seconds since the epoch.
     pub(crate) now: i64,
 }
 
@@ -93,6 +103,7 @@ pub(crate) fn verify(
         issuer: settings.issuer.as_str().to_owned(),
         subject: subject(&claims)?,
         groups: groups(&claims, settings.groups_claim.as_deref())?,
+        begun: expected.begun,
         auth_time,
         acr: class(&claims, &settings.acr_values)?,
         amr: optional(&claims, "amr", |amr| texts(amr, LIST_MAX))?.unwrap_or_default(),
@@ -133,7 +144,7 @@ fn times(claims: &Map<String, Value>, expected: Expected<'_>) -> Result<(), IdTo
         return Err(IdTokenError::Claim("exp"));
     }
     // One from before the login is somebody's older one.
-    if iat > now + SKEW_S || iat < begun - SKEW_S {
+    if iat > now + SKEW_S || iat < begun.as_seconds() - SKEW_S {
         return Err(IdTokenError::Claim("iat"));
     }
     let nbf = optional(claims, "nbf", whole)?;

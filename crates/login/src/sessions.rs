@@ -64,7 +64,8 @@ impl SessionError {
 pub struct ConsoleSession {
     /// Whose it is, and how that was shown.
     pub who: Arc<LoggedIn>,
-    /// When it began: it is no session of who left and came back since.
+    /// When the person authenticated for it: it is no session of who left and came back since, or whose
+    /// sessions were ended since.
     pub since: Timestamp,
 }
 
@@ -160,7 +161,9 @@ impl Sessions {
         if table.is_full(&person) {
             return Err(TooManySessions);
         }
-        let (who, since) = (Arc::new(who), self.clock.now());
+        // A provider's clock may be ahead.
+        let since = who.since().min(self.clock.now());
+        let who = Arc::new(who);
         table.insert(id.digest(), Entry { who, since, begun: now, used: now });
         Ok(id)
     }

@@ -65,6 +65,11 @@ impl FactKey {
         Self(format!("stream-tokens/{name}").into())
     }
 
+    /// Whether such a stream tells anything, if its transmitter said so.
+    pub fn stream_tells(name: &SourceName) -> Self {
+        Self(format!("stream-tells/{name}").into())
+    }
+
     /// That the token with this `jti` of such a stream was taken.
     pub fn taken(stream: &SourceName, jti: &str) -> Self {
         Self(format!("taken/{stream}/{}", Sha256Digest::of(jti.as_bytes())).into())
@@ -80,9 +85,9 @@ impl FactKey {
         Self(format!("heard/{directory}").into())
     }
 
-    /// The newest that such a stream told of whether a person is there.
-    pub fn signal_mark(stream: &SourceName, person: &PersonId) -> Self {
-        Self(format!("signal-mark/{stream}/{person}").into())
+    /// The newest that such a directory, or a stream for it, told of whether a person is there.
+    pub fn signal_mark(directory: &SourceName, person: &PersonId) -> Self {
+        Self(format!("signal-mark/{directory}/{person}").into())
     }
 
     /// A user of such a directory, as it left them.

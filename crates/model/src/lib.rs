@@ -78,7 +78,7 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
-pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, Taken, TakenUntil};
+pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, StreamTells, Taken, TakenUntil};
 pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{
     DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DirectoryState, FactKey, Sha256Digest, SourceName, Timestamp};
+use crate::{DirectoryState, FactKey, PersonState, Sha256Digest, SourceName, Timestamp};
 
 /// A registered stream. It speaks for a directory's people, whether that pushes them itself or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,17 +60,83 @@ pub struct TakenUntil {
     pub taken: FactKey,
 }
 
-/// The newest that a stream told of whether a person is there: what happened before does nothing.
+/// What a transmitter said last of whether its stream tells anything (SSF 1.0 §8.1.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SignalMark {
-    /// When it happened, by the transmitter.
+pub struct StreamTells {
+    /// Since when that is so, by the transmitter.
     pub at: Timestamp,
-    /// Whether they left.
-    pub left: bool,
-    /// When that was put in force; not, if it was so already.
+    /// Whether it does.
+    pub enabled: bool,
+}
+
+/// The newest that a directory, and each of the streams that speak for it, told of whether a person is there.
+/// They are gone while the last word of any of these is that they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalMark {
+    /// Who told that they are here, and since when, by their own word.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub here: BTreeMap<Speaker, Timestamp>,
+    /// Who told that they left, likewise, and nothing else since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<Speaker, Timestamp>,
+    /// When one of these put that in force; not, if somebody else did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+}
+
+impl SignalMark {
+    /// That their directory told at `now` that they are here: nothing that was told before counts.
+    pub fn back(now: Timestamp) -> Self {
+        Self { here: [(Speaker::directory(), now)].into(), ..Self::default() }
+    }
+
+    /// Whether `speaker`, or the directory, told something later than that they left at `at`.
+    pub fn has_later(&self, speaker: &Speaker, at: Timestamp) -> bool {
+        let is_later = |told: Option<&Timestamp>| told.is_some_and(|told| *told > at);
+        is_later(self.here.get(speaker))
+            || is_later(self.here.get(&Speaker::directory()))
+            || is_later(self.left.get(speaker))
+    }
+
+    /// What is known once `speaker` told that they, who were so at `now`, left `at` that time.
+    #[must_use]
+    pub fn gone(
+        mut self,
+        (speaker, at): (Speaker, Timestamp),
+        (was, now): (PersonState, Timestamp),
+    ) -> Self {
+        self.since = match was {
+            PersonState::Active { .. } => {
+                self.left.clear();
+                Some(now)
+            }
+            // Whom somebody else sent away since is gone by that one's word.
+            PersonState::Inactive { since } => self.since.filter(|known| *known == since),
+        };
+        self.left.insert(speaker, at);
+        self
+    }
+
+    /// What is known once the stream `speaker` told that they are here `at` that time, if that is new. It takes
+    /// back its own word, and what the directory told before; not that of another stream.
+    #[must_use]
+    pub fn returned(mut self, speaker: Speaker, at: Timestamp) -> Option<Self> {
+        let is_known = |told: Option<&Timestamp>| told.is_some_and(|told| *told >= at);
+        if is_known(self.here.get(&speaker)) || is_known(self.left.get(&speaker)) {
+            return None;
+        }
+        let directory = Speaker::directory();
+        self.left.retain(|it, told| *it != speaker && (*it != directory || *told >= at));
+        self.here.insert(speaker, at);
+        Some(self)
+    }
+
+    /// Whether nobody tells any longer that who is gone `since` then is so, and nobody else sent them away.
+    pub fn lets_back(&self, since: Timestamp) -> bool {
+        self.left.is_empty() && self.since == Some(since)
+    }
 }
 
 /// Who tells of a directory's people: itself, or a stream that speaks for it.

@@ -29,8 +29,6 @@ pub enum ErrorCode {
     InvalidAudience,
     /// Who sends it has not shown that they may.
     AuthenticationFailed,
-    /// Who sends it may not send it.
-    AccessDenied,
 }
 
 impl ErrorCode {
@@ -42,7 +40,6 @@ impl ErrorCode {
             Self::InvalidIssuer => "invalid_issuer",
             Self::InvalidAudience => "invalid_audience",
             Self::AuthenticationFailed => "authentication_failed",
-            Self::AccessDenied => "access_denied",
         }
     }
 }

@@ -105,12 +105,12 @@ use Reading::{By, Compromised, Left, Noted, Returned, SessionsEnded};
 /// An event: the end of its URI, its name here, and how it is read.
 type Named = (&'static str, &'static str, Reading);
 
-/// How the URIs of each family of events begin, and how their names do here.
-const FAMILIES: [(&str, &str, &[Named]); 4] = [
-    ("https://schemas.openid.net/secevent/caep/event-type/", "caep", &CAEP),
-    ("https://schemas.openid.net/secevent/risc/event-type/", "risc", &RISC),
-    ("https://schemas.openid.net/secevent/ssf/event-type/", "ssf", &SSF),
-    ("urn:ietf:params:scim:event:", "scim", &SCIM),
+/// How the URIs of each family of events begin, and which there are.
+const FAMILIES: [(&str, &[Named]); 4] = [
+    ("https://schemas.openid.net/secevent/caep/event-type/", &CAEP),
+    ("https://schemas.openid.net/secevent/risc/event-type/", &RISC),
+    ("https://schemas.openid.net/secevent/ssf/event-type/", &SSF),
+    ("urn:ietf:params:scim:event:", &SCIM),
 ];
 
 const CAEP: [Named; 8] = [
@@ -175,7 +175,7 @@ impl Event {
         let at =
             members.get("event_timestamp").map(|at| time(at, SetError::Event("event_timestamp")));
         let at = at.transpose()?;
-        let known = FAMILIES.iter().find_map(|(prefix, _, events)| {
+        let known = FAMILIES.iter().find_map(|(prefix, events)| {
             let name = uri.strip_prefix(prefix)?;
             events.iter().find(|(known, ..)| *known == name)
         });
@@ -183,15 +183,6 @@ impl Event {
             return Ok(Self { kind: "other", meaning: Meaning::Noted, at });
         };
         Ok(Self { kind, meaning: read.meaning(members)?, at })
-    }
-
-    /// The URIs of all events that mean something here, for a stream that is asked for them.
-    pub fn uris() -> impl Iterator<Item = String> {
-        FAMILIES.iter().flat_map(|(prefix, family, events)| {
-            // Of itself a stream tells unasked.
-            let asked = events.iter().filter(|_| *family != "ssf");
-            asked.map(move |(name, ..)| format!("{prefix}{name}"))
-        })
     }
 }
 

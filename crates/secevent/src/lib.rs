@@ -1,6 +1,5 @@
 //! Shared signals on the wire: security event tokens (RFC 8417) and what they say of whom, how they are
-//! delivered (RFC 8935, RFC 8936), and what transmitters say of themselves and of streams (Shared
-//! Signals Framework 1.0).
+//! delivered (RFC 8935, RFC 8936), and how their streams are verified (Shared Signals Framework 1.0).
 //!
 //! [`Unverified::read`] reads a token of one [`Transmitter`], and [`Unverified::verified_by`] gives its
 //! [`Set`] once a key of that transmitter verifies it. Events are those of CAEP 1.0, RISC 1.0, the
@@ -26,8 +25,5 @@ pub use delivery::{
 pub use error::SetError;
 pub use event::{Event, Meaning, RiskLevel, StreamStatus};
 pub use set::{AGE_MAX_MS, JTI_MAX, SET_BYTES_MAX, SKEW_MS, Set, Transmitter, Unverified};
-pub use stream::{
-    Delivery, DeliveryMethod, MessageError, Metadata, StreamConfiguration, metadata_url,
-    new_stream, verification_request,
-};
+pub use stream::{metadata_url, verification_request};
 pub use subject::{ALIASES_MAX, Complex, Identifier, Subject, TEXT_MAX};

@@ -88,10 +88,20 @@ impl Subject {
 
     /// Whether it is about all of the person, and it is known what else it would be about.
     pub fn is_whole(&self) -> bool {
+        self.narrows_by(&["tenant"])
+    }
+
+    /// Whether it is about all of the person, or about a login of theirs: their session, on their device.
+    pub fn is_of_logins(&self) -> bool {
+        self.narrows_by(&["device", "session", "tenant"])
+    }
+
+    /// Whether it is about less than the person by nothing but `parts`, all of which are known.
+    fn narrows_by(&self, parts: &[&str]) -> bool {
         match self {
             Self::Simple(_) => true,
             Self::Complex(Complex { others, has_unknown, .. }) => {
-                !has_unknown && others.iter().all(|part| *part == "tenant")
+                !has_unknown && others.iter().all(|part| parts.contains(part))
             }
         }
     }

@@ -61,7 +61,6 @@ pub const TARGETS: [(&str, Target); 45] = [
     ("scim-query", scim::query),
     ("event-token", secevent::token),
     ("event-poll", secevent::polled),
-    ("event-stream", secevent::stream),
 ];
 
 /// The target `name`.

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
-use secevent::{
-    AGE_MAX_MS, Metadata, Polled, SKEW_MS, StreamConfiguration, Transmitter, Unverified,
-};
+use secevent::{AGE_MAX_MS, Polled, SKEW_MS, Transmitter, Unverified};
 
 /// The one transmitter that is known here.
 const ISSUER: &str = "https://idp.example.com/123456789/";
@@ -52,14 +50,4 @@ pub fn polled(bytes: &[u8]) -> bool {
     assert!(polled.sets.len() <= secevent::POLL_SETS_MAX);
     assert!(polled.sets.keys().all(|jti| (1..=secevent::JTI_MAX).contains(&jti.len())));
     true
-}
-
-/// What a transmitter says of itself, or of a stream: where it leads is https, and it names itself.
-pub fn stream(bytes: &[u8]) -> bool {
-    let (metadata, stream) =
-        (Metadata::parse(bytes, ISSUER), StreamConfiguration::parse(bytes, ISSUER));
-    if metadata.is_ok() || stream.is_ok() {
-        assert!(String::from_utf8_lossy(bytes).contains("https:"));
-    }
-    metadata.is_ok() || stream.is_ok()
 }

@@ -131,7 +131,8 @@ impl TransmitterKeys for Keyless {
 
 /// The listener of people, who come in by `door`, and observers.
 fn listener(world: &World, door: Option<Arc<Door>>, behind_proxy: bool) -> Router {
-    let receiver = Receiver::new(world.administration.clone(), Arc::new(Keyless));
+    let receiver =
+        Receiver::new(world.administration.clone(), Arc::new(Keyless), ISSUER.to_owned());
     listener_of(world, (door, behind_proxy), Arc::new(receiver))
 }
 

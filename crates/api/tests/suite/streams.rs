@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use http::StatusCode;
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
-use model::{Clock as _, Sha256Digest};
+use model::{Clock as _, FactKey, Heard, Sha256Digest, Speaker};
 use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use pap::{Command, DirectoryRegistration, NewToken, StreamRegistration};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ async fn surface() -> Surface {
         NewToken { digest, expires, read_only: false }
     };
     let (name, logins) = ("okta".to_owned(), None);
-    let (token_of, silence_min) = (token("okta.secret"), None);
+    let (token_of, silence_min) = (token("okta.secret"), Some(60));
     let directory = DirectoryRegistration { name, logins, silence_min, token: token_of };
     world.run(Command::DirectoryAdd(directory)).await;
     let stream = StreamRegistration {
@@ -59,7 +59,8 @@ async fn surface() -> Surface {
 
 /// Where transmitters push to, of `surface`, whose keys are `published`.
 fn router(surface: &Surface, published: Published) -> Router {
-    let receiver = Receiver::new(surface.world.administration.clone(), Arc::new(published));
+    let (by, base) = (surface.world.administration.clone(), ISSUER.to_owned());
+    let receiver = Receiver::new(by, Arc::new(published), base);
     crate::listener_with(&surface.world, Arc::new(receiver))
 }
 
@@ -116,4 +117,26 @@ async fn ss_04_a_transmitter_is_answered_as_the_rfc_has_it() {
         let told = check(&router, (TOKEN, "Application/SecEvent+JWT"), &good, 202, "").await;
         assert_eq!(told.text, "");
     }
+}
+
+/// A directory is heard by what is done for it, and not by what is refused.
+#[tokio::test]
+async fn a_directory_is_heard_by_what_is_done_for_it() {
+    let surface = surface().await;
+    let router = router(&surface, Published(None));
+    let (world, start) = (&surface.world, surface.world.clock.now());
+    let hour = Duration::from_hours(1);
+    let asks = async |method: &str, path: &str, body: &'static str, status: u16| {
+        world.clock.advance(hour);
+        let asked = request(method, path).header("authorization", "Bearer okta.secret");
+        let asked = asked.header("content-type", "application/scim+json").body(body.into());
+        let told = ask(&router, asked.expect("a request")).await;
+        assert_eq!(told.status.as_u16(), status, "{told:?}");
+        let mut reader = world.authority.pip().reader();
+        let heard = reader.need::<Heard>(FactKey::heard(&"okta".parse().expect("a name"))).await;
+        heard.expect("it is waited for").0[&Speaker::directory()]
+    };
+    assert_eq!(asks("POST", "/scim/v2/Users", "{}", 400).await, start.plus(hour));
+    assert_eq!(asks("GET", "/scim/v2/Users/nobody", "", 404).await, start.plus(hour));
+    assert_eq!(asks("GET", "/scim/v2/Users", "", 200).await, start.plus(4 * hour));
 }

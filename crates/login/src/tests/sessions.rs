@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use model::{Clock as _, Timestamp};
 use testkit::{ManualClock, SeededEntropy};
 
 use super::{REDIRECT, just_before, url};
@@ -20,6 +21,7 @@ fn who(issuer: &str, subject: &str) -> LoggedIn {
         issuer: issuer.to_owned(),
         subject: subject.to_owned(),
         groups: None,
+        begun: ManualClock::new().now(),
         auth_time: None,
         acr: None,
         amr: std::iter::empty::<String>().collect(),
@@ -41,6 +43,29 @@ fn shown(cookies: Cookies, id: &SessionId) -> SessionId {
     let mut headers = HeaderMap::new();
     headers.insert(COOKIE, HeaderValue::from_str(pair).unwrap());
     cookies.session(&headers).unwrap()
+}
+
+/// A session is as old as the authentication that it rests on, which may have been long before: what ended
+/// the sessions of a person by then ended this one. How long it lasts has nothing to do with that.
+#[test]
+fn a_session_rests_on_when_its_person_authenticated() {
+    let (clock, sessions) = sessions();
+    let start = clock.now();
+    let check = |auth_time: Option<Timestamp>, since: Timestamp| {
+        let id = sessions.begin(LoggedIn { auth_time, ..who("i", "s") }).unwrap();
+        assert_eq!(sessions.find(&id).unwrap().since, since);
+        id
+    };
+    clock.advance(2 * SESSION_LIFETIME);
+    let now = clock.now();
+    check(None, start);
+    check(Some(now), now);
+    check(Some(now.plus(MS)), now);
+    let id = check(Some(start), start);
+    clock.advance(just_before(SESSION_IDLE));
+    assert!(sessions.find(&id).is_ok());
+    clock.advance(SESSION_IDLE);
+    assert_eq!(sessions.find(&id), Err(SessionError::Unknown));
 }
 
 #[test]

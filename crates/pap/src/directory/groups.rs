@@ -300,7 +300,7 @@ impl Administration {
             parted: None,
             joined: None,
             has_login: false,
-            kept_at_first: None,
+            kept_at_first: Vec::new(),
             kept: vec![kept],
             signal: None,
         }))

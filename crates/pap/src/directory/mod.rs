@@ -22,6 +22,7 @@ pub use users::UserChange;
 
 pub(crate) use errors::is_changed_meanwhile;
 pub(crate) use registered::TOKEN_MAX;
+pub(crate) use users::is_active as is_user_active;
 pub(crate) use write::Becomes;
 
 /// The resource at `key`, if there is one.

@@ -58,6 +58,8 @@ pub struct KnownDirectory {
     pub name: SourceName,
     /// How its people log in.
     pub logins: Option<LoginRule>,
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
+    silence_min: Option<u32>,
     /// Whether the token reads only.
     pub read_only: bool,
 }
@@ -201,15 +203,21 @@ impl Administration {
         let directory = reader.find::<Directory>(FactKey::directory(&name)).await;
         let directory = directory.map_err(AdminError::unavailable)?;
         let active = directory.filter(Directory::is_active);
-        if let Some(Directory { name, silence_min, .. }) = &active {
-            let speaks = (name, &Speaker::directory());
-            self.note_heard(speaks, *silence_min, self.now()).await;
-        }
-        Ok(active.map(|Directory { name, logins, .. }| KnownDirectory {
+        Ok(active.map(|Directory { name, logins, silence_min, .. }| KnownDirectory {
             name,
             logins,
+            silence_min,
             read_only: shown.read_only,
         }))
+    }
+
+    /// Notes that `directory` was heard: what it asked was done. Whoever only reads tells of nobody.
+    pub async fn directory_heard(&self, directory: &KnownDirectory) {
+        if directory.read_only {
+            return;
+        }
+        let speaks = (&directory.name, &Speaker::directory());
+        self.note_heard(speaks, directory.silence_min, self.now()).await;
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use authority::{Effect, Reader};
 use model::{
-    FactKey, LoginRule, LoginSubject, Person, PersonId, PersonState, ScimResource, SourceName,
-    Timestamp, UnitName,
+    FactKey, LoginRule, LoginSubject, Person, PersonId, PersonState, ScimResource, SignalMark,
+    SourceName, Speaker, Timestamp, UnitName,
 };
 use scim::{Error, Resource, Version};
 use serde_json::{Value, json};
@@ -222,11 +222,16 @@ impl Administration {
                 );
             }
         }
+        let told = (resource, after.as_ref());
+        let mark = mark(reader, &directory.name, (was.as_ref(), &is), (told, now)).await?;
         let kept_at_first = before.as_ref().filter(|_| !is.is_active()).map(|before| {
             let mut resource = before.resource.clone();
             resource.insert(ACTIVE.to_owned(), json!(false));
             put(place.clone(), &kept_of(Some(before), resource, now))
         });
+        let gone = mark.clone().filter(|_| !is.is_active());
+        let kept_at_first = kept_at_first.into_iter().chain(gone).collect();
+        kept.extend(mark);
         if let Some(resource) = after {
             kept.push(put(place, &kept_of(before.as_ref(), resource, now)));
         } else {
@@ -256,6 +261,30 @@ impl Administration {
     }
 }
 
+/// What is written of `is`, who `was` so and of whom the directory `told` something: that it said last whether
+/// they are there, if it says otherwise than before, or somebody else did.
+async fn mark(
+    reader: &mut Reader<'_>,
+    directory: &SourceName,
+    (was, is): (Option<&Person>, &Person),
+    ((before, after), now): ((Option<&Resource>, Option<&Resource>), Timestamp),
+) -> Result<Option<Effect>, Error> {
+    let Some(was) = was else { return Ok(None) };
+    let said = |user: Option<&Resource>| user.is_some_and(is_active);
+    let is_said_anew = before.is_some() && said(before) != said(after);
+    if was.is_active() == is.is_active() && !is_said_anew {
+        return Ok(None);
+    }
+    let place = FactKey::signal_mark(directory, &is.id);
+    let known = reader.find::<SignalMark>(place.clone()).await.map_err(unavailable)?;
+    let mark = if is.is_active() {
+        SignalMark::back(now)
+    } else {
+        known.unwrap_or_default().gone((Speaker::directory(), now), (was.state, now))
+    };
+    Ok(Some(put(place, &mark)))
+}
+
 /// What the directory says of a user instead of `was`. Whoever was not active is so only if it says so:
 /// an `active` that is taken away from them is kept as one without a value (RFC 7643 §2.5).
 fn said_or_still(mut said: Resource, was: &Resource) -> Resource {
@@ -266,7 +295,7 @@ fn said_or_still(mut said: Resource, was: &Resource) -> Resource {
 }
 
 /// Whether the person is active of whom the directory says `user`: if it never said, they are.
-fn is_active(user: &Resource) -> bool {
+pub(crate) fn is_active(user: &Resource) -> bool {
     matches!(user.get(ACTIVE), None | Some(Value::Bool(true)))
 }
 

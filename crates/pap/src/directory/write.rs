@@ -27,7 +27,7 @@ pub(crate) struct Becomes {
     /// Whether they log in at all.
     pub(crate) has_login: bool,
     /// What the directory is told when it asks again, once only what it took away is in force.
-    pub(crate) kept_at_first: Option<Effect>,
+    pub(crate) kept_at_first: Vec<Effect>,
     /// What it is told once all of it is.
     pub(crate) kept: Vec<Effect>,
     /// The signal that told of it, if one did.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use model::{
     Agent, AgentState, DeviceState, Enrolled, Hop, Initiator, InstanceState, Mandate, MandateBasis,
-    Person, Standing, Stop, StopTarget, SystemState, TaskState, Timestamp,
+    Person, PersonId, Standing, Stop, StopTarget, SystemState, TaskState, Timestamp,
 };
 
 use super::Died;
@@ -16,6 +16,8 @@ use super::signals::{Root, Signals};
 pub(super) enum Cause {
     /// It was taken away, at this time or after it.
     Taken(Root, Timestamp),
+    /// The person's login sessions were ended, of which one began it at this time.
+    LoggedOut(PersonId, Timestamp),
     /// Its time was over.
     Over(Timestamp),
 }
@@ -29,6 +31,10 @@ impl Signals {
         let died = causes.into_iter().filter_map(|cause| match cause {
             Cause::Taken(root, since) => {
                 let signal = self.first(&root, since)?.clone();
+                Some(Died { at: signal.time, signal: Some(signal) })
+            }
+            Cause::LoggedOut(person, begun) => {
+                let signal = self.logged_out(&person, begun)?.clone();
                 Some(Died { at: signal.time, signal: Some(signal) })
             }
             Cause::Over(at) => (at <= now).then_some(Died { at, signal: None }),
@@ -78,7 +84,7 @@ impl Signals {
     fn moved(
         &self,
         agent: &Agent,
-        from: &model::PersonId,
+        from: &PersonId,
         (since, until): (Timestamp, Timestamp),
     ) -> Option<Cause> {
         let root = Root::Moved(from.clone());
@@ -91,7 +97,8 @@ impl Signals {
     pub(super) fn of_standing(&self, standing: &Standing, stops: &AllStops) -> Vec<Cause> {
         let mut causes: Vec<_> = standing.hops().flat_map(|hop| self.of_hop(hop, stops)).collect();
         let subject = standing.subject.as_ref();
-        causes.extend(subject.and_then(|subject| left(subject, standing.root().opened)));
+        let opened = standing.root().opened;
+        causes.extend(subject.into_iter().flat_map(|subject| no_longer_by(subject, opened)));
         causes.extend(of_mandate(&standing.mandate, subject, standing.initiator.as_ref()));
         causes
     }
@@ -120,6 +127,14 @@ pub(super) fn left(person: &Person, given: Timestamp) -> Option<Cause> {
     is_gone.then(|| Cause::Taken(Root::Left(person.id.clone()), given))
 }
 
+/// What may have ended what `person` began themselves at `begun`: that they left, or that the login session
+/// is over.
+fn no_longer_by(person: &Person, begun: Timestamp) -> impl Iterator<Item = Cause> {
+    let is_over = !person.stands_by(begun);
+    let ended = is_over.then(|| Cause::LoggedOut(person.id.clone(), begun));
+    left(person, begun).into_iter().chain(ended)
+}
+
 /// What may have ended what a device vouched for at `given`.
 pub(super) fn of_device(enrolled: &Enrolled, given: Timestamp) -> Vec<Cause> {
     let Enrolled { device, by } = enrolled;
@@ -144,8 +159,14 @@ pub(super) fn of_mandate(
     if let Some(withdrawn) = &mandate.withdrawn {
         causes.push(Cause::Taken(Root::Mandate(mandate.id), withdrawn.since));
     }
-    if let MandateBasis::Consented { .. } | MandateBasis::Initiated { .. } = mandate.basis {
-        causes.extend(subject.and_then(|subject| left(subject, mandate.given)));
+    match mandate.basis {
+        MandateBasis::Consented { .. } => {
+            causes.extend(subject.into_iter().flat_map(|it| no_longer_by(it, mandate.given)));
+        }
+        MandateBasis::Initiated { .. } => {
+            causes.extend(subject.and_then(|subject| left(subject, mandate.given)));
+        }
+        MandateBasis::Standing { .. } => {}
     }
     if let Some(Initiator { system, owner }) = initiator {
         causes.push(Cause::Over(system.key_expires));

@@ -93,6 +93,8 @@ pub(super) struct Signals {
     taken_over: BTreeMap<AgentName, Vec<(Timestamp, PersonId)>>,
     /// When each last moved, as far as it was read.
     moved: BTreeMap<PersonId, Timestamp>,
+    /// Until when each one's login sessions are over, by which record; later ones reach further.
+    logged_out: BTreeMap<PersonId, Vec<(Timestamp, Signal)>>,
 }
 
 impl Signals {
@@ -106,6 +108,12 @@ impl Signals {
     pub(super) fn last(&self, root: &Root, since: Timestamp, until: Timestamp) -> Option<&Signal> {
         let mut signals = self.all.get(root)?.iter().rev();
         signals.find(|signal| signal.time >= since && signal.time < until)
+    }
+
+    /// The first record that ended the login session of `person` in which something was `begun` then.
+    pub(super) fn logged_out(&self, person: &PersonId, begun: Timestamp) -> Option<&Signal> {
+        let mut all = self.logged_out.get(person)?.iter();
+        all.find(|(until, _)| *until >= begun).map(|(_, signal)| signal)
     }
 
     /// Those from whom `agent` was taken over after `since`, the first of them first, each with when.
@@ -171,6 +179,12 @@ impl Signals {
     fn note_person(&mut self, person: Person, signal: &Signal) {
         if let PersonState::Inactive { .. } = person.state {
             self.note(Root::Left(person.id.clone()), signal);
+        }
+        if let Some(until) = person.sessions_cutoff {
+            let all = self.logged_out.entry(person.id.clone()).or_default();
+            if all.last().is_none_or(|(known, _)| *known < until) {
+                all.push((until, signal.clone()));
+            }
         }
         // Records tell of a move again and again: the first one is of it.
         if let Some(moved) = person.moved

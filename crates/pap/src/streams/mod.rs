@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::Refused;
-use model::{SourceName, Speaker, Stream, Timestamp};
+use model::{Directory, FactKey, SourceName, Speaker, Stream, StreamTells, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
-use secevent::{ErrorCode, Refusal, Set, SetError, Transmitter, Unverified};
+use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
 
 use crate::command::{AdminError, Administration};
 
@@ -64,12 +64,18 @@ pub enum NotTaken {
 pub struct Receiver {
     administration: Arc<Administration>,
     keys: Arc<dyn TransmitterKeys>,
+    base: String,
 }
 
 impl Receiver {
-    /// A receiver for the deployment of `administration`, which verifies by `keys`.
-    pub fn new(administration: Arc<Administration>, keys: Arc<dyn TransmitterKeys>) -> Self {
-        Self { administration, keys }
+    /// A receiver for the deployment of `administration`, which verifies by `keys`, and whose directories'
+    /// users are at `base`.
+    pub fn new(
+        administration: Arc<Administration>,
+        keys: Arc<dyn TransmitterKeys>,
+        base: String,
+    ) -> Self {
+        Self { administration, keys, base }
     }
 
     /// The stream `name`, if whoever shows `token` may push to it.
@@ -78,9 +84,15 @@ impl Receiver {
         known.map_err(later)?.ok_or(NotTaken::Stranger)
     }
 
-    /// The stream `name`, if there is one that counts.
+    /// The stream `name`, if there is one that counts, and it speaks for a directory that does.
     pub async fn stream(&self, name: &SourceName) -> Result<Option<Stream>, NotTaken> {
-        registered::active(&mut self.administration.reader(), name).await.map_err(later)
+        let mut reader = self.administration.reader();
+        let stream = registered::active(&mut reader, name).await.map_err(later)?;
+        let Some(stream) = stream else { return Ok(None) };
+        let place = FactKey::directory(&stream.directory);
+        let directory = reader.need::<Directory>(place).await;
+        let directory = directory.map_err(|error| later(AdminError::unavailable(error)))?;
+        Ok(directory.is_active().then_some(stream))
     }
 
     /// Records that something was refused for `cause`, which came by `stream`, if that is known.
@@ -102,7 +114,7 @@ impl Receiver {
                 return Err(NotTaken::Refused(Refusal { code, description }));
             }
         };
-        let taken = self.administration.take_signal(&stream.name, &set, text).await;
+        let taken = self.administration.take_signal((&stream.name, &self.base), &set, text).await;
         if taken.is_ok() {
             self.heard(stream, Timestamp::from_millis(set.issued)).await;
         }
@@ -112,12 +124,34 @@ impl Receiver {
         taken
     }
 
-    /// Notes that `stream` was polled: its transmitter is there, and has told all that it has.
-    pub async fn polled(&self, stream: &Stream) {
-        self.heard(stream, self.administration.now()).await;
+    /// Takes what a poll of `stream` gave; says what its transmitter is told of that with the next.
+    ///
+    /// That it was polled counts as heard only if it has told all that it has, and all that was taken.
+    pub async fn take_polled(&self, stream: &Stream, polled: &Polled) -> PollRequest {
+        let mut told = PollRequest::default();
+        for (jti, set) in &polled.sets {
+            match self.take(stream, set).await {
+                Ok(()) => told.ack.push(jti.clone()),
+                Err(NotTaken::Refused(refusal)) => drop(told.errors.insert(jti.clone(), refusal)),
+                Err(NotTaken::Stranger | NotTaken::Later) => {}
+            }
+        }
+        if !polled.more && told.ack.len() == polled.sets.len() {
+            self.heard(stream, self.administration.now()).await;
+        }
+        told
     }
 
+    /// Notes that `stream` was heard. Of one that tells nothing, by its transmitter's own word, it says nothing
+    /// that its transmitter is there.
     async fn heard(&self, stream: &Stream, said: Timestamp) {
+        let mut reader = self.administration.reader();
+        let tells = reader.find::<StreamTells>(FactKey::stream_tells(&stream.name)).await;
+        match tells {
+            Ok(tells) if tells.is_none_or(|tells| tells.enabled) => {}
+            Ok(_) => return,
+            Err(error) => return tracing::warn!(%error, "that somebody was heard is not noted"),
+        }
         let speaks = (&stream.directory, &Speaker::stream(&stream.name));
         self.administration.note_heard(speaks, stream.silence_min, said).await;
     }

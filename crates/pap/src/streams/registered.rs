@@ -148,6 +148,10 @@ impl Administration {
         let stream = Stream { state, ..registered(&mut draft, &name).await? };
         let mut effects = vec![put(FactKey::stream(&name), &stream)];
         effects.extend(heard_from_now(&mut draft, &stream, self.now()).await?);
+        if stream.is_active() {
+            // Whoever lets it go on has seen to it that it tells something.
+            effects.push(Effect::Remove { key: FactKey::stream_tells(&name) });
+        }
         let done = draft.make(json!(stream), effects).await?;
         Ok(json!({ "stream": name, "state": stream.state, "decision": done.decision }))
     }

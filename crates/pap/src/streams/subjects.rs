@@ -13,31 +13,48 @@ use crate::directory::SCANNED_MAX;
 /// The place of users, in the URI of one (RFC 7644 §3.2).
 const USERS: &str = "/Users/";
 
+/// Whom identifiers name.
+pub(super) enum Named {
+    /// This person.
+    One(PersonId),
+    /// Nobody: why, in a word that stays.
+    Nobody(&'static str),
+}
+
 impl Administration {
-    /// Whom `identifiers`, all of one person, name among the people of the directory of `stream`; nobody,
-    /// if they name several.
+    /// Whom `identifiers`, all of one person, name among the people of the directory of `stream`, whose users
+    /// are at `base`.
     pub(super) async fn named(
         &self,
         reader: &mut Reader<'_>,
-        stream: &Stream,
+        (stream, base): (&Stream, &str),
         identifiers: &[Identifier],
-    ) -> Result<Option<PersonId>, AdminError> {
-        let mut all = BTreeSet::new();
+    ) -> Result<Named, AdminError> {
+        let (mut all, mut is_told_apart) = (BTreeSet::new(), true);
         for identifier in identifiers {
-            all.extend(self.identified(reader, stream, identifier).await?);
+            match self.identified(reader, (stream, base), identifier).await? {
+                Some(found) => all.extend(found),
+                None => is_told_apart = false,
+            }
         }
-        Ok(all.pop_first().filter(|_| all.is_empty()))
+        Ok(match (all.pop_first(), all.is_empty()) {
+            (Some(id), true) => Named::One(id),
+            (Some(_), false) => Named::Nobody("ambiguous_subject"),
+            (None, _) if is_told_apart => Named::Nobody("unknown_subject"),
+            (None, _) => Named::Nobody("too_many_users"),
+        })
     }
 
+    /// All that `identifier` names; none, if there are too many users to say.
     async fn identified(
         &self,
         reader: &mut Reader<'_>,
-        stream: &Stream,
+        (stream, base): (&Stream, &str),
         identifier: &Identifier,
-    ) -> Result<BTreeSet<PersonId>, AdminError> {
+    ) -> Result<Option<BTreeSet<PersonId>>, AdminError> {
         let directory = &stream.directory;
-        match identifier {
-            Identifier::IssSub { iss, sub } => whose(reader, FactKey::login(iss, sub)).await,
+        let found = match identifier {
+            Identifier::IssSub { iss, sub } => whose(reader, FactKey::login(iss, sub)).await?,
             Identifier::Scim { uri, external_id } => {
                 let mut all = BTreeSet::new();
                 if let Some(id) = external_id {
@@ -45,48 +62,49 @@ impl Administration {
                     all.extend(whose(reader, place).await?);
                 }
                 if let Some(uri) = uri {
-                    all.extend(user_at(reader, directory, uri).await?);
+                    all.extend(user_at(reader, (directory, base), uri).await?);
                 }
-                Ok(all)
+                all
             }
-            Identifier::Uri(uri) => user_at(reader, directory, uri).await,
+            Identifier::Uri(uri) => user_at(reader, (directory, base), uri).await?,
             Identifier::Email(email) if stream.email => {
-                self.by_email(reader, directory, email).await
+                return self.by_email(reader, directory, email).await;
             }
             Identifier::Email(_)
             | Identifier::Account(_)
             | Identifier::Opaque(_)
             | Identifier::PhoneNumber(_)
             | Identifier::Did(_)
-            | Identifier::Other => Ok(BTreeSet::new()),
-        }
+            | Identifier::Other => BTreeSet::new(),
+        };
+        Ok(Some(found))
     }
 
-    /// The users of `directory` that have `email`, letter for letter, as their name or among their
-    /// addresses.
+    /// The users of `directory` that have `email`, letter for letter: the one whose name it is, else all among
+    /// whose addresses it is; none, if there are too many to look at.
     async fn by_email(
         &self,
         reader: &mut Reader<'_>,
         directory: &SourceName,
         email: &str,
-    ) -> Result<BTreeSet<PersonId>, AdminError> {
+    ) -> Result<Option<BTreeSet<PersonId>>, AdminError> {
         let place = FactKey::scim_unique(directory, "userName", &scim::fold(email));
-        let mut all = BTreeSet::new();
         for id in whose(reader, place).await? {
             let user =
                 reader.find::<ScimResource>(FactKey::scim_user(directory, id.as_str())).await;
             let user = user.map_err(AdminError::unavailable)?;
             let is_exact =
                 |user: ScimResource| user.resource.get("userName").is_some_and(|it| it == email);
-            all.extend(user.is_some_and(is_exact).then_some(id));
+            if user.is_some_and(is_exact) {
+                return Ok(Some([id].into()));
+            }
         }
         let prefix = FactKey::scim_user(directory, "").as_str().to_owned();
-        let (mut pages, mut seen) = (self.pages(&prefix), 0);
+        let (mut pages, mut seen, mut all) = (self.pages(&prefix), 0, BTreeSet::new());
         while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
             seen += facts.len();
             if seen > SCANNED_MAX {
-                let why = format!("more than {SCANNED_MAX} users: no address names one of them");
-                return Err(AdminError::Unavailable(why));
+                return Ok(None);
             }
             for (key, body) in facts {
                 let user = serde_json::from_slice::<ScimResource>(&body);
@@ -96,7 +114,7 @@ impl Administration {
                 }
             }
         }
-        Ok(all)
+        Ok(Some(all))
     }
 }
 
@@ -111,13 +129,15 @@ async fn whose(reader: &mut Reader<'_>, place: FactKey) -> Result<BTreeSet<Perso
     Ok(found.into_iter().collect())
 }
 
-/// The user of `directory` whom `uri` leads to.
+/// The user of `directory` whom `uri` leads to: below `base`, or relative to that. Where else it leads, others
+/// have users of the same names.
 async fn user_at(
     reader: &mut Reader<'_>,
-    directory: &SourceName,
+    (directory, base): (&SourceName, &str),
     uri: &str,
 ) -> Result<BTreeSet<PersonId>, AdminError> {
-    let id = uri.rsplit_once(USERS).and_then(|(_, id)| id.parse::<PersonId>().ok());
+    let path = uri.strip_prefix(base).unwrap_or(uri);
+    let id = path.strip_prefix(USERS).and_then(|id| id.parse::<PersonId>().ok());
     let Some(id) = id else { return Ok(BTreeSet::new()) };
     let user = reader.find::<ScimResource>(FactKey::scim_user(directory, id.as_str())).await;
     Ok(user.map_err(AdminError::unavailable)?.map(|_| id).into_iter().collect())

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
     Directory, FactKey, Person, PersonState, Risk, ScimResource, Sha256Digest, SignalMark,
-    SignalRef, SourceName, Stream, TAKEN, Taken, TakenUntil, Timestamp,
+    SignalRef, SourceName, Speaker, Stream, StreamTells, TAKEN, Taken, TakenUntil, Timestamp,
 };
-use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, Set};
+use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set, StreamStatus};
 use serde_json::json;
 
 use super::registered::active;
+use super::subjects::Named;
 use super::{NotTaken, later};
 use crate::command::{AdminError, Administration};
-use crate::directory::{Becomes, is_changed_meanwhile, kept_of};
+use crate::directory::{Becomes, is_changed_meanwhile, is_user_active, kept_of};
 use crate::register::put;
 
 /// The most tokens of one stream that are remembered: what would be one more is not taken, as one that
@@ -34,7 +35,7 @@ enum Comes {
     /// Nothing but that it is remembered, with what else: why, in a word that stays.
     Nothing(&'static str, Vec<Effect>),
     /// Something of a person, and what is written beside.
-    Becomes(Person, Box<Person>, Vec<Effect>),
+    Becomes(Box<Person>, Box<Person>, Vec<Effect>),
 }
 
 /// A signal that is being taken.
@@ -42,6 +43,8 @@ struct Taking<'a> {
     set: &'a Set,
     stream: Stream,
     directory: Directory,
+    /// Where users are.
+    base: &'a str,
     /// When it is taken.
     now: Timestamp,
 }
@@ -55,6 +58,21 @@ impl Taking<'_> {
         let jti = Sha256Digest::of(self.set.jti.as_bytes());
         let event = self.set.event.kind.to_owned();
         SignalRef { at: self.at(), event, jti, stream: self.stream.name.clone() }
+    }
+
+    /// Whether anything could ever come of it. Of what changes nobody, none need be remembered: it does
+    /// nothing however often it comes.
+    fn may_change_something(&self) -> bool {
+        match &self.set.event.meaning {
+            Meaning::Left
+            | Meaning::Compromised
+            | Meaning::Returned
+            | Meaning::SessionsEnded
+            | Meaning::StreamUpdated { .. } => true,
+            // What is said of a device, or of a session, is said of nobody whom policy knows.
+            Meaning::Risk { principal, .. } => principal == USER,
+            Meaning::Verified { .. } | Meaning::Noted => false,
+        }
     }
 
     /// What is written so that it is taken once.
@@ -75,16 +93,16 @@ fn counter(stream: &SourceName) -> CounterKey {
 }
 
 impl Administration {
-    /// Takes what `set` says, of which `token` is the text, by the stream `name`: once.
+    /// Takes what `set` says, of which `token` is the text, by the stream `name`: once. Users are at `base`.
     pub(super) async fn take_signal(
         &self,
-        name: &SourceName,
+        (name, base): (&SourceName, &str),
         set: &Set,
         token: &str,
     ) -> Result<(), NotTaken> {
         let token = Sha256Digest::of(token.as_bytes());
         for _ in 0..ATTEMPTS_MAX {
-            if self.try_take(name, set, token).await? {
+            if self.try_take((name, base), set, token).await? {
                 return Ok(());
             }
         }
@@ -94,7 +112,7 @@ impl Administration {
     /// Says whether it was taken: if not, what it rests on changed meanwhile.
     async fn try_take(
         &self,
-        name: &SourceName,
+        (name, base): (&SourceName, &str),
         set: &Set,
         token: Sha256Digest,
     ) -> Result<bool, NotTaken> {
@@ -110,24 +128,28 @@ impl Administration {
         }
         let place = FactKey::directory(&stream.directory);
         let directory: Directory = reader.need(place).await.map_err(unavailable)?;
+        // What is told meanwhile is no less true once the directory goes on: it is not lost.
         if !directory.is_active() {
-            return refused(ErrorCode::AccessDenied, "the stream speaks for nobody now");
+            tracing::info!(stream = %name, "nothing is taken while its directory is suspended");
+            return Err(NotTaken::Later);
         }
-        let taking = Taking { set, stream, directory, now: self.now() };
+        let taking = Taking { set, stream, directory, base, now: self.now() };
         match self.comes_of(&mut reader, &taking).await.map_err(later)? {
             Comes::Nothing(why, mut effects) => {
-                effects.extend(taking.remembered(token));
+                if taking.may_change_something() {
+                    effects.extend(taking.remembered(token));
+                }
                 self.signal_noted(reader, &taking, (why, effects)).await
             }
             Comes::Becomes(was, is, mut kept) => {
                 kept.extend(taking.remembered(token));
                 let becomes = Becomes {
-                    was: Some(was),
+                    was: Some(*was),
                     is: *is,
                     parted: None,
                     joined: None,
                     has_login: taking.directory.logins.is_some(),
-                    kept_at_first: None,
+                    kept_at_first: Vec::new(),
                     kept,
                     signal: Some(taking.reference()),
                 };
@@ -142,7 +164,7 @@ impl Administration {
     }
 
     /// Remembers a signal whose denial is recorded by itself. What takes away is denied only while the
-    /// directory is suspended: it is looked at again, and refused as that.
+    /// directory is suspended: it is looked at again, and not taken for that.
     async fn not_permitted(
         &self,
         taking: &Taking<'_>,
@@ -169,20 +191,28 @@ impl Administration {
         let nothing = |why| Ok(Comes::Nothing(why, Vec::new()));
         match event.meaning {
             Meaning::Verified { .. } => return nothing("verified"),
-            Meaning::StreamUpdated { status } => return nothing(status.as_str()),
-            // What is said of a device, or of a session, is said of nobody whom policy knows.
-            Meaning::Risk { ref principal, .. } if principal != USER => return nothing("noted"),
+            Meaning::StreamUpdated { status } => return updated(reader, taking, status).await,
             Meaning::Noted => return nothing("noted"),
+            Meaning::Risk { .. } if !taking.may_change_something() => return nothing("noted"),
             Meaning::Left
             | Meaning::Compromised
             | Meaning::Returned
             | Meaning::SessionsEnded
             | Meaning::Risk { .. } => {}
         }
-        let named = self.named(reader, &taking.stream, subject.person()).await?;
-        let person = match named {
-            Some(id) => reader.find::<Person>(FactKey::person(&id)).await,
-            None => Ok(None),
+        // What is said of a part of what is theirs, or of something that is not understood, is not said of all
+        // of it (SSF 1.0 §3.5). Ending too many logins is safe: they log in again.
+        let is_meant = match event.meaning {
+            Meaning::SessionsEnded => subject.is_of_logins(),
+            _ => subject.is_whole(),
+        };
+        if !is_meant {
+            return nothing("not_all_of_the_person");
+        }
+        let of = (&taking.stream, taking.base);
+        let person = match self.named(reader, of, subject.person()).await? {
+            Named::One(id) => reader.find::<Person>(FactKey::person(&id)).await,
+            Named::Nobody(why) => return nothing(why),
         };
         let person = person.map_err(AdminError::unavailable)?;
         let is_own = |person: &Person| person.source.as_ref() == Some(&taking.stream.directory);
@@ -190,7 +220,6 @@ impl Administration {
         match event.meaning {
             Meaning::SessionsEnded => Ok(sessions_ended(taking, was)),
             Meaning::Risk { level, .. } => Ok(rated(taking, was, level)),
-            Meaning::Returned if !subject.is_whole() => nothing("not_all_of_the_person"),
             Meaning::Returned => returned(reader, taking, was).await,
             _ => left(reader, taking, was).await,
         }
@@ -271,14 +300,39 @@ async fn found<T: authority::Fact>(
     reader.find::<T>(key).await.map_err(AdminError::unavailable)
 }
 
+/// The stream tells something from then on, or nothing, unless its transmitter said otherwise later.
+async fn updated(
+    reader: &mut Reader<'_>,
+    taking: &Taking<'_>,
+    status: StreamStatus,
+) -> Result<Comes, AdminError> {
+    let place = FactKey::stream_tells(&taking.stream.name);
+    let known: Option<StreamTells> = found(reader, place.clone()).await?;
+    let enabled = status == StreamStatus::Enabled;
+    // Of two things that may have been at once, that it tells nothing counts.
+    let at = if enabled { taking.at() } else { Timestamp::from_millis(taking.set.until()) };
+    let is_older = known.is_some_and(|known| known.at > at || (enabled && known.at == at));
+    if is_older {
+        return Ok(Comes::Nothing("older", Vec::new()));
+    }
+    if !enabled {
+        let (stream, status) = (&taking.stream.name, status.as_str());
+        tracing::warn!(%stream, status, "the transmitter says that its stream tells nothing now");
+    }
+    let kept = vec![put(place, &StreamTells { at, enabled })];
+    Ok(Comes::Nothing(status.as_str(), kept))
+}
+
 /// All that was begun in the person's login sessions by then is over; the future is not.
 fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
-    let cutoff = Timestamp::from_millis(taking.set.until()).min(taking.now);
+    // The transmitter's clock may be behind: what may have been begun before that is over.
+    let until = taking.set.until().saturating_add(SKEW_MS);
+    let cutoff = Timestamp::from_millis(until).min(taking.now);
     if was.sessions_cutoff.is_some_and(|known| known >= cutoff) {
         return Comes::Nothing("ended_already", Vec::new());
     }
     let is = Box::new(Person { sessions_cutoff: Some(cutoff), ..was.clone() });
-    Comes::Becomes(was, is, Vec::new())
+    Comes::Becomes(Box::new(was), is, Vec::new())
 }
 
 /// The person is rated so, unless they were rated later than that.
@@ -294,7 +348,7 @@ fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
     };
     let rated = Some(Risk { level, since });
     let is = Box::new(Person { rated, ..was.clone() });
-    Comes::Becomes(was, is, Vec::new())
+    Comes::Becomes(Box::new(was), is, Vec::new())
 }
 
 /// The person is gone, unless they came back later than that.
@@ -303,22 +357,21 @@ async fn left(
     taking: &Taking<'_>,
     was: Person,
 ) -> Result<Comes, AdminError> {
-    let place = FactKey::signal_mark(&taking.stream.name, &was.id);
-    let mark: Option<SignalMark> = found(reader, place.clone()).await?;
-    let at = taking.at();
-    if mark.is_some_and(|mark| mark.at > at) {
+    let place = FactKey::signal_mark(&taking.stream.directory, &was.id);
+    let mark: SignalMark = found(reader, place.clone()).await?.unwrap_or_default();
+    // Of two things that may have been at once, that they left counts.
+    let at = Timestamp::from_millis(taking.set.until());
+    let speaker = Speaker::stream(&taking.stream.name);
+    if mark.has_later(&speaker, at) {
         return Ok(Comes::Nothing("older", Vec::new()));
     }
-    if was.is_active() {
-        let since = taking.now;
-        let kept = vec![put(place, &SignalMark { at, left: true, since: Some(since) })];
-        let is = Person { state: PersonState::Inactive { since }, ..was.clone() };
-        return Ok(Comes::Becomes(was, Box::new(is), kept));
+    let mark = mark.gone((speaker, at), (was.state, taking.now));
+    let kept = vec![put(place, &mark)];
+    if !was.is_active() {
+        return Ok(Comes::Nothing("left_already", kept));
     }
-    // By whose word they are gone stays known: whoever comes back does so by that one's.
-    let since = mark.filter(|mark| mark.left).and_then(|mark| mark.since);
-    let kept = vec![put(place, &SignalMark { at, left: true, since })];
-    Ok(Comes::Nothing("left_already", kept))
+    let is = Person { state: PersonState::Inactive { since: taking.now }, ..was.clone() };
+    Ok(Comes::Becomes(Box::new(was), Box::new(is), kept))
 }
 
 /// The person is back, unless they left later than that, or were sent away by somebody for whom the
@@ -329,31 +382,27 @@ async fn returned(
     was: Person,
 ) -> Result<Comes, AdminError> {
     let directory = &taking.stream.directory;
-    let place = FactKey::signal_mark(&taking.stream.name, &was.id);
-    let mark: Option<SignalMark> = found(reader, place.clone()).await?;
-    let at = taking.at();
-    if mark.is_some_and(|mark| mark.at >= at) {
+    let place = FactKey::signal_mark(directory, &was.id);
+    let mark: SignalMark = found(reader, place.clone()).await?.unwrap_or_default();
+    let speaker = Speaker::stream(&taking.stream.name);
+    let Some(mark) = mark.returned(speaker, taking.at()) else {
         return Ok(Comes::Nothing("older", Vec::new()));
-    }
-    let mut kept = vec![put(place, &SignalMark { at, left: false, since: None })];
+    };
+    let mut kept = vec![put(place, &mark)];
     let PersonState::Inactive { since } = was.state else {
         return Ok(Comes::Nothing("here_already", kept));
     };
     let place = FactKey::scim_user(directory, was.id.as_str());
     let user: Option<ScimResource> = found(reader, place.clone()).await?;
-    let Some(user) = user else { return Ok(Comes::Nothing("gone_otherwise", Vec::new())) };
-    let said_so = user.resource.get("active") == Some(&json!(false));
-    let by_stream = mark.is_some_and(|mark| mark.left && mark.since == Some(since));
-    let is_newer = !said_so || at > user.modified;
-    if !is_newer || !(by_stream || (said_so && at > since)) {
-        return Ok(Comes::Nothing("gone_otherwise", Vec::new()));
-    }
-    if said_so {
+    let Some(user) = user.filter(|_| mark.lets_back(since)) else {
+        return Ok(Comes::Nothing("gone_otherwise", kept));
+    };
+    if !is_user_active(&user.resource) {
         let mut resource = user.resource.clone();
         resource.insert("active".to_owned(), json!(true));
         kept.push(put(place, &kept_of(Some(&user), resource, taking.now)));
     }
     let is = Person { state: PersonState::Active { authorization_cutoff: None }, ..was.clone() };
     let is = was.becomes(is, taking.now);
-    Ok(Comes::Becomes(was, Box::new(is), kept))
+    Ok(Comes::Becomes(Box::new(was), Box::new(is), kept))
 }

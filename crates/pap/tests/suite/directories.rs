@@ -19,7 +19,7 @@ pub(crate) const TOKEN: &str = "okta.secret";
 
 const ISSUER: &str = "https://idp.example";
 
-const BASE: &str = "https://chancery.example/scim/v2";
+pub(crate) const BASE: &str = "https://chancery.example/scim/v2";
 
 /// Where somebody works.
 const WORK: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -68,7 +68,10 @@ fn patch(of: &'static ResourceType, operation: Value) -> Patch {
 
 impl Scene {
     pub(crate) async fn set() -> Self {
-        let desk = Desk::new().await;
+        Box::pin(Self::over(Desk::new().await)).await
+    }
+
+    pub(crate) async fn over(desk: Desk) -> Self {
         let logins = LoginRule { issuer: ISSUER.to_owned(), subject: LoginSubject::ExternalId };
         let (name, token) = ("okta".to_owned(), token(&desk, TOKEN, false));
         let said = DirectoryRegistration { name, logins: Some(logins), silence_min: None, token };
@@ -88,6 +91,10 @@ impl Scene {
 
     async fn change(&self, id: &str, change: &UserChange<'_>) -> Result<(), Error> {
         self.desk.administration.change_user(&self.okta, (id, None), change).await
+    }
+
+    pub(crate) async fn replaces(&self, id: &str, said: Value) -> Result<(), Error> {
+        self.change(id, &UserChange::Replace(read(&USER, said))).await
     }
 
     pub(crate) async fn activity(&self, id: &str, active: bool) -> Result<(), Error> {

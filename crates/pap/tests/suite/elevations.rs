@@ -320,7 +320,7 @@ fn refund_of(facts: &mut Facts) -> &mut model::Tool {
 }
 
 /// The person `other` consented to that refunds do `harm`.
-fn consented(facts: &mut Facts, harm: &[Harm]) {
+pub(crate) fn consented(facts: &mut Facts, harm: &[Harm]) {
     let subject = facts.other.id.clone();
     facts.task.subject = TaskSubject::OnBehalfOf { person: subject.clone() };
     let refund = "crm/refund".parse().expect("a tool");

@@ -4,6 +4,7 @@
 #[path = "../../../authority/tests/support/mod.rs"]
 mod support;
 
+mod activity;
 mod consent;
 mod desk;
 mod devices;
@@ -27,5 +28,6 @@ mod sponsors;
 mod stop;
 mod stream_tokens;
 mod streams;
+mod subjects;
 mod token_keys;
 mod tools;

@@ -8,6 +8,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::desk::Desk;
+use crate::directories::Scene;
+use crate::elevations::consented;
+use crate::streams::{CAEP, ISSUER, Signals};
 use crate::support::{World, person, put};
 
 /// Who administers, and whose nothing is.
@@ -233,6 +236,42 @@ async fn r_19_a_report_names_the_record_and_the_last_effect() {
     let report = desk.report_of_agent().await;
     assert_eq!(row(&report, "agent_key").expect("it is there")["state"], "valid", "{report}");
     assert_eq!(report["is_over"], false);
+}
+
+/// What ended with the login of the person for whom it was done names the record that ended that, and none
+/// that told of an earlier one.
+#[tokio::test]
+async fn r_19_a_report_names_the_record_that_ended_a_login() {
+    let world = World::with(|facts| {
+        consented(facts, &[]);
+        facts.task.mandate_digest = facts.mandate.digest();
+    })
+    .await;
+    let scene = Box::pin(Scene::over(Box::pin(Desk::over(world)).await)).await;
+    let signals = Box::pin(Signals::over(scene, |said| said)).await;
+    let desk = &signals.scene.desk;
+    let (name, person) = ("okta".to_owned(), desk.world.standing.other.id.clone());
+    desk.world.put(FactKey::login(ISSUER, "x-ann"), &person).await;
+    let adopt = Command::DirectoryAdopt { name, person: person.to_string() };
+    desk.run(adopt).await.expect("they are the directory's");
+    signals.later();
+    let report = async || {
+        let name = desk.world.standing.agent.name.to_string();
+        desk.run(Command::AgentOffboard { name }).await.expect("it is reported")
+    };
+    let revoked = format!("{CAEP}session-revoked");
+    signals.tell(&revoked, signals.now() - 3_600).await;
+    assert_eq!(row(&report().await, "instance").expect("it is there")["state"], "valid");
+    signals.later();
+    signals.tell(&revoked, signals.now()).await;
+    let ended = desk.world.records("administration").await;
+    let ended = ended.iter().rev().find(|it| it.text_of("action") == "person/restrict");
+    let ended = ended.expect("it is recorded").text_of("id");
+    let report = report().await;
+    for kind in ["instance", "task"] {
+        let row = row(&report, kind).expect("it is there");
+        assert_eq!((&row["state"], &row["by"]["record"]), (&"dead".into(), &ended.into()), "{row}");
+    }
 }
 
 /// Of whom nobody knows nothing is told.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use model::{Clock as _, FactKey, Heard, Speaker, Timestamp};
 use pap::{Command, DirectoryRegistration, StreamRegistration};
+use secevent::Polled;
 use serde_json::{Value, json};
 
 use crate::desk::word;
 use crate::directories::{TOKEN, token, user};
-use crate::streams::{CAEP, Signals};
+use crate::streams::{CAEP, RISC, SSF, Signals};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -68,7 +69,7 @@ async fn silence_makes_people_unconfirmed_and_nothing_old_breaks_it() {
 }
 
 #[tokio::test]
-async fn a_directory_is_heard_by_whatever_it_asks_and_who_is_suspended_is_not_waited_for() {
+async fn a_directory_is_heard_by_what_it_does_and_who_is_suspended_is_not_waited_for() {
     let signals = Signals::set().await;
     let desk = &signals.scene.desk;
     assert_eq!(heard(&signals).await, [], "nobody is waited for unless that was said");
@@ -92,13 +93,24 @@ async fn a_directory_is_heard_by_whatever_it_asks_and_who_is_suspended_is_not_wa
     clock.advance(90 * MINUTE);
     assert!(desk.administration.known_directory("entra.other").await.unwrap().is_none());
     assert_ne!(until().await, in_an_hour());
-    assert!(desk.administration.known_directory("entra.secret").await.unwrap().is_some());
+    let known = async |token: &str| desk.administration.known_directory(token).await.unwrap();
+    let entra = known("entra.secret").await.expect("it is known");
+    assert_ne!(until().await, in_an_hour(), "nothing that it asked was done yet");
+    // Whoever only reads tells of nobody.
+    let name = "entra".to_owned();
+    let token = token(desk, "entra.reads", true);
+    desk.run(Command::DirectoryToken { name, token, alone: false }).await.unwrap();
+    let reads = known("entra.reads").await.expect("it is known");
+    desk.administration.directory_heard(&reads).await;
+    assert_ne!(until().await, in_an_hour());
+    desk.administration.directory_heard(&entra).await;
     assert_eq!(until().await, in_an_hour());
     assert_eq!(again(&signals).await, 1);
     let (name, reason) = ("entra".to_owned(), "test".to_owned());
     desk.run(Command::DirectorySuspend { name: name.clone(), reason }).await.unwrap();
     assert_eq!(until().await, json!({}));
-    assert!(desk.administration.known_directory("entra.secret").await.unwrap().is_none());
+    assert!(known("entra.secret").await.is_none());
+    desk.administration.directory_heard(&entra).await;
     assert_eq!(until().await, json!({}));
     desk.run(Command::DirectoryResume { name }).await.unwrap();
     assert_eq!(until().await, in_an_hour());
@@ -144,4 +156,71 @@ async fn a_decision_reads_until_when_the_people_behind_it_are_confirmed() {
     world.clock.advance(10 * MINUTE);
     signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
     assert!(standing().await.is_confirmed(until));
+}
+
+/// A poll breaks the silence only if nothing that it gave is still to be taken, or was refused.
+#[tokio::test]
+async fn a_poll_of_which_something_was_not_taken_is_not_heard() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    signals.scene.creates(user("ann")).await;
+    let clock = &signals.scene.desk.world.clock;
+    let until = clock.now().plus(15 * MINUTE);
+    let event = format!("{RISC}account-disabled");
+    // Whatever is taken was issued long ago: that alone counts for nothing.
+    let mut old = signals.claims(&event, signals.now());
+    let good = signals.sign(&old);
+    old["aud"] = json!("https://other.example");
+    let refused = signals.sign(&old);
+    clock.advance(10 * MINUTE);
+    let poll = async |sets: Value, more: bool| {
+        let polled = json!({ "sets": sets, "moreAvailable": more }).to_string();
+        let polled = Polled::parse(polled.as_bytes()).expect("an answer");
+        let stream = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
+        let told = Box::pin(signals.receiver.take_polled(&stream, &polled)).await;
+        (told.ack.len(), told.errors.len(), heard(&signals).await[0].1)
+    };
+    assert_eq!(poll(json!({ "a": refused }), false).await, (0, 1, until));
+    assert_eq!(poll(json!({ "a": good, "b": refused }), false).await, (1, 1, until));
+    assert_eq!(poll(json!({ "a": good }), true).await, (1, 0, until));
+    assert_eq!(poll(json!({}), true).await, (0, 0, until));
+    let keys = signals.unpublish();
+    assert_eq!(poll(json!({ "a": good }), false).await, (0, 0, until));
+    signals.republish(keys);
+    let now = clock.now().plus(15 * MINUTE);
+    assert_eq!(poll(json!({ "a": good }), false).await, (1, 0, now));
+    clock.advance(10 * MINUTE);
+    assert_eq!(poll(json!({}), false).await, (0, 0, clock.now().plus(15 * MINUTE)));
+}
+
+/// A stream that tells nothing by its transmitter's own word is not heard, by whatever comes of it, until
+/// it tells something again or an administrator lets it go on.
+#[tokio::test]
+async fn a_stream_that_is_paused_is_not_heard() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    let desk = &signals.scene.desk;
+    let is_heard = async |status: Option<(&str, i64)>| {
+        desk.world.clock.advance(10 * MINUTE);
+        let (name, at) =
+            status.map_or(("verification", signals.now()), |(_, at)| ("stream-updated", at));
+        let event = format!("{SSF}{name}");
+        let mut claims = signals.claims(&event, at);
+        if let Some((status, _)) = status {
+            claims["events"][&event]["status"] = json!(status);
+        }
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+        let stream = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
+        let nothing = Polled::parse(br#"{"sets":{}}"#).unwrap();
+        Box::pin(signals.receiver.take_polled(&stream, &nothing)).await;
+        heard(&signals).await[0].1 == desk.world.clock.now().plus(15 * MINUTE)
+    };
+    assert!(is_heard(None).await);
+    let paused = signals.now() + 600;
+    assert!(!is_heard(Some(("paused", paused))).await);
+    assert!(!is_heard(None).await);
+    assert!(!is_heard(Some(("enabled", paused))).await, "it was paused at the same time, or later");
+    assert!(is_heard(Some(("enabled", paused + 1))).await);
+    assert!(is_heard(Some(("disabled", paused - 1))).await, "it is older");
+    assert!(!is_heard(Some(("disabled", paused + 2))).await);
+    desk.run(Command::StreamResume { name: "caep".to_owned() }).await.unwrap();
+    assert!(is_heard(None).await);
 }

@@ -41,11 +41,18 @@ async fn a_stream_is_known_by_its_own_tokens_while_it_counts() {
     signals.scene.creates(user("ann")).await;
     let (name, reason) = ("okta".to_owned(), "test".to_owned());
     let stream = signals.receiver.known(("caep", "caep.3")).await.unwrap();
-    desk.run(Command::DirectorySuspend { name, reason }).await.unwrap();
+    let polled = async || signals.receiver.stream(&stream.name).await.unwrap().is_some();
+    assert!(polled().await);
+    desk.run(Command::DirectorySuspend { name: name.clone(), reason }).await.unwrap();
     let claims = signals.claims(&format!("{RISC}account-disabled"), signals.now());
-    let taken = signals.receiver.take(&stream, &signals.sign(&claims)).await;
-    assert_eq!(code(taken), "access_denied");
-    assert!(signals.is_active("ann").await);
+    let told = signals.sign(&claims);
+    assert_eq!(code(signals.receiver.take(&stream, &told).await), "later");
+    assert!(signals.is_active("ann").await && !polled().await);
+    // What was told meanwhile is not lost.
+    desk.run(Command::DirectoryResume { name }).await.unwrap();
+    assert!(polled().await);
+    assert_eq!(code(signals.receiver.take(&stream, &told).await), "taken");
+    assert!(!signals.is_active("ann").await);
 }
 
 #[tokio::test]

@@ -105,11 +105,3 @@ fn what_no_event_is_means_nothing_and_what_one_lacks_is_refused() {
     refused(SSF, "stream-updated", json!({ "status": "gone" }), "status");
     refused(SSF, "verification", json!({ "state": "" }), "state");
 }
-
-#[test]
-fn a_stream_is_asked_for_all_that_means_something_and_each_once() {
-    let all: Vec<_> = Event::uris().collect();
-    assert_eq!(all.len(), 34);
-    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
-    assert!(all.iter().all(|uri| !uri.starts_with(SSF)));
-}
