@@ -14,7 +14,8 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, By, Command};
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, By};
 use crate::consent::{Terms, listed, plain};
 use crate::register::{put, registered};
 
