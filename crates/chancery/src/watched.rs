@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, KeptSince,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, NotKept,
     LogEntry, OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
 };
 
@@ -96,7 +96,7 @@ impl Store for WatchedStore {
         (prefix, at): (&str, Timestamp),
         after: Option<&FactKey>,
         limit: usize,
-    ) -> Result<Result<Page, KeptSince>, StoreError> {
+    ) -> Result<Result<Page, NotKept>, StoreError> {
         self.read(self.inner.list_as_of((prefix, at), after, limit).await)
     }
 

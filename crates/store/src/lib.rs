@@ -15,7 +15,7 @@ pub mod suite;
 mod unit;
 
 pub use contract::{
-    ChangeListener, CheckpointRow, Facts, KeptSince, LogEntry, NotDurable, OpenPermit, Page, Store,
+    ChangeListener, CheckpointRow, Facts, NotKept, LogEntry, NotDurable, OpenPermit, Page, Store,
     StoreError,
 };
 pub use limits::{
