@@ -1,7 +1,7 @@
 //! The register as it is, or was at a time: agents, what acts as them, and who answers.
 //!
-//! What was is what the store kept of each fact; nothing is worked out from records. One reading is of one
-//! moment, however many pages it has.
+//! What was is what the store kept of each fact; nothing is worked out from records. A page is of
+//! one time; without one, the next page is of when it is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,7 +103,9 @@ impl Administration {
         let named: BTreeSet<_> = agents.iter().map(|agent| &agent.name).collect();
         let mut working: BTreeMap<AgentName, Vec<Value>> = BTreeMap::new();
         for instance in instances {
-            let task = tasks.get(&instance.task).filter(|task| is_open(task));
+            // What another took over since is no longer this one's.
+            let is_own = |task: &&Task| task.instance == instance.id && is_open(task);
+            let task = tasks.get(&instance.task).filter(is_own);
             let is_quarantined = matches!(instance.state, InstanceState::Quarantined { .. });
             if named.contains(&instance.agent) && (task.is_some() || is_quarantined) {
                 let below = children.remove(&instance.id).unwrap_or_default();
