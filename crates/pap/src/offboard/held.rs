@@ -16,6 +16,9 @@ use super::{CREDENTIALS_MAX, Credential, Died, Instances, State, Used, Whose};
 use crate::command::Administration;
 use crate::founding::founder_key;
 
+/// What whoever took an agent over has to do about its key.
+const EXCHANGE: &str = "exchange it: `chancery agent renew --new-key`";
+
 /// What somebody holds.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -140,6 +143,7 @@ impl Look<'_> {
         let (_, sponsor) = self.with_sponsor(&agent.name).await?;
         let why = self.at_rest(&agent.name).await?;
         let is_passed_on = matches!(self.whose, Whose::Person(id) if *id != agent.sponsor);
+        let is_replaced = self.is_key_replaced(agent);
         let key = keys::VerifyingKey::from_jwk(&agent.key).map(|key| key.thumbprint_text());
         let key = ("agent_key", key.unwrap_or_default());
         let host = agent.host.as_ref().map(|host| ("host_rule", format!("uid {}", host.uid)));
@@ -151,9 +155,14 @@ impl Look<'_> {
         let all = std::iter::once(key).chain(host).chain(workloads).chain(client);
         for (kind, id) in all {
             let credential = Credential::new(kind, id, &agent.name);
-            let credential = if is_passed_on {
+            // Whoever answered for it before may hold the private half still, which vouches until another
+            // key is in its place.
+            let is_shared = is_passed_on && kind == "agent_key" && !is_replaced;
+            let credential = if is_passed_on && !is_shared {
                 Credential { state: State::PassedOn, ..credential }
             } else {
+                let needs = (is_shared && why.is_none()).then_some(EXCHANGE);
+                let credential = Credential { needs, ..credential };
                 credential.is(why, || {
                     let given = agent.registered;
                     let causes = self.signals.of_agent((agent, &sponsor), given, &self.stops.1);
@@ -163,6 +172,15 @@ impl Look<'_> {
             self.held.credentials.push(credential);
         }
         Ok(())
+    }
+
+    /// Whether the key of `agent` was replaced since it was last taken over from whose report this is.
+    fn is_key_replaced(&self, agent: &Agent) -> bool {
+        let passed_on = self.signals.sponsors_after(&agent.name, Timestamp::from_millis(0));
+        let from_them = passed_on
+            .filter(|(_, from)| matches!(self.whose, Whose::Person(person) if person == from));
+        let since = from_them.last().map_or(agent.registered, |(at, _)| *at);
+        self.signals.first(&Root::Key(agent.name.clone()), since).is_some()
     }
 
     async fn instances(&mut self) -> Result<(), FactsError> {
@@ -223,8 +241,15 @@ impl Look<'_> {
         &self,
         standing: &Standing,
     ) -> Result<(Option<&'static str>, Option<Died>), FactsError> {
-        let mut resumed = Standing { device: None, ..standing.clone() };
-        (resumed.instance.state, resumed.instance.device) = (InstanceState::Active, None);
+        let mut resumed = standing.clone();
+        let renewal = FactKey::renewal(standing.instance.id);
+        let mut reader = self.administration.authority.pip().reader();
+        let renewal = reader.find::<serde_json::Value>(renewal).await?;
+        // One that its holder began without a chain of tokens, as an OAuth client does, nobody takes over.
+        if renewal.is_some() || standing.task.delegation.is_some() {
+            resumed.device = None;
+            (resumed.instance.state, resumed.instance.device) = (InstanceState::Active, None);
+        }
         let how = (binding(&standing.instance), self.now);
         let why = self.at_rest(&standing.agent.name).await?;
         let why = why.or(code(pdp::stands::standing(&resumed, &self.stops.0, how)));
