@@ -1,6 +1,6 @@
 //! Reading the log: whence an act came, what is behind a record, and whether it can be decided again.
 
-use model::FactKey;
+use model::{FactKey, PolicyId};
 use model::record::{DecisionRecord, FactsRecord, Verdict};
 use pap::Command;
 use serde_json::{Value, json};
@@ -240,7 +240,7 @@ async fn recorded_earlier(from: &Desk, to: &Desk) {
         } else if let Ok(record) = serde_json::from_slice::<DecisionRecord>(&entry.bytes) {
             assert_eq!((record.v, record.reason.as_str()), (2, "owners_not_active"));
             let (decision, reason) = (Verdict::Permit, "granted".to_owned());
-            let policies = vec!["refunds".parse().expect("a policy")];
+            let policies = vec![PolicyId::from("refunds")];
             let record = DecisionRecord { decision, reason, policies, v: 1, ..record };
             entries.push(journal::entry(*record.id.as_bytes(), &record, sealed));
         }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    Clock as _, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, Sha256Digest, Stop, StopTarget,
+    Clock as _, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, Sha256Digest, StopTarget,
 };
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};

@@ -337,7 +337,7 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
     assert_eq!(rate("LOW", "USER", start + 5).await, "low");
     assert_eq!(signals.outcomes().await, ["noted", "older", "not_permitted"]);
     // Whatever else the directory says of them, it stays.
-    signals.scene.active("ann", false).await.expect("they leave");
+    signals.scene.activity("ann", false).await.expect("they leave");
     assert_eq!(signals.person("ann").await["rated"]["level"], "low");
 }
 
