@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use journal::Journal;
 use model::{
-    Agent, AgentName, AgentState, Clock, Entropy, FactKey, LeaseReminder, Person, PersonId, Reminded,
-    Sha256Digest, Timestamp,
+    Agent, AgentName, AgentState, Clock, Entropy, FactKey, LeaseReminder, Person, PersonId,
+    Reminded, Sha256Digest, Timestamp,
 };
 use store::{Effect, Unit, Urgency};
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{Journal, SealError};
 use model::record::{
-    ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord, FactsRef, HandedOn,
-    VERSION, Verdict,
+    ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord,
+    FactsRef, HandedOn, VERSION, Verdict,
 };
 use model::{
     AccessRequest, ActDigest, AgentFacts, Binding, Decision, DecisionId, ElevationId, Entropy,

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, NotKept,
-    LogEntry, OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, LogEntry,
+    NotKept, OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
 };
 
 /// The counter that a probe counts: its commit is the question whether commits are possible.

@@ -165,7 +165,9 @@ impl Administration {
                     format!("the register is kept since {since}: nobody knows what was before")
                 }
                 NotKept::Ahead(until) => {
-                    format!("the clock was ahead until {until}: what was is told again from then on")
+                    format!(
+                        "the clock was ahead until {until}: what was is told again from then on"
+                    )
                 }
             })
         })

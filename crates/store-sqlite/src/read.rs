@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use model::{CLOCK_STEP_MAX, FactKey, RecordDigest, Revision, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, NotKept, LOAD_MAX,
-    LogEntry, OpenPermit, PAGE_MAX, Page, SealedDisclosure, Store, StoreError, Unit,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LOAD_MAX, LogEntry,
+    NotKept, OpenPermit, PAGE_MAX, Page, SealedDisclosure, Store, StoreError, Unit,
 };
 use tokio::sync::oneshot;
 

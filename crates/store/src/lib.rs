@@ -16,7 +16,7 @@ pub mod suite;
 mod unit;
 
 pub use contract::{
-    ChangeListener, CheckpointRow, Facts, NotKept, LogEntry, NotDurable, OpenPermit, Page, Store,
+    ChangeListener, CheckpointRow, Facts, LogEntry, NotDurable, NotKept, OpenPermit, Page, Store,
     StoreError,
 };
 pub use limits::{

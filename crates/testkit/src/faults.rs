@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use model::{FactKey, RecordDigest, Revision, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, NotKept, LogEntry,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, NotKept,
     OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit,
 };
 use tokio::sync::watch;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, NotKept, LogEntry,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, NotKept,
     OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
 };
 use store_sqlite::SqliteStore;

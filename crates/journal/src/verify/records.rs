@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::record::{
-    AdministrationRecord, DECISION_VERSION, DecisionRecord, FactsRecord, FoundingRecord, IssuanceRecord,
-    OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
+    AdministrationRecord, DECISION_VERSION, DecisionRecord, FactsRecord, FoundingRecord,
+    IssuanceRecord, OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
 };
 use model::{AgentName, Commitment, InstanceId, PurposeId, TaskId};
 use serde::de::DeserializeOwned;

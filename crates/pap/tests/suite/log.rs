@@ -1,7 +1,7 @@
 //! Reading the log: whence an act came, what is behind a record, and whether it can be decided again.
 
-use model::{FactKey, PolicyId};
 use model::record::{DecisionRecord, FactsRecord, Verdict};
+use model::{FactKey, PolicyId};
 use pap::Command;
 use serde_json::{Value, json};
 use store::Store as _;

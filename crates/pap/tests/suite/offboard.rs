@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use model::{
-    Agent, Clock as _, FactKey, Person, PersonState, RiskLevel, RiskTarget,
-};
+use model::{Agent, Clock as _, FactKey, Person, PersonState, RiskLevel, RiskTarget};
 use pap::Command;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -265,7 +263,10 @@ async fn r_19_a_report_names_the_record_and_the_last_effect() {
         renewed.expect("it is renewed");
         let report = desk.report().await;
         let key = row(&report, "agent_key").expect("it is there");
-        assert_eq!((&key["state"], &report["is_over"]), (&state.into(), &(state != "valid").into()));
+        assert_eq!(
+            (&key["state"], &report["is_over"]),
+            (&state.into(), &(state != "valid").into())
+        );
     }
     let report = desk.report_of_agent().await;
     assert_eq!(row(&report, "agent_key").expect("it is there")["state"], "valid", "{report}");
@@ -315,4 +316,19 @@ async fn r_19_a_task_that_nobody_takes_over_ends_with_its_holder() {
     let report = desk.report_of_agent().await;
     let task = row(&report, "task").expect("it is there");
     assert_eq!((&task["state"], &task["why"]), (&"dead".into(), &"instance_revoked".into()));
+}
+
+/// Each report reads the whole log: one is made at a time, and the next one after it.
+#[tokio::test]
+async fn one_report_is_made_at_a_time() {
+    let desk = desk().await;
+    let root = ROOT.parse().expect("a person");
+    let report = || {
+        let id = desk.world.standing.sponsor.id.to_string();
+        desk.run_as(&root, Command::PersonOffboard { id })
+    };
+    let (one, other) = futures::future::join(report(), report()).await;
+    let words = [crate::desk::word(&one), crate::desk::word(&other)];
+    assert!(words.contains(&"unavailable"), "{words:?}");
+    report().await.expect("it is made");
 }
