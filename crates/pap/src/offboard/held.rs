@@ -6,11 +6,11 @@ use authority::{AtRest, FactsError, Pages};
 use model::{
     Agent, AgentName, Binding, Device, Elevation, ElevationState, Enrolled, FactKey, Family, Hop,
     InitiatingSystem, Initiator, Instance, InstanceId, InstanceState, KernelRule, Mandate,
-    MandateBasis, Person, PersonId, Standing, Stop, Stops, SystemState, Task, Timestamp,
+    MandateBasis, Person, PersonId, Standing, Stop, Stopped, Stops, SystemState, Task, Timestamp,
 };
 use serde::de::DeserializeOwned;
 
-use super::causes::{AllStops, Cause, left, of_device, of_mandate};
+use super::causes::{AllStops, Cause, left, of_device, of_mandate, of_stopped};
 use super::signals::{Root, Signals};
 use super::{CREDENTIALS_MAX, Credential, Died, Instances, State, Used, Whose};
 use crate::command::Administration;
@@ -111,11 +111,15 @@ impl Look<'_> {
         Ok((agent, sponsor))
     }
 
-    /// Why an instance of `agent` could begin nothing.
-    async fn at_rest(&self, agent: &AgentName) -> Result<Option<&'static str>, FactsError> {
+    /// Why an instance of `agent` could begin nothing, and which of its instances were stopped.
+    async fn at_rest(
+        &self,
+        agent: &AgentName,
+    ) -> Result<(Option<&'static str>, Vec<Cause>), FactsError> {
         let mut reader = self.administration.authority.pip().reader();
         let begins = authority::may_begin(&mut reader, agent, self.now).await?;
-        Ok(begins.err().map(AtRest::code))
+        let stopped = reader.find::<Stopped>(FactKey::stopped(agent)).await?;
+        Ok((begins.err().map(AtRest::code), stopped.map_or_else(Vec::new, of_stopped)))
     }
 
     async fn agents(&mut self) -> Result<(), FactsError> {
@@ -141,7 +145,7 @@ impl Look<'_> {
     /// What says which instances are an agent's own.
     async fn agent(&mut self, agent: &Agent) -> Result<(), FactsError> {
         let (_, sponsor) = self.with_sponsor(&agent.name).await?;
-        let why = self.at_rest(&agent.name).await?;
+        let (why, stopped) = self.at_rest(&agent.name).await?;
         let is_passed_on = matches!(self.whose, Whose::Person(id) if *id != agent.sponsor);
         let is_replaced = self.is_key_replaced(agent);
         let key = keys::VerifyingKey::from_jwk(&agent.key).map(|key| key.thumbprint_text());
@@ -165,7 +169,8 @@ impl Look<'_> {
                 let credential = Credential { needs, ..credential };
                 credential.is(why, || {
                     let given = agent.registered;
-                    let causes = self.signals.of_agent((agent, &sponsor), given, &self.stops.1);
+                    let mut causes = self.signals.of_agent((agent, &sponsor), given, &self.stops.1);
+                    causes.extend(stopped.iter().cloned());
                     self.signals.died(causes, self.now)
                 })
             };
@@ -251,9 +256,10 @@ impl Look<'_> {
             (resumed.instance.state, resumed.instance.device) = (InstanceState::Active, None);
         }
         let how = (binding(&standing.instance), self.now);
-        let why = self.at_rest(&standing.agent.name).await?;
+        let (why, stopped) = self.at_rest(&standing.agent.name).await?;
         let why = why.or(code(pdp::stands::standing(&resumed, &self.stops.0, how)));
-        let causes = self.signals.of_standing(&resumed, &self.stops.1);
+        let mut causes = self.signals.of_standing(&resumed, &self.stops.1);
+        causes.extend(stopped);
         Ok((why, why.and_then(|_| self.signals.died(causes, self.now))))
     }
 
@@ -294,9 +300,11 @@ impl Look<'_> {
         let (subject, initiator) = (subject.as_ref(), initiator.as_ref());
         let of = (&agent, &sponsor);
         let stands = pdp::stands::mandate(mandate, of, (subject, initiator), self.now);
-        let why = self.at_rest(&agent.name).await?.or(code(stands));
+        let (why, stopped) = self.at_rest(&agent.name).await?;
+        let why = why.or(code(stands));
         let died = || {
             let mut causes = self.signals.of_agent(of, mandate.given, &self.stops.1);
+            causes.extend(stopped);
             causes.extend(of_mandate(mandate, subject, initiator));
             self.signals.died(causes, self.now)
         };
@@ -323,12 +331,14 @@ impl Look<'_> {
                 let by = reader.need(FactKey::person(&device.by)).await?;
                 let enrolled = Enrolled { device, by };
                 let stands = pdp::stands::device(&enrolled, &agent, self.now);
-                let why = self.at_rest(&agent.name).await?.or(code(stands));
+                let (why, stopped) = self.at_rest(&agent.name).await?;
+                let why = why.or(code(stands));
                 let given = enrolled.device.enrolled;
                 let died = || {
                     let of = (&agent, &sponsor);
                     let mut causes = self.signals.of_agent(of, given, &self.stops.1);
                     causes.extend(of_device(&enrolled, given));
+                    causes.extend(stopped);
                     self.signals.died(causes, self.now)
                 };
                 let credential = Credential::new("device", enrolled.device.id, &agent.name);
