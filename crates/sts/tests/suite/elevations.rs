@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use keys::Signer as _;
 use model::{Agent, Device, DeviceState, Elevation, FactKey, Harm, Instance};
 use oauth::ErrorCode;
 use store::Store as _;
