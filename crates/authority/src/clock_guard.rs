@@ -27,12 +27,23 @@ struct State {
     last: Timestamp,
 }
 
+impl State {
+    fn begin(clock: &dyn Clock, last: Timestamp) -> Self {
+        let behind = clock.wall() < last;
+        let unsure_since = behind.then(|| clock.monotonic());
+        Self { offset: offset(clock), unsure_since, last }
+    }
+}
+
 impl ClockGuard {
     /// Begins to watch `clock`; `last` is the time of the newest record in the log.
     pub fn new(clock: &dyn Clock, last: Timestamp) -> Self {
-        let behind = clock.wall() < last;
-        let unsure_since = behind.then(|| clock.monotonic());
-        Self(Mutex::new(State { offset: offset(clock), unsure_since, last }))
+        Self(Mutex::new(State::begin(clock, last)))
+    }
+
+    /// Begins anew, once it is known that `last` is the time of the newest record.
+    pub(crate) fn follow(&self, clock: &dyn Clock, last: Timestamp) {
+        *self.0.lock().expect("no panic while it is held") = State::begin(clock, last);
     }
 
     /// The time now, if it can be trusted.

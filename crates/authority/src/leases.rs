@@ -4,15 +4,15 @@
 //! written down is written down later; only a process that ends between the two tells it again, under
 //! the same name. What ends ends without any of this: a reminder is no condition of anything.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::Journal;
 use model::{
-    Agent, AgentState, Clock, Entropy, FactKey, LeaseReminder, Person, PersonId, Reminded,
-    Sha256Digest, Timestamp,
+    Agent, AgentName, AgentState, Clock, Entropy, FactKey, LeaseReminder, Person, PersonId,
+    Reminded, Sha256Digest, Timestamp,
 };
 use store::{Effect, Unit, Urgency};
 
@@ -51,6 +51,8 @@ pub struct LeaseKeeper {
     /// When agents were last looked through, on the monotonic clock.
     looked: Option<Duration>,
     waiting: VecDeque<(PersonId, LeaseReminder)>,
+    /// About which agent whom it was last tried to remind.
+    tried: Option<(AgentName, PersonId)>,
     /// What was told and is not written down yet.
     unwritten: BTreeSet<Sha256Digest>,
     /// What did not get through.
@@ -68,6 +70,7 @@ impl Authority {
             numbers: Arc::default(),
             looked: None,
             waiting: VecDeque::new(),
+            tried: None,
             unwritten: BTreeSet::new(),
             untold: BTreeSet::new(),
         }
@@ -108,6 +111,7 @@ impl LeaseKeeper {
         }
         while self.telling.has_room() {
             let Some((person, reminder)) = self.waiting.pop_front() else { return };
+            self.tried = Some((reminder.agent.clone(), person.clone()));
             self.telling.begin(person, News::LeaseEnds(reminder));
         }
     }
@@ -115,7 +119,7 @@ impl LeaseKeeper {
     /// Looks all agents through: how many leases end, and who has to be reminded.
     async fn look(&mut self) -> Result<(), FactsError> {
         let (journal, now) = (self.journal.clone(), self.clock.now());
-        let (mut ending, mut due) = (0, BTreeMap::new());
+        let (mut ending, mut due) = (0, Due::default());
         let mut pages = Pages::of(journal.store().as_ref(), "agent/");
         while let Some(facts) = pages.next().await? {
             for (key, body) in facts {
@@ -124,16 +128,16 @@ impl LeaseKeeper {
                 ending += u64::from(ends_within(&agent, now, ENDING));
                 let Some(reminder) = LeaseReminder::due(&agent, now) else { continue };
                 for person in self.who_lacks(&agent, &reminder).await? {
-                    if due.len() < WAITING_MAX {
-                        due.insert(reminder.id(&person), (person, reminder.clone()));
-                    }
+                    due.add(self.tried.as_ref(), (person, reminder.clone()));
                 }
             }
         }
         self.numbers.ending.store(ending, Ordering::Relaxed);
-        self.untold.retain(|id| due.contains_key(id));
+        let due: Vec<_> = due.in_turn().map(|it| (it.1.id(&it.0), it)).collect();
+        let ids: BTreeSet<_> = due.iter().map(|(id, _)| *id).collect();
+        self.untold.retain(|id| ids.contains(id));
         if due.len() < WAITING_MAX {
-            self.unwritten.retain(|id| due.contains_key(id));
+            self.unwritten.retain(|id| ids.contains(id));
         }
         self.waiting.clear();
         for (id, (person, reminder)) in due {
@@ -165,6 +169,7 @@ impl LeaseKeeper {
                 lack.push(id.clone());
             }
         }
+        lack.sort_unstable();
         Ok(lack)
     }
 
@@ -218,8 +223,64 @@ impl LeaseKeeper {
     }
 }
 
+/// Reminders that are due, found in the order of agents and people: those after the last one that was tried
+/// come first, so that none waits for others that never get through.
+#[derive(Default)]
+struct Due {
+    next: Vec<(PersonId, LeaseReminder)>,
+    again: Vec<(PersonId, LeaseReminder)>,
+}
+
+impl Due {
+    fn add(&mut self, tried: Option<&(AgentName, PersonId)>, due: (PersonId, LeaseReminder)) {
+        let of = (&due.1.agent, &due.0);
+        let is_next = tried.is_none_or(|(agent, person)| of > (agent, person));
+        let place = if is_next { &mut self.next } else { &mut self.again };
+        if place.len() < WAITING_MAX {
+            place.push(due);
+        }
+    }
+
+    fn in_turn(self) -> impl Iterator<Item = (PersonId, LeaseReminder)> {
+        self.next.into_iter().chain(self.again).take(WAITING_MAX)
+    }
+}
+
 /// Whether the lease of an agent that acts runs at `now` and ends within `within`.
 fn ends_within(agent: &Agent, now: Timestamp, within: Duration) -> bool {
     let until = agent.leased_until();
     agent.state == AgentState::Active && now < until && until <= now.plus(within)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many never get through, and though one is tried in each look: it is the turn of each.
+    #[test]
+    fn r_14_nobody_waits_for_reminders_that_never_get_through() {
+        let reminder = |number: usize| LeaseReminder {
+            agent: format!("agent-{number:04}").parse().expect("a name"),
+            sponsor: "ann".parse().expect("a person"),
+            until: Timestamp::from_millis(0),
+            days: 1,
+        };
+        let people: [PersonId; 2] = ["ann", "bob"].map(|id| id.parse().expect("a person"));
+        let reminders: Vec<_> = (0..=WAITING_MAX / 2).map(reminder).collect();
+        let (agents, mut tried, mut all) = (reminders.len(), None, BTreeSet::new());
+        for _ in 0..agents * people.len() {
+            let mut due = Due::default();
+            for reminder in &reminders {
+                for person in &people {
+                    due.add(tried.as_ref(), (person.clone(), reminder.clone()));
+                }
+            }
+            let mut turn = due.in_turn();
+            let (person, reminder) = turn.next().expect("all are due");
+            assert_eq!(turn.count(), WAITING_MAX - 1);
+            all.insert((reminder.agent.clone(), person.clone()));
+            tried = Some((reminder.agent, person));
+        }
+        assert_eq!(all.len(), agents * people.len());
+    }
 }

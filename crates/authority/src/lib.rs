@@ -71,4 +71,6 @@ pub use watch::{Cut, Watch};
 // Edges record what follows from their acts, and name what asking uses up; they do not name the
 // journal or the store.
 pub use journal::{DataKey, entry};
-pub use store::{CommitError, CounterKey, Effect, LogEntry, NewEntry, OnceScope, Unit, Urgency};
+pub use store::{
+    CommitError, CounterKey, Effect, LogEntry, NewEntry, NotKept, OnceScope, Unit, Urgency,
+};

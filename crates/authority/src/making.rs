@@ -241,6 +241,9 @@ fn read_set(question: &Question<'_>) -> Vec<FactKey> {
     if question.facts.is_consequential() {
         reads.push(FactKey::unknown_outcome(&question.act));
     }
+    // Whoever stands behind it in more than one place is compared once.
+    reads.sort_unstable();
+    reads.dedup();
     reads
 }
 

@@ -11,7 +11,7 @@ use model::{
     Revision, Sourced, Succession, TaskId, Thumbprint, Timestamp,
 };
 use serde::de::DeserializeOwned;
-use store::{KeptSince, Store, StoreError};
+use store::{NotKept, Store, StoreError};
 use tokio::sync::MutexGuard;
 
 use crate::FactsError;
@@ -66,7 +66,7 @@ pub async fn all<T: DeserializeOwned>(
 pub async fn all_as_of<T: DeserializeOwned>(
     store: &dyn Store,
     (prefix, at): (&str, Timestamp),
-) -> Result<Result<Vec<T>, KeptSince>, FactsError> {
+) -> Result<Result<Vec<T>, NotKept>, FactsError> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = match store.list_as_of((prefix, at), after.as_ref(), LIST_PAGE).await? {

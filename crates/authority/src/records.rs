@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{Journal, SealError};
 use model::record::{
-    ActCommitments, Commitments, DecisionRecord, Disclosure, FactsRecord, FactsRef, HandedOn,
-    VERSION, Verdict,
+    ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord,
+    FactsRef, HandedOn, VERSION, Verdict,
 };
 use model::{
     AccessRequest, ActDigest, AgentFacts, Binding, Decision, DecisionId, ElevationId, Entropy,
@@ -239,7 +239,7 @@ fn record_of(
         task: standing.task.id,
         time: read.now,
         trace: circumstances.trace.clone(),
-        v: VERSION,
+        v: DECISION_VERSION,
     }
 }
 

@@ -27,6 +27,14 @@ impl SteadyClock {
         let told = Mutex::new((start, inner.monotonic()));
         Self { inner, guard, told }
     }
+
+    /// Goes on from `last`, the time of the newest record, once that is known: what is kept needs a clock
+    /// before it can be read.
+    pub fn follow(&self, last: Timestamp) {
+        self.guard.follow(self.inner.as_ref(), last);
+        let mut told = self.told.lock().expect("no panic while it is held");
+        *told = (last.max(self.inner.wall()), self.inner.monotonic());
+    }
 }
 
 impl Clock for SteadyClock {
@@ -120,7 +128,8 @@ mod tests {
     fn n_120_a_start_behind_the_last_record_goes_on_from_it() {
         let machine = Arc::new(ManualClock::new());
         let last = machine.now().plus(600 * SECOND);
-        let clock = SteadyClock::new(machine.clone(), last);
+        let clock = SteadyClock::new(machine.clone(), Timestamp::from_millis(0));
+        clock.follow(last);
         machine.advance(SECOND);
         assert_eq!(clock.now(), last.plus(SECOND));
         let guard = ClockGuard::new(&clock, last);

@@ -89,6 +89,11 @@ async fn replay(socket: &Path) -> anyhow::Result<ExitCode> {
     let told = socket::call(socket, &Asked::LogReplay).await?;
     let (agreed, erased) = (&told["agreed"], &told["erased"]);
     println!("{agreed} decisions agree, {erased} cannot be made again: their facts were erased");
+    if let Some(earlier) = told["earlier"].as_u64().filter(|earlier| *earlier > 0) {
+        println!(
+            "{earlier} were permitted by an earlier build, and are denied by a rule that came later"
+        );
+    }
     let differ = told["differ"].as_array().cloned().unwrap_or_default();
     differ.iter().filter_map(Value::as_str).for_each(|line| println!("differs: {line}"));
     Ok(if differ.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })

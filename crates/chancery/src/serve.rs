@@ -234,7 +234,9 @@ struct Found {
 async fn open(config: &Config, ring: &KeyRing) -> anyhow::Result<Found> {
     let machine: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let options = Options { clock: machine.clone(), on_fatal: end_process() };
+    // What facts were is kept by the same time as records.
+    let clock = Arc::new(SteadyClock::new(machine, Timestamp::from_millis(0)));
+    let options = Options { clock: clock.clone(), on_fatal: end_process() };
     let store = Arc::new(SqliteStore::open(&config.database(), options)?);
     let store = Arc::new(WatchedStore::new(store, &config.database()));
     let sealer = Arc::new(Sealer::new(ring.sealing(), entropy.clone()));
@@ -243,7 +245,8 @@ async fn open(config: &Config, ring: &KeyRing) -> anyhow::Result<Found> {
 
     // Before anything is written: what recovery writes is not what the clock ran by.
     let last_record = last_record(&journal).await?;
-    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(machine, last_record));
+    clock.follow(last_record);
+    let clock: Arc<dyn Clock> = clock;
     let recovered = authority::recover(&journal, &clock, &entropy).await?;
     if recovered > 0 {
         tracing::warn!(recovered, "permits without an outcome were closed as unknown");

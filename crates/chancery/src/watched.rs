@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, KeptSince,
-    LogEntry, OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Effect, Facts, LogEntry,
+    NotKept, OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
 };
 
 /// The counter that a probe counts: its commit is the question whether commits are possible.
@@ -96,7 +96,7 @@ impl Store for WatchedStore {
         (prefix, at): (&str, Timestamp),
         after: Option<&FactKey>,
         limit: usize,
-    ) -> Result<Result<Page, KeptSince>, StoreError> {
+    ) -> Result<Result<Page, NotKept>, StoreError> {
         self.read(self.inner.list_as_of((prefix, at), after, limit).await)
     }
 

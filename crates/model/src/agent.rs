@@ -89,7 +89,7 @@ impl Agent {
     }
 
     /// Whether `person`, who is to want it or to keep it running, does so still.
-    fn is_owned_by(&self, person: &Person) -> bool {
+    pub fn is_owned_by(&self, person: &Person) -> bool {
         // Of what was said before it was kept when, nobody knows that it was after anything.
         person.answers_for(self.owned.unwrap_or(Timestamp::from_millis(0)))
     }

@@ -100,6 +100,8 @@ pub struct Administration {
     pub(crate) token_keys: KeptTokenKeys,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
+    /// Held by the one report that is made: each reads the register and the whole log.
+    pub(crate) reports: tokio::sync::Mutex<()>,
     pub(crate) refusals: RefusalLog,
 }
 
@@ -167,7 +169,8 @@ impl Administration {
         (issuer, token_keys): (String, KeptTokenKeys),
     ) -> Self {
         let (exports, refusals) = (Exports::default(), RefusalLog::default());
-        Self { authority, publisher, source, log, issuer, token_keys, exports, refusals }
+        let reports = tokio::sync::Mutex::default();
+        Self { authority, publisher, source, log, issuer, token_keys, exports, reports, refusals }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.

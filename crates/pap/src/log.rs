@@ -331,13 +331,16 @@ fn elevation<'a>(decision: &DecisionRecord, standing: &'a Standing) -> Option<&'
 }
 
 /// The delegation chain, the holder of the root task first: who held which task, who answers for
-/// them, and what was valid there.
+/// them and for their agents, and what was valid there.
 fn hops(standing: &Standing) -> Vec<Value> {
     let hop = |hop: Hop<'_>| {
         json!({
             "agent": hop.agent.name,
             "instance": hop.instance.id,
             "sponsor": hop.sponsor.id,
+            "business_owner": hop.agent.business_owner,
+            "technical_owner": hop.agent.technical_owner,
+            "boundary_set_by": hop.agent.bounded_by,
             "device": hop.device.map(|it| json!({ "id": it.device.id, "by": it.by.id })),
             "task": hop.task.id,
             "handed_on_by": hop.task.delegation.map(|delegation| delegation.decision),

@@ -1,6 +1,7 @@
 //! Who owns agents and purposes: without them nothing is done that can do more than read.
 
-use model::{AgentName, FactKey, PersonId, Purpose, PurposeId, ResourceRef};
+use authority::Reader;
+use model::{Agent, AgentName, FactKey, PersonId, Purpose, PurposeId, ResourceRef};
 use serde_json::{Value, json};
 
 use crate::asked::Command;
@@ -24,7 +25,7 @@ impl Administration {
     }
 
     /// Names who wants an agent and who keeps it running; who is not named is who they were, and must
-    /// be here. Of one of which nobody knows who set what it may be given, whoever says this did.
+    /// be here, and not have left since they were named. Of one of which nobody knows who set what it may be given, whoever says this did.
     async fn agent_owners(
         &self,
         by: &PersonId,
@@ -36,10 +37,10 @@ impl Administration {
         let mut draft = self.draft(by, "agent/owners", target).await?;
         let reader = &mut draft.reader;
         let mut agent = registered(reader, &name).await?;
-        let business = business.unwrap_or(agent.business_owner.as_str());
-        let business = active(reader, business, "business owner").await?.id;
-        let technical = technical.unwrap_or(agent.technical_owner.as_str());
-        let technical = active(reader, technical, "technical owner").await?.id;
+        let is = (business, &agent.business_owner);
+        let business = named_or_still(reader, (&agent, "business owner"), is).await?;
+        let is = (technical, &agent.technical_owner);
+        let technical = named_or_still(reader, (&agent, "technical owner"), is).await?;
         (agent.business_owner, agent.technical_owner) = (business, technical);
         agent.owned = Some(self.now());
         agent.bounded_by = Some(agent.bounded_by.unwrap_or_else(|| by.clone()));
@@ -71,4 +72,19 @@ impl Administration {
         let done = draft.make(json!(purpose), vec![put(FactKey::purpose(&id), &purpose)]).await?;
         Ok(json!({ "purpose": id, "owner": purpose.owner, "decision": done.decision }))
     }
+}
+
+/// Who is named as an owner of `agent`; otherwise who `was`, if they are so still: whoever left and came
+/// back is named anew, and not by saying nothing of them.
+async fn named_or_still(
+    reader: &mut Reader<'_>,
+    (agent, role): (&Agent, &str),
+    (named, was): (Option<&str>, &PersonId),
+) -> Result<PersonId, AdminError> {
+    let person = active(reader, named.unwrap_or(was.as_str()), role).await?;
+    if named.is_none() && !agent.is_owned_by(&person) {
+        let why = format!("the {role} `{was}` left since they were named: name somebody");
+        return Err(AdminError::Invalid(why));
+    }
+    Ok(person.id)
 }

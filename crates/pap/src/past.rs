@@ -1,11 +1,11 @@
 //! The register as it is, or was at a time: agents, what acts as them, and who answers.
 //!
-//! What was is what the store kept of each fact; nothing is worked out from records. One reading is of one
-//! moment, however many pages it has.
+//! What was is what the store kept of each fact; nothing is worked out from records. A page is of
+//! one time; without one, the next page is of when it is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use authority::all_as_of;
+use authority::{NotKept, all_as_of};
 use model::{
     Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, Stop, Task,
     TaskId, TaskState, Timestamp,
@@ -26,11 +26,9 @@ const INSTANCES_MAX: usize = 100;
 /// Of when something is read.
 #[derive(Clone, Copy)]
 struct Moment {
-    /// What was durable then is read.
-    durable: Timestamp,
-    /// The time by which deadlines are judged.
-    now: Timestamp,
-    /// Whether it is now, so that what is not kept can be read too.
+    /// What was durable then is read, and deadlines are judged by it.
+    at: Timestamp,
+    /// Whether it is now: then what is is read, and what is not kept too.
     is_now: bool,
 }
 
@@ -93,7 +91,7 @@ impl Administration {
         moment: Moment,
     ) -> Result<BTreeMap<AgentName, Vec<Value>>, AdminError> {
         let tasks: Vec<Task> = self.facts_at("task/", moment).await?;
-        let is_open = |task: &Task| task.state == TaskState::Open && moment.now < task.deadline;
+        let is_open = |task: &Task| task.state == TaskState::Open && moment.at < task.deadline;
         let tasks: BTreeMap<TaskId, Task> = tasks.into_iter().map(|it| (it.id, it)).collect();
         let mut children: BTreeMap<InstanceId, Vec<InstanceId>> = BTreeMap::new();
         for task in tasks.values().filter(|task| is_open(task)) {
@@ -105,7 +103,9 @@ impl Administration {
         let named: BTreeSet<_> = agents.iter().map(|agent| &agent.name).collect();
         let mut working: BTreeMap<AgentName, Vec<Value>> = BTreeMap::new();
         for instance in instances {
-            let task = tasks.get(&instance.task).filter(|task| is_open(task));
+            // What another took over since is no longer this one's.
+            let is_own = |task: &&Task| task.instance == instance.id && is_open(task);
+            let task = tasks.get(&instance.task).filter(is_own);
             let is_quarantined = matches!(instance.state, InstanceState::Quarantined { .. });
             if named.contains(&instance.agent) && (task.is_some() || is_quarantined) {
                 let below = children.remove(&instance.id).unwrap_or_default();
@@ -139,15 +139,14 @@ impl Administration {
     fn moment(&self, as_of: Option<&str>) -> Result<Moment, AdminError> {
         let now = self.now();
         let Some(as_of) = as_of else {
-            // Whatever is durable counts, whichever clock ran ahead.
-            let durable = Timestamp::from_millis(i64::MAX);
-            return Ok(Moment { durable, now, is_now: true });
+            return Ok(Moment { at: now, is_now: true });
         };
         let at: Timestamp = as_of.parse().map_err(AdminError::invalid)?;
-        if at > now {
+        // What is now may change yet.
+        if at >= now {
             return Err(AdminError::Invalid(format!("{at} is yet to come: it is {now}")));
         }
-        Ok(Moment { durable: at, now: at, is_now: false })
+        Ok(Moment { at, is_now: false })
     }
 
     async fn facts_at<T: DeserializeOwned>(
@@ -156,11 +155,21 @@ impl Administration {
         moment: Moment,
     ) -> Result<Vec<T>, AdminError> {
         let store = self.authority.pip().store();
-        let all = all_as_of(store, (prefix, moment.durable)).await;
-        all.map_err(AdminError::unavailable)?.map_err(|since| {
-            let why =
-                format!("the register is kept since {}: nobody knows what was before", since.0);
-            AdminError::Invalid(why)
+        if moment.is_now {
+            return authority::all(store, prefix).await.map_err(AdminError::unavailable);
+        }
+        let all = all_as_of(store, (prefix, moment.at)).await;
+        all.map_err(AdminError::unavailable)?.map_err(|why| {
+            AdminError::Invalid(match why {
+                NotKept::Since(since) => {
+                    format!("the register is kept since {since}: nobody knows what was before")
+                }
+                NotKept::Ahead(until) => {
+                    format!(
+                        "the clock was ahead until {until}: what was is told again from then on"
+                    )
+                }
+            })
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use authority::LogEntry;
-use model::record::{AdministrationRecord, DecisionRecord, Disclosure, Verdict};
+use model::record::{AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, Verdict};
 use model::{
     AccessRequest, ActionName, Binding, Decision, Directory, ElevationId, FactKey, Facts, Person,
     PolicyDigest, PolicyId, Principal, PrincipalFacts, ResourceRef, SessionFacts,
@@ -22,10 +22,17 @@ const PAGE: usize = 1_000;
 /// Denials that follow from state which the commit checks, not from the policy set.
 const NOT_BY_POLICY: [&str; 2] = ["limit_reached", "outcome_unknown"];
 
+/// Rules that builds before [`DECISION_VERSION`] did not have: what these permitted, they may deny.
+const LATER: [&str; 1] = ["owners_not_active"];
+
 #[derive(Default)]
 struct Tally {
     agreed: u64,
     erased: u64,
+    /// Permits of an earlier build that a later rule denies.
+    earlier: u64,
+    /// Whether a decision of this build was seen: none of an earlier one comes after it.
+    is_current: bool,
     differ: Vec<String>,
 }
 
@@ -33,6 +40,8 @@ struct Tally {
 enum Again {
     Agrees,
     Erased,
+    /// An earlier build permitted what this later rule denies.
+    DeniedLater(&'static str),
     Differs(String),
 }
 
@@ -58,7 +67,12 @@ impl Administration {
             let entries = entries.map_err(AdminError::unavailable)?;
             for entry in &entries {
                 let Some((id, again)) = self.again(entry, &mut snapshots).await? else { continue };
+                tally.is_current |= is_current(entry);
                 match again {
+                    Again::DeniedLater(_) if !tally.is_current => tally.earlier += 1,
+                    Again::DeniedLater(rule) => {
+                        tally.differ.push(format!("{id}: recorded granted, now {rule}"));
+                    }
                     Again::Agrees => tally.agreed += 1,
                     Again::Erased => tally.erased += 1,
                     Again::Differs(why) => tally.differ.push(format!("{id}: {why}")),
@@ -69,8 +83,8 @@ impl Administration {
             }
             from += entries.len() as u64;
         }
-        let Tally { agreed, erased, differ } = tally;
-        Ok(json!({ "agreed": agreed, "erased": erased, "differ": differ }))
+        let Tally { agreed, erased, earlier, differ, .. } = tally;
+        Ok(json!({ "agreed": agreed, "erased": erased, "earlier": earlier, "differ": differ }))
     }
 
     /// Makes the decision that `entry` records again, if it records one.
@@ -182,6 +196,10 @@ impl Recorded<'_> {
             }
             Decision::Deny(denial) => (Verdict::Deny, denial.code(), denial.policies(), None),
         };
+        let later = LATER.into_iter().find(|rule| *rule == reason);
+        if let (Verdict::Permit, Some(rule)) = (self.verdict, later) {
+            return Again::DeniedLater(rule);
+        }
         let recorded: BTreeSet<PolicyId> = self.policies.iter().cloned().collect();
         if verdict != self.verdict || reason != self.reason {
             return Again::Differs(format!("recorded {}, now {reason}", self.reason));
@@ -194,6 +212,12 @@ impl Recorded<'_> {
         }
         Again::Agrees
     }
+}
+
+/// Whether `entry` is a decision that was made with all rules of this build.
+fn is_current(entry: &LogEntry) -> bool {
+    let record = serde_json::from_slice::<DecisionRecord>(&entry.bytes);
+    record.is_ok_and(|record| record.v >= DECISION_VERSION)
 }
 
 /// What a record discloses; otherwise, what comes of deciding again without it.

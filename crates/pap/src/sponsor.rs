@@ -190,9 +190,15 @@ impl Administration {
 /// it, or who keeps it running.
 fn inherit(agent: &mut Agent, from: &PersonId, now: Timestamp) {
     let sponsor = agent.sponsor.clone();
-    let own = [&mut agent.business_owner, &mut agent.technical_owner];
-    let taken = own.into_iter().filter(|owner| **owner == *from);
-    if taken.map(|owner| owner.clone_from(&sponsor)).count() == 2 {
+    let mut is_all = true;
+    for owner in [&mut agent.business_owner, &mut agent.technical_owner] {
+        if owner == from {
+            owner.clone_from(&sponsor);
+        } else {
+            is_all = false;
+        }
+    }
+    if is_all {
         agent.owned = Some(now);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub enum OpenError {
 
 /// How a database is used.
 pub struct Options {
-    /// The monotonic clock by which batches wait.
+    /// The clock by which batches wait, and whose time, as records carry it, what facts were is kept by.
     pub clock: Arc<dyn Clock>,
     /// Called when a sync failed; it must not return to normal work.
     pub on_fatal: OnFatal,
@@ -88,6 +88,8 @@ pub struct Options {
 pub struct SqliteStore {
     pub(crate) queue: Arc<Queue>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// When the last change was made of which what was is kept, in milliseconds.
+    pub(crate) kept_until: Arc<AtomicI64>,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
     pub(crate) readers: Arc<Readers>,
     writer: Option<JoinHandle<()>>,
@@ -110,7 +112,8 @@ impl SqliteStore {
         let connection = Connection::open(path).map_err(unusable)?;
         configure(&connection).map_err(unusable)?;
         migrate(&connection, path)?;
-        let kept_until = keep(&connection, options.clock.wall()).map_err(unusable)?;
+        let kept_until = keep(&connection, options.clock.now()).map_err(unusable)?;
+        let kept_until = Arc::new(AtomicI64::new(kept_until.as_millis()));
         truncate_wal(&connection, path)?;
         sync_directory(path)?;
         let head = head(&connection).map_err(unusable)?;
@@ -124,7 +127,7 @@ impl SqliteStore {
             chores: Chores::open(path, options.on_fatal.clone()).map_err(unusable)?,
             queue: queue.clone(),
             head,
-            kept_until,
+            kept_until: kept_until.clone(),
             changes: LastChanges::since(head.revision),
             listeners: listeners.clone(),
             clock: options.clock.clone(),
@@ -138,7 +141,8 @@ impl SqliteStore {
             idle: Mutex::new(Vec::with_capacity(READERS)),
         });
         let clock = options.clock;
-        Ok(Self { queue, clock, listeners, readers, writer: Some(writer), _lock: lock })
+        let writer = Some(writer);
+        Ok(Self { queue, clock, kept_until, listeners, readers, writer, _lock: lock })
     }
 
     /// How many batches were synced since it was opened.

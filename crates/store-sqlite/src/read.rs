@@ -1,13 +1,14 @@
 //! The contract's methods: what changes something goes to the writer, everything else reads.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use model::{FactKey, RecordDigest, Revision, Timestamp};
+use model::{CLOCK_STEP_MAX, FactKey, RecordDigest, Revision, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, KeptSince, LOAD_MAX,
-    LogEntry, OpenPermit, PAGE_MAX, Page, SealedDisclosure, Store, StoreError, Unit,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LOAD_MAX, LogEntry,
+    NotKept, OpenPermit, PAGE_MAX, Page, SealedDisclosure, Store, StoreError, Unit,
 };
 use tokio::sync::oneshot;
 
@@ -172,14 +173,18 @@ impl Store for SqliteStore {
         (prefix, at): (&str, Timestamp),
         after: Option<&FactKey>,
         limit: usize,
-    ) -> Result<Result<Page, KeptSince>, StoreError> {
+    ) -> Result<Result<Page, NotKept>, StoreError> {
         let (span, limit) = (Span::of(prefix, after), page(limit));
+        let kept_until = Timestamp::from_millis(self.kept_until.load(Ordering::SeqCst));
+        if kept_until > self.clock.now().plus(CLOCK_STEP_MAX) {
+            return Ok(Err(NotKept::Ahead(kept_until)));
+        }
         self.read("list what facts were", move |connection| {
             let transaction = connection.transaction()?;
             let since: i64 =
                 transaction.query_row("SELECT at FROM kept_since", [], |row| row.get(0))?;
             if at.as_millis() < since {
-                return Ok(Err(KeptSince(Timestamp::from_millis(since))));
+                return Ok(Err(NotKept::Since(Timestamp::from_millis(since))));
             }
             let sql = "SELECT key, body FROM past AS it WHERE key >= ?1 AND (?3 OR key > ?1) \
                        AND (?2 IS NULL OR key < ?2) AND at <= ?5 AND body IS NOT NULL \

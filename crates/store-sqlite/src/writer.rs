@@ -3,7 +3,7 @@
 //! Each batch is one transaction and one sync. An error that leaves unknown whether a batch is
 //! durable ends the process; one that surely undid it denies, and the writer goes on.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use model::{Clock, FactKey, Revision, Timestamp};
@@ -24,8 +24,8 @@ pub(crate) struct Writer {
     pub(crate) chores: Chores,
     pub(crate) queue: Arc<Queue>,
     pub(crate) head: Head,
-    /// When the last change was made of which what was is kept.
-    pub(crate) kept_until: Timestamp,
+    /// When the last change was made of which what was is kept, in milliseconds.
+    pub(crate) kept_until: Arc<AtomicI64>,
     pub(crate) used: Used,
     pub(crate) changes: LastChanges,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
@@ -116,7 +116,7 @@ struct Committing<'c> {
     connection: &'c Connection,
     sql: Statements<'c>,
     head: Head,
-    kept_until: Timestamp,
+    kept_until: Arc<AtomicI64>,
     clock: Arc<dyn Clock>,
     used: Used,
     changes: LastChanges,
@@ -210,9 +210,10 @@ impl Committing<'_> {
 
     /// Applies all jobs; `None` if one was refused halfway.
     fn apply(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Applied>, rusqlite::Error> {
-        // What was is in the order of what changed it, whatever the wall clock does.
-        self.kept_until = self.kept_until.max(self.clock.wall());
-        let at = (self.head, self.kept_until);
+        // What was is in the order of what changed it, whatever the clock does.
+        let now = self.clock.now().as_millis();
+        let kept_until = self.kept_until.fetch_max(now, Ordering::SeqCst).max(now);
+        let at = (self.head, Timestamp::from_millis(kept_until));
         let mut batch = Batch::on(at, &mut self.sql, &self.changes, &self.used);
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -399,7 +400,7 @@ mod tests {
             connection: &connection,
             sql: Statements::prepare(&connection).unwrap(),
             head: Head { revision: model::Revision(0), next: 0 },
-            kept_until: model::Timestamp::from_millis(0),
+            kept_until: Arc::default(),
             clock: Arc::new(testkit::ManualClock::new()),
             used: Used::new(),
             changes: LastChanges::default(),

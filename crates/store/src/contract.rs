@@ -70,9 +70,15 @@ pub struct CheckpointRow {
     pub note: Vec<u8>,
 }
 
-/// Since when a store keeps what facts were: of what was before, nobody knows.
+/// Why a store cannot tell what facts were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptSince(pub Timestamp);
+pub enum NotKept {
+    /// It began to keep them then: of what was before, nobody knows.
+    Since(Timestamp),
+    /// It kept changes by a clock that was ahead. Until then what changes is kept as of then, and whoever
+    /// asks for a time before would not be told of it.
+    Ahead(Timestamp),
+}
 
 /// Told of the keys that a unit wrote, and of the revision that it made; units in their order.
 pub type ChangeListener = Arc<dyn Fn(&[FactKey], Revision) + Send + Sync>;
@@ -96,14 +102,15 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Page, StoreError>;
 
     /// Reads, as [`Store::list`] does, facts of the kinds that are kept ([`crate::is_kept`]) with a prefix
-    /// as they were at a time, to the millisecond in which they became durable. If the store began to keep
-    /// them later, it says when.
+    /// as they were at a time, to the millisecond in which they became durable, by the time that records
+    /// carry. If the store began to keep them later, or keeps them by a clock that was ahead, it says until
+    /// when it cannot tell.
     async fn list_as_of(
         &self,
         of: (&str, Timestamp),
         after: Option<&FactKey>,
         limit: usize,
-    ) -> Result<Result<Page, KeptSince>, StoreError>;
+    ) -> Result<Result<Page, NotKept>, StoreError>;
 
     /// The values of counters, in the order asked for.
     async fn counters(&self, keys: &[crate::CounterKey]) -> Result<Vec<i64>, StoreError>;

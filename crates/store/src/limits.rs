@@ -4,8 +4,9 @@ use model::FactKey;
 
 use crate::{Effect, Unit};
 
-/// The most entries, reads and effects that one unit may have together: the longest delegation chain
-/// alone reads some fifty facts.
+/// The most entries, reads and effects that one unit may have together: a decision of the longest
+/// delegation chain, each hop with an agent, owners, a sponsor and a device of its own, reads some
+/// hundred facts, each compared once.
 pub const UNIT_MAX: usize = 128;
 
 /// The most units that may wait to be committed; beyond that a unit is refused at once.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use model::{FactKey, RecordDigest, Revision, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, KeptSince, LogEntry,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, NotKept,
     OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit,
 };
 use tokio::sync::watch;
@@ -236,7 +236,7 @@ impl Store for FaultyStore {
         (prefix, at): (&str, Timestamp),
         after: Option<&FactKey>,
         limit: usize,
-    ) -> Result<Result<Page, KeptSince>, StoreError> {
+    ) -> Result<Result<Page, NotKept>, StoreError> {
         let facts = vec![(FactKey::from_text(prefix), GARBAGE.to_vec())];
         let garbage = Ok(Page { facts, next: None });
         let listed = self.behind.list_as_of((prefix, at), after, limit);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
 use store::{
-    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, KeptSince, LogEntry,
+    ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LogEntry, NotKept,
     OpenPermit, Page, SealedDisclosure, Store, StoreError, Unit, Urgency,
 };
 use store_sqlite::SqliteStore;
@@ -148,7 +148,7 @@ impl Store for Interposed {
         (prefix, at): (&str, Timestamp),
         after: Option<&FactKey>,
         limit: usize,
-    ) -> Result<Result<Page, KeptSince>, StoreError> {
+    ) -> Result<Result<Page, NotKept>, StoreError> {
         self.inner.list_as_of((prefix, at), after, limit).await
     }
 

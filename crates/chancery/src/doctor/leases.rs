@@ -49,7 +49,20 @@ fn ending(listed: &Value, now: Timestamp) -> Vec<Observation> {
         let remedy = format!("chancery agent renew {name}, by `{sponsor}` (docs/sponsors.md)");
         Some(Observation::weak("leases", what, remedy))
     });
-    std::iter::once(Observation::ok("leases", bound)).chain(soon).collect()
+    std::iter::once(Observation::ok("leases", bound)).chain(soon).chain(unbounded(listed)).collect()
+}
+
+/// Agents of which nobody knows who set what they may be given, as of those that were registered before
+/// that was kept: they do nothing that is more than reading.
+fn unbounded(listed: &Value) -> impl Iterator<Item = Observation> {
+    let rows = listed.as_array().into_iter().flatten();
+    let rows = rows.filter(|row| row["state"]["is"] == "active" && row["bounded_by"].is_null());
+    rows.map(|row| {
+        let name = row["name"].as_str().unwrap_or_default();
+        let what = format!("`{name}` only reads: nobody is known to have set what it may be given");
+        let remedy = format!("name its owners: chancery agent owners {name} (docs/sponsors.md)");
+        Observation::weak("owners", what, remedy)
+    })
 }
 
 #[cfg(test)]
@@ -66,6 +79,7 @@ mod tests {
             json!({
                 "name": name, "sponsor": "sam", "state": { "is": state },
                 "lease_until": until.to_string(), "ends_by": until.to_string(),
+                "bounded_by": (name != "soon").then_some("sam"),
             })
         };
         let rows = json!([
@@ -75,9 +89,10 @@ mod tests {
             row("suspended", 1, "suspended"),
         ]);
         let told: Vec<_> = ending(&rows, now).into_iter().map(|it| it.what).collect();
-        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told.len(), 4, "{told:?}");
         assert!(told[0].contains("within 30 days and 7 seconds"), "{told:?}");
         assert!(told[1].starts_with("`soon` ends by 2027-01-22"), "{told:?}");
         assert!(told[2].starts_with("`over` does nothing any more"), "{told:?}");
+        assert!(told[3].starts_with("`soon` only reads"), "{told:?}");
     }
 }

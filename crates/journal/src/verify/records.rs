@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::record::{
-    AdministrationRecord, DecisionRecord, FactsRecord, FoundingRecord, IssuanceRecord,
-    OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
+    AdministrationRecord, DECISION_VERSION, DecisionRecord, FactsRecord, FoundingRecord,
+    IssuanceRecord, OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
 };
 use model::{AgentName, Commitment, InstanceId, PurposeId, TaskId};
 use serde::de::DeserializeOwned;
@@ -82,7 +82,10 @@ impl Seen {
         if json::canonical(&value) != bytes {
             wrong.push("is not in canonical form".to_owned());
         }
-        if value.get("v").and_then(Value::as_u64) != Some(u64::from(VERSION)) {
+        let is_decision = value.get("kind").is_some_and(|kind| kind == "decision");
+        let known = if is_decision { VERSION..=DECISION_VERSION } else { VERSION..=VERSION };
+        let version = value.get("v").and_then(Value::as_u64);
+        if !version.is_some_and(|v| u32::try_from(v).is_ok_and(|v| known.contains(&v))) {
             wrong.push("has a format version that is not known here".to_owned());
         }
         // The same facts may stand twice, where two decisions used them for the first time at once.

@@ -93,7 +93,15 @@ async fn r_62_a_record_without_sponsor_or_purpose_is_a_control_failure() {
 async fn a_record_must_be_what_its_kind_demands() {
     let strange = with(decided(1), "/kind", json!("strange"));
     check(vec![strange], &["of a kind that is not known here: `strange`"]).await;
-    check(vec![with(decided(1), "/v", json!(2))], &["a format version that is not known"]).await;
+    for version in [0, 3] {
+        let unknown = with(decided(1), "/v", json!(version));
+        check(vec![unknown], &["a format version that is not known"]).await;
+    }
+    let later = with(closed(1), "/v", json!(2));
+    check(vec![decided(1), later], &["a format version that is not known"]).await;
+    let current = with(decided(1), "/v", json!(2));
+    let (problems, _, _) = said([begin(), vec![current]].concat()).await;
+    assert!(!problems.iter().any(|it| it.contains("format version")), "{problems:?}");
     check(vec![with(decided(1), "/more", json!(1))], &["not what its kind demands"]).await;
     check(vec![with(decided(1), "/action", Value::Null)], &["not what its kind demands"]).await;
     check(vec![b"{}  ".to_vec()], &["canonical", "version", "no id", "no time", "kind"]).await;

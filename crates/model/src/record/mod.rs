@@ -24,6 +24,10 @@ use serde::Serialize;
 /// The version of the record format that this build writes.
 pub const VERSION: u32 = 1;
 
+/// The same of records of decisions. Since 2, what does more than read is decided by who owns agents and
+/// purposes, too.
+pub const DECISION_VERSION: u32 = 2;
+
 /// The most bytes that a record may have.
 pub const MAX_RECORD_BYTES: usize = 16 * 1024;
 

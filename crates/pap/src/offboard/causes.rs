@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use model::{
     Agent, AgentState, DeviceState, Enrolled, Hop, Initiator, InstanceState, Mandate, MandateBasis,
-    Person, PersonId, Standing, Stop, StopTarget, SystemState, TaskState, Timestamp,
+    Person, PersonId, Standing, Stop, StopTarget, Stopped, SystemState, TaskState, Timestamp,
 };
 
 use super::Died;
 use super::signals::{Root, Signals};
 
 /// What may have ended something.
+#[derive(Clone)]
 pub(super) enum Cause {
     /// It was taken away, at this time or after it.
     Taken(Root, Timestamp),
@@ -119,6 +120,17 @@ impl Signals {
         causes.extend(device.into_iter().flat_map(|it| of_device(it, instance.started)));
         causes
     }
+}
+
+/// What stopped instances of an agent, after which none begins anything.
+pub(super) fn of_stopped(stopped: Stopped) -> Vec<Cause> {
+    let causes = stopped.0.into_iter().filter_map(|(id, state)| match state {
+        InstanceState::Quarantined { since, .. } | InstanceState::Revoked { since, .. } => {
+            Some(Cause::Taken(Root::Instance(id), since))
+        }
+        InstanceState::Active => None,
+    });
+    causes.collect()
 }
 
 /// That `person` left after something was given.

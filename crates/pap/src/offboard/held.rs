@@ -6,15 +6,18 @@ use authority::{AtRest, FactsError, Pages};
 use model::{
     Agent, AgentName, Binding, Device, Elevation, ElevationState, Enrolled, FactKey, Family, Hop,
     InitiatingSystem, Initiator, Instance, InstanceId, InstanceState, KernelRule, Mandate,
-    MandateBasis, Person, PersonId, Standing, Stop, Stops, SystemState, Task, Timestamp,
+    MandateBasis, Person, PersonId, Standing, Stop, Stopped, Stops, SystemState, Task, Timestamp,
 };
 use serde::de::DeserializeOwned;
 
-use super::causes::{AllStops, Cause, left, of_device, of_mandate};
+use super::causes::{AllStops, Cause, left, of_device, of_mandate, of_stopped};
 use super::signals::{Root, Signals};
 use super::{CREDENTIALS_MAX, Credential, Died, Instances, State, Used, Whose};
 use crate::command::Administration;
 use crate::founding::founder_key;
+
+/// What whoever took an agent over has to do about its key.
+const EXCHANGE: &str = "exchange it: `chancery agent renew --new-key`";
 
 /// What somebody holds.
 #[derive(Debug, Default)]
@@ -108,11 +111,15 @@ impl Look<'_> {
         Ok((agent, sponsor))
     }
 
-    /// Why an instance of `agent` could begin nothing.
-    async fn at_rest(&self, agent: &AgentName) -> Result<Option<&'static str>, FactsError> {
+    /// Why an instance of `agent` could begin nothing, and which of its instances were stopped.
+    async fn at_rest(
+        &self,
+        agent: &AgentName,
+    ) -> Result<(Option<&'static str>, Vec<Cause>), FactsError> {
         let mut reader = self.administration.authority.pip().reader();
         let begins = authority::may_begin(&mut reader, agent, self.now).await?;
-        Ok(begins.err().map(AtRest::code))
+        let stopped = reader.find::<Stopped>(FactKey::stopped(agent)).await?;
+        Ok((begins.err().map(AtRest::code), stopped.map_or_else(Vec::new, of_stopped)))
     }
 
     async fn agents(&mut self) -> Result<(), FactsError> {
@@ -138,8 +145,9 @@ impl Look<'_> {
     /// What says which instances are an agent's own.
     async fn agent(&mut self, agent: &Agent) -> Result<(), FactsError> {
         let (_, sponsor) = self.with_sponsor(&agent.name).await?;
-        let why = self.at_rest(&agent.name).await?;
+        let (why, stopped) = self.at_rest(&agent.name).await?;
         let is_passed_on = matches!(self.whose, Whose::Person(id) if *id != agent.sponsor);
+        let is_replaced = self.is_key_replaced(agent);
         let key = keys::VerifyingKey::from_jwk(&agent.key).map(|key| key.thumbprint_text());
         let key = ("agent_key", key.unwrap_or_default());
         let host = agent.host.as_ref().map(|host| ("host_rule", format!("uid {}", host.uid)));
@@ -151,18 +159,33 @@ impl Look<'_> {
         let all = std::iter::once(key).chain(host).chain(workloads).chain(client);
         for (kind, id) in all {
             let credential = Credential::new(kind, id, &agent.name);
-            let credential = if is_passed_on {
+            // Whoever answered for it before may hold the private half still, which vouches until another
+            // key is in its place.
+            let is_shared = is_passed_on && kind == "agent_key" && !is_replaced;
+            let credential = if is_passed_on && !is_shared {
                 Credential { state: State::PassedOn, ..credential }
             } else {
+                let needs = (is_shared && why.is_none()).then_some(EXCHANGE);
+                let credential = Credential { needs, ..credential };
                 credential.is(why, || {
                     let given = agent.registered;
-                    let causes = self.signals.of_agent((agent, &sponsor), given, &self.stops.1);
+                    let mut causes = self.signals.of_agent((agent, &sponsor), given, &self.stops.1);
+                    causes.extend(stopped.iter().cloned());
                     self.signals.died(causes, self.now)
                 })
             };
             self.held.credentials.push(credential);
         }
         Ok(())
+    }
+
+    /// Whether the key of `agent` was replaced since it was last taken over from whose report this is.
+    fn is_key_replaced(&self, agent: &Agent) -> bool {
+        let passed_on = self.signals.sponsors_after(&agent.name, Timestamp::from_millis(0));
+        let from_them = passed_on
+            .filter(|(_, from)| matches!(self.whose, Whose::Person(person) if person == from));
+        let since = from_them.last().map_or(agent.registered, |(at, _)| *at);
+        self.signals.first(&Root::Key(agent.name.clone()), since).is_some()
     }
 
     async fn instances(&mut self) -> Result<(), FactsError> {
@@ -223,12 +246,20 @@ impl Look<'_> {
         &self,
         standing: &Standing,
     ) -> Result<(Option<&'static str>, Option<Died>), FactsError> {
-        let mut resumed = Standing { device: None, ..standing.clone() };
-        (resumed.instance.state, resumed.instance.device) = (InstanceState::Active, None);
+        let mut resumed = standing.clone();
+        let renewal = FactKey::renewal(standing.instance.id);
+        let mut reader = self.administration.authority.pip().reader();
+        let renewal = reader.find::<serde_json::Value>(renewal).await?;
+        // One that its holder began without a chain of tokens, as an OAuth client does, nobody takes over.
+        if renewal.is_some() || standing.task.delegation.is_some() {
+            resumed.device = None;
+            (resumed.instance.state, resumed.instance.device) = (InstanceState::Active, None);
+        }
         let how = (binding(&standing.instance), self.now);
-        let why = self.at_rest(&standing.agent.name).await?;
+        let (why, stopped) = self.at_rest(&standing.agent.name).await?;
         let why = why.or(code(pdp::stands::standing(&resumed, &self.stops.0, how)));
-        let causes = self.signals.of_standing(&resumed, &self.stops.1);
+        let mut causes = self.signals.of_standing(&resumed, &self.stops.1);
+        causes.extend(stopped);
         Ok((why, why.and_then(|_| self.signals.died(causes, self.now))))
     }
 
@@ -269,9 +300,11 @@ impl Look<'_> {
         let (subject, initiator) = (subject.as_ref(), initiator.as_ref());
         let of = (&agent, &sponsor);
         let stands = pdp::stands::mandate(mandate, of, (subject, initiator), self.now);
-        let why = self.at_rest(&agent.name).await?.or(code(stands));
+        let (why, stopped) = self.at_rest(&agent.name).await?;
+        let why = why.or(code(stands));
         let died = || {
             let mut causes = self.signals.of_agent(of, mandate.given, &self.stops.1);
+            causes.extend(stopped);
             causes.extend(of_mandate(mandate, subject, initiator));
             self.signals.died(causes, self.now)
         };
@@ -298,12 +331,14 @@ impl Look<'_> {
                 let by = reader.need(FactKey::person(&device.by)).await?;
                 let enrolled = Enrolled { device, by };
                 let stands = pdp::stands::device(&enrolled, &agent, self.now);
-                let why = self.at_rest(&agent.name).await?.or(code(stands));
+                let (why, stopped) = self.at_rest(&agent.name).await?;
+                let why = why.or(code(stands));
                 let given = enrolled.device.enrolled;
                 let died = || {
                     let of = (&agent, &sponsor);
                     let mut causes = self.signals.of_agent(of, given, &self.stops.1);
                     causes.extend(of_device(&enrolled, given));
+                    causes.extend(stopped);
                     self.signals.died(causes, self.now)
                 };
                 let credential = Credential::new("device", enrolled.device.id, &agent.name);

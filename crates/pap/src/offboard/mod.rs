@@ -43,6 +43,9 @@ struct Credential {
     /// By which rule it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
+    /// What somebody has to do so that it counts no longer, where that is not what the report is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<&'static str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     died: Option<Died>,
     /// The instance by which it is used, if it is by one.
@@ -75,8 +78,8 @@ struct Died {
 impl Credential {
     fn new(kind: &'static str, id: impl ToString, of: impl ToString) -> Self {
         let (id, of) = (id.to_string(), of.to_string());
-        let (why, died, instance, last_effect_ms) = (None, None, None, None);
-        Self { kind, id, of, state: State::Valid, why, died, instance, last_effect_ms }
+        let (why, needs, died, instance, last_effect_ms) = (None, None, None, None, None);
+        Self { kind, id, of, state: State::Valid, why, needs, died, instance, last_effect_ms }
     }
 
     /// The same, of which `why` says whether it is refused, and `died` since when.
@@ -122,6 +125,10 @@ impl Administration {
     }
 
     async fn report(&self, whose: &Whose) -> Result<Value, AdminError> {
+        let turn = self.reports.try_lock();
+        let _turn = turn.map_err(|_| {
+            AdminError::Unavailable("another report is being made: ask again".to_owned())
+        })?;
         let signals = self.signals().await?;
         let now = self.now();
         let held = self.held(whose, &signals, now).await.map_err(unavailable)?;

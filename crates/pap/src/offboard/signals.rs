@@ -6,10 +6,10 @@ use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
 use model::{
     Agent, AgentName, Device, ElevationId, InstanceId, MandateId, Person, PersonId, PersonState,
-    ResourceRef, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
+    ResourceRef, RiskLevel, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
 };
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 use crate::log::Disclosed;
@@ -22,9 +22,10 @@ const OF_PEOPLE: [&str; 4] =
     ["people/apply", "person/deactivate", "person/provision", "person/restrict"];
 
 /// The other acts that take something away, or say whose it is.
-const OF_THINGS: [&str; 15] = [
+const OF_THINGS: [&str; 17] = [
     "agent/affirm",
     "agent/client",
+    "agent/renew",
     "agent/stop",
     "agent/suspend",
     "agent/take-over",
@@ -36,6 +37,7 @@ const OF_THINGS: [&str; 15] = [
     "instance/quarantine",
     "instance/revoke",
     "mandate/withdraw",
+    "risk/raise",
     "system/suspend",
     "task/end",
 ];
@@ -76,6 +78,8 @@ pub(super) enum Root {
     Agent(AgentName),
     /// That its OAuth client is what it was.
     Client(AgentName),
+    /// That its key is the one that it was.
+    Key(AgentName),
     Device(AgentName, Thumbprint),
     Elevation(ElevationId),
     Instance(InstanceId),
@@ -145,6 +149,13 @@ impl Signals {
                 self.note(Root::Affirmed(agent), signal);
             }
             ("agent/client", ResourceRef::Agent(agent)) => self.note(Root::Client(agent), signal),
+            ("agent/renew", ResourceRef::Agent(agent)) => {
+                if change["key_replaced"] == true {
+                    self.note(Root::Key(agent), signal);
+                }
+            }
+            // A risk that is not high takes nothing away by itself.
+            ("risk/raise", _) if change["risk"]["level"] != json!(RiskLevel::High) => {}
             ("agent/suspend", ResourceRef::Agent(agent)) => self.note(Root::Agent(agent), signal),
             ("agent/stop", ResourceRef::Agent(agent)) => {
                 self.note(Root::Stop(StopTarget::Agent(agent)), signal);

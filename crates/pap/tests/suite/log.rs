@@ -1,11 +1,13 @@
 //! Reading the log: whence an act came, what is behind a record, and whether it can be decided again.
 
-use model::FactKey;
+use model::record::{DecisionRecord, FactsRecord, Verdict};
+use model::{FactKey, PolicyId};
 use pap::Command;
 use serde_json::{Value, json};
 use store::Store as _;
 
 use crate::desk::{Desk, word};
+use crate::support::World;
 
 async fn replay(desk: &Desk) -> Value {
     desk.run(Command::LogReplay).await.unwrap()
@@ -221,4 +223,55 @@ async fn an_export_ends_and_is_one_reading() {
     assert_eq!(desk.world.records("administration").await.len(), before + 1);
     let other = desk.world.standing.other.id.clone();
     assert_eq!(word(&desk.run_as(&other, Command::LogExport { from: 1_000 }).await), "refused");
+}
+
+/// Writes what `from` has recorded of its decisions into the log of `to`, with the decisions as an earlier
+/// build would have recorded them: permitted, in version 1.
+async fn recorded_earlier(from: &Desk, to: &Desk) {
+    let (into, sponsor) = (&to.world.journal, &from.world.standing.sponsor.id);
+    let all = from.world.journal.store().entries(0, 1_000).await.expect("it is read");
+    let mut entries = Vec::new();
+    for entry in all {
+        let disclosure = from.world.journal.disclosure(entry.index).await.expect("it is read");
+        let Some(disclosure) = disclosure else { continue };
+        let sealed = Some(into.seal(sponsor, &disclosure).await.expect("it is sealed"));
+        if let Ok(record) = serde_json::from_slice::<FactsRecord>(&entry.bytes) {
+            entries.push(journal::entry(*record.id.as_bytes(), &record, sealed));
+        } else if let Ok(record) = serde_json::from_slice::<DecisionRecord>(&entry.bytes) {
+            assert_eq!((record.v, record.reason.as_str()), (2, "owners_not_active"));
+            let (decision, reason) = (Verdict::Permit, "granted".to_owned());
+            let policies = vec![PolicyId::from("refunds")];
+            let record = DecisionRecord { decision, reason, policies, v: 1, ..record };
+            entries.push(journal::entry(*record.id.as_bytes(), &record, sealed));
+        }
+    }
+    assert_eq!(entries.len(), 2, "a decision, and its facts");
+    let unit = store::Unit { entries, ..store::Unit::default() };
+    into.store().commit(unit).await.expect("it commits");
+}
+
+/// What an earlier build permitted, and a rule that came later denies, is told as that, as long as no
+/// decision of this build came before it: then it is not what it says.
+#[tokio::test]
+async fn i_05_a_permit_of_an_earlier_build_is_not_taken_for_a_forged_one() {
+    let nobodys = async || {
+        let world = World::with(|facts| facts.agent.bounded_by = None).await;
+        Desk::over(world).await
+    };
+    let from = nobodys().await;
+    from.world.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(from.call("refund").await, "owners_not_active");
+    from.world.drained().await;
+    for is_after in [false, true] {
+        let to = nobodys().await;
+        if is_after {
+            assert_eq!(to.call("lookup").await, "permitted");
+            to.world.drained().await;
+        }
+        recorded_earlier(&from, &to).await;
+        let told = replay(&to).await;
+        let differ = told["differ"].as_array().expect("they are told");
+        assert_eq!(told["earlier"], json!(u64::from(!is_after)), "{told}");
+        assert_eq!(differ.len(), usize::from(is_after), "{told}");
+    }
 }

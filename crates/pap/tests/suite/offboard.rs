@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, Person, PersonState};
+use model::{Agent, Clock as _, FactKey, Person, PersonState, RiskLevel, RiskTarget};
 use pap::Command;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, jwk};
 use crate::directories::Scene;
 use crate::elevations::consented;
 use crate::streams::{CAEP, ISSUER, Signals};
@@ -23,7 +23,7 @@ async fn desk() -> Desk {
     })
     .await;
     let desk = Desk::over(world).await;
-    for person in [person(ROOT, &["administrators"]), person("carl", &[])] {
+    for person in [person(ROOT, &["administrators"]), person("carl", &["administrators"])] {
         let key = desk.world.journal.sealer().new_data_key(&person.id);
         let effects = vec![
             put(FactKey::person(&person.id), &person),
@@ -51,6 +51,8 @@ enum Becomes {
     TaskEnds,
     MandateWithdrawn,
     Stopped,
+    LeaseEnds,
+    RiskRaised,
 }
 
 impl Desk {
@@ -104,6 +106,18 @@ impl Desk {
             Becomes::Stopped => {
                 Command::Stop { what: format!("agent/{agent}").parse().expect("it is"), reason }
             }
+            Becomes::LeaseEnds => {
+                let key = FactKey::agent(&facts.agent.name);
+                let is = self.fact(key.clone()).await.expect("it is known");
+                let mut is: Agent = serde_json::from_value(is).expect("an agent");
+                is.valid_until = Some(self.world.clock.now());
+                return self.world.put(key, &is).await;
+            }
+            Becomes::RiskRaised => Command::RiskRaise {
+                what: RiskTarget::Instance(facts.instance.id),
+                level: RiskLevel::High,
+                reason,
+            },
         };
         self.as_root(command).await;
     }
@@ -136,6 +150,12 @@ impl Desk {
         assert!(!is_dead || begins.is_err(), "{what:?}: {key}");
         let counts = |kind: &str| row(report, kind).is_some_and(|row| row["state"] == "valid");
         assert!(begins.is_ok() || !counts("standing_mandate"), "{what:?}: {report}");
+        // A move of this test is in no record: of whatever else ended something it is known when.
+        let is_kept = !what.iter().any(|it| matches!(it, Becomes::Moves));
+        for row in report["credentials"].as_array().into_iter().flatten() {
+            let is_told = row["state"] != "dead" || row["died"].is_string();
+            assert!(is_told || !is_kept, "{what:?}: {row}");
+        }
         let is_over = ["instance", "task", "agent_key", "standing_mandate"];
         assert!(report["is_over"] == false || !is_over.iter().any(|kind| counts(kind)));
     }
@@ -160,6 +180,8 @@ fn becomes() -> impl Strategy<Value = Becomes> {
         1 => Just(Becomes::TaskEnds),
         1 => Just(Becomes::MandateWithdrawn),
         1 => Just(Becomes::Stopped),
+        1 => Just(Becomes::LeaseEnds),
+        2 => Just(Becomes::RiskRaised),
     ]
 }
 
@@ -231,8 +253,24 @@ async fn r_19_a_report_names_the_record_and_the_last_effect() {
     let instance = row(&report, "instance").expect("it is the leaver's");
     assert_eq!((&instance["state"], &instance["why"]), (&"dead".into(), &"taken_over".into()));
     assert_eq!(instance["by"]["record"], left, "{instance}");
-    assert_eq!(row(&report, "agent_key").expect("it is there")["state"], "passed_on");
-    assert_eq!(report["is_over"], true, "{report}");
+    // Its key vouches still, and the leaver may hold the private half: until it is exchanged, it is not over.
+    let key = row(&report, "agent_key").expect("it is there");
+    assert_eq!(key["state"], "valid", "{key}");
+    assert!(key["needs"].as_str().is_some_and(|needs| needs.contains("--new-key")), "{key}");
+    assert_eq!(report["is_over"], false, "{report}");
+    let name = desk.world.standing.agent.name.to_string();
+    for (key, state) in [(None, "valid"), (Some(jwk()), "passed_on")] {
+        desk.world.clock.advance(Duration::from_secs(1));
+        let renew = Command::AgentRenew { name: name.clone(), key, word: None };
+        let renewed = desk.run_as(&"carl".parse().expect("a person"), renew).await;
+        renewed.expect("it is renewed");
+        let report = desk.report().await;
+        let key = row(&report, "agent_key").expect("it is there");
+        assert_eq!(
+            (&key["state"], &report["is_over"]),
+            (&state.into(), &(state != "valid").into())
+        );
+    }
     let report = desk.report_of_agent().await;
     assert_eq!(row(&report, "agent_key").expect("it is there")["state"], "valid", "{report}");
     assert_eq!(report["is_over"], false);
@@ -286,4 +324,53 @@ async fn a_report_of_nobody_is_refused() {
         let answer = desk.run_as(&root, command).await;
         assert_eq!(crate::desk::word(&answer), "missing", "{answer:?}");
     }
+}
+
+/// What a high risk stopped died when it was said; a lower one stopped nothing.
+#[tokio::test]
+async fn r_19_a_high_risk_is_named_as_what_stopped_an_instance() {
+    let desk = desk().await;
+    let raise = |level| Command::RiskRaise {
+        what: RiskTarget::Instance(desk.world.standing.instance.id),
+        level,
+        reason: "a test".to_owned(),
+    };
+    desk.as_root(raise(RiskLevel::Medium)).await.expect("it is said");
+    desk.world.clock.advance(Duration::from_secs(1));
+    let high = desk.as_root(raise(RiskLevel::High)).await.expect("it is said");
+    let report = desk.report().await;
+    let instance = row(&report, "instance").expect("it is there");
+    assert_eq!(
+        (&instance["by"]["record"], &instance["by"]["action"]),
+        (&high["decision"], &"risk/raise".into()),
+        "{instance}"
+    );
+}
+
+/// A task that its holder began without a chain of tokens is taken over by nobody: it ends with its holder.
+#[tokio::test]
+async fn r_19_a_task_that_nobody_takes_over_ends_with_its_holder() {
+    let desk = desk().await;
+    for what in [Becomes::Revoked, Becomes::Released] {
+        desk.becomes(what).await;
+    }
+    let report = desk.report_of_agent().await;
+    assert_eq!(row(&report, "agent_key").expect("it is there")["state"], "valid", "{report}");
+    let task = row(&report, "task").expect("it is there");
+    assert_eq!((&task["state"], &task["why"]), (&"dead".into(), &"actor_not_active".into()));
+}
+
+/// Each report reads the whole log: one is made at a time, and the next one after it.
+#[tokio::test]
+async fn one_report_is_made_at_a_time() {
+    let desk = desk().await;
+    let root = ROOT.parse().expect("a person");
+    let report = || {
+        let id = desk.world.standing.sponsor.id.to_string();
+        desk.run_as(&root, Command::PersonOffboard { id })
+    };
+    let (one, other) = futures::future::join(report(), report()).await;
+    let words = [crate::desk::word(&one), crate::desk::word(&other)];
+    assert!(words.contains(&"unavailable"), "{words:?}");
+    report().await.expect("it is made");
 }

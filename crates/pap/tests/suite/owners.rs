@@ -95,6 +95,12 @@ async fn r_12_owners_that_are_named_are_here() {
         assert_eq!(word(&desk.run(owners(business)).await), "invalid", "{business:?}");
     }
     assert_eq!(word(&desk.run(desk.purpose_of("tom")).await), "invalid");
+    // Whoever came back is an owner again only if somebody names them.
+    desk.comes_back("tom").await;
+    assert_eq!(word(&desk.run(owners(Some("rob"))).await), "invalid");
+    assert_eq!(desk.call("refund").await, "owners_not_active");
+    desk.owned_by(None, Some("tom")).await;
+    assert_eq!(desk.call("refund").await, "permitted");
     desk.run(Command::PersonDeactivate { id: "pia".to_owned() }).await.expect("they left");
     let registration: Command = serde_json::from_value(json!({
         "do": "agent-add", "name": "new", "sponsor": "sam.sponsor@example.org", "purpose": "care",
@@ -154,4 +160,8 @@ async fn r_22_who_answers_for_an_act_is_named() {
         "sponsor": sam,
     });
     assert_eq!(told["answerable"], expected);
+    // Of each agent of the chain, the same.
+    for owner in ["boundary_set_by", "business_owner", "technical_owner", "sponsor"] {
+        assert_eq!(told["chain"][0][owner], expected[owner], "{owner}");
+    }
 }

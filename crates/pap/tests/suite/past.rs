@@ -112,6 +112,40 @@ async fn r_23_what_acts_is_in_the_register_as_long_as_it_does() {
     assert_eq!(desk.register(Some(open)).await["agents"][0]["instances"][0], *instance);
 }
 
+/// Whose task another took over acts no longer.
+#[tokio::test]
+async fn r_23_whoever_took_a_task_over_acts_instead_of_who_had_it() {
+    let desk = Desk::new().await;
+    let (instance, task) = (&desk.world.standing.instance, &desk.world.standing.task);
+    let id = model::InstanceId::new(desk.world.clock.now(), desk.world.entropy.as_ref());
+    let next = model::Instance { id, ..instance.clone() };
+    desk.world.put(FactKey::instance(id), &next).await;
+    let task = model::Task { instance: id, ..task.clone() };
+    desk.world.put(FactKey::task(task.id), &task).await;
+    let shown = desk.register(None).await;
+    let instances = shown["agents"][0]["instances"].as_array().expect("they are told");
+    let ids: Vec<_> = instances.iter().map(|instance| &instance["id"]).collect();
+    assert_eq!(ids, [&json!(id)]);
+}
+
+/// While changes are kept by a clock that was ahead, what was is not told; what is, is.
+#[tokio::test]
+async fn r_23_a_clock_that_was_ahead_hides_no_stop() {
+    let desk = Desk::new().await;
+    let (agent, year) = (desk.world.standing.agent.clone(), 365 * 24 * 3_600_000);
+    desk.world.clock.advance(Duration::from_secs(1));
+    desk.world.clock.step_wall(year);
+    desk.world.put(FactKey::agent(&agent.name), &agent).await;
+    desk.world.clock.step_wall(-year);
+    let at = desk.world.clock.now();
+    desk.world.clock.advance(Duration::from_secs(1));
+    let as_of = Some(at.to_string());
+    let refused = desk.run(Command::RegisterShow { as_of, after: None }).await;
+    assert_eq!(word(&refused), "invalid");
+    assert!(refused.unwrap_err().to_string().contains("the clock was ahead until"));
+    assert_eq!(desk.listed(None).await.as_array().map(Vec::len), Some(1));
+}
+
 /// Nothing is made up: of before there was a register, and of what is yet to come, nothing is told.
 #[tokio::test]
 async fn r_23_of_what_nobody_knows_nothing_is_told() {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Clock as _, FactKey, Timestamp};
+use model::{Clock, FactKey, Timestamp};
 use rusqlite::Connection;
-use store::{CommitError, Effect, NewEntry, ONCE_MAX, OnceScope, Store as _, Unit};
+use store::{CommitError, Effect, NewEntry, NotKept, ONCE_MAX, OnceScope, Store as _, Unit};
 use store_sqlite::{OpenError, SCHEMA_VERSION};
 use testkit::ManualClock;
 
@@ -140,7 +140,10 @@ async fn n_113_a_full_table_of_used_things_refuses_and_forgets_nothing_early() {
 async fn was(store: &dyn store::Store, at: Timestamp) -> Result<Vec<Vec<u8>>, Timestamp> {
     let page = store.list_as_of(("agent/", at), None, 10).await.unwrap();
     let bodies = |page: store::Page| page.facts.into_iter().map(|(_, body)| body).collect();
-    page.map(bodies).map_err(|since| since.0)
+    page.map(bodies).map_err(|why| match why {
+        NotKept::Since(since) => since,
+        NotKept::Ahead(until) => panic!("ahead until {until}"),
+    })
 }
 
 /// A database of before what was is kept begins with what is: of before that, nobody knows.
@@ -183,7 +186,7 @@ async fn a_wall_clock_that_runs_back_puts_nothing_before_what_was() {
     let store = open_by(&path, clock.clone()).unwrap();
     clock.advance(Duration::from_mins(1));
     write(&store, "1").await;
-    clock.step_wall(-30_000);
+    clock.step_wall(-1_500);
     write(&store, "2").await;
     drop(store);
     let store = open_by(&path, clock.clone()).unwrap();
@@ -192,4 +195,35 @@ async fn a_wall_clock_that_runs_back_puts_nothing_before_what_was() {
     assert_eq!(was(&store, at).await, Ok(vec![b"3".to_vec()]));
     let before = Timestamp::from_millis(at.as_millis() - 1);
     assert_eq!(was(&store, before).await, Ok(Vec::new()));
+}
+
+/// A clock whose wall is wrong, while it tells the time as it was before that.
+struct Stepped(ManualClock);
+
+impl Clock for Stepped {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.0.wall().plus(Duration::from_hours(365 * 24))
+    }
+}
+
+/// What was is kept by the time that records carry, whatever the wall shows.
+#[tokio::test]
+async fn what_was_is_kept_by_the_time_that_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Stepped(ManualClock::new()));
+    let begun = clock.now();
+    let store = open_by(&directory.path().join("db"), clock.clone()).unwrap();
+    clock.0.advance(Duration::from_secs(1));
+    let effects = vec![Effect::Put { key: FactKey::from_text("agent/a"), body: b"1".to_vec() }];
+    store.commit(Unit { effects, ..Unit::default() }).await.unwrap();
+    assert_eq!(was(&store, begun).await, Ok(Vec::new()));
+    assert_eq!(was(&store, clock.now()).await, Ok(vec![b"1".to_vec()]));
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::Clock;
 use rusqlite::Connection;
 use store::Store;
 use store::suite::BackEnd;
@@ -21,7 +22,7 @@ fn open(path: &Path) -> Result<SqliteStore, OpenError> {
 }
 
 /// The same, by `clock`.
-fn open_by(path: &Path, clock: Arc<ManualClock>) -> Result<SqliteStore, OpenError> {
+fn open_by(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteStore, OpenError> {
     let on_fatal = Arc::new(|error| panic!("{error}"));
     SqliteStore::open(path, Options { clock, on_fatal })
 }
@@ -77,13 +78,17 @@ impl BackEnd for Sqlite {
         self.clock.advance(by);
     }
 
+    fn step(&self, by_ms: i64) {
+        self.clock.step_wall(by_ms);
+    }
+
     /// What a killed process leaves behind is what its files hold now; its locks go with it.
     async fn killed(&self) -> Arc<dyn Store> {
         let copy = tempfile::tempdir().unwrap();
         for name in ["db", "db-wal"] {
             std::fs::copy(self.directory.path().join(name), copy.path().join(name)).unwrap();
         }
-        let store = Arc::new(open(&copy.path().join("db")).unwrap());
+        let store = Arc::new(open_by(&copy.path().join("db"), self.clock.clone()).unwrap());
         self.copies.lock().unwrap().push(copy);
         store
     }

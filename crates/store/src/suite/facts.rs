@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::Timestamp;
 
 use super::{BackEnd, key, put, put_new, remove, unit};
-use crate::{Effect, KeptSince, Store, Unit};
+use crate::{Effect, NotKept, Store, Unit};
 
 /// What was put is loaded, what was put again replaces it, what was removed is gone.
 pub async fn what_was_written_is_read(back_end: &impl BackEnd) {
@@ -183,7 +183,7 @@ pub async fn what_facts_were_is_read_as_of_each_time(back_end: &impl BackEnd) {
     let store = back_end.store();
     let second = Duration::from_secs(1);
     let early = store.list_as_of(("agent/", Timestamp::from_millis(i64::MIN)), None, 10).await;
-    let Err(KeptSince(begun)) = early.unwrap() else { panic!("nothing was before") };
+    let Err(NotKept::Since(begun)) = early.unwrap() else { panic!("nothing was before") };
     let steps: [(Vec<Effect>, Were<'_>); 6] = [
         (vec![put("agent/a", "1"), put("other/a", "1")], &[("agent/a", "1")]),
         (vec![put_new("agent/b")], &[("agent/a", "1"), ("agent/b", "new")]),
@@ -230,4 +230,31 @@ pub async fn what_facts_were_is_read_as_of_each_time(back_end: &impl BackEnd) {
     let killed = back_end.killed().await;
     let page = killed.list_as_of(("agent/", begun.plus(second)), None, 10).await;
     assert_eq!(page.unwrap().expect("it was kept").facts, [(key("agent/a"), b"1".to_vec())]);
+}
+
+/// A clock that was ahead hides nothing: as long as changes are kept as of then, nothing is told of what
+/// was, over a restart too; once it is then, all is.
+pub async fn a_clock_that_was_ahead_hides_no_change(back_end: &impl BackEnd) {
+    let (store, second) = (back_end.store(), Duration::from_secs(1));
+    let early = store.list_as_of(("agent/", Timestamp::from_millis(i64::MIN)), None, 10).await;
+    let Err(NotKept::Since(begun)) = early.unwrap() else { panic!("nothing was before") };
+    back_end.advance(second);
+    store.commit(unit(vec![put("agent/a", "1")])).await.unwrap();
+    let (year, year_ms) = (Duration::from_hours(365 * 24), 365 * 24 * 3_600_000);
+    back_end.step(year_ms);
+    store.commit(unit(vec![put("agent/a", "2")])).await.unwrap();
+    back_end.step(-year_ms);
+    back_end.advance(second);
+    store.commit(unit(vec![put("agent/a", "stopped")])).await.unwrap();
+    back_end.advance(second);
+    let ahead = begun.plus(second + year);
+    let killed = back_end.killed().await;
+    for store in [&store, &killed] {
+        let told = store.list_as_of(("agent/", begun.plus(second * 2)), None, 10).await;
+        assert_eq!(told.unwrap().err(), Some(NotKept::Ahead(ahead)));
+    }
+    back_end.advance(year);
+    let page = store.list_as_of(("agent/", ahead), None, 10).await;
+    let page = page.unwrap().expect("it was kept");
+    assert_eq!(page.facts, [(key("agent/a"), b"stopped".to_vec())]);
 }

@@ -33,6 +33,9 @@ pub trait BackEnd: Send + Sync {
     /// Lets so long pass on the store's clock.
     fn advance(&self, by: Duration);
 
+    /// Steps the store's wall clock alone by so many milliseconds.
+    fn step(&self, by_ms: i64);
+
     /// What the next start finds if the process is killed at this moment.
     async fn killed(&self) -> Arc<dyn Store>;
 
@@ -53,6 +56,7 @@ macro_rules! conformance {
                 a_list_gives_each_fact_with_the_prefix_once,
                 a_list_under_the_last_character_is_complete,
                 what_facts_were_is_read_as_of_each_time,
+                a_clock_that_was_ahead_hides_no_change,
                 a_revision_counts_what_wrote_facts,
                 listeners_hear_of_each_unit_with_its_own_revision,
             ],

@@ -15,7 +15,7 @@ use crate::client::{Request, Sts, key};
 
 const DAY: Duration = Duration::from_hours(24);
 
-fn id(own: &SigningKey) -> Thumbprint {
+pub(crate) fn id(own: &SigningKey) -> Thumbprint {
     Thumbprint::from_bytes(own.public().thumbprint())
 }
 

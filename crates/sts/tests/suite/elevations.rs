@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use model::{Elevation, FactKey, Harm};
+use keys::Signer as _;
+use model::{Agent, Device, DeviceState, Elevation, FactKey, Harm, Instance};
 use oauth::ErrorCode;
 use store::Store as _;
 
-use crate::client::Sts;
+use crate::client::{Sts, key};
 use crate::delegation::{Holder, WAYS, before, calls, hand_on, part, party, task_of};
+use crate::devices::id;
 use crate::support::elevations::revoking;
+use crate::support::person;
 
 /// Approves that `holder` may call `tools` for a minute, and nothing else beyond its task.
 pub(crate) async fn elevate(sts: &Sts, holder: &Holder, tools: &[&str]) -> Elevation {
@@ -70,14 +73,55 @@ async fn r_54_no_token_outlives_the_elevation_that_it_rests_on() {
     assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::AccessDenied));
 }
 
-/// Also at the end of the longest chain that there can be, with all the elevations that a task can have,
-/// a decision is one transaction.
+/// Names two owners for the agent `name` who stand behind nothing else.
+async fn own(sts: &Sts, name: &str) {
+    let key = FactKey::agent(&name.parse().expect("an agent"));
+    let mut agent: Agent = sts.fact(key.clone()).await;
+    for (role, owner) in
+        [("wants", &mut agent.business_owner), ("keeps", &mut agent.technical_owner)]
+    {
+        *owner = format!("{role}-{name}").parse().expect("a person");
+        sts.world.put(FactKey::person(owner), &person(owner.as_str(), &[])).await;
+    }
+    sts.world.put(key, &agent).await;
+}
+
+/// Has a device vouch for `instance`, enrolled by somebody who stands behind nothing else.
+async fn vouch(sts: &Sts, instance: model::InstanceId) {
+    let mut instance: Instance = sts.fact(FactKey::instance(instance)).await;
+    let key = key();
+    let by = person(&format!("device-{}", instance.agent), &[]);
+    let device = Device {
+        agent: instance.agent.clone(),
+        id: id(&key),
+        key: key.public().to_jwk(),
+        name: "desk".to_owned(),
+        by: by.id.clone(),
+        enrolled: instance.started,
+        valid_until: instance.started.plus(Duration::from_hours(24)),
+        state: DeviceState::Active,
+    };
+    instance.device = Some(device.id);
+    sts.world.put(FactKey::person(&by.id), &by).await;
+    sts.world.put(FactKey::device(&device.agent, &device.id), &device).await;
+    sts.world.put(FactKey::instance(instance.id), &instance).await;
+}
+
+/// Also at the end of the longest chain that there can be, each agent with owners and a device of its own,
+/// with all the elevations that a task can have, a decision is one transaction.
 #[tokio::test]
 async fn r_54_the_longest_chain_with_all_elevations_is_decided_at_once() {
     let (sts, mut holder, _) = before().await;
+    own(&sts, "billing").await;
+    let mut chain = vec![holder.instance()];
     for number in 0..model::DELEGATIONS_MAX {
         let next = party(&sts, &format!("agent-{number}")).await;
+        own(&sts, &next.name).await;
         holder = hand_on(&sts, &holder, (&next, WAYS[0]), &part(&sts)).await.expect("a token");
+        chain.push(holder.instance());
+    }
+    for instance in chain {
+        vouch(&sts, instance).await;
     }
     let task = task_of(&sts, &holder).await;
     let all = ["refund", "deploy", "more", "most"].map(|tool| sts.world.elevation(&task, &[tool]));
