@@ -369,7 +369,7 @@ async fn one_report_is_made_at_a_time() {
         let id = desk.world.standing.sponsor.id.to_string();
         desk.run_as(&root, Command::PersonOffboard { id })
     };
-    let (one, other) = futures::future::join(report(), report()).await;
+    let (one, other) = Box::pin(futures::future::join(report(), report())).await;
     let words = [crate::desk::word(&one), crate::desk::word(&other)];
     assert!(words.contains(&"unavailable"), "{words:?}");
     report().await.expect("it is made");
