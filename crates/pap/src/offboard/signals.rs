@@ -149,10 +149,8 @@ impl Signals {
                 self.note(Root::Affirmed(agent), signal);
             }
             ("agent/client", ResourceRef::Agent(agent)) => self.note(Root::Client(agent), signal),
-            ("agent/renew", ResourceRef::Agent(agent)) => {
-                if change["key_replaced"] == true {
-                    self.note(Root::Key(agent), signal);
-                }
+            ("agent/renew", ResourceRef::Agent(agent)) if change["key_replaced"] == true => {
+                self.note(Root::Key(agent), signal);
             }
             // A risk that is not high takes nothing away by itself.
             ("risk/raise", _) if change["risk"]["level"] != json!(RiskLevel::High) => {}
