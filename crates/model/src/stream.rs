@@ -92,12 +92,13 @@ impl SignalMark {
         Self { here: [(Speaker::directory(), now)].into(), ..Self::default() }
     }
 
-    /// Whether `speaker`, or the directory, told something later than that they left at `at`.
-    pub fn has_later(&self, speaker: &Speaker, at: Timestamp) -> bool {
-        let is_later = |told: Option<&Timestamp>| told.is_some_and(|told| *told > at);
-        is_later(self.here.get(speaker))
-            || is_later(self.here.get(&Speaker::directory()))
-            || is_later(self.left.get(speaker))
+    /// Whether `speaker`, or the directory, told something later than that they left at `at`, by the
+    /// speaker's clock; by ours that may have been as late as `late`.
+    pub fn has_later(&self, speaker: &Speaker, (at, late): (Timestamp, Timestamp)) -> bool {
+        let is_later = |told: Option<&Timestamp>, at| told.is_some_and(|told| *told > at);
+        is_later(self.here.get(speaker), at)
+            || is_later(self.here.get(&Speaker::directory()), late)
+            || is_later(self.left.get(speaker), at)
     }
 
     /// What is known once `speaker` told that they, who were so at `now`, left `at` that time.

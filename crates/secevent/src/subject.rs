@@ -88,21 +88,15 @@ impl Subject {
 
     /// Whether it is about all of the person, and it is known what else it would be about.
     pub fn is_whole(&self) -> bool {
-        self.narrows_by(&["tenant"])
+        let has_unknown = matches!(self, Self::Complex(Complex { has_unknown: true, .. }));
+        !has_unknown && !self.is_of_a_part()
     }
 
-    /// Whether it is about all of the person, or about a login of theirs: their session, on their device.
-    pub fn is_of_logins(&self) -> bool {
-        self.narrows_by(&["device", "session", "tenant"])
-    }
-
-    /// Whether it is about less than the person by nothing but `parts`, all of which are known.
-    fn narrows_by(&self, parts: &[&str]) -> bool {
+    /// Whether it is about a part of what is the person's, which is known: a session, an application, ….
+    pub fn is_of_a_part(&self) -> bool {
         match self {
-            Self::Simple(_) => true,
-            Self::Complex(Complex { others, has_unknown, .. }) => {
-                !has_unknown && others.iter().all(|part| parts.contains(part))
-            }
+            Self::Simple(_) => false,
+            Self::Complex(Complex { others, .. }) => others.iter().any(|part| *part != "tenant"),
         }
     }
 }

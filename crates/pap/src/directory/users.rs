@@ -271,7 +271,9 @@ async fn mark(
 ) -> Result<Option<Effect>, Error> {
     let Some(was) = was else { return Ok(None) };
     let said = |user: Option<&Resource>| user.is_some_and(is_active);
-    let is_said_anew = before.is_some() && said(before) != said(after);
+    // That they are not here counts as of whenever it was said last.
+    let leaves = after.is_some_and(|user| !is_active(user));
+    let is_said_anew = leaves || (before.is_some() && said(before) != said(after));
     if was.is_active() == is.is_active() && !is_said_anew {
         return Ok(None);
     }

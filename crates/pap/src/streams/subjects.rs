@@ -80,8 +80,8 @@ impl Administration {
         Ok(Some(found))
     }
 
-    /// The users of `directory` that have `email`, letter for letter: the one whose name it is, else all among
-    /// whose addresses it is; none, if there are too many to look at.
+    /// The users of `directory` that have `email`: the one whose name it is, which has no case (RFC 7643
+    /// §4.1.1), else all among whose addresses it is, letter for letter; none, if there are too many to look at.
     async fn by_email(
         &self,
         reader: &mut Reader<'_>,
@@ -89,15 +89,8 @@ impl Administration {
         email: &str,
     ) -> Result<Option<BTreeSet<PersonId>>, AdminError> {
         let place = FactKey::scim_unique(directory, "userName", &scim::fold(email));
-        for id in whose(reader, place).await? {
-            let user =
-                reader.find::<ScimResource>(FactKey::scim_user(directory, id.as_str())).await;
-            let user = user.map_err(AdminError::unavailable)?;
-            let is_exact =
-                |user: ScimResource| user.resource.get("userName").is_some_and(|it| it == email);
-            if user.is_some_and(is_exact) {
-                return Ok(Some([id].into()));
-            }
+        if let Some(id) = whose(reader, place).await?.pop_first() {
+            return Ok(Some([id].into()));
         }
         let prefix = FactKey::scim_user(directory, "").as_str().to_owned();
         let (mut pages, mut seen, mut all) = (self.pages(&prefix), 0, BTreeSet::new());

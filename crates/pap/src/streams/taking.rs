@@ -200,10 +200,11 @@ impl Administration {
             | Meaning::SessionsEnded
             | Meaning::Risk { .. } => {}
         }
-        // What is said of a part of what is theirs, or of something that is not understood, is not said of all
-        // of it (SSF 1.0 §3.5). Ending too many logins is safe: they log in again.
+        // What is said of a part of what is theirs is not said of all of it (SSF 1.0 §3.5). Ending too many
+        // logins is safe: they log in again. What takes away is not stopped by a part that is not known.
         let is_meant = match event.meaning {
-            Meaning::SessionsEnded => subject.is_of_logins(),
+            Meaning::SessionsEnded => true,
+            Meaning::Left | Meaning::Compromised => !subject.is_of_a_part(),
             _ => subject.is_whole(),
         };
         if !is_meant {
@@ -362,7 +363,9 @@ async fn left(
     // Of two things that may have been at once, that they left counts.
     let at = Timestamp::from_millis(taking.set.until());
     let speaker = Speaker::stream(&taking.stream.name);
-    if mark.has_later(&speaker, at) {
+    // What the directory told has our time: the transmitter's clock may be behind that.
+    let late = Timestamp::from_millis(taking.set.until().saturating_add(SKEW_MS));
+    if mark.has_later(&speaker, (at, late)) {
         return Ok(Comes::Nothing("older", Vec::new()));
     }
     let mark = mark.gone((speaker, at), (was.state, taking.now));

@@ -1,10 +1,12 @@
 //! Whether a person is there: whose word of that counts, of a directory, its streams and administrators.
 
 use model::FactKey;
+use pap::directory::UserChange;
 use pap::{Command, StreamRegistration};
+use scim::USER;
 use serde_json::{Value, json};
 
-use crate::directories::{token, user};
+use crate::directories::{patch, token, user};
 use crate::streams::{RISC, SCIM, Signals, TOKEN, said};
 
 /// Whichever comes first, what happened last counts; of two things at once, that they left.
@@ -131,13 +133,44 @@ async fn what_happened_later_counts_whoever_tells_of_it() {
     signals.scene.activity("ann", false).await.expect("they leave");
     signals.later();
     let between = signals.now();
-    signals.later();
+    // The transmitter's clock may be behind ours, by which the directory's word is dated.
+    for _ in 0..6 {
+        signals.later();
+    }
     signals.scene.activity("ann", true).await.expect("they come back");
     signals.tell(&left, between).await;
     assert!(signals.is_active("ann").await);
     assert_eq!(signals.outcomes().await, ["older"]);
-    signals.tell(&left, signals.now()).await;
+    signals.tell(&left, signals.now() - 200).await;
     assert!(!signals.is_active("ann").await);
+    signals.tell(&back, between).await;
+    assert!(!signals.is_active("ann").await);
+}
+
+/// That somebody is not here counts as of whenever their directory said it last, whatever else it said then.
+#[tokio::test]
+async fn a_directory_that_says_again_that_they_left_keeps_them_away() {
+    let signals = Signals::set().await;
+    signals.scene.creates(user("ann")).await;
+    let back = format!("{RISC}account-enabled");
+    signals.scene.activity("ann", false).await.expect("they leave");
+    signals.later();
+    let between = signals.now();
+    signals.later();
+    let title = patch(&USER, json!({ "op": "add", "path": "title", "value": "Dr" }));
+    signals.scene.change("ann", &UserChange::Patch(&title)).await.expect("it is kept");
+    signals.later();
+    signals.tell(&back, between).await;
+    assert!(!signals.is_active("ann").await);
+    assert_eq!(signals.outcomes().await, ["gone_otherwise"]);
+    // Who was deleted and is there again, and not active.
+    signals.scene.change("ann", &UserChange::Delete).await.expect("they are deleted");
+    signals.later();
+    let between = signals.now();
+    signals.later();
+    let mut again = user("ann");
+    again["active"] = json!(false);
+    signals.scene.creates(again).await;
     signals.tell(&back, between).await;
     assert!(!signals.is_active("ann").await);
 }

@@ -61,7 +61,7 @@ fn group(name: &str, members: &[&str]) -> Value {
     })
 }
 
-fn patch(of: &'static ResourceType, operation: Value) -> Patch {
+pub(crate) fn patch(of: &'static ResourceType, operation: Value) -> Patch {
     let schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
     Patch::parse(json!({ "schemas": [schema], "Operations": [operation] }), of).expect("a patch")
 }
@@ -89,7 +89,7 @@ impl Scene {
         self.create(said).await.expect("they are new")
     }
 
-    async fn change(&self, id: &str, change: &UserChange<'_>) -> Result<(), Error> {
+    pub(crate) async fn change(&self, id: &str, change: &UserChange<'_>) -> Result<(), Error> {
         self.desk.administration.change_user(&self.okta, (id, None), change).await
     }
 

@@ -89,14 +89,14 @@ fn of_a_complex_subject_the_user_is_who_it_is_about() {
     assert_eq!((of_tenant.person(), of_tenant.is_whole()), (known.as_slice(), true));
     let of_session = complex(json!({ "user": user, "session": tenant })).unwrap();
     assert_eq!((of_session.person(), of_session.is_whole()), (known.as_slice(), false));
-    assert!(of_tenant.is_of_logins() && of_session.is_of_logins());
+    assert!(!of_tenant.is_of_a_part() && of_session.is_of_a_part());
     let of_more = complex(json!({ "user": user, "robot": 7 })).unwrap();
     assert_eq!((of_more.person(), of_more.is_whole()), (known.as_slice(), false));
     for part in ["application", "group", "org_unit"] {
         let narrower = complex(json!({ "user": user, part: tenant })).unwrap();
-        assert!(!narrower.is_whole() && !narrower.is_of_logins());
+        assert!(!narrower.is_whole() && narrower.is_of_a_part());
     }
-    assert!(!of_more.is_of_logins());
+    assert!(!of_more.is_of_a_part());
     let of_nobody = complex(json!({ "device": { "format": "iss_sub", "iss": "i", "sub": "s" } }));
     assert_eq!(of_nobody.unwrap().person(), []);
     assert_eq!(complex(json!({})), Err(SetError::Claim("sub_id")));
