@@ -24,7 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance, Register};
 pub(crate) use devices::{Device, Login};
-pub(crate) use directories::{Directory, NewDirectoryToken, Subject};
+pub(crate) use directories::{Directory, NewBearer, Subject};
 pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
@@ -34,7 +34,7 @@ pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
-pub(crate) use streams::{NewStreamToken, Stream};
+pub(crate) use streams::Stream;
 pub(crate) use systems::{Initiate, System};
 pub(crate) use tasks::{Mandate, Task};
 

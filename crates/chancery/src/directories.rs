@@ -8,7 +8,7 @@ use model::{Clock as _, Entropy as _, LoginRule, LoginSubject, Sha256Digest};
 use pap::{Command as Asked, DirectoryRegistration, NewToken};
 
 use crate::administer::fresh;
-use crate::cli::{Directory, NewDirectoryToken, Subject};
+use crate::cli::{Directory, NewBearer, Subject};
 use crate::system::{SystemClock, SystemEntropy};
 
 /// A file, and the token that is written to it once the service has its digest.
@@ -17,7 +17,7 @@ pub(crate) type ToWrite = Option<(PathBuf, String)>;
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
-        Directory::Add { name, issuer, subject, silence, token } => {
+        Directory::Add { name, issuer, subject, silence, read_only, token } => {
             let logins = issuer.zip(subject).map(|(issuer, subject)| {
                 let subject = match subject {
                     Subject::ExternalId => LoginSubject::ExternalId,
@@ -25,12 +25,12 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
                 };
                 LoginRule { issuer, subject }
             });
-            let (token, to_write, socket) = made(&name, token)?;
+            let (token, to_write, socket) = made((&name, read_only), token)?;
             let said = DirectoryRegistration { name, logins, silence_min: silence, token };
             (socket, Asked::DirectoryAdd(said), to_write)
         }
-        Directory::Token { name, alone, token } => {
-            let (token, to_write, socket) = made(&name, token)?;
+        Directory::Token { name, alone, read_only, token } => {
+            let (token, to_write, socket) = made((&name, read_only), token)?;
             (socket, Asked::DirectoryToken { name, token, alone }, to_write)
         }
         Directory::Adopt { name, person, socket } => {
@@ -46,13 +46,13 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
     })
 }
 
-/// A token of the directory, or the stream, `name`: what the service is told of it, where it goes, and at
-/// which socket.
+/// A token of the directory, or the stream, `name`, which reads only or not: what the service is told of it,
+/// where it goes, and at which socket.
 pub(crate) fn made(
-    name: &str,
-    asked: NewDirectoryToken,
+    (name, read_only): (&str, bool),
+    asked: NewBearer,
 ) -> anyhow::Result<(NewToken, ToWrite, PathBuf)> {
-    let NewDirectoryToken { file, read_only, days, socket } = asked;
+    let NewBearer { file, days, socket } = asked;
     let file = fresh(&file)?;
     let mut secret = [0; 32];
     SystemEntropy::new().fill(&mut secret);

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use workload::{IssuerKeys, Parts, VerifyError};
 
 use crate::attestation::fetcher;
-use crate::cli::{NewDirectoryToken, NewStreamToken, Stream};
+use crate::cli::Stream;
 use crate::config::Config;
 use crate::directories::{ToWrite, made};
 use crate::polling::Poller;
@@ -26,7 +26,7 @@ const KEYS_LAST: Duration = Duration::from_hours(1);
 pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
         Stream::Add { name, issuer, audience, algorithm, directory, email, silence, token } => {
-            let (token, to_write, socket) = made(&name, token.into())?;
+            let (token, to_write, socket) = made((&name, false), token)?;
             let algorithms = algorithm;
             let said = StreamRegistration {
                 name,
@@ -41,7 +41,7 @@ pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> 
             (socket, Asked::StreamAdd(said), to_write)
         }
         Stream::Token { name, alone, token } => {
-            let (token, to_write, socket) = made(&name, token.into())?;
+            let (token, to_write, socket) = made((&name, false), token)?;
             (socket, Asked::StreamToken { name, token, alone }, to_write)
         }
         Stream::Suspend { name, reason, socket } => {
@@ -50,12 +50,6 @@ pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> 
         Stream::Resume { name, socket } => (socket.socket, Asked::StreamResume { name }, None),
         Stream::List { socket } => (socket.socket, Asked::StreamList, None),
     })
-}
-
-impl From<NewStreamToken> for NewDirectoryToken {
-    fn from(NewStreamToken { file, days, socket }: NewStreamToken) -> Self {
-        Self { file, read_only: false, days, socket }
-    }
 }
 
 /// What receives streams: keys are fetched when they are needed, and kept fresh until `stopped`; as long

@@ -56,10 +56,7 @@ impl Administration {
         }
         instance.state = state;
         let mut effects = vec![put(FactKey::instance(id), &instance)];
-        for (mark, mut stopped) in marks(&mut draft, &instance).await? {
-            stopped.0.insert(id, instance.state.clone());
-            effects.push(put(mark, &stopped));
-        }
+        effects.extend(stops_those_after(&mut draft, &instance).await?);
         let done = draft.make(json!(instance.state), effects).await?;
         Ok(json!({ "instance": id, "decision": done.decision }))
     }
@@ -108,8 +105,20 @@ pub(crate) async fn found(draft: &mut Draft<'_>, id: InstanceId) -> Result<Insta
     found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))
 }
 
+/// What is written so that whatever starts after `instance` is as that is now.
+pub(crate) async fn stops_those_after(
+    draft: &mut Draft<'_>,
+    instance: &Instance,
+) -> Result<Vec<Effect>, AdminError> {
+    let mark = |(key, mut stopped): (FactKey, Stopped)| {
+        stopped.0.insert(instance.id, instance.state.clone());
+        put(key, &stopped)
+    };
+    Ok(marks(draft, instance).await?.into_iter().map(mark).collect())
+}
+
 /// The instances that are stopped of those that start after `instance`, by where that stands.
-pub(crate) async fn marks(
+async fn marks(
     draft: &mut Draft<'_>,
     instance: &Instance,
 ) -> Result<Vec<(FactKey, Stopped)>, AdminError> {

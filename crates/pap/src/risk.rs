@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
-use crate::instances::{found, marks};
+use crate::instances::{found, stops_those_after};
 use crate::register::put;
 use crate::words::Acting;
 
@@ -89,7 +89,8 @@ impl Administration {
     }
 
     /// Says that `what` is at a lower risk than before, or at none. For an agent that holds for the
-    /// instances that it will have, too, and for a person however transmitters rated them. What is quarantined stays so until it is released.
+    /// instances that it will have, too, and for a person however transmitters rated them. What is
+    /// quarantined stays so until it is released.
     async fn risk_lower(
         &self,
         (by, mut effects): Acting,
@@ -205,10 +206,5 @@ async fn quarantined(
         return Ok(Vec::new());
     }
     instance.state = InstanceState::Quarantined { signal: SIGNAL.to_owned(), since: risk.since };
-    let marks = marks(draft, instance).await?;
-    let mark = |(key, mut stopped): (FactKey, model::Stopped)| {
-        stopped.0.insert(instance.id, instance.state.clone());
-        put(key, &stopped)
-    };
-    Ok(marks.into_iter().map(mark).collect())
+    stops_those_after(draft, instance).await
 }

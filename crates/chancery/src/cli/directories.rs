@@ -23,8 +23,11 @@ pub(crate) enum Directory {
         /// nobody waits for it.
         #[arg(long)]
         silence: Option<u32>,
+        /// That the token reads only.
+        #[arg(long)]
+        read_only: bool,
         #[command(flatten)]
-        token: NewDirectoryToken,
+        token: NewBearer,
     },
     /// Give a directory another token and write it once; the one before counts on beside it.
     Token {
@@ -33,8 +36,11 @@ pub(crate) enum Directory {
         /// No other token counts any longer.
         #[arg(long)]
         alone: bool,
+        /// That the token reads only.
+        #[arg(long)]
+        read_only: bool,
         #[command(flatten)]
-        token: NewDirectoryToken,
+        token: NewBearer,
     },
     /// Make a person that an administrator added one of a directory's.
     Adopt {
@@ -71,13 +77,10 @@ pub(crate) enum Directory {
 
 /// A bearer token that is made here; the service is told its digest.
 #[derive(Debug, Args)]
-pub(crate) struct NewDirectoryToken {
+pub(crate) struct NewBearer {
     /// Where the token is written (0600); the file must not exist.
     #[arg(long = "token")]
     pub(crate) file: PathBuf,
-    /// That it reads only.
-    #[arg(long)]
-    pub(crate) read_only: bool,
     /// How many days it counts.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..=366))]
     pub(crate) days: u16,

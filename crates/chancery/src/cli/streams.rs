@@ -1,10 +1,8 @@
 //! What can be typed of streams of shared signals.
 
-use std::path::PathBuf;
+use clap::Subcommand;
 
-use clap::{Args, Subcommand};
-
-use super::Socket;
+use super::{NewBearer, Socket};
 
 /// Streams of shared signals, by which transmitters tell of a directory's people (SSF 1.0).
 #[derive(Debug, Subcommand)]
@@ -33,7 +31,7 @@ pub(crate) enum Stream {
         #[arg(long)]
         silence: Option<u32>,
         #[command(flatten)]
-        token: NewStreamToken,
+        token: NewBearer,
     },
     /// Give a stream another token and write it once; the one before counts on beside it.
     Token {
@@ -43,7 +41,7 @@ pub(crate) enum Stream {
         #[arg(long)]
         alone: bool,
         #[command(flatten)]
-        token: NewStreamToken,
+        token: NewBearer,
     },
     /// Suspend a stream: it says nothing any longer.
     Suspend {
@@ -67,17 +65,4 @@ pub(crate) enum Stream {
         #[command(flatten)]
         socket: Socket,
     },
-}
-
-/// A bearer token that is made here; the service is told its digest.
-#[derive(Debug, Args)]
-pub(crate) struct NewStreamToken {
-    /// Where the token is written (0600); the file must not exist.
-    #[arg(long = "token")]
-    pub(crate) file: PathBuf,
-    /// How many days it counts.
-    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..=366))]
-    pub(crate) days: u16,
-    #[command(flatten)]
-    pub(crate) socket: Socket,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authority::Refused;
+use authority::{Reader, Refused};
 use model::{
     Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey, LoginRule, PeopleSource,
     Person, PersonId, ResourceRef, Sha256Digest, SourceName, Speaker, Timestamp,
@@ -20,7 +20,7 @@ use crate::register::{put, put_new};
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// The longest token of a directory, or a stream, that is looked at, in bytes.
-pub(crate) const TOKEN_MAX: usize = 256;
+const TOKEN_MAX: usize = 256;
 
 /// What a registration of a directory names.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -126,18 +126,9 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let token = token.checked(self.now())?;
-        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
+        let draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
         let place = FactKey::directory_tokens(&name);
-        let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
-        let missing = || AdminError::Missing(format!("directory `{name}`"));
-        let tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        let expires = token.expires;
-        let tokens = tokens.with(token, alone);
-        let change = json!({ "directory": name, "expires": expires, "alone": alone });
-        let done = draft.make(change, vec![put(place, &tokens)]).await?;
-        Ok(json!({
-            "directory": name, "tokens": tokens.0.len(), "decision": done.decision,
-        }))
+        given_token(draft, ("directory", &name, place), (token, alone)).await
     }
 
     /// Makes a person that an administrator added one of a directory's, which tells of them from now on.
@@ -192,14 +183,13 @@ impl Administration {
 
     /// The directory whose token this is, if it is one that counts.
     pub async fn known_directory(&self, token: &str) -> Result<Option<KnownDirectory>, AdminError> {
-        let name = token.split_once('.').filter(|_| token.len() <= TOKEN_MAX);
+        let name = token.split_once('.');
         let Some(name) = name.and_then(|(name, _)| name.parse::<SourceName>().ok()) else {
             return Ok(None);
         };
-        let (mut reader, digest) = (self.reader(), Sha256Digest::of(token.as_bytes()));
-        let tokens = reader.find::<DirectoryTokens>(FactKey::directory_tokens(&name)).await;
-        let tokens = tokens.map_err(AdminError::unavailable)?.unwrap_or_default();
-        let Some(shown) = tokens.counting(&digest, self.now()) else { return Ok(None) };
+        let (mut reader, place) = (self.reader(), FactKey::directory_tokens(&name));
+        let shown = shown_token(&mut reader, place, (token, self.now())).await?;
+        let Some(shown) = shown else { return Ok(None) };
         let directory = reader.find::<Directory>(FactKey::directory(&name)).await;
         let directory = directory.map_err(AdminError::unavailable)?;
         let active = directory.filter(Directory::is_active);
@@ -230,6 +220,36 @@ impl NewToken {
         }
         Ok(DirectoryToken { digest, expires, read_only })
     }
+}
+
+/// Gives the `kind` `name`, whose tokens are at `place`, another one, beside the newest that it has, or alone.
+pub(crate) async fn given_token(
+    mut draft: Draft<'_>,
+    (kind, name, place): (&'static str, &SourceName, FactKey),
+    (token, alone): (DirectoryToken, bool),
+) -> Result<Value, AdminError> {
+    let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
+    let missing = || AdminError::Missing(format!("{kind} `{name}`"));
+    let tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+    let expires = token.expires;
+    let tokens = tokens.with(token, alone);
+    let change = json!({ kind: name, "expires": expires, "alone": alone });
+    let done = draft.make(change, vec![put(place, &tokens)]).await?;
+    Ok(json!({ kind: name, "tokens": tokens.0.len(), "decision": done.decision }))
+}
+
+/// The token that is `shown`, if it is one of those at `place` that count `now`.
+pub(crate) async fn shown_token(
+    reader: &mut Reader<'_>,
+    place: FactKey,
+    (shown, now): (&str, Timestamp),
+) -> Result<Option<DirectoryToken>, AdminError> {
+    if shown.len() > TOKEN_MAX {
+        return Ok(None);
+    }
+    let tokens = reader.find::<DirectoryTokens>(place).await.map_err(AdminError::unavailable)?;
+    let digest = Sha256Digest::of(shown.as_bytes());
+    Ok(tokens.unwrap_or_default().counting(&digest, now).cloned())
 }
 
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Directory, AdminError> {

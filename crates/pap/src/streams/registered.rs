@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use authority::{Effect, Reader};
 use model::{
-    Directory, DirectoryState, DirectoryTokens, FactKey, PersonId, ResourceRef, Sha256Digest,
-    SourceName, Speaker, Stream, Timestamp,
+    Directory, DirectoryState, DirectoryTokens, FactKey, PersonId, ResourceRef, SourceName,
+    Speaker, Stream, Timestamp,
 };
 use oauth::jwks::Algorithm;
 use schemars::JsonSchema;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
-use crate::directory::{NewToken, TOKEN_MAX};
+use crate::directory::{NewToken, given_token, shown_token};
 use crate::heard;
 use crate::register::{put, put_new};
 
@@ -124,17 +124,11 @@ impl Administration {
         (token, alone): (NewToken, bool),
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
-        let token = said_token(&token)?.checked(self.now())?;
-        let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        writes(&token)?;
+        let token = token.checked(self.now())?;
+        let draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
         let place = FactKey::stream_tokens(&name);
-        let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
-        let missing = || AdminError::Missing(format!("stream `{name}`"));
-        let tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        let expires = token.expires;
-        let tokens = tokens.with(token, alone);
-        let change = json!({ "stream": name, "expires": expires, "alone": alone });
-        let done = draft.make(change, vec![put(place, &tokens)]).await?;
-        Ok(json!({ "stream": name, "tokens": tokens.0.len(), "decision": done.decision }))
+        given_token(draft, ("stream", &name, place), (token, alone)).await
     }
 
     async fn stream_state(
@@ -162,16 +156,11 @@ impl Administration {
         (name, token): (&str, &str),
     ) -> Result<Option<Stream>, AdminError> {
         let Ok(name) = name.parse::<SourceName>() else { return Ok(None) };
-        if token.len() > TOKEN_MAX {
-            return Ok(None);
+        let (mut reader, place) = (self.reader(), FactKey::stream_tokens(&name));
+        match shown_token(&mut reader, place, (token, self.now())).await? {
+            Some(_) => active(&mut reader, &name).await,
+            None => Ok(None),
         }
-        let (mut reader, digest) = (self.reader(), Sha256Digest::of(token.as_bytes()));
-        let tokens = reader.find::<DirectoryTokens>(FactKey::stream_tokens(&name)).await;
-        let tokens = tokens.map_err(AdminError::unavailable)?.unwrap_or_default();
-        if tokens.counting(&digest, self.now()).is_none() {
-            return Ok(None);
-        }
-        active(&mut reader, &name).await
     }
 }
 
@@ -217,18 +206,18 @@ impl StreamRegistration {
             let all = Algorithm::OIDC.map(Algorithm::as_str).join(", ");
             return invalid(format!("a transmitter signs by one or more of {all}"));
         }
-        said_token(&self.token)?;
+        writes(&self.token)?;
         heard::checked(self.silence_min)?;
         Ok(self.algorithms.iter().cloned().collect())
     }
 }
 
-/// The token, if it is one of a stream: they read nothing.
-fn said_token(token: &NewToken) -> Result<NewToken, AdminError> {
+/// Whether the token is one of a stream: they read nothing.
+fn writes(token: &NewToken) -> Result<(), AdminError> {
     if token.read_only {
         return Err(AdminError::Invalid("a token of a stream is not for reading".to_owned()));
     }
-    Ok(token.clone())
+    Ok(())
 }
 
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Stream, AdminError> {
