@@ -289,6 +289,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         affirmed: None,
         risk: None,
         risk_of_new: None,
+        source: None,
         state: AgentState::Active,
     }
 }

@@ -4,6 +4,55 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::{Canary, Deployment, Options, free_port};
+
+/// What the server of a test may do.
+const POLICY: &str = r#"
+@id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
+"#;
+
+/// A deployment with the directory `okta`.
+pub struct Scim {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// The service provider, to the directory.
+    pub provider: Provider,
+}
+
+impl Scim {
+    /// A deployment that tells a directory of people, before a server `canary` if there is one.
+    pub fn start(canary: Option<&Canary>) -> Self {
+        Self::configured(canary, "")
+    }
+
+    /// The same, of agents too.
+    pub fn with_agents(canary: Option<&Canary>) -> Self {
+        Self::configured(canary, "directories: { agents: true }\n")
+    }
+
+    fn configured(canary: Option<&Canary>, configuration: &str) -> Self {
+        let port = free_port();
+        let url = |canary: &Canary| format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
+        let servers = canary.iter().map(|canary| ("canary".to_owned(), url(canary))).collect();
+        let (policy, observers) = (POLICY.to_owned(), Some(port));
+        let configuration = configuration.to_owned();
+        let options = Options { servers, policy, observers, configuration, ..Options::default() };
+        let deployment = Deployment::start(&options);
+        let file = deployment.path("okta.token").display().to_string();
+        deployment.run(&["directory", "add", "okta", "--token", &file]);
+        let token = std::fs::read_to_string(file).expect("it was written");
+        let base = format!("http://127.0.0.1:{port}/scim/v2");
+        Self { deployment, provider: Provider { base, token } }
+    }
+
+    /// What is known of the person `id`.
+    pub fn person(&self, id: &str) -> Value {
+        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("a row is JSON");
+        let people = self.deployment.run(&["person", "list"]);
+        people.lines().map(parse).find(|person| person["id"] == id).expect("somebody")
+    }
+}
+
 /// The service provider, to a directory.
 pub struct Provider {
     /// The base URL.

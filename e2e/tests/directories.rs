@@ -2,46 +2,13 @@
 //! who leaves.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use e2e::consenting::Stage;
 use e2e::identity::Browser;
-use e2e::scim::Provider;
-use e2e::{Caller, Canary, Deployment, Options, Page, python};
+use e2e::scim::{Provider, Scim};
+use e2e::{Caller, Canary, Deployment, Options, Page};
 use serde_json::{Value, json};
-
-const POLICY: &str = r#"
-@id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
-"#;
-
-/// A deployment with a directory.
-struct Scim {
-    deployment: Deployment,
-    provider: Provider,
-}
-
-impl Scim {
-    fn start(canary: Option<&Canary>) -> Self {
-        let port = e2e::free_port();
-        let url = |canary: &Canary| format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-        let servers = canary.iter().map(|canary| ("canary".to_owned(), url(canary))).collect();
-        let (policy, observers) = (POLICY.to_owned(), Some(port));
-        let options = Options { servers, policy, observers, ..Options::default() };
-        let deployment = Deployment::start(&options);
-        let file = deployment.path("okta.token").display().to_string();
-        deployment.run(&["directory", "add", "okta", "--token", &file]);
-        let token = std::fs::read_to_string(file).expect("it was written");
-        let base = format!("http://127.0.0.1:{port}/scim/v2");
-        Self { deployment, provider: Provider { base, token } }
-    }
-
-    fn person(&self, id: &str) -> Value {
-        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("a row is JSON");
-        let people = self.deployment.run(&["person", "list"]);
-        people.lines().map(parse).find(|person| person["id"] == id).expect("somebody")
-    }
-}
 
 /// The directory says that the sponsor is gone: the agent stops within a second, a call under way
 /// included, and begins again when the sponsor's manager has taken over.
@@ -212,18 +179,5 @@ fn sc_01_who_is_in_a_group_is_so_to_policy() {
     assert_eq!(scim.person("ben")["groups"], json!(["payments"]));
     assert_eq!(scim.provider.ask("DELETE", &path, None).0, 204);
     assert_eq!(scim.person("ben")["groups"], json!([]));
-    scim.deployment.verify();
-}
-
-/// The tests of others, whole.
-#[test]
-fn scim2_tester_finds_nothing() {
-    let scim = Scim::start(None);
-    let script = e2e::repository().join("e2e/clients/python/scim.py");
-    let mut run = Command::new(python());
-    run.arg(script).args([&scim.provider.base, &scim.provider.token]).stdin(Stdio::null());
-    let output = run.output().expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     scim.deployment.verify();
 }

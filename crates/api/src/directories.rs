@@ -11,9 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use model::SourceName;
 use pap::Administration;
-use pap::directory::{GroupChange, Kind, KnownDirectory, Place, UserChange};
+use pap::directory::{
+    AgentChange, GroupChange, Kind, KnownDirectory, Page, Place, UserChange,
+};
 use scim::{
-    Error, GROUP, ListResponse, MEDIA_TYPE, Patch, Query, Resource, ResourceType, USER, Version,
+    AGENT, Error, GROUP, ListResponse, MEDIA_TYPE, Patch, Query, Resource, ResourceType, USER, Version,
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -37,6 +39,12 @@ const CHANGES: usize = 64;
 /// The most requests of one directory that read and are dealt with at once: one may look through much.
 const READINGS: usize = 8;
 
+/// What there is of people.
+const PEOPLE: [Kind; 2] = [Kind::Users, Kind::Groups];
+
+/// What there is where agents are wanted too: their resources are a draft's.
+const WITH_AGENTS: [Kind; 3] = [Kind::Users, Kind::Groups, Kind::Agents];
+
 /// How long something may take that a directory asks for.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
@@ -45,6 +53,8 @@ const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 pub struct Directories {
     administration: Arc<Administration>,
     base: Arc<str>,
+    /// Which kinds of resources there are.
+    kinds: &'static [Kind],
     hosts: Hosts,
     turns: Turns,
 }
@@ -71,7 +81,9 @@ pub(crate) fn routes() -> Routes<Directories> {
         .get("/scim/v2/ResourceTypes/{id}", type_of, described::type_of())
         .get("/scim/v2/Schemas", schemas, described::schemas())
         .get("/scim/v2/Schemas/{id}", schema, described::schema());
-    resources(resources(routes, Kind::Users), Kind::Groups)
+    WITH_AGENTS
+        .into_iter()
+        .fold(routes, resources)
         .post("/scim/v2/.search", search_all, described::search_all())
         .nothing_else("/scim/v2/{*path}", nothing)
 }
@@ -95,14 +107,27 @@ const fn type_of_kind(kind: Kind) -> &'static ResourceType {
     match kind {
         Kind::Users => &USER,
         Kind::Groups => &GROUP,
+        Kind::Agents => &AGENT,
     }
 }
 
 impl Directories {
-    /// What directories reach at `url`, under the names `hosts`.
+    /// What directories reach at `url`, under the names `hosts`: people only.
     pub fn new(administration: Arc<Administration>, url: &str, hosts: Hosts) -> Self {
         let base = directory_base(url).into();
-        Self { administration, base, hosts, turns: Turns::default() }
+        Self { administration, base, kinds: &PEOPLE, hosts, turns: Turns::default() }
+    }
+
+    /// The same, with agents if they are `wanted`.
+    #[must_use]
+    pub fn with_agents(self, wanted: bool) -> Self {
+        let kinds: &[Kind] = if wanted { &WITH_AGENTS } else { &PEOPLE };
+        Self { kinds, ..self }
+    }
+
+    /// The types of resources that there are.
+    fn types(&self) -> Vec<&'static ResourceType> {
+        self.kinds.iter().map(|kind| type_of_kind(*kind)).collect()
     }
 
     /// The same routes, answered by this.
@@ -215,6 +240,18 @@ impl Asked {
         own[usize::from(self.reads)].clone()
     }
 
+    /// Answers by `answer`, if there are resources of that kind.
+    async fn answered_of(
+        &self,
+        kind: Kind,
+        answer: impl Future<Output = Result<Response, Error>>,
+    ) -> Response {
+        if !self.state.kinds.contains(&kind) {
+            return refused(&no_endpoint());
+        }
+        self.answered(Box::pin(answer)).await
+    }
+
     /// Answers by `answer`, in its turn and in time.
     async fn answered(&self, answer: impl Future<Output = Result<Response, Error>>) -> Response {
         let turns = self.turns();
@@ -237,21 +274,40 @@ impl Asked {
 
     async fn list(self, kind: Kind) -> Response {
         let query = Query::of_url(&self.query, type_of_kind(kind));
-        self.answered(async { self.page(kind, &query?).await }).await
+        self.answered_of(kind, async { self.page(kind, &query?).await }).await
     }
 
     async fn search(self, kind: Kind) -> Response {
         let query = Query::of_search(&self.body, type_of_kind(kind));
-        self.answered(async { self.page(kind, &query?).await }).await
+        self.answered_of(kind, async { self.page(kind, &query?).await }).await
     }
 
     async fn page(&self, kind: Kind, query: &Query) -> Result<Response, Error> {
+        let page = self.found(kind, query).await?;
+        let told = ListResponse::of(query, page.total, page.resources).into_json();
+        Ok(written(StatusCode::OK, &told))
+    }
+
+    async fn found(&self, kind: Kind, query: &Query) -> Result<Page, Error> {
         // A filter may ask for what is not shown.
         let members = query.filter.is_some() || query.projection.wants("members");
         let place = Place { members, ..self.place(kind) };
-        let page = self.state.administration.directory_page(&place, query).await?;
-        let told = ListResponse::of(query, page.total, page.resources).into_json();
-        Ok(written(StatusCode::OK, &told))
+        self.state.administration.directory_page(&place, query).await
+    }
+
+    /// A page of all kinds, one after the other. A filter that one of them cannot be asked is refused.
+    async fn page_of_all(&self) -> Result<Response, Error> {
+        let kinds = self.state.kinds.iter();
+        let read = |kind: &Kind| Ok((*kind, Query::of_search(&self.body, type_of_kind(*kind))?));
+        let queries: Vec<_> = kinds.map(read).collect::<Result<_, Error>>()?;
+        let mut whole = ListResponse::whole(Vec::new());
+        for (kind, query) in queries {
+            whole.start_index = query.start_index;
+            let left = query.after(whole.total, whole.resources.len());
+            let page = self.found(kind, &left).await?;
+            whole.add(&left, page.total, page.resources);
+        }
+        Ok(written(StatusCode::OK, &whole.into_json()))
     }
 
     async fn read(self, kind: Kind, id: String) -> Response {
@@ -264,7 +320,7 @@ impl Asked {
             }
             self.shown(kind, StatusCode::OK, (resource, version))
         };
-        self.answered(shown).await
+        self.answered_of(kind, shown).await
     }
 
     /// The resource, as much of it as is asked for.
@@ -293,11 +349,14 @@ impl Asked {
             let id = match kind {
                 Kind::Users => administration.create_user(&self.directory, said).await?.to_string(),
                 Kind::Groups => administration.create_group(&self.directory, said).await?,
+                Kind::Agents => {
+                    Box::pin(administration.create_agent(&self.directory, &said)).await?
+                }
             };
             let made = administration.directory_resource(&self.place(kind), &id).await?;
             self.shown(kind, StatusCode::CREATED, made)
         };
-        self.answered(created).await
+        self.answered_of(kind, created).await
     }
 
     async fn replace(mut self, kind: Kind, id: String) -> Response {
@@ -306,10 +365,11 @@ impl Asked {
             match kind {
                 Kind::Users => self.change_user(&id, &UserChange::Replace(said?)).await?,
                 Kind::Groups => self.change_group(&id, &GroupChange::Replace(said?)).await?,
+                Kind::Agents => self.change_agent(&id, &AgentChange::Replace(said?)).await?,
             }
             self.now(kind, &id).await
         };
-        self.answered(replaced).await
+        self.answered_of(kind, replaced).await
     }
 
     async fn patch(mut self, kind: Kind, id: String) -> Response {
@@ -318,10 +378,11 @@ impl Asked {
             match kind {
                 Kind::Users => self.change_user(&id, &UserChange::Patch(&patch?)).await?,
                 Kind::Groups => self.change_group(&id, &GroupChange::Patch(&patch?)).await?,
+                Kind::Agents => self.change_agent(&id, &AgentChange::Patch(&patch?)).await?,
             }
             self.now(kind, &id).await
         };
-        self.answered(patched).await
+        self.answered_of(kind, patched).await
     }
 
     async fn delete(self, kind: Kind, id: String) -> Response {
@@ -329,10 +390,11 @@ impl Asked {
             match kind {
                 Kind::Users => self.change_user(&id, &UserChange::Delete).await?,
                 Kind::Groups => self.change_group(&id, &GroupChange::Delete).await?,
+                Kind::Agents => self.change_agent(&id, &AgentChange::Delete).await?,
             }
             Ok(StatusCode::NO_CONTENT.into_response())
         };
-        self.answered(deleted).await
+        self.answered_of(kind, deleted).await
     }
 
     async fn change_user(&self, id: &str, change: &UserChange<'_>) -> Result<(), Error> {
@@ -345,6 +407,12 @@ impl Asked {
         let tags = self.tags(header::IF_MATCH);
         let named = (id, tags.as_deref());
         self.state.administration.change_group(&self.directory, named, change).await
+    }
+
+    async fn change_agent(&self, id: &str, change: &AgentChange<'_>) -> Result<(), Error> {
+        let tags = self.tags(header::IF_MATCH);
+        let named = (id, tags.as_deref());
+        Box::pin(self.state.administration.change_agent(&self.directory, named, change)).await
     }
 
     /// What was changed, as it is now.
@@ -360,30 +428,34 @@ async fn provider(asked: Asked) -> Response {
 }
 
 async fn types(asked: Asked) -> Response {
-    let all = scim::resource_types(&asked.state.base);
+    let all = scim::resource_types(&asked.state.base, &asked.state.types());
     written(StatusCode::OK, &ListResponse::whole(all).into_json())
 }
 
 async fn type_of(Path(id): Path<String>, asked: Asked) -> Response {
-    found(scim::resource_type(&asked.state.base, &id))
+    found(scim::resource_type(&asked.state.base, &asked.state.types(), &id))
 }
 
 async fn schemas(asked: Asked) -> Response {
-    let all = scim::schemas(&asked.state.base);
+    let all = scim::schemas(&asked.state.base, &asked.state.types());
     written(StatusCode::OK, &ListResponse::whole(all).into_json())
 }
 
 async fn schema(Path(id): Path<String>, asked: Asked) -> Response {
-    found(scim::schema(&asked.state.base, &id))
+    found(scim::schema(&asked.state.base, &asked.state.types(), &id))
 }
 
-/// Looks through one type of resources at a time (RFC 7644 §3.12: not implemented).
-async fn search_all(_: Asked) -> Response {
-    refused(&Error::of_status(501, "search below `/Users` or `/Groups`"))
+/// Searches all types of resources at once (RFC 7644 §3.4.3).
+async fn search_all(asked: Asked) -> Response {
+    asked.answered(asked.page_of_all()).await
 }
 
 async fn nothing(_: Asked) -> Response {
-    refused(&Error::of_status(404, "there is no such endpoint"))
+    refused(&no_endpoint())
+}
+
+fn no_endpoint() -> Error {
+    Error::of_status(404, "there is no such endpoint")
 }
 
 async fn not_allowed() -> Response {

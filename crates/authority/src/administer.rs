@@ -23,7 +23,8 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 16] = [
+const AT_ANY_TIME: [&str; 17] = [
+    "agent/restrict",
     "agent/stop",
     "agent/suspend",
     "clock/trust",
@@ -56,13 +57,13 @@ pub enum ChangedBy {
         /// that the register knows, only these count.
         groups: Option<BTreeSet<String>>,
     },
-    /// A directory, of one of its people.
+    /// A directory, of one of its people, or of an agent that it registered.
     Directory {
         /// Which.
         name: SourceName,
-        /// The person.
+        /// The person; the sponsor of the agent.
         person: PersonId,
-        /// What it gives the person.
+        /// What it gives.
         gives: Provisioning,
         /// The key of somebody new, under which what is recorded is sealed; the effects store it.
         data_key: Option<DataKey>,

@@ -214,7 +214,8 @@ fn routers(
         running.administration.clone(),
         &config.people_url(),
         people.hosts.clone(),
-    );
+    )
+    .with_agents(config.directories.agents);
     let streams = Streams::new(running.receiver.clone(), people.hosts.clone());
     let told = (directories, streams);
     let admin = api::admin(running.administration.clone(), pap::BOOTSTRAP.parse()?);

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, CLOCK_STEP_MAX, FactKey, HostProcess, HostRule, InstanceId, Person, PersonId,
-    PurposeId, Risk, Scope, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
+    PurposeId, Risk, Scope, SourceName, TaskId, Thumbprint, Timestamp, WorkloadIdentity,
+    WorkloadRule,
 };
 
 /// How long a lease lasts, from when the sponsor gave it on: what ends further ahead is none.
@@ -76,6 +77,9 @@ pub struct Agent {
     /// restart sheds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_of_new: Option<Risk>,
+    /// The directory that registered it, if one did: it may say that it is gone, and no other may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceName>,
     /// Where it stands in its life.
     pub state: AgentState,
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, Person, PersonId, Sha256Digest, SourceName, Timestamp, UnitName};
+use crate::{
+    GroupName, Person, PersonId, PurposeId, Sha256Digest, SourceName, Timestamp, UnitName,
+};
 
 /// The most bearer tokens of one directory that count at once: the one in use and its successor.
 pub const DIRECTORY_TOKENS_MAX: usize = 2;
@@ -97,7 +99,7 @@ pub struct DirectoryToken {
     pub read_only: bool,
 }
 
-/// What a directory gives a person whom it tells of. What it takes away needs no leave.
+/// What a directory gives a person whom it tells of, or an agent. What it takes away needs no leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provisioning {
@@ -118,9 +120,12 @@ pub struct Provisioning {
     /// Whether they log in from now on as somebody whom they were not known by.
     #[serde(default)]
     pub login: bool,
+    /// If it is about an agent, whose sponsor the person is: for what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<PurposeId>,
 }
 
-/// What becomes of a person whom a directory tells of.
+/// What becomes of a person, or an agent, of whom a directory tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gives {
@@ -155,7 +160,7 @@ impl Provisioning {
         let Some(was) = was.filter(|_| !returns) else {
             let gives = if returns { Gives::Returned } else { Gives::Added };
             let (joins, unit, manager) = (is.groups.clone(), is.unit.clone(), is.manager.clone());
-            return Self { person, gives, joins, unit, manager, login };
+            return Self { person, gives, joins, unit, manager, login, purpose: None };
         };
         let joins: BTreeSet<_> = is.groups.difference(&was.groups).cloned().collect();
         let unit = is.unit.clone().filter(|unit| was.unit.as_ref() != Some(unit));
@@ -166,7 +171,14 @@ impl Provisioning {
             && !login
             && !was.is_rated_above(is);
         let gives = if is_nothing { Gives::Nothing } else { Gives::Changed };
-        Self { person, gives, joins, unit, manager, login }
+        Self { person, gives, joins, unit, manager, login, purpose: None }
+    }
+
+    /// What an agent is given, for `purpose`, for which `sponsor` answers.
+    pub fn of_agent(sponsor: Person, purpose: PurposeId, gives: Gives) -> Self {
+        let person = Some(Box::new(sponsor));
+        let (joins, unit, manager, login) = (BTreeSet::new(), None, None, false);
+        Self { person, gives, joins, unit, manager, login, purpose: Some(purpose) }
     }
 }
 

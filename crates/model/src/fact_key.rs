@@ -100,6 +100,11 @@ impl FactKey {
         Self(format!("scim/{directory}/group/{id}").into())
     }
 
+    /// What such a directory left of an agent that it registered.
+    pub fn scim_agent(directory: &SourceName, id: &str) -> Self {
+        Self(format!("scim/{directory}/agent/{id}").into())
+    }
+
     /// Whose the value of a member is that identifies one user, or group, of such a directory.
     pub fn scim_unique(directory: &SourceName, member: &str, value: &str) -> Self {
         let value = Sha256Digest::of(value.as_bytes());

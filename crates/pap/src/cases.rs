@@ -298,6 +298,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         affirmed: None,
         risk: None,
         risk_of_new: None,
+        source: None,
         state: model::AgentState::Active,
     };
     let (issuer, subject) = (ISSUER.to_owned(), SUBJECT.to_owned());

@@ -17,7 +17,7 @@ use crate::register::{put, put_new, registered};
 /// How long an agent's key vouches.
 pub(crate) const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
-/// The standing mandate of `agent` for `purpose`, from `now` on.
+/// The standing mandate of `agent` for `purpose`, from `now` on, as long as its lease.
 pub(crate) fn standing_mandate(
     agent: &Agent,
     purpose: &Purpose,
@@ -30,7 +30,7 @@ pub(crate) fn standing_mandate(
         purpose: purpose.id.clone(),
         scope: purpose.scope.clone(),
         given: now,
-        valid_until: now.plus(LEASE_MAX),
+        valid_until: agent.valid_until.unwrap_or(now),
         withdrawn: None,
     }
 }

@@ -7,7 +7,7 @@ use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm, InstanceId, LEASE_MAX,
-    MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest,
+    Mandate, MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest,
     Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
@@ -148,41 +148,26 @@ impl Administration {
         let purpose = owned_purpose(reader, &wanted).await?;
         let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
+        let people = (sponsor.id, business_owner, technical_owner);
         let agent = Agent {
-            name: name.clone(),
-            sponsor: sponsor.id,
-            business_owner,
-            technical_owner,
-            owned: Some(now),
             bounded_by: Some(by.clone()),
             backups,
             valid_until: Some(now.plus(LEASE_MAX)),
-            purposes: BTreeSet::from([purpose.id.clone()]),
-            ceiling: purpose.scope.clone(),
             key: registration.key.clone(),
             key_expires: now.plus(AGENT_KEY_LIFETIME),
             host: registration.host.clone(),
             workloads: registration.workloads.clone(),
             client: registration.client.clone().map(|client| client.registered(now)),
-            registered: now,
-            affirmed: None,
-            risk: None,
-            risk_of_new: None,
-            state: AgentState::Active,
+            ..new_agent(name.clone(), people, &purpose, now)
         };
         let id = MandateId::new(now, self.authority.entropy().as_ref());
         let mandate = standing_mandate(&agent, &purpose, (id, now));
         let mandate = (!registration.on_behalf_only).then_some(mandate);
-        let mut effects = vec![put_new(FactKey::agent(&name), &agent), keeps];
+        let mut effects = entered(&agent, mandate.as_ref());
+        effects.push(keeps);
         // One client is one agent.
         let client = agent.client.as_ref();
         effects.extend(client.map(|client| put_new(FactKey::client(&client.id), &name)));
-        if let Some(mandate) = &mandate {
-            effects.extend([
-                put_new(FactKey::mandate(mandate.id), mandate),
-                put_new(FactKey::standing_mandate(&name, &purpose.id), &mandate.id),
-            ]);
-        }
         let done = draft.make(json!({ "agent": agent, "mandate": mandate }), effects).await?;
         let mandate = mandate.map(|mandate| mandate.id);
         let told = json!({ "agent": name, "mandate": mandate, "decision": done.decision });
@@ -232,6 +217,52 @@ impl Administration {
     }
 }
 
+/// The agent `name`, for `purpose`, for which these people answer from `now` on: the sponsor, who wants it,
+/// who keeps it running. It has neither key nor lease, and nobody has set what it may ever be given: nothing of
+/// it acts.
+pub(crate) fn new_agent(
+    name: AgentName,
+    (sponsor, business_owner, technical_owner): (PersonId, PersonId, PersonId),
+    purpose: &Purpose,
+    now: Timestamp,
+) -> Agent {
+    Agent {
+        name,
+        sponsor,
+        business_owner,
+        technical_owner,
+        owned: Some(now),
+        backups: BTreeSet::new(),
+        purposes: BTreeSet::from([purpose.id.clone()]),
+        ceiling: purpose.scope.clone(),
+        bounded_by: None,
+        key: Value::Null,
+        key_expires: now,
+        valid_until: Some(now),
+        host: None,
+        workloads: Vec::new(),
+        client: None,
+        registered: now,
+        affirmed: None,
+        risk: None,
+        risk_of_new: None,
+        source: None,
+        state: AgentState::Active,
+    }
+}
+
+/// What enters `agent`, whose name was never another's, with the mandate on which it stands.
+pub(crate) fn entered(agent: &Agent, mandate: Option<&Mandate>) -> Vec<Effect> {
+    let mut effects = vec![put_new(FactKey::agent(&agent.name), agent)];
+    if let Some(mandate) = mandate {
+        effects.extend([
+            put_new(FactKey::mandate(mandate.id), mandate),
+            put_new(FactKey::standing_mandate(&agent.name, &mandate.purpose), &mandate.id),
+        ]);
+    }
+    effects
+}
+
 /// The agent `name`, which must be registered.
 pub(crate) async fn registered(
     reader: &mut Reader<'_>,
@@ -244,7 +275,10 @@ pub(crate) async fn registered(
 
 /// The purpose `wanted`, if its owner still answers for it: whoever came back since it was theirs is asked
 /// anew.
-async fn owned_purpose(reader: &mut Reader<'_>, wanted: &PurposeId) -> Result<Purpose, AdminError> {
+pub(crate) async fn owned_purpose(
+    reader: &mut Reader<'_>,
+    wanted: &PurposeId,
+) -> Result<Purpose, AdminError> {
     let purpose = reader.find::<Purpose>(FactKey::purpose(wanted)).await;
     let purpose = purpose.map_err(AdminError::unavailable)?;
     let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;

@@ -75,8 +75,13 @@ impl Members<'_> {
     }
 
     fn provisioning(&mut self, provisioning: &Provisioning) {
-        let Provisioning { gives, joins, unit, manager, login, .. } = provisioning;
+        let Provisioning { person, gives, joins, unit, manager, login, purpose } = provisioning;
         self.add("gives", || Some(text(gives.as_str())));
+        if let (Some(purpose), Some(sponsor)) = (purpose, person) {
+            self.add("purpose", || Some(text(purpose.as_str())));
+            let sponsor = || RestrictedExpression::new_entity_uid(person_uid(sponsor));
+            return self.add("sponsor", || Some(sponsor()));
+        }
         self.add("joins", || {
             let joins = joins.iter().map(|group| text(group.as_str()));
             Some(RestrictedExpression::new_set(joins))

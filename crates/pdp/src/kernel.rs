@@ -16,8 +16,9 @@ use crate::stands;
 /// found that it is theirs (`nothing_keeps_a_person_from_taking_back_what_they_gave`).
 const TAKE_BACK: &str = "consent/withdraw";
 
-/// What a directory takes away from its people: no policy keeps it from that.
-pub(crate) const RESTRICT: &str = "person/restrict";
+/// What a directory takes away from its people, and from the agents that it registered: no policy keeps it
+/// from that.
+const RESTRICT: [&str; 2] = ["agent/restrict", "person/restrict"];
 
 /// Taking responsibility for an agent whose sponsor answers for it no longer.
 const TAKE_OVER: &str = "agent/take-over";
@@ -49,7 +50,8 @@ pub(crate) const BESIDE_TOOLS: [&str; 14] = [
 /// Whether no policy is asked about an act, because it only takes away. Whoever asks has found that it
 /// is theirs to take.
 pub(crate) fn only_takes_away(request: &AccessRequest) -> bool {
-    [TAKE_BACK, RESTRICT].contains(&request.action.as_str())
+    let action = request.action.as_str();
+    action == TAKE_BACK || RESTRICT.contains(&action)
 }
 
 /// Checks that `facts` are about `request`: otherwise nothing they say counts.
@@ -146,8 +148,10 @@ pub(crate) fn check<'a>(
                 return Err(Denial::Kernel(KernelRule::DirectoryNotActive));
             }
             let gives = provisioning.gives != Gives::Nothing;
-            let is_restricting = request.action.as_str() == RESTRICT;
-            if action.asked_by != AskedBy::Directory || gives == is_restricting {
+            let is_restricting = RESTRICT.contains(&request.action.as_str());
+            let is_of_agent = matches!(request.resource, ResourceRef::Agent(_));
+            let is_one = gives != is_restricting && is_of_agent == provisioning.purpose.is_some();
+            if action.asked_by != AskedBy::Directory || !is_one {
                 return Err(Denial::Malformed);
             }
             Ok(Passed::by_kernel())

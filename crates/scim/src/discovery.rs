@@ -1,16 +1,16 @@
 //! What describes the provider: `/ServiceProviderConfig`, `/ResourceTypes`, `/Schemas` (RFC 7644 §4,
 //! RFC 7643 §5 to §7).
 //!
-//! Lists go into [`ListResponse::whole`](crate::ListResponse::whole). `base` is the provider's base
+//! `types` are the resource types that the provider has. Lists go into [`ListResponse::whole`](crate::ListResponse::whole). `base` is the provider's base
 //! URL, without a slash at its end.
 
 use serde_json::{Value, json};
 
 use crate::schema::{Attribute, Kind, Mutability, Returned, Schema, Uniqueness};
-use crate::{GROUP, PAGE_MAX, ResourceType, USER};
+use crate::{AGENT, GROUP, PAGE_MAX, ResourceType, USER};
 
-/// The resource types that there are.
-pub static TYPES: [&ResourceType; 2] = [&USER, &GROUP];
+/// The resource types that there are. The last is a draft's, for a provider that wants it.
+pub static TYPES: [&ResourceType; 3] = [&USER, &GROUP, &AGENT];
 
 /// What the provider can do (RFC 7643 §5).
 pub fn service_provider_config(base: &str) -> Value {
@@ -37,33 +37,36 @@ pub fn service_provider_config(base: &str) -> Value {
 }
 
 /// All resource types (RFC 7643 §6).
-pub fn resource_types(base: &str) -> Vec<Value> {
-    TYPES.iter().map(|of| type_json(of, base)).collect()
+pub fn resource_types(base: &str, types: &[&ResourceType]) -> Vec<Value> {
+    types.iter().map(|of| type_json(of, base)).collect()
 }
 
 /// The resource type whose id is `id`: its name.
-pub fn resource_type(base: &str, id: &str) -> Option<Value> {
-    let found = TYPES.iter().find(|of| of.name == id);
+pub fn resource_type(base: &str, types: &[&ResourceType], id: &str) -> Option<Value> {
+    let found = types.iter().find(|of| of.name == id);
     found.map(|of| type_json(of, base))
 }
 
 /// All schemas of resources and their extensions (RFC 7643 §7).
-pub fn schemas(base: &str) -> Vec<Value> {
-    known().map(|schema| schema_json(schema, base)).collect()
+pub fn schemas(base: &str, types: &[&ResourceType]) -> Vec<Value> {
+    known(types).map(|schema| schema_json(schema, base)).collect()
 }
 
 /// The schema whose id is the URN `id`, whatever its case.
-pub fn schema(base: &str, id: &str) -> Option<Value> {
-    let found = known().find(|schema| schema.id.eq_ignore_ascii_case(id));
+pub fn schema(base: &str, types: &[&ResourceType], id: &str) -> Option<Value> {
+    let found = known(types).find(|schema| schema.id.eq_ignore_ascii_case(id));
     found.map(|schema| schema_json(schema, base))
 }
 
-fn known() -> impl Iterator<Item = &'static Schema> {
-    TYPES.iter().flat_map(|of| of.schemas())
+fn known(types: &[&ResourceType]) -> impl Iterator<Item = &'static Schema> {
+    types.iter().flat_map(|of| of.schemas())
 }
 
 fn type_json(of: &ResourceType, base: &str) -> Value {
-    let extension = |schema: &&Schema| json!({ "schema": schema.id, "required": false });
+    let extension = |schema: &&Schema| {
+        let required = schema.attributes.iter().any(|attribute| attribute.required);
+        json!({ "schema": schema.id, "required": required })
+    };
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
         "id": of.name,

@@ -70,6 +70,11 @@ impl Filter {
         self.node.matches(resource)
     }
 
+    /// Whether nothing of the type can match it: it asks for what only other types have.
+    pub fn matches_nothing(&self) -> bool {
+        self.node.is_never()
+    }
+
     /// What every resource that it matches has: its comparisons by `eq` with a text that stand alone or
     /// are joined to the rest by `and`.
     ///
@@ -96,6 +101,15 @@ impl Node {
             Self::Not(node) => !node.matches(object),
             Self::And(all) => all.iter().all(|node| node.matches(object)),
             Self::Or(any) => any.iter().any(|node| node.matches(object)),
+        }
+    }
+
+    fn is_never(&self) -> bool {
+        match self {
+            Self::Always(answer) => !answer,
+            Self::And(all) => all.iter().any(Self::is_never),
+            Self::Or(any) => any.iter().all(Self::is_never),
+            Self::Present(_) | Self::Compare(..) | Self::Within(..) | Self::Not(_) => false,
         }
     }
 

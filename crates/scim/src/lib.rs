@@ -32,7 +32,7 @@ pub use meta::{Meta, Version};
 pub use patch::Patch;
 pub use projection::Projection;
 pub use query::{ListResponse, Query};
-pub use schema::{GROUP, ResourceType, USER};
+pub use schema::{AGENT, GOVERNANCE, GROUP, ResourceType, USER};
 
 /// A resource: its attributes by their names, those of an extension below its URN (RFC 7643 §3).
 pub type Resource = Map<String, Value>;

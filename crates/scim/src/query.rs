@@ -70,6 +70,14 @@ impl Query {
         parameters.read(of)
     }
 
+    /// The same, of what is left of the page after `before` resources of other types that match, of which
+    /// the page has `taken` (RFC 7644 §3.4.3: a page goes on from one type to the next).
+    #[must_use]
+    pub fn after(self, before: usize, taken: usize) -> Self {
+        let first = (self.start_index - 1).saturating_sub(before);
+        Self { start_index: first + 1, count: self.count.saturating_sub(taken), ..self }
+    }
+
     /// Reads the body of a request to `.search` (RFC 7644 §3.4.3).
     pub fn of_search(body: &Value, of: &'static ResourceType) -> Result<Self, Error> {
         let syntax = |detail: &str| Error::new(ScimType::InvalidSyntax, detail);
@@ -120,9 +128,16 @@ impl Parameters {
 impl ListResponse {
     /// The page of `query` in which `resources` are, of `total` that match.
     pub fn of(query: &Query, total: usize, resources: Vec<Resource>) -> Self {
+        let mut page = Self { total: 0, start_index: query.start_index, resources: Vec::new() };
+        page.add(query, total, resources);
+        page
+    }
+
+    /// Adds `resources` as `query` shows them, of `total` more that match.
+    pub fn add(&mut self, query: &Query, total: usize, resources: Vec<Resource>) {
         let shown = |resource| Value::Object(query.projection.apply(resource));
-        let resources = resources.into_iter().map(shown).collect();
-        Self { total, start_index: query.start_index, resources }
+        self.total += total;
+        self.resources.extend(resources.into_iter().map(shown));
     }
 
     /// The page that has everything there is: the answer of `/Schemas` and `/ResourceTypes`

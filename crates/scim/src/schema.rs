@@ -1,5 +1,6 @@
 //! Schemas and resource types as data (RFC 7643 §2, §4, §6, §7).
 
+mod agent;
 mod attribute;
 mod group;
 mod user;
@@ -7,6 +8,7 @@ mod user;
 use serde_json::Value;
 
 use crate::Resource;
+pub use agent::{AGENT, GOVERNANCE};
 pub(crate) use attribute::{Attribute, Kind, Mutability, Returned, Uniqueness};
 pub use group::GROUP;
 pub use user::USER;
@@ -68,6 +70,11 @@ impl ResourceType {
     /// The path of its resources below the base URL: `/Users`.
     pub const fn endpoint(&self) -> &'static str {
         self.endpoint
+    }
+
+    /// The URNs of the schema of the type and of its extensions.
+    pub fn urns(&self) -> Vec<&'static str> {
+        self.schemas().map(|schema| schema.id).collect()
     }
 
     /// The URL of the resource `id`, where the provider's base URL is `base`.

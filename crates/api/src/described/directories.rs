@@ -65,11 +65,8 @@ pub(crate) fn schema() -> Operation {
 
 /// Searching all types of resources at once.
 pub(crate) fn search_all() -> Operation {
-    Operation::new("scim_search_all", "Searches one type of resources at a time only").answers_with(
-        (501, "search below `/Users` or `/Groups`"),
-        SCIM,
-        object(),
-    )
+    let summary = "Those of all types that a filter matches (RFC 7644 §3.4.3)";
+    filtered(reading("scim_search_all", summary)).takes_body(SCIM, object())
 }
 
 /// What is told of one kind of resources.
@@ -104,25 +101,31 @@ pub(crate) fn of(kind: Kind) -> OfKind {
             "scim_group_patch",
             "scim_group_delete",
         ],
+        Kind::Agents => [
+            "scim_agents",
+            "scim_agents_search",
+            "scim_agent_create",
+            "scim_agent",
+            "scim_agent_replace",
+            "scim_agent_patch",
+            "scim_agent_delete",
+        ],
     };
     let [list, search, create, read, replace, patch, delete] = ids;
+    let there = |operation| if kind == Kind::Agents { unwanted(operation) } else { operation };
     OfKind {
-        list: filtered(reading(list, "Those that a filter matches (RFC 7644 §3.4.2)")).takes_query(
-            &[
+        list: there(filtered(reading(list, "Those that a filter matches (RFC 7644 §3.4.2)")))
+            .takes_query(&[
                 optional("filter", "which"),
                 optional("startIndex", "the first one of the page, counted from 1"),
                 optional("count", "the most of the page"),
                 optional("attributes", "what is shown of each"),
                 optional("excludedAttributes", "what is not"),
-            ],
-        ),
-        search: filtered(reading(search, "The same, by a body (RFC 7644 §3.4.3)"))
+            ]),
+        search: there(filtered(reading(search, "The same, by a body (RFC 7644 §3.4.3)")))
             .takes_body(SCIM, object()),
-        create: changing(Operation::new(create, "Makes one (RFC 7644 §3.3)")).answers_with(
-            (201, "what was made"),
-            SCIM,
-            object(),
-        ),
+        create: there(changing(Operation::new(create, "Makes one (RFC 7644 §3.3)")))
+            .answers_with((201, "what was made"), SCIM, object()),
         read: missing(reading(read, "One of them (RFC 7644 §3.4.1)"))
             .answers(304, "it is at the version that `If-None-Match` names"),
         replace: known(changing(reading(replace, "Replaces one (RFC 7644 §3.5.1)"))),
@@ -134,6 +137,11 @@ pub(crate) fn of(kind: Kind) -> OfKind {
 
 fn missing(operation: Operation) -> Operation {
     operation.answers_with((404, "there is none, or it is not this directory's"), SCIM, object())
+}
+
+/// That there may be no resources of the kind.
+fn unwanted(operation: Operation) -> Operation {
+    operation.answers_with((404, "agents are not wanted (`directories.agents`)"), SCIM, object())
 }
 
 fn filtered(operation: Operation) -> Operation {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 69] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 76] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -94,6 +94,13 @@ const ENDPOINTS: [(&str, &str, &str, &str); 69] = [
     ("people", "PUT", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
     ("people", "PATCH", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
     ("people", "DELETE", "/scim/v2/Groups/{id}", "/scim/v2/Groups/x"),
+    ("people", "GET", "/scim/v2/Agents", "/scim/v2/Agents"),
+    ("people", "POST", "/scim/v2/Agents", "/scim/v2/Agents"),
+    ("people", "POST", "/scim/v2/Agents/.search", "/scim/v2/Agents/.search"),
+    ("people", "GET", "/scim/v2/Agents/{id}", "/scim/v2/Agents/x"),
+    ("people", "PUT", "/scim/v2/Agents/{id}", "/scim/v2/Agents/x"),
+    ("people", "PATCH", "/scim/v2/Agents/{id}", "/scim/v2/Agents/x"),
+    ("people", "DELETE", "/scim/v2/Agents/{id}", "/scim/v2/Agents/x"),
     ("people", "POST", "/ssf/events/{stream}", "/ssf/events/caep"),
     ("nobody's", "GET", "/oauth/authorize", AUTHORIZE),
     ("nobody's", "GET", "/consent/{id}", CONSENT),

@@ -65,6 +65,9 @@ pub(crate) const POLICY: &str = r#"
     @id("directory")
     permit (principal is Directory, action == Action::"person/provision", resource)
     unless { context.joins.contains("approvers") };
+    @id("directory-agents")
+    permit (principal is Directory, action == Action::"agent/provision", resource)
+    unless { context.sponsor in Group::"interns" };
     @id("affirm")
     permit (principal is Person, action == Action::"agent/affirm", resource is Agent)
     when { resource has sponsor && resource.sponsor == principal };
@@ -376,6 +379,7 @@ fn facts(now: Timestamp) -> Facts {
         affirmed: None,
         risk: None,
         risk_of_new: None,
+        source: None,
         state: AgentState::Active,
     };
     let mandate = Mandate {

@@ -5,6 +5,8 @@
 //! all of it is valid.
 
 mod attestation;
+mod directories;
+mod findings;
 mod login;
 mod read;
 mod server;
@@ -18,6 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use attestation::Attestation;
+pub(crate) use directories::Directories;
+pub(crate) use findings::Findings;
 pub(crate) use login::LoginAt;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
@@ -67,6 +71,9 @@ pub(crate) struct Config {
     /// From where the documents of OAuth clients are fetched that people authorize.
     #[serde(default)]
     pub(crate) clients: FetchedFrom,
+    /// What directories reach.
+    #[serde(default)]
+    pub(crate) directories: Directories,
     /// How transmitters of shared signals are reached.
     #[serde(default)]
     pub(crate) signals: Signals,
@@ -255,25 +262,6 @@ pub(crate) enum Anchor {
         /// The URL; `https` unless it is on loopback.
         url: String,
     },
-}
-
-/// Who is told of callers that are no active agent, and how.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Findings {
-    /// A URL that takes each finding by POST, with the person who is to be told; `https` unless it
-    /// is on loopback.
-    pub(crate) webhook: Option<String>,
-    /// A file whose one line (`Name: value`) goes with it.
-    pub(crate) header_file: Option<PathBuf>,
-    /// After how long without anybody looking the next person is told, in milliseconds.
-    pub(crate) escalate_after_ms: u64,
-}
-
-impl Default for Findings {
-    fn default() -> Self {
-        Self { webhook: None, header_file: None, escalate_after_ms: 900_000 }
-    }
 }
 
 /// What it says about itself.

@@ -1,9 +1,10 @@
-//! Directories push who their people are, one change at a time (SCIM 2.0, RFC 7644).
+//! Directories push who their people are, one change at a time (SCIM 2.0, RFC 7644), and register agents.
 //!
 //! INVARIANT: what a directory takes away counts at once, whatever else it asks for and whatever policy
 //! says of that (`what_a_directory_takes_away_no_policy_keeps`); nobody is changed by a directory who
 //! is not its own.
 
+mod agents;
 mod errors;
 mod groups;
 mod read;
@@ -15,6 +16,7 @@ use authority::Reader;
 use model::{FactKey, ScimResource, Timestamp};
 use scim::{Error, Resource};
 
+pub use agents::AgentChange;
 pub use groups::GroupChange;
 pub use read::{Kind, Page, Place, SCANNED_MAX};
 pub use registered::{DirectoryRegistration, KnownDirectory, NewToken};

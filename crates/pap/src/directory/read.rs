@@ -1,12 +1,15 @@
-//! What a directory reads of its own: users and groups, one or a page of them.
+//! What a directory reads: its users and groups, and the agents that it sees, one or a page of them.
 
 use std::collections::BTreeSet;
 
 use authority::Reader;
 use model::{FactKey, GroupName, Person, PersonId, ScimResource, SourceName};
-use scim::{Equality, Error, Filter, GROUP, Meta, Query, Resource, ScimType, USER, Version};
+use scim::{
+    AGENT, Equality, Error, Filter, GROUP, Meta, Query, Resource, ScimType, USER, Version,
+};
 use serde_json::{Value, json};
 
+use super::agents::with_addresses;
 use super::errors::{no_such, unavailable};
 use super::groups::policy_name;
 use super::stored;
@@ -22,6 +25,8 @@ pub enum Kind {
     Users,
     /// Groups.
     Groups,
+    /// Agents: those that it registered, and those for which its people answer.
+    Agents,
 }
 
 /// Of what a directory reads, and where it is.
@@ -51,6 +56,7 @@ impl Kind {
         match self {
             Self::Users => "user",
             Self::Groups => "group",
+            Self::Agents => "agent",
         }
     }
 
@@ -58,12 +64,13 @@ impl Kind {
         match self {
             Self::Users => FactKey::scim_user(directory, id),
             Self::Groups => FactKey::scim_group(directory, id),
+            Self::Agents => FactKey::scim_agent(directory, id),
         }
     }
 }
 
 impl Place<'_> {
-    fn of(&self, id: &str) -> FactKey {
+    pub(super) fn of(&self, id: &str) -> FactKey {
         self.kind.place(self.directory, id)
     }
 
@@ -80,7 +87,10 @@ impl Administration {
         id: &str,
     ) -> Result<(Resource, Version), Error> {
         let mut reader = self.reader();
-        let kept = stored(&mut reader, place.of(id)).await?;
+        let kept = match place.kind {
+            Kind::Users | Kind::Groups => stored(&mut reader, place.of(id)).await?,
+            Kind::Agents => self.agent_seen(&mut reader, place, id).await?,
+        };
         let kept = kept.ok_or_else(|| no_such(place.kind.word()))?;
         let version = Version(kept.version);
         Ok((self.completed(&mut reader, place, (id, kept)).await?, version))
@@ -88,6 +98,12 @@ impl Administration {
 
     /// The resources of a directory that `query` asks for.
     pub async fn directory_page(&self, place: &Place<'_>, query: &Query) -> Result<Page, Error> {
+        if query.filter.as_ref().is_some_and(Filter::matches_nothing) {
+            return Ok(Page::default());
+        }
+        if place.kind == Kind::Agents {
+            return self.agents_page(place, query).await;
+        }
         let Some(filter) = &query.filter else { return self.unfiltered(place, query).await };
         let found = match self.indexed(place, filter).await? {
             Some(candidates) => candidates,
@@ -172,7 +188,7 @@ impl Administration {
     }
 
     /// The resource whole: with what is known beside, who is in a group, in which groups a user is.
-    async fn completed(
+    pub(super) async fn completed(
         &self,
         reader: &mut Reader<'_>,
         place: &Place<'_>,
@@ -193,6 +209,10 @@ impl Administration {
                     resource = with_members(resource, &members, Some(place.base));
                 }
                 &GROUP
+            }
+            Kind::Agents => {
+                resource = with_addresses(resource, place.base);
+                &AGENT
             }
         };
         let meta = Meta {

@@ -116,7 +116,7 @@ impl Administration {
 }
 
 /// Why something did not come into force, as a directory is told.
-fn refused(reason: NotAdministered) -> Error {
+pub(super) fn refused(reason: NotAdministered) -> Error {
     match reason {
         NotAdministered::Conflict(CommitError::Exists { key }) => {
             let why = if key.as_str().starts_with("login/") {

@@ -149,14 +149,15 @@ impl Look<'_> {
         let is_passed_on = matches!(self.whose, Whose::Person(id) if *id != agent.sponsor);
         let is_replaced = self.is_key_replaced(agent);
         let key = keys::VerifyingKey::from_jwk(&agent.key).map(|key| key.thumbprint_text());
-        let key = ("agent_key", key.unwrap_or_default());
+        // One that a directory registered has none until its sponsor gives it one.
+        let key = (!agent.key.is_null()).then(|| ("agent_key", key.unwrap_or_default()));
         let host = agent.host.as_ref().map(|host| ("host_rule", format!("uid {}", host.uid)));
         let workloads = agent.workloads.iter();
         let workloads = workloads.map(|rule| ("workload_rule", json::canonical_of(rule)));
         let workloads =
             workloads.map(|(kind, rule)| (kind, String::from_utf8_lossy(&rule).into_owned()));
         let client = agent.client.as_ref().map(|client| ("oauth_client", client.id.clone()));
-        let all = std::iter::once(key).chain(host).chain(workloads).chain(client);
+        let all = key.into_iter().chain(host).chain(workloads).chain(client);
         for (kind, id) in all {
             let credential = Credential::new(kind, id, &agent.name);
             // Whoever answered for it before may hold the private half still, which vouches until another

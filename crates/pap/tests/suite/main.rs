@@ -9,6 +9,7 @@ mod consent;
 mod desk;
 mod devices;
 mod directories;
+mod directory_agents;
 mod directory_tokens;
 mod elevations;
 mod founding;

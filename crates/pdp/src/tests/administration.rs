@@ -32,7 +32,7 @@ fn case(
     let joins = joins.iter().map(|group| group.parse().expect("a group")).collect();
     let person = Some(Box::new(person("ann", &["staff"])));
     let provisioning =
-        Provisioning { person, gives, joins, unit: None, manager: None, login: false };
+        Provisioning { person, gives, joins, unit: None, manager: None, login: false, purpose: None };
     case.request.principal = Principal::Directory(directory.name.clone());
     case.facts.principal = PrincipalFacts::Directory(directory, provisioning);
     (case.request, case.facts)
@@ -83,6 +83,47 @@ fn a_policy_sees_the_person_whom_a_directory_gives_something() {
     check(&format!("{all};"), "permit");
     check(&format!("{all}; {no}"), "forbidden");
     check(&format!("{all} when {{ resource.active }};"), "permit");
+}
+
+/// What a directory registers is decided, in the light of who is to answer for it and what for; that it is
+/// gone is not.
+#[test]
+fn a_directory_registers_agents_as_policy_says() {
+    let case = |action: &str, gives: Gives, target: ResourceRef| {
+        let mut asked = case(action, gives, &[], DirectoryState::Active);
+        if let PrincipalFacts::Directory(_, provisioning) = &mut asked.1.principal {
+            let purpose = "refunds".parse().expect("a purpose");
+            *provisioning = Provisioning::of_agent(person("ann", &["staff"]), purpose, gives);
+        }
+        asked.0.resource = target;
+        asked
+    };
+    let desk = || ResourceRef::Agent("desk".parse().expect("an agent"));
+    let check = |(action, gives): (&str, Gives), policy: &str, expected: &str| {
+        assert_eq!(answer(&case(action, gives, desk()), policy), expected, "{action} {policy}");
+    };
+    let when = |condition: &str| {
+        format!(
+            r#"@id("p") permit (principal is Directory, action == Action::"agent/provision", resource)
+               when {{ {condition} }};"#
+        )
+    };
+    let added = ("agent/provision", Gives::Added);
+    check(added, &when(r#"context.gives == "added" && context.purpose == "refunds""#), "permit");
+    check(added, &when(r#"context.sponsor in Group::"staff""#), "permit");
+    check(added, &when(r#"context.sponsor in Group::"interns""#), "not_granted");
+    check(added, PROVISION, "not_granted");
+    let forbidding = r#"@id("no") forbid (principal, action, resource);"#;
+    check(("agent/restrict", Gives::Nothing), forbidding, "permit");
+    let everything = r#"@id("all") permit (principal, action, resource);"#;
+    check(("agent/provision", Gives::Nothing), everything, "malformed");
+    check(("agent/restrict", Gives::Added), everything, "malformed");
+    check(("agent/add", Gives::Added), everything, "malformed");
+    check(("agent/renew", Gives::Added), everything, "malformed");
+    // What is said of a person is said of nothing else.
+    let ann = ResourceRef::Person("ann".parse().expect("a person"));
+    let crossed = case("person/provision", Gives::Added, ann);
+    assert_eq!(answer(&crossed, everything), "malformed");
 }
 
 /// Nobody acts in a directory's name.
@@ -167,7 +208,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/offboard", "agent/owners", "agent/renew", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "person/add", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/publish", "purpose/add", "purpose/owner", "risk/lower", "risk/raise", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/offboard", "agent/owners", "agent/provision", "agent/renew", "agent/restrict", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "person/add", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/publish", "purpose/add", "purpose/owner", "risk/lower", "risk/raise", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

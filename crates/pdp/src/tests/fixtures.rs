@@ -66,6 +66,7 @@ fn agent() -> Agent {
         affirmed: None,
         risk: None,
         risk_of_new: None,
+        source: None,
         state: AgentState::Active,
     }
 }

@@ -208,3 +208,18 @@ fn what_can_be_looked_up_is_told() {
         check(without, &[]);
     }
 }
+
+/// What only another type has matches nothing, and needs no looking through.
+#[test]
+fn what_a_type_does_not_have_matches_nothing_of_it() {
+    let check = |filter: &str, of: &'static ResourceType, expected: bool| {
+        let read = Filter::parse(filter, of).expect("a filter");
+        assert_eq!(read.matches_nothing(), expected, "{filter}");
+    };
+    check(r#"userName eq "a""#, &USER, false);
+    check(r#"userName eq "a""#, &GROUP, true);
+    check(r#"userName eq "a" and id pr"#, &GROUP, true);
+    check(r#"userName eq "a" or id pr"#, &GROUP, false);
+    check(r#"userName eq "a" or title pr"#, &GROUP, true);
+    check(r#"not (userName eq "a")"#, &GROUP, false);
+}

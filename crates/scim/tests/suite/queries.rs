@@ -69,6 +69,21 @@ fn i_18_a_page_has_a_limit() {
     by_search(json!({ "count": PAGE_MAX + 1 }), Ok((false, 1, PAGE_MAX)));
 }
 
+/// A page goes on from one type to the next (RFC 7644 §3.4.3).
+#[test]
+fn a_page_of_several_types_goes_on_where_the_last_ended() {
+    let check = |(before, taken): (usize, usize), expected: (usize, usize)| {
+        let query = Query::of_url("startIndex=5&count=10", &USER).expect("a query");
+        let left = query.after(before, taken);
+        assert_eq!((left.start_index, left.count), expected, "{before} {taken}");
+    };
+    check((0, 0), (5, 10));
+    check((3, 0), (2, 10));
+    check((4, 0), (1, 10));
+    check((7, 3), (1, 7));
+    check((20, 10), (1, 0));
+}
+
 #[test]
 fn a_page_shows_what_was_asked_for() {
     let query = Query::of_url("startIndex=2&count=1&attributes=userName", &USER).expect("a query");
