@@ -73,7 +73,8 @@ impl Side {
         let escaped = [(' ', "%20"), ('"', "%22"), ('[', "%5B"), (']', "%5D")];
         let path = filled(path.to_owned());
         let path = escaped.iter().fold(path, |path, (from, to)| path.replace(*from, to));
-        let (status, told) = self.provider.ask(method, &path, Some(&body).filter(|it| !it.is_null()));
+        let (status, told) =
+            self.provider.ask(method, &path, Some(&body).filter(|it| !it.is_null()));
         let made = match path.as_str() {
             "/Users" => Some("user"),
             "/Groups" => Some("group"),
@@ -127,7 +128,10 @@ fn created() -> Vec<Request> {
         made("create in capitals", user("ANN")),
         made("create without a name", json!({ "schemas": [USER], "displayName": "x" })),
         made("create with a name of no text", json!({ "schemas": [USER], "userName": 1 })),
-        made("create with a wrong type", json!({ "schemas": [USER], "userName": "b", "active": "so" })),
+        made(
+            "create with a wrong type",
+            json!({ "schemas": [USER], "userName": "b", "active": "so" }),
+        ),
         made("create no object", json!([1])),
         made("a resource without `schemas`", json!({ "userName": "odd" })),
         made("create another", user("ben")),
@@ -190,7 +194,10 @@ fn changed() -> Vec<Request> {
         patch(DONE, json!({ "op": "remove", "path": "phoneNumbers[type eq \"work\"]" })),
         patch(DONE, json!({ "op": "replace", "value": { "title": "Boss" } })),
         get(),
-        patch("no target", json!({ "op": "replace", "path": "emails[type eq \"home\"].value", "value": "x" })),
+        patch(
+            "no target",
+            json!({ "op": "replace", "path": "emails[type eq \"home\"].value", "value": "x" }),
+        ),
         patch("read-only", json!({ "op": "replace", "path": "id", "value": "x" })),
         patch("unknown path", json!({ "op": "replace", "path": "nosuch", "value": "x" })),
         patch("bad path", json!({ "op": "replace", "path": "userName[", "value": "x" })),

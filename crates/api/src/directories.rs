@@ -11,11 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use model::SourceName;
 use pap::Administration;
-use pap::directory::{
-    AgentChange, GroupChange, Kind, KnownDirectory, Page, Place, UserChange,
-};
+use pap::directory::{AgentChange, GroupChange, Kind, KnownDirectory, Page, Place, UserChange};
 use scim::{
-    AGENT, Error, GROUP, ListResponse, MEDIA_TYPE, Patch, Query, Resource, ResourceType, USER, Version,
+    AGENT, Error, GROUP, ListResponse, MEDIA_TYPE, Patch, Query, Resource, ResourceType, USER,
+    Version,
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;

@@ -7,8 +7,8 @@ use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm, InstanceId, LEASE_MAX,
-    Mandate, MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope, Sha256Digest,
-    Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
+    Mandate, MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope,
+    Sha256Digest, Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};

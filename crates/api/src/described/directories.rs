@@ -124,8 +124,11 @@ pub(crate) fn of(kind: Kind) -> OfKind {
             ]),
         search: there(filtered(reading(search, "The same, by a body (RFC 7644 §3.4.3)")))
             .takes_body(SCIM, object()),
-        create: there(changing(Operation::new(create, "Makes one (RFC 7644 §3.3)")))
-            .answers_with((201, "what was made"), SCIM, object()),
+        create: there(changing(Operation::new(create, "Makes one (RFC 7644 §3.3)"))).answers_with(
+            (201, "what was made"),
+            SCIM,
+            object(),
+        ),
         read: missing(reading(read, "One of them (RFC 7644 §3.4.1)"))
             .answers(304, "it is at the version that `If-None-Match` names"),
         replace: known(changing(reading(replace, "Replaces one (RFC 7644 §3.5.1)"))),

@@ -149,7 +149,8 @@ impl Administration {
             AgentChange::Patch(patch) => {
                 let mut changed = resource.clone();
                 // However many there are, they are not the directory's, and no limit of its.
-                if let Some(governance) = changed.get_mut(GOVERNANCE).and_then(Value::as_object_mut) {
+                if let Some(governance) = changed.get_mut(GOVERNANCE).and_then(Value::as_object_mut)
+                {
                     governance.remove("tools");
                 }
                 patch.apply(&mut changed)?;
@@ -181,7 +182,8 @@ impl Administration {
         }
         let sponsor = reader.need::<Person>(FactKey::person(&is.sponsor)).await;
         let sponsor = sponsor.map_err(unavailable)?;
-        let purpose = is.purposes.first().cloned().ok_or_else(|| unavailable("it is for nothing"))?;
+        let purpose =
+            is.purposes.first().cloned().ok_or_else(|| unavailable("it is for nothing"))?;
         let key = FactKey::scim_agent(&directory.name, is.name.as_str());
         let kept = match said {
             Some(said) => put(key, &kept_of(Some(&kept), said, self.now())),

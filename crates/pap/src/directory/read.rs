@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use authority::Reader;
 use model::{FactKey, GroupName, Person, PersonId, ScimResource, SourceName};
-use scim::{
-    AGENT, Equality, Error, Filter, GROUP, Meta, Query, Resource, ScimType, USER, Version,
-};
+use scim::{AGENT, Equality, Error, Filter, GROUP, Meta, Query, Resource, ScimType, USER, Version};
 use serde_json::{Value, json};
 
 use super::agents::with_addresses;

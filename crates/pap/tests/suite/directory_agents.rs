@@ -187,15 +187,15 @@ async fn what_a_directory_registers_waits_for_its_sponsor() {
     scene.renew("desk").await.expect("its sponsor renews it");
     let (again, renewed) = scene.seen("desk").await.expect("it is seen");
     assert!(version != renewed && again["meta"]["lastModified"] != told["meta"]["lastModified"]);
-    let stale = AgentChange::Patch(&patch(&AGENT, json!({ "op": "remove", "path": "displayName" })));
+    let stale =
+        AgentChange::Patch(&patch(&AGENT, json!({ "op": "remove", "path": "displayName" })));
     let tag = version.to_string();
     let named = ("desk", Some(tag.as_str()));
     let changed = scene.desk.administration.change_agent(&scene.okta, named, &stale).await;
     assert_eq!(status(changed), 412);
     let actions = scene.desk.world.records("administration").await;
     let actions: Vec<_> = actions.iter().map(|it| it.text_of("action").to_owned()).collect();
-    let expected =
-        ["people/directory", "people/directory", "agent/provision", "agent/renew"];
+    let expected = ["people/directory", "people/directory", "agent/provision", "agent/renew"];
     assert_eq!(actions, expected);
 }
 

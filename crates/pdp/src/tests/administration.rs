@@ -31,8 +31,15 @@ fn case(
     };
     let joins = joins.iter().map(|group| group.parse().expect("a group")).collect();
     let person = Some(Box::new(person("ann", &["staff"])));
-    let provisioning =
-        Provisioning { person, gives, joins, unit: None, manager: None, login: false, purpose: None };
+    let provisioning = Provisioning {
+        person,
+        gives,
+        joins,
+        unit: None,
+        manager: None,
+        login: false,
+        purpose: None,
+    };
     case.request.principal = Principal::Directory(directory.name.clone());
     case.facts.principal = PrincipalFacts::Directory(directory, provisioning);
     (case.request, case.facts)

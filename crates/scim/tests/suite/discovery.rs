@@ -63,7 +63,8 @@ fn schemas_are_told_by_their_urn() {
     }
     assert_eq!(scim::schema(BASE, &PEOPLE, "urn:example:2.0:Shoes"), None);
 
-    let user = scim::schema(BASE, &PEOPLE, "urn:ietf:params:scim:schemas:core:2.0:User").expect("users");
+    let user =
+        scim::schema(BASE, &PEOPLE, "urn:ietf:params:scim:schemas:core:2.0:User").expect("users");
     let name = json!({
         "name": "userName", "type": "string", "multiValued": false, "required": true,
         "description": "The name that the person logs in by.", "caseExact": false,
