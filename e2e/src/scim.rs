@@ -36,7 +36,7 @@ impl Scim {
         let servers = canary.iter().map(|canary| ("canary".to_owned(), url(canary))).collect();
         let (policy, observers) = (POLICY.to_owned(), Some(port));
         let configuration = configuration.to_owned();
-        let options = Options { servers, policy, observers, configuration, ..Options::default() };
+        let options = Options { servers, configuration, policy, observers, ..Options::default() };
         let deployment = Deployment::start(&options);
         let file = deployment.path("okta.token").display().to_string();
         deployment.run(&["directory", "add", "okta", "--token", &file]);
