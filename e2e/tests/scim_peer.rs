@@ -16,7 +16,7 @@ const SEARCH: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
 
 /// Where answers differ: to what, as we tell it, as the peer does. Each is a row of the page.
 const DIFFERENCES: [(&str, &str, &str); 6] = [
-    ("a PATCH that changes something", "200", "204"),
+    (DONE, "200", "204"),
     ("a resource without `schemas`", "400 invalidSyntax", "201"),
     ("a search without `schemas`", "400 invalidSyntax", "200"),
     ("a filter by an attribute that there is not", "200", "400 invalidFilter"),
@@ -28,6 +28,9 @@ const DIFFERENCES: [(&str, &str, &str); 6] = [
 /// that it is the preferred one.
 const MORE: [&str; 3] =
     ["members[].$ref: text", "members[].type: text", "authenticationSchemes[].primary: boolean"];
+
+/// What is said of a PATCH that is in order.
+const DONE: &str = "a PATCH that changes something";
 
 /// A service provider, with the ids that it gave.
 struct Side {
@@ -202,7 +205,6 @@ fn changed() -> Vec<Request> {
         let body = json!({ "schemas": [PATCH], "Operations": [operation] });
         request(case, "PATCH", "/Users/{user}", body)
     };
-    const DONE: &str = "a PATCH that changes something";
     let get = || request("get what was changed", "GET", "/Users/{user}", Value::Null);
     let phone = json!([{ "value": "tel:+1-201-555-0123", "type": "work" }]);
     vec![
@@ -248,7 +250,7 @@ fn grouped() -> Vec<Request> {
     let desk = json!({ "schemas": [GROUP], "displayName": "Desk", "members": ann });
     let patch = |operation: Value| {
         let body = json!({ "schemas": [PATCH], "Operations": [operation] });
-        request("a PATCH that changes something", "PATCH", "/Groups/{group}", body)
+        request(DONE, "PATCH", "/Groups/{group}", body)
     };
     let get = || request("get a group", "GET", "/Groups/{group}", Value::Null);
     let found = r#"/Groups?filter=displayName eq "Desk""#;

@@ -183,7 +183,7 @@ async fn what_a_directory_registers_waits_for_its_sponsor() {
     let (told, version) = scene.seen("desk").await.expect("it is seen");
     assert_eq!(told[GOVERNANCE]["leaseUntil"], now.to_string());
     assert_eq!(told["owners"], json!([{ "value": SAM, "$ref": format!("{BASE}/Users/{SAM}") }]));
-    scene.desk.world.clock.advance(Duration::from_secs(60));
+    scene.desk.world.clock.advance(Duration::from_mins(1));
     scene.renew("desk").await.expect("its sponsor renews it");
     let (again, renewed) = scene.seen("desk").await.expect("it is seen");
     assert!(version != renewed && again["meta"]["lastModified"] != told["meta"]["lastModified"]);
