@@ -1,4 +1,5 @@
-//! `cascade`: one key written ends ten thousand acts under way, each in work that was handed on.
+//! One key written ends thousands of acts under way. `cascade`: that of a root task, below which all
+//! of them are. `suspend`: that of the person who sponsors all the agents.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,9 +10,11 @@ use anyhow::{Context as _, ensure};
 use authority::{Actor, Circumstances, Governed, Watch};
 use model::{
     AccessRequest, ActionName, Binding, Clock as _, DecisionId, Delegation, FactKey, Instance,
-    InstanceId, Principal, ResourceRef, ServerName, Task, TaskEnd, TaskId, TaskState,
+    InstanceId, Mandate, MandateId, Person, PersonState, Principal, ResourceRef, ServerName, Task,
+    TaskEnd, TaskId, TaskState,
 };
 use serde_json::{Value, json};
+use store::Effect;
 use tokio::sync::Notify;
 
 use crate::house::{House, put};
@@ -21,6 +24,9 @@ use crate::workload::SERVER;
 use crate::world::Random;
 
 const ROUNDS: usize = 3;
+
+/// How many agents the person sponsors who leaves.
+const SPONSORED: usize = 5_000;
 
 /// How many tasks are parts of the root task, and how many are parts of each of these.
 const FANS: (usize, usize) = (100, 99);
@@ -48,8 +54,21 @@ impl Governed for Act {
     }
 }
 
-/// Measures the row.
-pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
+/// Measures how soon all that is below a task is cut when the task ends.
+pub(crate) fn cascade(dir: &Path) -> anyhow::Result<Row> {
+    measure("cascade", dir, async |dir| end_root(dir, FANS).await)
+}
+
+/// Measures how soon all that a person sponsors is cut when the person is gone.
+pub(crate) fn suspend(dir: &Path) -> anyhow::Result<Row> {
+    measure("suspend", dir, async |dir| end_sponsor(dir, SPONSORED).await)
+}
+
+fn measure(
+    row: &'static str,
+    dir: &Path,
+    once: impl AsyncFn(&Path) -> anyhow::Result<f64>,
+) -> anyhow::Result<Row> {
     machine::pin(SERVER_CORE)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -57,16 +76,16 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
     for round in 0..ROUNDS {
         let dir = dir.join(format!("round-{round}"));
         std::fs::create_dir(&dir)?;
-        let value = runtime.block_on(cascade(&dir, FANS))?;
+        let value = runtime.block_on(once(&dir))?;
         rounds.push(Round { value, ratio: value / LIMIT_MS });
     }
     let against = format!("{LIMIT_MS:.0} ms");
     let goal = Goal { value_at_most: Some(LIMIT_MS), ..Goal::default() };
-    Ok(Row::new("cascade", "ms", rounds).against(against).wants(goal))
+    Ok(Row::new(row, "ms", rounds).against(against).wants(goal))
 }
 
 /// How long it takes, in milliseconds, from ending the root task until every act is cut.
-async fn cascade(dir: &Path, fans: (usize, usize)) -> anyhow::Result<f64> {
+async fn end_root(dir: &Path, fans: (usize, usize)) -> anyhow::Result<f64> {
     let house = House::open(dir, json!({})).await?;
     house.put(vec![put(FactKey::agent(&"team".parse()?), &house.agent("team", json!({})))]).await?;
     house.put(vec![put(FactKey::agent(&"hand".parse()?), &house.agent("hand", json!({})))]).await?;
@@ -79,6 +98,33 @@ async fn cascade(dir: &Path, fans: (usize, usize)) -> anyhow::Result<f64> {
             watches.push(watched(&house, hand).await?);
         }
     }
+    let (how, since) = (TaskEnd::Revoked, house.clock.now());
+    let state = TaskState::Ended { how, reason: "measured".to_owned(), since };
+    let ended = Task { state, ..house.lead.task.clone() };
+    cut(&house, watches, put(FactKey::task(ended.id), &ended)).await
+}
+
+/// How long it takes, in milliseconds, from the leaving of the sponsor of `agents` agents until the
+/// act of each is cut; none of them begins another.
+async fn end_sponsor(dir: &Path, agents: usize) -> anyhow::Result<f64> {
+    let house = House::open(dir, json!({})).await?;
+    let mut watches = Vec::with_capacity(agents);
+    let mut last = None;
+    for number in 0..agents {
+        let instance = sponsored(&house, &format!("agent-{number}")).await?;
+        watches.push(watched(&house, instance).await?);
+        last = Some(instance);
+    }
+    let state = PersonState::Inactive { since: house.clock.now() };
+    let gone = Person { state, ..house.lead.sponsor.clone() };
+    let took = cut(&house, watches, put(FactKey::person(&gone.id), &gone)).await?;
+    let again = watched(&house, last.context("there are agents")?).await;
+    ensure!(again.is_err(), "an agent of somebody who left still acts");
+    Ok(took)
+}
+
+/// How long it takes, in milliseconds, from writing `effect` until every one of `watches` is told.
+async fn cut(house: &House, watches: Vec<Watch>, effect: Effect) -> anyhow::Result<f64> {
     let all = watches.len();
     let (left, none_left) = (Arc::new(AtomicUsize::new(all)), Arc::new(Notify::new()));
     for watch in watches {
@@ -90,17 +136,37 @@ async fn cascade(dir: &Path, fans: (usize, usize)) -> anyhow::Result<f64> {
             }
         });
     }
-    // All of them wait before the root task ends.
+    // All of them wait before it is written.
     tokio::time::sleep(Duration::from_millis(200)).await;
     ensure!(left.load(Ordering::Acquire) == all, "some are cut before anything ended");
-    let (how, since) = (TaskEnd::Revoked, house.clock.now());
-    let state = TaskState::Ended { how, reason: "measured".to_owned(), since };
-    let ended = Task { state, ..house.lead.task.clone() };
     let started = Instant::now();
-    house.put(vec![put(FactKey::task(ended.id), &ended)]).await?;
-    let cut = tokio::time::timeout(PATIENCE, none_left.notified()).await;
-    cut.with_context(|| format!("{} of {all} are not cut", left.load(Ordering::Acquire)))?;
+    house.put(vec![effect]).await?;
+    let told = tokio::time::timeout(PATIENCE, none_left.notified()).await;
+    told.with_context(|| format!("{} of {all} are not cut", left.load(Ordering::Acquire)))?;
     Ok(started.elapsed().as_secs_f64() * 1e3)
+}
+
+/// A new agent of the one sponsor, with a mandate, an instance and a task of its own.
+async fn sponsored(house: &House, name: &str) -> anyhow::Result<InstanceId> {
+    let now = house.clock.now();
+    let (instance, task) = (InstanceId::new(now, &Random), TaskId::new(now, &Random));
+    let (mandate, agent) = (MandateId::new(now, &Random), house.agent(name, json!({})));
+    let mandate = Mandate { id: mandate, agent: agent.name.clone(), ..house.lead.mandate.clone() };
+    let lead = house.lead.task.clone();
+    let (id, mandate_digest) = (mandate.id, mandate.digest());
+    let task = Task { id: task, instance, mandate: id, mandate_digest, ..lead };
+    let lead = house.lead.instance.clone();
+    let instance = Instance { id: instance, agent: agent.name.clone(), task: task.id, ..lead };
+    let standing = FactKey::standing_mandate(&agent.name, &mandate.purpose);
+    let effects = vec![
+        put(FactKey::agent(&agent.name), &agent),
+        put(FactKey::mandate(mandate.id), &mandate),
+        put(standing, &mandate.id),
+        put(FactKey::task(task.id), &task),
+        put(FactKey::instance(instance.id), &instance),
+    ];
+    house.put(effects).await?;
+    Ok(instance.id)
 }
 
 /// A new instance of `agent` with a part of `parent`.
@@ -151,6 +217,12 @@ mod tests {
     #[tokio::test]
     async fn every_act_below_is_cut() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        cascade(dir.path(), (2, 3)).await.expect("all of them are cut");
+        end_root(dir.path(), (2, 3)).await.expect("all of them are cut");
+    }
+
+    #[tokio::test]
+    async fn every_agent_of_the_sponsor_is_cut() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        end_sponsor(dir.path(), 3).await.expect("all of them are cut");
     }
 }

@@ -42,22 +42,19 @@ pub(crate) struct Callers {
     /// The socket at which the service vouches for this process.
     host: PathBuf,
     clock: WallClock,
-    agent: &'static str,
+    agent: String,
     agent_key: SigningKey,
     instances: Vec<Instance>,
 }
 
 impl Callers {
     /// `count` instances of `agent`, each with its own session.
-    pub(crate) fn open(
-        deployment: &Deployment,
-        agent: &'static str,
-        count: usize,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn open(deployment: &Deployment, agent: &str, count: usize) -> anyhow::Result<Self> {
         let pem = std::fs::read_to_string(deployment.key(agent))?;
         let agent_key = SigningKey::from_pem(&pem)?;
         let (port, clock) = (deployment.port, WallClock::new());
         let host = deployment.host_socket();
+        let agent = agent.to_owned();
         let mut callers = Self { port, host, clock, agent, agent_key, instances: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         for _ in 0..count {
@@ -94,7 +91,8 @@ impl Callers {
         self.signed_for(id, ACCOUNT)
     }
 
-    fn signed_for(&self, id: usize, account: &str) -> anyhow::Result<Vec<u8>> {
+    /// The same on `account`.
+    pub(crate) fn signed_for(&self, id: usize, account: &str) -> anyhow::Result<Vec<u8>> {
         let Instance { key, token, session } = &self.instances[id % self.instances.len()];
         let token = &token.text;
         let proof = self.proof(key, &self.url(), Some(token))?;
@@ -125,10 +123,10 @@ impl Callers {
         let voucher = self.voucher(key)?;
         let (issuer, now) = (self.issuer(), self.clock.now().as_seconds());
         let assertion =
-            client_assertion::make((self.agent, &issuer), &self.agent_key, now, &unpredictable())?;
+            client_assertion::make((&self.agent, &issuer), &self.agent_key, now, &unpredictable())?;
         let form = oauth::form::form(&[
             ("grant_type", "client_credentials"),
-            ("client_id", self.agent),
+            ("client_id", &self.agent),
             ("client_assertion_type", client_assertion::TYPE),
             ("client_assertion", &assertion),
             ("resource", &self.url()),

@@ -43,8 +43,13 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Founds one in `dir` before the server at `upstream`, and serves it.
-    pub(crate) fn start(dir: &Path, binary: &Path, upstream: u16) -> anyhow::Result<Self> {
+    /// Founds one in `dir` before the server at `upstream`, with `policy` beside its own, and serves it.
+    pub(crate) fn start(
+        dir: &Path,
+        binary: &Path,
+        upstream: u16,
+        policy: &str,
+    ) -> anyhow::Result<Self> {
         let (port, observers) = (free_port()?, free_port()?);
         let (dir, binary) = (dir.to_owned(), binary.to_owned());
         let mut deployment = Self { port, observers, dir, binary, server: None };
@@ -52,7 +57,7 @@ impl Deployment {
         let home = home.to_str().context("the directory's name is no text")?;
         let printed =
             deployment.command(&["init", home, "--founder", "alice", "--founder", "bob"])?;
-        deployment.configure(upstream)?;
+        deployment.configure(upstream, policy)?;
         deployment.serve()?;
         for line in printed.lines() {
             let code = line.trim().strip_prefix("code ").and_then(|rest| rest.split_once(' '));
@@ -64,7 +69,7 @@ impl Deployment {
         Ok(deployment)
     }
 
-    fn configure(&self, upstream: u16) -> anyhow::Result<()> {
+    fn configure(&self, upstream: u16, policy: &str) -> anyhow::Result<()> {
         let (port, observers) = (self.port, self.observers);
         let text = format!(
             "state_dir: state\nlisten:\n  agents: 127.0.0.1:{port}\n  admin: 127.0.0.1:{observers}\n\
@@ -72,7 +77,7 @@ impl Deployment {
              servers:\n  {NAME}:\n    url: http://127.0.0.1:{upstream}/mcp\n"
         );
         std::fs::write(self.path("home/chancery.yaml"), text)?;
-        Ok(std::fs::write(self.path("home/policies/bench.cedar"), POLICY)?)
+        Ok(std::fs::write(self.path("home/policies/bench.cedar"), [POLICY, policy].concat())?)
     }
 
     fn onboard(&self) -> anyhow::Result<()> {
@@ -81,14 +86,20 @@ impl Deployment {
         self.command(&["person", "add", "sam"])?;
         let purpose = ["purpose", "add", "care", "--owner", "alice", "--tool", &tool];
         self.command(&[&purpose[..], &["--harm", "moves-money"]].concat())?;
-        let uid = std::fs::metadata(self.path("home"))?.uid().to_string();
         for agent in [AGENT, QUIET] {
-            let key = self.key(agent);
-            let registered = ["--sponsor", "sam", "--purpose", "care", "--key", &key];
-            let attested = ["--host-uid", &uid];
-            self.command(&[&["agent", "add", agent][..], &registered, &attested].concat())?;
+            self.register(agent, "sam")?;
         }
         self.command(&["server", "add", NAME, "--owner", "alice", "--harm", &harm])?;
+        Ok(())
+    }
+
+    /// Registers `agent` with a key of its own, whose processes are this user's.
+    pub(crate) fn register(&self, agent: &str, sponsor: &str) -> anyhow::Result<()> {
+        let uid = std::fs::metadata(self.path("home"))?.uid().to_string();
+        let key = self.key(agent);
+        let registered = ["--sponsor", sponsor, "--purpose", "care", "--key", &key];
+        let attested = ["--host-uid", &uid];
+        self.command(&[&["agent", "add", agent][..], &registered, &attested].concat())?;
         Ok(())
     }
 
@@ -120,11 +131,18 @@ impl Deployment {
         self.path(&format!("{name}.pem")).display().to_string()
     }
 
+    /// The path of a file beside the deployment.
+    pub(crate) fn text_path(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.path(name).into_os_string().into_string();
+        path.map_err(|path| anyhow::anyhow!("{} is no text", path.display()))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    /// Runs one of the program's commands; what it printed.
+    pub(crate) fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let socket = self.path("home/state/admin.sock");
         run(Command::new(&self.binary).args(arguments).env("CHANCERY_SOCKET", socket))
     }

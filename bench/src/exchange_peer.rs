@@ -29,7 +29,7 @@ const ROUNDS: usize = 5;
 /// Measures the row.
 pub(crate) fn measure(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     let upstream = Upstream::start()?;
-    let deployment = Deployment::start(dir, &programs.chancery, upstream.port)?;
+    let deployment = Deployment::start(dir, &programs.chancery, upstream.port, "")?;
     let peer = Peer::start(&programs.npm)?;
     let read = |name| anyhow::Ok(SigningKey::from_pem(&std::fs::read_to_string(name)?)?);
     let (lead, hand) = (read(deployment.key(AGENT))?, read(deployment.key(QUIET))?);

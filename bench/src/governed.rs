@@ -64,7 +64,7 @@ pub(crate) struct Load {
 impl Bed {
     pub(crate) fn open(dir: &Path, programs: &Programs) -> anyhow::Result<Self> {
         let upstream = Upstream::start()?;
-        let deployment = Deployment::start(dir, &programs.chancery, upstream.port)?;
+        let deployment = Deployment::start(dir, &programs.chancery, upstream.port, "")?;
         let callers = Callers::open(&deployment, AGENT, INSTANCES)?;
         Ok(Self { upstream, deployment, callers })
     }
@@ -211,7 +211,7 @@ pub(crate) fn throughput(dir: &Path, programs: &Programs) -> anyhow::Result<Row>
 pub(crate) fn memory(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     const MOST: f64 = 60.0;
     let upstream = Upstream::start()?;
-    let mut deployment = Deployment::start(dir, &programs.chancery, upstream.port)?;
+    let mut deployment = Deployment::start(dir, &programs.chancery, upstream.port, "")?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS.min(3) {
         deployment.restart()?;

@@ -64,6 +64,28 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends a whole request and reads all that follows, until the answer or the connection ends.
+    pub(crate) async fn all(&mut self, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+        self.stream.write_all(request).await?;
+        let is_over = |told: &[u8]| {
+            let head = memchr::memmem::find(told, b"\r\n\r\n").map(|at| at + 4);
+            let chunked = head.is_some_and(|head| {
+                memchr::memmem::find(&told[..head], b"transfer-encoding: chunked").is_some()
+            });
+            if chunked { told.ends_with(b"\r\n0\r\n\r\n") } else { head.is_some() }
+        };
+        while !is_over(&self.buffer) && self.stream.read_buf(&mut self.buffer).await? > 0 {
+            ensure!(self.buffer.len() < MESSAGE_MAX, "a message is too large");
+        }
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
+    /// Whether the other side has ended the connection, without another request.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        ensure!(self.stream.read_buf(&mut self.buffer).await? == 0, "one request at a time");
+        Ok(())
+    }
+
     /// Reads the next request's body; none when the client is done.
     pub(crate) async fn request(&mut self) -> anyhow::Result<Option<&[u8]>> {
         let request = self.message(|bytes| {

@@ -9,11 +9,13 @@ mod cascade;
 mod client;
 mod decide;
 mod deployment;
+mod directory;
 mod exchange;
 mod exchange_peer;
 mod governed;
 mod house;
 mod http;
+mod import;
 mod latency;
 mod load;
 mod machine;
@@ -23,6 +25,7 @@ mod process;
 mod report;
 mod rows;
 mod shim;
+mod signal;
 mod stats;
 mod upstream;
 mod workload;
@@ -126,7 +129,10 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "append-64" => append::together(dir),
         "exchange" => exchange::measure(dir),
         "exchange-peer" => exchange_peer::measure(dir, &programs),
-        "cascade" => cascade::measure(dir),
+        "cascade" => cascade::cascade(dir),
+        "suspend" => cascade::suspend(dir),
+        "signal" => signal::measure(dir, &programs),
+        "scim-import" => import::measure(dir, &programs),
         "governed-cpu" => governed::processor(dir, &programs),
         "governed-64" => governed::throughput(dir, &programs),
         "governed-added" => latency::added(dir, &programs),

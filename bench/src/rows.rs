@@ -1,7 +1,7 @@
 //! The names of the rows. Shared with the task that runs them; it knows nothing else.
 
 /// Every row, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 15] = [
+pub(crate) const ROWS: [&str; 18] = [
     "decide-100",
     "decide-10000",
     "depth",
@@ -10,6 +10,9 @@ pub(crate) const ROWS: [&str; 15] = [
     "exchange",
     "exchange-peer",
     "cascade",
+    "suspend",
+    "signal",
+    "scim-import",
     "governed-cpu",
     "governed-64",
     "governed-added",

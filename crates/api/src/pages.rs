@@ -64,12 +64,16 @@ pub(crate) fn log_in(path: &str) -> Response {
     page(StatusCode::FORBIDDEN, "Log in first", &format!("{why}{link}"))
 }
 
+/// What begins the query of a login for which the provider asks who it is, whomever it knows the browser
+/// for.
+pub(crate) const ANEW: &str = "prompt=login&";
+
 /// Whoever logged in is not one of the people here.
 pub(crate) fn nobody(path: &str) -> Response {
     let text = "<p>You are logged in at your organisation, but you are not one of the active people \
-                here, or you logged in there before your sessions were ended. Log out there and in \
-                again, or ask whoever administers this service.</p>";
-    let link = log_in_link(path, "Log in again");
+                here, or you logged in there before your sessions were ended. Log in again, or ask \
+                whoever administers this service.</p>";
+    let link = format!("<p><a href=\"/login?{ANEW}to={}\">Log in again</a></p>", escape(path));
     page(StatusCode::FORBIDDEN, "Not known here", &format!("{text}{link}"))
 }
 

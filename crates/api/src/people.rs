@@ -12,7 +12,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use login::{ConsoleSession, Cookies, Login, LoginError, ReturnPath, SessionId, Sessions};
+use login::{ConsoleSession, Cookies, Login, LoginError, Prompt, ReturnPath, SessionId, Sessions};
 use model::{Clock, PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
 use sts::TokenService;
@@ -182,7 +182,8 @@ impl People {
         match self.administration.logged_in(login, *since).await {
             Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session }),
             Ok(None) => {
-                door.sessions.end(&who.issuer, &who.subject);
+                // A newer one, in another browser, may be somebody's.
+                door.sessions.end(&session);
                 Err(pages::nobody(path))
             }
             Err(error) => Err(refused(&error)),
@@ -199,14 +200,19 @@ async fn login(
         Ok(door) => door,
         Err(response) => return response,
     };
-    let wanted = query.as_deref().and_then(|query| query.strip_prefix("to="));
+    let query = query.as_deref().unwrap_or_default();
+    let (prompt, query) = match query.strip_prefix(pages::ANEW) {
+        Some(query) => (Prompt::Login, query),
+        None => (Prompt::AsNeeded, query),
+    };
+    let wanted = query.strip_prefix("to=");
     let Ok(to) = ReturnPath::parse(wanted.unwrap_or("/mandates")) else {
         state.administration.refuse_person("login_return_path");
         return pages::told(StatusCode::BAD_REQUEST, "Not here", "this is no page of ours");
     };
     let from = network::sender(peer.map(|Extension(peer)| peer), state.behind_proxy);
     let again = to.as_str().to_owned();
-    match door.login.begin(to, from).await {
+    match door.login.begin(to, from, prompt).await {
         Ok(begun) => {
             let cookie = door.cookies.set_login(&begun.state);
             pages::see_other(&begun.redirect, &[cookie])
@@ -232,7 +238,7 @@ async fn callback(
         Err(error) => return not_logged_in(&state, &error, None),
     };
     // Whoever was logged in in this browser is so no longer.
-    door.cookies.session(&headers).iter().for_each(|session| door.sessions.end_one(session));
+    door.cookies.session(&headers).iter().for_each(|session| door.sessions.end(session));
     match door.sessions.begin(who) {
         Ok(session) => {
             let cookies = [door.cookies.set_session(&session), door.cookies.clear_login()];
@@ -271,7 +277,7 @@ async fn logout(State(state): State<People>, headers: HeaderMap, body: Body) -> 
         let fields = state.fields(body).await?;
         let Visitor { session, .. } = state.sender(&headers, &fields, "/mandates").await?;
         let door = state.door()?;
-        door.sessions.end_one(&session);
+        door.sessions.end(&session);
         let mut response = pages::told(StatusCode::OK, "Logged out", "you are logged out here");
         let cookie = door.cookies.clear_session();
         response.headers_mut().append(header::SET_COOKIE, cookie);

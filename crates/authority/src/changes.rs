@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, RwLock};
 
 use model::{FactKey, Revision};
+use store::LastChanges;
 use tokio::sync::Notify;
 
-/// The most keys whose last change is remembered; beyond that everything counts as changed.
-const KEYS_MAX: usize = 65_536;
+/// The most keys whose last change a generation remembers.
+const KEYS_MAX: usize = 32_768;
 
 /// The last change of every key since the start, as the store reports it.
 ///
@@ -16,16 +17,8 @@ const KEYS_MAX: usize = 65_536;
 /// [`Changes::fresh_as_of`] was true at that revision.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    known: RwLock<Known>,
+    known: RwLock<LastChanges>,
     watchers: Mutex<Watchers>,
-}
-
-#[derive(Debug)]
-struct Known {
-    last: HashMap<FactKey, Revision>,
-    /// What was read before this revision cannot be judged.
-    floor: Revision,
-    current: Revision,
 }
 
 /// Who waits for a change, by the keys that they rest on.
@@ -48,20 +41,13 @@ pub(crate) struct Watching<'a> {
 impl Changes {
     /// Begins at `start`, the revision of the store before anything is read.
     pub(crate) fn since(start: Revision) -> Self {
-        let known = Known { last: HashMap::new(), floor: start, current: start };
+        let known = LastChanges::since(start, KEYS_MAX);
         Self { known: RwLock::new(known), watchers: Mutex::default() }
     }
 
     /// Records that `keys` changed in the commit that made `revision`, and wakes who waits.
     pub(crate) fn record(&self, keys: &[FactKey], revision: Revision) {
-        let mut known = self.known.write().expect("no panic while it is held");
-        if known.last.len() + keys.len() > KEYS_MAX {
-            known.last.clear();
-            known.floor = revision;
-        }
-        known.last.extend(keys.iter().map(|key| (key.clone(), revision)));
-        known.current = known.current.max(revision);
-        drop(known);
+        self.known.write().expect("no panic while it is held").record(keys, revision);
         let watchers = self.watchers.lock().expect("no panic while it is held");
         let woken = keys.iter().filter_map(|key| watchers.by_key.get(key)).flatten();
         let woken = woken.filter_map(|id| watchers.waiting.get(id));
@@ -73,10 +59,9 @@ impl Changes {
     pub(crate) fn fresh_as_of(&self, sources: &[(&[FactKey], Revision)]) -> Option<Revision> {
         let known = self.known.read().expect("no panic while it is held");
         let unchanged = |keys: &[FactKey], read: Revision| {
-            read >= known.floor
-                && keys.iter().all(|key| known.last.get(key).is_none_or(|at| *at <= read))
+            known.is_judged(read) && known.changed(keys, read).is_none()
         };
-        sources.iter().all(|(keys, read)| unchanged(keys, *read)).then_some(known.current)
+        sources.iter().all(|(keys, read)| unchanged(keys, *read)).then_some(known.current())
     }
 
     /// Waits for changes of `keys` from now on: look whether they are fresh after this, not before.
@@ -132,19 +117,6 @@ mod tests {
     fn what_was_read_before_the_start_is_never_fresh() {
         let changes = Changes::since(Revision(5));
         assert_eq!(changes.fresh_as_of(&[(&[], Revision(4))]), None);
-    }
-
-    #[test]
-    fn i_18_more_keys_than_are_remembered_make_everything_stale() {
-        let changes = Changes::since(Revision(1));
-        let keys: Vec<_> =
-            (0..=KEYS_MAX).map(|n| FactKey::from_text(&format!("task/{n}"))).collect();
-        let other = [FactKey::from_text("agent/a")];
-        changes.record(&keys[..KEYS_MAX], Revision(2));
-        assert_eq!(changes.fresh_as_of(&[(&other, Revision(1))]), Some(Revision(2)));
-        changes.record(&keys[KEYS_MAX..], Revision(3));
-        assert_eq!(changes.fresh_as_of(&[(&other, Revision(1))]), None);
-        assert_eq!(changes.fresh_as_of(&[(&other, Revision(3))]), Some(Revision(3)));
     }
 
     #[tokio::test]

@@ -46,6 +46,15 @@ pub struct Begun {
     pub state: LoginState,
 }
 
+/// Whether the provider is to ask who it is (OpenID Connect Core 1.0 §3.1.2.1, `prompt`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// As it sees fit: it may know the browser.
+    AsNeeded,
+    /// In any case: whom it knows the browser for is not whom we need, or was logged in too long ago.
+    Login,
+}
+
 /// The relying party of one provider.
 pub struct Login {
     provider: Provider,
@@ -81,12 +90,13 @@ impl Login {
         &self,
         return_to: ReturnPath,
         from: Option<IpAddr>,
+        prompt: Prompt,
     ) -> Result<Begun, LoginError> {
         let metadata = self.metadata().await?;
         let sources = (&*self.clock, &*self.entropy);
         let (state, questions) =
             self.pending.begin(from, (Arc::clone(&metadata), return_to), sources)?;
-        Ok(Begun { redirect: self.question(&metadata, &questions), state })
+        Ok(Begun { redirect: self.question(&metadata, &questions, prompt), state })
     }
 
     /// Finishes the login that the browser with `login` began, by the `query` with which it came
@@ -106,7 +116,7 @@ impl Login {
     }
 
     /// The authorization request (Core §3.1.2.1).
-    fn question(&self, metadata: &Metadata, questions: &Questions) -> String {
+    fn question(&self, metadata: &Metadata, questions: &Questions, prompt: Prompt) -> String {
         let settings = self.provider.settings();
         let scope = self.provider.scope();
         let mut pairs = vec![
@@ -126,6 +136,9 @@ impl Login {
         let max_age = settings.max_age.map(|age| age.as_secs().to_string());
         if let Some(max_age) = &max_age {
             pairs.push(("max_age", max_age));
+        }
+        if prompt == Prompt::Login {
+            pairs.push(("prompt", "login"));
         }
         metadata.authorization_endpoint.with_query(&pairs)
     }

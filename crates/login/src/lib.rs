@@ -30,7 +30,7 @@ mod url;
 
 pub use cookies::{Cookies, LoginState, SessionId};
 pub use error::{IdTokenError, LoginError, MetadataError};
-pub use flow::{Begun, Login};
+pub use flow::{Begun, Login, Prompt};
 pub use id_token::LoggedIn;
 pub use key_set::SignatureAlgorithm;
 pub use page::{page_headers, page_policy};

@@ -201,19 +201,9 @@ impl Sessions {
         keys::base64url(hmac::sign(&self.csrf, &csrf_input(id)).as_ref())
     }
 
-    /// Ends the session `id`: the person logs out here.
-    pub fn end_one(&self, id: &SessionId) {
+    /// Ends the session `id`: the person logs out here, or is nobody here any longer.
+    pub fn end(&self, id: &SessionId) {
         self.table().remove(&id.digest());
-    }
-
-    /// Ends all sessions of the person, and says how many: the person left, or logs out everywhere.
-    pub fn end(&self, issuer: &str, subject: &str) -> usize {
-        let mut table = self.table();
-        let own = table.of.remove(&(issuer.to_owned(), subject.to_owned())).unwrap_or_default();
-        for id in &own {
-            table.entries.remove(id);
-        }
-        own.len()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

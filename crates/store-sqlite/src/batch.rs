@@ -4,11 +4,13 @@
 //! has written anything. If one has, the transaction is rolled back and tried again with a
 //! savepoint for each unit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use model::{FactKey, Revision, Timestamp};
 use rusqlite::{OptionalExtension as _, params};
-use store::{CheckpointRow, CommitError, Committed, CounterKey, Effect, ONCE_MAX, Unit};
+use store::{
+    CheckpointRow, CommitError, Committed, CounterKey, Effect, LastChanges, ONCE_MAX, Unit,
+};
 
 use crate::statements::Statements;
 
@@ -33,40 +35,6 @@ pub(crate) fn once_key(scope: u8, id: &[u8]) -> OnceKey {
     let length = id.len().min(16);
     key[1..=length].copy_from_slice(&id[..length]);
     key
-}
-
-/// The last change of every key since the start.
-#[derive(Debug, Default)]
-pub(crate) struct LastChanges {
-    floor: Revision,
-    changed: HashMap<FactKey, Revision>,
-}
-
-/// The most keys whose last change is remembered; beyond that whatever was read before is stale.
-const CHANGED_MAX: usize = 262_144;
-
-impl LastChanges {
-    /// Begins at `floor`: what was read before it, by another process, is stale.
-    pub(crate) fn since(floor: Revision) -> Self {
-        Self { floor, changed: HashMap::new() }
-    }
-
-    fn stale<'u>(&self, unit: &'u Unit) -> Option<&'u FactKey> {
-        if unit.revision < self.floor {
-            return unit.reads.first();
-        }
-        let changed = |key: &&FactKey| self.changed.get(*key).is_some_and(|at| *at > unit.revision);
-        unit.reads.iter().find(changed)
-    }
-
-    /// Takes over what a committed unit changed.
-    pub(crate) fn absorb(&mut self, keys: &[FactKey], revision: Revision) {
-        if self.changed.len() + keys.len() > CHANGED_MAX {
-            self.changed.clear();
-            self.floor = revision;
-        }
-        self.changed.extend(keys.iter().map(|key| (key.clone(), revision)));
-    }
 }
 
 /// Why a unit is not part of the batch.
@@ -199,7 +167,7 @@ impl<'a, 'c> Batch<'a, 'c> {
             return unit.reads.first();
         }
         let fresh = unit.reads.iter().find(|key| self.fresh.contains(*key));
-        fresh.or_else(|| self.changes.stale(unit))
+        fresh.or_else(|| self.changes.changed(&unit.reads, unit.revision))
     }
 
     fn apply_all(&mut self, unit: &Unit) -> Result<Committed, Refused> {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use model::{Clock, Revision, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
-use store::ChangeListener;
+use store::{ChangeListener, LastChanges};
 use tokio::sync::Semaphore;
 
-use crate::batch::{Head, LastChanges, Used, once_key};
+use crate::batch::{Head, Used, once_key};
 use crate::chores::Chores;
 use crate::queue::Queue;
 use crate::statements::Statements;
@@ -27,6 +27,9 @@ const MIGRATIONS: [&str; 2] =
 
 /// How many connections read at once.
 const READERS: usize = 4;
+
+/// The most keys whose last change a generation remembers.
+const CHANGED_MAX: usize = 131_072;
 
 /// How long a connection waits for another process that looks into the file.
 pub(crate) const BUSY: Duration = Duration::from_secs(1);
@@ -128,7 +131,7 @@ impl SqliteStore {
             queue: queue.clone(),
             head,
             kept_until: kept_until.clone(),
-            changes: LastChanges::since(head.revision),
+            changes: LastChanges::since(head.revision, CHANGED_MAX),
             listeners: listeners.clone(),
             clock: options.clock.clone(),
             on_fatal: options.on_fatal,

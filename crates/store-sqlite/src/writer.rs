@@ -8,9 +8,9 @@ use std::sync::{Arc, RwLock};
 
 use model::{Clock, FactKey, Revision, Timestamp};
 use rusqlite::{Connection, ErrorCode};
-use store::{ChangeListener, CommitError, Committed, NotDurable};
+use store::{ChangeListener, CommitError, Committed, LastChanges, NotDurable};
 
-use crate::batch::{Batch, Head, LastChanges, Refused, Used, signed};
+use crate::batch::{Batch, Head, Refused, Used, signed};
 use crate::chores::Chores;
 use crate::queue::{Cause, Job, Next, Queue};
 use crate::statements::Statements;
@@ -197,7 +197,7 @@ impl Committing<'_> {
             self.head = head;
             self.used.extend(using);
             for (keys, revision) in wrote {
-                self.changes.absorb(&keys, revision);
+                self.changes.record(&keys, revision);
                 let listeners = self.listeners.read().expect("no panic while it is held");
                 listeners.iter().for_each(|listener| listener(&keys, revision));
             }
@@ -335,12 +335,13 @@ fn lose(job: Job) {
 mod tests {
     use std::sync::Arc;
 
+    use model::Revision;
     use rusqlite::{Connection, ffi};
-    use store::{CommitError, NewEntry, Unit};
+    use store::{CommitError, LastChanges, NewEntry, Unit};
     use tokio::sync::oneshot;
 
     use super::{Committing, GoesOn, is_sync_failure, leaves_unknown};
-    use crate::batch::{Head, LastChanges, Used};
+    use crate::batch::{Head, Used};
     use crate::queue::Job;
     use crate::statements::Statements;
 
@@ -399,11 +400,11 @@ mod tests {
             queue: Arc::default(),
             connection: &connection,
             sql: Statements::prepare(&connection).unwrap(),
-            head: Head { revision: model::Revision(0), next: 0 },
+            head: Head { revision: Revision(0), next: 0 },
             kept_until: Arc::default(),
             clock: Arc::new(testkit::ManualClock::new()),
             used: Used::new(),
-            changes: LastChanges::default(),
+            changes: LastChanges::since(Revision(0), 16),
             listeners: Arc::default(),
             on_fatal: Arc::new(|_| panic!("a full disk says nothing about what is durable")),
         };

@@ -10,6 +10,7 @@
 //! order of the log is the order of authority.
 
 mod contract;
+mod last_changes;
 mod limits;
 #[cfg(feature = "suite")]
 pub mod suite;
@@ -19,6 +20,7 @@ pub use contract::{
     ChangeListener, CheckpointRow, Facts, LogEntry, NotDurable, NotKept, OpenPermit, Page, Store,
     StoreError,
 };
+pub use last_changes::LastChanges;
 pub use limits::{
     BODY_MAX, KEPT, KEY_MAX, LOAD_MAX, ONCE_MAX, PAGE_MAX, QUEUE_MAX, TooLarge, UNIT_MAX, is_kept,
     prefix_end,

@@ -38,7 +38,13 @@ pub(crate) fn icon() -> Operation {
 /// Begins a login.
 pub(crate) fn login() -> Operation {
     Operation::new("login", "Begins a login at the organisation's OpenID provider")
-        .takes_query(&[optional("to", "the path of the page to come back to")])
+        .takes_query(&[
+            optional(
+                "prompt",
+                "`login`: the provider asks who it is, whomever it knows the browser for",
+            ),
+            optional("to", "the path of the page to come back to"),
+        ])
         .answers(303, "to the provider")
         .answers_page(400, "`to` is no page of ours")
         .answers_page(429, "too many logins were begun from there and not finished")

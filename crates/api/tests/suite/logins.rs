@@ -64,6 +64,19 @@ async fn a_provider_that_is_down_is_told_as_that() {
 }
 
 #[tokio::test]
+async fn whom_the_provider_knows_the_browser_for_can_log_in_as_another() {
+    let surface = Surface::new().await;
+    let router = listener(&surface.world, Some(door(&surface.world, Published)), false);
+    for (query, asks) in [("prompt=login&to=/mandates", true), ("to=/mandates", false)] {
+        let request = request("GET", &format!("/login?{query}")).body(Body::empty());
+        let told = ask(&router, request.expect("a request")).await;
+        assert_eq!(told.status, StatusCode::SEE_OTHER, "{}", told.text);
+        let provider = told.headers["location"].to_str().expect("it is text");
+        assert_eq!(provider.contains("&prompt=login"), asks, "{provider}");
+    }
+}
+
+#[tokio::test]
 async fn n_113_one_address_begins_only_so_many_logins_in_a_browser() {
     let surface = Surface::new().await;
     let door = |transport| Some(door(&surface.world, transport));

@@ -15,7 +15,7 @@ use super::{
     CLIENT, ISSUER, REDIRECT, World, block_on, home, just_before, query, settings, told, url,
 };
 use crate::callback::{self, PARAMETERS_MAX, QUERY_MAX};
-use crate::{ClientAuthentication, ClientSecret, Cookies, LoginState, SignatureAlgorithm};
+use crate::{ClientAuthentication, ClientSecret, Cookies, LoginState, Prompt, SignatureAlgorithm};
 
 /// The state that a browser with the cookie line `line` holds.
 fn held(cookies: Cookies, lines: &[&str]) -> Option<LoginState> {
@@ -342,7 +342,7 @@ fn cookies_are_for_us_alone() {
 fn a_login_can_be_awaited_on_any_thread() {
     fn is_send<T: Send>(_: T) {}
     let world = World::new();
-    is_send(world.login.begin(home(), None));
+    is_send(world.login.begin(home(), None, Prompt::AsNeeded));
     is_send(world.login.finish(world.begin().unwrap().state, ""));
 }
 

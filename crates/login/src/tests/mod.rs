@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 use testkit::{ManualClock, SeededEntropy};
 
 use crate::{
-    Begun, ClientAuthentication, EndpointUrl, LoggedIn, Login, LoginError, LoginState, Provider,
-    ReturnPath, Settings,
+    Begun, ClientAuthentication, EndpointUrl, LoggedIn, Login, LoginError, LoginState, Prompt,
+    Provider, ReturnPath, Settings,
 };
 use provider::{Key, Scripted};
 
@@ -97,7 +97,7 @@ impl World {
     }
 
     fn begin_from(&self, from: Option<IpAddr>) -> Result<Asked, LoginError> {
-        let Begun { redirect, state } = block_on(self.login.begin(home(), from))?;
+        let Begun { redirect, state } = block_on(self.login.begin(home(), from, Prompt::AsNeeded))?;
         let (_, query) = redirect.split_once('?').unwrap();
         let told = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Ok(Asked { state, told })
