@@ -22,6 +22,7 @@ mod past;
 mod people;
 mod policy;
 mod register;
+mod reviews;
 mod risk;
 mod silence;
 mod sponsors;
