@@ -14,6 +14,8 @@ mod elevations;
 mod founding;
 mod furnished;
 mod leases;
+mod lifecycle;
+mod lifecycle_model;
 mod log;
 mod matrix;
 mod offboard;
