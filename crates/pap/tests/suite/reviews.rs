@@ -359,7 +359,8 @@ async fn r_75_an_export_shows_what_is_had_and_what_is_used() {
         uses: crm/lookup=2
         last_use: 2026-01-01T00:00:01.000Z
         never_used: crm/deploy crm/refund
-    "#]].assert_eq(&told.collect::<String>());
+    "#]]
+    .assert_eq(&told.collect::<String>());
 
     let list: Value =
         serde_json::from_str(&desk.exported(&review, ReviewFormat::Scim).await).unwrap();
