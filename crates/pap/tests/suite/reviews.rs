@@ -335,7 +335,7 @@ async fn r_75_an_export_shows_what_is_had_and_what_is_used() {
         let value = value.replace(&review, "REVIEW").replace(&version, "VERSION");
         format!("{name}: {value}\n")
     });
-    expect![[r#"
+    expect![[r"
         item: REVIEW/billing
         version: VERSION
         agent: billing
@@ -359,7 +359,7 @@ async fn r_75_an_export_shows_what_is_had_and_what_is_used() {
         uses: crm/lookup=2
         last_use: 2026-01-01T00:00:01.000Z
         never_used: crm/deploy crm/refund
-    "#]]
+    "]]
     .assert_eq(&told.collect::<String>());
 
     let list: Value =
