@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, DecisionId, Delegation,
-    Delegator, Enforcement, Facts, Harm, Instance, InstanceId, InstanceState, Mandate,
+    AccessRequest, ActionName, Agent, AgentReview, AgentState, Attestation, Binding, DecisionId,
+    Delegation, Delegator, Enforcement, Facts, Harm, Instance, InstanceId, InstanceState, Mandate,
     MandateBasis, MandateId, Person, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
     Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject,
     Thumbprint, Timestamp, Tool, ToolRef, ToolState,
@@ -287,6 +287,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         client: None,
         registered,
         affirmed: None,
+        review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
         source: None,

@@ -29,6 +29,7 @@ targets! {
     annotations_are_followed: "param-headers";
     text_of_others_is_shown_whole: "untrusted";
     urls_have_one_reading: "https-url";
+    tables_have_one_reading: "csv";
     tokens_are_signed: "jws";
     tokens_of_others_are_signed: "foreign-jws";
     access_tokens_are_signed: "access-token";

@@ -8,8 +8,9 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 22] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("json", &[]),
+    ("csv", &[]),
     ("https-url", &[]),
     ("tlog", &[]),
     ("keys", &[]),
@@ -32,6 +33,7 @@ const EDGES: [(&str, &[&str]); 22] = [
         "pap",
         &[
             "authority",
+            "csv",
             "journal",
             "json",
             "keys",
@@ -56,8 +58,19 @@ const EDGES: [(&str, &[&str]); 22] = [
 ];
 
 /// Crates that know no IO, and what therefore they may not use.
-const PURE: [&str; 10] =
-    ["json", "https-url", "tlog", "keys", "model", "oauth", "mcp", "scim", "secevent", "pdp"];
+const PURE: [&str; 11] = [
+    "csv",
+    "json",
+    "https-url",
+    "tlog",
+    "keys",
+    "model",
+    "oauth",
+    "mcp",
+    "scim",
+    "secevent",
+    "pdp",
+];
 const IMPURE: [&str; 5] = ["tokio", "hyper", "axum", "rusqlite", "reqwest"];
 
 /// The most lines of a source file.

@@ -9,7 +9,7 @@ use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
     AccessRequest, ActionName, AgentFacts, Binding, Decision, DecisionId, Directory, FactKey,
     Facts, Person, PersonId, PolicyDigest, Principal, PrincipalFacts, Provisioning, ResourceRef,
-    Revision, SessionFacts, SignalRef, SourceName, Timestamp,
+    Revision, SessionFacts, SignalRef, SourceName, Sourced, Timestamp,
 };
 use store::{CommitError, Effect, Unit, Urgency};
 
@@ -172,9 +172,22 @@ impl Authority {
 
     /// Whether `act` would be permitted now: for showing what can be asked for. Nothing is recorded.
     pub async fn would_administer(&self, act: &AdminAct) -> bool {
+        matches!(self.answer_to(act).await, Ok(Sourced { value: Decision::Permit(_), .. }))
+    }
+
+    /// What would be answered to `act` now, with what that rests on: for an act that is a part of another,
+    /// whose record tells of it. Nothing is recorded.
+    pub async fn answer_to(&self, act: &AdminAct) -> Result<Sourced<Decision>, NotPermitted> {
+        let asked = async {
+            for _ in 0..ATTEMPTS_MAX {
+                let Some(asked) = self.ask_administration(act).await? else { continue };
+                let Asked { decision: value, keys, revision, .. } = asked;
+                return Ok(Sourced { value, keys, revision });
+            }
+            Err(NotPermitted::Contended)
+        };
         let within = self.limits.decision_timeout;
-        let asked = tokio::time::timeout(within, self.ask_administration(act)).await;
-        matches!(asked, Ok(Ok(Some(Asked { decision: Decision::Permit(_), .. }))))
+        tokio::time::timeout(within, asked).await.unwrap_or(Err(NotPermitted::TimedOut))
     }
 
     /// `handed_over` says whether the store has taken a unit of which it has said nothing.

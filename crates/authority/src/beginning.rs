@@ -14,6 +14,8 @@ pub enum AtRest {
     Agent,
     /// Its lease has ended.
     Lease,
+    /// Nobody answered its review by the date.
+    Review,
     /// An administrator stopped it, or everything.
     Stopped,
     /// One of its instances is stopped because of what was seen of it.
@@ -28,6 +30,7 @@ impl AtRest {
         match self {
             Self::Agent => "agent_not_active",
             Self::Lease => "agent_lease_ended",
+            Self::Review => "agent_review_lapsed",
             Self::Stopped => "agent_stopped",
             Self::Quarantined => "agent_quarantined",
             Self::Sponsor => "sponsor_not_active",
@@ -50,6 +53,9 @@ pub async fn may_begin(
     let agent: Agent = reader.need(FactKey::agent(name)).await?;
     if agent.state != AgentState::Active || agent.key_expires <= now {
         return Ok(Err(AtRest::Agent));
+    }
+    if agent.has_lapsed(now) {
+        return Ok(Err(AtRest::Review));
     }
     if !agent.is_leased(now) {
         return Ok(Err(AtRest::Lease));

@@ -1,4 +1,5 @@
-//! Reminds who answers for agents, and who may follow them, before leases end.
+//! Reminds who answers for agents, and who may follow them, before leases end and before agents lapse for
+//! want of an answer.
 //!
 //! INVARIANT: each of them is told once of each reminder, over restarts. What was told and could not be
 //! written down is written down later; only a process that ends between the two tells it again, under
@@ -126,9 +127,10 @@ impl LeaseKeeper {
                 let agent: Agent = serde_json::from_slice(&body)
                     .map_err(|source| FactsError::Damaged { key, source })?;
                 ending += u64::from(ends_within(&agent, now, ENDING));
-                let Some(reminder) = LeaseReminder::due(&agent, now) else { continue };
-                for person in self.who_lacks(&agent, &reminder).await? {
-                    due.add(self.tried.as_ref(), (person, reminder.clone()));
+                for reminder in LeaseReminder::due(&agent, now) {
+                    for person in self.who_lacks(&agent, &reminder).await? {
+                        due.add(self.tried.as_ref(), (person, reminder.clone()));
+                    }
                 }
             }
         }
@@ -150,17 +152,20 @@ impl LeaseKeeper {
         Ok(())
     }
 
-    /// Who has not had `reminder` yet of those who are asked about `agent`: its sponsor, and who may
-    /// follow them by name, as long as they are here.
+    /// Who has not had `reminder` yet of those who are asked about `agent`: its sponsor, who may follow
+    /// them by name, and of a review who opened it, as long as they are here.
     async fn who_lacks(
         &self,
         agent: &Agent,
         reminder: &LeaseReminder,
     ) -> Result<Vec<PersonId>, FactsError> {
         let mut reader = Reader::new(self.journal.store().as_ref());
-        let known = reader.find::<Reminded>(FactKey::reminded(&agent.name)).await?;
+        let known = reader.find::<Reminded>(reminder.place()).await?;
+        let opened_by = agent.review.open.iter().map(|open| &open.opened_by);
+        let opened_by = opened_by.filter(|_| reminder.review.is_some());
+        let asked = std::iter::once(&agent.sponsor).chain(&agent.backups).chain(opened_by);
         let mut lack = Vec::new();
-        for id in std::iter::once(&agent.sponsor).chain(&agent.backups) {
+        for id in asked.collect::<BTreeSet<_>>() {
             if known.as_ref().is_some_and(|known| known.had(reminder, id)) {
                 continue;
             }
@@ -169,7 +174,6 @@ impl LeaseKeeper {
                 lack.push(id.clone());
             }
         }
-        lack.sort_unstable();
         Ok(lack)
     }
 
@@ -198,7 +202,7 @@ impl LeaseKeeper {
     }
 
     async fn written(&self, reminder: &LeaseReminder, person: &PersonId) -> Result<(), String> {
-        let key = FactKey::reminded(&reminder.agent);
+        let key = reminder.place();
         let mut reader = Reader::new(self.journal.store().as_ref());
         let known = reader.find::<Reminded>(key.clone()).await;
         let known = known.map_err(|error| error.to_string())?;
@@ -209,7 +213,9 @@ impl LeaseKeeper {
             ("days", reminder.days.to_string()),
             ("until", reminder.until.to_string()),
         ];
-        let details = details.map(|(name, value)| (name.to_owned(), value)).into();
+        let review = reminder.review.map(|review| ("review", review.to_string()));
+        let details = details.into_iter().chain(review);
+        let details = details.map(|(name, value)| (name.to_owned(), value)).collect();
         let stamp = (self.clock.now(), self.entropy.as_ref());
         let unit = Unit {
             entries: vec![refusals::event(stamp, "lease_reminder_told", details)],
@@ -264,6 +270,7 @@ mod tests {
             sponsor: "ann".parse().expect("a person"),
             until: Timestamp::from_millis(0),
             days: 1,
+            review: None,
         };
         let people: [PersonId; 2] = ["ann", "bob"].map(|id| id.parse().expect("a person"));
         let reminders: Vec<_> = (0..=WAITING_MAX / 2).map(reminder).collect();

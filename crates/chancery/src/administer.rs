@@ -179,6 +179,16 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     })
 }
 
+/// The word of who does `act` to the agent `name` for a `reason`, if somebody signs.
+async fn reasoned(
+    act: &str,
+    (name, reason): (&str, &str),
+    signed: Signed,
+) -> anyhow::Result<Option<String>> {
+    let said = json!({ "do": act, "name": name, "reason": reason });
+    word(signed, async { Ok(said) }).await
+}
+
 async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     Ok(match agent {
         Agent::Add {
@@ -234,9 +244,12 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let word = word(signed, async { Ok(said) }).await?;
             (socket.socket, Asked::AgentAffirm { name, word }, None)
         }
+        Agent::Reinstate { name, reason, signed, socket } => {
+            let word = reasoned("agent-reinstate", (&name, &reason), signed).await?;
+            (socket.socket, Asked::AgentReinstate { name, reason, word }, None)
+        }
         Agent::TakeOver { name, reason, signed, socket } => {
-            let said = json!({ "do": "agent-take-over", "name": name, "reason": reason });
-            let word = word(signed, async { Ok(said) }).await?;
+            let word = reasoned("agent-take-over", (&name, &reason), signed).await?;
             (socket.socket, Asked::AgentTakeOver { name, reason, word }, None)
         }
         Agent::Attest { name, attested, socket } => {

@@ -8,6 +8,7 @@ mod keys;
 mod log;
 mod offboard;
 mod people;
+mod reviews;
 mod risk;
 mod shim;
 mod signed;
@@ -30,6 +31,7 @@ pub(crate) use keys::Keys;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
+pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signed::Signed;
@@ -103,6 +105,9 @@ pub(crate) enum Command {
     /// Agents, what acts as them, and who answers, now or at a time.
     #[command(subcommand)]
     Register(Register),
+    /// Reviews of agents: those of which nobody decides by a date that they go on lapse.
+    #[command(subcommand)]
+    Review(Review),
     /// Devices that people enrolled to vouch for instances of agents.
     #[command(subcommand)]
     Device(Device),

@@ -47,15 +47,22 @@ fn body(person: &PersonId, news: &News) -> Value {
         News::UnknownAgent(finding) => {
             json!({ "kind": "unknown_agent", "to": person, "finding": finding })
         }
-        News::LeaseEnds(reminder) => json!({
-            "kind": "lease_ends",
-            "to": person,
-            "id": reminder.id(person),
-            "agent": reminder.agent,
-            "sponsor": reminder.sponsor,
-            "until": reminder.until.to_string(),
-            "days": reminder.days,
-        }),
+        News::LeaseEnds(reminder) => {
+            let kind = if reminder.review.is_some() { "review_due" } else { "lease_ends" };
+            let mut told = json!({
+                "kind": kind,
+                "to": person,
+                "id": reminder.id(person),
+                "agent": reminder.agent,
+                "sponsor": reminder.sponsor,
+                "until": reminder.until.to_string(),
+                "days": reminder.days,
+            });
+            if let Some(review) = reminder.review {
+                told["review"] = json!(review);
+            }
+            told
+        }
     }
 }
 
@@ -68,23 +75,24 @@ impl Messenger for Webhook {
 
 #[cfg(test)]
 mod tests {
-    use model::{LeaseReminder, Timestamp};
+    use model::{LeaseReminder, ReviewId, Timestamp};
 
     use super::*;
 
     #[test]
     fn a_reminder_names_whom_it_goes_to_and_itself() {
-        let reminder = LeaseReminder {
+        let mut reminder = LeaseReminder {
             agent: "desk".parse().expect("an agent"),
             sponsor: "sam".parse().expect("a person"),
             until: Timestamp::from_seconds(1_800_000_000),
             days: 7,
+            review: None,
         };
-        let told = |person: &str| {
+        let told = |person: &str, reminder: &LeaseReminder| {
             let person = person.parse().expect("a person");
             body(&person, &News::LeaseEnds(reminder.clone()))
         };
-        let (sam, bob) = (told("sam"), told("bob"));
+        let (sam, bob) = (told("sam", &reminder), told("bob", &reminder));
         assert_ne!(sam["id"], bob["id"]);
         let id = sam["id"].as_str().expect("a digest");
         let expected = json!({
@@ -92,5 +100,10 @@ mod tests {
             "until": "2027-01-15T08:00:00.000Z", "days": 7,
         });
         assert_eq!(sam, expected);
+        reminder.review = Some(ReviewId::from_bytes([1; 16]));
+        let of_review = told("sam", &reminder);
+        assert_ne!(of_review["id"], sam["id"]);
+        assert_eq!(of_review["kind"], "review_due");
+        assert_eq!(of_review["review"], json!(reminder.review));
     }
 }

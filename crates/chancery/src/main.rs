@@ -32,6 +32,7 @@ mod places;
 mod polling;
 mod register;
 mod reload;
+mod reviews;
 mod risks;
 mod serve;
 mod shim;
@@ -146,6 +147,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Register(register) => register::run(register).await?,
+        Command::Review(review) => reviews::run(review).await?,
         Command::Offboard(offboard) => return offboard::run(offboard).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());

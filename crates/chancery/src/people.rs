@@ -76,7 +76,7 @@ fn sign(asked: &SignPeople) -> anyhow::Result<()> {
 }
 
 /// The bytes of `file`, of which there are at most `most`.
-fn read(file: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(file: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
     let size = std::fs::metadata(file).map(|about| about.len());
     let size = size.with_context(|| format!("could not read `{}`", file.display()))?;
     let fits = usize::try_from(size).is_ok_and(|size| size <= most);

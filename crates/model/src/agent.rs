@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, CLOCK_STEP_MAX, FactKey, HostProcess, HostRule, InstanceId, Person, PersonId,
-    PurposeId, Risk, Scope, SourceName, TaskId, Thumbprint, Timestamp, WorkloadIdentity,
-    WorkloadRule,
+    AgentName, AgentReview, CLOCK_STEP_MAX, FactKey, HostProcess, HostRule, InstanceId, Person,
+    PersonId, PurposeId, Risk, Scope, Sha256Digest, SourceName, TaskId, Thumbprint, Timestamp,
+    WorkloadIdentity, WorkloadRule,
 };
 
 /// How long a lease lasts, from when the sponsor gave it on: what ends further ahead is none.
@@ -65,11 +65,14 @@ pub struct Agent {
     /// The OAuth client that people use as this agent over HTTP, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<RegisteredClient>,
-    /// When it was registered, or last taken over: what it was given before is over.
+    /// When it was registered, last taken over, or last reinstated: what it was given before is over.
     pub registered: Timestamp,
     /// When its sponsor last affirmed that they answer for it, if they did since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affirmed: Option<Timestamp>,
+    /// How it stands with its reviews.
+    #[serde(default, skip_serializing_if = "AgentReview::is_none")]
+    pub review: AgentReview,
     /// The risk that is said of it, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
@@ -117,10 +120,36 @@ impl Agent {
         now < self.leased_until() && self.valid_until.is_none_or(|until| until <= farthest)
     }
 
+    /// Whether nobody had said at `now`, by the date of its review, that it is to keep what it has.
+    pub fn has_lapsed(&self, now: Timestamp) -> bool {
+        self.review.due().is_some_and(|due| due <= now)
+    }
+
+    /// Until when it acts, if nobody says anything anew: its sponsor of its lease, or a reviewer.
+    pub fn acts_until(&self) -> Timestamp {
+        let leased = self.leased_until();
+        self.review.due().map_or(leased, |due| due.min(leased))
+    }
+
+    /// Begins it anew at `now`, on the word of its sponsor: with a lease, and with nothing of what it was
+    /// given before. A review that is still open awaits its answer.
+    pub fn begin_anew(&mut self, now: Timestamp) {
+        if self.has_lapsed(now) {
+            self.review.open = None;
+        }
+        (self.registered, self.affirmed) = (now, None);
+        self.valid_until = Some(now.plus(LEASE_MAX));
+    }
+
+    /// Names what it is: whoever decides something of it says of what.
+    pub fn version(&self) -> Sha256Digest {
+        Sha256Digest::of(&json::canonical_of(self))
+    }
+
     /// By when nothing of it acts any more, if whoever answers for it left and nobody ever said so: the
-    /// end of the lease, what clocks may differ, and how long what has ended may still be under way.
+    /// end of the lease, or the date of its review, what clocks may differ, and how long what has ended may still be under way.
     pub fn bound(&self) -> Timestamp {
-        self.leased_until().plus(CLOCK_STEP_MAX).plus(PROPAGATION_MAX)
+        self.acts_until().plus(CLOCK_STEP_MAX).plus(PROPAGATION_MAX)
     }
 
     /// Whether the host may vouch for `process`.

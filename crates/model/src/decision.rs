@@ -67,7 +67,10 @@ pub enum KernelRule {
     /// The lease of the agent, or of one that handed the work on, has ended: its sponsor did not say in
     /// time that it is to go on.
     LeaseEnded,
-    /// Another sponsor took the agent over since the task was begun.
+    /// Nobody said by the date of a review that the agent, or one that handed the work on, is to keep what
+    /// it has.
+    ReviewLapsed,
+    /// Another sponsor took the agent over since the task was begun, or its own reinstated it.
     TakenOver,
     /// The task is over, or its deadline has passed.
     TaskNotOpen,
@@ -106,7 +109,7 @@ pub enum KernelRule {
     DirectoryNotActive,
     /// Nobody takes over what they let go of themselves.
     SponsorIsNotSuccessor,
-    /// Nobody but its sponsor says that an agent is to go on.
+    /// Nobody but its sponsor says that an agent is to go on, or to begin anew.
     SponsorRenews,
 }
 
@@ -121,6 +124,7 @@ impl KernelRule {
             Self::SponsorNotActive => "sponsor_not_active",
             Self::SponsorMoved => "sponsor_moved",
             Self::LeaseEnded => "lease_ended",
+            Self::ReviewLapsed => "review_lapsed",
             Self::TakenOver => "taken_over",
             Self::TaskNotOpen => "task_not_open",
             Self::MandateNotValid => "mandate_not_valid",

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId,
-    ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
-    ToolRef, WorkloadIdentity,
+    ReviewId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint,
+    Timestamp, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -134,6 +134,16 @@ impl FactKey {
     /// Who was reminded that the lease of an agent ends.
     pub fn reminded(agent: &AgentName) -> Self {
         Self(format!("reminded/{agent}").into())
+    }
+
+    /// The same, of a review of the agent that awaits an answer.
+    pub fn reminded_of_review(agent: &AgentName) -> Self {
+        Self(format!("reminded-review/{agent}").into())
+    }
+
+    /// A review of agents.
+    pub fn review(id: ReviewId) -> Self {
+        Self(format!("review/{id}").into())
     }
 
     /// A purpose of the register.

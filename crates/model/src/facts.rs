@@ -153,7 +153,7 @@ impl Standing {
     /// that.
     pub fn ends(&self, elevation: Option<ElevationId>) -> Timestamp {
         let hops = self.hops().map(|hop| {
-            let own = hop.task.deadline.min(hop.agent.leased_until());
+            let own = hop.task.deadline.min(hop.agent.acts_until());
             hop.device.map_or(own, |enrolled| own.min(enrolled.device.valid_until))
         });
         let elevations = self.elevations.iter().map(|it| &it.elevation);

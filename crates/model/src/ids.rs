@@ -128,6 +128,10 @@ typed_id!(
     ElevationId, "elv", "an elevation"
 );
 typed_id!(
+    /// Names one review of agents.
+    ReviewId, "rvw", "a review"
+);
+typed_id!(
     /// Names one decision: what a tool's own line quotes, and what `log chain` starts from.
     DecisionId, "dec", "a decision"
 );

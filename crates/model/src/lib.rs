@@ -23,6 +23,7 @@ mod lease;
 mod names;
 mod person;
 pub mod record;
+mod review;
 mod risk;
 mod scope;
 mod stop;
@@ -67,7 +68,7 @@ pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{
     ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,
-    TaskId,
+    ReviewId, TaskId,
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
 pub use names::{
@@ -75,6 +76,10 @@ pub use names::{
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use review::{
+    AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
+    Review,
+};
 pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};

@@ -32,6 +32,11 @@ impl ToolPattern {
         self.server == other.server && (self.tool.is_none() || self.tool == other.tool)
     }
 
+    /// The pattern that covers `tool` and no other.
+    pub fn of(tool: &ToolRef) -> Self {
+        Self { server: tool.server.clone(), tool: Some(tool.tool.clone()) }
+    }
+
     /// The one tool that the pattern covers; none, if it covers all of its server.
     pub fn exact(&self) -> Option<ToolRef> {
         let tool = self.tool.clone()?;

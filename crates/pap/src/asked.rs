@@ -10,6 +10,7 @@ use crate::directory::{DirectoryRegistration, NewToken};
 use crate::drill::{DrillMeasured, DrillRow, DrillSignal};
 use crate::elevations::ElevationAsked;
 use crate::people::SourceKey;
+use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
 use crate::streams::StreamRegistration;
 use crate::systems::SystemRegistration;
@@ -83,6 +84,9 @@ pub enum Command {
         #[serde(default)]
         word: Option<String>,
     },
+    /// The sponsor of an agent begins it anew that lapsed because nobody answered its review. `word` says
+    /// who, where that is not who sends it.
+    AgentReinstate { name: String, reason: String, word: Option<String> },
     /// The sponsor of an agent affirms that they answer for it. `word` says who, where that is not who
     /// sends it.
     AgentAffirm { name: String, word: Option<String> },
@@ -104,6 +108,16 @@ pub enum Command {
         #[serde(default)]
         after: Option<String>,
     },
+    /// Opens a review of agents: those of which nobody decides by its date that they go on lapse.
+    ReviewOpen(ReviewAsked),
+    /// Exports a review for whoever decides. Counting takes a while: it is asked again until it is done.
+    ReviewExport { id: String, format: ReviewFormat },
+    /// Takes decisions on a review, as a file says them: all of them or none.
+    ReviewImport { id: String, file: String },
+    /// Shows a review with what was decided.
+    ReviewShow { id: String },
+    /// Lists reviews.
+    ReviewList,
     /// Reports every credential of an agent, and whether it still counts.
     AgentOffboard { name: String },
     /// Revokes a device for good.

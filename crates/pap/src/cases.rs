@@ -296,6 +296,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: NOW }),
         registered: NOW,
         affirmed: None,
+        review: model::AgentReview::default(),
         risk: None,
         risk_of_new: None,
         source: None,

@@ -8,13 +8,17 @@ use authority::{
     AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NotAdministered,
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
-use model::{Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, ToolName};
+use model::{
+    Decision, Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, Sourced,
+    ToolName,
+};
 use serde_json::Value;
 
 use crate::KeptTokenKeys;
 use crate::asked::Command;
 use crate::log::Exports;
 use crate::policy::Publisher;
+use crate::review::Counted;
 
 /// What a server lists, as somebody read it.
 #[derive(Clone, Debug)]
@@ -100,6 +104,8 @@ pub struct Administration {
     pub(crate) token_keys: KeptTokenKeys,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
+    /// How far each has come with counting for the export of a review.
+    pub(crate) counted: Counted,
     /// Held by the one report that is made: each reads the register and the whole log.
     pub(crate) reports: tokio::sync::Mutex<()>,
     pub(crate) refusals: RefusalLog,
@@ -134,6 +140,8 @@ pub(crate) struct Draft<'a> {
     target: ResourceRef,
     /// Reads what the change rests on.
     pub(crate) reader: Reader<'a>,
+    /// What else it rests on.
+    also: Vec<Sourced<()>>,
 }
 
 impl Draft<'_> {
@@ -143,18 +151,49 @@ impl Draft<'_> {
         change: Value,
         effects: Vec<Effect>,
     ) -> Result<Administered, AdminError> {
-        let read = self.reader.sourced(());
+        let read = std::iter::once(self.reader.sourced(())).chain(self.also);
         // An act that read nothing rests on nothing that could have changed.
-        let revision = if read.keys.is_empty() { Revision(u64::MAX) } else { read.revision };
+        let (mut keys, mut revision) = (Vec::new(), Revision(u64::MAX));
+        for read in read.filter(|read| !read.keys.is_empty()) {
+            keys.extend(read.keys);
+            revision = revision.min(read.revision);
+        }
+        keys.sort_unstable();
+        keys.dedup();
         let act = AdminAct {
             by: self.by.into(),
             action: self.action,
             target: self.target,
             change,
-            reads: (read.keys, revision),
+            reads: (keys, revision),
             effects,
         };
         Ok(self.authority.administer(act).await?)
+    }
+
+    /// Whether `by` might do `action` to `target` by themselves, as a part of this act: that rests on it.
+    pub(crate) async fn includes(
+        &mut self,
+        by: By<'_>,
+        action: &'static str,
+        target: ResourceRef,
+    ) -> Result<Decision, AdminError> {
+        let answer = self.authority.answer_to(&asked(by, action, target)).await;
+        let Sourced { value, keys, revision } = answer.map_err(NotAdministered::from)?;
+        self.also.push(Sourced { value: (), keys, revision });
+        Ok(value)
+    }
+}
+
+/// The question whether `by` may do `action` to `target`, before anything is looked up for it.
+pub(crate) fn asked(by: By<'_>, action: &'static str, target: ResourceRef) -> AdminAct {
+    AdminAct {
+        by: by.into(),
+        action,
+        target,
+        change: Value::Null,
+        reads: (Vec::new(), Revision(u64::MAX)),
+        effects: Vec::new(),
     }
 }
 
@@ -168,9 +207,21 @@ impl Administration {
         log: journal::LogDirectory,
         (issuer, token_keys): (String, KeptTokenKeys),
     ) -> Self {
-        let (exports, refusals) = (Exports::default(), RefusalLog::default());
+        let (exports, counted) = (Exports::default(), Counted::default());
+        let refusals = RefusalLog::default();
         let reports = tokio::sync::Mutex::default();
-        Self { authority, publisher, source, log, issuer, token_keys, exports, reports, refusals }
+        Self {
+            authority,
+            publisher,
+            source,
+            log,
+            issuer,
+            token_keys,
+            exports,
+            counted,
+            reports,
+            refusals,
+        }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.
@@ -193,11 +244,17 @@ impl Administration {
             | Command::InstanceList => self.register(by, command).await,
             Command::AgentAffirm { .. }
             | Command::AgentOwners { .. }
+            | Command::AgentReinstate { .. }
             | Command::AgentRenew { .. }
             | Command::AgentTakeOver { .. }
             | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
             Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
             Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
+            Command::ReviewOpen(_)
+            | Command::ReviewExport { .. }
+            | Command::ReviewImport { .. }
+            | Command::ReviewShow { .. }
+            | Command::ReviewList => self.reviews(by, command).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList
@@ -270,14 +327,7 @@ impl Administration {
         target: ResourceRef,
     ) -> Result<Draft<'a>, AdminError> {
         let by = by.into();
-        let act = AdminAct {
-            by: by.into(),
-            action,
-            target: target.clone(),
-            change: Value::Null,
-            reads: (Vec::new(), Revision(u64::MAX)),
-            effects: Vec::new(),
-        };
+        let act = asked(by, action, target.clone());
         let authority = self.authority.as_ref();
         match authority.may_administer(act).await {
             Ok(()) => {}
@@ -290,7 +340,7 @@ impl Administration {
                 return Err(NotAdministered::from(reason).into());
             }
         }
-        Ok(Draft { authority, by, action, target, reader: self.reader() })
+        Ok(Draft { authority, by, action, target, reader: self.reader(), also: Vec::new() })
     }
 
     /// Says that the clock, though it stepped or is behind the last record, is right.

@@ -67,6 +67,10 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         let now = self.now();
+        if agent.has_lapsed(now) {
+            let why = format!("nobody answered the review of `{name}` in time: reinstate it");
+            return Err(AdminError::Invalid(why));
+        }
         agent.valid_until = Some(now.plus(LEASE_MAX));
         agent.key_expires = now.plus(AGENT_KEY_LIFETIME);
         agent.key = key.unwrap_or(agent.key);

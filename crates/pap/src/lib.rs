@@ -28,6 +28,7 @@ mod people;
 mod policy;
 mod register;
 mod replay;
+mod review;
 mod risk;
 mod said;
 mod sent;
@@ -46,6 +47,7 @@ pub use cases::{CaseError, CaseFile, STARTER_CASES};
 pub use clients::ClientRegistration;
 pub use command::{AdminError, Administration, By, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
+pub use csv::TABLE_MAX as REVIEW_FILE_MAX;
 pub use directory::{DirectoryRegistration, NewToken};
 pub use drill::{
     DRILL_ROWS_MAX, DrillMeasured, DrillRow, DrillSignal, LAST_EFFECT_MAX_MS, verdict,
@@ -56,6 +58,7 @@ pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use offboard::CREDENTIALS_MAX;
 pub use people::SourceKey;
 pub use policy::{PublishError, Publisher};
+pub use review::{ReviewAsked, ReviewFormat};
 pub use said::{PurposeRegistration, Registration, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
 pub use streams::StreamRegistration;

@@ -116,6 +116,15 @@ impl Administration {
         Ok(working)
     }
 
+    /// How many instances act now as each of `agents`, or are stopped.
+    pub(crate) async fn instances_at_work(
+        &self,
+        agents: &[Agent],
+    ) -> Result<BTreeMap<AgentName, usize>, AdminError> {
+        let working = self.working(agents, self.moment(None)?).await?;
+        Ok(working.into_iter().map(|(agent, instances)| (agent, instances.len())).collect())
+    }
+
     /// Says of `instances` until when the last token is good that each was given: who asks for no further
     /// one has not been seen since about then.
     async fn last_tokens(&self, instances: &mut [Value]) -> Result<(), AdminError> {

@@ -6,9 +6,9 @@ use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
-    Agent, AgentName, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm, InstanceId, LEASE_MAX,
-    Mandate, MandateId, Person, PersonId, PersonState, Purpose, PurposeId, ResourceRef, Scope,
-    Sha256Digest, Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
+    Agent, AgentName, AgentReview, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm,
+    InstanceId, LEASE_MAX, Mandate, MandateId, Person, PersonId, PersonState, Purpose, PurposeId,
+    ResourceRef, Scope, Sha256Digest, Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -244,6 +244,7 @@ pub(crate) fn new_agent(
         client: None,
         registered: now,
         affirmed: None,
+        review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
         source: None,

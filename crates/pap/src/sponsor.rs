@@ -1,17 +1,14 @@
-//! Who answers for an agent: a sponsor affirms that they still do, and renews its lease; another takes
-//! over from one who is gone. Nothing passes to anybody by itself.
+//! Who answers for an agent: a sponsor affirms that they still do, renews its lease, and reinstates it when
+//! it lapsed; another takes over from one who is gone. Nothing passes to anybody by itself.
 
 use std::collections::BTreeMap;
 
-use authority::{AdminAct, Effect};
-use model::{
-    Agent, AgentName, AgentState, FactKey, LEASE_MAX, Person, PersonId, ResourceRef, Revision,
-    Timestamp,
-};
+use authority::Effect;
+use model::{Agent, AgentName, AgentState, FactKey, Person, PersonId, ResourceRef, Timestamp};
 use serde_json::{Value, json};
 
 use crate::asked::Command;
-use crate::command::{AdminError, Administration, By};
+use crate::command::{AdminError, Administration, By, asked};
 use crate::lease::with_lease;
 use crate::register::{put, registered};
 
@@ -21,7 +18,7 @@ const TAKE_OVER: &str = "agent/take-over";
 /// The most agents that somebody is shown at once.
 pub const SPONSORED_MAX: usize = 100;
 
-/// The longest reason for taking over, in bytes.
+/// The longest reason for taking over or reinstating, in bytes.
 pub const REASON_MAX: usize = 512;
 
 /// An agent that somebody answers for, or may.
@@ -69,6 +66,12 @@ impl Administration {
                 let done = self.agent_renew(&by, uses.clone(), (&name, key)).await;
                 self.settled(done, uses).await
             }
+            Command::AgentReinstate { name, reason, word } => {
+                let said = json!({ "do": "agent-reinstate", "name": name, "reason": reason });
+                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let done = self.agent_reinstate(&by, uses.clone(), (&name, &reason)).await;
+                self.settled(done, uses).await
+            }
             owners => self.owners(by, owners).await,
         }
     }
@@ -99,10 +102,7 @@ impl Administration {
         (name, reason): (&str, &str),
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
-        if reason.is_empty() || reason.len() > REASON_MAX {
-            let why = format!("say why, in at most {REASON_MAX} bytes");
-            return Err(AdminError::Invalid(why));
-        }
+        check_reason(reason)?;
         let (by, target) = (by.into(), ResourceRef::Agent(name.clone()));
         let mut draft = self.draft(by, TAKE_OVER, target).await?;
         let mut agent = registered(&mut draft.reader, &name).await?;
@@ -115,8 +115,8 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         let (now, from) = (self.now(), agent.sponsor.clone());
-        (agent.sponsor, agent.registered, agent.affirmed) = (by.person.clone(), now, None);
-        agent.valid_until = Some(now.plus(LEASE_MAX));
+        agent.sponsor = by.person.clone();
+        agent.begin_anew(now);
         agent.backups.remove(by.person);
         inherit(&mut agent, &from, now);
         effects.push(put(FactKey::agent(&name), &agent));
@@ -129,6 +129,38 @@ impl Administration {
         let told = json!({
             "agent": name, "sponsor": by.person, "from": from, "decision": done.decision,
         });
+        Ok(with_lease(told, &agent))
+    }
+
+    /// The sponsor begins an agent anew that lapsed because nobody answered its review. What it was given
+    /// before stays over; it has standing mandates anew for the purposes for which it had some.
+    pub async fn agent_reinstate(
+        &self,
+        by: impl Into<By<'_>>,
+        mut effects: Vec<Effect>,
+        (name, reason): (&str, &str),
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        check_reason(reason)?;
+        let target = ResourceRef::Agent(name.clone());
+        let mut draft = self.draft(by.into(), "agent/reinstate", target).await?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
+        let now = self.now();
+        if agent.state != AgentState::Active || !agent.has_lapsed(now) {
+            return Err(AdminError::Invalid(format!("the agent `{name}` has not lapsed")));
+        }
+        let sponsor = draft.reader.need::<Person>(FactKey::person(&agent.sponsor)).await;
+        if !agent.is_answered_for_by(&sponsor.map_err(AdminError::unavailable)?) {
+            let why = format!("`{}` does not answer for `{name}`: affirm it first", agent.sponsor);
+            return Err(AdminError::Invalid(why));
+        }
+        agent.begin_anew(now);
+        effects.push(put(FactKey::agent(&name), &agent));
+        let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
+        effects.extend(written);
+        let change = json!({ "agent": agent, "mandates": mandates, "reason": reason });
+        let done = draft.make(change, effects).await?;
+        let told = json!({ "agent": name, "sponsor": agent.sponsor, "decision": done.decision });
         Ok(with_lease(told, &agent))
     }
 
@@ -174,16 +206,17 @@ impl Administration {
 
     /// Whether somebody would be permitted to take an agent over.
     async fn may_follow(&self, by: By<'_>, agent: &AgentName) -> bool {
-        let act = AdminAct {
-            by: by.into(),
-            action: TAKE_OVER,
-            target: ResourceRef::Agent(agent.clone()),
-            change: Value::Null,
-            reads: (Vec::new(), Revision(u64::MAX)),
-            effects: Vec::new(),
-        };
+        let act = asked(by, TAKE_OVER, ResourceRef::Agent(agent.clone()));
         self.authority.would_administer(&act).await
     }
+}
+
+/// Whether a reason is there, and not too long.
+fn check_reason(reason: &str) -> Result<(), AdminError> {
+    if !reason.is_empty() && reason.len() <= REASON_MAX {
+        return Ok(());
+    }
+    Err(AdminError::Invalid(format!("say why, in at most {REASON_MAX} bytes")))
 }
 
 /// Whoever takes `agent` over from the sponsor `from` is from `now` on what that one was beside: who wants

@@ -23,8 +23,8 @@ const RESTRICT: [&str; 2] = ["agent/restrict", "person/restrict"];
 /// Taking responsibility for an agent whose sponsor answers for it no longer.
 const TAKE_OVER: &str = "agent/take-over";
 
-/// Saying that an agent is to go on.
-const RENEW: &str = "agent/renew";
+/// Saying that an agent is to go on, and that one which lapsed is to begin anew.
+const BY_SPONSOR: [&str; 2] = ["agent/reinstate", "agent/renew"];
 
 /// Taking over a task whose holder is gone: the same work, for the same person.
 const RESUME: &str = "task/resume";
@@ -173,13 +173,13 @@ pub(crate) fn check<'a>(
 }
 
 /// Whether `person` may say who answers for an agent: nobody takes over what they let go of themselves,
-/// and nobody but the sponsor says that it is to go on.
+/// and nobody but the sponsor says that it is to go on or to begin anew.
 fn answering(request: &AccessRequest, facts: &Facts, person: &PersonId) -> Result<(), KernelRule> {
     let Some(known) = &facts.agent else { return Ok(()) };
     let is_sponsor = known.agent.sponsor == *person;
     match request.action.as_str() {
         TAKE_OVER if is_sponsor => Err(KernelRule::SponsorIsNotSuccessor),
-        RENEW if !is_sponsor => Err(KernelRule::SponsorRenews),
+        act if BY_SPONSOR.contains(&act) && !is_sponsor => Err(KernelRule::SponsorRenews),
         _ => Ok(()),
     }
 }

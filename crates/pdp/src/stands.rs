@@ -159,6 +159,9 @@ fn works(agent: &Agent, now: Timestamp) -> Result<(), KernelRule> {
     if agent.state != AgentState::Active || now >= agent.key_expires {
         return Err(KernelRule::ActorNotActive);
     }
+    if agent.has_lapsed(now) {
+        return Err(KernelRule::ReviewLapsed);
+    }
     if agent.is_leased(now) { Ok(()) } else { Err(KernelRule::LeaseEnded) }
 }
 

@@ -4,10 +4,11 @@ use model::FactKey;
 
 use crate::{Effect, Unit};
 
-/// The most entries, reads and effects that one unit may have together: a decision of the longest
-/// delegation chain, each hop with an agent, owners, a sponsor and a device of its own, reads some
-/// hundred facts, each compared once.
-pub const UNIT_MAX: usize = 128;
+/// The most entries, reads and effects that one unit may have together, each compared or written once: a
+/// decision of the longest delegation chain, each hop with an agent, owners, a sponsor and a device of its
+/// own, reads some hundred facts; what a review decides of as many agents as it may have
+/// ([`model::REVIEW_ITEMS_MAX`]) rests on each, its sponsor and its reviewer, and writes each.
+pub const UNIT_MAX: usize = 2_048;
 
 /// The most units that may wait to be committed; beyond that a unit is refused at once.
 pub const QUEUE_MAX: usize = 4_096;

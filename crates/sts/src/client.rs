@@ -53,6 +53,9 @@ impl TokenService {
         if agent.key_expires <= self.authority.clock().now() {
             return Err(TokenRefusal::of("agent_key_expired", error(), agent));
         }
+        if agent.has_lapsed(self.authority.clock().now()) {
+            return Err(TokenRefusal::of("agent_review_lapsed", error(), agent));
+        }
         if agent.leased_until() <= self.authority.clock().now() {
             return Err(TokenRefusal::of("agent_lease_ended", error(), agent));
         }

@@ -413,7 +413,9 @@ impl TokenService {
         let mut reader = self.authority.pip().reader();
         let found = reader.find::<Agent>(FactKey::agent(&name)).await.map_err(unavailable)?;
         let now = self.authority.clock().now();
-        let is_active = |agent: &Agent| agent.state == AgentState::Active && agent.is_leased(now);
+        let is_active = |agent: &Agent| {
+            agent.state == AgentState::Active && agent.is_leased(now) && !agent.has_lapsed(now)
+        };
         found.filter(is_active).ok_or_else(|| unknown_actor(by))
     }
 }

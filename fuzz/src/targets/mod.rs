@@ -1,6 +1,7 @@
 //! The parsers of untrusted bytes, each with what it promises.
 
 pub mod authorization;
+pub mod csv;
 pub mod json;
 pub mod log;
 pub mod mcp;
@@ -16,7 +17,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 44] = [
+pub const TARGETS: [(&str, Target); 45] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -26,6 +27,7 @@ pub const TARGETS: [(&str, Target); 44] = [
     ("param-headers", mcp::annotations),
     ("untrusted", mcp::untrusted),
     ("https-url", url::https),
+    ("csv", csv::table),
     ("jws", oauth::token),
     ("foreign-jws", oauth::foreign),
     ("access-token", oauth::access),

@@ -7,7 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use authority::{Cut, LeaseNumbers, Messenger, News};
 use model::record::OutcomeKind;
-use model::{Agent, Clock as _, FactKey, LEASE_MAX, LeaseReminder, Person, PersonId, Timestamp};
+use model::{
+    Agent, Clock as _, FactKey, LEASE_MAX, LeaseReminder, OpenReview, Person, PersonId, ReviewId,
+    Timestamp,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -137,6 +140,63 @@ impl Kept {
         let ending = || self.numbers.ending.load(Ordering::SeqCst);
         until("leases are counted", || async { ending() == count }).await;
     }
+}
+
+/// A review awaits an answer, in so long after the registration.
+fn in_review(facts: &mut Facts, due: Duration) {
+    let (id, due) = (ReviewId::from_bytes([5; 16]), facts.task.opened.plus(due));
+    let opened_by = facts.other.id.clone();
+    facts.agent.review.open = Some(OpenReview { id, due, opened_by });
+}
+
+/// No answer by the date is an end, of what is under way too, though nothing was written.
+#[tokio::test]
+async fn r_75_a_call_under_way_is_cut_when_nobody_answered_the_review() {
+    let world = World::with(|facts| {
+        leased(facts);
+        in_review(facts, 10 * DAY);
+    })
+    .await;
+    let last = Duration::from_millis(1);
+    world.clock.advance((10 * DAY).saturating_sub(last));
+    let permit = world.authorize(world.call("lookup", json!({}))).await.expect("it is permitted");
+    let watch = world.authority.watch(&permit);
+    let begun = permit.begin(world.clock.as_ref()).expect("it begins");
+    world.clock.advance(last);
+    match watch.no_longer_permitted().await {
+        Cut::Denied(denial) => assert_eq!(denial.code(), "review_lapsed"),
+        Cut::Undecidable(why) => panic!("{why}"),
+    }
+    begun.running.finish(OutcomeKind::Cut, None);
+    world.drained().await;
+}
+
+/// Of a review who opened it is reminded too; of the lease beside it, as if there were none.
+#[tokio::test]
+async fn r_75_those_who_are_asked_are_reminded_of_a_review() {
+    let world = World::with(|facts| {
+        leased(facts);
+        in_review(facts, 20 * DAY);
+    })
+    .await;
+    let due = world.clock.now().plus(20 * DAY);
+    let (sponsor, other) = (world.standing.sponsor.id.clone(), world.standing.other.id.clone());
+    let mut kept = Kept::over(world);
+    for (day, days) in [(7, 14), (14, 7)] {
+        kept.goes_to(day * DAY);
+        let mut who = Vec::new();
+        for _ in 0..2 {
+            let (person, reminder) = kept.told.recv().await.expect("somebody tells");
+            assert_eq!((reminder.days, reminder.until), (days, due));
+            assert_eq!(reminder.review, Some(ReviewId::from_bytes([5; 16])));
+            who.push(person);
+        }
+        who.sort();
+        assert_eq!(who, [other.clone(), sponsor.clone()]);
+    }
+    kept.goes_to(16 * DAY);
+    let (person, reminder) = kept.told.recv().await.expect("somebody tells");
+    assert_eq!((person, reminder.days, reminder.review), (sponsor, 14, None));
 }
 
 /// Nobody who had a reminder is told it again: in what follows, whatever was told twice would come first.

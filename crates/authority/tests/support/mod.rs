@@ -18,9 +18,9 @@ use authority::{
 use journal::{Journal, Sealer};
 use keys::SealingKey;
 use model::{
-    AccessRequest, ActionName, Agent, AgentState, Attestation, Binding, Clock, Enforcement,
-    FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState, Mandate,
-    MandateBasis, MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose,
+    AccessRequest, ActionName, Agent, AgentReview, AgentState, Attestation, Binding, Clock,
+    Enforcement, FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState,
+    Mandate, MandateBasis, MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose,
     ResourceRef, Scope, Server, Stop, StopTarget, Stopped, SystemState, Task, TaskId, TaskState,
     TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
@@ -60,7 +60,8 @@ pub(crate) const POLICY: &str = r#"
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
-                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read"],
+                       Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
+                       Action::"review/open", Action::"review/import"],
             resource);
     @id("directory")
     permit (principal is Directory, action == Action::"person/provision", resource)
@@ -69,8 +70,11 @@ pub(crate) const POLICY: &str = r#"
     permit (principal is Directory, action == Action::"agent/provision", resource)
     unless { context.sponsor in Group::"interns" };
     @id("affirm")
-    permit (principal is Person, action == Action::"agent/affirm", resource is Agent)
+    permit (principal is Person, action in [Action::"agent/affirm", Action::"agent/reinstate"], resource is Agent)
     when { resource has sponsor && resource.sponsor == principal };
+    @id("certify")
+    permit (principal is Person, action == Action::"review/certify", resource is Agent)
+    when { resource has sponsor && resource.sponsor != principal };
     @id("take-over")
     permit (principal is Person, action == Action::"agent/take-over", resource is Agent)
     when { context.line.contains(principal) };
@@ -377,6 +381,7 @@ fn facts(now: Timestamp) -> Facts {
         client: None,
         registered: now,
         affirmed: None,
+        review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
         source: None,

@@ -87,6 +87,19 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Begin an agent anew that you sponsor and that lapsed because nobody answered its review. What it was
+    /// doing stays over.
+    Reinstate {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Say which OAuth client people use as an agent over HTTP; without `--client-id`, none.
     Client {
         /// Its name.

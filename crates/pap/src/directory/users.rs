@@ -224,7 +224,10 @@ impl Administration {
         }
         let told = (resource, after.as_ref());
         let mark = mark(reader, &directory.name, (was.as_ref(), &is), (told, now)).await?;
-        let kept_at_first = before.as_ref().filter(|_| !is.is_active()).map(|before| {
+        // Only what the directory itself says: whom a stream sent away it would bring back by the next
+        // request, as if it had said something new.
+        let leaves = !after.as_ref().is_some_and(is_active);
+        let kept_at_first = before.as_ref().filter(|_| leaves).map(|before| {
             let mut resource = before.resource.clone();
             resource.insert(ACTIVE.to_owned(), json!(false));
             put(place.clone(), &kept_of(Some(before), resource, now))

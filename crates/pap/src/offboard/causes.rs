@@ -51,7 +51,7 @@ impl Signals {
         stops: &AllStops,
     ) -> Vec<Cause> {
         let name = &agent.name;
-        let mut causes = vec![Cause::Over(agent.leased_until())];
+        let mut causes = vec![Cause::Over(agent.acts_until())];
         for what in [StopTarget::All, StopTarget::Agent(name.clone())] {
             if let Some(stop) = stops.get(&what) {
                 causes.push(Cause::Taken(Root::Stop(what), stop.since));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
 use model::{
-    Agent, AgentName, Device, ElevationId, InstanceId, MandateId, Person, PersonId, PersonState,
-    ResourceRef, RiskLevel, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
+    Agent, AgentName, Certification, Device, ElevationId, InstanceId, MandateId, Person, PersonId,
+    PersonState, ResourceRef, RiskLevel, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -22,9 +22,10 @@ const OF_PEOPLE: [&str; 4] =
     ["people/apply", "person/deactivate", "person/provision", "person/restrict"];
 
 /// The other acts that take something away, or say whose it is.
-const OF_THINGS: [&str; 17] = [
+const OF_THINGS: [&str; 19] = [
     "agent/affirm",
     "agent/client",
+    "agent/reinstate",
     "agent/renew",
     "agent/stop",
     "agent/suspend",
@@ -37,6 +38,7 @@ const OF_THINGS: [&str; 17] = [
     "instance/quarantine",
     "instance/revoke",
     "mandate/withdraw",
+    "review/import",
     "risk/raise",
     "system/suspend",
     "task/end",
@@ -70,7 +72,7 @@ pub(super) enum Root {
     Left(PersonId),
     /// That their unit and manager are as they were.
     Moved(PersonId),
-    /// That an agent is answered for by whom it was.
+    /// That an agent is answered for by whom it was, and was not begun anew.
     TakenOver(AgentName),
     /// That a sponsor's word for an agent counts; what is taken away is the doubt.
     Affirmed(AgentName),
@@ -157,6 +159,15 @@ impl Signals {
             ("agent/suspend", ResourceRef::Agent(agent)) => self.note(Root::Agent(agent), signal),
             ("agent/stop", ResourceRef::Agent(agent)) => {
                 self.note(Root::Stop(StopTarget::Agent(agent)), signal);
+            }
+            ("agent/reinstate", ResourceRef::Agent(agent)) => {
+                self.note(Root::TakenOver(agent), signal);
+            }
+            ("review/import", _) => {
+                let decided = change["decided"].as_array().into_iter().flatten();
+                let revoked = decided.filter(|it| it["decision"] == json!(Certification::Revoke));
+                let agents = revoked.filter_map(|it| it["agent"].as_str()?.parse().ok());
+                agents.for_each(|agent| self.note(Root::Agent(agent), signal));
             }
             ("deployment/stop", _) => self.note(Root::Stop(StopTarget::All), signal),
             ("agent/take-over", ResourceRef::Agent(agent)) => {

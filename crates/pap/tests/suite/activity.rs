@@ -6,7 +6,7 @@ use pap::{Command, StreamRegistration};
 use scim::USER;
 use serde_json::{Value, json};
 
-use crate::directories::{patch, token, user};
+use crate::directories::{at_work, patch, token, user};
 use crate::streams::{RISC, SCIM, Signals, TOKEN, said};
 
 /// Whichever comes first, what happened last counts; of two things at once, that they left.
@@ -34,6 +34,22 @@ async fn sc_02_the_later_word_wins_in_whichever_order_it_comes() {
             }
             assert_eq!(signals.is_active("ann").await, !expected.1, "{story:?} as {order:?}");
         }
+    }
+}
+
+/// A directory that says as before that they are here, and something else, has said nothing of whom a stream
+/// sent away.
+#[tokio::test]
+async fn what_a_directory_changes_beside_brings_nobody_back() {
+    let signals = Signals::set().await;
+    signals.scene.creates(at_work("ann", "desk", "carl")).await;
+    signals.tell(&format!("{RISC}account-disabled"), signals.now()).await;
+    for manager in ["dora", "carl"] {
+        signals.later();
+        let mut said = at_work("ann", "desk", manager);
+        said["active"] = json!(true);
+        signals.scene.replaces("ann", said).await.expect("it is said");
+        assert!(!signals.is_active("ann").await, "{manager}");
     }
 }
 

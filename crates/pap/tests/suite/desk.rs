@@ -95,6 +95,13 @@ impl Desk {
         Self { world, publisher, administration, shelf, hr, token_keys }
     }
 
+    /// The process ends, as it were, and starts again over the same database.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { world, publisher, administration, .. } = self;
+        drop((publisher, administration));
+        Self::over(world.restarted().await).await
+    }
+
     /// Registers the directory `hr`.
     pub(crate) async fn directory(&self) {
         let said = source_key("hr", self.hr.verifying().to_jwk());

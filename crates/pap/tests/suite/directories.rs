@@ -46,7 +46,7 @@ pub(crate) fn user(name: &str) -> Value {
     })
 }
 
-fn at_work(name: &str, department: &str, manager: &str) -> Value {
+pub(crate) fn at_work(name: &str, department: &str, manager: &str) -> Value {
     let mut user = user(name);
     user["schemas"] = json!([user["schemas"][0], WORK]);
     user[WORK] = json!({ "department": department, "manager": { "value": manager } });

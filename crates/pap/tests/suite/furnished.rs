@@ -1,10 +1,10 @@
 //! A deployment in which every command has something to work on.
 
 use model::{
-    AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
-    ElevationState, FactKey, Finding, Harm, InstanceId, InstanceState, PersonState, Risk,
-    RiskLevel, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp,
-    ToolState,
+    Agent, AgentName, AgentReview, Clock as _, Device, DeviceState, Directory, DirectoryState,
+    Elevation, ElevationId, ElevationState, FactKey, Finding, Harm, InstanceId, InstanceState,
+    OpenReview, PersonState, REVIEW_MIN, Review, ReviewId, Risk, RiskLevel, Sha256Digest, Stop,
+    StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp, ToolState,
 };
 use pap::Command;
 use serde_json::json;
@@ -86,11 +86,38 @@ pub(crate) fn elevation(desk: &Desk) -> Elevation {
     }
 }
 
-/// An agent whose sponsor administers nothing, with an instance that is stopped; and a device.
-async fn others(world: &World) {
-    let (mut agent, mut instance) = (world.standing.agent.clone(), world.standing.instance.clone());
-    agent.name = "others".parse().expect("an agent");
-    agent.sponsor = world.standing.other.id.clone();
+/// A review of an agent whose sponsor administers nothing, which nobody has answered yet.
+pub(crate) fn review(world: &World) -> Review {
+    let opened = world.clock.now();
+    Review {
+        id: ReviewId::from_bytes([88; 16]),
+        opened_by: world.standing.sponsor.id.clone(),
+        opened,
+        due: opened.plus(REVIEW_MIN),
+        items: [("others".parse().expect("an agent"), None)].into(),
+    }
+}
+
+/// An agent whose sponsor administers nothing.
+pub(crate) fn others(world: &World) -> Agent {
+    let Review { id, due, opened_by, .. } = review(world);
+    Agent {
+        name: "others".parse().expect("an agent"),
+        sponsor: world.standing.other.id.clone(),
+        review: AgentReview { open: Some(OpenReview { id, due, opened_by }), passed: None },
+        ..world.standing.agent.clone()
+    }
+}
+
+/// That agent with an instance that is stopped; a device, a review, and an agent that nobody answered for
+/// in another.
+async fn furnish(world: &World) {
+    let (agent, mut instance) = (others(world), world.standing.instance.clone());
+    let mut lapsed = Agent { name: "lapsed".parse().expect("an agent"), ..agent.clone() };
+    lapsed.sponsor = world.standing.sponsor.id.clone();
+    lapsed.review.open.as_mut().expect("there is one").due = world.clock.now();
+    world.put(FactKey::agent(&lapsed.name), &lapsed).await;
+    world.put(FactKey::review(review(world).id), &review(world)).await;
     (instance.id, instance.agent) = (InstanceId::from_bytes(OTHERS), agent.name.clone());
     let since = world.standing.task.opened;
     instance.state = InstanceState::Quarantined { signal: "test".to_owned(), since };
@@ -119,7 +146,7 @@ pub(crate) async fn desk() -> (Desk, String) {
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;
     world.put(FactKey::finding(&finding().id), &finding()).await;
-    others(&world).await;
+    furnish(&world).await;
     let all = Stop {
         what: StopTarget::All,
         by: founder.clone(),

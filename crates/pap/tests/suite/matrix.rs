@@ -12,13 +12,13 @@ use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
-use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding};
+use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review};
 
 /// Who acts.
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 46] = [
+const CHANGING: [&str; 49] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -41,6 +41,9 @@ const CHANGING: [&str; 46] = [
     "agent-owners",
     "agent-renew",
     "agent-affirm",
+    "agent-reinstate",
+    "review-open",
+    "review-import",
     "agent-take-over",
     "agent-client",
     "agent-suspend",
@@ -159,6 +162,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
         Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },
+        Command::AgentReinstate { name: "lapsed".to_owned(), reason: reason(), word: None },
         Command::AgentTakeOver { name: "others".to_owned(), reason: reason(), word: None },
         Command::AgentClient {
             name: facts.agent.name.to_string(),
@@ -171,6 +175,25 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::AgentList { as_of: None },
         Command::RegisterShow { as_of: None, after: None },
         Command::AgentOffboard { name: facts.agent.name.to_string() },
+        Command::ReviewOpen(pap::ReviewAsked {
+            agents: vec![facts.agent.name.to_string()],
+            sponsor: None,
+            due: desk.world.clock.now().plus(model::REVIEW_MIN).to_string(),
+        }),
+        Command::ReviewExport {
+            id: review(&desk.world).id.to_string(),
+            format: pap::ReviewFormat::Csv,
+        },
+        Command::ReviewImport {
+            id: review(&desk.world).id.to_string(),
+            file: format!(
+                "item,version,decision,reviewer,reason\n{}/others,{},keep,{sponsor},because\n",
+                review(&desk.world).id,
+                crate::furnished::others(&desk.world).version(),
+            ),
+        },
+        Command::ReviewShow { id: review(&desk.world).id.to_string() },
+        Command::ReviewList,
         Command::DeviceRevoke {
             agent: facts.agent.name.to_string(),
             id: device(desk.world.standing.agent.name.clone()).id.to_string(),

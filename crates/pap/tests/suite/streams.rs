@@ -90,6 +90,17 @@ impl Signals {
         signals
     }
 
+    /// The process ends, as it were, and starts again over the same database.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { scene, receiver, published, key, number } = self;
+        drop(receiver);
+        let Scene { desk, okta } = scene;
+        let scene = Scene { desk: Box::pin(desk.restarted()).await, okta };
+        let by = scene.desk.administration.clone();
+        let receiver = Receiver::new(by, published.clone(), BASE.to_owned());
+        Self { scene, receiver, published, key, number }
+    }
+
     fn publish(&self, key: &SigningKey) {
         let key = key.verifying().clone();
         let mut published = self.published.0.lock().unwrap();

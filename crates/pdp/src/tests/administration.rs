@@ -185,10 +185,10 @@ fn an_agent_falls_to_whom_policy_says_and_never_to_who_let_it_go() {
 /// R14: the lease is renewed by the one person who answers for the agent, whatever policy says.
 #[test]
 fn r_14_nobody_but_its_sponsor_says_that_an_agent_is_to_go_on() {
-    let check = |who: &str, expected: &str| {
+    let check = |action: &str, who: &str, expected: &str| {
         let known = Case::method("tools/list", "crm").standing;
         let mut case = Case::administer(
-            "agent/renew",
+            action,
             ResourceRef::Agent(known.agent.name.clone()),
             person(who, &["administrators"]),
         );
@@ -196,8 +196,10 @@ fn r_14_nobody_but_its_sponsor_says_that_an_agent_is_to_go_on() {
         case.facts.agent = Some(Arc::new(AgentFacts { agent, sponsor, succession }));
         assert_eq!(answer(&(case.request, case.facts), OPEN), expected, "{who}");
     };
-    check("sam", "permit");
-    check("ada", "sponsor_renews");
+    for action in ["agent/renew", "agent/reinstate"] {
+        check(action, "sam", "permit");
+        check(action, "ada", "sponsor_renews");
+    }
 }
 
 #[test]
@@ -215,7 +217,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/offboard", "agent/owners", "agent/provision", "agent/renew", "agent/restrict", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "person/add", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/publish", "purpose/add", "purpose/owner", "risk/lower", "risk/raise", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/offboard", "agent/owners", "agent/provision", "agent/reinstate", "agent/renew", "agent/restrict", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/redeem", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "person/add", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/publish", "purpose/add", "purpose/owner", "review/certify", "review/import", "review/open", "risk/lower", "risk/raise", "server/add", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

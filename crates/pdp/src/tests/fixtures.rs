@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, Agent, AgentState, Answer, Answers, Attestation, Binding, Decision,
-    DecisionId, Delegation, Delegator, Denial, Enforcement, Facts, Harm, InitiatingSystem,
-    Initiator, Instance, InstanceId, InstanceState, Mandate, MandateBasis, MandateId, Person,
-    PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef, Revision, Scope, Server,
-    SessionFacts, Sha256Digest, Standing, SystemState, Task, TaskId, TaskState, TaskSubject,
-    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    AccessRequest, ActionName, Agent, AgentReview, AgentState, Answer, Answers, Attestation,
+    Binding, Decision, DecisionId, Delegation, Delegator, Denial, Enforcement, Facts, Harm,
+    InitiatingSystem, Initiator, Instance, InstanceId, InstanceState, Mandate, MandateBasis,
+    MandateId, OpenReview, Person, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
+    ReviewId, Revision, Scope, Server, SessionFacts, Sha256Digest, Standing, SystemState, Task,
+    TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -64,11 +64,18 @@ fn agent() -> Agent {
         client: None,
         registered: at(-86_400),
         affirmed: None,
+        review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
         source: None,
         state: AgentState::Active,
     }
+}
+
+/// A review of an agent that is due then.
+pub(crate) fn open_review(due: Timestamp) -> OpenReview {
+    let opened_by = "ada".parse().expect("a person");
+    OpenReview { id: ReviewId::from_bytes([5; 16]), due, opened_by }
 }
 
 pub(crate) fn standing() -> Standing {

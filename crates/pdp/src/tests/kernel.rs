@@ -14,7 +14,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use super::fixtures::{Case, NOW, at, person, scope, snapshot, tool, tool_ref};
+use super::fixtures::{Case, NOW, at, open_review, person, scope, snapshot, tool, tool_ref};
 
 /// Permits everything to everybody.
 pub(super) const OPEN: &str = r#"@id("open") permit(principal, action, resource);
@@ -156,6 +156,8 @@ const CHANGES: &[(&str, Change)] = &[
     ("agent retired", |case| case.standing.agent.state = AgentState::Retired { since: NOW }),
     ("key expires now", |case| case.standing.agent.key_expires = NOW),
     ("key expires later", |case| case.standing.agent.key_expires = at(1)),
+    ("review due now", |case| case.standing.agent.review.open = Some(open_review(NOW))),
+    ("review due later", |case| case.standing.agent.review.open = Some(open_review(at(1)))),
     ("lease ends now", |case| case.standing.agent.valid_until = Some(NOW)),
     ("lease ends later", |case| case.standing.agent.valid_until = Some(at(1))),
     ("lease ends as late as one may", |case| {
@@ -415,6 +417,8 @@ fn the_matrix_of_built_in_rules() {
         agent retired: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires now: actor_not_active (hidden) | actor_not_active (hidden) | actor_not_active (hidden)
         key expires later: permit | permit | permit
+        review due now: review_lapsed (hidden) | review_lapsed (hidden) | review_lapsed (hidden)
+        review due later: permit | permit | permit
         lease ends now: lease_ended (hidden) | lease_ended (hidden) | lease_ended (hidden)
         lease ends later: permit | permit | permit
         lease ends as late as one may: permit | permit | permit

@@ -1,0 +1,386 @@
+//! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
+//! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
+//! affirmations, takeovers, and restarts over the same database. The real authority and the model agree
+//! after every step on every call, and why.
+
+use std::time::Duration;
+
+use authority::NotPermitted;
+use model::{
+    Agent, Clock as _, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, Principal,
+    Task, TaskId, Thumbprint,
+};
+use pap::directory::UserChange;
+use pap::{Command, ReviewAsked};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, word};
+use crate::directories::{Scene, at_work};
+use crate::lifecycle_model::{Model, PEOPLE};
+use crate::streams::{RISC, Signals};
+use crate::support::{POLICY, World};
+
+/// What a sponsor may beside what the policy of the tests says.
+const RENEWS: &str = r#"
+    @id("renew")
+    permit (principal is Person, action == Action::"agent/renew", resource is Agent)
+    when { resource has sponsor && resource.sponsor == principal };
+"#;
+
+/// What happens.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The directory says whole what somebody is.
+    Put {
+        who: usize,
+        active: bool,
+        manager: Option<usize>,
+    },
+    /// The directory has them no longer.
+    Delete {
+        who: usize,
+    },
+    /// The stream tells that they left, or are back, as it happened so many seconds ago.
+    Tell {
+        who: usize,
+        left: bool,
+        ago: i64,
+    },
+    /// It tells that their sessions are over: what they sponsor goes on.
+    LoggedOut {
+        who: usize,
+    },
+    /// What the stream told last comes once more.
+    Replay,
+    Wait {
+        seconds: u64,
+    },
+    Begin,
+    Affirm {
+        who: usize,
+    },
+    Renew {
+        who: usize,
+    },
+    TakeOver {
+        who: usize,
+    },
+    Review {
+        days: i64,
+    },
+    Certify,
+    Reinstate {
+        who: usize,
+    },
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Ann, who sponsors the agent at first, is whom most happens to.
+    let who = || prop_oneof![3 => Just(0), 3 => 0..PEOPLE.len()];
+    let manager = || prop::option::of(0..PEOPLE.len());
+    let waits = prop_oneof![
+        4 => 1_u64..5,
+        3 => 60_u64..900,
+        2 => Just(3 * 86_400),
+        1 => Just(16 * 86_400),
+    ];
+    prop_oneof![
+        4 => (who(), any::<bool>(), manager())
+            .prop_map(|(who, active, manager)| Step::Put { who, active, manager }),
+        1 => who().prop_map(|who| Step::Delete { who }),
+        5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
+            .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
+        1 => who().prop_map(|who| Step::LoggedOut { who }),
+        1 => Just(Step::Replay),
+        5 => waits.prop_map(|seconds| Step::Wait { seconds }),
+        3 => Just(Step::Begin),
+        2 => who().prop_map(|who| Step::Affirm { who }),
+        3 => who().prop_map(|who| Step::Renew { who }),
+        4 => (0..PEOPLE.len()).prop_map(|who| Step::TakeOver { who }),
+        1 => (1_i64..20).prop_map(|days| Step::Review { days }),
+        1 => Just(Step::Certify),
+        1 => who().prop_map(|who| Step::Reinstate { who }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// The deployment, with what acts in it.
+struct Life {
+    signals: Signals,
+    model: Model,
+    /// What acts, the first of it first.
+    instances: Vec<InstanceId>,
+    /// What the stream told last.
+    last: Option<String>,
+}
+
+impl Life {
+    async fn begin() -> Self {
+        let world = World::with(|facts| {
+            let far = facts.task.opened.plus(Duration::from_hours(3_650 * 24));
+            facts.task.deadline = far;
+            facts.agent.sponsor = "ann".parse().expect("a person");
+            facts.mandate.basis = MandateBasis::Standing { sponsor: facts.agent.sponsor.clone() };
+            facts.task.mandate_digest = facts.mandate.digest();
+        });
+        let desk = Desk::over(Box::pin(world).await).await;
+        let signals = Box::pin(Signals::over(Box::pin(Scene::over(desk)).await, |said| said)).await;
+        for (name, manager) in PEOPLE.into_iter().zip(["carl", "carl", "dora", ""]) {
+            signals.scene.creates(put(name, true, manager)).await;
+        }
+        let world = &signals.scene.desk.world;
+        world.publish(&format!("{POLICY}{RENEWS}")).await;
+        let Agent { registered, valid_until, key_expires, .. } = world.standing.agent.clone();
+        let leased = valid_until.expect("it is leased").as_millis();
+        let of_agent = (registered.as_millis(), leased, key_expires.as_millis());
+        let until = world.standing.mandate.valid_until.as_millis();
+        let model = Model::new(world.clock.now().as_millis(), of_agent, until);
+        let instances = vec![world.standing.instance.id];
+        Self { signals, model, instances, last: None }
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.signals.scene.desk
+    }
+
+    async fn step(mut self, step: Step) -> Self {
+        let now = self.model.now;
+        match step {
+            Step::Put { who, active, manager } => {
+                let manager = manager.map_or("", |manager| PEOPLE[manager]);
+                let said = put(PEOPLE[who], active, manager);
+                let manager = PEOPLE.iter().position(|name| *name == manager);
+                if self.is_user(who).await {
+                    self.signals.scene.replaces(PEOPLE[who], said).await.expect("it is said");
+                } else {
+                    self.signals.scene.creates(said).await;
+                }
+                self.model.people[who].put((active, manager), now);
+            }
+            Step::Delete { who } if self.is_user(who).await => {
+                let deleted = self.signals.scene.change(PEOPLE[who], &UserChange::Delete).await;
+                deleted.expect("it is said");
+                self.model.people[who].delete(now);
+            }
+            Step::Delete { .. } => {}
+            Step::Tell { who, left, ago } => {
+                let at = now / 1_000 - ago;
+                let event = if left { "account-disabled" } else { "account-enabled" };
+                self.tell(who, (event, at)).await;
+                let person = &mut self.model.people[who];
+                if left { person.disabled(at * 1_000) } else { person.enabled(at * 1_000, now) }
+            }
+            Step::LoggedOut { who } => self.tell(who, ("sessions-revoked", now / 1_000)).await,
+            Step::Replay => {
+                if let Some(last) = self.last.clone() {
+                    self.take(&last).await;
+                }
+            }
+            Step::Wait { seconds } => {
+                self.desk().world.clock.advance(Duration::from_secs(seconds));
+                self.model.now += i64::try_from(seconds).expect("it is short") * 1_000;
+            }
+            Step::Begin => {
+                let (begun, expected) = (self.begins().await, self.model.begin());
+                assert_eq!(begun, expected, "to begin something");
+            }
+            Step::Restart => {
+                self.signals = Box::pin(self.signals.restarted()).await;
+                let world = &self.signals.scene.desk.world;
+                world.publish(&format!("{POLICY}{RENEWS}")).await;
+            }
+            act => self.act(act).await,
+        }
+        self
+    }
+
+    /// Somebody does something by themselves, and comes to what the model says.
+    async fn act(&mut self, act: Step) {
+        let by = |who: usize| PEOPLE[who].parse().expect("a person");
+        let name = || "billing".to_owned();
+        let reason = || "a test".to_owned();
+        match act {
+            Step::Affirm { who } => {
+                let command = Command::AgentAffirm { name: name(), word: None };
+                let told = self.does(by(who), command).await;
+                assert_eq!(told, self.model.affirm(who));
+            }
+            Step::Renew { who } => {
+                let command = Command::AgentRenew { name: name(), key: None, word: None };
+                let told = self.does(by(who), command).await;
+                assert_eq!(told, self.model.renew(who));
+            }
+            Step::TakeOver { who } => {
+                let (name, reason) = (name(), reason());
+                let command = Command::AgentTakeOver { name, reason, word: None };
+                let told = self.does(by(who), command).await;
+                assert_eq!(told, self.model.take_over(who));
+            }
+            Step::Reinstate { who } => {
+                let (name, reason) = (name(), reason());
+                let command = Command::AgentReinstate { name, reason, word: None };
+                let told = self.does(by(who), command).await;
+                assert_eq!(told, self.model.reinstate(who));
+            }
+            Step::Review { days } => {
+                let told = self.reviews(days).await;
+                assert_eq!(told, self.model.review(days));
+            }
+            Step::Certify => {
+                if let Some(told) = self.certifies().await {
+                    assert_eq!(told, self.model.certify());
+                }
+            }
+            other => unreachable!("nobody does {other:?}"),
+        }
+    }
+
+    async fn does(&self, by: model::PersonId, command: Command) -> &'static str {
+        word(&Box::pin(self.desk().run_as(&by, command)).await)
+    }
+
+    async fn is_user(&self, who: usize) -> bool {
+        let place = FactKey::scim_user(&self.signals.scene.okta.name, PEOPLE[who]);
+        self.desk().fact(place).await.is_some()
+    }
+
+    /// The stream tells of `event` at that time.
+    async fn tell(&mut self, who: usize, (event, at): (&str, i64)) {
+        let mut claims = self.signals.claims(&format!("{RISC}{event}"), at);
+        claims["sub_id"]["sub"] = json!(format!("x-{}", PEOPLE[who]));
+        let token = self.signals.sign(&claims);
+        self.take(&token).await;
+        self.last = Some(token);
+    }
+
+    async fn take(&self, token: &str) {
+        let stream = self.signals.receiver.stream(&"caep".parse().expect("a stream")).await;
+        let stream = stream.expect("it can be read").expect("it is known");
+        let told = Box::pin(self.signals.receiver.take(&stream, token)).await;
+        // A token that is too old to come again is no news either.
+        assert!(told.is_ok() || self.last.as_deref() == Some(token), "{told:?}");
+    }
+
+    async fn agent(&self) -> Agent {
+        let place = FactKey::agent(&self.desk().world.standing.agent.name);
+        serde_json::from_value(self.desk().fact(place).await.expect("it is known")).expect("it is")
+    }
+
+    /// An instance begins, on the standing mandate that there is: whoever begins anything may do so.
+    async fn begins(&mut self) -> &'static str {
+        let world = &self.signals.scene.desk.world;
+        let (facts, now) = (&world.standing, world.clock.now());
+        let mut reader = world.authority.pip().reader();
+        let begins = authority::may_begin(&mut reader, &facts.agent.name, now).await;
+        if let Err(why) = begins.expect("it can be read") {
+            return why.code();
+        }
+        let place = FactKey::standing_mandate(&facts.agent.name, &facts.purpose.id);
+        let mandate: MandateId = reader.need(place).await.expect("there is one");
+        let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await.expect("there is");
+        let number = u8::try_from(self.instances.len()).expect("there are few");
+        let (id, task) = ([100 + number; 16], TaskId::from_bytes([100 + number; 16]));
+        let instance = Instance {
+            id: InstanceId::from_bytes(id),
+            key: Some(Thumbprint::from_bytes([100 + number; 32])),
+            task,
+            started: now,
+            ..facts.instance.clone()
+        };
+        let task = Task {
+            id: task,
+            instance: instance.id,
+            mandate: mandate.id,
+            mandate_digest: mandate.digest(),
+            opened: now,
+            ..facts.task.clone()
+        };
+        world.put(FactKey::task(task.id), &task).await;
+        world.put(FactKey::instance(instance.id), &instance).await;
+        self.instances.push(instance.id);
+        "begun"
+    }
+
+    async fn reviews(&self, days: i64) -> &'static str {
+        let days = u64::try_from(days).expect("it is to come");
+        let due = self.desk().world.clock.now().plus(Duration::from_hours(24 * days));
+        let agents = vec!["billing".to_owned()];
+        let asked = ReviewAsked { agents, sponsor: None, due: due.to_string() };
+        word(&Box::pin(self.desk().run(Command::ReviewOpen(asked))).await)
+    }
+
+    /// Somebody answers the review that there is.
+    async fn certifies(&self) -> Option<&'static str> {
+        let agent = self.agent().await;
+        let id = agent.review.open.as_ref()?.id.to_string();
+        let reviewer = &self.desk().world.standing.sponsor.id;
+        let file = format!(
+            "item,version,decision,reviewer,reason\n{id}/billing,{},keep,{reviewer},a test\n",
+            agent.version()
+        );
+        Some(word(&Box::pin(self.desk().run(Command::ReviewImport { id, file })).await))
+    }
+
+    /// What a call comes to.
+    async fn call(&self, instance: InstanceId) -> String {
+        let world = &self.desk().world;
+        let mut act = world.call("lookup", Value::Null);
+        act.request.principal = Principal::Instance(instance);
+        act.circumstances.actor = authority::Actor::Known(instance);
+        match world.authorize(act).await {
+            Ok(_) => "permitted".to_owned(),
+            Err(NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
+            Err(other) => other.to_string(),
+        }
+    }
+
+    /// Whether the model says the same of everybody, and of whatever acts.
+    async fn agrees(&self, done: &[Step]) {
+        assert_eq!(self.desk().world.clock.now().as_millis(), self.model.now);
+        for (name, person) in PEOPLE.into_iter().zip(&self.model.people) {
+            let is_active = self.signals.is_active(name).await;
+            assert_eq!(is_active, person.is_active, "{name}: {person:?}, after {done:?}");
+        }
+        assert_eq!(self.instances.len(), self.model.works());
+        for (number, instance) in self.instances.iter().enumerate() {
+            let told = self.call(*instance).await;
+            assert_eq!(told, self.model.call(number), "work {number}, after {done:?}");
+        }
+    }
+}
+
+/// What a directory says whole of a user.
+fn put(name: &str, active: bool, manager: &str) -> Value {
+    let mut said = at_work(name, "desk", manager);
+    said["active"] = json!(active);
+    said
+}
+
+async fn lives(steps: &[Step]) {
+    let mut life = Box::pin(Life::begin()).await;
+    life.agrees(&[]).await;
+    for (number, step) in steps.iter().enumerate() {
+        life = Box::pin(life.step(*step)).await;
+        Box::pin(life.agrees(&steps[..=number])).await;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        max_shrink_iters: 200,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever happens in whatever order: nobody acts whom the promises let not act, and whoever they let
+    /// act does.
+    #[test]
+    fn sc_02_r_13_r_14_whatever_happens_calls_are_as_promised(
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(lives(&steps));
+    }
+}

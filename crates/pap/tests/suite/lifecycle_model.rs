@@ -1,0 +1,323 @@
+//! What becomes of an agent and of the people behind it, as it is promised: a model in which nothing is
+//! stored, cached, committed or asked of a policy. It is written from the promises, and not from the code.
+//!
+//! Times are milliseconds. Of two things at once, that which takes away counts.
+
+/// The people of the directory. Each reports to somebody, or to nobody.
+pub(crate) const PEOPLE: [&str; 4] = ["ann", "ben", "carl", "dora"];
+
+const SECOND: i64 = 1_000;
+const DAY: i64 = 24 * 3_600 * SECOND;
+
+/// How far the transmitter's clock may be behind ours, by which the directory's word is dated.
+const SKEW: i64 = 300 * SECOND;
+
+/// What somebody was told of a person last: when by the clock of whoever told it, that they left or are here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Word {
+    here: Option<i64>,
+    left: Option<i64>,
+}
+
+/// A person, and who told what of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Human {
+    pub(crate) is_active: bool,
+    /// What was given until then counts no longer.
+    cutoff: Option<i64>,
+    /// When their manager last changed.
+    moved: Option<i64>,
+    manager: Option<usize>,
+    /// What the directory said of them last, if they are a user at all: whether they are active, and to whom
+    /// they report.
+    user: Option<(bool, Option<usize>)>,
+    directory: Word,
+    stream: Word,
+}
+
+impl Human {
+    fn new(manager: Option<usize>) -> Self {
+        let (directory, stream) = (Word::default(), Word::default());
+        Self {
+            is_active: true,
+            cutoff: None,
+            moved: None,
+            manager,
+            user: Some((true, manager)),
+            directory,
+            stream,
+        }
+    }
+
+    /// Whether they are here, and what was given at `given` counts.
+    fn answers_for(&self, given: i64) -> bool {
+        self.is_active && self.cutoff.is_none_or(|cutoff| given > cutoff)
+    }
+
+    /// Who comes back revives nothing that was given before.
+    fn returns(&mut self, now: i64) {
+        if !self.is_active {
+            (self.is_active, self.cutoff) = (true, Some(now));
+        }
+    }
+
+    fn moves_to(&mut self, manager: Option<usize>, now: i64) {
+        if manager != self.manager {
+            (self.manager, self.moved) = (manager, Some(now));
+        }
+    }
+
+    /// The directory says, whole, what they are.
+    pub(crate) fn put(&mut self, said: (bool, Option<usize>), now: i64) {
+        let (active, manager) = said;
+        // Of who leaves it stays known to whom they reported.
+        let manager = if active { manager } else { manager.or(self.manager) };
+        if self.user == Some(said) && manager == self.manager {
+            return;
+        }
+        if self.user.is_some() {
+            self.moves_to(manager, now);
+        } else {
+            // That a directory begins to tell of somebody moves nobody.
+            self.manager = manager;
+        }
+        match (active, self.user) {
+            // That they are not here counts as of when it was said last, whatever else was said then.
+            (false, _) => self.goes(now),
+            // The directory says nothing new of whether they are there.
+            (true, Some((true, _))) => {}
+            (true, _) => {
+                // The directory takes back all that was said.
+                self.directory = Word { here: Some(now), left: None };
+                self.stream = Word::default();
+                self.returns(now);
+            }
+        }
+        self.user = Some(said);
+    }
+
+    fn goes(&mut self, now: i64) {
+        self.directory.left = Some(now);
+        self.is_active = false;
+    }
+
+    /// The directory has them no longer.
+    pub(crate) fn delete(&mut self, now: i64) {
+        if self.user.take().is_some_and(|(active, _)| active) {
+            self.goes(now);
+        }
+    }
+
+    /// The stream tells that they left within the second that begins `at` then.
+    pub(crate) fn disabled(&mut self, at: i64) {
+        let until = at + SECOND - 1;
+        let is_later = |word: Option<i64>, than: i64| word.is_some_and(|word| word > than);
+        let is_older = is_later(self.stream.here, until)
+            || is_later(self.stream.left, until)
+            || is_later(self.directory.here, until + SKEW);
+        if !is_older {
+            self.stream.left = Some(until);
+            self.is_active = false;
+        }
+    }
+
+    /// The stream tells that they were there again `at` that time.
+    pub(crate) fn enabled(&mut self, at: i64, now: i64) {
+        let is_known = |word: Option<i64>| word.is_some_and(|word| word >= at);
+        if is_known(self.stream.here) || is_known(self.stream.left) {
+            return;
+        }
+        self.stream = Word { here: Some(at), left: None };
+        // It takes back what the directory told before, and nobody's word stands any longer.
+        self.directory.left = self.directory.left.filter(|left| *left >= at);
+        if self.directory.left.is_none()
+            && let Some((active, _)) = &mut self.user
+            && !self.is_active
+        {
+            *active = true;
+            self.returns(now);
+        }
+    }
+}
+
+/// A piece of work: when it began, on a mandate of when.
+#[derive(Clone, Copy, Debug)]
+struct Work {
+    opened: i64,
+    given: i64,
+    until: i64,
+}
+
+/// The agent, who answers for it, and what acts as it.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) now: i64,
+    pub(crate) people: Vec<Human>,
+    sponsor: usize,
+    registered: i64,
+    affirmed: i64,
+    leased: i64,
+    key: i64,
+    /// When the review is due that awaits an answer.
+    pub(crate) due: Option<i64>,
+    /// The mandate on which work begins: of when, until when.
+    mandate: (i64, i64),
+    work: Vec<Work>,
+}
+
+impl Model {
+    /// Ann sponsors the agent and reports to Carl, he to Dora; the agent has begun something.
+    pub(crate) fn new(now: i64, (registered, leased, key): (i64, i64, i64), until: i64) -> Self {
+        let people = [Some(2), Some(2), Some(3), None].map(Human::new).into();
+        let work = vec![Work { opened: registered, given: registered, until }];
+        Self {
+            now,
+            people,
+            sponsor: 0,
+            registered,
+            affirmed: registered,
+            leased,
+            key,
+            due: None,
+            mandate: (registered, until),
+            work,
+        }
+    }
+
+    fn has_lapsed(&self) -> bool {
+        self.due.is_some_and(|due| due <= self.now)
+    }
+
+    /// Whether the sponsor answers for the agent, as who they are.
+    fn is_answered(&self) -> bool {
+        let sponsor = &self.people[self.sponsor];
+        sponsor.answers_for(self.registered)
+            && sponsor.moved.is_none_or(|moved| self.affirmed > moved)
+    }
+
+    /// What a call in the work of that number comes to, and why.
+    pub(crate) fn call(&self, number: usize) -> &'static str {
+        let (work, sponsor) = (self.work[number], &self.people[self.sponsor]);
+        if self.now >= self.key {
+            "actor_not_active"
+        } else if self.has_lapsed() {
+            "review_lapsed"
+        } else if self.now >= self.leased {
+            "lease_ended"
+        } else if !sponsor.answers_for(self.registered) || !sponsor.answers_for(work.given) {
+            "sponsor_not_active"
+        } else if !self.is_answered() {
+            "sponsor_moved"
+        } else if work.opened < self.registered || work.given < self.registered {
+            "taken_over"
+        } else if self.now >= work.until {
+            "mandate_not_valid"
+        } else {
+            "permitted"
+        }
+    }
+
+    /// What beginning something comes to; if it may, it has begun.
+    pub(crate) fn begin(&mut self) -> &'static str {
+        if self.now >= self.key {
+            "agent_not_active"
+        } else if self.has_lapsed() {
+            "agent_review_lapsed"
+        } else if self.now >= self.leased {
+            "agent_lease_ended"
+        } else if !self.is_answered() {
+            "sponsor_not_active"
+        } else {
+            let (given, until) = self.mandate;
+            self.work.push(Work { opened: self.now, given, until });
+            "begun"
+        }
+    }
+
+    /// How many pieces of work there are.
+    pub(crate) fn works(&self) -> usize {
+        self.work.len()
+    }
+
+    /// Whether `who` may speak as the sponsor.
+    fn is_sponsor(&self, who: usize) -> bool {
+        who == self.sponsor && self.people[who].is_active
+    }
+
+    pub(crate) fn affirm(&mut self, who: usize) -> &'static str {
+        if !self.is_sponsor(who) {
+            return "refused";
+        }
+        self.affirmed = self.affirmed.max(self.now);
+        "done"
+    }
+
+    pub(crate) fn renew(&mut self, who: usize) -> &'static str {
+        if !self.is_sponsor(who) {
+            return "refused";
+        }
+        if !self.is_answered() || self.has_lapsed() {
+            return "invalid";
+        }
+        self.key = self.now + 90 * DAY;
+        self.gives_lease();
+        "done"
+    }
+
+    fn gives_lease(&mut self) {
+        self.leased = self.now + 30 * DAY;
+        self.mandate = (self.now, self.leased);
+    }
+
+    /// Begins anew: nothing of what was given before counts.
+    fn begins_anew(&mut self) {
+        self.due = self.due.filter(|_| !self.has_lapsed());
+        (self.registered, self.affirmed) = (self.now, self.now);
+        self.gives_lease();
+    }
+
+    /// Those to whom the sponsor reported, and their managers, take over, once nobody answers.
+    pub(crate) fn take_over(&mut self, who: usize) -> &'static str {
+        let (mut line, mut next) = (Vec::new(), self.people[self.sponsor].manager);
+        while let Some(manager) = next.filter(|it| !line.contains(it)) {
+            line.push(manager);
+            next = self.people[manager].manager;
+        }
+        if !self.people[who].is_active || who == self.sponsor || !line.contains(&who) {
+            return "refused";
+        }
+        if self.is_answered() {
+            return "invalid";
+        }
+        self.sponsor = who;
+        self.begins_anew();
+        "done"
+    }
+
+    pub(crate) fn reinstate(&mut self, who: usize) -> &'static str {
+        if !self.is_sponsor(who) {
+            return "refused";
+        }
+        if !self.has_lapsed() || !self.is_answered() {
+            return "invalid";
+        }
+        self.begins_anew();
+        "done"
+    }
+
+    pub(crate) fn review(&mut self, days: i64) -> &'static str {
+        if self.due.is_some() {
+            return "invalid";
+        }
+        self.due = Some(self.now + days * DAY);
+        "done"
+    }
+
+    pub(crate) fn certify(&mut self) -> &'static str {
+        if self.due.is_none_or(|due| due <= self.now) {
+            return "invalid";
+        }
+        self.due = None;
+        "done"
+    }
+}

@@ -1,0 +1,387 @@
+//! Reviews of agents: what nobody answers by the date is over, whoever is there; what is answered is taken
+//! whole or not at all.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use model::{Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN};
+use pap::{AdminError, Command, ReviewAsked, ReviewFormat};
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, word};
+use crate::support::World;
+
+const DAY: Duration = Duration::from_hours(24);
+
+const HEADER: &str = "item,version,decision,reviewer,reason\n";
+
+/// A deployment in which all but leases last for years, with `rita`, who reviews, and `gus`, who has left.
+async fn desk() -> Desk {
+    let world = World::with(|facts| {
+        let far = facts.task.opened.plus(3_650 * DAY);
+        (facts.mandate.valid_until, facts.task.deadline) = (far, far);
+        facts.agent.valid_until = Some(facts.task.opened.plus(29 * DAY));
+        facts.task.mandate_digest = facts.mandate.digest();
+    });
+    let desk = Desk::over(world.await).await;
+    for id in ["rita", "gus"] {
+        let add = Command::PersonAdd { id: id.to_owned(), groups: Vec::new() };
+        desk.run(add).await.expect("they are added");
+    }
+    desk.run(Command::PersonDeactivate { id: "gus".to_owned() }).await.expect("they left");
+    desk.world.clock.advance(Duration::from_secs(1));
+    desk
+}
+
+impl Desk {
+    /// Opens a review of all agents that is due after so long; gives its id.
+    async fn review(&self, after: Duration) -> String {
+        let told = self.opens(&[], after).await.expect("it is opened");
+        told["review"].as_str().expect("an id").to_owned()
+    }
+
+    async fn opens(&self, agents: &[&str], after: Duration) -> Result<Value, AdminError> {
+        let due = self.world.clock.now().plus(after).to_string();
+        let agents = agents.iter().map(|&name| name.to_owned()).collect();
+        let asked = ReviewAsked { agents, sponsor: None, due };
+        Box::pin(self.run(Command::ReviewOpen(asked))).await
+    }
+
+    async fn reviewed(&self, name: &str) -> Agent {
+        let key = FactKey::agent(&name.parse().expect("a name"));
+        serde_json::from_value(self.fact(key).await.expect("it is known")).expect("an agent")
+    }
+
+    /// A line of a file that decides of `agent` as it is now.
+    async fn line(&self, review: &str, agent: &str, decision: &str) -> String {
+        let version = self.reviewed(agent).await.version();
+        format!("{review}/{agent},{version},{decision},rita,it does its work\n")
+    }
+
+    async fn imports(&self, review: &str, lines: &str) -> Result<Value, AdminError> {
+        let by = self.world.standing.other.id.clone();
+        self.imports_as(&by, review, lines).await
+    }
+
+    async fn imports_as(
+        &self,
+        by: &model::PersonId,
+        review: &str,
+        lines: &str,
+    ) -> Result<Value, AdminError> {
+        let (id, file) = (review.to_owned(), format!("{HEADER}{lines}"));
+        Box::pin(self.run_as(by, Command::ReviewImport { id, file })).await
+    }
+
+    /// The export of a review.
+    async fn exported(&self, review: &str, format: ReviewFormat) -> String {
+        let asked = Command::ReviewExport { id: review.to_owned(), format };
+        let told = Box::pin(self.run(asked)).await.expect("it is told");
+        told["file"].as_str().expect("all is counted").to_owned()
+    }
+
+    async fn reinstate(&self, who: &model::PersonId) -> &'static str {
+        let (name, reason) = ("billing".to_owned(), "it is needed".to_owned());
+        word(&self.run_as(who, Command::AgentReinstate { name, reason, word: None }).await)
+    }
+
+    /// Who brings decisions is somebody who sponsors nothing and administers.
+    async fn with_importer(self) -> Self {
+        let mut other = self.world.standing.other.clone();
+        other.groups.insert("administrators".parse().expect("a group"));
+        self.world.put(FactKey::person(&other.id), &other).await;
+        self
+    }
+}
+
+/// Nothing has to run when the date passes, and nobody has to do anything.
+#[tokio::test]
+async fn r_75_an_agent_that_nobody_answered_lapses_also_while_nothing_runs() {
+    let desk = desk().await;
+    let review = desk.review(2 * DAY).await;
+    desk.world.clock.advance((2 * DAY).saturating_sub(Duration::from_millis(1)));
+    assert_eq!(desk.call("lookup").await, "permitted");
+    desk.world.clock.advance(Duration::from_hours(1));
+    let desk = desk.restarted().await;
+    assert_eq!(desk.call("lookup").await, "review_lapsed");
+    let shown = desk.run(Command::ReviewShow { id: review.clone() }).await.expect("it is shown");
+    assert_eq!(shown["counts"], json!({ "lapsed": 1 }));
+    let late = desk.line(&review, "billing", "keep").await;
+    let late = desk.imports_as(&desk.world.standing.sponsor.id, &review, &late).await;
+    assert!(
+        late.expect_err("it is late").to_string().contains("awaits no decision any more: lapsed")
+    );
+
+    // Neither a renewal nor anybody else brings it back, and what it was given before is over.
+    let name = "billing".to_owned();
+    let renew = Command::AgentRenew { name, key: None, word: None };
+    assert_eq!(word(&desk.run(renew).await), "invalid");
+    assert_eq!(desk.reinstate(&"rita".parse().unwrap()).await, "refused");
+    assert_eq!(desk.reinstate(&desk.world.standing.sponsor.id).await, "done");
+    assert_eq!(desk.call("lookup").await, "taken_over");
+    let mut reader = desk.world.authority.pip().reader();
+    let (name, now) = ("billing".parse().unwrap(), desk.world.clock.now());
+    let begins = authority::may_begin(&mut reader, &name, now);
+    assert!(begins.await.expect("it is read").is_ok(), "it may begin anew");
+    assert_eq!(
+        desk.reinstate(&desk.world.standing.sponsor.id).await,
+        "invalid",
+        "it has not lapsed"
+    );
+}
+
+/// What is kept goes on, and its lease ends when it did.
+#[tokio::test]
+async fn r_75_what_a_reviewer_keeps_goes_on_and_is_no_renewal() {
+    let desk = desk().await.with_importer().await;
+    let before = desk.reviewed("billing").await;
+    let review = desk.review(2 * DAY).await;
+    let keep = desk.line(&review, "billing", "keep").await;
+    let told = desk.imports(&review, &keep).await.expect("it is taken");
+    assert_eq!((&told["kept"], &told["awaiting"]), (&json!(1), &json!(0)));
+    let after = desk.reviewed("billing").await;
+    assert_eq!(after.leased_until(), before.leased_until());
+    assert_eq!(after.review.passed, Some(desk.world.clock.now()));
+    desk.world.clock.advance(3 * DAY);
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let shown = desk.run(Command::ReviewShow { id: review.clone() }).await.expect("it is shown");
+    assert_eq!(shown["items"][0]["decided"]["reviewer"], "rita");
+    assert_eq!(shown["items"][0]["decided"]["reason"], "it does its work");
+
+    // The same file once more changes nothing, and says so.
+    let revision = desk.revision().await;
+    let again = desk.imports(&review, &keep).await.expect("it is known");
+    assert_eq!((&again["again"], &again["kept"]), (&json!(true), &json!(1)));
+    assert_eq!(desk.revision().await, revision);
+    let other = keep.replace("it does", "it still does");
+    assert_eq!(word(&desk.imports(&review, &other).await), "invalid", "it was answered");
+    desk.world.clock.advance(27 * DAY);
+    assert_eq!(desk.call("lookup").await, "lease_ended");
+}
+
+/// What is revoked is suspended in the same commit, and a report names the record.
+#[tokio::test]
+async fn r_75_what_a_reviewer_revokes_is_suspended() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let revoke = desk.line(&review, "billing", "revoke").await;
+    let told = desk.imports(&review, &revoke).await.expect("it is taken");
+    assert_eq!(desk.call("lookup").await, "actor_not_active");
+    let report = desk.run(Command::AgentOffboard { name: "billing".to_owned() }).await;
+    let report = report.expect("it is reported");
+    let rows = report["credentials"].as_array().expect("there are some");
+    for kind in ["agent_key", "instance", "standing_mandate"] {
+        let row = rows.iter().find(|row| row["kind"] == kind).expect("it has one");
+        assert_eq!(
+            (&row["state"], &row["by"]["record"]),
+            (&json!("dead"), &told["decision"]),
+            "{row}"
+        );
+    }
+}
+
+/// What is reduced keeps what it used since it was last reviewed.
+#[tokio::test]
+async fn r_75_what_a_reviewer_reduces_keeps_what_it_used() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let line = desk.line(&review, "billing", "reduce").await;
+    let unused = desk.imports(&review, &line).await.expect_err("it used nothing").to_string();
+    assert!(unused.contains("used nothing that it may: revoke it"), "{unused}");
+    assert_eq!(desk.call("lookup").await, "permitted");
+    desk.imports(&review, &line).await.expect("it is taken");
+    assert_eq!(desk.call("lookup").await, "permitted");
+    assert_eq!(desk.call("refund").await, "outside_ceiling");
+    let tools = desk.reviewed("billing").await.ceiling.tools;
+    assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
+}
+
+/// Each line that cannot be taken is told with its number, and then none is.
+#[tokio::test]
+async fn r_75_a_file_is_taken_whole_or_not_at_all() {
+    let desk = desk().await.with_importer().await;
+    for name in ["second", "third"] {
+        let agent = Agent { name: name.parse().unwrap(), ..desk.world.standing.agent.clone() };
+        desk.world.put(FactKey::agent(&agent.name), &agent).await;
+    }
+    let told = desk.opens(&["billing", "second"], 2 * DAY).await.expect("it is opened");
+    let review = told["review"].as_str().expect("an id");
+    let good = desk.line(review, "second", "keep").await;
+    let line = desk.line(review, "billing", "keep").await;
+    let third = desk.line(review, "third", "keep").await;
+    let other = line.replace(review, "rvw_00000000000000000000000000000001");
+    let revision = desk.revision().await;
+    let check = async |wrong: &str, why: &str| {
+        let refused = desk.imports(review, &format!("{good}{wrong}")).await;
+        let refused = refused.expect_err("it is refused").to_string();
+        assert!(refused.contains(why) && refused.starts_with("line 3: "), "{wrong}: {refused}");
+        assert_eq!(desk.revision().await, revision, "{wrong}");
+    };
+    check(&other, "it is of another review").await;
+    check(&third, "is no item of it").await;
+    check(&good, "`second` stands twice").await;
+    check(&line.replace("keep", "Keep"), "the decision is one of `keep`, `reduce`, `revoke`").await;
+    check(&line.replace("rita", "nobody"), "the reviewer `nobody` is no person who is here").await;
+    check(&line.replace("rita", "gus"), "the reviewer `gus` is no person who is here").await;
+    check(&line.replace("rita", "billing"), "the reviewer `billing` is no person who").await;
+    check(&line.replace(",rita,", ",,"), "").await;
+    check(&line.replace("it does its work", " "), "a reason is needed").await;
+    check(&line.replace("it does its work", &"x".repeat(513)), "a reason is needed").await;
+    check(&line.replace("work", "work,more"), "it has 6 fields, not 5").await;
+    check(&line.replace("it does", "\"it\" does"), "a quote stands").await;
+    check(&line.replace("does", "does\t"), "it holds a control character").await;
+    let sponsor = desk.world.standing.sponsor.id.to_string();
+    check(&line.replace("rita", &sponsor), "may not `review/certify` `billing`").await;
+    let nothing = desk.imports(review, "").await.expect_err("it is empty").to_string();
+    assert!(nothing.contains("one decision at least"), "{nothing}");
+    let (id, file) = (review.to_owned(), format!("item,decision\n{line}"));
+    let header = desk.run(Command::ReviewImport { id, file }).await.expect_err("it is refused");
+    assert!(header.to_string().starts_with("line 1: the columns are"), "{header}");
+
+    // An agent that has changed since the export is another one than was decided on.
+    let mut changed = desk.reviewed("billing").await;
+    changed.backups.insert("rita".parse().unwrap());
+    desk.world.put(FactKey::agent(&changed.name), &changed).await;
+    let stale = desk.imports(review, &format!("{good}{line}")).await.expect_err("it is stale");
+    assert!(
+        stale.to_string().contains("line 3: `billing` has changed since it was exported"),
+        "{stale}"
+    );
+    assert!(desk.reviewed("second").await.review.open.is_some(), "none was taken");
+    let line = desk.line(review, "billing", "revoke").await;
+    desk.imports(review, &format!("{good}{line}")).await.expect("both are taken");
+}
+
+/// A sponsor certifies nothing alone: neither as the reviewer, nor by bringing the word of another. To
+/// revoke they need nobody.
+#[tokio::test]
+async fn r_75_a_sponsor_does_not_alone_certify_what_they_answer_for() {
+    let desk = desk().await;
+    let sponsor = desk.world.standing.sponsor.id.clone();
+    let review = desk.review(2 * DAY).await;
+    let keep = desk.line(&review, "billing", "keep").await;
+    let refused = desk.imports_as(&sponsor, &review, &keep).await.expect_err("it is refused");
+    assert!(refused.to_string().contains("may not `review/certify`"), "{refused}");
+    assert_eq!(word(&desk.imports_as(&"rita".parse().unwrap(), &review, &keep).await), "refused");
+    let revoke = keep.replace("keep", "revoke");
+    desk.imports_as(&sponsor, &review, &revoke).await.expect("it is taken");
+}
+
+/// A review is due neither at once nor never, of agents that are fit for one.
+#[tokio::test]
+async fn r_75_a_review_gives_time_to_answer() {
+    let desk = desk().await;
+    let millisecond = Duration::from_millis(1);
+    for (after, expected) in [
+        (REVIEW_MIN.saturating_sub(millisecond), "invalid"),
+        (REVIEW_MAX + millisecond, "invalid"),
+        (REVIEW_MAX, "done"),
+    ] {
+        assert_eq!(word(&desk.opens(&["billing"], after).await), expected, "{after:?}");
+    }
+    assert_eq!(word(&desk.opens(&["billing"], DAY).await), "invalid", "it is in a review");
+    assert_eq!(word(&desk.opens(&["nothing"], DAY).await), "missing");
+    assert_eq!(word(&desk.opens(&[], DAY).await), "invalid", "there is nothing else");
+}
+
+/// Agents are reviewed, and answered, in one commit, up to a limit.
+#[tokio::test]
+async fn i_18_a_review_has_agents_up_to_its_limit() {
+    let desk = desk().await.with_importer().await;
+    for number in 0..REVIEW_ITEMS_MAX {
+        let name = format!("more-{number}").parse().expect("a name");
+        // Each sponsor, and each reviewer, is another one: as many facts as there may be.
+        let sponsor = format!("s-{number}").parse().expect("a person");
+        let agent = Agent { name, sponsor, ..desk.world.standing.agent.clone() };
+        desk.world.put(FactKey::agent(&agent.name), &agent).await;
+        for id in [agent.sponsor.to_string(), format!("r-{number}")] {
+            let person = crate::support::person(&id, &[]);
+            desk.world.put(FactKey::person(&person.id), &person).await;
+        }
+    }
+    assert_eq!(word(&desk.opens(&[], DAY).await), "invalid", "one too many");
+    desk.run(Command::AgentSuspend { name: "billing".to_owned(), reason: "test".to_owned() })
+        .await
+        .expect("it is suspended");
+    let review = desk.review(DAY).await;
+    let mut lines = String::new();
+    for number in 0..REVIEW_ITEMS_MAX {
+        let line = desk.line(&review, &format!("more-{number}"), "keep").await;
+        lines += &line.replace("rita", &format!("r-{number}"));
+    }
+    let told = desk.imports(&review, &lines).await.expect("all are taken");
+    assert_eq!(told["kept"], REVIEW_ITEMS_MAX);
+    let more = format!("{lines}{}", lines.lines().next().unwrap());
+    let refused = desk.imports(&review, &more).await.expect_err("it is refused").to_string();
+    assert!(refused.contains("400 at most"), "{refused}");
+}
+
+/// What is shown of an agent: what it has, and what of it it used since it was last reviewed.
+#[tokio::test]
+async fn r_75_an_export_shows_what_is_had_and_what_is_used() {
+    let desk = desk().await.with_importer().await;
+    let add = Command::PersonAdd { id: "+eve".to_owned(), groups: Vec::new() };
+    desk.run(add).await.expect("they are added");
+    let (name, technical_owner) = ("billing".to_owned(), Some("+eve".to_owned()));
+    desk.run(Command::AgentOwners { name, business_owner: None, technical_owner }).await.unwrap();
+    let review = desk.review(2 * DAY).await;
+    for _ in 0..2 {
+        assert_eq!(desk.call("lookup").await, "permitted");
+    }
+    let table = desk.exported(&review, ReviewFormat::Csv).await;
+    let lines = csv::parse(&table).expect("it is a table");
+    let version = desk.reviewed("billing").await.version().to_string();
+    let told = lines[0].fields.iter().zip(&lines[1].fields).map(|(name, value)| {
+        let value = value.replace(&review, "REVIEW").replace(&version, "VERSION");
+        format!("{name}: {value}\n")
+    });
+    expect![[r"
+        item: REVIEW/billing
+        version: VERSION
+        agent: billing
+        state: awaiting
+        due: 2026-01-03T00:00:01.000Z
+        active: true
+        sponsor: sam.sponsor@example.org
+        business_owner: sam.sponsor@example.org
+        technical_owner: '+eve
+        backups: 
+        purposes: care
+        tools: crm/*
+        harm: reads-data exposes-data moves-money changes-production runs-code
+        standing_mandates: man_03030303030303030303030303030303
+        consents: 0
+        client: 
+        devices: 
+        lease_until: 2026-01-30T00:00:00.000Z
+        instances: 1
+        used_since: 2026-01-01T00:00:00.000Z
+        uses: crm/lookup=2
+        last_use: 2026-01-01T00:00:01.000Z
+        never_used: crm/deploy crm/refund
+    "]]
+    .assert_eq(&told.collect::<String>());
+
+    let list: Value =
+        serde_json::from_str(&desk.exported(&review, ReviewFormat::Scim).await).unwrap();
+    assert_eq!(list["schemas"][0], "urn:ietf:params:scim:api:messages:2.0:ListResponse");
+    assert_eq!(list["totalResults"], 1);
+    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"];
+    assert_eq!(own["item"], format!("{review}/billing"));
+    assert_eq!(own["technicalOwner"], "+eve", "it is for no spreadsheet");
+    assert_eq!(
+        (&own["uses"][0]["tool"], &own["uses"][0]["count"]),
+        (&json!("crm/lookup"), &json!(2))
+    );
+    assert_eq!(own["neverUsed"], json!(["crm/deploy", "crm/refund"]));
+
+    // From one review to the next.
+    let keep = desk.line(&review, "billing", "keep").await;
+    desk.world.clock.advance(Duration::from_secs(1));
+    desk.imports(&review, &keep).await.expect("it is taken");
+    let next = desk.review(2 * DAY).await;
+    let list: Value =
+        serde_json::from_str(&desk.exported(&next, ReviewFormat::Scim).await).unwrap();
+    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"];
+    assert_eq!(own["uses"], json!([]));
+}
