@@ -22,6 +22,7 @@ mod ids;
 mod lease;
 mod names;
 mod person;
+mod receiver;
 pub mod record;
 mod risk;
 mod scope;
@@ -75,6 +76,9 @@ pub use names::{
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use receiver::{
+    Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
+};
 pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
