@@ -96,7 +96,9 @@ impl Receivers {
     /// The answer to whoever is refused, once that is noted.
     fn refused(&self, error: &Untold) -> Response {
         let (status, code, cause) = match error {
-            Untold::Stranger => (StatusCode::UNAUTHORIZED, "authentication_failed", "token_unknown"),
+            Untold::Stranger => {
+                (StatusCode::UNAUTHORIZED, "authentication_failed", "token_unknown")
+            }
             Untold::MayNot => (StatusCode::FORBIDDEN, "access_denied", "token_reads"),
             Untold::NoStream => (StatusCode::NOT_FOUND, "invalid_request", "stream_unknown"),
             Untold::HasOne => (StatusCode::CONFLICT, "invalid_request", "stream_exists"),
@@ -142,7 +144,8 @@ impl FromRequest<Receivers> for Asked {
         let turn = receivers.turn_of(&known);
         let turn = turn.ok_or_else(|| receivers.refused(&Untold::Later))?;
         let query = parts.uri.query().unwrap_or_default();
-        let mut ids = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "stream_id");
+        let mut ids =
+            form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "stream_id");
         let id = ids.next().map(|(_, id)| id.into_owned());
         let invalid = |why: &str| receivers.refused(&Untold::Invalid(why.to_owned()));
         if ids.next().is_some() {

@@ -25,8 +25,8 @@ mod telling;
 mod tests;
 
 pub use delivery::{
-    ErrorCode, MEDIA_TYPE, POLL_BYTES_MAX, POLL_SETS_MAX, PollAsked, PollError, PollRequest, Polled,
-    Refusal, is_final,
+    ErrorCode, MEDIA_TYPE, POLL_BYTES_MAX, POLL_SETS_MAX, PollAsked, PollError, PollRequest,
+    Polled, Refusal, is_final,
 };
 pub use error::SetError;
 pub use event::{Event, Meaning, RiskLevel, StreamStatus};

@@ -16,7 +16,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 44] = [
+pub const TARGETS: [(&str, Target); 45] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -61,6 +61,7 @@ pub const TARGETS: [(&str, Target); 44] = [
     ("scim-query", scim::query),
     ("event-token", secevent::token),
     ("event-poll", secevent::polled),
+    ("receiver-request", secevent::asked),
 ];
 
 /// The target `name`.

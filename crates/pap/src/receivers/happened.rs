@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, Verdict};
-use model::{Agent, AgentName, FactKey, Instance, InstanceId, Person, PersonId, ResourceRef, RiskLevel, Timestamp};
+use model::{
+    Agent, AgentName, FactKey, Instance, InstanceId, Person, PersonId, ResourceRef, RiskLevel,
+    Timestamp,
+};
 use secevent::Initiator;
 use serde_json::Value;
 
@@ -108,7 +111,8 @@ impl Administration {
             }
             Disclosed::Damaged(why) => return Err(AdminError::Unavailable(why)),
         };
-        let is_admins = record.signal.is_none() && (!of_people || record.action == "person/deactivate");
+        let is_admins =
+            record.signal.is_none() && (!of_people || record.action == "person/deactivate");
         let by = if is_admins { Initiator::Admin } else { Initiator::System };
         let (stopped, risk) = if of_people {
             let change = own.value("change").cloned().unwrap_or_default();

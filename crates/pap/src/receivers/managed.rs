@@ -2,9 +2,7 @@
 
 use authority::{Effect, Reader};
 use keys::base64url;
-use model::{
-    Delivery, FactKey, LogPlace, ReceiverStream, SourceName, Telling, TellingStatus,
-};
+use model::{Delivery, FactKey, LogPlace, ReceiverStream, SourceName, Telling, TellingStatus};
 use secevent::{
     Authorization, DeliveryAsked, StatusAsked, StreamAsked, StreamStatus, StreamTold, Tells,
     VerificationAsked,
@@ -117,8 +115,11 @@ impl Transmitter {
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
         let Stream { stream, .. } = named(&mut reader, name, id).await?;
-        let keys =
-            [FactKey::receiver_stream(name), FactKey::telling(name), FactKey::receiver_secret(name)];
+        let keys = [
+            FactKey::receiver_stream(name),
+            FactKey::telling(name),
+            FactKey::receiver_secret(name),
+        ];
         let effects = keys.map(|key| Effect::Remove { key }).into();
         let records = vec![(RECORDED, details(&stream, "deleted"))];
         self.write(reader, effects, records).await.map_err(later)

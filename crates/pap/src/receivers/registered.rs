@@ -79,14 +79,17 @@ impl Administration {
             return Err(AdminError::Invalid(why.to_owned()));
         }
         if let Some(host) = push_host.as_deref().filter(|host| !secevent::is_host(host)) {
-            let why = format!("`{host}` is not the name of a host, in lower case and without a port");
+            let why =
+                format!("`{host}` is not the name of a host, in lower case and without a port");
             return Err(AdminError::Invalid(why));
         }
         let token = token.checked(self.now())?;
         let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
         are_known(&mut draft, &covers).await?;
         if self.count("receiver/").await? >= RECEIVERS_MAX {
-            return Err(AdminError::Conflict(format!("there are {RECEIVERS_MAX} receivers already")));
+            return Err(AdminError::Conflict(format!(
+                "there are {RECEIVERS_MAX} receivers already"
+            )));
         }
         let (registered, state) = (self.now(), DirectoryState::Active);
         let receiver =

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use keys::{Secret, Signer as _};
 use model::{
-    Agent, Delivery, FactKey, LogPlace, Receiver, ReceiverStream, Recorded,
-    Sha256Digest, SourceName, Stranger, Telling, TellingStatus, Timestamp, Waiting,
+    Agent, Delivery, FactKey, LogPlace, Receiver, ReceiverStream, Recorded, Sha256Digest,
+    SourceName, Stranger, Telling, TellingStatus, Timestamp, Waiting,
 };
 use secevent::{About, Cause, Envelope, PollAsked, Polled, StreamStatus, Tells};
 use serde_json::{Value, json};
@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::happened::{Happened, Stopped, Whom};
 use super::managed::named;
 use super::registered::active;
-use super::{GONE, GONE_AFTER, Known, Seen, Stream, Transmitter, Untold, WAITING_MAX, later, stream};
+use super::{
+    GONE, GONE_AFTER, Known, Seen, Stream, Transmitter, Untold, WAITING_MAX, later, stream,
+};
 use crate::command::AdminError;
 use crate::register::put;
 
@@ -138,8 +140,7 @@ impl Transmitter {
             let of = settled.iter().filter_map(|it| Some(it.of.as_ref()?.record.as_str()));
             let of: Vec<_> = of.collect();
             if !of.is_empty() {
-                let details =
-                    vec![("receiver", name.to_string()), ("records", of.join(" "))];
+                let details = vec![("receiver", name.to_string()), ("records", of.join(" "))];
                 records.push((what, details));
             }
         }

@@ -21,6 +21,8 @@ mod owners;
 mod past;
 mod people;
 mod policy;
+mod receiver_streams;
+mod receivers;
 mod register;
 mod risk;
 mod silence;
