@@ -51,6 +51,15 @@ fn ask(url: &str, (method, token): (&str, &str), body: &Value) -> (u16, Value) {
     (status.parse().expect("a status"), body)
 }
 
+/// Registers the agent `bot`, which Sam sponsors.
+fn bot(deployment: &Deployment) {
+    deployment.run(&["person", "add", "sam"]);
+    deployment.run(&["purpose", "add", "work", "--owner", "alice", "--tool", "crm/*"]);
+    let key = deployment.agent_key("bot").display().to_string();
+    let agent = ["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", &key];
+    deployment.run(&agent);
+}
+
 /// Registers the receiver `siem`, which is told of `bot`; gives its token.
 fn register(deployment: &Deployment, more: &[&str]) -> String {
     let file = deployment.path("siem.token").display().to_string();
@@ -76,7 +85,7 @@ fn ss_04_what_is_told_is_pushed_and_none_is_lost_over_a_crash() {
         service_log: Some(log.clone()),
         ..Options::default()
     });
-    deployment.onboard(&[], "reads-data");
+    bot(&deployment);
     let receiver = Receiver::start(target, &deployment.url());
     let token = register(&deployment, &["--agents", "bot", "--push-host", "localhost"]);
     let delivery = json!({
@@ -142,7 +151,7 @@ fn ss_05_another_deployment_takes_what_is_told() {
         public_url: Some(issuer.clone()),
         ..Options::default()
     });
-    telling.onboard(&[], "reads-data");
+    bot(&telling);
     let token = register(&telling, &["--all-agents"]);
     let local = format!("http://127.0.0.1:{target}");
     let (status, stream) = ask(&format!("{local}/ssf/streams"), ("POST", &token), &json!({}));
@@ -183,7 +192,7 @@ fn ss_05_another_deployment_takes_what_is_told() {
 #[test]
 fn the_page_on_telling_others_shows_what_works() {
     let deployment = Deployment::start(&Options::default());
-    deployment.onboard(&[], "reads-data");
+    bot(&deployment);
     let printed = Page::read("transmitting.md", &[]).run(&deployment);
     assert_eq!(printed.len(), 3);
     assert!(printed[0].contains(r#""audience":"https://siem.example""#), "{}", printed[0]);
