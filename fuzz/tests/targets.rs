@@ -65,6 +65,7 @@ targets! {
     queries_have_an_end: "scim-query";
     event_tokens_are_of_their_transmitter: "event-token";
     polls_have_an_end: "event-poll";
+    receivers_ask_for_what_can_be_told: "receiver-request";
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! The listener of people and observers: `listen.admin`.
 
 use axum::Router;
-use serde_json::Value;
 
-use crate::described;
+use crate::described::{self, merged};
 use crate::openapi::About;
 use crate::{Directories, Observers, People, Streams, directories, observers, people, streams};
 
@@ -33,12 +32,4 @@ pub fn admin_listener(
         .merge(people.answering(of_people.into_router()))
         .merge(directories.answering(of_directories.into_router()))
         .merge(streams.answering(of_streams.into_router()))
-}
-
-/// All schemes of both.
-fn merged(mut schemes: Value, others: Value) -> Value {
-    if let (Value::Object(schemes), Value::Object(others)) = (&mut schemes, others) {
-        schemes.extend(others);
-    }
-    schemes
 }

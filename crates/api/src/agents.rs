@@ -23,6 +23,7 @@ use crate::described::{agents as described, hosted};
 use crate::hosts::{self, Hosts};
 use crate::network;
 use crate::openapi::Routes;
+use crate::receivers::{self, Receivers};
 
 /// What the handlers for agents need.
 #[derive(Clone)]
@@ -41,14 +42,15 @@ pub struct Agents {
     pub behind_proxy: bool,
 }
 
-/// The router for agents.
-pub fn agents(state: Agents) -> Router {
+/// The router for agents, and for `receivers`, which are told of them.
+pub fn agents(state: Agents, receivers: Receivers) -> Router {
     let (body_max, hosts) = (state.bodies.body_max(), state.hosts.clone());
     let gateway = state.gateway.clone();
     let hosts = hosts.telling(Arc::new(move |cause| gateway.note_refusal(cause)));
     let of_server = "/.well-known/oauth-protected-resource/mcp/{server}";
     let of_service = "/.well-known/oauth-authorization-server";
-    Routes::new(hosted)
+    let of_receivers = receivers::routes();
+    let routes = Routes::new(hosted)
         .post("/mcp/{server}", mcp_post, described::mcp_post())
         .delete("/mcp/{server}", mcp_delete, described::mcp_delete())
         .post("/oauth/token", token, described::token())
@@ -61,12 +63,14 @@ pub fn agents(state: Agents) -> Router {
         .get("/oauth/jwks", jwks, described::jwks())
         .get(of_service, server_metadata, described::server_metadata())
         .get(of_server, resource_metadata, described::resource_metadata())
-        .with_document(&described::about(), [])
+        .with_document(&described::about(), [of_receivers.told()])
         .layer(DefaultBodyLimit::max(body_max))
         .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
+        .with_state(state);
+    routes
+        .merge(receivers.answering(of_receivers.into_router()))
         // A panic answers 500 and forwards nothing: its permit, if it had one, closes as unknown.
         .layer(CatchPanicLayer::new())
-        .with_state(state)
 }
 
 async fn mcp_post(
@@ -129,7 +133,7 @@ fn check_form(headers: &HeaderMap) -> Result<(), Unread> {
     Ok(())
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let only = values.next().filter(|_| values.next().is_none());
     let value = only.and_then(|value| value.to_str().ok());

@@ -18,6 +18,7 @@ mod observers;
 mod openapi;
 mod pages;
 mod people;
+mod receivers;
 mod sponsors;
 mod streams;
 
@@ -30,4 +31,5 @@ pub use host::host;
 pub use hosts::Hosts;
 pub use observers::{Health, Observers};
 pub use people::{Door, People};
+pub use receivers::Receivers;
 pub use streams::Streams;

@@ -130,6 +130,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Directory(directory) => crate::directories::asked(directory)?,
         Command::Risk(risk) => keyless(crate::risks::asked(risk).await?),
         Command::Stream(stream) => crate::streams::asked(stream)?,
+        Command::Receiver(receiver) => crate::receivers::asked(receiver)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),
         Command::Purpose(Purpose::Add {

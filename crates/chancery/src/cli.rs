@@ -8,6 +8,7 @@ mod keys;
 mod log;
 mod offboard;
 mod people;
+mod receivers;
 mod reviews;
 mod risk;
 mod shim;
@@ -31,6 +32,7 @@ pub(crate) use keys::Keys;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
+pub(crate) use receivers::{Covered, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
@@ -91,6 +93,9 @@ pub(crate) enum Command {
     /// Streams of shared signals, by which transmitters tell of a directory's people.
     #[command(subcommand)]
     Stream(Stream),
+    /// Receivers of shared signals, which are told when instances and agents stop.
+    #[command(subcommand)]
+    Receiver(Receiver),
     /// Registered reasons to act.
     #[command(subcommand)]
     Purpose(Purpose),

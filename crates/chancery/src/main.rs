@@ -30,6 +30,7 @@ mod own_process;
 mod people;
 mod places;
 mod polling;
+mod receivers;
 mod register;
 mod reload;
 mod reviews;

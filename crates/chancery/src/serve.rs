@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People, Streams};
+use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People, Receivers, Streams};
 use authority::{
     Authority, FactsError, FindingKeeper, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip,
     SteadyClock,
@@ -16,7 +16,6 @@ use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
 use oauth::nonces::Nonces;
-use pap::streams::Receiver;
 use pap::{Administration, Publisher};
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
@@ -36,6 +35,7 @@ use crate::isolate;
 use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
 use crate::own_process::{end_process, lock, raise_descriptor_limit};
+use crate::receivers::Signals;
 use crate::reload::{Looked, PolicyWatch};
 use crate::sources::{self, Sources};
 use crate::status::Status;
@@ -59,7 +59,7 @@ struct Running {
     gateway: Arc<Gateway>,
     tokens: Arc<TokenService>,
     administration: Arc<Administration>,
-    receiver: Arc<Receiver>,
+    signals: Signals,
     door: Option<Arc<Door>>,
     integrator: Integrator,
     outcomes: OutcomeWriter,
@@ -186,7 +186,9 @@ fn routers(
 ) -> anyhow::Result<[axum::Router; 3]> {
     let [agents, observers] = addresses;
     let issuer = config.issuer();
-    let agents = api::agents(Agents {
+    let hosts = Hosts::new(&issuer, agents);
+    let receivers = Receivers::new(running.signals.transmitter.clone(), hosts.clone());
+    let agents = Agents {
         gateway: running.gateway.clone(),
         tokens: running.tokens.clone(),
         clock: running.clock.clone(),
@@ -194,9 +196,9 @@ fn routers(
             config.limits.body_bytes,
             Duration::from_millis(config.timeouts.request_ms),
         ),
-        hosts: Hosts::new(&issuer, agents),
+        hosts,
         behind_proxy: config.behind_tls_proxy,
-    });
+    };
     let people = People {
         administration: running.administration.clone(),
         tokens: running.tokens.clone(),
@@ -216,9 +218,10 @@ fn routers(
         people.hosts.clone(),
     )
     .with_agents(config.directories.agents);
-    let streams = Streams::new(running.receiver.clone(), people.hosts.clone());
+    let streams = Streams::new(running.signals.receiver.clone(), people.hosts.clone());
     let told = (directories, streams);
     let admin = api::admin(running.administration.clone(), pap::BOOTSTRAP.parse()?);
+    let agents = api::agents(agents, receivers);
     Ok([agents, api::admin_listener(observers, people, told), admin])
 }
 
@@ -301,7 +304,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let administration =
         Administration::new(by, to, from, log.clone(), (config.issuer(), token_keys));
     let administration = Arc::new(administration);
-    let receiver = crate::streams::receiver(config, &administration, (&clock, &tasks), stop)?;
+    let signals = Signals::new(config, (&administration, &ring), (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {
         administration.note_origin(&server, &origin).await?;
@@ -325,7 +328,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         gateway,
         tokens,
         administration,
-        receiver,
+        signals,
         door,
         integrator,
         outcomes,

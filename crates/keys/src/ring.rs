@@ -106,11 +106,21 @@ impl KeyRing {
         SealingKey::from_bytes(*self.sealing.expose())
     }
 
-    /// The key that seals what clients keep for us between two requests. It is derived from the
-    /// other (HMAC-SHA-256, RFC 2104), so that neither opens what the other sealed.
+    /// The key that seals what clients keep for us between two requests.
     pub fn state_sealing(&self) -> SealingKey {
+        self.derived(b"chancery/request-state/v1")
+    }
+
+    /// The key that seals what we show receivers of shared signals.
+    pub fn receiver_sealing(&self) -> SealingKey {
+        self.derived(b"chancery/receiver/v1")
+    }
+
+    /// A key that is derived from the one that seals data keys (HMAC-SHA-256, RFC 2104), so that none
+    /// opens what another sealed.
+    fn derived(&self, purpose: &[u8]) -> SealingKey {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.sealing.expose());
-        let derived = hmac::sign(&secret, b"chancery/request-state/v1");
+        let derived = hmac::sign(&secret, purpose);
         SealingKey::from_bytes(derived.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 }

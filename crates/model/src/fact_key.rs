@@ -70,6 +70,31 @@ impl FactKey {
         Self(format!("stream-tells/{name}").into())
     }
 
+    /// A receiver of what we tell.
+    pub fn receiver(name: &SourceName) -> Self {
+        Self(format!("receiver/{name}").into())
+    }
+
+    /// By what such a receiver is known.
+    pub fn receiver_tokens(name: &SourceName) -> Self {
+        Self(format!("receiver-tokens/{name}").into())
+    }
+
+    /// The stream of such a receiver.
+    pub fn receiver_stream(name: &SourceName) -> Self {
+        Self(format!("receiver-stream/{name}").into())
+    }
+
+    /// What shows such a receiver who pushes to it, sealed.
+    pub fn receiver_secret(name: &SourceName) -> Self {
+        Self(format!("receiver-secret/{name}").into())
+    }
+
+    /// How far such a receiver has been told.
+    pub fn telling(name: &SourceName) -> Self {
+        Self(format!("telling/{name}").into())
+    }
+
     /// That the token with this `jti` of such a stream was taken.
     pub fn taken(stream: &SourceName, jti: &str) -> Self {
         Self(format!("taken/{stream}/{}", Sha256Digest::of(jti.as_bytes())).into())

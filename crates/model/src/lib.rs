@@ -22,6 +22,7 @@ mod ids;
 mod lease;
 mod names;
 mod person;
+mod receiver;
 pub mod record;
 mod review;
 mod risk;
@@ -76,6 +77,9 @@ pub use names::{
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use receiver::{
+    Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
+};
 pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
     Review,

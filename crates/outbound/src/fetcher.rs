@@ -1,4 +1,4 @@
-//! Fetches JSON documents from URLs that somebody else wrote.
+//! Fetches JSON documents from URLs that somebody else wrote, and delivers messages there.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT,
+};
+use http::request::Builder;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use https_url::{DEFAULT_PORT, HttpsUrl};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -112,8 +115,8 @@ pub enum FetchError {
 
 /// Fetches JSON documents from URLs that somebody else wrote.
 ///
-/// It connects over TLS to public addresses alone, sends nothing but the request for the document,
-/// and keeps nothing: no connection, TLS session, cookie or document. Proxies that the environment
+/// It connects over TLS to public addresses alone, sends nothing but the request for the document, or
+/// the message, and keeps nothing: no connection, TLS session, cookie or document. Proxies that the environment
 /// names are not used, as they would look the name up again.
 pub struct Fetcher {
     public: FetchClient,
@@ -123,7 +126,18 @@ pub struct Fetcher {
     within: Duration,
 }
 
-type FetchClient = Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>;
+type FetchClient = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
+
+/// A message that somebody asked for, at a URL that they wrote.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// What it is.
+    pub content_type: &'static str,
+    /// What shows them who sends it: a secret of theirs.
+    pub authorization: Option<&'a str>,
+    /// What it says.
+    pub body: Bytes,
+}
 
 /// Which certificates vouch for whom.
 #[derive(Clone)]
@@ -176,6 +190,27 @@ impl Fetcher {
         self.fetch(url, 0, says_json).await
     }
 
+    /// Delivers `message` to `url`, and to nowhere else; gives the answer, whatever its status is.
+    pub async fn post(
+        &self,
+        url: &HttpsUrl,
+        message: Message<'_>,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        let mut request = Request::post(url.as_str()).header(CONTENT_TYPE, message.content_type);
+        if let Some(secret) = message.authorization {
+            let secret = HeaderValue::from_str(secret);
+            let mut secret = secret.map_err(|error| FetchError::Unreadable(error.into()))?;
+            secret.set_sensitive(true);
+            request = request.header(AUTHORIZATION, secret);
+        }
+        let delivered = async {
+            let answer = self.send(url, request, message.body).await?;
+            Ok((answer.status(), read(answer).await?))
+        };
+        let delivered = tokio::time::timeout(self.within, delivered).await;
+        delivered.map_err(|_| FetchError::TimedOut(self.within))?
+    }
+
     async fn fetch(
         &self,
         url: &HttpsUrl,
@@ -210,15 +245,24 @@ impl Fetcher {
     }
 
     async fn ask(&self, url: &HttpsUrl) -> Result<Response<Incoming>, FetchError> {
+        self.send(url, Request::get(url.as_str()), Bytes::new()).await
+    }
+
+    async fn send(
+        &self,
+        url: &HttpsUrl,
+        request: Builder,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, FetchError> {
         let may_be = url.port() == DEFAULT_PORT || url.port() >= PORT_MIN;
         if url.has_fragment() || !may_be {
             return Err(FetchError::Url(Box::new(url.clone())));
         }
-        let request = Request::get(url.as_str())
+        let request = request
             .header(ACCEPT, "application/json")
             .header(ACCEPT_ENCODING, "identity")
             .header(USER_AGENT, "chancery")
-            .body(Empty::new())
+            .body(Full::new(body))
             .expect("an https URL is a URI");
         let client = if self.is_private(url) { &self.private } else { &self.public };
         client.request(request).await.map_err(|error| match not_public(&error) {

@@ -1,6 +1,6 @@
 //! What an administrator can ask for.
 
-use model::{HostRule, RiskLevel, RiskTarget, StopTarget, WorkloadRule};
+use model::{Covers, HostRule, RiskLevel, RiskTarget, StopTarget, WorkloadRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use crate::directory::{DirectoryRegistration, NewToken};
 use crate::drill::{DrillMeasured, DrillRow, DrillSignal};
 use crate::elevations::ElevationAsked;
 use crate::people::SourceKey;
+use crate::receivers::ReceiverRegistration;
 use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
 use crate::streams::StreamRegistration;
@@ -60,6 +61,18 @@ pub enum Command {
     StreamResume { name: String },
     /// Lists them.
     StreamList,
+    /// Registers a receiver, which is told when instances and agents stop.
+    ReceiverAdd(ReceiverRegistration),
+    /// Says anew of whom one is told.
+    ReceiverCover { name: String, covers: Covers },
+    /// Gives one another token, beside the newest that it has or alone.
+    ReceiverToken { name: String, token: NewToken, alone: bool },
+    /// Suspends a receiver.
+    ReceiverSuspend { name: String, reason: String },
+    /// Lets one go on.
+    ReceiverResume { name: String },
+    /// Lists them, with their streams.
+    ReceiverList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
     /// Names who answers for a purpose.

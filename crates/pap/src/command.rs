@@ -270,6 +270,12 @@ impl Administration {
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
             | Command::StreamList => self.streams(by, command).await,
+            Command::ReceiverAdd(_)
+            | Command::ReceiverCover { .. }
+            | Command::ReceiverToken { .. }
+            | Command::ReceiverSuspend { .. }
+            | Command::ReceiverResume { .. }
+            | Command::ReceiverList => self.receivers(by, command).await,
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }
@@ -279,6 +285,13 @@ impl Administration {
             | Command::ElevationApprove { .. }
             | Command::ElevationRevoke { .. }
             | Command::ElevationList => self.elevations(by, command).await,
+            other => self.work(by, other).await,
+        }
+    }
+
+    /// Does what concerns work: who begins it, on what it rests, and what of it is under way.
+    async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
+        match command {
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
@@ -355,6 +368,15 @@ impl Administration {
     /// The facts whose keys begin with `prefix`, a page at a time.
     pub(crate) fn pages<'a>(&'a self, prefix: &'a str) -> Pages<'a> {
         Pages::of(self.authority.pip().store(), prefix)
+    }
+
+    /// How many facts there are whose keys begin with `prefix`.
+    pub(crate) async fn count(&self, prefix: &str) -> Result<usize, AdminError> {
+        let (mut pages, mut count) = (self.pages(prefix), 0);
+        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+            count += facts.len();
+        }
+        Ok(count)
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::managing::{RequestError, object};
 use crate::set::{JTI_MAX, SET_BYTES_MAX};
 
 /// The media type of one token.
 pub const MEDIA_TYPE: &str = "application/secevent+jwt";
 
-/// The most tokens that one answer to a poll may hold.
+/// The most tokens that one answer to a poll may hold; the most that whoever polls us is given at once.
 pub const POLL_SETS_MAX: usize = 16;
 
 /// The most bytes of an answer to a poll: as many of the largest tokens fit, with their names.
@@ -58,6 +59,17 @@ impl Refusal {
     pub fn to_json(&self) -> Value {
         json!({ "err": self.code.as_str(), "description": self.description })
     }
+
+    /// Whether whoever answers with this body refuses the token for good, as what it says makes no sense
+    /// to them. What is wrong with keys, parties or credentials can be mended, and the token told again.
+    pub fn is_final(body: &[u8]) -> bool {
+        object(body).is_ok_and(|told| told.get("err").is_some_and(|err| is_final(err.as_str())))
+    }
+}
+
+/// Whether a token that is refused by this code is so for good.
+pub fn is_final(code: Option<&str>) -> bool {
+    code == Some(ErrorCode::InvalidRequest.as_str())
 }
 
 /// What a receiver that polls asks for, and tells of what it got before (RFC 8936 §2.4).
@@ -83,6 +95,57 @@ impl PollRequest {
             "setErrs": errors,
         })
     }
+}
+
+/// The most tokens that one poll may tell of.
+const TOLD_OF_MAX: usize = 256;
+
+/// What whoever polls us asks for, and tells of what it got before (RFC 8936 §2.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PollAsked {
+    /// The most tokens that it takes.
+    pub max: usize,
+    /// Whether it wants to be answered at once if there is nothing.
+    pub immediately: bool,
+    /// The tokens that it took, by their `jti`.
+    pub ack: Vec<String>,
+    /// Those that it refused, each with the code of why.
+    pub errors: BTreeMap<String, String>,
+}
+
+impl PollAsked {
+    /// Reads the body of a request.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
+        let body = object(bytes)?;
+        let given = |name: &str| body.get(name).filter(|value| !value.is_null());
+        let max = match given("maxEvents") {
+            Some(max) => max.as_u64().ok_or(RequestError::Member("maxEvents"))?,
+            None => u64::MAX,
+        };
+        let immediately = match given("returnImmediately") {
+            Some(it) => it.as_bool().ok_or(RequestError::Member("returnImmediately"))?,
+            None => false,
+        };
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(POLL_SETS_MAX);
+        let ack = given("ack").map_or(Some(Vec::new()), acknowledged);
+        let errors = given("setErrs").map_or(Some(BTreeMap::new()), refused);
+        Ok(Self {
+            max,
+            immediately,
+            ack: ack.ok_or(RequestError::Member("ack"))?,
+            errors: errors.ok_or(RequestError::Member("setErrs"))?,
+        })
+    }
+}
+
+fn acknowledged(value: &Value) -> Option<Vec<String>> {
+    let all = value.as_array().filter(|all| all.len() <= TOLD_OF_MAX)?;
+    all.iter().map(|jti| jti.as_str().map(str::to_owned)).collect()
+}
+
+fn refused(value: &Value) -> Option<BTreeMap<String, String>> {
+    let all = value.as_object().filter(|all| all.len() <= TOLD_OF_MAX)?;
+    all.iter().map(|(jti, why)| Some((jti.clone(), why.get("err")?.as_str()?.to_owned()))).collect()
 }
 
 /// What a receiver that polls is given (RFC 8936 §2.5).
@@ -126,5 +189,10 @@ impl Polled {
         let sets: Option<BTreeMap<_, _>> = sets.iter().map(set).collect();
         let more = body.get("moreAvailable").and_then(Value::as_bool).unwrap_or(false);
         Ok(Self { sets: sets.ok_or(PollError::NoSets)?, more })
+    }
+
+    /// The body of the answer.
+    pub fn to_json(&self) -> Value {
+        json!({ "sets": self.sets, "moreAvailable": self.more })
     }
 }

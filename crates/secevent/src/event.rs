@@ -60,6 +60,21 @@ pub enum RiskLevel {
     High,
 }
 
+impl RiskLevel {
+    /// The value on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "LOW",
+            Self::Medium => "MEDIUM",
+            Self::High => "HIGH",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Low, Self::Medium, Self::High].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
 /// Whether a stream tells anything (SSF 1.0 §8.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamStatus {
@@ -237,12 +252,8 @@ fn compliance(members: &Members) -> Result<Meaning, SetError> {
 }
 
 fn risk(members: &Members) -> Result<Meaning, SetError> {
-    let level = match text(members, "current_level")? {
-        "LOW" => RiskLevel::Low,
-        "MEDIUM" => RiskLevel::Medium,
-        "HIGH" => RiskLevel::High,
-        _ => return Err(SetError::Event("current_level")),
-    };
+    let level = RiskLevel::named(text(members, "current_level")?);
+    let level = level.ok_or(SetError::Event("current_level"))?;
     Ok(Meaning::Risk { principal: text(members, "principal")?.to_owned(), level })
 }
 

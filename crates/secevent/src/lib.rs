@@ -5,6 +5,9 @@
 //! [`Set`] once a key of that transmitter verifies it. Events are those of CAEP 1.0, RISC 1.0, the
 //! framework itself and SCIM (RFC 9967), and each is one [`Meaning`]: what a receiver has to do.
 //!
+//! What a transmitter tells, and how it is asked for that, is here too: [`Tells::claims`] are those of a
+//! token, [`StreamAsked`] and its like what a receiver says of its stream.
+//!
 //! INVARIANT: there is no [`Set`] but of the transmitter that its reader expected, for the audience that
 //! it is, by an algorithm that it allows, about one subject, and of no other time than it may be.
 //!
@@ -13,17 +16,27 @@
 mod delivery;
 mod error;
 mod event;
+mod managing;
 mod set;
 mod stream;
 mod subject;
+mod telling;
 #[cfg(test)]
 mod tests;
 
 pub use delivery::{
-    ErrorCode, MEDIA_TYPE, POLL_BYTES_MAX, POLL_SETS_MAX, PollError, PollRequest, Polled, Refusal,
+    ErrorCode, MEDIA_TYPE, POLL_BYTES_MAX, POLL_SETS_MAX, PollAsked, PollError, PollRequest,
+    Polled, Refusal, is_final,
 };
 pub use error::SetError;
 pub use event::{Event, Meaning, RiskLevel, StreamStatus};
-pub use set::{AGE_MAX_MS, JTI_MAX, SET_BYTES_MAX, SKEW_MS, Set, Transmitter, Unverified};
+pub use managing::{
+    Authorization, DeliveryAsked, REQUEST_BYTES_MAX, RequestError, StatusAsked, StreamAsked,
+    StreamTold, VerificationAsked, is_host, metadata, status_told,
+};
+pub use set::{AGE_MAX_MS, JTI_MAX, SET_BYTES_MAX, SKEW_MS, Set, TYPE, Transmitter, Unverified};
 pub use stream::{metadata_url, verification_request};
 pub use subject::{ALIASES_MAX, Complex, Identifier, Subject, TEXT_MAX};
+pub use telling::{
+    About, Cause, Envelope, Initiator, RISK_LEVEL_CHANGE, SESSION_REVOKED, TOLD, Tells,
+};

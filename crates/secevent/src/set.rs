@@ -27,7 +27,7 @@ pub const SKEW_MS: i64 = 5 * 60 * 1_000;
 const AUDIENCES_MAX: usize = 16;
 
 /// The type of a security event token (RFC 8417 §2.3).
-const TYPE: &str = "secevent+jwt";
+pub const TYPE: &str = "secevent+jwt";
 
 /// Claims by which a token is another kind of token, or would be about somebody in a way of its own
 /// (SSF 1.0 §4.1.4, §4.1.7).

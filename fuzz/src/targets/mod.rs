@@ -17,7 +17,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 45] = [
+pub const TARGETS: [(&str, Target); 46] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -63,6 +63,7 @@ pub const TARGETS: [(&str, Target); 45] = [
     ("scim-query", scim::query),
     ("event-token", secevent::token),
     ("event-poll", secevent::polled),
+    ("receiver-request", secevent::asked),
 ];
 
 /// The target `name`.

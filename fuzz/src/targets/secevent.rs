@@ -1,10 +1,13 @@
-//! Shared signals: what transmitters send.
+//! Shared signals: what transmitters send, and what receivers ask for.
 
 use std::collections::BTreeSet;
 
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
-use secevent::{AGE_MAX_MS, Polled, SKEW_MS, Transmitter, Unverified};
+use secevent::{
+    AGE_MAX_MS, DeliveryAsked, PollAsked, Polled, SKEW_MS, StatusAsked, StreamAsked, Transmitter,
+    Unverified, VerificationAsked,
+};
 
 /// The one transmitter that is known here.
 const ISSUER: &str = "https://idp.example.com/123456789/";
@@ -50,4 +53,22 @@ pub fn polled(bytes: &[u8]) -> bool {
     assert!(polled.sets.len() <= secevent::POLL_SETS_MAX);
     assert!(polled.sets.keys().all(|jti| (1..=secevent::JTI_MAX).contains(&jti.len())));
     true
+}
+
+/// A request of a receiver: what it asks to be told can be told, and what it gives for a header is one.
+pub fn asked(bytes: &[u8]) -> bool {
+    let stream = StreamAsked::parse(bytes);
+    if let Ok(asked) = &stream {
+        let requested = asked.requested.iter().flatten();
+        requested.for_each(|event| assert!(secevent::TOLD.contains(&event.as_str())));
+        if let Some(DeliveryAsked::Push { authorization: Some(secret), .. }) = &asked.delivery {
+            assert!(secret.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        }
+    }
+    let poll = PollAsked::parse(bytes);
+    if let Ok(asked) = &poll {
+        assert!(asked.max <= secevent::POLL_SETS_MAX);
+    }
+    let status = StatusAsked::parse(bytes).is_ok();
+    stream.is_ok() || poll.is_ok() || status || VerificationAsked::parse(bytes).is_ok()
 }

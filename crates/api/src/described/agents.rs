@@ -5,6 +5,7 @@ use oauth::device::Told;
 use oauth::token_endpoint::TokenResponse;
 use serde_json::{Value, json};
 
+use super::merged;
 use crate::openapi::{About, Field, JSON, Operation, needed, optional};
 
 /// By what the holder of a token is shown.
@@ -14,15 +15,18 @@ const DPOP: &str = "dpop";
 pub(crate) fn about() -> About {
     About {
         title: "Chancery: agents",
-        description: "The enforcement point for MCP, and the token service. Requests for tokens are \
-                      authenticated by a client assertion in the form, and carry a proof of \
-                      possession (RFC 9449) in the header `DPoP`.",
-        schemes: json!({
-            DPOP: {
-                "type": "http", "scheme": "DPoP",
-                "description": "A token of ours, bound to a key (RFC 9449).",
-            },
-        }),
+        description: "The enforcement point for MCP, the token service, and the transmitter of shared \
+                      signals. Requests for tokens are authenticated by a client assertion in the \
+                      form, and carry a proof of possession (RFC 9449) in the header `DPoP`.",
+        schemes: merged(
+            json!({
+                DPOP: {
+                    "type": "http", "scheme": "DPoP",
+                    "description": "A token of ours, bound to a key (RFC 9449).",
+                },
+            }),
+            super::receivers::schemes(),
+        ),
     }
 }
 

@@ -41,7 +41,8 @@ async fn n_113_behind_a_proxy_the_devices_of_all_are_not_one_address() {
         let keyed = (world.keys.clone(), nonces(BOOT));
         let tokens = TokenService::new(world.authority.clone(), ISSUER.to_owned(), keyed);
         let tokens = Arc::new(tokens.with_consent_at("https://people.test".to_owned()));
-        let router = api::agents(Agents { tokens: tokens.clone(), behind_proxy, ..of(world) });
+        let agents = Agents { tokens: tokens.clone(), behind_proxy, ..of(world) };
+        let router = api::agents(agents, crate::receivers(world));
         let first = begin(&surface, &router, address).await;
         for _ in 0..256 {
             begin(&surface, &router, address).await;

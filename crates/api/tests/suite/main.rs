@@ -9,23 +9,27 @@ mod forms;
 mod logins;
 mod matrix;
 mod openapi;
+mod receivers;
 mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use api::{Agents, Bodies, Directories, Door, Health, Hosts, Observers, People, Streams};
+use api::{
+    Agents, Bodies, Directories, Door, Health, Hosts, Observers, People, Receivers, Streams,
+};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use keys::{KeyAlgorithm, SigningKey};
+use keys::{KeyAlgorithm, SealingKey, SigningKey};
 use login::{
     ClientAuthentication, Cookies, EndpointUrl, Login, Provider, Sessions, Settings, TokenRequest,
     Transport, TransportError,
 };
 use mcp::Era;
+use pap::receivers::Transmitter;
 use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use serde_json::Value;
 use support::{Agent, ISSUER, Setup, Upstream, World, tool};
@@ -79,7 +83,7 @@ impl Surface {
         world.onboard("up", &["*=reads-data"]).await;
         world.onboard("other", &["*=reads-data"]).await;
         let bot = world.agent("bot", &["up/*"]).await;
-        let agents = api::agents(of(&world));
+        let agents = api::agents(of(&world), receivers(&world));
         let log_dir = world.dir.path().join("log");
         std::fs::create_dir_all(log_dir.join("tile/0")).expect("it can be made");
         std::fs::create_dir_all(log_dir.join("tile/entries")).expect("it can be made");
@@ -117,6 +121,14 @@ fn of(world: &World) -> Agents {
         hosts: Hosts::new(ISSUER, address),
         behind_proxy: false,
     }
+}
+
+/// Where receivers manage their streams.
+fn receivers(world: &World) -> Receivers {
+    let sealing = SealingKey::from_bytes([9; 32]);
+    let transmitter = Transmitter::new(world.administration.clone(), sealing);
+    let address = "127.0.0.1:8420".parse().expect("an address");
+    Receivers::new(Arc::new(transmitter), Hosts::new(ISSUER, address))
 }
 
 /// Transmitters whose keys cannot be had.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 76] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 87] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -49,6 +49,17 @@ const ENDPOINTS: [(&str, &str, &str, &str); 76] = [
         "/.well-known/oauth-protected-resource/mcp/{server}",
         "/.well-known/oauth-protected-resource/mcp/absent",
     ),
+    ("agents", "GET", "/.well-known/ssf-configuration", "/.well-known/ssf-configuration"),
+    ("agents", "POST", "/ssf/streams", "/ssf/streams"),
+    ("agents", "GET", "/ssf/streams", "/ssf/streams"),
+    ("agents", "PATCH", "/ssf/streams", "/ssf/streams"),
+    ("agents", "PUT", "/ssf/streams", "/ssf/streams"),
+    ("agents", "DELETE", "/ssf/streams", "/ssf/streams?stream_id=x"),
+    ("agents", "GET", "/ssf/status", "/ssf/status?stream_id=x"),
+    ("agents", "POST", "/ssf/status", "/ssf/status"),
+    ("agents", "POST", "/ssf/verify", "/ssf/verify"),
+    ("agents", "POST", "/ssf/poll/{stream}", "/ssf/poll/x"),
+    ("agents", "POST", "/ssf/events/{stream}", "/ssf/events/caep"),
     ("agents", "POST", "/api/v1/command", "/api/v1/command"),
     ("agents", "GET", "/openapi.json", "/openapi.json"),
     ("observers", "GET", "/openapi.json", "/openapi.json"),

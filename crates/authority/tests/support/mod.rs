@@ -50,6 +50,7 @@ pub(crate) const POLICY: &str = r#"
             action in [Action::"person/add", Action::"person/deactivate", Action::"person/offboard",
                        Action::"agent/offboard", Action::"people/source",
                        Action::"people/apply", Action::"people/directory", Action::"people/stream",
+                       Action::"signals/receiver",
                        Action::"purpose/add", Action::"purpose/owner", Action::"agent/owners",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
                        Action::"deployment/stop", Action::"deployment/start",

@@ -218,7 +218,13 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let platforms = config.attestation.sources(&issuer);
     platforms.map_err(|why| invalid("attestation", why))?;
-    for (key, from) in [("clients", &config.clients), ("signals.keys", &config.signals.keys)] {
+    let signals = &config.signals;
+    let reached = [
+        ("clients", &config.clients),
+        ("signals.keys", &signals.keys),
+        ("signals.receivers", &signals.receivers),
+    ];
+    for (key, from) in reached {
         check_hosts(&from.private_hosts).map_err(|why| invalid(key, why))?;
     }
     for (stream, url) in config.signals.asked() {

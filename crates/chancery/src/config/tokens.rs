@@ -26,12 +26,14 @@ pub(crate) struct FetchedFrom {
     pub(crate) ca_files: Vec<PathBuf>,
 }
 
-/// How transmitters of shared signals are reached.
+/// How transmitters, and receivers, of shared signals are reached.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Signals {
     /// From where their keys are fetched.
     pub(crate) keys: FetchedFrom,
+    /// Where receivers of what we tell may be.
+    pub(crate) receivers: FetchedFrom,
     /// Which streams are polled, and where: what is not is pushed.
     pub(crate) polls: Vec<Poll>,
     /// Of which streams the transmitter is asked to verify them, where their silence is bounded.
@@ -76,14 +78,16 @@ impl Signals {
     pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let polls = self.polls.iter().map(|poll| &poll.header_file);
         let verifications = self.verifications.iter().map(|it| &it.header_file);
-        self.keys.ca_files.iter().chain(polls).chain(verifications)
+        let files = self.keys.ca_files.iter().chain(&self.receivers.ca_files);
+        files.chain(polls).chain(verifications)
     }
 
     /// The same, to be changed.
     pub(crate) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let polls = self.polls.iter_mut().map(|poll| &mut poll.header_file);
         let verifications = self.verifications.iter_mut().map(|it| &mut it.header_file);
-        self.keys.ca_files.iter_mut().chain(polls).chain(verifications)
+        let files = self.keys.ca_files.iter_mut().chain(&mut self.receivers.ca_files);
+        files.chain(polls).chain(verifications)
     }
 }
 

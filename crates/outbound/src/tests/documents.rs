@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::net::TcpListener;
 
 use super::server::{Act, Authority, answer};
-use super::{Answers, PUBLIC, World, resolver, told, url};
+use super::{Answers, LONG, PRIVATE, PUBLIC, World, resolver, told, url};
 use crate::fetcher::{BODY_MAX, DEPTH_MAX, HEAD_MAX};
 use crate::resolver::Lookup;
-use crate::{FetchError, Fetcher};
+use crate::{FetchError, Fetcher, Message};
 
 /// Short, but long enough for a handshake on a busy machine.
 const SHORT: Duration = Duration::from_secs(1);
@@ -194,4 +195,32 @@ async fn only_a_whole_document_is_one() {
     let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{}".to_vec();
     let world = World::with(vec![vec![PUBLIC]], SHORT, move |_| Act::Answer(cut.clone())).await;
     assert!(world.fetch("/").await.is_err(), "the rest never comes");
+}
+
+/// What somebody asked for goes to where they asked for it: no redirect is followed, and no private address
+/// is reached.
+#[tokio::test]
+async fn n_074_a_message_is_delivered_where_it_was_meant_and_nowhere_else() {
+    let world = World::new(|path| match path {
+        "/moved" => answer(307, "location: /events\r\n", ""),
+        _ => answer(202, "", ""),
+    })
+    .await;
+    let post = async |world: &World, path: &str| {
+        let (content_type, body) = ("application/secevent+jwt", Bytes::from_static(b"a.b.c"));
+        let message = Message { content_type, authorization: Some("Bearer x"), body };
+        world.fetcher.post(&world.url(path), message).await
+    };
+    let (status, _) = post(&world, "/events").await.expect("it is delivered");
+    assert_eq!(status, 202);
+    let (status, _) = post(&world, "/moved").await.expect("it is answered");
+    assert_eq!(status, 307);
+    let heads = world.server.heads();
+    assert_eq!(heads.len(), 2);
+    assert!(heads[0].starts_with("POST /events "), "{}", heads[0]);
+    assert!(heads[0].contains("authorization: Bearer x\r\n"), "{}", heads[0]);
+    let private = World::with(vec![vec![PRIVATE]], LONG, |_| answer(202, "", "")).await;
+    let error = post(&private, "/events").await.expect_err("it is refused");
+    assert!(matches!(error, FetchError::NotPublic(_)), "{}", told(&error));
+    assert_eq!(private.server.connections(), 0);
 }

@@ -18,7 +18,7 @@ use crate::log::Disclosed;
 pub(super) const PAGE: usize = 1_000;
 
 /// The acts that tell of people as they are from then on.
-const OF_PEOPLE: [&str; 4] =
+pub(crate) const OF_PEOPLE: [&str; 4] =
     ["people/apply", "person/deactivate", "person/provision", "person/restrict"];
 
 /// The other acts that take something away, or say whose it is.
@@ -216,7 +216,7 @@ impl Signals {
 }
 
 /// The people in what a record says was changed, as they are from then on.
-fn people(change: &Value) -> Vec<Person> {
+pub(crate) fn people(change: &Value) -> Vec<Person> {
     let listed = change["people"].as_array().into_iter().flatten();
     let told = listed.map(|it| &it["person"]).chain([change, &change["person"]]);
     told.filter_map(|person| serde_json::from_value(person.clone()).ok()).collect()

@@ -12,13 +12,14 @@ mod taking;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use authority::Refused;
+use authority::{Refused, Unit, event};
 use model::{Directory, FactKey, SourceName, Speaker, Stream, StreamTells, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
 
 use crate::command::{AdminError, Administration};
+use crate::register::put;
 
 pub use registered::{STREAMS_MAX, StreamRegistration};
 pub use taking::TAKEN_MAX;
@@ -116,7 +117,9 @@ impl Receiver {
         };
         let taken = self.administration.take_signal((&stream.name, &self.base), &set, text).await;
         if taken.is_ok() {
-            self.heard(stream, Timestamp::from_millis(set.issued)).await;
+            // What is told of the stream itself comes while it is paused, too.
+            let is_of_itself = set.event.kind.starts_with("ssf/");
+            self.heard(stream, Timestamp::from_millis(set.issued), !is_of_itself).await;
         }
         if let Err(NotTaken::Refused(Refusal { code: ErrorCode::InvalidRequest, .. })) = &taken {
             self.refuse(Some(&stream.name), "jti_used");
@@ -137,20 +140,34 @@ impl Receiver {
             }
         }
         if !polled.more && told.ack.len() == polled.sets.len() {
-            self.heard(stream, self.administration.now()).await;
+            self.heard(stream, self.administration.now(), false).await;
         }
         told
     }
 
     /// Notes that `stream` was heard. Of one that tells nothing, by its transmitter's own word, it says nothing
-    /// that its transmitter is there.
-    async fn heard(&self, stream: &Stream, said: Timestamp) {
+    /// that its transmitter is there, unless it `tells` all the same of what is no older than that word.
+    async fn heard(&self, stream: &Stream, said: Timestamp, tells: bool) {
         let mut reader = self.administration.reader();
-        let tells = reader.find::<StreamTells>(FactKey::stream_tells(&stream.name)).await;
-        match tells {
-            Ok(tells) if tells.is_none_or(|tells| tells.enabled) => {}
-            Ok(_) => return,
+        let place = FactKey::stream_tells(&stream.name);
+        let known = match reader.find::<StreamTells>(place.clone()).await {
+            Ok(known) => known.filter(|known| !known.enabled),
             Err(error) => return tracing::warn!(%error, "that somebody was heard is not noted"),
+        };
+        if let Some(known) = known {
+            if !tells || said <= known.at {
+                return;
+            }
+            let authority = &self.administration.authority;
+            let enabled = StreamTells { at: said, enabled: true };
+            let stamp = (self.administration.now(), authority.entropy().as_ref());
+            let details = [("stream".to_owned(), stream.name.to_string())].into();
+            let mut unit = Unit::resting_on(reader.sourced(()));
+            unit.entries.push(event(stamp, "stream_tells_again", details));
+            unit.effects.push(put(place, &enabled));
+            if let Err(error) = authority.journal().store().commit(unit).await {
+                return tracing::warn!(%error, "that a stream tells again is not noted");
+            }
         }
         let speaks = (&stream.directory, &Speaker::stream(&stream.name));
         self.administration.note_heard(speaks, stream.silence_min, said).await;

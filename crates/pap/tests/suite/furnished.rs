@@ -1,10 +1,11 @@
 //! A deployment in which every command has something to work on.
 
 use model::{
-    Agent, AgentName, AgentReview, Clock as _, Device, DeviceState, Directory, DirectoryState,
-    Elevation, ElevationId, ElevationState, FactKey, Finding, Harm, InstanceId, InstanceState,
-    OpenReview, PersonState, REVIEW_MIN, Review, ReviewId, Risk, RiskLevel, Sha256Digest, Stop,
-    StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp, ToolState,
+    Agent, AgentName, AgentReview, Clock as _, Covers, Device, DeviceState, Directory,
+    DirectoryState, Elevation, ElevationId, ElevationState, FactKey, Finding, Harm, InstanceId,
+    InstanceState, OpenReview, PersonState, REVIEW_MIN, Receiver, Review, ReviewId, Risk,
+    RiskLevel, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp,
+    ToolState,
 };
 use pap::Command;
 use serde_json::json;
@@ -63,6 +64,17 @@ fn stream(desk: &Desk) -> Stream {
         directory: "okta".parse().expect("a source"),
         email: false,
         silence_min: None,
+        registered: desk.world.clock.now(),
+        state: DirectoryState::Active,
+    }
+}
+
+fn receiver(desk: &Desk) -> Receiver {
+    Receiver {
+        name: "siem".parse().expect("a source"),
+        audience: "https://siem.example".to_owned(),
+        covers: Covers::These([].into()),
+        push_host: None,
         registered: desk.world.clock.now(),
         state: DirectoryState::Active,
     }
@@ -170,6 +182,9 @@ pub(crate) async fn desk() -> (Desk, String) {
     let stream = stream(&desk);
     desk.world.put(FactKey::stream(&stream.name), &stream).await;
     desk.world.put(FactKey::stream_tokens(&stream.name), &json!([])).await;
+    let receiver = receiver(&desk);
+    desk.world.put(FactKey::receiver(&receiver.name), &receiver).await;
+    desk.world.put(FactKey::receiver_tokens(&receiver.name), &json!([])).await;
     let elevation = elevation(&desk);
     desk.world.put(FactKey::elevation(elevation.id), &elevation).await;
     let decision = desk.lose().await;

@@ -24,6 +24,8 @@ mod owners;
 mod past;
 mod people;
 mod policy;
+mod receiver_streams;
+mod receivers;
 mod register;
 mod reviews;
 mod risk;

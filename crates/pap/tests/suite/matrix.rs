@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use model::{
-    Clock as _, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, Sha256Digest, StopTarget,
+    Clock as _, Covers, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, Sha256Digest, StopTarget,
 };
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review};
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 49] = [
+const CHANGING: [&str; 54] = [
     "founder-redeem",
     "person-add",
     "person-deactivate",
@@ -34,6 +34,11 @@ const CHANGING: [&str; 49] = [
     "stream-token",
     "stream-suspend",
     "stream-resume",
+    "receiver-add",
+    "receiver-cover",
+    "receiver-token",
+    "receiver-suspend",
+    "receiver-resume",
     "purpose-add",
     "purpose-owner",
     "agent-add",
@@ -126,6 +131,22 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
         Command::StreamResume { name: "caep".to_owned() },
         Command::StreamList,
+        Command::ReceiverAdd(pap::ReceiverRegistration {
+            name: "new".to_owned(),
+            audience: "https://siem.example".to_owned(),
+            covers: Covers::All,
+            push_host: None,
+            token: directory_token(desk),
+        }),
+        Command::ReceiverCover { name: "siem".to_owned(), covers: Covers::All },
+        Command::ReceiverToken {
+            name: "siem".to_owned(),
+            token: directory_token(desk),
+            alone: false,
+        },
+        Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
+        Command::ReceiverResume { name: "siem".to_owned() },
+        Command::ReceiverList,
         Command::PurposeAdd(pap::PurposeRegistration {
             id: "new".to_owned(),
             owner: sponsor.clone(),

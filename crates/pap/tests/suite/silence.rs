@@ -224,3 +224,32 @@ async fn a_stream_that_is_paused_is_not_heard() {
     desk.run(Command::StreamResume { name: "caep".to_owned() }).await.unwrap();
     assert!(is_heard(None).await);
 }
+
+/// Its operator let it go on and said nothing of it: that it tells something says so.
+#[tokio::test]
+async fn a_paused_stream_that_tells_all_the_same_is_heard_again() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    let clock = &signals.scene.desk.world.clock;
+    let (paused, at) = (format!("{SSF}stream-updated"), signals.now());
+    let mut claims = signals.claims(&paused, at);
+    claims["events"][&paused]["status"] = json!("paused");
+    signals.take(&signals.sign(&claims)).await.expect("it is taken");
+    let opted = signals.claims(&format!("{RISC}opt-in"), at);
+    let verified = signals.claims(&format!("{SSF}verification"), at);
+    clock.advance(10 * MINUTE);
+    let is_heard = async || heard(&signals).await[0].1 == clock.now().plus(15 * MINUTE);
+    signals.take(&signals.sign(&opted)).await.expect("it is taken");
+    assert!(!is_heard().await, "it was issued before");
+    let mut later = verified;
+    later["iat"] = json!(signals.now());
+    signals.take(&signals.sign(&later)).await.expect("it is taken");
+    assert!(!is_heard().await, "what is told of the stream itself comes all the same");
+    signals.tell(&format!("{RISC}opt-in"), signals.now()).await;
+    assert!(is_heard().await);
+    let system = signals.scene.desk.world.records("system").await;
+    assert!(system.iter().any(|it| it.text_of("event") == "stream_tells_again"));
+    clock.advance(10 * MINUTE);
+    let verified = signals.claims(&format!("{SSF}verification"), signals.now());
+    signals.take(&signals.sign(&verified)).await.expect("it is taken");
+    assert!(is_heard().await, "and so does whatever follows");
+}

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    ErrorCode, POLL_SETS_MAX, PollError, PollRequest, Polled, Refusal, SetError, metadata_url,
-    verification_request,
+    ErrorCode, POLL_SETS_MAX, PollAsked, PollError, PollRequest, Polled, Refusal, RequestError,
+    SetError, StreamAsked, metadata_url, verification_request,
 };
 
 #[test]
@@ -79,4 +79,48 @@ fn a_stream_is_verified_by_its_id() {
         "stream_id": "f67e39a0a4d34d56b3aa1bc4cff0069f", "state": "VGhpcyBpcyBhb",
     });
     assert_eq!(verification, expected);
+}
+
+#[test]
+fn what_a_receiver_asks_for_is_read_strictly() {
+    let stream = |body: &str| StreamAsked::parse(body.as_bytes()).err();
+    let push = |more: &str| format!(r#"{{"delivery":{{"method":"urn:ietf:rfc:8935",{more}}}}}"#);
+    let url = r#""endpoint_url":"https://rp.example/e""#;
+    let header = |text: &str| push(&format!(r#"{url},"authorization_header":{text}"#));
+    assert_eq!(stream("{}"), None);
+    assert_eq!(stream(&push(url)), None);
+    assert_eq!(stream(&header(r#""Bearer x""#)), None);
+    let cases = [
+        ("[]".to_owned(), RequestError::NotJson),
+        (r#"{"a":1,"a":2}"#.to_owned(), RequestError::NotJson),
+        (r#"{"stream_id":1}"#.to_owned(), RequestError::Member("stream_id")),
+        (r#"{"delivery":"poll"}"#.to_owned(), RequestError::Member("delivery")),
+        (r#"{"delivery":{}}"#.to_owned(), RequestError::Member("method")),
+        (push(r#""endpoint_url":"http://rp.example/e""#), RequestError::Member("endpoint_url")),
+        (push(r#""x":1"#), RequestError::Member("endpoint_url")),
+        (header(r#""a\r\nb: c""#), RequestError::Member("authorization_header")),
+        (header(r#""ä""#), RequestError::Member("authorization_header")),
+        (r#"{"events_requested":[]}"#.to_owned(), RequestError::Member("events_requested")),
+        (r#"{"events_requested":["x"]}"#.to_owned(), RequestError::Member("events_requested")),
+    ];
+    for (body, error) in cases {
+        assert_eq!(stream(&body), Some(error), "{body}");
+    }
+    let secret = StreamAsked::parse(header(r#""Bearer x""#).as_bytes()).expect("it can be read");
+    assert!(!format!("{secret:?}").contains("Bearer x"));
+    let poll = |body: &str| PollAsked::parse(body.as_bytes());
+    assert_eq!(poll("{}").map(|asked| asked.max), Ok(POLL_SETS_MAX));
+    assert_eq!(poll(r#"{"ack":[1]}"#), Err(RequestError::Member("ack")));
+    assert_eq!(poll(r#"{"setErrs":{"a":{}}}"#), Err(RequestError::Member("setErrs")));
+    assert_eq!(poll(r#"{"maxEvents":1.5}"#), Err(RequestError::Member("maxEvents")));
+    // What we ask others for, we read.
+    let asked = PollRequest { ack: vec!["a".to_owned()], ..PollRequest::default() };
+    let read = poll(&asked.to_json().to_string()).expect("it can be read");
+    assert_eq!((read.max, read.ack), (POLL_SETS_MAX, asked.ack));
+    let told = Polled { sets: [("a".to_owned(), "b".to_owned())].into(), more: true };
+    assert_eq!(Polled::parse(told.to_json().to_string().as_bytes()), Ok(told));
+    assert!(Refusal::is_final(br#"{"err":"invalid_request"}"#));
+    for body in [&br#"{"err":"invalid_key"}"#[..], br"{}", b"", br#"{"err":1}"#] {
+        assert!(!Refusal::is_final(body));
+    }
 }

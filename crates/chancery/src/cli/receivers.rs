@@ -1,0 +1,84 @@
+//! What can be typed of receivers of shared signals.
+
+use clap::{Args, Subcommand};
+
+use super::{NewBearer, Socket};
+
+/// Receivers of shared signals, which are told when instances and agents stop (SSF 1.0).
+#[derive(Debug, Subcommand)]
+pub(crate) enum Receiver {
+    /// Register a receiver and write its bearer token once: by that it manages its stream, and polls it.
+    Add {
+        /// Its name.
+        name: String,
+        /// Who it is: the audience of all tokens for it.
+        #[arg(long)]
+        audience: String,
+        #[command(flatten)]
+        covered: Covered,
+        /// The host to which it may have signals pushed; without it, it polls.
+        #[arg(long)]
+        push_host: Option<String>,
+        /// That the token manages no stream (`ssf.read`, not `ssf.manage`).
+        #[arg(long)]
+        read_only: bool,
+        #[command(flatten)]
+        token: NewBearer,
+    },
+    /// Say anew of whom a receiver is told.
+    Cover {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        covered: Covered,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Give a receiver another token and write it once; the one before counts on beside it.
+    Token {
+        /// Its name.
+        name: String,
+        /// No other token counts any longer.
+        #[arg(long)]
+        alone: bool,
+        /// That it manages no stream.
+        #[arg(long)]
+        read_only: bool,
+        #[command(flatten)]
+        token: NewBearer,
+    },
+    /// Suspend a receiver: it is told nothing, until it is resumed.
+    Suspend {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Let a receiver that was suspended, or was gone for too long, go on from where it was.
+    Resume {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List receivers, and their streams.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Of whom a receiver is told: of nobody, unless it is said.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Covered {
+    /// The agents.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) agents: Vec<String>,
+    /// All agents, also those that there will be.
+    #[arg(long)]
+    pub(crate) all_agents: bool,
+}

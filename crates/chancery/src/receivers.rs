@@ -1,0 +1,204 @@
+//! Receivers of shared signals: `chancery receiver`, and telling them in the background.
+//!
+//! INVARIANT: nothing is settled before its receiver has answered; what it was told and we did not hear of
+//! it is told again, under the same `jti`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use http::StatusCode;
+use https_url::HttpsUrl;
+use keys::KeyRing;
+use model::{Clock, Covers, SourceName};
+use outbound::{Fetcher, Message};
+use pap::receivers::{Due, Told, Transmitter};
+use pap::{Administration, Command as Asked, ReceiverRegistration};
+use secevent::{MEDIA_TYPE, Refusal};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attestation::fetcher;
+use crate::cli::{Covered, Receiver};
+use crate::config::{Config, FetchedFrom};
+use crate::directories::{ToWrite, made};
+use crate::transmitter::Pause;
+
+/// How often it is looked whether there is something to tell.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a receiver is left alone at first that did not take what it was told.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many tokens are pushed to one receiver at once.
+const PUSHED_AT_ONCE: usize = 8;
+
+/// What the service is asked, and at which socket.
+pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
+    Ok(match typed {
+        Receiver::Add { name, audience, covered, push_host, read_only, token } => {
+            let (token, to_write, socket) = made((&name, read_only), token)?;
+            let covers = covers(covered)?;
+            let said = ReceiverRegistration { name, audience, covers, push_host, token };
+            (socket, Asked::ReceiverAdd(said), to_write)
+        }
+        Receiver::Cover { name, covered, socket } => {
+            (socket.socket, Asked::ReceiverCover { name, covers: covers(covered)? }, None)
+        }
+        Receiver::Token { name, alone, read_only, token } => {
+            let (token, to_write, socket) = made((&name, read_only), token)?;
+            (socket, Asked::ReceiverToken { name, token, alone }, to_write)
+        }
+        Receiver::Suspend { name, reason, socket } => {
+            (socket.socket, Asked::ReceiverSuspend { name, reason }, None)
+        }
+        Receiver::Resume { name, socket } => (socket.socket, Asked::ReceiverResume { name }, None),
+        Receiver::List { socket } => (socket.socket, Asked::ReceiverList, None),
+    })
+}
+
+fn covers(Covered { agents, all_agents }: Covered) -> anyhow::Result<Covers> {
+    if all_agents {
+        return Ok(Covers::All);
+    }
+    let agents: Result<BTreeSet<_>, _> = agents.iter().map(|name| name.parse()).collect();
+    Ok(Covers::These(agents?))
+}
+
+/// Shared signals, in both directions.
+pub(crate) struct Signals {
+    /// What takes what others tell.
+    pub(crate) receiver: Arc<pap::streams::Receiver>,
+    /// What tells others.
+    pub(crate) transmitter: Arc<Transmitter>,
+}
+
+impl Signals {
+    /// Both, in the background too, until `stop`.
+    pub(crate) fn new(
+        config: &Config,
+        (administration, ring): (&Arc<Administration>, &KeyRing),
+        (clock, tasks): (&Arc<dyn Clock>, &TaskTracker),
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let receiver = crate::streams::receiver(config, administration, (clock, tasks), stop)?;
+        let transmitter = Transmitter::new(administration.clone(), ring.receiver_sealing());
+        let transmitter = Arc::new(transmitter);
+        let teller = Teller::new(transmitter.clone(), &config.signals.receivers)?;
+        tasks.spawn(teller.run(stop.clone()));
+        Ok(Self { receiver, transmitter })
+    }
+}
+
+/// Tells receivers what the log holds for them.
+struct Teller {
+    transmitter: Arc<Transmitter>,
+    /// None, if no certificate vouches for any receiver.
+    fetcher: Option<Fetcher>,
+}
+
+/// How it went to tell one receiver.
+type Went = (SourceName, anyhow::Result<()>);
+
+impl Teller {
+    /// One that reaches receivers as `reached` says.
+    fn new(transmitter: Arc<Transmitter>, reached: &FetchedFrom) -> anyhow::Result<Self> {
+        let fetcher = match fetcher(&reached.private_hosts, &reached.ca_files) {
+            Ok(fetcher) => Some(fetcher),
+            // Who pushes nothing needs no certificates either.
+            Err(error) if reached.is_empty() => {
+                tracing::debug!("nothing can be pushed to receivers: {error:#}");
+                None
+            }
+            Err(error) => return Err(error.context("receivers cannot be reached")),
+        };
+        Ok(Self { transmitter, fetcher })
+    }
+
+    /// Tells until `stopped`. What one receiver does keeps no other waiting.
+    async fn run(self, stopped: CancellationToken) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut busy, mut pauses) = (BTreeSet::new(), BTreeMap::<_, (Pause, Instant)>::new());
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                _ = look.tick() => for name in self.receivers().await {
+                    let waits = pauses.get(&name).is_some_and(|(_, until)| *until > Instant::now());
+                    if !waits && busy.insert(name.clone()) {
+                        under_way.push(self.tell(name));
+                    }
+                },
+                Some((name, went)) = under_way.next() => {
+                    busy.remove(&name);
+                    match went {
+                        Ok(()) => drop(pauses.remove(&name)),
+                        Err(error) => {
+                            tracing::warn!(receiver = %name, "it could not be told: {error:#}");
+                            let first = || (Pause::new(PAUSE), Instant::now());
+                            let (pause, until) = pauses.entry(name).or_insert_with(first);
+                            *until = Instant::now() + pause.after(None);
+                        }
+                    }
+                }
+                () = stopped.cancelled() => return,
+            }
+        }
+    }
+
+    async fn receivers(&self) -> Vec<SourceName> {
+        let receivers = self.transmitter.receivers().await;
+        receivers.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it is not known who is to be told");
+            Vec::new()
+        })
+    }
+
+    async fn tell(&self, name: SourceName) -> Went {
+        let told = self.try_tell(&name).await;
+        (name, told)
+    }
+
+    /// Signs what there is to tell the receiver `name`, and pushes it, if that is how it is told.
+    async fn try_tell(&self, name: &SourceName) -> anyhow::Result<()> {
+        self.transmitter.advance(name).await?;
+        let Some(due) = self.transmitter.due(name).await? else { return Ok(()) };
+        let (told, trouble) = self.push(&due).await?;
+        if !told.taken.is_empty() || !told.refused.is_empty() {
+            self.transmitter.settle(name, &due.stream, &told).await?;
+        }
+        trouble.map_or(Ok(()), |trouble| Err(anyhow::anyhow!(trouble)))
+    }
+
+    /// Pushes what is due; says what came of it, and what was in the way of the rest.
+    async fn push(&self, due: &Due) -> anyhow::Result<(Told, Option<String>)> {
+        let fetcher = self.fetcher.as_ref().context("no certificate vouches for anybody")?;
+        let url = HttpsUrl::parse(&due.url)?;
+        let authorization = due.authorization.as_ref().map(|secret| secret.expose().as_str());
+        let (mut told, mut trouble) = (Told::default(), None);
+        for sets in due.sets.chunks(PUSHED_AT_ONCE) {
+            let pushed = sets.iter().map(|(_, set)| {
+                let body = Bytes::from(set.clone());
+                fetcher.post(&url, Message { content_type: MEDIA_TYPE, authorization, body })
+            });
+            let answers = futures::future::join_all(pushed).await;
+            for ((jti, _), answer) in sets.iter().zip(answers) {
+                match answer {
+                    Ok((status, _)) if status.is_success() => told.taken.push(jti.clone()),
+                    Ok((StatusCode::BAD_REQUEST, body)) if Refusal::is_final(&body) => {
+                        told.refused.push(jti.clone());
+                    }
+                    Ok((status, _)) => trouble = Some(format!("it answered {status}")),
+                    Err(error) => trouble = Some(error.to_string()),
+                }
+            }
+        }
+        Ok((told, trouble))
+    }
+}

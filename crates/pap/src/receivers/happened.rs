@@ -1,0 +1,178 @@
+//! What a record of the log means to receivers: who stopped by it, and who is at which risk.
+
+use std::collections::BTreeMap;
+
+use authority::LogEntry;
+use model::record::{AdministrationRecord, Disclosure, SignalRecord, Verdict};
+use model::{
+    Agent, AgentName, FactKey, Instance, InstanceId, Person, PersonId, ResourceRef, RiskLevel,
+    Timestamp,
+};
+use secevent::Initiator;
+use serde_json::Value;
+
+use crate::command::{AdminError, Administration};
+use crate::log::Disclosed;
+use crate::offboard::{OF_PEOPLE, people};
+
+/// The other acts of which receivers are told.
+const OF_THINGS: [&str; 7] = [
+    "agent/stop",
+    "agent/suspend",
+    "deployment/stop",
+    "instance/quarantine",
+    "instance/revoke",
+    "risk/lower",
+    "risk/raise",
+];
+
+/// Something of which receivers are told.
+#[derive(Clone, Debug)]
+pub(super) struct Happened {
+    /// The record of it.
+    pub(super) record: String,
+    /// When.
+    pub(super) at: Timestamp,
+    /// By whom.
+    pub(super) by: Initiator,
+    /// The act, or what was seen.
+    pub(super) why: String,
+    /// Those who stopped.
+    pub(super) stopped: Option<Stopped>,
+    /// Who is at another risk.
+    pub(super) risk: Option<(Whom, secevent::RiskLevel)>,
+}
+
+/// Who stopped.
+#[derive(Clone, Debug)]
+pub(super) enum Stopped {
+    /// One.
+    One(Whom),
+    /// Each agent that there is.
+    All,
+    /// Each agent that one of these people sponsors and does not answer for, as they are now.
+    Of(BTreeMap<PersonId, Person>),
+}
+
+/// An agent, or one of its instances.
+#[derive(Clone, Debug)]
+pub(super) struct Whom {
+    pub(super) agent: AgentName,
+    pub(super) instance: Option<InstanceId>,
+}
+
+impl Stopped {
+    /// Whether `agent` is one of several that stopped.
+    pub(super) fn has(&self, agent: &Agent) -> bool {
+        match self {
+            Self::One(_) => false,
+            Self::All => true,
+            Self::Of(people) => {
+                let sponsor = people.get(&agent.sponsor);
+                sponsor.is_some_and(|sponsor| !agent.is_answered_for_by(sponsor))
+            }
+        }
+    }
+}
+
+impl Administration {
+    /// What `entry` means to receivers, if it does.
+    pub(super) async fn happened(&self, entry: &LogEntry) -> Result<Option<Happened>, AdminError> {
+        // Nearly all of the log is about calls.
+        let text = String::from_utf8_lossy(&entry.bytes);
+        let of_kind = |kind: &str| text.contains(&format!(r#""kind":"{kind}""#));
+        if of_kind("administration") {
+            if let Ok(record) = serde_json::from_str::<AdministrationRecord>(&text) {
+                return self.by_act(entry.index, record).await;
+            }
+        } else if of_kind("signal")
+            && let Ok(record) = serde_json::from_str::<SignalRecord>(&text)
+        {
+            return Ok(by_signal(record));
+        }
+        Ok(None)
+    }
+
+    async fn by_act(
+        &self,
+        index: u64,
+        record: AdministrationRecord,
+    ) -> Result<Option<Happened>, AdminError> {
+        let of_people = OF_PEOPLE.contains(&record.action.as_str());
+        let is_told = of_people || OF_THINGS.contains(&record.action.as_str());
+        if record.decision != Verdict::Permit || !is_told {
+            return Ok(None);
+        }
+        let own = match self.disclosed(index, &record.commitments).await? {
+            Disclosed::Values(own) => own,
+            Disclosed::Erased => {
+                tracing::warn!(record = %record.id, "nobody is told of what was erased");
+                return Ok(None);
+            }
+            Disclosed::Damaged(why) => return Err(AdminError::Unavailable(why)),
+        };
+        let is_admins =
+            record.signal.is_none() && (!of_people || record.action == "person/deactivate");
+        let by = if is_admins { Initiator::Admin } else { Initiator::System };
+        let (stopped, risk) = if of_people {
+            let change = own.value("change").cloned().unwrap_or_default();
+            let has_gone = |person: &Person| !person.is_active() || person.moved.is_some();
+            let gone = people(&change).into_iter().filter(has_gone);
+            let gone: BTreeMap<_, _> = gone.map(|person| (person.id.clone(), person)).collect();
+            ((!gone.is_empty()).then_some(Stopped::Of(gone)), None)
+        } else {
+            self.by_target(&record.action, &own).await?
+        };
+        let (id, at, why) = (record.id.to_string(), record.time, record.action);
+        Ok(Some(Happened { record: id, at, by, why, stopped, risk }))
+    }
+
+    /// What an act on an agent, an instance or all of them means.
+    async fn by_target(
+        &self,
+        action: &str,
+        own: &Disclosure,
+    ) -> Result<(Option<Stopped>, Option<(Whom, secevent::RiskLevel)>), AdminError> {
+        let target = own.value("target").cloned().unwrap_or_default();
+        let whom = match serde_json::from_value::<ResourceRef>(target) {
+            Ok(ResourceRef::Agent(agent)) => Whom { agent, instance: None },
+            Ok(ResourceRef::Instance(id)) => {
+                let instance = self.reader().need::<Instance>(FactKey::instance(id)).await;
+                let agent = instance.map_err(AdminError::unavailable)?.agent;
+                Whom { agent, instance: Some(id) }
+            }
+            _ if action == "deployment/stop" => return Ok((Some(Stopped::All), None)),
+            // People are told of by who knows them.
+            _ => return Ok((None, None)),
+        };
+        if !action.starts_with("risk/") {
+            return Ok((Some(Stopped::One(whom)), None));
+        }
+        let change = own.value("change").cloned().unwrap_or_default();
+        let level = level(&change["risk"]["level"])?;
+        // An instance of high risk is quarantined.
+        let quarantined = whom.instance.is_some() && level == secevent::RiskLevel::High;
+        let stopped = quarantined.then(|| Stopped::One(whom.clone()));
+        Ok((stopped, Some((whom, level))))
+    }
+}
+
+/// The level of a risk that is none, or was said.
+fn level(said: &Value) -> Result<secevent::RiskLevel, AdminError> {
+    let said = serde_json::from_value::<Option<RiskLevel>>(said.clone());
+    Ok(match said.map_err(AdminError::unavailable)? {
+        None | Some(RiskLevel::Low) => secevent::RiskLevel::Low,
+        Some(RiskLevel::Medium) => secevent::RiskLevel::Medium,
+        Some(RiskLevel::High) => secevent::RiskLevel::High,
+    })
+}
+
+fn by_signal(record: SignalRecord) -> Option<Happened> {
+    let SignalRecord { agent, id, instance, signal: why, state, time: at, .. } = record;
+    if state != "quarantined" {
+        return None;
+    }
+    let whom = Whom { agent, instance: Some(instance) };
+    let (record, by) = (id.to_string(), Initiator::Policy);
+    Some(Happened { record, at, by, why, stopped: Some(Stopped::One(whom)), risk: None })
+}

@@ -1,0 +1,182 @@
+//! Receivers of shared signals: who is told, by us, when instances and agents stop (SSF 1.0, CAEP 1.0).
+//!
+//! The log is the queue. Each stream has its place there, which is written in one commit with the tokens
+//! that were signed up to it, and a token waits until its receiver has acknowledged it.
+//!
+//! INVARIANT: what was recorded is told, over a crash too, under the same `jti` each time; a receiver is
+//! told of no agent but those that an administrator named for it; and what shows it who pushes is nowhere
+//! in clear (`n_097_what_is_told_is_told_to_whom_it_concerns_and_none_is_lost`).
+
+mod happened;
+mod managed;
+mod registered;
+mod telling;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use authority::{CommitError, Effect, Reader, Refused, Unit, event};
+use keys::SealingKey;
+use model::{FactKey, Receiver, ReceiverStream, SourceName, Telling, Timestamp};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::command::{AdminError, Administration};
+use crate::register::put;
+
+pub use registered::{COVERED_MAX, RECEIVERS_MAX, ReceiverRegistration};
+pub use telling::{Due, Told};
+
+/// The most tokens of one stream that wait to be acknowledged; what the log holds beyond is signed later.
+pub const WAITING_MAX: usize = 32;
+
+/// After how long a receiver that acknowledges nothing counts as gone: as long as tokens count with it.
+pub const GONE_AFTER: Duration = Duration::from_hours(7 * 24);
+
+/// How far apart a receiver may ask that its stream be verified.
+pub const VERIFIED_EVERY: Duration = Duration::from_secs(10);
+
+/// Why a stream is paused whose receiver is gone.
+const GONE: &str = "receiver_gone";
+
+/// Why a receiver is not given what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untold {
+    /// It has not shown that it is one.
+    #[error("a bearer token of a receiver is needed")]
+    Stranger,
+    /// Its token does not do this.
+    #[error("the token is for reading: it manages no stream")]
+    MayNot,
+    /// It has no such stream.
+    #[error("there is no such stream")]
+    NoStream,
+    /// It has a stream already.
+    #[error("there is a stream already: a receiver has one")]
+    HasOne,
+    /// What it asks for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// It asked for the same a moment ago: after so long it may again.
+    #[error("too often: try again later")]
+    TooSoon(Duration),
+    /// It cannot be done now.
+    #[error("it cannot be done now")]
+    Later,
+}
+
+/// A receiver that has shown a token of its own.
+#[derive(Clone, Debug)]
+pub struct Known {
+    receiver: Receiver,
+    may_manage: bool,
+}
+
+impl Known {
+    /// Its name.
+    pub const fn name(&self) -> &SourceName {
+        &self.receiver.name
+    }
+}
+
+/// Tells receivers.
+pub struct Transmitter {
+    administration: Arc<Administration>,
+    sealing: SealingKey,
+    /// By receiver: whoever changes what it is told has the turn.
+    turns: Mutex<BTreeMap<SourceName, Arc<tokio::sync::Mutex<Seen>>>>,
+}
+
+/// How far the log was read for a stream beyond what is written: nothing there is to be told.
+#[derive(Debug, Default)]
+struct Seen(Option<(String, u64)>);
+
+/// The stream of a receiver, and how far it was told.
+struct Stream {
+    stream: ReceiverStream,
+    telling: Telling,
+}
+
+impl Transmitter {
+    /// A transmitter for the deployment of `administration`; `sealing` seals what receivers are shown.
+    pub fn new(administration: Arc<Administration>, sealing: SealingKey) -> Self {
+        Self { administration, sealing, turns: Mutex::default() }
+    }
+
+    /// What it says of itself.
+    pub fn metadata(&self) -> serde_json::Value {
+        secevent::metadata(&self.administration.issuer)
+    }
+
+    /// The receiver whose `token` this is, if it is one that counts.
+    pub async fn known(&self, token: &str) -> Result<Known, Untold> {
+        let known = self.administration.known_receiver(token).await.map_err(later)?;
+        known.map(|(receiver, may_manage)| Known { receiver, may_manage }).ok_or(Untold::Stranger)
+    }
+
+    /// Records that somebody was refused for `cause`.
+    pub fn refuse(&self, cause: &'static str) {
+        let Administration { authority, refusals, .. } = &*self.administration;
+        authority.record_refusal(refusals, ("receiver", cause), Refused::default());
+    }
+
+    async fn turn(&self, name: &SourceName) -> OwnedMutexGuard<Seen> {
+        let turn = {
+            let mut all = self.turns.lock().expect("no panic while it is held");
+            all.entry(name.clone()).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.administration.now()
+    }
+
+    /// Commits `effects`, with a record that says what was done (`details`) if that is to be recorded.
+    async fn write(
+        &self,
+        reader: Reader<'_>,
+        effects: Vec<Effect>,
+        records: Vec<(&'static str, Vec<(&'static str, String)>)>,
+    ) -> Result<(), AdminError> {
+        let authority = &self.administration.authority;
+        let entries = records.into_iter().map(|(what, details)| {
+            let details = details.into_iter().map(|(name, value)| (name.to_owned(), value));
+            event((self.now(), authority.entropy().as_ref()), what, details.collect())
+        });
+        let entries = entries.collect();
+        let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };
+        match authority.journal().store().commit(unit).await {
+            Ok(_) => Ok(()),
+            Err(error @ (CommitError::Changed { .. } | CommitError::Exists { .. })) => {
+                Err(AdminError::Conflict(error.to_string()))
+            }
+            Err(error) => Err(AdminError::unavailable(error)),
+        }
+    }
+}
+
+/// The stream of the receiver `name`, if it has one.
+async fn stream(reader: &mut Reader<'_>, name: &SourceName) -> Result<Option<Stream>, AdminError> {
+    let stream = reader.find::<ReceiverStream>(FactKey::receiver_stream(name)).await;
+    let Some(stream) = stream.map_err(AdminError::unavailable)? else { return Ok(None) };
+    let telling = reader.need::<Telling>(FactKey::telling(name)).await;
+    Ok(Some(Stream { stream, telling: telling.map_err(AdminError::unavailable)? }))
+}
+
+impl Stream {
+    /// What writes both.
+    fn both(&self) -> Vec<Effect> {
+        let name = &self.stream.receiver;
+        vec![
+            put(FactKey::receiver_stream(name), &self.stream),
+            put(FactKey::telling(name), &self.telling),
+        ]
+    }
+}
+
+/// Something that is needed is down, or changed meanwhile. What, a receiver is not told.
+fn later(error: AdminError) -> Untold {
+    tracing::warn!(%error, "a receiver cannot be answered now");
+    Untold::Later
+}

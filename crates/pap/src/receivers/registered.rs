@@ -1,0 +1,210 @@
+//! Which receivers there are, of whom each is told, and how it shows that it is one.
+
+use authority::Reader;
+use model::{
+    Agent, Covers, DirectoryState, DirectoryTokens, FactKey, PersonId, Receiver, ReceiverStream,
+    ResourceRef, SourceName, TellingStatus,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::GONE;
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, Draft};
+use crate::directory::{NewToken, given_token, shown_token};
+use crate::register::{put, put_new};
+
+/// The most receivers: the log is read for each.
+pub const RECEIVERS_MAX: usize = 16;
+
+/// The most agents that a receiver can be told of by name.
+pub const COVERED_MAX: usize = 64;
+
+/// The longest audience, in bytes.
+const AUDIENCE_MAX: usize = 512;
+
+/// The act that says who is told of what.
+const ACT: &str = "signals/receiver";
+
+/// What a registration of a receiver names.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiverRegistration {
+    /// Its name.
+    pub name: String,
+    /// Who it is: the audience of all tokens for it.
+    pub audience: String,
+    /// Of whom it is told.
+    pub covers: Covers,
+    /// The host to which it may have signals pushed.
+    #[serde(default)]
+    pub push_host: Option<String>,
+    /// Its first token; one that reads only manages no stream.
+    pub token: NewToken,
+}
+
+impl Administration {
+    pub(crate) async fn receivers(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::ReceiverAdd(said) => self.receiver_add(by, said).await,
+            Command::ReceiverCover { name, covers } => self.receiver_cover(by, &name, covers).await,
+            Command::ReceiverToken { name, token, alone } => {
+                self.receiver_token(by, &name, (token, alone)).await
+            }
+            Command::ReceiverSuspend { name, reason } => {
+                let state = DirectoryState::Suspended { reason, since: self.now() };
+                self.receiver_state(by, &name, state).await
+            }
+            Command::ReceiverResume { name } => {
+                self.receiver_state(by, &name, DirectoryState::Active).await
+            }
+            _ => self.list(by, "receiver/", "receiver-stream/").await,
+        }
+    }
+
+    async fn receiver_add(
+        &self,
+        by: &PersonId,
+        said: ReceiverRegistration,
+    ) -> Result<Value, AdminError> {
+        let ReceiverRegistration { name, audience, covers, push_host, token } = said;
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        if !(1..=AUDIENCE_MAX).contains(&audience.len()) || audience.chars().any(char::is_control) {
+            let why = "an audience has 1 to 512 bytes and no control character";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        if let Some(host) = push_host.as_deref().filter(|host| !secevent::is_host(host)) {
+            let why =
+                format!("`{host}` is not the name of a host, in lower case and without a port");
+            return Err(AdminError::Invalid(why));
+        }
+        let token = token.checked(self.now())?;
+        let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        are_known(&mut draft, &covers).await?;
+        if self.count("receiver/").await? >= RECEIVERS_MAX {
+            return Err(AdminError::Conflict(format!(
+                "there are {RECEIVERS_MAX} receivers already"
+            )));
+        }
+        let (registered, state) = (self.now(), DirectoryState::Active);
+        let receiver =
+            Receiver { name: name.clone(), audience, covers, push_host, registered, state };
+        let effects = vec![
+            put_new(FactKey::receiver(&name), &receiver),
+            put_new(FactKey::receiver_tokens(&name), &DirectoryTokens(vec![token])),
+        ];
+        let done = draft.make(json!(receiver), effects).await?;
+        Ok(json!({ "receiver": name, "decision": done.decision }))
+    }
+
+    /// Says anew of whom a receiver is told.
+    async fn receiver_cover(
+        &self,
+        by: &PersonId,
+        name: &str,
+        covers: Covers,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        are_known(&mut draft, &covers).await?;
+        let receiver = Receiver { covers, ..registered(&mut draft, &name).await? };
+        let effects = vec![put(FactKey::receiver(&name), &receiver)];
+        let done = draft.make(json!(receiver), effects).await?;
+        Ok(json!({ "receiver": name, "covers": receiver.covers, "decision": done.decision }))
+    }
+
+    async fn receiver_token(
+        &self,
+        by: &PersonId,
+        name: &str,
+        (token, alone): (NewToken, bool),
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let token = token.checked(self.now())?;
+        let draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        let place = FactKey::receiver_tokens(&name);
+        given_token(draft, ("receiver", &name, place), (token, alone)).await
+    }
+
+    async fn receiver_state(
+        &self,
+        by: &PersonId,
+        name: &str,
+        state: DirectoryState,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        let receiver = Receiver { state, ..registered(&mut draft, &name).await? };
+        let mut effects = vec![put(FactKey::receiver(&name), &receiver)];
+        if receiver.is_active() {
+            // Whoever lets it go on knows that it is back.
+            let stream = draft.reader.find::<ReceiverStream>(FactKey::receiver_stream(&name)).await;
+            let stream = stream.map_err(AdminError::unavailable)?;
+            effects.extend(stream.filter(is_gone).map(|stream| {
+                let (status, since, reason) = (TellingStatus::Enabled, self.now(), None);
+                let enabled = ReceiverStream { status, since, reason, ..stream };
+                put(FactKey::receiver_stream(&name), &enabled)
+            }));
+        }
+        let done = draft.make(json!(receiver), effects).await?;
+        Ok(json!({ "receiver": name, "state": receiver.state, "decision": done.decision }))
+    }
+
+    /// The receiver whose token this is, if it is one that counts, and whether the token manages its
+    /// stream.
+    pub(super) async fn known_receiver(
+        &self,
+        token: &str,
+    ) -> Result<Option<(Receiver, bool)>, AdminError> {
+        let name = token.split_once('.');
+        let Some(name) = name.and_then(|(name, _)| name.parse::<SourceName>().ok()) else {
+            return Ok(None);
+        };
+        let (mut reader, place) = (self.reader(), FactKey::receiver_tokens(&name));
+        let shown = shown_token(&mut reader, place, (token, self.now())).await?;
+        let Some(shown) = shown else { return Ok(None) };
+        let receiver = active(&mut reader, &name).await?;
+        Ok(receiver.map(|receiver| (receiver, !shown.read_only)))
+    }
+}
+
+/// The receiver `name`, if there is one that counts.
+pub(super) async fn active(
+    reader: &mut Reader<'_>,
+    name: &SourceName,
+) -> Result<Option<Receiver>, AdminError> {
+    let receiver = reader.find::<Receiver>(FactKey::receiver(name)).await;
+    Ok(receiver.map_err(AdminError::unavailable)?.filter(Receiver::is_active))
+}
+
+async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Receiver, AdminError> {
+    let found = draft.reader.find::<Receiver>(FactKey::receiver(name)).await;
+    let missing = || AdminError::Missing(format!("receiver `{name}`"));
+    found.map_err(AdminError::unavailable)?.ok_or_else(missing)
+}
+
+/// Whether there are the agents that are named: of one that is misspelt nobody would be told.
+async fn are_known(draft: &mut Draft<'_>, covers: &Covers) -> Result<(), AdminError> {
+    let Covers::These(agents) = covers else { return Ok(()) };
+    if agents.len() > COVERED_MAX {
+        let why = format!("a receiver is told of {COVERED_MAX} agents by name at most, or of all");
+        return Err(AdminError::Invalid(why));
+    }
+    for name in agents {
+        let found = draft.reader.find::<Agent>(FactKey::agent(name)).await;
+        if found.map_err(AdminError::unavailable)?.is_none() {
+            return Err(AdminError::Missing(format!("agent `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `stream` was paused as its receiver was gone.
+fn is_gone(stream: &ReceiverStream) -> bool {
+    stream.status == TellingStatus::Paused && stream.reason.as_deref() == Some(GONE)
+}

@@ -1,0 +1,289 @@
+//! Which receivers there are, and how they manage their streams.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use keys::Signer as _;
+use model::{Clock as _, Covers, FactKey, RiskLevel, RiskTarget};
+use pap::receivers::{COVERED_MAX, RECEIVERS_MAX, Untold, VERIFIED_EVERY};
+use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
+use pap::{Command, NewToken, ReceiverRegistration, StreamRegistration};
+use secevent::{SESSION_REVOKED, StatusAsked, StreamAsked, VerificationAsked};
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, ISSUER, word};
+use crate::directories::{BASE, Scene, token};
+use crate::receivers::{AUDIENCE, TOKEN, Telling, said};
+
+const PUSH: &str = "urn:ietf:rfc:8935";
+const POLL: &str = "urn:ietf:rfc:8936";
+
+fn asked(value: &Value) -> StreamAsked {
+    StreamAsked::parse(value.to_string().as_bytes()).expect("it can be read")
+}
+
+fn push(url: &str) -> Value {
+    json!({ "method": PUSH, "endpoint_url": url })
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_registers_no_receiver() {
+    let desk = Desk::new().await;
+    let add = async |change: fn(ReceiverRegistration) -> ReceiverRegistration| {
+        let said = change(said(&desk, Covers::All));
+        word(&desk.run(Command::ReceiverAdd(said)).await)
+    };
+    assert_eq!(
+        add(|it| ReceiverRegistration { name: "No Name".to_owned(), ..it }).await,
+        "invalid"
+    );
+    assert_eq!(add(|it| ReceiverRegistration { audience: String::new(), ..it }).await, "invalid");
+    let host = |host: &str| {
+        let push_host = Some(host.to_owned());
+        ReceiverRegistration { push_host, ..said(&desk, Covers::All) }
+    };
+    for wrong in
+        ["10.0.0.1", "siem.example:8443", "siem.example/x", "SIEM.example", "a@siem.example", ""]
+    {
+        let answer = desk.run(Command::ReceiverAdd(host(wrong))).await;
+        assert_eq!(word(&answer), "invalid", "{wrong}");
+    }
+    let misspelt = |it| {
+        let covers = Covers::These(["biling".parse().unwrap()].into());
+        ReceiverRegistration { covers, ..it }
+    };
+    assert_eq!(add(misspelt).await, "missing");
+    let many = |it| {
+        let names = (0..=COVERED_MAX).map(|number| format!("a-{number}").parse().unwrap());
+        ReceiverRegistration { covers: Covers::These(names.collect()), ..it }
+    };
+    assert_eq!(add(many).await, "invalid");
+    assert_eq!(add(|it| it).await, "done");
+    assert_eq!(add(|it| it).await, "conflict");
+    for number in 1..RECEIVERS_MAX {
+        let name = format!("siem-{number}");
+        let said = ReceiverRegistration { name, ..said(&desk, Covers::All) };
+        desk.run(Command::ReceiverAdd(said)).await.expect("there is room");
+    }
+    assert_eq!(add(|it| ReceiverRegistration { name: "more".to_owned(), ..it }).await, "conflict");
+}
+
+#[tokio::test]
+async fn a_receiver_is_known_by_its_own_tokens_while_it_counts() {
+    let telling = Telling::set(Covers::All).await;
+    let desk = &telling.desk;
+    let known = async |token: &str| match telling.transmitter.known(token).await {
+        Ok(_) => true,
+        Err(Untold::Stranger) => false,
+        Err(other) => panic!("{other}"),
+    };
+    assert!(known(TOKEN).await);
+    let long = format!("siem.{}", "x".repeat(257));
+    for wrong in ["siem.other", "okta.secret", "secret", "", "../x.secret", &long] {
+        assert!(!known(wrong).await, "{wrong}");
+    }
+    let another = |text: &str, alone| {
+        let token = token(desk, text, false);
+        Command::ReceiverToken { name: "siem".to_owned(), token, alone }
+    };
+    desk.run(another("siem.2", true)).await.unwrap();
+    assert!(!known(TOKEN).await && known("siem.2").await);
+    let (name, reason) = ("siem".to_owned(), "test".to_owned());
+    desk.run(Command::ReceiverSuspend { name: name.clone(), reason }).await.unwrap();
+    assert!(!known("siem.2").await);
+    desk.run(Command::ReceiverResume { name }).await.unwrap();
+    assert!(known("siem.2").await);
+}
+
+#[tokio::test]
+async fn ss_03_a_receiver_manages_its_stream() {
+    let telling = Telling::set(Covers::All).await;
+    let (transmitter, known) = (&telling.transmitter, telling.known().await);
+    assert_eq!(transmitter.read(&known, None).await.unwrap(), json!([]));
+    let url = "https://siem.example:8443/events";
+    let wanted = json!({
+        "delivery": push(url), "description": "all of it",
+        "events_requested": [SESSION_REVOKED, "https://example.com/unknown"],
+    });
+    let created = transmitter.create(&known, asked(&wanted)).await.expect("it is created");
+    let id = created["stream_id"].as_str().expect("an id").to_owned();
+    let expected = json!({
+        "stream_id": id, "iss": ISSUER, "aud": AUDIENCE,
+        "delivery": { "method": PUSH, "endpoint_url": url },
+        "events_supported": secevent::TOLD, "events_requested": [SESSION_REVOKED],
+        "events_delivered": [SESSION_REVOKED], "min_verification_interval": 10,
+        "description": "all of it",
+    });
+    assert_eq!(created, expected);
+    assert_eq!(transmitter.create(&known, asked(&wanted)).await, Err(Untold::HasOne));
+    assert_eq!(transmitter.read(&known, Some(&id)).await.unwrap(), expected);
+    assert_eq!(transmitter.read(&known, None).await.unwrap(), json!([expected]));
+
+    // What is not said stays, unless all is replaced; what is not the receiver's to say stays in any case.
+    let change = async |change: Value, replaces: bool| {
+        transmitter.update(&known, asked(&change), replaces).await
+    };
+    let described = json!({ "stream_id": id, "description": "some", "iss": ISSUER });
+    let told = change(described, false).await.expect("it is changed");
+    assert_eq!((&told["description"], &told["delivery"]["method"]), (&json!("some"), &json!(PUSH)));
+    for (name, other) in [("iss", "https://evil.example"), ("aud", "https://evil.example")] {
+        let answer = change(json!({ "stream_id": id, name: other }), false).await;
+        assert!(matches!(answer, Err(Untold::Invalid(_))), "{name}: {answer:?}");
+    }
+    let told = change(json!({ "stream_id": id }), true).await.expect("it is replaced");
+    let poll = json!({ "method": POLL, "endpoint_url": format!("{ISSUER}/ssf/poll/{id}") });
+    assert_eq!(told["delivery"], poll);
+    assert_eq!(told["events_requested"].as_array().map(Vec::len), Some(2));
+    assert!(told.get("description").is_none());
+    assert!(matches!(change(json!({}), false).await, Err(Untold::Invalid(_))));
+    assert_eq!(change(json!({ "stream_id": "other" }), false).await, Err(Untold::NoStream));
+
+    assert_eq!(transmitter.status(&known, "other").await, Err(Untold::NoStream));
+    let status = json!({ "stream_id": id, "status": "paused", "reason": "upgrade" });
+    let set = StatusAsked::parse(status.to_string().as_bytes()).expect("it can be read");
+    assert_eq!(transmitter.set_status(&known, set).await.unwrap(), status);
+    assert_eq!(transmitter.status(&known, &id).await.unwrap(), status);
+
+    assert_eq!(transmitter.delete(&known, "other").await, Err(Untold::NoStream));
+    transmitter.delete(&known, &id).await.expect("it is deleted");
+    assert_eq!(transmitter.delete(&known, &id).await, Err(Untold::NoStream));
+    let name = known.name();
+    for key in
+        [FactKey::receiver_stream(name), FactKey::telling(name), FactKey::receiver_secret(name)]
+    {
+        assert_eq!(telling.desk.fact(key).await, None);
+    }
+    let system = telling.desk.world.records("system").await;
+    let done = system.iter().filter(|it| it.text_of("event") == "receiver_stream");
+    let done: Vec<_> = done.map(|it| it.value["details"]["did"].as_str().unwrap()).collect();
+    assert_eq!(done, ["created", "changed", "changed", "paused", "deleted"]);
+}
+
+#[tokio::test]
+async fn ss_03_a_stream_is_verified_with_what_was_asked_but_not_all_the_time() {
+    let telling = Telling::set(Covers::These([].into())).await;
+    let id = telling.create(json!({})).await;
+    let (transmitter, known) = (&telling.transmitter, telling.known().await);
+    let verify = async |state: &str| {
+        let asked = json!({ "stream_id": id, "state": state }).to_string();
+        let asked = VerificationAsked::parse(asked.as_bytes()).expect("it can be read");
+        transmitter.verify(&known, asked).await
+    };
+    verify("one").await.expect("it is told");
+    assert_eq!(verify("two").await, Err(Untold::TooSoon(VERIFIED_EVERY)));
+    telling.desk.world.clock.advance(VERIFIED_EVERY);
+    verify("three").await.expect("it is told");
+    let polled = secevent::PollAsked { max: 16, ..secevent::PollAsked::default() };
+    let polled = transmitter.poll(&known, &id, &polled).await.expect("it is answered");
+    let state = |set: &String| {
+        let claims = set.split('.').nth(1).and_then(keys::from_base64url).expect("claims");
+        let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+        assert_eq!(claims["sub_id"], json!({ "format": "opaque", "id": id }));
+        claims["events"].as_object().unwrap().values().next().unwrap()["state"].to_string()
+    };
+    let states: BTreeSet<_> = polled.sets.values().map(state).collect();
+    assert_eq!(states, ["\"one\"".to_owned(), "\"three\"".to_owned()].into());
+}
+
+/// Whoever has a token of a receiver sends what it is told nowhere but where an administrator said; and one
+/// that reads changes nothing.
+#[tokio::test]
+async fn n_074_signals_are_pushed_to_the_host_that_was_registered_and_to_no_other() {
+    let telling = Telling::set(Covers::All).await;
+    let (transmitter, known) = (&telling.transmitter, telling.known().await);
+    for url in
+        ["https://evil.example/x", "https://siem.example.evil.example/", "https://localhost/"]
+    {
+        let answer = transmitter.create(&known, asked(&json!({ "delivery": push(url) }))).await;
+        assert!(matches!(answer, Err(Untold::Invalid(_))), "{url}: {answer:?}");
+    }
+    for url in ["http://siem.example/", "https://10.0.0.1/", "https://a@siem.example/", "file:///x"]
+    {
+        let body = json!({ "delivery": push(url) }).to_string();
+        assert!(StreamAsked::parse(body.as_bytes()).is_err(), "{url}");
+    }
+    let id = telling.create(json!({ "delivery": push("https://siem.example/") })).await;
+    let expires = telling.desk.world.clock.now().plus(std::time::Duration::from_mins(1));
+    let digest = model::Sha256Digest::of(b"siem.reads");
+    let token = NewToken { digest, expires, read_only: true };
+    let name = "siem".to_owned();
+    let give = Command::ReceiverToken { name, token, alone: false };
+    telling.desk.run(give).await.expect("it is given");
+    let reads = transmitter.known("siem.reads").await.expect("it is known");
+    transmitter.read(&reads, Some(&id)).await.expect("it may read");
+    transmitter.status(&reads, &id).await.expect("it may read");
+    let poll = asked(&json!({ "stream_id": id, "delivery": { "method": POLL } }));
+    assert_eq!(transmitter.update(&reads, poll, false).await, Err(Untold::MayNot));
+    assert_eq!(transmitter.create(&reads, asked(&json!({}))).await, Err(Untold::MayNot));
+    assert_eq!(transmitter.delete(&reads, &id).await, Err(Untold::MayNot));
+    let body = json!({ "stream_id": id, "status": "disabled" }).to_string();
+    let status = StatusAsked::parse(body.as_bytes()).unwrap();
+    assert_eq!(transmitter.set_status(&reads, status).await, Err(Untold::MayNot));
+    let verification = VerificationAsked { id: id.clone(), state: None };
+    assert_eq!(transmitter.verify(&reads, verification).await, Err(Untold::MayNot));
+    // Another receiver's stream is nobody's.
+    let other = ReceiverRegistration {
+        name: "other".to_owned(),
+        token: crate::directories::token(&telling.desk, "other.secret", false),
+        ..said(&telling.desk, Covers::All)
+    };
+    telling.desk.run(Command::ReceiverAdd(other)).await.expect("it is registered");
+    let other = transmitter.known("other.secret").await.expect("it is known");
+    assert_eq!(transmitter.read(&other, Some(&id)).await, Err(Untold::NoStream));
+    assert_eq!(transmitter.delete(&other, &id).await, Err(Untold::NoStream));
+}
+
+/// Our keys, as another deployment finds them.
+struct Ours(Arc<keys::TokenKeys>);
+
+#[async_trait]
+impl TransmitterKeys for Ours {
+    async fn key(&self, issuer: &str, kid: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
+        assert_eq!(issuer, ISSUER);
+        let key = kid.filter(|kid| *kid == self.0.signer().public().thumbprint_text());
+        let key = key.and_then(|kid| self.0.find(kid, 0)).ok_or(NoKey::Unknown)?;
+        Ok(Arc::new(key))
+    }
+}
+
+/// What we tell we take, as we take what others tell: recorded, and without anything to do.
+#[tokio::test]
+async fn our_own_receiver_takes_what_we_tell() {
+    let (telling, id) = Telling::of_all().await;
+    let what = RiskTarget::Instance(telling.desk.world.standing.instance.id);
+    let reason = "because".to_owned();
+    let raise = Command::RiskRaise { what, level: RiskLevel::High, reason };
+    telling.desk.run(raise).await.expect("it is raised");
+    let known = telling.known().await;
+    let asked = json!({ "stream_id": id, "state": "x" }).to_string();
+    let asked = VerificationAsked::parse(asked.as_bytes()).unwrap();
+    telling.transmitter.verify(&known, asked).await.expect("it is told");
+    let sets = telling.poll(&id, &[]).await;
+    assert_eq!(sets.len(), 3);
+    let keys = Ours(telling.desk.token_keys.clone());
+    let scene = Scene::over(telling.desk).await;
+    let said = StreamRegistration {
+        name: "up".to_owned(),
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        algorithms: vec!["ES256".to_owned()],
+        directory: "okta".to_owned(),
+        email: false,
+        silence_min: None,
+        token: token(&scene.desk, "up.secret", false),
+    };
+    scene.desk.run(Command::StreamAdd(said)).await.expect("it is registered");
+    let receiver =
+        Receiver::new(scene.desk.administration.clone(), Arc::new(keys), BASE.to_owned());
+    let stream = receiver.known(("up", "up.secret")).await.expect("it is known");
+    for (_, set) in &sets {
+        Box::pin(receiver.take(&stream, set)).await.expect("it is taken");
+    }
+    let noted = scene.desk.world.records("system").await;
+    let noted = noted.iter().filter(|it| it.text_of("event") == "signal_noted");
+    let mut outcomes: Vec<_> =
+        noted.map(|it| it.value["details"]["outcome"].as_str().unwrap().to_owned()).collect();
+    outcomes.sort();
+    assert_eq!(outcomes, ["noted", "unknown_subject", "verified"]);
+}
