@@ -158,6 +158,7 @@ fn r_13_when_a_transmitter_says_that_the_sponsor_is_gone_the_agent_stops() {
     let people = format!("http://127.0.0.1:{port}");
     user(&deployment, &people, "sam", None);
     let token = transmitter.register(&deployment);
+    deployment.run(&["people", "widening", "--after", "0s"]);
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "before").is_done());
 

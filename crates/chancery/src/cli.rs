@@ -299,7 +299,16 @@ pub(crate) enum Person {
         #[command(flatten)]
         socket: Socket,
     },
-    /// List people.
+    /// Confirm what is said of a person and waits: that they are back, and the groups that they join.
+    Confirm {
+        /// The person.
+        id: String,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List people, each with what waits.
     List {
         #[command(flatten)]
         socket: Socket,

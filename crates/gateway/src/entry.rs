@@ -157,7 +157,7 @@ impl Gateway {
         self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;
         mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
         match message {
-            Message::Request(request) => self.request(&passage, request, about).await,
+            Message::Request(request) => Box::pin(self.request(&passage, request, about)).await,
             Message::Notification(notification) => {
                 self.notified(&passage, &notification);
                 Ok(Reply::empty(202))

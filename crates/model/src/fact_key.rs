@@ -17,6 +17,9 @@ pub const SHOWN: &str = "shown/";
 /// How the keys begin of what says when streams' tokens need not be remembered any longer.
 pub const TAKEN: &str = "taken-until/";
 
+/// How the keys begin of what says when what waits counts by itself.
+pub const WAITING: &str = "waits-until/";
+
 /// Names one fact in the store; a decision's read set is made of these.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -31,6 +34,16 @@ impl FactKey {
     /// A person of the register.
     pub fn person(id: &PersonId) -> Self {
         Self(format!("person/{id}").into())
+    }
+
+    /// What of what widens somebody's standing waits, and for how long.
+    pub fn widening() -> Self {
+        Self("widening".into())
+    }
+
+    /// That something that is said of a person counts by itself from then on: what is due comes first.
+    pub fn waits_until(from: Timestamp, person: &PersonId) -> Self {
+        Self(format!("{WAITING}{:013}/{person}", from.as_millis()).into())
     }
 
     /// The person whom a login joins: who `issuer` says that they are, by `subject`. An e-mail

@@ -32,6 +32,7 @@ mod task;
 mod time;
 mod token_keys;
 mod tool;
+mod widening;
 pub mod workload;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
@@ -57,7 +58,7 @@ pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
-pub use fact_key::{FactKey, SHOWN, TAKEN};
+pub use fact_key::{FactKey, SHOWN, TAKEN, WAITING};
 pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,
@@ -87,4 +88,5 @@ pub use task::{
 pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
+pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

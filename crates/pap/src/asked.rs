@@ -13,6 +13,7 @@ use crate::people::SourceKey;
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
 use crate::streams::StreamRegistration;
 use crate::systems::SystemRegistration;
+use crate::widening::WideningSaid;
 
 /// One act of administration, as the command line sends it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -25,10 +26,17 @@ pub enum Command {
     PersonAdd { id: String, groups: Vec<String> },
     /// Deactivates a person.
     PersonDeactivate { id: String },
+    /// Confirms what is said of a person and waits. `word` says who does, where that is not who sends it.
+    PersonConfirm { id: String, word: Option<String> },
     /// Lists people.
     PersonList,
     /// Reports every credential of a person, and whether it still counts.
     PersonOffboard { id: String },
+    /// Says what of what widens somebody's standing waits, and how long; without that, tells it.
+    PeopleWidening {
+        #[serde(default)]
+        said: Option<WideningSaid>,
+    },
     /// Registers a directory that says who its people are.
     PeopleSourceAdd(SourceKey),
     /// Gives one another key.

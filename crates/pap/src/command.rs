@@ -179,6 +179,7 @@ impl Administration {
             Command::FounderRedeem { code, key } => self.redeem(by, &code, &key).await,
             Command::PersonAdd { .. }
             | Command::PersonDeactivate { .. }
+            | Command::PersonConfirm { .. }
             | Command::PersonList
             | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
@@ -196,6 +197,7 @@ impl Administration {
             | Command::AgentRenew { .. }
             | Command::AgentTakeOver { .. }
             | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
+            Command::PeopleWidening { said } => self.people_widening(by, said).await,
             Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
             Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
             Command::PeopleSourceAdd(_)

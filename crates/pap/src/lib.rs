@@ -38,6 +38,7 @@ mod systems;
 mod tasks;
 mod token_keys;
 mod tools;
+mod widening;
 mod words;
 
 pub use asked::Command;
@@ -62,3 +63,4 @@ pub use streams::StreamRegistration;
 pub use systems::SystemRegistration;
 pub use token_keys::KeptTokenKeys;
 pub use tools::pin_digest;
+pub use widening::WideningSaid;

@@ -1,6 +1,7 @@
 //! What can be typed of people as a directory says them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use model::Timestamp;
@@ -17,6 +18,20 @@ pub(crate) enum People {
     Apply {
         /// The list, as its source signed it.
         file: PathBuf,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say what of what widens somebody's standing waits, and how long; without an option, tell it.
+    Widening {
+        /// A group that approves, administers, or makes eligible to take over; may be repeated.
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        /// After what time it counts by itself (`0s`: at once; `24h`), 30 days at most.
+        #[arg(long, value_name = "TIME", value_parser = super::elevations::time)]
+        after: Option<Duration>,
+        /// It counts once another person confirms it, and never by itself.
+        #[arg(long, conflicts_with = "after")]
+        confirmed: bool,
         #[command(flatten)]
         socket: Socket,
     },

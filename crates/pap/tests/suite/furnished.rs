@@ -1,10 +1,12 @@
 //! A deployment in which every command has something to work on.
 
+use std::collections::BTreeSet;
+
 use model::{
-    AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Elevation, ElevationId,
-    ElevationState, FactKey, Finding, Harm, InstanceId, InstanceState, PersonState, Risk,
+    AgentName, Clock as _, Device, DeviceState, Directory, DirectoryState, Due, Elevation, ElevationId,
+    ElevationState, FactKey, Finding, Harm, InstanceId, InstanceState, Person, PersonState, Risk,
     RiskLevel, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp,
-    ToolState,
+    ToolState, Waits,
 };
 use pap::Command;
 use serde_json::json;
@@ -103,6 +105,15 @@ async fn others(world: &World) {
     world.put(FactKey::device(&device.agent, &device.id), &device).await;
 }
 
+/// The person `waiting`, who joins a group that waits.
+async fn waiting(desk: &Desk) {
+    let due = Due { from: None, by: None };
+    let joins = [("approvers".parse().expect("a group"), due)].into();
+    let mut person = Person::new("waiting".parse().expect("a person"), BTreeSet::new());
+    person.waits = Waits { returns: None, joins };
+    desk.world.put(FactKey::person(&person.id), &person).await;
+}
+
 /// A deployment in which every command has something to work on.
 pub(crate) async fn desk() -> (Desk, String) {
     let world = World::with(|facts| {
@@ -145,6 +156,7 @@ pub(crate) async fn desk() -> (Desk, String) {
     desk.world.put(FactKey::stream_tokens(&stream.name), &json!([])).await;
     let elevation = elevation(&desk);
     desk.world.put(FactKey::elevation(elevation.id), &elevation).await;
+    waiting(&desk).await;
     let decision = desk.lose().await;
     desk.world.put(FactKey::stop(&all.what), &all).await;
     (desk, decision)

@@ -31,3 +31,4 @@ mod streams;
 mod subjects;
 mod token_keys;
 mod tools;
+mod widening;

@@ -18,10 +18,12 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding};
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 46] = [
+const CHANGING: [&str; 48] = [
     "founder-redeem",
     "person-add",
+    "person-confirm",
     "person-deactivate",
+    "people-widening",
     "people-source-add",
     "people-source-rekey",
     "people-apply",
@@ -84,8 +86,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },
         Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
         Command::PersonDeactivate { id: "ordinary".to_owned() },
+        Command::PersonConfirm { id: "waiting".to_owned(), word: None },
         Command::PersonList,
         Command::PersonOffboard { id: "ordinary".to_owned() },
+        Command::PeopleWidening {
+            said: Some(pap::WideningSaid { groups: vec!["approvers".to_owned()], after_s: None }),
+        },
         Command::PeopleSourceAdd(source_key("new", jwk())),
         Command::PeopleSourceRekey(source_key("hr", jwk())),
         Command::PeopleSourceList,
