@@ -66,6 +66,37 @@ fn sc_02_who_comes_back_waits_for_a_person_or_for_the_time() {
     stage.deployment.verify();
 }
 
+/// Two founders undo what the directory told by mistake: whom it sent away is back at once, and only they.
+#[test]
+fn sc_02_a_mistake_of_the_directory_is_undone_by_two_founders() {
+    let stage = Stage::set();
+    for user in ["carla", "dave", "eve"] {
+        stage.provider.add(user, None);
+    }
+    stage.provider.leaves("carla");
+    stage.provider.leaves("dave");
+    stage.deployment.run(&["person", "deactivate", "eve"]);
+    let span = ["--from", "2020-01-01T00:00:00Z", "--until", "2099-01-01T00:00:00Z"];
+    let undo = ["signal", "undo", "--directory", "okta", "--reason", "the wrong job"];
+    let undo = [&undo[..], &span].concat();
+    let nobody = stage.deployment.run_any(&undo);
+    assert!(nobody.contains("a founder signs for this"), "{nobody}");
+    let told: Value = serde_json::from_str(&stage.by("alice", &undo)).expect("JSON");
+    assert_eq!(told["people"], 2, "{told}");
+    let id = told["waits"].as_str().expect("an id");
+    let approve = ["signal", "approve", id];
+    let own = stage.by("alice", &approve);
+    assert!(own.contains("nobody approves what they asked for themselves"), "{own}");
+    let done = stage.by("bob", &approve);
+    assert!(done.contains(r#""restored":2"#), "{done}");
+    let states = ["carla", "dave", "eve"].map(|id| stage.person(id)["state"]["is"].clone());
+    assert_eq!(states, ["active", "active", "inactive"]);
+    assert_eq!(stage.provider.ask("GET", "/Users/carla", None).1["active"], true);
+    let replayed = stage.deployment.run(&["log", "replay"]);
+    assert!(replayed.contains("decisions agree"), "{replayed}");
+    stage.deployment.verify();
+}
+
 /// The page's commands; and what the service's own user asked for takes two founders.
 #[test]
 fn the_page_on_what_waits_shows_what_works() {

@@ -129,6 +129,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::People(people) => keyless(crate::people::asked(people)?),
         Command::Directory(directory) => crate::directories::asked(directory)?,
         Command::Risk(risk) => keyless(crate::risks::asked(risk).await?),
+        Command::Signal(signal) => keyless(crate::signals::asked(signal).await?),
         Command::Stream(stream) => crate::streams::asked(stream)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),

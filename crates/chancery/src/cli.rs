@@ -10,6 +10,7 @@ mod offboard;
 mod people;
 mod risk;
 mod shim;
+mod signals;
 mod signed;
 mod stops;
 mod streams;
@@ -32,6 +33,7 @@ pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
+pub(crate) use signals::{Signal, UndoSignal};
 pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
 pub(crate) use streams::Stream;
@@ -89,6 +91,9 @@ pub(crate) enum Command {
     /// Streams of shared signals, by which transmitters tell of a directory's people.
     #[command(subcommand)]
     Stream(Stream),
+    /// What a directory or a stream told by mistake, undone by two people.
+    #[command(subcommand)]
+    Signal(Signal),
     /// Registered reasons to act.
     #[command(subcommand)]
     Purpose(Purpose),

@@ -35,6 +35,7 @@ mod reload;
 mod risks;
 mod serve;
 mod shim;
+mod signals;
 mod socket;
 mod sources;
 mod status;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId,
-    ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
-    ToolRef, WorkloadIdentity,
+    RecordId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint,
+    Timestamp, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -34,6 +34,11 @@ impl FactKey {
     /// A person of the register.
     pub fn person(id: &PersonId) -> Self {
         Self(format!("person/{id}").into())
+    }
+
+    /// That a mistaken signal is undone, or that somebody asked for that.
+    pub fn undo(id: RecordId) -> Self {
+        Self(format!("undo/{id}").into())
     }
 
     /// What of what widens somebody's standing waits, and for how long.

@@ -32,6 +32,7 @@ mod task;
 mod time;
 mod token_keys;
 mod tool;
+mod undo;
 mod widening;
 pub mod workload;
 
@@ -88,5 +89,6 @@ pub use task::{
 pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
+pub use undo::{Mistake, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState};
 pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

@@ -173,7 +173,8 @@ impl Person {
         }
         if is.is_active() {
             let joins = std::mem::take(&mut is.waits.joins);
-            let (over, wait): (BTreeMap<_, _>, _) = joins.into_iter().partition(|(_, due)| over(due));
+            let (over, wait): (BTreeMap<_, _>, _) =
+                joins.into_iter().partition(|(_, due)| over(due));
             is.groups.extend(over.into_keys());
             is.waits.joins = wait;
         }

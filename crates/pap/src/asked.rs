@@ -1,6 +1,6 @@
 //! What an administrator can ask for.
 
-use model::{HostRule, RiskLevel, RiskTarget, StopTarget, WorkloadRule};
+use model::{HostRule, RiskLevel, RiskTarget, StopTarget, Timestamp, WorkloadRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use crate::people::SourceKey;
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
 use crate::streams::StreamRegistration;
 use crate::systems::SystemRegistration;
+use crate::undo::UndoAsked;
 use crate::widening::WideningSaid;
 
 /// One act of administration, as the command line sends it.
@@ -31,7 +32,12 @@ pub enum Command {
     /// Lists people.
     PersonList,
     /// Reports every credential of a person, and whether it still counts.
-    PersonOffboard { id: String },
+    PersonOffboard {
+        id: String,
+        #[serde(default)]
+        #[schemars(with = "Option<i64>")]
+        since: Option<Timestamp>,
+    },
     /// Says what of what widens somebody's standing waits, and how long; without that, tells it.
     PeopleWidening {
         #[serde(default)]
@@ -67,6 +73,12 @@ pub enum Command {
     StreamResume { name: String },
     /// Lists them.
     StreamList,
+    /// Asks that what a mistaken signal did is undone. `word` says who asks, where that is not who sends it.
+    SignalUndo { asked: UndoAsked, word: Option<String> },
+    /// Approves that: it takes another. `word` says who approves, where that is not who sends it.
+    SignalApprove { id: String, word: Option<String> },
+    /// Lists what was asked for.
+    SignalList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
     /// Names who answers for a purpose.
@@ -113,7 +125,12 @@ pub enum Command {
         after: Option<String>,
     },
     /// Reports every credential of an agent, and whether it still counts.
-    AgentOffboard { name: String },
+    AgentOffboard {
+        name: String,
+        #[serde(default)]
+        #[schemars(with = "Option<i64>")]
+        since: Option<Timestamp>,
+    },
     /// Revokes a device for good.
     DeviceRevoke { agent: String, id: String, reason: String },
     /// Lists devices.

@@ -198,8 +198,8 @@ impl Administration {
             | Command::AgentTakeOver { .. }
             | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
             Command::PeopleWidening { said } => self.people_widening(by, said).await,
-            Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
-            Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
+            Command::PersonOffboard { id, since } => self.offboard_person(by, (&id, since)).await,
+            Command::AgentOffboard { name, since } => self.offboard_agent(by, (&name, since)).await,
             Command::PeopleSourceAdd(_)
             | Command::PeopleSourceRekey(_)
             | Command::PeopleSourceList
@@ -215,6 +215,9 @@ impl Administration {
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
             | Command::StreamList => self.streams(by, command).await,
+            Command::SignalUndo { .. } | Command::SignalApprove { .. } | Command::SignalList => {
+                self.undoing(by, command).await
+            }
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }

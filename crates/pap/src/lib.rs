@@ -38,6 +38,7 @@ mod systems;
 mod tasks;
 mod token_keys;
 mod tools;
+mod undo;
 mod widening;
 mod words;
 
@@ -63,4 +64,5 @@ pub use streams::StreamRegistration;
 pub use systems::SystemRegistration;
 pub use token_keys::KeptTokenKeys;
 pub use tools::pin_digest;
+pub use undo::UndoAsked;
 pub use widening::WideningSaid;

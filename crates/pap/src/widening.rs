@@ -158,7 +158,8 @@ impl Administration {
     ) -> Result<bool, FactsError> {
         let mut reader = self.reader();
         let person = reader.find::<Person>(FactKey::person(id)).await?;
-        let is = person.as_ref().and_then(|person| person.widened(|due: &Due| due.is_over(now), now));
+        let is =
+            person.as_ref().and_then(|person| person.widened(|due: &Due| due.is_over(now), now));
         let mut effects = vec![Effect::Remove { key: place }];
         let mut entries = Vec::new();
         if let (Some(was), Some(is)) = (person, is) {

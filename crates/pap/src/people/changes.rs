@@ -40,7 +40,9 @@ impl Change {
     pub(crate) fn word(&self) -> &'static str {
         match (&self.was, self.is.is_active()) {
             (None, _) => "added",
-            (Some(was), false) if was.waits.returns.is_none() && self.is.waits.returns.is_some() => {
+            (Some(was), false)
+                if was.waits.returns.is_none() && self.is.waits.returns.is_some() =>
+            {
                 "returning"
             }
             (Some(was), true) if !was.is_active() => "returned",

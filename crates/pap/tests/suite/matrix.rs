@@ -12,13 +12,13 @@ use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
-use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding};
+use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, undo};
 
 /// Who acts.
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 48] = [
+const CHANGING: [&str; 50] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -36,6 +36,8 @@ const CHANGING: [&str; 48] = [
     "stream-token",
     "stream-suspend",
     "stream-resume",
+    "signal-undo",
+    "signal-approve",
     "purpose-add",
     "purpose-owner",
     "agent-add",
@@ -88,7 +90,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PersonDeactivate { id: "ordinary".to_owned() },
         Command::PersonConfirm { id: "waiting".to_owned(), word: None },
         Command::PersonList,
-        Command::PersonOffboard { id: "ordinary".to_owned() },
+        Command::PersonOffboard { id: "ordinary".to_owned(), since: None },
         Command::PeopleWidening {
             said: Some(pap::WideningSaid { groups: vec!["approvers".to_owned()], after_s: None }),
         },
@@ -129,6 +131,19 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
         Command::StreamResume { name: "caep".to_owned() },
         Command::StreamList,
+        Command::SignalUndo {
+            asked: pap::UndoAsked {
+                record: None,
+                directory: Some("okta".to_owned()),
+                stream: None,
+                from: Some(facts.task.opened),
+                until: Some(desk.world.clock.now()),
+                reason: reason(),
+            },
+            word: None,
+        },
+        Command::SignalApprove { id: undo(desk).id.to_string(), word: None },
+        Command::SignalList,
         Command::PurposeAdd(pap::PurposeRegistration {
             id: "new".to_owned(),
             owner: sponsor.clone(),
@@ -176,7 +191,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList { as_of: None },
         Command::RegisterShow { as_of: None, after: None },
-        Command::AgentOffboard { name: facts.agent.name.to_string() },
+        Command::AgentOffboard { name: facts.agent.name.to_string(), since: None },
         Command::DeviceRevoke {
             agent: facts.agent.name.to_string(),
             id: device(desk.world.standing.agent.name.clone()).id.to_string(),

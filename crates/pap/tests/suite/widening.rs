@@ -47,7 +47,12 @@ async fn stands(desk: &Desk, id: &str) -> (bool, Value, bool, Vec<String>) {
     (is_here, person["groups"].clone(), returns, joins.into_iter().map(|(name, _)| name).collect())
 }
 
-fn is(here: bool, groups: &[&str], returns: bool, joins: &[&str]) -> (bool, Value, bool, Vec<String>) {
+fn is(
+    here: bool,
+    groups: &[&str],
+    returns: bool,
+    joins: &[&str],
+) -> (bool, Value, bool, Vec<String>) {
     (here, json!(groups), returns, joins.iter().map(|it| (*it).to_owned()).collect())
 }
 
@@ -84,7 +89,8 @@ async fn sc_02_who_comes_back_by_a_directory_waits_and_who_leaves_does_not() {
     let now = desk.world.clock.now().as_millis();
     assert_eq!(person["state"]["authorization_cutoff"], now, "what was granted before is over");
     let events = desk.world.records("system").await;
-    let events: Vec<_> = events.iter().filter(|it| it.text_of("event") == "widening_in_force").collect();
+    let events: Vec<_> =
+        events.iter().filter(|it| it.text_of("event") == "widening_in_force").collect();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].value["details"], json!({ "joins": "0", "returns": "true" }));
     // Gone again before it was time: nobody comes back.
@@ -212,7 +218,11 @@ async fn sc_02_what_waits_another_person_confirms() {
     // Two who administer do not confirm themselves, each for the other.
     desk.run_as(&carol, add("dora")).await.expect("she is added");
     desk.run_as(&a, Command::PersonDeactivate { id: "dora".to_owned() }).await.expect("gone");
-    assert_eq!(word(&desk.run_as(&b, confirm("dora")).await), "invalid", "who is gone joins nothing");
+    assert_eq!(
+        word(&desk.run_as(&b, confirm("dora")).await),
+        "invalid",
+        "who is gone joins nothing"
+    );
     // What the service's own user asked for takes two others.
     let anybody: PersonId = pap::BOOTSTRAP.parse().unwrap();
     let mut root = desk.world.standing.sponsor.clone();
