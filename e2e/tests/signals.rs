@@ -376,7 +376,7 @@ fn the_page_on_signals_shows_what_works() {
     let url = format!("http://127.0.0.1:{port}");
     let page = Page::read("signals.md", &[("$CHANCERY_PEOPLE_URL", &url)]);
     let printed = page.run(&deployment);
-    assert_eq!(printed.len(), 3);
+    assert_eq!(printed.len(), 4);
     assert!(printed[0].contains(r#""audience":"https://chancery.example/ssf""#), "{}", printed[0]);
     assert!(printed[1].starts_with("400\n"), "{}", printed[1]);
     assert!(printed[1].contains(r#""err":"invalid_request""#), "{}", printed[1]);

@@ -30,7 +30,7 @@ pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
-pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
+pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signals::{Signal, UndoSignal};
@@ -279,42 +279,6 @@ pub(crate) enum Founder {
         /// Where the founder's key is written (0600); it must not exist.
         #[arg(long)]
         key: PathBuf,
-        #[command(flatten)]
-        socket: Socket,
-    },
-}
-
-/// People.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Person {
-    /// Add a person.
-    Add {
-        /// The person's id here.
-        id: String,
-        /// A group; may be repeated.
-        #[arg(long = "group")]
-        groups: Vec<String>,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Deactivate a person: everything that hangs on them stops at the next commit.
-    Deactivate {
-        /// The person.
-        id: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Confirm what is said of a person and waits: that they are back, and the groups that they join.
-    Confirm {
-        /// The person.
-        id: String,
-        #[command(flatten)]
-        signed: Signed,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// List people, each with what waits.
-    List {
         #[command(flatten)]
         socket: Socket,
     },
