@@ -147,4 +147,5 @@ fn the_page_on_offboarding_shows_what_works() {
     let printed = Page::read("offboarding.md", &[]).run(&stage.deployment);
     assert!(printed[0].contains("NOT over"), "{}", printed[0]);
     assert!(printed[1].contains("nothing counts any longer"), "{}", printed[1]);
+    assert!(printed[2].contains("Tool::canary/touch returned (record dec_"), "{}", printed[2]);
 }

@@ -158,6 +158,7 @@ fn r_13_when_a_transmitter_says_that_the_sponsor_is_gone_the_agent_stops() {
     let people = format!("http://127.0.0.1:{port}");
     user(&deployment, &people, "sam", None);
     let token = transmitter.register(&deployment);
+    deployment.run(&["people", "widening", "--after", "0s"]);
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "before").is_done());
 
@@ -375,7 +376,7 @@ fn the_page_on_signals_shows_what_works() {
     let url = format!("http://127.0.0.1:{port}");
     let page = Page::read("signals.md", &[("$CHANCERY_PEOPLE_URL", &url)]);
     let printed = page.run(&deployment);
-    assert_eq!(printed.len(), 3);
+    assert_eq!(printed.len(), 4);
     assert!(printed[0].contains(r#""audience":"https://chancery.example/ssf""#), "{}", printed[0]);
     assert!(printed[1].starts_with("400\n"), "{}", printed[1]);
     assert!(printed[1].contains(r#""err":"invalid_request""#), "{}", printed[1]);

@@ -39,7 +39,7 @@ pub(crate) const STRANGERS_WAITING_MAX: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The group whose members the starter policy lets administer.
-pub const ADMINISTRATORS: &str = "administrators";
+pub use model::ADMINISTRATORS;
 
 /// What is wrong with findings, as numbers for metrics.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     Agent, Attested, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate, Outcome,
-    Person, Purpose, Server, Signed, System, Task, Tool,
+    Purpose, Server, Signed, System, Task, Tool,
 };
 use crate::socket;
 use crate::words::word;
@@ -125,10 +125,11 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Task(task) => plain(of_task(task)),
         Command::Elevation(elevation) => keyless(crate::elevations::asked(elevation).await?),
         Command::Mandate(mandate) => plain(of_mandate(mandate)),
-        Command::Person(person) => plain(of_person(person)),
+        Command::Person(person) => keyless(crate::people::of_person(person).await?),
         Command::People(people) => keyless(crate::people::asked(people)?),
         Command::Directory(directory) => crate::directories::asked(directory)?,
         Command::Risk(risk) => keyless(crate::risks::asked(risk).await?),
+        Command::Signal(signal) => keyless(crate::signals::asked(signal).await?),
         Command::Stream(stream) => crate::streams::asked(stream)?,
         Command::Receiver(receiver) => crate::receivers::asked(receiver)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
@@ -288,14 +289,6 @@ fn of_system(system: System) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         System::List { socket } => (socket.socket, Asked::SystemList, None),
         initiate @ System::Initiate(_) => anyhow::bail!("{initiate:?} asks no service"),
     })
-}
-
-fn of_person(person: Person) -> (crate::cli::Socket, Asked) {
-    match person {
-        Person::Add { id, groups, socket } => (socket, Asked::PersonAdd { id, groups }),
-        Person::Deactivate { id, socket } => (socket, Asked::PersonDeactivate { id }),
-        Person::List { socket } => (socket, Asked::PersonList),
-    }
 }
 
 async fn of_instance(instance: Instance) -> anyhow::Result<(PathBuf, Asked)> {

@@ -12,6 +12,7 @@ mod receivers;
 mod reviews;
 mod risk;
 mod shim;
+mod signals;
 mod signed;
 mod stops;
 mod streams;
@@ -31,11 +32,12 @@ pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
-pub(crate) use people::{People, PeopleSource, SignPeople, SourceKey};
+pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
 pub(crate) use receivers::{Covered, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};
+pub(crate) use signals::{Signal, UndoSignal};
 pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
 pub(crate) use streams::Stream;
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     /// Receivers of shared signals, which are told when instances and agents stop.
     #[command(subcommand)]
     Receiver(Receiver),
+    /// What a directory or a stream told by mistake, undone by two people.
+    #[command(subcommand)]
+    Signal(Signal),
     /// Registered reasons to act.
     #[command(subcommand)]
     Purpose(Purpose),
@@ -284,33 +289,6 @@ pub(crate) enum Founder {
         /// Where the founder's key is written (0600); it must not exist.
         #[arg(long)]
         key: PathBuf,
-        #[command(flatten)]
-        socket: Socket,
-    },
-}
-
-/// People.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Person {
-    /// Add a person.
-    Add {
-        /// The person's id here.
-        id: String,
-        /// A group; may be repeated.
-        #[arg(long = "group")]
-        groups: Vec<String>,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Deactivate a person: everything that hangs on them stops at the next commit.
-    Deactivate {
-        /// The person.
-        id: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// List people.
-    List {
         #[command(flatten)]
         socket: Socket,
     },

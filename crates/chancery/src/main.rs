@@ -37,6 +37,7 @@ mod reviews;
 mod risks;
 mod serve;
 mod shim;
+mod signals;
 mod socket;
 mod sources;
 mod status;

@@ -36,8 +36,8 @@ pub(crate) async fn run(typed: Offboard) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(EXPLAINED));
     };
     let asked = match (typed.person, typed.agent) {
-        (Some(id), None) => Asked::PersonOffboard { id },
-        (None, Some(name)) => Asked::AgentOffboard { name },
+        (Some(id), None) => Asked::PersonOffboard { id, since: typed.since },
+        (None, Some(name)) => Asked::AgentOffboard { name, since: typed.since },
         _ => anyhow::bail!("name a person, or an agent"),
     };
     let report = socket::call(&typed.socket.socket, &asked).await?;
@@ -91,6 +91,20 @@ fn drawn(report: &Value) -> String {
             number("cut"),
             number("under_way"),
             number("permitted_later")
+        );
+    }
+    for act in report["acts"].as_array().into_iter().flatten() {
+        let text = |name: &str| act[name].as_str().unwrap_or_default();
+        let resource = mcp::render_untrusted(text("resource"));
+        let _ = writeln!(
+            told,
+            "{} {} {} {} {resource} {} (record {})",
+            act["index"],
+            text("time"),
+            text("agent"),
+            text("action"),
+            act["outcome"].as_str().unwrap_or("no outcome"),
+            text("record")
         );
     }
     told + &verdict(report) + "\n"

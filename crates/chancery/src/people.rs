@@ -7,9 +7,11 @@ use keys::{KeyAlgorithm, SigningKey};
 use model::Clock as _;
 use oauth::people;
 use pap::Command as Asked;
+use serde_json::{Value, json};
 
-use crate::cli::{People, PeopleSource, SignPeople, SourceKey};
+use crate::cli::{People, PeopleSource, Person, SignPeople, SourceKey};
 use crate::system::SystemClock;
+use crate::words::word;
 
 /// The largest file of a public key, in bytes.
 const JWK_MAX: usize = 16 << 10;
@@ -19,7 +21,7 @@ pub(crate) fn offline(typed: &People) -> Option<anyhow::Result<()>> {
     match typed {
         People::Key { file } => Some(new_key(file)),
         People::Sign(asked) => Some(sign(asked)),
-        People::Source(_) | People::Apply { .. } => None,
+        People::Source(_) | People::Apply { .. } | People::Widening { .. } => None,
     }
 }
 
@@ -38,10 +40,44 @@ pub(crate) fn asked(typed: People) -> anyhow::Result<(PathBuf, Asked)> {
             let list = list.with_context(|| format!("`{}` is no signed list", file.display()))?;
             (socket.socket, Asked::PeopleApply { file: list.trim().to_owned() })
         }
+        People::Widening { groups, after, confirmed, socket } => {
+            let said = after.is_some() || confirmed;
+            anyhow::ensure!(said || groups.is_empty(), "say `--after TIME`, or `--confirmed`");
+            let after_s = after.map(|after| after.as_secs());
+            let said = said.then_some(pap::WideningSaid { groups, after_s });
+            (socket.socket, Asked::PeopleWidening { said })
+        }
         other @ (People::Key { .. } | People::Sign(_)) => {
             anyhow::bail!("{other:?} asks no service")
         }
     })
+}
+
+/// What is asked of a person.
+pub(crate) async fn of_person(typed: Person) -> anyhow::Result<(PathBuf, Asked)> {
+    let (socket, asked) = match typed {
+        Person::Add { id, groups, socket } => (socket, Asked::PersonAdd { id, groups }),
+        Person::Deactivate { id, socket } => (socket, Asked::PersonDeactivate { id }),
+        Person::Confirm { id, signed, socket } => {
+            let word = word(signed, confirmation(&socket.socket, &id)).await?;
+            (socket, Asked::PersonConfirm { id, word })
+        }
+        Person::List { socket } => (socket, Asked::PersonList),
+    };
+    Ok((socket.socket, asked))
+}
+
+/// What a founder signs to confirm what waits of the person `id`: just what the service tells, which they
+/// are shown.
+async fn confirmation(socket: &Path, id: &str) -> anyhow::Result<Value> {
+    let all = crate::socket::call(socket, &Asked::PersonList).await?;
+    let mut all = all.as_array().into_iter().flatten();
+    let person = all.find(|person| person["id"] == id);
+    let person = person.with_context(|| format!("there is no person `{id}`"))?;
+    let waits = person["waits"].clone();
+    anyhow::ensure!(!waits.is_null(), "nothing of `{id}` waits");
+    eprintln!("chancery: you sign for {}", mcp::render_untrusted(&waits.to_string()));
+    Ok(json!({ "do": "person-confirm", "id": id, "waits": waits }))
 }
 
 fn source_key(typed: SourceKey) -> anyhow::Result<pap::SourceKey> {

@@ -475,6 +475,9 @@ async fn look(
             let forgotten = store.forget_expired(now).await.map_err(FactsError::from);
             let forgotten = forgotten.and(tokens.forget_shown(now).await);
             let forgotten = forgotten.and(administration.forget_signals(now).await);
+            if let Err(error) = administration.widen(now).await {
+                tracing::warn!(%error, "what waited does not count yet");
+            }
             if let Err(error) = forgotten {
                 tracing::warn!(%error, "what expired is not forgotten yet");
             }

@@ -224,7 +224,7 @@ impl Gateway {
             Method::Initialize => self.initialize(passage, request, id).await,
             Method::Discover => self.discover(passage, request, id).await,
             Method::ToolsList => self.list(passage, request, id).await,
-            Method::ToolsCall => self.call(passage, request, about).await,
+            Method::ToolsCall => Box::pin(self.call(passage, request, about)).await,
             _ => self.other(passage, request, about).await,
         }
     }

@@ -156,6 +156,9 @@ impl Provisioning {
     /// Who comes back is given all that they have.
     pub fn between(was: Option<&Person>, is: &Person, login: bool) -> Self {
         let person = was.cloned().map(Box::new);
+        // That something waits once it is given is no reason not to ask.
+        let (was, is) = (&was.map(Person::as_told), &is.as_told());
+        let was = was.as_ref();
         let returns = was.is_some_and(|was| !was.is_active()) && is.is_active();
         let Some(was) = was.filter(|_| !returns) else {
             let gives = if returns { Gives::Returned } else { Gives::Added };

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId,
-    ReviewId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId, Thumbprint,
-    Timestamp, ToolRef, WorkloadIdentity,
+    RecordId, ReviewId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId,
+    Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of what platforms' tokens were shown with.
@@ -16,6 +16,9 @@ pub const SHOWN: &str = "shown/";
 
 /// How the keys begin of what says when streams' tokens need not be remembered any longer.
 pub const TAKEN: &str = "taken-until/";
+
+/// How the keys begin of what says when what waits counts by itself.
+pub const WAITING: &str = "waits-until/";
 
 /// Names one fact in the store; a decision's read set is made of these.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +34,21 @@ impl FactKey {
     /// A person of the register.
     pub fn person(id: &PersonId) -> Self {
         Self(format!("person/{id}").into())
+    }
+
+    /// That a mistaken signal is undone, or that somebody asked for that.
+    pub fn undo(id: RecordId) -> Self {
+        Self(format!("undo/{id}").into())
+    }
+
+    /// What of what widens somebody's standing waits, and for how long.
+    pub fn widening() -> Self {
+        Self("widening".into())
+    }
+
+    /// That something that is said of a person counts by itself from then on: what is due comes first.
+    pub fn waits_until(from: Timestamp, person: &PersonId) -> Self {
+        Self(format!("{WAITING}{:013}/{person}", from.as_millis()).into())
     }
 
     /// The person whom a login joins: who `issuer` says that they are, by `subject`. An e-mail

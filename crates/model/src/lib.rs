@@ -34,6 +34,8 @@ mod task;
 mod time;
 mod token_keys;
 mod tool;
+mod undo;
+mod widening;
 pub mod workload;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
@@ -59,7 +61,7 @@ pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
-pub use fact_key::{FactKey, SHOWN, TAKEN};
+pub use fact_key::{FactKey, SHOWN, TAKEN, WAITING};
 pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,
@@ -96,4 +98,6 @@ pub use task::{
 pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
+pub use undo::{Mistake, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState};
+pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, PersonId, Risk, Sha256Digest, SourceName, Timestamp, UnitName};
+use crate::{GroupName, PersonId, Risk, Sha256Digest, SourceName, Timestamp, UnitName, Waits};
 
 /// A natural person known to this deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,8 @@ pub struct Person {
     /// The source that says all this, and that alone changes it; none if an administrator did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceName>,
-    /// When their unit or manager last changed: whom they sponsored before, they affirm anew.
+    /// When their unit or manager last changed, or they left a group that approves, administers, or makes
+    /// eligible to take over: whom they sponsored before, they affirm anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
     /// The risk that is said of them, if one is.
@@ -37,6 +38,9 @@ pub struct Person {
     /// too. What they sponsor stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions_cutoff: Option<Timestamp>,
+    /// What is said of them and does not count yet.
+    #[serde(default, skip_serializing_if = "Waits::is_empty")]
+    pub waits: Waits,
     /// Whether the person still stands behind anything.
     pub state: PersonState,
 }
@@ -71,6 +75,7 @@ impl Person {
             risk: None,
             rated: None,
             sessions_cutoff: None,
+            waits: Waits { returns: None, joins: std::collections::BTreeMap::new() },
             state,
         }
     }
@@ -121,6 +126,7 @@ impl Person {
             moved: is.moved,
             rated: if self.is_rated_above(is) { &self.rated } else { &is.rated }.clone(),
             sessions_cutoff: self.sessions_cutoff.max(is.sessions_cutoff),
+            waits: self.waits.restricted_to(&is.as_told()),
             state: if is.is_active() { self.state } else { is.state },
             ..self.clone()
         }

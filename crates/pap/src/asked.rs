@@ -1,6 +1,6 @@
 //! What an administrator can ask for.
 
-use model::{Covers, HostRule, RiskLevel, RiskTarget, StopTarget, WorkloadRule};
+use model::{Covers, HostRule, RiskLevel, RiskTarget, StopTarget, Timestamp, WorkloadRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +15,8 @@ use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
 use crate::streams::StreamRegistration;
 use crate::systems::SystemRegistration;
+use crate::undo::UndoAsked;
+use crate::widening::WideningSaid;
 
 /// One act of administration, as the command line sends it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -27,10 +29,22 @@ pub enum Command {
     PersonAdd { id: String, groups: Vec<String> },
     /// Deactivates a person.
     PersonDeactivate { id: String },
+    /// Confirms what is said of a person and waits. `word` says who does, where that is not who sends it.
+    PersonConfirm { id: String, word: Option<String> },
     /// Lists people.
     PersonList,
     /// Reports every credential of a person, and whether it still counts.
-    PersonOffboard { id: String },
+    PersonOffboard {
+        id: String,
+        #[serde(default)]
+        #[schemars(with = "Option<i64>")]
+        since: Option<Timestamp>,
+    },
+    /// Says what of what widens somebody's standing waits, and how long; without that, tells it.
+    PeopleWidening {
+        #[serde(default)]
+        said: Option<WideningSaid>,
+    },
     /// Registers a directory that says who its people are.
     PeopleSourceAdd(SourceKey),
     /// Gives one another key.
@@ -73,6 +87,12 @@ pub enum Command {
     ReceiverResume { name: String },
     /// Lists them, with their streams.
     ReceiverList,
+    /// Asks that what a mistaken signal did is undone. `word` says who asks, where that is not who sends it.
+    SignalUndo { asked: UndoAsked, word: Option<String> },
+    /// Approves that: it takes another. `word` says who approves, where that is not who sends it.
+    SignalApprove { id: String, word: Option<String> },
+    /// Lists what was asked for.
+    SignalList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
     /// Names who answers for a purpose.
@@ -132,7 +152,12 @@ pub enum Command {
     /// Lists reviews.
     ReviewList,
     /// Reports every credential of an agent, and whether it still counts.
-    AgentOffboard { name: String },
+    AgentOffboard {
+        name: String,
+        #[serde(default)]
+        #[schemars(with = "Option<i64>")]
+        since: Option<Timestamp>,
+    },
     /// Revokes a device for good.
     DeviceRevoke { agent: String, id: String, reason: String },
     /// Lists devices.

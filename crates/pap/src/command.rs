@@ -230,6 +230,7 @@ impl Administration {
             Command::FounderRedeem { code, key } => self.redeem(by, &code, &key).await,
             Command::PersonAdd { .. }
             | Command::PersonDeactivate { .. }
+            | Command::PersonConfirm { .. }
             | Command::PersonList
             | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
@@ -248,8 +249,9 @@ impl Administration {
             | Command::AgentRenew { .. }
             | Command::AgentTakeOver { .. }
             | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
-            Command::PersonOffboard { id } => self.offboard_person(by, &id).await,
-            Command::AgentOffboard { name } => self.offboard_agent(by, &name).await,
+            Command::PeopleWidening { said } => self.people_widening(by, said).await,
+            Command::PersonOffboard { id, since } => self.offboard_person(by, (&id, since)).await,
+            Command::AgentOffboard { name, since } => self.offboard_agent(by, (&name, since)).await,
             Command::ReviewOpen(_)
             | Command::ReviewExport { .. }
             | Command::ReviewImport { .. }
@@ -276,6 +278,9 @@ impl Administration {
             | Command::ReceiverSuspend { .. }
             | Command::ReceiverResume { .. }
             | Command::ReceiverList => self.receivers(by, command).await,
+            Command::SignalUndo { .. } | Command::SignalApprove { .. } | Command::SignalList => {
+                self.undoing(by, command).await
+            }
             Command::Stop { .. } | Command::Start { .. } | Command::StopList => {
                 self.stops(by, command).await
             }

@@ -40,6 +40,8 @@ mod systems;
 mod tasks;
 mod token_keys;
 mod tools;
+mod undo;
+mod widening;
 mod words;
 
 pub use asked::Command;
@@ -67,3 +69,5 @@ pub use streams::StreamRegistration;
 pub use systems::SystemRegistration;
 pub use token_keys::KeptTokenKeys;
 pub use tools::pin_digest;
+pub use undo::UndoAsked;
+pub use widening::WideningSaid;

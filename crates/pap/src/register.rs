@@ -18,6 +18,7 @@ use crate::clients::check_client;
 use crate::command::{AdminError, Administration};
 use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate, with_lease};
 use crate::said::{PurposeRegistration, Registration};
+use crate::widening;
 
 /// The most categories of data of one purpose.
 const CATEGORIES_MAX: usize = 32;
@@ -39,6 +40,7 @@ impl Administration {
         match command {
             Command::PersonAdd { id, groups } => self.person_add(by, &id, &groups).await,
             Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
+            Command::PersonConfirm { id, word } => self.person_confirm(by, (&id, word)).await,
             Command::PersonList => self.list(by, "person/", "").await,
             Command::PurposeAdd(registration) => self.purpose_add(by, registration).await,
             Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
@@ -75,15 +77,22 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let id: PersonId = id.parse().map_err(AdminError::invalid)?;
         let groups = groups.iter().map(|group| group.parse()).collect::<Result<_, _>>();
-        let person = Person::new(id.clone(), groups.map_err(AdminError::invalid)?);
+        let told = Person::new(id.clone(), groups.map_err(AdminError::invalid)?);
         let data_key = self.authority.journal().sealer().new_data_key(&id);
-        let draft = self.draft(by, "person/add", ResourceRef::Person(id.clone())).await?;
-        let effects = vec![
+        let mut draft = self.draft(by, "person/add", ResourceRef::Person(id.clone())).await?;
+        let rule = widening::rule(&mut draft.reader).await.map_err(AdminError::unavailable)?;
+        let person = rule.becomes((None, told), (Some(by), self.now()));
+        let mut effects = vec![
             put_new(FactKey::person(&id), &person),
             Effect::PutNew { key: data_key.key, body: data_key.body },
         ];
+        effects.extend(widening::due(&person));
         let done = draft.make(json!(person), effects).await?;
-        Ok(json!({ "person": id, "decision": done.decision }))
+        let mut told = json!({ "person": id, "decision": done.decision });
+        if !person.waits.is_empty() {
+            told["waits"] = json!(person.waits);
+        }
+        Ok(told)
     }
 
     /// One key written: every decision for what the person sponsors reads it.
@@ -96,6 +105,7 @@ impl Administration {
         let found = found.map_err(AdminError::unavailable)?;
         let mut person = found.ok_or_else(|| AdminError::Missing(format!("person `{id}`")))?;
         person.state = PersonState::Inactive { since: self.now() };
+        person.waits.returns = None;
         let done = draft.make(json!(person), vec![put(key, &person)]).await?;
         Ok(json!({ "person": id, "decision": done.decision }))
     }

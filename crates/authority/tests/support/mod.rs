@@ -47,7 +47,7 @@ pub(crate) const POLICY: &str = r#"
                                   Action::"delegate", Action::"task/resume"], resource);
     @id("administration")
     permit (principal in Group::"administrators",
-            action in [Action::"person/add", Action::"person/deactivate", Action::"person/offboard",
+            action in [Action::"person/add", Action::"person/confirm", Action::"people/widening", Action::"signal/undo", Action::"signal/approve", Action::"person/deactivate", Action::"person/offboard",
                        Action::"agent/offboard", Action::"people/source",
                        Action::"people/apply", Action::"people/directory", Action::"people/stream",
                        Action::"signals/receiver",

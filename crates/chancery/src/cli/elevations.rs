@@ -61,7 +61,7 @@ pub(crate) enum Elevation {
 }
 
 /// The time `text`: a number of seconds, minutes or hours.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let form = || format!("`{text}` is not a time such as `90s`, `15m` or `1h`");
     let (number, seconds) = [('s', 1), ('m', 60), ('h', 3_600)]
         .into_iter()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use model::Timestamp;
 
 use super::Socket;
 
@@ -22,6 +23,9 @@ pub(crate) struct Offboard {
     /// counts. Without it, the command says what it is for.
     #[arg(long, num_args = 0..=1, value_name = "FILE", default_missing_value = NO_FILE)]
     pub(crate) report: Option<PathBuf>,
+    /// List what was done by what the person, or the agent, holds since this time (RFC 3339) too.
+    #[arg(long, value_name = "TIME", requires = "report")]
+    pub(crate) since: Option<Timestamp>,
     /// Print the report as JSON.
     #[arg(long, requires = "report")]
     pub(crate) json: bool,

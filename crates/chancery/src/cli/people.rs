@@ -1,11 +1,48 @@
-//! What can be typed of people as a directory says them.
+//! What can be typed of people, and of who they are as a directory says it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use model::Timestamp;
 
-use super::Socket;
+use super::{Signed, Socket};
+
+/// People.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Person {
+    /// Add a person.
+    Add {
+        /// The person's id here.
+        id: String,
+        /// A group; may be repeated.
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Deactivate a person: everything that hangs on them stops at the next commit.
+    Deactivate {
+        /// The person.
+        id: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Confirm what is said of a person and waits: that they are back, and the groups that they join.
+    Confirm {
+        /// The person.
+        id: String,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List people, each with what waits.
+    List {
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
 
 /// People as a directory says them.
 #[derive(Debug, Subcommand)]
@@ -17,6 +54,20 @@ pub(crate) enum People {
     Apply {
         /// The list, as its source signed it.
         file: PathBuf,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say what of what widens somebody's standing waits, and how long; without an option, tell it.
+    Widening {
+        /// A group that approves, administers, or makes eligible to take over; may be repeated.
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        /// After what time it counts by itself (`0s`: at once; `24h`), 30 days at most.
+        #[arg(long, value_name = "TIME", value_parser = super::elevations::time)]
+        after: Option<Duration>,
+        /// It counts once another person confirms it, and never by itself.
+        #[arg(long, conflicts_with = "after")]
+        confirmed: bool,
         #[command(flatten)]
         socket: Socket,
     },

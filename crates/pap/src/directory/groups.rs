@@ -20,6 +20,7 @@ use super::write::{Becomes, Done, STEPS_MAX};
 use super::{KnownDirectory, kept_of, stored};
 use crate::Administration;
 use crate::register::{put, put_new};
+use crate::widening;
 
 /// How often a change is looked at again because what it rests on changed meanwhile.
 const ATTEMPTS_MAX: usize = 3;
@@ -283,13 +284,15 @@ impl Administration {
         // Who was in it and is not has been taken out of it meanwhile.
         let stays = marked || !groups.members_were.contains(member);
         let is_in = groups.members_are.contains(member) && stays;
-        let mut is = was.clone();
-        is.groups.retain(|name| !names_were.contains(name));
-        is.groups.extend(name_is.iter().filter(|_| is_in).cloned());
-        if is_in && is.groups.len() > GROUPS_MAX {
+        let mut told = was.as_told();
+        told.groups.retain(|name| !names_were.contains(name));
+        told.groups.extend(name_is.iter().filter(|_| is_in).cloned());
+        if is_in && told.groups.len() > GROUPS_MAX {
             let why = format!("`{member}` is in {GROUPS_MAX} groups already");
             return Err(Error::new(ScimType::TooMany, why));
         }
+        let rule = widening::rule(reader).await.map_err(unavailable)?;
+        let is = rule.becomes((Some(&was), told), (None, self.now()));
         if is == was && marked == is_in {
             return Ok(None);
         }

@@ -232,8 +232,9 @@ impl Administration {
         let Ok(id) = id.parse::<PersonId>() else { return Ok(Vec::new()) };
         let person = reader.find::<Person>(FactKey::person(&id)).await.map_err(unavailable)?;
         let mut groups = Vec::new();
-        for name in person.iter().flat_map(|person| &person.groups) {
-            let place = group_name(directory, name);
+        // What waits was told all the same.
+        for name in person.iter().flat_map(|person| person.as_told().groups) {
+            let place = group_name(directory, &name);
             let group = reader.find::<String>(place).await.map_err(unavailable)?;
             groups.extend(group.map(|group| json!({ "value": group, "display": name })));
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use authority::{Effect, Reader};
 use model::{
     FactKey, LoginRule, LoginSubject, Person, PersonId, PersonState, ScimResource, SignalMark,
-    SourceName, Speaker, Timestamp, UnitName,
+    SourceName, Speaker, Timestamp, UnitName, Widening,
 };
 use scim::{Error, Resource, Version};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use super::write::{Becomes, Done, STEPS_MAX};
 use super::{KnownDirectory, kept_of, stored};
 use crate::Administration;
 use crate::register::{put, put_new};
+use crate::widening;
 
 /// The extension with where somebody works (RFC 7643 §4.3).
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -196,8 +197,10 @@ impl Administration {
         let Users { id, was: before, is: after } = users;
         let person = reader.find::<Person>(FactKey::person(&id)).await;
         let was = person.map_err(unavailable)?;
+        let rule = widening::rule(reader).await.map_err(unavailable)?;
         let resource = before.as_ref().map(|it| &it.resource);
-        let is = is_to_be(&id, (was.as_ref(), resource), (&directory.name, after.as_ref(), now));
+        let told = (&directory.name, after.as_ref());
+        let is = is_to_be(&id, (was.as_ref(), resource), told, (&rule, now));
         let login_of = |user: Option<&Resource>| login(directory.logins.as_ref()?, user?);
         let (old, new) = (login_of(resource), login_of(after.as_ref()));
         let (has_login, is_same) = (new.is_some(), old == new);
@@ -232,7 +235,7 @@ impl Administration {
             resource.insert(ACTIVE.to_owned(), json!(false));
             put(place.clone(), &kept_of(Some(before), resource, now))
         });
-        let gone = mark.clone().filter(|_| !is.is_active());
+        let gone = mark.clone().filter(|_| !is.as_told().is_active());
         let kept_at_first = kept_at_first.into_iter().chain(gone).collect();
         kept.extend(mark);
         if let Some(resource) = after {
@@ -254,7 +257,7 @@ impl Administration {
     ) -> Result<Vec<Effect>, Error> {
         let mut effects = Vec::new();
         let Some(person) = person else { return Ok(effects) };
-        for name in &person.groups {
+        for name in &person.as_told().groups {
             let group = reader.find::<String>(group_name(directory, name)).await;
             let group = group.map_err(unavailable)?;
             let key = group.map(|group| FactKey::scim_member(directory, &group, &person.id));
@@ -273,6 +276,7 @@ async fn mark(
     ((before, after), now): ((Option<&Resource>, Option<&Resource>), Timestamp),
 ) -> Result<Option<Effect>, Error> {
     let Some(was) = was else { return Ok(None) };
+    let (was, is) = (was.as_told(), is.as_told());
     let said = |user: Option<&Resource>| user.is_some_and(is_active);
     // That they are not here counts as of whenever it was said last.
     let leaves = after.is_some_and(|user| !is_active(user));
@@ -309,9 +313,11 @@ pub(crate) fn is_active(user: &Resource) -> bool {
 fn is_to_be(
     id: &PersonId,
     (was, before): (Option<&Person>, Option<&Resource>),
-    (directory, user, now): (&SourceName, Option<&Resource>, Timestamp),
+    (directory, user): (&SourceName, Option<&Resource>),
+    (rule, now): (&Widening, Timestamp),
 ) -> Person {
-    let mut is = was.cloned().unwrap_or_else(|| Person::new(id.clone(), BTreeSet::new()));
+    let new = || Person::new(id.clone(), BTreeSet::new());
+    let mut is = was.map_or_else(new, Person::as_told);
     is.source = Some(directory.clone());
     match user {
         None => is.groups.clear(),
@@ -333,8 +339,8 @@ fn is_to_be(
         (true, Some(before)) if is_active(before) => is.state,
         (true, _) => PersonState::Active { authorization_cutoff: None },
     };
+    let is = rule.becomes((was, is), (None, now));
     let Some(was) = was else { return is };
-    let is = was.becomes(is, now);
     // That a directory tells of somebody for the first time moves nobody.
     let moved = if before.is_none() { was.moved } else { is.moved };
     Person { moved, ..is }

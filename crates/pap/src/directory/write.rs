@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::errors::{changed_meanwhile, taken, unavailable};
 use crate::Administration;
-use crate::register::{put, put_new};
+use crate::register::put_new;
+use crate::widening;
 
 /// The most commits that one change takes: what it takes away, what it gives, and each again where what it
 /// rests on changed meanwhile.
@@ -58,7 +59,8 @@ impl Becomes {
         let Self { was, is, parted, joined, has_login, kept_at_first, kept, .. } = self;
         let restricted = was.as_ref().map(|was| was.restricted_to(&is));
         let is_restricted = restricted != was || parted.is_some();
-        let returns = was.as_ref().is_some_and(|was| !was.is_active()) && is.is_active();
+        let is_here = |person: &Person| person.as_told().is_active();
+        let returns = was.as_ref().is_some_and(|was| !is_here(was)) && is_here(&is);
         let login = joined.is_some() || (returns && has_login);
         let gives = Provisioning::between(restricted.as_ref(), &is, login);
         let may_be_refused = gives.gives != Gives::Nothing
@@ -67,14 +69,14 @@ impl Becomes {
         if let Some(restricted) = restricted.filter(|_| is_restricted && may_be_refused) {
             let gives = Provisioning::between(Some(&restricted), &restricted, false);
             let change = json!({ "person": restricted, "parted": parted });
-            let written = [put(FactKey::person(&restricted.id), &restricted)];
+            let written = widening::written(&restricted);
             let effects = removed.into_iter().chain(written).chain(kept_at_first).collect();
             return Step { done: Done::Part, person: restricted, gives, change, effects };
         }
         let login = joined.as_ref().map(|(_, login)| login);
         let change = json!({ "person": is, "parted": parted, "joined": login });
         let joined = joined.map(|(key, _)| put_new(key, &is.id));
-        let written = [put(FactKey::person(&is.id), &is)];
+        let written = widening::written(&is);
         let effects = removed.into_iter().chain(joined).chain(written).chain(kept).collect();
         Step { done: Done::Whole, person: is, gives, change, effects }
     }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use model::record::{DecisionRecord, IssuanceRecord, OutcomeKind, OutcomeRecord, Verdict};
-use model::{DecisionId, InstanceId, Timestamp};
+use model::{AgentName, DecisionId, InstanceId, Timestamp};
 use serde::Serialize;
 
 use super::held::ByInstance;
-use super::signals::PAGE;
+use super::signals::{PAGE, text};
 use super::{Credential, Died, Instances};
 use crate::command::{AdminError, Administration};
+
+/// The most acts since a time of one report.
+const ACTS_MAX: usize = 10_000;
 
 /// What went on by one path after what it rested on had died.
 #[derive(Debug, Default, Serialize)]
@@ -35,6 +38,26 @@ pub(super) struct Effects {
     pub(super) paths: BTreeMap<String, Path>,
     /// The tokens that had not expired when their instance died, or have not.
     pub(super) tokens: Vec<Credential>,
+    /// What was permitted since the time that was asked for, in the order of the log.
+    pub(super) acts: Vec<Act>,
+    /// Whether these are all.
+    pub(super) is_all: bool,
+}
+
+/// Something that was permitted since a time.
+#[derive(Debug, Serialize)]
+pub(super) struct Act {
+    record: DecisionId,
+    index: u64,
+    #[serde(serialize_with = "text")]
+    time: Timestamp,
+    agent: AgentName,
+    instance: InstanceId,
+    action: String,
+    resource: String,
+    /// How it ended; not, if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<OutcomeKind>,
 }
 
 /// A permit that is not closed yet.
@@ -48,18 +71,27 @@ impl Administration {
     pub(super) async fn effects(
         &self,
         instances: &Instances,
-        now: Timestamp,
+        (since, now): (Option<Timestamp>, Timestamp),
     ) -> Result<Effects, AdminError> {
-        let (mut effects, mut open) = (Effects::default(), BTreeMap::new());
-        let mut from = 0;
+        let (mut effects, mut open) =
+            (Effects { is_all: true, ..Effects::default() }, BTreeMap::new());
+        let (mut acts, mut from) = (BTreeMap::new(), 0);
         loop {
             let entries = self.authority.journal().store().entries(from, PAGE).await;
             let entries = entries.map_err(AdminError::unavailable)?;
             for entry in &entries {
                 let (index, bytes) = (entry.index, &entry.bytes);
                 if let Ok(record) = serde_json::from_slice::<DecisionRecord>(bytes) {
+                    let is_since = since.is_some_and(|since| record.time >= since);
+                    if is_since && instances.get(&record.instance).is_some() {
+                        effects.acted(&record, index, &mut acts);
+                    }
                     effects.permitted(&record, index, (instances, &mut open));
                 } else if let Ok(record) = serde_json::from_slice::<OutcomeRecord>(bytes) {
+                    let act = acts.remove(&record.decision);
+                    if let Some(act) = act.and_then(|place: usize| effects.acts.get_mut(place)) {
+                        act.outcome = Some(record.outcome);
+                    }
                     effects.ended(&record, (instances, &mut open));
                 } else if let Ok(record) = serde_json::from_slice::<IssuanceRecord>(bytes) {
                     effects.issued(&record, instances, now);
@@ -78,6 +110,32 @@ impl Administration {
 }
 
 impl Effects {
+    fn acted(
+        &mut self,
+        record: &DecisionRecord,
+        index: u64,
+        acts: &mut BTreeMap<DecisionId, usize>,
+    ) {
+        if record.decision != Verdict::Permit {
+            return;
+        }
+        if self.acts.len() == ACTS_MAX {
+            self.is_all = false;
+            return;
+        }
+        acts.insert(record.id, self.acts.len());
+        self.acts.push(Act {
+            record: record.id,
+            index,
+            time: record.time,
+            agent: record.agent.clone(),
+            instance: record.instance,
+            action: record.action.clone(),
+            resource: record.resource.clone(),
+            outcome: None,
+        });
+    }
+
     fn permitted(
         &mut self,
         record: &DecisionRecord,

@@ -93,11 +93,12 @@ impl Credential {
 }
 
 impl Administration {
-    /// Every credential of a person: what they sponsor, what was done on their behalf, what they gave.
+    /// Every credential of a person: what they sponsor, what was done on their behalf, what they gave; and what
+    /// was done by these since a time, as when they were in somebody else's hands.
     pub(crate) async fn offboard_person(
         &self,
         by: &PersonId,
-        id: &str,
+        (id, since): (&str, Option<Timestamp>),
     ) -> Result<Value, AdminError> {
         let id: PersonId = id.parse().map_err(AdminError::invalid)?;
         let target = ResourceRef::Person(id.clone());
@@ -105,7 +106,7 @@ impl Administration {
         let found = draft.reader.find::<model::Person>(FactKey::person(&id)).await;
         let missing = || AdminError::Missing(format!("person `{id}`"));
         found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
-        let report = self.report(&Whose::Person(id.clone())).await?;
+        let report = self.report(&Whose::Person(id.clone()), since).await?;
         let done = draft.make(told(&report), Vec::new()).await?;
         Ok(with(report, json!({ "person": id, "decision": done.decision })))
     }
@@ -114,18 +115,18 @@ impl Administration {
     pub(crate) async fn offboard_agent(
         &self,
         by: &PersonId,
-        name: &str,
+        (name, since): (&str, Option<Timestamp>),
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
         let target = ResourceRef::Agent(name.clone());
         let mut draft = self.draft(by, "agent/offboard", target).await?;
         crate::register::registered(&mut draft.reader, &name).await?;
-        let report = self.report(&Whose::Agent(name.clone())).await?;
+        let report = self.report(&Whose::Agent(name.clone()), since).await?;
         let done = draft.make(told(&report), Vec::new()).await?;
         Ok(with(report, json!({ "agent": name, "decision": done.decision })))
     }
 
-    async fn report(&self, whose: &Whose) -> Result<Value, AdminError> {
+    async fn report(&self, whose: &Whose, since: Option<Timestamp>) -> Result<Value, AdminError> {
         let turn = self.reports.try_lock();
         let _turn = turn.map_err(|_| {
             AdminError::Unavailable("another report is being made: ask again".to_owned())
@@ -134,21 +135,26 @@ impl Administration {
         let now = self.now();
         let held = self.held(whose, &signals, now).await.map_err(unavailable)?;
         let Held { mut credentials, instances, is_all } = held;
-        let Effects { of_instances, paths, tokens } = self.effects(&instances, now).await?;
+        let effects = self.effects(&instances, (since, now)).await?;
+        let Effects { of_instances, paths, tokens, acts, is_all: has_all_acts } = effects;
         credentials.extend(tokens);
         for credential in &mut credentials {
             let instance = credential.instance.filter(|_| credential.died.is_some());
             let last = instance.and_then(|instance| of_instances.get(&instance));
             credential.last_effect_ms = last.copied();
         }
-        let is_all = is_all && credentials.len() <= CREDENTIALS_MAX;
+        let is_all = is_all && has_all_acts && credentials.len() <= CREDENTIALS_MAX;
         credentials.truncate(CREDENTIALS_MAX);
         let count = |state| credentials.iter().filter(|it| it.state == state).count();
         let (valid, dead) = (count(State::Valid), count(State::Dead));
         let under_way: u64 = paths.values().map(|path| path.under_way).sum();
         let later: u64 = paths.values().map(|path| path.permitted_later).sum();
         let last = paths.values().filter_map(|path| path.last_effect_ms).max();
-        Ok(json!({
+        let more = match since {
+            Some(since) => json!({ "since": since.to_string(), "acts": acts }),
+            None => json!({}),
+        };
+        let report = json!({
             "credentials": credentials,
             "paths": paths,
             "at": now.to_string(),
@@ -159,7 +165,8 @@ impl Administration {
             "last_effect_ms": last,
             "is_all": is_all,
             "is_over": valid == 0 && under_way == 0 && later == 0 && is_all,
-        }))
+        });
+        Ok(with(report, more))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{FactKey, Person, PersonId, PersonState, SourceName, Timestamp};
+use model::{FactKey, Person, PersonId, PersonState, SourceName, Timestamp, Widening};
 use oauth::people::Login;
 
 use super::listed::{Entry, Listed};
@@ -32,13 +32,19 @@ pub(crate) struct Change {
 impl Change {
     /// How many facts it reads and writes at most.
     fn size(&self) -> usize {
-        3 + self.joined.len() + self.parted.len()
+        let waits = usize::from(!self.is.waits.is_empty());
+        3 + waits + self.joined.len() + self.parted.len()
     }
 
     /// What happens to the person, in a word.
     pub(crate) fn word(&self) -> &'static str {
         match (&self.was, self.is.is_active()) {
             (None, _) => "added",
+            (Some(was), false)
+                if was.waits.returns.is_none() && self.is.waits.returns.is_some() =>
+            {
+                "returning"
+            }
             (Some(was), true) if !was.is_active() => "returned",
             (Some(was), false) if was.is_active() => "deactivated",
             _ => "changed",
@@ -59,7 +65,7 @@ pub(crate) struct Plan {
 pub(crate) fn plan(
     register: &Register,
     (source, listed): (&SourceName, &Listed),
-    now: Timestamp,
+    (rule, by, now): (&Widening, &PersonId, Timestamp),
 ) -> Plan {
     let is_own = |person: &Person| person.source.as_ref() == Some(source);
     let is_others = |id: &&PersonId| register.people.get(*id).is_some_and(|person| !is_own(person));
@@ -73,7 +79,8 @@ pub(crate) fn plan(
     let mut all = Vec::new();
     for id in listed.people.keys().chain(gone).filter(|id| !is_others(id)) {
         let was = register.people.get(id);
-        let is = becomes((id, was), (source, listed.people.get(id)), now);
+        let told = told((id, was), (source, listed.people.get(id)), now);
+        let is = rule.becomes((was, told), (Some(by), now));
         let (joined, parted) = logins.remove(id).unwrap_or_default();
         if was != Some(&is) || !joined.is_empty() || !parted.is_empty() {
             all.push(Change { was: was.cloned(), is, joined, parted });
@@ -83,14 +90,14 @@ pub(crate) fn plan(
     Plan { changes: all, conflicts }
 }
 
-/// What becomes of the person `id`, of whom the list says `entry`, or nothing.
-fn becomes(
+/// What the list tells of the person `id`, of whom it says `entry`, or nothing.
+fn told(
     (id, was): (&PersonId, Option<&Person>),
     (source, entry): (&SourceName, Option<&Entry>),
     now: Timestamp,
 ) -> Person {
     let listed = Person::new(id.clone(), std::collections::BTreeSet::new());
-    let mut is = was.cloned().unwrap_or(listed);
+    let mut is = was.map_or(listed, Person::as_told);
     if let Some(Entry { groups, unit, manager, .. }) = entry {
         (is.groups, is.unit, is.manager) = (groups.clone(), unit.clone(), manager.clone());
     }
@@ -100,10 +107,7 @@ fn becomes(
     } else {
         PersonState::Inactive { since: now }
     };
-    match was {
-        Some(was) => was.becomes(is, now),
-        None => is,
-    }
+    is
 }
 
 /// The logins that each person gains and loses.
@@ -175,7 +179,10 @@ mod tests {
 
     /// Puts `listed` in force at `now`, part by part.
     fn apply(register: &mut Register, source: &SourceName, listed: &Listed, now: Timestamp) {
-        let Plan { changes: all, conflicts } = plan(register, (source, listed), now);
+        let rule = Widening { after_s: Some(0), ..Widening::default() };
+        let by = "ada".parse().expect("a person");
+        let said = (&rule, &by, now);
+        let Plan { changes: all, conflicts } = plan(register, (source, listed), said);
         assert!(conflicts.is_empty(), "{conflicts:?}");
         let leaving = all.iter().rposition(|change| !change.is.is_active());
         let staying = all.iter().position(|change| change.is.is_active());

@@ -26,6 +26,7 @@ use self::listed::Listed;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::register::{put, put_new};
+use crate::widening;
 
 /// How long a source's key counts at most.
 const KEY_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
@@ -112,7 +113,7 @@ impl Administration {
     /// hold who leaves. Until the last of them, the source says that it is being applied.
     async fn people_apply(&self, by: &PersonId, file: &str) -> Result<Value, AdminError> {
         let mut draft = self.draft(by, "people/apply", ResourceRef::Deployment).await?;
-        let planned = self.planned(&mut draft.reader, file).await;
+        let planned = self.planned(&mut draft.reader, (by, file)).await;
         if let Err(AdminError::Invalid(_)) = planned {
             let place = ("administration", "people_refused");
             self.authority.record_refusal(&self.refusals, place, Refused::default());
@@ -167,12 +168,13 @@ impl Administration {
     async fn planned(
         &self,
         reader: &mut Reader<'_>,
-        file: &str,
+        (by, file): (&PersonId, &str),
     ) -> Result<(Signed, Plan), AdminError> {
         let signed = self.signed(reader, file).await?;
+        let rule = widening::rule(reader).await.map_err(AdminError::unavailable)?;
         let register = self.people_known().await?;
         let list = (&signed.source.name, &signed.listed);
-        let plan = changes::plan(&register, list, self.now());
+        let plan = changes::plan(&register, list, (&rule, by, self.now()));
         Ok((signed, plan))
     }
 
@@ -253,7 +255,7 @@ impl Administration {
         let Change { was, is, joined, parted } = change;
         let mut effects = Vec::new();
         if was.as_ref() != Some(is) {
-            effects.push(put(FactKey::person(&is.id), is));
+            effects.extend(widening::written(is));
         }
         if was.is_none() {
             let data_key = self.authority.journal().sealer().new_data_key(&is.id);

@@ -16,6 +16,7 @@ use super::{NotTaken, later};
 use crate::command::{AdminError, Administration};
 use crate::directory::{Becomes, is_changed_meanwhile, is_user_active, kept_of};
 use crate::register::put;
+use crate::widening;
 
 /// The most tokens of one stream that are remembered: what would be one more is not taken, as one that
 /// is forgotten could be taken again.
@@ -368,12 +369,12 @@ async fn left(
     if mark.has_later(&speaker, (at, late)) {
         return Ok(Comes::Nothing("older", Vec::new()));
     }
-    let mark = mark.gone((speaker, at), (was.state, taking.now));
+    let mark = mark.gone((speaker, at), (was.as_told().state, taking.now));
     let kept = vec![put(place, &mark)];
-    if !was.is_active() {
+    let is = was.gone(taking.now);
+    if is == was {
         return Ok(Comes::Nothing("left_already", kept));
     }
-    let is = Person { state: PersonState::Inactive { since: taking.now }, ..was.clone() };
     Ok(Comes::Becomes(Box::new(was), Box::new(is), kept))
 }
 
@@ -392,7 +393,7 @@ async fn returned(
         return Ok(Comes::Nothing("older", Vec::new()));
     };
     let mut kept = vec![put(place, &mark)];
-    let PersonState::Inactive { since } = was.state else {
+    let PersonState::Inactive { since } = was.as_told().state else {
         return Ok(Comes::Nothing("here_already", kept));
     };
     let place = FactKey::scim_user(directory, was.id.as_str());
@@ -405,7 +406,9 @@ async fn returned(
         resource.insert("active".to_owned(), json!(true));
         kept.push(put(place, &kept_of(Some(&user), resource, taking.now)));
     }
-    let is = Person { state: PersonState::Active { authorization_cutoff: None }, ..was.clone() };
-    let is = was.becomes(is, taking.now);
+    let mut told = was.as_told();
+    told.state = PersonState::Active { authorization_cutoff: None };
+    let rule = widening::rule(reader).await.map_err(AdminError::unavailable)?;
+    let is = rule.becomes((Some(&was), told), (None, taking.now));
     Ok(Comes::Becomes(Box::new(was), Box::new(is), kept))
 }

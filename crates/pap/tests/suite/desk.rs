@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::{KeyAlgorithm, KeyRing, SigningKey, TokenKeys};
-use model::{Clock as _, Enforcement, FactKey, PersonId, ServerName, ToolName};
+use model::{Clock as _, Enforcement, FactKey, PersonId, ServerName, ToolName, Widening};
 use oauth::people::{self, ListedPerson, People};
 use pap::{
     AdminError, Administration, Command, Found, KeptTokenKeys, Publisher, SourceKey, ToolSource,
@@ -91,6 +91,9 @@ impl Desk {
             log,
             (ISSUER.to_owned(), kept),
         ));
+        // What widens waits in the tests of that.
+        let at_once = Widening { after_s: Some(0), ..Widening::default() };
+        world.put(FactKey::widening(), &at_once).await;
         let hr = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
         Self { world, publisher, administration, shelf, hr, token_keys }
     }

@@ -102,12 +102,12 @@ impl Scene {
         self.change(id, &UserChange::Patch(&patch(&USER, operation))).await
     }
 
-    async fn group(&self, name: &str, members: &[&str]) -> Result<String, Error> {
+    pub(crate) async fn group(&self, name: &str, members: &[&str]) -> Result<String, Error> {
         let said = read(&GROUP, group(name, members));
         self.desk.administration.create_group(&self.okta, said).await
     }
 
-    async fn regroup(&self, id: &str, operation: Value) -> Result<(), Error> {
+    pub(crate) async fn regroup(&self, id: &str, operation: Value) -> Result<(), Error> {
         let patch = patch(&GROUP, operation);
         let change = GroupChange::Patch(&patch);
         self.desk.administration.change_group(&self.okta, (id, None), &change).await

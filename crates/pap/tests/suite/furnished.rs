@@ -1,16 +1,22 @@
 //! A deployment in which every command has something to work on.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use model::{
-    Agent, AgentName, AgentReview, Clock as _, Covers, Device, DeviceState, Directory,
-    DirectoryState, Elevation, ElevationId, ElevationState, FactKey, Finding, Harm, InstanceId,
-    InstanceState, OpenReview, PersonState, REVIEW_MIN, Receiver, Review, ReviewId, Risk,
-    RiskLevel, Sha256Digest, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp,
-    ToolState,
+    Agent, AgentName, AgentReview, Clock as _, Covers, DecisionId, Device, DeviceState, Directory,
+    DirectoryState, DirectoryToken, DirectoryTokens, Due, Elevation, ElevationId, ElevationState,
+    FactKey, Finding, Harm, InstanceId, InstanceState, Mistake, OpenReview, Person, PersonState,
+    REVIEW_MIN, Receiver, RecordId, Review, ReviewId, Risk, RiskLevel, Sha256Digest, SourceName,
+    Speaker, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp, ToolState, Undo,
+    UndoState, Waits,
 };
 use pap::Command;
+use pap::directory::UserChange;
 use serde_json::json;
 
 use crate::desk::{Desk, jwk};
+use crate::directories::user;
 use crate::support::World;
 
 /// The code of a founder who has not redeemed it.
@@ -142,6 +148,50 @@ async fn furnish(world: &World) {
     world.put(FactKey::device(&device.agent, &device.id), &device).await;
 }
 
+/// What somebody else wants undone.
+pub(crate) fn undo(desk: &Desk) -> Undo {
+    let directory: SourceName = "okta".parse().expect("a source");
+    Undo {
+        id: RecordId::from_bytes([68; 16]),
+        event: Mistake::Record { record: DecisionId::from_bytes([69; 16]) },
+        speaker: Speaker::directory(),
+        directory,
+        people: BTreeMap::new(),
+        reason: "because".to_owned(),
+        asked_by: "ordinary".parse().expect("a person"),
+        asked: desk.world.clock.now(),
+        state: UndoState::Asked,
+    }
+}
+
+/// Somebody of the directory `name` whom it sent away.
+async fn left(desk: &Desk, name: &SourceName) {
+    let token = "okta.secret";
+    let expires = desk.world.clock.now().plus(Duration::from_hours(1));
+    let digest = Sha256Digest::of(token.as_bytes());
+    let tokens = DirectoryTokens(vec![DirectoryToken { digest, expires, read_only: false }]);
+    desk.world.put(FactKey::directory_tokens(name), &tokens).await;
+    let okta = desk.administration.known_directory(token).await.expect("it can be read");
+    let okta = okta.expect("it is known");
+    let said = |active: bool| {
+        let mut user = user("left");
+        user["active"] = json!(active);
+        scim::USER.read(user).expect("it makes sense")
+    };
+    let id = desk.administration.create_user(&okta, said(true)).await.expect("they are new");
+    let gone = UserChange::Replace(said(false));
+    desk.administration.change_user(&okta, (id.as_str(), None), &gone).await.expect("gone");
+}
+
+/// The person `waiting`, who joins a group that waits.
+async fn waiting(desk: &Desk) {
+    let due = Due { from: None, by: None };
+    let joins = [("approvers".parse().expect("a group"), due)].into();
+    let mut person = Person::new("waiting".parse().expect("a person"), BTreeSet::new());
+    person.waits = Waits { returns: None, joins };
+    desk.world.put(FactKey::person(&person.id), &person).await;
+}
+
 /// A deployment in which every command has something to work on.
 pub(crate) async fn desk() -> (Desk, String) {
     let world = World::with(|facts| {
@@ -178,7 +228,9 @@ pub(crate) async fn desk() -> (Desk, String) {
         state: DirectoryState::Active,
     };
     desk.world.put(FactKey::directory(&directory.name), &directory).await;
-    desk.world.put(FactKey::directory_tokens(&directory.name), &json!([])).await;
+    left(&desk, &directory.name).await;
+    let undo = undo(&desk);
+    desk.world.put(FactKey::undo(undo.id), &undo).await;
     let stream = stream(&desk);
     desk.world.put(FactKey::stream(&stream.name), &stream).await;
     desk.world.put(FactKey::stream_tokens(&stream.name), &json!([])).await;
@@ -187,6 +239,7 @@ pub(crate) async fn desk() -> (Desk, String) {
     desk.world.put(FactKey::receiver_tokens(&receiver.name), &json!([])).await;
     let elevation = elevation(&desk);
     desk.world.put(FactKey::elevation(elevation.id), &elevation).await;
+    waiting(&desk).await;
     let decision = desk.lose().await;
     desk.world.put(FactKey::stop(&all.what), &all).await;
     (desk, decision)

@@ -37,3 +37,5 @@ mod streams;
 mod subjects;
 mod token_keys;
 mod tools;
+mod undo;
+mod widening;

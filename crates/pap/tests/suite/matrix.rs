@@ -12,16 +12,18 @@ use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
-use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review};
+use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, undo};
 
 /// Who acts.
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 54] = [
+const CHANGING: [&str; 58] = [
     "founder-redeem",
     "person-add",
+    "person-confirm",
     "person-deactivate",
+    "people-widening",
     "people-source-add",
     "people-source-rekey",
     "people-apply",
@@ -39,6 +41,8 @@ const CHANGING: [&str; 54] = [
     "receiver-token",
     "receiver-suspend",
     "receiver-resume",
+    "signal-undo",
+    "signal-approve",
     "purpose-add",
     "purpose-owner",
     "agent-add",
@@ -81,23 +85,11 @@ fn directory_token(desk: &Desk) -> pap::NewToken {
     pap::NewToken { digest: Sha256Digest::of(b"a token"), expires, read_only: false }
 }
 
-/// Every command, with arguments that make sense.
-fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
+/// Those about directories, and about the signals that are taken and told.
+fn of_directories(desk: &Desk) -> Vec<Command> {
     let facts = &desk.world.standing;
-    let sponsor = facts.sponsor.id.to_string();
-    let id = || decision.to_owned();
     let reason = || "because".to_owned();
-    let changed = pap::pin_digest(&json!({ "name": "deploy" }), &facts.server.origin);
     vec![
-        Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },
-        Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
-        Command::PersonDeactivate { id: "ordinary".to_owned() },
-        Command::PersonList,
-        Command::PersonOffboard { id: "ordinary".to_owned() },
-        Command::PeopleSourceAdd(source_key("new", jwk())),
-        Command::PeopleSourceRekey(source_key("hr", jwk())),
-        Command::PeopleSourceList,
-        Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
         Command::DirectoryAdd(pap::DirectoryRegistration {
             name: "new".to_owned(),
             logins: None,
@@ -147,6 +139,46 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
         Command::ReceiverResume { name: "siem".to_owned() },
         Command::ReceiverList,
+        Command::SignalUndo {
+            asked: pap::UndoAsked {
+                record: None,
+                directory: Some("okta".to_owned()),
+                stream: None,
+                from: Some(facts.task.opened),
+                until: Some(desk.world.clock.now()),
+                reason: reason(),
+            },
+            word: None,
+        },
+        Command::SignalApprove { id: undo(desk).id.to_string(), word: None },
+        Command::SignalList,
+    ]
+}
+
+/// Every command, with arguments that make sense.
+fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
+    let facts = &desk.world.standing;
+    let sponsor = facts.sponsor.id.to_string();
+    let id = || decision.to_owned();
+    let reason = || "because".to_owned();
+    let changed = pap::pin_digest(&json!({ "name": "deploy" }), &facts.server.origin);
+    let mut commands = vec![
+        Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },
+        Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
+        Command::PersonDeactivate { id: "ordinary".to_owned() },
+        Command::PersonConfirm { id: "waiting".to_owned(), word: None },
+        Command::PersonList,
+        Command::PersonOffboard { id: "ordinary".to_owned(), since: None },
+        Command::PeopleWidening {
+            said: Some(pap::WideningSaid { groups: vec!["approvers".to_owned()], after_s: None }),
+        },
+        Command::PeopleSourceAdd(source_key("new", jwk())),
+        Command::PeopleSourceRekey(source_key("hr", jwk())),
+        Command::PeopleSourceList,
+        Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
+    ];
+    commands.extend(of_directories(desk));
+    commands.extend(vec![
         Command::PurposeAdd(pap::PurposeRegistration {
             id: "new".to_owned(),
             owner: sponsor.clone(),
@@ -195,7 +227,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::AgentSuspend { name: facts.agent.name.to_string(), reason: reason() },
         Command::AgentList { as_of: None },
         Command::RegisterShow { as_of: None, after: None },
-        Command::AgentOffboard { name: facts.agent.name.to_string() },
+        Command::AgentOffboard { name: facts.agent.name.to_string(), since: None },
         Command::ReviewOpen(pap::ReviewAsked {
             agents: vec![facts.agent.name.to_string()],
             sponsor: None,
@@ -303,7 +335,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::LogExport { from: 0 },
         Command::LogProve { id: id() },
         Command::LogReplay,
-    ]
+    ]);
+    commands
 }
 
 /// The command as it is written.

@@ -124,12 +124,12 @@ impl Desk {
 
     async fn report(&self) -> Value {
         let id = self.world.standing.sponsor.id.to_string();
-        self.as_root(Command::PersonOffboard { id }).await.expect("it is reported")
+        self.as_root(Command::PersonOffboard { id, since: None }).await.expect("it is reported")
     }
 
     async fn report_of_agent(&self) -> Value {
         let name = self.world.standing.agent.name.to_string();
-        self.as_root(Command::AgentOffboard { name }).await.expect("it is reported")
+        self.as_root(Command::AgentOffboard { name, since: None }).await.expect("it is reported")
     }
 
     /// Whether what `report` says of the instance is what it is told when it calls, and whether what it
@@ -276,6 +276,36 @@ async fn r_19_a_report_names_the_record_and_the_last_effect() {
     assert_eq!(report["is_over"], false);
 }
 
+/// What was done since somebody else had the account is listed with its record, and nothing else is.
+#[tokio::test]
+async fn sc_02_the_acts_since_a_compromise_are_listed() {
+    let desk = desk().await;
+    let mut permitted = Vec::new();
+    for _ in 0..3 {
+        let act = desk.world.call("lookup", serde_json::json!({}));
+        let permit = desk.world.authorize(act).await.expect("it is permitted");
+        permitted.push((permit.context().decision.to_string(), desk.world.clock.now()));
+        let running = permit.begin(desk.world.clock.as_ref()).expect("it begins").running;
+        running.finish(model::record::OutcomeKind::Returned, None);
+        desk.world.drained().await;
+        desk.world.clock.advance(Duration::from_secs(1));
+    }
+    let since = Some(permitted[1].1);
+    let id = desk.world.standing.sponsor.id.to_string();
+    let report = desk.as_root(Command::PersonOffboard { id, since }).await.expect("it is reported");
+    let acts = report["acts"].as_array().expect("there are some");
+    let told: Vec<_> = acts.iter().map(|act| act["record"].as_str().expect("a record")).collect();
+    assert_eq!(told, [permitted[1].0.as_str(), permitted[2].0.as_str()]);
+    assert_eq!(
+        (&acts[0]["outcome"], &acts[0]["resource"]),
+        (&"returned".into(), &"Tool::crm/lookup".into())
+    );
+    assert!(desk.report().await["acts"].is_null(), "nobody asked");
+    let id = "carl".to_owned();
+    let report = desk.as_root(Command::PersonOffboard { id, since }).await.expect("it is reported");
+    assert_eq!(report["acts"], serde_json::json!([]), "they are another's");
+}
+
 /// What ended with the login of the person for whom it was done names the record that ended that, and none
 /// that told of an earlier one.
 #[tokio::test]
@@ -295,7 +325,7 @@ async fn r_19_a_report_names_the_record_that_ended_a_login() {
     signals.later();
     let report = async || {
         let name = desk.world.standing.agent.name.to_string();
-        desk.run(Command::AgentOffboard { name }).await.expect("it is reported")
+        desk.run(Command::AgentOffboard { name, since: None }).await.expect("it is reported")
     };
     let revoked = format!("{CAEP}session-revoked");
     signals.tell(&revoked, signals.now() - 3_600).await;
@@ -318,8 +348,8 @@ async fn a_report_of_nobody_is_refused() {
     let desk = desk().await;
     let root = ROOT.parse().expect("a person");
     for command in [
-        Command::PersonOffboard { id: "nobody".to_owned() },
-        Command::AgentOffboard { name: "nothing".to_owned() },
+        Command::PersonOffboard { id: "nobody".to_owned(), since: None },
+        Command::AgentOffboard { name: "nothing".to_owned(), since: None },
     ] {
         let answer = desk.run_as(&root, command).await;
         assert_eq!(crate::desk::word(&answer), "missing", "{answer:?}");
@@ -367,7 +397,7 @@ async fn one_report_is_made_at_a_time() {
     let root = ROOT.parse().expect("a person");
     let report = || {
         let id = desk.world.standing.sponsor.id.to_string();
-        desk.run_as(&root, Command::PersonOffboard { id })
+        desk.run_as(&root, Command::PersonOffboard { id, since: None })
     };
     let (one, other) = Box::pin(futures::future::join(report(), report())).await;
     let words = [crate::desk::word(&one), crate::desk::word(&other)];

@@ -92,13 +92,15 @@ async fn the_newest_list_says_who_is_there_and_who_is_not() {
 async fn r_13_a_sponsor_whom_the_list_leaves_out_stops_the_agent_for_good() {
     let world = crate::support::World::with(|facts| {
         facts.sponsor.source = Some("hr".parse().expect("a source"));
-        facts.other.groups.insert("administrators".parse().expect("a group"));
+        // Who leaves the administrators affirms anew.
+        std::mem::swap(&mut facts.sponsor.groups, &mut facts.other.groups);
     })
     .await;
     let desk = Desk::over(world).await;
-    desk.directory().await;
     let facts = &desk.world.standing;
     let (sponsor, other) = (facts.sponsor.id.to_string(), facts.other.id.clone());
+    let source = source_key("hr", desk.hr.verifying().to_jwk());
+    desk.run_as(&other, Command::PeopleSourceAdd(source)).await.expect("it is registered");
     let apply = |version, people: &[ListedPerson]| {
         let file = desk.signed(&desk.hr, version, people);
         desk.administration.run(&other, Command::PeopleApply { file })

@@ -167,7 +167,7 @@ async fn r_75_what_a_reviewer_revokes_is_suspended() {
     let revoke = desk.line(&review, "billing", "revoke").await;
     let told = desk.imports(&review, &revoke).await.expect("it is taken");
     assert_eq!(desk.call("lookup").await, "actor_not_active");
-    let report = desk.run(Command::AgentOffboard { name: "billing".to_owned() }).await;
+    let report = desk.run(Command::AgentOffboard { name: "billing".to_owned(), since: None }).await;
     let report = report.expect("it is reported");
     let rows = report["credentials"].as_array().expect("there are some");
     for kind in ["agent_key", "instance", "standing_mandate"] {

@@ -1,0 +1,281 @@
+//! What widens somebody's standing waits: that they come back, and that they join a group that approves,
+//! administers, or makes eligible to take over. It counts after a time, or once another person confirms it.
+//!
+//! INVARIANT: what waits counts for nothing: a person is inactive, and in no group, as long as that waits
+//! (`sc_02_what_widens_waits_and_what_narrows_does_not`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GroupName, Person, PersonId, PersonState, Timestamp};
+
+/// The group of who administers: whoever joins it always waits.
+pub const ADMINISTRATORS: &str = "administrators";
+
+/// How long what widens waits, until somebody says otherwise.
+const WAITS: Duration = Duration::from_hours(24);
+
+/// The longest that it waits by itself.
+pub const WAITS_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// The most groups that are named beside [`ADMINISTRATORS`].
+pub const ELIGIBLE_MAX: usize = 64;
+
+/// What waits in a deployment, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Widening {
+    /// The groups, beside [`ADMINISTRATORS`], that approve, administer, or make eligible to take over.
+    pub groups: BTreeSet<GroupName>,
+    /// After how many seconds it counts by itself: at once, if after none; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_s: Option<u64>,
+}
+
+impl Default for Widening {
+    fn default() -> Self {
+        Self { groups: BTreeSet::new(), after_s: Some(WAITS.as_secs()) }
+    }
+}
+
+/// Since when, and by whose word, something waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Due {
+    /// From when it counts by itself; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Who asked for it, if a person did: they do not confirm it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+impl Due {
+    /// Whether it counts by itself at `now`.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.from.is_some_and(|from| from <= now)
+    }
+}
+
+/// What is said of a person and waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waits {
+    /// That they are back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns: Option<Due>,
+    /// The groups that they join.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joins: BTreeMap<GroupName, Due>,
+}
+
+impl Waits {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.returns.is_none() && self.joins.is_empty()
+    }
+
+    /// What of it is still told of who `is` told to be so.
+    pub(crate) fn restricted_to(&self, is: &Person) -> Self {
+        let joins = self.joins.iter().filter(|(group, _)| is.groups.contains(*group));
+        let joins = joins.map(|(group, due)| (group.clone(), due.clone())).collect();
+        Self { returns: self.returns.clone().filter(|_| is.is_active()), joins }
+    }
+
+    /// All that waits.
+    pub fn all(&self) -> impl Iterator<Item = &Due> {
+        self.returns.iter().chain(self.joins.values())
+    }
+
+    /// The same, of which whatever waits by the word of `before` waits by that of `by`.
+    #[must_use]
+    pub fn asked_by(mut self, (before, by): (&PersonId, &PersonId)) -> Self {
+        let all = self.returns.iter_mut().chain(self.joins.values_mut());
+        for due in all.filter(|due| due.by.as_ref() == Some(before)) {
+            due.by = Some(by.clone());
+        }
+        self
+    }
+}
+
+impl Widening {
+    /// Whether whoever joins `group` waits.
+    pub fn is_eligible(&self, group: &GroupName) -> bool {
+        group.as_str() == ADMINISTRATORS || self.groups.contains(group)
+    }
+
+    /// What becomes at `now` of a person who `was` so, and of whom it is `told`, perhaps by a person, what
+    /// they are: who comes back revives nothing, who moves or leaves a group that counts here affirms anew
+    /// what they sponsor, and what widens waits, as long as it waited before.
+    #[must_use]
+    pub fn becomes(
+        &self,
+        (was, told): (Option<&Person>, Person),
+        (by, now): (Option<&PersonId>, Timestamp),
+    ) -> Person {
+        let after = self.after_s.map(Duration::from_secs);
+        let due = Due { from: after.map(|after| now.plus(after)), by: by.cloned() };
+        let new = (after != Some(Duration::ZERO)).then_some(due);
+        let mut is = was.map_or_else(|| told.clone(), |was| was.becomes(told.clone(), now));
+        let known = was.map(|was| was.waits.clone()).unwrap_or_default();
+        let comes_back = was.is_some_and(|was| !was.as_told().is_active()) && told.is_active();
+        is.waits = Waits::default();
+        let counted = |group: &GroupName| was.is_some_and(|was| was.groups.contains(group));
+        for group in told.groups.iter().filter(|group| !counted(group)) {
+            let waited = known.joins.get(group);
+            let starts = waited.is_some() || self.is_eligible(group);
+            let due = match waited.filter(|_| !comes_back) {
+                Some(due) => Some(due.clone()),
+                None => new.clone().filter(|_| starts),
+            };
+            if let Some(due) = due {
+                is.groups.remove(group);
+                is.waits.joins.insert(group.clone(), due);
+            }
+        }
+        let Some(was) = was else { return is };
+        if is.is_active() && !was.is_active() {
+            is.waits.returns = if comes_back { new } else { known.returns.clone() };
+            if is.waits.returns.is_some() {
+                is.state = was.state;
+            }
+        } else if known.returns.is_some() {
+            is.state = PersonState::Inactive { since: now };
+        }
+        if was.groups.iter().any(|group| self.is_eligible(group) && !told.groups.contains(group)) {
+            is.moved = Some(now);
+        }
+        is
+    }
+}
+
+impl Person {
+    /// The person as they were told to be, whatever of that waits.
+    #[must_use]
+    pub fn as_told(&self) -> Self {
+        let mut told = self.clone();
+        told.groups.extend(self.waits.joins.keys().cloned());
+        if self.waits.returns.is_some() {
+            told.state = PersonState::Active { authorization_cutoff: None };
+        }
+        told.waits = Waits::default();
+        told
+    }
+
+    /// The person of whom at `now` all counts that waited and is `over`; none, if that is nothing. Of who is
+    /// gone nothing counts but that they are back.
+    pub fn widened(&self, over: impl Fn(&Due) -> bool, now: Timestamp) -> Option<Self> {
+        let mut is = self.clone();
+        if is.waits.returns.take_if(|due| over(due)).is_some() {
+            is.state = PersonState::Active { authorization_cutoff: Some(now) };
+        }
+        if is.is_active() {
+            let joins = std::mem::take(&mut is.waits.joins);
+            let (over, wait): (BTreeMap<_, _>, _) =
+                joins.into_iter().partition(|(_, due)| over(due));
+            is.groups.extend(over.into_keys());
+            is.waits.joins = wait;
+        }
+        (is != *self).then_some(is)
+    }
+
+    /// The person, who is gone since `now`, unless they were told to be gone before.
+    #[must_use]
+    pub fn gone(&self, now: Timestamp) -> Self {
+        let mut is = self.clone();
+        if is.is_active() || is.waits.returns.take().is_some() {
+            is.state = PersonState::Inactive { since: now };
+        }
+        is
+    }
+
+    /// When the next of what waits counts by itself.
+    pub fn waits_until(&self) -> Option<Timestamp> {
+        self.waits.all().filter_map(|due| due.from).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_millis(hour * HOUR)
+    }
+
+    fn groups(names: &[&str]) -> BTreeSet<GroupName> {
+        names.iter().map(|name| name.parse().expect("a group")).collect()
+    }
+
+    fn ann(names: &[&str]) -> Person {
+        Person::new("ann".parse().expect("a person"), groups(names))
+    }
+
+    /// A rule by which joining `approvers` waits an hour.
+    fn rule() -> Widening {
+        Widening { groups: groups(&["approvers"]), after_s: Some(3_600) }
+    }
+
+    /// What of `person` counts, and what waits.
+    fn stands(person: &Person) -> (bool, Vec<&str>, bool, Vec<&str>) {
+        let counted = person.groups.iter().map(GroupName::as_str).collect();
+        let waiting = person.waits.joins.keys().map(GroupName::as_str).collect();
+        (person.is_active(), counted, person.waits.returns.is_some(), waiting)
+    }
+
+    #[test]
+    fn sc_02_what_widens_waits_and_what_narrows_does_not() {
+        let told = |was: Option<&Person>, told: Person, hour: i64| {
+            rule().becomes((was, told), (None, at(hour)))
+        };
+        // Who appears is here; what approves waits, though they are new.
+        let new = told(None, ann(&["staff", "approvers"]), 0);
+        assert_eq!(stands(&new), (true, vec!["staff"], false, vec!["approvers"]));
+        assert_eq!(new.as_told().groups, groups(&["staff", "approvers"]));
+        // What was told again waits as long as before.
+        let again = told(Some(&new), new.as_told(), 1);
+        assert_eq!(again.waits, new.waits);
+        assert_eq!(again.widened(|due| due.is_over(at(0)), at(0)), None);
+        let joined = again.widened(|due| due.is_over(at(1)), at(1)).expect("it is time");
+        assert_eq!(stands(&joined), (true, vec!["approvers", "staff"], false, vec![]));
+        // Who leaves it before never had it; who leaves it after affirms anew what they sponsor.
+        let left = told(Some(&new), ann(&["staff"]), 1);
+        assert_eq!((stands(&left), left.moved), ((true, vec!["staff"], false, vec![]), None));
+        let left = told(Some(&joined), ann(&["staff"]), 2);
+        assert_eq!(left.moved, Some(at(2)));
+        assert_eq!(told(Some(&joined), ann(&["approvers"]), 2).moved, None);
+        // Who is gone is so at once, and comes back later, with what still waits.
+        let gone = told(Some(&new), new.as_told().gone(at(1)), 1);
+        assert_eq!(stands(&gone), (false, vec!["staff"], false, vec!["approvers"]));
+        assert_eq!(gone.widened(|_| true, at(1)), None);
+        let mut back = gone.as_told();
+        back.state = new.state;
+        let back = told(Some(&gone), back, 5);
+        assert_eq!(stands(&back), (false, vec!["staff"], true, vec!["approvers"]));
+        assert_eq!(back.waits_until(), Some(at(6)));
+        let here = back.widened(|due| due.is_over(at(6)), at(6)).expect("it is time");
+        assert_eq!(stands(&here), (true, vec!["approvers", "staff"], false, vec![]));
+        assert!(!here.answers_for(at(6)));
+        // Who leaves meanwhile does not come back.
+        let gone = told(Some(&back), back.as_told().gone(at(6)), 6);
+        assert_eq!(stands(&gone), (false, vec!["staff"], false, vec!["approvers"]));
+        assert_eq!(gone.state, PersonState::Inactive { since: at(6) });
+    }
+
+    #[test]
+    fn what_waits_for_nothing_counts_at_once_and_what_waits_for_a_person_never_by_itself() {
+        let of = |after_s: Option<u64>| {
+            let rule = Widening { after_s, ..rule() };
+            let new = rule.becomes((None, ann(&["administrators"])), (None, at(0)));
+            let later = new.widened(|due| due.is_over(at(1_000_000)), at(1_000_000));
+            (stands(&new).3.len(), later.is_some())
+        };
+        assert_eq!(of(Some(0)), (0, false));
+        assert_eq!(of(None), (1, false));
+        assert_eq!(of(Some(60)), (1, true));
+    }
+}

@@ -1,0 +1,374 @@
+//! A mistaken signal is undone: one person asks and names the event, another approves it, and whom it
+//! suspended is back. What was granted before stays dead.
+//!
+//! INVARIANT: nobody is brought back by fewer than two people, nor whom anything but the event that is named
+//! sent away (`sc_02_a_mistake_is_undone_by_two_and_brings_back_nobody_else`).
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Duration;
+
+use authority::{Effect, Reader};
+use model::record::{AdministrationRecord, Verdict};
+use model::{
+    FactKey, Mistake, Person, PersonId, PersonState, RecordId, ResourceRef, ScimResource,
+    SignalMark, SourceName, Speaker, Suspended, Timestamp, UNDO_WAITS, UNDONE_MAX, Undo, UndoState,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::asked::Command;
+use crate::command::{AdminError, Administration};
+use crate::directory::kept_of;
+use crate::founding::is_for_development;
+use crate::log::Disclosed;
+use crate::register::{put, put_new};
+use crate::sponsor::REASON_MAX;
+use crate::words::Acting;
+
+/// How many people are brought back in one commit: of each, three facts are read and written.
+const PART: usize = 16;
+
+/// The most records of one page.
+const PAGE: usize = 1_000;
+
+/// How long what a directory asks for takes at most: by then what it took away is recorded.
+const TAKES_MAX: Duration = Duration::from_mins(1);
+
+/// How much later than it says something may have happened that is told by the second.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How often a part is tried again whose people changed meanwhile.
+const ATTEMPTS_MAX: usize = 3;
+
+/// What somebody wants undone: what one record tells, or what was told for a time.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub struct UndoAsked {
+    pub record: Option<String>,
+    pub directory: Option<String>,
+    pub stream: Option<String>,
+    #[schemars(with = "Option<i64>")]
+    pub from: Option<Timestamp>,
+    #[schemars(with = "Option<i64>")]
+    pub until: Option<Timestamp>,
+    pub reason: String,
+}
+
+/// That somebody was sent away, as a record tells.
+struct Gone {
+    person: PersonId,
+    directory: SourceName,
+    speaker: Speaker,
+    how: Suspended,
+}
+
+impl Administration {
+    pub(crate) async fn undoing(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::SignalUndo { asked, word } => {
+                let said = json!({ "do": "signal-undo", "asked": asked });
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
+                let done = self.undo_asked((by, uses.clone()), asked).await;
+                self.settled(done, uses).await
+            }
+            Command::SignalApprove { id, word } => {
+                let id: RecordId = id.parse().map_err(AdminError::invalid)?;
+                let found = self.reader().find::<Undo>(FactKey::undo(id)).await;
+                let digest = found.map_err(AdminError::unavailable)?.map(|undo| undo.digest());
+                let said = json!({ "do": "signal-approve", "id": id, "digest": digest });
+                let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
+                let done = self.undo_approved((by, uses.clone()), id).await;
+                self.settled(done, uses).await
+            }
+            _ => self.list(by, "undo/", "").await,
+        }
+    }
+
+    /// Keeps whom an event suspended until somebody approves that they are back.
+    async fn undo_asked(
+        &self,
+        (by, mut effects): Acting,
+        asked: UndoAsked,
+    ) -> Result<Value, AdminError> {
+        if asked.reason.is_empty() || asked.reason.len() > REASON_MAX {
+            let why = format!("say why, in at most {REASON_MAX} bytes");
+            return Err(AdminError::Invalid(why));
+        }
+        let event = asked.event()?;
+        let draft = self.draft(&by, "signal/undo", ResourceRef::Deployment).await?;
+        let gone = self.gone_by(&event).await?;
+        let nobody = || AdminError::Invalid("nobody was suspended by that".to_owned());
+        let first = gone.first().ok_or_else(nobody)?;
+        let now = self.now();
+        let mut undo = Undo {
+            id: RecordId::new(now, self.authority.entropy().as_ref()),
+            event,
+            speaker: first.speaker.clone(),
+            directory: first.directory.clone(),
+            people: BTreeMap::new(),
+            reason: asked.reason,
+            asked_by: by.clone(),
+            asked: now,
+            state: UndoState::Asked,
+        };
+        undo.people = gone.into_iter().map(|gone| (gone.person, gone.how)).collect();
+        let mut all = BTreeMap::new();
+        for (id, how) in &undo.people {
+            // Read beside the act: it is looked at again when it is approved.
+            let (person, mark) = known(&mut self.reader(), &undo.directory, id).await?;
+            if person.is_some_and(|person| undo.suspended(&person, &mark)) {
+                all.insert(id.clone(), *how);
+            }
+        }
+        if all.is_empty() {
+            return Err(nobody());
+        }
+        if all.len() > UNDONE_MAX {
+            let why = format!(
+                "it suspended {}: at most {UNDONE_MAX} are brought back at once, so name a shorter time",
+                all.len()
+            );
+            return Err(AdminError::Invalid(why));
+        }
+        undo.people = all;
+        effects.push(put_new(FactKey::undo(undo.id), &undo));
+        let done = draft.make(json!(undo), effects).await?;
+        Ok(json!({
+            "waits": undo.id, "for": "somebody else's approval", "people": undo.people.len(),
+            "until": now.plus(UNDO_WAITS).to_string(), "decision": done.decision,
+        }))
+    }
+
+    /// Approves what somebody else asked for, and brings back whom it names, part by part. What was cut short
+    /// is gone on with by the same command.
+    async fn undo_approved(
+        &self,
+        (by, mut uses): Acting,
+        id: RecordId,
+    ) -> Result<Value, AdminError> {
+        let mut attempts = 0;
+        loop {
+            match self.undo_part((&by, uses.clone()), id).await {
+                Ok((told, true)) => return Ok(told),
+                Ok((_, false)) => (attempts, uses) = (0, Vec::new()),
+                Err(AdminError::Conflict(_)) if attempts < ATTEMPTS_MAX => attempts += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Does one part; says whether that was the last.
+    async fn undo_part(
+        &self,
+        (by, mut effects): (&PersonId, Vec<Effect>),
+        id: RecordId,
+    ) -> Result<(Value, bool), AdminError> {
+        let mut draft = self.draft(by, "signal/approve", ResourceRef::Deployment).await?;
+        let found = draft.reader.find::<Undo>(FactKey::undo(id)).await;
+        let missing = || AdminError::Missing(format!("undoing `{id}`"));
+        let mut undo = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let now = self.now();
+        let (first, at, after, mut restored) = match &undo.state {
+            UndoState::Asked => {
+                self.may_approve(&mut draft.reader, &undo, (by, now)).await?;
+                (by.clone(), now, None, 0)
+            }
+            UndoState::Approved { by, at, after, restored } => {
+                (by.clone(), *at, Some(after.clone()), *restored)
+            }
+            UndoState::Done { .. } => {
+                return Err(AdminError::Invalid(format!("`{id}` is undone already")));
+            }
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = undo.people.range((from, Bound::Unbounded)).map(|(id, _)| id.clone());
+        let part: Vec<PersonId> = rest.by_ref().take(PART).collect();
+        let is_last = rest.next().is_none();
+        let (mut back, mut left_out) = (Vec::new(), Vec::new());
+        for id in &part {
+            match restored_by(&mut draft.reader, &undo, (id, now)).await? {
+                Some(written) => {
+                    effects.extend(written);
+                    back.push(id.clone());
+                }
+                None => left_out.push(id.clone()),
+            }
+        }
+        restored += back.len();
+        undo.state = match part.last().filter(|_| !is_last) {
+            Some(after) => UndoState::Approved { by: first, at, after: after.clone(), restored },
+            None => UndoState::Done { by: first, at, restored },
+        };
+        effects.push(put(FactKey::undo(id), &undo));
+        let change = json!({
+            "undo": id, "event": undo.event, "reason": undo.reason, "asked_by": undo.asked_by,
+            "restored": back, "left_out": left_out,
+        });
+        let done = draft.make(change, effects).await?;
+        let told = json!({
+            "undone": id, "restored": restored, "of": undo.people.len(), "decision": done.decision,
+        });
+        Ok((told, is_last))
+    }
+
+    /// Whether `by` may approve `undo`: somebody else asked for it, of late, and stands by it.
+    async fn may_approve(
+        &self,
+        reader: &mut Reader<'_>,
+        undo: &Undo,
+        (by, now): (&PersonId, Timestamp),
+    ) -> Result<(), AdminError> {
+        if undo.asked_by == *by && !is_for_development(self.authority.journal()).await? {
+            return Err(self.takes_another("approved_by_the_same_person"));
+        }
+        let asked_by = reader.need::<Person>(FactKey::person(&undo.asked_by)).await;
+        let is_wanted = asked_by.map_err(AdminError::unavailable)?.answers_for(undo.asked);
+        if undo.waits(now) && is_wanted {
+            return Ok(());
+        }
+        let why = format!("`{}` waits for nobody's approval any longer", undo.id);
+        Err(AdminError::Invalid(why))
+    }
+
+    /// Who was sent away by `event`, as the log tells.
+    async fn gone_by(&self, event: &Mistake) -> Result<Vec<Gone>, AdminError> {
+        let store = self.authority.journal().store();
+        if let Mistake::Record { record } = event {
+            let (index, found) = self.found(&record.to_string()).await?;
+            let found = serde_json::from_value(found).map_err(AdminError::invalid)?;
+            return Ok(self.gone_in(index, &found).await?.into_iter().collect());
+        }
+        let turn = self.reports.try_lock();
+        let _turn = turn.map_err(|_| {
+            AdminError::Unavailable("the whole log is being read already: ask again".to_owned())
+        })?;
+        let (mut all, mut from) = (Vec::new(), 0);
+        loop {
+            let entries = store.entries(from, PAGE).await.map_err(AdminError::unavailable)?;
+            for entry in &entries {
+                let record = serde_json::from_slice::<AdministrationRecord>(&entry.bytes);
+                let Some(record) = record.ok().filter(|record| covers(event, record)) else {
+                    continue;
+                };
+                let gone = self.gone_in(entry.index, &record).await?;
+                all.extend(gone.filter(|gone| is_told_by(event, gone)));
+            }
+            if entries.is_empty() {
+                return Ok(all);
+            }
+            from += entries.len() as u64;
+        }
+    }
+
+    /// Who was sent away by a directory, or a stream for it, with this record.
+    async fn gone_in(
+        &self,
+        index: u64,
+        record: &AdministrationRecord,
+    ) -> Result<Option<Gone>, AdminError> {
+        if record.action != "person/restrict" || record.decision != Verdict::Permit {
+            return Ok(None);
+        }
+        let Disclosed::Values(own) = self.disclosed(index, &record.commitments).await? else {
+            return Ok(None);
+        };
+        let member = |name: &str, of: &str| {
+            own.value(name).map(|value| value[of].clone()).unwrap_or_default()
+        };
+        let directory = serde_json::from_value::<SourceName>(member("directory", "name"));
+        let person = serde_json::from_value::<Person>(member("change", "person"));
+        let (Ok(directory), Ok(person)) = (directory, person) else { return Ok(None) };
+        let PersonState::Inactive { since } = person.state else { return Ok(None) };
+        // Records after it tell of them as gone too.
+        if record.time.since(since) > TAKES_MAX {
+            return Ok(None);
+        }
+        let (speaker, told) = match &record.signal {
+            Some(signal) => (Speaker::stream(&signal.stream), signal.at.plus(SECOND)),
+            None => (Speaker::directory(), record.time),
+        };
+        Ok(Some(Gone { person: person.id, directory, speaker, how: Suspended { since, told } }))
+    }
+}
+
+/// Whether `record` may be of `event`.
+fn covers(event: &Mistake, record: &AdministrationRecord) -> bool {
+    match event {
+        Mistake::Record { record: id } => *id == record.id,
+        Mistake::Span { from, until, .. } => *from <= record.time && record.time <= *until,
+    }
+}
+
+/// Whether who `event` names told that somebody is `gone`.
+fn is_told_by(event: &Mistake, gone: &Gone) -> bool {
+    match event {
+        Mistake::Record { .. } => true,
+        Mistake::Span { directory, stream, .. } => {
+            let speaker = stream.as_ref().map_or_else(Speaker::directory, Speaker::stream);
+            gone.directory == *directory && gone.speaker == speaker
+        }
+    }
+}
+
+impl UndoAsked {
+    fn event(&self) -> Result<Mistake, AdminError> {
+        let name = |name: &String| name.parse::<SourceName>().map_err(AdminError::invalid);
+        let stream = self.stream.as_ref().map(name).transpose()?;
+        match (&self.record, &self.directory, self.from, self.until) {
+            (Some(record), None, None, None) if stream.is_none() => {
+                Ok(Mistake::Record { record: record.parse().map_err(AdminError::invalid)? })
+            }
+            (None, Some(directory), Some(from), Some(until)) if from <= until => {
+                Ok(Mistake::Span { directory: name(directory)?, stream, from, until })
+            }
+            _ => Err(AdminError::Invalid(
+                "name a record, or a directory with the time from when until when it was wrong"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
+/// The person `id` of `directory`, and what was told of whether they are there.
+async fn known(
+    reader: &mut Reader<'_>,
+    directory: &SourceName,
+    id: &PersonId,
+) -> Result<(Option<Person>, SignalMark), AdminError> {
+    let person = reader.find::<Person>(FactKey::person(id)).await;
+    let mark = reader.find::<SignalMark>(FactKey::signal_mark(directory, id)).await;
+    let mark = mark.map_err(AdminError::unavailable)?.unwrap_or_default();
+    Ok((person.map_err(AdminError::unavailable)?, mark))
+}
+
+/// What brings the person `id` back, if nothing else sent them away: what was granted before is over.
+async fn restored_by(
+    reader: &mut Reader<'_>,
+    undo: &Undo,
+    (id, now): (&PersonId, Timestamp),
+) -> Result<Option<Vec<Effect>>, AdminError> {
+    let (person, mark) = known(reader, &undo.directory, id).await?;
+    let Some(mut person) = person.filter(|person| undo.suspended(person, &mark)) else {
+        return Ok(None);
+    };
+    person.state = PersonState::Active { authorization_cutoff: Some(now) };
+    person.waits.returns = None;
+    let place = FactKey::scim_user(&undo.directory, id.as_str());
+    let user = reader.find::<ScimResource>(place.clone()).await;
+    // Whom the directory has no longer it could not send away again.
+    let Some(user) = user.map_err(AdminError::unavailable)? else { return Ok(None) };
+    let mut resource = user.resource.clone();
+    resource.insert("active".to_owned(), json!(true));
+    Ok(Some(vec![
+        put(FactKey::person(id), &person),
+        put(FactKey::signal_mark(&undo.directory, id), &mark.undone()),
+        put(place, &kept_of(Some(&user), resource, now)),
+    ]))
+}
