@@ -219,10 +219,9 @@ fn routers(
     )
     .with_agents(config.directories.agents);
     let streams = Streams::new(running.signals.receiver.clone(), people.hosts.clone());
-    let told = (directories, streams);
     let admin = api::admin(running.administration.clone(), pap::BOOTSTRAP.parse()?);
     let agents = api::agents(agents, receivers);
-    Ok([agents, api::admin_listener(observers, people, told), admin])
+    Ok([agents, api::admin_listener(observers, people, (directories, streams)), admin])
 }
 
 /// What is decided on and recorded in, as it was found.
