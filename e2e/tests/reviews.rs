@@ -28,13 +28,13 @@ fn r_75_the_page_on_reviews_shows_what_works() {
     assert!(table.contains("canary/touch=1"), "{table}");
     let list = std::fs::read_to_string(home.join("review.json")).expect("it was written");
     let list: Value = serde_json::from_str(&list).expect("it is JSON");
-    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:2.0:AgentReview"];
+    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"];
     assert_eq!(own["uses"][0]["count"], 1, "{list}");
     assert!(caller.call("touch", "kept").is_done());
 
     // The same file once more, and after it another review in which it is revoked.
     let review =
-        list["Resources"][0]["urn:chancery:scim:schemas:extension:2.0:AgentReview"]["item"]
+        list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"]["item"]
             .as_str()
             .and_then(|item| item.split_once('/'))
             .expect("it has one")
