@@ -190,7 +190,8 @@ impl Teller {
             let answers = futures::future::join_all(pushed).await;
             for ((jti, _), answer) in sets.iter().zip(answers) {
                 match answer {
-                    Ok((status, _)) if status.is_success() => told.taken.push(jti.clone()),
+                    // Any other success is somebody else's: a proxy's, or a page to log in at (RFC 8935 §2.2).
+                    Ok((StatusCode::ACCEPTED, _)) => told.taken.push(jti.clone()),
                     Ok((StatusCode::BAD_REQUEST, body)) if Refusal::is_final(&body) => {
                         told.refused.push(jti.clone());
                     }

@@ -218,6 +218,8 @@ pub fn metadata(issuer: &str) -> Value {
         "status_endpoint": endpoint(issuer, "status"),
         "verification_endpoint": endpoint(issuer, "verify"),
         "authorization_schemes": [{ "spec_urn": "urn:ietf:rfc:6750" }],
+        // Who does not understand which instance is meant would take all of its agent for stopped.
+        "critical_subject_members": ["application", "session"],
         "default_subjects": "ALL",
     })
 }

@@ -1,6 +1,6 @@
 //! What the log says was taken away: by which record, and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
@@ -22,11 +22,12 @@ pub(crate) const OF_PEOPLE: [&str; 4] =
     ["people/apply", "person/deactivate", "person/provision", "person/restrict"];
 
 /// The other acts that take something away, or say whose it is.
-const OF_THINGS: [&str; 19] = [
+const OF_THINGS: [&str; 20] = [
     "agent/affirm",
     "agent/client",
     "agent/reinstate",
     "agent/renew",
+    "agent/restrict",
     "agent/stop",
     "agent/suspend",
     "agent/take-over",
@@ -156,7 +157,9 @@ impl Signals {
             }
             // A risk that is not high takes nothing away by itself.
             ("risk/raise", _) if change["risk"]["level"] != json!(RiskLevel::High) => {}
-            ("agent/suspend", ResourceRef::Agent(agent)) => self.note(Root::Agent(agent), signal),
+            ("agent/suspend" | "agent/restrict", ResourceRef::Agent(agent)) => {
+                self.note(Root::Agent(agent), signal);
+            }
             ("agent/stop", ResourceRef::Agent(agent)) => {
                 self.note(Root::Stop(StopTarget::Agent(agent)), signal);
             }
@@ -164,10 +167,9 @@ impl Signals {
                 self.note(Root::TakenOver(agent), signal);
             }
             ("review/import", _) => {
-                let decided = change["decided"].as_array().into_iter().flatten();
-                let revoked = decided.filter(|it| it["decision"] == json!(Certification::Revoke));
-                let agents = revoked.filter_map(|it| it["agent"].as_str()?.parse().ok());
-                agents.for_each(|agent| self.note(Root::Agent(agent), signal));
+                for agent in revoked(&change) {
+                    self.note(Root::Agent(agent), signal);
+                }
             }
             ("deployment/stop", _) => self.note(Root::Stop(StopTarget::All), signal),
             ("agent/take-over", ResourceRef::Agent(agent)) => {
@@ -220,6 +222,13 @@ pub(crate) fn people(change: &Value) -> Vec<Person> {
     let listed = change["people"].as_array().into_iter().flatten();
     let told = listed.map(|it| &it["person"]).chain([change, &change["person"]]);
     told.filter_map(|person| serde_json::from_value(person.clone()).ok()).collect()
+}
+
+/// The agents that the decisions on a review, as a record says them, revoke.
+pub(crate) fn revoked(change: &Value) -> BTreeSet<AgentName> {
+    let decided = change["decided"].as_array().into_iter().flatten();
+    let revoked = decided.filter(|it| it["decision"] == json!(Certification::Revoke));
+    revoked.filter_map(|it| it["agent"].as_str()?.parse().ok()).collect()
 }
 
 impl Administration {

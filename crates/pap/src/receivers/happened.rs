@@ -1,6 +1,6 @@
 //! What a record of the log means to receivers: who stopped by it, and who is at which risk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, Verdict};
@@ -13,15 +13,19 @@ use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
 use crate::log::Disclosed;
-use crate::offboard::{OF_PEOPLE, people};
+use crate::offboard::{OF_PEOPLE, people, revoked};
 
 /// The other acts of which receivers are told.
-const OF_THINGS: [&str; 7] = [
+const OF_THINGS: [&str; 11] = [
+    "agent/reinstate",
+    "agent/restrict",
     "agent/stop",
     "agent/suspend",
+    "agent/take-over",
     "deployment/stop",
     "instance/quarantine",
     "instance/revoke",
+    "review/import",
     "risk/lower",
     "risk/raise",
 ];
@@ -48,7 +52,9 @@ pub(super) struct Happened {
 pub(super) enum Stopped {
     /// One.
     One(Whom),
-    /// Each agent that there is.
+    /// These agents.
+    These(BTreeSet<AgentName>),
+    /// Each agent that there was.
     All,
     /// Each agent that one of these people sponsors and does not answer for, as they are now.
     Of(BTreeMap<PersonId, Person>),
@@ -62,10 +68,13 @@ pub(super) struct Whom {
 }
 
 impl Stopped {
-    /// Whether `agent` is one of several that stopped.
-    pub(super) fn has(&self, agent: &Agent) -> bool {
+    /// Whether `agent` is one of several that stopped at `at`. Who was registered or taken over since was not:
+    /// that it was taken over is told by itself.
+    pub(super) fn has(&self, agent: &Agent, at: Timestamp) -> bool {
         match self {
             Self::One(_) => false,
+            Self::These(agents) => agents.contains(&agent.name),
+            Self::All | Self::Of(_) if agent.registered > at => false,
             Self::All => true,
             Self::Of(people) => {
                 let sponsor = people.get(&agent.sponsor);
@@ -142,6 +151,10 @@ impl Administration {
                 Whom { agent, instance: Some(id) }
             }
             _ if action == "deployment/stop" => return Ok((Some(Stopped::All), None)),
+            _ if action == "review/import" => {
+                let revoked = revoked(own.value("change").unwrap_or(&Value::Null));
+                return Ok(((!revoked.is_empty()).then_some(Stopped::These(revoked)), None));
+            }
             // People are told of by who knows them.
             _ => return Ok((None, None)),
         };

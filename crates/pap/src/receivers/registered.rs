@@ -142,13 +142,19 @@ impl Administration {
         let receiver = Receiver { state, ..registered(&mut draft, &name).await? };
         let mut effects = vec![put(FactKey::receiver(&name), &receiver)];
         if receiver.is_active() {
-            // Whoever lets it go on knows that it is back.
+            // Whoever lets it go on knows that it is back; and while it was suspended it was told nothing that
+            // it could have acknowledged.
             let stream = draft.reader.find::<ReceiverStream>(FactKey::receiver_stream(&name)).await;
             let stream = stream.map_err(AdminError::unavailable)?;
-            effects.extend(stream.filter(is_gone).map(|stream| {
-                let (status, since, reason) = (TellingStatus::Enabled, self.now(), None);
-                let enabled = ReceiverStream { status, since, reason, ..stream };
-                put(FactKey::receiver_stream(&name), &enabled)
+            effects.extend(stream.map(|stream| {
+                let since = self.now();
+                let goes_on = if is_gone(&stream) {
+                    let (status, reason) = (TellingStatus::Enabled, None);
+                    ReceiverStream { status, since, reason, ..stream }
+                } else {
+                    ReceiverStream { since, ..stream }
+                };
+                put(FactKey::receiver_stream(&name), &goes_on)
             }));
         }
         let done = draft.make(json!(receiver), effects).await?;

@@ -217,7 +217,7 @@ impl Transmitter {
             }
             Some(many) => {
                 let told = (&revoked, happened.record.as_str());
-                if !self.sign_of_many((receiver, found), many, told).await? {
+                if !self.sign_of_many((receiver, found), (many, *at), told).await? {
                     return Ok(false);
                 }
             }
@@ -230,11 +230,11 @@ impl Transmitter {
         Ok(true)
     }
 
-    /// Signs `told` of each agent that is one of `many`, from where that was left off.
+    /// Signs `told` of each agent that is one of `many`, who stopped at `at`, from where that was left off.
     async fn sign_of_many(
         &self,
         (receiver, found): (&Receiver, &mut Stream),
-        many: &Stopped,
+        (many, at): (&Stopped, Timestamp),
         told: (&Tells<'_>, &str),
     ) -> Result<bool, AdminError> {
         let store = self.administration.authority.journal().store().clone();
@@ -244,7 +244,7 @@ impl Transmitter {
             let page = page.map_err(AdminError::unavailable)?;
             for (_, body) in &page.facts {
                 let agent: Agent = serde_json::from_slice(body).map_err(AdminError::unavailable)?;
-                if many.has(&agent) {
+                if many.has(&agent, at) {
                     if found.telling.waiting.len() >= WAITING_MAX {
                         return Ok(false);
                     }

@@ -253,6 +253,38 @@ async fn a_signal_says_what_was_done_by_whom_and_nothing_that_a_person_wrote() {
 }
 
 #[tokio::test]
+async fn an_agent_that_a_review_revokes_is_told() {
+    let (telling, id) = Telling::of_all().await;
+    telling.another("zeta").await;
+    let (desk, reviewer) = (&telling.desk, &telling.other);
+    let due = desk.world.clock.now().plus(model::REVIEW_MIN).to_string();
+    let asked = pap::ReviewAsked { agents: vec!["zeta".to_owned()], sponsor: None, due };
+    let opened = desk.run_as(reviewer, Command::ReviewOpen(asked)).await.expect("it is opened");
+    let review = opened["review"].as_str().expect("it has an id").to_owned();
+    let zeta = desk.fact(FactKey::agent(&"zeta".parse().unwrap())).await;
+    let zeta: Agent = serde_json::from_value(zeta.unwrap()).unwrap();
+    let head = "item,version,decision,reviewer,reason";
+    let file = format!("{head}\n{review}/zeta,{},revoke,{reviewer},because\n", zeta.version());
+    desk.run_as(reviewer, Command::ReviewImport { id: review, file }).await.expect("it is taken");
+    let told: Vec<_> = telling.told(&id).await.iter().map(short).collect();
+    assert_eq!(told, [(SESSION_REVOKED.to_owned(), "zeta".to_owned())]);
+}
+
+/// What waited while an administrator had suspended the receiver is told when it goes on, however long that was.
+#[tokio::test]
+async fn a_receiver_that_was_suspended_for_long_is_not_taken_for_gone() {
+    let (telling, id) = Telling::of_all().await;
+    telling.suspend("billing").await;
+    assert_eq!(telling.poll(&id, &[]).await.len(), 1);
+    let (name, reason) = ("siem".to_owned(), "because".to_owned());
+    let suspend = Command::ReceiverSuspend { name: name.clone(), reason };
+    telling.desk.run(suspend).await.expect("it is suspended");
+    telling.desk.world.clock.advance(Duration::from_hours(8 * 24));
+    telling.desk.run(Command::ReceiverResume { name }).await.expect("it goes on");
+    assert_eq!(telling.told(&id).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_quarantine_by_the_service_itself_is_told() {
     let (telling, id) = Telling::of_all().await;
     let world = &telling.desk.world;
