@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
 use model::{
-    Agent, AgentName, Certification, Device, ElevationId, InstanceId, MandateId, Person, PersonId,
-    PersonState, ResourceRef, RiskLevel, StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
+    Agent, AgentName, AgentState, Certification, Device, ElevationId, InstanceId, MandateId,
+    Person, PersonId, PersonState, ResourceRef, RiskLevel, StopTarget, SystemName, TaskId,
+    Thumbprint, Timestamp,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -157,6 +158,7 @@ impl Signals {
             }
             // A risk that is not high takes nothing away by itself.
             ("risk/raise", _) if change["risk"]["level"] != json!(RiskLevel::High) => {}
+            ("agent/restrict", _) if !has_ended(&change) => {}
             ("agent/suspend" | "agent/restrict", ResourceRef::Agent(agent)) => {
                 self.note(Root::Agent(agent), signal);
             }
@@ -222,6 +224,12 @@ pub(crate) fn people(change: &Value) -> Vec<Person> {
     let listed = change["people"].as_array().into_iter().flatten();
     let told = listed.map(|it| &it["person"]).chain([change, &change["person"]]);
     told.filter_map(|person| serde_json::from_value(person.clone()).ok()).collect()
+}
+
+/// Whether the agent, as a record says it is from then on, acts no more.
+pub(crate) fn has_ended(change: &Value) -> bool {
+    let agent = serde_json::from_value::<Agent>(change["agent"].clone());
+    agent.is_ok_and(|agent| agent.state != AgentState::Active)
 }
 
 /// The agents that the decisions on a review, as a record says them, revoke.

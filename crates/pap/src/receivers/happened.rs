@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
 use crate::log::Disclosed;
-use crate::offboard::{OF_PEOPLE, people, revoked};
+use crate::offboard::{OF_PEOPLE, has_ended, people, revoked};
 
 /// The other acts of which receivers are told.
 const OF_THINGS: [&str; 11] = [
@@ -120,8 +120,9 @@ impl Administration {
             }
             Disclosed::Damaged(why) => return Err(AdminError::Unavailable(why)),
         };
+        let is_directorys = of_people && record.action != "person/deactivate";
         let is_admins =
-            record.signal.is_none() && (!of_people || record.action == "person/deactivate");
+            record.signal.is_none() && !is_directorys && record.action != "agent/restrict";
         let by = if is_admins { Initiator::Admin } else { Initiator::System };
         let (stopped, risk) = if of_people {
             let change = own.value("change").cloned().unwrap_or_default();
@@ -158,10 +159,14 @@ impl Administration {
             // People are told of by who knows them.
             _ => return Ok((None, None)),
         };
+        let change = own.value("change").cloned().unwrap_or_default();
+        // What a directory says of an agent otherwise, its name for one, stops nothing.
+        if action == "agent/restrict" && !has_ended(&change) {
+            return Ok((None, None));
+        }
         if !action.starts_with("risk/") {
             return Ok((Some(Stopped::One(whom)), None));
         }
-        let change = own.value("change").cloned().unwrap_or_default();
         let level = level(&change["risk"]["level"])?;
         // An instance of high risk is quarantined.
         let quarantined = whom.instance.is_some() && level == secevent::RiskLevel::High;

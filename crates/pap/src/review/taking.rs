@@ -101,7 +101,9 @@ impl Administration {
             return Ok(Err(format!("`{name}` awaits no decision any more: {is}")));
         }
         let mut agent = registered(&mut draft.reader, name).await?;
-        if agent.version() != said.version {
+        // Nobody keeps an agent from being revoked by changing it meanwhile.
+        let goes_on = said.decision != Certification::Revoke;
+        if goes_on && agent.version() != said.version {
             let why = "has changed since it was exported: export it again, and decide anew";
             return Ok(Err(format!("`{name}` {why}")));
         }
