@@ -111,7 +111,6 @@ fn once(dir: &Path, programs: &Programs) -> anyhow::Result<Vec<f64>> {
     let mut late = Vec::with_capacity(SPONSORS);
     for (sponsor, left) in left.iter().enumerate() {
         let last = upstream.last_effect(&part_of(sponsor)).context("it never had an effect")?;
-        ensure!(left.acknowledged >= left.said, "time goes on");
         late.push(last.saturating_duration_since(left.said).as_secs_f64() * 1e3);
     }
     Ok(late)

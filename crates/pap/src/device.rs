@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, By};
 use crate::consent::{Terms, listed, plain};
-use crate::register::{put, registered};
+use crate::register::{known, put, registered};
 
 /// How long an enrolment lasts.
 const LEASE: Duration = Duration::from_hours(30 * 24);
@@ -103,9 +103,12 @@ impl Administration {
         let target = ResourceRef::Agent(agent.clone());
         let mut draft = self.draft(by, "device/revoke", target).await?;
         let place = FactKey::device(&agent, &id);
-        let found = draft.reader.find::<Device>(place.clone()).await;
-        let missing = || AdminError::Missing(format!("device `{id}` of `{agent}`"));
-        let mut device = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let mut device = known::<Device>(
+            &mut draft.reader,
+            place.clone(),
+            &format!("device `{id}` of `{agent}`"),
+        )
+        .await?;
         device.state = DeviceState::Revoked { reason, since: self.now() };
         let done = draft.make(json!(device), vec![put(place, &device)]).await?;
         Ok(json!({ "device": id, "decision": done.decision }))

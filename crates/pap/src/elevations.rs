@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
-use crate::register::{put, put_new};
+use crate::register::{known, put, put_new};
 use crate::words::Acting;
 
 /// What somebody asks for beyond a task.
@@ -184,9 +184,7 @@ async fn described(
 ) -> Result<BTreeMap<ToolRef, BTreeSet<Harm>>, AdminError> {
     let mut described = BTreeMap::new();
     for tool in tools {
-        let found = reader.find::<Tool>(FactKey::tool(&tool)).await;
-        let missing = || AdminError::Missing(format!("tool `{tool}`"));
-        let found = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let found = known::<Tool>(reader, FactKey::tool(&tool), &format!("tool `{tool}`")).await?;
         if let Some(why) = unlifted(standing, &found) {
             let why = format!("no elevation lifts this for `{tool}`: {why}");
             return Err(AdminError::Invalid(why));
@@ -232,16 +230,12 @@ fn is_within(standing: &Standing, tool: &Tool) -> bool {
 }
 
 async fn found(reader: &mut Reader<'_>, id: ElevationId) -> Result<Elevation, AdminError> {
-    let found = reader.find::<Elevation>(FactKey::elevation(id)).await;
-    let missing = || AdminError::Missing(format!("elevation `{id}`"));
-    found.map_err(AdminError::unavailable)?.ok_or_else(missing)
+    known::<Elevation>(reader, FactKey::elevation(id), &format!("elevation `{id}`")).await
 }
 
 /// The task `id`, which must be open.
 async fn open(reader: &mut Reader<'_>, id: TaskId, now: Timestamp) -> Result<Task, AdminError> {
-    let found = reader.find::<Task>(FactKey::task(id)).await;
-    let missing = || AdminError::Missing(format!("task `{id}`"));
-    let task = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+    let task = known::<Task>(reader, FactKey::task(id), &format!("task `{id}`")).await?;
     if task.state == TaskState::Open && now < task.deadline {
         return Ok(task);
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
-use crate::register::put;
+use crate::register::{known, put};
 use crate::words::Acting;
 
 impl Administration {
@@ -100,9 +100,7 @@ impl Administration {
 }
 
 pub(crate) async fn found(draft: &mut Draft<'_>, id: InstanceId) -> Result<Instance, AdminError> {
-    let found = draft.reader.find::<Instance>(FactKey::instance(id)).await;
-    let found = found.map_err(AdminError::unavailable)?;
-    found.ok_or_else(|| AdminError::Missing(format!("instance `{id}`")))
+    known::<Instance>(&mut draft.reader, FactKey::instance(id), &format!("instance `{id}`")).await
 }
 
 /// What is written so that whatever starts after `instance` is as that is now.

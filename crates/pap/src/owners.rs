@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
-use crate::register::{active, put, registered};
+use crate::register::{active, known, put, registered};
 
 impl Administration {
     pub(crate) async fn owners(
@@ -64,9 +64,9 @@ impl Administration {
         let id: PurposeId = id.parse().map_err(AdminError::invalid)?;
         let target = ResourceRef::Purpose(id.clone());
         let mut draft = self.draft(by, "purpose/owner", target).await?;
-        let found = draft.reader.find::<Purpose>(FactKey::purpose(&id)).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut purpose = found.ok_or_else(|| AdminError::Missing(format!("purpose `{id}`")))?;
+        let mut purpose =
+            known::<Purpose>(&mut draft.reader, FactKey::purpose(&id), &format!("purpose `{id}`"))
+                .await?;
         purpose.owner = active(&mut draft.reader, owner, "owner").await?.id;
         purpose.owned = Some(self.now());
         let done = draft.make(json!(purpose), vec![put(FactKey::purpose(&id), &purpose)]).await?;

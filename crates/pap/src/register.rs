@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use authority::{Effect, Reader};
+use authority::{Effect, Fact, Reader};
 use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
@@ -101,9 +101,8 @@ impl Administration {
         let target = ResourceRef::Person(id.clone());
         let mut draft = self.draft(by, "person/deactivate", target).await?;
         let key = FactKey::person(&id);
-        let found = draft.reader.find::<Person>(key.clone()).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut person = found.ok_or_else(|| AdminError::Missing(format!("person `{id}`")))?;
+        let mut person =
+            known::<Person>(&mut draft.reader, key.clone(), &format!("person `{id}`")).await?;
         person.state = PersonState::Inactive { since: self.now() };
         person.waits.returns = None;
         let done = draft.make(json!(person), vec![put(key, &person)]).await?;
@@ -274,14 +273,22 @@ pub(crate) fn entered(agent: &Agent, mandate: Option<&Mandate>) -> Vec<Effect> {
     effects
 }
 
+/// The fact at `key`, which must be there: `what`, as it is told where it is not.
+pub(crate) async fn known<T: Fact>(
+    reader: &mut Reader<'_>,
+    key: FactKey,
+    what: &str,
+) -> Result<T, AdminError> {
+    let found = reader.find::<T>(key).await.map_err(AdminError::unavailable)?;
+    found.ok_or_else(|| AdminError::Missing(what.to_owned()))
+}
+
 /// The agent `name`, which must be registered.
 pub(crate) async fn registered(
     reader: &mut Reader<'_>,
     name: &AgentName,
 ) -> Result<Agent, AdminError> {
-    let found = reader.find::<Agent>(FactKey::agent(name)).await;
-    let found = found.map_err(AdminError::unavailable)?;
-    found.ok_or_else(|| AdminError::Missing(format!("agent `{name}`")))
+    known::<Agent>(reader, FactKey::agent(name), &format!("agent `{name}`")).await
 }
 
 /// The purpose `wanted`, if its owner still answers for it: whoever came back since it was theirs is asked
@@ -290,9 +297,8 @@ pub(crate) async fn owned_purpose(
     reader: &mut Reader<'_>,
     wanted: &PurposeId,
 ) -> Result<Purpose, AdminError> {
-    let purpose = reader.find::<Purpose>(FactKey::purpose(wanted)).await;
-    let purpose = purpose.map_err(AdminError::unavailable)?;
-    let purpose = purpose.ok_or_else(|| AdminError::Missing(format!("purpose `{wanted}`")))?;
+    let purpose =
+        known::<Purpose>(reader, FactKey::purpose(wanted), &format!("purpose `{wanted}`")).await?;
     let owner = reader.find::<Person>(FactKey::person(&purpose.owner)).await;
     let owner = owner.map_err(AdminError::unavailable)?;
     let owners = owner.map(|owner| (owner.id.clone(), owner)).into_iter().collect();

@@ -178,8 +178,7 @@ fn checked(reason: String) -> Result<String, AdminError> {
 }
 
 async fn known<T: Fact>(draft: &mut Draft<'_>, what: &RiskTarget) -> Result<T, AdminError> {
-    let found = draft.reader.find::<T>(what.key()).await.map_err(AdminError::unavailable)?;
-    found.ok_or_else(|| AdminError::Missing(format!("`{what}`")))
+    crate::register::known(&mut draft.reader, what.key(), &format!("`{what}`")).await
 }
 
 /// What makes the instances of the same agent that begin after `instance` begin with its `risk`.

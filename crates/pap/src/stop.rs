@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
-use crate::register::put;
+use crate::register::{known, put};
 use crate::words::Acting;
 
 /// What stopping and starting are called, and what they are done to.
@@ -70,9 +70,8 @@ impl Administration {
         let ([_, action], target) = governed(&what);
         let mut draft = self.draft(&by, action, target).await?;
         let place = FactKey::stop(&what);
-        let found = draft.reader.find::<Stop>(place.clone()).await;
-        let missing = || AdminError::Missing(format!("stop of `{what}`"));
-        let mut stop = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let mut stop =
+            known::<Stop>(&mut draft.reader, place.clone(), &format!("stop of `{what}`")).await?;
         let wish = waiting(&mut draft.reader, &stop, self.now()).await?;
         if wish.as_ref().is_some_and(|wish| wish.by == by) {
             return Err(self.takes_another("started_by_the_same_person"));

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::register::{active, put, put_new};
+use crate::register::{active, known, put, put_new};
 
 /// How long a system's key counts.
 const KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
@@ -48,17 +48,19 @@ impl Administration {
         let mut draft = self.draft(by, "system/add", ResourceRef::System(name.clone())).await?;
         let owner = active(&mut draft.reader, &owner, "owner").await?.id;
         for agent in &agents {
-            let found = draft.reader.find::<Agent>(FactKey::agent(agent)).await;
-            let missing = || AdminError::Missing(format!("agent `{agent}`"));
-            found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+            known::<Agent>(&mut draft.reader, FactKey::agent(agent), &format!("agent `{agent}`"))
+                .await?;
         }
         // An agent that signs for the system would fill in what it asks.
         let place = FactKey::system(&name);
         let keeps = self.own_key(&mut draft.reader, &signs, place.clone()).await?;
         for purpose in &purposes {
-            let found = draft.reader.find::<Purpose>(FactKey::purpose(purpose)).await;
-            let missing = || AdminError::Missing(format!("purpose `{purpose}`"));
-            found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+            known::<Purpose>(
+                &mut draft.reader,
+                FactKey::purpose(purpose),
+                &format!("purpose `{purpose}`"),
+            )
+            .await?;
         }
         let registered = self.now();
         let (key_expires, state) = (registered.plus(KEY_LIFETIME), SystemState::Active);
@@ -88,9 +90,9 @@ impl Administration {
         let target = ResourceRef::System(name.clone());
         let mut draft = self.draft(by, "system/suspend", target).await?;
         let key = FactKey::system(&name);
-        let found = draft.reader.find::<InitiatingSystem>(key.clone()).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut system = found.ok_or_else(|| AdminError::Missing(format!("system `{name}`")))?;
+        let mut system =
+            known::<InitiatingSystem>(&mut draft.reader, key.clone(), &format!("system `{name}`"))
+                .await?;
         let change = json!(reason);
         system.state = SystemState::Suspended { reason, since: self.now() };
         let done = draft.make(change, vec![put(key, &system)]).await?;

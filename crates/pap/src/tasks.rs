@@ -11,7 +11,7 @@ use model::{
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::register::put;
+use crate::register::{known, put};
 
 /// The most tasks of one tree that are shown.
 const SHOWN_MAX: usize = 10_000;
@@ -25,9 +25,8 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let id: TaskId = id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "task/end", ResourceRef::Task(id)).await?;
-        let found = draft.reader.find::<Task>(FactKey::task(id)).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut task = found.ok_or_else(|| AdminError::Missing(format!("task `{id}`")))?;
+        let mut task =
+            known::<Task>(&mut draft.reader, FactKey::task(id), &format!("task `{id}`")).await?;
         if let TaskState::Ended { how, .. } = task.state {
             let why = format!("task `{id}` has ended: {}", how.as_str());
             return Err(AdminError::Invalid(why));
@@ -48,9 +47,9 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let id: MandateId = id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "mandate/withdraw", ResourceRef::Mandate(id)).await?;
-        let found = draft.reader.find::<Mandate>(FactKey::mandate(id)).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let mut mandate = found.ok_or_else(|| AdminError::Missing(format!("mandate `{id}`")))?;
+        let mut mandate =
+            known::<Mandate>(&mut draft.reader, FactKey::mandate(id), &format!("mandate `{id}`"))
+                .await?;
         if mandate.withdrawn.is_some() {
             return Err(AdminError::Invalid(format!("mandate `{id}` is withdrawn")));
         }

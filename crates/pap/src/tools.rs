@@ -11,7 +11,7 @@ use model::{
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Draft, Found};
-use crate::register::{active, classes, put};
+use crate::register::{active, classes, known, put};
 use crate::said::ToolSaid;
 
 /// The pin of a tool: its descriptor, and where it is served from.
@@ -310,9 +310,7 @@ fn needs(told: &Value, policy: &pdp::Snapshot) -> Vec<&'static str> {
 
 /// The tool `tool`, which must be onboarded.
 async fn onboarded(reader: &mut authority::Reader<'_>, tool: &ToolRef) -> Result<Tool, AdminError> {
-    let found = reader.find::<Tool>(FactKey::tool(tool)).await;
-    let found = found.map_err(AdminError::unavailable)?;
-    found.ok_or_else(|| AdminError::Missing(format!("tool `{tool}`")))
+    known::<Tool>(reader, FactKey::tool(tool), &format!("tool `{tool}`")).await
 }
 
 /// Whether two descriptors are one: the spelling of a number is no change.

@@ -23,7 +23,7 @@ use crate::command::{AdminError, Administration};
 use crate::directory::kept_of;
 use crate::founding::is_for_development;
 use crate::log::Disclosed;
-use crate::register::{put, put_new};
+use crate::register::{known, put, put_new};
 use crate::sponsor::REASON_MAX;
 use crate::words::Acting;
 
@@ -122,7 +122,7 @@ impl Administration {
         let mut all = BTreeMap::new();
         for (id, how) in &undo.people {
             // Read beside the act: it is looked at again when it is approved.
-            let (person, mark) = known(&mut self.reader(), &undo.directory, id).await?;
+            let (person, mark) = person_and_mark(&mut self.reader(), &undo.directory, id).await?;
             if person.is_some_and(|person| undo.suspended(&person, &mark)) {
                 all.insert(id.clone(), *how);
             }
@@ -171,9 +171,8 @@ impl Administration {
         id: RecordId,
     ) -> Result<(Value, bool), AdminError> {
         let mut draft = self.draft(by, "signal/approve", ResourceRef::Deployment).await?;
-        let found = draft.reader.find::<Undo>(FactKey::undo(id)).await;
-        let missing = || AdminError::Missing(format!("undoing `{id}`"));
-        let mut undo = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let mut undo =
+            known::<Undo>(&mut draft.reader, FactKey::undo(id), &format!("undoing `{id}`")).await?;
         let now = self.now();
         let (first, at, after, mut restored) = match &undo.state {
             UndoState::Asked => {
@@ -337,7 +336,7 @@ impl UndoAsked {
 }
 
 /// The person `id` of `directory`, and what was told of whether they are there.
-async fn known(
+async fn person_and_mark(
     reader: &mut Reader<'_>,
     directory: &SourceName,
     id: &PersonId,
@@ -354,7 +353,7 @@ async fn restored_by(
     undo: &Undo,
     (id, now): (&PersonId, Timestamp),
 ) -> Result<Option<Vec<Effect>>, AdminError> {
-    let (person, mark) = known(reader, &undo.directory, id).await?;
+    let (person, mark) = person_and_mark(reader, &undo.directory, id).await?;
     let Some(mut person) = person.filter(|person| undo.suspended(person, &mark)) else {
         return Ok(None);
     };

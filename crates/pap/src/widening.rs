@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 use crate::founding::{BOOTSTRAP, is_for_development};
-use crate::register::put;
+use crate::register::{known, put};
 use crate::words::Acting;
 
 /// How many people are looked at at once of whom something may be due.
@@ -104,9 +104,9 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let target = ResourceRef::Person(id.clone());
         let mut draft = self.draft(&by, "person/confirm", target).await?;
-        let found = draft.reader.find::<Person>(FactKey::person(&id)).await;
-        let missing = || AdminError::Missing(format!("person `{id}`"));
-        let was = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let was =
+            known::<Person>(&mut draft.reader, FactKey::person(&id), &format!("person `{id}`"))
+                .await?;
         let asked = |by: &PersonId| was.waits.all().any(|due| due.by.as_ref() == Some(by));
         let is_own = id == by || asked(&by);
         if is_own && !is_for_development(self.authority.journal()).await? {

@@ -23,7 +23,7 @@ pub use registered::{DirectoryRegistration, KnownDirectory, NewToken};
 pub use users::UserChange;
 
 pub(crate) use errors::is_changed_meanwhile;
-pub(crate) use registered::{given_token, shown_token};
+pub(crate) use registered::{given_token, named_in, shown_token};
 pub(crate) use users::is_active as is_user_active;
 pub(crate) use write::Becomes;
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::heard;
-use crate::register::{put, put_new};
+use crate::register::{known, put, put_new};
 
 /// How long a token of a directory counts at most.
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
@@ -143,9 +143,9 @@ impl Administration {
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
         registered(&mut draft, &name).await?;
         let place = FactKey::person(&person);
-        let found = draft.reader.find::<Person>(place.clone()).await;
-        let missing = || AdminError::Missing(format!("person `{person}`"));
-        let known = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let known =
+            known::<Person>(&mut draft.reader, place.clone(), &format!("person `{person}`"))
+                .await?;
         if let Some(source) = &known.source {
             let why = format!("`{person}` is of the source `{source}` already");
             return Err(AdminError::Conflict(why));
@@ -183,10 +183,7 @@ impl Administration {
 
     /// The directory whose token this is, if it is one that counts.
     pub async fn known_directory(&self, token: &str) -> Result<Option<KnownDirectory>, AdminError> {
-        let name = token.split_once('.');
-        let Some(name) = name.and_then(|(name, _)| name.parse::<SourceName>().ok()) else {
-            return Ok(None);
-        };
+        let Some(name) = named_in(token) else { return Ok(None) };
         let (mut reader, place) = (self.reader(), FactKey::directory_tokens(&name));
         let shown = shown_token(&mut reader, place, (token, self.now())).await?;
         let Some(shown) = shown else { return Ok(None) };
@@ -228,14 +225,19 @@ pub(crate) async fn given_token(
     (kind, name, place): (&'static str, &SourceName, FactKey),
     (token, alone): (DirectoryToken, bool),
 ) -> Result<Value, AdminError> {
-    let found = draft.reader.find::<DirectoryTokens>(place.clone()).await;
-    let missing = || AdminError::Missing(format!("{kind} `{name}`"));
-    let tokens = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+    let tokens =
+        known::<DirectoryTokens>(&mut draft.reader, place.clone(), &format!("{kind} `{name}`"))
+            .await?;
     let expires = token.expires;
     let tokens = tokens.with(token, alone);
     let change = json!({ kind: name, "expires": expires, "alone": alone });
     let done = draft.make(change, vec![put(place, &tokens)]).await?;
     Ok(json!({ kind: name, "tokens": tokens.0.len(), "decision": done.decision }))
+}
+
+/// Whose token this says that it is: the name stands before the first dot.
+pub(crate) fn named_in(token: &str) -> Option<SourceName> {
+    token.split_once('.').and_then(|(name, _)| name.parse().ok())
 }
 
 /// The token that is `shown`, if it is one of those at `place` that count `now`.
@@ -253,7 +255,6 @@ pub(crate) async fn shown_token(
 }
 
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Directory, AdminError> {
-    let found = draft.reader.find::<Directory>(FactKey::directory(name)).await;
-    let missing = || AdminError::Missing(format!("directory `{name}`"));
-    found.map_err(AdminError::unavailable)?.ok_or_else(missing)
+    known::<Directory>(&mut draft.reader, FactKey::directory(name), &format!("directory `{name}`"))
+        .await
 }

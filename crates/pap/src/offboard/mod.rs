@@ -20,6 +20,7 @@ use self::held::{ByInstance, Held};
 pub(crate) use self::signals::{OF_PEOPLE, has_ended, people, revoked};
 use self::signals::{Signal, text};
 use crate::command::{AdminError, Administration};
+use crate::register::known;
 
 /// The most credentials of one report; of whoever has more nothing is told to be over.
 pub const CREDENTIALS_MAX: usize = 10_000;
@@ -103,9 +104,8 @@ impl Administration {
         let id: PersonId = id.parse().map_err(AdminError::invalid)?;
         let target = ResourceRef::Person(id.clone());
         let mut draft = self.draft(by, "person/offboard", target).await?;
-        let found = draft.reader.find::<model::Person>(FactKey::person(&id)).await;
-        let missing = || AdminError::Missing(format!("person `{id}`"));
-        found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        known::<model::Person>(&mut draft.reader, FactKey::person(&id), &format!("person `{id}`"))
+            .await?;
         let report = self.report(&Whose::Person(id.clone()), since).await?;
         let done = draft.make(told(&report), Vec::new()).await?;
         Ok(with(report, json!({ "person": id, "decision": done.decision })))

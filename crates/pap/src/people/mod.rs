@@ -25,7 +25,7 @@ use self::changes::{Change, Plan, Register};
 use self::listed::Listed;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
-use crate::register::{put, put_new};
+use crate::register::{known, put, put_new};
 use crate::widening;
 
 /// How long a source's key counts at most.
@@ -101,9 +101,9 @@ impl Administration {
         let (name, key) = said.checked(self.now())?;
         let mut draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
         let place = FactKey::people_source(&name);
-        let found = draft.reader.find::<PeopleSource>(place.clone()).await;
-        let missing = || AdminError::Missing(format!("source `{name}`"));
-        let source = found.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        let source =
+            known::<PeopleSource>(&mut draft.reader, place.clone(), &format!("source `{name}`"))
+                .await?;
         let source = source.rekeyed(key.to_jwk(), said.expires);
         let done = draft.make(json!(source), vec![put(place, &source)]).await?;
         Ok(json!({ "source": name, "key": key.thumbprint_text(), "decision": done.decision }))

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::GONE;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
-use crate::directory::{NewToken, given_token, shown_token};
-use crate::register::{put, put_new};
+use crate::directory::{NewToken, given_token, named_in, shown_token};
+use crate::register::{known, put, put_new};
 
 /// The most receivers: the log is read for each.
 pub const RECEIVERS_MAX: usize = 16;
@@ -167,10 +167,7 @@ impl Administration {
         &self,
         token: &str,
     ) -> Result<Option<(Receiver, bool)>, AdminError> {
-        let name = token.split_once('.');
-        let Some(name) = name.and_then(|(name, _)| name.parse::<SourceName>().ok()) else {
-            return Ok(None);
-        };
+        let Some(name) = named_in(token) else { return Ok(None) };
         let (mut reader, place) = (self.reader(), FactKey::receiver_tokens(&name));
         let shown = shown_token(&mut reader, place, (token, self.now())).await?;
         let Some(shown) = shown else { return Ok(None) };
@@ -189,9 +186,8 @@ pub(super) async fn active(
 }
 
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Receiver, AdminError> {
-    let found = draft.reader.find::<Receiver>(FactKey::receiver(name)).await;
-    let missing = || AdminError::Missing(format!("receiver `{name}`"));
-    found.map_err(AdminError::unavailable)?.ok_or_else(missing)
+    known::<Receiver>(&mut draft.reader, FactKey::receiver(name), &format!("receiver `{name}`"))
+        .await
 }
 
 /// Whether there are the agents that are named: of one that is misspelt nobody would be told.

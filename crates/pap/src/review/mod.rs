@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 pub(crate) use self::uses::Counted;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
-use crate::register::{put, put_new, registered};
+use crate::register::{known, put, put_new, registered};
 
 /// What is to be reviewed, and by when.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -169,9 +169,7 @@ fn unfit(agent: &Agent) -> Option<&'static str> {
 
 /// The review `id`, which there must be.
 async fn found(reader: &mut Reader<'_>, id: ReviewId) -> Result<Review, AdminError> {
-    let found = reader.find::<Review>(FactKey::review(id)).await;
-    let found = found.map_err(AdminError::unavailable)?;
-    found.ok_or_else(|| AdminError::Missing(format!("review `{id}`")))
+    known::<Review>(reader, FactKey::review(id), &format!("review `{id}`")).await
 }
 
 /// Names the item of a review that is about `agent`, always the same.

@@ -16,7 +16,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::directory::{NewToken, given_token, shown_token};
 use crate::heard;
-use crate::register::{put, put_new};
+use crate::register::{known, put, put_new};
 
 /// The most streams.
 pub const STREAMS_MAX: usize = 64;
@@ -79,9 +79,12 @@ impl Administration {
         let directory: SourceName = said.directory.parse().map_err(AdminError::invalid)?;
         let token = said.token.checked(self.now())?;
         let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
-        let known = draft.reader.find::<Directory>(FactKey::directory(&directory)).await;
-        let missing = || AdminError::Missing(format!("directory `{directory}`"));
-        known.map_err(AdminError::unavailable)?.ok_or_else(missing)?;
+        known::<Directory>(
+            &mut draft.reader,
+            FactKey::directory(&directory),
+            &format!("directory `{directory}`"),
+        )
+        .await?;
         if self.count("stream/").await? >= STREAMS_MAX {
             return Err(AdminError::Conflict(format!("there are {STREAMS_MAX} streams already")));
         }
@@ -213,7 +216,5 @@ fn writes(token: &NewToken) -> Result<(), AdminError> {
 }
 
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Stream, AdminError> {
-    let found = draft.reader.find::<Stream>(FactKey::stream(name)).await;
-    let missing = || AdminError::Missing(format!("stream `{name}`"));
-    found.map_err(AdminError::unavailable)?.ok_or_else(missing)
+    known::<Stream>(&mut draft.reader, FactKey::stream(name), &format!("stream `{name}`")).await
 }
