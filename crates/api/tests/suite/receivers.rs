@@ -61,6 +61,7 @@ async fn ss_02_the_transmitter_says_where_streams_are_managed() {
         "status_endpoint": at("/ssf/status"),
         "verification_endpoint": at("/ssf/verify"),
         "authorization_schemes": [{ "spec_urn": "urn:ietf:rfc:6750" }],
+        "critical_subject_members": ["application", "session"],
         "default_subjects": "ALL",
     });
     assert_eq!(metadata, expected);
