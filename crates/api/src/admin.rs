@@ -44,7 +44,9 @@ async fn run(State(socket): State<Socket>, body: Bytes) -> Response {
             return answer(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }));
         }
     };
-    if body.len() > COMMAND_MAX && !matches!(command, Command::PeopleApply { .. }) {
+    if body.len() > COMMAND_MAX
+        && !matches!(command, Command::PeopleApply { .. } | Command::PolicyReplay { .. })
+    {
         let error = format!("a command has at most {COMMAND_MAX} bytes");
         return answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": error }));
     }

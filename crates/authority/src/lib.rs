@@ -61,6 +61,7 @@ pub use permit::{
 pub use pip::{FactsError, Gathered, Pip};
 pub use quarantine::{NotStopped, Signal};
 pub use reader::{Pages, Reader, all, all_as_of};
+pub use records::resource_text;
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
 pub use standing::{delegators, heard, initiator, read_standing};

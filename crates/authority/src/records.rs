@@ -281,7 +281,7 @@ pub(crate) fn told(decision: &Decision) -> Told {
 }
 
 /// The kind of a resource and, where it is not personal, which.
-pub(crate) fn resource_text(resource: &ResourceRef) -> String {
+pub fn resource_text(resource: &ResourceRef) -> String {
     match resource {
         ResourceRef::Tool(tool) => format!("Tool::{tool}"),
         ResourceRef::Server(server) => format!("Server::{server}"),

@@ -8,6 +8,7 @@ mod keys;
 mod log;
 mod offboard;
 mod people;
+mod policy;
 mod receivers;
 mod reviews;
 mod risk;
@@ -33,6 +34,7 @@ pub(crate) use keys::Keys;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
+pub(crate) use policy::Policy;
 pub(crate) use receivers::{Covered, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
@@ -132,6 +134,9 @@ pub(crate) enum Command {
     /// Systems that start work of agents on behalf of people.
     #[command(subcommand)]
     System(System),
+    /// Policy sets: check, lay out, test, explain and try them.
+    #[command(subcommand)]
+    Policy(Policy),
     /// Units of work, each held by one instance.
     #[command(subcommand)]
     Task(Task),

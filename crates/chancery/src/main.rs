@@ -21,6 +21,7 @@ mod founding;
 mod host;
 mod initiate;
 mod isolate;
+mod junit;
 mod listener;
 mod log;
 mod login;
@@ -29,6 +30,8 @@ mod offboard;
 mod own_process;
 mod people;
 mod places;
+mod policy;
+mod policy_set;
 mod polling;
 mod receivers;
 mod register;
@@ -132,7 +135,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 std::sync::Arc::new(system::SystemEntropy::new());
             // How the deployment was founded, its database tells when it is served.
             login::door(&config, true, (&clock, &entropy))?;
-            let held = sources::run_cases(&config.policy.path)?;
+            let held = policy::held(&config.policy.path)?;
             println!("the configuration is in order, {held} cases of policy hold");
         }
         Command::ConfigSchema => println!("{}", serde_json::to_string_pretty(&config::schema())?),
@@ -149,6 +152,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Register(register) => register::run(register).await?,
+        Command::Policy(typed) => return policy::run(typed).await,
         Command::Review(review) => reviews::run(review).await?,
         Command::Offboard(offboard) => return offboard::run(offboard).await,
         Command::Completions { shell } => {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use gateway::{Gateway, Listing, PinChange, Route, Routes, Target};
 use model::{Enforcement, ServerName, Sha256Digest};
-use pap::{Administration, CaseFile, Found, ToolSource};
+use pap::{Administration, Found, ToolSource};
 
 use crate::config::{Config, Denials, Server};
 use crate::isolate::Launchers;
@@ -36,26 +36,6 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
     }
     ensure!(!files.is_empty(), "`{}` has no policy file (*.cedar)", path.display());
     Ok(files)
-}
-
-/// Decides every case in `cases/*.yaml` beside the policies; gives how many hold.
-pub(crate) fn run_cases(path: &Path) -> anyhow::Result<usize> {
-    let policies = policy_files(path)?;
-    let Ok(entries) = std::fs::read_dir(path.join("cases")) else { return Ok(0) };
-    let mut held = 0;
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let name = path.display();
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("could not read the cases `{name}`"))?;
-        let file: CaseFile = serde_saphyr::from_str(&text)
-            .map_err(|error| anyhow::anyhow!("`{name}` does not hold cases: {error}"))?;
-        held += file.run(&policies).with_context(|| format!("in `{name}`"))?;
-    }
-    Ok(held)
 }
 
 /// The ways to the configured servers; one on stdio that `launchers` do not tell of is not started.

@@ -9,6 +9,7 @@ use crate::clients::ClientRegistration;
 use crate::directory::{DirectoryRegistration, NewToken};
 use crate::drill::{DrillMeasured, DrillRow, DrillSignal};
 use crate::elevations::ElevationAsked;
+use crate::flips::PolicyFiles;
 use crate::people::SourceKey;
 use crate::receivers::ReceiverRegistration;
 use crate::review::{ReviewAsked, ReviewFormat};
@@ -262,4 +263,14 @@ pub enum Command {
     LogProve { id: String },
     /// Decides every recorded decision again.
     LogReplay,
+    /// Says how a decision came about.
+    PolicyExplain { id: String },
+    /// Decides the acts that are recorded from an index on again by another policy set, those at or after a time, a
+    /// page.
+    PolicyReplay {
+        files: PolicyFiles,
+        from: u64,
+        #[schemars(with = "Option<String>")]
+        since: Option<Timestamp>,
+    },
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::KeptTokenKeys;
 use crate::asked::Command;
+use crate::flips::Tried;
 use crate::log::Exports;
 use crate::policy::Publisher;
 use crate::review::Counted;
@@ -108,6 +109,8 @@ pub struct Administration {
     pub(crate) counted: Counted,
     /// Held by the one report that is made: each reads the register and the whole log.
     pub(crate) reports: tokio::sync::Mutex<()>,
+    /// The policy set that was tried last.
+    pub(crate) tried: tokio::sync::Mutex<Tried>,
     pub(crate) refusals: RefusalLog,
 }
 
@@ -209,7 +212,7 @@ impl Administration {
     ) -> Self {
         let (exports, counted) = (Exports::default(), Counted::default());
         let refusals = RefusalLog::default();
-        let reports = tokio::sync::Mutex::default();
+        let (reports, tried) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Self {
             authority,
             publisher,
@@ -220,6 +223,7 @@ impl Administration {
             exports,
             counted,
             reports,
+            tried,
             refusals,
         }
     }

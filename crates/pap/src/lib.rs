@@ -14,7 +14,9 @@ mod device;
 pub mod directory;
 mod drill;
 mod elevations;
+mod explain;
 mod findings;
+mod flips;
 mod founding;
 mod heard;
 mod instances;
@@ -26,6 +28,7 @@ mod owners;
 mod past;
 mod people;
 mod policy;
+mod recall;
 pub mod receivers;
 mod register;
 mod replay;
@@ -46,7 +49,7 @@ mod words;
 
 pub use asked::Command;
 pub use authority::ADMINISTRATORS;
-pub use cases::{CaseError, CaseFile, STARTER_CASES};
+pub use cases::{CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, Tools, bundle};
 pub use clients::ClientRegistration;
 pub use command::{AdminError, Administration, By, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
@@ -56,6 +59,7 @@ pub use drill::{
     DRILL_ROWS_MAX, DrillMeasured, DrillRow, DrillSignal, LAST_EFFECT_MAX_MS, verdict,
 };
 pub use elevations::ElevationAsked;
+pub use flips::PolicyFiles;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use offboard::CREDENTIALS_MAX;

@@ -57,6 +57,10 @@ impl Administration {
                 self.page(from, size).await
             }
             Command::LogProve { id } => self.prove(&id).await,
+            Command::PolicyExplain { id } => self.explain(&id).await,
+            Command::PolicyReplay { files, from, since } => {
+                self.try_policy(files, (from, since)).await
+            }
             _ => self.replay().await,
         }
     }

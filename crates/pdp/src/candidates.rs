@@ -192,6 +192,11 @@ impl Index {
         })
     }
 
+    /// The scope of the policy at `position`.
+    pub(crate) fn scope(&self, position: usize) -> &ScopeOf {
+        &self.scopes[position]
+    }
+
     /// The scopes of all policies, by position.
     #[cfg(test)]
     pub(crate) fn scopes(&self) -> &[ScopeOf] {

@@ -209,11 +209,15 @@ fn compile_policy(
     let scope = ScopeOf::new(&policy);
     let doubts = checker.check(&policy, &scope, &reads).map_err(|it| findings(Some(id), it))?;
     let effect = policy.effect();
+    let description = policy.annotation("description").map(str::to_owned);
+    let is_unconditional = !policy.has_non_scope_constraint();
     let alone =
         PolicySet::from_policies([policy]).map_err(|it| findings(Some(id), vec![chain(&it)]))?;
     let compiled = Compiled {
         id: PolicyId::from(id),
         effect,
+        description,
+        is_unconditional,
         alone,
         observe: annotations.observe,
         obligations: annotations.obligations,

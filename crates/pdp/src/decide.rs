@@ -21,6 +21,17 @@ use crate::schema::Action;
 use crate::shape::Converter;
 use crate::snapshot::Snapshot;
 
+/// A question with whom it is asked of, and of which policies.
+pub(crate) struct Prepared<'a> {
+    pub(crate) question: Question<'a>,
+    /// The instance, or whoever administers.
+    pub(crate) actor: Placed,
+    /// The person on whose behalf an instance acts.
+    pub(crate) subject: Option<Placed>,
+    pub(crate) of_actor: Vec<usize>,
+    pub(crate) of_person: Vec<usize>,
+}
+
 /// What the set said to each principal of one request.
 struct Asked {
     person: Option<Said>,
@@ -38,15 +49,33 @@ impl Snapshot {
 
     fn conjunction(&self, request: &AccessRequest, facts: &Facts) -> Result<Grant, Denial> {
         let (action, passed) = self.before_policies(request, facts)?;
+        let Some(prepared) = self.prepare((request, facts), (action, &passed))? else {
+            let (basis, obligations, observed) =
+                (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let Passed { answers, .. } = passed;
+            return Ok(Grant { basis, obligations, answers, elevation: None, observed });
+        };
+        let Prepared { question, actor, subject, of_actor, of_person } = &prepared;
+        let person = match subject {
+            Some(person) => Some(self.ask(question, person, of_person)?),
+            None => None,
+        };
+        let actor = self.ask(question, actor, of_actor)?;
+        self.answer(&Asked { person, actor }, &passed)
+    }
+
+    /// What the policies are asked, and which of them; none where a built-in rule alone permits.
+    pub(crate) fn prepare<'a>(
+        &self,
+        (request, facts): (&AccessRequest, &Facts),
+        (action, passed): (&'a Action, &Passed<'_>),
+    ) -> Result<Option<Prepared<'a>>, Denial> {
         let world = World::near(request, facts);
         if !action.resources.contains(world.resource.uid.type_name()) {
             return Err(Denial::Malformed);
         }
         if kernel::only_takes_away(request) {
-            let (basis, obligations, observed) =
-                (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-            let Passed { answers, .. } = passed;
-            return Ok(Grant { basis, obligations, answers, elevation: None, observed });
+            return Ok(None);
         }
         let (input, unread) = arguments(request, action).ok_or(Denial::Malformed)?;
         let of_actor = self.candidates(&world, &world.actor, action)?;
@@ -66,12 +95,7 @@ impl Snapshot {
         let World { actor, subject, resource, nodes } = world.widened(&asked, (request, facts));
         let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
         let question = Question { action: &action.placed, resource, context, entities, unread };
-        let person = match &subject {
-            Some(person) => Some(self.ask(&question, person, &of_person)?),
-            None => None,
-        };
-        let actor = self.ask(&question, &actor, &of_actor)?;
-        self.answer(&Asked { person, actor }, &passed)
+        Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
     }
 
     /// The policies whose scope matches this principal's question.

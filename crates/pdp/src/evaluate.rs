@@ -44,6 +44,15 @@ enum Outcome {
     Failed,
 }
 
+impl Question<'_> {
+    /// The question, of `principal`.
+    pub(crate) fn of(&self, principal: &Placed) -> Option<Request> {
+        let (uid, context) = (principal.uid.clone(), self.context.clone());
+        let (action, resource) = (self.action.uid.clone(), self.resource.uid.clone());
+        Request::new(uid, action, resource, context, None).ok()
+    }
+}
+
 impl Said {
     /// Whether the set permits: something permits, nothing forbids, nothing failed.
     pub(crate) fn permits(&self) -> bool {
@@ -59,10 +68,7 @@ impl Snapshot {
         principal: &Placed,
         candidates: &[usize],
     ) -> Result<Said, Denial> {
-        let (uid, context) = (principal.uid.clone(), question.context.clone());
-        let (action, resource) = (question.action.uid.clone(), question.resource.uid.clone());
-        let request = Request::new(uid, action, resource, context, None);
-        let request = request.map_err(|_| Denial::Malformed)?;
+        let request = question.of(principal).ok_or(Denial::Malformed)?;
         let mut said = Said::default();
         for position in candidates {
             let policy = &self.policies[*position];

@@ -159,8 +159,21 @@ impl Vocabulary {
         Ok(())
     }
 
+    /// The whole schema, in Cedar's syntax.
+    pub(crate) fn text(&self) -> Result<String, String> {
+        let actions = self.actions.keys().map(String::as_str).collect();
+        let fragments = self.fragments(&Part { actions, ..Part::default() })?;
+        let texts = fragments.iter().map(|it| it.to_cedarschema().map_err(|error| chain(&error)));
+        Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+    }
+
     /// Builds the schema with the actions of `part`.
     pub(crate) fn part(&self, part: &Part<'_>) -> Result<Schema, String> {
+        let fragments = self.fragments(part)?;
+        Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
+    }
+
+    fn fragments(&self, part: &Part<'_>) -> Result<Vec<SchemaFragment>, String> {
         let mut types = self.types.clone();
         let mut actions = Map::new();
         actions.insert(TOOL_CALLS.to_owned(), json!({}));
@@ -181,8 +194,7 @@ impl Vocabulary {
         }
         types[""]["actions"] = Value::Object(actions);
         let own = SchemaFragment::from_json_value(types).map_err(|error| chain(&error))?;
-        let fragments = std::iter::once(own).chain(self.extra.iter().cloned());
-        Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
+        Ok(std::iter::once(own).chain(self.extra.iter().cloned()).collect())
     }
 }
 

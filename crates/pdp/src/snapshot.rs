@@ -41,6 +41,9 @@ pub struct Snapshot {
 pub(crate) struct Compiled {
     pub(crate) id: PolicyId,
     pub(crate) effect: Effect,
+    pub(crate) description: Option<String>,
+    /// Whether its scope alone says when it applies.
+    pub(crate) is_unconditional: bool,
     /// The policy alone: Cedar evaluates each by itself, and so do we.
     pub(crate) alone: PolicySet,
     pub(crate) observe: bool,
@@ -97,6 +100,16 @@ impl Snapshot {
     /// left of a file that was cut off.
     pub const fn gap(&self) -> Option<&Finding> {
         self.gap.as_ref()
+    }
+
+    /// The ids of the policies, in the order of the files.
+    pub fn ids_of_all(&self) -> impl Iterator<Item = &PolicyId> {
+        self.policies.iter().map(|policy| &policy.id)
+    }
+
+    /// The schema of the set, with an action for each tool, for editors (Cedar schema syntax).
+    pub fn schema_text(&self) -> Result<String, String> {
+        self.vocabulary.text()
     }
 
     /// Whether some permit in force names the tool in its scope, directly or by its server.

@@ -24,6 +24,7 @@ mod owners;
 mod past;
 mod people;
 mod policy;
+mod policy_sets;
 mod receiver_streams;
 mod receivers;
 mod register;

@@ -335,6 +335,15 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::LogExport { from: 0 },
         Command::LogProve { id: id() },
         Command::LogReplay,
+        Command::PolicyExplain { id: id() },
+        Command::PolicyReplay {
+            files: pap::PolicyFiles {
+                policies: crate::desk::files(crate::support::POLICY),
+                ..pap::PolicyFiles::default()
+            },
+            from: 0,
+            since: None,
+        },
     ]);
     commands
 }

@@ -1,0 +1,79 @@
+//! What can be typed about policy sets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::Socket;
+
+/// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `tools.yaml` and `cases/*.yaml`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Compile a set, decide its cases, and say what is doubtful in it.
+    Check(PolicySet),
+    /// Lay its policies out in the one way.
+    Fmt {
+        #[command(flatten)]
+        set: PolicySet,
+        /// Change nothing; fail if something would change.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Say what is doubtful in it; fail if something is.
+    Lint(PolicySet),
+    /// Decide its cases, and say which policies and conditions they cover.
+    Test {
+        #[command(flatten)]
+        set: PolicySet,
+        /// Write the results to this file, as JUnit XML.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+    },
+    /// Print its schema, with an action for each of its tools, for an editor (`chancery.cedarschema`).
+    Schema(PolicySet),
+    /// Print the tools that are onboarded, as the `tools.yaml` of a set.
+    Tools {
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say how a recorded decision came about: which policies were asked, and what they saw.
+    Explain {
+        /// The decision.
+        id: String,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Decide what is recorded again by a set, and list what flips.
+    Replay {
+        #[command(flatten)]
+        set: PolicySet,
+        /// How far back (`30d`, `12h`); all, if it is left out.
+        #[arg(long, value_name = "TIME", value_parser = back)]
+        since: Option<Duration>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Where a set is.
+#[derive(Debug, Args)]
+pub(crate) struct PolicySet {
+    /// Its directory.
+    #[arg(default_value = "policies")]
+    pub(crate) dir: PathBuf,
+}
+
+/// So many minutes, hours or days.
+fn back(text: &str) -> Result<Duration, String> {
+    let form = || format!("`{text}` is not a time such as `90m`, `12h` or `30d`");
+    let (number, seconds) = [('m', 60), ('h', 3_600), ('d', 86_400)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .ok_or_else(form)?;
+    let number: u32 = number.parse().map_err(|_| form())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}

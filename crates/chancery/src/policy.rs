@@ -1,0 +1,294 @@
+//! `chancery policy`: what is done with a policy set before it is in force, and what is asked of decisions that
+//! one made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use model::{Clock as _, Harm, Timestamp, ToolRef};
+use pap::{CaseResult, CaseTool, Command as Asked, Tools};
+use pdp::{Finding, Snapshot};
+use serde_json::{Value, json};
+
+use crate::cli::Policy;
+use crate::policy_set::PolicySet;
+use crate::socket;
+use crate::system::SystemClock;
+
+/// The set is not as it should be, or something flips.
+const DOES_NOT_HOLD: u8 = 3;
+
+/// Runs one command.
+pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
+    match typed {
+        Policy::Check(set) => check(&set.dir),
+        Policy::Fmt { set, check } => lay_out(&set.dir, check),
+        Policy::Lint(set) => {
+            let set = PolicySet::read(&set.dir)?;
+            let findings = findings(&set, &compiled(&set)?);
+            for finding in &findings {
+                println!("{finding}");
+            }
+            Ok(holds(findings.is_empty()))
+        }
+        Policy::Test { set, junit } => test(&set.dir, junit.as_deref()),
+        Policy::Schema(set) => {
+            let set = PolicySet::read(&set.dir)?;
+            let text = compiled(&set)?.schema_text().map_err(|error| anyhow!(error))?;
+            print!("{text}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Policy::Tools { socket } => {
+            let told = socket::call(&socket.socket, &Asked::ServerList).await?;
+            print!("{}", serde_saphyr::to_string(&onboarded(&told)?)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Policy::Explain { id, json, socket } => {
+            let told = socket::call(&socket.socket, &Asked::PolicyExplain { id }).await?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&told)?);
+            } else {
+                explain(&told);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Policy::Replay { set, since, socket } => {
+            replay(&PolicySet::read(&set.dir)?, since, &socket.socket).await
+        }
+    }
+}
+
+/// How many cases of the set in `dir` hold; those that do not are an error.
+pub(crate) fn held(dir: &Path) -> anyhow::Result<usize> {
+    let results = PolicySet::read(dir)?.run()?;
+    let all = results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
+    let mut held = 0;
+    for (file, CaseResult { name, held: result, .. }) in all {
+        if let Err(error) = result {
+            bail!("in `{file}`: the case `{name}` {error}");
+        }
+        held += 1;
+    }
+    Ok(held)
+}
+
+fn holds(does: bool) -> ExitCode {
+    if does { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) }
+}
+
+/// The set with all tools that it and its cases describe; what is wrong is told, each with its place.
+fn compiled(set: &PolicySet) -> anyhow::Result<Snapshot> {
+    let snapshot = Snapshot::compile(pap::bundle(&set.files, &set.all_tools()));
+    let snapshot =
+        snapshot.map_err(|errors| anyhow!("the policy set does not compile:\n{errors}"))?;
+    match snapshot.gap() {
+        Some(gap) => bail!("{gap}"),
+        None => Ok(snapshot),
+    }
+}
+
+fn findings(set: &PolicySet, snapshot: &Snapshot) -> Vec<Finding> {
+    let harm = |(name, tool): (ToolRef, CaseTool)| (name, tool.harm);
+    let harm: BTreeMap<ToolRef, BTreeSet<Harm>> = set.all_tools().into_iter().map(harm).collect();
+    snapshot.lint(&harm)
+}
+
+fn check(dir: &Path) -> anyhow::Result<ExitCode> {
+    let set = PolicySet::read(dir)?;
+    let snapshot = compiled(&set)?;
+    for finding in findings(&set, &snapshot) {
+        println!("warning: {finding}");
+    }
+    let results = set.run()?;
+    let failed = tell_failures(&results);
+    let (policies, tools) = (snapshot.ids_of_all().count(), set.all_tools().len());
+    let cases: usize = results.values().map(Vec::len).sum();
+    println!("{policies} policies, {tools} tools, {cases} cases, {failed} of which do not hold");
+    println!("digest {}", snapshot.digest());
+    Ok(holds(failed == 0))
+}
+
+fn lay_out(dir: &Path, only_check: bool) -> anyhow::Result<ExitCode> {
+    let mut differ = 0;
+    for (name, text) in PolicySet::read(dir)?.files.policies {
+        let laid_out = pdp::format(&name, &text).map_err(|finding| anyhow!("{finding}"))?;
+        if laid_out == text {
+            continue;
+        }
+        differ += 1;
+        println!("{name}");
+        if !only_check {
+            let path = dir.join(&name);
+            fs::write(&path, laid_out)
+                .with_context(|| format!("could not write `{}`", path.display()))?;
+        }
+    }
+    Ok(holds(differ == 0 || !only_check))
+}
+
+/// Tells of the cases that do not hold; how many.
+fn tell_failures(results: &BTreeMap<String, Vec<CaseResult>>) -> usize {
+    let mut failed = 0;
+    for (file, results) in results {
+        for CaseResult { name, held, .. } in results {
+            if let Err(error) = held {
+                failed += 1;
+                println!("{file}: `{name}` {error}");
+            }
+        }
+    }
+    failed
+}
+
+fn test(dir: &Path, junit: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let set = PolicySet::read(dir)?;
+    let snapshot = compiled(&set)?;
+    let results = set.run()?;
+    if let Some(path) = junit {
+        fs::write(path, crate::junit::report(&results)?)
+            .with_context(|| format!("could not write `{}`", path.display()))?;
+    }
+    let failed = tell_failures(&results);
+    let cases: usize = results.values().map(Vec::len).sum();
+    coverage(&snapshot, &results);
+    println!("{} of {cases} cases hold", cases - failed);
+    Ok(holds(failed == 0))
+}
+
+/// Tells which policies no case comes to, and which of their conditions no case sees both ways.
+fn coverage(snapshot: &Snapshot, results: &BTreeMap<String, Vec<CaseResult>>) {
+    let asked = || results.values().flatten().flat_map(|result| &result.asked);
+    let applied: BTreeSet<_> =
+        asked().filter(|it| it.applies == Some(true)).map(|it| &it.policy).collect();
+    let mut seen: BTreeMap<(&str, &str), BTreeSet<bool>> = BTreeMap::new();
+    for policy in asked() {
+        for condition in &policy.conditions {
+            let place = (policy.policy.as_str(), condition.text.as_str());
+            seen.entry(place).or_default().extend(condition.met);
+        }
+    }
+    let all: Vec<_> = snapshot.ids_of_all().collect();
+    let covered = all.iter().filter(|id| applied.contains(**id)).count();
+    for id in all.iter().filter(|id| !applied.contains(**id)) {
+        println!("not covered: policy `{id}` applies in no case");
+    }
+    for ((policy, condition), met) in &seen {
+        if met.len() < 2 {
+            let never = if met.contains(&true) { "always" } else { "never" };
+            println!("half covered: policy `{policy}`: {never} met: {condition}");
+        }
+    }
+    let both = seen.values().filter(|met| met.len() == 2).count();
+    println!("{covered} of {} policies apply in a case", all.len());
+    println!("{both} of {} conditions that were asked were met and not met", seen.len());
+}
+
+/// The tools that the service told of, as a set describes them.
+fn onboarded(told: &Value) -> anyhow::Result<Tools> {
+    let rows = told.as_array().context("the service told no list")?;
+    let rows = rows.iter().filter(|row| row.get("tool").is_some());
+    rows.map(|row| {
+        let name: ToolRef = serde_json::from_value(row["tool"].clone())?;
+        let harm: BTreeSet<Harm> = serde_json::from_value(row["harm"].clone())?;
+        let schema = row["descriptor"].get("inputSchema").cloned();
+        Ok((name, CaseTool { harm, input: schema.unwrap_or_else(|| json!({ "type": "object" })) }))
+    })
+    .collect()
+}
+
+/// Tells how a decision came about, in words.
+fn explain(told: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    println!("{} {} on {}", text(&told["time"]), text(&told["action"]), text(&told["resource"]));
+    let why = told["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    println!("{}{why}", text(&told["answer"]));
+    let remedies = told["remedies"].as_array().cloned().unwrap_or_default();
+    for remedy in remedies.iter().filter_map(Value::as_str) {
+        println!("what would lift it: {remedy}");
+    }
+    let asked = told["asked"].as_array().cloned().unwrap_or_default();
+    if asked.is_empty() {
+        println!("no policy was asked: a built-in rule decided");
+    }
+    for policy in &asked {
+        let applies = match policy["applies"].as_bool() {
+            Some(true) => "applies",
+            Some(false) => "does not apply",
+            None => "could not be evaluated",
+        };
+        let observed = if policy["observed"] == true { ", under observation" } else { "" };
+        let (effect, name, of) = (&policy["effect"], &policy["policy"], &policy["of"]);
+        println!(
+            "{} `{}` {applies} (asked of the {}{observed})",
+            text(effect),
+            text(name),
+            text(of)
+        );
+        if let Some(description) = policy["description"].as_str() {
+            println!("  {description}");
+        }
+        for condition in policy["conditions"].as_array().into_iter().flatten() {
+            let met = match condition["met"].as_bool() {
+                Some(true) => "met",
+                Some(false) => "not met",
+                None => "not evaluable",
+            };
+            println!("  {met}: {}", text(&condition["text"]));
+            for saw in condition["saw"].as_array().into_iter().flatten() {
+                let value = saw[1].as_str().unwrap_or("not there");
+                println!("    {} is {value}", text(&saw[0]));
+            }
+        }
+    }
+}
+
+/// Flips that are alike, over all pages.
+type Flips = BTreeMap<String, (u64, Value)>;
+
+async fn replay(
+    set: &PolicySet,
+    since: Option<Duration>,
+    socket: &Path,
+) -> anyhow::Result<ExitCode> {
+    let since = since.map(|back| {
+        let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(SystemClock::new().now().as_millis().saturating_sub(back))
+    });
+    let (mut from, mut sums, mut flips) = (0, [0_u64; 4], Flips::new());
+    loop {
+        let files = set.files.clone();
+        let told = socket::call(socket, &Asked::PolicyReplay { files, from, since }).await?;
+        for (sum, name) in sums.iter_mut().zip(["decided", "same", "erased", "damaged"]) {
+            *sum += told[name].as_u64().unwrap_or_default();
+        }
+        for flip in told["flips"].as_array().into_iter().flatten() {
+            let (times, _) =
+                flips.entry(flip["kind"].to_string()).or_insert_with(|| (0, flip.clone()));
+            *times += flip["times"].as_u64().unwrap_or_default();
+        }
+        let Some(next) = told["next"].as_u64() else { break };
+        from = next;
+        eprint!("\r{from} records");
+    }
+    eprintln!();
+    for (times, flip) in flips.values() {
+        let kind = &flip["kind"];
+        let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
+        println!(
+            "{} {times}: agent {}, sponsor {}, {} on {}: {} (such as {})",
+            text("flip"),
+            text("agent"),
+            text("sponsor"),
+            text("action"),
+            text("resource"),
+            text("by"),
+            flip["example"].as_str().unwrap_or_default(),
+        );
+    }
+    let [decided, same, erased, damaged] = sums;
+    println!("{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read");
+    Ok(holds(flips.is_empty() && damaged == 0))
+}

@@ -1,0 +1,94 @@
+//! A policy set as a directory: read whole, or not at all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, ensure};
+use pap::{CaseFile, CaseResult, PolicyFiles, Tools};
+use serde::de::DeserializeOwned;
+
+use crate::sources;
+
+/// The most files of one kind.
+const FILES_MAX: usize = 1_000;
+
+/// What `chancery policy schema` writes, for editors: never part of a set.
+const GENERATED: &str = "chancery.cedarschema";
+
+/// Where a set says which tools there are.
+const TOOLS: &str = "tools.yaml";
+
+/// A policy set with what is tried on it.
+pub(crate) struct PolicySet {
+    pub(crate) files: PolicyFiles,
+    /// The tools that it describes.
+    pub(crate) tools: Tools,
+    /// Its cases, by file.
+    pub(crate) cases: BTreeMap<String, CaseFile>,
+}
+
+impl PolicySet {
+    /// Reads the set in `dir`.
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
+        let policies = sources::policy_files(dir)?;
+        let mut schema = texts(dir, "cedarschema")?;
+        schema.remove(GENERATED);
+        let tools = dir.join(TOOLS);
+        let tools = if tools.exists() { yaml(&tools)? } else { Tools::new() };
+        let mut cases = BTreeMap::new();
+        for name in texts(&dir.join("cases"), "yaml")?.into_keys() {
+            cases.insert(format!("cases/{name}"), yaml(&dir.join("cases").join(&name))?);
+        }
+        Ok(Self { files: PolicyFiles { policies, schema }, tools, cases })
+    }
+
+    /// All tools that it and its cases describe: those of the set, and of each file what it adds.
+    pub(crate) fn all_tools(&self) -> Tools {
+        let mut all = self.tools.clone();
+        for file in self.cases.values() {
+            for (name, tool) in file.tools(&Tools::new()) {
+                all.entry(name).or_insert(tool);
+            }
+        }
+        all
+    }
+
+    /// Decides all cases; the results, by file.
+    pub(crate) fn run(&self) -> anyhow::Result<BTreeMap<String, Vec<CaseResult>>> {
+        let run = |(name, file): (&String, &CaseFile)| {
+            let why = "the set does not compile with the tools that the cases describe";
+            let results = file.run(&self.files, &self.tools);
+            Ok((name.clone(), results.map_err(|errors| anyhow!("`{name}`: {why}:\n{errors}"))?))
+        };
+        self.cases.iter().map(run).collect()
+    }
+}
+
+/// The files in `dir` with this extension, by name; none if there is no such directory.
+fn texts(dir: &Path, extension: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    if !dir.exists() {
+        return Ok(files);
+    }
+    let entries =
+        std::fs::read_dir(dir).with_context(|| format!("could not read `{}`", dir.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|it| it != extension) {
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("could not read `{}`", path.display()))?;
+        files.insert(name, text);
+        ensure!(files.len() <= FILES_MAX, "`{}` has too many files", dir.display());
+    }
+    Ok(files)
+}
+
+fn yaml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("could not read `{shown}`"))?;
+    serde_saphyr::from_str(&text).map_err(|error| anyhow!("`{shown}` is not in order: {error}"))
+}

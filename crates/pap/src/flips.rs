@@ -1,0 +1,185 @@
+//! What another policy set would have answered: every recorded decision on an act is made again by it, and
+//! what flips is told before it is in force.
+//!
+//! Each is decided with the tools as they were pinned then, on the facts and with the built-in rules that
+//! it was decided by; only the policies and schema parts are others. What state that the commit checks denied
+//! (a limit that was reached) is denied by any set.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use model::record::Verdict;
+use model::{AccessRequest, Decision, Facts, PolicyDigest, PrincipalFacts, Timestamp};
+use pdp::{Bundle, Snapshot};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::command::{AdminError, Administration};
+use crate::recall::{Question, Recorded, Snapshots};
+use crate::replay::NOT_BY_POLICY;
+
+/// The most records of one page.
+const PAGE: usize = 2_000;
+
+/// The most kinds of flips that one page tells of.
+const KINDS_MAX: usize = 1_000;
+
+/// A policy set to try.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFiles {
+    /// The policies (Cedar), by file name.
+    pub policies: BTreeMap<String, String>,
+    /// Schema parts (Cedar schema syntax), by file name.
+    #[serde(default)]
+    pub schema: BTreeMap<String, String>,
+}
+
+/// The set that was tried last, with each set of tools that was met: pages follow one another.
+#[derive(Default)]
+pub(crate) struct Tried {
+    files: PolicyFiles,
+    snapshots: HashMap<PolicyDigest, Arc<Snapshot>>,
+}
+
+/// Decisions that flip alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Kind {
+    /// `newly_denied` or `newly_permitted`.
+    flip: &'static str,
+    agent: Option<String>,
+    sponsor: Option<String>,
+    action: String,
+    resource: String,
+    /// The rule or the policies that answer now.
+    by: String,
+}
+
+#[derive(Default)]
+struct Page {
+    decided: u64,
+    same: u64,
+    erased: u64,
+    /// Decisions that could not be made again, with the reasons of some.
+    damaged: u64,
+    flips: BTreeMap<Kind, (u64, String)>,
+}
+
+impl Administration {
+    /// Decides the acts that are recorded from index `from` on again by `files`, those at or after `since`; a page,
+    /// with where the next one begins.
+    pub(crate) async fn try_policy(
+        &self,
+        files: PolicyFiles,
+        (from, since): (u64, Option<Timestamp>),
+    ) -> Result<Value, AdminError> {
+        let mut tried = self.tried.lock().await;
+        if tried.files != files {
+            *tried = Tried { files, snapshots: HashMap::new() };
+        }
+        let entries = self.authority.journal().store().entries(from, PAGE).await;
+        let entries = entries.map_err(AdminError::unavailable)?;
+        let (mut recorded_by, mut page) = (Snapshots::new(), Page::default());
+        for entry in &entries {
+            let Some((recorded, question)) = self.recalled(entry).await? else { continue };
+            let is_asked = since.is_none_or(|since| recorded.time >= since);
+            if !is_asked || NOT_BY_POLICY.contains(&recorded.reason.as_str()) {
+                continue;
+            }
+            let (request, facts) = match question {
+                Question::Known(known) => *known,
+                Question::Erased => {
+                    page.erased += 1;
+                    continue;
+                }
+                Question::Damaged(_) => {
+                    page.damaged += 1;
+                    continue;
+                }
+            };
+            let Some(then) = self.snapshot(recorded.policy, &mut recorded_by).await? else {
+                page.damaged += 1;
+                continue;
+            };
+            let now = tried.with_tools_of(&then)?;
+            page.note(&recorded, &now.decide(&request, &facts), (&request, &facts));
+        }
+        // A page that is not full is the last: that it was asked for is itself a record.
+        let next = (entries.len() == PAGE).then(|| from + PAGE as u64);
+        Ok(page.told(next))
+    }
+}
+
+impl Tried {
+    /// The set with the tools of `then`.
+    fn with_tools_of(&mut self, then: &Snapshot) -> Result<Arc<Snapshot>, AdminError> {
+        if let Some(known) = self.snapshots.get(&then.digest()) {
+            return Ok(known.clone());
+        }
+        let PolicyFiles { policies, schema } = self.files.clone();
+        let tools = then.bundle().tools.clone();
+        let snapshot = Snapshot::compile(Bundle { policies, schema, tools });
+        let snapshot = snapshot.map_err(|errors| {
+            AdminError::Invalid(format!("the policy set does not compile:\n{errors}"))
+        })?;
+        if let Some(gap) = snapshot.gap() {
+            return Err(AdminError::Invalid(gap.to_string()));
+        }
+        let snapshot = Arc::new(snapshot);
+        self.snapshots.insert(then.digest(), snapshot.clone());
+        Ok(snapshot)
+    }
+}
+
+impl Page {
+    fn note(
+        &mut self,
+        recorded: &Recorded,
+        now: &Decision,
+        (request, facts): (&AccessRequest, &Facts),
+    ) {
+        self.decided += 1;
+        let flip = match (recorded.verdict, now) {
+            (Verdict::Permit, Decision::Deny(_)) => "newly_denied",
+            (Verdict::Deny, Decision::Permit(_)) => "newly_permitted",
+            (Verdict::Permit, Decision::Permit(_)) | (Verdict::Deny, Decision::Deny(_)) => {
+                self.same += 1;
+                return;
+            }
+        };
+        let by = match now {
+            Decision::Permit(grant) => {
+                grant.basis.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            }
+            Decision::Deny(denial) => denial.to_string(),
+        };
+        let (agent, sponsor) = match &facts.principal {
+            PrincipalFacts::Instance(standing) => {
+                (Some(standing.agent.name.to_string()), Some(standing.sponsor.id.to_string()))
+            }
+            PrincipalFacts::Administrator(_) | PrincipalFacts::Directory(..) => (None, None),
+        };
+        let (action, resource) =
+            (request.action.to_string(), authority::resource_text(&request.resource));
+        let kind = Kind { flip, agent, sponsor, action, resource, by };
+        if self.flips.len() < KINDS_MAX || self.flips.contains_key(&kind) {
+            let (times, _) = self.flips.entry(kind).or_insert_with(|| (0, recorded.id.to_string()));
+            *times += 1;
+        }
+    }
+
+    fn told(self, next: Option<u64>) -> Value {
+        let flips = self.flips.into_iter().map(
+            |(kind, (times, example))| json!({ "kind": kind, "times": times, "example": example }),
+        );
+        json!({
+            "decided": self.decided,
+            "same": self.same,
+            "erased": self.erased,
+            "damaged": self.damaged,
+            "flips": flips.collect::<Vec<_>>(),
+            "next": next,
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! Says how an answer came about: which policies were asked, what each of their conditions came to, and
+//! the values that they saw.
+//!
+//! It asks exactly what [`Snapshot::decide`] asks. Conditions are taken apart at their outermost `&&`, and
+//! each part is evaluated by itself: one after a part that does not hold may fail, which the whole never
+//! came to.
+
+use std::collections::BTreeSet;
+use std::str::FromStr as _;
+
+use cedar_policy::{Authorizer, Expression, Policy, PolicySet, Request, eval_expression};
+use model::{AccessRequest, Decision, Facts, PolicyId};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::candidates::Placed;
+use crate::decide::Prepared;
+use crate::evaluate::Question;
+use crate::snapshot::{Compiled, Snapshot};
+
+/// The longest value that is shown, in characters.
+const SHOWN_MAX: usize = 200;
+
+/// An answer, and how it came about.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The answer.
+    pub decision: Decision,
+    /// The policies whose scope matches, by id and by whom they were asked of; none if a built-in rule,
+    /// or the shape of the request, decided before any policy.
+    pub asked: Vec<AskedPolicy>,
+}
+
+/// One policy, as it was asked of one principal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AskedPolicy {
+    /// Its `@id`.
+    pub policy: PolicyId,
+    /// Its `@description`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `permit` or `forbid`.
+    pub effect: &'static str,
+    /// Whether it is under observation, and so never part of an answer.
+    pub observed: bool,
+    /// Of whom it was asked: `person` or `instance`, or whoever administers.
+    pub of: &'static str,
+    /// Whether it applies; none if it could not be evaluated.
+    pub applies: Option<bool>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// A part of a policy's conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// As it is written, `unless` in front if it must not hold.
+    pub text: String,
+    /// Whether it is as the policy needs it; none if it could not be evaluated.
+    pub met: Option<bool>,
+    /// What it looks at, and what that is; none if it is not there.
+    pub saw: Vec<(String, Option<String>)>,
+}
+
+impl Snapshot {
+    /// Decides `request` in the light of `facts`, and says how.
+    pub fn explain(&self, request: &AccessRequest, facts: &Facts) -> Explanation {
+        let decision = self.decide(request, facts);
+        let prepared = self
+            .before_policies(request, facts)
+            .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
+        let asked = match prepared {
+            Ok(Some(prepared)) => self.asked(&prepared),
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        Explanation { decision, asked }
+    }
+
+    fn asked(&self, prepared: &Prepared<'_>) -> Vec<AskedPolicy> {
+        let Prepared { question, actor, subject, of_actor, of_person, .. } = prepared;
+        let is_instance = actor.uid.type_name().basename() == "Instance";
+        let actor = (actor, if is_instance { "instance" } else { "administrator" }, of_actor);
+        let person = subject.iter().map(|person| (person, "person", of_person));
+        let mut asked: Vec<_> = person
+            .chain([actor])
+            .flat_map(|(principal, of, candidates)| {
+                let one = |position: &usize| {
+                    explained(&self.policies[*position], (question, principal, of))
+                };
+                candidates.iter().filter_map(one).collect::<Vec<_>>()
+            })
+            .collect();
+        asked.sort_by(|a, b| (&a.policy, a.of).cmp(&(&b.policy, b.of)));
+        asked
+    }
+}
+
+fn explained(
+    compiled: &Compiled,
+    (question, principal, of): (&Question<'_>, &Placed, &'static str),
+) -> Option<AskedPolicy> {
+    let request = question.of(principal)?;
+    let policy = compiled.alone.policies().next()?;
+    let conditions = conditions(policy)
+        .into_iter()
+        .map(|(kind, body)| condition(&kind, &body, (&request, question)))
+        .collect();
+    let forbids = compiled.effect == cedar_policy::Effect::Forbid;
+    Some(AskedPolicy {
+        policy: compiled.id.clone(),
+        description: compiled.description.clone(),
+        effect: if forbids { "forbid" } else { "permit" },
+        observed: compiled.observe,
+        of,
+        applies: holds(&compiled.alone, (&request, question)),
+        conditions,
+    })
+}
+
+/// The conditions of `policy`, each with whether it must hold or not (`when`, `unless`), those with `when`
+/// taken apart.
+fn conditions(policy: &Policy) -> Vec<(String, Value)> {
+    let Ok(form) = policy.to_json() else { return Vec::new() };
+    let all = form["conditions"].as_array().cloned().unwrap_or_default();
+    let mut parts = Vec::new();
+    for condition in all {
+        let kind = condition["kind"].as_str().unwrap_or_default().to_owned();
+        if kind == "when" {
+            take_apart(&condition["body"], &mut parts);
+        } else {
+            parts.push((kind, condition["body"].clone()));
+        }
+    }
+    parts
+}
+
+fn take_apart(body: &Value, parts: &mut Vec<(String, Value)>) {
+    match body.get("&&") {
+        Some(both) => {
+            take_apart(&both["left"], parts);
+            take_apart(&both["right"], parts);
+        }
+        None => parts.push(("when".to_owned(), body.clone())),
+    }
+}
+
+fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Condition {
+    let mut paths = BTreeSet::new();
+    looked_at(body, &mut paths);
+    let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
+    let form = json!({
+        "effect": "permit",
+        "principal": { "op": "All" },
+        "action": { "op": "All" },
+        "resource": { "op": "All" },
+        "conditions": [{ "kind": "when", "body": body }],
+    });
+    let alone = Policy::from_json(None, form).ok();
+    let text = alone.as_ref().and_then(Policy::to_cedar).unwrap_or_default();
+    let text = text.split_once("when {").and_then(|(_, rest)| rest.rsplit_once('}'));
+    let text = text.map(|(text, _)| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let text = text.unwrap_or_else(|| "a condition that has no text".to_owned());
+    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
+    let held = set.and_then(|set| holds(&set, asked));
+    let must = kind == "when";
+    let text = if must { text } else { format!("unless {text}") };
+    Condition { text, met: held.map(|held| held == must), saw }
+}
+
+/// Whether the one policy of `set` applies; none if it cannot be evaluated.
+fn holds(set: &PolicySet, (request, question): (&Request, &Question<'_>)) -> Option<bool> {
+    let response = Authorizer::new().is_authorized(request, set, &question.entities);
+    let failed = response.diagnostics().errors().next().is_some();
+    (!failed).then(|| response.diagnostics().reason().next().is_some())
+}
+
+/// The attributes that an expression looks at, as they are written: `context.input.amount`.
+fn looked_at(expression: &Value, paths: &mut BTreeSet<String>) {
+    if let Some(path) = path(expression) {
+        paths.insert(path);
+        return;
+    }
+    match expression {
+        Value::Object(members) => members.values().for_each(|member| looked_at(member, paths)),
+        Value::Array(items) => items.iter().for_each(|item| looked_at(item, paths)),
+        _ => {}
+    }
+}
+
+/// The expression as a path from a variable, if it is one.
+fn path(expression: &Value) -> Option<String> {
+    if let Some(variable) = expression.get("Var").and_then(Value::as_str) {
+        return Some(variable.to_owned());
+    }
+    let access = expression.get(".").or_else(|| expression.get("has"))?;
+    let (left, name) = (path(access.get("left")?)?, access.get("attr")?.as_str()?);
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let plain = name.bytes().all(is_word) && !name.starts_with(|it: char| it.is_ascii_digit());
+    Some(if plain { format!("{left}.{name}") } else { format!("{left}[{name:?}]") })
+}
+
+/// What is at `path`, as text; none if there is nothing.
+fn value(path: &str, (request, question): (&Request, &Question<'_>)) -> Option<String> {
+    let expression = Expression::from_str(path).ok()?;
+    let text = eval_expression(request, &question.entities, &expression).ok()?.to_string();
+    let mut shown: String = text.chars().take(SHOWN_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    Some(shown)
+}

@@ -1,0 +1,116 @@
+//! Policy sets at the real program, as the page on them says it: tried before they are in force, and explained after.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::process::{Command, Output};
+
+use e2e::{Caller, Canary, Deployment, Options, Page};
+use serde_json::Value;
+
+const POLICY: &str = r#"@id("canary")
+@description("The canary may be touched")
+permit (
+  principal,
+  action in Action::"tools/call",
+  resource in Server::"canary"
+);
+"#;
+
+const FORBID: &str = r#"@id("nobody")
+@description("Nobody touches the canary")
+forbid (
+  principal,
+  action in Action::"tools/call",
+  resource in Server::"canary"
+)
+when { context.purpose != "none" };
+"#;
+
+/// Runs the program; what it said and how it ended.
+fn chancery(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(e2e::binary());
+    command.args(arguments).current_dir(deployment.path("home"));
+    command.env("CHANCERY_SOCKET", deployment.path("home/state/admin.sock"));
+    let Output { status, stdout, stderr } = command.output().expect("it starts");
+    let told = [stdout, stderr].concat();
+    (status.code().expect("it ends by itself"), String::from_utf8(told).expect("it is text"))
+}
+
+/// A set is checked, laid out, tested, tried on what happened and explained, as the page shows.
+#[test]
+fn the_page_on_policy_sets_shows_what_works() {
+    let canary = Canary::start();
+    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
+    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
+    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+    deployment.onboard(&["canary"], "changes-production");
+    let mut caller = Caller::new(&deployment, "canary");
+    assert!(caller.call("touch", "before").is_done());
+    let log = deployment.run(&["log", "export"]);
+    let mut decided = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let is_call = |record: &Value| {
+        record["kind"] == "decision" && record["action"].as_str() == Some("canary/touch")
+    };
+    let decision = decided.rfind(is_call).expect("the call is recorded");
+    let decision = decision["id"].as_str().expect("it has an id").to_owned();
+
+    let told = Page::read("policy-sets.md", &[("$DECISION", &decision)]).run(&deployment);
+    assert!(told[0].contains("0 of which do not hold"), "{}", told[0]);
+    assert!(told[0].contains("policies apply in a case"), "{}", told[0]);
+    assert!(told[1].contains(" 0 erased, 0 cannot be read"), "{}", told[1]);
+    assert!(told[2].contains("permit `canary` applies (asked of the instance)"), "{}", told[2]);
+    let home = deployment.path("home");
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("it was written");
+    assert!(
+        read("policies/tools.yaml").contains("canary/touch"),
+        "{}",
+        read("policies/tools.yaml")
+    );
+    assert!(read("policies/chancery.cedarschema").contains("canary/touch"));
+    assert!(read("cases.xml").contains("<testcase "), "{}", read("cases.xml"));
+
+    // Another set, which is not in force: what it would have denied is told, and nothing else happens.
+    let dir = home.join("next");
+    std::fs::create_dir(&dir).expect("it can be made");
+    for (name, text) in [("canary.cedar", POLICY), ("nobody.cedar", FORBID)] {
+        std::fs::write(dir.join(name), text).expect("it can be written");
+    }
+    let (code, told) = chancery(&deployment, &["policy", "replay", "next", "--since", "1d"]);
+    assert_eq!(code, 3, "{told}");
+    let flip = told.lines().find(|line| line.contains("Tool::canary/touch")).expect("it flips");
+    assert!(flip.contains("newly_denied 1: agent bot, sponsor sam"), "{flip}");
+    assert!(flip.contains("nobody"), "{flip}");
+    assert!(caller.call("touch", "after").is_done());
+
+    // What is wrong is told with its place, and is nothing that anybody could use.
+    for (text, code, why) in [
+        (
+            "@id(\"x\") permit (principal, action, resource)\nwhen { context.nothing };",
+            1,
+            "x.cedar:1",
+        ),
+        ("@id(\"x\") permit (principal, action", 1, "x.cedar:1"),
+        ("", 1, "is empty"),
+    ] {
+        std::fs::write(dir.join("x.cedar"), text).expect("it can be written");
+        let (ended, told) = chancery(&deployment, &["policy", "check", "next"]);
+        assert_eq!(ended, code, "{told}");
+        assert!(told.contains(why), "{told}");
+    }
+    std::fs::write(dir.join("x.cedar"), "@id(\"x\") permit(principal,action,resource);")
+        .expect("it can");
+    let (code, told) = chancery(&deployment, &["policy", "lint", "next"]);
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("policy `x`: permits everything to everybody"), "{told}");
+    let (code, told) = chancery(&deployment, &["policy", "fmt", "next", "--check"]);
+    assert_eq!((code, told.trim()), (3, "x.cedar"));
+    assert_eq!(chancery(&deployment, &["policy", "fmt", "next"]).0, 0);
+    assert_eq!(chancery(&deployment, &["policy", "fmt", "next", "--check"]).0, 0);
+
+    // A case that does not hold.
+    std::fs::create_dir(dir.join("cases")).expect("it can be made");
+    let case = "cases: [{ name: it, method: { name: tools/list, server: canary }, expect: deny, by: [canary] }]";
+    std::fs::write(dir.join("cases/it.yaml"), case).expect("it can be written");
+    let (code, told) = chancery(&deployment, &["policy", "test", "next"]);
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("cases/it.yaml: `it` expects deny by canary, the set answers"), "{told}");
+}
