@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Policy;
 use crate::policy_set::PolicySet;
+use crate::releases;
 use crate::socket;
 use crate::system::SystemClock;
 
@@ -58,7 +59,42 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Replay { set, since, socket } => {
             replay(&PolicySet::read(&set.dir)?, since, &socket.socket).await
         }
+        other => release(other).await,
     }
+}
+
+/// Runs one command about releases.
+async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
+    let told = match typed {
+        Policy::Publish { set, expires, signed, socket } => {
+            releases::publish((&set.dir, expires), signed, &socket.socket).await?
+        }
+        Policy::Approve { version, signed, socket } => {
+            releases::approve(version, signed, &socket.socket).await?
+        }
+        Policy::Activate { version, socket } => {
+            socket::call(&socket.socket, &Asked::PolicyActivate { version }).await?
+        }
+        Policy::Rollback { version, signed, socket } => {
+            releases::roll_back(version, signed, &socket.socket).await?
+        }
+        Policy::Diff { a, b, socket } => {
+            let differs = releases::diff([&a, &b], &socket.socket).await?;
+            print!("{differs}");
+            return Ok(holds(differs.is_empty()));
+        }
+        Policy::History { json: false, socket } => {
+            let told = socket::call(&socket.socket, &Asked::PolicyHistory).await?;
+            print!("{}", releases::history(&told));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Policy::History { json: true, socket } => {
+            socket::call(&socket.socket, &Asked::PolicyHistory).await?
+        }
+        _ => unreachable!("the others are run before"),
+    };
+    println!("{told}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How many cases of the set in `dir` hold; those that do not are an error.

@@ -30,16 +30,14 @@ pub(crate) struct PolicySet {
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let policies = sources::policy_files(dir)?;
-        let mut schema = texts(dir, "cedarschema")?;
-        schema.remove(GENERATED);
+        let files = files(dir)?;
         let tools = dir.join(TOOLS);
         let tools = if tools.exists() { yaml(&tools)? } else { Tools::new() };
         let mut cases = BTreeMap::new();
         for name in texts(&dir.join("cases"), "yaml")?.into_keys() {
             cases.insert(format!("cases/{name}"), yaml(&dir.join("cases").join(&name))?);
         }
-        Ok(Self { files: PolicyFiles { policies, schema }, tools, cases })
+        Ok(Self { files, tools, cases })
     }
 
     /// All tools that it and its cases describe: those of the set, and of each file what it adds.
@@ -62,6 +60,14 @@ impl PolicySet {
         };
         self.cases.iter().map(run).collect()
     }
+}
+
+/// What decides of the set in `dir`.
+pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
+    let policies = sources::policy_files(dir)?;
+    let mut schema = texts(dir, "cedarschema")?;
+    schema.remove(GENERATED);
+    Ok(PolicyFiles { policies, schema })
 }
 
 /// The files in `dir` with this extension, by name; none if there is no such directory.

@@ -4,16 +4,12 @@
 //! if no file of it is empty or gone (a forbid could be gone with it), and if it compiles. Else the
 //! last good set stays in force, and that is told. SIGHUP says that what is there is meant.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pap::Publisher;
+use pap::{Content, PolicyFiles, Publisher};
 
-use crate::sources;
-
-/// Policy files by name.
-type Files = BTreeMap<String, String>;
+use crate::policy_set;
 
 /// What a look at the files found.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,20 +26,24 @@ pub(crate) enum Looked {
 pub(crate) struct PolicyWatch {
     path: PathBuf,
     publisher: Arc<Publisher>,
-    in_force: Files,
+    in_force: PolicyFiles,
     /// What was found last and is not in force, with the reason, if it was tried.
-    found: Option<(Files, Option<String>)>,
+    found: Option<(PolicyFiles, Option<String>)>,
 }
 
 impl PolicyWatch {
     /// Watches the files in `path`, of which `in_force` were published.
-    pub(crate) const fn new(path: PathBuf, publisher: Arc<Publisher>, in_force: Files) -> Self {
+    pub(crate) const fn new(
+        path: PathBuf,
+        publisher: Arc<Publisher>,
+        in_force: PolicyFiles,
+    ) -> Self {
         Self { path, publisher, in_force, found: None }
     }
 
     /// Looks once. `meant`: somebody said that what is there is meant.
     pub(crate) async fn look(&mut self, meant: bool) -> Looked {
-        let files = match sources::policy_files(&self.path) {
+        let files = match policy_set::files(&self.path) {
             Ok(files) => files,
             Err(error) => {
                 self.found = None;
@@ -80,12 +80,14 @@ impl PolicyWatch {
         }
     }
 
-    async fn put_in_force(&self, files: &Files, meant: bool) -> Result<(), String> {
-        let gone = self.in_force.keys().find(|name| !files.contains_key(*name));
+    async fn put_in_force(&self, files: &PolicyFiles, meant: bool) -> Result<(), String> {
+        let was = &self.in_force.policies;
+        let gone = was.keys().find(|name| !files.policies.contains_key(*name));
         if let (Some(gone), false) = (gone, meant) {
             return Err(format!("the policy file `{gone}` is gone: if that is meant, send SIGHUP"));
         }
-        let published = self.publisher.replace(files.clone()).await;
+        let published =
+            self.publisher.replace(Content { files: files.clone(), release: None }).await;
         published.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -12,6 +12,7 @@ use crate::elevations::ElevationAsked;
 use crate::flips::PolicyFiles;
 use crate::people::SourceKey;
 use crate::receivers::ReceiverRegistration;
+use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ToolSaid};
 use crate::streams::StreamRegistration;
@@ -263,6 +264,16 @@ pub enum Command {
     LogProve { id: String },
     /// Decides every recorded decision again.
     LogReplay,
+    /// Publishes a policy set, or what an earlier release held. `word` is its author's.
+    PolicyPublish { asked: ReleaseAsked, files: Option<PolicyFiles>, word: Option<String> },
+    /// Approves a release that somebody else published. `word` is the approver's.
+    PolicyApprove { version: u64, word: Option<String> },
+    /// Puts a release in force.
+    PolicyActivate { version: u64 },
+    /// Shows a release with its content.
+    PolicyRelease { version: u64 },
+    /// Lists releases, and says what is in force.
+    PolicyHistory,
     /// Says how a decision came about.
     PolicyExplain { id: String },
     /// Decides the acts that are recorded from an index on again by another policy set, those at or after a time, a

@@ -19,6 +19,7 @@ use crate::asked::Command;
 use crate::flips::Tried;
 use crate::log::Exports;
 use crate::policy::Publisher;
+use crate::release::PolicyKey;
 use crate::review::Counted;
 
 /// What a server lists, as somebody read it.
@@ -103,6 +104,8 @@ pub struct Administration {
     /// The base URL of the deployment: whom what is signed for it names.
     pub(crate) issuer: String,
     pub(crate) token_keys: KeptTokenKeys,
+    /// What countersigns releases.
+    pub(crate) policy_key: PolicyKey,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
     /// How far each has come with counting for the export of a review.
@@ -201,14 +204,14 @@ pub(crate) fn asked(by: By<'_>, action: &'static str, target: ResourceRef) -> Ad
 }
 
 impl Administration {
-    /// Administration of the deployment `issuer`, whose tokens `token_keys` sign, through `authority`;
-    /// `source` reads servers, `log` is where the log lies.
+    /// Administration of the deployment `issuer`, whose tokens `token_keys` sign, and whose releases of policy
+    /// `policy_key` countersigns, through `authority`; `source` reads servers, `log` is where the log lies.
     pub fn new(
         authority: Arc<Authority>,
         publisher: Arc<Publisher>,
         source: Arc<dyn ToolSource>,
         log: journal::LogDirectory,
-        (issuer, token_keys): (String, KeptTokenKeys),
+        (issuer, token_keys, policy_key): (String, KeptTokenKeys, PolicyKey),
     ) -> Self {
         let (exports, counted) = (Exports::default(), Counted::default());
         let refusals = RefusalLog::default();
@@ -220,6 +223,7 @@ impl Administration {
             log,
             issuer,
             token_keys,
+            policy_key,
             exports,
             counted,
             reports,
@@ -298,7 +302,7 @@ impl Administration {
         }
     }
 
-    /// Does what concerns work: who begins it, on what it rests, and what of it is under way.
+    /// Does what concerns work: who begins it, on what it rests, what of it is under way, and by what policy.
     async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
@@ -309,6 +313,11 @@ impl Administration {
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
             Command::MandateList => self.list(by, "mandate/", "").await,
             Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
+            Command::PolicyPublish { .. }
+            | Command::PolicyApprove { .. }
+            | Command::PolicyActivate { .. }
+            | Command::PolicyRelease { .. }
+            | Command::PolicyHistory => self.releases(by, command).await,
             other => self.operate(by, other).await,
         }
     }

@@ -36,6 +36,21 @@ pub struct PolicyFiles {
     pub schema: BTreeMap<String, String>,
 }
 
+impl From<PolicyFiles> for Bundle {
+    /// The set without tools: what a release names by its digest.
+    fn from(files: PolicyFiles) -> Self {
+        let PolicyFiles { policies, schema } = files;
+        Self { policies, schema, ..Self::default() }
+    }
+}
+
+impl From<Bundle> for PolicyFiles {
+    fn from(bundle: Bundle) -> Self {
+        let Bundle { policies, schema, tools: _ } = bundle;
+        Self { policies, schema }
+    }
+}
+
 /// The set that was tried last, with each set of tools that was met: pages follow one another.
 #[derive(Default)]
 pub(crate) struct Tried {
@@ -117,9 +132,8 @@ impl Tried {
         if let Some(known) = self.snapshots.get(&then.digest()) {
             return Ok(known.clone());
         }
-        let PolicyFiles { policies, schema } = self.files.clone();
         let tools = then.bundle().tools.clone();
-        let snapshot = Snapshot::compile(Bundle { policies, schema, tools });
+        let snapshot = Snapshot::compile(Bundle { tools, ..self.files.clone().into() });
         let snapshot = snapshot.map_err(|errors| {
             AdminError::Invalid(format!("the policy set does not compile:\n{errors}"))
         })?;

@@ -38,7 +38,7 @@ pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;
 pub use compile::{POLICIES_MAX, POLICY_BYTES_MAX, TOOLS_MAX};
 pub use explain::{AskedPolicy, Condition, Explanation};
-pub use format::format;
+pub use format::{by_id, format};
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
 pub use snapshot::{STARTER_POLICY, Snapshot};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Socket;
+use super::{Signed, Socket};
 
 /// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `tools.yaml` and `cases/*.yaml`.
 #[derive(Debug, Subcommand)]
@@ -54,6 +54,60 @@ pub(crate) enum Policy {
         /// How far back (`30d`, `12h`); all, if it is left out.
         #[arg(long, value_name = "TIME", value_parser = back)]
         since: Option<Duration>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Publish a set as the next release, as its author: it decides nothing until it is approved and activated.
+    Publish {
+        #[command(flatten)]
+        set: PolicySet,
+        /// After how long it may not be put in force any more (`30d`).
+        #[arg(long, value_name = "TIME", value_parser = back)]
+        expires: Option<Duration>,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Approve a release that somebody else published.
+    Approve {
+        /// Its version.
+        version: u64,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Put an approved release in force.
+    Activate {
+        /// Its version.
+        version: u64,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Publish what an earlier release held as the next one, to be approved and activated like any other.
+    Rollback {
+        /// The version of the earlier one.
+        version: u64,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List releases, and say what is in force.
+    History {
+        /// Print them as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Show how two sets differ, policy by policy; each is a version or a directory.
+    Diff {
+        /// The one.
+        a: String,
+        /// The other.
+        b: String,
         #[command(flatten)]
         socket: Socket,
     },

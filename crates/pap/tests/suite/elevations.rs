@@ -8,11 +8,11 @@ use authority::Actor;
 use keys::{KeyAlgorithm, SigningKey};
 use model::{
     Agreed, Clock as _, DecisionId, Delegation, ElevationId, FactKey, Harm, InstanceId,
-    MandateBasis, Person, PersonId, PersonState, PolicyDigest, Principal, Sha256Digest, TaskId,
+    MandateBasis, Person, PersonId, PersonState, Principal, Sha256Digest, TaskId,
     TaskSubject, Thumbprint,
 };
 use oauth::word::{self, Word};
-use pap::{Command, ElevationAsked, Founding};
+use pap::{Command, ElevationAsked};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, ISSUER, word as word_of};
@@ -472,17 +472,7 @@ async fn in_a_deployment_for_development_the_one_administrator_approves() {
 /// A deployment that was founded.
 async fn founded(development: bool) -> Desk {
     let world = crate::support::World::new().await;
-    let founding = Founding {
-        founders: Vec::new(),
-        keys: BTreeMap::new(),
-        origin: "example.com/log".to_owned(),
-        configuration: Sha256Digest::of(b"configuration"),
-        policy: PolicyDigest::of(b"policy"),
-        development,
-    };
-    let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
-    let founded = pap::found(&world.journal, founding, clock.as_ref(), entropy.as_ref());
-    founded.await.expect("it is founded");
+    crate::desk::found(&world, development).await;
     Desk::over(world).await
 }
 
