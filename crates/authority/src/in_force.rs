@@ -100,7 +100,14 @@ impl InForce {
         if let Some(known) = all.find(|snapshot| snapshot.digest() == *digest) {
             return Ok(known);
         }
-        let bundle: Bundle = reader.need(FactKey::policy(digest)).await?;
-        Ok(Arc::new(Snapshot::compile(bundle)?))
+        let place = FactKey::policy(digest);
+        let bundle: Bundle = reader.need(place.clone()).await?;
+        let snapshot = Snapshot::compile(bundle)?;
+        // What was altered where it is kept is not the set that was put in force.
+        if snapshot.digest() == *digest {
+            Ok(Arc::new(snapshot))
+        } else {
+            Err(FactsError::Missing(place))
+        }
     }
 }

@@ -13,7 +13,9 @@ use mcp::DenialStyle;
 use model::{Clock, Entropy, PersonId, Sha256Digest, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::nonces::Nonces;
-use pap::{Administration, Command, Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey, Publisher};
+use pap::{
+    Administration, Command, Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey, Publisher,
+};
 use serde_json::Value;
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;

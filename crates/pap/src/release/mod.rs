@@ -5,6 +5,8 @@
 
 mod sound;
 
+use std::time::Duration;
+
 use model::{
     FactKey, Person, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms, Releases,
     ResourceRef, SignedBy, Stranger, Timestamp,
@@ -26,6 +28,9 @@ use sound::{Sound, in_time, sound};
 
 /// How the keys of releases begin.
 const RELEASES: &str = "release/";
+
+/// The longest that a release says it may be put in force.
+const EXPIRES_MAX: Duration = Duration::from_hours(24 * 3_660);
 
 /// What an author publishes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,7 +114,12 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         let release = Release { terms, author, state: ReleaseState::Proposed };
-        in_time(&release, self.now())?;
+        let now = self.now();
+        in_time(&release, now)?;
+        if release.terms.expires.is_some_and(|expires| expires > now.plus(EXPIRES_MAX)) {
+            let days = EXPIRES_MAX.as_secs() / 86_400;
+            return Err(AdminError::Invalid(format!("a release expires within {days} days")));
+        }
         let files = match (files, release.terms.rollback_of) {
             (Some(files), None) => files,
             (None, Some(old)) => self.content_of(old).await?,

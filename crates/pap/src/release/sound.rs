@@ -50,7 +50,7 @@ pub enum Unsound {
         why: &'static str,
     },
     /// It cannot be read.
-    #[error("could not read the releases of policy")]
+    #[error(transparent)]
     Facts(#[from] FactsError),
     /// What stands beside the keys cannot be read or written.
     #[error(transparent)]
@@ -184,12 +184,16 @@ pub(crate) async fn sound(
 ) -> Result<Sound, Unsound> {
     let mut reader = Reader::new(journal.store().as_ref());
     let altered = |why| Unsound::Altered { version, why };
-    let release: Release = reader.need(FactKey::release(version)).await?;
+    let whole = |error| match error {
+        FactsError::Damaged { .. } | FactsError::Missing(_) => altered("it is not whole"),
+        other => other.into(),
+    };
+    let release: Release = reader.need(FactKey::release(version)).await.map_err(whole)?;
     let terms = &release.terms;
     if terms.version != version {
         return Err(altered("it has another version"));
     }
-    let bundle: Bundle = reader.need(FactKey::policy(&terms.content)).await?;
+    let bundle: Bundle = reader.need(FactKey::policy(&terms.content)).await.map_err(whole)?;
     if bundle.digest() != terms.content || !bundle.tools.is_empty() {
         return Err(altered("its content is not what its digest says"));
     }

@@ -12,7 +12,8 @@ use model::{
 };
 use oauth::people::{self, ListedPerson, People};
 use pap::{
-    AdminError, Administration, Command, Content, Found, Founding, KeptTokenKeys, PolicyFiles, PolicyKey, Publisher, SourceKey, ToolSource,
+    AdminError, Administration, Command, Content, Found, Founding, KeptTokenKeys, PolicyFiles,
+    PolicyKey, Publisher, SourceKey, ToolSource,
 };
 use serde_json::{Value, json};
 use store::Store as _;

@@ -1,15 +1,14 @@
 //! One person asks for an elevation, another approves it, and it ends: by its time, by whoever takes it
 //! back, with its task, and with those who wanted it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use authority::Actor;
 use keys::{KeyAlgorithm, SigningKey};
 use model::{
     Agreed, Clock as _, DecisionId, Delegation, ElevationId, FactKey, Harm, InstanceId,
-    MandateBasis, Person, PersonId, PersonState, Principal, Sha256Digest, TaskId,
-    TaskSubject, Thumbprint,
+    MandateBasis, Person, PersonId, PersonState, Principal, Sha256Digest, TaskId, TaskSubject,
+    Thumbprint,
 };
 use oauth::word::{self, Word};
 use pap::{Command, ElevationAsked};

@@ -28,6 +28,7 @@ mod policy_sets;
 mod receiver_streams;
 mod receivers;
 mod register;
+mod releases;
 mod reviews;
 mod risk;
 mod silence;

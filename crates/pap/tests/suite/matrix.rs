@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 58] = [
+const CHANGING: [&str; 61] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -77,6 +77,9 @@ const CHANGING: [&str; 58] = [
     "outcome-settle",
     "finding-close",
     "keys-rotate",
+    "policy-publish",
+    "policy-approve",
+    "policy-activate",
 ];
 
 /// A token of a directory.
@@ -336,6 +339,15 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::LogProve { id: id() },
         Command::LogReplay,
         Command::PolicyExplain { id: id() },
+        Command::PolicyPublish {
+            asked: crate::releases::asked(3, "").0,
+            files: Some(crate::releases::asked(3, "").1),
+            word: None,
+        },
+        Command::PolicyApprove { version: 1, word: None },
+        Command::PolicyActivate { version: 2 },
+        Command::PolicyRelease { version: 1 },
+        Command::PolicyHistory,
         Command::PolicyReplay {
             files: pap::PolicyFiles {
                 policies: crate::desk::files(crate::support::POLICY),
@@ -365,8 +377,14 @@ fn known() -> BTreeSet<String> {
 /// its answer.
 async fn cell(position: usize, role: &str) -> (String, &'static str) {
     let (desk, decision) = desk().await;
-    let command = commands(&desk, &decision).swap_remove(position);
+    let mut command = commands(&desk, &decision).swap_remove(position);
     let name = name(&command);
+    if name.starts_with("policy-") {
+        let signers = crate::releases::furnish(&desk).await;
+        if role == "administrator" {
+            command = signers.sign(&desk, command).await;
+        }
+    }
     let by = match role {
         "administrator" => desk.world.standing.sponsor.id.clone(),
         "person" => "ordinary".parse().unwrap(),

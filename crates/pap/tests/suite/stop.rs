@@ -1,6 +1,5 @@
 //! One administrator stops at once, two different ones start again.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keys::{KeyAlgorithm, SigningKey};
