@@ -125,7 +125,7 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
 fn r_39_a_release_outlives_a_kill_at_each_step() {
     let canary = Canary::start();
     let mut deployment = deployment(&canary);
-    let mut kill = |deployment: &mut Deployment| {
+    let kill = |deployment: &mut Deployment| {
         deployment.process.take().expect("it runs").kill();
         deployment.serve();
     };
@@ -149,13 +149,13 @@ fn n_094_a_release_that_is_altered_or_older_keeps_it_from_starting() {
     approve(&deployment, "2");
     deployment.run(&["policy", "activate", "2"]);
     deployment.stop();
-    let content = "(SELECT 'policy/' || json_extract(body, '$.terms.content') FROM facts WHERE key LIKE 'release/%2')";
+    let content = "(SELECT 'policy/' || json_extract(CAST(body AS TEXT), '$.terms.content') FROM fact WHERE key LIKE 'release/%2')";
     for (change, why) in [
         // An open door, and half of what was signed.
-        (format!("UPDATE facts SET body = CAST(replace(body, 'Server::', 'Tool::') AS BLOB) WHERE key = {content}"), "content is not what its digest says"),
-        (format!("UPDATE facts SET body = substr(body, 1, length(body) / 2) WHERE key = {content}"), "it is not whole"),
-        ("UPDATE facts SET body = CAST(replace(body, 'alice', 'bob') AS BLOB) WHERE key LIKE 'release/%2'".to_owned(), "did not sign it"),
-        (r#"UPDATE facts SET body = CAST('{"active":1,"newest":2}' AS BLOB) WHERE key = 'releases'"#.to_owned(), "older than 2"),
+        (format!("UPDATE fact SET body = CAST(replace(CAST(body AS TEXT), 'Server::', 'Tool::') AS BLOB) WHERE key = {content}"), "content is not what its digest says"),
+        (format!("UPDATE fact SET body = substr(body, 1, length(body) / 2) WHERE key = {content}"), "it is not whole"),
+        ("UPDATE fact SET body = CAST(replace(CAST(body AS TEXT), 'alice', 'bob') AS BLOB) WHERE key LIKE 'release/%2'".to_owned(), "did not sign it"),
+        (r#"UPDATE fact SET body = CAST('{"active":1,"newest":2}' AS BLOB) WHERE key = 'releases'"#.to_owned(), "older than 2"),
     ] {
         let copy = deployment.copy();
         alter(&copy, &change);

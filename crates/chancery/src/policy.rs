@@ -69,14 +69,14 @@ async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Publish { set, expires, signed, socket } => {
             releases::publish((&set.dir, expires), signed, &socket.socket).await?
         }
-        Policy::Approve { version, signed, socket } => {
-            releases::approve(version, signed, &socket.socket).await?
+        Policy::Approve { release, signed, socket } => {
+            releases::approve(release, signed, &socket.socket).await?
         }
-        Policy::Activate { version, socket } => {
+        Policy::Activate { release: version, socket } => {
             socket::call(&socket.socket, &Asked::PolicyActivate { version }).await?
         }
-        Policy::Rollback { version, signed, socket } => {
-            releases::roll_back(version, signed, &socket.socket).await?
+        Policy::Rollback { release, signed, socket } => {
+            releases::roll_back(release, signed, &socket.socket).await?
         }
         Policy::Diff { a, b, socket } => {
             let differs = releases::diff([&a, &b], &socket.socket).await?;

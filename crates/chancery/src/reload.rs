@@ -1,4 +1,5 @@
-//! Policy while the service runs: read again when its files change and are whole.
+//! Policy while the service runs: the active release, or, where that is meant, files, read again when they change
+//! and are whole.
 //!
 //! What is on disk is put in force only if it was seen the same twice (a file may be half written),
 //! if no file of it is empty or gone (a forbid could be gone with it), and if it compiles. Else the
@@ -7,8 +8,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pap::{Content, PolicyFiles, Publisher};
+use authority::Authority;
+use pap::{Content, PolicyFiles, PolicyKey, Publisher};
 
+use crate::config::Config;
 use crate::policy_set;
 
 /// What a look at the files found.
@@ -20,6 +23,28 @@ pub(crate) enum Looked {
     Changing,
     /// They are not put in force, because of this.
     Refused(String),
+}
+
+/// Puts the active release in force, or, where the configuration says so, files, which are watched.
+pub(crate) async fn in_force(
+    config: &Config,
+    authority: &Arc<Authority>,
+    key: &PolicyKey,
+) -> anyhow::Result<(Arc<Publisher>, Option<PolicyWatch>)> {
+    let (content, loose) = if let Some(path) = &config.policy.path {
+        tracing::warn!("policy is read from files, which nobody signs: `policy.allow_loose`");
+        (Content { files: policy_set::files(path)?, release: None }, Some(path.clone()))
+    } else {
+        let now = authority.clock().now();
+        let (version, files) = pap::active_release(authority.journal(), key, now).await?;
+        (Content { files, release: Some(version) }, None)
+    };
+    let publisher = Arc::new(Publisher::new(authority.clone(), content.clone()));
+    for warning in publisher.publish().await? {
+        tracing::warn!("{warning}");
+    }
+    let watch = loose.map(|path| PolicyWatch::new(path, publisher.clone(), content.files));
+    Ok((publisher, watch))
 }
 
 /// Looks at the policy files of a running service.

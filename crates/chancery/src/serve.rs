@@ -16,7 +16,7 @@ use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
 use oauth::nonces::Nonces;
-use pap::{Administration, Content, PolicyKey, Publisher};
+use pap::{Administration, PolicyKey};
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
@@ -35,9 +35,8 @@ use crate::isolate;
 use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
 use crate::own_process::{end_process, lock, raise_descriptor_limit};
-use crate::policy_set;
 use crate::receivers::Signals;
-use crate::reload::{Looked, PolicyWatch};
+use crate::reload::{self, Looked, PolicyWatch};
 use crate::sources::{self, Sources};
 use crate::status::Status;
 use crate::system::{SystemClock, SystemEntropy, environment};
@@ -282,7 +281,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     });
     let authority = Arc::new(authority);
     let policy_key = PolicyKey::new(ring.policy.clone(), &config.keys_dir());
-    let (publisher, policy) = policy(config, &authority, &policy_key).await?;
+    let (publisher, policy) = reload::in_force(config, &authority, &policy_key).await?;
 
     let tasks = TaskTracker::new();
     let token_keys = founding::token_keys(config, store.as_ref()).await?;
@@ -298,9 +297,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let gateway = gateway(config, &authority, keyed, (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
-    let administration =
-        Administration::new(by, to, from, log.clone(), (config.issuer(), token_keys, policy_key));
-    let administration = Arc::new(administration);
+    let signing = (config.issuer(), token_keys, policy_key);
+    let administration = Arc::new(Administration::new(by, to, from, log.clone(), signing));
     let signals = Signals::new(config, (&administration, &ring), (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {
@@ -334,28 +332,6 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         status,
         tasks,
     })
-}
-
-/// Puts the active release in force, or, where the configuration says so, files, which are watched.
-async fn policy(
-    config: &Config,
-    authority: &Arc<Authority>,
-    key: &PolicyKey,
-) -> anyhow::Result<(Arc<Publisher>, Option<PolicyWatch>)> {
-    let (content, loose) = if let Some(path) = &config.policy.path {
-        tracing::warn!("policy is read from files, which nobody signs: `policy.allow_loose`");
-        (Content { files: policy_set::files(path)?, release: None }, Some(path.clone()))
-    } else {
-        let now = authority.clock().now();
-        let (version, files) = pap::active_release(authority.journal(), key, now).await?;
-        (Content { files, release: Some(version) }, None)
-    };
-    let publisher = Arc::new(Publisher::new(authority.clone(), content.clone()));
-    for warning in publisher.publish().await? {
-        tracing::warn!("{warning}");
-    }
-    let watch = loose.map(|path| PolicyWatch::new(path, publisher.clone(), content.files));
-    Ok((publisher, watch))
 }
 
 fn gateway(

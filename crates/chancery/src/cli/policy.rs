@@ -72,7 +72,8 @@ pub(crate) enum Policy {
     /// Approve a release that somebody else published.
     Approve {
         /// Its version.
-        version: u64,
+        #[arg(value_name = "VERSION")]
+        release: u64,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]
@@ -81,14 +82,16 @@ pub(crate) enum Policy {
     /// Put an approved release in force.
     Activate {
         /// Its version.
-        version: u64,
+        #[arg(value_name = "VERSION")]
+        release: u64,
         #[command(flatten)]
         socket: Socket,
     },
     /// Publish what an earlier release held as the next one, to be approved and activated like any other.
     Rollback {
         /// The version of the earlier one.
-        version: u64,
+        #[arg(value_name = "VERSION")]
+        release: u64,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]

@@ -8,6 +8,7 @@ mod attestation;
 mod directories;
 mod findings;
 mod login;
+mod policy;
 mod read;
 mod server;
 mod tokens;
@@ -23,6 +24,7 @@ pub(crate) use attestation::Attestation;
 pub(crate) use directories::Directories;
 pub(crate) use findings::Findings;
 pub(crate) use login::LoginAt;
+pub(crate) use policy::Policy;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
 pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens, Verification};
@@ -127,24 +129,6 @@ pub(crate) struct Tls {
     pub(crate) cert: PathBuf,
     /// The private key of that certificate, in PEM, readable by its owner alone.
     pub(crate) key: PathBuf,
-}
-
-/// Where policy is read from, where it is not the release that is active.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Policy {
-    /// A directory with `*.cedar` files, which are in force in place of releases. Nobody signs them.
-    pub(crate) path: Option<PathBuf>,
-    /// Whether that is meant: without it, `path` is refused.
-    pub(crate) allow_loose: bool,
-    /// Whether it is read again when its files change (and always on SIGHUP).
-    pub(crate) reload: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { path: None, allow_loose: false, reload: true }
-    }
 }
 
 /// What is refused beyond.
