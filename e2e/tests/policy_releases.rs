@@ -149,7 +149,7 @@ fn n_094_a_release_that_is_altered_or_older_keeps_it_from_starting() {
     approve(&deployment, "2");
     deployment.run(&["policy", "activate", "2"]);
     deployment.stop();
-    let content = "(SELECT 'policy/' || json_extract(CAST(body AS TEXT), '$.terms.content') FROM fact WHERE key LIKE 'release/%2')";
+    let content = "(SELECT 'policy/set/' || json_extract(CAST(body AS TEXT), '$.terms.content') FROM fact WHERE key LIKE 'release/%2')";
     for (change, why) in [
         // An open door, and half of what was signed.
         (format!("UPDATE fact SET body = CAST(replace(CAST(body AS TEXT), 'Server::', 'Tool::') AS BLOB) WHERE key = {content}"), "content is not what its digest says"),
