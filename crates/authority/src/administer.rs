@@ -238,14 +238,11 @@ impl Authority {
             _ => None,
         };
         let read = reader.sourced(());
-        let in_force = self.pip.policy();
+        let in_force = self.pip.policy_as_it_is().await?;
         let policy_key = [FactKey::active_policy()];
         let sources =
             [(read.keys.as_slice(), read.revision), (policy_key.as_slice(), in_force.revision)];
-        let Some(revision) = self.pip.changes().fresh_as_of(&sources) else {
-            self.pip.catch_up_policy().await?;
-            return Ok(None);
-        };
+        let Some(revision) = self.pip.changes().fresh_as_of(&sources) else { return Ok(None) };
         let request = AccessRequest {
             principal,
             action: ActionName::method(act.action),

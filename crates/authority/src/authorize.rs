@@ -204,7 +204,7 @@ impl Authority {
         request: &AccessRequest,
         circumstances: &Circumstances,
     ) -> Result<bool, NotPermitted> {
-        let gathered = self.gather(request, circumstances).await?;
+        let gathered = self.gather_settled(request, circumstances).await?;
         let now = self.trusted_now()?;
         let mut facts = records::facts_of(&gathered, circumstances.binding, now);
         if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
@@ -270,6 +270,21 @@ impl Authority {
                 self.pip.gather_for(standing, &request.resource).await
             }
         }
+    }
+
+    /// The same, tried again while the facts change.
+    async fn gather_settled(
+        &self,
+        request: &AccessRequest,
+        circumstances: &Circumstances,
+    ) -> Result<Gathered, NotPermitted> {
+        for _ in 0..ATTEMPTS_MAX {
+            match self.gather(request, circumstances).await {
+                Err(FactsError::Changed) => {}
+                gathered => return Ok(gathered?),
+            }
+        }
+        Err(NotPermitted::Contended)
     }
 
     /// Commits `unit`, which opens `openings`: gives them back.

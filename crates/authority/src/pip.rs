@@ -156,9 +156,9 @@ impl Pip {
         self.policy.current()
     }
 
-    /// Takes over what the store says is in force, if that may be another than is known here.
-    pub(crate) async fn catch_up_policy(&self) -> Result<(), FactsError> {
-        self.policy.catch_up(self.store.as_ref()).await
+    /// The policy set in force, as the store has it now if that was not told here.
+    pub(crate) async fn policy_as_it_is(&self) -> Result<Arc<PolicyInForce>, FactsError> {
+        self.policy.as_it_is(self.store.as_ref()).await
     }
 
     /// The store that facts are read from.
@@ -218,7 +218,7 @@ impl Pip {
         standing: &Sourced<Arc<Standing>>,
         resource: &ResourceRef,
     ) -> Result<Gathered, FactsError> {
-        let policy = self.policy.current();
+        let policy = self.policy_as_it_is().await?;
         let policy_key = [FactKey::active_policy()];
         let server = self.server_of(resource).await?;
         let tool = match resource {
@@ -241,10 +241,7 @@ impl Pip {
         sources.extend(handed_to.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(server.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(tool.iter().map(|t| (t.keys.as_slice(), t.revision)));
-        let Some(revision) = self.changes.fresh_as_of(&sources) else {
-            self.catch_up_policy().await?;
-            return Err(FactsError::Changed);
-        };
+        let revision = self.changes.fresh_as_of(&sources).ok_or(FactsError::Changed)?;
         let mut stops = stops.value.clone();
         if let Some(tool) = tool.iter().find(|tool| tool.value.is_stopped) {
             let tool = StopTarget::Tool(tool.value.tool.tool.clone());
