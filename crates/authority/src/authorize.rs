@@ -204,7 +204,8 @@ impl Authority {
         request: &AccessRequest,
         circumstances: &Circumstances,
     ) -> Result<bool, NotPermitted> {
-        let gathered = self.gather_settled(request, circumstances).await?;
+        // What is soon over takes no room in every act under way.
+        let gathered = Box::pin(self.gather_settled(request, circumstances)).await?;
         let now = self.trusted_now()?;
         let mut facts = records::facts_of(&gathered, circumstances.binding, now);
         if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
