@@ -16,10 +16,10 @@ use pap::{Command, ElevationAsked, Founding};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, ISSUER, word as word_of};
-use crate::support::Facts;
+use crate::support::{Facts, World};
 
 /// An instance of another agent, to which the task of the tests was handed on for `crm/lookup` alone.
-const CHILD: [u8; 16] = [11; 16];
+pub(crate) const CHILD: [u8; 16] = [11; 16];
 
 /// Its task.
 const PART: [u8; 16] = [12; 16];
@@ -31,12 +31,19 @@ async fn desk() -> (Desk, [PersonId; 2]) {
 
 /// The same, with other facts than usual.
 async fn desk_with(change: impl FnOnce(&mut Facts)) -> (Desk, [PersonId; 2]) {
-    let world = crate::support::World::with(|facts| {
+    let world = World::with(|facts| {
         change(facts);
         facts.other.groups.insert("administrators".parse().expect("a group"));
         facts.task.deadline = facts.task.opened.plus(Duration::from_hours(20 * 24));
     })
     .await;
+    hand_on(&world).await;
+    let people = [world.standing.sponsor.id.clone(), world.standing.other.id.clone()];
+    (Desk::over(world).await, people)
+}
+
+/// The instance has handed a part of its work on to one of `reader`.
+pub(crate) async fn hand_on(world: &World) {
     let facts = &world.standing;
     let (mut agent, mut instance) = (facts.agent.clone(), facts.instance.clone());
     let mut task = facts.task.clone();
@@ -52,8 +59,6 @@ async fn desk_with(change: impl FnOnce(&mut Facts)) -> (Desk, [PersonId; 2]) {
     world.put(FactKey::task(task.id), &task).await;
     let part = FactKey::part(facts.task.id, task.id);
     world.put(part, &task.id).await;
-    let people = [world.standing.sponsor.id.clone(), world.standing.other.id.clone()];
-    (Desk::over(world).await, people)
 }
 
 /// What is asked for a refund of the child.
@@ -89,7 +94,7 @@ async fn asked(desk: &Desk, by: &PersonId, change: impl FnOnce(&mut ElevationAsk
 }
 
 /// Why a call of `tool` by the instance `by` is denied; `permitted` if it is not.
-async fn calls(desk: &Desk, by: [u8; 16], tool: &str) -> String {
+pub(crate) async fn calls(desk: &Desk, by: [u8; 16], tool: &str) -> String {
     let by = InstanceId::from_bytes(by);
     let mut act = desk.world.call(tool, json!({ "amount": 5 }));
     (act.request.principal, act.circumstances.actor) = (Principal::Instance(by), Actor::Known(by));
@@ -284,7 +289,7 @@ async fn r_54_whoever_takes_the_task_over_is_not_elevated() {
 #[tokio::test]
 async fn r_54_what_no_elevation_lifts_is_not_asked_for() {
     let check = async |change: fn(&mut ElevationAsked), expected: &str| {
-        let world = crate::support::World::with(|facts| {
+        let world = World::with(|facts| {
             facts.agent.ceiling.tools =
                 ["crm/lookup", "crm/refund"].map(|tool| tool.parse().expect("a tool")).into();
         });
@@ -471,7 +476,7 @@ async fn in_a_deployment_for_development_the_one_administrator_approves() {
 
 /// A deployment that was founded.
 async fn founded(development: bool) -> Desk {
-    let world = crate::support::World::new().await;
+    let world = World::new().await;
     let founding = Founding {
         founders: Vec::new(),
         keys: BTreeMap::new(),

@@ -1,14 +1,17 @@
 //! Reviews of agents: what nobody answers by the date is over, whoever is there; what is answered is taken
 //! whole or not at all.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use expect_test::expect;
 use model::{Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN};
 use pap::{AdminError, Command, ReviewAsked, ReviewFormat};
 use serde_json::{Value, json};
+use store::{Store as _, Unit};
 
 use crate::desk::{Desk, word};
+use crate::elevations::{CHILD, calls, hand_on};
 use crate::support::World;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -119,6 +122,12 @@ async fn r_75_an_agent_that_nobody_answered_lapses_also_while_nothing_runs() {
     assert_eq!(desk.reinstate(&"rita".parse().unwrap()).await, "refused");
     assert_eq!(desk.reinstate(&desk.world.standing.sponsor.id).await, "done");
     assert_eq!(desk.call("lookup").await, "taken_over");
+    // What it was given before died when it lapsed, and not when it was begun anew.
+    let report = desk.run(Command::AgentOffboard { name: "billing".to_owned(), since: None }).await;
+    let report = report.expect("it is reported");
+    let rows = report["credentials"].as_array().expect("there are some");
+    let row = rows.iter().find(|row| row["kind"] == "instance").expect("there is one");
+    assert_eq!((&row["state"], &row["died"]), (&json!("dead"), &shown["due"]), "{row}");
     let mut reader = desk.world.authority.pip().reader();
     let (name, now) = ("billing".parse().unwrap(), desk.world.clock.now());
     let begins = authority::may_begin(&mut reader, &name, now);
@@ -180,6 +189,35 @@ async fn r_75_what_a_reviewer_revokes_is_suspended() {
     }
 }
 
+/// Who was suspended before a review revokes them is so since then, and for that; who is retired stays so.
+#[tokio::test]
+async fn what_stopped_an_agent_first_stands() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let revoke = desk.line(&review, "billing", "revoke").await;
+    let suspend = async |reason: &str| {
+        let (name, reason) = ("billing".to_owned(), reason.to_owned());
+        desk.run(Command::AgentSuspend { name, reason }).await.expect("it is suspended")
+    };
+    let first = suspend("it leaked").await;
+    let stopped = desk.reviewed("billing").await.state;
+    desk.world.clock.advance(Duration::from_secs(1));
+    desk.imports(&review, &revoke).await.expect("it is taken");
+    suspend("once more").await;
+    assert_eq!(desk.reviewed("billing").await.state, stopped);
+    let report = desk.run(Command::AgentOffboard { name: "billing".to_owned(), since: None }).await;
+    let report = report.expect("it is reported");
+    let rows = report["credentials"].as_array().expect("there are some");
+    let key = rows.iter().find(|row| row["kind"] == "agent_key").expect("it has one");
+    assert_eq!(key["by"]["record"], first["decision"], "{key}");
+    let mut retired = desk.reviewed("billing").await;
+    retired.retire(desk.world.clock.now());
+    assert_eq!(retired.state.stopped(), stopped.stopped());
+    desk.world.put(FactKey::agent(&retired.name), &retired).await;
+    suspend("and again").await;
+    assert_eq!(desk.reviewed("billing").await, retired);
+}
+
 /// What is reduced keeps what it used since it was last reviewed.
 #[tokio::test]
 async fn r_75_what_a_reviewer_reduces_keeps_what_it_used() {
@@ -194,6 +232,47 @@ async fn r_75_what_a_reviewer_reduces_keeps_what_it_used() {
     assert_eq!(desk.call("refund").await, "outside_ceiling");
     let tools = desk.reviewed("billing").await.ceiling.tools;
     assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
+}
+
+/// What was handed on to another is used by whoever handed it on: the other's calls need that.
+#[tokio::test]
+async fn r_75_what_is_reduced_keeps_what_those_used_to_whom_it_was_handed_on() {
+    let desk = desk().await.with_importer().await;
+    hand_on(&desk.world).await;
+    let told = desk.opens(&["billing", "reader"], 2 * DAY).await.expect("it is opened");
+    let review = told["review"].as_str().expect("an id");
+    assert_eq!(calls(&desk, CHILD, "lookup").await, "permitted");
+    let mut lines = desk.line(review, "billing", "reduce").await;
+    lines += &desk.line(review, "reader", "reduce").await;
+    let told = desk.imports(review, &lines).await.expect("it is taken");
+    assert_eq!(told["reduced"], 2);
+    for name in ["billing", "reader"] {
+        let tools = desk.reviewed(name).await.ceiling.tools;
+        assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
+    }
+    assert_eq!(calls(&desk, CHILD, "lookup").await, "permitted");
+}
+
+/// However long the log is, one request counts a part of it.
+#[tokio::test]
+async fn i_18_an_import_counts_the_log_a_part_at_a_time() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let world = &desk.world;
+    for _ in 0..50 {
+        let entropy = world.entropy.as_ref();
+        let entry = |_| authority::event((world.clock.now(), entropy), "test", BTreeMap::new());
+        let entries = (0..1_000).map(entry).collect();
+        world.store.commit(Unit { entries, ..Unit::default() }).await.expect("they are written");
+    }
+    let line = desk.line(&review, "billing", "reduce").await;
+    let told = desk.imports(&review, &line).await.expect("it is under way");
+    assert_eq!(told["counted"], 50_000, "{told}");
+    assert!(told["of"].as_u64() > Some(50_000), "{told}");
+    assert!(desk.reviewed("billing").await.review.open.is_some(), "nothing is taken yet");
+    let told = desk.imports(&review, &line).await.expect("it is taken");
+    assert_eq!(told["reduced"], 1, "{told}");
 }
 
 /// Each line that cannot be taken is told with its number, and then none is.
@@ -250,6 +329,63 @@ async fn r_75_a_file_is_taken_whole_or_not_at_all() {
     assert!(desk.reviewed("second").await.review.open.is_some(), "none was taken");
     let line = desk.line(review, "billing", "revoke").await;
     desk.imports(review, &format!("{good}{line}")).await.expect("both are taken");
+}
+
+/// What happens to an agent every day is no change of what was decided on: its sponsor renews its lease, affirms
+/// that they answer for it, and its risk is told. What is decided on is.
+#[tokio::test]
+async fn r_75_a_renewal_makes_no_decision_stale() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let keep = desk.line(&review, "billing", "keep").await;
+    desk.world.clock.advance(Duration::from_secs(1));
+    let name = || "billing".to_owned();
+    let renew = Command::AgentRenew { name: name(), key: None, word: None };
+    desk.run(renew).await.expect("it is renewed");
+    desk.run(Command::AgentAffirm { name: name(), word: None }).await.expect("it is affirmed");
+    let before = desk.reviewed("billing").await;
+    let check = async |change: &dyn Fn(&mut Agent)| {
+        let mut changed = before.clone();
+        change(&mut changed);
+        assert_ne!(changed.version(), before.version());
+        desk.world.put(FactKey::agent(&changed.name), &changed).await;
+        let stale = desk.imports(&review, &keep).await.expect_err("it is another").to_string();
+        assert!(stale.contains("has changed since it was exported"), "{stale}");
+    };
+    let rita = || "rita".parse().expect("a person");
+    check(&|agent| agent.sponsor = rita()).await;
+    check(&|agent| agent.business_owner = rita()).await;
+    check(&|agent| agent.technical_owner = rita()).await;
+    check(&|agent| agent.backups = [rita()].into()).await;
+    check(&|agent| agent.bounded_by = None).await;
+    check(&|agent| agent.purposes.clear()).await;
+    check(&|agent| agent.ceiling.tools.clear()).await;
+    check(&|agent| agent.key = crate::desk::jwk()).await;
+    check(&|agent| agent.registered = agent.registered.plus(DAY)).await;
+    desk.world.put(FactKey::agent(&before.name), &before).await;
+    let told = desk.imports(&review, &keep).await.expect("it is taken");
+    assert_eq!(told["kept"], 1);
+}
+
+/// That somebody may not certify is on the record, as every denial is, with who brought their word.
+#[tokio::test]
+async fn i_22_a_denied_certification_is_recorded() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let sponsor = desk.world.standing.sponsor.id.to_string();
+    let keep = desk.line(&review, "billing", "keep").await.replace("rita", &sponsor);
+    let refused = desk.imports(&review, &keep).await.expect_err("it is refused").to_string();
+    let records = desk.world.records("administration").await;
+    let denied: Vec<_> =
+        records.iter().filter(|it| it.text_of("action") == "review/certify").collect();
+    assert_eq!(denied.len(), 1);
+    assert_eq!(denied[0].text_of("decision"), "deny");
+    assert!(refused.contains(denied[0].text_of("id")), "{refused}");
+    let behind = desk.world.disclosure(denied[0]).await;
+    assert_eq!(behind.value("administrator").expect("it is told")["id"], sponsor);
+    let by = &desk.world.standing.other.id;
+    let expected = json!({ "part_of": "review/import", "by": by });
+    assert_eq!(behind.value("change"), Some(&expected));
 }
 
 /// A sponsor certifies nothing alone: neither as the reviewer, nor by bringing the word of another. To
