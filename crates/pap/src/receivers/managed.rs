@@ -31,6 +31,7 @@ impl Transmitter {
             stream: id.clone(),
             next: LogPlace::at(size),
             waiting: Vec::new(),
+            taken: None,
             verified: None,
         };
         let (delivery, secret) = self.checked(known, (&id, asked.delivery))?;
@@ -51,7 +52,7 @@ impl Transmitter {
             put(FactKey::telling(name), &telling),
         ];
         effects.push(secret);
-        let records = vec![(RECORDED, details(&stream, "created"))];
+        let records = vec![self.record(RECORDED, details(&stream, "created"))];
         self.write(reader, effects, records).await.map_err(later)?;
         *seen = Seen::default();
         Ok(self.told(known, &stream))
@@ -103,7 +104,7 @@ impl Transmitter {
             stream.description = asked.description;
         }
         effects.push(put(FactKey::receiver_stream(name), &stream));
-        let records = vec![(RECORDED, details(&stream, "changed"))];
+        let records = vec![self.record(RECORDED, details(&stream, "changed"))];
         self.write(reader, effects, records).await.map_err(later)?;
         Ok(self.told(known, &stream))
     }
@@ -121,7 +122,7 @@ impl Transmitter {
             FactKey::receiver_secret(name),
         ];
         let effects = keys.map(|key| Effect::Remove { key }).into();
-        let records = vec![(RECORDED, details(&stream, "deleted"))];
+        let records = vec![self.record(RECORDED, details(&stream, "deleted"))];
         self.write(reader, effects, records).await.map_err(later)
     }
 
@@ -153,7 +154,7 @@ impl Transmitter {
             *seen = Seen::default();
         }
         let did = asked.status.as_str();
-        let records = vec![(RECORDED, details(&found.stream, did))];
+        let records = vec![self.record(RECORDED, details(&found.stream, did))];
         self.write(reader, found.both(), records).await.map_err(later)?;
         Ok(status_told(&found.stream))
     }
