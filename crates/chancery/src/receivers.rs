@@ -59,6 +59,7 @@ pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)
             (socket.socket, Asked::ReceiverSuspend { name, reason }, None)
         }
         Receiver::Resume { name, socket } => (socket.socket, Asked::ReceiverResume { name }, None),
+        Receiver::Remove { name, socket } => (socket.socket, Asked::ReceiverRemove { name }, None),
         Receiver::List { socket } => (socket.socket, Asked::ReceiverList, None),
     })
 }

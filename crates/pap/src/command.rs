@@ -287,6 +287,7 @@ impl Administration {
             | Command::ReceiverToken { .. }
             | Command::ReceiverSuspend { .. }
             | Command::ReceiverResume { .. }
+            | Command::ReceiverRemove { .. }
             | Command::ReceiverList => self.receivers(by, command).await,
             Command::SignalUndo { .. } | Command::SignalApprove { .. } | Command::SignalList => {
                 self.undoing(by, command).await

@@ -39,6 +39,12 @@ pub const GONE_AFTER: Duration = Duration::from_hours(7 * 24);
 /// How far apart a receiver may ask that its stream be verified.
 pub const VERIFIED_EVERY: Duration = Duration::from_secs(10);
 
+/// How often a receiver may change its stream, and ask that it be verified, within [`CHANGED_WITHIN`].
+pub const CHANGES_MAX: u32 = 60;
+
+/// Within which time these are counted.
+pub const CHANGED_WITHIN: Duration = Duration::from_mins(1);
+
 /// Why a stream is paused whose receiver is gone.
 const GONE: &str = "receiver_gone";
 
@@ -92,6 +98,8 @@ pub struct Transmitter {
     /// By receiver: whoever changes what it is told has the turn.
     turns: Mutex<BTreeMap<SourceName, Arc<tokio::sync::Mutex<Seen>>>>,
     listed: Listed,
+    /// By receiver: since when its changes are counted, and how many they are.
+    changes: Mutex<BTreeMap<SourceName, (Timestamp, u32)>>,
 }
 
 /// How far the log was read for a stream beyond what is written: nothing there is to be told.
@@ -108,7 +116,7 @@ impl Transmitter {
     /// A transmitter for the deployment of `administration`; `sealing` seals what receivers are shown.
     pub fn new(administration: Arc<Administration>, sealing: SealingKey) -> Self {
         let listed = Listed::of(&administration);
-        Self { administration, sealing, turns: Mutex::default(), listed }
+        Self { administration, sealing, turns: Mutex::default(), listed, changes: Mutex::default() }
     }
 
     /// What it says of itself.
