@@ -181,7 +181,12 @@ impl Administration {
             return Ok(Agents { was, is, kept, said: Some(said), done: Done::Part });
         }
         stays_governed(&resource, &changed)?;
-        Ok(Agents { was, is, kept, said: Some(called(&changed)), done: Done::Whole })
+        let mut said = called(&changed);
+        if is.state != AgentState::Active {
+            // That it is not active is not taken back by saying nothing.
+            said.entry(ACTIVE).or_insert(Value::Null);
+        }
+        Ok(Agents { was, is, kept, said: Some(said), done: Done::Whole })
     }
 
     async fn agent_written(

@@ -97,10 +97,11 @@ pub(super) fn told(
     let owners = people.into_iter().filter(|id| own.contains(*id));
     let said = kept.map(|kept| &kept.resource);
     let mut told = said.cloned().unwrap_or_default();
-    // Of one that may act a directory may have said nothing; one that may not is told as that, whatever was said.
-    let active = match (agent.state == AgentState::Active, said) {
-        (true, Some(said)) => said.get(ACTIVE).cloned().unwrap_or_default(),
-        (is_active, _) => Value::Bool(is_active),
+    let active = match (agent.state == AgentState::Active, said.map(|said| said.get(ACTIVE))) {
+        (true, None) => Value::Bool(true),
+        (true, Some(said)) => said.cloned().unwrap_or_default(),
+        (false, Some(Some(Value::Null))) => Value::Null,
+        (false, _) => Value::Bool(false),
     };
     let governance = json!({
         "sponsor": somebody(&agent.sponsor),

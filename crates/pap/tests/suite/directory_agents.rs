@@ -387,7 +387,9 @@ async fn a_suspension_is_not_taken_back_by_saying_nothing() {
     scene.says("desk", json!({ "op": "remove", "path": "active" })).await.expect("it is heard");
     let said = AGENT.read(agent("desk")).expect("an agent");
     scene.alter("desk", &AgentChange::Replace(said)).await.expect("it is heard");
-    assert_eq!(scene.seen("desk").await.expect("it is seen").0["active"], false);
+    // What it no longer says it is not told; it is not told either that the agent may act.
+    assert_eq!(scene.seen("desk").await.expect("it is seen").0["active"], Value::Null);
+    assert!(scene.renew("desk").await.is_err(), "nor does its sponsor bring it back");
     let back = scene.is_active("desk", true).await.expect_err("it does not come back");
     assert_eq!(back.to_json()["scimType"], "mutability");
     assert_eq!(scene.registered("desk").await.expect("it is registered").state, suspended);

@@ -1,25 +1,21 @@
 //! Reviews of agents: what nobody answers by the date is over, whoever is there; what is answered is taken
 //! whole or not at all.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use expect_test::expect;
 use model::{Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN};
 use pap::{AdminError, Command, ReviewAsked, ReviewFormat};
 use serde_json::{Value, json};
-use store::{Store as _, Unit};
 
 use crate::desk::{Desk, word};
-use crate::elevations::{CHILD, calls, hand_on};
 use crate::support::World;
 
-const DAY: Duration = Duration::from_hours(24);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 
 const HEADER: &str = "item,version,decision,reviewer,reason\n";
 
 /// A deployment in which all but leases last for years, with `rita`, who reviews, and `gus`, who has left.
-async fn desk() -> Desk {
+pub(crate) async fn desk() -> Desk {
     let world = World::with(|facts| {
         let far = facts.task.opened.plus(3_650 * DAY);
         (facts.mandate.valid_until, facts.task.deadline) = (far, far);
@@ -38,35 +34,39 @@ async fn desk() -> Desk {
 
 impl Desk {
     /// Opens a review of all agents that is due after so long; gives its id.
-    async fn review(&self, after: Duration) -> String {
+    pub(crate) async fn review(&self, after: Duration) -> String {
         let told = self.opens(&[], after).await.expect("it is opened");
         told["review"].as_str().expect("an id").to_owned()
     }
 
-    async fn opens(&self, agents: &[&str], after: Duration) -> Result<Value, AdminError> {
+    pub(crate) async fn opens(
+        &self,
+        agents: &[&str],
+        after: Duration,
+    ) -> Result<Value, AdminError> {
         let due = self.world.clock.now().plus(after).to_string();
         let agents = agents.iter().map(|&name| name.to_owned()).collect();
         let asked = ReviewAsked { agents, sponsor: None, due };
         Box::pin(self.run(Command::ReviewOpen(asked))).await
     }
 
-    async fn reviewed(&self, name: &str) -> Agent {
+    pub(crate) async fn reviewed(&self, name: &str) -> Agent {
         let key = FactKey::agent(&name.parse().expect("a name"));
         serde_json::from_value(self.fact(key).await.expect("it is known")).expect("an agent")
     }
 
     /// A line of a file that decides of `agent` as it is now.
-    async fn line(&self, review: &str, agent: &str, decision: &str) -> String {
+    pub(crate) async fn line(&self, review: &str, agent: &str, decision: &str) -> String {
         let version = self.reviewed(agent).await.version();
         format!("{review}/{agent},{version},{decision},rita,it does its work\n")
     }
 
-    async fn imports(&self, review: &str, lines: &str) -> Result<Value, AdminError> {
+    pub(crate) async fn imports(&self, review: &str, lines: &str) -> Result<Value, AdminError> {
         let by = self.world.standing.other.id.clone();
         self.imports_as(&by, review, lines).await
     }
 
-    async fn imports_as(
+    pub(crate) async fn imports_as(
         &self,
         by: &model::PersonId,
         review: &str,
@@ -77,19 +77,19 @@ impl Desk {
     }
 
     /// The export of a review.
-    async fn exported(&self, review: &str, format: ReviewFormat) -> String {
+    pub(crate) async fn exported(&self, review: &str, format: ReviewFormat) -> String {
         let asked = Command::ReviewExport { id: review.to_owned(), format };
         let told = Box::pin(self.run(asked)).await.expect("it is told");
         told["file"].as_str().expect("all is counted").to_owned()
     }
 
-    async fn reinstate(&self, who: &model::PersonId) -> &'static str {
+    pub(crate) async fn reinstate(&self, who: &model::PersonId) -> &'static str {
         let (name, reason) = ("billing".to_owned(), "it is needed".to_owned());
         word(&self.run_as(who, Command::AgentReinstate { name, reason, word: None }).await)
     }
 
     /// Who brings decisions is somebody who sponsors nothing and administers.
-    async fn with_importer(self) -> Self {
+    pub(crate) async fn with_importer(self) -> Self {
         let mut other = self.world.standing.other.clone();
         other.groups.insert("administrators".parse().expect("a group"));
         self.world.put(FactKey::person(&other.id), &other).await;
@@ -216,63 +216,6 @@ async fn what_stopped_an_agent_first_stands() {
     desk.world.put(FactKey::agent(&retired.name), &retired).await;
     suspend("and again").await;
     assert_eq!(desk.reviewed("billing").await, retired);
-}
-
-/// What is reduced keeps what it used since it was last reviewed.
-#[tokio::test]
-async fn r_75_what_a_reviewer_reduces_keeps_what_it_used() {
-    let desk = desk().await.with_importer().await;
-    let review = desk.review(2 * DAY).await;
-    let line = desk.line(&review, "billing", "reduce").await;
-    let unused = desk.imports(&review, &line).await.expect_err("it used nothing").to_string();
-    assert!(unused.contains("used nothing that it may: revoke it"), "{unused}");
-    assert_eq!(desk.call("lookup").await, "permitted");
-    desk.imports(&review, &line).await.expect("it is taken");
-    assert_eq!(desk.call("lookup").await, "permitted");
-    assert_eq!(desk.call("refund").await, "outside_ceiling");
-    let tools = desk.reviewed("billing").await.ceiling.tools;
-    assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
-}
-
-/// What was handed on to another is used by whoever handed it on: the other's calls need that.
-#[tokio::test]
-async fn r_75_what_is_reduced_keeps_what_those_used_to_whom_it_was_handed_on() {
-    let desk = desk().await.with_importer().await;
-    hand_on(&desk.world).await;
-    let told = desk.opens(&["billing", "reader"], 2 * DAY).await.expect("it is opened");
-    let review = told["review"].as_str().expect("an id");
-    assert_eq!(calls(&desk, CHILD, "lookup").await, "permitted");
-    let mut lines = desk.line(review, "billing", "reduce").await;
-    lines += &desk.line(review, "reader", "reduce").await;
-    let told = desk.imports(review, &lines).await.expect("it is taken");
-    assert_eq!(told["reduced"], 2);
-    for name in ["billing", "reader"] {
-        let tools = desk.reviewed(name).await.ceiling.tools;
-        assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
-    }
-    assert_eq!(calls(&desk, CHILD, "lookup").await, "permitted");
-}
-
-/// However long the log is, one request counts a part of it.
-#[tokio::test]
-async fn i_18_an_import_counts_the_log_a_part_at_a_time() {
-    let desk = desk().await.with_importer().await;
-    let review = desk.review(2 * DAY).await;
-    assert_eq!(desk.call("lookup").await, "permitted");
-    let world = &desk.world;
-    for _ in 0..50 {
-        let entropy = world.entropy.as_ref();
-        let entry = |_| authority::event((world.clock.now(), entropy), "test", BTreeMap::new());
-        let entries = (0..1_000).map(entry).collect();
-        world.store.commit(Unit { entries, ..Unit::default() }).await.expect("they are written");
-    }
-    let line = desk.line(&review, "billing", "reduce").await;
-    let told = desk.imports(&review, &line).await.expect("it is under way");
-    assert_eq!(told["counted"], 50_000, "{told}");
-    assert!(told["of"].as_u64() > Some(50_000), "{told}");
-    assert!(desk.reviewed("billing").await.review.open.is_some(), "nothing is taken yet");
-    let told = desk.imports(&review, &line).await.expect("it is taken");
-    assert_eq!(told["reduced"], 1, "{told}");
 }
 
 /// Each line that cannot be taken is told with its number, and then none is.
@@ -450,74 +393,4 @@ async fn i_18_a_review_has_agents_up_to_its_limit() {
     let more = format!("{lines}{}", lines.lines().next().unwrap());
     let refused = desk.imports(&review, &more).await.expect_err("it is refused").to_string();
     assert!(refused.contains("400 at most"), "{refused}");
-}
-
-/// What is shown of an agent: what it has, and what of it it used since it was last reviewed.
-#[tokio::test]
-async fn r_75_an_export_shows_what_is_had_and_what_is_used() {
-    let desk = desk().await.with_importer().await;
-    let add = Command::PersonAdd { id: "+eve".to_owned(), groups: Vec::new() };
-    desk.run(add).await.expect("they are added");
-    let (name, technical_owner) = ("billing".to_owned(), Some("+eve".to_owned()));
-    desk.run(Command::AgentOwners { name, business_owner: None, technical_owner }).await.unwrap();
-    let review = desk.review(2 * DAY).await;
-    for _ in 0..2 {
-        assert_eq!(desk.call("lookup").await, "permitted");
-    }
-    let table = desk.exported(&review, ReviewFormat::Csv).await;
-    let lines = csv::parse(&table).expect("it is a table");
-    let version = desk.reviewed("billing").await.version().to_string();
-    let told = lines[0].fields.iter().zip(&lines[1].fields).map(|(name, value)| {
-        let value = value.replace(&review, "REVIEW").replace(&version, "VERSION");
-        format!("{name}: {value}\n")
-    });
-    expect![[r"
-        item: REVIEW/billing
-        version: VERSION
-        agent: billing
-        state: awaiting
-        due: 2026-01-03T00:00:01.000Z
-        active: true
-        sponsor: sam.sponsor@example.org
-        business_owner: sam.sponsor@example.org
-        technical_owner: '+eve
-        backups: 
-        purposes: care
-        tools: crm/*
-        harm: reads-data exposes-data moves-money changes-production runs-code
-        standing_mandates: man_03030303030303030303030303030303
-        consents: 0
-        client: 
-        devices: 
-        lease_until: 2026-01-30T00:00:00.000Z
-        instances: 1
-        used_since: 2026-01-01T00:00:00.000Z
-        uses: crm/lookup=2
-        last_use: 2026-01-01T00:00:01.000Z
-        never_used: crm/deploy crm/refund
-    "]]
-    .assert_eq(&told.collect::<String>());
-
-    let list: Value =
-        serde_json::from_str(&desk.exported(&review, ReviewFormat::Scim).await).unwrap();
-    assert_eq!(list["schemas"][0], "urn:ietf:params:scim:api:messages:2.0:ListResponse");
-    assert_eq!(list["totalResults"], 1);
-    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"];
-    assert_eq!(own["item"], format!("{review}/billing"));
-    assert_eq!(own["technicalOwner"], "+eve", "it is for no spreadsheet");
-    assert_eq!(
-        (&own["uses"][0]["tool"], &own["uses"][0]["count"]),
-        (&json!("crm/lookup"), &json!(2))
-    );
-    assert_eq!(own["neverUsed"], json!(["crm/deploy", "crm/refund"]));
-
-    // From one review to the next.
-    let keep = desk.line(&review, "billing", "keep").await;
-    desk.world.clock.advance(Duration::from_secs(1));
-    desk.imports(&review, &keep).await.expect("it is taken");
-    let next = desk.review(2 * DAY).await;
-    let list: Value =
-        serde_json::from_str(&desk.exported(&next, ReviewFormat::Scim).await).unwrap();
-    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"];
-    assert_eq!(own["uses"], json!([]));
 }
