@@ -73,6 +73,7 @@ impl Deployment {
         let (port, observers) = (self.port, self.observers);
         let text = format!(
             "state_dir: state\nlisten:\n  agents: 127.0.0.1:{port}\n  admin: 127.0.0.1:{observers}\n\
+             directories:\n  agents: true\n\
              limits:\n  worker_threads: 1\n  requests_per_agent: 10000\n\
              servers:\n  {NAME}:\n    url: http://127.0.0.1:{upstream}/mcp\n"
         );

@@ -86,6 +86,8 @@ pub enum Command {
     ReceiverSuspend { name: String, reason: String },
     /// Lets one go on.
     ReceiverResume { name: String },
+    /// Removes a receiver, with its stream and all that it was still to be told.
+    ReceiverRemove { name: String },
     /// Lists them, with their streams.
     ReceiverList,
     /// Asks that what a mistaken signal did is undone. `word` says who asks, where that is not who sends it.

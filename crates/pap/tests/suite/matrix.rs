@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 58] = [
+const CHANGING: [&str; 59] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -41,6 +41,7 @@ const CHANGING: [&str; 58] = [
     "receiver-token",
     "receiver-suspend",
     "receiver-resume",
+    "receiver-remove",
     "signal-undo",
     "signal-approve",
     "purpose-add",
@@ -125,7 +126,7 @@ fn of_directories(desk: &Desk) -> Vec<Command> {
         Command::StreamList,
         Command::ReceiverAdd(pap::ReceiverRegistration {
             name: "new".to_owned(),
-            audience: "https://siem.example".to_owned(),
+            audience: "https://new.example".to_owned(),
             covers: Covers::All,
             push_host: None,
             token: directory_token(desk),
@@ -138,6 +139,7 @@ fn of_directories(desk: &Desk) -> Vec<Command> {
         },
         Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
         Command::ReceiverResume { name: "siem".to_owned() },
+        Command::ReceiverRemove { name: "siem".to_owned() },
         Command::ReceiverList,
         Command::SignalUndo {
             asked: pap::UndoAsked {
