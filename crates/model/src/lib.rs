@@ -75,7 +75,7 @@ pub use ids::{
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
 pub use names::{
-    AgentName, DataCategory, ElevationName, GroupName, InvalidName, PersonId, PurposeId,
+    AgentName, DataCategory, ElevationName, GroupName, InvalidName, Label, PersonId, PurposeId,
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
