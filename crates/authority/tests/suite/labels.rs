@@ -173,7 +173,7 @@ async fn n_086_a_tool_that_fetches_sends_out_too() {
 async fn n_085_of_a_reading_and_a_sending_at_once_the_later_one_sees_the_earlier() {
     const ROUNDS: u16 = 1_000;
     let world = Arc::new(World::labelled().await);
-    let mut sent = 0;
+    let mut first = 0;
     for round in 0..ROUNDS {
         let instance = world.another(round).await;
         let ask = |name: &'static str, pauses: u16| {
@@ -197,7 +197,7 @@ async fn n_085_of_a_reading_and_a_sending_at_once_the_later_one_sees_the_earlier
         match send.await.unwrap() {
             Ok(send) => {
                 assert!(send < read, "round {round}");
-                sent += 1;
+                first += 1;
             }
             Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), "forbidden"),
             Err(other) => panic!("round {round}: {other}"),
@@ -205,7 +205,7 @@ async fn n_085_of_a_reading_and_a_sending_at_once_the_later_one_sees_the_earlier
         let again = world.authorize(of(instance, world.call("mail", json!({})))).await;
         assert_forbidden(again);
     }
-    assert!((1..ROUNDS).contains(&sent), "{sent} of {ROUNDS} came first");
+    assert!((1..ROUNDS).contains(&first), "{first} of {ROUNDS} were sent first");
 }
 
 /// However many read the same at once, the label is written once; after that nothing is.

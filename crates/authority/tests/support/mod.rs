@@ -60,6 +60,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
+                       Action::"label/remove",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
                        Action::"review/open", Action::"review/import"],
