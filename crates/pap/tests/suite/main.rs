@@ -15,6 +15,7 @@ mod elevations;
 mod founding;
 mod furnished;
 mod handed_on;
+mod labels;
 mod leases;
 mod lifecycle;
 mod lifecycle_model;

@@ -72,6 +72,7 @@ const CHANGING: [&str; 59] = [
     "instance-release",
     "risk-raise",
     "risk-lower",
+    "label-remove",
     "server-add",
     "tool-describe",
     "tool-pin",
@@ -286,6 +287,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::RiskLower {
             what: RiskTarget::Instance(InstanceId::from_bytes(OTHERS)),
             level: None,
+            reason: reason(),
+            word: None,
+        },
+        Command::LabelRemove {
+            label: "external".parse().unwrap(),
+            what: "kept/crm".parse().unwrap(),
             reason: reason(),
             word: None,
         },

@@ -202,7 +202,7 @@ fn tools_say_whom_they_serve() {
         let mut called = tool("crm/lookup", &[Harm::ReadsData]);
         change(&mut called);
         plain.tool = Some(called);
-        let cases = [
+        let cases = vec![
             plain.clone(),
             plain.clone().on_behalf_of(person("carla", &[])),
             plain.clone().handed_on(1),
