@@ -206,6 +206,21 @@ fn n_114_policies_are_checked_against_the_part_that_they_can_match() {
     .assert_eq(&counts);
 }
 
+/// Another tool looks alike, and to it the condition does not apply: it cannot stand for the one that is named.
+#[test]
+fn a_tool_that_a_condition_names_is_checked_by_itself() {
+    let mut bundle = bundle(
+        r#"@id("a") permit(principal, action in Action::"tools/call", resource in Server::"crm")
+           when { action == Action::"crm/other" && context.input.id > "x" };"#,
+    );
+    let lookup = bundle.tools[&tool_ref("crm/lookup")].clone();
+    bundle.tools.insert(tool_ref("crm/other"), lookup);
+    check_bundle(
+        bundle,
+        expect!["test.cedar:1: policy `a`: unexpected type: expected Long but saw String"],
+    );
+}
+
 #[test]
 fn a_bundle_has_limits() {
     let of_bytes = |count: usize| {
