@@ -109,8 +109,8 @@ fn what_names_nothing_is_doubtful() {
             warning: test.cedar:1: policy `later`: names `crm/later`, which is no method and no tool in the set
             warning: test.cedar:1: policy `later`: matches no action, so it was not type-checked
             warning: test.cedar:3: policy `tool`: names the tool `crm/later`, which is not in the set
-            warning: test.cedar:4: policy `mismatch`: unable to find an applicable action given the policy scope constraints
             warning: test.cedar:4: policy `mismatch`: policy is impossible: the policy expression evaluates to false for all valid requests
+            warning: test.cedar:4: policy `mismatch`: unable to find an applicable action given the policy scope constraints
             warning: test.cedar:5: policy `some`: names `crm/later`, which is no method and no tool in the set"#]],
     );
     let without_tools = Bundle { tools: [].into(), ..bundle(crate::STARTER_POLICY) };
