@@ -13,6 +13,7 @@ use store::Store;
 
 use crate::FactsError;
 use crate::changes::Changes;
+use crate::compiling::SharedCompiler;
 use crate::reader::Reader;
 
 /// A policy snapshot and the revision at which it was put in force.
@@ -35,8 +36,9 @@ pub(crate) struct InForce {
     current: ArcSwap<PolicyInForce>,
     announced: RwLock<Option<Arc<Snapshot>>>,
     changes: Arc<Changes>,
-    /// One set is compiled at a time.
+    /// One set is read at a time.
     catching_up: tokio::sync::Mutex<()>,
+    compiler: SharedCompiler,
 }
 
 impl InForce {
@@ -48,6 +50,7 @@ impl InForce {
             announced: RwLock::default(),
             changes,
             catching_up: tokio::sync::Mutex::default(),
+            compiler: SharedCompiler::default(),
         }
     }
 
@@ -105,6 +108,6 @@ impl InForce {
             return Ok(known);
         }
         let bundle: Bundle = reader.need(FactKey::policy(digest)).await?;
-        Ok(Arc::new(Snapshot::compile(bundle)?))
+        Ok(self.compiler.compile(bundle).await?)
     }
 }

@@ -221,10 +221,19 @@ impl Store for Interposed {
         self.inner.find(id).await
     }
 
-    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError> {
+    async fn disclosures(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, SealedDisclosure)>, StoreError> {
         let swapped = *self.swapped.lock().expect("no test panics while it holds it");
-        let other = swapped.filter(|(asked, _)| *asked == index).map(|(_, other)| other);
-        self.inner.disclosure(other.unwrap_or(index)).await
+        let mut found = self.inner.disclosures(index, max).await?;
+        let Some((asked, other)) = swapped else { return Ok(found) };
+        if let Some(at) = found.iter().position(|(index, _)| *index == asked) {
+            let others = self.inner.disclosures(other, 1).await?;
+            found.splice(at..=at, others.into_iter().map(|(_, sealed)| (asked, sealed)));
+        }
+        Ok(found)
     }
 
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {
