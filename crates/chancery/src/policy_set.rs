@@ -64,10 +64,11 @@ impl PolicySet {
 
 /// What decides of the set in `dir`.
 pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
-    let policies = sources::policy_files(dir)?;
+    let mut policies = sources::policy_files(dir)?;
+    let labels = policies.remove(pdp::LABELS_FILE);
     let mut schema = texts(dir, "cedarschema")?;
     schema.remove(GENERATED);
-    Ok(PolicyFiles { policies, schema })
+    Ok(PolicyFiles { policies, schema, labels })
 }
 
 /// The files in `dir` with this extension, by name; none if there is no such directory.

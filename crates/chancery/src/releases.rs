@@ -232,7 +232,10 @@ mod tests {
             r#"@id("two") forbid (principal, action, resource) when { context.depth > 2 };"#;
         check(one, &format!("// A remark.\n{one}\n"), &expect![""]);
         check(&format!("{one}\n{two}"), &format!("{two}\n{one}"), &expect![""]);
-        check(&format!("{one}{two}"), three, &expect![[r#"
+        check(
+            &format!("{one}{two}"),
+            three,
+            &expect![[r#"
             removed policy `one`
               - @id("one")
               - permit (principal, action, resource);
@@ -241,6 +244,7 @@ mod tests {
                 forbid (principal, action, resource)
               - when { context.depth > 1 };
               + when { context.depth > 2 };
-        "#]]);
+        "#]],
+        );
     }
 }

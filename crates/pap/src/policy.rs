@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::{Authority, Reader, Unit, Urgency};
+use authority::{Authority, Reader, SharedCompiler, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, PersonId, RecordId, Timestamp, Tool};
-use pdp::{Bundle, Snapshot, ToolSchema};
+use pdp::{Bundle, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
@@ -83,8 +83,9 @@ pub struct Content {
 }
 
 impl From<BTreeMap<String, String>> for Content {
-    fn from(policies: BTreeMap<String, String>) -> Self {
-        let files = PolicyFiles { policies, ..PolicyFiles::default() };
+    fn from(mut policies: BTreeMap<String, String>) -> Self {
+        let labels = policies.remove(LABELS_FILE);
+        let files = PolicyFiles { policies, labels, ..PolicyFiles::default() };
         Self { files, release: None }
     }
 }
@@ -92,6 +93,7 @@ impl From<BTreeMap<String, String>> for Content {
 /// Puts policy sets in force.
 pub struct Publisher {
     authority: Arc<Authority>,
+    compiler: SharedCompiler,
     /// The set in force; who holds it publishes, one at a time.
     content: Mutex<Content>,
 }
@@ -99,7 +101,8 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher of `content`.
     pub fn new(authority: Arc<Authority>, content: impl Into<Content>) -> Self {
-        Self { authority, content: Mutex::new(content.into()) }
+        let compiler = SharedCompiler::default();
+        Self { authority, compiler, content: Mutex::new(content.into()) }
     }
 
     /// Puts `content` in force, if it compiles; else what was in force stays.
@@ -138,8 +141,11 @@ impl Publisher {
     }
 
     /// The set of `files` with the tools as they are onboarded now.
-    pub(crate) async fn compiled(&self, files: &PolicyFiles) -> Result<Snapshot, PublishError> {
-        let snapshot = Snapshot::compile(self.bundle(files).await?);
+    pub(crate) async fn compiled(
+        &self,
+        files: &PolicyFiles,
+    ) -> Result<Arc<Snapshot>, PublishError> {
+        let snapshot = self.compiler.compile(self.bundle(files).await?).await;
         let snapshot = snapshot.map_err(|errors| PublishError::Invalid(errors.to_string()))?;
         // A file that was cut off may have held what forbids: an empty one is never meant.
         match snapshot.gap() {
@@ -159,7 +165,6 @@ impl Publisher {
         if snapshot.digest() == pip.policy().snapshot.digest() {
             return Ok(warnings);
         }
-        let snapshot = Arc::new(snapshot);
         pip.announce_policy(snapshot.clone());
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
