@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use keys::{KeyAlgorithm, SigningKey};
 use model::{
-    Agreed, Clock as _, DecisionId, Delegation, ElevationId, FactKey, Harm, InstanceId,
-    MandateBasis, Person, PersonId, PersonState, Principal, Sha256Digest, TaskId, TaskSubject,
-    Thumbprint,
+    Agreed, Clock as _, ElevationId, FactKey, Harm, InstanceId, MandateBasis, Person, PersonId,
+    PersonState, Sha256Digest, TaskId, TaskSubject,
 };
 use oauth::word::{self, Word};
 use pap::{Command, ElevationAsked};
@@ -434,7 +433,7 @@ async fn in_a_deployment_for_development_the_one_administrator_approves() {
 
 /// A deployment that was founded.
 async fn founded(development: bool) -> Desk {
-    let world = crate::support::World::new().await;
+    let world = World::new().await;
     crate::desk::found(&world, development).await;
     Desk::over(world).await
 }
