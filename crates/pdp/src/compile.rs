@@ -31,9 +31,28 @@ struct Source<'a> {
     policy: Policy,
 }
 
+/// What the policies of a bundle are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// They decide.
+    Deciding,
+    /// They say what is to be proved of those that decide.
+    Properties,
+}
+
 impl Snapshot {
     /// Compiles and validates `bundle`.
     pub fn compile(bundle: Bundle) -> Result<Self, CompileErrors> {
+        Self::compiled(bundle, Role::Deciding)
+    }
+
+    /// Compiles and validates the properties in `bundle`: each says of a policy set with the same tools
+    /// that it never, or always, permits what its scope and conditions match. Nothing is decided by it.
+    pub fn compile_properties(bundle: Bundle) -> Result<Self, CompileErrors> {
+        Self::compiled(bundle, Role::Properties)
+    }
+
+    fn compiled(bundle: Bundle, role: Role) -> Result<Self, CompileErrors> {
         limits(&bundle)?;
         let mut warnings = Vec::new();
         let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
@@ -45,7 +64,7 @@ impl Snapshot {
         let mut scopes = Vec::with_capacity(sources.len());
         let mut places: BTreeMap<String, String> = BTreeMap::new();
         for source in &sources {
-            match compile_policy(source, &mut checker) {
+            match compile_policy(source, role, &mut checker) {
                 Ok((policy, scope, doubts)) => {
                     let place = format!("{}:{}", source.file, source.line);
                     let id = policy.id.as_str().to_owned();
@@ -67,7 +86,9 @@ impl Snapshot {
         let (digest, index) = (bundle.digest(), Index::new(scopes));
         let mut snapshot =
             Self { bundle, digest, vocabulary, policies, index, tools, named, warnings, gap };
-        snapshot.warn_of_unnamed_tools();
+        if role == Role::Deciding {
+            snapshot.warn_of_unnamed_tools();
+        }
         Ok(snapshot)
     }
 
@@ -191,6 +212,7 @@ type CompiledPolicy = (Compiled, ScopeOf, Vec<String>);
 
 fn compile_policy(
     source: &Source<'_>,
+    role: Role,
     checker: &mut Checker<'_>,
 ) -> Result<CompiledPolicy, Vec<Finding>> {
     let findings = |id: Option<&str>, messages: Vec<String>| -> Vec<Finding> {
@@ -200,6 +222,14 @@ fn compile_policy(
     let given = source.policy.annotation("id");
     let annotations = annotations::read(&source.policy).map_err(|it| findings(given, it))?;
     let id = annotations.id.as_str();
+    let misplaced = match (role, annotations.is_property) {
+        (Role::Deciding, true) => "is a property, which belongs into `properties/`: no set has it",
+        (Role::Properties, false) => "needs `@property`: `never-permits` or `always-permits`",
+        _ => "",
+    };
+    if !misplaced.is_empty() {
+        return Err(findings(Some(id), vec![misplaced.to_owned()]));
+    }
     let reads = reads::of(&source.policy).map_err(|it| findings(Some(id), vec![it]))?;
     if reads.whole {
         let message = "uses `context` or `context.input` as a whole; name the members it reads";
@@ -207,7 +237,12 @@ fn compile_policy(
     }
     let policy = source.policy.new_id(cedar_policy::PolicyId::new(id));
     let scope = ScopeOf::new(&policy);
-    let doubts = checker.check(&policy, &scope, &reads).map_err(|it| findings(Some(id), it))?;
+    let doubts = match (checker.check(&policy, &scope, &reads), role) {
+        (Ok(doubts), _) => doubts,
+        // It is not proved of the tools that have other arguments, and can be of all others.
+        (Err(wrong), Role::Properties) => wrong,
+        (Err(wrong), Role::Deciding) => return Err(findings(Some(id), wrong)),
+    };
     let effect = policy.effect();
     let description = policy.annotation("description").map(str::to_owned);
     let is_unconditional = !policy.has_non_scope_constraint();

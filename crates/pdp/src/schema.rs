@@ -58,6 +58,13 @@ pub(crate) enum AskedBy {
     Directory,
 }
 
+impl Action {
+    /// The types of those who ask for it.
+    pub(crate) fn principals(&self) -> Vec<&str> {
+        applies_to(&self.declaration, "principalTypes")
+    }
+}
+
 impl AskedBy {
     /// By the types of principals that an action is declared with.
     fn of(principals: &[&str]) -> Self {
@@ -234,19 +241,22 @@ fn method_input(name: &str) -> Members {
     if name == SERVER_REQUEST { shape::of_arguments(&asked) } else { Members::new() }
 }
 
+/// The types that a declaration lists as `key`.
+fn applies_to<'a>(declaration: &'a Value, key: &str) -> Vec<&'a str> {
+    let listed = declaration["appliesTo"][key].as_array();
+    listed.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
 fn method(name: &str, declaration: &Value) -> Action {
     let (input, mut declaration) = (method_input(name), declaration.clone());
     if !input.is_empty() {
         declaration["appliesTo"]["context"] = circumstances(&input);
     }
-    let names = |key: &str| -> Vec<&str> {
-        let listed = declaration["appliesTo"][key].as_array();
-        listed.into_iter().flatten().filter_map(Value::as_str).collect()
-    };
+    let resources = applies_to(&declaration, "resourceTypes");
     Action {
         placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
-        asked_by: AskedBy::of(&names("principalTypes")),
-        resources: names("resourceTypes").into_iter().map(type_name).collect(),
+        asked_by: AskedBy::of(&applies_to(&declaration, "principalTypes")),
+        resources: resources.into_iter().map(type_name).collect(),
         tool: None,
         input,
         declaration,

@@ -20,5 +20,6 @@ pub(crate) mod fixtures;
 mod kernel;
 mod lint;
 mod listing;
+mod provable;
 mod server_requests;
 mod table;

@@ -1,0 +1,6 @@
+//! Proofs about small sets, by the real solver; and solvers that do not answer.
+#![allow(clippy::disallowed_methods, reason = "tests look for programs")]
+
+mod proofs;
+mod solvers;
+mod support;
