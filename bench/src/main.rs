@@ -22,6 +22,7 @@ mod machine;
 mod open_loop;
 mod peers;
 mod process;
+mod prove;
 mod report;
 mod rows;
 mod shim;
@@ -125,6 +126,7 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "decide-100" => decide::measure(row, 100),
         "decide-10000" => decide::measure(row, 10_000),
         "depth" => decide::depth(),
+        "prove" => prove::measure(&programs),
         "append-1" => append::alone(dir),
         "append-64" => append::together(dir),
         "exchange" => exchange::measure(dir),

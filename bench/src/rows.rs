@@ -1,10 +1,11 @@
 //! The names of the rows. Shared with the task that runs them; it knows nothing else.
 
 /// Every row, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 18] = [
+pub(crate) const ROWS: [&str; 19] = [
     "decide-100",
     "decide-10000",
     "depth",
+    "prove",
     "append-1",
     "append-64",
     "exchange",

@@ -49,13 +49,17 @@ impl Claim {
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, property, description) = match self {
-            Self::NothingFails => return f.write_str("no policy can fail"),
-            Self::PermitsNoMore => return f.write_str("permits nothing that the other does not"),
-            Self::Equivalent => return f.write_str("permits exactly what the other does"),
+            Self::NothingFails => {
+                return f.write_str("evaluates each of its policies, whatever is asked");
+            }
+            Self::PermitsNoMore => {
+                return f.write_str("permits nothing that the other set does not");
+            }
+            Self::Equivalent => return f.write_str("permits exactly what the other set does"),
             Self::NeverPermits { property, description } => ("never", property, description),
             Self::AlwaysPermits { property, description } => ("always", property, description),
         };
-        write!(f, "{what} permits what property `{property}` says")?;
-        description.iter().try_for_each(|text| write!(f, " ({text})"))
+        write!(f, "{what} permits what `{property}` matches")?;
+        description.iter().try_for_each(|text| write!(f, ": {text}"))
     }
 }

@@ -104,9 +104,10 @@ impl From<Why> for Unproved {
 
 impl Work<'_> {
     fn claims(&self) -> Vec<Claim> {
-        let against = self.subject.against.map(|(_, both)| {
-            if both { Claim::Equivalent } else { Claim::PermitsNoMore }
-        });
+        let against = self
+            .subject
+            .against
+            .map(|(_, both)| if both { Claim::Equivalent } else { Claim::PermitsNoMore });
         let properties = self.properties.iter().flat_map(Claim::of);
         std::iter::once(Claim::NothingFails).chain(against).chain(properties).collect()
     }
@@ -159,8 +160,7 @@ impl Looking<'_> {
     async fn all(&mut self, position: usize) -> Vec<Result<(), Unproved>> {
         let nothing_fails = self.nothing_fails().await;
         let mut results = Vec::new();
-        if let (Some((snapshot, both)), Some(set)) =
-            (self.work.subject.against, &self.work.against)
+        if let (Some((snapshot, both)), Some(set)) = (self.work.subject.against, &self.work.against)
         {
             results.push(self.against(snapshot, &set.environments[position], both).await);
         }
@@ -286,8 +286,7 @@ impl Looking<'_> {
 
     async fn never(&mut self, property: &[Guarded]) -> Result<(), Unproved> {
         let matched: Vec<_> = property.iter().map(Guarded::as_permit).collect::<Result<_, _>>()?;
-        let (left, right) =
-            (self.place.compile_set(&self.set)?, self.place.compile_set(&matched)?);
+        let (left, right) = (self.place.compile_set(&self.set)?, self.place.compile_set(&matched)?);
         let Some(found) = self.session.example(&disjoint_asserts(&left, &right)).await? else {
             return Ok(());
         };
@@ -327,9 +326,9 @@ impl Looking<'_> {
         let answer = trial.by(self.work.subject.set)?;
         let Some(properties) = self.work.subject.properties else { return Ok(()) };
         let said = trial.by(properties)?;
-        let matched = property.iter().all(|it| {
-            said.permits.contains(&it.id) || said.forbids.contains(&it.id)
-        });
+        let matched = property
+            .iter()
+            .all(|it| said.permits.contains(&it.id) || said.forbids.contains(&it.id));
         let by = if permits { &answer.permits } else { &answer.forbids };
         let by = by.union(&answer.errors).cloned().collect();
         let is = matched && answer.is_permitted == permits;

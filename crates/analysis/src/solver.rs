@@ -39,7 +39,9 @@ pub struct Solver {
 
 /// There is no solver that can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the solver `{program}` {why}: install it (Debian: `apt-get install cvc5`) or name it in `CVC5`")]
+#[error(
+    "the solver `{program}` {why}: install it (Debian: `apt-get install cvc5`) or name it in `CVC5`"
+)]
 pub struct SolverMissing {
     program: String,
     why: String,

@@ -44,7 +44,8 @@ impl PolicySet {
             cases.insert(format!("cases/{name}"), yaml(&dir.join("cases").join(&name))?);
         }
         let properties = texts(&dir.join("properties"), "cedar")?;
-        let properties = properties.into_iter().map(|(name, it)| (format!("properties/{name}"), it));
+        let properties =
+            properties.into_iter().map(|(name, it)| (format!("properties/{name}"), it));
         let properties = properties.collect();
         Ok(Self { files: PolicyFiles { policies, schema }, tools, cases, properties })
     }
@@ -56,7 +57,10 @@ impl PolicySet {
 
     /// Other policies, compiled with the schema and the tools of this set.
     pub(crate) fn compiled_as_here(&self, other: &Self) -> anyhow::Result<Snapshot> {
-        in_order(Snapshot::compile(pap::bundle(&self.with(&other.files.policies), &self.all_tools())))
+        in_order(Snapshot::compile(pap::bundle(
+            &self.with(&other.files.policies),
+            &self.all_tools(),
+        )))
     }
 
     /// Its properties, and `more`, compiled with its schema and tools; none if there is none.
@@ -106,7 +110,8 @@ impl PolicySet {
 
 /// What is wrong with a set is told, each thing with its place.
 fn in_order(compiled: Result<Snapshot, CompileErrors>) -> anyhow::Result<Snapshot> {
-    let snapshot = compiled.map_err(|errors| anyhow!("the policy set does not compile:\n{errors}"))?;
+    let snapshot =
+        compiled.map_err(|errors| anyhow!("the policy set does not compile:\n{errors}"))?;
     match snapshot.gap() {
         Some(gap) => bail!("{gap}"),
         None => Ok(snapshot),

@@ -81,13 +81,13 @@ fn property(path: &Path) -> anyhow::Result<(String, String)> {
 fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
     for Shown { claim, verdict, environments, unknown } in &report.shown {
         match verdict {
-            Verdict::Proved => println!("proved: {claim}"),
+            Verdict::Proved => println!("proved: the set {claim}"),
             Verdict::Counterexample(example) => {
-                println!("does not hold: {claim}");
+                println!("does not hold: the set {claim}");
                 tell_example(example, set)?;
             }
             Verdict::NotProved { because } => {
-                println!("not proved: {claim}");
+                println!("not proved: the set {claim}");
                 for it in because.iter().take(TOLD_MAX) {
                     let environment = &it.environment;
                     let policy = it.policy.iter().map(|id| format!(", policy `{id}`"));
@@ -188,9 +188,8 @@ fn simple(posed: &Posed, is_permitted: bool) -> Option<Value> {
 
 /// The agent of whose instances the principal is.
 fn agent_of(posed: &Posed) -> Option<String> {
-    let named = |uid: &Value| {
-        format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"])
-    };
+    let named =
+        |uid: &Value| format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"]);
     let entities = posed.entities.as_array()?;
     let principal = entities.iter().find(|it| named(&it["uid"]) == posed.principal)?;
     let parents = principal["parents"].as_array()?;
@@ -203,8 +202,11 @@ fn plain(value: &Value) -> Value {
     match value {
         Value::Object(members) => match members.get("__extn") {
             Some(extension) => {
-                let text = extension["arg"].as_str().unwrap_or_default();
-                serde_json::from_str(text).unwrap_or_else(|_| text.into())
+                let arguments = extension["args"].as_array().cloned();
+                let arguments = arguments.unwrap_or_else(|| vec![extension["arg"].clone()]);
+                let texts: Vec<_> = arguments.iter().map(|it| text(&plain(it))).collect();
+                let number = serde_json::from_str(&texts[0]).ok().filter(Value::is_number);
+                number.unwrap_or_else(|| texts.join(" ").into())
             }
             None => members.iter().map(|(name, it)| (name.clone(), plain(it))).collect(),
         },
@@ -213,12 +215,17 @@ fn plain(value: &Value) -> Value {
     }
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// What a question says, one member a line, as policies name it.
 fn words(posed: &Posed) -> BTreeMap<String, String> {
     let mut lines = BTreeMap::new();
     spread("context", &posed.context, &mut lines);
     for entity in posed.entities.as_array().into_iter().flatten() {
-        let uid = |uid: &Value| format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"]);
+        let uid =
+            |uid: &Value| format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"]);
         let name = uid(&entity["uid"]);
         spread(&name, &entity["attrs"], &mut lines);
         let parents: Vec<_> = entity["parents"].as_array().into_iter().flatten().map(uid).collect();
@@ -238,7 +245,8 @@ fn spread(path: &str, value: &Value, lines: &mut BTreeMap<String, String>) {
         }
         Value::Object(members) => {
             let entity = members.get("__entity");
-            let entity = entity.map(|it| format!("{}::{}", it["type"].as_str().unwrap_or_default(), it["id"]));
+            let entity = entity
+                .map(|it| format!("{}::{}", it["type"].as_str().unwrap_or_default(), it["id"]));
             lines.insert(path.to_owned(), entity.unwrap_or_else(|| plain(value).to_string()));
         }
         other => drop(lines.insert(path.to_owned(), plain(other).to_string())),

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::{Effect, Policy};
 use model::{Obligation, Remedy};
 
+use crate::properties::{ALWAYS_PERMITS, NEVER_PERMITS, NEVER_REACHES, PROPERTY};
+
 const KNOWN: [&str; 7] =
     ["control", "description", "id", "mode", "obligation", "property", "remedy"];
 
@@ -107,20 +109,21 @@ fn obligation(part: &str) -> Result<Obligation, String> {
     Ok(Obligation(format!("{kind}:{}", argument.trim())))
 }
 
-/// Whether it is a property: what its scope and conditions match is `never-permits` or `always-permits`.
+/// Whether it is a property.
 fn property(given: &BTreeMap<&str, &str>, effect: Effect) -> Result<bool, String> {
-    let Some(value) = given.get("property") else { return Ok(false) };
+    let Some(value) = given.get(PROPERTY) else { return Ok(false) };
     if let Some(name) = OF_DECIDING.into_iter().find(|name| given.contains_key(name)) {
         return Err(format!("`@{name}` means nothing of a property"));
     }
-    match (*value, effect) {
-        ("never-permits", Effect::Forbid) | ("always-permits", Effect::Permit) => Ok(true),
-        ("never-permits", Effect::Permit) => Err("`never-permits` is written as a forbid".into()),
-        ("always-permits", Effect::Forbid) => Err("`always-permits` is written as a permit".into()),
-        (other, _) => Err(format!(
-            "unknown property `{other}`; known are `never-permits`, `always-permits`"
-        )),
-    }
+    let wanted = match *value {
+        NEVER_PERMITS | NEVER_REACHES => Effect::Forbid,
+        ALWAYS_PERMITS => Effect::Permit,
+        other => {
+            let known = list(&[NEVER_PERMITS, NEVER_REACHES, ALWAYS_PERMITS]);
+            return Err(format!("unknown property `{other}`; known are {known}"));
+        }
+    };
+    if effect == wanted { Ok(true) } else { Err(format!("`{value}` is written as a {wanted}")) }
 }
 
 fn control(value: Option<&str>) -> Result<(), String> {

@@ -13,7 +13,7 @@ use crate::report::{CompileErrors, Finding};
 use crate::schema::{TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::validate::Checker;
-use crate::{Bundle, annotations, arguments, reads};
+use crate::{Bundle, annotations, arguments, properties, reads};
 
 /// The most policies in one bundle.
 pub const POLICIES_MAX: usize = 20_000;
@@ -57,7 +57,10 @@ impl Snapshot {
         let mut warnings = Vec::new();
         let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
         let tools = compile_tools(&bundle, &mut vocabulary, &mut warnings);
-        let sources = parse(&bundle)?;
+        let mut sources = parse(&bundle)?;
+        if role == Role::Properties {
+            sources.extend(over_chains(&sources)?);
+        }
         let mut errors = Vec::new();
         let mut checker = Checker::new(&vocabulary);
         let mut policies = Vec::with_capacity(sources.len());
@@ -193,6 +196,19 @@ fn in_order<'a>(file: &'a str, text: &str, set: &PolicySet) -> Vec<Source<'a>> {
     sources
 }
 
+/// The second parts of the properties that hold over chains.
+fn over_chains<'a>(properties: &[Source<'a>]) -> Result<Vec<Source<'a>>, CompileErrors> {
+    let part = |property: &Source<'a>| {
+        let Source { file, line, .. } = *property;
+        let part = properties::handed_on(&property.policy)?;
+        Some(match part {
+            Ok(policy) => Ok(Source { file, line, policy }),
+            Err(why) => Err(CompileErrors::from(property.finding(why))),
+        })
+    };
+    properties.iter().filter_map(part).collect()
+}
+
 /// The line, counted from 1, in which the byte at `offset` stands.
 fn line_of(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).matches('\n').count() + 1
@@ -224,7 +240,7 @@ fn compile_policy(
     let id = annotations.id.as_str();
     let misplaced = match (role, annotations.is_property) {
         (Role::Deciding, true) => "is a property, which belongs into `properties/`: no set has it",
-        (Role::Properties, false) => "needs `@property`: `never-permits` or `always-permits`",
+        (Role::Properties, false) => "needs `@property`: what is to be proved of the set",
         _ => "",
     };
     if !misplaced.is_empty() {

@@ -137,7 +137,8 @@ impl Snapshot {
         let principals: BTreeSet<_> = action.principals().into_iter().collect();
         for principal in principals {
             for resource in &action.resources {
-                let scopes = candidates.iter().map(|position| (position, self.index.scope(*position)));
+                let scopes =
+                    candidates.iter().map(|position| (position, self.index.scope(*position)));
                 let could = scopes.filter(|(_, scope)| {
                     scope.principal.could_match(&type_name(principal))
                         && scope.resource.could_match(resource)

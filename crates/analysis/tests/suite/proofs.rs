@@ -1,6 +1,6 @@
 //! Each kind of answer, on sets that are small enough to see that it is right.
 
-use analysis::Why;
+use analysis::{Verdict, Why};
 
 use crate::support::{Asked, answered, check, report, why};
 
@@ -12,7 +12,8 @@ fn refunds(limit: &str) -> String {
     )
 }
 
-const LOOKUP: &str = r#"@id("lookup") permit (principal, action == Action::"crm/lookup", resource);"#;
+const LOOKUP: &str =
+    r#"@id("lookup") permit (principal, action == Action::"crm/lookup", resource);"#;
 const FORBID: &str = r#"@id("calm") forbid (principal, action in Action::"tools/call", resource)
     when { context.risk == "high" };"#;
 
@@ -73,11 +74,16 @@ async fn sets_that_say_the_same_in_other_words_are_equivalent() {
         when { context.risk == "low" || context.risk == "none" };"#;
     let other = r#"@id("other") permit (principal, action == Action::"crm/lookup", resource)
         unless { context.risk == "medium" || context.risk == "high" };"#;
-    let asked = |set, against| Asked { set, against: Some(against), equivalent: true, ..Asked::default() };
+    let asked =
+        |set, against| Asked { set, against: Some(against), equivalent: true, ..Asked::default() };
     check(asked(one, other), "proved").await;
     // Less is no widening, but it is another set.
-    let less = sets(&[other, FORBID, r#"@id("no") forbid (principal, action == Action::"crm/lookup", resource)
-        when { context.binding == "none" };"#]);
+    let less = sets(&[
+        other,
+        FORBID,
+        r#"@id("no") forbid (principal, action == Action::"crm/lookup", resource)
+        when { context.binding == "none" };"#,
+    ]);
     check(asked(&less, one), r#"Instance Action::"crm/lookup" by one"#).await;
 }
 
@@ -132,6 +138,23 @@ async fn a_property_holds_or_is_broken() {
     .await;
 }
 
+/// What somebody in particular never does, they could have others do.
+#[tokio::test]
+async fn over_chains_whom_a_property_names_hands_nothing_on() {
+    let never = r#"@id("it") @property("never-reaches")
+        forbid (principal in Agent::"reader", action == Action::"payments/refund", resource);"#;
+    let refunds = r#"@id("refunds") permit (principal in Agent::"billing", action == Action::"payments/refund", resource);
+        @id("unlike") forbid (principal in Agent::"reader", action in Action::"tools/call", resource)
+        when { resource.harm.contains("moves-money") };"#;
+    let hands_on = r#"@id("hands-on") permit (principal in Agent::"reader", action == Action::"delegate", resource == Agent::"billing");"#;
+    let asked = |set| Asked { set, properties: Some(never), ..Asked::default() };
+    check(asked(refunds), "proved").await;
+    let set = sets(&[refunds, hands_on]);
+    check(asked(&set), r#"Instance Action::"delegate" by hands-on"#).await;
+    // The act itself is denied all the same.
+    assert!(matches!(report(asked(&set)).await.shown[1].verdict, Verdict::Proved));
+}
+
 /// A policy under observation decides nothing, and proofs say nothing of it.
 #[tokio::test]
 async fn what_is_only_observed_has_no_say() {
@@ -140,7 +163,8 @@ async fn what_is_only_observed_has_no_say() {
     let (observed, enforced) = (sets(&[LOOKUP, observed]), sets(&[LOOKUP, FORBID]));
     let asked = Asked { set: &observed, against: Some(&enforced), ..Asked::default() };
     check(asked, r#"Instance Action::"crm/lookup" by lookup"#).await;
-    let same = Asked { set: &observed, against: Some(LOOKUP), equivalent: true, ..Asked::default() };
+    let same =
+        Asked { set: &observed, against: Some(LOOKUP), equivalent: true, ..Asked::default() };
     check(same, "proved").await;
 }
 

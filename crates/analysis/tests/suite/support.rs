@@ -10,7 +10,7 @@ use pdp::{Bundle, PosedAnswer, Snapshot, ToolSchema};
 use serde_json::json;
 
 /// How long the solver may take for one question here, on however busy a machine.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 /// What is asked of one set.
 #[derive(Clone, Copy, Default)]
@@ -59,9 +59,9 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
     let solver = Solver::at(program, time).await.expect("there is a solver");
     let (set, tools) = (snapshot(asked.set), harm());
     let against = asked.against.map(snapshot);
-    let properties = asked.properties.map(|text| {
-        Snapshot::compile_properties(bundle(text)).expect("the properties compile")
-    });
+    let properties = asked
+        .properties
+        .map(|text| Snapshot::compile_properties(bundle(text)).expect("the properties compile"));
     let subject = Subject {
         set: &set,
         against: against.as_ref().map(|it| (it, asked.equivalent)),

@@ -96,6 +96,11 @@ fn a_property_is_no_policy_and_a_policy_no_property() {
     let other = never.replace("never", "always");
     refused(properties(&other), "`always-permits` is written as a permit");
     refused(properties(&never.replace("never", "often")), "unknown property");
+    let reaches = never.replace("never-permits", "never-reaches");
+    refused(properties(&reaches), "names no principal");
+    let named = reaches.replace("principal", r#"principal in Agent::"billing""#);
+    let ids: Vec<_> = properties(&named).expect("it compiles").ids_of_all().cloned().collect();
+    assert_eq!(ids, ["x", "x/handed-on"].map(model::PolicyId::from));
     let observed = never.replace("forbid", r#"@mode("observe") forbid"#);
     refused(properties(&observed), "`@mode` means nothing of a property");
 }
