@@ -50,6 +50,7 @@ fn the_page_on_proofs_shows_what_works() {
     );
     assert!(narrowed.contains("proved: the set permits nothing that the other set does not"));
     assert!(widened.contains("does not hold: the set permits nothing"), "{widened}");
+    assert!(widened.contains("expect: deny") && widened.contains("agent: billing"), "{widened}");
     assert!(own.contains("proved: the set never permits what `nothing-at-high-risk` matches"));
 }
 
