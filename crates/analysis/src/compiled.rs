@@ -6,7 +6,7 @@ use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::{
     CompiledPolicy, CompiledPolicySet, WellFormedAsserts, never_errors_asserts,
 };
-use pdp::{Environment, PolicyText, Provable};
+use pdp::{Environment, InputReads, PolicyText, Provable};
 use serde_json::{Value, json};
 
 use crate::report::Why;
@@ -19,6 +19,10 @@ pub(crate) struct Guarded {
     pub(crate) is_permit: bool,
     /// Its effect, scope and conditions: two policies that have them alike are alike.
     pub(crate) form: String,
+    /// The arguments that it looks at.
+    pub(crate) reads: InputReads,
+    /// Who it is about, and what of, as far as the environment leaves that open.
+    scope: [Value; 2],
     /// Without what is assumed.
     bare: Policy,
     policy: Policy,
@@ -48,7 +52,7 @@ impl<'a> Place<'a> {
     }
 
     /// Whether terms alone show that a policy can be evaluated, even if nothing is assumed.
-    pub(crate) fn is_sound(&self, policy: &Guarded) -> Result<bool, Why> {
+    pub(crate) fn cannot_fail(&self, policy: &Guarded) -> Result<bool, Why> {
         let compiled = CompiledPolicy::compile(&policy.bare, &self.request, self.schema);
         let compiled = compiled.map_err(|error| why(&error))?;
         Ok(is_contradictory(&never_errors_asserts(&compiled)))
@@ -81,6 +85,12 @@ impl Guarded {
         let policy = policy(form)?;
         Ok(Self { is_permit: true, policy, ..self.clone() })
     }
+
+    /// Whether it is asked whenever `other` is.
+    pub(crate) fn is_asked_with(&self, other: &Self) -> bool {
+        let mut parts = self.scope.iter().zip(&other.scope);
+        parts.all(|(own, theirs)| own.is_null() || own == theirs)
+    }
 }
 
 /// The policies of `set` in `environment`.
@@ -88,10 +98,18 @@ pub(crate) fn guarded(set: &Provable, environment: &Environment) -> Result<Vec<G
     let assumed: Vec<Value> =
         environment.assumes.iter().map(|it| condition(it)).collect::<Result<_, _>>()?;
     let texts = environment.policies.iter().map(|position| &set.policies[*position]);
-    texts.map(|text| under(text, &assumed)).collect()
+    // Of a call, the tool is known.
+    let is_call = environment.resource == "Tool";
+    texts.map(|text| under(text, is_call, &assumed)).collect()
 }
 
-fn under(text: &PolicyText, assumed: &[Value]) -> Result<Guarded, Why> {
+/// A part of a scope, null if whoever is asked about in the environment matches it.
+fn open(part: &Value) -> Value {
+    let is_type_alone = part["op"] == "is" && part.get("in").is_none();
+    if part["op"] == "All" || is_type_alone { Value::Null } else { part.clone() }
+}
+
+fn under(text: &PolicyText, is_call: bool, assumed: &[Value]) -> Result<Guarded, Why> {
     let parsed = Policy::from_str(&text.text).map_err(|_| unsupported("a policy has no text"))?;
     let mut parts = parts(&parsed)?;
     if let Some(parts) = parts.as_object_mut() {
@@ -99,12 +117,14 @@ fn under(text: &PolicyText, assumed: &[Value]) -> Result<Guarded, Why> {
     }
     let form = parts.to_string();
     let bare = policy(parts.clone())?;
+    let resource = if is_call { Value::Null } else { open(&parts["resource"]) };
+    let scope = [open(&parts["principal"]), resource];
     // In front of its own conditions, which are not evaluated where one of these does not hold.
     if let Some(own) = parts["conditions"].as_array_mut() {
         own.splice(0..0, assumed.iter().cloned());
     }
-    let (id, is_permit) = (text.id.clone(), text.is_permit);
-    Ok(Guarded { id, is_permit, form, bare, policy: policy(parts)? })
+    let (id, is_permit, reads) = (text.id.clone(), text.is_permit, text.reads.clone());
+    Ok(Guarded { id, is_permit, form, reads, scope, bare, policy: policy(parts)? })
 }
 
 fn condition(expression: &str) -> Result<Value, Why> {

@@ -3,7 +3,7 @@
 //!
 //! An answer is *proved*, a counterexample that [`pdp::Snapshot::pose`] has confirmed, or *not proved*, with
 //! the reason. INVARIANT: a solver that is late, silent, killed or missing, and a policy that cannot be
-//! compiled, is never *proved* (`what_the_solver_does_not_say_is_not_proved`).
+//! compiled, is never *proved* (`what_the_solver_does_not_say_is_not_proved`, `what_is_proved_is_so`).
 //!
 //! It is a proof about the policies alone, asked by one principal at a time. What the built-in rules deny
 //! stays denied; what they guarantee is assumed where [`pdp::Environment::assumes`] says so.

@@ -6,7 +6,7 @@ use cedar_policy::Schema;
 use cedar_policy_symcc::{disjoint_asserts, implies_asserts, never_errors_asserts};
 use futures::{StreamExt as _, stream};
 use model::{Harm, PolicyId, Sha256Digest, ToolRef};
-use pdp::{Environment, Provable, Snapshot};
+use pdp::{CANDIDATES_MAX, Environment, Provable, Snapshot};
 
 use crate::claims::Claim;
 use crate::compiled::{Guarded, Place, guarded};
@@ -152,7 +152,13 @@ impl Work<'_> {
 
 /// The policies of a set that have a say in an environment: none, if the act cannot be asked for.
 fn in_force(set: &Provable, environment: &Environment) -> Result<Vec<Guarded>, Why> {
-    if environment.is_callable { guarded(set, environment) } else { Ok(Vec::new()) }
+    match environment {
+        Environment { is_callable: false, .. } => Ok(Vec::new()),
+        Environment { is_crowded: true, .. } => Err(Why::Unsupported(format!(
+            "more than {CANDIDATES_MAX} policies could match, and a decision looks at no more"
+        ))),
+        _ => guarded(set, environment),
+    }
 }
 
 impl Looking<'_> {
@@ -207,7 +213,7 @@ impl Looking<'_> {
 
     /// An example on which `policy` cannot be evaluated.
     async fn fails(&mut self, policy: &Guarded) -> Result<Option<cedar_policy_symcc::Env>, Why> {
-        if self.place.is_sound(policy)? {
+        if self.place.cannot_fail(policy)? {
             return Ok(None);
         }
         let compiled = self.place.compile(policy)?;
@@ -255,8 +261,13 @@ impl Looking<'_> {
             Err(Unproved::Unknown(..)) if !is_whole => self.implied(less, more).await?,
             other => other?,
         }
-        // One that cannot be evaluated denies. Where one of both fails, `less` permits nothing either.
+        // One that cannot be evaluated denies, and so does one that looks at what has no exact value. What
+        // `less` has too it denies by as well.
         for policy in own {
+            let asked = less.1.iter().filter(|it| it.is_asked_with(policy)).map(|it| &it.reads);
+            if let Some(argument) = policy.reads.beyond(asked) {
+                return Err(Why::Unread(argument.to_owned(), policy.id.clone()).into());
+            }
             match self.fails(policy).await {
                 Ok(None) => {}
                 Ok(Some(_)) => return Err(Why::MayFail(policy.id.clone()).into()),

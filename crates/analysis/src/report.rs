@@ -86,6 +86,11 @@ pub enum Why {
     /// What the solver found is not answered as it says.
     #[error("the solver found an example that the decision does not confirm: {0}")]
     Unconfirmed(String),
+    /// Where an argument has no exact value, the other set denies, because this policy of it looks at that.
+    #[error(
+        "where the argument `{0}` has no exact value the other set denies, as its policy `{1}` looks at it"
+    )]
+    Unread(String, PolicyId),
     /// A policy on which the answer rests may fail, and then denies.
     #[error("it rests on policy `{0}`, which may not be evaluable")]
     MayFail(PolicyId),

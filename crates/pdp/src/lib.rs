@@ -43,6 +43,7 @@ pub use explain::{AskedPolicy, Condition, Explanation};
 pub use format::format;
 pub use properties::STARTER_PROPERTIES;
 pub use provable::{Environment, PolicyText, Posed, PosedAnswer, Provable};
+pub use reads::InputReads;
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
 pub use snapshot::{STARTER_POLICY, Snapshot};

@@ -15,10 +15,11 @@ use model::{Attestation, Binding, DELEGATIONS_MAX, Harm, PolicyId, RiskLevel, To
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::candidates::{Asked, Placed};
+use crate::candidates::{Asked, CANDIDATES_MAX, Placed};
 use crate::entities::{server_uid, tool_uid};
 use crate::evaluate::{Question, action_entity};
 use crate::kernel;
+use crate::reads::InputReads;
 use crate::schema::{Action, AskedBy, chain, type_name};
 use crate::snapshot::Snapshot;
 
@@ -42,6 +43,8 @@ pub struct PolicyText {
     pub description: Option<String>,
     /// Whether it permits, or forbids.
     pub is_permit: bool,
+    /// The arguments that it looks at.
+    pub reads: InputReads,
     /// Cedar.
     pub text: String,
 }
@@ -64,6 +67,9 @@ pub struct Environment {
     /// Whether the act can be asked for at all: a tool that no permit names is not callable.
     #[serde(skip)]
     pub is_callable: bool,
+    /// Whether more policies could match than one decision looks at, and so deny.
+    #[serde(skip)]
+    pub is_crowded: bool,
 }
 
 /// One question in Cedar's terms.
@@ -110,7 +116,8 @@ impl Snapshot {
             texts.insert(position, policies.len());
             let is_permit = policy.effect == Effect::Permit;
             let (id, description) = (policy.id.clone(), policy.description.clone());
-            policies.push(PolicyText { id, description, is_permit, text });
+            let reads = policy.reads.clone();
+            policies.push(PolicyText { id, description, is_permit, reads, text });
         }
         let actions: BTreeMap<_, _> = self.vocabulary.actions.iter().collect();
         let actions = actions.into_iter().filter(|(name, _)| !kernel::asks_no_policy(name));
@@ -143,12 +150,14 @@ impl Snapshot {
                     scope.principal.could_match(&type_name(principal))
                         && scope.resource.could_match(resource)
                 });
+                let policies: Vec<_> = could.map(|(position, _)| *position).collect();
                 all.push(Environment {
                     principal: principal.to_owned(),
                     action: name.to_owned(),
                     resource: resource.to_string(),
                     assumes: assumed(action, principal, harm),
-                    policies: could.map(|(position, _)| *position).collect(),
+                    is_crowded: policies.len() > CANDIDATES_MAX,
+                    policies,
                     is_callable,
                 });
             }

@@ -2,5 +2,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests look for programs")]
 
 mod proofs;
+mod random;
 mod solvers;
 mod support;

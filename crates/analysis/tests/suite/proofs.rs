@@ -55,6 +55,26 @@ async fn taking_out_a_policy_that_can_fail_is_a_widening_that_is_not_overlooked(
     check(asked, "it rests on policy `fails`, which may not be evaluable").await;
 }
 
+/// A policy that looks at an argument without an exact value denies: without it, more is permitted.
+#[tokio::test]
+async fn looking_at_fewer_arguments_is_a_widening_that_is_not_overlooked() {
+    let looks = r#"@id("looks") permit (principal in Agent::"billing", action == Action::"payments/refund", resource)
+        when { context.input.amount.lessThan(decimal("1.0")) || true };"#;
+    let looks_away = r#"@id("away") permit (principal in Agent::"billing", action == Action::"payments/refund", resource);"#;
+    let asked = |set, against| Asked { set, against: Some(against), ..Asked::default() };
+    let why = "where the argument `/amount` has no exact value the other set denies, as its policy `looks` looks at it";
+    check(asked(looks_away, looks), why).await;
+    check(asked(looks, looks_away), "proved").await;
+    // Somebody else's policy is not asked.
+    let other = looks.replace("billing", "other").replace("looks", "others");
+    let (with_other, before) = (sets(&[looks_away, &other]), sets(&[looks, &other]));
+    check(asked(&with_other, &before), why).await;
+    let anybody =
+        looks.replace(r#"principal in Agent::"billing""#, "principal").replace("permit", "forbid");
+    let anybody = sets(&[looks_away, &anybody.replace("looks", "anybody")]);
+    check(asked(&anybody, looks), "proved").await;
+}
+
 /// The scope that names a tool makes it callable, and so does more than it says.
 #[tokio::test]
 async fn naming_a_tool_is_a_widening() {

@@ -45,7 +45,7 @@ fn bundle(policies: &str) -> Bundle {
     }
 }
 
-fn snapshot(policies: &str) -> Snapshot {
+pub(crate) fn snapshot(policies: &str) -> Snapshot {
     Snapshot::compile(bundle(policies)).expect("it compiles")
 }
 
