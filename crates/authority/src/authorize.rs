@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
-use model::{AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Stranger, Timestamp};
+use model::{AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Timestamp};
 use store::{CommitError, Committed, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
-use crate::findings::STRANGERS_WAITING_MAX;
+use crate::findings::{STRANGERS_WAITING_MAX, Seen};
 use crate::making::{Answer, Made, Permitting};
 use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
 use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit};
@@ -109,8 +109,8 @@ pub struct Authority {
     /// Places for refusals on their way into the log.
     pub(crate) refusals: Arc<Semaphore>,
     /// Strangers on their way into the register, and their end until somebody keeps them.
-    pub(crate) strangers: mpsc::Sender<Stranger>,
-    pub(crate) strangers_seen: Mutex<Option<mpsc::Receiver<Stranger>>>,
+    pub(crate) strangers: mpsc::Sender<Seen>,
+    pub(crate) strangers_seen: Mutex<Option<mpsc::Receiver<Seen>>>,
     pub(crate) facts_leaves: FactsLeaves,
     /// Places for permits whose outcome is not in the log yet.
     places: Arc<Semaphore>,
@@ -204,7 +204,8 @@ impl Authority {
         request: &AccessRequest,
         circumstances: &Circumstances,
     ) -> Result<bool, NotPermitted> {
-        let gathered = self.gather(request, circumstances).await?;
+        // What is soon over takes no room in every act under way.
+        let gathered = Box::pin(self.gather_settled(request, circumstances)).await?;
         let now = self.trusted_now()?;
         let mut facts = records::facts_of(&gathered, circumstances.binding, now);
         if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
@@ -265,11 +266,24 @@ impl Authority {
         circumstances: &Circumstances,
     ) -> Result<Gathered, FactsError> {
         match &circumstances.actor {
-            Actor::Known(instance) => self.pip.gather(*instance, &request.resource).await,
-            Actor::Proposed { standing, .. } => {
-                self.pip.gather_for(standing, &request.resource).await
+            Actor::Known(instance) => self.pip.gather(*instance, request).await,
+            Actor::Proposed { standing, .. } => self.pip.gather_for(standing, request).await,
+        }
+    }
+
+    /// The same, tried again while the facts change.
+    async fn gather_settled(
+        &self,
+        request: &AccessRequest,
+        circumstances: &Circumstances,
+    ) -> Result<Gathered, NotPermitted> {
+        for _ in 0..ATTEMPTS_MAX {
+            match self.gather(request, circumstances).await {
+                Err(FactsError::Changed) => {}
+                gathered => return Ok(gathered?),
             }
         }
+        Err(NotPermitted::Contended)
     }
 
     /// Commits `unit`, which opens `openings`: gives them back.
@@ -291,7 +305,7 @@ impl Authority {
         Opening { permitting, place, begins }: Opening,
         committed: &Committed,
     ) -> Permit<A> {
-        let Permitting { grant, closing, counted, counters, found, .. } =
+        let Permitting { grant, closing, counted, session, found, .. } =
             permitting.opened(committed);
         let context = closing.context.clone();
         if let Some(calls) = counted.and_then(|counter| committed.counters.get(counter)) {
@@ -303,7 +317,7 @@ impl Authority {
         let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
         // The permit rests on the facts as its own commit left them.
         let slot = self.slot((closing, place), begins, committed.revision);
-        Permit { act, grant, context, begin_by, slot, counters }
+        Permit { act, grant, context, begin_by, slot, session }
     }
 
     fn slot(&self, open: Open, has_begun: bool, revision: Revision) -> OutcomeSlot {

@@ -13,6 +13,7 @@ use store::Store;
 
 use crate::FactsError;
 use crate::changes::Changes;
+use crate::compiling::SharedCompiler;
 use crate::reader::Reader;
 
 /// A policy snapshot and the revision at which it was put in force.
@@ -35,8 +36,9 @@ pub(crate) struct InForce {
     current: ArcSwap<PolicyInForce>,
     announced: RwLock<Option<Arc<Snapshot>>>,
     changes: Arc<Changes>,
-    /// One set is compiled at a time.
+    /// One set is read at a time.
     catching_up: tokio::sync::Mutex<()>,
+    compiler: SharedCompiler,
 }
 
 impl InForce {
@@ -48,6 +50,7 @@ impl InForce {
             announced: RwLock::default(),
             changes,
             catching_up: tokio::sync::Mutex::default(),
+            compiler: SharedCompiler::default(),
         }
     }
 
@@ -65,14 +68,17 @@ impl InForce {
         self.current.rcu(|old| if old.revision < revision { new.clone() } else { old.clone() });
     }
 
-    /// Takes over what `store` says is in force, if that changed since what is in force here.
-    pub(crate) async fn catch_up(&self, store: &dyn Store) -> Result<(), FactsError> {
-        if self.is_fresh() {
-            return Ok(());
+    /// What is in force: what `store` says, if that changed since what was put in force here.
+    pub(crate) async fn as_it_is(
+        &self,
+        store: &dyn Store,
+    ) -> Result<Arc<PolicyInForce>, FactsError> {
+        if let Some(fresh) = self.fresh() {
+            return Ok(fresh);
         }
         let _one = self.catching_up.lock().await;
-        if self.is_fresh() {
-            return Ok(());
+        if let Some(fresh) = self.fresh() {
+            return Ok(fresh);
         }
         let mut reader = Reader::new(store);
         let active = reader.find::<Active>(FactKey::active_policy()).await?;
@@ -81,12 +87,13 @@ impl InForce {
             None => Arc::new(Snapshot::empty()),
         };
         self.put(snapshot, reader.sourced(()).revision);
-        Ok(())
+        Ok(self.current())
     }
 
-    fn is_fresh(&self) -> bool {
+    /// What was put in force here, if nothing is known to have changed it since.
+    fn fresh(&self) -> Option<Arc<PolicyInForce>> {
         let (key, current) = ([FactKey::active_policy()], self.current());
-        self.changes.fresh_as_of(&[(&key, current.revision)]).is_some()
+        self.changes.fresh_as_of(&[(&key, current.revision)]).map(|_| current)
     }
 
     /// The set with this digest: one that is known here, or else the one that is stored.
@@ -101,6 +108,6 @@ impl InForce {
             return Ok(known);
         }
         let bundle: Bundle = reader.need(FactKey::policy(digest)).await?;
-        Ok(Arc::new(Snapshot::compile(bundle)?))
+        Ok(self.compiler.compile(bundle).await?)
     }
 }

@@ -34,7 +34,8 @@ pub(crate) struct PolicySet {
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let policies = sources::policy_files(dir)?;
+        let mut policies = sources::policy_files(dir)?;
+        let labels = policies.remove(pdp::LABELS_FILE);
         let mut schema = texts(dir, "cedarschema")?;
         schema.remove(GENERATED);
         let tools = dir.join(TOOLS);
@@ -47,7 +48,8 @@ impl PolicySet {
         let properties =
             properties.into_iter().map(|(name, it)| (format!("properties/{name}"), it));
         let properties = properties.collect();
-        Ok(Self { files: PolicyFiles { policies, schema }, tools, cases, properties })
+        let files = PolicyFiles { policies, schema, labels };
+        Ok(Self { files, tools, cases, properties })
     }
 
     /// It, compiled with all tools that it and its cases describe.
@@ -55,7 +57,7 @@ impl PolicySet {
         in_order(Snapshot::compile(pap::bundle(&self.files, &self.all_tools())))
     }
 
-    /// Other policies, compiled with the schema and the tools of this set.
+    /// Other policies, compiled with the schema, the labels and the tools of this set.
     pub(crate) fn compiled_as_here(&self, other: &Self) -> anyhow::Result<Snapshot> {
         in_order(Snapshot::compile(pap::bundle(
             &self.with(&other.files.policies),
@@ -78,7 +80,11 @@ impl PolicySet {
     }
 
     fn with(&self, policies: &BTreeMap<String, String>) -> PolicyFiles {
-        PolicyFiles { policies: policies.clone(), schema: self.files.schema.clone() }
+        PolicyFiles {
+            policies: policies.clone(),
+            schema: self.files.schema.clone(),
+            labels: self.files.labels.clone(),
+        }
     }
 
     /// What each of its tools can do.

@@ -225,7 +225,7 @@ impl Gateway {
             Method::Discover => self.discover(passage, request, id).await,
             Method::ToolsList => self.list(passage, request, id).await,
             Method::ToolsCall => Box::pin(self.call(passage, request, about)).await,
-            _ => self.other(passage, request, about).await,
+            _ => Box::pin(self.other(passage, request, about)).await,
         }
     }
 

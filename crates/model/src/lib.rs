@@ -20,6 +20,7 @@ mod finding;
 mod host;
 mod ids;
 mod lease;
+mod marked;
 mod names;
 mod person;
 mod receiver;
@@ -74,8 +75,9 @@ pub use ids::{
     ReviewId, TaskId,
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
+pub use marked::Marked;
 pub use names::{
-    AgentName, DataCategory, ElevationName, GroupName, InvalidName, PersonId, PurposeId,
+    AgentName, DataCategory, ElevationName, GroupName, InvalidName, Label, PersonId, PurposeId,
     ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};

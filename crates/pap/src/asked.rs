@@ -1,6 +1,8 @@
 //! What an administrator can ask for.
 
-use model::{Covers, HostRule, RiskLevel, RiskTarget, StopTarget, Timestamp, WorkloadRule};
+use model::{
+    Covers, HostRule, Label, Marked, RiskLevel, RiskTarget, StopTarget, Timestamp, WorkloadRule,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,6 +88,8 @@ pub enum Command {
     ReceiverSuspend { name: String, reason: String },
     /// Lets one go on.
     ReceiverResume { name: String },
+    /// Removes a receiver, with its stream and all that it was still to be told.
+    ReceiverRemove { name: String },
     /// Lists them, with their streams.
     ReceiverList,
     /// Asks that what a mistaken signal did is undone. `word` says who asks, where that is not who sends it.
@@ -205,6 +209,15 @@ pub enum Command {
         #[schemars(with = "String")]
         what: RiskTarget,
         level: Option<RiskLevel>,
+        reason: String,
+        word: Option<String>,
+    },
+    /// Takes a label off. `word` says who, where that is not who sends it.
+    LabelRemove {
+        #[schemars(with = "String")]
+        label: Label,
+        #[schemars(with = "String")]
+        what: Marked,
         reason: String,
         word: Option<String>,
     },

@@ -9,10 +9,9 @@ use authority::{
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
 use model::{
-    Decision, Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, Sourced,
-    ToolName,
+    Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, Sourced, ToolName,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
 use crate::asked::Command;
@@ -174,17 +173,24 @@ impl Draft<'_> {
         Ok(self.authority.administer(act).await?)
     }
 
-    /// Whether `by` might do `action` to `target` by themselves, as a part of this act: that rests on it.
+    /// Whether `by` may do `action` to `target` by themselves, as a part of this act, which rests on that; why
+    /// not, if they may not. A denial is recorded, with who brought it about.
     pub(crate) async fn includes(
         &mut self,
         by: By<'_>,
         action: &'static str,
         target: ResourceRef,
-    ) -> Result<Decision, AdminError> {
-        let answer = self.authority.answer_to(&asked(by, action, target)).await;
-        let Sourced { value, keys, revision } = answer.map_err(NotAdministered::from)?;
-        self.also.push(Sourced { value: (), keys, revision });
-        Ok(value)
+    ) -> Result<Result<(), String>, AdminError> {
+        let change = json!({ "part_of": self.action, "by": self.by.person });
+        let part = AdminAct { change, ..asked(by, action, target) };
+        match self.authority.may_administer(&part).await {
+            Ok(read) => self.also.push(read),
+            Err(NotPermitted::Denied { denial, decision }) => {
+                return Ok(Err(format!("{denial} (decision {decision})")));
+            }
+            Err(other) => return Err(NotAdministered::from(other).into()),
+        }
+        Ok(Ok(()))
     }
 }
 
@@ -281,6 +287,7 @@ impl Administration {
             | Command::ReceiverToken { .. }
             | Command::ReceiverSuspend { .. }
             | Command::ReceiverResume { .. }
+            | Command::ReceiverRemove { .. }
             | Command::ReceiverList => self.receivers(by, command).await,
             Command::SignalUndo { .. } | Command::SignalApprove { .. } | Command::SignalList => {
                 self.undoing(by, command).await
@@ -306,6 +313,9 @@ impl Administration {
             Command::SystemList => self.list(by, "system/", "").await,
             Command::TaskList => self.list(by, "task/", "").await,
             Command::TaskShow { id } => self.task_show(by, &id).await,
+            Command::LabelRemove { label, what, reason, word } => {
+                self.label_remove(by, (&label, &what), (reason, word)).await
+            }
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
             Command::MandateList => self.list(by, "mandate/", "").await,
             Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
@@ -351,8 +361,8 @@ impl Administration {
         let by = by.into();
         let act = asked(by, action, target.clone());
         let authority = self.authority.as_ref();
-        match authority.may_administer(act).await {
-            Ok(()) => {}
+        match authority.may_administer(&act).await {
+            Ok(_) => {}
             Err(reason) => {
                 if let NotPermitted::FactsUnavailable(FactsError::Missing(_)) = reason {
                     // Nobody whom a decision could be about.
@@ -368,10 +378,10 @@ impl Administration {
     /// Says that the clock, though it stepped or is behind the last record, is right.
     async fn trust_clock(&self, by: &PersonId, reason: &str) -> Result<Value, AdminError> {
         let draft = self.draft(by, "clock/trust", ResourceRef::Deployment).await?;
-        let done = draft.make(serde_json::json!({ "reason": reason }), Vec::new()).await?;
+        let done = draft.make(json!({ "reason": reason }), Vec::new()).await?;
         self.authority.trust_clock();
         let now = self.authority.clock().now().to_string();
-        Ok(serde_json::json!({ "time": now, "decision": done.decision }))
+        Ok(json!({ "time": now, "decision": done.decision }))
     }
 
     /// The facts whose keys begin with `prefix`, a page at a time.

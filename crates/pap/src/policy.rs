@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::{Authority, Reader, Unit, Urgency};
+use authority::{Authority, Reader, SharedCompiler, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, PersonId, RecordId, Timestamp, Tool};
-use pdp::{Bundle, Snapshot, ToolSchema};
+use pdp::{Bundle, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -68,6 +68,7 @@ type Files = BTreeMap<String, String>;
 /// Puts policy sets in force.
 pub struct Publisher {
     authority: Arc<Authority>,
+    compiler: SharedCompiler,
     /// The files of the set in force; who holds it publishes, one at a time.
     files: tokio::sync::Mutex<Files>,
 }
@@ -75,7 +76,8 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher of the policy `files`, by name.
     pub fn new(authority: Arc<Authority>, files: Files) -> Self {
-        Self { authority, files: tokio::sync::Mutex::new(files) }
+        let compiler = SharedCompiler::default();
+        Self { authority, compiler, files: tokio::sync::Mutex::new(files) }
     }
 
     /// Puts `files` in force, if they compile; else what was in force stays.
@@ -105,7 +107,7 @@ impl Publisher {
     ) -> Result<Vec<String>, PublishError> {
         let bundle = self.bundle(files).await?;
         let pip = self.authority.pip();
-        let snapshot = Snapshot::compile(bundle);
+        let snapshot = self.compiler.compile(bundle).await;
         let snapshot = snapshot.map_err(|errors| PublishError::Invalid(errors.to_string()))?;
         // A file that was cut off may have held what forbids: an empty one is never meant.
         if let Some(gap) = snapshot.gap() {
@@ -115,7 +117,6 @@ impl Publisher {
         if snapshot.digest() == pip.policy().snapshot.digest() {
             return Ok(warnings);
         }
-        let snapshot = Arc::new(snapshot);
         pip.announce_policy(snapshot.clone());
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
@@ -135,8 +136,9 @@ impl Publisher {
             let input_schema: Value = input_schema.unwrap_or_else(any);
             (tool.tool, ToolSchema { input_schema })
         });
-        let tools = tools.collect();
-        Ok(Bundle { policies: files.clone(), tools, ..Bundle::default() })
+        let (mut policies, tools) = (files.clone(), tools.collect());
+        let labels = policies.remove(LABELS_FILE);
+        Ok(Bundle { policies, tools, labels, ..Bundle::default() })
     }
 
     async fn unit(&self, snapshot: &Snapshot, by: &PersonId) -> Result<Unit, PublishError> {

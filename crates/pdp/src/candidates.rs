@@ -14,7 +14,7 @@ use cedar_policy::{
 pub const CANDIDATES_MAX: usize = 256;
 
 /// What one part of a policy's scope asks of an entity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Constraint {
     Any,
     Eq(EntityUid),

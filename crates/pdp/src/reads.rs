@@ -46,9 +46,13 @@ pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
 }
 
 impl InputReads {
-    /// Whether it looks at no argument.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.presence.is_empty()
+    /// The first token of each pointer (RFC 6901): the arguments of which it can tell anything.
+    pub(crate) fn members(&self) -> BTreeSet<String> {
+        let first = |pointer: &String| {
+            let token = pointer.split('/').nth(1).unwrap_or_default();
+            token.replace("~1", "/").replace("~0", "~")
+        };
+        self.values.iter().chain(&self.presence).map(first).collect()
     }
 
     /// An argument that this looks at and `others` do not: where it has no exact value, a policy that looks at

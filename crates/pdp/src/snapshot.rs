@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Effect, EntityUid, PolicySet, Schema};
 use jsonschema::Validator;
@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::Bundle;
 use crate::arguments::{self, InvalidArguments};
-use crate::candidates::{Index, Placed};
+use crate::candidates::{Index, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
+use crate::labels::Labels;
 use crate::reads::InputReads;
 use crate::report::Finding;
 use crate::schema::{SERVER_REQUEST, Vocabulary, action_uid};
@@ -28,19 +29,23 @@ pub struct Snapshot {
     pub(crate) bundle: Bundle,
     pub(crate) digest: PolicyDigest,
     pub(crate) vocabulary: Vocabulary,
-    pub(crate) policies: Vec<Compiled>,
+    pub(crate) policies: Vec<Arc<Compiled>>,
     pub(crate) index: Index,
     pub(crate) tools: BTreeMap<ToolRef, CompiledTool>,
     /// The actions, tools and servers that the scope of some permit names.
     pub(crate) named: HashSet<EntityUid>,
     pub(crate) warnings: Vec<Finding>,
     pub(crate) gap: Option<Finding>,
+    pub(crate) labels: Labels,
+    /// Whether some policy looks at the tools that were used.
+    pub(crate) looks_at_used_tools: bool,
 }
 
 /// One policy, ready to be asked by itself.
 pub(crate) struct Compiled {
     pub(crate) id: PolicyId,
     pub(crate) effect: Effect,
+    pub(crate) scope: ScopeOf,
     pub(crate) description: Option<String>,
     /// Whether its scope alone says when it applies.
     pub(crate) is_unconditional: bool,
@@ -59,7 +64,7 @@ pub(crate) struct Compiled {
 
 /// What is known of a tool besides its action.
 pub(crate) struct CompiledTool {
-    pub(crate) arguments: Validator,
+    pub(crate) arguments: Arc<Validator>,
     /// The schema in which its arguments are unknown, made when first asked for.
     pub(crate) unknown_input: OnceLock<Option<Schema>>,
 }
@@ -78,6 +83,8 @@ impl Snapshot {
             named: HashSet::new(),
             warnings: Vec::new(),
             gap: Some(Finding::general(NO_POLICY)),
+            labels: Labels::default(),
+            looks_at_used_tools: false,
         }
     }
 
@@ -89,6 +96,16 @@ impl Snapshot {
     /// The bundle that it was compiled from.
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// What results carry and where data goes.
+    pub const fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Whether some policy looks at the tools that a session has used: else nobody need remember them.
+    pub const fn looks_at_used_tools(&self) -> bool {
+        self.looks_at_used_tools
     }
 
     /// What is doubtful in it, though it could be compiled.

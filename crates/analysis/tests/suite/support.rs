@@ -38,6 +38,7 @@ fn bundle(policies: &str) -> Bundle {
     Bundle {
         policies: BTreeMap::from([("it.cedar".to_owned(), policies.to_owned())]),
         schema: BTreeMap::new(),
+        labels: None,
         tools: tools
             .into_iter()
             .map(|(tool, input_schema)| (name(tool), ToolSchema { input_schema }))

@@ -1,12 +1,12 @@
 //! What the store says is in force is what counts, whoever put it there and however much happened
 //! since.
 
-use authority::ChangedBy;
+use authority::{ChangedBy, Governed as _};
 use model::FactKey;
 use serde_json::json;
 use store::{Effect, Store as _, Unit};
 
-use crate::support::{World, policy_unit};
+use crate::support::{POLICY, World, policy_unit};
 
 /// More keys than whose last change is remembered.
 const MANY: usize = 70_000;
@@ -26,8 +26,14 @@ async fn i_11_a_set_that_nobody_told_of_is_found_in_the_store() {
     assert!(world.authorize(world.call("lookup", json!({}))).await.is_err());
     let record = world.records("decision").await.pop().unwrap();
     assert_eq!(record.text_of("policy"), digest.to_string());
+    // The same for what lists show.
+    let snapshot = world.compile(POLICY).await;
+    world.store.commit(policy_unit(&snapshot)).await.unwrap();
+    let call = world.call("lookup", json!({}));
+    let shown = world.authority.could_permit(call.request(), call.circumstances()).await;
+    assert!(matches!(shown, Ok(true)), "{shown:?}");
     // The same for administration.
-    let snapshot = world.compile(crate::support::POLICY).await;
+    let snapshot = world.compile(&format!("{POLICY}\n")).await;
     let digest = snapshot.digest();
     world.store.commit(policy_unit(&snapshot)).await.unwrap();
     let act = authority::AdminAct {

@@ -60,6 +60,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
+                       Action::"label/remove",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
                        Action::"review/open", Action::"review/import"],
@@ -178,7 +179,11 @@ impl World {
 
     /// Puts `policy` in force.
     pub(crate) async fn publish(&self, policy: &str) {
-        let snapshot = Arc::new(self.compile(policy).await);
+        self.put_in_force(self.compile(policy).await).await;
+    }
+
+    pub(crate) async fn put_in_force(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
         let unit = policy_unit(&snapshot);
         let committed = self.journal.store().commit(unit).await.expect("it commits");
         self.authority.pip().put_in_force(snapshot, committed.revision);
@@ -453,7 +458,7 @@ fn facts(now: Timestamp) -> Facts {
     }
 }
 
-fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
+pub(crate) fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
     let input_schema = json!({
         "type": "object",
         "properties": { "account": { "type": "string" }, "amount": { "type": "integer" } },

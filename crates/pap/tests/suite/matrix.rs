@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 58] = [
+const CHANGING: [&str; 60] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -41,6 +41,7 @@ const CHANGING: [&str; 58] = [
     "receiver-token",
     "receiver-suspend",
     "receiver-resume",
+    "receiver-remove",
     "signal-undo",
     "signal-approve",
     "purpose-add",
@@ -71,6 +72,7 @@ const CHANGING: [&str; 58] = [
     "instance-release",
     "risk-raise",
     "risk-lower",
+    "label-remove",
     "server-add",
     "tool-describe",
     "tool-pin",
@@ -125,7 +127,7 @@ fn of_directories(desk: &Desk) -> Vec<Command> {
         Command::StreamList,
         Command::ReceiverAdd(pap::ReceiverRegistration {
             name: "new".to_owned(),
-            audience: "https://siem.example".to_owned(),
+            audience: "https://new.example".to_owned(),
             covers: Covers::All,
             push_host: None,
             token: directory_token(desk),
@@ -138,6 +140,7 @@ fn of_directories(desk: &Desk) -> Vec<Command> {
         },
         Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
         Command::ReceiverResume { name: "siem".to_owned() },
+        Command::ReceiverRemove { name: "siem".to_owned() },
         Command::ReceiverList,
         Command::SignalUndo {
             asked: pap::UndoAsked {
@@ -284,6 +287,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::RiskLower {
             what: RiskTarget::Instance(InstanceId::from_bytes(OTHERS)),
             level: None,
+            reason: reason(),
+            word: None,
+        },
+        Command::LabelRemove {
+            label: "external".parse().unwrap(),
+            what: "kept/crm".parse().unwrap(),
             reason: reason(),
             word: None,
         },

@@ -27,7 +27,7 @@ fn harm() -> BTreeMap<ToolRef, BTreeSet<Harm>> {
 fn is_as_assumed(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<Result<(), String>> {
     let facts = case.facts();
     let action = snapshot.vocabulary.actions.get(case.request.action.as_str())?;
-    let world = World::of(&case.request, &facts);
+    let world = World::of(&case.request, &facts, snapshot.labels());
     let principal = if as_subject { world.subject.clone()? } else { world.actor.clone() };
     let all = AskedFor::Everything;
     let (input, unread) = arguments(&case.request, action)?;
