@@ -24,6 +24,7 @@ mod machine;
 mod open_loop;
 mod peers;
 mod process;
+mod prove;
 mod replay;
 mod report;
 mod rows;
@@ -128,6 +129,7 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "decide-100" => decide::measure(row, 100),
         "decide-10000" => decide::measure(row, 10_000),
         "depth" => decide::depth(),
+        "prove" => prove::measure(&programs),
         "compile-policies" => compile::policies(),
         "compile-groups" => compile::groups(),
         "append-1" => append::alone(dir),

@@ -64,12 +64,15 @@ pub(crate) async fn init(
     );
     let enough = if development { 1 } else { 2 };
     ensure!(founders.len() >= enough, "name two founders: nobody founds a deployment alone");
-    std::fs::create_dir_all(dir.join("policies/cases"))
-        .with_context(|| format!("could not create `{}`", dir.display()))?;
+    for folder in ["policies/cases", "policies/properties"] {
+        std::fs::create_dir_all(dir.join(folder))
+            .with_context(|| format!("could not create `{}`", dir.display()))?;
+    }
     open_the_way(dir)?;
     std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
     std::fs::write(dir.join("policies").join(STARTER), pdp::STARTER_POLICY)?;
     std::fs::write(dir.join("policies/cases/starter.yaml"), pap::STARTER_CASES)?;
+    std::fs::write(dir.join("policies/properties/starter.cedar"), pdp::STARTER_PROPERTIES)?;
     let config = crate::config::read(&dir.join("chancery.yaml"), std::iter::empty())?;
     let entropy = SystemEntropy::new();
     let mut codes = Vec::new();

@@ -33,6 +33,7 @@ mod places;
 mod policy;
 mod policy_set;
 mod polling;
+mod prove;
 mod receivers;
 mod register;
 mod releases;

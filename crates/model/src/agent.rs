@@ -255,6 +255,9 @@ pub enum Attestation {
 }
 
 impl Attestation {
+    /// Every value.
+    pub const ALL: [Self; 4] = [Self::None, Self::User, Self::Host, Self::Workload];
+
     /// The value as policies and records spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -279,6 +282,9 @@ pub enum Binding {
 }
 
 impl Binding {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::None, Self::Dpop, Self::Mtls];
+
     /// The value as policies and records spell it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -80,6 +80,17 @@ impl Constraint {
     }
 }
 
+impl Constraint {
+    /// Whether it can match something of this type, as far as the type alone says.
+    pub(crate) fn could_match(&self, kind: &EntityTypeName) -> bool {
+        match self {
+            Self::Any | Self::In(_) => true,
+            Self::Eq(uid) => uid.type_name() == kind,
+            Self::Is(wanted) | Self::IsIn(wanted, _) => wanted == kind,
+        }
+    }
+}
+
 impl ScopeOf {
     pub(crate) fn new(policy: &Policy) -> Self {
         let principal = match policy.principal_constraint() {

@@ -22,7 +22,7 @@ use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::split::split;
 use crate::validate::Checker;
-use crate::{Bundle, annotations, arguments, reads};
+use crate::{Bundle, annotations, arguments, properties, reads};
 
 /// The most policies in one bundle.
 pub const POLICIES_MAX: usize = 20_000;
@@ -38,10 +38,21 @@ pub const TOOLS_MAX: usize = 20_000;
 /// its scope can match, each tool by its schema.
 #[derive(Default)]
 pub struct Compiler {
+    role: Role,
     policies: Kept<Arc<Compiled>>,
     /// What is doubtful in a policy that was checked.
     doubts: Kept<Arc<[String]>>,
     tools: Kept<Result<ToolForm, String>>,
+}
+
+/// What the policies of a bundle are for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Role {
+    /// They decide.
+    #[default]
+    Deciding,
+    /// They say what is to be proved of those that decide.
+    Properties,
 }
 
 /// What a tool's schema came to.
@@ -72,6 +83,12 @@ impl Snapshot {
     /// Compiles and validates `bundle`, from nothing.
     pub fn compile(bundle: Bundle) -> Result<Self, CompileErrors> {
         Compiler::default().compile(bundle)
+    }
+
+    /// Compiles and validates the properties in `bundle`: each says of a policy set with the same tools
+    /// that it never, or always, permits what its scope and conditions match. Nothing is decided by it.
+    pub fn compile_properties(bundle: Bundle) -> Result<Self, CompileErrors> {
+        Compiler { role: Role::Properties, ..Compiler::default() }.compile(bundle)
     }
 
     fn warn_of_tools(&mut self) {
@@ -111,7 +128,10 @@ impl Compiler {
         let mut warnings = Vec::new();
         let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
         let tools = self.tools(&bundle, &mut vocabulary, &mut warnings);
-        let sources = self.parsed(&bundle)?;
+        let mut sources = self.parsed(&bundle)?;
+        if self.role == Role::Properties {
+            sources.extend(over_chains(&sources)?);
+        }
         let mut errors = Vec::new();
         let mut checker = Checker::new(&vocabulary);
         let mut policies: Vec<Arc<Compiled>> = Vec::with_capacity(sources.len());
@@ -151,7 +171,9 @@ impl Compiler {
             labels,
             looks_at_used_tools,
         };
-        snapshot.warn_of_tools();
+        if self.role == Role::Deciding {
+            snapshot.warn_of_tools();
+        }
         Ok(snapshot)
     }
 
@@ -204,7 +226,8 @@ impl Compiler {
                 line += line_of(&text[from..], piece.offset - from) - 1;
                 from = piece.offset;
                 let digest = Sha256Digest::of(piece.text.as_bytes());
-                let policy = self.policies.get(digest, || compile_policy(piece.text).map(Arc::new));
+                let make = || compile_policy(parse(piece.text)?, self.role).map(Arc::new);
+                let policy = self.policies.get(digest, make);
                 if let Err(Fault::Syntax(found)) = &policy {
                     errors.extend(found.iter().map(|(offset, message)| {
                         let within = offset.map_or(0, |offset| line_of(piece.text, offset) - 1);
@@ -235,10 +258,15 @@ impl Compiler {
         let digest = [source.digest.as_bytes().as_slice(), part.digest.as_bytes()].concat();
         let digest = Sha256Digest::of(&digest);
         let found = self.doubts.get(digest, || checker.check(policy, &part).map(Arc::from));
-        let found = found.map_err(|messages| {
-            let found = messages.into_iter().map(|it| source.finding(it).of(policy.id.as_str()));
-            found.collect::<Vec<_>>()
-        })?;
+        let found = match (found, self.role) {
+            (Ok(found), _) => found,
+            // It is not proved of the tools that have other arguments, and can be of all others.
+            (Err(wrong), Role::Properties) => wrong.into(),
+            (Err(wrong), Role::Deciding) => {
+                let wrong = wrong.into_iter().map(|it| source.finding(it).of(policy.id.as_str()));
+                return Err(wrong.collect());
+            }
+        };
         doubts.extend_from_slice(&found);
         Ok((policy, doubts))
     }
@@ -277,6 +305,23 @@ pub(crate) fn limits(bundle: &Bundle) -> Result<(), CompileErrors> {
     Ok(())
 }
 
+/// The second parts of the properties that hold over chains.
+fn over_chains<'a>(properties: &[Source<'a>]) -> Result<Vec<Source<'a>>, CompileErrors> {
+    let part = |property: &Source<'a>| {
+        let compiled = property.policy.as_ref().ok()?;
+        let part = properties::handed_on(compiled.alone.policies().next()?)?;
+        Some(match part {
+            Ok(policy) => Ok(Source {
+                digest: Sha256Digest::of(policy.to_string().as_bytes()),
+                policy: compile_policy(policy, Role::Properties).map(Arc::new),
+                ..*property
+            }),
+            Err(why) => Err(CompileErrors::from(property.finding(why))),
+        })
+    };
+    properties.iter().filter_map(part).collect()
+}
+
 /// The line, counted from 1, in which the byte at `offset` stands.
 fn line_of(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).matches('\n').count() + 1
@@ -292,13 +337,20 @@ fn gap(bundle: &Bundle, sources: &[Source<'_>]) -> Option<Finding> {
     Some(Finding::at(empty, None, "holds no policy: remove the file if that is meant"))
 }
 
-/// What the text of one policy says by itself.
-fn compile_policy(text: &str) -> Result<Compiled, Fault> {
-    let policy = parse(text)?;
+/// What one policy says by itself.
+fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     let given = policy.annotation("id").map(str::to_owned);
     let form = |id: &Option<String>, messages| Fault::Form(id.clone(), messages);
     let annotations = annotations::read(&policy).map_err(|it| form(&given, it))?;
     let id = annotations.id.as_str();
+    let misplaced = match (role, annotations.is_property) {
+        (Role::Deciding, true) => "is a property, which belongs into `properties/`: no set has it",
+        (Role::Properties, false) => "needs `@property`: what is to be proved of the set",
+        _ => "",
+    };
+    if !misplaced.is_empty() {
+        return Err(form(&given, vec![misplaced.to_owned()]));
+    }
     let reads = reads::of(&policy).map_err(|it| form(&given, vec![it]))?;
     if reads.whole {
         let message = "uses `context` or `context.input` as a whole; name the members it reads";

@@ -21,6 +21,9 @@ pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarsche
 /// The action group of all tools.
 pub(crate) const TOOL_CALLS: &str = "tools/call";
 
+/// The types of those who ask for calls: the instance, and the person on whose behalf it acts.
+const CALLERS: [&str; 2] = ["Person", "Instance"];
+
 /// What hands a part of a task on to another agent.
 pub(crate) const DELEGATE: &str = "delegate";
 
@@ -237,12 +240,20 @@ impl From<Members> for Input {
 }
 
 impl Action {
+    /// The types of those who ask for it.
+    pub(crate) fn principals(&self) -> Vec<&str> {
+        match &self.declared {
+            Some(declaration) => applies_to(declaration, "principalTypes"),
+            None => CALLERS.to_vec(),
+        }
+    }
+
     fn declaration(&self) -> Value {
         self.declared.clone().unwrap_or_else(|| {
             json!({
                 "memberOf": [{ "id": TOOL_CALLS }],
                 "appliesTo": {
-                    "principalTypes": ["Person", "Instance"],
+                    "principalTypes": CALLERS,
                     "resourceTypes": ["Tool"],
                     "context": circumstances(&self.input),
                 },
@@ -287,20 +298,23 @@ fn method_input(name: &str) -> Members {
     if name == SERVER_REQUEST { shape::of_arguments(&asked) } else { Members::new() }
 }
 
+/// The types that a declaration lists as `key`.
+fn applies_to<'a>(declaration: &'a Value, key: &str) -> Vec<&'a str> {
+    let listed = declaration["appliesTo"][key].as_array();
+    listed.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
 fn method(name: &str, declaration: &Value) -> Action {
     let (input, mut declaration) = (method_input(name), declaration.clone());
     if !input.is_empty() {
         declaration["appliesTo"]["context"] = circumstances(&input);
     }
+    let resources = applies_to(&declaration, "resourceTypes");
     let Input { members: input, form } = input.into();
-    let names = |key: &str| -> Vec<&str> {
-        let listed = declaration["appliesTo"][key].as_array();
-        listed.into_iter().flatten().filter_map(Value::as_str).collect()
-    };
     Action {
         placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
-        asked_by: AskedBy::of(&names("principalTypes")),
-        resources: names("resourceTypes").into_iter().map(type_name).collect(),
+        asked_by: AskedBy::of(&applies_to(&declaration, "principalTypes")),
+        resources: resources.into_iter().map(type_name).collect(),
         tool: None,
         input,
         form,

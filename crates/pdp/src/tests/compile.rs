@@ -43,7 +43,7 @@ fn annotations_are_checked() {
            @id("g") @mode("shadow") permit(principal, action, resource);
            @id("h") @control("") permit(principal, action, resource);"#,
         expect![[r#"
-            test.cedar:1: policy `a`: unknown annotation `@obligaton`; known are `control`, `description`, `id`, `mode`, `obligation`, `remedy`
+            test.cedar:1: policy `a`: unknown annotation `@obligaton`; known are `control`, `description`, `id`, `mode`, `obligation`, `property`, `remedy`
             test.cedar:2: policy `b`: unknown obligation `shred`; known are `notify`, `redact`
             test.cedar:3: policy `c`: obligation `redact` needs an argument: `redact:ARGUMENT`
             test.cedar:4: policy `d`: `@obligation` says what a permit owes, and this is a forbid

@@ -23,5 +23,6 @@ mod labels;
 mod lint;
 mod listing;
 mod observe;
+mod provable;
 mod server_requests;
 mod table;
