@@ -123,6 +123,8 @@ impl Call {
                 }
             }
         };
+        // By reference: what is moved into a future has its place there twice, in every call under way.
+        let cut = std::pin::pin!(cut);
         let heard = self.way.call(&self.act, self.asserted, cut, &self.messages).await;
         let heard = self.way.labelled(heard, (self.session, decision)).await;
         self.way.governed(heard, &self.act).await
@@ -172,7 +174,7 @@ impl Way {
         &self,
         act: &GovernedCall,
         asserted: Asserted,
-        cut: impl Future<Output = ()>,
+        cut: Pin<&mut impl Future<Output = ()>>,
         messages: &mpsc::Sender<Message>,
     ) -> Heard {
         let eras = (self.conversation.link.era, self.about.era);
