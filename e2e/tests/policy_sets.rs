@@ -113,4 +113,10 @@ fn the_page_on_policy_sets_shows_what_works() {
     let (code, told) = chancery(&deployment, &["policy", "test", "next"]);
     assert_eq!(code, 3, "{told}");
     assert!(told.contains("cases/it.yaml: `it` expects deny by canary, the set answers"), "{told}");
+
+    // Nor is one that nobody would read.
+    std::fs::rename(dir.join("cases/it.yaml"), dir.join("cases/it.yml")).expect("it can be moved");
+    let (code, told) = chancery(&deployment, &["policy", "test", "next"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("cases/it.yml` is not read: name it `*.yaml`"), "{told}");
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
-use model::{AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Timestamp};
+use model::{AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Revision, Timestamp};
 use store::{CommitError, Committed, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -17,6 +17,7 @@ use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit};
 use crate::pip::{FactsError, Gathered, Pip};
 use crate::records::{self, FactsLeaves};
 use crate::refusals::REFUSALS_WAITING_MAX;
+use crate::watch::Cut;
 
 /// How often a decision whose facts changed under it is made again.
 pub(crate) const ATTEMPTS_MAX: u32 = 3;
@@ -196,6 +197,23 @@ impl Authority {
         self.in_time(self.decide_and_record(act)).await
     }
 
+    /// Whether `request` would be permitted as things are now. Nothing is recorded of it.
+    pub async fn would_permit(
+        &self,
+        request: &AccessRequest,
+        circumstances: &Circumstances,
+    ) -> Result<(), Cut> {
+        let undecidable = |error: NotPermitted| Cut::Undecidable(error);
+        let gathered = Box::pin(self.gather_settled(request, circumstances));
+        let gathered = self.in_time(gathered).await.map_err(undecidable)?;
+        let now = self.trusted_now().map_err(|unsure| undecidable(unsure.into()))?;
+        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        match gathered.snapshot.decide(request, &facts) {
+            Decision::Permit(_) => Ok(()),
+            Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
+        }
+    }
+
     /// Whether the caller could be permitted `request` with some arguments: what lists show. A tool
     /// that is no longer as it was approved counts as if it were: who could have called it may
     /// learn that it changed.
@@ -305,7 +323,7 @@ impl Authority {
         Opening { permitting, place, begins }: Opening,
         committed: &Committed,
     ) -> Permit<A> {
-        let Permitting { grant, closing, counted, session, found, .. } =
+        let Permitting { grant, closing, counted, session, marking, found, .. } =
             permitting.opened(committed);
         let context = closing.context.clone();
         if let Some(calls) = counted.and_then(|counter| committed.counters.get(counter)) {
@@ -317,7 +335,7 @@ impl Authority {
         let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
         // The permit rests on the facts as its own commit left them.
         let slot = self.slot((closing, place), begins, committed.revision);
-        Permit { act, grant, context, begin_by, slot, session }
+        Permit { act, grant, context, begin_by, slot, session, marking }
     }
 
     fn slot(&self, open: Open, has_begun: bool, revision: Revision) -> OutcomeSlot {

@@ -1,26 +1,34 @@
 //! Labels: what was read marks the session that read it, and what the session stores after that.
 //!
 //! INVARIANT: a label is on before what it stands for can be seen (`n_085_…`): what a result can carry
-//! joins in the commit of the permit, and what only the result reveals before its first byte is let go.
+//! joins in the commit of the permit, and what only the result reveals before its first byte is let go;
+//! with that it joins again what the permit joined, for somebody may have taken that off meanwhile.
 //! Each decision reads what it may join, so of two that are made at once the later one sees what the
 //! earlier one joined. What is on already is not written again, and nothing here takes a label off.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use journal::entry;
 use model::record::{SystemRecord, VERSION};
 use model::{
-    AccessRequest, DecisionId, FactKey, Label, RecordId, ResourceRef, Revision, SessionFacts,
-    TaskId,
+    AccessRequest, DecisionId, FactKey, Label, RecordId, ResourceRef, Revision, ServerName,
+    SessionFacts, Sourced, TaskId,
 };
 use pdp::{Flow, Snapshot};
-use store::{CommitError, Effect, Unit};
+use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
 
 use crate::Authority;
-use crate::authorize::ATTEMPTS_MAX;
 use crate::pip::{FactsError, Gathered};
 use crate::reader::Reader;
+
+/// The most names of what one server keeps that ever have labels of their own; whatever is named beyond
+/// that is marked as what has no name, which is read under every name.
+pub const KEPT_NAMES_MAX: i64 = 100_000;
+
+/// How often it is tried again to join what an answer carries, while others change the session: the answer
+/// is there, and is lost if that fails.
+const JOIN_ATTEMPTS_MAX: u32 = 64;
 
 /// What an act lets flow, with the labels of the places that it flows between.
 #[derive(Clone, Debug, Default)]
@@ -33,13 +41,27 @@ pub struct Flowing {
     pub(crate) read: BTreeSet<Label>,
     /// Where the act stores what it brings, with the labels of what is kept there.
     stored: Vec<(FactKey, BTreeSet<Label>)>,
+    /// What counts the names that have labels, if this is a new one.
+    new_name: Option<CounterKey>,
     /// From what that was read.
     pub(crate) source: Option<(Vec<FactKey>, Revision)>,
 }
 
-/// Why what a result reveals is not on.
+/// What comes back of a permitted act, as far as it was known when that was decided.
+#[derive(Clone, Debug)]
+pub struct Marking {
+    /// The session that reads it.
+    session: TaskId,
+    decision: DecisionId,
+    /// What it carries, which the permit has joined.
+    carries: BTreeSet<Label>,
+    /// What it may say that it carries besides.
+    reveals: BTreeSet<Label>,
+}
+
+/// Why labels are not on.
 #[derive(Debug, thiserror::Error)]
-pub enum NotRevealed {
+pub enum NotJoined {
     /// The session cannot be read.
     #[error("could not read the session")]
     Facts(#[from] FactsError),
@@ -56,26 +78,75 @@ impl Flowing {
         session: Arc<SessionFacts>,
     ) -> Result<Self, FactsError> {
         let Flow { carries, reads, stores } = snapshot.labels().of(request);
-        if reads.is_none() && stores.is_empty() {
-            return Ok(Self { session, carries, ..Self::default() });
+        let mut flowing = Self { session, carries, ..Self::default() };
+        if reads.is_empty() && stores.is_none() {
+            return Ok(flowing);
         }
-        let read = match reads {
-            Some(key) => reader.find(key).await?.unwrap_or_default(),
-            None => BTreeSet::new(),
-        };
-        let mut stored = Vec::with_capacity(stores.len());
-        for key in stores {
-            let labels = reader.find(key.clone()).await?.unwrap_or_default();
-            stored.push((key, labels));
+        for key in reads {
+            flowing.read.extend(reader.find::<BTreeSet<Label>>(key).await?.unwrap_or_default());
+        }
+        if let Some((server, object)) = stores {
+            let whole = FactKey::kept(&server, None);
+            let mut place = object.unwrap_or_else(|| FactKey::kept_unnamed(&server));
+            let mut kept = reader.find(place.clone()).await?;
+            if kept.is_none() && place != FactKey::kept_unnamed(&server) {
+                let names = CounterKey(format!("{whole}/names"));
+                if reader.counter(&names).await? < KEPT_NAMES_MAX {
+                    flowing.new_name = Some(names);
+                } else {
+                    place = FactKey::kept_unnamed(&server);
+                    kept = reader.find(place.clone()).await?;
+                }
+            }
+            flowing.stored.push((place, kept.unwrap_or_default()));
+            // Who does not say which of it they read has read what is stored now, too.
+            let kept = reader.find(whole.clone()).await?.unwrap_or_default();
+            flowing.stored.push((whole, kept));
         }
         let source = reader.sourced(());
-        Ok(Self { session, carries, read, stored, source: Some((source.keys, source.revision)) })
+        flowing.source = Some((source.keys, source.revision));
+        Ok(flowing)
+    }
+
+    /// What puts `labels` on what the act stores: only what is not there yet.
+    fn kept_with(&self, labels: &BTreeSet<Label>) -> Vec<Effect> {
+        let lacking = self.stored.iter().filter(|(_, kept)| !kept.is_superset(labels));
+        let mut effects: Vec<_> = lacking
+            .map(|(key, kept)| {
+                let all: BTreeSet<_> = kept.union(labels).collect();
+                Effect::Put { key: key.clone(), body: json::canonical_of(&all) }
+            })
+            .collect();
+        if let Some(names) = self.new_name.clone().filter(|_| !labels.is_empty()) {
+            effects.push(Effect::Count { counter: names, amount: 1, limit: None });
+        }
+        effects
+    }
+}
+
+impl Marking {
+    pub(crate) fn of(gathered: &Gathered, decision: DecisionId) -> Self {
+        let Flowing { carries, read, .. } = &gathered.flowing;
+        let labels = gathered.snapshot.labels();
+        Self {
+            session: gathered.standing.root().id,
+            decision,
+            carries: carries.union(read).cloned().collect(),
+            reveals: gathered.server.iter().flat_map(|it| labels.revealed_by(&it.name)).collect(),
+        }
+    }
+
+    fn details(&self, labels: &[&Label]) -> BTreeMap<String, String> {
+        let labels: Vec<_> = labels.iter().map(ToString::to_string).collect();
+        let (decision, task) = (self.decision.to_string(), self.session.to_string());
+        let all = [("decision", decision), ("labels", labels.join(" ")), ("task", task)];
+        all.map(|(name, value)| (name.to_owned(), value)).into()
     }
 }
 
 /// What a permit for `request` joins: only what is not there yet.
 pub(crate) fn joined(gathered: &Gathered, request: &AccessRequest) -> Vec<Effect> {
-    let Flowing { session, carries, stored, .. } = &gathered.flowing;
+    let Flowing { session, carries, .. } = &gathered.flowing;
     let mut labels = gathered.session.labels.clone();
     labels.extend(carries.iter().cloned());
     let mut used_tools = session.used_tools.clone();
@@ -84,11 +155,7 @@ pub(crate) fn joined(gathered: &Gathered, request: &AccessRequest) -> Vec<Effect
     {
         used_tools.insert(tool.clone());
     }
-    let mut effects = Vec::new();
-    for (key, kept) in stored.iter().filter(|(_, kept)| !kept.is_superset(&labels)) {
-        let all: BTreeSet<_> = kept.union(&labels).collect();
-        effects.push(Effect::Put { key: key.clone(), body: json::canonical_of(&all) });
-    }
+    let mut effects = gathered.flowing.kept_with(&labels);
     if labels != session.labels || used_tools != session.used_tools {
         let session = SessionFacts { labels, used_tools, ..SessionFacts::default() };
         effects.push(put(gathered.standing.root().id, &session));
@@ -107,55 +174,97 @@ pub(crate) fn is_of_the_past(key: &FactKey) -> bool {
 }
 
 impl Authority {
-    /// Joins to a session what only the result of an act reveals. The result is let go after that, or
-    /// not at all.
+    /// What the answer to an act may reveal: by the set that permitted it, and by the one in force.
+    pub fn revealable(&self, marking: &Marking, server: &ServerName) -> BTreeSet<Label> {
+        let mut labels = self.pip.policy().snapshot.labels().revealed_by(server);
+        labels.extend(marking.reveals.iter().cloned());
+        labels
+    }
+
+    /// Joins to a session what the answer to an act carries, with what only that reveals. It is let go
+    /// after that, or not at all.
     pub async fn reveal(
         &self,
-        (session, decision): (TaskId, DecisionId),
-        labels: &BTreeSet<Label>,
-    ) -> Result<(), NotRevealed> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.try_reveal((session, decision), labels).await {
-                Err(NotRevealed::Commit(CommitError::Changed { .. }))
-                    if attempts < ATTEMPTS_MAX => {}
-                other => return other,
+        marking: &Marking,
+        revealed: &BTreeSet<Label>,
+    ) -> Result<(), NotJoined> {
+        let labels: BTreeSet<Label> = marking.carries.union(revealed).cloned().collect();
+        if labels.is_empty() {
+            return Ok(());
+        }
+        for _ in 1..JOIN_ATTEMPTS_MAX {
+            match self.try_reveal(marking, &labels).await {
+                Err(NotJoined::Commit(CommitError::Changed { .. })) => {}
+                done => return done,
             }
         }
+        self.try_reveal(marking, &labels).await
     }
 
     async fn try_reveal(
         &self,
-        (session, decision): (TaskId, DecisionId),
+        marking: &Marking,
         labels: &BTreeSet<Label>,
-    ) -> Result<(), NotRevealed> {
-        let mut reader = self.pip.reader();
-        let known = reader.find::<SessionFacts>(FactKey::session(session)).await?;
-        let mut known = known.unwrap_or_default();
-        if known.labels.is_superset(labels) {
+    ) -> Result<(), NotJoined> {
+        let Sourced { value: known, keys, revision } =
+            self.pip.session(marking.session).await?.as_ref().clone();
+        let new: Vec<_> = labels.difference(&known.labels).collect();
+        if new.is_empty() {
             return Ok(());
         }
-        let new: Vec<_> = labels.difference(&known.labels).map(Label::to_string).collect();
-        known.labels.extend(labels.iter().cloned());
+        let entries = vec![self.joining("labels_revealed", marking.details(&new))];
+        let mut session = known.as_ref().clone();
+        session.labels.extend(new.into_iter().cloned());
+        let effects = vec![put(marking.session, &session)];
+        let unit = Unit { entries, effects, reads: keys, revision, ..Unit::default() };
+        self.journal.store().commit(unit).await?;
+        Ok(())
+    }
+
+    /// Joins to what the act that `request` asked for stores whatever its session has read by now: something
+    /// more is about to go to its server on account of it.
+    pub async fn bring(&self, marking: &Marking, request: &AccessRequest) -> Result<(), NotJoined> {
+        for _ in 1..JOIN_ATTEMPTS_MAX {
+            match self.try_bring(marking, request).await {
+                Err(NotJoined::Commit(CommitError::Changed { .. })) => {}
+                done => return done,
+            }
+        }
+        self.try_bring(marking, request).await
+    }
+
+    async fn try_bring(&self, marking: &Marking, request: &AccessRequest) -> Result<(), NotJoined> {
+        let policy = self.pip.policy_as_it_is().await?;
+        let Sourced { value: session, mut keys, mut revision } =
+            self.pip.session(marking.session).await?.as_ref().clone();
+        let asked = (request, policy.snapshot.as_ref());
+        let flowing = Flowing::gathered(self.pip.reader(), asked, session.clone()).await?;
+        let effects = flowing.kept_with(&session.labels);
+        if effects.is_empty() {
+            return Ok(());
+        }
+        if let Some((read, as_of)) = flowing.source {
+            keys.extend(read);
+            revision = revision.min(as_of);
+        }
+        let all: Vec<_> = session.labels.iter().collect();
+        let entries = vec![self.joining("labels_stored", marking.details(&all))];
+        let unit = Unit { entries, effects, reads: keys, revision, ..Unit::default() };
+        self.journal.store().commit(unit).await?;
+        Ok(())
+    }
+
+    /// The record that labels were joined besides a decision.
+    fn joining(&self, event: &str, details: BTreeMap<String, String>) -> NewEntry {
         let now = self.clock.now();
         let record = SystemRecord {
-            details: [
-                ("decision".to_owned(), decision.to_string()),
-                ("labels".to_owned(), new.join(" ")),
-                ("task".to_owned(), session.to_string()),
-            ]
-            .into(),
-            event: "labels_revealed".to_owned(),
+            details,
+            event: event.to_owned(),
             id: RecordId::new(now, self.entropy.as_ref()),
             kind: "system".to_owned(),
             time: now,
             v: VERSION,
         };
-        let entries = vec![entry(*record.id.as_bytes(), &record, None)];
-        let effects = vec![put(session, &known)];
-        let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };
-        self.journal.store().commit(unit).await?;
-        Ok(())
+        entry(*record.id.as_bytes(), &record, None)
     }
 }

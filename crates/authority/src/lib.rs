@@ -54,7 +54,7 @@ pub use findings::{
 };
 pub use in_force::PolicyInForce;
 pub use known::Fact;
-pub use labels::{Flowing, NotRevealed};
+pub use labels::{Flowing, KEPT_NAMES_MAX, Marking, NotJoined};
 pub use leading::{Decided, Next};
 pub use leases::{LeaseKeeper, LeaseNumbers};
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};

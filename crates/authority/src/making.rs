@@ -13,7 +13,7 @@ use store::{Committed, Effect, Unit, Urgency};
 use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
 use crate::counted;
-use crate::labels;
+use crate::labels::{self, Marking};
 use crate::outcomes::Closing;
 use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext};
 use crate::pip::{FactsError, Gathered};
@@ -52,6 +52,8 @@ pub(crate) struct Permitting {
     pub(crate) counted: Option<usize>,
     /// The session as it was decided on.
     pub(crate) session: SessionFacts,
+    /// What comes back, as far as it is known.
+    pub(crate) marking: Marking,
     /// Who is found by it, if somebody is.
     pub(crate) found: Option<Stranger>,
 }
@@ -188,6 +190,7 @@ impl Authority {
                     entry,
                     counted: if is_counted { unit.counts().checked_sub(1) } else { None },
                     session: facts.session.clone(),
+                    marking: Marking::of(gathered, id),
                     found: if is_counted { accounts::found(gathered) } else { None },
                 }))
             }

@@ -11,6 +11,7 @@ use model::{
 use serde_json::Value;
 use store::{Effect, NewEntry};
 
+use crate::labels::Marking;
 use crate::outcomes::OutcomeSlot;
 
 /// A permit that was not begun within this time is not begun.
@@ -187,6 +188,7 @@ pub struct Permit<A> {
     pub(crate) slot: OutcomeSlot,
     /// The session as it was decided on.
     pub(crate) session: SessionFacts,
+    pub(crate) marking: Marking,
 }
 
 /// The permit was not begun in time, rests on facts that have changed since, or owes what nobody here
@@ -204,6 +206,11 @@ impl<A> Permit<A> {
     /// What is known about the permitted act.
     pub const fn context(&self) -> &PermitContext {
         &self.context
+    }
+
+    /// What comes back of it, for the session that reads it.
+    pub const fn marking(&self) -> &Marking {
+        &self.marking
     }
 
     /// Begins the act: gives up the permit for what it covers and for the duty to say how it ended.

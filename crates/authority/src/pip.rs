@@ -354,7 +354,11 @@ impl Pip {
         Ok(Some(read))
     }
 
-    async fn session(&self, session: TaskId) -> Result<Shared<SessionFacts>, FactsError> {
+    /// What was read and used in a session.
+    pub(crate) async fn session(
+        &self,
+        session: TaskId,
+    ) -> Result<Shared<SessionFacts>, FactsError> {
         if let Some(known) = self.sessions.get(&session).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }

@@ -11,7 +11,7 @@ use model::{
     Revision, Sourced, Succession, TaskId, Thumbprint, Timestamp,
 };
 use serde::de::DeserializeOwned;
-use store::{NotKept, Store, StoreError};
+use store::{CounterKey, NotKept, Store, StoreError};
 use tokio::sync::MutexGuard;
 
 use crate::FactsError;
@@ -164,6 +164,12 @@ impl<'a> Reader<'a> {
         });
         self.keys.push(key);
         found
+    }
+
+    /// What `counter` stands at: no part of what was read, for it only ever says how much there is.
+    pub(crate) async fn counter(&self, counter: &CounterKey) -> Result<i64, FactsError> {
+        let stored = self.store.counters(std::slice::from_ref(counter)).await?;
+        Ok(stored.first().copied().unwrap_or(0))
     }
 
     async fn read(&self, key: &FactKey) -> Result<Read, FactsError> {

@@ -283,11 +283,12 @@ async fn replay(
         let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
         Timestamp::from_millis(SystemClock::new().now().as_millis().saturating_sub(back))
     });
-    let (mut from, mut sums, mut flips) = (0, [0_u64; 4], Flips::new());
+    let (mut from, mut sums, mut flips) = (0, [0_u64; 5], Flips::new());
     loop {
         let files = set.files.clone();
         let told = socket::call(socket, &Asked::PolicyReplay { files, from, since }).await?;
-        for (sum, name) in sums.iter_mut().zip(["decided", "same", "erased", "damaged"]) {
+        for (sum, name) in sums.iter_mut().zip(["decided", "same", "erased", "damaged", "unknown"])
+        {
             *sum += told[name].as_u64().unwrap_or_default();
         }
         for flip in told["flips"].as_array().into_iter().flatten() {
@@ -314,7 +315,10 @@ async fn replay(
             flip["example"].as_str().unwrap_or_default(),
         );
     }
-    let [decided, same, erased, damaged] = sums;
+    let [decided, same, erased, damaged, unknown] = sums;
     println!("{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read");
+    if unknown > 0 {
+        println!("{unknown} unknown: nobody took note of which tools were called before");
+    }
     Ok(holds(flips.is_empty() && damaged == 0))
 }

@@ -38,8 +38,10 @@ impl PolicySet {
         let tools = dir.join(TOOLS);
         let tools = if tools.exists() { yaml(&tools)? } else { Tools::new() };
         let mut cases = BTreeMap::new();
-        for name in texts(&dir.join("cases"), "yaml")?.into_keys() {
-            cases.insert(format!("cases/{name}"), yaml(&dir.join("cases").join(&name))?);
+        let place = dir.join("cases");
+        nothing_else(&place, "yaml")?;
+        for name in texts(&place, "yaml")?.into_keys() {
+            cases.insert(format!("cases/{name}"), yaml(&place.join(&name))?);
         }
         let properties = texts(&dir.join("properties"), "cedar")?;
         let properties =
@@ -149,6 +151,16 @@ fn texts(dir: &Path, extension: &str) -> anyhow::Result<BTreeMap<String, String>
         ensure!(files.len() <= FILES_MAX, "`{}` has too many files", dir.display());
     }
     Ok(files)
+}
+
+/// What is in `dir` and no file with this extension would never be read, as if it held.
+fn nothing_else(dir: &Path, extension: &str) -> anyhow::Result<()> {
+    for entry in dir.read_dir().into_iter().flatten() {
+        let path = entry?.path();
+        let is_read = path.is_file() && path.extension().is_some_and(|it| it == extension);
+        ensure!(is_read, "`{}` is not read: name it `*.{extension}`", path.display());
+    }
+    Ok(())
 }
 
 fn yaml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {

@@ -40,8 +40,12 @@ pub(crate) async fn in_force(
         (Content { files, release: Some(version) }, None)
     };
     let publisher = Arc::new(Publisher::new(authority.clone(), content.clone()));
-    for warning in publisher.publish().await? {
+    let (warnings, left_out) = publisher.publish_usable().await?;
+    for warning in warnings {
         tracing::warn!("{warning}");
+    }
+    for tool in left_out {
+        tracing::error!("{tool}");
     }
     let watch = loose.map(|path| PolicyWatch::new(path, publisher.clone(), content.files));
     Ok((publisher, watch))

@@ -4,11 +4,16 @@
 //! that client alone: in the session era on the stream of the call, under an id of ours; in the
 //! stateless era with the result of the call. What the client has not declared, or leads to a host
 //! that is not named for the server, is refused before anybody decides.
+//!
+//! INVARIANT: an answer goes to its server only if the client could be asked now, too (`n_085_…`): more may
+//! have been read since it was asked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use authority::{Authority, Begun, Circumstances, Governed, NotPermitted, Permit, Running};
+use authority::{
+    Authority, Begun, Circumstances, Governed, Marking, NotPermitted, Permit, Running,
+};
 use bytes::Bytes;
 use mcp::{Ask, Askable, Era, ServerRequest};
 use model::record::OutcomeKind;
@@ -20,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::authenticate::Caller;
 use crate::awaited::{Awaited, ClientAnswer, Place};
 use crate::call::Gateway;
-use crate::catalog;
+use crate::catalog::{self, GovernedCall};
 use crate::entry::{About, Passage};
 use crate::events::Message;
 use crate::links::Conversation;
@@ -59,6 +64,11 @@ pub(crate) fn question(
     if let Some(params) = params {
         input["params"] = json!(Sha256Digest::of(&json::canonical(params)));
     }
+    asking(caller, server, input)
+}
+
+/// The same question, by its input.
+pub(crate) fn asking(caller: &Caller, server: &ServerName, input: Value) -> AccessRequest {
     AccessRequest {
         principal: Principal::Instance(caller.instance),
         action: ActionName::method("server/request"),
@@ -81,15 +91,20 @@ pub(crate) struct Asker {
     pub(crate) awaited: Awaited,
     /// The MCP session of the call.
     pub(crate) session: Option<String>,
+    /// The call.
+    pub(crate) call: Arc<AccessRequest>,
+    /// What it carries.
+    pub(crate) marking: Marking,
 }
 
 impl Gateway {
-    /// Who asks the client of this call.
+    /// Who asks the client of the call that `permit` permits.
     pub(crate) fn asker(
         &self,
         passage: &Passage<'_>,
         conversation: &Conversation,
         about: &About,
+        permit: &Permit<GovernedCall>,
     ) -> Asker {
         Asker {
             authority: self.authority.clone(),
@@ -103,6 +118,8 @@ impl Gateway {
             hosts: passage.route.elicitation_hosts.clone(),
             awaited: self.awaited.clone(),
             session: passage.session_id().map(str::to_owned),
+            call: permit.act().shared_request(),
+            marking: permit.marking().clone(),
         }
     }
 }
@@ -165,10 +182,28 @@ impl Asker {
         let (place, answer) = self.awaited.enter(key);
         let asking = Asking { id, messages, running: Some(running), _place: place };
         asking.messages.send(Box::new(asking.message(&act.asked))).await.ok()?;
-        tokio::select! {
-            answer = answer => Some(asking.answered(answer.ok()?)),
-            _ = watch.no_longer_permitted() => None,
+        let answer = tokio::select! {
+            answer = answer => answer.ok()?,
+            _ = watch.no_longer_permitted() => return None,
+        };
+        if self.may_answer(&act).await {
+            Some(asking.answered(answer))
+        } else {
+            asking.withheld(&answer);
+            None
         }
+    }
+
+    /// Whether an answer to `act` may go to its server, by what was read until now; what the call stores is
+    /// marked with that before.
+    async fn may_answer(&self, act: &ServerAct) -> bool {
+        let ServerAct { request, circumstances, .. } = act;
+        if let Err(reason) = self.authority.would_permit(request, circumstances).await {
+            tracing::info!(%reason, server = %self.server, "an answer is withheld");
+            return false;
+        }
+        let brought = Box::pin(self.authority.bring(&self.marking, &self.call)).await;
+        brought.inspect_err(|error| tracing::warn!(%error, "an answer is withheld")).is_ok()
     }
 }
 
@@ -200,12 +235,20 @@ impl Asking {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\"{params}}}").into()
     }
 
-    fn answered(mut self, answer: ClientAnswer) -> ClientAnswer {
-        let (Ok(raw) | Err(raw)) = &answer;
+    fn answered(self, answer: ClientAnswer) -> ClientAnswer {
         let outcome = if answer.is_ok() { OutcomeKind::Returned } else { OutcomeKind::Failed };
+        self.ended(outcome, &answer);
+        answer
+    }
+
+    /// The client has answered what its server is not told.
+    fn withheld(self, answer: &ClientAnswer) {
+        self.ended(OutcomeKind::Withheld, answer);
+    }
+
+    fn ended(mut self, outcome: OutcomeKind, (Ok(raw) | Err(raw)): &ClientAnswer) {
         let digest = Sha256Digest::of(raw.get().as_bytes());
         self.running.take().into_iter().for_each(|running| running.finish(outcome, Some(digest)));
-        answer
     }
 }
 

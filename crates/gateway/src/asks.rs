@@ -1,5 +1,6 @@
 //! What a server asks while a call is under way: answered one by one, withdrawn with the call.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -124,6 +125,9 @@ impl<'a> Asks<'a> {
 impl Way {
     /// What the client answers, if it may be asked and does.
     async fn ask(&self, asks: ServerAsks, messages: mpsc::Sender<Message>) -> Option<ClientAnswer> {
+        if !self.is_marked(&BTreeSet::new()).await {
+            return None;
+        }
         let permit = self.asker.permit(&asks.method, asks.params).await?;
         self.asker.deliver(permit, messages).await
     }

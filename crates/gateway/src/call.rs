@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use keys::SealingKey;
 use mcp::{Askable, Method, Request};
 use model::{ResourceRef, ServerName, Tool, ToolRef};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio_util::task::TaskTracker;
 
 use crate::assertion::Said;
@@ -22,7 +22,7 @@ use crate::pins::{Comparing, PinChange};
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::request_state::{RequestStates, Resumed};
+use crate::request_state::{RESPONSES, RequestStates, Resumed, STATE};
 use crate::shares::{Asker, Tally, Turns};
 use crate::under_way::CallsUnderWay;
 use crate::{Assertions, offered, upstream};
@@ -132,7 +132,7 @@ impl Gateway {
         mut request: Request,
         about: &About,
     ) -> Result<Reply, Refusal> {
-        let resumed = self.resume(passage, &mut request)?;
+        let resumed = self.resume(passage, &mut request).await?;
         self.check_contact(passage, &request).await?;
         // A server that is slow to greet, or to list what it has, takes nobody's turn.
         passage.place.give_back();
@@ -202,6 +202,7 @@ impl Gateway {
             progress: progress(&request),
             params: request.params,
             param_headers,
+            said: None,
             resumed,
         };
         Ok(GovernedCall::new(&passage.caller, wanted, passage.arrived))
@@ -287,8 +288,9 @@ impl Gateway {
         if passage.route.target.is_shared() && offered::keeps_state(&request.method) {
             return Err(Refusal::UnknownMethod);
         }
-        let resumed = self.resume(passage, &mut request)?;
-        let wanted = Wanted { resumed, ..Self::wanted(passage, request)? };
+        let resumed = self.resume(passage, &mut request).await?;
+        let said = Some(said(&request));
+        let wanted = Wanted { said, resumed, ..Self::wanted(passage, request)? };
         let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
         let permit = self.authorize(passage, governed).await?;
         let conversation = self.conversation(passage).await?;
@@ -315,8 +317,18 @@ impl Gateway {
         };
         let progress = progress(&request);
         let Request { method, params, .. } = request;
-        let (input, param_headers, resumed) = (Value::Null, Vec::new(), None);
-        Ok(Wanted { method, resource, input, name, params, progress, param_headers, resumed })
+        let input = Value::Null;
+        Ok(Wanted {
+            method,
+            resource,
+            input,
+            name,
+            params,
+            progress,
+            param_headers: Vec::new(),
+            said: None,
+            resumed: None,
+        })
     }
 
     /// Forwards a permitted call. A conversation that broke is not used again.
@@ -327,7 +339,7 @@ impl Gateway {
         conversation: Arc<Conversation>,
         about: &About,
     ) -> Result<Reply, Refusal> {
-        let asker = self.asker(passage, &conversation, about);
+        let asker = self.asker(passage, &conversation, about, &permit);
         let way = Way {
             route: passage.route.clone(),
             conversation,
@@ -410,6 +422,14 @@ fn param_headers(
         mcp::check_param_headers(passage.headers, schema, arguments)?;
     }
     mcp::param_headers(schema, arguments).map_err(mcp::EraError::Annotation)
+}
+
+/// What a method tells its server: policy does not read it, the record commits to it.
+fn said(request: &Request) -> Value {
+    let params = request.params.as_deref().and_then(|it| serde_json::from_str(it.get()).ok());
+    let mut params: Map<String, Value> = params.unwrap_or_default();
+    params.retain(|name, _| ![STATE, RESPONSES, "_meta"].contains(&name.as_str()));
+    Value::Object(params)
 }
 
 /// The token by which the client wants to hear of progress.

@@ -81,6 +81,8 @@ pub(crate) struct Wanted {
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) progress: Option<Value>,
     pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
+    /// What it tells the server that is no input to policy.
+    pub(crate) said: Option<Value>,
     /// If it goes on with a call that waited for input, with what.
     pub(crate) resumed: Option<Resumed>,
 }
@@ -100,7 +102,8 @@ impl GovernedCall {
         });
         let (state, enclosed) = wanted.resumed.map(|it| (it.uses, it.enclosed)).unzip();
         let uses = caller.uses().into_iter().chain(state).collect();
-        let enclosed = enclosed.unwrap_or_default();
+        let said = wanted.said.map(|said| ("arguments", said));
+        let enclosed = said.into_iter().chain(enclosed.into_iter().flatten()).collect();
         let circumstances = Circumstances { enclosed, ..circumstances(caller, uses, arrived) };
         let Wanted { method, name, params, progress, param_headers, .. } = wanted;
         Self { request, circumstances, method, name, params, progress, param_headers }

@@ -3,6 +3,7 @@
 //! The call runs in a task of its own: a client that goes away cuts it, and the outcome is written
 //! all the same. What is sent is what was decided on, byte for byte in the parameters.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use authority::{Begun, Permit, PermitContext, Running, Watch};
 use bytes::Bytes;
 use mcp::{Era, Method};
 use model::record::OutcomeKind;
-use model::{ArgumentsDigest, DecisionId, Sha256Digest, TaskId};
+use model::{ArgumentsDigest, DecisionId, Sha256Digest};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -108,8 +109,6 @@ struct Call {
     asserted: Asserted,
     watch: Watch,
     messages: mpsc::Sender<Message>,
-    /// The session that reads what comes back.
-    session: TaskId,
 }
 
 impl Call {
@@ -126,7 +125,6 @@ impl Call {
         // By reference: what is moved into a future has its place there twice, in every call under way.
         let cut = std::pin::pin!(cut);
         let heard = self.way.call(&self.act, self.asserted, cut, &self.messages).await;
-        let heard = self.way.labelled(heard, (self.session, decision)).await;
         self.way.governed(heard, &self.act).await
     }
 }
@@ -156,8 +154,7 @@ impl Way {
         let (done, ended) = tokio::sync::oneshot::channel();
         let asserted = asserted(&context, &act);
         // What a call keeps while it waits is kept once, and in none of the futures that it runs in.
-        let session = context.standing.root().id;
-        let call = Box::new(Call { way: self, act, asserted, watch, messages, session });
+        let call = Box::new(Call { way: self, act, asserted, watch, messages });
         drop(context);
         tasks.spawn(async move {
             let heard = call.run(decision).await;
@@ -191,6 +188,7 @@ impl Way {
         tokio::pin!(stop);
         let way = (asserted, messages);
         let mut heard = self.exchange(act, params.as_deref(), way, stop.as_mut()).await;
+        heard = self.labelled(heard).await;
         for _ in 0..ROUNDS_MAX {
             let Some(result) = self.asks_through_us(&heard, act) else { break };
             // What is rare takes no room in every call under way.
@@ -201,6 +199,7 @@ impl Way {
             };
             let Some(params) = answered else { break };
             heard = self.exchange(act, Some(&params), way, stop.as_mut()).await;
+            heard = self.labelled(heard).await;
         }
         heard
     }
@@ -238,7 +237,9 @@ impl Way {
                     Ok(Said::Notification(bytes))
                         if is_stateless && !translate::is_told(&bytes, log_level) => {}
                     // A client that does not listen to progress loses it, not the answer.
-                    Ok(Said::Notification(bytes)) => drop(messages.try_send(Box::new(bytes))),
+                    Ok(Said::Notification(bytes)) => if self.is_marked(&BTreeSet::new()).await {
+                        drop(messages.try_send(Box::new(bytes)));
+                    },
                     Ok(Said::Request(request)) => asks.begin(request),
                     Ok(Said::Withdrawn(id)) => asks.withdraw(&id),
                     Ok(Said::Answer(Ok(result))) => {
@@ -303,7 +304,7 @@ impl Way {
                 Ended::Refused(Refusal::InputRequired { decision })
             }
             Heard::Withheld(digest) => {
-                running.finish(OutcomeKind::Returned, Some(digest));
+                running.finish(OutcomeKind::Withheld, Some(digest));
                 Ended::Refused(Refusal::OutcomeUnknown { decision })
             }
             Heard::Nothing(source @ (LinkError::Unreached(_) | LinkError::Refused(_))) => {

@@ -5,9 +5,9 @@
 //! nothing, and never a state of the server's: only ours around it. A client of the session era is
 //! asked by us what a server of the stateless era wants to know, while its call waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use authority::Permit;
+use authority::{Governed as _, Permit};
 use mcp::{Era, InputRequest, InputRequired};
 use model::Sha256Digest;
 use serde_json::value::RawValue;
@@ -57,9 +57,12 @@ impl Way {
     async fn input_required(&self, result: &RawValue, act: &GovernedCall) -> Option<Box<RawValue>> {
         let both = (self.conversation.link.era, self.about.era) == (Era::Stateless, Era::Stateless);
         let (wants, requests) = read(result).filter(|_| both && has_input(act))?;
-        let asked: BTreeSet<String> = requests.keys().cloned().collect();
-        let all = requests.into_values().map(|request| (request.method, request.params));
-        if !tell_all(self.permits(all).await?, &self.asker.authority) {
+        let (names, asks): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+        let asks = asks.into_iter().map(|request| (request.method, request.params));
+        let permits = self.permits(asks).await?;
+        let inputs = permits.iter().map(|permit| permit.act().request().input.clone());
+        let asked: BTreeMap<_, _> = names.into_iter().zip(inputs).collect();
+        if !tell_all(permits, &self.asker.authority) {
             return None;
         }
         let (instance, server) = (self.asker.caller.instance, &self.asker.server);

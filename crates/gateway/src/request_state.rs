@@ -2,11 +2,12 @@
 //!
 //! A client keeps it between two requests and cannot read it. It is sealed (AES-256-GCM) to the
 //! instance, server and method, and to a digest of the call's parameters; it expires, and the
-//! decision on the call that brings it back uses it up. What does not open, for whatever reason, is
+//! decision on the call that brings it back uses it up. What its client was asked is sealed with it, and
+//! decided again then. What does not open, for whatever reason, is
 //! refused in the same words (`n_040d_…`). The record of that decision commits to what goes to the
 //! server with the call: what the client answered, and the server's own state.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::ask;
 use crate::call::Gateway;
+use crate::catalog;
 use crate::entry::Passage;
 use crate::refusal::Refusal;
 use crate::translate;
@@ -55,8 +58,8 @@ pub(crate) struct Waiting<'a> {
 struct Inside {
     /// The state that the server gave, if it gave one.
     state: Option<String>,
-    /// The names of what it asked for.
-    asked: BTreeSet<String>,
+    /// What it asked for, by name: the input of each question (`server/request`).
+    asked: BTreeMap<String, Value>,
     expires: Timestamp,
 }
 
@@ -66,11 +69,15 @@ pub(crate) struct Resumed {
     pub(crate) uses: Effect,
     /// The digests of what goes to the server with it.
     pub(crate) enclosed: Vec<(&'static str, Value)>,
+    /// The input of each question that its client answers.
+    answers: Vec<Value>,
 }
 
 impl Gateway {
     /// With what `request` goes on, if it is a call that waited for input.
-    pub(crate) fn resume(
+    ///
+    /// Its client may have read more since it was asked: it goes on only if it could be asked now, too.
+    pub(crate) async fn resume(
         &self,
         passage: &Passage<'_>,
         request: &mut Request,
@@ -78,7 +85,18 @@ impl Gateway {
         let method = request.method.clone();
         let (instance, server) = (passage.caller.instance, &passage.server);
         let waiting = Waiting { instance, server, method: method.as_str() };
-        self.states.open(&waiting, request)
+        let mut resumed = self.states.open(&waiting, request)?;
+        for input in resumed.iter_mut().flat_map(|it| std::mem::take(&mut it.answers)) {
+            let question = ask::asking(&passage.caller, &passage.server, input);
+            let circumstances =
+                catalog::circumstances(&passage.caller, Vec::new(), passage.arrived);
+            let permitted = Box::pin(self.authority.would_permit(&question, &circumstances)).await;
+            permitted.map_err(|reason| {
+                tracing::info!(%reason, server = %passage.server, "an answer is withheld");
+                Refusal::StateRefused
+            })?;
+        }
+        Ok(resumed)
     }
 }
 
@@ -89,7 +107,7 @@ impl RequestStates {
         &self,
         waiting: &Waiting<'_>,
         params: Option<&RawValue>,
-        (state, asked): (Option<String>, BTreeSet<String>),
+        (state, asked): (Option<String>, BTreeMap<String, Value>),
     ) -> Option<String> {
         let expires = self.clock.now().plus(STATE_LIFETIME);
         let inside = serde_json::to_vec(&Inside { state, asked, expires }).ok()?;
@@ -112,15 +130,13 @@ impl RequestStates {
         let params = request.params.as_deref();
         let opened = state.and_then(|state| self.opened(waiting, params, state.as_str()?));
         let (inside, uses) = opened.ok_or(Refusal::StateRefused)?;
-        if !answers_only(responses, &inside.asked) {
-            return Err(Refusal::StateRefused);
-        }
+        let answers = answered(responses, &inside.asked).ok_or(Refusal::StateRefused)?;
         let enclosed = enclosed(responses, inside.state.as_deref());
         let state = inside.state.map(|state| serde_json::value::to_raw_value(&state));
         let state = state.transpose().map_err(|_| Refusal::StateRefused)?;
         let put = translate::with_members(params, [(STATE, state)]);
         request.params = Some(put.map_err(|_| Refusal::StateRefused)?);
-        Ok(Some(Resumed { uses, enclosed }))
+        Ok(Some(Resumed { uses, enclosed, answers }))
     }
 
     fn opened(
@@ -166,15 +182,12 @@ fn enclosed(responses: Option<&Value>, state: Option<&str>) -> Vec<(&'static str
     all.into_iter().filter_map(|(member, digest)| Some((member, json!(digest?)))).collect()
 }
 
-/// Whether `responses` answer nothing but what was asked.
-fn answers_only(responses: Option<&Value>, asked: &BTreeSet<String>) -> bool {
-    match responses {
-        None => true,
-        Some(Value::Object(given)) => {
-            given.iter().all(|(name, answer)| asked.contains(name) && answer.is_object())
-        }
-        Some(_) => false,
-    }
+/// What `responses` answer, if it is nothing but what was asked.
+fn answered(responses: Option<&Value>, asked: &BTreeMap<String, Value>) -> Option<Vec<Value>> {
+    let Some(responses) = responses else { return Some(Vec::new()) };
+    let question =
+        |(name, answer): (&String, &Value)| asked.get(name).filter(|_| answer.is_object()).cloned();
+    responses.as_object()?.iter().map(question).collect()
 }
 
 #[cfg(test)]
@@ -206,7 +219,7 @@ mod tests {
         let instance = InstanceId::from_bytes([1; 16]);
         let waiting = Waiting { instance, server: &server, method: "tools/call" };
         let params = RawValue::from_string(CALL.to_owned()).expect("JSON");
-        let given = (Some("theirs".to_owned()), BTreeSet::new());
+        let given = (Some("theirs".to_owned()), BTreeMap::new());
         let state = states.seal(&waiting, Some(&params), given).expect("sealed");
         let (expires, last) = (clock.now().plus(STATE_LIFETIME), Duration::from_millis(1));
         clock.advance(STATE_LIFETIME.saturating_sub(last));

@@ -1,14 +1,16 @@
 //! Labels that only a result reveals: on the session before anything of the result is let go.
 //!
 //! A server that the policy set lets reveal labels names them in `_meta` of its results. They are added to
-//! what its results carry anyway; nothing that a server says takes one off.
+//! what its results carry anyway; nothing that a server says takes one off. What was taken off while the
+//! call was under way is on again before anything of it is let go.
 
 use std::collections::BTreeSet;
 
-use model::{DecisionId, Label, Sha256Digest, TaskId};
+use model::{Label, Sha256Digest};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::ask::Asker;
 use crate::forward::{Heard, Way};
 
 /// What a result says of itself.
@@ -25,30 +27,37 @@ struct Meta {
 }
 
 impl Way {
-    /// What was heard, once what it reveals is on the session; it is withheld if that cannot be.
-    pub(crate) async fn labelled(&self, heard: Heard, place: (TaskId, DecisionId)) -> Heard {
-        let Heard::Result(result, _) = &heard else { return heard };
-        let authority = &self.asker.authority;
-        let may = authority.pip().policy().snapshot.labels().revealed_by(&self.asker.server);
-        if may.is_empty() {
-            return heard;
-        }
-        let labels = match read(result) {
-            Some(labels) if labels.is_empty() => return heard,
-            labels => labels.filter(|labels| labels.is_subset(&may)),
+    /// What was heard, once what it carries and reveals is on the session; it is withheld if that cannot be.
+    pub(crate) async fn labelled(&self, heard: Heard) -> Heard {
+        let (answer, revealed) = match &heard {
+            Heard::Result(result, _) => (result, self.revealed(result)),
+            Heard::Error(error) => (error, Some(BTreeSet::new())),
+            _ => return heard,
         };
-        let withheld = Heard::Withheld(Sha256Digest::of(result.get().as_bytes()));
-        let Some(labels) = labels else {
+        let withheld = Heard::Withheld(Sha256Digest::of(answer.get().as_bytes()));
+        let Some(labels) = revealed else {
             tracing::warn!(server = %self.asker.server, "a result reveals what it may not");
             return withheld;
         };
-        match Box::pin(authority.reveal(place, &labels)).await {
-            Ok(()) => heard,
-            Err(error) => {
-                tracing::warn!(%error, "a result is withheld");
-                withheld
-            }
+        if self.is_marked(&labels).await { heard } else { withheld }
+    }
+
+    /// Whether the session is marked with what the call carries and with `labels`, so that something of it
+    /// may be let go.
+    pub(crate) async fn is_marked(&self, labels: &BTreeSet<Label>) -> bool {
+        let Asker { authority, marking, .. } = &self.asker;
+        let marked = Box::pin(authority.reveal(marking, labels)).await;
+        marked.inspect_err(|error| tracing::warn!(%error, "an answer is withheld")).is_ok()
+    }
+
+    /// What `result` reveals; nothing if that cannot be read, or is what its server may not reveal.
+    fn revealed(&self, result: &RawValue) -> Option<BTreeSet<Label>> {
+        let Asker { authority, marking, server, .. } = &self.asker;
+        let may = authority.revealable(marking, server);
+        if may.is_empty() {
+            return Some(may);
         }
+        read(result).filter(|labels| labels.is_subset(&may))
     }
 }
 

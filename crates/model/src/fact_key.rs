@@ -337,6 +337,11 @@ impl FactKey {
         Self(format!("kept/{server}/{}", Sha256Digest::of(&spelt)).into())
     }
 
+    /// The labels of all that a server keeps under no name of its own.
+    pub fn kept_unnamed(server: &ServerName) -> Self {
+        Self(format!("kept/{server}/unnamed").into())
+    }
+
     /// An upstream server.
     pub fn server(name: &ServerName) -> Self {
         Self(format!("server/{name}").into())

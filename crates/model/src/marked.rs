@@ -7,15 +7,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{FactKey, InvalidName, ResourceRef, ServerName, TaskId};
 
-const RULE: &str = "`task/ID`, `kept/SERVER` or `kept/SERVER/NAME`";
+const RULE: &str = "`task/ID`, `kept/SERVER`, `kept/SERVER/NAME` or `unnamed/SERVER`";
 
-/// What labels are on, written `task/ID`, `kept/SERVER` or `kept/SERVER/NAME`.
+/// What labels are on, written `task/ID`, `kept/SERVER`, `kept/SERVER/NAME` or `unnamed/SERVER`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marked {
     /// The session of a task.
     Session(TaskId),
     /// All that a server keeps, for whoever does not say which of it they read, or one object.
     Kept(ServerName, Option<String>),
+    /// What a server keeps under no name of its own, which is read under every name.
+    Unnamed(ServerName),
 }
 
 impl Marked {
@@ -26,6 +28,7 @@ impl Marked {
             Self::Kept(server, name) => {
                 FactKey::kept(server, name.clone().map(Into::into).as_ref())
             }
+            Self::Unnamed(server) => FactKey::kept_unnamed(server),
         }
     }
 
@@ -33,7 +36,7 @@ impl Marked {
     pub fn resource(&self) -> ResourceRef {
         match self {
             Self::Session(task) => ResourceRef::Task(*task),
-            Self::Kept(server, _) => ResourceRef::Server(server.clone()),
+            Self::Kept(server, _) | Self::Unnamed(server) => ResourceRef::Server(server.clone()),
         }
     }
 }
@@ -44,6 +47,7 @@ impl fmt::Display for Marked {
             Self::Session(task) => write!(f, "task/{task}"),
             Self::Kept(server, None) => write!(f, "kept/{server}"),
             Self::Kept(server, Some(name)) => write!(f, "kept/{server}/{name}"),
+            Self::Unnamed(server) => write!(f, "unnamed/{server}"),
         }
     }
 }
@@ -55,6 +59,7 @@ impl FromStr for Marked {
         let unknown = || InvalidName::new(text, "what labels are on", RULE);
         match text.split_once('/').ok_or_else(unknown)? {
             ("task", id) => id.parse().map(Self::Session).map_err(|_| unknown()),
+            ("unnamed", server) => Ok(Self::Unnamed(server.parse()?)),
             ("kept", place) => {
                 let (server, name) = match place.split_once('/') {
                     Some((server, name)) => (server, Some(name.to_owned())),

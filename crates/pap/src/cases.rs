@@ -4,22 +4,26 @@
 //! active agent with an active sponsor, an open task, and the tools that the file itself describes.
 
 mod made_up;
+mod result;
+mod varied;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
-    InstanceId, Label, PinDigest, PolicyId, Principal, PrincipalFacts, PurposeId, Remedy,
-    ResourceRef, Revision, RiskLevel, Server, ServerName, SessionFacts, Timestamp, Tool, ToolRef,
-    ToolState,
+    AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Denial, Enforcement,
+    Facts, Harm, InstanceId, Label, PinDigest, PolicyId, Principal, PrincipalFacts, PurposeId,
+    Remedy, ResourceRef, Revision, RiskLevel, Server, ServerName, SessionFacts, Timestamp, Tool,
+    ToolRef, ToolState,
 };
-use pdp::{AskedPolicy, Bundle, Explanation, Snapshot, ToolSchema};
+use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::flips::PolicyFiles;
 use made_up::{person, standing};
+pub use result::{CaseError, CaseResult};
+use varied::varied;
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
@@ -43,9 +47,6 @@ pub type Tools = BTreeMap<ToolRef, CaseTool>;
 
 /// The most cases of one file, each combination of what varies counted.
 const CASES_MAX: usize = 10_000;
-
-/// The member of a case that holds what varies.
-const VARY: &str = "vary";
 
 /// A tool as a case sees it: pinned, with an active owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,33 +149,6 @@ enum Expected {
     Deny,
 }
 
-/// What came of one case.
-#[derive(Debug)]
-pub struct CaseResult {
-    /// Its name, with what varies.
-    pub name: String,
-    /// Why it does not hold, if it does not.
-    pub held: Result<(), CaseError>,
-    /// The policies that were asked, and what each saw.
-    pub asked: Vec<AskedPolicy>,
-}
-
-/// Why a case does not hold.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CaseError {
-    /// It describes something that cannot be.
-    #[error("cannot be asked: {0}")]
-    Unaskable(String),
-    /// The answer is another.
-    #[error("expects {expected}, the set answers: {answer}")]
-    Differs {
-        /// What it expects.
-        expected: String,
-        /// What was answered, and why.
-        answer: String,
-    },
-}
-
 impl CaseFile {
     /// Its tools, with those that are described beside it: the file's own come first.
     pub fn tools(&self, beside: &Tools) -> Tools {
@@ -191,12 +165,19 @@ impl CaseFile {
         let tools = self.tools(beside);
         let bundle = bundle(set, &tools);
         let snapshot = Snapshot::compile(bundle).map_err(|errors| errors.to_string())?;
-        let cases = self.cases.iter().flat_map(varied);
-        let cases: Vec<_> = cases.take(CASES_MAX + 1).collect();
-        if cases.len() > CASES_MAX {
-            return Err(format!("more than {CASES_MAX} cases"));
+        let mut results = Vec::new();
+        for case in &self.cases {
+            match varied(case) {
+                Ok(all) if results.len() + all.len() > CASES_MAX => {
+                    return Err(format!("more than {CASES_MAX} cases"));
+                }
+                Ok(all) => {
+                    results.extend(all.into_iter().map(|it| result(it, (&snapshot, &tools))));
+                }
+                Err(why) => results.push(CaseResult::unaskable(case.get("name"), why)),
+            }
         }
-        Ok(cases.into_iter().map(|case| result(case, (&snapshot, &tools))).collect())
+        Ok(results)
     }
 }
 
@@ -207,38 +188,15 @@ pub fn bundle(set: &PolicyFiles, tools: &Tools) -> Bundle {
     Bundle { tools, ..set.clone().into() }
 }
 
-/// A case once for each combination of what varies in it, its name saying which.
-fn varied(case: &Map<String, Value>) -> Vec<Map<String, Value>> {
-    let mut case = case.clone();
-    let Some(Value::Object(vary)) = case.remove(VARY) else { return vec![case] };
-    let mut all = vec![case];
-    for (member, values) in &vary {
-        let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
-        let with = |case: &Map<String, Value>, value: &Value| {
-            let mut case = case.clone();
-            let name = case.get("name").and_then(Value::as_str).unwrap_or_default();
-            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let name = format!("{name} [{member}: {shown}]");
-            case.insert("name".to_owned(), name.into());
-            case.insert(member.clone(), value.clone());
-            case
-        };
-        all = all.iter().flat_map(|case| values.iter().map(|it| with(case, it))).collect();
-        all.truncate(CASES_MAX + 1);
-    }
-    all
-}
-
 fn result(mut case: Map<String, Value>, set: (&Snapshot, &Tools)) -> CaseResult {
     let Some(Value::String(name)) = case.remove("name") else {
-        let held = Err(CaseError::Unaskable("it has no `name`".to_owned()));
-        return CaseResult { name: String::new(), held, asked: Vec::new() };
+        return CaseResult::unaskable(None, "it has no `name`".to_owned());
     };
     let read: Result<Case, _> = serde_json::from_value(Value::Object(case));
     let answered = read.map_err(|error| error.to_string()).and_then(|case| case.answered(set));
     match answered {
         Ok((held, asked)) => CaseResult { name, held, asked },
-        Err(why) => CaseResult { name, held: Err(CaseError::Unaskable(why)), asked: Vec::new() },
+        Err(why) => CaseResult::unaskable(Some(&name.into()), why),
     }
 }
 
@@ -251,14 +209,28 @@ impl Case {
             let valid = snapshot.validate_arguments(tool, input);
             valid.map_err(|invalid| invalid.to_string())?;
         }
+        self.was_possible((snapshot, tools))?;
         let (request, facts) = self.question(tools)?;
         let Explanation { decision, asked } = snapshot.explain(&request, &facts);
+        if matches!(decision, Decision::Deny(Denial::Malformed)) {
+            return Err("nobody can ask so: it is denied before any policy".to_owned());
+        }
         let held = if self.holds(&decision) {
             Ok(())
         } else {
             Err(CaseError::Differs { expected: self.expected(), answer: told(&decision) })
         };
         Ok((held, asked))
+    }
+
+    /// Whether what was read and called before is what can have been.
+    fn was_possible(&self, (snapshot, tools): (&Snapshot, &Tools)) -> Result<(), String> {
+        let declared = snapshot.labels().declared();
+        if let Some(label) = self.labels.iter().find(|label| !declared.contains(label)) {
+            return Err(format!("`{LABELS_FILE}` declares no label `{label}`"));
+        }
+        let unknown = self.used_tools.iter().find(|tool| !tools.contains_key(tool));
+        unknown.map_or(Ok(()), |tool| Err(format!("`tools` has no `{tool}`")))
     }
 
     fn holds(&self, decision: &Decision) -> bool {
@@ -426,6 +398,12 @@ mod tests {
             (1, json!({ "expect": "perhaps" }), "unknown variant `perhaps`"),
             (1, json!({ "expect": "deny", "expects": "deny" }), "unknown field `expects`"),
             (1, json!({}), "missing field `expect`"),
+            (1, json!({ "expect": "deny", "vary": {} }), "`vary` says of no member"),
+            (1, json!({ "expect": "deny", "vary": ["host"] }), "`vary` says of no member"),
+            (1, json!({ "expect": "deny", "vary": { "calls": [] } }), "gives `calls` no value"),
+            (1, json!({ "expect": "deny", "labels": ["private"] }), "declares no label `private`"),
+            (1, json!({ "expect": "deny", "used_tools": ["crm/lokup"] }), "has no `crm/lokup`"),
+            (1, no_method(), "nobody can ask so"),
         ] {
             let results = check(id, &members);
             let [(_, Err(CaseError::Unaskable(told)))] = results.as_slice() else {
@@ -433,6 +411,11 @@ mod tests {
             };
             assert!(told.contains(why), "{told}");
         }
+    }
+
+    /// A case of a method that there is not.
+    fn no_method() -> Value {
+        json!({ "expect": "deny", "call": null, "method": { "name": "tools/lst", "server": "crm" } })
     }
 
     #[test]

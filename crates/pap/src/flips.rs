@@ -87,6 +87,8 @@ struct Page {
     erased: u64,
     /// Decisions that could not be made again, with the reasons of some.
     damaged: u64,
+    /// Decisions that a policy of the set makes by which tools were called before, which nobody took note of.
+    unknown: u64,
     flips: BTreeMap<Kind, (u64, String)>,
 }
 
@@ -128,6 +130,10 @@ impl Administration {
             let now = tried.with_tools_of(&then).await?;
             // Others want to be served meanwhile.
             tokio::task::yield_now().await;
+            if !then.looks_at_used_tools() && now.looks_at_used_tools_for(&request, &facts) {
+                page.unknown += 1;
+                continue;
+            }
             page.note(&recorded, &now.decide(&request, &facts), (&request, &facts));
         }
         // A page that is not full is the last: that it was asked for is itself a record.
@@ -205,6 +211,7 @@ impl Page {
             "same": self.same,
             "erased": self.erased,
             "damaged": self.damaged,
+            "unknown": self.unknown,
             "flips": flips.collect::<Vec<_>>(),
             "next": next,
         })

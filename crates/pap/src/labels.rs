@@ -1,18 +1,21 @@
 //! Taking labels off: of the session of a task, or of what a server keeps.
 //!
 //! INVARIANT: what was read is not unread. Only a person takes a label off, by a recorded act with a
-//! reason, and not of the work of an agent that they sponsor (`n_085_…`).
+//! reason, and not of work of which an agent that they sponsor has a part (`n_085_…`).
 
 use std::collections::BTreeSet;
 
-use authority::{Effect, Refused};
+use authority::{Effect, FactsError, Reader, Refused};
 use model::{Agent, FactKey, Instance, Label, Marked, PersonId, SessionFacts, Task, TaskId};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Draft};
+use crate::command::{AdminError, Administration};
 use crate::register::{known, put};
 use crate::risk::checked;
 use crate::words::Acting;
+
+/// The most parts of a task that are looked through for who answers for them.
+const PARTS_MAX: usize = 10_000;
 
 impl Administration {
     /// Takes `label` off what it is on.
@@ -39,8 +42,7 @@ impl Administration {
         let key = what.key();
         effects.push(match what {
             Marked::Session(task) => {
-                let agent = whose(&mut draft, *task).await?;
-                if agent.sponsor == by {
+                if let Some(agent) = self.own_of(&by, *task).await? {
                     return Err(self.takes_off_their_own(agent));
                 }
                 let session = draft.reader.find::<SessionFacts>(key.clone()).await;
@@ -48,7 +50,7 @@ impl Administration {
                 taken_off(&mut session.labels, (label, what))?;
                 put(key, &session)
             }
-            Marked::Kept(..) => {
+            Marked::Kept(..) | Marked::Unnamed(_) => {
                 let labels = draft.reader.find::<BTreeSet<Label>>(key.clone()).await;
                 let mut labels = labels.map_err(AdminError::unavailable)?.unwrap_or_default();
                 taken_off(&mut labels, (label, what))?;
@@ -60,28 +62,48 @@ impl Administration {
         Ok(json!({ "label": label, "what": what, "decision": done.decision }))
     }
 
+    /// An agent of those that `sponsor` answers for which holds the root task `id`, or a part of it.
+    async fn own_of(&self, sponsor: &PersonId, id: TaskId) -> Result<Option<Agent>, AdminError> {
+        let mut reader = self.reader();
+        let root = known::<Task>(&mut reader, FactKey::task(id), &format!("task `{id}`")).await?;
+        if let Some(part) = &root.delegation {
+            let parent = part.parent;
+            let why = format!("task `{id}` is a part of task `{parent}`: the labels are on that");
+            return Err(AdminError::Invalid(why));
+        }
+        let (mut tasks, mut looked_at) = (vec![id], 0);
+        while let Some(id) = tasks.pop() {
+            looked_at += 1;
+            if looked_at > PARTS_MAX {
+                let why = "the task has too many parts to tell who answers for them: end it";
+                return Err(AdminError::Invalid(why.to_owned()));
+            }
+            let agent = holder(&mut reader, id).await.map_err(AdminError::unavailable)?;
+            if agent.sponsor == *sponsor {
+                return Ok(Some(agent));
+            }
+            let store = self.authority.pip().store();
+            let parts = authority::all::<TaskId>(store, &format!("part/{id}/")).await;
+            tasks.extend(parts.map_err(AdminError::unavailable)?);
+        }
+        Ok(None)
+    }
+
     fn takes_off_their_own(&self, agent: Agent) -> AdminError {
         let place = ("administration", "removed_own_label");
         let refused = Refused { agent: Some(agent.name), ..Refused::default() };
         self.authority.record_refusal(&self.refusals, place, refused);
-        let why = "not permitted: nobody takes a label off the work of an agent of theirs";
+        let why =
+            "not permitted: nobody takes a label off work of which an agent of theirs has a part";
         AdminError::Refused(why.to_owned())
     }
 }
 
-/// The agent whose task it is; the session is the root task's.
-async fn whose(draft: &mut Draft<'_>, id: TaskId) -> Result<Agent, AdminError> {
-    let reader = &mut draft.reader;
-    let task = known::<Task>(reader, FactKey::task(id), &format!("task `{id}`")).await?;
-    if let Some(part) = &task.delegation {
-        let why =
-            format!("task `{id}` is a part of task `{}`: the labels are on that", part.parent);
-        return Err(AdminError::Invalid(why));
-    }
-    let holder = FactKey::instance(task.instance);
-    let holder: Instance = reader.need(holder).await.map_err(AdminError::unavailable)?;
-    let agent = reader.need(FactKey::agent(&holder.agent)).await;
-    agent.map_err(AdminError::unavailable)
+/// The agent that holds the task `id`.
+async fn holder(reader: &mut Reader<'_>, id: TaskId) -> Result<Agent, FactsError> {
+    let task: Task = reader.need(FactKey::task(id)).await?;
+    let instance: Instance = reader.need(FactKey::instance(task.instance)).await?;
+    reader.need(FactKey::agent(&instance.agent)).await
 }
 
 fn taken_off(

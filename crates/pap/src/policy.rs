@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use authority::{Authority, Reader, SharedCompiler, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
-use model::{FactKey, PersonId, RecordId, Timestamp, Tool};
+use model::{FactKey, PersonId, RecordId, Timestamp, Tool, ToolRef};
 use pdp::{Bundle, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -114,13 +114,30 @@ impl Publisher {
     /// Compiles the files with the tools as they are onboarded now, and puts the result in force.
     /// Gives the warnings.
     pub async fn publish(&self) -> Result<Vec<String>, PublishError> {
-        self.publish_by(&of_the_machine()).await
+        let turn = self.turn().await;
+        self.put_in_force(&turn, &of_the_machine()).await
     }
 
-    /// The same, because `by` changed the tools.
-    pub(crate) async fn publish_by(&self, by: &PersonId) -> Result<Vec<String>, PublishError> {
+    /// The same, when the service starts: tools with which the policies do not compile are left out, so that
+    /// nobody can call them, and whatever one server listed keeps nothing from starting. Gives the warnings,
+    /// and what is left out.
+    pub async fn publish_usable(&self) -> Result<(Vec<String>, Vec<String>), PublishError> {
         let turn = self.turn().await;
-        self.put_in_force(&turn, by).await
+        let (snapshot, left_out) = self.usable(self.bundle(&turn.files).await?).await?;
+        let warnings = self.put(snapshot, (&of_the_machine(), turn.release)).await?;
+        Ok((warnings, left_out))
+    }
+
+    /// Whether the set compiles with `proposed` beside the tools as they are onboarded now, in its `turn`.
+    pub(crate) async fn admits(
+        &self,
+        turn: &Content,
+        proposed: BTreeMap<ToolRef, Value>,
+    ) -> Result<(), PublishError> {
+        let mut bundle = self.bundle(&turn.files).await?;
+        let proposed = proposed.into_iter().map(|(tool, it)| (tool, schema_of(&it)));
+        bundle.tools.extend(proposed);
+        self.whole(bundle).await.map(drop)
     }
 
     /// What is in force; nobody else publishes while it is held.
@@ -145,7 +162,11 @@ impl Publisher {
         &self,
         files: &PolicyFiles,
     ) -> Result<Arc<Snapshot>, PublishError> {
-        let snapshot = self.compiler.compile(self.bundle(files).await?).await;
+        self.whole(self.bundle(files).await?).await
+    }
+
+    async fn whole(&self, bundle: Bundle) -> Result<Arc<Snapshot>, PublishError> {
+        let snapshot = self.compiler.compile(bundle).await;
         let snapshot = snapshot.map_err(|errors| PublishError::Invalid(errors.to_string()))?;
         // A file that was cut off may have held what forbids: an empty one is never meant.
         match snapshot.gap() {
@@ -154,13 +175,51 @@ impl Publisher {
         }
     }
 
-    async fn put_in_force(
+    /// The set of `bundle` with as many of its tools as it compiles with, and what is wrong with the others.
+    async fn usable(
         &self,
-        content: &Content,
+        mut bundle: Bundle,
+    ) -> Result<(Arc<Snapshot>, Vec<String>), PublishError> {
+        if let Ok(snapshot) = self.whole(bundle.clone()).await {
+            return Ok((snapshot, Vec::new()));
+        }
+        let tools: Vec<_> = std::mem::take(&mut bundle.tools).into_iter().collect();
+        let (mut snapshot, mut left_out) = (self.whole(bundle.clone()).await?, Vec::new());
+        let mut untried = vec![tools.as_slice()];
+        while let Some(tools) = untried.pop() {
+            let mut with = bundle.clone();
+            with.tools.extend(tools.iter().cloned());
+            match (self.whole(with.clone()).await, tools) {
+                (Ok(compiled), _) => (bundle, snapshot) = (with, compiled),
+                (Err(PublishError::Invalid(why)), [(tool, _)]) => {
+                    left_out.push(format!("tool `{tool}` is left out and not callable: {why}"));
+                }
+                (Err(PublishError::Invalid(_)), several) => {
+                    let (first, second) = several.split_at(several.len() / 2);
+                    untried.extend([second, first]);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok((snapshot, left_out))
+    }
+
+    /// Puts what is in its `turn` in force, with the tools as they are onboarded now, by an act of `by`.
+    pub(crate) async fn put_in_force(
+        &self,
+        turn: &Content,
         by: &PersonId,
     ) -> Result<Vec<String>, PublishError> {
+        let snapshot = self.compiled(&turn.files).await?;
+        self.put(snapshot, (by, turn.release)).await
+    }
+
+    async fn put(
+        &self,
+        snapshot: Arc<Snapshot>,
+        (by, release): (&PersonId, Option<u64>),
+    ) -> Result<Vec<String>, PublishError> {
         let pip = self.authority.pip();
-        let snapshot = self.compiled(&content.files).await?;
         let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
         if snapshot.digest() == pip.policy().snapshot.digest() {
             return Ok(warnings);
@@ -169,7 +228,7 @@ impl Publisher {
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
         let store = self.authority.journal().store();
-        let unit = self.unit(&snapshot, (by, content.release)).await?;
+        let unit = self.unit(&snapshot, (by, release)).await?;
         let committed = store.commit(unit).await.map_err(unavailable)?;
         pip.put_in_force(snapshot, committed.revision);
         Ok(warnings)
@@ -178,12 +237,7 @@ impl Publisher {
     async fn bundle(&self, files: &PolicyFiles) -> Result<Bundle, PublishError> {
         let listed = authority::all::<Tool>(self.authority.pip().store(), "tool/").await;
         let listed = listed.map_err(|error| PublishError::Unavailable(error.to_string()))?;
-        let tools = listed.into_iter().map(|tool| {
-            let any = || json!({ "type": "object" });
-            let input_schema = tool.descriptor.get("inputSchema").cloned();
-            let input_schema: Value = input_schema.unwrap_or_else(any);
-            (tool.tool, ToolSchema { input_schema })
-        });
+        let tools = listed.into_iter().map(|it| (it.tool, schema_of(&it.descriptor)));
         Ok(Bundle { tools: tools.collect(), ..files.clone().into() })
     }
 
@@ -218,6 +272,12 @@ impl Publisher {
         ];
         Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
     }
+}
+
+/// The schema of the arguments of a tool that is described so; any object if it has none.
+fn schema_of(descriptor: &Value) -> ToolSchema {
+    let input_schema = descriptor.get("inputSchema").cloned();
+    ToolSchema { input_schema: input_schema.unwrap_or_else(|| json!({ "type": "object" })) }
 }
 
 /// How a record names a release.

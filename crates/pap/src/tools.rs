@@ -57,6 +57,9 @@ impl Administration {
         let server = Server { name, enforcement, origin, added, account, callers };
         let onboarding = Onboarding { server, owner, harm };
         let tools: Vec<_> = tools.into_iter().collect();
+        // Nothing is onboarded with which the set in force would not compile.
+        let turn = self.publisher.turn().await;
+        self.publisher.admits(&turn, self.new_of(&onboarding.server.name, &tools).await?).await?;
         let mut told = Vec::new();
         // One unit has its limits; the tools of a large server are many units of one act.
         let mut draft = Some(draft);
@@ -68,12 +71,28 @@ impl Administration {
             };
             told.extend(self.onboard(draft, &onboarding, chunk).await?);
         }
-        let warnings = self.publisher.publish_by(by).await.map_err(AdminError::unavailable)?;
+        let warnings = self.publisher.put_in_force(&turn, by).await;
+        let warnings = warnings.map_err(AdminError::unavailable)?;
         let policy = self.authority.pip().policy();
         for tool in &mut told {
             tool["needs"] = needs(tool, &policy.snapshot).into();
         }
         Ok(json!({ "server": onboarding.server, "tools": told, "warnings": warnings }))
+    }
+
+    /// Those of the listed `tools` that are not onboarded yet, with their descriptors.
+    async fn new_of(
+        &self,
+        server: &ServerName,
+        tools: &[(ToolName, Value)],
+    ) -> Result<BTreeMap<ToolRef, Value>, AdminError> {
+        let known = self.authority.pip().tools_of(server).await.map_err(AdminError::unavailable)?;
+        let known: BTreeSet<ToolName> = known.into_iter().map(|tool| tool.tool.tool).collect();
+        let new = tools
+            .iter()
+            .filter(|(tool, _)| !known.contains(tool))
+            .map(|(tool, it)| (ToolRef { server: server.clone(), tool: tool.clone() }, it.clone()));
+        Ok(new.collect())
     }
 
     /// Onboards some of a server's tools; gives what to tell of them.
@@ -172,10 +191,13 @@ impl Administration {
             let why = "the digest is not that of the tool as it is now: look at `tool diff` again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
+        let turn = self.publisher.turn().await;
+        let proposed = BTreeMap::from([(tool.clone(), descriptor.clone())]);
+        self.publisher.admits(&turn, proposed).await?;
         (found.descriptor, found.pin, found.state) = (descriptor, digest, ToolState::Pinned);
         let effects = vec![put(FactKey::tool(&tool), &found)];
         let done = draft.make(json!({ "pin": digest }), effects).await?;
-        self.publisher.publish_by(by).await.map_err(AdminError::unavailable)?;
+        self.publisher.put_in_force(&turn, by).await.map_err(AdminError::unavailable)?;
         Ok(json!({ "tool": tool, "pin": digest, "decision": done.decision }))
     }
 

@@ -13,7 +13,7 @@ use cedar_policy::{Entities, RestrictedExpression};
 use model::{AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy};
 
 use crate::candidates::{self, Placed};
-use crate::context::{self, AskedFor};
+use crate::context::{self, AskedFor, USED_TOOLS};
 use crate::entities::{Node, World};
 use crate::evaluate::{Question, Said, action_entity};
 use crate::kernel::{self, Passed};
@@ -97,6 +97,19 @@ impl Snapshot {
         let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
         let question = Question { action: &action.placed, resource, context, entities, unread };
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
+    }
+
+    /// Whether a policy that `request` is put to looks at the tools that the session has used.
+    pub fn looks_at_used_tools_for(&self, request: &AccessRequest, facts: &Facts) -> bool {
+        if !self.looks_at_used_tools() {
+            return false;
+        }
+        let prepared = self
+            .before_policies(request, facts)
+            .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
+        let Ok(Some(Prepared { of_actor, of_person, .. })) = prepared else { return false };
+        let mut asked = of_actor.iter().chain(&of_person).map(|at| &self.policies[*at]);
+        asked.any(|policy| policy.attributes.contains(USED_TOOLS))
     }
 
     /// The policies whose scope matches this principal's question.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
     AccessRequest, Agent, Directory, Facts, Label, Person, PersonId, PrincipalFacts, Provisioning,
-    ResourceRef, Standing, ToolRef,
+    ResourceRef, ServerName, Standing, ToolRef,
 };
 
 use crate::candidates::Placed;
@@ -145,7 +145,7 @@ impl World {
         }
         let resource = match &request.resource {
             ResourceRef::Tool(tool) => add_tool(&mut nodes, tool, (facts, labels), further),
-            other => add_resource(&mut nodes, other, facts, further),
+            other => add_resource(&mut nodes, other, (facts, labels), further),
         };
         Self { actor, subject, resource, nodes }
     }
@@ -215,14 +215,14 @@ fn add_agent(nodes: &mut Vec<Node>, uid: EntityUid, agent: &Agent) {
 fn add_resource(
     nodes: &mut Vec<Node>,
     resource: &ResourceRef,
-    facts: &Facts,
+    (facts, labels): (&Facts, &Labels),
     further: bool,
 ) -> Placed {
     let types = &*TYPES;
     let (uid, server) = match resource {
         ResourceRef::Tool(tool) => (tool_uid(tool), Some(&tool.server)),
         ResourceRef::Server(name) => {
-            let uid = add_server(nodes, name.as_str(), facts);
+            let uid = add_server(nodes, name, (facts, labels));
             return Placed { uid, ancestors: Vec::new() };
         }
         ResourceRef::Resource { server, uri } => {
@@ -249,23 +249,31 @@ fn add_resource(
         ResourceRef::Bundle(digest) => (uid(&types.bundle, digest), None),
         ResourceRef::Deployment => (uid(&types.deployment, "this"), None),
     };
-    let mut parents = Vec::with_capacity(1);
+    let (mut parents, mut attributes) = (Vec::with_capacity(1), Vec::new());
     if let Some(name) = server {
         parents.push(server_uid(name.as_str()));
+        attributes.push(("sink", RestrictedExpression::new_bool(labels.sends(name))));
         if further {
-            add_server(nodes, name.as_str(), facts);
+            add_server(nodes, name, (facts, labels));
         }
     }
-    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: parents.clone() });
+    add(nodes, Node { uid: uid.clone(), attributes, parents: parents.clone() });
     // Somebody who is also the actor keeps the ancestors known of the actor.
     let ancestors = nodes.iter().find(|node| node.uid == uid).map(|node| node.parents.clone());
     Placed { uid, ancestors: ancestors.unwrap_or(parents) }
 }
 
-fn add_server(nodes: &mut Vec<Node>, name: &str, facts: &Facts) -> EntityUid {
-    let uid = server_uid(name);
-    let attributes =
-        vec![("enforcement", text(enforcement(facts))), ("account", text(account(facts)))];
+fn add_server(
+    nodes: &mut Vec<Node>,
+    name: &ServerName,
+    (facts, labels): (&Facts, &Labels),
+) -> EntityUid {
+    let uid = server_uid(name.as_str());
+    let attributes = vec![
+        ("enforcement", text(enforcement(facts))),
+        ("account", text(account(facts))),
+        ("sink", RestrictedExpression::new_bool(labels.sends(name))),
+    ];
     add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
     uid
 }
@@ -278,7 +286,7 @@ fn add_tool(
 ) -> Placed {
     let server = server_uid(tool.server.as_str());
     if further {
-        add_server(nodes, tool.server.as_str(), facts);
+        add_server(nodes, &tool.server, (facts, labels));
     }
     let known = facts.tool.as_ref().filter(|known| known.tool == *tool);
     let harm = known.into_iter().flat_map(|tool| &tool.harm);

@@ -3,7 +3,7 @@
 //! What a result can carry is said before it is known, by who it comes from: labels are joined to a
 //! session when an act is permitted, and nothing that is read takes one off. Where the file leaves open
 //! which labels there may be, all of them are there: an argument that is missing meets every condition,
-//! and an object that is not named is whatever the server keeps.
+//! and an object that is not named is whatever the server keeps: what is stored so is read under every name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,9 +50,9 @@ pub struct Flow {
     /// What its result can carry.
     pub carries: BTreeSet<Label>,
     /// What is kept of which its result can tell: where the labels of that are.
-    pub reads: Option<FactKey>,
-    /// What is kept of what it brings: where the labels of that are.
-    pub stores: Vec<FactKey>,
+    pub reads: Vec<FactKey>,
+    /// The server that keeps what it brings, and the name under which it does, if it has one.
+    pub stores: Option<(ServerName, Option<FactKey>)>,
 }
 
 /// Labels as they stand in the file, each with its place.
@@ -84,6 +84,8 @@ struct OfServer {
     lists: Named,
     /// What a result may say that it carries besides.
     reveals: Named,
+    /// Whether it sends out what it is told otherwise than by a call of a tool.
+    sink: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -151,6 +153,11 @@ impl Labels {
         labels(self.servers.get(server).into_iter().flat_map(|server| &server.reveals))
     }
 
+    /// Whether the server sends out what it is told otherwise than by a call of a tool.
+    pub(crate) fn sends(&self, server: &ServerName) -> bool {
+        self.servers.get(server).is_some_and(|server| server.sink)
+    }
+
     /// Whether the tool sends out.
     pub(crate) fn is_sink(&self, tool: &ToolRef) -> bool {
         self.tool(tool).is_some_and(|tool| tool.sink)
@@ -196,30 +203,33 @@ impl Labels {
             _ => return Flow::default(),
         };
         let carries = labels(self.servers.get(server).into_iter().flat_map(of_server));
-        Flow { carries, reads: self.kept_by(server), stores: Vec::new() }
+        Flow { carries, reads: self.kept_by(server), stores: None }
     }
 
     fn of_tool(&self, tool: &ToolRef, input: &Value) -> Flow {
         let Some(said) = self.tool(tool) else {
             return Flow { reads: self.kept_by(&tool.server), ..Flow::default() };
         };
-        let whole = FactKey::kept(&tool.server, None);
+        let server = &tool.server;
         let object = |place: &Spanned<String>| {
             let name = input.pointer(&place.value).filter(|_| place.value != ANY);
-            name.map(|name| FactKey::kept(&tool.server, Some(name)))
+            name.filter(|name| is_name(name)).map(|name| FactKey::kept(server, Some(name)))
         };
         let met = said.when.iter().filter(|condition| condition.is_met(input));
         let carries = labels(said.carries.iter().chain(met.flat_map(|it| &it.carries)));
-        let reads = said.reads.as_ref().map(|place| object(place).unwrap_or_else(|| whole.clone()));
-        // Who does not say which of it they read has read what is stored now, too.
-        let stores =
-            said.stores.iter().flat_map(|place| object(place).into_iter().chain([whole.clone()]));
-        Flow { carries, reads, stores: stores.collect() }
+        let reads = said.reads.iter().flat_map(|place| match object(place) {
+            // What was stored without a name may be what has this one.
+            Some(object) => vec![object, FactKey::kept_unnamed(server)],
+            None => vec![FactKey::kept(server, None)],
+        });
+        let stores = said.stores.as_ref().map(|place| (server.clone(), object(place)));
+        Flow { carries, reads: reads.collect(), stores }
     }
 
     /// Where the labels are of whatever `server` keeps, if it keeps anything.
-    fn kept_by(&self, server: &ServerName) -> Option<FactKey> {
-        self.keepers.contains(server).then(|| FactKey::kept(server, None))
+    fn kept_by(&self, server: &ServerName) -> Vec<FactKey> {
+        let keeps = self.keepers.contains(server);
+        keeps.then(|| FactKey::kept(server, None)).into_iter().collect()
     }
 }
 
@@ -243,6 +253,11 @@ impl Condition {
     }
 }
 
+/// Whether an argument names one object: a list, or nothing, does not.
+fn is_name(argument: &Value) -> bool {
+    !(argument.is_null() || argument.is_array() || argument.is_object())
+}
+
 fn labels<'a>(named: impl Iterator<Item = &'a Spanned<Label>>) -> BTreeSet<Label> {
     named.map(|label| label.value.clone()).collect()
 }
@@ -260,7 +275,7 @@ impl Check<'_> {
     }
 
     fn server(&mut self, server: &OfServer) {
-        let OfServer { resources, prompts, completions, requests, lists, reveals } = server;
+        let OfServer { resources, prompts, completions, requests, lists, reveals, .. } = server;
         let all = [resources, prompts, completions, requests, lists, reveals];
         for label in all.into_iter().flatten() {
             self.label(label);

@@ -125,12 +125,16 @@ impl<'a> Checker<'a> {
     }
 
     /// The actions with which a policy is type-checked: one of each kind that it can match, or
-    /// those that it names, for Cedar to say why it matches none.
+    /// those that it names one by one, for Cedar to say why it matches none. What it would match of a server
+    /// that has no tools here is nothing that can be said wrong, or right, of it.
     fn actions(&self, scope: &ScopeOf, seen: &Seen) -> BTreeSet<&'a str> {
         let reachable = self.reachable(scope);
         let matching: BTreeSet<&'a str> =
             reachable.iter().copied().filter(|name| self.matches(scope, name)).collect();
-        if matching.is_empty() { reachable } else { self.kinds(matching, seen) }
+        if !matching.is_empty() {
+            return self.kinds(matching, seen);
+        }
+        reachable.into_iter().filter(|name| seen.names.contains(*name)).collect()
     }
 
     fn validator(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use authority::{Actor, NotPermitted, Permit};
+use authority::{Actor, Cut, NotPermitted, Permit};
 use futures::future::join_all;
 use model::{
     ActionName, FactKey, Harm, Instance, InstanceId, Label, ResourceRef, SessionFacts, Task, TaskId,
@@ -36,6 +36,7 @@ tools:
   crm/mail: { sink: true }
   crm/attach: { sink: true, reads: /account }
   crm/keep: { stores: /account }
+  crm/dump: { stores: any }
   crm/open: { reads: /account }
 ";
 
@@ -51,8 +52,10 @@ const RULES: &str = r#"
 
 async fn labelled(world: World) -> World {
     let owner = &world.standing.sponsor.id;
-    for name in ["fetch", "mail", "attach", "keep", "open"] {
-        let tool = tool(name, Harm::ReadsData, owner);
+    for name in ["fetch", "mail", "attach", "keep", "dump", "open"] {
+        let mut tool = tool(name, Harm::ReadsData, owner);
+        // Whatever it may be.
+        tool.descriptor["inputSchema"]["properties"]["account"] = json!({});
         world.put(FactKey::tool(&tool.tool), &tool).await;
     }
     world.publish_labelled(&format!("{POLICY}{RULES}")).await;
@@ -61,7 +64,7 @@ async fn labelled(world: World) -> World {
 
 impl World {
     /// A world of which labels are said.
-    async fn labelled() -> Self {
+    pub(crate) async fn labelled() -> Self {
         labelled(Self::new().await).await
     }
 
@@ -90,7 +93,7 @@ impl World {
     }
 
     /// Another instance of the agent with a task of its own.
-    async fn another(&self, number: u16) -> InstanceId {
+    pub(crate) async fn another(&self, number: u16) -> InstanceId {
         let mut bytes = [9; 16];
         bytes[..2].copy_from_slice(&number.to_be_bytes());
         let (instance, task) = (InstanceId::from_bytes(bytes), TaskId::from_bytes(bytes));
@@ -107,14 +110,14 @@ impl World {
 }
 
 /// The same act, of `instance`.
-fn of(instance: InstanceId, mut act: Act) -> Act {
+pub(crate) fn of(instance: InstanceId, mut act: Act) -> Act {
     act.request.principal = model::Principal::Instance(instance);
     act.circumstances.actor = Actor::Known(instance);
     act
 }
 
 #[track_caller]
-fn assert_forbidden(answer: Result<Permit<Act>, NotPermitted>) {
+pub(crate) fn assert_forbidden(answer: Result<Permit<Act>, NotPermitted>) {
     let Err(NotPermitted::Denied { denial, .. }) = answer else { panic!("{answer:?}") };
     assert_eq!(denial.code(), "forbidden");
 }
@@ -266,35 +269,6 @@ async fn n_085_who_takes_a_task_over_has_read_what_was_read_in_it() {
     assert_forbidden(world.authorize(of(instance.id, world.call("mail", json!({})))).await);
 }
 
-/// A note that somebody wrote with what they had read carries it to whoever reads the note.
-#[tokio::test]
-async fn n_085_a_note_carries_what_its_writer_had_read() {
-    let world = World::labelled().await;
-    let note = |name: &str| json!({ "account": name });
-    assert!(world.authorize(world.call("keep", note("before"))).await.is_ok());
-    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
-    assert!(world.authorize(world.call("keep", note("after"))).await.is_ok());
-    let check = async |number, (tool, input): (&str, Value), is_marked: bool| {
-        let instance = world.another(number).await;
-        let act = |tool, input| of(instance, world.call(tool, input));
-        assert!(world.authorize(act(tool, input)).await.is_ok());
-        let mail = world.authorize(act("mail", json!({}))).await;
-        if is_marked { assert_forbidden(mail) } else { assert!(mail.is_ok()) }
-    };
-    check(1, ("open", note("before")), false).await;
-    check(2, ("open", note("after")), true).await;
-    // Who does not say which note they read may have read each.
-    check(3, ("open", json!({})), true).await;
-    // What is not said of a tool is said of what its server keeps.
-    check(4, ("refund", json!({ "amount": 1 })), true).await;
-    // What is sent is read by who sends it.
-    let instance = world.another(5).await;
-    let attach = |name: &str| of(instance, world.call("attach", note(name)));
-    assert!(world.authorize(attach("before")).await.is_ok());
-    assert_forbidden(world.authorize(attach("after")).await);
-    assert!(world.authorize(attach("before")).await.is_ok());
-}
-
 /// Between the commit and the call nothing is lost: the label is on, though nobody was called.
 #[tokio::test]
 async fn n_085_a_crash_before_the_call_leaves_the_label_on() {
@@ -312,17 +286,68 @@ async fn n_085_a_crash_before_the_call_leaves_the_label_on() {
 async fn n_085_what_a_result_reveals_is_on_the_session() {
     let world = World::labelled().await;
     let permit = world.authorize(world.call("fetch", json!({}))).await.unwrap();
-    let place = (world.standing.task.id, permit.context().decision);
+    let (marking, decision) = (permit.marking().clone(), permit.context().decision);
     let private: BTreeSet<Label> = ["private".parse().unwrap()].into();
     for _ in 0..2 {
-        world.authority.reveal(place, &private).await.unwrap();
+        world.authority.reveal(&marking, &private).await.unwrap();
         assert_eq!(world.labels().await, ["external", "private"]);
     }
     let revealed = world.records("system").await;
     assert_eq!(revealed.len(), 1);
     assert_eq!(revealed[0].value["details"]["labels"], "private");
-    assert_eq!(revealed[0].value["details"]["decision"], place.1.to_string());
+    assert_eq!(revealed[0].value["details"]["decision"], decision.to_string());
     assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
+}
+
+/// What somebody takes off while a call is under way is on again before its answer is let go.
+#[tokio::test]
+async fn n_085_what_was_taken_off_meanwhile_is_on_again_with_the_answer() {
+    let world = World::labelled().await;
+    let permit = world.authorize(world.call("lookup", json!({}))).await.unwrap();
+    world.put(FactKey::session(world.standing.task.id), &SessionFacts::default()).await;
+    assert!(world.authorize(world.call("mail", json!({}))).await.is_ok());
+    world.authority.reveal(permit.marking(), &BTreeSet::new()).await.unwrap();
+    assert_eq!(world.labels().await, ["external", "private"]);
+    assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
+}
+
+/// Of many answers that come at once with labels that are all new none is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n_085_many_answers_at_once_all_put_on_what_they_carry() {
+    let world = Arc::new(World::labelled().await);
+    let permit = world.authorize(world.call("keep", json!({}))).await.unwrap();
+    let marking = permit.marking().clone();
+    let joins = (0..24).map(|n| {
+        let (world, marking) = (world.clone(), marking.clone());
+        let label: Label = format!("l-{n}").parse().unwrap();
+        tokio::spawn(async move { world.authority.reveal(&marking, &[label].into()).await })
+    });
+    assert!(join_all(joins).await.into_iter().all(|joined| joined.unwrap().is_ok()));
+    assert_eq!(world.labels().await.len(), 24);
+}
+
+/// What a server may reveal by the set that permitted the call it may, whatever is in force since.
+#[tokio::test]
+async fn n_085_what_may_be_revealed_is_what_either_set_lets() {
+    let world = World::labelled().await;
+    let permit = world.authorize(world.call("fetch", json!({}))).await.unwrap();
+    world.publish(&format!("{POLICY}{RULES}")).await;
+    let may = world.authority.revealable(permit.marking(), &"crm".parse().unwrap());
+    assert_eq!(may, ["private".parse().unwrap()].into());
+}
+
+/// Nothing is recorded of asking whether an act would be permitted by now, and the answer is of now.
+#[tokio::test]
+async fn n_085_whether_it_would_be_permitted_is_told_by_what_was_read_by_now() {
+    let world = World::labelled().await;
+    let mail = world.call("mail", json!({}));
+    let asked_now = async || world.authority.would_permit(&mail.request, &mail.circumstances).await;
+    assert!(asked_now().await.is_ok());
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    let before = world.records("decision").await.len();
+    let Err(Cut::Denied(denial)) = asked_now().await else { panic!("it is denied") };
+    assert_eq!(denial.code(), "forbidden");
+    assert_eq!(world.records("decision").await.len(), before);
 }
 
 /// What is under way has brought what it brought: what others read since neither keeps it from beginning

@@ -27,11 +27,11 @@ pub(crate) fn everything() -> Value {
     json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} }, "roots": {} })
 }
 
-fn request(id: &str, method: &str, params: &Value) -> String {
+pub(crate) fn request(id: &str, method: &str, params: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
 }
 
-fn form() -> Value {
+pub(crate) fn form() -> Value {
     json!({ "message": "Which city?", "requestedSchema": { "type": "object", "properties": {} } })
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn next(events: &mut Events) -> Value {
 }
 
 /// What the server was told, as the answer to the call tells it.
-fn told(answer: &Value) -> Vec<Value> {
+pub(crate) fn told(answer: &Value) -> Vec<Value> {
     let text = answer["result"]["content"][0]["text"].as_str();
     let text = text.unwrap_or_else(|| panic!("no answer: {answer}"));
     serde_json::from_str(text).expect("JSON")

@@ -4,6 +4,7 @@ use mcp::Era;
 use model::SessionFacts;
 use serde_json::{Value, json};
 
+use crate::asks::{begin, everything, form, next, request, told};
 use crate::support::{Act, World};
 use crate::{ERAS, POLICY, before, upstream};
 
@@ -17,6 +18,11 @@ tools:
 ";
 
 const FORBID: &str = r#"
+    @id("up-asks")
+    permit (principal, action == Action::"server/request", resource == Server::"up");
+    @id("nothing-answered")
+    forbid (principal, action == Action::"server/request", resource)
+    when { context.session.labels.contains("private") };
     @id("no-way-out")
     forbid (principal, action in Action::"tools/call", resource)
     when { resource.sink && context.session.labels.contains("private") };
@@ -79,6 +85,7 @@ async fn n_085_what_cannot_be_put_on_the_session_is_withheld() {
         let answer = client.call("echo", json!({})).await;
         assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{labels}");
         assert!(!format!("{answer:?}").contains("the-secret"), "{labels}");
+        assert_eq!(world.outcome("up/echo").await, "withheld");
     }
 }
 
@@ -92,4 +99,106 @@ async fn who_may_reveal_nothing_marks_nobody() {
     up.on("tools/call", revealing(&json!(["private"])));
     assert_eq!(client.call("echo", json!({})).await.refused(), None);
     assert_eq!(world.labels().await, ["external"]);
+}
+
+/// Asked when nothing was read, answered when something was: the answer goes to nobody.
+#[tokio::test]
+async fn n_085_an_answer_goes_out_by_what_was_read_until_it_is_given() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    world.labelled(LABELS).await;
+    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    for reads in [false, true] {
+        up.on("tools/call", Act::Asks(vec![request("s1", "elicitation/create", &form())]));
+        let mut events = begin(&client, "echo").await;
+        let asked = next(&mut events).await;
+        if reads {
+            up.on("tools/call", revealing(&json!(["private"])));
+            assert_eq!(client.call("echo", json!({ "n": 2 })).await.refused(), None);
+        }
+        let given = json!({ "action": "accept", "content": { "city": "the-answer" } });
+        assert_eq!(client.respond(&asked["id"], given).await.status, 202);
+        let told = told(&next(&mut events).await);
+        assert_eq!(told[0]["error"]["code"] == -32_601, reads, "{told:?}");
+        assert_eq!(told[0].to_string().contains("the-answer"), !reads, "{told:?}");
+        let outcome = if reads { "withheld" } else { "returned" };
+        assert_eq!(world.outcome("server/request").await, outcome);
+    }
+}
+
+/// The same where the answer comes with the call that goes on.
+#[tokio::test]
+async fn n_085_a_call_goes_on_only_if_its_client_could_be_asked_now() {
+    let up = upstream(Era::Stateless).await;
+    let (world, bot) = before(&up, "").await;
+    world.labelled(LABELS).await;
+    let client = bot.declaring(&world, ("up", Era::Stateless), everything()).await;
+    let wants = || {
+        Act::Result(json!({
+            "resultType": "input_required",
+            "inputRequests": { "city": { "method": "elicitation/create", "params": form() } },
+        }))
+    };
+    for reads in [false, true] {
+        up.on("tools/call", wants());
+        let state = client.call("echo", json!({})).await.result()["requestState"].clone();
+        up.on("tools/call", revealing(&json!(["private"])));
+        if reads {
+            assert_eq!(client.call("echo", json!({ "n": 2 })).await.refused(), None);
+        }
+        up.on("tools/call", Act::Result(json!({ "content": [], "resultType": "complete" })));
+        let sent = up.seen_of("tools/call").len();
+        let params = json!({
+            "name": "echo", "arguments": {}, "requestState": state,
+            "inputResponses": { "city": { "action": "accept", "content": { "city": "Bern" } } },
+        });
+        let answer = client.ask("tools/call", params).await;
+        assert_eq!(answer.status, if reads { 400 } else { 200 }, "{answer:?}");
+        assert_eq!(up.seen_of("tools/call").len() - sent, usize::from(!reads));
+    }
+}
+
+/// What a result reveals that is not the last is on before anything of it is shown.
+#[tokio::test]
+async fn n_085_what_a_result_on_the_way_reveals_is_on_before_it_is_shown() {
+    let up = upstream(Era::Stateless).await;
+    let (world, bot) = before(&up, "").await;
+    world.labelled(LABELS).await;
+    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    up.on(
+        "tools/call",
+        Act::Result(json!({
+            "resultType": "input_required",
+            "inputRequests": { "city": { "method": "elicitation/create", "params": form() } },
+            "_meta": { "chancery/labels": ["private"] },
+        })),
+    );
+    let answer = client.call("echo", json!({})).await;
+    assert!(answer.events.is_empty() && answer.refused().is_some(), "{answer:?}");
+    assert_eq!(world.labels().await, ["external", "private"]);
+    assert_eq!(world.decisions("server/request", "permit").await, 0);
+    assert_eq!(world.decisions("server/request", "deny").await, 1);
+}
+
+/// What a method tells its server is on the record, though no policy reads it.
+#[tokio::test]
+async fn n_085_what_a_method_tells_its_server_is_on_the_record() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let said = json!({ "name": "sum", "arguments": { "text": "told to the server" } });
+    client.ask("prompts/get", said.clone()).await.result();
+    let completed = json!({
+        "ref": { "type": "ref/prompt", "name": "sum" },
+        "argument": { "name": "text", "value": "told as well" },
+    });
+    client.ask("completion/complete", completed.clone()).await.result();
+    for (action, said) in [("prompts/get", said), ("completion/complete", completed)] {
+        let records = world.records().await;
+        let of = |record: &Value| record["kind"] == "decision" && record["action"] == action;
+        let index = records.iter().position(of).expect("it is decided");
+        let disclosed = world.journal.disclosure(index as u64).await.expect("it opens");
+        let disclosed = disclosed.expect("it is disclosed");
+        assert_eq!(disclosed.value("arguments"), Some(&said), "{action}");
+    }
 }

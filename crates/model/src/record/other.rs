@@ -14,6 +14,9 @@ use crate::{
 pub enum OutcomeKind {
     /// The tool answered.
     Returned,
+    /// There was an answer, and nothing of it was let go: the session does not hold what it carries, or has
+    /// read what it may not be told with.
+    Withheld,
     /// The tool, or the way to it, said that it failed.
     Failed,
     /// The call was stopped in flight.

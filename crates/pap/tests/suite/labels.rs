@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use model::{FactKey, Label, Marked, PersonId, SessionFacts};
+use model::{FactKey, Label, Marked, PersonId, SessionFacts, TaskId};
 use pap::Command;
 use serde_json::json;
 use store::Store as _;
 
 use crate::desk::{Desk, word};
+use crate::handed_on::{PART, hand_on};
 use crate::support::World;
 
 /// A deployment whose session has read what is `private`, with the sponsor of its agent and another
@@ -53,6 +54,18 @@ async fn n_085_a_label_is_taken_off_by_somebody_who_does_not_answer_for_the_agen
     let nobody: PersonId = desk.world.standing.agent.name.as_str().parse().unwrap();
     assert_eq!(desk.take_off(&nobody, "private", &task).await, "refused");
     assert_eq!(desk.labels_on(&task).await["labels"], json!(["external", "private"]));
+    // Nor does who answers for an agent that has a part of the work.
+    hand_on(&desk.world).await;
+    let mut reader = desk.world.standing.agent.clone();
+    (reader.name, reader.sponsor) = ("reader".parse().unwrap(), other.clone());
+    desk.world.put(FactKey::agent(&reader.name), &reader).await;
+    assert_eq!(desk.take_off(&other, "private", &task).await, "refused");
+    assert_eq!(
+        desk.take_off(&other, "private", &format!("task/{}", TaskId::from_bytes(PART))).await,
+        "invalid"
+    );
+    reader.sponsor = sponsor.clone();
+    desk.world.put(FactKey::agent(&reader.name), &reader).await;
     assert_eq!(desk.take_off(&other, "private", &task).await, "done");
     assert_eq!(desk.labels_on(&task).await["labels"], json!(["external"]));
     let last = desk.world.records("administration").await.pop().unwrap();
@@ -72,15 +85,23 @@ async fn a_label_is_taken_off_what_a_server_keeps() {
     assert_eq!(desk.labels_on("kept/crm").await, json!(["external"]));
     assert_eq!(desk.take_off(&other, "external", "kept/crm").await, "done");
     assert_eq!(desk.labels_on("kept/crm").await, json!(null));
+    let unnamed = FactKey::kept_unnamed(&desk.world.standing.server.name);
+    desk.world.put(unnamed, &BTreeSet::from([label("private")])).await;
+    assert_eq!(desk.take_off(&other, "private", "kept/crm/unnamed").await, "missing");
+    assert_eq!(desk.take_off(&other, "private", "unnamed/crm").await, "done");
+    assert_eq!(desk.labels_on("unnamed/crm").await, json!(null));
 }
 
 #[test]
 fn what_labels_are_on_is_written_in_one_way() {
-    for text in ["task/tsk_00000000000000000000000000000001", "kept/crm", "kept/crm/a/b"] {
+    for text in
+        ["task/tsk_00000000000000000000000000000001", "kept/crm", "kept/crm/a/b", "unnamed/crm"]
+    {
         let read = text.parse::<Marked>();
         assert!(read.is_err() || read.unwrap().to_string() == text, "{text}");
     }
-    for text in ["", "kept", "kept/", "kept/A", "task/1", "agent/bot"] {
+    for text in ["", "kept", "kept/", "kept/A", "task/1", "agent/bot", "unnamed/", "unnamed/crm/a"]
+    {
         assert!(text.parse::<Marked>().is_err(), "{text}");
     }
 }

@@ -26,6 +26,21 @@ async fn tried(desk: &Desk, policy: &str) -> (u64, u64, Vec<Value>) {
     }
 }
 
+/// What a policy would say by the tools that were called before is not guessed of when nobody took note of them.
+#[tokio::test]
+async fn which_tools_were_called_before_is_unknown_where_nobody_took_note() {
+    let desk = Desk::new().await;
+    for tool in ["lookup", "refund"] {
+        assert_eq!(desk.call(tool).await, "permitted");
+    }
+    let after = r#"@id("after") forbid (principal, action == Action::"crm/refund", resource)
+        when { context.session.used_tools.contains("crm/lookup") };"#;
+    let files = set(&format!("{POLICY}{after}"));
+    let told = desk.run(Command::PolicyReplay { files, from: 0, since: None }).await.unwrap();
+    assert_eq!((&told["unknown"], &told["flips"]), (&json!(1), &json!([])), "{told}");
+    assert!(told["same"].as_u64() >= Some(1), "{told}");
+}
+
 #[tokio::test]
 async fn r_48_the_same_set_flips_nothing_and_another_says_what_and_by_which_rule() {
     let desk = Desk::new().await;

@@ -208,6 +208,69 @@ async fn n_082_a_server_may_not_have_the_name_of_a_method() {
     assert_eq!(word(&desk.run(nowhere).await), "unavailable");
 }
 
+/// Forbids by an argument that is a text wherever there is one.
+const BY_ACCOUNT: &str = r#"
+    @id("not-nine") forbid (principal, action in Action::"tools/call", resource in Server::"crm")
+    when { context.input has account && context.input.account == "nine" };
+"#;
+
+/// A tool of which such a policy cannot be asked.
+fn odd(name: &str) -> Value {
+    let account = json!({ "account": { "type": "integer" } });
+    json!({ "name": name, "inputSchema": { "type": "object", "properties": account } })
+}
+
+async fn by_account() -> Desk {
+    let desk = Desk::new().await;
+    let policy = format!("{}{BY_ACCOUNT}", crate::support::POLICY);
+    desk.publisher.replace(crate::desk::files(&policy)).await.expect("it compiles");
+    desk
+}
+
+/// What a server lists breaks no set: it is refused before anything of it is in the register.
+#[tokio::test]
+async fn n_080_a_tool_with_which_the_set_would_not_compile_is_neither_onboarded_nor_pinned() {
+    let desk = by_account().await;
+    desk.list(|tools| drop(tools.insert("odd".parse().unwrap(), odd("odd"))));
+    let add = || Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() };
+    let refused = desk.run(add()).await;
+    assert_eq!(word(&refused), "invalid");
+    assert!(refused.unwrap_err().to_string().contains("policy `not-nine`"));
+    assert!(desk.fact(FactKey::tool(&"crm/odd".parse().unwrap())).await.is_none());
+    desk.list(|tools| {
+        tools.remove(&"odd".parse().unwrap());
+        tools.insert("lookup".parse().unwrap(), odd("lookup"));
+    });
+    assert_eq!(word(&desk.run(add()).await), "done");
+    assert_eq!(desk.call("lookup").await, "tool_not_pinned");
+    let shown = diff(&desk).await;
+    assert_eq!(pin(&desk, &shown["digest"]).await, "invalid");
+    assert_eq!(desk.call("lookup").await, "tool_not_pinned");
+    desk.publisher.publish().await.expect("it compiles as before");
+}
+
+/// One that is in the register all the same keeps no service from starting.
+#[tokio::test]
+async fn n_080_a_tool_with_which_the_set_does_not_compile_is_left_out_at_the_start() {
+    let desk = by_account().await;
+    let mut tool = desk.world.standing.tools[0].clone();
+    for name in ["odd", "odder"] {
+        tool.tool.tool = name.parse().unwrap();
+        tool.descriptor = odd(name);
+        desk.world.put(FactKey::tool(&tool.tool), &tool).await;
+    }
+    assert!(desk.publisher.publish().await.is_err());
+    let (_, left_out) = desk.publisher.publish_usable().await.expect("it starts");
+    let [first, second] = left_out.as_slice() else { panic!("{left_out:?}") };
+    assert!(first.starts_with("tool `crm/odd` is left out and not callable"), "{first}");
+    assert!(second.starts_with("tool `crm/odder` is left out and not callable"), "{second}");
+    assert_eq!(desk.call("lookup").await, "permitted");
+    assert_ne!(desk.call("odd").await, "permitted");
+    // What is wrong with the policies themselves is nobody else's fault.
+    let broken = pap::Publisher::new(desk.world.authority.clone(), crate::desk::files("permit ("));
+    assert!(broken.publish_usable().await.is_err());
+}
+
 /// A server with more tools than fit one act.
 #[tokio::test]
 async fn i_18_a_server_with_many_tools_is_onboarded_and_watched_whole() {

@@ -113,6 +113,14 @@ fn what_names_nothing_is_doubtful() {
             warning: test.cedar:4: policy `mismatch`: unable to find an applicable action given the policy scope constraints
             warning: test.cedar:5: policy `some`: names `crm/later`, which is no method and no tool in the set"#]],
     );
+    // Of a server that has no tools here nothing is said of how others look.
+    check(
+        r#"@id("elsewhere") permit(principal, action in Action::"tools/call", resource in Server::"hr")
+           when { context.input.whatever == 1 };"#,
+        expect![[r#"
+            compiles
+            warning: test.cedar:1: policy `elsewhere`: matches no action, so it was not type-checked"#]],
+    );
     let without_tools = Bundle { tools: [].into(), ..bundle(crate::STARTER_POLICY) };
     check_bundle(without_tools, expect!["compiles"]);
 }

@@ -122,12 +122,12 @@ fn flow(labels: &str, tool: &str, input: Value) -> String {
     let snapshot = Snapshot::compile(with(labels)).expect("it compiles");
     let flow = snapshot.labels().of(&request);
     let carries: Vec<_> = flow.carries.iter().map(ToString::to_string).collect();
-    format!(
-        "{} reads {} stores {}",
-        carries.join(" "),
-        flow.reads.iter().count(),
-        flow.stores.len()
-    )
+    let stores = match flow.stores {
+        None => "nothing",
+        Some((_, None)) => "unnamed",
+        Some((_, Some(_))) => "named",
+    };
+    format!("{} reads {} stores {stores}", carries.join(" "), flow.reads.len())
 }
 
 /// Where the arguments leave open what is meant, all of it is.
@@ -142,23 +142,34 @@ tools:
       - { argument: /folder, prefix: hr/, carries: [hr] }
       - { argument: /amount, equals: 100, carries: [big] }
   crm/keep: { stores: /account }
+  crm/dump: { stores: any }
   crm/find: { reads: any }
   crm/open: { reads: /account }
 ";
     let check = |tool: &str, input: Value, expected: &str| {
         assert_eq!(flow(labels, tool, input.clone()), expected, "{tool} {input}");
     };
-    check("crm/lookup", json!({ "folder": "hr/a", "amount": 1 }), "hr reads 0 stores 0");
-    check("crm/lookup", json!({ "folder": "sales", "amount": 100.0 }), "big reads 0 stores 0");
-    check("crm/lookup", json!({ "folder": "sales", "amount": 1 }), " reads 0 stores 0");
-    check("crm/lookup", json!({}), "big hr reads 0 stores 0");
-    check("crm/lookup", json!({ "folder": 5, "amount": "100" }), "hr reads 0 stores 0");
-    check("crm/other", json!({}), "all reads 0 stores 0");
-    check("crm/keep", json!({ "account": "a" }), " reads 0 stores 2");
-    check("crm/keep", json!({}), " reads 0 stores 1");
-    check("crm/open", json!({ "account": "a" }), " reads 1 stores 0");
-    check("crm/find", json!({ "account": "a" }), " reads 1 stores 0");
-    check("other/tool", json!({}), " reads 0 stores 0");
+    check("crm/lookup", json!({ "folder": "hr/a", "amount": 1 }), "hr reads 0 stores nothing");
+    check(
+        "crm/lookup",
+        json!({ "folder": "sales", "amount": 100.0 }),
+        "big reads 0 stores nothing",
+    );
+    check("crm/lookup", json!({ "folder": "sales", "amount": 1 }), " reads 0 stores nothing");
+    check("crm/lookup", json!({}), "big hr reads 0 stores nothing");
+    check("crm/lookup", json!({ "folder": 5, "amount": "100" }), "hr reads 0 stores nothing");
+    check("crm/other", json!({}), "all reads 0 stores nothing");
+    for name in [json!("a"), json!(1), json!(true)] {
+        check("crm/keep", json!({ "account": name }), " reads 0 stores named");
+        check("crm/open", json!({ "account": name }), " reads 2 stores nothing");
+    }
+    for none in [json!({}), json!({ "account": null }), json!({ "account": ["a"] })] {
+        check("crm/keep", none.clone(), " reads 0 stores unnamed");
+        check("crm/open", none, " reads 1 stores nothing");
+    }
+    check("crm/dump", json!({ "account": "a" }), " reads 0 stores unnamed");
+    check("crm/find", json!({ "account": "a" }), " reads 1 stores nothing");
+    check("other/tool", json!({}), " reads 0 stores nothing");
 }
 
 #[test]
@@ -176,4 +187,55 @@ fn policies_see_what_a_tool_is() {
     assert_eq!(answer(&tool("{ sink: true, carries: [hr] }")), (true, true));
     assert_eq!(answer(&tool("{ carries: [hr] }")), (false, false));
     assert_eq!(answer(&tool("{ sink: true }")), (false, false));
+}
+
+/// What a server sends out otherwise than by a call of a tool, policies see of it, its resources and prompts.
+#[test]
+fn n_085_policies_see_what_a_server_sends_out() {
+    let policy = r#"
+        @id("a") permit(principal, action, resource in Server::"crm");
+        @id("no-way-out")
+        forbid(
+            principal,
+            action in [
+                Action::"completion/complete", Action::"prompts/get", Action::"resources/read",
+                Action::"server/request"
+            ],
+            resource
+        )
+        when { resource.sink && !context.session.labels.isEmpty() };"#;
+    let server: model::ServerName = "crm".parse().expect("a server");
+    let prompt = ResourceRef::Prompt { server: server.clone(), name: "sum".to_owned() };
+    let uri = "crm://1".to_owned();
+    let cases = [
+        Case::method("completion/complete", "crm"),
+        Case::of("prompts/get", prompt),
+        Case::of("resources/read", ResourceRef::Resource { server, uri }),
+    ];
+    for (sink, labels, expected) in
+        [(true, &["a"] as &[&str], false), (true, &[], true), (false, &["a"], true)]
+    {
+        let said = format!("labels: {{ a: x }}\nservers: {{ crm: {{ sink: {sink} }} }}\n");
+        let bundle = Bundle { labels: Some(said), ..bundle(policy) };
+        let snapshot = Snapshot::compile(bundle).expect("it compiles");
+        for mut case in cases.clone() {
+            case.facts.session.labels = labels.iter().map(|it| it.parse().unwrap()).collect();
+            let is_permitted = show(&case.decide(&snapshot)).starts_with("permit");
+            assert_eq!(is_permitted, expected, "{}", case.request.action);
+        }
+    }
+}
+
+/// The set that a new deployment starts with lets nothing be completed by a server that sends out, once something was read.
+#[test]
+fn n_085_nothing_is_completed_where_it_would_be_sent_out() {
+    let labels = "labels: { a: x }\nservers: { crm: { sink: true } }\n";
+    let bundle = Bundle { labels: Some(labels.to_owned()), ..bundle(crate::STARTER_POLICY) };
+    let snapshot = Snapshot::compile(bundle).expect("it compiles");
+    let mut case = Case::method("completion/complete", "crm");
+    assert!(show(&case.decide(&snapshot)).starts_with("permit"));
+    case.facts.session.labels = ["a".parse().unwrap()].into();
+    assert!(show(&case.decide(&snapshot)).starts_with("deny"));
+    case.request.action = ActionName::method("tools/list");
+    assert!(show(&case.decide(&snapshot)).starts_with("permit"));
 }
