@@ -356,6 +356,12 @@ pub(crate) enum Server {
         /// repeated, later ones win.
         #[arg(long = "harm", value_name = "TOOL=CLASS")]
         harm: Vec<String>,
+        /// In which environment it acts, for policies: `production`, `staging`, …
+        #[arg(long)]
+        environment: Option<String>,
+        /// In which region it keeps data, for policies.
+        #[arg(long)]
+        region: Option<String>,
         #[command(flatten)]
         socket: Socket,
     },

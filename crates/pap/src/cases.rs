@@ -307,6 +307,7 @@ impl Case {
             added: NOW,
             account: None,
             callers: BTreeSet::new(),
+            place: model::Place::default(),
         };
         let request =
             AccessRequest { principal: Principal::Instance(instance), action, resource, input };

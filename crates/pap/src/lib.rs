@@ -67,7 +67,7 @@ pub use people::SourceKey;
 pub use policy::{PublishError, Publisher};
 pub use receivers::ReceiverRegistration;
 pub use review::{ReviewAsked, ReviewFormat};
-pub use said::{PurposeRegistration, Registration, ToolSaid};
+pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
 pub use streams::StreamRegistration;
 pub use systems::SystemRegistration;

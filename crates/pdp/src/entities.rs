@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, Directory, Facts, Person, PersonId, PrincipalFacts, Provisioning,
-    ResourceRef, Standing, ToolRef,
+    AccessRequest, Agent, Directory, EnvironmentName, Facts, Person, PersonId, PrincipalFacts,
+    Provisioning, RegionName, ResourceRef, Standing, ToolRef,
 };
 
 use crate::candidates::Placed;
@@ -256,8 +256,7 @@ fn add_resource(
 
 fn add_server(nodes: &mut Vec<Node>, name: &str, facts: &Facts) -> EntityUid {
     let uid = server_uid(name);
-    let attributes =
-        vec![("enforcement", text(enforcement(facts))), ("account", text(account(facts)))];
+    let attributes = of_server(facts).into();
     add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
     uid
 }
@@ -269,11 +268,8 @@ fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts, further: bool)
     }
     let known = facts.tool.as_ref().filter(|known| known.tool == *tool);
     let harm = known.into_iter().flat_map(|tool| &tool.harm);
-    let mut attributes = vec![
-        ("harm", texts(harm.map(|class| class.as_str()))),
-        ("enforcement", text(enforcement(facts))),
-        ("account", text(account(facts))),
-    ];
+    let mut attributes = vec![("harm", texts(harm.map(|class| class.as_str())))];
+    attributes.extend(of_server(facts));
     let owner = known.and_then(|tool| tool.owner.as_ref());
     if let Some(owner) = owner {
         let owner = uid(&TYPES.person, owner.as_str());
@@ -286,6 +282,19 @@ fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts, further: bool)
     let ancestors = vec![server];
     add(nodes, Node { uid: uid.clone(), attributes, parents: ancestors.clone() });
     Placed { uid, ancestors }
+}
+
+/// What a server and its tools have in common.
+fn of_server(facts: &Facts) -> [(&'static str, RestrictedExpression); 4] {
+    let place = facts.server.as_ref().map(|server| &server.place);
+    let environment = place.and_then(|place| place.environment.as_ref());
+    let region = place.and_then(|place| place.region.as_ref());
+    [
+        ("enforcement", text(enforcement(facts))),
+        ("account", text(account(facts))),
+        ("environment", text(environment.map_or("none", EnvironmentName::as_str))),
+        ("region", text(region.map_or("none", RegionName::as_str))),
+    ]
 }
 
 /// A server of which nothing is known is taken to be the least that it can be.
