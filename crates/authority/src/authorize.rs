@@ -266,10 +266,8 @@ impl Authority {
         circumstances: &Circumstances,
     ) -> Result<Gathered, FactsError> {
         match &circumstances.actor {
-            Actor::Known(instance) => self.pip.gather(*instance, &request.resource).await,
-            Actor::Proposed { standing, .. } => {
-                self.pip.gather_for(standing, &request.resource).await
-            }
+            Actor::Known(instance) => self.pip.gather(*instance, request).await,
+            Actor::Proposed { standing, .. } => self.pip.gather_for(standing, request).await,
         }
     }
 
@@ -307,7 +305,7 @@ impl Authority {
         Opening { permitting, place, begins }: Opening,
         committed: &Committed,
     ) -> Permit<A> {
-        let Permitting { grant, closing, counted, counters, found, .. } =
+        let Permitting { grant, closing, counted, session, found, .. } =
             permitting.opened(committed);
         let context = closing.context.clone();
         if let Some(calls) = counted.and_then(|counter| committed.counters.get(counter)) {
@@ -319,7 +317,7 @@ impl Authority {
         let begin_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
         // The permit rests on the facts as its own commit left them.
         let slot = self.slot((closing, place), begins, committed.revision);
-        Permit { act, grant, context, begin_by, slot, counters }
+        Permit { act, grant, context, begin_by, slot, session }
     }
 
     fn slot(&self, open: Open, has_begun: bool, revision: Revision) -> OutcomeSlot {

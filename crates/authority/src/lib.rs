@@ -21,6 +21,7 @@ mod ending;
 mod findings;
 mod in_force;
 mod known;
+mod labels;
 mod leading;
 mod leases;
 mod making;
@@ -51,6 +52,7 @@ pub use findings::{
 };
 pub use in_force::PolicyInForce;
 pub use known::Fact;
+pub use labels::{Flowing, NotRevealed};
 pub use leading::{Decided, Next};
 pub use leases::{LeaseKeeper, LeaseNumbers};
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};

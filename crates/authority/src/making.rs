@@ -1,19 +1,19 @@
 //! Makes a decision, with everything that its commit does: gather, decide, and write down. Nothing of
 //! it has happened yet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::record::ActCommitments;
 use model::{
     AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
-    Stranger,
+    SessionFacts, Stranger,
 };
 use store::{Committed, Effect, Unit, Urgency};
 
 use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
 use crate::counted;
+use crate::labels;
 use crate::outcomes::Closing;
 use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext};
 use crate::pip::{FactsError, Gathered};
@@ -50,8 +50,8 @@ pub(crate) struct Permitting {
     pub(crate) entry: usize,
     /// Which of the unit's counters is that of its session's calls, if it counts against them.
     pub(crate) counted: Option<usize>,
-    /// The session's counters as it was decided on.
-    pub(crate) counters: BTreeMap<String, i64>,
+    /// The session as it was decided on.
+    pub(crate) session: SessionFacts,
     /// Who is found by it, if somebody is.
     pub(crate) found: Option<Stranger>,
 }
@@ -187,7 +187,7 @@ impl Authority {
                     grant,
                     entry,
                     counted: if is_counted { unit.counts().checked_sub(1) } else { None },
-                    counters: facts.session.counters.clone(),
+                    session: facts.session.clone(),
                     found: if is_counted { accounts::found(gathered) } else { None },
                 }))
             }
@@ -196,7 +196,7 @@ impl Authority {
     }
 
     fn effects_of(&self, question: &Question<'_>, grant: &Grant) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects = labels::joined(&question.gathered, question.request);
         if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
             effects.extend(enter.iter().cloned());
         }
@@ -226,7 +226,7 @@ fn closing_of(
         decided: question.facts.now,
         standing: question.gathered.standing.clone(),
         act: question.act,
-        reads: read_set(question),
+        reads: read_set(question).into_iter().filter(|it| !labels::is_of_the_past(it)).collect(),
         ends: question.gathered.standing.ends(grant.elevation),
         revision: question.gathered.revision,
         obligations: grant.obligations.iter().cloned().collect(),

@@ -1,13 +1,12 @@
 //! Permits: the right to perform one act, once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::record::{ActCommitments, Disclosure, OutcomeKind};
 use model::{
     AccessRequest, ActDigest, Binding, Clock, DecisionId, Entropy, FactKey, Grant, Obligation,
-    Revision, Sha256Digest, Sourced, Standing, Timestamp,
+    Revision, SessionFacts, Sha256Digest, Sourced, Standing, Timestamp,
 };
 use serde_json::Value;
 use store::{Effect, NewEntry};
@@ -186,8 +185,8 @@ pub struct Permit<A> {
     pub(crate) context: PermitContext,
     pub(crate) begin_by: Duration,
     pub(crate) slot: OutcomeSlot,
-    /// The session's counters as it was decided on.
-    pub(crate) counters: BTreeMap<String, i64>,
+    /// The session as it was decided on.
+    pub(crate) session: SessionFacts,
 }
 
 /// The permit was not begun in time, rests on facts that have changed since, or owes what nobody here

@@ -3,13 +3,14 @@
 //! What was read before is kept and used again only while the store's own reports say that it has
 //! not changed; the commit checks the same once more. A missing fact is an error, never a default.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use model::{
-    ActDigest, AgentFacts, AgentName, FactKey, InstanceId, Person, ResourceRef, Revision, Server,
-    ServerName, SessionFacts, Sourced, Standing, Stop, StopTarget, Stops, TaskId, Tool, ToolRef,
+    AccessRequest, ActDigest, AgentFacts, AgentName, FactKey, InstanceId, Person, ResourceRef,
+    Revision, Server, ServerName, SessionFacts, Sourced, Standing, Stop, StopTarget, Stops, TaskId,
+    Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
@@ -18,6 +19,7 @@ use store::{CounterKey, Store, StoreError};
 use crate::changes::Changes;
 use crate::in_force::{InForce, PolicyInForce};
 use crate::known::KnownFacts;
+use crate::labels::Flowing;
 use crate::reader::{self, Pages, Reader};
 use crate::standing::read_standing;
 
@@ -65,6 +67,8 @@ pub struct Gathered {
     pub agent: Option<Arc<AgentFacts>>,
     /// The session's labels and counters.
     pub session: SessionFacts,
+    /// What it lets flow.
+    pub flowing: Flowing,
     /// What administrators have stopped of all that it needs.
     pub stops: Arc<Stops>,
     /// All facts that were read.
@@ -86,7 +90,8 @@ pub struct Pip {
     standings: Cache<InstanceId, Shared<Standing>>,
     tools: Cache<ToolRef, Shared<ToolFacts>>,
     servers: Cache<ServerName, Shared<Server>>,
-    labels: Cache<TaskId, Shared<BTreeSet<String>>>,
+    /// What was read and used in each session.
+    sessions: Cache<TaskId, Shared<SessionFacts>>,
     /// What is stopped of all that an instance needs, whatever it does: who is in its delegation
     /// chain never changes.
     stops: Cache<InstanceId, Shared<Stops>>,
@@ -133,7 +138,7 @@ impl Pip {
             standings: Cache::new(CACHED_MAX),
             tools: Cache::new(CACHED_MAX),
             servers: Cache::new(CACHED_MAX),
-            labels: Cache::new(CACHED_MAX),
+            sessions: Cache::new(CACHED_MAX),
             stops: Cache::new(CACHED_MAX),
             calls: Cache::new(CACHED_MAX),
             unknown,
@@ -202,22 +207,23 @@ impl Pip {
         Ok(!settled)
     }
 
-    /// Gathers the facts of an act on `resource` by the registered instance `instance`.
+    /// Gathers the facts of the act that `request` asks for, by the registered instance `instance`.
     pub async fn gather(
         &self,
         instance: InstanceId,
-        resource: &ResourceRef,
+        request: &AccessRequest,
     ) -> Result<Gathered, FactsError> {
         let standing = self.standing(instance).await?;
-        self.gather_for(&standing, resource).await
+        self.gather_for(&standing, request).await
     }
 
-    /// Gathers the facts of an act on `resource` by who stands as `standing` says.
+    /// Gathers the facts of the act that `request` asks for, by who stands as `standing` says.
     pub(crate) async fn gather_for(
         &self,
         standing: &Sourced<Arc<Standing>>,
-        resource: &ResourceRef,
+        request: &AccessRequest,
     ) -> Result<Gathered, FactsError> {
+        let resource = &request.resource;
         let policy = self.policy_as_it_is().await?;
         let policy_key = [FactKey::active_policy()];
         let server = self.server_of(resource).await?;
@@ -226,7 +232,9 @@ impl Pip {
             _ => None,
         };
         let session = standing.value.root().id;
-        let (labels, calls) = (self.labels_of(session).await?, self.calls_of(session).await?);
+        let (session, calls) = (self.session(session).await?, self.calls_of(session).await?);
+        let asked = (request, policy.snapshot.as_ref());
+        let flowing = Flowing::gathered(self.reader(), asked, session.value.clone()).await?;
         let stops = self.stops_of(&standing.value).await?;
         let handed_to = match resource {
             ResourceRef::Agent(agent) => Some(self.read_agent(agent).await?),
@@ -235,9 +243,10 @@ impl Pip {
         let mut sources: Vec<(&[FactKey], Revision)> = vec![
             (&standing.keys, standing.revision),
             (&policy_key, policy.revision),
-            (&labels.keys, labels.revision),
+            (&session.keys, session.revision),
             (&stops.keys, stops.revision),
         ];
+        sources.extend(flowing.source.iter().map(|(keys, revision)| (keys.as_slice(), *revision)));
         sources.extend(handed_to.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(server.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(tool.iter().map(|t| (t.keys.as_slice(), t.revision)));
@@ -260,9 +269,12 @@ impl Pip {
             tool_owner: tool.and_then(|t| t.value.owner.clone()),
             agent: handed_to.and_then(|handed_to| handed_to.value.agent),
             session: SessionFacts {
-                labels: BTreeSet::clone(&labels.value),
+                // What is kept counts as read by whoever is about to, also if that sends it out.
+                labels: session.value.labels.union(&flowing.read).cloned().collect(),
+                used_tools: session.value.used_tools.clone(),
                 counters: BTreeMap::from([("calls".to_owned(), calls)]),
             },
+            flowing,
             stops,
             keys,
             revision,
@@ -342,14 +354,14 @@ impl Pip {
         Ok(Some(read))
     }
 
-    async fn labels_of(&self, session: TaskId) -> Result<Shared<BTreeSet<String>>, FactsError> {
-        if let Some(known) = self.labels.get(&session).filter(|known| self.is_fresh(known)) {
+    async fn session(&self, session: TaskId) -> Result<Shared<SessionFacts>, FactsError> {
+        if let Some(known) = self.sessions.get(&session).filter(|known| self.is_fresh(known)) {
             return Ok(known);
         }
         let mut reader = self.reader();
         let facts: SessionFacts = reader.find(FactKey::session(session)).await?.unwrap_or_default();
-        let read = Arc::new(reader.sourced(Arc::new(facts.labels)));
-        self.labels.insert(session, read.clone());
+        let read = Arc::new(reader.sourced(Arc::new(facts)));
+        self.sessions.insert(session, read.clone());
         Ok(read)
     }
 

@@ -2,18 +2,18 @@
 //!
 //! A permit rests on facts, and on the time. When a fact changes or a deadline behind it passes, and
 //! every ten seconds besides, as policy may look at the clock, the act is decided again. If it would still be permitted, nothing is recorded and nobody is told; if not,
-//! whoever performs it cuts it and says so by its outcome. What it has counted counts once: the
-//! session's counters are those that it was permitted with.
+//! whoever performs it cuts it and says so by its outcome. Its session is the one that it was permitted
+//! in: what it has counted counts once, and what was read since is in nothing that it has brought.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    AccessRequest, Binding, Decision, Denial, FactKey, InstanceId, KernelRule, Revision, TaskId,
-    Timestamp,
+    AccessRequest, Binding, Decision, Denial, FactKey, InstanceId, KernelRule, Revision,
+    SessionFacts, TaskId, Timestamp,
 };
 
+use crate::labels;
 use crate::pip::FactsError;
 use crate::records;
 use crate::{Authority, Governed, NotPermitted, Permit};
@@ -39,7 +39,7 @@ pub struct Watch {
     binding: Binding,
     instance: InstanceId,
     task: TaskId,
-    counters: BTreeMap<String, i64>,
+    session: SessionFacts,
     rests: Rests,
 }
 
@@ -67,7 +67,7 @@ impl Authority {
             binding: permit.act().circumstances().binding,
             instance: context.standing.instance.id,
             task: context.standing.task.id,
-            counters: permit.counters.clone(),
+            session: permit.session.clone(),
             rests,
         }
     }
@@ -113,7 +113,7 @@ impl Watch {
     async fn decide_again(&self) -> Result<Rests, Cut> {
         let pip = &self.authority.pip;
         let gathered = loop {
-            match pip.gather(self.instance, &self.request.resource).await {
+            match pip.gather(self.instance, &self.request).await {
                 Ok(gathered) => break gathered,
                 Err(FactsError::Changed) => tokio::time::sleep(SETTLE).await,
                 Err(error) => return Err(Cut::Undecidable(error.into())),
@@ -125,10 +125,10 @@ impl Watch {
             return Err(Cut::Denied(Box::new(Denial::Kernel(KernelRule::TaskNotOpen))));
         }
         let mut facts = records::facts_of(&gathered, self.binding, now);
-        facts.session.counters.clone_from(&self.counters);
+        facts.session.clone_from(&self.session);
         match gathered.snapshot.decide(&self.request, &facts) {
             Decision::Permit(grant) => Ok(Rests {
-                keys: gathered.keys,
+                keys: gathered.keys.into_iter().filter(|it| !labels::is_of_the_past(it)).collect(),
                 revision: gathered.revision,
                 until: gathered.standing.ends(grant.elevation),
             }),

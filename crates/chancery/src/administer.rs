@@ -128,6 +128,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Person(person) => keyless(crate::people::of_person(person).await?),
         Command::People(people) => keyless(crate::people::asked(people)?),
         Command::Directory(directory) => crate::directories::asked(directory)?,
+        Command::Label(label) => keyless(crate::risks::label(label).await?),
         Command::Risk(risk) => keyless(crate::risks::asked(risk).await?),
         Command::Signal(signal) => keyless(crate::signals::asked(signal).await?),
         Command::Stream(stream) => crate::streams::asked(stream)?,

@@ -5,6 +5,7 @@ mod devices;
 mod directories;
 mod elevations;
 mod keys;
+mod labels;
 mod log;
 mod offboard;
 mod people;
@@ -31,6 +32,7 @@ pub(crate) use devices::{Device, Login};
 pub(crate) use directories::{Directory, NewBearer, Subject};
 pub(crate) use elevations::Elevation;
 pub(crate) use keys::Keys;
+pub(crate) use labels::Label;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
@@ -131,6 +133,9 @@ pub(crate) enum Command {
     /// What somebody who watches says of agents, instances and people, for policy to read.
     #[command(subcommand)]
     Risk(Risk),
+    /// Labels of what was read, for policy to read.
+    #[command(subcommand)]
+    Label(Label),
     /// Systems that start work of agents on behalf of people.
     #[command(subcommand)]
     System(System),

@@ -30,7 +30,8 @@ pub(crate) struct PolicySet {
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let policies = sources::policy_files(dir)?;
+        let mut policies = sources::policy_files(dir)?;
+        let labels = policies.remove(pdp::LABELS_FILE);
         let mut schema = texts(dir, "cedarschema")?;
         schema.remove(GENERATED);
         let tools = dir.join(TOOLS);
@@ -39,7 +40,7 @@ impl PolicySet {
         for name in texts(&dir.join("cases"), "yaml")?.into_keys() {
             cases.insert(format!("cases/{name}"), yaml(&dir.join("cases").join(&name))?);
         }
-        Ok(Self { files: PolicyFiles { policies, schema }, tools, cases })
+        Ok(Self { files: PolicyFiles { policies, schema, labels }, tools, cases })
     }
 
     /// All tools that it and its cases describe: those of the set, and of each file what it adds.

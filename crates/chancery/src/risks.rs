@@ -1,4 +1,4 @@
-//! `chancery risk`, `chancery instance release`: what the service is asked, and what a founder signs for it.
+//! `chancery risk`, `chancery label`, `chancery instance release`: what the service is asked, and what a founder signs for it.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use model::RiskLevel;
 use pap::Command as Asked;
 use serde_json::json;
 
-use crate::cli::{Risk, Signed, Socket};
+use crate::cli::{Label, Risk, Signed, Socket};
 use crate::words::word;
 
 /// What is asked of risks.
@@ -23,6 +23,14 @@ pub(crate) async fn asked(typed: Risk) -> anyhow::Result<(PathBuf, Asked)> {
             (socket.socket, Asked::RiskLower { what, level, reason, word })
         }
     })
+}
+
+/// What is asked of labels.
+pub(crate) async fn label(typed: Label) -> anyhow::Result<(PathBuf, Asked)> {
+    let Label::Remove { label, what, reason, signed, socket } = typed;
+    let said = json!({ "do": "label-remove", "label": label, "what": what, "reason": reason });
+    let word = word(signed, async { Ok(said) }).await?;
+    Ok((socket.socket, Asked::LabelRemove { label, what, reason, word }))
 }
 
 /// What is asked so that the instance `id` acts again.

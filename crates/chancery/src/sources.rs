@@ -17,7 +17,7 @@ use crate::isolate::Launchers;
 /// The most policy files.
 const FILES_MAX: usize = 1_000;
 
-/// The policy files in `path`: whole, or none of them.
+/// The policy files in `path`, with what they say of labels: whole, or none of them.
 pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     let entries = std::fs::read_dir(path)
@@ -25,7 +25,8 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        if path.extension().is_some_and(|extension| extension == "cedar") {
+        let is_policy = path.extension().is_some_and(|extension| extension == "cedar");
+        if is_policy || name == pdp::LABELS_FILE {
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("could not read the policy `{}`", path.display()))?;
             // An empty file is one that is being written, or was cut off.
@@ -34,7 +35,8 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
         }
         ensure!(files.len() <= FILES_MAX, "`{}` has too many policy files", path.display());
     }
-    ensure!(!files.is_empty(), "`{}` has no policy file (*.cedar)", path.display());
+    let is_policy = |name: &String| *name != pdp::LABELS_FILE;
+    ensure!(files.keys().any(is_policy), "`{}` has no policy file (*.cedar)", path.display());
     Ok(files)
 }
 

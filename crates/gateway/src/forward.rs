@@ -11,7 +11,7 @@ use authority::{Begun, Permit, PermitContext, Running, Watch};
 use bytes::Bytes;
 use mcp::{Era, Method};
 use model::record::OutcomeKind;
-use model::{ArgumentsDigest, DecisionId, Sha256Digest};
+use model::{ArgumentsDigest, DecisionId, Sha256Digest, TaskId};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -67,6 +67,8 @@ pub(crate) enum Heard {
     InputRequired(Box<RawValue>, Sha256Digest),
     /// The server wants what the client may not be asked.
     NotAsked(Sha256Digest),
+    /// The result is not let go: what it says that it carries is not on the session.
+    Withheld(Sha256Digest),
     /// No answer.
     Nothing(LinkError),
     /// It was stopped: by the client, or because it is no longer permitted.
@@ -106,6 +108,8 @@ struct Call {
     asserted: Asserted,
     watch: Watch,
     messages: mpsc::Sender<Message>,
+    /// The session that reads what comes back.
+    session: TaskId,
 }
 
 impl Call {
@@ -120,6 +124,7 @@ impl Call {
             }
         };
         let heard = self.way.call(&self.act, self.asserted, cut, &self.messages).await;
+        let heard = self.way.labelled(heard, (self.session, decision)).await;
         self.way.governed(heard, &self.act).await
     }
 }
@@ -149,7 +154,8 @@ impl Way {
         let (done, ended) = tokio::sync::oneshot::channel();
         let asserted = asserted(&context, &act);
         // What a call keeps while it waits is kept once, and in none of the futures that it runs in.
-        let call = Box::new(Call { way: self, act, asserted, watch, messages });
+        let session = context.standing.root().id;
+        let call = Box::new(Call { way: self, act, asserted, watch, messages, session });
         drop(context);
         tasks.spawn(async move {
             let heard = call.run(decision).await;
@@ -293,6 +299,10 @@ impl Way {
             Heard::NotAsked(digest) => {
                 running.finish(OutcomeKind::Failed, Some(digest));
                 Ended::Refused(Refusal::InputRequired { decision })
+            }
+            Heard::Withheld(digest) => {
+                running.finish(OutcomeKind::Returned, Some(digest));
+                Ended::Refused(Refusal::OutcomeUnknown { decision })
             }
             Heard::Nothing(source @ (LinkError::Unreached(_) | LinkError::Refused(_))) => {
                 running.finish(OutcomeKind::Failed, None);

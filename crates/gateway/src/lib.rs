@@ -28,6 +28,7 @@ mod recorder;
 mod refusal;
 mod reply;
 mod request_state;
+mod revealed;
 mod shared;
 mod shares;
 mod translate;

@@ -314,9 +314,17 @@ impl FactKey {
         Self(format!("elevated/{task}").into())
     }
 
-    /// The labels of a session.
+    /// What was read and used in a session.
     pub fn session(id: TaskId) -> Self {
         Self(format!("session/{id}").into())
+    }
+
+    /// The labels of one object that a server keeps, by the argument that names it; of all that it keeps,
+    /// if none does. A text names what it spells, and so does a number.
+    pub fn kept(server: &ServerName, name: Option<&serde_json::Value>) -> Self {
+        let Some(name) = name else { return Self(format!("kept/{server}").into()) };
+        let spelt = name.as_str().map_or_else(|| json::canonical(name), Vec::from);
+        Self(format!("kept/{server}/{}", Sha256Digest::of(&spelt)).into())
     }
 
     /// An upstream server.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
-    FactKey, Initiator, Instance, KernelRule, Mandate, Person, PersonId, Provisioning, Purpose,
-    RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp, Tool, UnitName,
+    FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person, PersonId, Provisioning,
+    Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp, Tool, ToolRef,
+    UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -208,7 +209,10 @@ impl Standing {
 pub struct SessionFacts {
     /// Labels of what was read.
     #[serde(default)]
-    pub labels: BTreeSet<String>,
+    pub labels: BTreeSet<Label>,
+    /// The tools that were called, where policy looks at them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub used_tools: BTreeSet<ToolRef>,
     /// Counters, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, i64>,

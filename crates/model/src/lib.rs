@@ -20,6 +20,7 @@ mod finding;
 mod host;
 mod ids;
 mod lease;
+mod marked;
 mod names;
 mod person;
 mod receiver;
@@ -74,9 +75,11 @@ pub use ids::{
     ReviewId, TaskId,
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
+pub use marked::Marked;
 pub use names::{
-    AgentName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName, PersonId,
-    PurposeId, RegionName, ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
+    AgentName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName, Label,
+    PersonId, PurposeId, RegionName, ServerName, SourceName, SystemName, ToolName, ToolRef,
+    UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use receiver::{

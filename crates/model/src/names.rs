@@ -124,6 +124,10 @@ name!(
     DataCategory, "a category of data", is_label, LABEL_RULE
 );
 name!(
+    /// Names a kind of data, by what may be done once it was read.
+    Label, "a label", is_label, LABEL_RULE
+);
+name!(
     /// Names a directory that says, under its signature, who the organisation's people are.
     SourceName, "a name of a source", is_label, LABEL_RULE
 );

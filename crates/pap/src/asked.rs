@@ -1,6 +1,8 @@
 //! What an administrator can ask for.
 
-use model::{Covers, HostRule, RiskLevel, RiskTarget, StopTarget, Timestamp, WorkloadRule};
+use model::{
+    Covers, HostRule, Label, Marked, RiskLevel, RiskTarget, StopTarget, Timestamp, WorkloadRule,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -205,6 +207,15 @@ pub enum Command {
         #[schemars(with = "String")]
         what: RiskTarget,
         level: Option<RiskLevel>,
+        reason: String,
+        word: Option<String>,
+    },
+    /// Takes a label off. `word` says who, where that is not who sends it.
+    LabelRemove {
+        #[schemars(with = "String")]
+        label: Label,
+        #[schemars(with = "String")]
+        what: Marked,
         reason: String,
         word: Option<String>,
     },

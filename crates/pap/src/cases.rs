@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
-    InstanceId, PinDigest, PolicyId, Principal, PrincipalFacts, PurposeId, Remedy, ResourceRef,
-    Revision, RiskLevel, Server, ServerName, SessionFacts, Timestamp, Tool, ToolRef, ToolState,
+    InstanceId, Label, PinDigest, PolicyId, Principal, PrincipalFacts, PurposeId, Remedy,
+    ResourceRef, Revision, RiskLevel, Server, ServerName, SessionFacts, Timestamp, Tool, ToolRef,
+    ToolState,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,12 @@ struct Case {
     /// How many calls of the task were permitted before.
     #[serde(default)]
     calls: i64,
+    /// What was read before, by the labels that it left.
+    #[serde(default)]
+    labels: BTreeSet<Label>,
+    /// The tools that were called before.
+    #[serde(default)]
+    used_tools: BTreeSet<ToolRef>,
     expect: Expected,
     /// The policies that decide; any, if it is left out.
     by: Option<BTreeSet<PolicyId>>,
@@ -197,7 +204,8 @@ impl CaseFile {
 pub fn bundle(set: &PolicyFiles, tools: &Tools) -> Bundle {
     let schema = |tool: &CaseTool| ToolSchema { input_schema: tool.input.clone() };
     let tools = tools.iter().map(|(name, tool)| (name.clone(), schema(tool))).collect();
-    Bundle { policies: set.policies.clone(), schema: set.schema.clone(), tools }
+    let PolicyFiles { policies, schema, labels } = set.clone();
+    Bundle { policies, schema, tools, labels }
 }
 
 /// A case once for each combination of what varies in it, its name saying which.
@@ -320,7 +328,8 @@ impl Case {
             agent: None,
             server: Some(Arc::new(server)),
             session: SessionFacts {
-                labels: BTreeSet::new(),
+                labels: self.labels.clone(),
+                used_tools: self.used_tools.clone(),
                 counters: BTreeMap::from([("calls".to_owned(), self.calls)]),
             },
             binding: self.binding,

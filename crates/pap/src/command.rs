@@ -306,6 +306,9 @@ impl Administration {
             Command::SystemList => self.list(by, "system/", "").await,
             Command::TaskList => self.list(by, "task/", "").await,
             Command::TaskShow { id } => self.task_show(by, &id).await,
+            Command::LabelRemove { label, what, reason, word } => {
+                self.label_remove(by, (&label, &what), (reason, word)).await
+            }
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
             Command::MandateList => self.list(by, "mandate/", "").await,
             Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,

@@ -34,6 +34,9 @@ pub struct PolicyFiles {
     /// Schema parts (Cedar schema syntax), by file name.
     #[serde(default)]
     pub schema: BTreeMap<String, String>,
+    /// What results carry and where data goes (`labels.yaml`), if it is said.
+    #[serde(default)]
+    pub labels: Option<String>,
 }
 
 /// The set that was tried last, with each set of tools that was met: pages follow one another.
@@ -117,9 +120,9 @@ impl Tried {
         if let Some(known) = self.snapshots.get(&then.digest()) {
             return Ok(known.clone());
         }
-        let PolicyFiles { policies, schema } = self.files.clone();
+        let PolicyFiles { policies, schema, labels } = self.files.clone();
         let tools = then.bundle().tools.clone();
-        let snapshot = Snapshot::compile(Bundle { policies, schema, tools });
+        let snapshot = Snapshot::compile(Bundle { policies, schema, tools, labels });
         let snapshot = snapshot.map_err(|errors| {
             AdminError::Invalid(format!("the policy set does not compile:\n{errors}"))
         })?;

@@ -20,6 +20,7 @@ mod flips;
 mod founding;
 mod heard;
 mod instances;
+mod labels;
 mod lease;
 mod log;
 mod offboard;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use authority::{Authority, Reader, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, PersonId, RecordId, Timestamp, Tool};
-use pdp::{Bundle, Snapshot, ToolSchema};
+use pdp::{Bundle, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -135,8 +135,9 @@ impl Publisher {
             let input_schema: Value = input_schema.unwrap_or_else(any);
             (tool.tool, ToolSchema { input_schema })
         });
-        let tools = tools.collect();
-        Ok(Bundle { policies: files.clone(), tools, ..Bundle::default() })
+        let (mut policies, tools) = (files.clone(), tools.collect());
+        let labels = policies.remove(LABELS_FILE);
+        Ok(Bundle { policies, tools, labels, ..Bundle::default() })
     }
 
     async fn unit(&self, snapshot: &Snapshot, by: &PersonId) -> Result<Unit, PublishError> {

@@ -170,7 +170,7 @@ fn governed(what: &RiskTarget) -> ResourceRef {
     }
 }
 
-fn checked(reason: String) -> Result<String, AdminError> {
+pub(crate) fn checked(reason: String) -> Result<String, AdminError> {
     if (1..=REASON_MAX).contains(&reason.trim().len()) {
         return Ok(reason);
     }

@@ -5,8 +5,8 @@
 
 use authority::{Effect, FactsError, Reader};
 use model::{
-    FactKey, Instance, Mandate, MandateBasis, MandateId, PersonId, ResourceRef, Task, TaskEnd,
-    TaskId, TaskState, Withdrawn,
+    FactKey, Instance, Mandate, MandateBasis, MandateId, PersonId, ResourceRef, SessionFacts, Task,
+    TaskEnd, TaskId, TaskState, Withdrawn,
 };
 use serde_json::{Value, json};
 
@@ -73,7 +73,12 @@ impl Administration {
         self.may_read(by, "task").await?;
         let mut shown = 0;
         let tree = self.tree(id, &mut shown).await.map_err(AdminError::unavailable)?;
-        tree.ok_or_else(|| AdminError::Missing(format!("task `{id}`")))
+        let mut tree = tree.ok_or_else(|| AdminError::Missing(format!("task `{id}`")))?;
+        let session = self.reader().find::<SessionFacts>(FactKey::session(id)).await;
+        if let Some(session) = session.map_err(AdminError::unavailable)? {
+            tree["session"] = json!({ "labels": session.labels, "used_tools": session.used_tools });
+        }
+        Ok(tree)
     }
 
     async fn tree(&self, id: TaskId, shown: &mut usize) -> Result<Option<Value>, FactsError> {

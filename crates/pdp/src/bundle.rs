@@ -17,6 +17,9 @@ pub struct Bundle {
     /// Schema parts beyond the base schema (Cedar schema syntax), by file name.
     #[serde(default)]
     pub schema: BTreeMap<String, String>,
+    /// What results carry and where data goes (`labels.yaml`), if it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
     /// The tools that may be called, with the schemas that were pinned.
     #[serde(default)]
     pub tools: BTreeMap<ToolRef, ToolSchema>,

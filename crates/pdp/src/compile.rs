@@ -9,6 +9,8 @@ use miette::Diagnostic as _;
 use model::PolicyId;
 
 use crate::candidates::{Constraint, Index, ScopeOf};
+use crate::context::USED_TOOLS;
+use crate::labels::{LABELS_FILE, Labels};
 use crate::report::{CompileErrors, Finding};
 use crate::schema::{TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
@@ -35,6 +37,7 @@ impl Snapshot {
     /// Compiles and validates `bundle`.
     pub fn compile(bundle: Bundle) -> Result<Self, CompileErrors> {
         limits(&bundle)?;
+        let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
         let mut warnings = Vec::new();
         let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
         let tools = compile_tools(&bundle, &mut vocabulary, &mut warnings);
@@ -65,20 +68,39 @@ impl Snapshot {
         let named = named(&policies, &scopes);
         let gap = gap(&bundle, &sources);
         let (digest, index) = (bundle.digest(), Index::new(scopes));
-        let mut snapshot =
-            Self { bundle, digest, vocabulary, policies, index, tools, named, warnings, gap };
-        snapshot.warn_of_unnamed_tools();
+        let looks_at_used_tools = policies.iter().any(|it| it.attributes.contains(USED_TOOLS));
+        let mut snapshot = Self {
+            bundle,
+            digest,
+            vocabulary,
+            policies,
+            index,
+            tools,
+            named,
+            warnings,
+            gap,
+            labels,
+            looks_at_used_tools,
+        };
+        snapshot.warn_of_tools();
         Ok(snapshot)
     }
 
-    fn warn_of_unnamed_tools(&mut self) {
-        let unnamed: Vec<String> = self
+    fn warn_of_tools(&mut self) {
+        let unnamed = self
             .tools
             .keys()
             .filter(|tool| !self.names_tool(tool))
             .map(|tool| format!("no permit names tool `{tool}`, so it is not callable"))
-            .collect();
-        self.warnings.extend(unnamed.into_iter().map(Finding::general));
+            .map(Finding::general);
+        let unlabelled = self
+            .tools
+            .keys()
+            .filter(|tool| !self.labels.knows(tool))
+            .map(|tool| format!("says nothing of tool `{tool}`: its results carry no label"))
+            .map(|message| Finding::at(LABELS_FILE, None, message));
+        let warnings: Vec<_> = unnamed.chain(unlabelled).collect();
+        self.warnings.extend(warnings);
     }
 }
 
@@ -89,7 +111,7 @@ impl Source<'_> {
 }
 
 pub(crate) fn limits(bundle: &Bundle) -> Result<(), CompileErrors> {
-    let texts = bundle.policies.values().chain(bundle.schema.values());
+    let texts = bundle.policies.values().chain(bundle.schema.values()).chain(&bundle.labels);
     let bytes: usize = texts.map(String::len).sum();
     if bytes > POLICY_BYTES_MAX {
         return Err(

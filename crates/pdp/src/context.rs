@@ -10,6 +10,9 @@ use model::{
 
 use crate::entities::{person_named, person_uid};
 
+/// The attribute that holds the tools that a session has used.
+pub(crate) const USED_TOOLS: &str = "used_tools";
+
 /// The attributes that the policies to be asked name, of context and entities alike.
 ///
 /// What none of them names, none can see (`context` as a whole is refused when a set is compiled),
@@ -135,7 +138,13 @@ impl Members<'_> {
 fn session(facts: &Facts) -> Option<RestrictedExpression> {
     let calls = facts.session.counters.get("calls").copied().unwrap_or(0);
     let counters = record([("calls", RestrictedExpression::new_long(calls))])?;
-    record([("labels", texts(&facts.session.labels)), ("counters", counters)])
+    let labels = facts.session.labels.iter().map(|label| text(label.as_str()));
+    let used = facts.session.used_tools.iter().map(|tool| text(&tool.to_string()));
+    record([
+        ("labels", RestrictedExpression::new_set(labels)),
+        (USED_TOOLS, RestrictedExpression::new_set(used)),
+        ("counters", counters),
+    ])
 }
 
 fn text(value: &str) -> RestrictedExpression {

@@ -70,7 +70,7 @@ impl Snapshot {
         (request, facts): (&AccessRequest, &Facts),
         (action, passed): (&'a Action, &Passed<'_>),
     ) -> Result<Option<Prepared<'a>>, Denial> {
-        let world = World::near(request, facts);
+        let world = World::near(request, facts, &self.labels);
         if !action.resources.contains(world.resource.uid.type_name()) {
             return Err(Denial::Malformed);
         }
@@ -92,7 +92,8 @@ impl Snapshot {
         let asked = AskedFor::By(asked);
         let context = context::of((facts, passed.elevation), input, &unread, &asked);
         let context = context.ok_or(Denial::Malformed)?;
-        let World { actor, subject, resource, nodes } = world.widened(&asked, (request, facts));
+        let all = (request, facts, &self.labels);
+        let World { actor, subject, resource, nodes } = world.widened(&asked, all);
         let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
         let question = Question { action: &action.placed, resource, context, entities, unread };
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))

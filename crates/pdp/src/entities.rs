@@ -4,13 +4,14 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, Directory, EnvironmentName, Facts, Person, PersonId, PrincipalFacts,
-    Provisioning, RegionName, ResourceRef, Standing, ToolRef,
+    AccessRequest, Agent, Directory, EnvironmentName, Facts, Label, Person, PersonId,
+    PrincipalFacts, Provisioning, RegionName, ResourceRef, Standing, ToolRef,
 };
 
 use crate::candidates::Placed;
 use crate::context::AskedFor;
 use crate::kernel;
+use crate::labels::Labels;
 use crate::schema::type_name;
 
 /// The names of all entity types, parsed once.
@@ -105,28 +106,32 @@ pub(crate) const LEADING_ON: [&str; 6] =
 
 impl World {
     /// The world of `request` in the light of `facts`.
-    pub(crate) fn of(request: &AccessRequest, facts: &Facts) -> Self {
-        Self::reaching(request, facts, true)
+    pub(crate) fn of(request: &AccessRequest, facts: &Facts, labels: &Labels) -> Self {
+        Self::reaching((request, facts, labels), true)
     }
 
     /// Who asks and what for alone, without the entities that only an attribute leads to: most of
     /// a decision's time would go into relating those to each other.
-    pub(crate) fn near(request: &AccessRequest, facts: &Facts) -> Self {
+    pub(crate) fn near(request: &AccessRequest, facts: &Facts, labels: &Labels) -> Self {
         // What does not belong to a server may itself be one of those entities.
         let further = kernel::server_of(&request.resource).is_none();
-        Self::reaching(request, facts, further)
+        Self::reaching((request, facts, labels), further)
     }
 
     /// This world, if policies that ask for `asked` come no further, else the whole.
     pub(crate) fn widened(
         self,
         asked: &AskedFor<'_>,
-        (request, facts): (&AccessRequest, &Facts),
+        (request, facts, labels): (&AccessRequest, &Facts, &Labels),
     ) -> Self {
-        if LEADING_ON.iter().any(|name| asked.has(name)) { Self::of(request, facts) } else { self }
+        let further = LEADING_ON.iter().any(|name| asked.has(name));
+        if further { Self::of(request, facts, labels) } else { self }
     }
 
-    fn reaching(request: &AccessRequest, facts: &Facts, further: bool) -> Self {
+    fn reaching(
+        (request, facts, labels): (&AccessRequest, &Facts, &Labels),
+        further: bool,
+    ) -> Self {
         let mut nodes = Vec::with_capacity(8);
         let (actor, subject) = match &facts.principal {
             PrincipalFacts::Instance(standing) => add_standing(&mut nodes, standing, further),
@@ -138,7 +143,10 @@ impl World {
         {
             add_person(&mut nodes, person);
         }
-        let resource = add_resource(&mut nodes, &request.resource, facts, further);
+        let resource = match &request.resource {
+            ResourceRef::Tool(tool) => add_tool(&mut nodes, tool, (facts, labels), further),
+            other => add_resource(&mut nodes, other, facts, further),
+        };
         Self { actor, subject, resource, nodes }
     }
 }
@@ -212,7 +220,7 @@ fn add_resource(
 ) -> Placed {
     let types = &*TYPES;
     let (uid, server) = match resource {
-        ResourceRef::Tool(tool) => return add_tool(nodes, tool, facts, further),
+        ResourceRef::Tool(tool) => (tool_uid(tool), Some(&tool.server)),
         ResourceRef::Server(name) => {
             let uid = add_server(nodes, name.as_str(), facts);
             return Placed { uid, ancestors: Vec::new() };
@@ -261,7 +269,12 @@ fn add_server(nodes: &mut Vec<Node>, name: &str, facts: &Facts) -> EntityUid {
     uid
 }
 
-fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts, further: bool) -> Placed {
+fn add_tool(
+    nodes: &mut Vec<Node>,
+    tool: &ToolRef,
+    (facts, labels): (&Facts, &Labels),
+    further: bool,
+) -> Placed {
     let server = server_uid(tool.server.as_str());
     if further {
         add_server(nodes, tool.server.as_str(), facts);
@@ -270,6 +283,8 @@ fn add_tool(nodes: &mut Vec<Node>, tool: &ToolRef, facts: &Facts, further: bool)
     let harm = known.into_iter().flat_map(|tool| &tool.harm);
     let mut attributes = vec![("harm", texts(harm.map(|class| class.as_str())))];
     attributes.extend(of_server(facts));
+    attributes.push(("sink", RestrictedExpression::new_bool(labels.is_sink(tool))));
+    attributes.push(("carries", texts(labels.carried_by(tool).map(Label::as_str))));
     let owner = known.and_then(|tool| tool.owner.as_ref());
     if let Some(owner) = owner {
         let owner = uid(&TYPES.person, owner.as_str());

@@ -41,7 +41,7 @@ impl Snapshot {
         tool: &ToolRef,
     ) -> Option<bool> {
         let schema = self.schema_without_input(tool)?;
-        let world = World::of(request, facts);
+        let world = World::of(request, facts, &self.labels);
         let unknown =
             EntityUid::from_type_name_and_id(type_name(UNKNOWN_INPUT), EntityId::new("input"));
         let input = RestrictedExpression::new_entity_uid(unknown.clone());

@@ -13,6 +13,7 @@ use crate::Bundle;
 use crate::arguments::{self, InvalidArguments};
 use crate::candidates::{Index, Placed};
 use crate::entities::{server_uid, tool_uid};
+use crate::labels::Labels;
 use crate::reads::InputReads;
 use crate::report::Finding;
 use crate::schema::{SERVER_REQUEST, Vocabulary, action_uid};
@@ -35,6 +36,9 @@ pub struct Snapshot {
     pub(crate) named: HashSet<EntityUid>,
     pub(crate) warnings: Vec<Finding>,
     pub(crate) gap: Option<Finding>,
+    pub(crate) labels: Labels,
+    /// Whether some policy looks at the tools that were used.
+    pub(crate) looks_at_used_tools: bool,
 }
 
 /// One policy, ready to be asked by itself.
@@ -78,6 +82,8 @@ impl Snapshot {
             named: HashSet::new(),
             warnings: Vec::new(),
             gap: Some(Finding::general(NO_POLICY)),
+            labels: Labels::default(),
+            looks_at_used_tools: false,
         }
     }
 
@@ -89,6 +95,16 @@ impl Snapshot {
     /// The bundle that it was compiled from.
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// What results carry and where data goes.
+    pub const fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Whether some policy looks at the tools that a session has used: else nobody need remember them.
+    pub const fn looks_at_used_tools(&self) -> bool {
+        self.looks_at_used_tools
     }
 
     /// What is doubtful in it, though it could be compiled.

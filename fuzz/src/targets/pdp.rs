@@ -16,6 +16,7 @@ fn bundle(policy: &str, input_schema: Value) -> Bundle {
         policies: BTreeMap::from([("policy.cedar".to_owned(), policy.to_owned())]),
         schema: BTreeMap::new(),
         tools: BTreeMap::from([(TOOL.clone(), ToolSchema { input_schema })]),
+        labels: None,
     }
 }
 

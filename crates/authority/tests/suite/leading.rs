@@ -187,11 +187,11 @@ async fn the_calls_of_a_session_are_those_that_the_second_counts() {
     let counter = CounterKey("test/counter".to_owned());
     first.circumstances.uses.push(Effect::Count { counter, amount: 50, limit: None });
     let next = world.call("lookup", json!({}));
-    let resource = next.request.resource.clone();
+    let request = next.request.clone();
     let (_first, next) = both(&world, (first, next)).await.expect("the first is permitted");
     assert!(next.is_ok());
     let instance = world.standing.instance.id;
-    let gathered = world.authority.pip().gather(instance, &resource).await.expect("it is read");
+    let gathered = world.authority.pip().gather(instance, &request).await.expect("it is read");
     assert_eq!(gathered.session.counters["calls"], 1);
 }
 

@@ -10,6 +10,7 @@ mod clock;
 mod counters;
 mod decisions;
 mod findings;
+mod labels;
 mod leading;
 mod leases;
 mod outcomes;

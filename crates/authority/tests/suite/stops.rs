@@ -114,7 +114,7 @@ async fn what_was_stopped_is_among_the_facts_that_are_committed_to() {
 
 /// The deployment, in which the work of its instance was handed on by as many others; the nearest is
 /// `lead-1`. Every task has a limit of its own.
-async fn handed_on(times: u8) -> World {
+pub(crate) async fn handed_on(times: u8) -> World {
     let mut leads = Vec::new();
     let world = World::with(|facts| {
         facts.task.scope.max_calls = Some(10);

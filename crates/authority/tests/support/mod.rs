@@ -60,6 +60,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
+                       Action::"label/remove",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
                        Action::"review/open", Action::"review/import"],
@@ -178,13 +179,23 @@ impl World {
 
     /// Puts `policy` in force.
     pub(crate) async fn publish(&self, policy: &str) {
-        let snapshot = Arc::new(self.compile(policy).await);
+        self.publish_with(policy, None).await;
+    }
+
+    /// Puts `policy` in force, with what it says of `labels`.
+    pub(crate) async fn publish_with(&self, policy: &str, labels: Option<&str>) {
+        let bundle = Bundle { labels: labels.map(str::to_owned), ..self.bundle(policy).await };
+        let snapshot = Arc::new(Snapshot::compile(bundle).expect("it compiles"));
         let unit = policy_unit(&snapshot);
         let committed = self.journal.store().commit(unit).await.expect("it commits");
         self.authority.pip().put_in_force(snapshot, committed.revision);
     }
 
     pub(crate) async fn compile(&self, policy: &str) -> Snapshot {
+        Snapshot::compile(self.bundle(policy).await).expect("it compiles")
+    }
+
+    async fn bundle(&self, policy: &str) -> Bundle {
         let tools = self.authority.pip().tools_of(&self.standing.server.name).await;
         let schema = |tool: Tool| {
             let input_schema = tool.descriptor["inputSchema"].clone();
@@ -192,7 +203,7 @@ impl World {
         };
         let tools = tools.expect("the tools are there").into_iter().map(schema).collect();
         let policies = BTreeMap::from([("test.cedar".to_owned(), policy.to_owned())]);
-        Snapshot::compile(Bundle { policies, tools, ..Bundle::default() }).expect("it compiles")
+        Bundle { policies, tools, ..Bundle::default() }
     }
 
     /// A call of `tool` of the server.
@@ -454,7 +465,7 @@ fn facts(now: Timestamp) -> Facts {
     }
 }
 
-fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
+pub(crate) fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
     let input_schema = json!({
         "type": "object",
         "properties": { "account": { "type": "string" }, "amount": { "type": "integer" } },

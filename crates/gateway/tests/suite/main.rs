@@ -12,6 +12,7 @@ mod eras;
 mod flight;
 mod identity;
 mod input;
+mod labels;
 mod outbound;
 mod pins;
 mod proofs;

@@ -144,6 +144,7 @@ async fn furnish(world: &World) {
     world.put(FactKey::agent(&agent.name), &agent).await;
     world.put(FactKey::instance(instance.id), &instance).await;
     world.put(FactKey::stopped(&agent.name), &stopped).await;
+    world.put(FactKey::kept(&world.standing.server.name, None), &["external"]).await;
     let device = device(world.standing.agent.name.clone());
     world.put(FactKey::device(&device.agent, &device.id), &device).await;
 }

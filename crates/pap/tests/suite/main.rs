@@ -14,6 +14,7 @@ mod directory_tokens;
 mod elevations;
 mod founding;
 mod furnished;
+mod labels;
 mod leases;
 mod lifecycle;
 mod lifecycle_model;

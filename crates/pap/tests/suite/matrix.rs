@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 58] = [
+const CHANGING: [&str; 59] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -71,6 +71,7 @@ const CHANGING: [&str; 58] = [
     "instance-release",
     "risk-raise",
     "risk-lower",
+    "label-remove",
     "server-add",
     "tool-describe",
     "tool-pin",
@@ -284,6 +285,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::RiskLower {
             what: RiskTarget::Instance(InstanceId::from_bytes(OTHERS)),
             level: None,
+            reason: reason(),
+            word: None,
+        },
+        Command::LabelRemove {
+            label: "external".parse().unwrap(),
+            what: "kept/crm".parse().unwrap(),
             reason: reason(),
             word: None,
         },

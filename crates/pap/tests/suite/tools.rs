@@ -119,7 +119,10 @@ async fn i_07_a_tool_that_vanished_is_not_callable_and_a_new_one_not_before_it_i
     // The new one is onboarded by somebody, and is callable once a policy names it.
     let owner = Some(desk.world.standing.sponsor.id.to_string());
     let harm = vec!["new=reads-data".to_owned()];
-    let add = Command::ServerAdd { name: "crm".to_owned(), owner, harm };
+    let add = Command::ServerAdd {
+        name: "crm".to_owned(),
+        said: pap::ServerSaid { owner, harm, ..pap::ServerSaid::default() },
+    };
     let told = desk.run(add).await.unwrap();
     let tools = told["tools"].as_array().unwrap();
     let needs = |name: &str| {

@@ -131,7 +131,7 @@ fn r_42_role_permits_but_condition_denies() {
     let snapshot = snapshot(role);
     expect!["permit by agent, role [person yes, instance yes]"]
         .assert_eq(&show(&case.decide(&snapshot)));
-    case.facts.session.labels.insert("external".to_owned());
+    case.facts.session.labels.insert("external".parse().unwrap());
     expect!["deny (forbidden): forbidden by policy `hours` [person no, instance no]"]
         .assert_eq(&show(&case.decide(&snapshot)));
 }
@@ -324,7 +324,7 @@ proptest! {
         let shuffled: String = order.iter().map(|n| policies[*n].as_str()).collect();
         let mut case = Case::call("payments/refund", json!({ "amount": amount, "account": "a" }));
         if label {
-            case.facts.session.labels.insert("x".to_owned());
+            case.facts.session.labels.insert("x".parse().unwrap());
         }
         let first = case.decide(&snapshot(&policies.concat()));
         let other = snapshot(&shuffled);

@@ -14,6 +14,7 @@ use crate::context::{self, AskedFor};
 use crate::decide::{arguments, entities};
 use crate::entities::World;
 use crate::evaluate::{Question, Said};
+use crate::labels::Labels;
 use crate::schema::Action;
 
 const PRINCIPALS: [&str; 8] = [
@@ -93,7 +94,7 @@ fn case() -> impl Strategy<Value = Case> {
             }
             case.facts.session.counters.insert("calls".to_owned(), calls);
             if external {
-                case.facts.session.labels.insert("external".to_owned());
+                case.facts.session.labels.insert("external".parse().unwrap());
                 case.tool = case.tool.map(|it| tool(&it.tool.to_string(), &[Harm::RunsCode]));
             }
             case
@@ -111,7 +112,7 @@ struct Whole {
 fn ask_cedar(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<(Whole, Said)> {
     let facts = case.facts();
     let action = snapshot.vocabulary.actions.get(case.request.action.as_str())?;
-    let world = World::of(&case.request, &facts);
+    let world = World::of(&case.request, &facts, &Labels::default());
     let principal = if as_subject { world.subject.clone()? } else { world.actor.clone() };
     let candidates = snapshot.candidates(&world, &principal, action).ok()?;
     let (placed, resource) = (&action.placed, &world.resource.clone());
@@ -140,7 +141,9 @@ fn ask_cedar(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<(Whol
 
 fn question<'a>(case: &Case, action: &'a Action, asked: &AskedFor<'_>) -> Option<Question<'a>> {
     let facts = case.facts();
-    let world = World::near(&case.request, &facts).widened(asked, (&case.request, &facts));
+    let labels = Labels::default();
+    let world = World::near(&case.request, &facts, &labels)
+        .widened(asked, (&case.request, &facts, &labels));
     let (input, unread) = arguments(&case.request, action)?;
     let context = context::of((&facts, None), input, &unread, asked)?;
     let entities = entities(&action.placed, world.nodes, asked)?;

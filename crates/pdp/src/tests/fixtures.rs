@@ -345,6 +345,7 @@ pub(super) fn bundle(policies: &str) -> Bundle {
         policies: BTreeMap::from([("test.cedar".to_owned(), policies.to_owned())]),
         schema: BTreeMap::new(),
         tools: tools(),
+        labels: None,
     }
 }
 

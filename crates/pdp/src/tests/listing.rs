@@ -60,7 +60,7 @@ fn case() -> impl Strategy<Value = Case> {
             case = case.on_behalf_of(person("carla", &["clerks"]));
         }
         if external {
-            case.facts.session.labels.insert("external".to_owned());
+            case.facts.session.labels.insert("external".parse().unwrap());
         }
         case.facts.session.counters.insert("calls".to_owned(), calls);
         case
@@ -121,7 +121,7 @@ fn n_044_a_hidden_tool_is_never_permitted() {
     let mut case = Case::call("crm/lookup", json!({ "id": 6 }));
     assert!(case.could_permit(&snapshot));
     assert!(matches!(case.decide(&snapshot), model::Decision::Permit(_)));
-    case.facts.session.labels.insert("external".to_owned());
+    case.facts.session.labels.insert("external".parse().unwrap());
     assert!(!case.could_permit(&snapshot));
     assert!(matches!(case.decide(&snapshot), model::Decision::Deny(_)));
     let unnamed = Case::call("tickets/close", json!({}));

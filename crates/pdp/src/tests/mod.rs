@@ -18,6 +18,7 @@ mod elevations;
 mod explain;
 pub(crate) mod fixtures;
 mod kernel;
+mod labels;
 mod lint;
 mod listing;
 mod server_requests;

@@ -1,0 +1,351 @@
+//! N-085, N-086: what was read decides on what may be sent, whoever reads, in whatever order, and through
+//! whatever is kept meanwhile.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use authority::{Actor, NotPermitted, Permit};
+use futures::future::join_all;
+use model::{
+    ActionName, FactKey, Harm, Instance, InstanceId, Label, ResourceRef, SessionFacts, Task, TaskId,
+};
+use serde_json::{Value, json};
+use store::Store as _;
+
+use crate::stops::handed_on;
+use crate::support::{Act, POLICY, World, put, tool};
+
+const LABELS: &str = "
+labels:
+  external: Text of others.
+  private: Personal data.
+servers:
+  crm:
+    resources: [external]
+    prompts: [external]
+    completions: [private]
+    requests: [external]
+    lists: []
+    reveals: [private]
+tools:
+  crm/lookup: { carries: [external, private] }
+  crm/fetch: { carries: [external], sink: true }
+  crm/mail: { sink: true }
+  crm/attach: { sink: true, reads: /account }
+  crm/keep: { stores: /account }
+  crm/open: { reads: /account }
+";
+
+const RULES: &str = r#"
+    @id("all")
+    permit (principal, action, resource in Server::"crm");
+    @id("server")
+    permit (principal, action, resource == Server::"crm");
+    @id("no-way-out")
+    forbid (principal, action in Action::"tools/call", resource)
+    when { resource.sink && context.session.labels.contains("private") };
+"#;
+
+async fn labelled(world: World) -> World {
+    let owner = &world.standing.sponsor.id;
+    for name in ["fetch", "mail", "attach", "keep", "open"] {
+        let tool = tool(name, Harm::ReadsData, owner);
+        world.put(FactKey::tool(&tool.tool), &tool).await;
+    }
+    world.publish_with(&format!("{POLICY}{RULES}"), Some(LABELS)).await;
+    world
+}
+
+impl World {
+    /// A world of which labels are said.
+    async fn labelled() -> Self {
+        labelled(Self::new().await).await
+    }
+
+    /// What `session` carries, as it is kept.
+    async fn labels_of(&self, session: TaskId) -> BTreeSet<Label> {
+        self.session_of(session).await.labels
+    }
+
+    async fn session_of(&self, session: TaskId) -> SessionFacts {
+        let loaded = self.store.load(&[FactKey::session(session)]).await.expect("it is read");
+        let body = loaded.bodies.into_iter().next().flatten();
+        body.map(|body| serde_json::from_slice(&body).expect("it is a session")).unwrap_or_default()
+    }
+
+    /// The deployment's session, as it is kept.
+    async fn labels(&self) -> Vec<String> {
+        let labels = self.labels_of(self.standing.task.id).await;
+        labels.iter().map(Label::to_string).collect()
+    }
+
+    /// Another instance of the agent with a task of its own.
+    async fn another(&self, number: u16) -> InstanceId {
+        let mut bytes = [9; 16];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        let (instance, task) = (InstanceId::from_bytes(bytes), TaskId::from_bytes(bytes));
+        let task = Task { id: task, instance, ..self.standing.task.clone() };
+        let instance = Instance { id: instance, task: task.id, ..self.standing.instance.clone() };
+        let effects = vec![
+            put(FactKey::instance(instance.id), &instance),
+            put(FactKey::task(task.id), &task),
+        ];
+        let unit = store::Unit { effects, ..store::Unit::default() };
+        self.journal.store().commit(unit).await.expect("it commits");
+        instance.id
+    }
+}
+
+/// The same act, of `instance`.
+fn of(instance: InstanceId, mut act: Act) -> Act {
+    act.request.principal = model::Principal::Instance(instance);
+    act.circumstances.actor = Actor::Known(instance);
+    act
+}
+
+#[track_caller]
+fn assert_forbidden(answer: Result<Permit<Act>, NotPermitted>) {
+    let Err(NotPermitted::Denied { denial, .. }) = answer else { panic!("{answer:?}") };
+    assert_eq!(denial.code(), "forbidden");
+}
+
+#[tokio::test]
+async fn n_085_what_was_read_forbids_what_would_send_it_out() {
+    let world = World::labelled().await;
+    assert!(world.authorize(world.call("mail", json!({}))).await.is_ok());
+    assert!(world.labels().await.is_empty());
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert_eq!(world.labels().await, ["external", "private"]);
+    assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
+    let last = world.records("decision").await.pop().unwrap();
+    let session = world.disclosure(&last).await.value("session").cloned().unwrap();
+    assert_eq!(session["labels"], json!(["external", "private"]));
+}
+
+/// A denied reading has read nothing.
+#[tokio::test]
+async fn a_call_that_is_denied_joins_no_label() {
+    let world = World::labelled().await;
+    let forbid = r#"@id("no") forbid (principal, action == Action::"crm/lookup", resource);"#;
+    world.publish_with(&format!("{POLICY}{RULES}{forbid}"), Some(LABELS)).await;
+    assert_forbidden(world.authorize(world.call("lookup", json!({}))).await);
+    assert!(world.labels().await.is_empty());
+}
+
+#[tokio::test]
+async fn n_085_whatever_a_server_says_is_a_source() {
+    let server: model::ServerName = "crm".parse().unwrap();
+    let resource = ResourceRef::Resource { server: server.clone(), uri: "crm://1".to_owned() };
+    let prompt = ResourceRef::Prompt { server: server.clone(), name: "sum".to_owned() };
+    let server = ResourceRef::Server(server);
+    let asks = json!({ "method": "elicitation/create", "mode": "form" });
+    let sources = [
+        ("resources/read", &resource, Value::Null, Some("external")),
+        ("resources/subscribe", &resource, Value::Null, Some("external")),
+        ("prompts/get", &prompt, Value::Null, Some("external")),
+        ("completion/complete", &server, Value::Null, Some("private")),
+        ("server/request", &server, asks, Some("external")),
+        ("resources/list", &server, Value::Null, None),
+        ("tools/list", &server, Value::Null, None),
+    ];
+    for (method, resource, input, label) in sources {
+        let world = World::labelled().await;
+        let act = world.act(ActionName::method(method), resource.clone(), input);
+        assert!(world.authorize(act).await.is_ok(), "{method}");
+        assert_eq!(world.labels().await, Vec::from_iter(label), "{method}");
+    }
+}
+
+/// A tool that only reads sends out by what it is asked for.
+#[tokio::test]
+async fn n_086_a_tool_that_fetches_sends_out_too() {
+    let world = World::labelled().await;
+    assert!(world.authorize(world.call("fetch", json!({}))).await.is_ok());
+    assert!(world.authorize(world.call("fetch", json!({}))).await.is_ok());
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert_forbidden(world.authorize(world.call("fetch", json!({}))).await);
+}
+
+/// Two calls at once, a thousand times: whatever is sent was permitted before what was read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n_085_of_a_reading_and_a_sending_at_once_the_later_one_sees_the_earlier() {
+    const ROUNDS: u16 = 1_000;
+    let world = Arc::new(World::labelled().await);
+    let mut first = 0;
+    for round in 0..ROUNDS {
+        let instance = world.another(round).await;
+        let ask = |name: &'static str, pauses: u16| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                for _ in 0..pauses {
+                    tokio::task::yield_now().await;
+                }
+                let permit = world.authorize(of(instance, world.call(name, json!({})))).await;
+                permit.map(|permit| permit.context().index)
+            })
+        };
+        let (read, send) = if round % 2 == 0 {
+            let read = ask("lookup", 0);
+            (read, ask("mail", round % 16))
+        } else {
+            let send = ask("mail", 0);
+            (ask("lookup", round % 16), send)
+        };
+        let read = read.await.unwrap().expect("reading is permitted");
+        match send.await.unwrap() {
+            Ok(send) => {
+                assert!(send < read, "round {round}");
+                first += 1;
+            }
+            Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), "forbidden"),
+            Err(other) => panic!("round {round}: {other}"),
+        }
+        let again = world.authorize(of(instance, world.call("mail", json!({})))).await;
+        assert_forbidden(again);
+    }
+    assert!((1..ROUNDS).contains(&first), "{first} of {ROUNDS} were sent first");
+}
+
+/// However many read the same at once, the label is written once; after that nothing is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_is_on_is_not_written_again() {
+    let world = Arc::new(World::labelled().await);
+    let session = FactKey::session(world.standing.task.id);
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = written.clone();
+    world.store.on_change(Arc::new(move |keys, _| {
+        let own = keys.iter().filter(|key| **key == session).count();
+        count.fetch_add(own, Ordering::AcqRel);
+    }));
+    for _ in 0..3 {
+        let calls = (0..64).map(|_| {
+            let world = world.clone();
+            tokio::spawn(
+                async move { world.authorize(world.call("lookup", json!({}))).await.map(drop) },
+            )
+        });
+        assert!(join_all(calls).await.into_iter().all(|it| it.unwrap().is_ok()));
+        assert_eq!(written.load(Ordering::Acquire), 1);
+    }
+}
+
+/// What a child reads its parent has read, and the other way round.
+#[tokio::test]
+async fn n_085_a_child_gives_back_what_it_read_and_starts_with_what_was_read() {
+    for child_reads in [true, false] {
+        let world = labelled(handed_on(1).await).await;
+        let (child, parent) = (world.standing.instance.id, InstanceId::from_bytes([101; 16]));
+        let (reader, sender) = if child_reads { (child, parent) } else { (parent, child) };
+        assert!(world.authorize(of(sender, world.call("mail", json!({})))).await.is_ok());
+        assert!(world.authorize(of(reader, world.call("lookup", json!({})))).await.is_ok());
+        assert_forbidden(world.authorize(of(sender, world.call("mail", json!({})))).await);
+    }
+}
+
+/// Whoever takes a task over takes it as it stands.
+#[tokio::test]
+async fn n_085_who_takes_a_task_over_has_read_what_was_read_in_it() {
+    let world = World::labelled().await;
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    let instance = world.another(1).await;
+    let instance =
+        Instance { id: instance, task: world.standing.task.id, ..world.standing.instance.clone() };
+    let task = Task { instance: instance.id, ..world.standing.task.clone() };
+    world.put(FactKey::instance(instance.id), &instance).await;
+    world.put(FactKey::task(task.id), &task).await;
+    assert_forbidden(world.authorize(of(instance.id, world.call("mail", json!({})))).await);
+}
+
+/// A note that somebody wrote with what they had read carries it to whoever reads the note.
+#[tokio::test]
+async fn n_085_a_note_carries_what_its_writer_had_read() {
+    let world = World::labelled().await;
+    let note = |name: &str| json!({ "account": name });
+    assert!(world.authorize(world.call("keep", note("before"))).await.is_ok());
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert!(world.authorize(world.call("keep", note("after"))).await.is_ok());
+    let check = async |number, (tool, input): (&str, Value), is_marked: bool| {
+        let instance = world.another(number).await;
+        let act = |tool, input| of(instance, world.call(tool, input));
+        assert!(world.authorize(act(tool, input)).await.is_ok());
+        let mail = world.authorize(act("mail", json!({}))).await;
+        if is_marked { assert_forbidden(mail) } else { assert!(mail.is_ok()) }
+    };
+    check(1, ("open", note("before")), false).await;
+    check(2, ("open", note("after")), true).await;
+    // Who does not say which note they read may have read each.
+    check(3, ("open", json!({})), true).await;
+    // What is not said of a tool is said of what its server keeps.
+    check(4, ("refund", json!({ "amount": 1 })), true).await;
+    // What is sent is read by who sends it.
+    let instance = world.another(5).await;
+    let attach = |name: &str| of(instance, world.call("attach", note(name)));
+    assert!(world.authorize(attach("before")).await.is_ok());
+    assert_forbidden(world.authorize(attach("after")).await);
+    assert!(world.authorize(attach("before")).await.is_ok());
+}
+
+/// Between the commit and the call nothing is lost: the label is on, though nobody was called.
+#[tokio::test]
+async fn n_085_a_crash_before_the_call_leaves_the_label_on() {
+    let world = World::labelled().await;
+    drop(world.authorize(world.call("lookup", json!({}))).await.unwrap());
+    world.drained().await;
+    let world = world.restarted().await;
+    world.publish_with(&format!("{POLICY}{RULES}"), Some(LABELS)).await;
+    assert_eq!(world.labels().await, ["external", "private"]);
+    assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
+}
+
+/// What only a result reveals is on before the result is let go, once, and on record.
+#[tokio::test]
+async fn n_085_what_a_result_reveals_is_on_the_session() {
+    let world = World::labelled().await;
+    let permit = world.authorize(world.call("fetch", json!({}))).await.unwrap();
+    let place = (world.standing.task.id, permit.context().decision);
+    let private: BTreeSet<Label> = ["private".parse().unwrap()].into();
+    for _ in 0..2 {
+        world.authority.reveal(place, &private).await.unwrap();
+        assert_eq!(world.labels().await, ["external", "private"]);
+    }
+    let revealed = world.records("system").await;
+    assert_eq!(revealed.len(), 1);
+    assert_eq!(revealed[0].value["details"]["labels"], "private");
+    assert_eq!(revealed[0].value["details"]["decision"], place.1.to_string());
+    assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
+}
+
+/// What is under way has brought what it brought: what others read since neither keeps it from beginning
+/// nor cuts it.
+#[tokio::test]
+async fn what_is_read_while_an_act_is_under_way_does_not_cut_it() {
+    let world = World::labelled().await;
+    let permit = world.authorize(world.call("mail", json!({}))).await.unwrap();
+    let watch = world.authority.watch(&permit);
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    let begun = permit.begin(world.clock.as_ref()).expect("it is begun");
+    let looked = tokio::time::timeout(Duration::from_millis(200), watch.no_longer_permitted());
+    assert!(looked.await.is_err(), "it is not cut");
+    drop(begun);
+    // Of what it may no longer do it is cut all the same.
+    world.journal.store().commit(world.sponsor_leaves()).await.unwrap();
+    watch.no_longer_permitted().await;
+}
+
+/// The tools that were called are known to a set that looks at them, and cost nothing else.
+#[tokio::test]
+async fn the_tools_that_were_used_are_known_where_policy_looks_at_them() {
+    let world = World::labelled().await;
+    assert!(world.authorize(world.call("keep", json!({}))).await.is_ok());
+    assert!(world.session_of(world.standing.task.id).await.used_tools.is_empty());
+    let after = r#"@id("after") forbid (principal, action == Action::"crm/mail", resource)
+        when { context.session.used_tools.contains("crm/keep") };"#;
+    world.publish_with(&format!("{POLICY}{RULES}{after}"), Some(LABELS)).await;
+    assert!(world.authorize(world.call("mail", json!({}))).await.is_ok());
+    assert!(world.authorize(world.call("keep", json!({}))).await.is_ok());
+    assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
+    let used = world.session_of(world.standing.task.id).await.used_tools;
+    assert_eq!(used.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/keep", "crm/mail"]);
+}

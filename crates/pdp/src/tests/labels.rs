@@ -1,0 +1,178 @@
+//! What `labels.yaml` says, and what is wrong with one.
+
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use model::{AccessRequest, ActionName, ResourceRef};
+use serde_json::{Value, json};
+
+use super::fixtures::{Case, bundle, show};
+use crate::{Bundle, LABELS_MAX, Snapshot};
+
+const POLICY: &str = r#"@id("a") permit(principal, action, resource in Server::"crm");"#;
+
+fn with(labels: &str) -> Bundle {
+    Bundle { labels: Some(labels.to_owned()), ..bundle(POLICY) }
+}
+
+fn check(labels: &str, expected: Expect) {
+    let found = match Snapshot::compile(with(labels)) {
+        Ok(snapshot) => {
+            let shown = snapshot.warnings().iter().map(ToString::to_string);
+            let own: Vec<_> = shown.filter(|it| it.starts_with("labels.yaml")).collect();
+            own.join("\n")
+        }
+        Err(errors) => errors.to_string(),
+    };
+    expected.assert_eq(&found);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line() {
+    check(
+        "labels: { external: Text of others. }\n\
+         servers:\n  crm:\n    resources: [exteranl]\n\
+         tools:\n  crm/lookup:\n    carries: [private]\n    reads: account\n    when:\n\
+         \x20     - { argument: path, equals: 1, prefix: a, carries: [external] }\n",
+        expect![[r#"
+            labels.yaml:4: label `exteranl` is not declared: add it to `labels`
+            labels.yaml:7: label `private` is not declared: add it to `labels`
+            labels.yaml:10: `path` is no JSON pointer to an argument: write `/NAME`
+            labels.yaml:10: needs either `equals` or `prefix`
+            labels.yaml:8: `account` is no JSON pointer to an argument: write `/NAME`"#]],
+    );
+    check(
+        "labels:\n  A: b\n",
+        expect![
+            "labels.yaml:2: `A` is not a label: expected 1 to 63 characters of a-z, 0-9 and `-` at line 2, column 3: see docs/labels.md"
+        ],
+    );
+    check(
+        "labels: {}\ntools:\n  crm/lookup: { carry: [] }\n",
+        expect![
+            "labels.yaml:3: unknown field `carry`, expected one of carries, when, sink, reads, stores at line 3, column 17: see docs/labels.md"
+        ],
+    );
+    check(
+        "labels: {}\ntools:\n  lookup: {}\n",
+        expect![
+            "labels.yaml:3: `` is not a tool name: expected 1 to 128 characters, none of them control, invisible or a slash at line 3, column 3: see docs/labels.md"
+        ],
+    );
+    check(
+        "labels: { a: x }\nlabels: { b: x }\n",
+        expect![
+            "labels.yaml:2: duplicate mapping key: labels, set DuplicateKeyPolicy in Options if acceptable at line 2, column 1: see docs/labels.md"
+        ],
+    );
+    check(
+        "",
+        expect!["labels.yaml:1: unexpected end of input at line 1, column 1: see docs/labels.md"],
+    );
+}
+
+#[test]
+fn a_tool_of_which_nothing_is_said_is_told() {
+    check(
+        "labels: { a: x }\ntools: { crm/*: { carries: [a] } }\n",
+        expect![[r#"
+        labels.yaml: says nothing of tool `payments/refund`: its results carry no label
+        labels.yaml: says nothing of tool `tickets/close`: its results carry no label"#]],
+    );
+    check(
+        "labels: { a: x }\n",
+        expect![[r#"
+        labels.yaml: says nothing of tool `crm/lookup`: its results carry no label
+        labels.yaml: says nothing of tool `payments/refund`: its results carry no label
+        labels.yaml: says nothing of tool `tickets/close`: its results carry no label"#]],
+    );
+}
+
+#[test]
+fn i_18_labels_have_a_limit() {
+    let of = |count: usize| {
+        let mut text = "labels:\n".to_owned();
+        for label in 0..count {
+            let _ = writeln!(text, "  l-{label}: x");
+        }
+        Snapshot::compile(with(&text)).map(drop).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(of(LABELS_MAX), Ok(()));
+    assert_eq!(of(LABELS_MAX + 1), Err(format!("labels.yaml: more than {LABELS_MAX} labels")));
+}
+
+/// A bundle of before there were labels keeps its digest, and what is said of labels has a part in it.
+#[test]
+fn the_digest_names_what_is_said_of_labels() {
+    let without = bundle(POLICY);
+    assert!(!String::from_utf8(json::canonical_of(&without)).unwrap().contains("\"labels\""));
+    assert_ne!(without.digest(), with("labels: {}").digest());
+    assert_ne!(with("labels: { a: x }").digest(), with("labels: {}").digest());
+}
+
+fn flow(labels: &str, tool: &str, input: Value) -> String {
+    let tool: model::ToolRef = tool.parse().expect("a tool");
+    let case = Case::method("tools/list", "crm");
+    let request = AccessRequest {
+        action: ActionName::tool(&tool),
+        resource: ResourceRef::Tool(tool),
+        input,
+        ..case.request
+    };
+    let snapshot = Snapshot::compile(with(labels)).expect("it compiles");
+    let flow = snapshot.labels().of(&request);
+    let carries: Vec<_> = flow.carries.iter().map(ToString::to_string).collect();
+    format!(
+        "{} reads {} stores {}",
+        carries.join(" "),
+        flow.reads.iter().count(),
+        flow.stores.len()
+    )
+}
+
+/// Where the arguments leave open what is meant, all of it is.
+#[test]
+fn n_085_what_is_left_out_meets_every_condition() {
+    let labels = "
+labels: { hr: Personal., big: Much., all: Everything. }
+tools:
+  crm/*: { carries: [all] }
+  crm/lookup:
+    when:
+      - { argument: /folder, prefix: hr/, carries: [hr] }
+      - { argument: /amount, equals: 100, carries: [big] }
+  crm/keep: { stores: /account }
+  crm/find: { reads: any }
+  crm/open: { reads: /account }
+";
+    let check = |tool: &str, input: Value, expected: &str| {
+        assert_eq!(flow(labels, tool, input.clone()), expected, "{tool} {input}");
+    };
+    check("crm/lookup", json!({ "folder": "hr/a", "amount": 1 }), "hr reads 0 stores 0");
+    check("crm/lookup", json!({ "folder": "sales", "amount": 100.0 }), "big reads 0 stores 0");
+    check("crm/lookup", json!({ "folder": "sales", "amount": 1 }), " reads 0 stores 0");
+    check("crm/lookup", json!({}), "big hr reads 0 stores 0");
+    check("crm/lookup", json!({ "folder": 5, "amount": "100" }), "hr reads 0 stores 0");
+    check("crm/other", json!({}), "all reads 0 stores 0");
+    check("crm/keep", json!({ "account": "a" }), " reads 0 stores 2");
+    check("crm/keep", json!({}), " reads 0 stores 1");
+    check("crm/open", json!({ "account": "a" }), " reads 1 stores 0");
+    check("crm/find", json!({ "account": "a" }), " reads 1 stores 0");
+    check("other/tool", json!({}), " reads 0 stores 0");
+}
+
+#[test]
+fn policies_see_what_a_tool_is() {
+    let policy = r#"@id("a") permit(principal, action in Action::"tools/call", resource in Server::"crm")
+        when { resource.sink && resource.carries.contains("hr") };"#;
+    let answer = |labels: &str| {
+        let bundle = Bundle { labels: Some(labels.to_owned()), ..bundle(policy) };
+        let case = Case::call("crm/lookup", json!({}));
+        let snapshot = Snapshot::compile(bundle).expect("it compiles");
+        (show(&case.decide(&snapshot)), case.could_permit(&snapshot))
+    };
+    let tool = |said: &str| format!("labels: {{ hr: x }}\ntools: {{ crm/lookup: {said} }}");
+    assert_eq!(answer(&tool("{ sink: true, carries: [hr] }")), ("permit by a".to_owned(), true));
+    assert_eq!(answer(&tool("{ carries: [hr] }")), ("not granted".to_owned(), false));
+    assert_eq!(answer(&tool("{ sink: true }")), ("not granted".to_owned(), false));
+}

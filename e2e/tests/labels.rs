@@ -1,0 +1,78 @@
+//! What was read decides on what is sent, at the real program, as the page on labels says it.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
+
+/// The canary's one tool tells what others wrote, and sends out.
+const LABELS: &str = "
+labels: { external: Text of others. }
+tools: { canary/touch: { carries: [external], sink: true } }
+";
+
+const POLICY: &str = r#"
+@id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
+
+@id("no-way-out") forbid (principal, action in Action::"tools/call", resource)
+when { resource.sink && context.session.labels.contains("external") };
+"#;
+
+fn deployment(canary: &Canary) -> Deployment {
+    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
+    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
+    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+    deployment.onboard(&["canary"], "reads-data");
+    deployment
+}
+
+fn in_force(deployment: &Deployment) -> usize {
+    let records = deployment.records();
+    records.iter().filter(|record| record["event"] == "policy_in_force").count()
+}
+
+/// A label is on from the first call, over a restart, until a person takes it off, as the page shows.
+#[test]
+fn n_085_what_was_read_is_on_until_a_person_takes_it_off() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    let mut caller = Caller::new(&deployment, "canary");
+    for mark in ["one", "two"] {
+        assert!(caller.call("touch", mark).is_done(), "nothing is labelled");
+    }
+    let before = in_force(&deployment);
+    std::fs::write(deployment.path("home/policies/labels.yaml"), LABELS).expect("it is written");
+    wait_until("it is in force", || (in_force(&deployment) > before).then_some(()));
+    assert!(caller.call("touch", "three").is_done());
+    assert_eq!(caller.call("touch", "four").code(), "unknown_tool");
+    deployment.stop();
+    deployment.serve();
+    assert_eq!(caller.call("touch", "five").code(), "unknown_tool");
+    assert_eq!(canary.effects().len(), 3);
+
+    let records = deployment.records();
+    let call = records.iter().rfind(|record| record["action"] == "canary/touch").expect("a call");
+    assert_eq!(call["policies"][0], "no-way-out");
+    let task = call["task"].as_str().expect("a task").to_owned();
+    let page = Page::read("labels.md", &[("$TASK", &task)]);
+    let example = deployment.path("home/example");
+    std::fs::create_dir_all(example.join("cases")).expect("it can be made");
+    let [labels, cases] = page.blocks("yaml").try_into().expect("the page has two");
+    let policy = page.blocks("cedar").concat();
+    for (name, text) in [("labels.yaml", labels), ("cases/it.yaml", cases), ("it.cedar", policy)] {
+        std::fs::write(example.join(name), text).expect("it can be written");
+    }
+    let key = deployment.path("bob.pem");
+    std::fs::copy(key, deployment.path("home/bob.pem")).expect("it can be copied");
+    let told = page.run(&deployment);
+    assert!(told[0].contains("1 cases, 0 of which do not hold"), "{}", told[0]);
+    assert!(told[1].contains("\"external\""), "{}", told[1]);
+    assert!(caller.call("touch", "six").is_done());
+    assert_eq!(caller.call("touch", "seven").code(), "unknown_tool");
+    let replayed = deployment.run(&["log", "replay"]);
+    assert!(replayed.contains("decisions agree"), "{replayed}");
+
+    // What is wrong is told with its line, and what was in force stays.
+    let wrong = "labels: { a: x }\ntools:\n  canary/touch: { carries: [b] }\n";
+    std::fs::write(example.join("labels.yaml"), wrong).expect("it can be written");
+    let told = deployment.run_refused(&["policy", "check", example.to_str().unwrap()]);
+    assert!(told.contains("labels.yaml:3: label `b` is not declared"), "{told}");
+}
