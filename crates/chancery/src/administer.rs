@@ -163,11 +163,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Instance(instance) => keyless(of_instance(instance).await?),
         Command::Device(device) => plain(of_device(device)),
-        Command::Server(Server::Add { name, owner, harm, environment, region, socket }) => {
-            let said = ServerSaid { owner, harm, environment, region };
-            (socket.socket, Asked::ServerAdd { name, said }, None)
-        }
-        Command::Server(Server::List { socket }) => (socket.socket, Asked::ServerList, None),
+        Command::Server(server) => keyless(of_server(server)),
         Command::Tool(tool) => plain(of_tool(tool)),
         Command::Outcome(Outcome::Settle { decision, reason, socket }) => {
             (socket.socket, Asked::OutcomeSettle { decision, reason }, None)
@@ -357,6 +353,16 @@ fn of_mandate(mandate: Mandate) -> (crate::cli::Socket, Asked) {
     match mandate {
         Mandate::List { socket } => (socket, Asked::MandateList),
         Mandate::Withdraw { id, reason, socket } => (socket, Asked::MandateWithdraw { id, reason }),
+    }
+}
+
+fn of_server(server: Server) -> (PathBuf, Asked) {
+    match server {
+        Server::Add { name, owner, harm, environment, region, socket } => {
+            let said = ServerSaid { owner, harm, environment, region };
+            (socket.socket, Asked::ServerAdd { name, said })
+        }
+        Server::List { socket } => (socket.socket, Asked::ServerList),
     }
 }
 

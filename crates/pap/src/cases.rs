@@ -6,25 +6,21 @@
 mod made_up;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
-    InstanceId, Label, PinDigest, PolicyId, Principal, PrincipalFacts, PurposeId, Remedy,
-    ResourceRef, Revision, RiskLevel, Server, ServerName, SessionFacts, Timestamp, Tool, ToolRef,
-    ToolState,
+    AgentName, Attestation, Binding, Decision, EnvironmentName, Harm, Label, PolicyId, PurposeId,
+    RegionName, Remedy, RiskLevel, ServerName, Timestamp, ToolRef,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, Snapshot, ToolSchema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::flips::PolicyFiles;
-use made_up::{person, standing};
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
 
-/// The instant at which every case is decided: 2026-01-01T00:00:00Z.
+/// The instant at which a case is decided that names none: 2026-01-01T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// A file of cases.
@@ -85,6 +81,16 @@ struct Case {
     unconfirmed: bool,
     /// What is said of the instance.
     risk: Option<RiskLevel>,
+    /// When it is asked; 2026-01-01T00:00:00Z, a Thursday, if it is left out.
+    #[serde(default = "then", deserialize_with = "point_in_time")]
+    now: Timestamp,
+    /// In which environment the server acts.
+    environment: Option<EnvironmentName>,
+    /// In which region it keeps data.
+    region: Option<RegionName>,
+    /// How often the work was handed on.
+    #[serde(default)]
+    depth: u8,
     /// How many calls of the task were permitted before.
     #[serde(default)]
     calls: i64,
@@ -113,6 +119,15 @@ fn some_purpose() -> PurposeId {
 
 const fn user() -> Attestation {
     Attestation::User
+}
+
+const fn then() -> Timestamp {
+    NOW
+}
+
+fn point_in_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
 }
 
 const fn dpop() -> Binding {
@@ -292,66 +307,6 @@ impl Case {
         }
         text
     }
-
-    fn question(&self, tools: &Tools) -> Result<(AccessRequest, Facts), String> {
-        let instance = InstanceId::from_bytes([1; 16]);
-        let (action, resource, input, server) = match (&self.call, &self.method) {
-            (Some(Call { tool, input }), None) => {
-                let resource = ResourceRef::Tool(tool.clone());
-                (ActionName::tool(tool), resource, input.clone(), tool.server.clone())
-            }
-            (None, Some(Method { name, server, input })) => {
-                let resource = ResourceRef::Server(server.clone());
-                (ActionName::method(name), resource, input.clone(), server.clone())
-            }
-            _ => return Err("it needs either `call` or `method`".to_owned()),
-        };
-        let tool = self.call.as_ref().map(|call| described(&call.tool, tools)).transpose()?;
-        let standing = standing(self, instance, &server);
-        let server = Server {
-            name: server,
-            enforcement: Enforcement::Mandatory,
-            origin: String::new(),
-            added: NOW,
-            account: None,
-            callers: BTreeSet::new(),
-            place: model::Place::default(),
-        };
-        let request =
-            AccessRequest { principal: Principal::Instance(instance), action, resource, input };
-        let facts = Facts {
-            revision: Revision(0),
-            now: NOW,
-            principal: PrincipalFacts::Instance(Arc::new(standing)),
-            tool_owner: tool.is_some().then(|| person("owner")),
-            tool: tool.map(Arc::new),
-            agent: None,
-            server: Some(Arc::new(server)),
-            session: SessionFacts {
-                labels: self.labels.clone(),
-                used_tools: self.used_tools.clone(),
-                counters: BTreeMap::from([("calls".to_owned(), self.calls)]),
-            },
-            binding: self.binding,
-            stops: Arc::default(),
-        };
-        Ok((request, facts))
-    }
-}
-
-fn described(name: &ToolRef, tools: &Tools) -> Result<Tool, String> {
-    let described = tools.get(name).ok_or_else(|| format!("`tools` has no `{name}`"))?;
-    Ok(Tool {
-        tool: name.clone(),
-        pin: PinDigest::of(b""),
-        descriptor: json!({ "inputSchema": described.input }),
-        owner: Some(person("owner").id),
-        owned: None,
-        harm: described.harm.clone(),
-        requires_subject: false,
-        not_delegable: false,
-        state: ToolState::Pinned,
-    })
 }
 
 fn told(decision: &Decision) -> String {
