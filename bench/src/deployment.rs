@@ -42,6 +42,19 @@ pub(crate) struct Deployment {
     server: Option<Server>,
 }
 
+/// A policy file that is to be where the server looks.
+pub(crate) struct Next {
+    place: PathBuf,
+    at: PathBuf,
+}
+
+impl Next {
+    /// Puts it there, whole.
+    pub(crate) fn put(self) -> anyhow::Result<()> {
+        Ok(std::fs::rename(self.place, self.at)?)
+    }
+}
+
 impl Deployment {
     /// Founds one in `dir` before the server at `upstream`, with `policy` beside its own, and serves it.
     pub(crate) fn start(
@@ -73,11 +86,34 @@ impl Deployment {
         let (port, observers) = (self.port, self.observers);
         let text = format!(
             "state_dir: state\nlisten:\n  agents: 127.0.0.1:{port}\n  admin: 127.0.0.1:{observers}\n\
+             policy:\n  path: policies\n  allow_loose: true\n\
+             directories:\n  agents: true\n\
              limits:\n  worker_threads: 1\n  requests_per_agent: 10000\n\
              servers:\n  {NAME}:\n    url: http://127.0.0.1:{upstream}/mcp\n"
         );
         std::fs::write(self.path("home/chancery.yaml"), text)?;
         Ok(std::fs::write(self.path("home/policies/bench.cedar"), [POLICY, policy].concat())?)
+    }
+
+    /// A directory with its policies and, beside them, `more`.
+    pub(crate) fn policies_and(&self, more: &str) -> anyhow::Result<String> {
+        let dir = self.path("tried");
+        std::fs::create_dir_all(&dir)?;
+        for file in std::fs::read_dir(self.path("home/policies"))? {
+            let file = file?;
+            if file.file_type()?.is_file() {
+                std::fs::copy(file.path(), dir.join(file.file_name()))?;
+            }
+        }
+        std::fs::write(dir.join("more.cedar"), more)?;
+        self.text_path("tried")
+    }
+
+    /// What `change` makes of its own policies: written, and not yet where the server looks.
+    pub(crate) fn next_policy(&self, change: impl Fn(&str) -> String) -> anyhow::Result<Next> {
+        let (place, at) = (self.path("next"), self.path("home/policies/bench.cedar"));
+        std::fs::write(&place, change(&std::fs::read_to_string(&at)?))?;
+        Ok(Next { place, at })
     }
 
     fn onboard(&self) -> anyhow::Result<()> {

@@ -8,6 +8,8 @@ use crate::http::Connection;
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+const AGENT: &str = "urn:ietf:params:scim:schemas:core:2.0:Agent";
+const GOVERNANCE: &str = "urn:chancery:scim:schemas:extension:governance:2.0:Agent";
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// A directory that a deployment knows.
@@ -39,6 +41,22 @@ impl Directory {
             (ENTERPRISE): { "employeeNumber": name, "department": "Desk 4" },
         });
         self.request("POST", "/Users", &body)
+    }
+
+    /// The request that an agent is new, for which `person` answers.
+    pub(crate) fn new_agent(&self, name: &str, person: &str) -> Vec<u8> {
+        let person = json!({ "value": person });
+        let body = json!({
+            "schemas": [AGENT, GOVERNANCE],
+            "agentUserName": name,
+            "externalId": format!("00a-{name}"),
+            "displayName": format!("Agent {name}"),
+            (GOVERNANCE): {
+                "sponsor": person, "businessOwner": person, "technicalOwner": person,
+                "purposes": ["care"],
+            },
+        });
+        self.request("POST", "/Agents", &body)
     }
 
     /// The request that a user is gone.

@@ -1,4 +1,5 @@
-//! `scim-import`: a whole organisation is told by its directory, one request for each person.
+//! `scim-import`: a whole organisation is told by its directory, one request for each person, and after that
+//! one for each agent.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -17,6 +18,9 @@ const ROUNDS: usize = 3;
 
 /// How many people there are.
 const PEOPLE: usize = 100_000;
+
+/// How many agents there are, each of somebody else.
+const AGENTS: usize = 10_000;
 
 /// How many requests are under way at once, each on a connection of its own.
 const CLIENTS: usize = 32;
@@ -40,38 +44,55 @@ pub(crate) fn measure(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
         progress(&format!("{value:.1} s"));
         rounds.push(Round { value, ratio: value / LIMIT_S });
     }
-    let against = format!("{LIMIT_S:.0} s for {PEOPLE} people by {CLIENTS} clients");
+    let against =
+        format!("{LIMIT_S:.0} s for {PEOPLE} people and {AGENTS} agents by {CLIENTS} clients");
     let goal = Goal { value_at_most: Some(LIMIT_S), ..Goal::default() };
     Ok(Row::new("scim-import", "s", rounds).against(against).wants(goal))
 }
 
-/// How long it takes until everybody is known, in seconds.
+/// How long it takes until everybody is known, and every agent, in seconds.
 async fn import(directory: Rc<Directory>) -> anyhow::Result<f64> {
-    let (started, next) = (Instant::now(), Rc::new(Cell::new(0)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| tokio::task::spawn_local(client(directory.clone(), next.clone(), started)))
-        .collect();
-    for client in clients {
-        client.await??;
+    let started = Instant::now();
+    for (what, count) in [(What::People, PEOPLE), (What::Agents, AGENTS)] {
+        let next = Rc::new(Cell::new(0));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| client(directory.clone(), (what, count, next.clone()), started))
+            .map(tokio::task::spawn_local)
+            .collect();
+        for client in clients {
+            client.await??;
+        }
     }
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Tells of one person after the other, until all are told of.
+/// What a directory tells of.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    People,
+    Agents,
+}
+
+/// Tells of one after the other, until all of this kind are told of.
 async fn client(
     directory: Rc<Directory>,
-    next: Rc<Cell<usize>>,
+    (what, count, next): (What, usize, Rc<Cell<usize>>),
     started: Instant,
 ) -> anyhow::Result<()> {
     let mut connection = Connection::open(directory.port).await?;
     loop {
         let number = next.replace(next.get() + 1);
-        if number >= PEOPLE {
+        if number >= count {
             return Ok(());
         }
         if number.is_multiple_of(STEP) && number > 0 {
-            progress(&format!("{number} people, {:.1} s", started.elapsed().as_secs_f64()));
+            progress(&format!("{number} {what:?}, {:.1} s", started.elapsed().as_secs_f64()));
         }
-        say(&mut connection, &directory.new_user(&format!("p{number}")), 201).await?;
+        let person = format!("p{number}");
+        let request = match what {
+            What::People => directory.new_user(&person),
+            What::Agents => directory.new_agent(&format!("a{number}"), &person),
+        };
+        say(&mut connection, &request, 201).await?;
     }
 }

@@ -4,9 +4,11 @@
 //! answers are not all right is void, which is an error, and so is a row that was not measured.
 #![allow(clippy::disallowed_methods, reason = "a benchmark runs processes and reads the clock")]
 
+mod activate;
 mod append;
 mod cascade;
 mod client;
+mod compile;
 mod decide;
 mod deployment;
 mod directory;
@@ -22,6 +24,8 @@ mod machine;
 mod open_loop;
 mod peers;
 mod process;
+mod prove;
+mod replay;
 mod report;
 mod rows;
 mod shim;
@@ -125,6 +129,9 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "decide-100" => decide::measure(row, 100),
         "decide-10000" => decide::measure(row, 10_000),
         "depth" => decide::depth(),
+        "prove" => prove::measure(&programs),
+        "compile-policies" => compile::policies(),
+        "compile-groups" => compile::groups(),
         "append-1" => append::alone(dir),
         "append-64" => append::together(dir),
         "exchange" => exchange::measure(dir),
@@ -132,6 +139,8 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "cascade" => cascade::cascade(dir),
         "suspend" => cascade::suspend(dir),
         "signal" => signal::measure(dir, &programs),
+        "replay" => replay::measure(dir, &programs),
+        "activate" => activate::measure(dir, &programs),
         "scim-import" => import::measure(dir, &programs),
         "governed-cpu" => governed::processor(dir, &programs),
         "governed-64" => governed::throughput(dir, &programs),

@@ -23,6 +23,17 @@ pub(crate) async fn run(
     per_second: u32,
     requests: &Requests,
 ) -> anyhow::Result<Vec<f64>> {
+    let mut taken = in_order(port, per_second, requests).await?;
+    taken.sort_unstable_by(f64::total_cmp);
+    Ok(taken)
+}
+
+/// The same, in the order in which they were due.
+pub(crate) async fn in_order(
+    port: u16,
+    per_second: u32,
+    requests: &Requests,
+) -> anyhow::Result<Vec<f64>> {
     let idle: Rc<RefCell<Vec<Connection>>> = Rc::default();
     let (began, mut calls) = (Instant::now(), Vec::with_capacity(requests.len()));
     for id in 0..requests.len() {
@@ -46,7 +57,6 @@ pub(crate) async fn run(
         taken.push(call.await??);
     }
     ensure!(!taken.is_empty(), "nothing was called");
-    taken.sort_unstable_by(f64::total_cmp);
     Ok(taken)
 }
 

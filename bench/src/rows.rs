@@ -1,10 +1,13 @@
 //! The names of the rows. Shared with the task that runs them; it knows nothing else.
 
 /// Every row, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 18] = [
+pub(crate) const ROWS: [&str; 23] = [
     "decide-100",
     "decide-10000",
     "depth",
+    "prove",
+    "compile-policies",
+    "compile-groups",
     "append-1",
     "append-64",
     "exchange",
@@ -12,6 +15,8 @@ pub(crate) const ROWS: [&str; 18] = [
     "cascade",
     "suspend",
     "signal",
+    "replay",
+    "activate",
     "scim-import",
     "governed-cpu",
     "governed-64",

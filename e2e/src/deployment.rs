@@ -20,6 +20,8 @@ pub struct Options {
     pub configuration: String,
     /// Policy beside the starter policy.
     pub policy: String,
+    /// Whether it runs what is released, in place of the files of its policies.
+    pub releases: bool,
     /// Whether it is founded for development.
     pub development: bool,
     /// The port for agents, where something has to know it beforehand.
@@ -82,9 +84,11 @@ impl Deployment {
         let servers = if servers.is_empty() { servers } else { format!("servers:\n{servers}") };
         let public = options.public_url.as_ref();
         let public = public.map(|url| format!("public_url: '{url}'\n")).unwrap_or_default();
+        let policy =
+            if options.releases { "" } else { "policy:\n  path: policies\n  allow_loose: true\n" };
         let text = format!(
             "{public}state_dir: state\nlisten:\n  agents: 127.0.0.1:{agents}\n  admin: 127.0.0.1:{admin}\n\
-             {servers}{}",
+             {policy}{servers}{}",
             options.configuration
         );
         std::fs::write(path, text).expect("the configuration can be written");

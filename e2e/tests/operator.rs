@@ -142,6 +142,9 @@ fn every_key_can_be_set_by_the_environment() {
     assert!(said(&output).contains("does not fit"), "{}", said(&output));
     let output = founded.check_config(&[]);
     assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("policy is the active release"), "{}", said(&output));
+    let loose = [("CHANCERY_POLICY_PATH", "policies"), ("CHANCERY_POLICY_ALLOW_LOOSE", "true")];
+    let output = founded.check_config(&loose);
     assert!(said(&output).contains("3 cases of policy hold"), "{}", said(&output));
 }
 
@@ -151,6 +154,7 @@ fn a_case_that_does_not_hold_fails_the_check() {
     let path = founded.path("policies/cases/starter.yaml");
     let cases = std::fs::read_to_string(&path).expect("`init` wrote it");
     std::fs::write(&path, cases.replace("expect: deny", "expect: permit")).expect("it is ours");
+    founded.configure("state_dir: state\npolicy: { path: policies, allow_loose: true }\n");
     let output = founded.check_config(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("the case `a tool that no policy names"), "{}", said(&output));
@@ -186,8 +190,10 @@ fn a_policy_that_names_no_tool_is_pointed_out() {
     let founded = Founded::new();
     let policy = r#"@id("p") permit (principal, action == Action::"crm/lookpu", resource);"#;
     std::fs::write(founded.path("policies/own.cedar"), policy).expect("it can be written");
-    founded
-        .configure("state_dir: state\nlisten: { agents: '127.0.0.1:0', admin: '127.0.0.1:0' }\n");
+    founded.configure(
+        "state_dir: state\nlisten: { agents: '127.0.0.1:0', admin: '127.0.0.1:0' }\n\
+         policy: { path: policies, allow_loose: true }\n",
+    );
     let mut serve = Command::new(e2e::binary());
     serve.args(["serve", "--config", text(&founded.path("chancery.yaml"))]);
     let (_process, line) = Child::start_and_read_errors(&mut serve, |line| {

@@ -50,6 +50,8 @@ fn r_75_the_page_on_reviews_shows_what_works() {
     let item = decisions.lines().nth(1).and_then(|line| line.split_once('/')).expect("an item").0;
     let stale = decisions.replace(item, review);
     std::fs::write(&file, &stale).expect("it can be written");
+    // Somebody else wants it now: that is another agent than was decided on.
+    deployment.run(&["agent", "owners", "bot", "--business-owner", "bob"]);
     let refused = deployment.run_any(&["review", "import", review, &file]);
     assert!(refused.contains("line 2: `bot` has changed since it was exported"), "{refused}");
     let table = deployment.run(&["review", "export", review]);

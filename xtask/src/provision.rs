@@ -19,13 +19,15 @@ impl std::fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 /// Programs, each with the Debian package that has it.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("curl", "curl"),
     // The browser in which pages for people are tried.
     ("chromium", "chromium"),
+    // The solver of `chancery policy prove`.
+    ("cvc5", "cvc5"),
     // What breaks things on purpose.
     ("strace", "strace"),
     ("faketime", "faketime"),
@@ -34,8 +36,12 @@ const PROGRAMS: [(&str, &str); 9] = [
 ];
 
 /// Programs that only measuring needs.
-const PEERS: [(&str, &str); 3] =
-    [("python3", "python3-venv"), ("nginx", "nginx-light"), ("taskset", "util-linux")];
+const PEERS: [(&str, &str); 4] = [
+    ("python3", "python3-venv"),
+    ("nginx", "nginx-light"),
+    ("taskset", "util-linux"),
+    ("cvc5", "cvc5"),
+];
 
 /// Installs everything that is not there yet.
 pub(crate) fn all() -> anyhow::Result<()> {

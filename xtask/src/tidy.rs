@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Which crates of ours each crate may use. Any other edge is an error.
-const EDGES: [(&str, &[&str]); 23] = [
+const EDGES: [(&str, &[&str]); 24] = [
     ("json", &[]),
     ("csv", &[]),
     ("https-url", &[]),
@@ -23,6 +23,7 @@ const EDGES: [(&str, &[&str]); 23] = [
     ("workload", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("login", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("pdp", &["json", "model"]),
+    ("analysis", &["model", "pdp"]),
     ("store", &["model"]),
     ("store-sqlite", &["model", "store"]),
     ("journal", &["json", "keys", "model", "store", "tlog"]),
@@ -121,8 +122,11 @@ fn edges(wrong: &mut Vec<String>) -> anyhow::Result<()> {
             if normal && PURE.contains(&name) && IMPURE.contains(&used) {
                 wrong.push(format!("crate `{name}` knows no IO and may not use `{used}`"));
             }
-            if used == "cedar-policy" && name != "pdp" {
-                wrong.push(format!("only `pdp` names cedar-policy, not `{name}`"));
+            if used.starts_with("cedar-policy") && !["analysis", "pdp"].contains(&name) {
+                wrong.push(format!("only `analysis` and `pdp` name Cedar, not `{name}`"));
+            }
+            if used == "cedar-policy-symcc" && name != "analysis" {
+                wrong.push(format!("only `analysis` names Cedar's compiler, not `{name}`"));
             }
         }
     }

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use crate::described::admin as described;
 use crate::openapi::Routes;
 
-/// The largest command, in bytes, but for a list of people.
+/// The largest command, in bytes, but for a list of people and a policy set.
 const COMMAND_MAX: usize = 1 << 20;
 
-/// The largest command that puts a list of people in force, in bytes.
+/// The largest command that carries one, in bytes.
 const LIST_MAX: usize = COMMAND_MAX + pap::PEOPLE_FILE_MAX;
 
 #[derive(Clone)]
@@ -44,9 +44,11 @@ async fn run(State(socket): State<Socket>, body: Bytes) -> Response {
             return answer(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }));
         }
     };
-    if body.len() > COMMAND_MAX
-        && !matches!(command, Command::PeopleApply { .. } | Command::PolicyReplay { .. })
-    {
+    let is_file = matches!(
+        command,
+        Command::PeopleApply { .. } | Command::PolicyReplay { .. } | Command::PolicyPublish { .. }
+    );
+    if body.len() > COMMAND_MAX && !is_file {
         let error = format!("a command has at most {COMMAND_MAX} bytes");
         return answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": error }));
     }

@@ -153,18 +153,19 @@ impl Authority {
         }
     }
 
-    /// Whether `act` is permitted, before anything is looked up for it. A denial is recorded; a
-    /// permit is not, because what it leads to will be decided and recorded by itself.
-    pub async fn may_administer(&self, act: AdminAct) -> Result<(), NotPermitted> {
+    /// Whether `act` is permitted, with what that rests on, before anything is looked up for it, or where it is
+    /// a part of another. A denial is recorded; a permit is not, because what it leads to will be decided and
+    /// recorded by itself, or the record of the other tells of it.
+    pub async fn may_administer(&self, act: &AdminAct) -> Result<Sourced<()>, NotPermitted> {
         let asked = async {
-            for _ in 0..ATTEMPTS_MAX {
-                let Some(asked) = self.ask_administration(&act).await? else { continue };
-                return match asked.decision {
-                    Decision::Permit(_) => Ok(()),
-                    Decision::Deny(_) => Err(self.record_denial(&act, asked).await),
-                };
+            let asked = self.answer_to(act).await?;
+            match asked.decision {
+                Decision::Permit(_) => {
+                    let Asked { keys, revision, .. } = asked;
+                    Ok(Sourced { value: (), keys, revision })
+                }
+                Decision::Deny(_) => Err(self.record_denial(act, asked).await),
             }
-            Err(NotPermitted::Contended)
         };
         let within = self.limits.decision_timeout;
         tokio::time::timeout(within, asked).await.unwrap_or(Err(NotPermitted::TimedOut))
@@ -172,22 +173,18 @@ impl Authority {
 
     /// Whether `act` would be permitted now: for showing what can be asked for. Nothing is recorded.
     pub async fn would_administer(&self, act: &AdminAct) -> bool {
-        matches!(self.answer_to(act).await, Ok(Sourced { value: Decision::Permit(_), .. }))
+        let asked = tokio::time::timeout(self.limits.decision_timeout, self.answer_to(act)).await;
+        matches!(asked, Ok(Ok(Asked { decision: Decision::Permit(_), .. })))
     }
 
-    /// What would be answered to `act` now, with what that rests on: for an act that is a part of another,
-    /// whose record tells of it. Nothing is recorded.
-    pub async fn answer_to(&self, act: &AdminAct) -> Result<Sourced<Decision>, NotPermitted> {
-        let asked = async {
-            for _ in 0..ATTEMPTS_MAX {
-                let Some(asked) = self.ask_administration(act).await? else { continue };
-                let Asked { decision: value, keys, revision, .. } = asked;
-                return Ok(Sourced { value, keys, revision });
+    /// What is answered to `act` now.
+    async fn answer_to(&self, act: &AdminAct) -> Result<Asked, NotPermitted> {
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(asked) = self.ask_administration(act).await? {
+                return Ok(asked);
             }
-            Err(NotPermitted::Contended)
-        };
-        let within = self.limits.decision_timeout;
-        tokio::time::timeout(within, asked).await.unwrap_or(Err(NotPermitted::TimedOut))
+        }
+        Err(NotPermitted::Contended)
     }
 
     /// `handed_over` says whether the store has taken a unit of which it has said nothing.

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
-use model::{AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Stranger, Timestamp};
+use model::{AccessRequest, Clock, DecisionId, Denial, Entropy, Revision, Timestamp};
 use store::{CommitError, Committed, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
-use crate::findings::STRANGERS_WAITING_MAX;
+use crate::findings::{STRANGERS_WAITING_MAX, Seen};
 use crate::making::{Answer, Made, Permitting};
 use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
 use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit};
@@ -109,8 +109,8 @@ pub struct Authority {
     /// Places for refusals on their way into the log.
     pub(crate) refusals: Arc<Semaphore>,
     /// Strangers on their way into the register, and their end until somebody keeps them.
-    pub(crate) strangers: mpsc::Sender<Stranger>,
-    pub(crate) strangers_seen: Mutex<Option<mpsc::Receiver<Stranger>>>,
+    pub(crate) strangers: mpsc::Sender<Seen>,
+    pub(crate) strangers_seen: Mutex<Option<mpsc::Receiver<Seen>>>,
     pub(crate) facts_leaves: FactsLeaves,
     /// Places for permits whose outcome is not in the log yet.
     places: Arc<Semaphore>,

@@ -16,7 +16,7 @@ use model::{
     Tool,
 };
 use serde::de::DeserializeOwned;
-use store::{Effect, Unit, Urgency};
+use store::{Effect, NewEntry, Unit, Urgency};
 use tokio::sync::mpsc;
 
 use crate::reader::{self, Reader};
@@ -35,6 +35,17 @@ pub const FINDINGS_OF_SOURCE_MAX: usize = 16;
 /// The most strangers that wait to be written down.
 pub(crate) const STRANGERS_WAITING_MAX: usize = 256;
 
+/// What records that a finding is open.
+const FOUND: &str = "unknown_agent";
+
+/// What is noted for a keeper of findings.
+pub(crate) enum Seen {
+    /// Somebody who is to be written down.
+    Stranger(Box<Stranger>),
+    /// A finding that is.
+    Committed(Box<Finding>),
+}
+
 /// How often what was seen again is written, and whom to tell is looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -52,7 +63,7 @@ pub struct FindingNumbers {
 
 /// Keeps findings, in the background.
 pub struct FindingKeeper {
-    strangers: mpsc::Receiver<Stranger>,
+    strangers: mpsc::Receiver<Seen>,
     journal: Journal,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -88,7 +99,27 @@ impl Authority {
     /// Notes a caller that is no active agent. Returns at once; of a flood, what cannot be written
     /// down in time is in its refusal records only.
     pub fn note_stranger(&self, stranger: Stranger) {
-        let _ = self.strangers.try_send(stranger);
+        let _ = self.strangers.try_send(Seen::Stranger(Box::new(stranger)));
+    }
+
+    /// The finding that `stranger` is, and what records it, for the commit of what came of it: it is not lost with
+    /// the process. Whoever has committed it says so ([`Authority::note_finding`]).
+    pub async fn found(
+        &self,
+        reader: &mut Reader<'_>,
+        stranger: Stranger,
+    ) -> Result<(Finding, NewEntry), FactsError> {
+        let before = reader.find::<Finding>(FactKey::finding(&stranger.id())).await?;
+        let finding = Finding::seen(stranger, self.clock.now(), before);
+        let details = details(&finding).map(|(name, value)| (name.to_owned(), value));
+        let stamp = (finding.last, self.entropy.as_ref());
+        let record = refusals::event(stamp, FOUND, details.into_iter().collect());
+        Ok((finding, record))
+    }
+
+    /// Notes a finding that was committed, so that people are told of it now, and not after the next start.
+    pub fn note_finding(&self, finding: Finding) {
+        let _ = self.strangers.try_send(Seen::Committed(Box::new(finding)));
     }
 
     /// The person whose login `issuer` calls `subject`, if there is one and it can be read now. It
@@ -128,6 +159,11 @@ impl Authority {
     }
 }
 
+/// What the record of a finding tells.
+fn details(finding: &Finding) -> [(&'static str, String); 2] {
+    [("finding", finding.id.to_string()), ("cause", finding.stranger.cause.clone())]
+}
+
 impl Open {
     const fn new(finding: Finding) -> Self {
         let unwritten = Unwritten::Nothing;
@@ -147,7 +183,10 @@ impl FindingKeeper {
         loop {
             tokio::select! {
                 stranger = self.strangers.recv() => match stranger {
-                    Some(stranger) => self.seen(stranger).await,
+                    Some(Seen::Stranger(stranger)) => self.seen(*stranger).await,
+                    Some(Seen::Committed(finding)) => {
+                        self.open.insert(finding.id, Open::new(*finding));
+                    }
                     None => return,
                 },
                 attempt = self.telling.ended() => self.ended(attempt).await,
@@ -171,21 +210,12 @@ impl FindingKeeper {
         if !self.has_room(&stranger) {
             return tracing::debug!("too many findings are open: close some");
         }
-        let state = "unknown".to_owned();
-        let (first, told) = (now, Vec::new());
-        let new = Finding { id, state, stranger, first, last: now, count: 1, told, closed: None };
-        // One that somebody closed is opened again, with what was known of it.
         let (before, revision) = match self.stored(&id).await {
             Ok(stored) => stored,
             Err(error) => return tracing::warn!(%error, "a finding could not be read"),
         };
-        let finding = match before {
-            Some(Finding { first, count, .. }) => Finding { first, count: count + 1, ..new },
-            None => new,
-        };
-        let cause = finding.stranger.cause.clone();
-        let details = [("finding", id.to_string()), ("cause", cause)];
-        if self.write(&finding, revision, Some(("unknown_agent", &details))).await {
+        let finding = Finding::seen(stranger, now, before);
+        if self.write(&finding, revision, Some((FOUND, &details(&finding)))).await {
             self.open.insert(id, Open::new(finding));
         }
     }

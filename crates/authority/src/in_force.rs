@@ -13,6 +13,7 @@ use store::Store;
 
 use crate::FactsError;
 use crate::changes::Changes;
+use crate::compiling::SharedCompiler;
 use crate::reader::Reader;
 
 /// A policy snapshot and the revision at which it was put in force.
@@ -35,8 +36,9 @@ pub(crate) struct InForce {
     current: ArcSwap<PolicyInForce>,
     announced: RwLock<Option<Arc<Snapshot>>>,
     changes: Arc<Changes>,
-    /// One set is compiled at a time.
+    /// One set is read at a time.
     catching_up: tokio::sync::Mutex<()>,
+    compiler: SharedCompiler,
 }
 
 impl InForce {
@@ -48,6 +50,7 @@ impl InForce {
             announced: RwLock::default(),
             changes,
             catching_up: tokio::sync::Mutex::default(),
+            compiler: SharedCompiler::default(),
         }
     }
 
@@ -104,7 +107,10 @@ impl InForce {
         if let Some(known) = all.find(|snapshot| snapshot.digest() == *digest) {
             return Ok(known);
         }
-        let bundle: Bundle = reader.need(FactKey::policy(digest)).await?;
-        Ok(Arc::new(Snapshot::compile(bundle)?))
+        let place = FactKey::policy(digest);
+        let bundle: Bundle = reader.need(place.clone()).await?;
+        let snapshot = self.compiler.compile(bundle).await?;
+        // What was altered where it is kept is not the set that was put in force.
+        if snapshot.digest() == *digest { Ok(snapshot) } else { Err(FactsError::Missing(place)) }
     }
 }

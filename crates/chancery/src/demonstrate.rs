@@ -21,7 +21,8 @@ pub(crate) async fn run(keep: bool) -> anyhow::Result<ExitCode> {
 /// Founds the deployment whose configuration is at `path`, with one founder, as development.
 async fn found(path: &Path) -> anyhow::Result<()> {
     let config = crate::config::read(path, std::iter::empty())?;
-    std::fs::write(config.policy.path.join("starter.cedar"), pdp::STARTER_POLICY)?;
+    let dir = config.policy.path.as_ref().context("the demo's configuration names its policies")?;
+    std::fs::write(dir.join("starter.cedar"), pdp::STARTER_POLICY)?;
     crate::founding::found(&config, vec![("founder".to_owned(), None)], true).await
 }
 

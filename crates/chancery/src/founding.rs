@@ -9,8 +9,8 @@ use anyhow::{Context as _, ensure};
 use authority::Reader;
 use journal::{Journal, Sealer};
 use keys::{KeyRing, SigningKey};
-use model::{Clock, Entropy, FactKey, PolicyDigest, Sha256Digest, Thumbprint};
-use pap::{Founder, Founding, KeptTokenKeys};
+use model::{Clock, Entropy, FactKey, Sha256Digest, Thumbprint};
+use pap::{Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey};
 use store::Store;
 use store_sqlite::{Options, SqliteStore};
 use tlog::note::{Algorithm, VerifierKey};
@@ -25,13 +25,14 @@ state_dir: state
 listen:
   agents: 127.0.0.1:8420
   admin: 127.0.0.1:8421
-policy:
-  path: policies
 # Upstream MCP servers, by name, each with `url` or `command`:
 # servers:
 #   crm:
 #     url: http://127.0.0.1:9000/mcp
 ";
+
+/// The file of the policy set that a deployment begins with.
+const STARTER: &str = "starter.cedar";
 
 /// What `init` shows once.
 pub(crate) struct Founded {
@@ -63,12 +64,15 @@ pub(crate) async fn init(
     );
     let enough = if development { 1 } else { 2 };
     ensure!(founders.len() >= enough, "name two founders: nobody founds a deployment alone");
-    std::fs::create_dir_all(dir.join("policies/cases"))
-        .with_context(|| format!("could not create `{}`", dir.display()))?;
+    for folder in ["policies/cases", "policies/properties"] {
+        std::fs::create_dir_all(dir.join(folder))
+            .with_context(|| format!("could not create `{}`", dir.display()))?;
+    }
     open_the_way(dir)?;
     std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
-    std::fs::write(dir.join("policies/starter.cedar"), pdp::STARTER_POLICY)?;
+    std::fs::write(dir.join("policies").join(STARTER), pdp::STARTER_POLICY)?;
     std::fs::write(dir.join("policies/cases/starter.yaml"), pap::STARTER_CASES)?;
+    std::fs::write(dir.join("policies/properties/starter.cedar"), pdp::STARTER_PROPERTIES)?;
     let config = crate::config::read(&dir.join("chancery.yaml"), std::iter::empty())?;
     let entropy = SystemEntropy::new();
     let mut codes = Vec::new();
@@ -127,11 +131,18 @@ pub(crate) async fn found(
         keys: thumbprints(config, &ring)?,
         origin: config.origin(),
         configuration: Sha256Digest::of(&json::canonical_of(config)),
-        policy: PolicyDigest::of(pdp::STARTER_POLICY.as_bytes()),
+        policy: starter(),
         development,
     };
-    pap::found(&journal, founding, clock.as_ref(), entropy.as_ref()).await?;
+    let policy_key = PolicyKey::new(ring.policy.clone(), &config.keys_dir());
+    pap::found(&journal, founding, &policy_key, (clock.as_ref(), entropy.as_ref())).await?;
     Ok(())
+}
+
+/// The set that a deployment begins with.
+fn starter() -> PolicyFiles {
+    let starter = (STARTER.to_owned(), pdp::STARTER_POLICY.to_owned());
+    PolicyFiles { policies: [starter].into(), ..PolicyFiles::default() }
 }
 
 /// The log's verifier key as it was founded: its name stays, wherever the service moves.

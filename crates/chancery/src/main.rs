@@ -33,8 +33,10 @@ mod places;
 mod policy;
 mod policy_set;
 mod polling;
+mod prove;
 mod receivers;
 mod register;
+mod releases;
 mod reload;
 mod reviews;
 mod risks;
@@ -135,8 +137,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 std::sync::Arc::new(system::SystemEntropy::new());
             // How the deployment was founded, its database tells when it is served.
             login::door(&config, true, (&clock, &entropy))?;
-            let held = policy::held(&config.policy.path)?;
-            println!("the configuration is in order, {held} cases of policy hold");
+            match &config.policy.path {
+                Some(path) => {
+                    let held = policy::held(path)?;
+                    println!("the configuration is in order, {held} cases of policy hold");
+                    eprintln!(
+                        "chancery: policy is read from files that nobody signs (`policy.allow_loose`)"
+                    );
+                }
+                None => println!("the configuration is in order; policy is the active release"),
+            }
         }
         Command::ConfigSchema => println!("{}", serde_json::to_string_pretty(&config::schema())?),
         Command::Dev(dev) => dev::run(dev).await?,

@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 
 use crate::cli::Policy;
 use crate::policy_set::PolicySet;
+use crate::releases;
 use crate::socket;
 use crate::system::SystemClock;
 
 /// The set is not as it should be, or something flips.
-const DOES_NOT_HOLD: u8 = 3;
+pub(crate) const DOES_NOT_HOLD: u8 = 3;
 
 /// Runs one command.
 pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
@@ -28,7 +29,7 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Fmt { set, check } => lay_out(&set.dir, check),
         Policy::Lint(set) => {
             let set = PolicySet::read(&set.dir)?;
-            let findings = findings(&set, &compiled(&set)?);
+            let findings = findings(&set, &set.compiled()?);
             for finding in &findings {
                 println!("{finding}");
             }
@@ -37,7 +38,7 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Test { set, junit } => test(&set.dir, junit.as_deref()),
         Policy::Schema(set) => {
             let set = PolicySet::read(&set.dir)?;
-            let text = compiled(&set)?.schema_text().map_err(|error| anyhow!(error))?;
+            let text = set.compiled()?.schema_text().map_err(|error| anyhow!(error))?;
             print!("{text}");
             Ok(ExitCode::SUCCESS)
         }
@@ -58,7 +59,43 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Replay { set, since, socket } => {
             replay(&PolicySet::read(&set.dir)?, since, &socket.socket).await
         }
+        Policy::Prove(asked) => crate::prove::run(&asked).await,
+        other => release(other).await,
     }
+}
+
+/// Runs one command about releases.
+async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
+    let told = match typed {
+        Policy::Publish { set, expires, signed, socket } => {
+            releases::publish((&set.dir, expires), signed, &socket.socket).await?
+        }
+        Policy::Approve { release, signed, socket } => {
+            releases::approve(release, signed, &socket.socket).await?
+        }
+        Policy::Activate { release: version, socket } => {
+            socket::call(&socket.socket, &Asked::PolicyActivate { version }).await?
+        }
+        Policy::Rollback { release, signed, socket } => {
+            releases::roll_back(release, signed, &socket.socket).await?
+        }
+        Policy::Diff { a, b, socket } => {
+            let differs = releases::diff([&a, &b], &socket.socket).await?;
+            print!("{differs}");
+            return Ok(holds(differs.is_empty()));
+        }
+        Policy::History { json: false, socket } => {
+            let told = socket::call(&socket.socket, &Asked::PolicyHistory).await?;
+            print!("{}", releases::history(&told));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Policy::History { json: true, socket } => {
+            socket::call(&socket.socket, &Asked::PolicyHistory).await?
+        }
+        _ => unreachable!("the others are run before"),
+    };
+    println!("{told}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How many cases of the set in `dir` hold; those that do not are an error.
@@ -79,27 +116,16 @@ fn holds(does: bool) -> ExitCode {
     if does { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) }
 }
 
-/// The set with all tools that it and its cases describe; what is wrong is told, each with its place.
-fn compiled(set: &PolicySet) -> anyhow::Result<Snapshot> {
-    let snapshot = Snapshot::compile(pap::bundle(&set.files, &set.all_tools()));
-    let snapshot =
-        snapshot.map_err(|errors| anyhow!("the policy set does not compile:\n{errors}"))?;
-    match snapshot.gap() {
-        Some(gap) => bail!("{gap}"),
-        None => Ok(snapshot),
-    }
-}
-
 fn findings(set: &PolicySet, snapshot: &Snapshot) -> Vec<Finding> {
-    let harm = |(name, tool): (ToolRef, CaseTool)| (name, tool.harm);
-    let harm: BTreeMap<ToolRef, BTreeSet<Harm>> = set.all_tools().into_iter().map(harm).collect();
-    snapshot.lint(&harm)
+    snapshot.lint(&set.harm())
 }
 
 fn check(dir: &Path) -> anyhow::Result<ExitCode> {
     let set = PolicySet::read(dir)?;
-    let snapshot = compiled(&set)?;
-    for finding in findings(&set, &snapshot) {
+    let snapshot = set.compiled()?;
+    let properties = set.compiled_properties(&BTreeMap::new())?;
+    let of_properties = properties.iter().flat_map(Snapshot::warnings).cloned();
+    for finding in findings(&set, &snapshot).into_iter().chain(of_properties) {
         println!("warning: {finding}");
     }
     let results = set.run()?;
@@ -145,7 +171,7 @@ fn tell_failures(results: &BTreeMap<String, Vec<CaseResult>>) -> usize {
 
 fn test(dir: &Path, junit: Option<&Path>) -> anyhow::Result<ExitCode> {
     let set = PolicySet::read(dir)?;
-    let snapshot = compiled(&set)?;
+    let snapshot = set.compiled()?;
     let results = set.run()?;
     if let Some(path) = junit {
         fs::write(path, crate::junit::report(&results)?)

@@ -1,10 +1,12 @@
 //! A policy set as a directory: read whole, or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
+use model::{Harm, ToolRef};
 use pap::{CaseFile, CaseResult, PolicyFiles, Tools};
+use pdp::{CompileErrors, Snapshot};
 use serde::de::DeserializeOwned;
 
 use crate::sources;
@@ -25,22 +27,65 @@ pub(crate) struct PolicySet {
     pub(crate) tools: Tools,
     /// Its cases, by file.
     pub(crate) cases: BTreeMap<String, CaseFile>,
+    /// What is to be proved of it, by file: never part of it.
+    pub(crate) properties: BTreeMap<String, String>,
 }
 
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let mut policies = sources::policy_files(dir)?;
-        let labels = policies.remove(pdp::LABELS_FILE);
-        let mut schema = texts(dir, "cedarschema")?;
-        schema.remove(GENERATED);
+        let files = files(dir)?;
         let tools = dir.join(TOOLS);
         let tools = if tools.exists() { yaml(&tools)? } else { Tools::new() };
         let mut cases = BTreeMap::new();
         for name in texts(&dir.join("cases"), "yaml")?.into_keys() {
             cases.insert(format!("cases/{name}"), yaml(&dir.join("cases").join(&name))?);
         }
-        Ok(Self { files: PolicyFiles { policies, schema, labels }, tools, cases })
+        let properties = texts(&dir.join("properties"), "cedar")?;
+        let properties =
+            properties.into_iter().map(|(name, it)| (format!("properties/{name}"), it));
+        let properties = properties.collect();
+        Ok(Self { files, tools, cases, properties })
+    }
+
+    /// It, compiled with all tools that it and its cases describe.
+    pub(crate) fn compiled(&self) -> anyhow::Result<Snapshot> {
+        in_order(Snapshot::compile(pap::bundle(&self.files, &self.all_tools())))
+    }
+
+    /// Other policies, compiled with the schema, the labels and the tools of this set.
+    pub(crate) fn compiled_as_here(&self, other: &Self) -> anyhow::Result<Snapshot> {
+        in_order(Snapshot::compile(pap::bundle(
+            &self.with(&other.files.policies),
+            &self.all_tools(),
+        )))
+    }
+
+    /// Its properties, and `more`, compiled with its schema and tools; none if there is none.
+    pub(crate) fn compiled_properties(
+        &self,
+        more: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Option<Snapshot>> {
+        let mut all = self.properties.clone();
+        all.extend(more.clone());
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let bundle = pap::bundle(&self.with(&all), &self.all_tools());
+        in_order(Snapshot::compile_properties(bundle)).map(Some)
+    }
+
+    fn with(&self, policies: &BTreeMap<String, String>) -> PolicyFiles {
+        PolicyFiles {
+            policies: policies.clone(),
+            schema: self.files.schema.clone(),
+            labels: self.files.labels.clone(),
+        }
+    }
+
+    /// What each of its tools can do.
+    pub(crate) fn harm(&self) -> BTreeMap<ToolRef, BTreeSet<Harm>> {
+        self.all_tools().into_iter().map(|(name, tool)| (name, tool.harm)).collect()
     }
 
     /// All tools that it and its cases describe: those of the set, and of each file what it adds.
@@ -62,6 +107,25 @@ impl PolicySet {
             Ok((name.clone(), results.map_err(|errors| anyhow!("`{name}`: {why}:\n{errors}"))?))
         };
         self.cases.iter().map(run).collect()
+    }
+}
+
+/// What decides of the set in `dir`.
+pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
+    let mut policies = sources::policy_files(dir)?;
+    let labels = policies.remove(pdp::LABELS_FILE);
+    let mut schema = texts(dir, "cedarschema")?;
+    schema.remove(GENERATED);
+    Ok(PolicyFiles { policies, schema, labels })
+}
+
+/// What is wrong with a set is told, each thing with its place.
+fn in_order(compiled: Result<Snapshot, CompileErrors>) -> anyhow::Result<Snapshot> {
+    let snapshot =
+        compiled.map_err(|errors| anyhow!("the policy set does not compile:\n{errors}"))?;
+    match snapshot.gap() {
+        Some(gap) => bail!("{gap}"),
+        None => Ok(snapshot),
     }
 }
 

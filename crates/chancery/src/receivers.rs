@@ -59,6 +59,7 @@ pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)
             (socket.socket, Asked::ReceiverSuspend { name, reason }, None)
         }
         Receiver::Resume { name, socket } => (socket.socket, Asked::ReceiverResume { name }, None),
+        Receiver::Remove { name, socket } => (socket.socket, Asked::ReceiverRemove { name }, None),
         Receiver::List { socket } => (socket.socket, Asked::ReceiverList, None),
     })
 }
@@ -103,8 +104,34 @@ struct Teller {
     fetcher: Option<Fetcher>,
 }
 
-/// How it went to tell one receiver.
-type Went = (SourceName, anyhow::Result<()>);
+/// Receivers that could not be told, or tokens that one of them did not take: each is left alone for longer each
+/// time, and keeps no other waiting.
+struct Left<K>(BTreeMap<K, (Pause, Instant)>);
+
+impl<K: Ord> Left<K> {
+    const fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Whether `it` may be tried.
+    fn is_due(&self, it: &K, now: Instant) -> bool {
+        self.0.get(it).is_none_or(|(_, until)| *until <= now)
+    }
+
+    /// Leaves `it` alone.
+    fn leave(&mut self, it: K, now: Instant) {
+        let (pause, until) = self.0.entry(it).or_insert_with(|| (Pause::new(PAUSE), now));
+        *until = now + pause.after(None);
+    }
+
+    /// `it` is left alone no longer.
+    fn over(&mut self, it: &K) {
+        self.0.remove(it);
+    }
+}
+
+/// How it went to tell one receiver, and which tokens it did not take.
+type Went = (SourceName, Left<String>, anyhow::Result<()>);
 
 impl Teller {
     /// One that reaches receivers as `reached` says.
@@ -125,25 +152,27 @@ impl Teller {
     async fn run(self, stopped: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut busy, mut pauses) = (BTreeSet::new(), BTreeMap::<_, (Pause, Instant)>::new());
+        let (mut busy, mut untold) = (BTreeSet::new(), Left::none());
+        let mut untaken = BTreeMap::new();
         let mut under_way = FuturesUnordered::new();
         loop {
             tokio::select! {
                 _ = look.tick() => for name in self.receivers().await {
-                    let waits = pauses.get(&name).is_some_and(|(_, until)| *until > Instant::now());
-                    if !waits && busy.insert(name.clone()) {
-                        under_way.push(self.tell(name));
+                    if untold.is_due(&name, Instant::now()) && busy.insert(name.clone()) {
+                        let left = untaken.remove(&name).unwrap_or_else(Left::none);
+                        under_way.push(self.tell(name, left));
                     }
                 },
-                Some((name, went)) = under_way.next() => {
+                Some((name, left, went)) = under_way.next() => {
                     busy.remove(&name);
+                    if !left.0.is_empty() {
+                        untaken.insert(name.clone(), left);
+                    }
                     match went {
-                        Ok(()) => drop(pauses.remove(&name)),
+                        Ok(()) => untold.over(&name),
                         Err(error) => {
                             tracing::warn!(receiver = %name, "it could not be told: {error:#}");
-                            let first = || (Pause::new(PAUSE), Instant::now());
-                            let (pause, until) = pauses.entry(name).or_insert_with(first);
-                            *until = Instant::now() + pause.after(None);
+                            untold.leave(name, Instant::now());
                         }
                     }
                 }
@@ -160,20 +189,39 @@ impl Teller {
         })
     }
 
-    async fn tell(&self, name: SourceName) -> Went {
-        let told = self.try_tell(&name).await;
-        (name, told)
+    async fn tell(&self, name: SourceName, mut left: Left<String>) -> Went {
+        let told = self.try_tell(&name, &mut left).await;
+        (name, left, told)
     }
 
-    /// Signs what there is to tell the receiver `name`, and pushes it, if that is how it is told.
-    async fn try_tell(&self, name: &SourceName) -> anyhow::Result<()> {
+    /// Signs what there is to tell the receiver `name`, and pushes it, if that is how it is told: what it did not
+    /// take, later and later, and the rest at once.
+    async fn try_tell(&self, name: &SourceName, left: &mut Left<String>) -> anyhow::Result<()> {
         self.transmitter.advance(name).await?;
-        let Some(due) = self.transmitter.due(name).await? else { return Ok(()) };
+        let Some(mut due) = self.transmitter.due(name).await? else {
+            *left = Left::none();
+            return Ok(());
+        };
+        left.0.retain(|jti, _| due.sets.iter().any(|(due, _)| due == jti));
+        due.sets.retain(|(jti, _)| left.is_due(jti, Instant::now()));
+        if due.sets.is_empty() {
+            return Ok(());
+        }
         let (told, trouble) = self.push(&due).await?;
+        if let Some(trouble) = trouble {
+            tracing::warn!(receiver = %name, "it did not take all that it was told: {trouble}");
+        }
+        for (jti, _) in due.sets {
+            if told.taken.contains(&jti) || told.refused.contains(&jti) {
+                left.over(&jti);
+            } else {
+                left.leave(jti, Instant::now());
+            }
+        }
         if !told.taken.is_empty() || !told.refused.is_empty() {
             self.transmitter.settle(name, &due.stream, &told).await?;
         }
-        trouble.map_or(Ok(()), |trouble| Err(anyhow::anyhow!(trouble)))
+        Ok(())
     }
 
     /// Pushes what is due; says what came of it, and what was in the way of the rest.
@@ -201,5 +249,24 @@ impl Teller {
             }
         }
         Ok((told, trouble))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_receiver_does_not_take_keeps_nothing_else_waiting() {
+        let (now, mut left) = (Instant::now(), Left::none());
+        for seconds in [1, 2, 4, 8] {
+            left.leave("bad", now);
+            assert!(left.is_due(&"good", now));
+            let until = now + Duration::from_secs(seconds);
+            assert!(!left.is_due(&"bad", until.checked_sub(Duration::from_millis(1)).unwrap()));
+            assert!(left.is_due(&"bad", until));
+        }
+        left.over(&"bad");
+        assert!(left.is_due(&"bad", now));
     }
 }

@@ -1,19 +1,18 @@
-//! Policy while the service runs: read again when its files change and are whole.
+//! Policy while the service runs: the active release, or, where that is meant, files, read again when they change
+//! and are whole.
 //!
 //! What is on disk is put in force only if it was seen the same twice (a file may be half written),
 //! if no file of it is empty or gone (a forbid could be gone with it), and if it compiles. Else the
 //! last good set stays in force, and that is told. SIGHUP says that what is there is meant.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pap::Publisher;
+use authority::Authority;
+use pap::{Content, PolicyFiles, PolicyKey, Publisher};
 
-use crate::sources;
-
-/// Policy files by name.
-type Files = BTreeMap<String, String>;
+use crate::config::Config;
+use crate::policy_set;
 
 /// What a look at the files found.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,24 +25,50 @@ pub(crate) enum Looked {
     Refused(String),
 }
 
+/// Puts the active release in force, or, where the configuration says so, files, which are watched.
+pub(crate) async fn in_force(
+    config: &Config,
+    authority: &Arc<Authority>,
+    key: &PolicyKey,
+) -> anyhow::Result<(Arc<Publisher>, Option<PolicyWatch>)> {
+    let (content, loose) = if let Some(path) = &config.policy.path {
+        tracing::warn!("policy is read from files, which nobody signs: `policy.allow_loose`");
+        (Content { files: policy_set::files(path)?, release: None }, Some(path.clone()))
+    } else {
+        let now = authority.clock().now();
+        let (version, files) = pap::active_release(authority.journal(), key, now).await?;
+        (Content { files, release: Some(version) }, None)
+    };
+    let publisher = Arc::new(Publisher::new(authority.clone(), content.clone()));
+    for warning in publisher.publish().await? {
+        tracing::warn!("{warning}");
+    }
+    let watch = loose.map(|path| PolicyWatch::new(path, publisher.clone(), content.files));
+    Ok((publisher, watch))
+}
+
 /// Looks at the policy files of a running service.
 pub(crate) struct PolicyWatch {
     path: PathBuf,
     publisher: Arc<Publisher>,
-    in_force: Files,
+    in_force: PolicyFiles,
     /// What was found last and is not in force, with the reason, if it was tried.
-    found: Option<(Files, Option<String>)>,
+    found: Option<(PolicyFiles, Option<String>)>,
 }
 
 impl PolicyWatch {
     /// Watches the files in `path`, of which `in_force` were published.
-    pub(crate) const fn new(path: PathBuf, publisher: Arc<Publisher>, in_force: Files) -> Self {
+    pub(crate) const fn new(
+        path: PathBuf,
+        publisher: Arc<Publisher>,
+        in_force: PolicyFiles,
+    ) -> Self {
         Self { path, publisher, in_force, found: None }
     }
 
     /// Looks once. `meant`: somebody said that what is there is meant.
     pub(crate) async fn look(&mut self, meant: bool) -> Looked {
-        let files = match sources::policy_files(&self.path) {
+        let files = match policy_set::files(&self.path) {
             Ok(files) => files,
             Err(error) => {
                 self.found = None;
@@ -80,12 +105,14 @@ impl PolicyWatch {
         }
     }
 
-    async fn put_in_force(&self, files: &Files, meant: bool) -> Result<(), String> {
-        let gone = self.in_force.keys().find(|name| !files.contains_key(*name));
+    async fn put_in_force(&self, files: &PolicyFiles, meant: bool) -> Result<(), String> {
+        let was = &self.in_force.policies;
+        let gone = was.keys().find(|name| !files.policies.contains_key(*name));
         if let (Some(gone), false) = (gone, meant) {
             return Err(format!("the policy file `{gone}` is gone: if that is meant, send SIGHUP"));
         }
-        let published = self.publisher.replace(files.clone()).await;
+        let published =
+            self.publisher.replace(Content { files: files.clone(), release: None }).await;
         published.map(drop).map_err(|error| error.to_string())
     }
 }

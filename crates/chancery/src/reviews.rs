@@ -20,11 +20,12 @@ pub(crate) async fn run(review: Review) -> anyhow::Result<()> {
         }
         Review::Export { id, scim, socket } => {
             let format = if scim { ReviewFormat::Scim } else { ReviewFormat::Csv };
-            export(&socket.socket, (id, format)).await?;
+            let told = counted(&socket.socket, &Asked::ReviewExport { id, format }).await?;
+            print!("{}", told["file"].as_str().context("the answer holds no file")?);
         }
         Review::Import { id, file, socket } => {
             let asked = Asked::ReviewImport { id, file: decisions(&file)? };
-            println!("{}", socket::call(&socket.socket, &asked).await?);
+            println!("{}", counted(&socket.socket, &asked).await?);
         }
         Review::Show { id, socket } => {
             let told = socket::call(&socket.socket, &Asked::ReviewShow { id }).await?;
@@ -38,14 +39,12 @@ pub(crate) async fn run(review: Review) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Exports a review; while its records are counted, tells how far that is.
-async fn export(socket: &Path, (id, format): (String, ReviewFormat)) -> anyhow::Result<()> {
+/// What is answered to `asked` once the records are counted for it; tells meanwhile how far that is.
+async fn counted(socket: &Path, asked: &Asked) -> anyhow::Result<Value> {
     loop {
-        let asked = Asked::ReviewExport { id: id.clone(), format };
-        let told = socket::call(socket, &asked).await?;
-        if let Value::String(file) = &told["file"] {
-            print!("{file}");
-            return Ok(());
+        let told = socket::call(socket, asked).await?;
+        if told["counted"].is_null() {
+            return Ok(told);
         }
         eprintln!("chancery: counted {} of {} records", told["counted"], told["of"]);
     }

@@ -16,7 +16,7 @@ use journal::{Integrator, Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use model::{Clock, Entropy, Timestamp};
 use oauth::nonces::Nonces;
-use pap::{Administration, Publisher};
+use pap::{Administration, PolicyKey};
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
 use tlog::note::NoteSigner as _;
@@ -36,7 +36,7 @@ use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
 use crate::own_process::{end_process, lock, raise_descriptor_limit};
 use crate::receivers::Signals;
-use crate::reload::{Looked, PolicyWatch};
+use crate::reload::{self, Looked, PolicyWatch};
 use crate::sources::{self, Sources};
 use crate::status::Status;
 use crate::system::{SystemClock, SystemEntropy, environment};
@@ -55,7 +55,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Everything that runs.
 struct Running {
     authority: Arc<Authority>,
-    policy: PolicyWatch,
+    policy: Option<PolicyWatch>,
     gateway: Arc<Gateway>,
     tokens: Arc<TokenService>,
     administration: Arc<Administration>,
@@ -280,11 +280,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
         limits: limits(config),
     });
     let authority = Arc::new(authority);
-    let files = sources::policy_files(&config.policy.path)?;
-    let publisher = Arc::new(Publisher::new(authority.clone(), files.clone()));
-    for warning in publisher.publish().await? {
-        tracing::warn!("{warning}");
-    }
+    let policy_key = PolicyKey::new(ring.policy.clone(), &config.keys_dir());
+    let (publisher, policy) = reload::in_force(config, &authority, &policy_key).await?;
 
     let tasks = TaskTracker::new();
     let token_keys = founding::token_keys(config, store.as_ref()).await?;
@@ -300,9 +297,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let gateway = gateway(config, &authority, keyed, (&sources, routes), &tasks)?;
     let log = LogDirectory::new(config.log_dir());
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
-    let administration =
-        Administration::new(by, to, from, log.clone(), (config.issuer(), token_keys));
-    let administration = Arc::new(administration);
+    let signing = (config.issuer(), token_keys, policy_key);
+    let administration = Arc::new(Administration::new(by, to, from, log.clone(), signing));
     let signals = Signals::new(config, (&administration, &ring), (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {
@@ -320,7 +316,6 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let (findings, leases) = keepers(config, &authority).await?;
     let watched = (anchors, (findings.numbers(), leases.numbers()), platforms.clone());
     let status = Arc::new(Status::new(store, authority.clone(), watched, servers));
-    let policy = PolicyWatch::new(config.policy.path.clone(), publisher, files);
     Ok(Running {
         authority,
         policy,
@@ -456,7 +451,7 @@ async fn integrate(
 /// sign tokens, and whether what failed works again, and forgets what expired.
 async fn look(
     (authority, tokens, administration): (Arc<Authority>, Arc<TokenService>, Arc<Administration>),
-    (mut policy, on_change, mut hangup): (PolicyWatch, bool, Signal),
+    (mut policy, on_change, mut hangup): (Option<PolicyWatch>, bool, Signal),
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
@@ -481,10 +476,15 @@ async fn look(
                 tracing::warn!(%error, "what expired is not forgotten yet");
             }
         }
-        if !meant && !on_change {
-            continue;
-        }
-        match policy.look(meant).await {
+        let looked = match &mut policy {
+            Some(_) if !meant && !on_change => continue,
+            Some(files) => files.look(meant).await,
+            None => administration
+                .follow_releases()
+                .await
+                .map_or_else(Looked::Refused, |()| Looked::InForce),
+        };
+        match looked {
             Looked::InForce => status.policy_stale.store(false, Ordering::Relaxed),
             Looked::Changing => {}
             Looked::Refused(error) => {

@@ -15,7 +15,7 @@ use crate::watched::WatchedStore;
 pub(crate) struct Status {
     /// Records cannot be published.
     pub(crate) log_stuck: AtomicBool,
-    /// The policy files are not what is in force.
+    /// The policy files, or the active release, are not what is in force.
     pub(crate) policy_stale: AtomicBool,
     /// The anchors that are out of reach.
     pub(crate) anchors: AnchorAlarms,
@@ -80,7 +80,7 @@ impl Status {
             (
                 "chancery_policy_stale",
                 self.policy_stale.load(Ordering::Relaxed),
-                "the policy files are not a whole valid set: the last good set is in force",
+                "the policy files or the active release are not a whole valid set: the last good set is in force",
             ),
         ]
     }
@@ -105,7 +105,12 @@ impl api::Health for Status {
             number("chancery_leases_ending", &self.leases.ending),
             number("chancery_lease_reminders_untold", &self.leases.untold),
         ];
+        let digest = self.authority.pip().policy().snapshot.digest();
+        let policy = format!(
+            "# TYPE chancery_policy_info gauge\nchancery_policy_info{{digest=\"{digest}\"}} 1\n"
+        );
         self.all().map(gauge).concat()
+            + &policy
             + &self.anchors.metrics()
             + &told.concat()
             + &attestation::metrics(self.platforms.as_ref())

@@ -136,8 +136,12 @@ impl Store for WatchedStore {
         self.read(self.inner.find(id).await)
     }
 
-    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError> {
-        self.read(self.inner.disclosure(index).await)
+    async fn disclosures(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, SealedDisclosure)>, StoreError> {
+        self.read(self.inner.disclosures(index, max).await)
     }
 
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {

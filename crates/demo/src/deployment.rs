@@ -63,6 +63,7 @@ impl Deployment {
         let configuration = json!({
             "state_dir": "state",
             "listen": { "agents": loopback(self.agents), "admin": loopback(self.observers) },
+            "policy": { "path": "policies", "allow_loose": true },
             "servers": servers,
             "login": provider.configuration("login.pem"),
         });

@@ -1,10 +1,11 @@
 //! Records on their way into the log, and back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::record::{Disclosure, Record};
-use model::{PersonId, RecordDigest};
-use store::{LogEntry, NewEntry, SealedDisclosure, Store, StoreError};
+use model::{FactKey, PersonId, RecordDigest};
+use store::{LOAD_MAX, LogEntry, NewEntry, SealedDisclosure, Store, StoreError};
 
 use crate::seal::{DataKey, SealError, Sealer};
 
@@ -85,10 +86,42 @@ impl Journal {
 
     /// The disclosure of the record at `index`; `None` if it has none, or it was erased.
     pub async fn disclosure(&self, index: u64) -> Result<Option<Disclosure>, DisclosureError> {
-        let Some(sealed) = self.store.disclosure(index).await? else { return Ok(None) };
-        let Some(bytes) = self.sealer.open(self.store.as_ref(), &sealed).await? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(DisclosureError::Damaged)
+        self.disclosures(index, 1).await?.remove(&index).transpose()
+    }
+
+    /// The disclosures of up to `max` records from `index` on, by index: those that there are and that were
+    /// not erased when this was asked.
+    pub async fn disclosures(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> Result<BTreeMap<u64, Result<Disclosure, DisclosureError>>, StoreError> {
+        let all = self.store.disclosures(index, max).await?;
+        let names = all.iter().map(|(_, sealed)| sealed.data_key.clone()).collect();
+        let keys = self.data_keys(names).await?;
+        let opened = all.into_iter().filter_map(|(index, sealed)| {
+            let key = keys.get(&sealed.data_key)?;
+            let bytes = self.sealer.open(&sealed, key).map_err(DisclosureError::Seal);
+            let read =
+                |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(DisclosureError::Damaged);
+            Some((index, bytes.and_then(read)))
+        });
+        Ok(opened.collect())
+    }
+
+    /// The data keys among `names` as they are stored now. What was erased has none and does not open, whoever
+    /// remembers its key.
+    async fn data_keys(
+        &self,
+        names: BTreeSet<FactKey>,
+    ) -> Result<BTreeMap<FactKey, Vec<u8>>, StoreError> {
+        let names = Vec::from_iter(names);
+        let mut keys = BTreeMap::new();
+        for names in names.chunks(LOAD_MAX) {
+            let loaded = self.store.load(names).await?;
+            let found = names.iter().cloned().zip(loaded.bodies);
+            keys.extend(found.filter_map(|(name, body)| Some((name, body?))));
+        }
+        Ok(keys)
     }
 }

@@ -93,16 +93,15 @@ impl Sealer {
         Ok(SealedDisclosure { data_key, sealed })
     }
 
-    /// Opens `sealed`; `None` if its data key was erased.
-    pub(crate) async fn open(
+    /// Opens `sealed` by its data key, of which `body` is what is stored.
+    pub(crate) fn open(
         &self,
-        store: &dyn Store,
         sealed: &SealedDisclosure,
-    ) -> Result<Option<Vec<u8>>, SealError> {
-        // What was erased does not open, whoever remembers its key.
-        let Some(key) = self.load(store, &sealed.data_key).await? else { return Ok(None) };
+        body: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        let key = self.unwrapped(&sealed.data_key, body)?;
         let aad = sealed.data_key.as_str().as_bytes();
-        key.open(&sealed.sealed, aad).map(Some).map_err(SealError::Broken)
+        key.open(&sealed.sealed, aad).map_err(SealError::Broken)
     }
 
     /// Forgets the data keys among `keys`: they have changed.

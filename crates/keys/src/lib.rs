@@ -15,7 +15,7 @@ mod weak;
 pub use jwk::{JwkError, KeyAlgorithm, VerifyingKey};
 pub use ring::{
     KeyRing, KeyRingError, keep_token_key, make_token_key, read_private, read_token_key,
-    remove_token_key, write_private,
+    remove_token_key, replace_private, write_private,
 };
 pub use seal::{SealError, SealingKey};
 pub use secret::Secret;

@@ -178,6 +178,21 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyRingError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(unwritable)
 }
 
+/// Writes a private file in place of the one that is there, if one is: whole, or not at all.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), KeyRingError> {
+    let unwritable = |source| KeyRingError::Unwritable { path: path.to_owned(), source };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(error)),
+        _ => write_private(&beside, bytes)?,
+    }
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let moved = fs::rename(&beside, path).and_then(|()| fs::File::open(dir)?.sync_all());
+    moved.map_err(unwritable)
+}
+
 /// Reads a private file, which nobody but its owner may be able to read.
 pub fn read_private(path: &Path) -> Result<Vec<u8>, KeyRingError> {
     let unreadable = |source| KeyRingError::Unreadable { path: path.to_owned(), source };

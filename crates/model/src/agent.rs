@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     AgentName, AgentReview, CLOCK_STEP_MAX, FactKey, HostProcess, HostRule, InstanceId, Person,
@@ -132,18 +133,41 @@ impl Agent {
     }
 
     /// Begins it anew at `now`, on the word of its sponsor: with a lease, and with nothing of what it was
-    /// given before. A review that is still open awaits its answer.
-    pub fn begin_anew(&mut self, now: Timestamp) {
-        if self.has_lapsed(now) {
+    /// given before. A review that is still open awaits its answer. Gives when it had lapsed, if it had.
+    pub fn begin_anew(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let lapsed = self.review.due().filter(|due| *due <= now);
+        if lapsed.is_some() {
             self.review.open = None;
         }
         (self.registered, self.affirmed) = (now, None);
         self.valid_until = Some(now.plus(LEASE_MAX));
+        lapsed
     }
 
-    /// Names what it is: whoever decides something of it says of what.
+    /// Suspends it for `reason` from `now` on. Who is stopped already is so since when, and for what, they
+    /// first were.
+    pub fn suspend(&mut self, reason: String, now: Timestamp) {
+        if self.state == AgentState::Active {
+            self.state = AgentState::Suspended { reason, since: now };
+        }
+    }
+
+    /// Ends it for good, from `now` on, or from when it was stopped on.
+    pub fn retire(&mut self, now: Timestamp) {
+        let since = self.state.stopped().unwrap_or(now);
+        self.state = AgentState::Retired { since };
+    }
+
+    /// Names what is decided on by whoever decides whether it keeps what it has: who answers for it, for
+    /// what, what it may be given at most, and what is taken for an instance of it. That its lease is
+    /// renewed, or its sponsor affirms it, is not of that.
     pub fn version(&self) -> Sha256Digest {
-        Sha256Digest::of(&json::canonical_of(self))
+        let Self { name, sponsor, business_owner, technical_owner, backups, purposes, .. } = self;
+        let Self { ceiling, bounded_by, key, host, workloads, client, registered, .. } = self;
+        let people = json!([sponsor, business_owner, technical_owner, backups, bounded_by]);
+        let instances = json!([key, host, workloads, client]);
+        let decided_on = json!([name, registered, people, purposes, ceiling, instances]);
+        Sha256Digest::of(&json::canonical(&decided_on))
     }
 
     /// By when nothing of it acts any more, if whoever answers for it left and nobody ever said so: the
@@ -201,9 +225,19 @@ pub enum AgentState {
     },
     /// Ended for good.
     Retired {
-        /// Since when.
+        /// Since when it may have no instances: it may have been suspended before.
         since: Timestamp,
     },
+}
+
+impl AgentState {
+    /// Since when it is stopped, if it is.
+    pub const fn stopped(&self) -> Option<Timestamp> {
+        match self {
+            Self::Active => None,
+            Self::Suspended { since, .. } | Self::Retired { since } => Some(*since),
+        }
+    }
 }
 
 /// Who vouches that this process is an instance of that agent.
@@ -221,6 +255,9 @@ pub enum Attestation {
 }
 
 impl Attestation {
+    /// Every value.
+    pub const ALL: [Self; 4] = [Self::None, Self::User, Self::Host, Self::Workload];
+
     /// The value as policies and records spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -245,6 +282,9 @@ pub enum Binding {
 }
 
 impl Binding {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::None, Self::Dpop, Self::Mtls];
+
     /// The value as policies and records spell it.
     pub const fn as_str(self) -> &'static str {
         match self {

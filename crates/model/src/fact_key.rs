@@ -41,6 +41,16 @@ impl FactKey {
         Self(format!("undo/{id}").into())
     }
 
+    /// A release of policy: older ones come first.
+    pub fn release(version: u64) -> Self {
+        Self(format!("release/{version:020}").into())
+    }
+
+    /// Which releases of policy there are.
+    pub fn releases() -> Self {
+        Self("releases".into())
+    }
+
     /// What of what widens somebody's standing waits, and for how long.
     pub fn widening() -> Self {
         Self("widening".into())

@@ -30,6 +30,31 @@ pub struct Finding {
     pub closed: Option<Closed>,
 }
 
+impl Finding {
+    /// That `stranger` was seen at `now`, with what is known of it from `before`. One that somebody closed is
+    /// open again, and told anew.
+    pub fn seen(stranger: Stranger, now: Timestamp, before: Option<Self>) -> Self {
+        let (id, state) = (stranger.id(), "unknown".to_owned());
+        let new = Self {
+            id,
+            state,
+            stranger,
+            first: now,
+            last: now,
+            count: 1,
+            told: Vec::new(),
+            closed: None,
+        };
+        match before {
+            Some(Self { first, count, told, closed, .. }) => {
+                let told = if closed.is_some() { Vec::new() } else { told };
+                Self { first, count: count + 1, told, ..new }
+            }
+            None => new,
+        }
+    }
+}
+
 /// A caller that is no active agent, as far as it can be seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -25,6 +25,7 @@ mod names;
 mod person;
 mod receiver;
 pub mod record;
+mod release;
 mod review;
 mod risk;
 mod scope;
@@ -85,6 +86,7 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use receiver::{
     Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
 };
+pub use release::{Activation, Release, ReleaseState, ReleaseTerms, Releases, SignedBy};
 pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
     Review,

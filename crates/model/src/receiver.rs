@@ -114,6 +114,9 @@ pub struct Telling {
     pub next: LogPlace,
     /// What is signed and not acknowledged yet, the oldest first.
     pub waiting: Vec<Waiting>,
+    /// When its receiver last took something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Timestamp>,
     /// When its receiver last asked that it be verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Timestamp>,
@@ -149,6 +152,9 @@ pub struct Waiting {
     pub signed: (String, Timestamp),
     /// Since when it waits.
     pub since: Timestamp,
+    /// Since when its receiver takes others and not it, if that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Timestamp>,
     /// What it tells; none, if that is of the stream itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<Recorded>,

@@ -25,6 +25,9 @@ pub enum RiskLevel {
 }
 
 impl RiskLevel {
+    /// Every level, in order.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Medium, Self::High];
+
     /// The level as policies and records spell it.
     pub const fn as_str(self) -> &'static str {
         match self {

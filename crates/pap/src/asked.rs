@@ -14,6 +14,7 @@ use crate::elevations::ElevationAsked;
 use crate::flips::PolicyFiles;
 use crate::people::SourceKey;
 use crate::receivers::ReceiverRegistration;
+use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 use crate::streams::StreamRegistration;
@@ -88,6 +89,8 @@ pub enum Command {
     ReceiverSuspend { name: String, reason: String },
     /// Lets one go on.
     ReceiverResume { name: String },
+    /// Removes a receiver, with its stream and all that it was still to be told.
+    ReceiverRemove { name: String },
     /// Lists them, with their streams.
     ReceiverList,
     /// Asks that what a mistaken signal did is undone. `word` says who asks, where that is not who sends it.
@@ -274,6 +277,16 @@ pub enum Command {
     LogProve { id: String },
     /// Decides every recorded decision again.
     LogReplay,
+    /// Publishes a policy set, or what an earlier release held. `word` is its author's.
+    PolicyPublish { asked: ReleaseAsked, files: Option<PolicyFiles>, word: Option<String> },
+    /// Approves a release that somebody else published. `word` is the approver's.
+    PolicyApprove { version: u64, word: Option<String> },
+    /// Puts a release in force.
+    PolicyActivate { version: u64 },
+    /// Shows a release with its content.
+    PolicyRelease { version: u64 },
+    /// Lists releases, and says what is in force.
+    PolicyHistory,
     /// Says how a decision came about.
     PolicyExplain { id: String },
     /// Decides the acts that are recorded from an index on again by another policy set, those at or after a time, a

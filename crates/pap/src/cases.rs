@@ -219,8 +219,7 @@ impl CaseFile {
 pub fn bundle(set: &PolicyFiles, tools: &Tools) -> Bundle {
     let schema = |tool: &CaseTool| ToolSchema { input_schema: tool.input.clone() };
     let tools = tools.iter().map(|(name, tool)| (name.clone(), schema(tool))).collect();
-    let PolicyFiles { policies, schema, labels } = set.clone();
-    Bundle { policies, schema, tools, labels }
+    Bundle { tools, ..set.clone().into() }
 }
 
 /// A case once for each combination of what varies in it, its name saying which.

@@ -9,16 +9,16 @@ use authority::{
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
 use model::{
-    Decision, Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, Sourced,
-    ToolName,
+    Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, Sourced, ToolName,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
 use crate::asked::Command;
 use crate::flips::Tried;
 use crate::log::Exports;
 use crate::policy::Publisher;
+use crate::release::PolicyKey;
 use crate::review::Counted;
 
 /// What a server lists, as somebody read it.
@@ -103,6 +103,8 @@ pub struct Administration {
     /// The base URL of the deployment: whom what is signed for it names.
     pub(crate) issuer: String,
     pub(crate) token_keys: KeptTokenKeys,
+    /// What countersigns releases.
+    pub(crate) policy_key: PolicyKey,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
     /// How far each has come with counting for the export of a review.
@@ -174,17 +176,24 @@ impl Draft<'_> {
         Ok(self.authority.administer(act).await?)
     }
 
-    /// Whether `by` might do `action` to `target` by themselves, as a part of this act: that rests on it.
+    /// Whether `by` may do `action` to `target` by themselves, as a part of this act, which rests on that; why
+    /// not, if they may not. A denial is recorded, with who brought it about.
     pub(crate) async fn includes(
         &mut self,
         by: By<'_>,
         action: &'static str,
         target: ResourceRef,
-    ) -> Result<Decision, AdminError> {
-        let answer = self.authority.answer_to(&asked(by, action, target)).await;
-        let Sourced { value, keys, revision } = answer.map_err(NotAdministered::from)?;
-        self.also.push(Sourced { value: (), keys, revision });
-        Ok(value)
+    ) -> Result<Result<(), String>, AdminError> {
+        let change = json!({ "part_of": self.action, "by": self.by.person });
+        let part = AdminAct { change, ..asked(by, action, target) };
+        match self.authority.may_administer(&part).await {
+            Ok(read) => self.also.push(read),
+            Err(NotPermitted::Denied { denial, decision }) => {
+                return Ok(Err(format!("{denial} (decision {decision})")));
+            }
+            Err(other) => return Err(NotAdministered::from(other).into()),
+        }
+        Ok(Ok(()))
     }
 }
 
@@ -201,14 +210,14 @@ pub(crate) fn asked(by: By<'_>, action: &'static str, target: ResourceRef) -> Ad
 }
 
 impl Administration {
-    /// Administration of the deployment `issuer`, whose tokens `token_keys` sign, through `authority`;
-    /// `source` reads servers, `log` is where the log lies.
+    /// Administration of the deployment `issuer`, whose tokens `token_keys` sign, and whose releases of policy
+    /// `policy_key` countersigns, through `authority`; `source` reads servers, `log` is where the log lies.
     pub fn new(
         authority: Arc<Authority>,
         publisher: Arc<Publisher>,
         source: Arc<dyn ToolSource>,
         log: journal::LogDirectory,
-        (issuer, token_keys): (String, KeptTokenKeys),
+        (issuer, token_keys, policy_key): (String, KeptTokenKeys, PolicyKey),
     ) -> Self {
         let (exports, counted) = (Exports::default(), Counted::default());
         let refusals = RefusalLog::default();
@@ -220,6 +229,7 @@ impl Administration {
             log,
             issuer,
             token_keys,
+            policy_key,
             exports,
             counted,
             reports,
@@ -281,6 +291,7 @@ impl Administration {
             | Command::ReceiverToken { .. }
             | Command::ReceiverSuspend { .. }
             | Command::ReceiverResume { .. }
+            | Command::ReceiverRemove { .. }
             | Command::ReceiverList => self.receivers(by, command).await,
             Command::SignalUndo { .. } | Command::SignalApprove { .. } | Command::SignalList => {
                 self.undoing(by, command).await
@@ -298,7 +309,7 @@ impl Administration {
         }
     }
 
-    /// Does what concerns work: who begins it, on what it rests, and what of it is under way.
+    /// Does what concerns work: who begins it, on what it rests, what of it is under way, and by what policy.
     async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
@@ -312,6 +323,11 @@ impl Administration {
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
             Command::MandateList => self.list(by, "mandate/", "").await,
             Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
+            Command::PolicyPublish { .. }
+            | Command::PolicyApprove { .. }
+            | Command::PolicyActivate { .. }
+            | Command::PolicyRelease { .. }
+            | Command::PolicyHistory => self.releases(by, command).await,
             other => self.operate(by, other).await,
         }
     }
@@ -352,8 +368,8 @@ impl Administration {
         let by = by.into();
         let act = asked(by, action, target.clone());
         let authority = self.authority.as_ref();
-        match authority.may_administer(act).await {
-            Ok(()) => {}
+        match authority.may_administer(&act).await {
+            Ok(_) => {}
             Err(reason) => {
                 if let NotPermitted::FactsUnavailable(FactsError::Missing(_)) = reason {
                     // Nobody whom a decision could be about.
@@ -369,10 +385,10 @@ impl Administration {
     /// Says that the clock, though it stepped or is behind the last record, is right.
     async fn trust_clock(&self, by: &PersonId, reason: &str) -> Result<Value, AdminError> {
         let draft = self.draft(by, "clock/trust", ResourceRef::Deployment).await?;
-        let done = draft.make(serde_json::json!({ "reason": reason }), Vec::new()).await?;
+        let done = draft.make(json!({ "reason": reason }), Vec::new()).await?;
         self.authority.trust_clock();
         let now = self.authority.clock().now().to_string();
-        Ok(serde_json::json!({ "time": now, "decision": done.decision }))
+        Ok(json!({ "time": now, "decision": done.decision }))
     }
 
     /// The facts whose keys begin with `prefix`, a page at a time.

@@ -4,19 +4,15 @@ use model::Decision;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::recall::{Question, Snapshots};
+use crate::recall::{Question, Recall};
 
 impl Administration {
     /// Explains the decision `id`.
     pub(crate) async fn explain(&self, id: &str) -> Result<Value, AdminError> {
         let (index, _) = self.found(id).await?;
-        let entries = self.authority.journal().store().entries(index, 1).await;
-        let entries = entries.map_err(AdminError::unavailable)?;
-        let recalled = match entries.first() {
-            Some(entry) => self.recalled(entry).await?,
-            None => None,
-        };
-        let Some((recorded, question)) = recalled else {
+        let mut recall = Recall::default();
+        let (_, recalled) = self.recalled((index, 1), &mut recall).await?;
+        let Some((recorded, question)) = recalled.into_iter().next() else {
             return Err(AdminError::Invalid(format!("`{id}` is not a decision")));
         };
         let known = match question {
@@ -27,7 +23,7 @@ impl Administration {
             }
             Question::Damaged(why) => return Err(AdminError::Unavailable(why)),
         };
-        let Some(snapshot) = self.snapshot(recorded.policy, &mut Snapshots::new()).await? else {
+        let Some(snapshot) = self.snapshot(recorded.policy, &mut recall).await? else {
             let why = format!("the policy set {} is not kept", recorded.policy);
             return Err(AdminError::Unavailable(why));
         };

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use authority::SharedCompiler;
 use model::record::Verdict;
 use model::{AccessRequest, Decision, Facts, PolicyDigest, PrincipalFacts, Timestamp};
 use pdp::{Bundle, Snapshot};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::recall::{Question, Recorded, Snapshots};
+use crate::recall::{Question, Recall, Recorded};
 use crate::replay::NOT_BY_POLICY;
 
 /// The most records of one page.
@@ -39,11 +40,31 @@ pub struct PolicyFiles {
     pub labels: Option<String>,
 }
 
-/// The set that was tried last, with each set of tools that was met: pages follow one another.
+impl From<PolicyFiles> for Bundle {
+    /// The set without tools: what a release names by its digest.
+    fn from(files: PolicyFiles) -> Self {
+        let PolicyFiles { policies, schema, labels } = files;
+        Self { policies, schema, labels, ..Self::default() }
+    }
+}
+
+impl From<Bundle> for PolicyFiles {
+    fn from(bundle: Bundle) -> Self {
+        let Bundle { policies, schema, labels, tools: _ } = bundle;
+        Self { policies, schema, labels }
+    }
+}
+
+/// The most sets of tools with which the set that is tried is kept.
+const SNAPSHOTS_MAX: usize = 8;
+
+/// The set that was tried last, with the sets of tools that were met last: pages follow one another.
 #[derive(Default)]
 pub(crate) struct Tried {
     files: PolicyFiles,
+    compiler: SharedCompiler,
     snapshots: HashMap<PolicyDigest, Arc<Snapshot>>,
+    recall: Recall,
 }
 
 /// Decisions that flip alike.
@@ -79,13 +100,12 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let mut tried = self.tried.lock().await;
         if tried.files != files {
-            *tried = Tried { files, snapshots: HashMap::new() };
+            *tried = Tried { files, ..Tried::default() };
         }
-        let entries = self.authority.journal().store().entries(from, PAGE).await;
-        let entries = entries.map_err(AdminError::unavailable)?;
-        let (mut recorded_by, mut page) = (Snapshots::new(), Page::default());
-        for entry in &entries {
-            let Some((recorded, question)) = self.recalled(entry).await? else { continue };
+        tried.recall.forget_disclosed();
+        let (records, recalled) = self.recalled((from, PAGE), &mut tried.recall).await?;
+        let mut page = Page::default();
+        for (recorded, question) in recalled {
             let is_asked = since.is_none_or(|since| recorded.time >= since);
             if !is_asked || NOT_BY_POLICY.contains(&recorded.reason.as_str()) {
                 continue;
@@ -101,35 +121,39 @@ impl Administration {
                     continue;
                 }
             };
-            let Some(then) = self.snapshot(recorded.policy, &mut recorded_by).await? else {
+            let Some(then) = self.snapshot(recorded.policy, &mut tried.recall).await? else {
                 page.damaged += 1;
                 continue;
             };
-            let now = tried.with_tools_of(&then)?;
+            let now = tried.with_tools_of(&then).await?;
+            // Others want to be served meanwhile.
+            tokio::task::yield_now().await;
             page.note(&recorded, &now.decide(&request, &facts), (&request, &facts));
         }
         // A page that is not full is the last: that it was asked for is itself a record.
-        let next = (entries.len() == PAGE).then(|| from + PAGE as u64);
+        let next = (records == PAGE).then(|| from + PAGE as u64);
         Ok(page.told(next))
     }
 }
 
 impl Tried {
     /// The set with the tools of `then`.
-    fn with_tools_of(&mut self, then: &Snapshot) -> Result<Arc<Snapshot>, AdminError> {
+    async fn with_tools_of(&mut self, then: &Snapshot) -> Result<Arc<Snapshot>, AdminError> {
         if let Some(known) = self.snapshots.get(&then.digest()) {
             return Ok(known.clone());
         }
-        let PolicyFiles { policies, schema, labels } = self.files.clone();
         let tools = then.bundle().tools.clone();
-        let snapshot = Snapshot::compile(Bundle { policies, schema, tools, labels });
+        let bundle = Bundle { tools, ..self.files.clone().into() };
+        let snapshot = self.compiler.compile(bundle).await;
         let snapshot = snapshot.map_err(|errors| {
             AdminError::Invalid(format!("the policy set does not compile:\n{errors}"))
         })?;
         if let Some(gap) = snapshot.gap() {
             return Err(AdminError::Invalid(gap.to_string()));
         }
-        let snapshot = Arc::new(snapshot);
+        if self.snapshots.len() == SNAPSHOTS_MAX {
+            self.snapshots.clear();
+        }
         self.snapshots.insert(then.digest(), snapshot.clone());
         Ok(snapshot)
     }

@@ -6,17 +6,24 @@ use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Unit};
 use journal::Journal;
 use model::record::{FounderMark, FoundingRecord, VERSION};
 use model::{
-    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, PolicyDigest, RecordId,
-    ResourceRef, Salts, Sha256Digest, Thumbprint, Widening,
+    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, RecordId, Release,
+    ReleaseState, ReleaseTerms, Releases, ResourceRef, Salts, Sha256Digest, Thumbprint, Timestamp,
+    Widening,
 };
+use pdp::Bundle;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
+use crate::flips::PolicyFiles;
 use crate::register::{put, put_new};
+use crate::release::PolicyKey;
 
 /// The administrator that the service's own user is, on the machine itself.
 pub const BOOTSTRAP: &str = "bootstrap-administrator";
+
+/// The version that a deployment begins with.
+const FIRST: u64 = 1;
 
 /// A founder as they are named when the deployment begins.
 #[derive(Clone, Debug)]
@@ -38,8 +45,8 @@ pub struct Founding {
     pub origin: String,
     /// The digest of the configuration.
     pub configuration: Sha256Digest,
-    /// The first policy set.
-    pub policy: PolicyDigest,
+    /// The first policy set: release 1.
+    pub policy: PolicyFiles,
     /// Whether it is for development only.
     pub development: bool,
 }
@@ -74,13 +81,13 @@ pub async fn is_for_development(journal: &Journal) -> Result<bool, AdminError> {
     Ok(founding.is_some_and(|it| it.is_ok_and(|it: FoundingRecord| it.development)))
 }
 
-/// Founds a deployment: writes leaf 0 and the founders.
+/// Founds a deployment: writes leaf 0, the founders and the first release, which `policy_key` countersigns.
 pub async fn found(
     journal: &Journal,
     founding: Founding,
-    clock: &dyn Clock,
-    entropy: &dyn Entropy,
-) -> Result<(), CommitError> {
+    policy_key: &PolicyKey,
+    (clock, entropy): (&dyn Clock, &dyn Entropy),
+) -> Result<(), AdminError> {
     let now = clock.now();
     let mut effects = vec![put_new(FactKey::deployment(), &json!({ "founded": now }))];
     let bootstrap: PersonId = BOOTSTRAP.parse().expect("it is a person id");
@@ -102,6 +109,9 @@ pub async fn found(
         let founder = Commitment::to(&salt, &json::canonical_of(&founder.id));
         marks.push(FounderMark { founder, key: None });
     }
+    let bundle = Bundle::from(founding.policy);
+    let content = bundle.digest();
+    effects.extend(first(&bundle, policy_key, (&bootstrap, now))?);
     let record = FoundingRecord {
         configuration: founding.configuration,
         development: founding.development,
@@ -110,12 +120,35 @@ pub async fn found(
         keys: founding.keys,
         kind: "founding".to_owned(),
         origin: founding.origin,
-        policy: founding.policy,
+        policy: content,
         time: now,
         v: VERSION,
     };
     let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
-    journal.store().commit(Unit { entries, effects, ..Unit::default() }).await.map(drop)
+    let committed = journal.store().commit(Unit { entries, effects, ..Unit::default() }).await;
+    committed.map_err(|error| match error {
+        CommitError::Exists { .. } => AdminError::Conflict(error.to_string()),
+        other => AdminError::unavailable(other),
+    })?;
+    policy_key.remember(FIRST).map_err(AdminError::from)
+}
+
+/// The release that a deployment begins with: nobody could sign before it served.
+fn first(
+    bundle: &Bundle,
+    policy_key: &PolicyKey,
+    by: (&PersonId, Timestamp),
+) -> Result<[Effect; 3], AdminError> {
+    let content = bundle.digest();
+    let terms = ReleaseTerms { version: FIRST, content, expires: None, rollback_of: None };
+    let mut release = Release { terms, author: None, state: ReleaseState::Proposed };
+    let activation = policy_key.countersigned(&release, by)?;
+    release.state = ReleaseState::Active { approver: None, activation };
+    Ok([
+        put_new(FactKey::policy(&content), bundle),
+        put_new(FactKey::release(FIRST), &release),
+        put_new(FactKey::releases(), &Releases { newest: FIRST, active: FIRST }),
+    ])
 }
 
 fn person(journal: &Journal, id: &PersonId, administers: bool) -> [Effect; 2] {
@@ -151,7 +184,7 @@ impl Administration {
             Effect::UseOnce {
                 scope: OnceScope::Founder,
                 id: *digest.as_bytes(),
-                expires: model::Timestamp::from_millis(i64::MAX),
+                expires: Timestamp::from_millis(i64::MAX),
             },
             put(place, &person),
             put_new(founder_key(&founder), &key.to_jwk()),

@@ -32,6 +32,7 @@ mod policy;
 mod recall;
 pub mod receivers;
 mod register;
+mod release;
 mod replay;
 mod review;
 mod risk;
@@ -65,8 +66,9 @@ pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_f
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use offboard::CREDENTIALS_MAX;
 pub use people::SourceKey;
-pub use policy::{PublishError, Publisher};
+pub use policy::{Content, PublishError, Publisher};
 pub use receivers::ReceiverRegistration;
+pub use release::{PolicyKey, ReleaseAsked, Unsound, active_release};
 pub use review::{ReviewAsked, ReviewFormat};
 pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};

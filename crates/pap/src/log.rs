@@ -229,18 +229,7 @@ impl Administration {
         index: u64,
         commitments: &Commitments,
     ) -> Result<Disclosed, AdminError> {
-        let values = match self.authority.journal().disclosure(index).await {
-            Ok(None) => return Ok(Disclosed::Erased),
-            Ok(Some(values)) => values,
-            Err(DisclosureError::Store(error)) => return Err(AdminError::unavailable(error)),
-            Err(error) => return Ok(Disclosed::Damaged(error.to_string())),
-        };
-        let missing = commitments.keys().find(|member| values.value(member).is_none());
-        let other = values.mismatch(commitments).or(missing.map(String::as_str));
-        Ok(match other {
-            Some(member) => Disclosed::Damaged(format!("`{member}` does not open its commitment")),
-            None => Disclosed::Values(values),
-        })
+        held_against(self.authority.journal().disclosure(index).await, commitments)
     }
 
     async fn outcome_of(
@@ -314,6 +303,25 @@ impl Administration {
         }
         Err(AdminError::Missing(format!("unknown outcome of `{decision}`")))
     }
+}
+
+/// What was disclosed, held against the commitments of its record.
+pub(crate) fn held_against(
+    disclosure: Result<Option<Disclosure>, DisclosureError>,
+    commitments: &Commitments,
+) -> Result<Disclosed, AdminError> {
+    let values = match disclosure {
+        Ok(None) => return Ok(Disclosed::Erased),
+        Ok(Some(values)) => values,
+        Err(DisclosureError::Store(error)) => return Err(AdminError::unavailable(error)),
+        Err(error) => return Ok(Disclosed::Damaged(error.to_string())),
+    };
+    let missing = commitments.keys().find(|member| values.value(member).is_none());
+    let other = values.mismatch(commitments).or(missing.map(String::as_str));
+    Ok(match other {
+        Some(member) => Disclosed::Damaged(format!("`{member}` does not open its commitment")),
+        None => Disclosed::Values(values),
+    })
 }
 
 /// The system that started a task and who answers for it, or the consent on which it rests; nothing,

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::{Authority, Reader, Unit, Urgency};
+use authority::{Authority, Reader, SharedCompiler, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, PersonId, RecordId, Timestamp, Tool};
 use pdp::{Bundle, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
 
+use crate::flips::PolicyFiles;
 use crate::founding::BOOTSTRAP;
 use crate::register::put;
 
@@ -42,6 +44,15 @@ pub(crate) struct Activation {
     pub(crate) since: Timestamp,
 }
 
+impl From<PublishError> for crate::AdminError {
+    fn from(reason: PublishError) -> Self {
+        match reason {
+            PublishError::Invalid(_) => Self::Invalid(reason.to_string()),
+            PublishError::Unavailable(_) => Self::Unavailable(reason.to_string()),
+        }
+    }
+}
+
 impl Activations {
     /// The same, and `by` put it in force at `since`.
     fn and(mut self, by: PersonId, since: Timestamp) -> Self {
@@ -58,32 +69,46 @@ impl Activations {
 }
 
 /// Whoever writes the files of the machine: nobody else is known of them.
-fn of_the_machine() -> PersonId {
+pub(crate) fn of_the_machine() -> PersonId {
     BOOTSTRAP.parse().expect("it is a person's id")
 }
 
-/// The files of a policy set, by name.
-type Files = BTreeMap<String, String>;
+/// What is in force, but for the tools that it is compiled with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The set.
+    pub files: PolicyFiles,
+    /// The release that it is; none if it was read from files.
+    pub release: Option<u64>,
+}
+
+impl From<BTreeMap<String, String>> for Content {
+    fn from(mut policies: BTreeMap<String, String>) -> Self {
+        let labels = policies.remove(LABELS_FILE);
+        let files = PolicyFiles { policies, labels, ..PolicyFiles::default() };
+        Self { files, release: None }
+    }
+}
 
 /// Puts policy sets in force.
 pub struct Publisher {
     authority: Arc<Authority>,
-    /// The files of the set in force; who holds it publishes, one at a time.
-    files: tokio::sync::Mutex<Files>,
+    compiler: SharedCompiler,
+    /// The set in force; who holds it publishes, one at a time.
+    content: Mutex<Content>,
 }
 
 impl Publisher {
-    /// A publisher of the policy `files`, by name.
-    pub fn new(authority: Arc<Authority>, files: Files) -> Self {
-        Self { authority, files: tokio::sync::Mutex::new(files) }
+    /// A publisher of `content`.
+    pub fn new(authority: Arc<Authority>, content: impl Into<Content>) -> Self {
+        let compiler = SharedCompiler::default();
+        Self { authority, compiler, content: Mutex::new(content.into()) }
     }
 
-    /// Puts `files` in force, if they compile; else what was in force stays.
-    pub async fn replace(&self, files: Files) -> Result<Vec<String>, PublishError> {
-        let mut current = self.files.lock().await;
-        let warnings = self.put_in_force(&files, &of_the_machine()).await?;
-        *current = files;
-        Ok(warnings)
+    /// Puts `content` in force, if it compiles; else what was in force stays.
+    pub async fn replace(&self, content: impl Into<Content>) -> Result<Vec<String>, PublishError> {
+        let mut turn = self.turn().await;
+        self.switch(&mut turn, content.into(), &of_the_machine()).await
     }
 
     /// Compiles the files with the tools as they are onboarded now, and puts the result in force.
@@ -94,39 +119,63 @@ impl Publisher {
 
     /// The same, because `by` changed the tools.
     pub(crate) async fn publish_by(&self, by: &PersonId) -> Result<Vec<String>, PublishError> {
-        let current = self.files.lock().await;
-        self.put_in_force(&current, by).await
+        let turn = self.turn().await;
+        self.put_in_force(&turn, by).await
+    }
+
+    /// What is in force; nobody else publishes while it is held.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().await
+    }
+
+    /// Puts `content` in force in its `turn`, by an act of `by`.
+    pub(crate) async fn switch(
+        &self,
+        turn: &mut Content,
+        content: Content,
+        by: &PersonId,
+    ) -> Result<Vec<String>, PublishError> {
+        let warnings = self.put_in_force(&content, by).await?;
+        *turn = content;
+        Ok(warnings)
+    }
+
+    /// The set of `files` with the tools as they are onboarded now.
+    pub(crate) async fn compiled(
+        &self,
+        files: &PolicyFiles,
+    ) -> Result<Arc<Snapshot>, PublishError> {
+        let snapshot = self.compiler.compile(self.bundle(files).await?).await;
+        let snapshot = snapshot.map_err(|errors| PublishError::Invalid(errors.to_string()))?;
+        // A file that was cut off may have held what forbids: an empty one is never meant.
+        match snapshot.gap() {
+            Some(gap) => Err(PublishError::Invalid(gap.to_string())),
+            None => Ok(snapshot),
+        }
     }
 
     async fn put_in_force(
         &self,
-        files: &Files,
+        content: &Content,
         by: &PersonId,
     ) -> Result<Vec<String>, PublishError> {
-        let bundle = self.bundle(files).await?;
         let pip = self.authority.pip();
-        let snapshot = Snapshot::compile(bundle);
-        let snapshot = snapshot.map_err(|errors| PublishError::Invalid(errors.to_string()))?;
-        // A file that was cut off may have held what forbids: an empty one is never meant.
-        if let Some(gap) = snapshot.gap() {
-            return Err(PublishError::Invalid(gap.to_string()));
-        }
+        let snapshot = self.compiled(&content.files).await?;
         let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
         if snapshot.digest() == pip.policy().snapshot.digest() {
             return Ok(warnings);
         }
-        let snapshot = Arc::new(snapshot);
         pip.announce_policy(snapshot.clone());
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
         let store = self.authority.journal().store();
-        let unit = self.unit(&snapshot, by).await?;
+        let unit = self.unit(&snapshot, (by, content.release)).await?;
         let committed = store.commit(unit).await.map_err(unavailable)?;
         pip.put_in_force(snapshot, committed.revision);
         Ok(warnings)
     }
 
-    async fn bundle(&self, files: &Files) -> Result<Bundle, PublishError> {
+    async fn bundle(&self, files: &PolicyFiles) -> Result<Bundle, PublishError> {
         let listed = authority::all::<Tool>(self.authority.pip().store(), "tool/").await;
         let listed = listed.map_err(|error| PublishError::Unavailable(error.to_string()))?;
         let tools = listed.into_iter().map(|tool| {
@@ -135,12 +184,14 @@ impl Publisher {
             let input_schema: Value = input_schema.unwrap_or_else(any);
             (tool.tool, ToolSchema { input_schema })
         });
-        let (mut policies, tools) = (files.clone(), tools.collect());
-        let labels = policies.remove(LABELS_FILE);
-        Ok(Bundle { policies, tools, labels, ..Bundle::default() })
+        Ok(Bundle { tools: tools.collect(), ..files.clone().into() })
     }
 
-    async fn unit(&self, snapshot: &Snapshot, by: &PersonId) -> Result<Unit, PublishError> {
+    async fn unit(
+        &self,
+        snapshot: &Snapshot,
+        (by, release): (&PersonId, Option<u64>),
+    ) -> Result<Unit, PublishError> {
         let now = self.authority.clock().now();
         let digest = snapshot.digest();
         let place = FactKey::policy_activations(&digest);
@@ -149,7 +200,10 @@ impl Publisher {
             known.map_err(|error| PublishError::Unavailable(error.to_string()))?;
         let activations = known.unwrap_or_default().and(by.clone(), now);
         let record = SystemRecord {
-            details: BTreeMap::from([("policy".to_owned(), digest.to_string())]),
+            details: BTreeMap::from([
+                ("from".to_owned(), release.map_or_else(|| "files".to_owned(), of_release)),
+                ("policy".to_owned(), digest.to_string()),
+            ]),
             event: "policy_in_force".to_owned(),
             id: RecordId::new(now, self.authority.entropy().as_ref()),
             kind: "system".to_owned(),
@@ -164,4 +218,9 @@ impl Publisher {
         ];
         Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
     }
+}
+
+/// How a record names a release.
+fn of_release(version: u64) -> String {
+    format!("release {version}")
 }

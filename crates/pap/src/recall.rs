@@ -4,18 +4,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use authority::LogEntry;
+use authority::{LogEntry, SharedCompiler};
 use model::record::{AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, Verdict};
 use model::{
     AccessRequest, ActionName, Binding, DecisionId, Directory, ElevationId, FactKey, Facts, Person,
-    PolicyDigest, PolicyId, Principal, PrincipalFacts, ResourceRef, SessionFacts, Timestamp,
+    PolicyDigest, PolicyId, Principal, PrincipalFacts, RecordDigest, RecordId, ResourceRef,
+    Revision, SessionFacts, Timestamp,
 };
 use pdp::{Bundle, Snapshot};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
-use crate::log::Disclosed;
+use crate::log::{Disclosed, held_against};
 
 /// A decision as it is recorded.
 pub(crate) struct Recorded {
@@ -40,8 +41,29 @@ pub(crate) enum Question {
     Damaged(String),
 }
 
-/// The snapshots that records were decided on, by digest; none if it is not what its digest says.
-pub(crate) type Snapshots = HashMap<PolicyDigest, Option<Arc<Snapshot>>>;
+/// The most policy sets that are kept while decisions are made again: those follow one another.
+const SNAPSHOTS_MAX: usize = 8;
+
+/// The most facts leaves that are.
+const LEAVES_MAX: usize = 1_024;
+
+/// What is read for one decision and kept for the next ones.
+#[derive(Default)]
+pub(crate) struct Recall {
+    compiler: SharedCompiler,
+    /// The snapshots that records were decided on, by digest; none if it is not what its digest says.
+    snapshots: HashMap<PolicyDigest, Option<Arc<Snapshot>>>,
+    /// What the facts leaves that records name disclose. Many decisions rest on one.
+    leaves: HashMap<(RecordId, RecordDigest), Leaf>,
+}
+
+/// What a facts leaf discloses, for decisions that differ in their time and circumstances.
+#[derive(Clone)]
+enum Leaf {
+    Facts(Box<Facts>),
+    Erased,
+    Damaged(String),
+}
 
 /// A record of a decision.
 enum Read {
@@ -76,55 +98,109 @@ impl Recorded {
     }
 }
 
+impl Recall {
+    /// Forgets what was disclosed: it may be erased before it is asked for again.
+    pub(crate) fn forget_disclosed(&mut self) {
+        self.leaves.clear();
+    }
+}
+
 impl Administration {
-    /// The decision that `entry` records, if it records one, with what was asked.
+    /// The decisions among up to `max` records from the one at `index` on, each with what was asked; and how
+    /// many records those are.
     pub(crate) async fn recalled(
         &self,
-        entry: &LogEntry,
-    ) -> Result<Option<(Recorded, Question)>, AdminError> {
-        let Some(read) = read(entry) else { return Ok(None) };
-        let recorded = Recorded::of(&read);
-        let question = match &read {
-            Read::Act(record) => self.act(entry.index, record).await?,
-            Read::Administration(record) => {
-                match self.disclosed(entry.index, &record.commitments).await? {
-                    Disclosed::Values(own) => administrative_question(record, &own).into(),
-                    other => Question::without(other),
+        (index, max): (u64, usize),
+        recall: &mut Recall,
+    ) -> Result<(usize, Vec<(Recorded, Question)>), AdminError> {
+        let journal = self.authority.journal();
+        let entries = journal.store().entries(index, max).await;
+        let entries = entries.map_err(AdminError::unavailable)?;
+        let disclosures = journal.disclosures(index, entries.len()).await;
+        let mut disclosures = disclosures.map_err(AdminError::unavailable)?;
+        let mut recalled = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let Some(read) = read(entry) else { continue };
+            let recorded = Recorded::of(&read);
+            let disclosure = disclosures.remove(&entry.index).transpose();
+            let question = match &read {
+                Read::Act(record) => {
+                    let own = held_against(disclosure, &record.commitments)?;
+                    self.act(record, own, recall).await?
                 }
-            }
-        };
-        Ok(Some((recorded, question)))
+                Read::Administration(record) => {
+                    match held_against(disclosure, &record.commitments)? {
+                        Disclosed::Values(own) => administrative_question(record, &own).into(),
+                        other => Question::without(other),
+                    }
+                }
+            };
+            recalled.push((recorded, question));
+            // Others want to be served meanwhile.
+            tokio::task::yield_now().await;
+        }
+        Ok((entries.len(), recalled))
     }
 
-    async fn act(&self, index: u64, record: &DecisionRecord) -> Result<Question, AdminError> {
-        let own = match self.disclosed(index, &record.commitments).await? {
+    async fn act(
+        &self,
+        record: &DecisionRecord,
+        own: Disclosed,
+        recall: &mut Recall,
+    ) -> Result<Question, AdminError> {
+        let own = match own {
             Disclosed::Values(own) => own,
             other => return Ok(Question::without(other)),
         };
-        Ok(match self.facts_of(record).await? {
-            Disclosed::Values(facts) => question(record, &own, &facts).into(),
-            other => Question::without(other),
+        Ok(match self.leaf(record, recall).await? {
+            Leaf::Facts(facts) => question(record, &own, *facts).into(),
+            Leaf::Erased => Question::Erased,
+            Leaf::Damaged(why) => Question::Damaged(why),
         })
+    }
+
+    /// What the facts leaf that `record` names discloses.
+    async fn leaf(&self, record: &DecisionRecord, recall: &mut Recall) -> Result<Leaf, AdminError> {
+        let name = (record.facts.id, record.facts.leaf);
+        if let Some(known) = recall.leaves.get(&name) {
+            return Ok(known.clone());
+        }
+        let leaf = match self.facts_of(record).await? {
+            Disclosed::Values(values) => match facts(&values) {
+                Ok(facts) => Leaf::Facts(Box::new(facts)),
+                Err(why) => Leaf::Damaged(why),
+            },
+            Disclosed::Erased => Leaf::Erased,
+            Disclosed::Damaged(why) => Leaf::Damaged(why),
+        };
+        if recall.leaves.len() == LEAVES_MAX {
+            recall.leaves.clear();
+        }
+        recall.leaves.insert(name, leaf.clone());
+        Ok(leaf)
     }
 
     /// The policy set with `digest`, if it is kept and is what its digest says.
     pub(crate) async fn snapshot(
         &self,
         digest: PolicyDigest,
-        known: &mut Snapshots,
+        recall: &mut Recall,
     ) -> Result<Option<Arc<Snapshot>>, AdminError> {
-        if let Some(snapshot) = known.get(&digest) {
+        if let Some(snapshot) = recall.snapshots.get(&digest) {
             return Ok(snapshot.clone());
         }
         let mut reader = self.reader();
         let bundle: Option<Bundle> =
             reader.find(FactKey::policy(&digest)).await.map_err(AdminError::unavailable)?;
         let snapshot = match bundle {
-            Some(bundle) => Snapshot::compile(bundle).ok(),
-            None => Some(Snapshot::empty()),
+            Some(bundle) => recall.compiler.compile(bundle).await.ok(),
+            None => Some(Arc::new(Snapshot::empty())),
         };
-        let snapshot = snapshot.filter(|snapshot| snapshot.digest() == digest).map(Arc::new);
-        known.insert(digest, snapshot.clone());
+        let snapshot = snapshot.filter(|snapshot| snapshot.digest() == digest);
+        if recall.snapshots.len() == SNAPSHOTS_MAX {
+            recall.snapshots.clear();
+        }
+        recall.snapshots.insert(digest, snapshot.clone());
         Ok(snapshot)
     }
 }
@@ -155,12 +231,28 @@ fn read(entry: &LogEntry) -> Option<Read> {
     Some(Read::Administration(Box::new(record)))
 }
 
+/// What a facts leaf says, whoever uses it when.
+fn facts(values: &Disclosure) -> Result<Facts, String> {
+    let standing = member(values, "standing")?.ok_or("nobody stands behind it")?;
+    Ok(Facts {
+        revision: Revision::default(),
+        now: Timestamp::from_millis(0),
+        principal: PrincipalFacts::Instance(Arc::new(standing)),
+        tool: member(values, "tool")?.map(Arc::new),
+        server: member(values, "server")?.map(Arc::new),
+        tool_owner: member(values, "tool_owner")?,
+        agent: member(values, "agent")?.map(Arc::new),
+        session: SessionFacts::default(),
+        binding: Binding::None,
+        stops: Arc::new(member(values, "stops")?.unwrap_or_default()),
+    })
+}
+
 fn question(
     record: &DecisionRecord,
     own: &Disclosure,
-    facts: &Disclosure,
+    facts: Facts,
 ) -> Result<(AccessRequest, Facts), String> {
-    let standing = member(facts, "standing")?.ok_or("nobody stands behind it")?;
     let request = AccessRequest {
         principal: Principal::Instance(record.instance),
         action: ActionName::method(&record.action),
@@ -170,14 +262,9 @@ fn question(
     let facts = Facts {
         revision: record.facts.revision,
         now: record.time,
-        principal: PrincipalFacts::Instance(Arc::new(standing)),
-        tool: member(facts, "tool")?.map(Arc::new),
-        server: member(facts, "server")?.map(Arc::new),
-        tool_owner: member(facts, "tool_owner")?,
-        agent: member(facts, "agent")?.map(Arc::new),
         session: member::<SessionFacts>(own, "session")?.unwrap_or_default(),
         binding: record.binding,
-        stops: Arc::new(member(facts, "stops")?.unwrap_or_default()),
+        ..facts
     };
     Ok((request, facts))
 }

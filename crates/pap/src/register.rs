@@ -52,9 +52,8 @@ impl Administration {
             }
             Command::AgentClient { name, client } => self.agent_client(by, &name, client).await,
             Command::AgentSuspend { name, reason } => {
-                let (since, change) = (self.now(), json!(reason));
-                let suspend =
-                    |agent: &mut Agent| agent.state = AgentState::Suspended { reason, since };
+                let (now, change) = (self.now(), json!(reason));
+                let suspend = |agent: &mut Agent| agent.suspend(reason, now);
                 self.agent_change(by, (&name, "agent/suspend"), change, suspend).await
             }
             Command::AgentList { as_of } => self.agent_list(by, as_of.as_deref()).await,

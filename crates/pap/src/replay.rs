@@ -7,7 +7,7 @@ use model::{Decision, PolicyId};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::recall::{Question, Recorded, Snapshots};
+use crate::recall::{Question, Recall, Recorded};
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -41,16 +41,14 @@ enum Again {
 impl Administration {
     /// Decides every recorded decision again; all must agree.
     pub(crate) async fn replay(&self) -> Result<Value, AdminError> {
-        let (mut snapshots, mut tally) = (Snapshots::new(), Tally::default());
+        let (mut recall, mut tally) = (Recall::default(), Tally::default());
         let mut from = 0;
         loop {
-            let entries = self.authority.journal().store().entries(from, PAGE).await;
-            let entries = entries.map_err(AdminError::unavailable)?;
-            for entry in &entries {
-                let Some((recorded, question)) = self.recalled(entry).await? else { continue };
+            let (records, recalled) = self.recalled((from, PAGE), &mut recall).await?;
+            for (recorded, question) in recalled {
                 tally.is_current |= recorded.is_current;
                 let id = recorded.id;
-                match self.again(&recorded, question, &mut snapshots).await? {
+                match self.again(&recorded, question, &mut recall).await? {
                     Again::DeniedLater(_) if !tally.is_current => tally.earlier += 1,
                     Again::DeniedLater(rule) => {
                         tally.differ.push(format!("{id}: recorded granted, now {rule}"));
@@ -60,10 +58,10 @@ impl Administration {
                     Again::Differs(why) => tally.differ.push(format!("{id}: {why}")),
                 }
             }
-            if entries.is_empty() {
+            if records == 0 {
                 break;
             }
-            from += entries.len() as u64;
+            from += records as u64;
         }
         let Tally { agreed, erased, earlier, differ, .. } = tally;
         Ok(json!({ "agreed": agreed, "erased": erased, "earlier": earlier, "differ": differ }))
@@ -74,7 +72,7 @@ impl Administration {
         &self,
         recorded: &Recorded,
         question: Question,
-        snapshots: &mut Snapshots,
+        recall: &mut Recall,
     ) -> Result<Again, AdminError> {
         if NOT_BY_POLICY.contains(&recorded.reason.as_str()) {
             return Ok(Again::Agrees);
@@ -84,9 +82,11 @@ impl Administration {
             Question::Erased => return Ok(Again::Erased),
             Question::Damaged(why) => return Ok(Again::Differs(why)),
         };
-        let Some(snapshot) = self.snapshot(recorded.policy, snapshots).await? else {
+        let Some(snapshot) = self.snapshot(recorded.policy, recall).await? else {
             return Ok(Again::Differs(format!("the policy set {} is not kept", recorded.policy)));
         };
+        // Others want to be served meanwhile.
+        tokio::task::yield_now().await;
         Ok(recorded.held_against(&snapshot.decide(&request, &facts)))
     }
 }

@@ -116,14 +116,14 @@ impl Administration {
         }
         let (now, from) = (self.now(), agent.sponsor.clone());
         agent.sponsor = by.person.clone();
-        agent.begin_anew(now);
+        let lapsed = agent.begin_anew(now);
         agent.backups.remove(by.person);
         inherit(&mut agent, &from, now);
         effects.push(put(FactKey::agent(&name), &agent));
         let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
         effects.extend(written);
         let change = json!({
-            "agent": agent, "mandates": mandates, "from": from, "reason": reason,
+            "agent": agent, "mandates": mandates, "from": from, "reason": reason, "lapsed": lapsed,
         });
         let done = draft.make(change, effects).await?;
         let told = json!({
@@ -154,11 +154,13 @@ impl Administration {
             let why = format!("`{}` does not answer for `{name}`: affirm it first", agent.sponsor);
             return Err(AdminError::Invalid(why));
         }
-        agent.begin_anew(now);
+        let lapsed = agent.begin_anew(now);
         effects.push(put(FactKey::agent(&name), &agent));
         let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
         effects.extend(written);
-        let change = json!({ "agent": agent, "mandates": mandates, "reason": reason });
+        let change = json!({
+            "agent": agent, "mandates": mandates, "reason": reason, "lapsed": lapsed,
+        });
         let done = draft.make(change, effects).await?;
         let told = json!({ "agent": name, "sponsor": agent.sponsor, "decision": done.decision });
         Ok(with_lease(told, &agent))

@@ -8,7 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::{Effect, Policy};
 use model::{Obligation, Remedy};
 
-const KNOWN: [&str; 6] = ["control", "description", "id", "mode", "obligation", "remedy"];
+use crate::properties::{ALWAYS_PERMITS, NEVER_PERMITS, NEVER_REACHES, PROPERTY};
+
+const KNOWN: [&str; 7] =
+    ["control", "description", "id", "mode", "obligation", "property", "remedy"];
+
+/// What only a policy that decides can carry: of a property it would mean nothing.
+const OF_DECIDING: [&str; 3] = ["mode", "obligation", "remedy"];
 
 /// The kinds of obligation that enforcement points can discharge.
 pub const OBLIGATION_KINDS: [&str; 2] = ["notify", "redact"];
@@ -23,6 +29,8 @@ pub(crate) struct Annotations {
     pub(crate) observe: bool,
     pub(crate) obligations: BTreeSet<Obligation>,
     pub(crate) remedy: Option<Remedy>,
+    /// Whether it is something to prove of a set, and no policy of one.
+    pub(crate) is_property: bool,
 }
 
 /// Reads the annotations of `policy`; the errors are messages.
@@ -45,6 +53,8 @@ pub(crate) fn read(policy: &Policy) -> Result<Annotations, Vec<String>> {
     let obliged = obligations(given.get("obligation").copied(), policy.effect());
     keep(obliged.map(|it| read.obligations = it));
     keep(control(given.get("control").copied()));
+    let property = property(&given, policy.effect());
+    keep(property.map(|is_property| read.is_property = is_property));
     if errors.is_empty() { Ok(read) } else { Err(errors) }
 }
 
@@ -97,6 +107,23 @@ fn obligation(part: &str) -> Result<Obligation, String> {
         return Err(format!("obligation `{kind}` needs an argument: `{kind}:ARGUMENT`"));
     }
     Ok(Obligation(format!("{kind}:{}", argument.trim())))
+}
+
+/// Whether it is a property.
+fn property(given: &BTreeMap<&str, &str>, effect: Effect) -> Result<bool, String> {
+    let Some(value) = given.get(PROPERTY) else { return Ok(false) };
+    if let Some(name) = OF_DECIDING.into_iter().find(|name| given.contains_key(name)) {
+        return Err(format!("`@{name}` means nothing of a property"));
+    }
+    let wanted = match *value {
+        NEVER_PERMITS | NEVER_REACHES => Effect::Forbid,
+        ALWAYS_PERMITS => Effect::Permit,
+        other => {
+            let known = list(&[NEVER_PERMITS, NEVER_REACHES, ALWAYS_PERMITS]);
+            return Err(format!("unknown property `{other}`; known are {known}"));
+        }
+    };
+    if effect == wanted { Ok(true) } else { Err(format!("`{value}` is written as a {wanted}")) }
 }
 
 fn control(value: Option<&str>) -> Result<(), String> {

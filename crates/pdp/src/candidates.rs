@@ -14,7 +14,7 @@ use cedar_policy::{
 pub const CANDIDATES_MAX: usize = 256;
 
 /// What one part of a policy's scope asks of an entity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Constraint {
     Any,
     Eq(EntityUid),
@@ -76,6 +76,17 @@ impl Constraint {
             Self::In(uids) => uids.iter().any(within),
             Self::Is(kind) => placed.uid.type_name() == kind,
             Self::IsIn(kind, uid) => placed.uid.type_name() == kind && within(uid),
+        }
+    }
+}
+
+impl Constraint {
+    /// Whether it can match something of this type, as far as the type alone says.
+    pub(crate) fn could_match(&self, kind: &EntityTypeName) -> bool {
+        match self {
+            Self::Any | Self::In(_) => true,
+            Self::Eq(uid) => uid.type_name() == kind,
+            Self::Is(wanted) | Self::IsIn(wanted, _) => wanted == kind,
         }
     }
 }

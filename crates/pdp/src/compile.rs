@@ -1,21 +1,28 @@
 //! Compiles a bundle into a snapshot; everything that can be wrong with a policy is found here.
+//!
+//! What was parsed and validated is kept by digest, so that a set in which little changed takes little time
+//! (see [`Compiler`]). INVARIANT: the answer is the same as from nothing
+//! (`what_is_kept_changes_no_answer`).
 
 use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
+use jsonschema::Validator;
 use miette::Diagnostic as _;
-use model::PolicyId;
+use model::{PolicyId, Sha256Digest};
 
 use crate::candidates::{Constraint, Index, ScopeOf};
 use crate::context::USED_TOOLS;
+use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
 use crate::report::{CompileErrors, Finding};
-use crate::schema::{TOOL_CALLS, Vocabulary, action_uid, chain};
+use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
+use crate::split::split;
 use crate::validate::Checker;
-use crate::{Bundle, annotations, arguments, reads};
+use crate::{Bundle, annotations, arguments, properties, reads};
 
 /// The most policies in one bundle.
 pub const POLICIES_MAX: usize = 20_000;
@@ -26,64 +33,62 @@ pub const POLICY_BYTES_MAX: usize = 16 << 20;
 /// The most tools in one bundle.
 pub const TOOLS_MAX: usize = 20_000;
 
+/// Compiles one policy set after another, and keeps of the last one that compiled what its policies and tools
+/// came to: each policy by its text, what was found by checking it by its text and the part of the schema that
+/// its scope can match, each tool by its schema.
+#[derive(Default)]
+pub struct Compiler {
+    role: Role,
+    policies: Kept<Arc<Compiled>>,
+    /// What is doubtful in a policy that was checked.
+    doubts: Kept<Arc<[String]>>,
+    tools: Kept<Result<ToolForm, String>>,
+}
+
+/// What the policies of a bundle are for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Role {
+    /// They decide.
+    #[default]
+    Deciding,
+    /// They say what is to be proved of those that decide.
+    Properties,
+}
+
+/// What a tool's schema came to.
+#[derive(Clone)]
+struct ToolForm {
+    arguments: Arc<Validator>,
+    input: Input,
+}
+
 /// A policy in its file.
 struct Source<'a> {
     file: &'a str,
     line: usize,
-    policy: Policy,
+    /// Names its text.
+    digest: Sha256Digest,
+    policy: Result<Arc<Compiled>, Fault>,
+}
+
+/// What is wrong with one policy by itself.
+enum Fault {
+    /// It does not parse: each reason, with where it is in the policy, if known.
+    Syntax(Vec<(Option<usize>, String)>),
+    /// It is not as policies are here; its `@id`, if it has one, and the reasons.
+    Form(Option<String>, Vec<String>),
 }
 
 impl Snapshot {
-    /// Compiles and validates `bundle`.
+    /// Compiles and validates `bundle`, from nothing.
     pub fn compile(bundle: Bundle) -> Result<Self, CompileErrors> {
-        limits(&bundle)?;
-        let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
-        let mut warnings = Vec::new();
-        let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
-        let tools = compile_tools(&bundle, &mut vocabulary, &mut warnings);
-        let sources = parse(&bundle)?;
-        let mut errors = Vec::new();
-        let mut checker = Checker::new(&vocabulary);
-        let mut policies = Vec::with_capacity(sources.len());
-        let mut scopes = Vec::with_capacity(sources.len());
-        let mut places: BTreeMap<String, String> = BTreeMap::new();
-        for source in &sources {
-            match compile_policy(source, &mut checker) {
-                Ok((policy, scope, doubts)) => {
-                    let place = format!("{}:{}", source.file, source.line);
-                    let id = policy.id.as_str().to_owned();
-                    if let Some(first) = places.insert(id.clone(), place) {
-                        errors.push(source.finding(format!("`@id` is also at {first}")).of(&id));
-                    }
-                    warnings.extend(doubts.into_iter().map(|it| source.finding(it).of(&id)));
-                    policies.push(policy);
-                    scopes.push(scope);
-                }
-                Err(found) => errors.extend(found),
-            }
-        }
-        if !errors.is_empty() {
-            return Err(CompileErrors(errors));
-        }
-        let named = named(&policies, &scopes);
-        let gap = gap(&bundle, &sources);
-        let (digest, index) = (bundle.digest(), Index::new(scopes));
-        let looks_at_used_tools = policies.iter().any(|it| it.attributes.contains(USED_TOOLS));
-        let mut snapshot = Self {
-            bundle,
-            digest,
-            vocabulary,
-            policies,
-            index,
-            tools,
-            named,
-            warnings,
-            gap,
-            labels,
-            looks_at_used_tools,
-        };
-        snapshot.warn_of_tools();
-        Ok(snapshot)
+        Compiler::default().compile(bundle)
+    }
+
+    /// Compiles and validates the properties in `bundle`: each says of a policy set with the same tools
+    /// that it never, or always, permits what its scope and conditions match. Nothing is decided by it.
+    pub fn compile_properties(bundle: Bundle) -> Result<Self, CompileErrors> {
+        Compiler { role: Role::Properties, ..Compiler::default() }.compile(bundle)
     }
 
     fn warn_of_tools(&mut self) {
@@ -104,9 +109,185 @@ impl Snapshot {
     }
 }
 
+impl Compiler {
+    /// Compiles and validates `bundle`. If it fails, what is kept stays.
+    pub fn compile(&mut self, bundle: Bundle) -> Result<Snapshot, CompileErrors> {
+        self.policies.begin();
+        self.doubts.begin();
+        self.tools.begin();
+        let snapshot = self.compiled(bundle)?;
+        self.policies.end();
+        self.doubts.end();
+        self.tools.end();
+        Ok(snapshot)
+    }
+
+    fn compiled(&mut self, bundle: Bundle) -> Result<Snapshot, CompileErrors> {
+        limits(&bundle)?;
+        let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
+        let mut warnings = Vec::new();
+        let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
+        let tools = self.tools(&bundle, &mut vocabulary, &mut warnings);
+        let mut sources = self.parsed(&bundle)?;
+        if self.role == Role::Properties {
+            sources.extend(over_chains(&sources)?);
+        }
+        let mut errors = Vec::new();
+        let mut checker = Checker::new(&vocabulary);
+        let mut policies: Vec<Arc<Compiled>> = Vec::with_capacity(sources.len());
+        let mut places: BTreeMap<String, String> = BTreeMap::new();
+        for source in &sources {
+            match self.checked(source, &mut checker) {
+                Ok((policy, doubts)) => {
+                    let place = format!("{}:{}", source.file, source.line);
+                    let id = policy.id.as_str();
+                    if let Some(first) = places.insert(id.to_owned(), place) {
+                        errors.push(source.finding(format!("`@id` is also at {first}")).of(id));
+                    }
+                    warnings.extend(doubts.into_iter().map(|it| source.finding(it).of(id)));
+                    policies.push(policy.clone());
+                }
+                Err(found) => errors.extend(found),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(CompileErrors(errors));
+        }
+        let named = named(&policies);
+        let gap = gap(&bundle, &sources);
+        let index = Index::new(policies.iter().map(|policy| policy.scope.clone()).collect());
+        let digest = bundle.digest();
+        let looks_at_used_tools = policies.iter().any(|it| it.attributes.contains(USED_TOOLS));
+        let mut snapshot = Snapshot {
+            bundle,
+            digest,
+            vocabulary,
+            policies,
+            index,
+            tools,
+            named,
+            warnings,
+            gap,
+            labels,
+            looks_at_used_tools,
+        };
+        if self.role == Role::Deciding {
+            snapshot.warn_of_tools();
+        }
+        Ok(snapshot)
+    }
+
+    /// A tool whose schema cannot be used is left out, and so cannot be called: what one server lists
+    /// must not keep a policy set from being published.
+    fn tools(
+        &mut self,
+        bundle: &Bundle,
+        vocabulary: &mut Vocabulary,
+        warnings: &mut Vec<Finding>,
+    ) -> BTreeMap<model::ToolRef, CompiledTool> {
+        let mut tools = BTreeMap::new();
+        for (tool, schema) in &bundle.tools {
+            let schema = &schema.input_schema;
+            let digest = Sha256Digest::of(schema.to_string().as_bytes());
+            let make = || -> Result<_, std::convert::Infallible> {
+                Ok(arguments::compile(schema).map(|arguments| ToolForm {
+                    arguments: Arc::new(arguments),
+                    input: Input::of(schema),
+                }))
+            };
+            let Ok(form) = self.tools.get(digest, make);
+            let compiled = form.and_then(|ToolForm { arguments, input }| {
+                vocabulary.add_tool(tool, &input)?;
+                Ok(CompiledTool { arguments, unknown_input: OnceLock::new() })
+            });
+            match compiled {
+                Ok(compiled) => drop(tools.insert(tool.clone(), compiled)),
+                Err(why) => {
+                    let message = format!("tool `{tool}` is not callable: {why}");
+                    warnings.push(Finding::general(message));
+                }
+            }
+        }
+        tools
+    }
+
+    /// The policies of all files, in the order in which they stand there.
+    fn parsed<'a>(&mut self, bundle: &'a Bundle) -> Result<Vec<Source<'a>>, CompileErrors> {
+        let mut sources: Vec<Source<'a>> = Vec::new();
+        let mut errors = Vec::new();
+        for (file, text) in &bundle.policies {
+            let (mut from, mut line) = (0, 1);
+            for piece in split(text) {
+                if sources.len() == POLICIES_MAX {
+                    let message = format!("more than {POLICIES_MAX} policies");
+                    return Err(Finding::general(message).into());
+                }
+                // Counted on from the policy before, so that a long file takes linear time.
+                line += line_of(&text[from..], piece.offset - from) - 1;
+                from = piece.offset;
+                let digest = Sha256Digest::of(piece.text.as_bytes());
+                let make = || compile_policy(parse(piece.text)?, self.role).map(Arc::new);
+                let policy = self.policies.get(digest, make);
+                if let Err(Fault::Syntax(found)) = &policy {
+                    errors.extend(found.iter().map(|(offset, message)| {
+                        let within = offset.map_or(0, |offset| line_of(piece.text, offset) - 1);
+                        Finding::at(file, Some(line + within), message)
+                    }));
+                }
+                sources.push(Source { file, line, digest, policy });
+            }
+        }
+        if errors.is_empty() { Ok(sources) } else { Err(CompileErrors(errors)) }
+    }
+
+    /// The policy of `source` with what is doubtful in it, or what is wrong with it.
+    fn checked<'s>(
+        &mut self,
+        source: &'s Source<'_>,
+        checker: &mut Checker<'_>,
+    ) -> Result<(&'s Arc<Compiled>, Vec<String>), Vec<Finding>> {
+        let policy = match &source.policy {
+            Ok(policy) => policy,
+            Err(fault) => return Err(source.wrong(fault)),
+        };
+        let part = checker.part(policy);
+        let mut doubts = checker.doubts(policy, &part);
+        if part.is_empty() {
+            return Ok((policy, doubts));
+        }
+        let digest = [source.digest.as_bytes().as_slice(), part.digest.as_bytes()].concat();
+        let digest = Sha256Digest::of(&digest);
+        let found = self.doubts.get(digest, || checker.check(policy, &part).map(Arc::from));
+        let found = match (found, self.role) {
+            (Ok(found), _) => found,
+            // It is not proved of the tools that have other arguments, and can be of all others.
+            (Err(wrong), Role::Properties) => wrong.into(),
+            (Err(wrong), Role::Deciding) => {
+                let wrong = wrong.into_iter().map(|it| source.finding(it).of(policy.id.as_str()));
+                return Err(wrong.collect());
+            }
+        };
+        doubts.extend_from_slice(&found);
+        Ok((policy, doubts))
+    }
+
+    /// How many policies, checks and tools are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> (usize, usize, usize) {
+        (self.policies.len(), self.doubts.len(), self.tools.len())
+    }
+}
+
 impl Source<'_> {
     fn finding(&self, message: String) -> Finding {
         Finding::at(self.file, Some(self.line), message)
+    }
+
+    fn wrong(&self, fault: &Fault) -> Vec<Finding> {
+        // What does not parse was told before.
+        let Fault::Form(id, messages) = fault else { return Vec::new() };
+        let found = messages.iter().map(|message| self.finding(message.clone()));
+        found.map(|finding| id.iter().fold(finding, |finding, id| finding.of(id))).collect()
     }
 }
 
@@ -124,74 +305,21 @@ pub(crate) fn limits(bundle: &Bundle) -> Result<(), CompileErrors> {
     Ok(())
 }
 
-/// A tool whose schema cannot be used is left out, and so cannot be called: what one server lists
-/// must not keep a policy set from being published.
-fn compile_tools(
-    bundle: &Bundle,
-    vocabulary: &mut Vocabulary,
-    warnings: &mut Vec<Finding>,
-) -> BTreeMap<model::ToolRef, CompiledTool> {
-    let mut tools = BTreeMap::new();
-    for (tool, schema) in &bundle.tools {
-        let compiled = arguments::compile(&schema.input_schema).and_then(|arguments| {
-            vocabulary.add_tool(tool, &schema.input_schema)?;
-            Ok(CompiledTool { arguments, unknown_input: OnceLock::new() })
-        });
-        match compiled {
-            Ok(compiled) => drop(tools.insert(tool.clone(), compiled)),
-            Err(why) => {
-                let message = format!("tool `{tool}` is not callable: {why}");
-                warnings.push(Finding::general(message));
-            }
-        }
-    }
-    tools
-}
-
-fn parse(bundle: &Bundle) -> Result<Vec<Source<'_>>, CompileErrors> {
-    let mut sources = Vec::new();
-    let mut errors = Vec::new();
-    for (file, text) in &bundle.policies {
-        match PolicySet::from_str(text) {
-            Ok(set) => {
-                if set.templates().next().is_some() {
-                    errors.push(Finding::at(file, None, "templates are not supported"));
-                }
-                sources.extend(in_order(file, text, &set));
-            }
-            Err(found) => errors.extend(found.iter().map(|error| {
-                let mut labels = error.labels().into_iter().flatten();
-                let line = labels.next().map(|label| line_of(text, label.offset()));
-                Finding::at(file, line, chain(error))
-            })),
-        }
-    }
-    if sources.len() > POLICIES_MAX {
-        errors.push(Finding::general(format!("more than {POLICIES_MAX} policies")));
-    }
-    if errors.is_empty() { Ok(sources) } else { Err(CompileErrors(errors)) }
-}
-
-/// The policies of one file, in the order in which they stand there.
-fn in_order<'a>(file: &'a str, text: &str, set: &PolicySet) -> Vec<Source<'a>> {
-    // Cedar names the policies of a text by position: `policy0`, `policy1`, …
-    let position = |policy: &Policy| -> usize {
-        let id: &str = policy.id().as_ref();
-        id.trim_start_matches("policy").parse().unwrap_or(usize::MAX)
+/// The second parts of the properties that hold over chains.
+fn over_chains<'a>(properties: &[Source<'a>]) -> Result<Vec<Source<'a>>, CompileErrors> {
+    let part = |property: &Source<'a>| {
+        let compiled = property.policy.as_ref().ok()?;
+        let part = properties::handed_on(compiled.alone.policies().next()?)?;
+        Some(match part {
+            Ok(policy) => Ok(Source {
+                digest: Sha256Digest::of(policy.to_string().as_bytes()),
+                policy: compile_policy(policy, Role::Properties).map(Arc::new),
+                ..*property
+            }),
+            Err(why) => Err(CompileErrors::from(property.finding(why))),
+        })
     };
-    let mut policies: Vec<Policy> = set.policies().cloned().collect();
-    policies.sort_by_key(position);
-    let (mut from, mut line) = (0, 1);
-    let mut sources = Vec::with_capacity(policies.len());
-    for policy in policies {
-        let own = policy.to_cedar().unwrap_or_default();
-        let offset = text[from..].find(&own).map_or(from, |found| from + found);
-        // Counted on from the policy before, so that a long file takes linear time.
-        line += line_of(&text[from..], offset - from) - 1;
-        from = offset;
-        sources.push(Source { file, line, policy });
-    }
-    sources
+    properties.iter().filter_map(part).collect()
 }
 
 /// The line, counted from 1, in which the byte at `offset` stands.
@@ -209,35 +337,34 @@ fn gap(bundle: &Bundle, sources: &[Source<'_>]) -> Option<Finding> {
     Some(Finding::at(empty, None, "holds no policy: remove the file if that is meant"))
 }
 
-type CompiledPolicy = (Compiled, ScopeOf, Vec<String>);
-
-fn compile_policy(
-    source: &Source<'_>,
-    checker: &mut Checker<'_>,
-) -> Result<CompiledPolicy, Vec<Finding>> {
-    let findings = |id: Option<&str>, messages: Vec<String>| -> Vec<Finding> {
-        let found = messages.into_iter().map(|message| source.finding(message));
-        found.map(|finding| id.map_or(finding.clone(), |id| finding.of(id))).collect()
-    };
-    let given = source.policy.annotation("id");
-    let annotations = annotations::read(&source.policy).map_err(|it| findings(given, it))?;
+/// What one policy says by itself.
+fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
+    let given = policy.annotation("id").map(str::to_owned);
+    let form = |id: &Option<String>, messages| Fault::Form(id.clone(), messages);
+    let annotations = annotations::read(&policy).map_err(|it| form(&given, it))?;
     let id = annotations.id.as_str();
-    let reads = reads::of(&source.policy).map_err(|it| findings(Some(id), vec![it]))?;
+    let misplaced = match (role, annotations.is_property) {
+        (Role::Deciding, true) => "is a property, which belongs into `properties/`: no set has it",
+        (Role::Properties, false) => "needs `@property`: what is to be proved of the set",
+        _ => "",
+    };
+    if !misplaced.is_empty() {
+        return Err(form(&given, vec![misplaced.to_owned()]));
+    }
+    let reads = reads::of(&policy).map_err(|it| form(&given, vec![it]))?;
     if reads.whole {
         let message = "uses `context` or `context.input` as a whole; name the members it reads";
-        return Err(findings(Some(id), vec![message.to_owned()]));
+        return Err(form(&given, vec![message.to_owned()]));
     }
-    let policy = source.policy.new_id(cedar_policy::PolicyId::new(id));
-    let scope = ScopeOf::new(&policy);
-    let doubts = checker.check(&policy, &scope, &reads).map_err(|it| findings(Some(id), it))?;
-    let effect = policy.effect();
+    let policy = policy.new_id(cedar_policy::PolicyId::new(id));
+    let (effect, scope) = (policy.effect(), ScopeOf::new(&policy));
     let description = policy.annotation("description").map(str::to_owned);
     let is_unconditional = !policy.has_non_scope_constraint();
-    let alone =
-        PolicySet::from_policies([policy]).map_err(|it| findings(Some(id), vec![chain(&it)]))?;
-    let compiled = Compiled {
+    let alone = PolicySet::from_policies([policy]).map_err(|it| form(&given, vec![chain(&it)]))?;
+    Ok(Compiled {
         id: PolicyId::from(id),
         effect,
+        scope,
         description,
         is_unconditional,
         alone,
@@ -247,16 +374,26 @@ fn compile_policy(
         reads: reads.input,
         attributes: reads.attributes,
         actions: reads.actions,
-    };
-    Ok((compiled, scope, doubts))
+    })
+}
+
+fn parse(text: &str) -> Result<Policy, Fault> {
+    let set = PolicySet::from_str(text).map_err(|found| {
+        let place = |error: &cedar_policy::ParseError| {
+            error.labels().into_iter().flatten().next().map(|label| label.offset())
+        };
+        Fault::Syntax(found.iter().map(|error| (place(error), chain(error))).collect())
+    })?;
+    let message = "templates are not supported".to_owned();
+    set.policies().next().cloned().ok_or(Fault::Syntax(vec![(None, message)]))
 }
 
 /// The tools and servers that the scopes of the permits in force name for calls.
-fn named(policies: &[Compiled], scopes: &[ScopeOf]) -> HashSet<EntityUid> {
+fn named(policies: &[Arc<Compiled>]) -> HashSet<EntityUid> {
     let mut named = HashSet::new();
-    let permits = policies.iter().zip(scopes);
-    for (_, scope) in permits.filter(|(it, _)| it.effect == Effect::Permit && !it.observe) {
-        let calls = action_uid(TOOL_CALLS);
+    let calls = action_uid(TOOL_CALLS);
+    let permits = policies.iter().filter(|it| it.effect == Effect::Permit && !it.observe);
+    for Compiled { scope, .. } in permits.map(AsRef::as_ref) {
         let any_call = match &scope.action {
             Constraint::Eq(uid) => {
                 named.insert(uid.clone());

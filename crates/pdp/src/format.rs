@@ -1,5 +1,9 @@
 //! How policies are laid out.
 
+use std::collections::BTreeMap;
+use std::str::FromStr as _;
+
+use cedar_policy::PolicySet;
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
 use crate::report::Finding;
@@ -11,4 +15,21 @@ const CONFIG: Config = Config { line_width: 80, indent_width: 2 };
 pub fn format(file: &str, text: &str) -> Result<String, Finding> {
     policies_str_to_pretty(text, &CONFIG)
         .map_err(|report| Finding::at(file, None, format!("cannot be laid out: {report:#}")))
+}
+
+/// The policies in `files` by their ids, each laid out in the one way, so that those of two sets can be held against
+/// each other.
+pub fn by_id(files: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Finding> {
+    let mut all = BTreeMap::new();
+    for (file, text) in files {
+        let unread = |why: String| Finding::at(file, None, why);
+        let set = PolicySet::from_str(text).map_err(|error| unread(error.to_string()))?;
+        for policy in set.policies() {
+            let id =
+                policy.annotation("id").ok_or_else(|| unread("a policy has no @id".to_owned()))?;
+            let own = policy.to_cedar().ok_or_else(|| unread(format!("`{id}` has no text")))?;
+            all.insert(id.to_owned(), format(file, &own)?);
+        }
+    }
+    Ok(all)
 }

@@ -50,7 +50,11 @@ pub(crate) const BESIDE_TOOLS: [&str; 14] = [
 /// Whether no policy is asked about an act, because it only takes away. Whoever asks has found that it
 /// is theirs to take.
 pub(crate) fn only_takes_away(request: &AccessRequest) -> bool {
-    let action = request.action.as_str();
+    asks_no_policy(request.action.as_str())
+}
+
+/// Whether this action only takes away.
+pub(crate) fn asks_no_policy(action: &str) -> bool {
     action == TAKE_BACK || RESTRICT.contains(&action)
 }
 

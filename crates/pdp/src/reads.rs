@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// JSON pointers of the arguments that a policy looks at.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct InputReads {
+pub struct InputReads {
     /// Whose value it uses.
     values: BTreeSet<String>,
     /// Of which it asks whether they are there.
@@ -46,9 +46,24 @@ pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
 }
 
 impl InputReads {
-    /// Whether it looks at no argument.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.presence.is_empty()
+    /// The first token of each pointer (RFC 6901): the arguments of which it can tell anything.
+    pub(crate) fn members(&self) -> BTreeSet<String> {
+        let first = |pointer: &String| {
+            let token = pointer.split('/').nth(1).unwrap_or_default();
+            token.replace("~1", "/").replace("~0", "~")
+        };
+        self.values.iter().chain(&self.presence).map(first).collect()
+    }
+
+    /// An argument that this looks at and `others` do not: where it has no exact value, a policy that looks at
+    /// it lets nothing be permitted, and these others do.
+    pub fn beyond<'a>(&self, others: impl Iterator<Item = &'a Self> + Clone) -> Option<&str> {
+        let uses = |path: &String| others.clone().any(|it| it.values.contains(path));
+        let asks = |path: &String| others.clone().any(|it| it.presence.contains(path));
+        let value = self.values.iter().find(|path| !uses(path));
+        value
+            .or_else(|| self.presence.iter().find(|path| !uses(path) && !asks(path)))
+            .map(String::as_str)
     }
 
     /// Whether leaving out the argument at `pointer` can change what it sees.

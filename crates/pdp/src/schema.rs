@@ -4,10 +4,10 @@
 //! question gets the part that it needs (see [`Vocabulary::part`]).
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment};
-use model::ToolRef;
+use model::{Sha256Digest, ToolRef};
 use serde_json::{Map, Value, json};
 
 use crate::Bundle;
@@ -20,6 +20,9 @@ pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarsche
 
 /// The action group of all tools.
 pub(crate) const TOOL_CALLS: &str = "tools/call";
+
+/// The types of those who ask for calls: the instance, and the person on whose behalf it acts.
+const CALLERS: [&str; 2] = ["Person", "Instance"];
 
 /// What hands a part of a task on to another agent.
 pub(crate) const DELEGATE: &str = "delegate";
@@ -42,9 +45,19 @@ pub(crate) struct Action {
     /// The tool that it calls, if it does.
     pub(crate) tool: Option<ToolRef>,
     /// The members of its arguments.
-    pub(crate) input: Members,
-    /// Its declaration in a schema (JSON form).
-    declaration: Value,
+    pub(crate) input: Arc<Members>,
+    /// Names what its declaration rests on beside the base schema: the members of its arguments.
+    pub(crate) form: Sha256Digest,
+    /// The declaration of a method in a schema (JSON form); a tool's is made when it is needed.
+    declared: Option<Value>,
+}
+
+/// The arguments of an action as policy has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    members: Arc<Members>,
+    /// Names them.
+    form: Sha256Digest,
 }
 
 /// Who asks for an action.
@@ -76,9 +89,9 @@ impl AskedBy {
 pub(crate) struct Vocabulary {
     /// What can be asked for, by name. The order of the map reaches nothing.
     pub(crate) actions: HashMap<String, Action>,
-    /// Common types and entity types (JSON form), without actions.
-    types: Value,
     extra: Vec<SchemaFragment>,
+    /// Names the schema parts beyond the base schema.
+    pub(crate) extra_form: Sha256Digest,
 }
 
 /// Which part of the schema a question needs.
@@ -100,6 +113,14 @@ static BASE: LazyLock<Value> = LazyLock::new(|| {
     fragment.to_json_value().expect("the base schema has a JSON form")
 });
 
+/// The common types and entity types of the base schema, without actions: read once, for it is part of
+/// every schema.
+static TYPES: LazyLock<SchemaFragment> = LazyLock::new(|| {
+    let mut types = BASE.clone();
+    types[""]["actions"] = json!({});
+    SchemaFragment::from_json_value(types).expect("the base schema's types are a schema")
+});
+
 /// Whether methods begin with `name` (`tools` of `tools/call`): no server may be called so, because
 /// its tools could not be told from them.
 pub fn begins_methods(name: &str) -> bool {
@@ -119,20 +140,18 @@ pub(crate) fn action_uid(id: &str) -> EntityUid {
 impl Vocabulary {
     /// The vocabulary with the methods only.
     pub(crate) fn base() -> Self {
-        let mut types = BASE.clone();
-        let declared = types[""]["actions"].take();
-        types[""]["actions"] = json!({});
-        let methods = declared.as_object().into_iter().flatten();
+        let methods = BASE[""]["actions"].as_object().into_iter().flatten();
         let actions = methods
             .filter(|(name, _)| *name != TOOL_CALLS)
             .map(|(name, declaration)| (name.clone(), method(name, declaration)))
             .collect();
-        Self { actions, types, extra: Vec::new() }
+        Self { actions, extra: Vec::new(), extra_form: Sha256Digest::of(b"") }
     }
 
     /// The vocabulary of `bundle`, still without its tools.
     pub(crate) fn of(bundle: &Bundle) -> Result<Self, Vec<Finding>> {
         let mut vocabulary = Self::base();
+        vocabulary.extra_form = Sha256Digest::of(&json::canonical_of(&bundle.schema));
         let mut findings = Vec::new();
         for (file, text) in &bundle.schema {
             match extra_part(text) {
@@ -150,31 +169,43 @@ impl Vocabulary {
     }
 
     /// Adds the action of `tool`, unless a method has that name.
-    pub(crate) fn add_tool(&mut self, tool: &ToolRef, schema: &Value) -> Result<(), String> {
+    pub(crate) fn add_tool(&mut self, tool: &ToolRef, input: &Input) -> Result<(), String> {
         let name = tool.to_string();
         if self.actions.contains_key(&name) {
             return Err("a method of the same name is built in".to_owned());
         }
-        self.actions.insert(name, tool_action(tool, shape::of_arguments(schema)));
+        self.actions.insert(name, tool_action(tool, input.clone()));
         Ok(())
     }
 
     /// The whole schema, in Cedar's syntax.
     pub(crate) fn text(&self) -> Result<String, String> {
         let actions = self.actions.keys().map(String::as_str).collect();
-        let fragments = self.fragments(&Part { actions, ..Part::default() })?;
-        let texts = fragments.iter().map(|it| it.to_cedarschema().map_err(|error| chain(&error)));
+        let mut whole = BASE.clone();
+        whole[""]["actions"] = self.declarations(&Part { actions, ..Part::default() });
+        let own = SchemaFragment::from_json_value(whole).map_err(|error| chain(&error))?;
+        let texts = std::iter::once(&own).chain(&self.extra);
+        let texts = texts.map(|it| it.to_cedarschema().map_err(|error| chain(&error)));
         Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
     }
 
     /// Builds the schema with the actions of `part`.
     pub(crate) fn part(&self, part: &Part<'_>) -> Result<Schema, String> {
-        let fragments = self.fragments(part)?;
+        let mut own = json!({ "entityTypes": {}, "actions": self.declarations(part) });
+        if part.unknown_input {
+            for action in part.actions.iter().filter_map(|name| self.actions.get(*name)) {
+                let shape = shape::record_type(&action.input);
+                own["entityTypes"][UNKNOWN_INPUT] = json!({ "shape": shape });
+            }
+        }
+        let own = SchemaFragment::from_json_value(json!({ "": own }));
+        let own = own.map_err(|error| chain(&error))?;
+        let fragments = [TYPES.clone(), own].into_iter().chain(self.extra.iter().cloned());
         Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
     }
 
-    fn fragments(&self, part: &Part<'_>) -> Result<Vec<SchemaFragment>, String> {
-        let mut types = self.types.clone();
+    /// The declarations of the actions of `part` (JSON form).
+    fn declarations(&self, part: &Part<'_>) -> Value {
         let mut actions = Map::new();
         actions.insert(TOOL_CALLS.to_owned(), json!({}));
         for name in &part.names {
@@ -182,19 +213,52 @@ impl Vocabulary {
         }
         for name in &part.actions {
             if let Some(action) = self.actions.get(*name) {
-                let mut declaration = action.declaration.clone();
+                let mut declaration = action.declaration();
                 if part.unknown_input {
                     let input = json!({ "type": "Entity", "name": UNKNOWN_INPUT });
                     set_input(&mut declaration, input);
-                    let shape = shape::record_type(&action.input);
-                    types[""]["entityTypes"][UNKNOWN_INPUT] = json!({ "shape": shape });
                 }
                 actions.insert((*name).to_owned(), declaration);
             }
         }
-        types[""]["actions"] = Value::Object(actions);
-        let own = SchemaFragment::from_json_value(types).map_err(|error| chain(&error))?;
-        Ok(std::iter::once(own).chain(self.extra.iter().cloned()).collect())
+        Value::Object(actions)
+    }
+}
+
+impl Input {
+    /// The arguments that `schema` allows.
+    pub(crate) fn of(schema: &Value) -> Self {
+        Self::from(shape::of_arguments(schema))
+    }
+}
+
+impl From<Members> for Input {
+    fn from(members: Members) -> Self {
+        let form = Sha256Digest::of(shape::record_type(&members).to_string().as_bytes());
+        Self { members: Arc::new(members), form }
+    }
+}
+
+impl Action {
+    /// The types of those who ask for it.
+    pub(crate) fn principals(&self) -> Vec<&str> {
+        match &self.declared {
+            Some(declaration) => applies_to(declaration, "principalTypes"),
+            None => CALLERS.to_vec(),
+        }
+    }
+
+    fn declaration(&self) -> Value {
+        self.declared.clone().unwrap_or_else(|| {
+            json!({
+                "memberOf": [{ "id": TOOL_CALLS }],
+                "appliesTo": {
+                    "principalTypes": CALLERS,
+                    "resourceTypes": ["Tool"],
+                    "context": circumstances(&self.input),
+                },
+            })
+        })
     }
 }
 
@@ -234,22 +298,27 @@ fn method_input(name: &str) -> Members {
     if name == SERVER_REQUEST { shape::of_arguments(&asked) } else { Members::new() }
 }
 
+/// The types that a declaration lists as `key`.
+fn applies_to<'a>(declaration: &'a Value, key: &str) -> Vec<&'a str> {
+    let listed = declaration["appliesTo"][key].as_array();
+    listed.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
 fn method(name: &str, declaration: &Value) -> Action {
     let (input, mut declaration) = (method_input(name), declaration.clone());
     if !input.is_empty() {
         declaration["appliesTo"]["context"] = circumstances(&input);
     }
-    let names = |key: &str| -> Vec<&str> {
-        let listed = declaration["appliesTo"][key].as_array();
-        listed.into_iter().flatten().filter_map(Value::as_str).collect()
-    };
+    let resources = applies_to(&declaration, "resourceTypes");
+    let Input { members: input, form } = input.into();
     Action {
         placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
-        asked_by: AskedBy::of(&names("principalTypes")),
-        resources: names("resourceTypes").into_iter().map(type_name).collect(),
+        asked_by: AskedBy::of(&applies_to(&declaration, "principalTypes")),
+        resources: resources.into_iter().map(type_name).collect(),
         tool: None,
         input,
-        declaration,
+        form,
+        declared: Some(declaration),
     }
 }
 
@@ -260,16 +329,7 @@ fn circumstances(input: &Members) -> Value {
     context
 }
 
-fn tool_action(tool: &ToolRef, input: Members) -> Action {
-    let context = circumstances(&input);
-    let declaration = json!({
-        "memberOf": [{ "id": TOOL_CALLS }],
-        "appliesTo": {
-            "principalTypes": ["Person", "Instance"],
-            "resourceTypes": ["Tool"],
-            "context": context,
-        },
-    });
+fn tool_action(tool: &ToolRef, Input { members, form }: Input) -> Action {
     Action {
         placed: Placed {
             uid: action_uid(&tool.to_string()),
@@ -278,8 +338,9 @@ fn tool_action(tool: &ToolRef, input: Members) -> Action {
         asked_by: AskedBy::Instance,
         resources: vec![type_name("Tool")],
         tool: Some(tool.clone()),
-        input,
-        declaration,
+        input: members,
+        form,
+        declared: None,
     }
 }
 

@@ -21,7 +21,7 @@ const MEMBERS_MAX: usize = 512;
 pub(crate) const UNREAD_MAX: usize = 1_024;
 
 /// The Cedar type of an argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shape {
     Text,
     Long,
@@ -35,7 +35,7 @@ pub(crate) enum Shape {
 pub(crate) type Members = BTreeMap<String, Member>;
 
 /// One member of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Member {
     pub(crate) shape: Shape,
     pub(crate) required: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Effect, EntityUid, PolicySet, Schema};
 use jsonschema::Validator;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Bundle;
 use crate::arguments::{self, InvalidArguments};
-use crate::candidates::{Index, Placed};
+use crate::candidates::{Index, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
 use crate::labels::Labels;
 use crate::reads::InputReads;
@@ -29,7 +29,7 @@ pub struct Snapshot {
     pub(crate) bundle: Bundle,
     pub(crate) digest: PolicyDigest,
     pub(crate) vocabulary: Vocabulary,
-    pub(crate) policies: Vec<Compiled>,
+    pub(crate) policies: Vec<Arc<Compiled>>,
     pub(crate) index: Index,
     pub(crate) tools: BTreeMap<ToolRef, CompiledTool>,
     /// The actions, tools and servers that the scope of some permit names.
@@ -45,6 +45,7 @@ pub struct Snapshot {
 pub(crate) struct Compiled {
     pub(crate) id: PolicyId,
     pub(crate) effect: Effect,
+    pub(crate) scope: ScopeOf,
     pub(crate) description: Option<String>,
     /// Whether its scope alone says when it applies.
     pub(crate) is_unconditional: bool,
@@ -63,7 +64,7 @@ pub(crate) struct Compiled {
 
 /// What is known of a tool besides its action.
 pub(crate) struct CompiledTool {
-    pub(crate) arguments: Validator,
+    pub(crate) arguments: Arc<Validator>,
     /// The schema in which its arguments are unknown, made when first asked for.
     pub(crate) unknown_input: OnceLock<Option<Schema>>,
 }

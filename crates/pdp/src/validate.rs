@@ -2,63 +2,118 @@
 //! scope can match.
 //!
 //! Cedar checks a policy once for each action that applies; with an action per tool and a policy
-//! per tool that is quadratic. Tools whose arguments look alike are alike to a policy, and to one
-//! that reads no argument all of them are; so one of each kind stands for the others.
+//! per tool that is quadratic. A policy can tell tools apart only by the arguments that it reads, and by
+//! name; so of those that it does not name one of each kind stands for the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
-use cedar_policy::{Policy, PolicySet, ValidationMode, Validator};
+use cedar_policy::{ValidationMode, Validator};
+use model::Sha256Digest;
 
 use crate::candidates::{Constraint, ScopeOf};
-use crate::reads::Reads;
-use crate::schema::{Action, Part, TOOL_CALLS, Vocabulary, chain};
-use crate::shape;
+use crate::schema::{Part, TOOL_CALLS, Vocabulary};
+use crate::shape::Member;
+use crate::snapshot::Compiled;
 
 /// How many dereferences a policy may chain: facts are gathered that far.
 const LEVEL: u32 = 2;
 
-/// Schemas with more actions than this are kept for the next policy that needs the same.
-const KEEP_FROM: usize = 4;
+/// How many schemas are kept for the next policy that is checked against the same.
+const VALIDATORS_MAX: usize = 16;
 
 /// Validates policies against the vocabulary.
 pub(crate) struct Checker<'a> {
     vocabulary: &'a Vocabulary,
-    kept: BTreeMap<(BTreeSet<&'a str>, BTreeSet<String>), Validator>,
+    has_tools: bool,
+    parts: HashMap<Seen, Rc<Matched<'a>>>,
+    validators: HashMap<Sha256Digest, Validator>,
+}
+
+/// All of a policy that its part of the schema depends on.
+#[derive(PartialEq, Eq, Hash)]
+struct Seen {
+    action: Constraint,
+    resource: Constraint,
+    /// The arguments that it reads.
+    members: BTreeSet<String>,
+    /// The actions that it names.
+    names: BTreeSet<String>,
+}
+
+/// The part of the schema against which a policy is checked.
+pub(crate) struct Matched<'a> {
+    pub(crate) actions: BTreeSet<&'a str>,
+    /// Names all that it consists of.
+    pub(crate) digest: Sha256Digest,
+}
+
+impl Matched<'_> {
+    /// Whether it has no action, so that nothing can be checked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
 }
 
 impl<'a> Checker<'a> {
     pub(crate) fn new(vocabulary: &'a Vocabulary) -> Self {
-        Self { vocabulary, kept: BTreeMap::new() }
+        let has_tools = vocabulary.actions.values().any(|action| action.tool.is_some());
+        Self { vocabulary, has_tools, parts: HashMap::new(), validators: HashMap::new() }
+    }
+
+    /// What `policy` is checked against.
+    pub(crate) fn part(&mut self, policy: &Compiled) -> Rc<Matched<'a>> {
+        let seen = Seen {
+            action: policy.scope.action.clone(),
+            resource: policy.scope.resource.clone(),
+            members: policy.reads.members(),
+            names: policy.actions.clone(),
+        };
+        if let Some(known) = self.parts.get(&seen) {
+            return known.clone();
+        }
+        let actions = self.actions(&policy.scope, &seen);
+        let digest = self.digest(&actions, &seen.names);
+        let part = Rc::new(Matched { actions, digest });
+        self.parts.insert(seen, part.clone());
+        part
+    }
+
+    fn digest(&self, actions: &BTreeSet<&'a str>, names: &BTreeSet<String>) -> Sha256Digest {
+        let form = |name: &&'a str| (*name, self.vocabulary.actions[*name].form);
+        let forms: Vec<_> = actions.iter().map(form).collect();
+        Sha256Digest::of(&json::canonical_of(&(self.vocabulary.extra_form, forms, names)))
+    }
+
+    /// What is doubtful in a policy whatever its conditions are.
+    pub(crate) fn doubts(&self, policy: &Compiled, part: &Matched<'_>) -> Vec<String> {
+        let named = policy.actions.iter();
+        let mut doubts: Vec<String> = named
+            .filter(|name| *name != TOOL_CALLS && !self.vocabulary.actions.contains_key(*name))
+            .map(|name| format!("names `{name}`, which is no method and no tool in the set"))
+            .collect();
+        doubts.extend(self.unknown_tool(&policy.scope));
+        // A new deployment has no tools yet, and policies for those to come.
+        if part.is_empty() && self.has_tools {
+            doubts.push("matches no action, so it was not type-checked".to_owned());
+        }
+        doubts
     }
 
     /// Validates one policy; answers what is doubtful, or fails with what is wrong.
     pub(crate) fn check(
         &mut self,
-        policy: &Policy,
-        scope: &ScopeOf,
-        reads: &Reads,
+        policy: &Compiled,
+        part: &Matched<'_>,
     ) -> Result<Vec<String>, Vec<String>> {
-        let mut doubts: Vec<String> = reads
-            .actions
-            .iter()
-            .filter(|name| *name != TOOL_CALLS && !self.vocabulary.actions.contains_key(*name))
-            .map(|name| format!("names `{name}`, which is no method and no tool in the set"))
-            .collect();
-        doubts.extend(self.unknown_tool(scope));
-        let actions = self.actions(scope, reads);
-        if actions.is_empty() {
-            // A new deployment has no tools yet, and policies for those to come.
-            if self.vocabulary.actions.values().any(|action| action.tool.is_some()) {
-                doubts.push("matches no action, so it was not type-checked".to_owned());
-            }
-            return Ok(doubts);
-        }
-        let result = self.validator(actions, reads).map_err(|error| vec![error])?;
-        let set = PolicySet::from_policies([policy.clone()]).map_err(|it| vec![chain(&it)])?;
-        let result = result.validate_with_level(&set, ValidationMode::Strict, LEVEL);
-        let errors: Vec<String> = result.validation_errors().map(|it| tidy(it, policy)).collect();
-        doubts.extend(result.validation_warnings().map(|it| tidy(it, policy)));
-        if errors.is_empty() { Ok(doubts) } else { Err(errors) }
+        let validator = self.validator(part, &policy.actions).map_err(|error| vec![error])?;
+        let result = validator.validate_with_level(&policy.alone, ValidationMode::Strict, LEVEL);
+        let id = policy.id.as_str();
+        // Cedar reports them unordered, and what is told must not be.
+        let errors: BTreeSet<String> = result.validation_errors().map(|it| tidy(it, id)).collect();
+        let doubts: BTreeSet<String> =
+            result.validation_warnings().map(|it| tidy(it, id)).collect();
+        if errors.is_empty() { Ok(Vec::from_iter(doubts)) } else { Err(Vec::from_iter(errors)) }
     }
 
     fn unknown_tool(&self, scope: &ScopeOf) -> Option<String> {
@@ -71,33 +126,29 @@ impl<'a> Checker<'a> {
 
     /// The actions with which a policy is type-checked: one of each kind that it can match, or
     /// those that it names, for Cedar to say why it matches none.
-    pub(crate) fn actions(&self, scope: &ScopeOf, reads: &Reads) -> BTreeSet<&'a str> {
+    fn actions(&self, scope: &ScopeOf, seen: &Seen) -> BTreeSet<&'a str> {
         let reachable = self.reachable(scope);
         let matching: BTreeSet<&'a str> =
             reachable.iter().copied().filter(|name| self.matches(scope, name)).collect();
-        if matching.is_empty() { reachable } else { self.kinds(matching, reads) }
+        if matching.is_empty() { reachable } else { self.kinds(matching, seen) }
     }
 
     fn validator(
         &mut self,
-        actions: BTreeSet<&'a str>,
-        reads: &Reads,
+        part: &Matched<'_>,
+        names: &BTreeSet<String>,
     ) -> Result<Validator, String> {
-        let vocabulary = self.vocabulary;
-        let build = |actions: &BTreeSet<&'a str>| {
-            let names = reads.actions.iter().map(String::as_str).collect();
-            let part = Part { actions: actions.clone(), names, unknown_input: false };
-            vocabulary.part(&part).map(Validator::new)
-        };
-        if actions.len() < KEEP_FROM {
-            return build(&actions);
+        if let Some(known) = self.validators.get(&part.digest) {
+            return Ok(known.clone());
         }
-        let key = (actions, reads.actions.clone());
-        if !self.kept.contains_key(&key) {
-            let validator = build(&key.0)?;
-            self.kept.insert(key.clone(), validator);
+        let names = names.iter().map(String::as_str).collect();
+        let schema = Part { actions: part.actions.clone(), names, unknown_input: false };
+        let validator = self.vocabulary.part(&schema).map(Validator::new)?;
+        if self.validators.len() == VALIDATORS_MAX {
+            self.validators.clear();
         }
-        Ok(self.kept[&key].clone())
+        self.validators.insert(part.digest, validator.clone());
+        Ok(validator)
     }
 
     /// The actions that the action constraint allows; of tools, those that the resource can be.
@@ -153,15 +204,15 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// One tool for each kind of arguments that the policy can tell apart, and all methods.
-    fn kinds(&self, names: BTreeSet<&'a str>, reads: &Reads) -> BTreeSet<&'a str> {
-        let mut seen = BTreeSet::new();
-        let kind = |action: &Action| match action.tool {
-            Some(_) if reads.input.is_empty() => String::new(),
-            _ => shape::record_type(&action.input).to_string(),
-        };
+    /// The tools that the policy names, one for each kind of others, and all methods. Tools are of a kind if
+    /// the arguments that the policy reads look alike.
+    fn kinds(&self, names: BTreeSet<&'a str>, seen: &Seen) -> BTreeSet<&'a str> {
+        let mut kinds: BTreeSet<Vec<Option<&Member>>> = BTreeSet::new();
         let keep = |name: &&str| match self.vocabulary.actions.get(*name) {
-            Some(action) if action.tool.is_some() => seen.insert(kind(action)),
+            Some(action) if action.tool.is_some() && !seen.names.contains(*name) => {
+                let members = seen.members.iter().map(|member| action.input.get(member));
+                kinds.insert(members.collect())
+            }
             _ => true,
         };
         if names.len() == 1 { names } else { names.into_iter().filter(keep).collect() }
@@ -173,9 +224,9 @@ fn is_of_server(kind: &cedar_policy::EntityTypeName) -> bool {
 }
 
 /// Cedar's message without what we say ourselves (which policy), with its advice.
-fn tidy<E: miette::Diagnostic>(error: &E, policy: &Policy) -> String {
+fn tidy<E: miette::Diagnostic>(error: &E, id: &str) -> String {
     let message = error.to_string().replace('\n', " ");
-    let prefix = format!("for policy `{}`, ", policy.id());
+    let prefix = format!("for policy `{id}`, ");
     let message = message.strip_prefix(&prefix).unwrap_or(&message).to_owned();
     match error.help() {
         Some(help) => format!("{message} ({help})"),

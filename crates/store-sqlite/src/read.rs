@@ -259,14 +259,21 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError> {
-        self.read("read a disclosure", move |connection| {
-            let sql = "SELECT data_key, sealed FROM disclosure WHERE idx = ?1";
+    async fn disclosures(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, SealedDisclosure)>, StoreError> {
+        self.read("read disclosures", move |connection| {
+            let sql = "SELECT idx, data_key, sealed FROM disclosure \
+                       WHERE idx >= ?1 AND idx - ?1 < ?2 ORDER BY idx LIMIT ?2";
             let sealed = |row: &Row<'_>| {
-                let key: String = row.get(0)?;
-                Ok(SealedDisclosure { data_key: FactKey::from_text(&key), sealed: row.get(1)? })
+                let data_key = FactKey::from_text(&row.get::<_, String>(1)?);
+                Ok((unsigned(row.get(0)?), SealedDisclosure { data_key, sealed: row.get(2)? }))
             };
-            connection.query_row(sql, params![signed(index)], sealed).optional()
+            let mut query = connection.prepare_cached(sql)?;
+            let rows = query.query_map(params![signed(index), page(max)], sealed)?;
+            rows.collect()
         })
         .await
     }

@@ -135,8 +135,13 @@ pub trait Store: Send + Sync + 'static {
     /// The first entry with this record id, the newest entries included.
     async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError>;
 
-    /// The sealed disclosure of the entry at `index`.
-    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError>;
+    /// The sealed disclosures of up to `max` entries (at most [`crate::PAGE_MAX`]) from `index` on, in order,
+    /// each with the index of its entry; those that there are.
+    async fn disclosures(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, SealedDisclosure)>, StoreError>;
 
     /// The permits that no outcome has closed, oldest first.
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError>;

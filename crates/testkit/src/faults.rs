@@ -46,8 +46,8 @@ pub enum Call {
     Entries,
     /// [`Store::find`].
     Find,
-    /// [`Store::disclosure`].
-    Disclosure,
+    /// [`Store::disclosures`].
+    Disclosures,
     /// [`Store::open_permits`].
     OpenPermits,
     /// [`Store::checkpoint`].
@@ -68,7 +68,7 @@ impl Call {
         Self::LogSize,
         Self::Entries,
         Self::Find,
-        Self::Disclosure,
+        Self::Disclosures,
         Self::OpenPermits,
         Self::Checkpoint,
         Self::SwapCheckpoint,
@@ -292,10 +292,15 @@ impl Store for FaultyStore {
         self.meet(Call::Find, self.behind.find(id), Some(nonsense(u64::MAX))).await
     }
 
-    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError> {
+    async fn disclosures(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, SealedDisclosure)>, StoreError> {
         let data_key = FactKey::from_text("datakey/nobody");
         let garbage = SealedDisclosure { data_key, sealed: GARBAGE.to_vec() };
-        self.meet(Call::Disclosure, self.behind.disclosure(index), Some(garbage)).await
+        let garbage = vec![(index, garbage)];
+        self.meet(Call::Disclosures, self.behind.disclosures(index, max), garbage).await
     }
 
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {

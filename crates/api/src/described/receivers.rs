@@ -84,7 +84,7 @@ pub(crate) fn verify() -> Operation {
     });
     let operation = managing("ssf_verify", "Asks that a stream be verified (SSF 1.0 §8.1.4.2)");
     let operation = operation.takes_body(JSON, body).answers(204, "it is told");
-    refused(of_stream(operation), 429, "it asked for that a moment ago")
+    of_stream(operation)
 }
 
 /// What there is to be told.
@@ -114,7 +114,8 @@ pub(crate) fn poll() -> Operation {
 
 /// What takes a token that manages.
 fn managing(id: &'static str, summary: &'static str) -> Operation {
-    refused(asked(id, summary), 403, "the token is for reading")
+    let operation = refused(asked(id, summary), 403, "the token is for reading");
+    refused(operation, 429, "too often, or a verification a moment ago: see `Retry-After`")
 }
 
 fn asked(id: &'static str, summary: &'static str) -> Operation {

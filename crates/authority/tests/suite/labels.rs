@@ -11,6 +11,7 @@ use futures::future::join_all;
 use model::{
     ActionName, FactKey, Harm, Instance, InstanceId, Label, ResourceRef, SessionFacts, Task, TaskId,
 };
+use pdp::{Bundle, Snapshot};
 use serde_json::{Value, json};
 use store::Store as _;
 
@@ -54,7 +55,7 @@ async fn labelled(world: World) -> World {
         let tool = tool(name, Harm::ReadsData, owner);
         world.put(FactKey::tool(&tool.tool), &tool).await;
     }
-    world.publish_with(&format!("{POLICY}{RULES}"), Some(LABELS)).await;
+    world.publish_labelled(&format!("{POLICY}{RULES}")).await;
     world
 }
 
@@ -62,6 +63,13 @@ impl World {
     /// A world of which labels are said.
     async fn labelled() -> Self {
         labelled(Self::new().await).await
+    }
+
+    /// Puts `policy` in force, with what it says of labels.
+    async fn publish_labelled(&self, policy: &str) {
+        let bundle = self.compile(policy).await.bundle().clone();
+        let bundle = Bundle { labels: Some(LABELS.to_owned()), ..bundle };
+        self.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
     }
 
     /// What `session` carries, as it is kept.
@@ -129,7 +137,7 @@ async fn n_085_what_was_read_forbids_what_would_send_it_out() {
 async fn a_call_that_is_denied_joins_no_label() {
     let world = World::labelled().await;
     let forbid = r#"@id("no") forbid (principal, action == Action::"crm/lookup", resource);"#;
-    world.publish_with(&format!("{POLICY}{RULES}{forbid}"), Some(LABELS)).await;
+    world.publish_labelled(&format!("{POLICY}{RULES}{forbid}")).await;
     assert_forbidden(world.authorize(world.call("lookup", json!({}))).await);
     assert!(world.labels().await.is_empty());
 }
@@ -294,7 +302,7 @@ async fn n_085_a_crash_before_the_call_leaves_the_label_on() {
     drop(world.authorize(world.call("lookup", json!({}))).await.unwrap());
     world.drained().await;
     let world = world.restarted().await;
-    world.publish_with(&format!("{POLICY}{RULES}"), Some(LABELS)).await;
+    world.publish_labelled(&format!("{POLICY}{RULES}")).await;
     assert_eq!(world.labels().await, ["external", "private"]);
     assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
 }
@@ -342,7 +350,7 @@ async fn the_tools_that_were_used_are_known_where_policy_looks_at_them() {
     assert!(world.session_of(world.standing.task.id).await.used_tools.is_empty());
     let after = r#"@id("after") forbid (principal, action == Action::"crm/mail", resource)
         when { context.session.used_tools.contains("crm/keep") };"#;
-    world.publish_with(&format!("{POLICY}{RULES}{after}"), Some(LABELS)).await;
+    world.publish_labelled(&format!("{POLICY}{RULES}{after}")).await;
     assert!(world.authorize(world.call("mail", json!({}))).await.is_ok());
     assert!(world.authorize(world.call("keep", json!({}))).await.is_ok());
     assert_forbidden(world.authorize(world.call("mail", json!({}))).await);

@@ -63,7 +63,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"label/remove",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
-                       Action::"review/open", Action::"review/import"],
+                       Action::"review/open", Action::"review/import", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate"],
             resource);
     @id("directory")
     permit (principal is Directory, action == Action::"person/provision", resource)
@@ -179,23 +179,17 @@ impl World {
 
     /// Puts `policy` in force.
     pub(crate) async fn publish(&self, policy: &str) {
-        self.publish_with(policy, None).await;
+        self.put_in_force(self.compile(policy).await).await;
     }
 
-    /// Puts `policy` in force, with what it says of `labels`.
-    pub(crate) async fn publish_with(&self, policy: &str, labels: Option<&str>) {
-        let bundle = Bundle { labels: labels.map(str::to_owned), ..self.bundle(policy).await };
-        let snapshot = Arc::new(Snapshot::compile(bundle).expect("it compiles"));
+    pub(crate) async fn put_in_force(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
         let unit = policy_unit(&snapshot);
         let committed = self.journal.store().commit(unit).await.expect("it commits");
         self.authority.pip().put_in_force(snapshot, committed.revision);
     }
 
     pub(crate) async fn compile(&self, policy: &str) -> Snapshot {
-        Snapshot::compile(self.bundle(policy).await).expect("it compiles")
-    }
-
-    async fn bundle(&self, policy: &str) -> Bundle {
         let tools = self.authority.pip().tools_of(&self.standing.server.name).await;
         let schema = |tool: Tool| {
             let input_schema = tool.descriptor["inputSchema"].clone();
@@ -203,7 +197,7 @@ impl World {
         };
         let tools = tools.expect("the tools are there").into_iter().map(schema).collect();
         let policies = BTreeMap::from([("test.cedar".to_owned(), policy.to_owned())]);
-        Bundle { policies, tools, ..Bundle::default() }
+        Snapshot::compile(Bundle { policies, tools, ..Bundle::default() }).expect("it compiles")
     }
 
     /// A call of `tool` of the server.

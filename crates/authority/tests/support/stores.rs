@@ -45,6 +45,8 @@ pub(crate) struct Interposed {
     loads: Mutex<VecDeque<OnLoad>>,
     /// How often facts were read.
     loaded: AtomicUsize,
+    /// How often agents were listed.
+    agents_listed: AtomicUsize,
     released: Notify,
     /// How many units that nobody waits for are refused.
     deferred: AtomicUsize,
@@ -61,6 +63,7 @@ impl Interposed {
             commits: Mutex::new(VecDeque::new()),
             loads: Mutex::new(VecDeque::new()),
             loaded: AtomicUsize::new(0),
+            agents_listed: AtomicUsize::new(0),
             released: Notify::const_new(),
             deferred: AtomicUsize::new(0),
             swapped: Mutex::new(None),
@@ -86,6 +89,11 @@ impl Interposed {
     /// How often facts were read by now.
     pub(crate) fn loaded(&self) -> usize {
         self.loaded.load(Ordering::SeqCst)
+    }
+
+    /// How often a page of agents was listed by now.
+    pub(crate) fn agents_listed(&self) -> usize {
+        self.agents_listed.load(Ordering::SeqCst)
     }
 
     /// Lets a commit that is held go on.
@@ -140,6 +148,7 @@ impl Store for Interposed {
         after: Option<&FactKey>,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        self.agents_listed.fetch_add(usize::from(prefix == "agent/"), Ordering::SeqCst);
         self.inner.list(prefix, after, limit).await
     }
 
@@ -212,10 +221,19 @@ impl Store for Interposed {
         self.inner.find(id).await
     }
 
-    async fn disclosure(&self, index: u64) -> Result<Option<SealedDisclosure>, StoreError> {
+    async fn disclosures(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, SealedDisclosure)>, StoreError> {
         let swapped = *self.swapped.lock().expect("no test panics while it holds it");
-        let other = swapped.filter(|(asked, _)| *asked == index).map(|(_, other)| other);
-        self.inner.disclosure(other.unwrap_or(index)).await
+        let mut found = self.inner.disclosures(index, max).await?;
+        let Some((asked, other)) = swapped else { return Ok(found) };
+        if let Some(at) = found.iter().position(|(index, _)| *index == asked) {
+            let others = self.inner.disclosures(other, 1).await?;
+            found.splice(at..=at, others.into_iter().map(|(_, sealed)| (asked, sealed)));
+        }
+        Ok(found)
     }
 
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Socket;
+use super::{Signed, Socket};
 
 /// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `tools.yaml` and `cases/*.yaml`.
 #[derive(Debug, Subcommand)]
@@ -57,6 +57,90 @@ pub(crate) enum Policy {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Publish a set as the next release, as its author: it decides nothing until it is approved and activated.
+    Publish {
+        #[command(flatten)]
+        set: PolicySet,
+        /// After how long it may not be put in force any more (`30d`).
+        #[arg(long, value_name = "TIME", value_parser = back)]
+        expires: Option<Duration>,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Approve a release that somebody else published.
+    Approve {
+        /// Its version.
+        #[arg(value_name = "VERSION")]
+        release: u64,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Put an approved release in force.
+    Activate {
+        /// Its version.
+        #[arg(value_name = "VERSION")]
+        release: u64,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Publish what an earlier release held as the next one, to be approved and activated like any other.
+    Rollback {
+        /// The version of the earlier one.
+        #[arg(value_name = "VERSION")]
+        release: u64,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// List releases, and say what is in force.
+    History {
+        /// Print them as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Show how two sets differ, policy by policy; each is a version or a directory.
+    Diff {
+        /// The one.
+        a: String,
+        /// The other.
+        b: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Prove what a set permits and what it never does, or find an act that shows that it is otherwise.
+    Prove(Prove),
+}
+
+/// What is to be proved of a set: that no policy can fail, its `properties/*.cedar`, and more.
+#[derive(Debug, Args)]
+pub(crate) struct Prove {
+    #[command(flatten)]
+    pub(crate) set: PolicySet,
+    /// Another set, which must permit all that this one does.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) against: Option<PathBuf>,
+    /// Both must permit the same.
+    #[arg(long, requires = "against")]
+    pub(crate) equivalent: bool,
+    /// A file of properties, beside those of the set.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) property: Vec<PathBuf>,
+    /// How long the solver may take for one question (`5s`, `2m`).
+    #[arg(long, value_name = "TIME", value_parser = waiting, default_value = "5s")]
+    pub(crate) timeout: Duration,
+    /// The solver; `cvc5` on the path, if it is left out.
+    #[arg(long, env = "CVC5", value_name = "PROGRAM")]
+    pub(crate) solver: Option<PathBuf>,
+    /// Print what came of it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Where a set is.
@@ -69,11 +153,20 @@ pub(crate) struct PolicySet {
 
 /// So many minutes, hours or days.
 fn back(text: &str) -> Result<Duration, String> {
-    let form = || format!("`{text}` is not a time such as `90m`, `12h` or `30d`");
-    let (number, seconds) = [('m', 60), ('h', 3_600), ('d', 86_400)]
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
-        .ok_or_else(form)?;
+    time(text, &[('m', 60), ('h', 3_600), ('d', 86_400)], "`90m`, `12h` or `30d`")
+}
+
+/// So many seconds or minutes, an hour at most.
+fn waiting(text: &str) -> Result<Duration, String> {
+    let time = time(text, &[('s', 1), ('m', 60)], "`5s` or `2m`")?;
+    let fits = time >= Duration::from_secs(1) && time <= Duration::from_hours(1);
+    if fits { Ok(time) } else { Err(format!("`{text}` is not between `1s` and `60m`")) }
+}
+
+fn time(text: &str, units: &[(char, u64)], such: &str) -> Result<Duration, String> {
+    let form = || format!("`{text}` is not a time such as {such}");
+    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
+    let (number, seconds) = found.ok_or_else(form)?;
     let number: u32 = number.parse().map_err(|_| form())?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }

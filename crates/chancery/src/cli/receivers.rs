@@ -64,6 +64,13 @@ pub(crate) enum Receiver {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Remove a receiver, with its tokens, its stream and all that it was still to be told.
+    Remove {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// List receivers, and their streams.
     List {
         #[command(flatten)]

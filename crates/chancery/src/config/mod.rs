@@ -8,6 +8,7 @@ mod attestation;
 mod directories;
 mod findings;
 mod login;
+mod policy;
 mod read;
 mod server;
 mod tokens;
@@ -23,6 +24,7 @@ pub(crate) use attestation::Attestation;
 pub(crate) use directories::Directories;
 pub(crate) use findings::Findings;
 pub(crate) use login::LoginAt;
+pub(crate) use policy::Policy;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
 pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens, Verification};
@@ -127,22 +129,6 @@ pub(crate) struct Tls {
     pub(crate) cert: PathBuf,
     /// The private key of that certificate, in PEM, readable by its owner alone.
     pub(crate) key: PathBuf,
-}
-
-/// Where policy is read from.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Policy {
-    /// A directory with `*.cedar` files.
-    pub(crate) path: PathBuf,
-    /// Whether it is read again when its files change (and always on SIGHUP).
-    pub(crate) reload: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { path: PathBuf::from("policies"), reload: true }
-    }
 }
 
 /// What is refused beyond.
@@ -346,7 +332,7 @@ impl Config {
             Anchor::File { file } => Some(file),
             Anchor::Url { .. } => None,
         });
-        let first = [&self.state_dir, &self.policy.path].into_iter();
+        let first = std::iter::once(&self.state_dir).chain(&self.policy.path);
         let all = first.chain(&self.private).chain(headers).chain(keys).chain(anchors);
         let all = all.chain(&self.findings.header_file);
         let all = all.chain(self.login.iter().flat_map(LoginAt::files)).map(PathBuf::as_path);
@@ -363,8 +349,7 @@ impl Config {
 
     /// Makes relative paths start at `base`.
     fn anchored_at(mut self, base: &Path) -> Self {
-        let paths = [&mut self.state_dir, &mut self.policy.path];
-        for path in paths {
+        for path in std::iter::once(&mut self.state_dir).chain(&mut self.policy.path) {
             *path = base.join(&*path);
         }
         for anchor in &mut self.log.anchors {
@@ -449,7 +434,8 @@ mod tests {
         }
         let check = |writes: &str| {
             let server = format!("{{ command: server, writes: ['{writes}'] }}");
-            let text = format!("state_dir: state\nservers: {{ a: {server} }}\n");
+            let policy = "policy: { path: policies, allow_loose: true }";
+            let text = format!("state_dir: state\n{policy}\nservers: {{ a: {server} }}\n");
             std::fs::write(&path, text).expect("it can be written");
             super::read(&path, std::iter::empty()).is_ok()
         };
@@ -461,6 +447,20 @@ mod tests {
         {
             assert!(!check(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn files_are_in_force_only_where_that_is_meant() {
+        let check = |policy: Value, refused: bool| {
+            let tree = json!({ "state_dir": "state", "policy": policy });
+            let found = from_value(tree, std::iter::empty()).map(drop).map_err(|it| it.to_string());
+            assert_eq!(found.clone().is_err(), refused, "{policy}: {found:?}");
+            assert!(found.err().is_none_or(|why| why.contains("`policy.allow_loose: true`")));
+        };
+        check(json!({ "path": "policies" }), true);
+        check(json!({ "path": "policies", "allow_loose": false }), true);
+        check(json!({ "path": "policies", "allow_loose": true }), false);
+        check(json!({}), false);
     }
 
     #[test]

@@ -191,6 +191,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if host.is_none() || !(issuer.starts_with("http://") || issuer.starts_with("https://")) {
         return Err(invalid("public_url", format!("`{issuer}` is not an http or https URL")));
     }
+    if config.policy.path.is_some() && !config.policy.allow_loose {
+        let why = "files are in force only where `policy.allow_loose: true` stands beside it; without both, the \
+                   active release is (docs/releases.md)";
+        return Err(invalid("policy.path", why.to_owned()));
+    }
     if let Some(login) = &config.login {
         check_login(login).map_err(|why| invalid("login", why))?;
         let url = config.people_url();

@@ -77,6 +77,7 @@ fn configuration(dev: &Dev) -> anyhow::Result<String> {
             "agents": format!("127.0.0.1:{}", dev.port),
             "admin": format!("127.0.0.1:{observers}"),
         },
+        "policy": { "path": "policies", "allow_loose": true },
         "servers": servers,
     });
     // JSON is YAML.

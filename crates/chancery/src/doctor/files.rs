@@ -43,7 +43,8 @@ fn watched(config: &Config) -> Vec<(PathBuf, Kept)> {
     let keys = inside(&config.keys_dir()).into_iter().filter(|path| !is_public(path));
     let secret = state.into_iter().chain(keys).chain(headers).chain(tls);
     let secret = secret.chain(private).chain(log_of_database);
-    let policy = [config.policy.path.clone()].into_iter().chain(inside(&config.policy.path));
+    let loose = config.policy.path.iter();
+    let policy = loose.flat_map(|path| std::iter::once(path.clone()).chain(inside(path)));
     let whole = policy.chain([config.state_dir.clone(), config.log_dir()]);
     let secret = secret.map(|path| (path, Kept::Secret));
     secret.chain(whole.map(|path| (path, Kept::Whole))).collect()

@@ -76,6 +76,7 @@ pub(crate) async fn run(doctor: Doctor) -> anyhow::Result<ExitCode> {
 
 async fn all(config: &Config) -> Vec<Observation> {
     let mut observations = files::check(config);
+    observations.push(policy(config));
     observations.extend(host::check(config));
     observations.extend(service::check(config).await);
     let now = crate::system::SystemClock::new().now();
@@ -83,6 +84,16 @@ async fn all(config: &Config) -> Vec<Observation> {
     let home = crate::system::environment().into_iter().find(|(name, _)| name == "HOME");
     observations.extend(clients::check(home.map(|(_, home)| home.into())));
     observations
+}
+
+/// Whether what is in force was signed.
+fn policy(config: &Config) -> Observation {
+    if config.policy.path.is_none() {
+        return Observation::ok("policy", "what is in force was signed by two people");
+    }
+    let remedy =
+        "publish the files and activate that (docs/releases.md), then remove `policy.path`";
+    Observation::weak("policy", "policy is read from files, which nobody signs", remedy)
 }
 
 fn print(observation: &Observation) {

@@ -44,6 +44,9 @@ pub(super) const LEAVING: &str = "leaving";
 /// The agent of a drill.
 const AGENT: &str = "drill";
 
+/// The file of the canary's policy.
+const OWN: &str = "drill.cedar";
+
 /// The policy of the canary: all that it does, but for one kind of mark.
 pub(super) const POLICY: &str = r#"@id("drill-canary")
 permit (principal, action in Action::"tools/call", resource in Server::"canary");
@@ -79,7 +82,7 @@ impl Scratch {
     pub(super) async fn start(config: &Config) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("could not make a temporary directory")?;
         let canary = Canary::start().await?;
-        let config = copied(config, dir.path(), &canary.url)?;
+        let config = copied(config, dir.path(), &canary.url).await?;
         crate::founding::found(&config, vec![("drill".to_owned(), None)], true).await?;
         let process = serve(dir.path()).await?;
         onboard(&config.admin_socket(), dir.path()).await?;
@@ -101,7 +104,7 @@ impl Scratch {
 
     /// The file with the canary's policy.
     pub(super) fn policy(&self) -> PathBuf {
-        self.config.policy.path.join("drill.cedar")
+        self.dir.path().join("policies").join(OWN)
     }
 
     /// Its agent calls the canary, with a new mark that contains `word`.
@@ -189,17 +192,20 @@ impl Scratch {
 }
 
 /// `config` for a copy in `dir` whose one server is at `canary`.
-fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Config> {
+async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Config> {
     let policies = dir.join("policies");
     std::fs::create_dir(&policies)?;
-    for (name, text) in crate::sources::policy_files(&config.policy.path)? {
+    let set = match &config.policy.path {
+        Some(path) => crate::policy_set::files(path)?,
+        None => crate::releases::active(&config.admin_socket()).await?,
+    };
+    for (name, text) in set.policies.into_iter().chain(set.schema) {
         std::fs::write(policies.join(name), text)?;
     }
+    std::fs::write(policies.join(OWN), POLICY)?;
     let mut copy = config.clone();
     copy.state_dir = dir.join("state");
-    copy.policy.path = policies;
-    copy.policy.reload = true;
-    std::fs::write(copy.policy.path.join("drill.cedar"), POLICY)?;
+    copy.policy = crate::config::Policy { path: Some(policies), allow_loose: true, reload: true };
     (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
     copy.listen.host = None;
     copy.public_url = None;

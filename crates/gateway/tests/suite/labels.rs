@@ -31,7 +31,7 @@ impl World {
             (pdp::LABELS_FILE, labels.to_owned()),
         ];
         let files = files.map(|(name, text)| (name.to_owned(), text));
-        self.publisher.replace(files.into()).await.expect("it compiles");
+        self.publisher.replace(std::collections::BTreeMap::from(files)).await.expect("it compiles");
     }
 
     /// The labels of the one session that there is.

@@ -1,6 +1,6 @@
 //! MCP sessions: bound to caller and route, never authority, never a way for answers to cross.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -290,7 +290,7 @@ async fn n_041_each_call_is_decided_on_the_policy_of_that_moment() {
         ("starter.cedar".to_owned(), pdp::STARTER_POLICY.to_owned()),
         ("test.cedar".to_owned(), format!("{POLICY} {closed}")),
     ];
-    world.publisher.replace(files.into()).await.expect("it compiles");
+    world.publisher.replace(BTreeMap::from(files)).await.expect("it compiles");
     assert_eq!(client.call("echo", json!({})).await.refused().as_deref(), Some("unknown_tool"));
     assert_eq!(up.seen_of("tools/call").len(), 1);
 }

@@ -10,10 +10,12 @@ use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, Route, Routes, T
 use journal::{Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
 use mcp::DenialStyle;
-use model::{Clock, Entropy, PersonId, PolicyDigest, Sha256Digest, Timestamp};
+use model::{Clock, Entropy, PersonId, Sha256Digest, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::nonces::Nonces;
-use pap::{Administration, Command, Founder, Founding, KeptTokenKeys, Publisher};
+use pap::{
+    Administration, Command, Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey, Publisher,
+};
 use serde_json::Value;
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
@@ -97,8 +99,8 @@ impl World {
         let gateway = Arc::new(Gateway::new(parts).expect("a gateway"));
         let log = LogDirectory::new(dir.path().join("log"));
         let (of, read) = (authority.clone(), sources.clone());
-        let administration =
-            Administration::new(of, publisher.clone(), read, log, (ISSUER.to_owned(), kept));
+        let keys_of = (ISSUER.to_owned(), kept, policy_key(&dir, &ring));
+        let administration = Administration::new(of, publisher.clone(), read, log, keys_of);
         let administration = Arc::new(administration);
         sources.connect(&gateway, &administration);
         let tokens = Arc::new(TokenService::new(
@@ -277,6 +279,11 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, condition: impl
     found.unwrap_or_else(|_| panic!("waited in vain until {what}"))
 }
 
+/// The key that countersigns releases.
+fn policy_key(dir: &TempDir, ring: &KeyRing) -> PolicyKey {
+    PolicyKey::new(ring.policy.clone(), &dir.path().join("keys"))
+}
+
 async fn authority(
     dir: &TempDir,
     clock: &Arc<ManualClock>,
@@ -296,10 +303,12 @@ async fn authority(
         keys: BTreeMap::new(),
         origin: "chancery.test/log".to_owned(),
         configuration: Sha256Digest::of(b"none"),
-        policy: PolicyDigest::from_bytes([0; 32]),
+        policy: PolicyFiles::default(),
         development: true,
     };
-    pap::found(&journal, founding, clock.as_ref(), entropy.as_ref()).await.expect("founded");
+    let key = policy_key(dir, ring);
+    let by = (clock.as_ref() as &dyn Clock, entropy.as_ref());
+    pap::found(&journal, founding, &key, by).await.expect("founded");
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),
         pip: Pip::open(store).await.expect("it can be read"),

@@ -9,6 +9,7 @@ mod errors;
 mod groups;
 mod read;
 mod registered;
+mod shown;
 mod users;
 mod write;
 

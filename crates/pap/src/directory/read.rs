@@ -7,9 +7,9 @@ use model::{FactKey, GroupName, Person, PersonId, ScimResource, SourceName};
 use scim::{AGENT, Equality, Error, Filter, GROUP, Meta, Query, Resource, ScimType, USER, Version};
 use serde_json::{Value, json};
 
-use super::agents::with_addresses;
 use super::errors::{no_such, unavailable};
 use super::groups::policy_name;
+use super::shown::with_addresses;
 use super::stored;
 use crate::Administration;
 

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Agent, AgentState, DeviceState, Enrolled, Hop, Initiator, InstanceState, Mandate, MandateBasis,
-    Person, PersonId, Standing, Stop, StopTarget, Stopped, SystemState, TaskState, Timestamp,
+    Agent, DeviceState, Enrolled, Hop, Initiator, InstanceState, Mandate, MandateBasis, Person,
+    PersonId, Standing, Stop, StopTarget, Stopped, SystemState, TaskState, Timestamp,
 };
 
 use super::Died;
@@ -52,16 +52,14 @@ impl Signals {
     ) -> Vec<Cause> {
         let name = &agent.name;
         let mut causes = vec![Cause::Over(agent.acts_until())];
+        causes.extend(self.lapses_after(name, given).map(Cause::Over));
         for what in [StopTarget::All, StopTarget::Agent(name.clone())] {
             if let Some(stop) = stops.get(&what) {
                 causes.push(Cause::Taken(Root::Stop(what), stop.since));
             }
         }
-        match agent.state {
-            AgentState::Suspended { since, .. } | AgentState::Retired { since } => {
-                causes.push(Cause::Taken(Root::Agent(name.clone()), since));
-            }
-            AgentState::Active => {}
+        if let Some(since) = agent.state.stopped() {
+            causes.push(Cause::Taken(Root::Agent(name.clone()), since));
         }
         // Of several who answered for it, whoever left first.
         let mut begins = given;

@@ -99,6 +99,8 @@ pub(super) struct Signals {
     all: BTreeMap<Root, Vec<Signal>>,
     /// Who answered for an agent until somebody took it over.
     taken_over: BTreeMap<AgentName, Vec<(Timestamp, PersonId)>>,
+    /// When nobody had answered its review, of agents that were begun anew after that.
+    lapsed: BTreeMap<AgentName, Vec<Timestamp>>,
     /// When each last moved, as far as it was read.
     moved: BTreeMap<PersonId, Timestamp>,
     /// Until when each one's login sessions are over, by which record; later ones reach further.
@@ -135,6 +137,16 @@ impl Signals {
         all.filter(move |(at, _)| *at > since)
     }
 
+    /// When `agent` lapsed after `since`, and was begun anew after that.
+    pub(super) fn lapses_after(
+        &self,
+        agent: &AgentName,
+        since: Timestamp,
+    ) -> impl Iterator<Item = Timestamp> {
+        let all = self.lapsed.get(agent).into_iter().flatten();
+        all.copied().filter(move |at| *at > since)
+    }
+
     fn note(&mut self, root: Root, signal: &Signal) {
         self.all.entry(root).or_default().push(signal.clone());
     }
@@ -148,6 +160,10 @@ impl Signals {
         }
         let target = own.value("target").cloned().map(serde_json::from_value::<ResourceRef>);
         let Some(Ok(target)) = target else { return };
+        let lapsed = serde_json::from_value::<Timestamp>(change["lapsed"].clone());
+        if let (ResourceRef::Agent(agent), Ok(at)) = (&target, lapsed) {
+            self.lapsed.entry(agent.clone()).or_default().push(at);
+        }
         match (signal.action.as_str(), target) {
             ("agent/affirm", ResourceRef::Agent(agent)) => {
                 self.note(Root::Affirmed(agent), signal);

@@ -9,7 +9,11 @@ use secevent::{
 };
 use serde_json::{Value, json};
 
-use super::{Known, Seen, Stream, Transmitter, Untold, VERIFIED_EVERY, later, stream};
+use super::registered::{active, of_stream};
+use super::{
+    CHANGED_WITHIN, CHANGES_MAX, Known, Seen, Stream, Transmitter, Untold, VERIFIED_EVERY, later,
+    stream,
+};
 use crate::register::{put, put_new};
 
 /// Of what a stream of a receiver is recorded.
@@ -18,10 +22,11 @@ const RECORDED: &str = "receiver_stream";
 impl Transmitter {
     /// Creates the stream of a receiver: it is told of what is recorded from now on.
     pub async fn create(&self, known: &Known, asked: StreamAsked) -> Result<Value, Untold> {
-        may_manage(known)?;
+        self.may_manage(known)?;
         let name = known.name();
         let mut seen = self.turn(name).await;
         let mut reader = self.administration.reader();
+        active(&mut reader, name).await.map_err(later)?.ok_or(Untold::Stranger)?;
         if stream(&mut reader, name).await.map_err(later)?.is_some() {
             return Err(Untold::HasOne);
         }
@@ -31,6 +36,7 @@ impl Transmitter {
             stream: id.clone(),
             next: LogPlace::at(size),
             waiting: Vec::new(),
+            taken: None,
             verified: None,
         };
         let (delivery, secret) = self.checked(known, (&id, asked.delivery))?;
@@ -51,7 +57,7 @@ impl Transmitter {
             put(FactKey::telling(name), &telling),
         ];
         effects.push(secret);
-        let records = vec![(RECORDED, details(&stream, "created"))];
+        let records = vec![self.record(RECORDED, details(&stream, "created"))];
         self.write(reader, effects, records).await.map_err(later)?;
         *seen = Seen::default();
         Ok(self.told(known, &stream))
@@ -79,7 +85,7 @@ impl Transmitter {
         asked: StreamAsked,
         replaces: bool,
     ) -> Result<Value, Untold> {
-        may_manage(known)?;
+        self.may_manage(known)?;
         let id = asked.id.as_deref();
         let id = id.ok_or_else(|| Untold::Invalid("`stream_id` is missing".to_owned()))?;
         let name = known.name();
@@ -103,25 +109,20 @@ impl Transmitter {
             stream.description = asked.description;
         }
         effects.push(put(FactKey::receiver_stream(name), &stream));
-        let records = vec![(RECORDED, details(&stream, "changed"))];
+        let records = vec![self.record(RECORDED, details(&stream, "changed"))];
         self.write(reader, effects, records).await.map_err(later)?;
         Ok(self.told(known, &stream))
     }
 
     /// Deletes the stream `id` of a receiver, with all that it was still to be told.
     pub async fn delete(&self, known: &Known, id: &str) -> Result<(), Untold> {
-        may_manage(known)?;
+        self.may_manage(known)?;
         let name = known.name();
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
         let Stream { stream, .. } = named(&mut reader, name, id).await?;
-        let keys = [
-            FactKey::receiver_stream(name),
-            FactKey::telling(name),
-            FactKey::receiver_secret(name),
-        ];
-        let effects = keys.map(|key| Effect::Remove { key }).into();
-        let records = vec![(RECORDED, details(&stream, "deleted"))];
+        let effects = of_stream(name).map(|key| Effect::Remove { key }).into();
+        let records = vec![self.record(RECORDED, details(&stream, "deleted"))];
         self.write(reader, effects, records).await.map_err(later)
     }
 
@@ -135,7 +136,7 @@ impl Transmitter {
     /// Gives a stream another status, as its receiver asks for. While it is paused, what it is to be told is
     /// kept; what happens while it is disabled it is never told.
     pub async fn set_status(&self, known: &Known, asked: StatusAsked) -> Result<Value, Untold> {
-        may_manage(known)?;
+        self.may_manage(known)?;
         let name = known.name();
         let mut seen = self.turn(name).await;
         let mut reader = self.administration.reader();
@@ -153,14 +154,14 @@ impl Transmitter {
             *seen = Seen::default();
         }
         let did = asked.status.as_str();
-        let records = vec![(RECORDED, details(&found.stream, did))];
+        let records = vec![self.record(RECORDED, details(&found.stream, did))];
         self.write(reader, found.both(), records).await.map_err(later)?;
         Ok(status_told(&found.stream))
     }
 
     /// Tells a stream that it works, with what its receiver asked to be told (SSF 1.0 §8.1.4.2).
     pub async fn verify(&self, known: &Known, asked: VerificationAsked) -> Result<(), Untold> {
-        may_manage(known)?;
+        self.may_manage(known)?;
         let name = known.name();
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
@@ -226,22 +227,37 @@ impl Transmitter {
         told.to_json()
     }
 
+    /// Whether a receiver may change its stream now: its token does that, and it was not done too often.
+    fn may_manage(&self, known: &Known) -> Result<(), Untold> {
+        if !known.may_manage {
+            return Err(Untold::MayNot);
+        }
+        let now = self.now();
+        let mut all = self.changes.lock().expect("no panic while it is held");
+        let (since, count) = all.entry(known.name().clone()).or_insert((now, 0));
+        if now.since(*since) >= CHANGED_WITHIN {
+            (*since, *count) = (now, 0);
+        }
+        if *count >= CHANGES_MAX {
+            return Err(Untold::TooSoon(CHANGED_WITHIN.saturating_sub(now.since(*since))));
+        }
+        *count += 1;
+        Ok(())
+    }
+
     async fn log_size(&self) -> Result<u64, Untold> {
         let size = self.administration.authority.journal().store().log_size().await;
         size.map_err(|error| later(crate::AdminError::unavailable(error)))
     }
 }
 
-fn may_manage(known: &Known) -> Result<(), Untold> {
-    if known.may_manage { Ok(()) } else { Err(Untold::MayNot) }
-}
-
-/// The stream `id` of the receiver `name`.
+/// The stream `id` of the receiver `name`, which counts still.
 pub(super) async fn named(
     reader: &mut Reader<'_>,
     name: &SourceName,
     id: &str,
 ) -> Result<Stream, Untold> {
+    active(reader, name).await.map_err(later)?.ok_or(Untold::Stranger)?;
     let found = stream(reader, name).await.map_err(later)?;
     found.filter(|found| found.stream.id == id).ok_or(Untold::NoStream)
 }

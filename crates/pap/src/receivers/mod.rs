@@ -8,6 +8,7 @@
 //! in clear (`n_097_what_is_told_is_told_to_whom_it_concerns_and_none_is_lost`).
 
 mod happened;
+mod listed;
 mod managed;
 mod registered;
 mod telling;
@@ -16,13 +17,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use authority::{CommitError, Effect, Reader, Refused, Unit, event};
+use authority::{CommitError, Effect, NewEntry, Reader, Refused, Unit, event};
 use keys::SealingKey;
-use model::{FactKey, Receiver, ReceiverStream, SourceName, Telling, Timestamp};
+use model::{FactKey, Receiver, ReceiverStream, SourceName, Stranger, Telling, Timestamp};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::command::{AdminError, Administration};
 use crate::register::put;
+
+use self::listed::Listed;
 
 pub use registered::{COVERED_MAX, RECEIVERS_MAX, ReceiverRegistration};
 pub use telling::{Due, Told};
@@ -36,8 +39,17 @@ pub const GONE_AFTER: Duration = Duration::from_hours(7 * 24);
 /// How far apart a receiver may ask that its stream be verified.
 pub const VERIFIED_EVERY: Duration = Duration::from_secs(10);
 
+/// How often a receiver may change its stream, and ask that it be verified, within [`CHANGED_WITHIN`].
+pub const CHANGES_MAX: u32 = 60;
+
+/// Within which time these are counted.
+pub const CHANGED_WITHIN: Duration = Duration::from_mins(1);
+
 /// Why a stream is paused whose receiver is gone.
 const GONE: &str = "receiver_gone";
+
+/// That a receiver does not take some token, for good.
+const REFUSED: &str = "signals_refused";
 
 /// Why a receiver is not given what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +97,9 @@ pub struct Transmitter {
     sealing: SealingKey,
     /// By receiver: whoever changes what it is told has the turn.
     turns: Mutex<BTreeMap<SourceName, Arc<tokio::sync::Mutex<Seen>>>>,
+    listed: Listed,
+    /// By receiver: since when its changes are counted, and how many they are.
+    changes: Mutex<BTreeMap<SourceName, (Timestamp, u32)>>,
 }
 
 /// How far the log was read for a stream beyond what is written: nothing there is to be told.
@@ -100,7 +115,8 @@ struct Stream {
 impl Transmitter {
     /// A transmitter for the deployment of `administration`; `sealing` seals what receivers are shown.
     pub fn new(administration: Arc<Administration>, sealing: SealingKey) -> Self {
-        Self { administration, sealing, turns: Mutex::default() }
+        let listed = Listed::of(&administration);
+        Self { administration, sealing, turns: Mutex::default(), listed, changes: Mutex::default() }
     }
 
     /// What it says of itself.
@@ -132,19 +148,38 @@ impl Transmitter {
         self.administration.now()
     }
 
-    /// Commits `effects`, with a record that says what was done (`details`) if that is to be recorded.
+    /// What records that something was done.
+    fn record(&self, what: &'static str, details: Vec<(&'static str, String)>) -> NewEntry {
+        let details = details.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let entropy = self.administration.authority.entropy();
+        event((self.now(), entropy.as_ref()), what, details.collect())
+    }
+
+    /// Commits `effects` with `records`, and with them that people have to be told of `stranger`.
+    async fn write_found(
+        &self,
+        mut reader: Reader<'_>,
+        (mut effects, mut records): (Vec<Effect>, Vec<NewEntry>),
+        stranger: Stranger,
+    ) -> Result<(), AdminError> {
+        let authority = &self.administration.authority;
+        let found = authority.found(&mut reader, stranger).await;
+        let (finding, record) = found.map_err(AdminError::unavailable)?;
+        effects.push(put(FactKey::finding(&finding.id), &finding));
+        records.push(record);
+        self.write(reader, effects, records).await?;
+        authority.note_finding(finding);
+        Ok(())
+    }
+
+    /// Commits `effects` with `records`.
     async fn write(
         &self,
         reader: Reader<'_>,
         effects: Vec<Effect>,
-        records: Vec<(&'static str, Vec<(&'static str, String)>)>,
+        entries: Vec<NewEntry>,
     ) -> Result<(), AdminError> {
         let authority = &self.administration.authority;
-        let entries = records.into_iter().map(|(what, details)| {
-            let details = details.into_iter().map(|(name, value)| (name.to_owned(), value));
-            event((self.now(), authority.entropy().as_ref()), what, details.collect())
-        });
-        let entries = entries.collect();
         let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };
         match authority.journal().store().commit(unit).await {
             Ok(_) => Ok(()),

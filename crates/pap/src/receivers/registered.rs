@@ -1,6 +1,6 @@
 //! Which receivers there are, of whom each is told, and how it shows that it is one.
 
-use authority::Reader;
+use authority::{Effect, Reader};
 use model::{
     Agent, Covers, DirectoryState, DirectoryTokens, FactKey, PersonId, Receiver, ReceiverStream,
     ResourceRef, SourceName, TellingStatus,
@@ -63,6 +63,7 @@ impl Administration {
             Command::ReceiverResume { name } => {
                 self.receiver_state(by, &name, DirectoryState::Active).await
             }
+            Command::ReceiverRemove { name } => self.receiver_remove(by, &name).await,
             _ => self.list(by, "receiver/", "receiver-stream/").await,
         }
     }
@@ -86,10 +87,17 @@ impl Administration {
         let token = token.checked(self.now())?;
         let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
         are_known(&mut draft, &covers).await?;
-        if self.count("receiver/").await? >= RECEIVERS_MAX {
+        let all = authority::all::<Receiver>(self.authority.pip().store(), "receiver/").await;
+        let all = all.map_err(AdminError::unavailable)?;
+        if all.len() >= RECEIVERS_MAX {
             return Err(AdminError::Conflict(format!(
                 "there are {RECEIVERS_MAX} receivers already"
             )));
+        }
+        // What is for one would be for the other, too.
+        if let Some(other) = all.iter().find(|other| other.audience == audience) {
+            let why = format!("`{audience}` is the audience of `{}`", other.name);
+            return Err(AdminError::Conflict(why));
         }
         let (registered, state) = (self.now(), DirectoryState::Active);
         let receiver =
@@ -161,6 +169,18 @@ impl Administration {
         Ok(json!({ "receiver": name, "state": receiver.state, "decision": done.decision }))
     }
 
+    async fn receiver_remove(&self, by: &PersonId, name: &str) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        let receiver = registered(&mut draft, &name).await?;
+        let own = [FactKey::receiver(&name), FactKey::receiver_tokens(&name)];
+        let removed = own.into_iter().chain(of_stream(&name));
+        let effects = removed.map(|key| Effect::Remove { key }).collect();
+        let change = json!({ "receiver": receiver, "removed": true });
+        let done = draft.make(change, effects).await?;
+        Ok(json!({ "receiver": name, "removed": true, "decision": done.decision }))
+    }
+
     /// The receiver whose token this is, if it is one that counts, and whether the token manages its
     /// stream.
     pub(super) async fn known_receiver(
@@ -188,6 +208,11 @@ pub(super) async fn active(
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Receiver, AdminError> {
     known::<Receiver>(&mut draft.reader, FactKey::receiver(name), &format!("receiver `{name}`"))
         .await
+}
+
+/// Where all is that is kept of the stream of the receiver `name`.
+pub(super) fn of_stream(name: &SourceName) -> [FactKey; 3] {
+    [FactKey::receiver_stream(name), FactKey::telling(name), FactKey::receiver_secret(name)]
 }
 
 /// Whether there are the agents that are named: of one that is misspelt nobody would be told.

@@ -1,11 +1,13 @@
 //! What each stream is told next: read from the log, signed, and kept until its receiver has taken it.
 
+use std::ops::Bound;
 use std::time::Duration;
 
+use authority::NewEntry;
 use keys::{Secret, Signer as _};
 use model::{
-    Agent, Delivery, FactKey, LogPlace, Receiver, ReceiverStream, Recorded, Sha256Digest,
-    SourceName, Stranger, Telling, TellingStatus, Timestamp, Waiting,
+    Delivery, FactKey, LogPlace, Receiver, ReceiverStream, Recorded, Sha256Digest, SourceName,
+    Stranger, Telling, TellingStatus, Timestamp, Waiting,
 };
 use secevent::{About, Cause, Envelope, PollAsked, Polled, StreamStatus, Tells};
 use serde_json::{Value, json};
@@ -14,12 +16,15 @@ use super::happened::{Happened, Stopped, Whom};
 use super::managed::named;
 use super::registered::active;
 use super::{
-    GONE, GONE_AFTER, Known, Seen, Stream, Transmitter, Untold, WAITING_MAX, later, stream,
+    GONE, GONE_AFTER, Known, REFUSED, Seen, Stream, Transmitter, Untold, WAITING_MAX, later, stream,
 };
 use crate::command::AdminError;
 use crate::register::put;
 
-/// How many records, and agents, are read at once.
+/// What records that tokens were taken.
+const TOLD: &str = "signals_told";
+
+/// How many records are read at once.
 const PAGE: usize = 1_000;
 
 /// How many pages of the log are read for a stream before others have their turn.
@@ -57,6 +62,8 @@ pub struct Told {
     pub taken: Vec<String>,
     /// Those that were refused for good.
     pub refused: Vec<String>,
+    /// Those that were refused for what can be mended.
+    pub later: Vec<String>,
 }
 
 impl Transmitter {
@@ -80,10 +87,14 @@ impl Transmitter {
         }
         if found.is_gone(self.now()) {
             self.paused(&receiver, &mut found)?;
-            let records = vec![(GONE, vec![("receiver", name.to_string())])];
-            self.write(reader, found.both(), records).await?;
-            self.administration.authority.note_stranger(gone(name));
-            return Ok(());
+            let records = vec![self.record(GONE, vec![("receiver", name.to_string())])];
+            return self.write_found(reader, (found.both(), records), troubled(name, GONE)).await;
+        }
+        let given_up = found.given_up(self.now());
+        if !given_up.is_empty() {
+            let records = self.settled(name, (REFUSED, &given_up));
+            let effects = (vec![put(FactKey::telling(name), &found.telling)], records);
+            return self.write_found(reader, effects, troubled(name, REFUSED)).await;
         }
         let (written, waited) = (found.telling.next.clone(), found.telling.waiting.len());
         if let Seen(Some((id, index))) = &*seen
@@ -133,29 +144,42 @@ impl Transmitter {
         let mut reader = self.administration.reader();
         let found = stream(&mut reader, name).await?.filter(|found| found.stream.id == id);
         let Some(Stream { mut telling, .. }) = found else { return Ok(()) };
-        let mut records = Vec::new();
-        for (what, jtis) in [("signals_told", &told.taken), ("signals_refused", &told.refused)] {
-            let is_settled = |waiting: &mut Waiting| jtis.contains(&waiting.jti);
-            let settled: Vec<_> = telling.waiting.extract_if(.., is_settled).collect();
-            let of = settled.iter().filter_map(|it| Some(it.of.as_ref()?.record.as_str()));
-            let of: Vec<_> = of.collect();
-            if !of.is_empty() {
-                let details = vec![("receiver", name.to_string()), ("records", of.join(" "))];
-                records.push((what, details));
-            }
-        }
+        told.pass_over(&mut telling, self.now());
+        let taken = taken_out(&mut telling, &told.taken);
+        let refused = taken_out(&mut telling, &told.refused);
+        let mut records = self.settled(name, (TOLD, &taken));
+        let of_refused = self.settled(name, (REFUSED, &refused));
         let effects = vec![put(FactKey::telling(name), &telling)];
-        self.write(reader, effects, records).await
+        if of_refused.is_empty() {
+            return self.write(reader, effects, records).await;
+        }
+        records.extend(of_refused);
+        self.write_found(reader, (effects, records), troubled(name, REFUSED)).await
+    }
+
+    /// The record of what the receiver `name` was told of records of the log, if that was anything.
+    fn settled(
+        &self,
+        name: &SourceName,
+        (what, settled): (&'static str, &[Waiting]),
+    ) -> Vec<NewEntry> {
+        let of = settled.iter().filter_map(|it| Some(it.of.as_ref()?.record.as_str()));
+        let of: Vec<_> = of.collect();
+        let details = || vec![("receiver", name.to_string()), ("records", of.join(" "))];
+        (!of.is_empty()).then(|| self.record(what, details())).into_iter().collect()
     }
 
     /// What a receiver that polls its stream `id` is given, once it is noted what it tells of what it was
     /// given before (RFC 8936).
     pub async fn poll(&self, known: &Known, id: &str, asked: &PollAsked) -> Result<Polled, Untold> {
         let name = known.name();
-        let refused = asked.errors.iter().filter(|(_, code)| secevent::is_final(Some(code)));
-        let refused = refused.map(|(jti, _)| jti.clone()).collect();
         if !asked.ack.is_empty() || !asked.errors.is_empty() {
-            let told = Told { taken: asked.ack.clone(), refused };
+            let jtis = |is_final: bool| {
+                let such = asked.errors.iter();
+                let such = such.filter(move |it| secevent::is_final(Some(it.1)) == is_final);
+                such.map(|(jti, _)| jti.clone()).collect()
+            };
+            let told = Told { taken: asked.ack.clone(), refused: jtis(true), later: jtis(false) };
             self.settle(name, id, &told).await.map_err(later)?;
         }
         self.advance(name).await.map_err(later)?;
@@ -237,26 +261,19 @@ impl Transmitter {
         (many, at): (&Stopped, Timestamp),
         told: (&Tells<'_>, &str),
     ) -> Result<bool, AdminError> {
-        let store = self.administration.authority.journal().store().clone();
-        loop {
-            let after = found.telling.next.after.as_ref().map(FactKey::agent);
-            let page = store.list("agent/", after.as_ref(), PAGE).await;
-            let page = page.map_err(AdminError::unavailable)?;
-            for (_, body) in &page.facts {
-                let agent: Agent = serde_json::from_slice(body).map_err(AdminError::unavailable)?;
-                if many.has(&agent, at) {
-                    if found.telling.waiting.len() >= WAITING_MAX {
-                        return Ok(false);
-                    }
-                    let whom = Whom { agent: agent.name.clone(), instance: None };
-                    self.tell((receiver, found), &whom, told)?;
-                }
-                found.telling.next.after = Some(agent.name);
+        let record = (found.telling.next.index, at);
+        let stopped = self.listed.stopped(&self.administration, record, many).await?;
+        let after = found.telling.next.after.clone();
+        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        for name in stopped.range((from, Bound::Unbounded)) {
+            if found.telling.waiting.len() >= WAITING_MAX {
+                return Ok(false);
             }
-            if page.next.is_none() {
-                return Ok(true);
-            }
+            let whom = Whom { agent: name.clone(), instance: None };
+            self.tell((receiver, found), &whom, told)?;
+            found.telling.next.after = Some(name.clone());
         }
+        Ok(true)
     }
 
     /// Signs `tells`, which `record` says of `whom`, if the receiver is told of them and asked for it.
@@ -326,7 +343,7 @@ impl Transmitter {
             txn: of.as_ref().map(|of| of.record.as_str()),
         };
         let (set, key) = self.sign_claims(&tells.claims(about, envelope))?;
-        Ok(Waiting { jti, set, signed: (key, now), since: now, of })
+        Ok(Waiting { jti, set, signed: (key, now), since: now, passed: None, of })
     }
 
     /// The token of `claims`, and by which key it is signed.
@@ -367,10 +384,21 @@ impl Transmitter {
 }
 
 impl Stream {
-    /// Whether its receiver has acknowledged nothing for so long that it counts as gone.
+    /// Whether its receiver took nothing for so long, of what waits, that it counts as gone.
     fn is_gone(&self, now: Timestamp) -> bool {
-        let oldest = self.telling.waiting.first();
-        oldest.is_some_and(|oldest| now.since(oldest.since.max(self.stream.since)) >= GONE_AFTER)
+        let Telling { waiting, taken, .. } = &self.telling;
+        let Some(oldest) = waiting.iter().map(|waiting| waiting.since).min() else { return false };
+        let since = oldest.max(self.stream.since).max(taken.unwrap_or(oldest));
+        now.since(since) >= GONE_AFTER
+    }
+
+    /// Takes out what its receiver did not take for so long, while it took others.
+    fn given_up(&mut self, now: Timestamp) -> Vec<Waiting> {
+        let begun = self.stream.since;
+        let is_given_up = |waiting: &mut Waiting| {
+            waiting.passed.is_some_and(|passed| now.since(passed.max(begun)) >= GONE_AFTER)
+        };
+        self.telling.waiting.extract_if(.., is_given_up).collect()
     }
 
     fn has_room(&self) -> bool {
@@ -388,6 +416,29 @@ impl Stream {
     }
 }
 
+impl Told {
+    /// Notes, in what is kept of a stream, what was taken at `now`, and which tokens were not that were to be taken
+    /// before those; what was refused comes after all others.
+    fn pass_over(&self, telling: &mut Telling, now: Timestamp) {
+        let is_taken = |waiting: &Waiting| self.taken.contains(&waiting.jti);
+        if let Some(last) = telling.waiting.iter().rposition(is_taken) {
+            telling.taken = Some(now);
+            for waiting in telling.waiting.iter_mut().take(last) {
+                waiting.passed.get_or_insert(now);
+            }
+        }
+        for mut waiting in taken_out(telling, &self.later) {
+            waiting.passed.get_or_insert(now);
+            telling.waiting.push(waiting);
+        }
+    }
+}
+
+/// The tokens `jtis` that wait, which do so no longer.
+fn taken_out(telling: &mut Telling, jtis: &[String]) -> Vec<Waiting> {
+    telling.waiting.extract_if(.., |waiting| jtis.contains(&waiting.jti)).collect()
+}
+
 /// The claims of a token of ours.
 fn claims(set: &str) -> Result<Value, AdminError> {
     let payload = set.split('.').nth(1).and_then(keys::from_base64url);
@@ -395,8 +446,8 @@ fn claims(set: &str) -> Result<Value, AdminError> {
     claims.ok_or_else(|| AdminError::Unavailable("a token that waits is damaged".to_owned()))
 }
 
-/// What people are told of a receiver that is gone.
-fn gone(name: &SourceName) -> Stranger {
-    let (cause, tried) = (GONE.to_owned(), "signals".to_owned());
+/// What people are told of a receiver with which something is wrong.
+fn troubled(name: &SourceName, cause: &str) -> Stranger {
+    let (cause, tried) = (cause.to_owned(), "signals".to_owned());
     Stranger { cause, tried, claimed: Some(name.to_string()), ..Stranger::default() }
 }

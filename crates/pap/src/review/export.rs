@@ -10,7 +10,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::table::{Row, csv, scim};
-use super::uses::{Counting, Used, Uses};
+use super::uses::{Tally, Used, Uses};
 use super::{ReviewFormat, found};
 use crate::command::{AdminError, Administration};
 
@@ -39,19 +39,11 @@ impl Administration {
             let agent = draft.reader.need::<Agent>(FactKey::agent(name)).await;
             agents.push(agent.map_err(AdminError::unavailable)?);
         }
-        let known = self.counted.lock().expect("no panic while it is held").remove(by);
-        let mut counting = match known.filter(|known| known.review == id && !known.is_over()) {
-            Some(known) => known,
-            None => Counting::begin(self, id, &agents).await?,
+        let uses = match self.tally(by, id, &agents).await? {
+            Tally::All(uses) => uses,
+            Tally::SoFar(told) => return Ok(told),
         };
-        counting.part(self).await?;
-        if !counting.is_over() {
-            let told = json!({ "counted": counting.next, "of": counting.end });
-            let mut counted = self.counted.lock().expect("no panic while it is held");
-            counted.insert(by.clone(), counting);
-            return Ok(told);
-        }
-        let rows = self.rows(&review, &agents, &counting.uses).await?;
+        let rows = self.rows(&review, &agents, &uses).await?;
         let file = match format {
             ReviewFormat::Csv => csv(&rows),
             ReviewFormat::Scim => scim(&rows).to_string(),

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Agent, AgentState, Certification, Certified, Decision, FactKey, Person, PersonId, ResourceRef,
-    Review, ReviewId, Scope, Sha256Digest, Timestamp, ToolPattern,
+    Agent, Certification, Certified, FactKey, Person, PersonId, ResourceRef, Review, ReviewId,
+    Scope, Sha256Digest, Timestamp, ToolPattern,
 };
 use serde_json::{Value, json};
 
 use super::decisions::{Said, Wrong, parse};
-use super::uses::{Counting, Uses};
+use super::uses::{Tally, Uses};
 use super::{found, item, state};
 use crate::command::{AdminError, Administration, By, Draft};
 use crate::register::{put, registered};
@@ -18,7 +18,8 @@ use crate::register::{put, registered};
 const CERTIFY: &str = "review/certify";
 
 impl Administration {
-    /// Takes the decisions of `file` on the review `id`. A file that was taken before changes nothing.
+    /// Takes the decisions of `file` on the review `id`, once the records are counted that some of them rest on. A
+    /// file that was taken before changes nothing.
     pub(super) async fn review_import(
         &self,
         by: &PersonId,
@@ -34,7 +35,10 @@ impl Administration {
             return Ok(told(&review, &digest, (true, &done.decision)));
         }
         let all = parse(file, id).map_err(AdminError::Invalid)?;
-        let uses = self.uses_of_reduced(&mut draft, (id, &all)).await?;
+        let uses = match self.uses_of_reduced(&mut draft, (by, id), &all).await? {
+            Tally::All(uses) => uses,
+            Tally::SoFar(told) => return Ok(told),
+        };
         let now = self.now();
         let (mut wrong, mut effects, mut decided) = (Wrong::default(), Vec::new(), Vec::new());
         for said in all {
@@ -66,23 +70,17 @@ impl Administration {
     async fn uses_of_reduced(
         &self,
         draft: &mut Draft<'_>,
-        (id, all): (ReviewId, &[Said]),
-    ) -> Result<Uses, AdminError> {
+        (by, id): (&PersonId, ReviewId),
+        all: &[Said],
+    ) -> Result<Tally, AdminError> {
         let mut agents = Vec::new();
         for said in all.iter().filter(|said| said.decision == Certification::Reduce) {
             agents.push(registered(&mut draft.reader, &said.agent).await?);
         }
         if agents.is_empty() {
-            return Ok(Uses::new());
+            return Ok(Tally::All(Uses::new()));
         }
-        let turn = self.reports.try_lock();
-        let _turn = turn
-            .map_err(|_| AdminError::Unavailable("a report is being made: ask again".to_owned()))?;
-        let mut counting = Counting::begin(self, id, &agents).await?;
-        while !counting.is_over() {
-            counting.part(self).await?;
-        }
-        Ok(counting.uses)
+        self.tally(by, id, &agents).await
     }
 
     /// What the agent of `said` is by that decision; why not, if it cannot be taken.
@@ -121,7 +119,7 @@ impl Administration {
             }
             Certification::Revoke => {
                 let reason = format!("review {}: {}", review.id, said.reason);
-                agent.state = AgentState::Suspended { reason, since: now };
+                agent.suspend(reason, now);
             }
         }
         Ok(Ok(agent))
@@ -153,9 +151,8 @@ impl Administration {
         for person in who {
             let target = ResourceRef::Agent(agent.name.clone());
             let answer = draft.includes(By::from(person), action, target).await?;
-            if let Decision::Deny(denial) = answer {
-                let why = format!("`{person}` may not `{action}` `{}`: {denial}", agent.name);
-                return Ok(Err(why));
+            if let Err(why) = answer {
+                return Ok(Err(format!("`{person}` may not `{action}` `{}`: {why}", agent.name)));
             }
         }
         Ok(Ok(()))

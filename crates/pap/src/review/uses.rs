@@ -1,11 +1,13 @@
-//! What agents did since they were last reviewed: counted in the records, a part of the log at a time.
+//! What agents did since they were last reviewed, they themselves and those to whom they handed work on: counted in
+//! the records, a part of the log at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use authority::LogEntry;
 use model::record::{DecisionRecord, Verdict};
 use model::{Agent, AgentName, PersonId, ReviewId, Timestamp, ToolRef};
+use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 
@@ -28,15 +30,23 @@ pub(super) struct Used {
 /// What each of some agents used.
 pub(super) type Uses = BTreeMap<AgentName, BTreeMap<ToolRef, Used>>;
 
+/// What came of counting.
+pub(super) enum Tally {
+    /// All that they used.
+    All(Uses),
+    /// How far it is: whoever waits asks again.
+    SoFar(Value),
+}
+
 /// Uses that are being counted.
 pub(crate) struct Counting {
-    pub(super) review: ReviewId,
+    review: ReviewId,
     /// Since when, of each agent.
     since: BTreeMap<AgentName, Timestamp>,
     /// The record that comes next, and the one before which it ends.
-    pub(super) next: u64,
-    pub(super) end: u64,
-    pub(super) uses: Uses,
+    next: u64,
+    end: u64,
+    uses: Uses,
 }
 
 /// Since when the uses of `agent` count: since it was last reviewed, or registered.
@@ -44,26 +54,39 @@ pub(super) fn since(agent: &Agent) -> Timestamp {
     agent.review.passed.map_or(agent.registered, |passed| passed.max(agent.registered))
 }
 
-impl Counting {
-    /// Nothing is counted yet of what `agents` did, as the log is now.
-    pub(super) async fn begin(
-        by: &Administration,
+impl Administration {
+    /// Counts the next part of what `agents`, which are of `review`, used, as the log was when `by` first asked.
+    pub(super) async fn tally(
+        &self,
+        by: &PersonId,
         review: ReviewId,
         agents: &[Agent],
-    ) -> Result<Self, AdminError> {
-        let end = by.authority.journal().store().log_size().await;
-        let end = end.map_err(AdminError::unavailable)?;
-        let since = agents.iter().map(|agent| (agent.name.clone(), since(agent))).collect();
-        Ok(Self { review, since, next: 0, end, uses: Uses::new() })
+    ) -> Result<Tally, AdminError> {
+        let since: BTreeMap<_, _> =
+            agents.iter().map(|agent| (agent.name.clone(), since(agent))).collect();
+        let known = self.counted.lock().expect("no panic while it is held").remove(by);
+        let known = known.filter(|it| (it.review, &it.since) == (review, &since));
+        let mut counting = if let Some(known) = known {
+            known
+        } else {
+            let end = self.authority.journal().store().log_size().await;
+            let end = end.map_err(AdminError::unavailable)?;
+            Counting { review, since, next: 0, end, uses: Uses::new() }
+        };
+        counting.part(self).await?;
+        if counting.next >= counting.end {
+            return Ok(Tally::All(counting.uses));
+        }
+        let told = json!({ "counted": counting.next, "of": counting.end });
+        let mut counted = self.counted.lock().expect("no panic while it is held");
+        counted.insert(by.clone(), counting);
+        Ok(Tally::SoFar(told))
     }
+}
 
-    /// Whether all is counted.
-    pub(super) const fn is_over(&self) -> bool {
-        self.next >= self.end
-    }
-
+impl Counting {
     /// Counts the next part.
-    pub(super) async fn part(&mut self, by: &Administration) -> Result<(), AdminError> {
+    async fn part(&mut self, by: &Administration) -> Result<(), AdminError> {
         let until = self.end.min(self.next.saturating_add(PART));
         while self.next < until {
             let most = usize::try_from(until - self.next).unwrap_or(PAGE).min(PAGE);
@@ -84,13 +107,19 @@ impl Counting {
     fn note(&mut self, entry: &LogEntry) {
         let Ok(record) = serde_json::from_slice::<DecisionRecord>(&entry.bytes) else { return };
         let tool = record.resource.strip_prefix("Tool::").and_then(|tool| tool.parse().ok());
-        let counts = self.since.get(&record.agent).is_some_and(|since| record.time >= *since);
-        let (Some(tool), true) = (tool, counts && record.decision == Verdict::Permit) else {
-            return;
-        };
-        let of_agent = self.uses.entry(record.agent).or_default();
-        let used = of_agent.entry(tool).or_insert(Used { count: 0, last: record.time });
-        used.count += 1;
-        used.last = used.last.max(record.time);
+        let (Some(tool), Verdict::Permit) = (tool, record.decision) else { return };
+        // What is handed on lies within what whoever handed it on may be given.
+        let above = record.delegators.iter().map(|above| &above.agent);
+        let all: BTreeSet<_> = above.chain([&record.agent]).collect();
+        for agent in all {
+            if self.since.get(agent).is_none_or(|since| record.time < *since) {
+                continue;
+            }
+            let of_agent = self.uses.entry(agent.clone()).or_default();
+            let unused = Used { count: 0, last: record.time };
+            let used = of_agent.entry(ToolRef::clone(&tool)).or_insert(unused);
+            used.count += 1;
+            used.last = used.last.max(record.time);
+        }
     }
 }

@@ -397,8 +397,8 @@ async fn i_22_giving_is_decided_by_policy_and_recorded() {
         reads: (Vec::new(), model::Revision(u64::MAX)),
         effects: Vec::new(),
     };
-    assert!(desk.world.authority.may_administer(act("mandate/give")).await.is_ok());
-    assert!(desk.world.authority.may_administer(act("agent/suspend")).await.is_err());
+    assert!(desk.world.authority.may_administer(&act("mandate/give")).await.is_ok());
+    assert!(desk.world.authority.may_administer(&act("agent/suspend")).await.is_err());
     let records = desk.world.records("administration").await;
     let given = records.iter().filter(|entry| entry.text_of("action") == "mandate/give").count();
     assert_eq!(given, 1);

@@ -1,15 +1,19 @@
 //! Somebody who administers the deployment of the tests.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::{KeyAlgorithm, KeyRing, SigningKey, TokenKeys};
-use model::{Clock as _, Enforcement, FactKey, PersonId, ServerName, ToolName, Widening};
+use model::{
+    Clock, Enforcement, Entropy, FactKey, PersonId, ServerName, Sha256Digest, ToolName, Widening,
+};
 use oauth::people::{self, ListedPerson, People};
 use pap::{
-    AdminError, Administration, Command, Found, KeptTokenKeys, Publisher, SourceKey, ToolSource,
+    AdminError, Administration, Command, Content, Found, Founding, KeptTokenKeys, PolicyFiles,
+    PolicyKey, Publisher, SourceKey, ToolSource,
 };
 use serde_json::{Value, json};
 use store::Store as _;
@@ -61,13 +65,45 @@ pub(crate) fn jwk() -> Value {
     SigningKey::generate(KeyAlgorithm::Es256).expect("a key").verifying().to_jwk()
 }
 
+/// The key that countersigns releases, which lies in `dir` with the others.
+pub(crate) fn policy_key(dir: &Path) -> PolicyKey {
+    let dir = dir.join("keys");
+    let ring = KeyRing::open(&dir).or_else(|_| KeyRing::create(&dir, [7; 32])).expect("keys");
+    PolicyKey::new(ring.policy, &dir)
+}
+
+/// Founds the deployment of `world`.
+pub(crate) async fn found(world: &World, development: bool) {
+    let founding = Founding {
+        founders: Vec::new(),
+        keys: BTreeMap::new(),
+        origin: "example.com/log".to_owned(),
+        configuration: Sha256Digest::of(b"configuration"),
+        policy: PolicyFiles { policies: files(POLICY), ..PolicyFiles::default() },
+        development,
+    };
+    let by = (world.clock.as_ref() as &dyn Clock, world.entropy.as_ref() as &dyn Entropy);
+    let key = policy_key(world.dir.path());
+    pap::found(&world.journal, founding, &key, by).await.expect("it is founded");
+}
+
 impl Desk {
     pub(crate) async fn new() -> Self {
         Self::over(World::new().await).await
     }
 
     pub(crate) async fn over(world: World) -> Self {
-        let publisher = Arc::new(Publisher::new(world.authority.clone(), files(POLICY)));
+        Self::with(world, files(POLICY).into()).await
+    }
+
+    /// The same, founded, where what is released is in force.
+    pub(crate) async fn released(world: World) -> Self {
+        found(&world, false).await;
+        Self::with(world, Content { release: Some(1), ..files(POLICY).into() }).await
+    }
+
+    async fn with(world: World, content: Content) -> Self {
+        let publisher = Arc::new(Publisher::new(world.authority.clone(), content));
         publisher.publish().await.expect("the set compiles");
         let listed = |tool: &model::Tool| (tool.tool.tool.clone(), tool.descriptor.clone());
         let found = Found {
@@ -78,18 +114,15 @@ impl Desk {
         };
         let shelf = Arc::new(Shelf(Mutex::new(found)));
         let log = journal::LogDirectory::new(world.dir.path().join("log"));
-        let dir = world.dir.path().join("keys");
-        if !dir.exists() {
-            KeyRing::create(&dir, [7; 32]).expect("keys");
-        }
-        let kept = KeptTokenKeys::open(dir, None).expect("a key");
+        let policy_key = policy_key(world.dir.path());
+        let kept = KeptTokenKeys::open(world.dir.path().join("keys"), None).expect("a key");
         let token_keys = kept.keys.clone();
         let administration = Arc::new(Administration::new(
             world.authority.clone(),
             publisher.clone(),
             shelf.clone(),
             log,
-            (ISSUER.to_owned(), kept),
+            (ISSUER.to_owned(), kept, policy_key),
         ));
         // What widens waits in the tests of that.
         let at_once = Widening { after_s: Some(0), ..Widening::default() };

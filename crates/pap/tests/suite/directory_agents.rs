@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use model::{Agent, AgentState, Clock as _, FactKey, Mandate, MandateId};
-use pap::directory::{AgentChange, Kind, Place};
+use pap::directory::{AgentChange, Kind, Place, SCANNED_MAX};
 use pap::{AdminError, Command, DirectoryRegistration};
 use proptest::prelude::*;
 use scim::{AGENT, Error, GOVERNANCE, Query, Resource, Version};
 use serde_json::{Value, json};
+use store::{Effect, Store as _, Unit};
 
 use crate::desk::jwk;
 use crate::directories::{BASE, Scene, patch, status, token, user};
@@ -298,8 +299,8 @@ async fn an_agent_is_changed_by_the_directory_that_registered_it() {
         assert_eq!(status(scene.seen(id).await), 404, "{id}");
         assert_eq!(status(scene.alter(id, &AgentChange::Delete).await), 404, "{id}");
     }
-    let taken = scene.enrol(agent("desk")).await.expect_err("it has no such user");
-    assert_eq!(taken.status, 409);
+    let refused = scene.enrol(agent("desk")).await.expect_err("it has no such user");
+    assert_eq!(refused.detail, format!("`sponsor`: `{SAM}` is no user of this directory"));
 }
 
 /// Who answers for an agent is no directory's to change, and neither is what it is for.
@@ -333,4 +334,156 @@ async fn who_answers_for_an_agent_is_not_the_directorys_to_change() {
         assert_eq!(error.to_json()["scimType"], "mutability");
     }
     assert_eq!(scene.registered("desk").await, before);
+}
+
+/// What a directory takes away counts, whoever answers for the agent by now; the rest of what it says is
+/// judged after that.
+#[tokio::test]
+async fn an_agent_is_suspended_by_its_directory_whoever_took_it_over() {
+    for (member, followed) in [("sponsor", true), ("technicalOwner", false)] {
+        let scene = scene().await;
+        scene.creates(user("ida")).await;
+        let mut said = agent("desk");
+        said[GOVERNANCE][member] = json!({ "value": "ida" });
+        scene.enrol(said.clone()).await.expect("it is new");
+        let mut desk = scene.registered("desk").await.expect("it is registered");
+        desk.technical_owner = SAM.parse().expect("a person");
+        if followed {
+            desk.sponsor = SAM.parse().expect("a person");
+        }
+        scene.desk.world.put(FactKey::agent(&desk.name), &desk).await;
+        said["active"] = json!(false);
+        said["displayName"] = json!("Another");
+        let said = AGENT.read(said).expect("an agent");
+        let refused = scene.alter("desk", &AgentChange::Replace(said)).await;
+        let refused = refused.expect_err("the rest is not its to change");
+        assert_eq!(refused.to_json()["scimType"], "mutability", "{refused}");
+        assert!(!scene.may_act("desk").await);
+        let (told, _) = scene.seen("desk").await.expect("it is seen");
+        assert_eq!((&told["active"], &told["displayName"]), (&json!(false), &json!("DESK")));
+        let suspended = scene.registered("desk").await.expect("it is registered").state;
+        assert!(matches!(suspended, AgentState::Suspended { .. }), "{suspended:?}");
+    }
+    // What else is asked for, and may be, is done too.
+    let scene = scene().await;
+    scene.enrol(agent("desk")).await.expect("it is new");
+    let mut said = agent("desk");
+    (said["active"], said["displayName"]) = (json!(false), json!("Another"));
+    let said = AGENT.read(said).expect("an agent");
+    scene.alter("desk", &AgentChange::Replace(said)).await.expect("all of it is done");
+    let (told, _) = scene.seen("desk").await.expect("it is seen");
+    assert_eq!((&told["active"], &told["displayName"]), (&json!(false), &json!("Another")));
+}
+
+/// Saying nothing of who is not active says nothing, and who is gone is so since they first stopped.
+#[tokio::test]
+async fn a_suspension_is_not_taken_back_by_saying_nothing() {
+    let scene = scene().await;
+    scene.enrol(agent("desk")).await.expect("it is new");
+    scene.renew("desk").await.expect("its sponsor renews it");
+    scene.is_active("desk", false).await.expect("it is suspended");
+    let suspended = scene.registered("desk").await.expect("it is registered").state;
+    scene.desk.world.clock.advance(Duration::from_secs(1));
+    scene.says("desk", json!({ "op": "remove", "path": "active" })).await.expect("it is heard");
+    let said = AGENT.read(agent("desk")).expect("an agent");
+    scene.alter("desk", &AgentChange::Replace(said)).await.expect("it is heard");
+    // What it no longer says it is not told; it is not told either that the agent may act.
+    assert_eq!(scene.seen("desk").await.expect("it is seen").0["active"], Value::Null);
+    assert!(scene.renew("desk").await.is_err(), "nor does its sponsor bring it back");
+    let back = scene.is_active("desk", true).await.expect_err("it does not come back");
+    assert_eq!(back.to_json()["scimType"], "mutability");
+    assert_eq!(scene.registered("desk").await.expect("it is registered").state, suspended);
+    scene.alter("desk", &AgentChange::Delete).await.expect("it is gone");
+    let retired = scene.registered("desk").await.expect("it is registered").state;
+    assert!(matches!(retired, AgentState::Retired { .. }), "{retired:?}");
+    assert_eq!(retired.stopped(), suspended.stopped());
+}
+
+/// Who may not register agents does not learn what there is by trying.
+#[tokio::test]
+async fn i_21_who_may_register_no_agent_is_not_told_what_there_is() {
+    let scene = scene().await;
+    let observed = crate::support::POLICY
+        .replace("@id(\"directory-agents\")", "@id(\"directory-agents\") @mode(\"observe\")");
+    scene.desk.world.publish(&observed).await;
+    let tried = async |name: &str, purpose: &str| {
+        let mut said = agent(name);
+        said[GOVERNANCE]["purposes"] = json!([purpose]);
+        let error = scene.enrol(said).await.expect_err("it is not permitted");
+        let (why, _) = error.detail.split_once("(decision ").expect("it is recorded");
+        (error.status, why.to_owned())
+    };
+    let expected = tried("desk", "care").await;
+    assert_eq!(expected.0, 403);
+    for (name, purpose) in [("billing", "care"), ("desk", "none"), ("billing", "none")] {
+        assert_eq!(tried(name, purpose).await, expected, "{name} {purpose}");
+    }
+}
+
+/// An agent's people are told to the directory that they are of, and to no other.
+#[tokio::test]
+async fn a_directory_is_told_of_its_own_people_alone() {
+    let scene = scene().await;
+    scene.enrol(agent("desk")).await.expect("it is new");
+    let other = scene.desk.world.standing.other.id.clone();
+    let mut desk = scene.registered("desk").await.expect("it is registered");
+    (desk.sponsor, desk.technical_owner) = (other.clone(), other.clone());
+    scene.desk.world.put(FactKey::agent(&desk.name), &desk).await;
+    let (told, _) = scene.seen("desk").await.expect("it registered it");
+    let hidden = json!({ "value": "(of another source)" });
+    let governance = &told[GOVERNANCE];
+    assert_eq!((&governance["sponsor"], &governance["technicalOwner"]), (&hidden, &hidden));
+    assert_eq!(governance["businessOwner"]["value"], SAM);
+    assert_eq!(told["owners"].as_array().expect("there is one").len(), 1);
+    assert!(!Value::Object(told.clone()).to_string().contains(other.as_str()));
+    let by = |who: &str| format!("filter={GOVERNANCE}:sponsor.value eq \"{who}\" and active pr");
+    assert_eq!(scene.sought(&by(other.as_str())).await, Vec::<String>::new());
+    // What it read it may say again; whom it cannot see it can neither name nor guess.
+    let mut said = agent("desk");
+    said[GOVERNANCE] = governance.clone();
+    let same = AGENT.read(said.clone()).expect("an agent");
+    scene.alter("desk", &AgentChange::Replace(same)).await.expect("nothing of it is other");
+    said[GOVERNANCE]["sponsor"] = json!({ "value": other });
+    let guess = AGENT.read(said).expect("an agent");
+    assert_eq!(status(scene.alter("desk", &AgentChange::Replace(guess)).await), 400);
+    scene.is_active("desk", false).await.expect("it takes away");
+}
+
+/// What a filter looks through is what the directory sees, up to a limit.
+#[tokio::test]
+async fn i_18_a_filter_of_agents_looks_through_what_the_directory_sees() {
+    let scene = scene().await;
+    let world = &scene.desk.world;
+    let put = async |first: usize, change: &dyn Fn(&mut Agent)| {
+        let mut effects = Vec::new();
+        for number in first..first + 1_000 {
+            let mut agent = world.standing.agent.clone();
+            agent.name = format!("more-{number}").parse().expect("a name");
+            change(&mut agent);
+            let body = serde_json::to_vec(&agent).expect("an agent");
+            effects.push(Effect::Put { key: FactKey::agent(&agent.name), body });
+        }
+        world.store.commit(Unit { effects, ..Unit::default() }).await.expect("they are written");
+    };
+    let others = |agent: &mut Agent| agent.sponsor = world.standing.other.id.clone();
+    let retired = |agent: &mut Agent| agent.retire(agent.registered);
+    let own = |agent: &mut Agent| agent.sponsor = SAM.parse().expect("a person");
+    put(0, &others).await;
+    put(1_000, &retired).await;
+    // With `billing` they are as many as may be.
+    for first in (2_000..2_000 + SCANNED_MAX).step_by(1_000) {
+        put(first, &own).await;
+    }
+    let last = format!("more-{}", 2_000 + SCANNED_MAX - 1);
+    let gone = FactKey::agent(&last.parse().expect("a name"));
+    let effects = vec![Effect::Remove { key: gone.clone() }];
+    world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it is removed");
+    let sought = "filter=active eq true&count=1";
+    assert_eq!(scene.sought(sought).await, ["billing"]);
+    world.put(gone, &Agent { name: last.parse().unwrap(), ..world.standing.agent.clone() }).await;
+    let query = Query::of_url(sought, &AGENT).expect("a query");
+    let refused = scene.desk.administration.directory_page(&scene.agents(), &query).await;
+    let refused = refused.expect_err("it is one too many");
+    assert_eq!(refused.to_json()["scimType"], "tooMany");
+    assert_eq!(refused.detail, "more than 10000: filter by `agentUserName` or `id` with `eq`");
 }

@@ -1,28 +1,20 @@
 //! One person asks for an elevation, another approves it, and it ends: by its time, by whoever takes it
 //! back, with its task, and with those who wanted it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use authority::Actor;
 use keys::{KeyAlgorithm, SigningKey};
 use model::{
-    Agreed, Clock as _, DecisionId, Delegation, ElevationId, FactKey, Harm, InstanceId,
-    MandateBasis, Person, PersonId, PersonState, PolicyDigest, Principal, Sha256Digest, TaskId,
-    TaskSubject, Thumbprint,
+    Agreed, Clock as _, ElevationId, FactKey, Harm, InstanceId, MandateBasis, Person, PersonId,
+    PersonState, Sha256Digest, TaskId, TaskSubject,
 };
 use oauth::word::{self, Word};
-use pap::{Command, ElevationAsked, Founding};
+use pap::{Command, ElevationAsked};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, ISSUER, word as word_of};
-use crate::support::Facts;
-
-/// An instance of another agent, to which the task of the tests was handed on for `crm/lookup` alone.
-const CHILD: [u8; 16] = [11; 16];
-
-/// Its task.
-const PART: [u8; 16] = [12; 16];
+use crate::handed_on::{CHILD, PART, calls, hand_on};
+use crate::support::{Facts, World};
 
 /// A deployment with two administrators, and work that was handed on.
 async fn desk() -> (Desk, [PersonId; 2]) {
@@ -31,27 +23,13 @@ async fn desk() -> (Desk, [PersonId; 2]) {
 
 /// The same, with other facts than usual.
 async fn desk_with(change: impl FnOnce(&mut Facts)) -> (Desk, [PersonId; 2]) {
-    let world = crate::support::World::with(|facts| {
+    let world = World::with(|facts| {
         change(facts);
         facts.other.groups.insert("administrators".parse().expect("a group"));
         facts.task.deadline = facts.task.opened.plus(Duration::from_hours(20 * 24));
     })
     .await;
-    let facts = &world.standing;
-    let (mut agent, mut instance) = (facts.agent.clone(), facts.instance.clone());
-    let mut task = facts.task.clone();
-    agent.name = "reader".parse().expect("an agent");
-    (instance.id, instance.task) = (InstanceId::from_bytes(CHILD), TaskId::from_bytes(PART));
-    (instance.agent, instance.key) = (agent.name.clone(), Some(Thumbprint::from_bytes([11; 32])));
-    let decision = DecisionId::from_bytes([13; 16]);
-    task.delegation = Some(Delegation { parent: task.id, by: facts.instance.id, decision });
-    (task.id, task.instance) = (instance.task, instance.id);
-    task.scope.tools = ["crm/lookup".parse().expect("a tool")].into();
-    world.put(FactKey::agent(&agent.name), &agent).await;
-    world.put(FactKey::instance(instance.id), &instance).await;
-    world.put(FactKey::task(task.id), &task).await;
-    let part = FactKey::part(facts.task.id, task.id);
-    world.put(part, &task.id).await;
+    hand_on(&world).await;
     let people = [world.standing.sponsor.id.clone(), world.standing.other.id.clone()];
     (Desk::over(world).await, people)
 }
@@ -86,22 +64,6 @@ fn revoke(id: &str) -> Command {
 async fn asked(desk: &Desk, by: &PersonId, change: impl FnOnce(&mut ElevationAsked)) -> String {
     let told = desk.run_as(by, ask(change)).await.expect("it waits");
     told["waits"].as_str().expect("an id").to_owned()
-}
-
-/// Why a call of `tool` by the instance `by` is denied; `permitted` if it is not.
-async fn calls(desk: &Desk, by: [u8; 16], tool: &str) -> String {
-    let by = InstanceId::from_bytes(by);
-    let mut act = desk.world.call(tool, json!({ "amount": 5 }));
-    (act.request.principal, act.circumstances.actor) = (Principal::Instance(by), Actor::Known(by));
-    match desk.world.authorize(act).await {
-        Ok(permit) => {
-            let begun = permit.begin(desk.world.clock.as_ref()).expect("it begins");
-            begun.running.finish(model::record::OutcomeKind::Returned, None);
-            "permitted".to_owned()
-        }
-        Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
-        Err(other) => other.to_string(),
-    }
 }
 
 async fn refunds(desk: &Desk) -> String {
@@ -284,7 +246,7 @@ async fn r_54_whoever_takes_the_task_over_is_not_elevated() {
 #[tokio::test]
 async fn r_54_what_no_elevation_lifts_is_not_asked_for() {
     let check = async |change: fn(&mut ElevationAsked), expected: &str| {
-        let world = crate::support::World::with(|facts| {
+        let world = World::with(|facts| {
             facts.agent.ceiling.tools =
                 ["crm/lookup", "crm/refund"].map(|tool| tool.parse().expect("a tool")).into();
         });
@@ -471,18 +433,8 @@ async fn in_a_deployment_for_development_the_one_administrator_approves() {
 
 /// A deployment that was founded.
 async fn founded(development: bool) -> Desk {
-    let world = crate::support::World::new().await;
-    let founding = Founding {
-        founders: Vec::new(),
-        keys: BTreeMap::new(),
-        origin: "example.com/log".to_owned(),
-        configuration: Sha256Digest::of(b"configuration"),
-        policy: PolicyDigest::of(b"policy"),
-        development,
-    };
-    let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
-    let founded = pap::found(&world.journal, founding, clock.as_ref(), entropy.as_ref());
-    founded.await.expect("it is founded");
+    let world = World::new().await;
+    crate::desk::found(&world, development).await;
     Desk::over(world).await
 }
 

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::CommitError;
 use journal::Journal;
 use model::record::FoundingRecord;
-use model::{FactKey, PolicyDigest, Sha256Digest, Thumbprint};
-use pap::{BOOTSTRAP, Command, Founder, Founding};
+use model::{FactKey, Sha256Digest, Thumbprint};
+use pap::{AdminError, BOOTSTRAP, Command, Founder, Founding, PolicyFiles};
 use serde_json::json;
 use store::Store as _;
 use testkit::{ManualClock, SeededEntropy};
 
-use crate::desk::{Desk, jwk, word};
+use crate::desk::{Desk, jwk, policy_key, word};
 use crate::support::stores::Interposed;
 use crate::support::{World, log::entries};
 
@@ -26,7 +25,7 @@ fn founding(development: bool) -> Founding {
         keys: BTreeMap::from([("token".to_owned(), Thumbprint::from_bytes([8; 32]))]),
         origin: "chancery.example/log".to_owned(),
         configuration: Sha256Digest::of(b"configuration"),
-        policy: PolicyDigest::of(b"policy"),
+        policy: PolicyFiles::default(),
         development,
     }
 }
@@ -42,9 +41,11 @@ fn empty() -> (tempfile::TempDir, Arc<Interposed>, Journal, Arc<ManualClock>, Ar
 #[tokio::test]
 async fn leaf_0_says_how_it_began_and_names_nobody() {
     for development in [false, true] {
-        let (_dir, store, journal, clock, entropy) = empty();
+        let (dir, store, journal, clock, entropy) = empty();
+        let key = policy_key(dir.path());
+        let by = (clock.as_ref() as &dyn model::Clock, entropy.as_ref() as &dyn model::Entropy);
         assert!(!pap::is_founded(&journal).await.unwrap());
-        let founded = pap::found(&journal, founding(development), clock.as_ref(), entropy.as_ref());
+        let founded = pap::found(&journal, founding(development), &key, by);
         founded.await.unwrap();
         assert!(pap::is_founded(&journal).await.unwrap());
         let log = entries(&journal).await;
@@ -56,8 +57,8 @@ async fn leaf_0_says_how_it_began_and_names_nobody() {
         assert_ne!(record.founders[0].founder, record.founders[1].founder);
         assert!(!log[0].text.contains("example.org"));
         // Once, and never again over what is there.
-        let again = pap::found(&journal, founding(development), clock.as_ref(), entropy.as_ref());
-        assert!(matches!(again.await, Err(CommitError::Exists { .. })));
+        let again = pap::found(&journal, founding(development), &key, by);
+        assert!(matches!(again.await, Err(AdminError::Conflict(_))));
         assert_eq!(entries(&journal).await.len(), 1);
         // A founder administers once the code is redeemed, or at once where there is none.
         let ann =

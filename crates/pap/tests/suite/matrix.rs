@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 59] = [
+const CHANGING: [&str; 63] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -41,6 +41,7 @@ const CHANGING: [&str; 59] = [
     "receiver-token",
     "receiver-suspend",
     "receiver-resume",
+    "receiver-remove",
     "signal-undo",
     "signal-approve",
     "purpose-add",
@@ -78,6 +79,9 @@ const CHANGING: [&str; 59] = [
     "outcome-settle",
     "finding-close",
     "keys-rotate",
+    "policy-publish",
+    "policy-approve",
+    "policy-activate",
 ];
 
 /// A token of a directory.
@@ -126,7 +130,7 @@ fn of_directories(desk: &Desk) -> Vec<Command> {
         Command::StreamList,
         Command::ReceiverAdd(pap::ReceiverRegistration {
             name: "new".to_owned(),
-            audience: "https://siem.example".to_owned(),
+            audience: "https://new.example".to_owned(),
             covers: Covers::All,
             push_host: None,
             token: directory_token(desk),
@@ -139,6 +143,7 @@ fn of_directories(desk: &Desk) -> Vec<Command> {
         },
         Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
         Command::ReceiverResume { name: "siem".to_owned() },
+        Command::ReceiverRemove { name: "siem".to_owned() },
         Command::ReceiverList,
         Command::SignalUndo {
             asked: pap::UndoAsked {
@@ -343,6 +348,15 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::LogProve { id: id() },
         Command::LogReplay,
         Command::PolicyExplain { id: id() },
+        Command::PolicyPublish {
+            asked: crate::releases::asked(3, "").0,
+            files: Some(crate::releases::asked(3, "").1),
+            word: None,
+        },
+        Command::PolicyApprove { version: 1, word: None },
+        Command::PolicyActivate { version: 2 },
+        Command::PolicyRelease { version: 1 },
+        Command::PolicyHistory,
         Command::PolicyReplay {
             files: pap::PolicyFiles {
                 policies: crate::desk::files(crate::support::POLICY),
@@ -372,8 +386,14 @@ fn known() -> BTreeSet<String> {
 /// its answer.
 async fn cell(position: usize, role: &str) -> (String, &'static str) {
     let (desk, decision) = desk().await;
-    let command = commands(&desk, &decision).swap_remove(position);
+    let mut command = commands(&desk, &decision).swap_remove(position);
     let name = name(&command);
+    if name.starts_with("policy-") {
+        let signers = crate::releases::furnish(&desk).await;
+        if role == "administrator" {
+            command = signers.sign(&desk, command).await;
+        }
+    }
     let by = match role {
         "administrator" => desk.world.standing.sponsor.id.clone(),
         "person" => "ordinary".parse().unwrap(),

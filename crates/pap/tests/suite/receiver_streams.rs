@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::Signer as _;
 use model::{Clock as _, Covers, FactKey, RiskLevel, RiskTarget};
-use pap::receivers::{COVERED_MAX, RECEIVERS_MAX, Untold, VERIFIED_EVERY};
+use pap::receivers::{CHANGES_MAX, COVERED_MAX, RECEIVERS_MAX, Untold, VERIFIED_EVERY};
 use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use pap::{Command, NewToken, ReceiverRegistration, StreamRegistration};
 use secevent::{SESSION_REVOKED, StatusAsked, StreamAsked, VerificationAsked};
@@ -62,11 +63,15 @@ async fn what_makes_no_sense_registers_no_receiver() {
     assert_eq!(add(|it| it).await, "done");
     assert_eq!(add(|it| it).await, "conflict");
     for number in 1..RECEIVERS_MAX {
-        let name = format!("siem-{number}");
-        let said = ReceiverRegistration { name, ..said(&desk, Covers::All) };
+        let (name, audience) = (format!("siem-{number}"), format!("https://{number}.example"));
+        let said = ReceiverRegistration { name, audience, ..said(&desk, Covers::All) };
         desk.run(Command::ReceiverAdd(said)).await.expect("there is room");
     }
-    assert_eq!(add(|it| ReceiverRegistration { name: "more".to_owned(), ..it }).await, "conflict");
+    let more = |it| {
+        let (name, audience) = ("more".to_owned(), "https://more.example".to_owned());
+        ReceiverRegistration { name, audience, ..it }
+    };
+    assert_eq!(add(more).await, "conflict");
 }
 
 #[tokio::test]
@@ -94,6 +99,58 @@ async fn a_receiver_is_known_by_its_own_tokens_while_it_counts() {
     assert!(!known("siem.2").await);
     desk.run(Command::ReceiverResume { name }).await.unwrap();
     assert!(known("siem.2").await);
+}
+
+/// A receiver that is removed is no receiver any longer, with all that was kept of it; its name and its audience
+/// are free.
+#[tokio::test]
+async fn a_receiver_that_is_removed_leaves_nothing() {
+    let (telling, id) = Telling::of_all().await;
+    let (desk, known) = (&telling.desk, telling.known().await);
+    let name = "siem".parse().expect("a name");
+    let remove = || Command::ReceiverRemove { name: "siem".to_owned() };
+    desk.run(remove()).await.expect("it is removed");
+    assert_eq!(word(&desk.run(remove()).await), "missing");
+    for key in [
+        FactKey::receiver(&name),
+        FactKey::receiver_tokens(&name),
+        FactKey::receiver_stream(&name),
+        FactKey::telling(&name),
+        FactKey::receiver_secret(&name),
+    ] {
+        assert_eq!(desk.fact(key.clone()).await, None, "{key:?}");
+    }
+    assert_eq!(telling.transmitter.known(TOKEN).await.err(), Some(Untold::Stranger));
+    // Nor does it manage anything by what was under way.
+    let created = telling.transmitter.create(&known, asked(&json!({}))).await;
+    assert_eq!(created, Err(Untold::Stranger));
+    assert_eq!(telling.transmitter.status(&known, &id).await, Err(Untold::Stranger));
+    telling.transmitter.advance(&name).await.expect("there is nothing to do");
+    desk.run(Command::ReceiverAdd(said(desk, Covers::All))).await.expect("it is registered anew");
+    assert_eq!(telling.transmitter.read(&telling.known().await, None).await, Ok(json!([])));
+    // Two of one audience would each take what is for the other.
+    let twin = ReceiverRegistration { name: "twin".to_owned(), ..said(desk, Covers::All) };
+    assert_eq!(word(&desk.run(Command::ReceiverAdd(twin)).await), "conflict");
+}
+
+#[tokio::test]
+async fn i_18_a_receiver_changes_its_stream_so_often_and_no_more() {
+    let (telling, id) = Telling::of_all().await;
+    let known = telling.known().await;
+    let change = async || {
+        let described = asked(&json!({ "stream_id": id, "description": "some" }));
+        telling.transmitter.update(&known, described, false).await.map(drop)
+    };
+    // Its creation was the first.
+    for _ in 1..CHANGES_MAX {
+        change().await.expect("it is changed");
+    }
+    telling.desk.world.clock.advance(Duration::from_secs(10));
+    let wait = Duration::from_secs(50);
+    assert_eq!(change().await, Err(Untold::TooSoon(wait)));
+    assert!(telling.transmitter.status(&known, &id).await.is_ok(), "it reads");
+    telling.desk.world.clock.advance(wait);
+    change().await.expect("it is changed");
 }
 
 #[tokio::test]
@@ -204,7 +261,7 @@ async fn n_074_signals_are_pushed_to_the_host_that_was_registered_and_to_no_othe
         assert!(StreamAsked::parse(body.as_bytes()).is_err(), "{url}");
     }
     let id = telling.create(json!({ "delivery": push("https://siem.example/") })).await;
-    let expires = telling.desk.world.clock.now().plus(std::time::Duration::from_mins(1));
+    let expires = telling.desk.world.clock.now().plus(Duration::from_mins(1));
     let digest = model::Sha256Digest::of(b"siem.reads");
     let token = NewToken { digest, expires, read_only: true };
     let name = "siem".to_owned();
@@ -225,6 +282,7 @@ async fn n_074_signals_are_pushed_to_the_host_that_was_registered_and_to_no_othe
     // Another receiver's stream is nobody's.
     let other = ReceiverRegistration {
         name: "other".to_owned(),
+        audience: "https://other.example".to_owned(),
         token: crate::directories::token(&telling.desk, "other.secret", false),
         ..said(&telling.desk, Covers::All)
     };

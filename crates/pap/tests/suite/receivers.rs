@@ -22,7 +22,7 @@ pub(crate) const AUDIENCE: &str = "https://siem.example";
 pub(crate) const TOKEN: &str = "siem.secret";
 
 /// The end of the events' URIs, and what each is called here.
-const SESSION_REVOKED: &str = "session-revoked";
+pub(crate) const SESSION_REVOKED: &str = "session-revoked";
 const RISK: &str = "risk-level-change";
 
 /// A deployment with two administrators and a receiver.
@@ -90,7 +90,7 @@ impl Telling {
     }
 
     /// The claims of the tokens that are there, verified, and acknowledged.
-    async fn told(&self, id: &str) -> Vec<Value> {
+    pub(crate) async fn told(&self, id: &str) -> Vec<Value> {
         let sets = self.poll(id, &[]).await;
         let jtis: Vec<_> = sets.iter().map(|(jti, _)| jti.clone()).collect();
         if !jtis.is_empty() {
@@ -116,6 +116,13 @@ impl Telling {
         claims
     }
 
+    /// What people are to be told of, and how often it was seen.
+    pub(crate) async fn findings(&self) -> Vec<(String, u64)> {
+        let findings = authority::all::<Finding>(self.desk.world.store.as_ref(), "finding/").await;
+        let findings = findings.expect("they can be read").into_iter();
+        findings.map(|it| (it.stranger.cause, it.count)).collect()
+    }
+
     fn agent(&self) -> AgentName {
         self.desk.world.standing.agent.name.clone()
     }
@@ -125,21 +132,21 @@ impl Telling {
     }
 
     /// Registers another agent, of somebody else.
-    async fn another(&self, name: &str) {
+    pub(crate) async fn another(&self, name: &str) {
         let mut agent: Agent = self.desk.world.standing.agent.clone();
         agent.name = name.parse().expect("an agent");
         agent.sponsor = self.other.clone();
         self.desk.world.put(FactKey::agent(&agent.name), &agent).await;
     }
 
-    async fn suspend(&self, name: &str) {
+    pub(crate) async fn suspend(&self, name: &str) {
         let (name, reason) = (name.to_owned(), "because Ann said so".to_owned());
         self.desk.run(Command::AgentSuspend { name, reason }).await.expect("it is suspended");
     }
 }
 
 /// What is told, in short: the event and whom it is about.
-fn short(claims: &Value) -> (String, String) {
+pub(crate) fn short(claims: &Value) -> (String, String) {
     let events = claims["events"].as_object().expect("events");
     let (uri, _) = events.iter().next().expect("one event");
     let about = &claims["sub_id"];
@@ -270,20 +277,6 @@ async fn an_agent_that_a_review_revokes_is_told() {
     assert_eq!(told, [(SESSION_REVOKED.to_owned(), "zeta".to_owned())]);
 }
 
-/// What waited while an administrator had suspended the receiver is told when it goes on, however long that was.
-#[tokio::test]
-async fn a_receiver_that_was_suspended_for_long_is_not_taken_for_gone() {
-    let (telling, id) = Telling::of_all().await;
-    telling.suspend("billing").await;
-    assert_eq!(telling.poll(&id, &[]).await.len(), 1);
-    let (name, reason) = ("siem".to_owned(), "because".to_owned());
-    let suspend = Command::ReceiverSuspend { name: name.clone(), reason };
-    telling.desk.run(suspend).await.expect("it is suspended");
-    telling.desk.world.clock.advance(Duration::from_hours(8 * 24));
-    telling.desk.run(Command::ReceiverResume { name }).await.expect("it goes on");
-    assert_eq!(telling.told(&id).await.len(), 1);
-}
-
 #[tokio::test]
 async fn a_quarantine_by_the_service_itself_is_told() {
     let (telling, id) = Telling::of_all().await;
@@ -368,42 +361,6 @@ async fn whoever_is_no_longer_covered_is_no_longer_told_of() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_gone_is_paused_and_told_of_and_goes_on_where_it_was() {
-    let (telling, id) = Telling::of_all().await;
-    let desk = &telling.desk;
-    let keeper = desk.world.authority.finding_keeper(None, Duration::from_mins(1)).await;
-    let keeper = tokio::spawn(keeper.expect("it can be had once").run());
-    let (name, known) = ("siem".parse().unwrap(), telling.known().await);
-    telling.suspend("billing").await;
-    telling.transmitter.advance(&name).await.unwrap();
-    let status = async || telling.transmitter.status(&known, &id).await.unwrap()["status"].clone();
-    desk.world.clock.advance(GONE_AFTER.checked_sub(Duration::from_secs(1)).unwrap());
-    telling.transmitter.advance(&name).await.unwrap();
-    assert_eq!(status().await, "enabled");
-    desk.world.clock.advance(Duration::from_secs(1));
-    telling.transmitter.advance(&name).await.unwrap();
-    assert_eq!(status().await, "paused");
-    desk.world.clock.advance(Duration::from_secs(1));
-    crate::support::until("it is a finding", || async {
-        let findings = authority::all::<Finding>(desk.world.store.as_ref(), "finding/").await;
-        findings.unwrap().iter().any(|it| it.stranger.cause == "receiver_gone")
-    })
-    .await;
-    keeper.abort();
-    let system = desk.world.records("system").await;
-    assert!(system.iter().any(|it| it.text_of("event") == "receiver_gone"));
-    // While it is paused, it is told of that alone.
-    let told = telling.told(&id).await;
-    let told: Vec<_> = told.iter().map(short).collect();
-    assert_eq!(told, [("stream-updated".to_owned(), id.clone())]);
-    telling.suspend("billing").await;
-    assert_eq!(telling.told(&id).await, [] as [Value; 0]);
-    let resume = Command::ReceiverResume { name: "siem".to_owned() };
-    desk.run(resume).await.expect("it goes on");
-    assert_eq!(telling.told(&id).await.len(), 2, "nothing is lost");
-}
-
-#[tokio::test]
 async fn what_waits_is_signed_anew_when_its_key_is_gone() {
     let (telling, id) = Telling::of_all().await;
     telling.suspend("billing").await;
@@ -438,23 +395,6 @@ async fn while_it_is_paused_what_happens_is_kept_and_while_it_is_disabled_it_is_
         set("enabled").await;
         assert_eq!(telling.told(&id).await.len(), told, "{status}");
     }
-}
-
-#[tokio::test]
-async fn what_a_receiver_refuses_for_good_is_recorded_and_what_can_be_mended_is_told_again() {
-    let (telling, id) = Telling::of_all().await;
-    telling.suspend("billing").await;
-    let known = telling.known().await;
-    let jti = telling.poll(&id, &[]).await[0].0.clone();
-    let refuse = async |code: &str| {
-        let errors = [(jti.clone(), code.to_owned())].into();
-        let asked = PollAsked { max: 16, errors, ..PollAsked::default() };
-        telling.transmitter.poll(&known, &id, &asked).await.unwrap().sets.len()
-    };
-    assert_eq!(refuse("invalid_key").await, 1);
-    assert_eq!(refuse("invalid_request").await, 0);
-    let system = telling.desk.world.records("system").await;
-    assert!(system.iter().any(|it| it.text_of("event") == "signals_refused"));
 }
 
 #[tokio::test]

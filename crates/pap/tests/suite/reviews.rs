@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use expect_test::expect;
 use model::{Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN};
 use pap::{AdminError, Command, ReviewAsked, ReviewFormat};
 use serde_json::{Value, json};
@@ -11,12 +10,12 @@ use serde_json::{Value, json};
 use crate::desk::{Desk, word};
 use crate::support::World;
 
-const DAY: Duration = Duration::from_hours(24);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 
 const HEADER: &str = "item,version,decision,reviewer,reason\n";
 
 /// A deployment in which all but leases last for years, with `rita`, who reviews, and `gus`, who has left.
-async fn desk() -> Desk {
+pub(crate) async fn desk() -> Desk {
     let world = World::with(|facts| {
         let far = facts.task.opened.plus(3_650 * DAY);
         (facts.mandate.valid_until, facts.task.deadline) = (far, far);
@@ -35,35 +34,39 @@ async fn desk() -> Desk {
 
 impl Desk {
     /// Opens a review of all agents that is due after so long; gives its id.
-    async fn review(&self, after: Duration) -> String {
+    pub(crate) async fn review(&self, after: Duration) -> String {
         let told = self.opens(&[], after).await.expect("it is opened");
         told["review"].as_str().expect("an id").to_owned()
     }
 
-    async fn opens(&self, agents: &[&str], after: Duration) -> Result<Value, AdminError> {
+    pub(crate) async fn opens(
+        &self,
+        agents: &[&str],
+        after: Duration,
+    ) -> Result<Value, AdminError> {
         let due = self.world.clock.now().plus(after).to_string();
         let agents = agents.iter().map(|&name| name.to_owned()).collect();
         let asked = ReviewAsked { agents, sponsor: None, due };
         Box::pin(self.run(Command::ReviewOpen(asked))).await
     }
 
-    async fn reviewed(&self, name: &str) -> Agent {
+    pub(crate) async fn reviewed(&self, name: &str) -> Agent {
         let key = FactKey::agent(&name.parse().expect("a name"));
         serde_json::from_value(self.fact(key).await.expect("it is known")).expect("an agent")
     }
 
     /// A line of a file that decides of `agent` as it is now.
-    async fn line(&self, review: &str, agent: &str, decision: &str) -> String {
+    pub(crate) async fn line(&self, review: &str, agent: &str, decision: &str) -> String {
         let version = self.reviewed(agent).await.version();
         format!("{review}/{agent},{version},{decision},rita,it does its work\n")
     }
 
-    async fn imports(&self, review: &str, lines: &str) -> Result<Value, AdminError> {
+    pub(crate) async fn imports(&self, review: &str, lines: &str) -> Result<Value, AdminError> {
         let by = self.world.standing.other.id.clone();
         self.imports_as(&by, review, lines).await
     }
 
-    async fn imports_as(
+    pub(crate) async fn imports_as(
         &self,
         by: &model::PersonId,
         review: &str,
@@ -74,19 +77,19 @@ impl Desk {
     }
 
     /// The export of a review.
-    async fn exported(&self, review: &str, format: ReviewFormat) -> String {
+    pub(crate) async fn exported(&self, review: &str, format: ReviewFormat) -> String {
         let asked = Command::ReviewExport { id: review.to_owned(), format };
         let told = Box::pin(self.run(asked)).await.expect("it is told");
         told["file"].as_str().expect("all is counted").to_owned()
     }
 
-    async fn reinstate(&self, who: &model::PersonId) -> &'static str {
+    pub(crate) async fn reinstate(&self, who: &model::PersonId) -> &'static str {
         let (name, reason) = ("billing".to_owned(), "it is needed".to_owned());
         word(&self.run_as(who, Command::AgentReinstate { name, reason, word: None }).await)
     }
 
     /// Who brings decisions is somebody who sponsors nothing and administers.
-    async fn with_importer(self) -> Self {
+    pub(crate) async fn with_importer(self) -> Self {
         let mut other = self.world.standing.other.clone();
         other.groups.insert("administrators".parse().expect("a group"));
         self.world.put(FactKey::person(&other.id), &other).await;
@@ -119,6 +122,12 @@ async fn r_75_an_agent_that_nobody_answered_lapses_also_while_nothing_runs() {
     assert_eq!(desk.reinstate(&"rita".parse().unwrap()).await, "refused");
     assert_eq!(desk.reinstate(&desk.world.standing.sponsor.id).await, "done");
     assert_eq!(desk.call("lookup").await, "taken_over");
+    // What it was given before died when it lapsed, and not when it was begun anew.
+    let report = desk.run(Command::AgentOffboard { name: "billing".to_owned(), since: None }).await;
+    let report = report.expect("it is reported");
+    let rows = report["credentials"].as_array().expect("there are some");
+    let row = rows.iter().find(|row| row["kind"] == "instance").expect("there is one");
+    assert_eq!((&row["state"], &row["died"]), (&json!("dead"), &shown["due"]), "{row}");
     let mut reader = desk.world.authority.pip().reader();
     let (name, now) = ("billing".parse().unwrap(), desk.world.clock.now());
     let begins = authority::may_begin(&mut reader, &name, now);
@@ -180,20 +189,33 @@ async fn r_75_what_a_reviewer_revokes_is_suspended() {
     }
 }
 
-/// What is reduced keeps what it used since it was last reviewed.
+/// Who was suspended before a review revokes them is so since then, and for that; who is retired stays so.
 #[tokio::test]
-async fn r_75_what_a_reviewer_reduces_keeps_what_it_used() {
+async fn what_stopped_an_agent_first_stands() {
     let desk = desk().await.with_importer().await;
     let review = desk.review(2 * DAY).await;
-    let line = desk.line(&review, "billing", "reduce").await;
-    let unused = desk.imports(&review, &line).await.expect_err("it used nothing").to_string();
-    assert!(unused.contains("used nothing that it may: revoke it"), "{unused}");
-    assert_eq!(desk.call("lookup").await, "permitted");
-    desk.imports(&review, &line).await.expect("it is taken");
-    assert_eq!(desk.call("lookup").await, "permitted");
-    assert_eq!(desk.call("refund").await, "outside_ceiling");
-    let tools = desk.reviewed("billing").await.ceiling.tools;
-    assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
+    let revoke = desk.line(&review, "billing", "revoke").await;
+    let suspend = async |reason: &str| {
+        let (name, reason) = ("billing".to_owned(), reason.to_owned());
+        desk.run(Command::AgentSuspend { name, reason }).await.expect("it is suspended")
+    };
+    let first = suspend("it leaked").await;
+    let stopped = desk.reviewed("billing").await.state;
+    desk.world.clock.advance(Duration::from_secs(1));
+    desk.imports(&review, &revoke).await.expect("it is taken");
+    suspend("once more").await;
+    assert_eq!(desk.reviewed("billing").await.state, stopped);
+    let report = desk.run(Command::AgentOffboard { name: "billing".to_owned(), since: None }).await;
+    let report = report.expect("it is reported");
+    let rows = report["credentials"].as_array().expect("there are some");
+    let key = rows.iter().find(|row| row["kind"] == "agent_key").expect("it has one");
+    assert_eq!(key["by"]["record"], first["decision"], "{key}");
+    let mut retired = desk.reviewed("billing").await;
+    retired.retire(desk.world.clock.now());
+    assert_eq!(retired.state.stopped(), stopped.stopped());
+    desk.world.put(FactKey::agent(&retired.name), &retired).await;
+    suspend("and again").await;
+    assert_eq!(desk.reviewed("billing").await, retired);
 }
 
 /// Each line that cannot be taken is told with its number, and then none is.
@@ -250,6 +272,63 @@ async fn r_75_a_file_is_taken_whole_or_not_at_all() {
     assert!(desk.reviewed("second").await.review.open.is_some(), "none was taken");
     let line = desk.line(review, "billing", "revoke").await;
     desk.imports(review, &format!("{good}{line}")).await.expect("both are taken");
+}
+
+/// What happens to an agent every day is no change of what was decided on: its sponsor renews its lease, affirms
+/// that they answer for it, and its risk is told. What is decided on is.
+#[tokio::test]
+async fn r_75_a_renewal_makes_no_decision_stale() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let keep = desk.line(&review, "billing", "keep").await;
+    desk.world.clock.advance(Duration::from_secs(1));
+    let name = || "billing".to_owned();
+    let renew = Command::AgentRenew { name: name(), key: None, word: None };
+    desk.run(renew).await.expect("it is renewed");
+    desk.run(Command::AgentAffirm { name: name(), word: None }).await.expect("it is affirmed");
+    let before = desk.reviewed("billing").await;
+    let check = async |change: &dyn Fn(&mut Agent)| {
+        let mut changed = before.clone();
+        change(&mut changed);
+        assert_ne!(changed.version(), before.version());
+        desk.world.put(FactKey::agent(&changed.name), &changed).await;
+        let stale = desk.imports(&review, &keep).await.expect_err("it is another").to_string();
+        assert!(stale.contains("has changed since it was exported"), "{stale}");
+    };
+    let rita = || "rita".parse().expect("a person");
+    check(&|agent| agent.sponsor = rita()).await;
+    check(&|agent| agent.business_owner = rita()).await;
+    check(&|agent| agent.technical_owner = rita()).await;
+    check(&|agent| agent.backups = [rita()].into()).await;
+    check(&|agent| agent.bounded_by = None).await;
+    check(&|agent| agent.purposes.clear()).await;
+    check(&|agent| agent.ceiling.tools.clear()).await;
+    check(&|agent| agent.key = crate::desk::jwk()).await;
+    check(&|agent| agent.registered = agent.registered.plus(DAY)).await;
+    desk.world.put(FactKey::agent(&before.name), &before).await;
+    let told = desk.imports(&review, &keep).await.expect("it is taken");
+    assert_eq!(told["kept"], 1);
+}
+
+/// That somebody may not certify is on the record, as every denial is, with who brought their word.
+#[tokio::test]
+async fn i_22_a_denied_certification_is_recorded() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let sponsor = desk.world.standing.sponsor.id.to_string();
+    let keep = desk.line(&review, "billing", "keep").await.replace("rita", &sponsor);
+    let refused = desk.imports(&review, &keep).await.expect_err("it is refused").to_string();
+    let records = desk.world.records("administration").await;
+    let denied: Vec<_> =
+        records.iter().filter(|it| it.text_of("action") == "review/certify").collect();
+    assert_eq!(denied.len(), 1);
+    assert_eq!(denied[0].text_of("decision"), "deny");
+    assert!(refused.contains(denied[0].text_of("id")), "{refused}");
+    let behind = desk.world.disclosure(denied[0]).await;
+    assert_eq!(behind.value("administrator").expect("it is told")["id"], sponsor);
+    let by = &desk.world.standing.other.id;
+    let expected = json!({ "part_of": "review/import", "by": by });
+    assert_eq!(behind.value("change"), Some(&expected));
 }
 
 /// A sponsor certifies nothing alone: neither as the reviewer, nor by bringing the word of another. To
@@ -314,74 +393,4 @@ async fn i_18_a_review_has_agents_up_to_its_limit() {
     let more = format!("{lines}{}", lines.lines().next().unwrap());
     let refused = desk.imports(&review, &more).await.expect_err("it is refused").to_string();
     assert!(refused.contains("400 at most"), "{refused}");
-}
-
-/// What is shown of an agent: what it has, and what of it it used since it was last reviewed.
-#[tokio::test]
-async fn r_75_an_export_shows_what_is_had_and_what_is_used() {
-    let desk = desk().await.with_importer().await;
-    let add = Command::PersonAdd { id: "+eve".to_owned(), groups: Vec::new() };
-    desk.run(add).await.expect("they are added");
-    let (name, technical_owner) = ("billing".to_owned(), Some("+eve".to_owned()));
-    desk.run(Command::AgentOwners { name, business_owner: None, technical_owner }).await.unwrap();
-    let review = desk.review(2 * DAY).await;
-    for _ in 0..2 {
-        assert_eq!(desk.call("lookup").await, "permitted");
-    }
-    let table = desk.exported(&review, ReviewFormat::Csv).await;
-    let lines = csv::parse(&table).expect("it is a table");
-    let version = desk.reviewed("billing").await.version().to_string();
-    let told = lines[0].fields.iter().zip(&lines[1].fields).map(|(name, value)| {
-        let value = value.replace(&review, "REVIEW").replace(&version, "VERSION");
-        format!("{name}: {value}\n")
-    });
-    expect![[r"
-        item: REVIEW/billing
-        version: VERSION
-        agent: billing
-        state: awaiting
-        due: 2026-01-03T00:00:01.000Z
-        active: true
-        sponsor: sam.sponsor@example.org
-        business_owner: sam.sponsor@example.org
-        technical_owner: '+eve
-        backups: 
-        purposes: care
-        tools: crm/*
-        harm: reads-data exposes-data moves-money changes-production runs-code
-        standing_mandates: man_03030303030303030303030303030303
-        consents: 0
-        client: 
-        devices: 
-        lease_until: 2026-01-30T00:00:00.000Z
-        instances: 1
-        used_since: 2026-01-01T00:00:00.000Z
-        uses: crm/lookup=2
-        last_use: 2026-01-01T00:00:01.000Z
-        never_used: crm/deploy crm/refund
-    "]]
-    .assert_eq(&told.collect::<String>());
-
-    let list: Value =
-        serde_json::from_str(&desk.exported(&review, ReviewFormat::Scim).await).unwrap();
-    assert_eq!(list["schemas"][0], "urn:ietf:params:scim:api:messages:2.0:ListResponse");
-    assert_eq!(list["totalResults"], 1);
-    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"];
-    assert_eq!(own["item"], format!("{review}/billing"));
-    assert_eq!(own["technicalOwner"], "+eve", "it is for no spreadsheet");
-    assert_eq!(
-        (&own["uses"][0]["tool"], &own["uses"][0]["count"]),
-        (&json!("crm/lookup"), &json!(2))
-    );
-    assert_eq!(own["neverUsed"], json!(["crm/deploy", "crm/refund"]));
-
-    // From one review to the next.
-    let keep = desk.line(&review, "billing", "keep").await;
-    desk.world.clock.advance(Duration::from_secs(1));
-    desk.imports(&review, &keep).await.expect("it is taken");
-    let next = desk.review(2 * DAY).await;
-    let list: Value =
-        serde_json::from_str(&desk.exported(&next, ReviewFormat::Scim).await).unwrap();
-    let own = &list["Resources"][0]["urn:chancery:scim:schemas:extension:review:2.0:Agent"];
-    assert_eq!(own["uses"], json!([]));
 }

@@ -1,12 +1,11 @@
 //! One administrator stops at once, two different ones start again.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keys::{KeyAlgorithm, SigningKey};
-use model::{Clock as _, FactKey, PersonId, PersonState, PolicyDigest, Sha256Digest};
+use model::{Clock as _, FactKey, PersonId, PersonState};
 use oauth::word::{self, Word};
-use pap::{Command, Founding};
+use pap::Command;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, ISSUER, word as word_of};
@@ -272,17 +271,7 @@ async fn n_098_a_founders_word_is_for_one_stop_and_used_up_by_a_refusal() {
 async fn a_deployment_for_development_is_started_by_its_one_administrator() {
     for (development, expected) in [(true, "permitted"), (false, "stopped")] {
         let world = crate::support::World::new().await;
-        let founding = Founding {
-            founders: Vec::new(),
-            keys: BTreeMap::new(),
-            origin: "example.com/log".to_owned(),
-            configuration: Sha256Digest::of(b"configuration"),
-            policy: PolicyDigest::of(b"policy"),
-            development,
-        };
-        let (clock, entropy) = (world.clock.clone(), world.entropy.clone());
-        let founded = pap::found(&world.journal, founding, clock.as_ref(), entropy.as_ref());
-        founded.await.unwrap();
+        crate::desk::found(&world, development).await;
         let desk = Desk::over(world).await;
         desk.run(stop("agent/billing")).await.unwrap();
         desk.run(start("agent/billing", None)).await.unwrap();

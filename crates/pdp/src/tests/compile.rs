@@ -43,7 +43,7 @@ fn annotations_are_checked() {
            @id("g") @mode("shadow") permit(principal, action, resource);
            @id("h") @control("") permit(principal, action, resource);"#,
         expect![[r#"
-            test.cedar:1: policy `a`: unknown annotation `@obligaton`; known are `control`, `description`, `id`, `mode`, `obligation`, `remedy`
+            test.cedar:1: policy `a`: unknown annotation `@obligaton`; known are `control`, `description`, `id`, `mode`, `obligation`, `property`, `remedy`
             test.cedar:2: policy `b`: unknown obligation `shred`; known are `notify`, `redact`
             test.cedar:3: policy `c`: obligation `redact` needs an argument: `redact:ARGUMENT`
             test.cedar:4: policy `d`: `@obligation` says what a permit owes, and this is a forbid
@@ -91,7 +91,7 @@ fn mistakes_are_named_with_their_place() {
 fn templates_are_refused() {
     check(
         r#"@id("template") permit(principal == ?principal, action, resource);"#,
-        expect!["test.cedar: templates are not supported"],
+        expect!["test.cedar:1: templates are not supported"],
     );
 }
 
@@ -109,8 +109,8 @@ fn what_names_nothing_is_doubtful() {
             warning: test.cedar:1: policy `later`: names `crm/later`, which is no method and no tool in the set
             warning: test.cedar:1: policy `later`: matches no action, so it was not type-checked
             warning: test.cedar:3: policy `tool`: names the tool `crm/later`, which is not in the set
-            warning: test.cedar:4: policy `mismatch`: unable to find an applicable action given the policy scope constraints
             warning: test.cedar:4: policy `mismatch`: policy is impossible: the policy expression evaluates to false for all valid requests
+            warning: test.cedar:4: policy `mismatch`: unable to find an applicable action given the policy scope constraints
             warning: test.cedar:5: policy `some`: names `crm/later`, which is no method and no tool in the set"#]],
     );
     let without_tools = Bundle { tools: [].into(), ..bundle(crate::STARTER_POLICY) };
@@ -191,22 +191,34 @@ fn n_114_policies_are_checked_against_the_part_that_they_can_match() {
     ] {
         bundle.policies = [("a".to_owned(), format!("@id(\"a\") {text}"))].into();
         let snapshot = Snapshot::compile(bundle.clone()).expect("it compiles");
-        let policy = snapshot.policies[0].alone.policies().next().expect("one policy");
-        let reads = crate::reads::of(policy).expect("it has a syntax");
-        let checker = crate::validate::Checker::new(&snapshot.vocabulary);
-        let actions = checker.actions(&snapshot.index.scopes()[0], &reads);
-        writeln!(counts, "{} for {text}", actions.len()).expect("text");
+        let part = crate::validate::Checker::new(&snapshot.vocabulary).part(&snapshot.policies[0]);
+        writeln!(counts, "{} for {text}", part.actions.len()).expect("text");
     }
     expect![[r#"
         1 for permit(principal, action == Action::"crm/t1", resource);
         5 for permit(principal, action, resource == Tool::"crm/t1") when { context has depth };
         1 for permit(principal, action in Action::"tools/call", resource in Server::"crm");
-        4 for permit(principal, action in Action::"tools/call", resource in Server::"crm")
+        2 for permit(principal, action in Action::"tools/call", resource in Server::"crm")
                    when { context.input has id };
         1 for permit(principal, action in Action::"tools/call", resource is Tool);
-        1 for permit(principal is Person, action, resource is Bundle);
+        3 for permit(principal is Person, action, resource is Bundle);
     "#]]
     .assert_eq(&counts);
+}
+
+/// Another tool looks alike, and to it the condition does not apply: it cannot stand for the one that is named.
+#[test]
+fn a_tool_that_a_condition_names_is_checked_by_itself() {
+    let mut bundle = bundle(
+        r#"@id("a") permit(principal, action in Action::"tools/call", resource in Server::"crm")
+           when { action == Action::"crm/other" && context.input.id > "x" };"#,
+    );
+    let lookup = bundle.tools[&tool_ref("crm/lookup")].clone();
+    bundle.tools.insert(tool_ref("crm/other"), lookup);
+    check_bundle(
+        bundle,
+        expect!["test.cedar:1: policy `a`: unexpected type: expected Long but saw String"],
+    );
 }
 
 #[test]

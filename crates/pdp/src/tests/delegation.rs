@@ -202,13 +202,14 @@ fn tools_say_whom_they_serve() {
         let mut called = tool("crm/lookup", &[Harm::ReadsData]);
         change(&mut called);
         plain.tool = Some(called);
-        let cases = [
-            plain.clone(),
-            plain.clone().on_behalf_of(person("carla", &[])),
-            plain.clone().handed_on(1),
-            plain.on_behalf_of(person("carla", &[])).handed_on(2),
+        let of = |case: Case| outcome(&case, &snapshot);
+        let outcomes = [
+            of(plain.clone()),
+            of(plain.clone().on_behalf_of(person("carla", &[]))),
+            of(plain.clone().handed_on(1)),
+            of(plain.on_behalf_of(person("carla", &[])).handed_on(2)),
         ];
-        assert_eq!(cases.map(|case| outcome(&case, &snapshot)), expected);
+        assert_eq!(outcomes, expected);
     };
     check(|_| {}, ["permit", "permit", "permit", "permit"]);
     let no_originator = ["no_originator", "permit", "no_originator", "permit"];

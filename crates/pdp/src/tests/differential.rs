@@ -62,15 +62,15 @@ const CONDITIONS: [&str; 12] = [
     r#"when { resource in Server::"payments" || principal in Agent::"billing" }"#,
 ];
 
-type Parts = (bool, usize, usize, usize, usize);
+pub(super) type Parts = (bool, usize, usize, usize, usize);
 
-fn policy() -> impl Strategy<Value = Parts> {
+pub(super) fn policy() -> impl Strategy<Value = Parts> {
     let parts = (0..PRINCIPALS.len(), 0..ACTIONS.len(), 0..RESOURCES.len(), 0..CONDITIONS.len());
     (any::<bool>(), parts).prop_map(|(forbid, (p, a, r, c))| (forbid, p, a, r, c))
 }
 
 /// The text of a policy; some combinations can never match, and Cedar refuses those.
-fn text(position: usize, &(forbid, p, a, r, c): &Parts) -> Option<String> {
+pub(super) fn text(position: usize, &(forbid, p, a, r, c): &Parts) -> Option<String> {
     let effect = if forbid { "forbid" } else { "permit" };
     let text = format!(
         "@id(\"p{position}\") {effect}({}, {}, {}) {};\n",
@@ -79,7 +79,7 @@ fn text(position: usize, &(forbid, p, a, r, c): &Parts) -> Option<String> {
     Snapshot::compile(super::fixtures::bundle(&text)).is_ok().then_some(text)
 }
 
-fn case() -> impl Strategy<Value = Case> {
+pub(super) fn case() -> impl Strategy<Value = Case> {
     let calls = prop_oneof![0_i64..5, Just(i64::MAX), Just(i64::MAX / 2 + 1)];
     (0..3_usize, any::<Option<bool>>(), calls, any::<bool>()).prop_map(
         |(which, subject, calls, external)| {

@@ -58,9 +58,13 @@ pub async fn disclosures_are_kept_apart(back_end: &impl BackEnd) {
     with.entries.push(entry());
     with.entries[1].disclosure = Some(sealed.clone());
     store.commit(with).await.unwrap();
-    assert_eq!(store.disclosure(0).await.unwrap(), None);
-    assert_eq!(store.disclosure(1).await.unwrap(), Some(sealed));
-    assert_eq!(store.disclosure(2).await.unwrap(), None);
+    let kept = vec![(1, sealed)];
+    for (index, max, found) in
+        [(0, 1, &[][..]), (1, 1, &kept), (0, 2, &kept), (0, 9, &kept), (1, 0, &[]), (2, 9, &[])]
+    {
+        let disclosures = store.disclosures(index, max).await.unwrap();
+        assert_eq!(disclosures, found, "{max} from {index}");
+    }
 }
 
 /// The first has no predecessor; every other names it; none is smaller.

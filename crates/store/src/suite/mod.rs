@@ -166,7 +166,7 @@ pub(crate) struct Shown {
     pub(crate) entries: Vec<([u8; 16], Vec<u8>)>,
     pub(crate) open: Vec<OpenPermit>,
     pub(crate) counters: Vec<i64>,
-    pub(crate) disclosures: Vec<Option<SealedDisclosure>>,
+    pub(crate) disclosures: Vec<(u64, SealedDisclosure)>,
     pub(crate) checkpoint: Option<u64>,
 }
 
@@ -176,7 +176,7 @@ pub(crate) async fn shown(store: &dyn Store, counters: &[&str]) -> Result<Shown,
     let entries = store.entries(0, crate::PAGE_MAX).await?;
     let mut disclosures = Vec::new();
     for entry in &entries {
-        disclosures.push(store.disclosure(entry.index).await?);
+        disclosures.extend(store.disclosures(entry.index, 1).await?);
     }
     Ok(Shown {
         facts: store.list("", None, crate::PAGE_MAX).await?.facts,

@@ -1,0 +1,380 @@
+//! Goes through all environments, a few at a time, and puts together what came of each claim.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy::Schema;
+use cedar_policy_symcc::{disjoint_asserts, implies_asserts, never_errors_asserts};
+use futures::{StreamExt as _, stream};
+use model::{Harm, PolicyId, Sha256Digest, ToolRef};
+use pdp::{CANDIDATES_MAX, Environment, Provable, Snapshot};
+
+use crate::claims::Claim;
+use crate::compiled::{Guarded, Place, guarded};
+use crate::examples::Trial;
+use crate::report::{Assumptions, Counterexample, Report, Shown, Unshown, Verdict, Why};
+use crate::solver::{Session, Solver};
+
+/// The most reasons that are kept for one claim.
+const REASONS_MAX: usize = 20;
+
+/// What is proved, of what.
+pub struct Subject<'a> {
+    /// The set.
+    pub set: &'a Snapshot,
+    /// Another one with the same schema and tools, and whether both must permit the same.
+    pub against: Option<(&'a Snapshot, bool)>,
+    /// Properties, compiled with the same tools.
+    pub properties: Option<&'a Snapshot>,
+    /// What each tool can do.
+    pub tools: &'a BTreeMap<ToolRef, BTreeSet<Harm>>,
+}
+
+/// Proves, or refutes, that no policy of the set can fail, that it permits no more than the other, and its
+/// properties; tells `progress` how many environments of how many are done, `at_once` at a time.
+///
+/// # Errors
+/// The set cannot be said to a solver at all.
+pub async fn prove(
+    subject: &Subject<'_>,
+    solver: &Solver,
+    at_once: usize,
+    progress: impl Fn(usize, usize),
+) -> Result<Report, String> {
+    let set = subject.set.provable(subject.tools)?;
+    let against = subject.against.map(|(it, _)| it.provable(subject.tools)).transpose()?;
+    let properties = subject.properties.map(|it| it.provable(subject.tools)).transpose()?;
+    let (schema, _) = Schema::from_cedarschema_str(&set.schema)
+        .map_err(|error| format!("the schema of the set cannot be read: {error}"))?;
+    let work = Work { subject, set, against, properties, schema };
+    let claims = work.claims();
+    let total = work.set.environments.len();
+    let mut done: Vec<_> = Vec::with_capacity(total);
+    let looked = |position: usize| Box::pin(work.look(position, solver.session()));
+    let mut looking = stream::iter(0..total).map(looked).buffered(at_once.max(1));
+    while let Some(looked) = looking.next().await {
+        done.push(looked);
+        progress(done.len(), total);
+    }
+    drop(looking);
+    let queries = done.iter().map(|(queries, _)| queries).sum();
+    let found = done.into_iter().flat_map(|(_, found)| found).collect();
+    Ok(Report {
+        shown: together(claims, found, &work.set.environments),
+        assumptions: work.assumptions(solver, queries),
+    })
+}
+
+/// What there is to be looked at, compiled once.
+struct Work<'a> {
+    subject: &'a Subject<'a>,
+    set: Provable,
+    against: Option<Provable>,
+    properties: Option<Provable>,
+    schema: Schema,
+}
+
+/// One environment, while it is looked at.
+struct Looking<'w> {
+    work: &'w Work<'w>,
+    environment: &'w Environment,
+    place: Place<'w>,
+    session: Session<'w>,
+    set: Vec<Guarded>,
+}
+
+/// What is known of one claim in one environment.
+struct Found {
+    environment: usize,
+    /// Which claim, by its position.
+    claim: usize,
+    result: Result<(), Unproved>,
+}
+
+/// What is no proof, and of which policy.
+enum Unproved {
+    Refuted(Box<Counterexample>),
+    Unknown(Option<PolicyId>, Why),
+}
+
+impl From<Why> for Unproved {
+    fn from(why: Why) -> Self {
+        Self::Unknown(None, why)
+    }
+}
+
+impl Work<'_> {
+    fn claims(&self) -> Vec<Claim> {
+        let against = self
+            .subject
+            .against
+            .map(|(_, both)| if both { Claim::Equivalent } else { Claim::PermitsNoMore });
+        let properties = self.properties.iter().flat_map(Claim::of);
+        std::iter::once(Claim::NothingFails).chain(against).chain(properties).collect()
+    }
+
+    fn assumptions(&self, solver: &Solver, queries: u64) -> Assumptions {
+        let all = self.set.environments.iter().flat_map(|it| &it.assumes);
+        let guaranteed = all.filter(|it| !it.starts_with("resource")).cloned().collect();
+        Assumptions {
+            set: self.subject.set.digest(),
+            against: self.subject.against.map(|(it, _)| it.digest()),
+            schema: Sha256Digest::of(self.set.schema.as_bytes()),
+            tools: self.subject.tools.clone(),
+            guaranteed,
+            environments: self.set.environments.len(),
+            solver: solver.version().to_owned(),
+            queries,
+        }
+    }
+
+    /// What is known of each claim in one environment, and how many questions that took.
+    async fn look(&self, position: usize, session: Session<'_>) -> (u64, Vec<Found>) {
+        let environment = &self.set.environments[position];
+        let known = |results: Vec<Result<(), Unproved>>| {
+            let numbered = results.into_iter().enumerate();
+            numbered.map(|(claim, result)| Found { environment: position, claim, result }).collect()
+        };
+        let place = Place::of(environment, &self.schema);
+        let set = in_force(&self.set, environment);
+        match (place, set) {
+            (Ok(place), Ok(set)) => {
+                let mut looking = Looking { work: self, environment, place, session, set };
+                let results = Box::pin(looking.all(position)).await;
+                (looking.session.queries, known(results))
+            }
+            (Err(why), _) | (_, Err(why)) => {
+                let unknown = |_| Err(Unproved::from(why.clone()));
+                (0, known(self.claims().iter().map(unknown).collect()))
+            }
+        }
+    }
+}
+
+/// The policies of a set that have a say in an environment: none, if the act cannot be asked for.
+fn in_force(set: &Provable, environment: &Environment) -> Result<Vec<Guarded>, Why> {
+    match environment {
+        Environment { is_callable: false, .. } => Ok(Vec::new()),
+        Environment { is_crowded: true, .. } => Err(Why::Unsupported(format!(
+            "more than {CANDIDATES_MAX} policies could match, and a decision looks at no more"
+        ))),
+        _ => guarded(set, environment),
+    }
+}
+
+impl Looking<'_> {
+    /// In the order of [`Work::claims`].
+    async fn all(&mut self, position: usize) -> Vec<Result<(), Unproved>> {
+        let nothing_fails = self.nothing_fails().await;
+        let mut results = Vec::new();
+        if let (Some((snapshot, both)), Some(set)) = (self.work.subject.against, &self.work.against)
+        {
+            results.push(self.against(snapshot, &set.environments[position], both).await);
+        }
+        if let Some(properties) = &self.work.properties {
+            let environment = &properties.environments[position];
+            for (number, property) in properties.policies.iter().enumerate() {
+                // One whose scope cannot match says nothing here.
+                if !environment.policies.contains(&number) {
+                    results.push(Ok(()));
+                    continue;
+                }
+                let alone = Environment { policies: vec![number], ..environment.clone() };
+                let fails = nothing_fails.as_ref().err();
+                results.push(match guarded(properties, &alone) {
+                    Ok(it) if property.is_permit => self.always(&it, fails).await,
+                    Ok(it) => self.never(&it).await,
+                    Err(why) => Err(why.into()),
+                });
+            }
+        }
+        results.insert(0, nothing_fails);
+        results
+    }
+
+    async fn nothing_fails(&mut self) -> Result<(), Unproved> {
+        let mut unknown = None;
+        for policy in self.set.clone() {
+            match self.fails(&policy).await {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    let trial = Trial::of(self.environment, &found)?;
+                    let answer = trial.by(self.work.subject.set)?;
+                    let is = answer.errors.contains(&policy.id);
+                    match trial.confirmed(is, answer.is_permitted, answer.errors) {
+                        Ok(counterexample) => return Err(Unproved::Refuted(counterexample.into())),
+                        Err(why) => unknown = Some(Unproved::Unknown(Some(policy.id), why)),
+                    }
+                }
+                Err(why) => unknown = Some(Unproved::Unknown(Some(policy.id), why)),
+            }
+        }
+        unknown.map_or(Ok(()), Err)
+    }
+
+    /// An example on which `policy` cannot be evaluated.
+    async fn fails(&mut self, policy: &Guarded) -> Result<Option<cedar_policy_symcc::Env>, Why> {
+        if self.place.cannot_fail(policy)? {
+            return Ok(None);
+        }
+        let compiled = self.place.compile(policy)?;
+        self.session.example(&never_errors_asserts(&compiled)).await
+    }
+
+    async fn against(
+        &mut self,
+        snapshot: &Snapshot,
+        environment: &Environment,
+        both: bool,
+    ) -> Result<(), Unproved> {
+        let Some(other) = &self.work.against else { return Ok(()) };
+        let (mine, other) = (self.set.clone(), in_force(other, environment)?);
+        let set = self.work.subject.set;
+        self.no_more((set, &mine), (snapshot, &other)).await?;
+        if both { self.no_more((snapshot, &other), (set, &mine)).await } else { Ok(()) }
+    }
+
+    /// Whether `less` permits nothing that `more` does not.
+    ///
+    /// What both have is left out first, as far as that is sound: a forbid of both denies on both sides, and
+    /// what a permit of both permits, `more` permits too unless it has a forbid that `less` has not.
+    async fn no_more(
+        &mut self,
+        less: (&Snapshot, &[Guarded]),
+        more: (&Snapshot, &[Guarded]),
+    ) -> Result<(), Unproved> {
+        let forms = |side: &[Guarded]| -> BTreeSet<String> {
+            side.iter().map(|policy| policy.form.clone()).collect()
+        };
+        let (in_less, in_more) = (forms(less.1), forms(more.1));
+        let own: Vec<_> = more.1.iter().filter(|it| !in_less.contains(&it.form)).collect();
+        let forbids = own.iter().any(|policy| !policy.is_permit);
+        let keep = |other: &BTreeSet<String>, policy: &Guarded| {
+            !other.contains(&policy.form) || (policy.is_permit && forbids)
+        };
+        let changed = |side: &[Guarded], other: &BTreeSet<String>| -> Vec<Guarded> {
+            side.iter().filter(|policy| keep(other, policy)).cloned().collect()
+        };
+        let change = (changed(less.1, &in_more), changed(more.1, &in_less));
+        let first = self.implied((less.0, &change.0), (more.0, &change.1)).await;
+        let is_whole = change.0.len() == less.1.len() && change.1.len() == more.1.len();
+        match first {
+            Err(Unproved::Unknown(..)) if !is_whole => self.implied(less, more).await?,
+            other => other?,
+        }
+        // One that cannot be evaluated denies, and so does one that looks at what has no exact value. What
+        // `less` has too it denies by as well.
+        for policy in own {
+            let asked = less.1.iter().filter(|it| it.is_asked_with(policy)).map(|it| &it.reads);
+            if let Some(argument) = policy.reads.beyond(asked) {
+                return Err(Why::Unread(argument.to_owned(), policy.id.clone()).into());
+            }
+            match self.fails(policy).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return Err(Why::MayFail(policy.id.clone()).into()),
+                Err(why) => return Err(Unproved::Unknown(Some(policy.id.clone()), why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what the one side permits the other does, but for policies that cannot be evaluated.
+    async fn implied(
+        &mut self,
+        less: (&Snapshot, &[Guarded]),
+        more: (&Snapshot, &[Guarded]),
+    ) -> Result<(), Unproved> {
+        let (left, right) = (self.place.compile_set(less.1)?, self.place.compile_set(more.1)?);
+        let Some(found) = self.session.example(&implies_asserts(&left, &right)).await? else {
+            return Ok(());
+        };
+        let trial = Trial::of(self.environment, &found)?;
+        let (by_less, by_more) = (trial.by(less.0)?, trial.by(more.0)?);
+        let is = by_less.is_permitted && !by_more.is_permitted;
+        // What is told is what the set in question answers, whichever of both that is.
+        let is_set = std::ptr::eq(less.0, self.work.subject.set);
+        Err(refuted(trial.confirmed(is, is_set, by_less.permits)))
+    }
+
+    async fn never(&mut self, property: &[Guarded]) -> Result<(), Unproved> {
+        let matched: Vec<_> = property.iter().map(Guarded::as_permit).collect::<Result<_, _>>()?;
+        let (left, right) = (self.place.compile_set(&self.set)?, self.place.compile_set(&matched)?);
+        let Some(found) = self.session.example(&disjoint_asserts(&left, &right)).await? else {
+            return Ok(());
+        };
+        self.tried(&found, property, true)
+    }
+
+    /// Whether all that the property matches is permitted; `fails` if something may fail here.
+    async fn always(
+        &mut self,
+        property: &[Guarded],
+        fails: Option<&Unproved>,
+    ) -> Result<(), Unproved> {
+        let (left, right) = (self.place.compile_set(property)?, self.place.compile_set(&self.set)?);
+        match self.session.example(&implies_asserts(&left, &right)).await? {
+            Some(found) => self.tried(&found, property, false),
+            None => match fails {
+                None => Ok(()),
+                Some(Unproved::Refuted(example)) => {
+                    let first = example.by.iter().next().cloned();
+                    Err(first.map_or(Why::TooLong, Why::MayFail).into())
+                }
+                Some(Unproved::Unknown(policy, why)) => {
+                    Err(Unproved::Unknown(policy.clone(), why.clone()))
+                }
+            },
+        }
+    }
+
+    /// A counterexample, if the property matches it and the set answers so.
+    fn tried(
+        &self,
+        found: &cedar_policy_symcc::Env,
+        property: &[Guarded],
+        permits: bool,
+    ) -> Result<(), Unproved> {
+        let trial = Trial::of(self.environment, found)?;
+        let answer = trial.by(self.work.subject.set)?;
+        let Some(properties) = self.work.subject.properties else { return Ok(()) };
+        let said = trial.by(properties)?;
+        let matched = property
+            .iter()
+            .all(|it| said.permits.contains(&it.id) || said.forbids.contains(&it.id));
+        let by = if permits { &answer.permits } else { &answer.forbids };
+        let by = by.union(&answer.errors).cloned().collect();
+        let is = matched && answer.is_permitted == permits;
+        Err(refuted(trial.confirmed(is, answer.is_permitted, by)))
+    }
+}
+
+fn refuted(tried: Result<Counterexample, Why>) -> Unproved {
+    tried.map_or_else(Unproved::from, |it| Unproved::Refuted(it.into()))
+}
+
+/// Each claim with what came of it everywhere: refuted if it is anywhere, proved only if it is everywhere.
+fn together(claims: Vec<Claim>, found: Vec<Found>, environments: &[Environment]) -> Vec<Shown> {
+    let mut unknown: Vec<Vec<Unshown>> = vec![Vec::new(); claims.len()];
+    let mut refuted: Vec<Option<Box<Counterexample>>> = vec![None; claims.len()];
+    for Found { environment, claim, result } in found {
+        match result {
+            Ok(()) => {}
+            Err(Unproved::Refuted(example)) => drop(refuted[claim].get_or_insert(example)),
+            Err(Unproved::Unknown(policy, why)) => {
+                let environment = environments[environment].clone();
+                unknown[claim].push(Unshown { environment, policy, why });
+            }
+        }
+    }
+    let each = claims.into_iter().zip(unknown).zip(refuted);
+    each.map(|((claim, mut because), refuted)| {
+        let unknown = because.len();
+        because.truncate(REASONS_MAX);
+        let verdict = match refuted {
+            Some(example) => Verdict::Counterexample(example),
+            None if unknown == 0 => Verdict::Proved,
+            None => Verdict::NotProved { because },
+        };
+        Shown { claim, verdict, environments: environments.len(), unknown }
+    })
+    .collect()
+}

@@ -1,0 +1,130 @@
+//! What came of proofs: a verdict for each claim, and what all of them assume.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Harm, PolicyDigest, PolicyId, Sha256Digest, ToolRef};
+use pdp::{Environment, Posed};
+use serde::Serialize;
+
+use crate::claims::Claim;
+
+/// What came of all claims about one set.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Each claim, with what came of it.
+    pub shown: Vec<Shown>,
+    /// What the verdicts rest on.
+    pub assumptions: Assumptions,
+}
+
+/// One claim, and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// What was claimed.
+    #[serde(flatten)]
+    pub claim: Claim,
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// In how many environments it was looked at.
+    pub environments: usize,
+    /// In how many of these nothing is known.
+    pub unknown: usize,
+}
+
+/// What came of one claim.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// It holds in every environment.
+    Proved,
+    /// It does not: this was decided, and is as the claim says it never is.
+    Counterexample(Box<Counterexample>),
+    /// Nobody knows.
+    NotProved {
+        /// Where, and why.
+        because: Vec<Unshown>,
+    },
+}
+
+/// Where nothing is known, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unshown {
+    /// Where.
+    #[serde(flatten)]
+    pub environment: Environment,
+    /// The policy, if it is one.
+    pub policy: Option<PolicyId>,
+    /// Why.
+    pub why: Why,
+}
+
+/// A question that is answered as it must not be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Counterexample {
+    /// The policies that make it so; none where it is that none permits.
+    pub by: BTreeSet<PolicyId>,
+    /// Whether the set permits it.
+    pub is_permitted: bool,
+    /// The question.
+    pub posed: Posed,
+}
+
+/// Why nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "kind", content = "said", rename_all = "snake_case")]
+pub enum Why {
+    /// The deadline passed.
+    #[error("the solver found no answer in time")]
+    TooLong,
+    /// The solver failed.
+    #[error("the solver failed: {0}")]
+    Solver(String),
+    /// It cannot be said to a solver.
+    #[error("it cannot be compiled for the solver: {0}")]
+    Unsupported(String),
+    /// What the solver found is not answered as it says.
+    #[error("the solver found an example that the decision does not confirm: {0}")]
+    Unconfirmed(String),
+    /// Where an argument has no exact value, the other set denies, because this policy of it looks at that.
+    #[error(
+        "where the argument `{0}` has no exact value the other set denies, as its policy `{1}` looks at it"
+    )]
+    Unread(String, PolicyId),
+    /// A policy on which the answer rests may fail, and then denies.
+    #[error("it rests on policy `{0}`, which may not be evaluable")]
+    MayFail(PolicyId),
+}
+
+/// What verdicts rest on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Assumptions {
+    /// The set.
+    pub set: PolicyDigest,
+    /// The set that it was held against.
+    pub against: Option<PolicyDigest>,
+    /// The schema: methods, and the arguments of the tools.
+    pub schema: Sha256Digest,
+    /// What each tool can do.
+    pub tools: BTreeMap<ToolRef, BTreeSet<Harm>>,
+    /// What the built-in rules and the facts guarantee, as Cedar says it, but for what is said of each tool.
+    pub guaranteed: BTreeSet<String>,
+    /// How many environments there are: who, asking for what, of what.
+    pub environments: usize,
+    /// The solver.
+    pub solver: String,
+    /// How many questions it was asked; what terms alone showed needed none.
+    pub queries: u64,
+}
+
+impl Report {
+    /// Whether some claim does not hold.
+    pub fn is_refuted(&self) -> bool {
+        self.shown.iter().any(|it| matches!(it.verdict, Verdict::Counterexample(_)))
+    }
+
+    /// Whether all claims hold.
+    pub fn is_proved(&self) -> bool {
+        self.shown.iter().all(|it| matches!(it.verdict, Verdict::Proved))
+    }
+}

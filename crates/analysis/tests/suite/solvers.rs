@@ -1,0 +1,78 @@
+//! Solvers that are late, killed, wrong or not there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use analysis::{Solver, Why};
+
+use crate::support::{Asked, cvc5, report_by, why};
+
+/// A set about which the solver has to be asked.
+const SET: &str = r#"@id("lookup") permit (principal, action == Action::"crm/lookup", resource)
+    when { context.input has id && context.input.id * context.input.id != 2 };"#;
+
+/// A program that says a version, and of questions what `script` does.
+fn pretending(script: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("cvc5");
+    let text = format!(
+        "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'This is cvc5 version 0'; exit; fi\n{script}\n"
+    );
+    fs::write(&program, text).expect("it can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    (folder, program)
+}
+
+async fn check(script: &str, is_expected: impl Fn(&Why) -> bool) {
+    let (_folder, program) = pretending(script);
+    let asked = Asked { set: SET, ..Asked::default() };
+    let report = report_by(asked, program, Duration::from_millis(50)).await;
+    let why = why(&report);
+    assert!(is_expected(why), "{script}: {why:?}");
+    assert!(report.assumptions.queries > 0);
+}
+
+#[tokio::test]
+async fn what_the_solver_does_not_say_is_not_proved() {
+    // It listens, and never answers: it is killed.
+    check("while read -r line; do :; done", |why| *why == Why::TooLong).await;
+    check("while read -r line; do [ \"$line\" = '(check-sat)' ] && echo unknown; done", |why| {
+        *why == Why::TooLong
+    })
+    .await;
+    let failed = |why: &Why| matches!(why, Why::Solver(_));
+    check("kill -9 $$", failed).await;
+    check("read -r line; kill -9 $$", failed).await;
+    check("exit 0", failed).await;
+    check("while read -r line; do echo unsatisfiable; done", failed).await;
+    check("while read -r line; do echo '(error \"out of memory\")'; done", failed).await;
+    // That there is an example, and then none.
+    check("while read -r line; do echo sat; done", failed).await;
+}
+
+/// The environment of the service is nothing that a solver sees.
+#[tokio::test]
+async fn a_solver_is_told_nothing_but_the_question() {
+    let script = "while read -r line; do echo \"(error \\\"$(/usr/bin/env | /usr/bin/cut -d= -f1 | /usr/bin/sort | /usr/bin/tr '\\n' ' ')\\\")\"; done";
+    check(script, |why| {
+        let Why::Solver(said) = why else { return false };
+        // What the shell itself sets.
+        said.contains("PWD") && !said.contains("PATH") && !said.contains("HOME")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_solver_that_is_missing_is_named_with_what_helps() {
+    let nowhere = Solver::at("/nowhere/cvc5".into(), Duration::from_secs(1)).await;
+    let told = nowhere.expect_err("it is not there").to_string();
+    assert!(told.contains("`/nowhere/cvc5` cannot be started"), "{told}");
+    assert!(told.contains("apt-get install cvc5"), "{told}");
+    let (_folder, program) = pretending("exit 0");
+    fs::write(&program, "#!/bin/sh\nexit 1\n").expect("it can be written");
+    let broken = Solver::at(program, Duration::from_secs(1)).await;
+    assert!(broken.expect_err("it says nothing").to_string().contains("does not say its version"));
+    assert!(Solver::at(cvc5(), Duration::from_secs(1)).await.is_ok());
+}

@@ -1,0 +1,111 @@
+//! Two tools, policies about them, and what is proved of those.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use analysis::{Report, Solver, Subject, Verdict, Why, program, prove};
+use model::{Harm, ToolRef};
+use pdp::{Bundle, PosedAnswer, Snapshot, ToolSchema};
+use serde_json::json;
+
+/// How long the solver may take for one question here, on however busy a machine.
+const TIME: Duration = Duration::from_mins(1);
+
+/// What is asked of one set.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    pub(crate) set: &'a str,
+    pub(crate) against: Option<&'a str>,
+    pub(crate) equivalent: bool,
+    pub(crate) properties: Option<&'a str>,
+}
+
+pub(crate) fn cvc5() -> PathBuf {
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    program(std::env::var_os("CVC5"), &path)
+}
+
+fn bundle(policies: &str) -> Bundle {
+    let refund = json!({
+        "type": "object",
+        "properties": { "amount": { "type": "number" }, "times": { "type": "integer" } },
+        "required": ["amount", "times"],
+    });
+    let lookup = json!({ "type": "object", "properties": { "id": { "type": "integer" } } });
+    let tools = [("payments/refund", refund), ("crm/lookup", lookup)];
+    let name = |name: &str| name.parse::<ToolRef>().expect("a tool");
+    Bundle {
+        policies: BTreeMap::from([("it.cedar".to_owned(), policies.to_owned())]),
+        schema: BTreeMap::new(),
+        labels: None,
+        tools: tools
+            .into_iter()
+            .map(|(tool, input_schema)| (name(tool), ToolSchema { input_schema }))
+            .collect(),
+    }
+}
+
+pub(crate) fn snapshot(policies: &str) -> Snapshot {
+    Snapshot::compile(bundle(policies)).expect("it compiles")
+}
+
+fn harm() -> BTreeMap<ToolRef, BTreeSet<Harm>> {
+    let tools = [("payments/refund", Harm::MovesMoney), ("crm/lookup", Harm::ReadsData)];
+    tools.into_iter().map(|(tool, harm)| (tool.parse().expect("a tool"), [harm].into())).collect()
+}
+
+/// What the solver at `program` says within `time`.
+pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration) -> Report {
+    let solver = Solver::at(program, time).await.expect("there is a solver");
+    let (set, tools) = (snapshot(asked.set), harm());
+    let against = asked.against.map(snapshot);
+    let properties = asked
+        .properties
+        .map(|text| Snapshot::compile_properties(bundle(text)).expect("the properties compile"));
+    let subject = Subject {
+        set: &set,
+        against: against.as_ref().map(|it| (it, asked.equivalent)),
+        properties: properties.as_ref(),
+        tools: &tools,
+    };
+    Box::pin(prove(&subject, &solver, 2, |_, _| {})).await.expect("it can be asked")
+}
+
+/// What the real solver says.
+pub(crate) async fn report(asked: Asked<'_>) -> Report {
+    report_by(asked, cvc5(), TIME).await
+}
+
+/// What came of the last claim: `proved`, `not proved`, or which policies make the counterexample.
+pub(crate) async fn check(asked: Asked<'_>, expected: &str) {
+    let report = report(asked).await;
+    let last = report.shown.last().expect("something is claimed");
+    let told = match &last.verdict {
+        Verdict::Proved => "proved".to_owned(),
+        Verdict::Counterexample(example) => {
+            let by: Vec<_> = example.by.iter().map(ToString::to_string).collect();
+            let of = example.posed.principal.split("::").next().unwrap_or_default();
+            format!("{of} {} by {}", example.posed.action, by.join(", "))
+        }
+        Verdict::NotProved { because } => because[0].why.to_string(),
+    };
+    assert_eq!(told, expected, "{last:?}");
+    assert_eq!(last.unknown > 0, matches!(last.verdict, Verdict::NotProved { .. }));
+}
+
+/// What a set answers to the counterexample of the last claim.
+pub(crate) async fn answered(asked: Asked<'_>, set: &str) -> PosedAnswer {
+    let report = report(asked).await;
+    let last = report.shown.last().expect("something is claimed");
+    let Verdict::Counterexample(example) = &last.verdict else { panic!("{last:?}") };
+    snapshot(set).pose(&example.posed, &[]).expect("it can be asked")
+}
+
+/// Why nothing is known of the last claim.
+pub(crate) fn why(report: &Report) -> &Why {
+    let last = report.shown.last().expect("something is claimed");
+    let Verdict::NotProved { because } = &last.verdict else { panic!("{last:?}") };
+    assert!(!report.is_proved() && !report.is_refuted());
+    &because[0].why
+}

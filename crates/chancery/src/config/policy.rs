@@ -1,0 +1,24 @@
+//! Where policy is read from.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where policy is read from, where it is not the release that is active.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Policy {
+    /// A directory with `*.cedar` files, which are in force in place of releases. Nobody signs them.
+    pub(crate) path: Option<PathBuf>,
+    /// Whether that is meant: without it, `path` is refused.
+    pub(crate) allow_loose: bool,
+    /// Whether it is read again when its files change (and always on SIGHUP).
+    pub(crate) reload: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { path: None, allow_loose: false, reload: true }
+    }
+}

@@ -1,0 +1,254 @@
+//! `chancery policy prove`: what is proved of a set, or an act that shows that it is otherwise.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use analysis::{Assumptions, Counterexample, Report, Shown, Solver, Subject, Verdict};
+use anyhow::{Context as _, anyhow};
+use model::{AgentName, PurposeId};
+use pap::{CaseError, CaseFile};
+use pdp::Posed;
+use serde_json::{Value, json};
+
+use crate::cli::Prove;
+use crate::policy::DOES_NOT_HOLD;
+use crate::policy_set::PolicySet;
+
+/// Nothing speaks against it, but it is not proved.
+const NOT_PROVED: u8 = 4;
+
+/// The most reasons that are told for one claim; `--json` has more.
+const TOLD_MAX: usize = 5;
+
+/// Proves what is `asked` for.
+pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
+    let set = PolicySet::read(&asked.set.dir)?;
+    let compiled = set.compiled()?;
+    let against = asked.against.as_deref().map(|dir| against(&set, dir)).transpose()?;
+    let more = asked.property.iter().map(|path| property(path)).collect::<anyhow::Result<_>>()?;
+    let properties = set.compiled_properties(&more)?;
+    let tools = set.harm();
+    let subject = Subject {
+        set: &compiled,
+        against: against.as_ref().map(|it| (it, asked.equivalent)),
+        properties: properties.as_ref(),
+        tools: &tools,
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = analysis::program(asked.solver.clone().map(Into::into), &path);
+    let solver = match Solver::at(program, asked.timeout).await {
+        Ok(solver) => solver,
+        Err(missing) => {
+            let why = missing.to_string();
+            let told = json!({ "shown": [], "because": why }).to_string();
+            println!("{}", if asked.json { told } else { format!("not proved, because {why}") });
+            return Ok(ExitCode::from(NOT_PROVED));
+        }
+    };
+    let at_once = available_parallelism().map_or(1, usize::from);
+    let progress = |done, all| eprint!("\r{done} of {all} environments");
+    let proving = Box::pin(analysis::prove(&subject, &solver, at_once, progress));
+    let report = proving.await.map_err(|why| anyhow!(why))?;
+    eprintln!();
+    if asked.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        tell(&report, &set)?;
+    }
+    Ok(match (report.is_refuted(), report.is_proved()) {
+        (true, _) => ExitCode::from(DOES_NOT_HOLD),
+        (_, true) => ExitCode::SUCCESS,
+        _ => ExitCode::from(NOT_PROVED),
+    })
+}
+
+/// The policies in `dir`, with the schema and the tools of `set`.
+fn against(set: &PolicySet, dir: &Path) -> anyhow::Result<pdp::Snapshot> {
+    let other = PolicySet::read(dir)?;
+    let why = || format!("`{}`, with the tools of the other set", dir.display());
+    set.compiled_as_here(&other).with_context(why)
+}
+
+fn property(path: &Path) -> anyhow::Result<(String, String)> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).with_context(|| format!("could not read `{shown}`"))?;
+    Ok((shown, text))
+}
+
+fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
+    for Shown { claim, verdict, environments, unknown } in &report.shown {
+        match verdict {
+            Verdict::Proved => println!("proved: the set {claim}"),
+            Verdict::Counterexample(example) => {
+                println!("does not hold: the set {claim}");
+                tell_example(example, set)?;
+            }
+            Verdict::NotProved { because } => {
+                println!("not proved: the set {claim}");
+                for it in because.iter().take(TOLD_MAX) {
+                    let environment = &it.environment;
+                    let policy = it.policy.iter().map(|id| format!(", policy `{id}`"));
+                    println!(
+                        "  {} asks for {} of {}{}: {}",
+                        environment.principal,
+                        environment.action,
+                        environment.resource,
+                        policy.collect::<String>(),
+                        it.why
+                    );
+                }
+            }
+        }
+        if *unknown > 0 {
+            println!("  unknown in {unknown} of {environments} environments");
+        }
+    }
+    tell_assumptions(&report.assumptions);
+    Ok(())
+}
+
+fn tell_example(example: &Counterexample, set: &PolicySet) -> anyhow::Result<()> {
+    let Counterexample { by, is_permitted, posed } = example;
+    let by: Vec<_> = by.iter().map(|id| format!("`{id}`")).collect();
+    let by = if by.is_empty() { String::new() } else { format!(", by {}", by.join(", ")) };
+    println!("  {}{by}:", if *is_permitted { "the set permits" } else { "the set denies" });
+    if let Some(case) = case(example, set) {
+        println!("  as a case, which holds once the set answers otherwise:");
+        for line in serde_saphyr::to_string(&json!([case]))?.lines() {
+            println!("    {line}");
+        }
+        return Ok(());
+    }
+    println!("  {} asks for {} of {}", posed.principal, posed.action, posed.resource);
+    for (path, value) in words(posed) {
+        println!("    {path}: {value}");
+    }
+    Ok(())
+}
+
+fn tell_assumptions(assumed: &Assumptions) {
+    println!("set {}", assumed.set);
+    if let Some(against) = assumed.against {
+        println!("against {against}, with the same schema and tools");
+    }
+    println!("schema {}, {} environments", assumed.schema, assumed.environments);
+    for (tool, harm) in &assumed.tools {
+        let harm: Vec<_> = harm.iter().map(|class| class.as_str()).collect();
+        println!("assumes that {tool} is {}", harm.join(", "));
+    }
+    println!("assumes the built-in rules, and what they and the facts guarantee:");
+    for expression in &assumed.guaranteed {
+        println!("  {expression}");
+    }
+    println!("{}, asked {} questions", assumed.solver, assumed.queries);
+}
+
+/// The question of `example` as a case of the set, if one is answered alike on the facts of cases.
+fn case(example: &Counterexample, set: &PolicySet) -> Option<Value> {
+    let case = simple(&example.posed, example.is_permitted)?;
+    let file: CaseFile = serde_json::from_value(json!({ "cases": [case] })).ok()?;
+    let results = file.run(&set.files, &set.all_tools()).ok()?;
+    // The set answers otherwise than the case expects: as it did in the example.
+    let is_alike = matches!(results.as_slice(), [result] if matches!(result.held, Err(CaseError::Differs { .. })));
+    is_alike.then_some(case)
+}
+
+fn simple(posed: &Posed, is_permitted: bool) -> Option<Value> {
+    posed.principal.starts_with("Instance::").then_some(())?;
+    let quoted = |text: &str| Some(text.split_once("::")?.1.trim_matches('"').to_owned());
+    let (action, resource) = (quoted(&posed.action)?, quoted(&posed.resource)?);
+    let context = &posed.context;
+    let input = plain(&context["input"]);
+    let mut case = json!({
+        "name": "found by a proof",
+        "attestation": context["attestation"],
+        "binding": context["binding"],
+        "calls": context["session"]["counters"]["calls"],
+        "unconfirmed": context["confirmed"] == false,
+        "expect": if is_permitted { "deny" } else { "permit" },
+    });
+    if posed.resource.starts_with("Tool::") {
+        case["call"] = json!({ "tool": resource, "input": input });
+    } else {
+        case["method"] = json!({ "name": action, "server": resource, "input": input });
+    }
+    if context["risk"] != "none" {
+        case["risk"] = context["risk"].clone();
+    }
+    // What no policy looks at need not be a name of ours.
+    let purpose = context["purpose"].as_str().filter(|it| it.parse::<PurposeId>().is_ok());
+    let agent = agent_of(posed).filter(|it| it.parse::<AgentName>().is_ok());
+    case.as_object_mut()?.extend(purpose.map(|it| ("purpose".to_owned(), it.into())));
+    case.as_object_mut()?.extend(agent.map(|it| ("agent".to_owned(), it.into())));
+    Some(case)
+}
+
+/// The agent of whose instances the principal is.
+fn agent_of(posed: &Posed) -> Option<String> {
+    let named =
+        |uid: &Value| format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"]);
+    let entities = posed.entities.as_array()?;
+    let principal = entities.iter().find(|it| named(&it["uid"]) == posed.principal)?;
+    let parents = principal["parents"].as_array()?;
+    let agent = parents.iter().find(|it| it["type"] == "Agent")?;
+    agent["id"].as_str().map(str::to_owned)
+}
+
+/// Cedar's value as an argument: decimals are numbers.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => match members.get("__extn") {
+            Some(extension) => {
+                let arguments = extension["args"].as_array().cloned();
+                let arguments = arguments.unwrap_or_else(|| vec![extension["arg"].clone()]);
+                let texts: Vec<_> = arguments.iter().map(|it| text(&plain(it))).collect();
+                let number = serde_json::from_str(&texts[0]).ok().filter(Value::is_number);
+                number.unwrap_or_else(|| texts.join(" ").into())
+            }
+            None => members.iter().map(|(name, it)| (name.clone(), plain(it))).collect(),
+        },
+        Value::Array(items) => items.iter().map(plain).collect(),
+        other => other.clone(),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What a question says, one member a line, as policies name it.
+fn words(posed: &Posed) -> BTreeMap<String, String> {
+    let mut lines = BTreeMap::new();
+    spread("context", &posed.context, &mut lines);
+    for entity in posed.entities.as_array().into_iter().flatten() {
+        let uid =
+            |uid: &Value| format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"]);
+        let name = uid(&entity["uid"]);
+        spread(&name, &entity["attrs"], &mut lines);
+        let parents: Vec<_> = entity["parents"].as_array().into_iter().flatten().map(uid).collect();
+        if !parents.is_empty() {
+            lines.insert(format!("{name} is in"), parents.join(", "));
+        }
+    }
+    lines
+}
+
+fn spread(path: &str, value: &Value, lines: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(members) if !members.keys().any(|name| name.starts_with("__")) => {
+            for (name, member) in members {
+                spread(&format!("{path}.{name}"), member, lines);
+            }
+        }
+        Value::Object(members) => {
+            let entity = members.get("__entity");
+            let entity = entity
+                .map(|it| format!("{}::{}", it["type"].as_str().unwrap_or_default(), it["id"]));
+            lines.insert(path.to_owned(), entity.unwrap_or_else(|| plain(value).to_string()));
+        }
+        other => drop(lines.insert(path.to_owned(), plain(other).to_string())),
+    }
+}

@@ -1,0 +1,173 @@
+//! Releases of policy: what its author published, another person approved, and somebody put in force.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{PersonId, PolicyDigest, Sha256Digest, Timestamp};
+
+/// What an author publishes: the content by its digest, as a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseTerms {
+    /// One more than the newest that there was.
+    pub version: u64,
+    /// The set without the tools that it is compiled with.
+    pub content: PolicyDigest,
+    /// Since when it may not be put in force any more, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// The release whose content it brings back, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<u64>,
+}
+
+/// What somebody signed by their own key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedBy {
+    /// Who.
+    pub person: PersonId,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// The base URL of the deployment for which it was signed.
+    pub url: String,
+    /// Their word (a JWS).
+    pub word: String,
+}
+
+/// That a release was put in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// By whom.
+    pub by: PersonId,
+    /// When.
+    pub at: Timestamp,
+    /// The policy key's signature over [`Release::activated_bytes`] (base64url).
+    pub signature: String,
+}
+
+/// A policy set as it was released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// What was published.
+    pub terms: ReleaseTerms,
+    /// Who published it; nobody did the first one, which the founding record names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<SignedBy>,
+    /// Where it stands in its life.
+    pub state: ReleaseState,
+}
+
+/// Where a release stands in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ReleaseState {
+    /// Its author published it.
+    Proposed,
+    /// Somebody else approved it.
+    Released {
+        /// Who.
+        approver: SignedBy,
+    },
+    /// It is in force.
+    Active {
+        /// Who approved it; nobody did the first one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approver: Option<SignedBy>,
+        /// Who put it in force.
+        activation: Activation,
+    },
+    /// It was in force until another one was.
+    Superseded {
+        /// Who approved it; nobody did the first one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approver: Option<SignedBy>,
+        /// Who put it in force.
+        activation: Activation,
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+/// Which releases there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Releases {
+    /// The newest.
+    pub newest: u64,
+    /// The one in force, once there is one.
+    pub active: u64,
+}
+
+impl ReleaseTerms {
+    /// What its author signs.
+    pub fn published(&self) -> Value {
+        json!({ "do": "policy-publish", "terms": self })
+    }
+}
+
+impl Release {
+    /// What its approver signs.
+    pub fn approval(&self) -> Value {
+        let (version, digest) = (self.terms.version, self.digest());
+        json!({ "do": "policy-approve", "version": version, "digest": digest })
+    }
+
+    /// The digest of what its author published, with their signature.
+    pub fn digest(&self) -> Sha256Digest {
+        let published = json!({ "terms": self.terms, "author": self.author });
+        Sha256Digest::of(&json::canonical(&published))
+    }
+
+    /// What the policy key signs when `by` puts it in force at `at`: all that makes it what it is.
+    pub fn activated_bytes(&self, by: &PersonId, at: Timestamp) -> Vec<u8> {
+        json::canonical(&json!({
+            "approver": self.approver(),
+            "at": at,
+            "author": self.author,
+            "by": by,
+            "terms": self.terms,
+            "type": "chancery/policy-activation/v1",
+        }))
+    }
+
+    /// Who approved it, if somebody did.
+    pub const fn approver(&self) -> Option<&SignedBy> {
+        match &self.state {
+            ReleaseState::Proposed => None,
+            ReleaseState::Released { approver } => Some(approver),
+            ReleaseState::Active { approver, .. } | ReleaseState::Superseded { approver, .. } => {
+                approver.as_ref()
+            }
+        }
+    }
+
+    /// The same, approved, if it waits for that.
+    #[must_use]
+    pub fn approved(self, approver: SignedBy) -> Option<Self> {
+        let ReleaseState::Proposed = self.state else { return None };
+        Some(Self { state: ReleaseState::Released { approver }, ..self })
+    }
+
+    /// The same, in force, if it was approved.
+    #[must_use]
+    pub fn activated(self, activation: Activation) -> Option<Self> {
+        let ReleaseState::Released { approver } = self.state else { return None };
+        let approver = Some(approver);
+        Some(Self { state: ReleaseState::Active { approver, activation }, ..self })
+    }
+
+    /// The same, in force no longer since `until`, if it was.
+    #[must_use]
+    pub fn superseded(self, until: Timestamp) -> Option<Self> {
+        let ReleaseState::Active { approver, activation } = self.state else { return None };
+        Some(Self { state: ReleaseState::Superseded { approver, activation, until }, ..self })
+    }
+
+    /// Whether it may not be put in force any more at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.terms.expires.is_some_and(|expires| expires <= now)
+    }
+}

@@ -1,0 +1,196 @@
+//! Policy at the real program as it is released: two people sign, one puts it in force, two bring the old set back;
+//! and what somebody alters where it is kept is not served.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::process::Command;
+
+use e2e::{Caller, Canary, Deployment, Options, Page};
+
+const POLICY: &str = r#"@id("canary")
+@description("The canary may be touched")
+permit (
+  principal,
+  action in Action::"tools/call",
+  resource in Server::"canary"
+);
+"#;
+
+/// A deployment that runs releases, with the author's policy beside the starter policy, in no release yet.
+fn deployment(canary: &Canary) -> Deployment {
+    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
+    let servers = vec![("canary".to_owned(), url)];
+    let policy = POLICY.to_owned();
+    let deployment =
+        Deployment::start(&Options { servers, policy, releases: true, ..Options::default() });
+    deployment.onboard(&["canary"], "changes-production");
+    deployment
+}
+
+/// Who signs, and for which deployment.
+fn as_founder(deployment: &Deployment, founder: &str) -> [String; 6] {
+    let key = deployment.path(&format!("{founder}.pem")).display().to_string();
+    ["--as", founder, "--key", &key, "--url", &deployment.url()].map(str::to_owned)
+}
+
+fn signed(deployment: &Deployment, founder: &str, arguments: &[&str]) -> String {
+    let by = as_founder(deployment, founder);
+    deployment
+        .run(&arguments.iter().copied().chain(by.iter().map(String::as_str)).collect::<Vec<_>>())
+}
+
+fn publish(deployment: &Deployment, version: &str) {
+    let policies = deployment.path("home/policies").display().to_string();
+    let told = signed(deployment, "alice", &["policy", "publish", &policies]);
+    assert!(told.contains(&format!("\"version\":{version}")), "{told}");
+}
+
+fn approve(deployment: &Deployment, version: &str) {
+    signed(deployment, "bob", &["policy", "approve", version]);
+}
+
+/// What the service says when it refuses to start.
+fn refuses(deployment: &Deployment) -> String {
+    let mut serve = Command::new(e2e::binary());
+    serve.args(["serve", "--config"]).arg(deployment.path("home/chancery.yaml"));
+    let output = serve.output().expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).expect("it is text")
+}
+
+/// Changes what the database of a service that does not run holds.
+fn alter(deployment: &Deployment, statement: &str) {
+    let path = deployment.path("home/state/chancery.db");
+    let database = rusqlite::Connection::open(path).expect("it can be opened");
+    assert_eq!(database.execute(statement, []).expect("it is done"), 1, "{statement}");
+}
+
+#[test]
+fn the_page_on_releases_shows_what_works() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let mut caller = Caller::new(&deployment, "canary");
+    assert!(!caller.call("touch", "before").is_done(), "no release permits it");
+    let told = Page::read("releases.md", &[]).run(&deployment);
+    assert!(told[0].contains("added policy `canary`"), "{}", told[0]);
+    assert!(told[0].contains("\n2 active by alice, approved by bob"), "{}", told[0]);
+    assert!(told[0].contains("in force: release 2"), "{}", told[0]);
+    assert!(told[1].contains("3 active by bob, approved by alice"), "{}", told[1]);
+    assert!(told[1].contains("rollback of 1"), "{}", told[1]);
+    assert!(!caller.call("touch", "rolled-back").is_done(), "the answers are those of before");
+    let digest = told[1].rsplit("digest ").next().expect("a digest").trim();
+    let metrics = deployment.observed("/metrics");
+    assert!(
+        metrics.contains(&format!("chancery_policy_info{{digest=\"{digest}\"}} 1")),
+        "{metrics}"
+    );
+    let records = deployment.records();
+    let newest = records.iter().rfind(|it| it["kind"] == "decision").expect("one");
+    assert_eq!(newest["policy"], digest);
+    let released = records.iter().filter(|it| it["event"] == "policy_in_force");
+    let from: Vec<_> = released.map(|it| it["details"]["from"].to_string()).collect();
+    assert_eq!(from.last().map(String::as_str), Some("\"release 3\""), "{from:?}");
+    let (code, told) = deployment.run_told(&["log", "replay"]);
+    assert_eq!(code, Some(0), "{told}");
+}
+
+/// One who is author and approver, one who signs nothing, and one who signs for what is old.
+#[test]
+fn r_39_nobody_releases_alone_and_no_version_goes_back() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let policies = deployment.path("home/policies").display().to_string();
+    let alone = deployment.run_refused(&["policy", "publish", &policies]);
+    assert!(alone.contains("`--as`"), "{alone}");
+    publish(&deployment, "2");
+    let by = as_founder(&deployment, "alice");
+    let own: Vec<_> =
+        ["policy", "approve", "2"].into_iter().chain(by.iter().map(String::as_str)).collect();
+    let own = deployment.run_refused(&own);
+    assert!(own.contains("nobody approves what they asked for themselves"), "{own}");
+    let early = deployment.run_refused(&["policy", "activate", "2"]);
+    assert!(early.contains("is not approved"), "{early}");
+    approve(&deployment, "2");
+    deployment.run(&["policy", "activate", "2"]);
+    let mut caller = Caller::new(&deployment, "canary");
+    assert!(caller.call("touch", "permitted").is_done());
+    let back = deployment.run_refused(&["policy", "activate", "1"]);
+    assert!(back.contains("older than 2"), "{back}");
+    // Files change nothing.
+    std::fs::write(deployment.path("home/policies/test.cedar"), "permit (").expect("it is ours");
+    assert!(caller.call("touch", "again").is_done());
+}
+
+/// Killed at each step, the service goes on with what was done before.
+#[test]
+fn r_39_a_release_outlives_a_kill_at_each_step() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    let kill = |deployment: &mut Deployment| {
+        deployment.process.take().expect("it runs").kill();
+        deployment.serve();
+    };
+    publish(&deployment, "2");
+    kill(&mut deployment);
+    approve(&deployment, "2");
+    kill(&mut deployment);
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 1"));
+    deployment.run(&["policy", "activate", "2"]);
+    kill(&mut deployment);
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 2"));
+    let mut caller = Caller::new(&deployment, "canary");
+    assert!(caller.call("touch", "permitted").is_done());
+}
+
+#[test]
+fn n_094_a_release_that_is_altered_or_older_keeps_it_from_starting() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    publish(&deployment, "2");
+    approve(&deployment, "2");
+    deployment.run(&["policy", "activate", "2"]);
+    deployment.stop();
+    let content = "(SELECT 'policy/set/' || json_extract(CAST(body AS TEXT), '$.terms.content') FROM fact WHERE key LIKE 'release/%2')";
+    for (change, why) in [
+        // An open door, and half of what was signed.
+        (format!("UPDATE fact SET body = CAST(replace(CAST(body AS TEXT), 'Server::', 'Tool::') AS BLOB) WHERE key = {content}"), "content is not what its digest says"),
+        (format!("UPDATE fact SET body = substr(body, 1, length(body) / 2) WHERE key = {content}"), "it is not whole"),
+        ("UPDATE fact SET body = CAST(replace(CAST(body AS TEXT), 'alice', 'bob') AS BLOB) WHERE key LIKE 'release/%2'".to_owned(), "did not sign it"),
+        (r#"UPDATE fact SET body = CAST('{"active":1,"newest":2}' AS BLOB) WHERE key = 'releases'"#.to_owned(), "older than 2"),
+    ] {
+        let copy = deployment.copy();
+        alter(&copy, &change);
+        let said = refuses(&copy);
+        assert!(said.contains(why), "{change}: {said}");
+    }
+    deployment.serve();
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 2"));
+}
+
+/// Files are in force where the configuration says that they are meant, and are said to be.
+#[test]
+fn r_39_loose_files_are_meant_or_refused() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    deployment.stop();
+    let path = deployment.path("home/chancery.yaml");
+    let released = std::fs::read_to_string(&path).expect("it is ours");
+    let with =
+        |policy: &str| std::fs::write(&path, format!("{released}{policy}")).expect("it is ours");
+    with("policy: { path: policies }\n");
+    let said = refuses(&deployment);
+    assert!(
+        said.contains("`policy.path`") && said.contains("`policy.allow_loose: true`"),
+        "{said}"
+    );
+    with("policy: { path: policies, allow_loose: true }\n");
+    deployment.serve();
+    assert!(deployment.run(&["policy", "history"]).contains("in force: files"));
+    let config = path.display().to_string();
+    let said = deployment.run_any(&["doctor", "--config", &config]);
+    assert!(said.contains("policy is read from files, which nobody signs"), "{said}");
+    let said = deployment.run_any(&["check-config", "--config", &config]);
+    assert!(said.contains("files that nobody signs"), "{said}");
+    let records = deployment.records();
+    let newest = records.iter().rfind(|it| it["event"] == "policy_in_force").expect("one");
+    assert_eq!(newest["details"]["from"], "files");
+}

@@ -1,0 +1,101 @@
+//! Proofs at the real program, as the page on them says it.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use e2e::{Deployment, Options, Page};
+use serde_json::Value;
+
+const POLICY: &str = r#"@id("refunds")
+@description("The billing agent refunds up to 2,000")
+permit (
+  principal in Agent::"billing",
+  action == Action::"payments/refund",
+  resource
+)
+when { context.input.amount.lessThanOrEqual(decimal("2000.0")) };
+"#;
+
+const TOOLS: &str = "payments/refund:
+  harm: [moves-money]
+  input: { type: object, properties: { amount: { type: number } }, required: [amount] }
+";
+
+/// Runs the program; how it ended, and what it printed.
+fn chancery(deployment: &Deployment, arguments: &[&str], solver: Option<&str>) -> (i32, String) {
+    let mut command = Command::new(e2e::binary());
+    command
+        .args(arguments)
+        .current_dir(deployment.path("home"))
+        .envs(solver.map(|it| ("CVC5", it)));
+    let Output { status, stdout, .. } = command.output().expect("it starts");
+    let told = String::from_utf8(stdout).expect("it is text");
+    (status.code().expect("it ends by itself"), told)
+}
+
+#[test]
+fn the_page_on_proofs_shows_what_works() {
+    let deployment = Deployment::start(&Options::default());
+    let told = Page::read("proving.md", &[]).run(&deployment);
+    let [shipped, narrowed, widened, own] = told.as_slice() else { panic!("{told:?}") };
+    for proved in [shipped, narrowed, own] {
+        assert!(proved.contains("proved: the set evaluates each of its policies"), "{proved}");
+        assert!(!proved.contains("not proved"), "{proved}");
+        assert!(proved.contains("cvc5 version"), "{proved}");
+    }
+    assert!(
+        shipped.contains("proved: the set never permits what `sponsored` matches"),
+        "{shipped}"
+    );
+    assert!(narrowed.contains("proved: the set permits nothing that the other set does not"));
+    assert!(widened.contains("does not hold: the set permits nothing"), "{widened}");
+    assert!(widened.contains("expect: deny") && widened.contains("agent: billing"), "{widened}");
+    assert!(own.contains("proved: the set never permits what `nothing-at-high-risk` matches"));
+}
+
+/// What is found is a case, which the very set does not hold, and holds once it is narrowed.
+#[test]
+fn a_counterexample_is_a_case_that_the_set_does_not_hold() {
+    let deployment = Deployment::start(&Options::default());
+    let home = deployment.path("home");
+    let write = |name: &str, text: &str| {
+        let path = home.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+        fs::write(path, text).expect("it can be written");
+    };
+    let starter = fs::read_to_string(home.join("policies/properties/starter.cedar"));
+    write("set/own.cedar", POLICY);
+    write("set/tools.yaml", TOOLS);
+    write("set/properties/own.cedar", &starter.expect("it is there"));
+    let (code, told) = chancery(&deployment, &["policy", "prove", "set"], None);
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("does not hold: the set never permits what `money-needs-approval`"));
+    assert!(told.contains("the set permits, by `refunds`"), "{told}");
+    let case = told.split("otherwise:\n").nth(1).expect("a case");
+    let case: Vec<_> = case.lines().take_while(|line| line.starts_with("    ")).collect();
+    write("set/cases/found.yaml", &format!("cases:\n{}\n", case.join("\n")));
+    let (code, told) = chancery(&deployment, &["policy", "test", "set"], None);
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("`found by a proof` expects deny, the set answers: permit"), "{told}");
+
+    write("set/own.cedar", &POLICY.replace("2000.0", "1000.0"));
+    let (code, told) = chancery(&deployment, &["policy", "prove", "set", "--json"], None);
+    assert_eq!(code, 0, "{told}");
+    let report: Value = serde_json::from_str(&told).expect("it is JSON");
+    let shown = report["shown"].as_array().expect("claims");
+    assert!(shown.len() == 3 && shown.iter().all(|it| it["verdict"] == "proved"), "{told}");
+    assert_eq!(report["assumptions"]["tools"]["payments/refund"][0], "moves-money");
+    assert_eq!(chancery(&deployment, &["policy", "test", "set"], None).0, 0);
+
+    // Without a solver nothing is proved, and nothing that could be mistaken for a proof is said.
+    let missing = Some("/nowhere/cvc5");
+    let (code, told) = chancery(&deployment, &["policy", "prove", "set"], missing);
+    assert_eq!(code, 4, "{told}");
+    assert!(told.starts_with("not proved, because the solver `/nowhere/cvc5`"), "{told}");
+    assert!(told.contains("apt-get install cvc5"), "{told}");
+
+    // A property that is cut off is no property that holds.
+    write("set/properties/own.cedar", "// nothing\n");
+    assert_eq!(chancery(&deployment, &["policy", "prove", "set"], None).0, 1);
+}
