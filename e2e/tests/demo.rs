@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use e2e::Child;
@@ -40,6 +41,9 @@ const STEPS: [&str; 22] = [
 /// How long the whole may take on a busy machine, unoptimised: twice what is promised.
 const WITHIN: Duration = Duration::from_mins(1);
 
+/// The demo measures whether agents stop within a second, which two of it at once would spoil.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn demo(temporary: &Path) -> Command {
     let mut command = Command::new(e2e::binary());
     // What is configured where the demo runs must not reach it.
@@ -66,6 +70,7 @@ fn is_empty(dir: &Path) -> bool {
 
 #[test]
 fn every_step_of_the_demo_goes_as_told() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let started = Instant::now();
     let output = demo(temporary.path()).output().expect("it starts");
@@ -91,6 +96,7 @@ fn every_step_of_the_demo_goes_as_told() {
 /// into a tool's own file that no permit stands behind.
 #[test]
 fn an_effect_without_a_permit_spoils_the_demo() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let mut command = demo(temporary.path());
     let mut child = Child::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
@@ -114,13 +120,19 @@ fn an_effect_without_a_permit_spoils_the_demo() {
 
 #[test]
 fn what_the_demo_keeps_running_ends_with_it() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let mut command = demo(temporary.path());
     command.arg("--keep").stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = Child::start(&mut command);
     let mut lines =
         BufReader::new(child.output()).lines().map(|line| line.expect("it prints text"));
-    let agents = lines.by_ref().find_map(|line| after(&line, "  agents      http://"));
+    let mut printed = Vec::new();
+    let agents = lines.by_ref().find_map(|line| {
+        let found = after(&line, "  agents      http://");
+        printed.push(line);
+        found
+    });
     let observers = lines.by_ref().find_map(|line| after(&line, "  observers   http://"));
     let socket = lines.by_ref().find_map(|line| after(&line, "  socket      "));
     let addresses = [agents.expect("it says where"), observers.expect("it says where")];
@@ -129,7 +141,7 @@ fn what_the_demo_keeps_running_ends_with_it() {
     assert!(addresses.iter().all(|address| TcpStream::connect(address).is_ok()));
     let tail = Command::new(e2e::binary()).args(["log", "tail", "--socket"]).arg(&socket).output();
     assert!(tail.expect("it starts").status.success(), "one cannot look around");
-    assert!(child.terminate().success(), "it was told to end, and everything had gone as told");
+    assert!(child.terminate().success(), "it was told to end: {printed:#?}");
     assert!(addresses.iter().all(|address| TcpStream::connect(address).is_err()));
     assert!(is_empty(temporary.path()), "it left something behind");
 }
