@@ -126,6 +126,7 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         added: NOW,
         account: None,
         callers: BTreeSet::new(),
+        place: model::Place::default(),
     };
     let tool = Tool {
         tool,

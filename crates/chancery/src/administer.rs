@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
 use model::{HostRule, Timestamp, WorkloadRule};
-use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
+use pap::{Command as Asked, Registration, ServerSaid, SystemRegistration, ToolSaid};
 use serde_json::{Value, json};
 
 use crate::cli::{
@@ -163,10 +163,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Instance(instance) => keyless(of_instance(instance).await?),
         Command::Device(device) => plain(of_device(device)),
-        Command::Server(Server::Add { name, owner, harm, socket }) => {
-            (socket.socket, Asked::ServerAdd { name, owner, harm }, None)
-        }
-        Command::Server(Server::List { socket }) => (socket.socket, Asked::ServerList, None),
+        Command::Server(server) => keyless(of_server(server)),
         Command::Tool(tool) => plain(of_tool(tool)),
         Command::Outcome(Outcome::Settle { decision, reason, socket }) => {
             (socket.socket, Asked::OutcomeSettle { decision, reason }, None)
@@ -356,6 +353,16 @@ fn of_mandate(mandate: Mandate) -> (crate::cli::Socket, Asked) {
     match mandate {
         Mandate::List { socket } => (socket, Asked::MandateList),
         Mandate::Withdraw { id, reason, socket } => (socket, Asked::MandateWithdraw { id, reason }),
+    }
+}
+
+fn of_server(server: Server) -> (PathBuf, Asked) {
+    match server {
+        Server::Add { name, owner, harm, environment, region, socket } => {
+            let said = ServerSaid { owner, harm, environment, region };
+            (socket.socket, Asked::ServerAdd { name, said })
+        }
+        Server::List { socket } => (socket.socket, Asked::ServerList),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) use labels::Label;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
-pub(crate) use policy::{Policy, Prove};
+pub(crate) use policy::{Foreign, Policy, Prove};
 pub(crate) use receivers::{Covered, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
@@ -361,6 +361,12 @@ pub(crate) enum Server {
         /// repeated, later ones win.
         #[arg(long = "harm", value_name = "TOOL=CLASS")]
         harm: Vec<String>,
+        /// In which environment it acts, for policies: `production`, `staging`, …
+        #[arg(long)]
+        environment: Option<String>,
+        /// In which region it keeps data, for policies.
+        #[arg(long)]
+        region: Option<String>,
         #[command(flatten)]
         socket: Socket,
     },

@@ -78,8 +78,9 @@ pub use ids::{
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
 pub use marked::Marked;
 pub use names::{
-    AgentName, DataCategory, ElevationName, GroupName, InvalidName, Label, PersonId, PurposeId,
-    ServerName, SourceName, SystemName, ToolName, ToolRef, UnitName,
+    AgentName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName, Label,
+    PersonId, PurposeId, RegionName, ServerName, SourceName, SystemName, ToolName, ToolRef,
+    UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use receiver::{
@@ -101,7 +102,7 @@ pub use task::{
 };
 pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
-pub use tool::{Enforcement, Harm, Server, Tool, ToolState};
+pub use tool::{Enforcement, Harm, Place, Server, Tool, ToolState};
 pub use undo::{Mistake, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState};
 pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

@@ -152,6 +152,14 @@ name!(
     ServerName, "a server name", is_label, LABEL_RULE
 );
 name!(
+    /// Names an environment in which tools act: `production`, `staging`, …
+    EnvironmentName, "an environment", is_label, LABEL_RULE
+);
+name!(
+    /// Names a region in which tools keep data.
+    RegionName, "a region", is_label, LABEL_RULE
+);
+name!(
     /// Names a tool within its server, byte for byte as the server does.
     ToolName, "a tool name", is_tool, TOOL_RULE
 );

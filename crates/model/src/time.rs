@@ -34,6 +34,15 @@ impl Timestamp {
         self.0.div_euclid(1_000)
     }
 
+    /// The day of the week in UTC, in English: `monday`, …
+    pub fn weekday(self) -> &'static str {
+        // 1970-01-01 was a Thursday.
+        const FROM_EPOCH: [&str; 7] =
+            ["thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday"];
+        let day = self.0.div_euclid(24 * 3_600_000).rem_euclid(7);
+        FROM_EPOCH[usize::try_from(day).expect("it is one of seven")]
+    }
+
     /// The point `duration` later, saturating at the end of time.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

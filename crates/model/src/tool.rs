@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, Person, PersonId, PinDigest, ServerName, Sha256Digest, Timestamp, ToolRef};
+use crate::{
+    AgentName, EnvironmentName, Person, PersonId, PinDigest, RegionName, ServerName, Sha256Digest,
+    Timestamp, ToolRef,
+};
 
 /// What a tool can do to the world. A tool with any class but the first is *consequential*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +102,28 @@ pub struct Server {
     /// account, for all of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub callers: BTreeSet<AgentName>,
+    /// Where it acts, as whoever onboarded it said.
+    #[serde(default, skip_serializing_if = "Place::is_unsaid")]
+    pub place: Place,
+}
+
+/// Where a server acts; policies see `none` for what was not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// In which environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
+    /// In which region it keeps data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<RegionName>,
+}
+
+impl Place {
+    /// Whether nothing was said.
+    pub const fn is_unsaid(&self) -> bool {
+        self.environment.is_none() && self.region.is_none()
+    }
 }
 
 impl Server {

@@ -16,7 +16,7 @@ use crate::people::SourceKey;
 use crate::receivers::ReceiverRegistration;
 use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
-use crate::said::{PurposeRegistration, Registration, ToolSaid};
+use crate::said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 use crate::streams::StreamRegistration;
 use crate::systems::SystemRegistration;
 use crate::undo::UndoAsked;
@@ -227,7 +227,7 @@ pub enum Command {
     /// Closes a finding.
     FindingClose { id: String, reason: String },
     /// Onboards a server.
-    ServerAdd { name: String, owner: Option<String>, harm: Vec<String> },
+    ServerAdd { name: String, said: ServerSaid },
     /// Lists servers with their tools.
     ServerList,
     /// Says who answers for a tool and what it can do.

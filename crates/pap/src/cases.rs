@@ -8,27 +8,23 @@ mod result;
 mod varied;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Denial, Enforcement,
-    Facts, Harm, InstanceId, Label, PinDigest, PolicyId, Principal, PrincipalFacts, PurposeId,
-    Remedy, ResourceRef, Revision, RiskLevel, Server, ServerName, SessionFacts, Timestamp, Tool,
-    ToolRef, ToolState,
+    AgentName, Attestation, Binding, Decision, Denial, Enforcement, EnvironmentName, Harm, Label,
+    PolicyId, PurposeId, RegionName, Remedy, RiskLevel, ServerName, Timestamp, ToolRef,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::flips::PolicyFiles;
-use made_up::{person, standing};
 pub use result::{CaseError, CaseResult};
 use varied::varied;
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
 
-/// The instant at which every case is decided: 2026-01-01T00:00:00Z.
+/// The instant at which a case is decided that names none: 2026-01-01T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// A file of cases.
@@ -38,6 +34,9 @@ pub struct CaseFile {
     /// The tools that its cases call, beside those that the set describes.
     #[serde(default)]
     tools: Tools,
+    /// The members that each of its cases has which does not say otherwise.
+    #[serde(default)]
+    given: Map<String, Value>,
     /// The cases, each as it is written.
     cases: Vec<Map<String, Value>>,
 }
@@ -86,6 +85,22 @@ struct Case {
     unconfirmed: bool,
     /// What is said of the instance.
     risk: Option<RiskLevel>,
+    /// When it is asked; 2026-01-01T00:00:00Z, a Thursday, if it is left out.
+    #[serde(default = "then", deserialize_with = "point_in_time")]
+    now: Timestamp,
+    /// In which environment the server acts.
+    environment: Option<EnvironmentName>,
+    /// In which region it keeps data.
+    region: Option<RegionName>,
+    /// Whether the server refuses what does not come from us.
+    #[serde(default = "mandatory")]
+    enforcement: Enforcement,
+    /// Whether other agents have called it with the same account.
+    #[serde(default)]
+    shared_account: bool,
+    /// How often the work was handed on.
+    #[serde(default)]
+    depth: u8,
     /// How many calls of the task were permitted before.
     #[serde(default)]
     calls: i64,
@@ -96,7 +111,7 @@ struct Case {
     #[serde(default)]
     used_tools: BTreeSet<ToolRef>,
     expect: Expected,
-    /// The policies that decide; any, if it is left out.
+    /// Policies that are among those that decide.
     by: Option<BTreeSet<PolicyId>>,
     /// The code of the denial (`not_granted`, `forbidden`, …); any, if it is left out.
     reason: Option<String>,
@@ -114,6 +129,19 @@ fn some_purpose() -> PurposeId {
 
 const fn user() -> Attestation {
     Attestation::User
+}
+
+const fn then() -> Timestamp {
+    NOW
+}
+
+fn point_in_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+const fn mandatory() -> Enforcement {
+    Enforcement::Mandatory
 }
 
 const fn dpop() -> Binding {
@@ -167,7 +195,7 @@ impl CaseFile {
         let snapshot = Snapshot::compile(bundle).map_err(|errors| errors.to_string())?;
         let mut results = Vec::new();
         for case in &self.cases {
-            match varied(case) {
+            match varied(self.whole(case)) {
                 Ok(all) if results.len() + all.len() > CASES_MAX => {
                     return Err(format!("more than {CASES_MAX} cases"));
                 }
@@ -178,6 +206,13 @@ impl CaseFile {
             }
         }
         Ok(results)
+    }
+
+    /// A case with what is given for all.
+    fn whole(&self, case: &Map<String, Value>) -> Map<String, Value> {
+        let mut whole = self.given.clone();
+        whole.extend(case.clone());
+        whole
     }
 }
 
@@ -243,7 +278,7 @@ impl Case {
             }
         };
         answer == self.expect
-            && self.by.as_ref().is_none_or(|wanted| *wanted == by)
+            && self.by.as_ref().is_none_or(|wanted| wanted.is_subset(&by))
             && self.reason.as_ref().is_none_or(|wanted| wanted == reason)
             && self.remedies.as_ref().is_none_or(|wanted| *wanted == remedies)
     }
@@ -263,65 +298,6 @@ impl Case {
         }
         text
     }
-
-    fn question(&self, tools: &Tools) -> Result<(AccessRequest, Facts), String> {
-        let instance = InstanceId::from_bytes([1; 16]);
-        let (action, resource, input, server) = match (&self.call, &self.method) {
-            (Some(Call { tool, input }), None) => {
-                let resource = ResourceRef::Tool(tool.clone());
-                (ActionName::tool(tool), resource, input.clone(), tool.server.clone())
-            }
-            (None, Some(Method { name, server, input })) => {
-                let resource = ResourceRef::Server(server.clone());
-                (ActionName::method(name), resource, input.clone(), server.clone())
-            }
-            _ => return Err("it needs either `call` or `method`".to_owned()),
-        };
-        let tool = self.call.as_ref().map(|call| described(&call.tool, tools)).transpose()?;
-        let standing = standing(self, instance, &server);
-        let server = Server {
-            name: server,
-            enforcement: Enforcement::Mandatory,
-            origin: String::new(),
-            added: NOW,
-            account: None,
-            callers: BTreeSet::new(),
-        };
-        let request =
-            AccessRequest { principal: Principal::Instance(instance), action, resource, input };
-        let facts = Facts {
-            revision: Revision(0),
-            now: NOW,
-            principal: PrincipalFacts::Instance(Arc::new(standing)),
-            tool_owner: tool.is_some().then(|| person("owner")),
-            tool: tool.map(Arc::new),
-            agent: None,
-            server: Some(Arc::new(server)),
-            session: SessionFacts {
-                labels: self.labels.clone(),
-                used_tools: self.used_tools.clone(),
-                counters: BTreeMap::from([("calls".to_owned(), self.calls)]),
-            },
-            binding: self.binding,
-            stops: Arc::default(),
-        };
-        Ok((request, facts))
-    }
-}
-
-fn described(name: &ToolRef, tools: &Tools) -> Result<Tool, String> {
-    let described = tools.get(name).ok_or_else(|| format!("`tools` has no `{name}`"))?;
-    Ok(Tool {
-        tool: name.clone(),
-        pin: PinDigest::of(b""),
-        descriptor: json!({ "inputSchema": described.input }),
-        owner: Some(person("owner").id),
-        owned: None,
-        harm: described.harm.clone(),
-        requires_subject: false,
-        not_delegable: false,
-        state: ToolState::Pinned,
-    })
 }
 
 fn told(decision: &Decision) -> String {
@@ -433,6 +409,29 @@ mod tests {
             ]
         );
         assert!(results.iter().all(|(_, held)| held.is_ok()), "{results:?}");
+    }
+
+    #[test]
+    fn what_is_given_is_given_to_every_case_that_does_not_say_otherwise() {
+        let file = json!({
+            "tools": { "crm/lookup": { "harm": ["reads-data"] } },
+            "given": { "call": { "tool": "crm/lookup" }, "enforcement": "bypassable", "expect": "permit" },
+            "cases": [
+                { "name": "given" },
+                { "name": "own", "enforcement": "mandatory", "expect": "deny", "by": ["around"] },
+                { "name": "shared", "shared_account": true, "expect": "deny", "by": ["account"] },
+                { "name": "both", "enforcement": "cooperative", "shared_account": true, "expect": "deny", "by": ["around"] },
+            ],
+        });
+        let file: CaseFile = serde_json::from_value(file).expect("it is a file of cases");
+        let guards = r#"
+            @id("it") permit (principal, action, resource in Server::"crm");
+            @id("around") forbid (principal, action in Action::"tools/call", resource is Tool)
+            when { resource.enforcement != "bypassable" };
+            @id("account") forbid (principal, action in Action::"tools/call", resource is Tool)
+            when { resource.account == "shared" };"#;
+        let results = file.run(&set(guards), &Tools::new()).expect("the set compiles");
+        assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
     }
 
     #[test]

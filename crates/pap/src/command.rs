@@ -335,9 +335,7 @@ impl Administration {
     /// Does what concerns servers, the service itself and its log.
     async fn operate(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
-            Command::ServerAdd { name, owner, harm } => {
-                self.server_add(by, &name, owner.as_deref(), &harm).await
-            }
+            Command::ServerAdd { name, said } => self.server_add(by, &name, said).await,
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
             Command::ServerList => self.list_with_stops(by, "server/", "tool/").await,

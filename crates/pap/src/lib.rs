@@ -70,7 +70,7 @@ pub use policy::{Content, PublishError, Publisher};
 pub use receivers::ReceiverRegistration;
 pub use release::{PolicyKey, ReleaseAsked, Unsound, active_release};
 pub use review::{ReviewAsked, ReviewFormat};
-pub use said::{PurposeRegistration, Registration, ToolSaid};
+pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
 pub use streams::StreamRegistration;
 pub use systems::SystemRegistration;

@@ -7,6 +7,22 @@ use serde_json::Value;
 
 use crate::clients::ClientRegistration;
 
+/// What somebody says of a server; what is left out stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSaid {
+    /// Who answers for exposing its tools.
+    pub owner: Option<String>,
+    /// The harm classes of its tools: `TOOL=CLASS,…` or `*=CLASS`.
+    pub harm: Vec<String>,
+    /// In which environment it acts.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// In which region it keeps data.
+    #[serde(default)]
+    pub region: Option<String>,
+}
+
 /// What somebody says of a tool; what is left out stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use authority::{CommitError, Effect, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{
-    FactKey, Harm, PersonId, PinDigest, RecordId, ResourceRef, Server, ServerName, Timestamp, Tool,
-    ToolName, ToolRef, ToolState,
+    FactKey, Harm, PersonId, PinDigest, Place, RecordId, ResourceRef, Server, ServerName,
+    Timestamp, Tool, ToolName, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration, Draft, Found};
 use crate::register::{active, classes, known, put};
-use crate::said::ToolSaid;
+use crate::said::{ServerSaid, ToolSaid};
 
 /// The pin of a tool: its descriptor, and where it is served from.
 pub fn pin_digest(descriptor: &Value, origin: &str) -> PinDigest {
@@ -34,9 +34,9 @@ impl Administration {
         &self,
         by: &PersonId,
         name: &str,
-        owner: Option<&str>,
-        harm: &[String],
+        said: ServerSaid,
     ) -> Result<Value, AdminError> {
+        let ServerSaid { owner, harm, environment, region } = said;
         let name: ServerName = name.parse().map_err(AdminError::invalid)?;
         if pdp::begins_methods(name.as_str()) {
             return Err(AdminError::Invalid(format!("`{name}` is taken by methods: name it else")));
@@ -47,15 +47,22 @@ impl Administration {
             self.source.read(&name).await.map_err(AdminError::Unavailable)?;
         let reader = &mut draft.reader;
         let owner = match owner {
-            Some(owner) => Some(active(reader, owner, "owner").await?.id),
+            Some(owner) => Some(active(reader, &owner, "owner").await?.id),
             None => None,
         };
         let known: Option<Server> =
             reader.find(FactKey::server(&name)).await.map_err(AdminError::unavailable)?;
-        let added = known.map_or_else(|| self.now(), |known| known.added);
+        let (added, mut place) = known
+            .map_or_else(|| (self.now(), Place::default()), |known| (known.added, known.place));
+        if let Some(environment) = environment {
+            place.environment = Some(environment.parse().map_err(AdminError::invalid)?);
+        }
+        if let Some(region) = region {
+            place.region = Some(region.parse().map_err(AdminError::invalid)?);
+        }
         let (name, callers) = (name.clone(), BTreeSet::new());
-        let server = Server { name, enforcement, origin, added, account, callers };
-        let onboarding = Onboarding { server, owner, harm };
+        let server = Server { name, enforcement, origin, added, account, callers, place };
+        let onboarding = Onboarding { server, owner, harm: &harm };
         let tools: Vec<_> = tools.into_iter().collect();
         // Nothing is onboarded with which the set in force would not compile.
         let turn = self.publisher.turn().await;

@@ -43,6 +43,7 @@ pub(crate) fn of(
     let mut members = Members { pairs: Vec::with_capacity(16), asked };
     members.add("input", || Some(input));
     members.add("now", || Some(datetime(facts.now)));
+    members.add("weekday", || Some(text(facts.now.weekday())));
     match &facts.principal {
         PrincipalFacts::Instance(standing) => {
             members.circumstances(standing, facts);

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, Directory, Facts, Label, Person, PersonId, PrincipalFacts, Provisioning,
-    ResourceRef, ServerName, Standing, ToolRef,
+    AccessRequest, Agent, Directory, EnvironmentName, Facts, Label, Person, PersonId,
+    PrincipalFacts, Provisioning, RegionName, ResourceRef, ServerName, Standing, ToolRef,
 };
 
 use crate::candidates::Placed;
@@ -269,11 +269,8 @@ fn add_server(
     (facts, labels): (&Facts, &Labels),
 ) -> EntityUid {
     let uid = server_uid(name.as_str());
-    let attributes = vec![
-        ("enforcement", text(enforcement(facts))),
-        ("account", text(account(facts))),
-        ("sink", RestrictedExpression::new_bool(labels.sends(name))),
-    ];
+    let mut attributes = Vec::from(of_server(facts));
+    attributes.push(("sink", RestrictedExpression::new_bool(labels.sends(name))));
     add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
     uid
 }
@@ -290,13 +287,10 @@ fn add_tool(
     }
     let known = facts.tool.as_ref().filter(|known| known.tool == *tool);
     let harm = known.into_iter().flat_map(|tool| &tool.harm);
-    let mut attributes = vec![
-        ("harm", texts(harm.map(|class| class.as_str()))),
-        ("enforcement", text(enforcement(facts))),
-        ("account", text(account(facts))),
-        ("sink", RestrictedExpression::new_bool(labels.is_sink(tool))),
-        ("carries", texts(labels.carried_by(tool).map(Label::as_str))),
-    ];
+    let mut attributes = vec![("harm", texts(harm.map(|class| class.as_str())))];
+    attributes.extend(of_server(facts));
+    attributes.push(("sink", RestrictedExpression::new_bool(labels.is_sink(tool))));
+    attributes.push(("carries", texts(labels.carried_by(tool).map(Label::as_str))));
     let owner = known.and_then(|tool| tool.owner.as_ref());
     if let Some(owner) = owner {
         let owner = uid(&TYPES.person, owner.as_str());
@@ -309,6 +303,19 @@ fn add_tool(
     let ancestors = vec![server];
     add(nodes, Node { uid: uid.clone(), attributes, parents: ancestors.clone() });
     Placed { uid, ancestors }
+}
+
+/// What a server and its tools have in common.
+fn of_server(facts: &Facts) -> [(&'static str, RestrictedExpression); 4] {
+    let place = facts.server.as_ref().map(|server| &server.place);
+    let environment = place.and_then(|place| place.environment.as_ref());
+    let region = place.and_then(|place| place.region.as_ref());
+    [
+        ("enforcement", text(enforcement(facts))),
+        ("account", text(account(facts))),
+        ("environment", text(environment.map_or("none", EnvironmentName::as_str))),
+        ("region", text(region.map_or("none", RegionName::as_str))),
+    ]
 }
 
 /// A server of which nothing is known is taken to be the least that it can be.

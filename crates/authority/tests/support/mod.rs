@@ -438,6 +438,7 @@ fn facts(now: Timestamp) -> Facts {
             added: now,
             account: None,
             callers: BTreeSet::new(),
+            place: model::Place::default(),
         },
         tools: vec![
             tool("lookup", Harm::ReadsData, &sponsor.id),

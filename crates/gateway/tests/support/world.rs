@@ -168,7 +168,11 @@ impl World {
     pub async fn onboard(&self, server: &str, harm: &[&str]) {
         let harm = harm.iter().map(|rule| (*rule).to_owned()).collect();
         let (name, owner) = (server.to_owned(), Some("alice".to_owned()));
-        self.run(Command::ServerAdd { name, owner, harm }).await;
+        self.run(Command::ServerAdd {
+            name,
+            said: pap::ServerSaid { owner, harm, ..pap::ServerSaid::default() },
+        })
+        .await;
     }
 
     /// Registers an agent for a purpose of its own, whose tools are those patterns.

@@ -4,15 +4,82 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Harm, HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, RegisteredClient, Risk,
-    Scope, ServerName, Standing, TaskId, Thumbprint, WorkloadIdentity, WorkloadRule,
+    AccessRequest, ActionName, AgentName, DecisionId, Delegation, Delegator, Facts, Harm,
+    HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PinDigest, Place, Principal,
+    PrincipalFacts, RegisteredClient, ResourceRef, Revision, Risk, Scope, Server, ServerName,
+    SessionFacts, Sha256Digest, Standing, TaskId, Thumbprint, Tool, ToolRef, ToolState,
+    WorkloadIdentity, WorkloadRule,
 };
 use serde_json::json;
 
-use super::{Case, NOW};
+use super::{Call, Case, Method, Tools};
+
+impl Case {
+    /// What is asked, and the facts that it is decided on.
+    pub(super) fn question(&self, tools: &Tools) -> Result<(AccessRequest, Facts), String> {
+        let instance = InstanceId::from_bytes([1; 16]);
+        let (action, resource, input, server) = match (&self.call, &self.method) {
+            (Some(Call { tool, input }), None) => {
+                let resource = ResourceRef::Tool(tool.clone());
+                (ActionName::tool(tool), resource, input.clone(), tool.server.clone())
+            }
+            (None, Some(Method { name, server, input })) => {
+                let resource = ResourceRef::Server(server.clone());
+                (ActionName::method(name), resource, input.clone(), server.clone())
+            }
+            _ => return Err("it needs either `call` or `method`".to_owned()),
+        };
+        let tool = self.call.as_ref().map(|call| described(&call.tool, tools)).transpose()?;
+        let standing = standing(self, instance, &server);
+        let server = Server {
+            name: server,
+            enforcement: self.enforcement,
+            origin: String::new(),
+            added: self.now,
+            account: self.shared_account.then(|| Sha256Digest::of(b"")),
+            // Whoever asks, one of them is another.
+            callers: ["one", "another"].map(|name| name.parse().expect("it is a name")).into(),
+            place: Place { environment: self.environment.clone(), region: self.region.clone() },
+        };
+        let request =
+            AccessRequest { principal: Principal::Instance(instance), action, resource, input };
+        let facts = Facts {
+            revision: Revision(0),
+            now: self.now,
+            principal: PrincipalFacts::Instance(Arc::new(standing)),
+            tool_owner: tool.is_some().then(|| person("owner")),
+            tool: tool.map(Arc::new),
+            agent: None,
+            server: Some(Arc::new(server)),
+            session: SessionFacts {
+                labels: self.labels.clone(),
+                used_tools: self.used_tools.clone(),
+                counters: BTreeMap::from([("calls".to_owned(), self.calls)]),
+            },
+            binding: self.binding,
+            stops: Arc::default(),
+        };
+        Ok((request, facts))
+    }
+}
+
+fn described(name: &ToolRef, tools: &Tools) -> Result<Tool, String> {
+    let described = tools.get(name).ok_or_else(|| format!("`tools` has no `{name}`"))?;
+    Ok(Tool {
+        tool: name.clone(),
+        pin: PinDigest::of(b""),
+        descriptor: json!({ "inputSchema": described.input }),
+        owner: Some(person("owner").id),
+        owned: None,
+        harm: described.harm.clone(),
+        requires_subject: false,
+        not_delegable: false,
+        state: ToolState::Pinned,
+    })
+}
 
 /// Somebody who is here.
-pub(super) fn person(id: &str) -> Person {
+fn person(id: &str) -> Person {
     Person::new(id.parse().expect("it is a name"), BTreeSet::new())
 }
 
@@ -21,7 +88,7 @@ const ISSUER: &str = "https://platform.example";
 const SUBJECT: &str = "workload";
 
 /// An instance of the case's agent with everything behind it in order, entitled to all of `server`.
-pub(super) fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing {
+fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing {
     let everything = Scope {
         tools: BTreeSet::from([format!("{server}/*").parse().expect("it is a pattern")]),
         harm: Harm::ALL.into_iter().collect(),
@@ -31,18 +98,18 @@ pub(super) fn standing(case: &Case, instance: InstanceId, server: &ServerName) -
     let source: model::SourceName = "directory".parse().expect("it is a name");
     let sponsor = Person { source: Some(source.clone()), ..person("sponsor") };
     let hour = std::time::Duration::from_hours(1);
-    let later = NOW.plus(hour);
+    let later = case.now.plus(hour);
     let mandate = Mandate {
         id: MandateId::from_bytes([3; 16]),
         basis: model::MandateBasis::Standing { sponsor: sponsor.id.clone() },
-        agent: case.agent.clone(),
+        agent: if case.depth == 0 { case.agent.clone() } else { lead(case.depth) },
         purpose: case.purpose.clone(),
         scope: everything.clone(),
-        given: NOW,
+        given: case.now,
         valid_until: later,
         withdrawn: None,
     };
-    let task = model::Task {
+    let mut task = model::Task {
         id: TaskId::from_bytes([2; 16]),
         instance,
         delegation: None,
@@ -51,7 +118,7 @@ pub(super) fn standing(case: &Case, instance: InstanceId, server: &ServerName) -
         purpose: case.purpose.clone(),
         subject: model::TaskSubject::Autonomous,
         scope: everything.clone(),
-        opened: NOW,
+        opened: case.now,
         deadline: later,
         state: model::TaskState::Open,
     };
@@ -62,7 +129,7 @@ pub(super) fn standing(case: &Case, instance: InstanceId, server: &ServerName) -
         business_owner: sponsor.id.clone(),
         technical_owner: sponsor.id.clone(),
         sponsor: sponsor.id.clone(),
-        owned: Some(NOW),
+        owned: Some(case.now),
         bounded_by: Some(sponsor.id.clone()),
         backups: BTreeSet::new(),
         purposes: BTreeSet::from([case.purpose.clone()]),
@@ -72,8 +139,8 @@ pub(super) fn standing(case: &Case, instance: InstanceId, server: &ServerName) -
         valid_until: None,
         host: Some(HostRule { exe: None, uid: 0 }),
         workloads: vec![rule],
-        client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: NOW }),
-        registered: NOW,
+        client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: case.now }),
+        registered: case.now,
         affirmed: None,
         review: model::AgentReview::default(),
         risk: None,
@@ -92,18 +159,19 @@ pub(super) fn standing(case: &Case, instance: InstanceId, server: &ServerName) -
         workload: Some(workload),
         device: None,
         task: task.id,
-        started: NOW,
-        risk: case.risk.map(|level| Risk { level, since: NOW }),
+        started: case.now,
+        risk: case.risk.map(|level| Risk { level, since: case.now }),
         state: model::InstanceState::Active,
     };
     let purpose = model::Purpose {
         id: case.purpose.clone(),
         owner: sponsor.id.clone(),
-        owned: Some(NOW),
+        owned: Some(case.now),
         scope: everything,
         data: BTreeSet::new(),
         description: String::new(),
     };
+    let delegators = handed_on(case.depth, &mut task, (&instance, &agent, &sponsor));
     let (subject, initiator) = (None, None);
     Standing {
         instance,
@@ -112,12 +180,50 @@ pub(super) fn standing(case: &Case, instance: InstanceId, server: &ServerName) -
         device: None,
         subject,
         task,
-        delegators: Arc::default(),
+        delegators: Arc::new(delegators),
         elevations: Vec::new(),
         mandate,
         initiator,
         purpose,
         owners,
-        heard: BTreeMap::from([(source, if case.unconfirmed { NOW } else { later })]),
+        heard: BTreeMap::from([(source, if case.unconfirmed { case.now } else { later })]),
     }
+}
+
+/// The agent that handed the work on, so many hops above who holds it.
+fn lead(hop: u8) -> AgentName {
+    format!("lead-{hop}").parse().expect("it is a name")
+}
+
+/// Those who handed `task` on, as often as `depth` says: but for their names, equals of who holds it.
+fn handed_on(
+    depth: u8,
+    task: &mut model::Task,
+    (instance, agent, sponsor): (&model::Instance, &model::Agent, &Person),
+) -> Vec<Delegator> {
+    let mut delegators: Vec<Delegator> = Vec::new();
+    for hop in 1..=depth {
+        let part = delegators.last_mut().map_or(&mut *task, |delegator| &mut delegator.task);
+        let mut held = part.clone();
+        // Ids that nobody else has.
+        let mut id = [0; 16];
+        id[0] = hop;
+        (held.id, held.instance) = (TaskId::from_bytes(id), InstanceId::from_bytes(id));
+        let decision = DecisionId::from_bytes(id);
+        part.delegation = Some(Delegation { parent: held.id, by: held.instance, decision });
+        let (id, agent_name) = (held.instance, lead(hop));
+        delegators.push(Delegator {
+            instance: model::Instance {
+                id,
+                agent: agent_name.clone(),
+                task: held.id,
+                ..instance.clone()
+            },
+            agent: model::Agent { name: agent_name, ..agent.clone() },
+            sponsor: sponsor.clone(),
+            device: None,
+            task: held,
+        });
+    }
+    delegators
 }

@@ -10,8 +10,7 @@ use super::CASES_MAX;
 const VARY: &str = "vary";
 
 /// A case once for each combination of what varies in it, its name saying which.
-pub(super) fn varied(case: &Map<String, Value>) -> Result<Vec<Map<String, Value>>, String> {
-    let mut case = case.clone();
+pub(super) fn varied(mut case: Map<String, Value>) -> Result<Vec<Map<String, Value>>, String> {
     let Some(vary) = case.remove(VARY) else { return Ok(vec![case]) };
     let vary = vary.as_object().filter(|vary| !vary.is_empty());
     let vary = vary.ok_or("`vary` says of no member which values it has")?;

@@ -299,7 +299,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             reason: reason(),
             word: None,
         },
-        Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() },
+        Command::ServerAdd { name: "crm".to_owned(), said: pap::ServerSaid::default() },
         Command::ServerList,
         Command::ToolDescribe {
             tool: "crm/lookup".to_owned(),

@@ -35,7 +35,7 @@ async fn check(change: impl FnOnce(&mut Value)) {
     let shown = diff(&desk).await;
     assert!(!shown["diff"].as_array().unwrap().is_empty());
     // Onboarding the server again is no way around it.
-    let again = Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() };
+    let again = Command::ServerAdd { name: "crm".to_owned(), said: pap::ServerSaid::default() };
     desk.run(again).await.unwrap();
     assert_eq!(desk.call("lookup").await, "tool_not_pinned");
     // Nor is another digest.
@@ -119,7 +119,10 @@ async fn i_07_a_tool_that_vanished_is_not_callable_and_a_new_one_not_before_it_i
     // The new one is onboarded by somebody, and is callable once a policy names it.
     let owner = Some(desk.world.standing.sponsor.id.to_string());
     let harm = vec!["new=reads-data".to_owned()];
-    let add = Command::ServerAdd { name: "crm".to_owned(), owner, harm };
+    let add = Command::ServerAdd {
+        name: "crm".to_owned(),
+        said: pap::ServerSaid { owner, harm, ..pap::ServerSaid::default() },
+    };
     let told = desk.run(add).await.unwrap();
     let tools = told["tools"].as_array().unwrap();
     let needs = |name: &str| {
@@ -141,7 +144,7 @@ async fn i_07_a_server_that_is_onboarded_from_elsewhere_has_to_be_pinned_again()
     let desk = Desk::new().await;
     // What the fixture wrote is no pin of this origin: take them over once.
     desk.moves_to("https://elsewhere.example/mcp");
-    let again = || Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() };
+    let again = || Command::ServerAdd { name: "crm".to_owned(), said: pap::ServerSaid::default() };
     desk.run(again()).await.unwrap();
     assert_eq!(desk.call("lookup").await, "tool_not_pinned");
     let shown = diff(&desk).await;
@@ -201,10 +204,11 @@ async fn what_is_said_of_a_tool_while_it_is_looked_at_is_kept() {
 async fn n_082_a_server_may_not_have_the_name_of_a_method() {
     let desk = Desk::new().await;
     for name in ["tools", "token", "policy", "CRM", "a/b", ""] {
-        let add = Command::ServerAdd { name: name.to_owned(), owner: None, harm: Vec::new() };
+        let add = Command::ServerAdd { name: name.to_owned(), said: pap::ServerSaid::default() };
         assert_eq!(word(&desk.run(add).await), "invalid", "{name}");
     }
-    let nowhere = Command::ServerAdd { name: "nowhere".to_owned(), owner: None, harm: Vec::new() };
+    let nowhere =
+        Command::ServerAdd { name: "nowhere".to_owned(), said: pap::ServerSaid::default() };
     assert_eq!(word(&desk.run(nowhere).await), "unavailable");
 }
 
@@ -284,7 +288,7 @@ async fn i_18_a_server_with_many_tools_is_onboarded_and_watched_whole() {
             );
         }
     });
-    let add = Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() };
+    let add = Command::ServerAdd { name: "crm".to_owned(), said: pap::ServerSaid::default() };
     let told = desk.run(add).await.unwrap();
     assert_eq!(told["tools"].as_array().unwrap().len(), many + 3);
     desk.list(|tools| tools.retain(|name, _| !name.as_str().starts_with("tool-")));

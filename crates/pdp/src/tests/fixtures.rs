@@ -175,6 +175,7 @@ impl Case {
             added: at(-86_400),
             account: None,
             callers: BTreeSet::new(),
+            place: model::Place::default(),
         };
         let principal = Principal::Instance(standing.instance.id);
         let facts = Facts {
