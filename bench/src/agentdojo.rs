@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::governed::progress;
 use crate::house::House;
-use crate::report::{Goal, Round, Row};
+use crate::report::{Round, Row};
 use suite::{Call, Suite, Work};
 
 const ROUNDS: usize = 3;
@@ -78,7 +78,9 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
         let scores = runtime.block_on(replayed(&dir))?;
         let table = table(&scores);
         is_told &= page.contains(&table);
-        table.lines().for_each(progress);
+        if round == 0 {
+            table.lines().for_each(progress);
+        }
         let (_, score) = scores.iter().find(|(sets, _)| *sets == HEADLINE).context("no score")?;
         let Score { honest, attack, .. } = score;
         let value = 100.0 * (1.0 - permitted(attack)?);
@@ -88,7 +90,7 @@ pub(crate) fn measure(dir: &Path) -> anyhow::Result<Row> {
         against = format!("{all} honest calls: {denied} denied, {approval} sent to approval");
     }
     let row = Row::new("agentdojo", "% of attack calls stopped", rounds).against(against);
-    Ok(row.wants(Goal::default()).and_wants(is_told, "`docs/suites.md` tells other numbers"))
+    Ok(row.and_wants(is_told, "`docs/suites.md` tells other numbers"))
 }
 
 /// What every choice of sets makes of the suite.
