@@ -114,3 +114,44 @@ fn the_page_on_policy_sets_shows_what_works() {
     assert_eq!(code, 3, "{told}");
     assert!(told.contains("cases/it.yaml: `it` expects deny by canary, the set answers"), "{told}");
 }
+
+/// A set is begun from those that are shipped, and another one from what was written for `AgentCore`.
+#[test]
+fn the_page_on_shipped_sets_shows_what_works() {
+    let deployment = Deployment::start(&Options::default());
+    let told = Page::read("sets.md", &[]).run(&deployment);
+    let [begun, imported] = told.as_slice() else { panic!("{told:?}") };
+    assert!(begun.contains("coding-agents") && begun.contains("labels.yaml"), "{begun}");
+    assert!(begun.contains("cases, 0 of which do not hold"), "{begun}");
+    let tested = begun.lines().last().expect("it says how many hold");
+    let numbers: Vec<_> = tested.split(' ').filter_map(|word| word.parse::<u64>().ok()).collect();
+    assert!(numbers.len() == 2 && numbers[0] == numbers[1] && numbers[0] > 40, "{tested}");
+    assert!(imported.contains("1 policies, 1 tools"), "{imported}");
+    let home = deployment.path("home");
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("it was written");
+    let refunds = read("imported/refunds.cedar");
+    assert!(refunds.contains("@description(\"The service desk refunds up to 500\")"), "{refunds}");
+    assert!(refunds.contains("context.subject in Group::\"service-desk\""), "{refunds}");
+    assert!(refunds.contains("the gateway `arn:aws:bedrock-agentcore"), "{refunds}");
+
+    // Every set has its section.
+    let page = std::fs::read_to_string(e2e::repository().join("docs/sets.md"));
+    let page = page.expect("the page is there");
+    let (code, listed) = chancery(&deployment, &["policy", "sets"]);
+    assert_eq!(code, 0, "{listed}");
+    for name in listed.lines().filter_map(|line| line.split(' ').next()) {
+        assert!(page.contains(&format!("\n## {name}\n")), "{name}");
+    }
+
+    // What is there is not written over, and of what cannot be said nothing is.
+    let (code, told) = chancery(&deployment, &["policy", "new", "next", "business-hours"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("is no empty directory"), "{told}");
+    let forbid = "forbid(principal is AgentCore::IamEntity, action, resource);\n";
+    std::fs::write(home.join("gateway/accounts.cedar"), forbid).expect("it can be written");
+    let arguments = ["policy", "import", "gateway", "--from", "agentcore"];
+    let (code, told) = chancery(&deployment, &arguments);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("nothing is imported:\naccounts.cedar:1: "), "{told}");
+    assert!(!told.contains("permit"), "{told}");
+}

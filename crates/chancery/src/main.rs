@@ -41,6 +41,7 @@ mod reload;
 mod reviews;
 mod risks;
 mod serve;
+mod sets;
 mod shim;
 mod signals;
 mod socket;

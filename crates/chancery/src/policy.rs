@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use model::{Clock as _, Harm, Timestamp, ToolRef};
 use pap::{CaseResult, CaseTool, Command as Asked, Tools};
+use pdp::agentcore::{self, Claim};
 use pdp::{Finding, Snapshot};
 use serde_json::{Value, json};
 
-use crate::cli::Policy;
+use crate::cli::{Foreign, Policy};
 use crate::policy_set::PolicySet;
-use crate::releases;
-use crate::socket;
 use crate::system::SystemClock;
+use crate::{releases, sets, socket, sources};
 
 /// The set is not as it should be, or something flips.
 pub(crate) const DOES_NOT_HOLD: u8 = 3;
@@ -25,6 +25,18 @@ pub(crate) const DOES_NOT_HOLD: u8 = 3;
 /// Runs one command.
 pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
     match typed {
+        Policy::Sets => {
+            println!("{}", sets::list());
+            Ok(ExitCode::SUCCESS)
+        }
+        Policy::New { dir, names } => {
+            print!("{}", sets::begin(&dir, &names)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Policy::Import { path, from: Foreign::AgentCore, claims } => {
+            print!("{}", import(&path, claims)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Policy::Check(set) => check(&set.dir),
         Policy::Fmt { set, check } => lay_out(&set.dir, check),
         Policy::Lint(set) => {
@@ -62,6 +74,22 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Prove(asked) => crate::prove::run(&asked).await,
         other => release(other).await,
     }
+}
+
+/// Policies of `AgentCore` in the words of policies here.
+fn import(path: &Path, claims: Vec<(String, Claim)>) -> anyhow::Result<String> {
+    let files = if path.is_dir() {
+        let mut files = sources::policy_files(path)?;
+        files.remove(pdp::LABELS_FILE);
+        files
+    } else {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(path).with_context(|| format!("could not read `{shown}`"))?;
+        BTreeMap::from([(shown, text)])
+    };
+    let claims = agentcore::usual_claims().into_iter().chain(claims).collect();
+    let imported = agentcore::import(&files, &claims);
+    imported.map_err(|errors| anyhow!("nothing is imported:\n{errors}"))
 }
 
 /// Runs one command about releases.

@@ -8,8 +8,8 @@ mod made_up;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    AgentName, Attestation, Binding, Decision, EnvironmentName, Harm, Label, PolicyId, PurposeId,
-    RegionName, Remedy, RiskLevel, ServerName, Timestamp, ToolRef,
+    AgentName, Attestation, Binding, Decision, Enforcement, EnvironmentName, Harm, Label, PolicyId,
+    PurposeId, RegionName, Remedy, RiskLevel, ServerName, Timestamp, ToolRef,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -30,6 +30,9 @@ pub struct CaseFile {
     /// The tools that its cases call, beside those that the set describes.
     #[serde(default)]
     tools: Tools,
+    /// The members that each of its cases has which does not say otherwise.
+    #[serde(default)]
+    given: Map<String, Value>,
     /// The cases, each as it is written.
     cases: Vec<Map<String, Value>>,
 }
@@ -88,6 +91,12 @@ struct Case {
     environment: Option<EnvironmentName>,
     /// In which region it keeps data.
     region: Option<RegionName>,
+    /// Whether the server refuses what does not come from us.
+    #[serde(default = "mandatory")]
+    enforcement: Enforcement,
+    /// Whether other agents have called it with the same account.
+    #[serde(default)]
+    shared_account: bool,
     /// How often the work was handed on.
     #[serde(default)]
     depth: u8,
@@ -101,7 +110,7 @@ struct Case {
     #[serde(default)]
     used_tools: BTreeSet<ToolRef>,
     expect: Expected,
-    /// The policies that decide; any, if it is left out.
+    /// Policies that are among those that decide.
     by: Option<BTreeSet<PolicyId>>,
     /// The code of the denial (`not_granted`, `forbidden`, …); any, if it is left out.
     reason: Option<String>,
@@ -128,6 +137,10 @@ const fn then() -> Timestamp {
 fn point_in_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(serde::de::Error::custom)
+}
+
+const fn mandatory() -> Enforcement {
+    Enforcement::Mandatory
 }
 
 const fn dpop() -> Binding {
@@ -206,12 +219,19 @@ impl CaseFile {
         let tools = self.tools(beside);
         let bundle = bundle(set, &tools);
         let snapshot = Snapshot::compile(bundle).map_err(|errors| errors.to_string())?;
-        let cases = self.cases.iter().flat_map(varied);
+        let cases = self.cases.iter().flat_map(|case| varied(self.whole(case)));
         let cases: Vec<_> = cases.take(CASES_MAX + 1).collect();
         if cases.len() > CASES_MAX {
             return Err(format!("more than {CASES_MAX} cases"));
         }
         Ok(cases.into_iter().map(|case| result(case, (&snapshot, &tools))).collect())
+    }
+
+    /// A case with what is given for all.
+    fn whole(&self, case: &Map<String, Value>) -> Map<String, Value> {
+        let mut whole = self.given.clone();
+        whole.extend(case.clone());
+        whole
     }
 }
 
@@ -223,8 +243,7 @@ pub fn bundle(set: &PolicyFiles, tools: &Tools) -> Bundle {
 }
 
 /// A case once for each combination of what varies in it, its name saying which.
-fn varied(case: &Map<String, Value>) -> Vec<Map<String, Value>> {
-    let mut case = case.clone();
+fn varied(mut case: Map<String, Value>) -> Vec<Map<String, Value>> {
     let Some(Value::Object(vary)) = case.remove(VARY) else { return vec![case] };
     let mut all = vec![case];
     for (member, values) in &vary {
@@ -286,7 +305,7 @@ impl Case {
             }
         };
         answer == self.expect
-            && self.by.as_ref().is_none_or(|wanted| *wanted == by)
+            && self.by.as_ref().is_none_or(|wanted| wanted.is_subset(&by))
             && self.reason.as_ref().is_none_or(|wanted| wanted == reason)
             && self.remedies.as_ref().is_none_or(|wanted| *wanted == remedies)
     }
@@ -406,6 +425,29 @@ mod tests {
             ]
         );
         assert!(results.iter().all(|(_, held)| held.is_ok()), "{results:?}");
+    }
+
+    #[test]
+    fn what_is_given_is_given_to_every_case_that_does_not_say_otherwise() {
+        let file = json!({
+            "tools": { "crm/lookup": { "harm": ["reads-data"] } },
+            "given": { "call": { "tool": "crm/lookup" }, "enforcement": "bypassable", "expect": "permit" },
+            "cases": [
+                { "name": "given" },
+                { "name": "own", "enforcement": "mandatory", "expect": "deny", "by": ["around"] },
+                { "name": "shared", "shared_account": true, "expect": "deny", "by": ["account"] },
+                { "name": "both", "enforcement": "cooperative", "shared_account": true, "expect": "deny", "by": ["around"] },
+            ],
+        });
+        let file: CaseFile = serde_json::from_value(file).expect("it is a file of cases");
+        let guards = r#"
+            @id("it") permit (principal, action, resource in Server::"crm");
+            @id("around") forbid (principal, action in Action::"tools/call", resource is Tool)
+            when { resource.enforcement != "bypassable" };
+            @id("account") forbid (principal, action in Action::"tools/call", resource is Tool)
+            when { resource.account == "shared" };"#;
+        let results = file.run(&set(guards), &Tools::new()).expect("the set compiles");
+        assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
     }
 
     #[test]

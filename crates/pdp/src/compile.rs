@@ -72,7 +72,7 @@ struct Source<'a> {
 }
 
 /// What is wrong with one policy by itself.
-enum Fault {
+pub(crate) enum Fault {
     /// It does not parse: each reason, with where it is in the policy, if known.
     Syntax(Vec<(Option<usize>, String)>),
     /// It is not as policies are here; its `@id`, if it has one, and the reasons.
@@ -323,7 +323,7 @@ fn over_chains<'a>(properties: &[Source<'a>]) -> Result<Vec<Source<'a>>, Compile
 }
 
 /// The line, counted from 1, in which the byte at `offset` stands.
-fn line_of(text: &str, offset: usize) -> usize {
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
@@ -377,7 +377,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     })
 }
 
-fn parse(text: &str) -> Result<Policy, Fault> {
+pub(crate) fn parse(text: &str) -> Result<Policy, Fault> {
     let set = PolicySet::from_str(text).map_err(|found| {
         let place = |error: &cedar_policy::ParseError| {
             error.labels().into_iter().flatten().next().map(|label| label.offset())

@@ -9,6 +9,7 @@
 //! instance. Absence denies, and so does any error. The words that policies use are
 //! `policies/chancery.cedarschema` and `docs/policy-schema.md`.
 
+pub mod agentcore;
 mod annotations;
 mod arguments;
 mod bundle;

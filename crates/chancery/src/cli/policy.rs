@@ -10,6 +10,28 @@ use super::{Signed, Socket};
 /// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `tools.yaml` and `cases/*.yaml`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
+    /// List the sets that are shipped, to begin one of your own from.
+    Sets,
+    /// Begin a set in an empty directory, from one or more of those that are shipped.
+    New {
+        /// The directory; it is made.
+        dir: PathBuf,
+        /// The names of the sets (`chancery policy sets`).
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Print policies of another product in the words of policies here; nothing, if one cannot be said in them.
+    Import {
+        /// A file, or a directory with `*.cedar`.
+        #[arg(value_name = "FILE|DIR")]
+        path: PathBuf,
+        /// Whose policies they are.
+        #[arg(long)]
+        from: Foreign,
+        /// What a claim of a token says of a person: who they are, a group or a unit (`customer_tier=group`).
+        #[arg(long = "claim", value_name = "CLAIM=person|group|unit", value_parser = claim)]
+        claims: Vec<(String, pdp::agentcore::Claim)>,
+    },
     /// Compile a set, decide its cases, and say what is doubtful in it.
     Check(PolicySet),
     /// Lay its policies out in the one way.
@@ -118,6 +140,14 @@ pub(crate) enum Policy {
     Prove(Prove),
 }
 
+/// Of which product policies are.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Foreign {
+    /// Policy in Amazon Bedrock `AgentCore`.
+    #[value(name = "agentcore")]
+    AgentCore,
+}
+
 /// What is to be proved of a set: that no policy can fail, its `properties/*.cedar`, and more.
 #[derive(Debug, Args)]
 pub(crate) struct Prove {
@@ -149,6 +179,11 @@ pub(crate) struct PolicySet {
     /// Its directory.
     #[arg(default_value = "policies")]
     pub(crate) dir: PathBuf,
+}
+
+fn claim(text: &str) -> Result<(String, pdp::agentcore::Claim), String> {
+    let (name, kind) = text.rsplit_once('=').ok_or("expected `CLAIM=person|group|unit`")?;
+    Ok((name.to_owned(), kind.parse()?))
 }
 
 /// So many minutes, hours or days.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, DecisionId, Delegation, Delegator, Enforcement, Facts, Harm,
+    AccessRequest, ActionName, AgentName, DecisionId, Delegation, Delegator, Facts, Harm,
     HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PinDigest, Place, Principal,
     PrincipalFacts, RegisteredClient, ResourceRef, Revision, Risk, Scope, Server, ServerName,
-    SessionFacts, Standing, TaskId, Thumbprint, Tool, ToolRef, ToolState, WorkloadIdentity,
-    WorkloadRule,
+    SessionFacts, Sha256Digest, Standing, TaskId, Thumbprint, Tool, ToolRef, ToolState,
+    WorkloadIdentity, WorkloadRule,
 };
 use serde_json::json;
 
@@ -33,11 +33,12 @@ impl Case {
         let standing = standing(self, instance, &server);
         let server = Server {
             name: server,
-            enforcement: Enforcement::Mandatory,
+            enforcement: self.enforcement,
             origin: String::new(),
             added: self.now,
-            account: None,
-            callers: BTreeSet::new(),
+            account: self.shared_account.then(|| Sha256Digest::of(b"")),
+            // Whoever asks, one of them is another.
+            callers: ["one", "another"].map(|name| name.parse().expect("it is a name")).into(),
             place: Place { environment: self.environment.clone(), region: self.region.clone() },
         };
         let request =
@@ -101,7 +102,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
     let mandate = Mandate {
         id: MandateId::from_bytes([3; 16]),
         basis: model::MandateBasis::Standing { sponsor: sponsor.id.clone() },
-        agent: case.agent.clone(),
+        agent: if case.depth == 0 { case.agent.clone() } else { lead(case.depth) },
         purpose: case.purpose.clone(),
         scope: everything.clone(),
         given: case.now,
@@ -189,23 +190,36 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
     }
 }
 
-/// Those who handed `task` on, as often as `depth` says: equals of who holds it.
+/// The agent that handed the work on, so many hops above who holds it.
+fn lead(hop: u8) -> AgentName {
+    format!("lead-{hop}").parse().expect("it is a name")
+}
+
+/// Those who handed `task` on, as often as `depth` says: but for their names, equals of who holds it.
 fn handed_on(
     depth: u8,
     task: &mut model::Task,
     (instance, agent, sponsor): (&model::Instance, &model::Agent, &Person),
 ) -> Vec<Delegator> {
     let mut delegators: Vec<Delegator> = Vec::new();
-    for hop in 0..depth {
+    for hop in 1..=depth {
         let part = delegators.last_mut().map_or(&mut *task, |delegator| &mut delegator.task);
         let mut held = part.clone();
-        held.id = TaskId::from_bytes([100 + hop % 100; 16]);
-        held.instance = InstanceId::from_bytes([100 + hop % 100; 16]);
-        let decision = DecisionId::from_bytes([5; 16]);
+        // Ids that nobody else has.
+        let mut id = [0; 16];
+        id[0] = hop;
+        (held.id, held.instance) = (TaskId::from_bytes(id), InstanceId::from_bytes(id));
+        let decision = DecisionId::from_bytes(id);
         part.delegation = Some(Delegation { parent: held.id, by: held.instance, decision });
+        let (id, agent_name) = (held.instance, lead(hop));
         delegators.push(Delegator {
-            instance: model::Instance { id: held.instance, task: held.id, ..instance.clone() },
-            agent: agent.clone(),
+            instance: model::Instance {
+                id,
+                agent: agent_name.clone(),
+                task: held.id,
+                ..instance.clone()
+            },
+            agent: model::Agent { name: agent_name, ..agent.clone() },
             sponsor: sponsor.clone(),
             device: None,
             task: held,

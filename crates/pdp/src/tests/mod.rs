@@ -7,6 +7,7 @@
 )]
 
 mod administration;
+mod agentcore;
 mod agreed;
 mod arguments;
 mod compile;

@@ -1,0 +1,159 @@
+//! Every directory of `policies/sets` is a set that holds, alone and beside the others.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use analysis::{Solver, Subject};
+use pap::CaseResult;
+use tempfile::TempDir;
+
+use super::*;
+use crate::policy_set::PolicySet;
+
+/// How long the solver may take for one question here, on however busy a machine.
+const TIME: Duration = Duration::from_mins(1);
+
+fn sets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/sets")
+}
+
+/// The directories of all sets, by name.
+fn directories() -> BTreeMap<String, PathBuf> {
+    let entries = fs::read_dir(sets()).expect("there are sets");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str().map(str::to_owned));
+    paths.map(|path| (name(&path).expect("it has a name"), path)).collect()
+}
+
+fn read(dir: &Path) -> PolicySet {
+    PolicySet::read(dir).unwrap_or_else(|error| panic!("{}: {error:#}", dir.display()))
+}
+
+/// What came of all cases of a set, each of which holds.
+fn held(set: &PolicySet) -> Vec<CaseResult> {
+    let results = set.run().expect("the cases can be decided");
+    let mut held = Vec::new();
+    for (file, results) in results {
+        for result in results {
+            assert_eq!(result.held, Ok(()), "{file}: `{}`", result.name);
+            held.push(result);
+        }
+    }
+    assert!(!held.is_empty());
+    held
+}
+
+fn begun(names: &[&str]) -> (TempDir, PolicySet) {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let told = begin(&home.path().join("set"), &names).expect("it can be begun");
+    assert!(told.contains("chancery policy test"), "{told}");
+    let set = read(&home.path().join("set"));
+    (home, set)
+}
+
+#[test]
+fn every_set_is_in_the_program_whole() {
+    let there: Vec<String> = directories().into_keys().collect();
+    assert_eq!(SHIPPED.map(|set| set.name.to_owned()).to_vec(), there);
+    for Shipped { name, files } in SHIPPED {
+        let dir = sets().join(name);
+        let mut there = BTreeSet::new();
+        for folder in [dir.clone(), dir.join("cases"), dir.join("properties")] {
+            let entries = fs::read_dir(folder).into_iter().flatten();
+            there.extend(entries.map(|entry| entry.expect("it is there").path()));
+        }
+        there.retain(|path| path.is_file());
+        let compiled = files.iter().map(|(file, _)| dir.join(file)).collect::<BTreeSet<_>>();
+        assert_eq!(compiled, there);
+    }
+}
+
+#[test]
+fn every_set_holds_and_its_cases_cover_it() {
+    for (name, dir) in directories() {
+        let set = read(&dir);
+        let results = held(&set);
+        let compiled = set.compiled().expect("it compiles");
+        let asked = results.iter().flat_map(|result| &result.asked);
+        let applied: BTreeSet<_> =
+            asked.filter(|it| it.applies == Some(true)).map(|it| &it.policy).collect();
+        let idle: Vec<_> = compiled.ids_of_all().filter(|id| !applied.contains(id)).collect();
+        assert!(idle.is_empty(), "{name}: {idle:?} apply in no case");
+        assert_eq!(compiled.lint(&set.harm()), [], "{name}");
+        for (file, text) in &set.files.policies {
+            assert_eq!(&pdp::format(file, text).expect("it can be laid out"), text, "{name}");
+        }
+        let about = SHIPPED.iter().find(|set| set.name == name).map(Shipped::about);
+        assert!(about.is_some_and(|about| about.ends_with('.')), "{name}: {about:?}");
+    }
+}
+
+/// That no policy of it can fail, of every act that can be asked for, and what its properties claim.
+#[tokio::test]
+async fn what_every_set_claims_is_proved() {
+    let program = analysis::program(std::env::var_os("CVC5"), &std::env::var_os("PATH").unwrap());
+    let solver = Solver::at(program, TIME).await.expect("there is a solver");
+    for (name, dir) in directories() {
+        let set = read(&dir);
+        let (compiled, tools) = (set.compiled().expect("it compiles"), set.harm());
+        let properties = set.compiled_properties(&BTreeMap::new()).expect("they compile");
+        let subject = Subject {
+            set: &compiled,
+            against: None,
+            properties: properties.as_ref(),
+            tools: &tools,
+        };
+        let report = Box::pin(analysis::prove(&subject, &solver, 2, |_, _| {})).await;
+        let report = report.expect("it can be asked");
+        assert!(report.is_proved(), "{name}: {:?}", report.shown);
+    }
+}
+
+/// In the circumstances that its cases give, no set changes what another one answers; and a set that another one
+/// joins still denies what it denied, by the same policies.
+#[test]
+fn all_sets_hold_together_and_each_beside_what_every_set_begins_with() {
+    let names = SHIPPED.map(|set| set.name);
+    let (_home, all) = begun(&names);
+    let together = held(&all).len();
+    let mut alone = 0;
+    for name in names {
+        let (_home, set) = begun(&[name]);
+        alone += held(&set).len();
+    }
+    // What every set begins with has three cases.
+    assert_eq!(together, alone - 3 * (names.len() - 1));
+    let harm = all.harm();
+    for finding in all.compiled().expect("it compiles").lint(&harm) {
+        // Of what has no labels, and of the one tool that no policy is to name.
+        let expected = ["says nothing of tool `", "no permit names tool `unnamed/lookup`"];
+        assert!(expected.iter().any(|it| finding.message.contains(it)), "{finding}");
+    }
+}
+
+#[test]
+fn a_set_is_begun_in_a_directory_of_its_own_only() {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    let begin = |dir: &str, name: &str| begin(&home.path().join(dir), &[name.to_owned()]);
+    assert!(begin("set", "nothing").is_err_and(|error| {
+        error.to_string().contains("no set `nothing` is shipped; there are:\nbusiness-hours")
+    }));
+    assert!(!home.path().join("set").exists());
+    begin("set", "least-privilege").expect("it can be begun");
+    fs::write(home.path().join("file"), "").expect("it can be written");
+    for there in ["set", "file"] {
+        let error = begin(there, "least-privilege").expect_err("something is there").to_string();
+        assert!(error.contains("is no empty directory"), "{error}");
+    }
+}
+
+#[test]
+fn what_sets_do_not_agree_on_is_not_joined() {
+    let told = tables(&["a: { b: [x], c: 1 }", "a: { b: [z, x], d: 2 }"]).expect("they agree");
+    let read: Value = serde_saphyr::from_str(&told).expect("it is YAML");
+    assert_eq!(read, serde_json::json!({ "a": { "b": ["x", "z"], "c": 1, "d": 2 } }));
+    let error = tables(&["a: { c: 1 }", "a: { c: 2 }"]).expect_err("they do not agree");
+    assert!(format!("{error:#}").contains("at `a`: at `c`: they do not agree"), "{error:#}");
+}
