@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use authority::{Actor, Circumstances, Governed, Watch};
+use authority::Watch;
 use model::{
-    AccessRequest, ActionName, Binding, Clock as _, DecisionId, Delegation, FactKey, Instance,
-    InstanceId, Mandate, MandateId, Person, PersonState, Principal, ResourceRef, ServerName, Task,
-    TaskEnd, TaskId, TaskState,
+    AccessRequest, ActionName, Clock as _, DecisionId, Delegation, FactKey, Instance, InstanceId,
+    Person, PersonState, Principal, ResourceRef, ServerName, Task, TaskEnd, TaskId, TaskState,
 };
 use serde_json::{Value, json};
 use store::Effect;
@@ -36,23 +35,6 @@ const LIMIT_MS: f64 = 1_000.0;
 
 /// How long to wait before the row is void.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// A method of the server, asked for by one instance.
-#[derive(Debug)]
-struct Act {
-    request: AccessRequest,
-    circumstances: Circumstances,
-}
-
-impl Governed for Act {
-    fn request(&self) -> &AccessRequest {
-        &self.request
-    }
-
-    fn circumstances(&self) -> &Circumstances {
-        &self.circumstances
-    }
-}
 
 /// Measures how soon all that is below a task is cut when the task ends.
 pub(crate) fn cascade(dir: &Path) -> anyhow::Result<Row> {
@@ -111,7 +93,7 @@ async fn end_sponsor(dir: &Path, agents: usize) -> anyhow::Result<f64> {
     let mut watches = Vec::with_capacity(agents);
     let mut last = None;
     for number in 0..agents {
-        let instance = sponsored(&house, &format!("agent-{number}")).await?;
+        let instance = house.sponsored(&format!("agent-{number}")).await?;
         watches.push(watched(&house, instance).await?);
         last = Some(instance);
     }
@@ -146,29 +128,6 @@ async fn cut(house: &House, watches: Vec<Watch>, effect: Effect) -> anyhow::Resu
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
-/// A new agent of the one sponsor, with a mandate, an instance and a task of its own.
-async fn sponsored(house: &House, name: &str) -> anyhow::Result<InstanceId> {
-    let now = house.clock.now();
-    let (instance, task) = (InstanceId::new(now, &Random), TaskId::new(now, &Random));
-    let (mandate, agent) = (MandateId::new(now, &Random), house.agent(name, json!({})));
-    let mandate = Mandate { id: mandate, agent: agent.name.clone(), ..house.lead.mandate.clone() };
-    let lead = house.lead.task.clone();
-    let (id, mandate_digest) = (mandate.id, mandate.digest());
-    let task = Task { id: task, instance, mandate: id, mandate_digest, ..lead };
-    let lead = house.lead.instance.clone();
-    let instance = Instance { id: instance, agent: agent.name.clone(), task: task.id, ..lead };
-    let standing = FactKey::standing_mandate(&agent.name, &mandate.purpose);
-    let effects = vec![
-        put(FactKey::agent(&agent.name), &agent),
-        put(FactKey::mandate(mandate.id), &mandate),
-        put(standing, &mandate.id),
-        put(FactKey::task(task.id), &task),
-        put(FactKey::instance(instance.id), &instance),
-    ];
-    house.put(effects).await?;
-    Ok(instance.id)
-}
-
 /// A new instance of `agent` with a part of `parent`.
 async fn part(house: &House, agent: &str, parent: &Task) -> anyhow::Result<(InstanceId, Task)> {
     let now = house.clock.now();
@@ -197,16 +156,7 @@ async fn watched(house: &House, instance: InstanceId) -> anyhow::Result<Watch> {
         resource: ResourceRef::Server(server),
         input: Value::Null,
     };
-    let circumstances = Circumstances {
-        actor: Actor::Known(instance),
-        binding: Binding::Dpop,
-        point: "bench",
-        arrived: house.clock.monotonic(),
-        trace: None,
-        uses: Vec::new(),
-        enclosed: Vec::new(),
-    };
-    let permit = house.authority.authorize(Act { request, circumstances }).await?;
+    let permit = house.authority.authorize(house.act(instance, request)).await?;
     Ok(house.authority.watch(&permit))
 }
 

@@ -6,10 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Authority, Limits, Parts, Pip, REVIEW_INTERVAL};
+use authority::{Actor, Authority, Circumstances, Governed, Limits, Parts, Pip, REVIEW_INTERVAL};
 use journal::{Journal, Sealer};
 use keys::SealingKey;
-use model::{Agent, Clock as _, Entropy as _, FactKey, Purpose, Standing, Timestamp};
+use model::{
+    AccessRequest, Agent, Binding, Clock as _, Entropy as _, FactKey, Instance, InstanceId,
+    Mandate, MandateId, Purpose, Standing, Task, TaskId, Timestamp,
+};
 use pdp::{Bundle, Snapshot};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -40,6 +43,32 @@ pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
     Effect::Put { key, body: json::canonical_of(fact) }
 }
 
+/// That the set of `snapshot` is in force.
+fn in_force(snapshot: &Snapshot) -> Vec<Effect> {
+    let digest = snapshot.digest();
+    vec![
+        put(FactKey::policy(&digest), snapshot.bundle()),
+        put(FactKey::active_policy(), &json!({ "digest": digest })),
+    ]
+}
+
+/// What one instance asks for.
+#[derive(Debug)]
+pub(crate) struct Act {
+    request: AccessRequest,
+    circumstances: Circumstances,
+}
+
+impl Governed for Act {
+    fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+
+    fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+}
+
 impl House {
     /// A deployment in `dir` with the agent `lead`, whose key is `key`.
     pub(crate) async fn open(dir: &Path, key: Value) -> anyhow::Result<Self> {
@@ -64,12 +93,11 @@ impl House {
             ..Bundle::default()
         };
         let snapshot = Arc::new(Snapshot::compile(bundle)?);
-        let (digest, standing) = (snapshot.digest(), &lead);
+        let standing = &lead;
         let purpose = &standing.purpose.id;
-        let effects = vec![
+        let mut effects = in_force(&snapshot);
+        effects.extend([
             Effect::Put { key: data_key.key, body: data_key.body },
-            put(FactKey::policy(&digest), snapshot.bundle()),
-            put(FactKey::active_policy(), &json!({ "digest": digest })),
             put(FactKey::person(&standing.sponsor.id), &standing.sponsor),
             put::<Purpose>(FactKey::purpose(purpose), &standing.purpose),
             put::<Agent>(FactKey::agent(&standing.agent.name), &standing.agent),
@@ -77,7 +105,7 @@ impl House {
             put(FactKey::standing_mandate(&standing.agent.name, purpose), &standing.mandate.id),
             put(FactKey::task(standing.task.id), &standing.task),
             put(FactKey::instance(standing.instance.id), &standing.instance),
-        ];
+        ]);
         let pip = Pip::open(store.clone()).await?;
         let committed = journal.store().commit(Unit { effects, ..Unit::default() }).await?;
         pip.put_in_force(snapshot, committed.revision);
@@ -108,5 +136,51 @@ impl House {
     pub(crate) fn agent(&self, name: &str, key: Value) -> Agent {
         let name = name.parse().expect("it is a name");
         Agent { name, key, ..self.lead.agent.clone() }
+    }
+
+    /// What `instance` asks for by `request`.
+    pub(crate) fn act(&self, instance: InstanceId, request: AccessRequest) -> Act {
+        let circumstances = Circumstances {
+            actor: Actor::Known(instance),
+            binding: Binding::Dpop,
+            point: "bench",
+            arrived: self.clock.monotonic(),
+            trace: None,
+            uses: Vec::new(),
+            enclosed: Vec::new(),
+        };
+        Act { request, circumstances }
+    }
+
+    /// Puts a policy set in force, as its release would.
+    pub(crate) async fn put_in_force(&self, snapshot: Arc<Snapshot>) -> anyhow::Result<()> {
+        let effects = in_force(&snapshot);
+        let committed = self.store.commit(Unit { effects, ..Unit::default() }).await?;
+        self.authority.pip().put_in_force(snapshot, committed.revision);
+        Ok(())
+    }
+
+    /// A new agent of the one sponsor, with a mandate, an instance and a task of its own.
+    pub(crate) async fn sponsored(&self, name: &str) -> anyhow::Result<InstanceId> {
+        let now = self.clock.now();
+        let (instance, task) = (InstanceId::new(now, &Random), TaskId::new(now, &Random));
+        let (mandate, agent) = (MandateId::new(now, &Random), self.agent(name, json!({})));
+        let mandate =
+            Mandate { id: mandate, agent: agent.name.clone(), ..self.lead.mandate.clone() };
+        let lead = self.lead.task.clone();
+        let (id, mandate_digest) = (mandate.id, mandate.digest());
+        let task = Task { id: task, instance, mandate: id, mandate_digest, ..lead };
+        let lead = self.lead.instance.clone();
+        let instance = Instance { id: instance, agent: agent.name.clone(), task: task.id, ..lead };
+        let standing = FactKey::standing_mandate(&agent.name, &mandate.purpose);
+        let effects = vec![
+            put(FactKey::agent(&agent.name), &agent),
+            put(FactKey::mandate(mandate.id), &mandate),
+            put(standing, &mandate.id),
+            put(FactKey::task(task.id), &task),
+            put(FactKey::instance(instance.id), &instance),
+        ];
+        self.put(effects).await?;
+        Ok(instance.id)
     }
 }

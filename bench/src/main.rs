@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark runs processes and reads the clock")]
 
 mod activate;
+mod agentdojo;
 mod append;
 mod cascade;
 mod client;
@@ -130,6 +131,7 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "decide-10000" => decide::measure(row, 10_000),
         "depth" => decide::depth(),
         "prove" => prove::measure(&programs),
+        "agentdojo" => agentdojo::measure(dir),
         "compile-policies" => compile::policies(),
         "compile-groups" => compile::groups(),
         "append-1" => append::alone(dir),

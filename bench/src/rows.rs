@@ -1,11 +1,12 @@
 //! The names of the rows. Shared with the task that runs them; it knows nothing else.
 
 /// Every row, in the order in which they are measured.
-pub(crate) const ROWS: [&str; 23] = [
+pub(crate) const ROWS: [&str; 24] = [
     "decide-100",
     "decide-10000",
     "depth",
     "prove",
+    "agentdojo",
     "compile-policies",
     "compile-groups",
     "append-1",

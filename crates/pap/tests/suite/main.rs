@@ -32,6 +32,7 @@ mod receiver_troubles;
 mod receivers;
 mod register;
 mod releases;
+mod retail;
 mod review_uses;
 mod reviews;
 mod risk;
