@@ -236,7 +236,7 @@ async fn by_account() -> Desk {
 async fn n_080_a_tool_with_which_the_set_would_not_compile_is_neither_onboarded_nor_pinned() {
     let desk = by_account().await;
     desk.list(|tools| drop(tools.insert("odd".parse().unwrap(), odd("odd"))));
-    let add = || Command::ServerAdd { name: "crm".to_owned(), owner: None, harm: Vec::new() };
+    let add = || Command::ServerAdd { name: "crm".to_owned(), said: pap::ServerSaid::default() };
     let refused = desk.run(add()).await;
     assert_eq!(word(&refused), "invalid");
     assert!(refused.unwrap_err().to_string().contains("policy `not-nine`"));
