@@ -1,6 +1,7 @@
 //! Policy sets at the real program, as the page on them says it: tried before they are in force, and explained after.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use e2e::{Caller, Canary, Deployment, Options, Page};
@@ -105,18 +106,21 @@ fn the_page_on_policy_sets_shows_what_works() {
     assert_eq!((code, told.trim()), (3, "x.cedar"));
     assert_eq!(chancery(&deployment, &["policy", "fmt", "next"]).0, 0);
     assert_eq!(chancery(&deployment, &["policy", "fmt", "next", "--check"]).0, 0);
+    a_case_that_does_not_hold_or_is_not_read_is_told(&deployment, &dir);
+}
 
-    // A case that does not hold.
+/// In the set in `dir`, which is `next`.
+fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir: &Path) {
     std::fs::create_dir(dir.join("cases")).expect("it can be made");
     let case = "cases: [{ name: it, method: { name: tools/list, server: canary }, expect: deny, by: [canary] }]";
     std::fs::write(dir.join("cases/it.yaml"), case).expect("it can be written");
-    let (code, told) = chancery(&deployment, &["policy", "test", "next"]);
+    let (code, told) = chancery(deployment, &["policy", "test", "next"]);
     assert_eq!(code, 3, "{told}");
     assert!(told.contains("cases/it.yaml: `it` expects deny by canary, the set answers"), "{told}");
 
-    // Nor is one that nobody would read.
+    // Nor does one that nobody would read.
     std::fs::rename(dir.join("cases/it.yaml"), dir.join("cases/it.yml")).expect("it can be moved");
-    let (code, told) = chancery(&deployment, &["policy", "test", "next"]);
+    let (code, told) = chancery(deployment, &["policy", "test", "next"]);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("cases/it.yml` is not read: name it `*.yaml`"), "{told}");
 }

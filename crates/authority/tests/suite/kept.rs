@@ -2,7 +2,6 @@
 
 use authority::KEPT_NAMES_MAX;
 use serde_json::{Value, json};
-use store::Store as _;
 
 use crate::labels::{assert_forbidden, of};
 use crate::support::World;
