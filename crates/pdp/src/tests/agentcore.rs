@@ -218,7 +218,9 @@ permit(principal, action in AgentCore::Action::"RefundTool", resource == GATEWAY
 
 #[test]
 fn a_forbid_of_everything_stops_calls_and_no_administration() {
-    check("forbid(principal, action, resource);", expect![[r#"
+    check(
+        "forbid(principal, action, resource);",
+        expect![[r#"
         // Imported from AgentCore.
         @id("shop")
         @description("From line 1 of `shop.cedar`")
@@ -227,7 +229,8 @@ fn a_forbid_of_everything_stops_calls_and_no_administration() {
           action in [Action::"tools/call"],
           resource
         );
-    "#]]);
+    "#]],
+    );
     check(
         r#"forbid(principal == AgentCore::OAuthUser::"mallory", action, resource is AgentCore::Gateway);
            forbid(principal, action, resource)
@@ -295,105 +298,105 @@ fn what_is_imported_decides_as_it_did() {
     }
 }
 
+/// What cannot be said, each policy with some words of why.
+const BEYOND: &[(&str, &str)] = &[
+    (r#"permit(principal, action, resource);"#, "names tools or servers"),
+    (
+        r#"permit(principal, action in AgentCore::Action::"CallTool", resource);"#,
+        "names tools or servers",
+    ),
+    (r#"forbid(principal is AgentCore::IamEntity, action, resource);"#, "signature of AWS"),
+    (
+        r#"forbid(principal == AgentCore::IamEntity::"arn:aws:sts::1:assumed-role/Admin", action, resource);"#,
+        "signature of AWS",
+    ),
+    (r#"forbid(principal is Other::User, action, resource);"#, "only `AgentCore::OAuthUser`"),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"refund", resource);"#,
+        "expected `TARGET___TOOL`",
+    ),
+    (
+        r#"forbid(principal, action == Other::Action::"A___b", resource);"#,
+        "only `AgentCore::Action`",
+    ),
+    (
+        r#"forbid(principal, action in [AgentCore::Action::"A", AgentCore::Action::"B___c"], resource);"#,
+        "each a policy of its own",
+    ),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"tools___x", resource);"#,
+        "no server can be called `tools`",
+    ),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"ä___x", resource);"#,
+        "no server can be called",
+    ),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"a___b/c", resource);"#,
+        "cannot be called so",
+    ),
+    (r#"forbid(principal, action, resource == Other::Gateway::"x");"#, "only `AgentCore::Gateway`"),
+    (
+        r#"forbid(principal, action, resource) when { principal.id like "*:444455556666:*" };"#,
+        "a part of the claim `sub`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("scope") && principal.getTag("scope") like "*refund*" };"#,
+        "of the claim `scope` it is not known",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") != "admin" };"#,
+        "not for one value",
+    ),
+    (
+        r#"forbid(principal, action, resource) unless { principal.hasTag("role") };"#,
+        "not for one value",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("role") && (context.input.a || principal.getTag("role") == "x") };"#,
+        "not for one value",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") == "The Boss" };"#,
+        "is not a group name",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.getTag("username") == context.input.customer };"#,
+        "with what is no text",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { [context.input.a].contains(principal.id) };"#,
+        "no list of texts",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { context.output.score > 1 };"#,
+        "members of `context.input`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { context.input == {} };"#,
+        "members of `context.input`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { context has output };"#,
+        "members of `context.input`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.name == "x" };"#,
+        "of `principal` it can look at",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { resource == AgentCore::Gateway::"x" };"#,
+        "belong into the scope",
+    ),
+    (r#"@unknown("x") forbid(principal, action, resource);"#, "unknown annotation `@unknown`"),
+    (r#"@id("no such") forbid(principal, action, resource);"#, "is not a policy id"),
+    (r#"forbid(principal == ?principal, action, resource);"#, "template"),
+    (r#"forbid(principal, action"#, "unexpected end"),
+];
+
 #[test]
 fn what_cannot_be_said_is_refused_with_its_place() {
-    for (policy, why) in [
-        (r#"permit(principal, action, resource);"#, "names tools or servers"),
-        (
-            r#"permit(principal, action in AgentCore::Action::"CallTool", resource);"#,
-            "names tools or servers",
-        ),
-        (r#"forbid(principal is AgentCore::IamEntity, action, resource);"#, "signature of AWS"),
-        (
-            r#"forbid(principal == AgentCore::IamEntity::"arn:aws:sts::1:assumed-role/Admin", action, resource);"#,
-            "signature of AWS",
-        ),
-        (r#"forbid(principal is Other::User, action, resource);"#, "only `AgentCore::OAuthUser`"),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"refund", resource);"#,
-            "expected `TARGET___TOOL`",
-        ),
-        (
-            r#"forbid(principal, action == Other::Action::"A___b", resource);"#,
-            "only `AgentCore::Action`",
-        ),
-        (
-            r#"forbid(principal, action in [AgentCore::Action::"A", AgentCore::Action::"B___c"], resource);"#,
-            "each a policy of its own",
-        ),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"tools___x", resource);"#,
-            "no server can be called `tools`",
-        ),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"ä___x", resource);"#,
-            "no server can be called",
-        ),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"a___b/c", resource);"#,
-            "cannot be called so",
-        ),
-        (
-            r#"forbid(principal, action, resource == Other::Gateway::"x");"#,
-            "only `AgentCore::Gateway`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.id like "*:444455556666:*" };"#,
-            "a part of the claim `sub`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("scope") && principal.getTag("scope") like "*refund*" };"#,
-            "of the claim `scope` it is not known",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") != "admin" };"#,
-            "not for one value",
-        ),
-        (
-            r#"forbid(principal, action, resource) unless { principal.hasTag("role") };"#,
-            "not for one value",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("role") && (context.input.a || principal.getTag("role") == "x") };"#,
-            "not for one value",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") == "The Boss" };"#,
-            "is not a group name",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.getTag("username") == context.input.customer };"#,
-            "with what is no text",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { [context.input.a].contains(principal.id) };"#,
-            "no list of texts",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { context.output.score > 1 };"#,
-            "members of `context.input`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { context.input == {} };"#,
-            "members of `context.input`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { context has output };"#,
-            "members of `context.input`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.name == "x" };"#,
-            "of `principal` it can look at",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { resource == AgentCore::Gateway::"x" };"#,
-            "belong into the scope",
-        ),
-        (r#"@unknown("x") forbid(principal, action, resource);"#, "unknown annotation `@unknown`"),
-        (r#"@id("no such") forbid(principal, action, resource);"#, "is not a policy id"),
-        (r#"forbid(principal == ?principal, action, resource);"#, "template"),
-        (r#"forbid(principal, action"#, "unexpected end"),
-    ] {
+    for (policy, why) in BEYOND {
         let whole = format!("// first\n{policy}");
         let errors = imported(&whole).expect_err(policy);
         let told: Vec<_> = errors.lines().collect();
