@@ -82,11 +82,11 @@ pub fn import(
         if pieces.is_empty() {
             wrong.push(Finding::at(file, None, "holds no policy"));
         }
-        let (mut from, mut line) = (0, 1);
+        let (mut from, mut end, mut line) = (0, 0, 1);
         for (position, piece) in pieces.iter().enumerate() {
             line += line_of(&text[from..], piece.offset - from) - 1;
-            let before = &text[from..piece.offset];
-            from = piece.offset;
+            let before = &text[end..piece.offset];
+            (from, end) = (piece.offset, piece.offset + piece.text.len());
             let named = Named { file, line, position, of: pieces.len(), before };
             match import.policy(piece.text, &named) {
                 Ok((id, policy)) => {
@@ -253,8 +253,9 @@ impl RestsOn {
         let servers = servers
             .map(|(server, target)| format!("the target `{target}` is the server `{server}`"));
         let all: Vec<String> = gateway.chain(servers).chain(self.claims.iter().cloned()).collect();
-        let lines = all.iter().map(|it| format!("// - {}\n", one_line(it)));
-        format!("// Imported from AgentCore. It rests on this:\n{}", lines.collect::<String>())
+        let lines: Vec<_> = all.iter().map(|it| format!("// - {}\n", one_line(it))).collect();
+        let rests = if all.is_empty() { "" } else { " It rests on this:" };
+        format!("// Imported from AgentCore.{rests}\n{}", lines.concat())
     }
 }
 

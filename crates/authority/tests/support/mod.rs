@@ -1,6 +1,5 @@
-//! A small deployment in process, over the real store in a temporary directory: two people, a
-//! purpose, an agent with one instance and its task, a server with a tool of each kind, a policy
-//! set. Time stands still unless a test moves it, and randomness repeats.
+//! A small deployment in process, over the real store: two people, a purpose, an agent with one instance and its
+//! task, a server with tools, a policy set. Time stands still unless a test moves it, and randomness repeats.
 
 #![allow(dead_code, reason = "each crate that shares this uses a part of it")]
 

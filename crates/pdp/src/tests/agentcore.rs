@@ -83,7 +83,25 @@ when {
   principal.getTag("username") == "John" &&
   context.input.amount < 500
 };"#,
-        expect![],
+        expect![[r#"
+            // Imported from AgentCore. It rests on this:
+            // - the gateway `arn:aws:bedrock-agentcore:us-west-2:123456789012:gateway/shop` is this deployment
+            // - the target `RefundTool` is the server `refund-tool`
+            // - who has the claim `username` with the value `John` is the person `John`
+            @id("shop")
+            @description("Refunds by John, up to 500")
+            permit (
+              principal,
+              action == Action::"refund-tool/process_refund",
+              resource
+            )
+            when
+            {
+              (context has subject) &&
+              (context.subject == Person::"John") &&
+              (context.input.amount < 500)
+            };
+        "#]],
     );
     check(
         r#"permit(
@@ -93,7 +111,33 @@ when {
 )
 when { principal.hasTag("role") && (principal.getTag("role") == "admin" || principal.getTag("role") == "manager") }
 unless { principal.hasTag("department") && ["legal", "Human Resources"].contains(principal.getTag("department")) };"#,
-        expect![],
+        expect![[r#"
+            // Imported from AgentCore. It rests on this:
+            // - the gateway `arn:aws:bedrock-agentcore:us-west-2:123456789012:gateway/shop` is this deployment
+            // - the target `PaymentAPI` is the server `payment-api`
+            // - the target `RefundTool` is the server `refund-tool`
+            // - who has the claim `department` with the value `Human Resources` is in the unit `Human Resources`, and nobody else is
+            // - who has the claim `department` with the value `legal` is in the unit `legal`, and nobody else is
+            // - who has the claim `role` with the value `admin` is in the group `admin`, and nobody else is
+            // - who has the claim `role` with the value `manager` is in the group `manager`, and nobody else is
+            @id("shop")
+            @description("From line 1 of `shop.cedar`")
+            permit (
+              principal,
+              action in
+                [Action::"refund-tool/process_refund", Action::"payment-api/transfer"],
+              resource
+            )
+            when
+            {
+              (context has subject) &&
+              ((context.subject in Group::"admin") ||
+               (context.subject in Group::"manager")) &&
+              (!((context.subject has unit) &&
+                ((context.subject.unit == "legal") ||
+                 (context.subject.unit == "Human Resources"))))
+            };
+        "#]],
     );
 }
 
@@ -105,8 +149,10 @@ fn what_is_asked_of_arguments_time_and_whole_targets_stays() {
   action == AgentCore::Action::"ShippingAPI___calculate_rate",
   resource == GATEWAY
 )
-when { ["US", "CA", "MX"].contains(context.input.country) };
-
+when {
+  // In North America.
+  ["US", "CA", "MX"].contains(context.input.country)
+}; // For now.
 // Orders need an address, and are taken until 2027.
 permit(principal, action == AgentCore::Action::"OrderAPI___create_order", resource == GATEWAY)
 when { context.input has shippingAddress }
@@ -117,18 +163,100 @@ permit(principal, action == AgentCore::Action::"PaymentAPI___transfer", resource
 when { context.input.amount.lessThan(decimal("10.5")) && !(context.input.amount.lessThan(decimal("0.0"))) };
 
 permit(principal, action in AgentCore::Action::"RefundTool", resource == GATEWAY);"#,
-        expect![],
+        expect![[r#"
+            // Imported from AgentCore. It rests on this:
+            // - the gateway `arn:aws:bedrock-agentcore:us-west-2:123456789012:gateway/shop` is this deployment
+            // - the target `OrderAPI` is the server `order-api`
+            // - the target `PaymentAPI` is the server `payment-api`
+            // - the target `RefundTool` is the server `refund-tool`
+            // - the target `ShippingAPI` is the server `shipping-api`
+            @id("shop-1")
+            @description("From line 1 of `shop.cedar`")
+            permit (
+              principal,
+              action == Action::"shipping-api/calculate_rate",
+              resource
+            )
+            when { ["US", "CA", "MX"].contains(context.input.country) };
+
+            @id("shop-2")
+            @description("Orders need an address, and are taken until 2027.")
+            permit (
+              principal,
+              action == Action::"order-api/create_order",
+              resource
+            )
+            when
+            {
+              (context.input has shippingAddress) &&
+              (!(!(context.now <= datetime("2027-01-01T00:00:00Z"))))
+            };
+
+            @id("small-transfers")
+            @description("From line 15 of `shop.cedar`")
+            permit (
+              principal,
+              action == Action::"payment-api/transfer",
+              resource
+            )
+            when
+            {
+              context.input.amount.lessThan(decimal("10.5")) &&
+              (!context.input.amount.lessThan(decimal("0.0")))
+            };
+
+            @id("shop-4")
+            @description("From line 19 of `shop.cedar`")
+            permit (
+              principal,
+              action in [Action::"tools/call"],
+              resource in Server::"refund-tool"
+            );
+        "#]],
     );
 }
 
 #[test]
 fn a_forbid_of_everything_stops_calls_and_no_administration() {
-    check("forbid(principal, action, resource);", expect![]);
+    check(
+        "forbid(principal, action, resource);",
+        expect![[r#"
+        // Imported from AgentCore.
+        @id("shop")
+        @description("From line 1 of `shop.cedar`")
+        forbid (
+          principal,
+          action in [Action::"tools/call"],
+          resource
+        );
+    "#]],
+    );
     check(
         r#"forbid(principal == AgentCore::OAuthUser::"mallory", action, resource is AgentCore::Gateway);
            forbid(principal, action, resource)
            when { ((principal is AgentCore::OAuthUser) || (principal is AgentCore::IamEntity)) && principal.id == "eve" };"#,
-        expect![],
+        expect![[r#"
+            // Imported from AgentCore. It rests on this:
+            // - who has the claim `sub` with the value `eve` is the person `eve`
+            // - who has the claim `sub` with the value `mallory` is the person `mallory`
+            @id("shop-1")
+            @description("From line 1 of `shop.cedar`")
+            forbid (
+              principal,
+              action in [Action::"tools/call"],
+              resource
+            )
+            when { (context has subject) && (context.subject == Person::"mallory") };
+
+            @id("shop-2")
+            @description("From line 2 of `shop.cedar`")
+            forbid (
+              principal,
+              action in [Action::"tools/call"],
+              resource
+            )
+            when { (context has subject) && (context.subject == Person::"eve") };
+        "#]],
     );
 }
 
@@ -170,105 +298,105 @@ fn what_is_imported_decides_as_it_did() {
     }
 }
 
+/// What cannot be said, each policy with some words of why.
+const BEYOND: &[(&str, &str)] = &[
+    (r#"permit(principal, action, resource);"#, "names tools or servers"),
+    (
+        r#"permit(principal, action in AgentCore::Action::"CallTool", resource);"#,
+        "names tools or servers",
+    ),
+    (r#"forbid(principal is AgentCore::IamEntity, action, resource);"#, "signature of AWS"),
+    (
+        r#"forbid(principal == AgentCore::IamEntity::"arn:aws:sts::1:assumed-role/Admin", action, resource);"#,
+        "signature of AWS",
+    ),
+    (r#"forbid(principal is Other::User, action, resource);"#, "only `AgentCore::OAuthUser`"),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"refund", resource);"#,
+        "expected `TARGET___TOOL`",
+    ),
+    (
+        r#"forbid(principal, action == Other::Action::"A___b", resource);"#,
+        "only `AgentCore::Action`",
+    ),
+    (
+        r#"forbid(principal, action in [AgentCore::Action::"A", AgentCore::Action::"B___c"], resource);"#,
+        "each a policy of its own",
+    ),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"tools___x", resource);"#,
+        "no server can be called `tools`",
+    ),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"ä___x", resource);"#,
+        "no server can be called",
+    ),
+    (
+        r#"forbid(principal, action == AgentCore::Action::"a___b/c", resource);"#,
+        "cannot be called so",
+    ),
+    (r#"forbid(principal, action, resource == Other::Gateway::"x");"#, "only `AgentCore::Gateway`"),
+    (
+        r#"forbid(principal, action, resource) when { principal.id like "*:444455556666:*" };"#,
+        "a part of the claim `sub`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("scope") && principal.getTag("scope") like "*refund*" };"#,
+        "of the claim `scope` it is not known",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") != "admin" };"#,
+        "not for one value",
+    ),
+    (
+        r#"forbid(principal, action, resource) unless { principal.hasTag("role") };"#,
+        "not for one value",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("role") && (context.input.a || principal.getTag("role") == "x") };"#,
+        "not for one value",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") == "The Boss" };"#,
+        "is not a group name",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.getTag("username") == context.input.customer };"#,
+        "with what is no text",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { [context.input.a].contains(principal.id) };"#,
+        "no list of texts",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { context.output.score > 1 };"#,
+        "members of `context.input`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { context.input == {} };"#,
+        "members of `context.input`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { context has output };"#,
+        "members of `context.input`",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { principal.name == "x" };"#,
+        "of `principal` it can look at",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { resource == AgentCore::Gateway::"x" };"#,
+        "belong into the scope",
+    ),
+    (r#"@unknown("x") forbid(principal, action, resource);"#, "unknown annotation `@unknown`"),
+    (r#"@id("no such") forbid(principal, action, resource);"#, "is not a policy id"),
+    (r#"forbid(principal == ?principal, action, resource);"#, "template"),
+    (r#"forbid(principal, action"#, "unexpected end"),
+];
+
 #[test]
 fn what_cannot_be_said_is_refused_with_its_place() {
-    for (policy, why) in [
-        (r#"permit(principal, action, resource);"#, "names tools or servers"),
-        (
-            r#"permit(principal, action in AgentCore::Action::"CallTool", resource);"#,
-            "names tools or servers",
-        ),
-        (r#"forbid(principal is AgentCore::IamEntity, action, resource);"#, "signature of AWS"),
-        (
-            r#"forbid(principal == AgentCore::IamEntity::"arn:aws:sts::1:assumed-role/Admin", action, resource);"#,
-            "signature of AWS",
-        ),
-        (r#"forbid(principal is Other::User, action, resource);"#, "only `AgentCore::OAuthUser`"),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"refund", resource);"#,
-            "expected `TARGET___TOOL`",
-        ),
-        (
-            r#"forbid(principal, action == Other::Action::"A___b", resource);"#,
-            "only `AgentCore::Action`",
-        ),
-        (
-            r#"forbid(principal, action in [AgentCore::Action::"A", AgentCore::Action::"B___c"], resource);"#,
-            "each a policy of its own",
-        ),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"tools___x", resource);"#,
-            "no server can be called `tools`",
-        ),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"ä___x", resource);"#,
-            "no server can be called",
-        ),
-        (
-            r#"forbid(principal, action == AgentCore::Action::"a___b/c", resource);"#,
-            "cannot be called so",
-        ),
-        (
-            r#"forbid(principal, action, resource == Other::Gateway::"x");"#,
-            "only `AgentCore::Gateway`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.id like "*:444455556666:*" };"#,
-            "a part of the claim `sub`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("scope") && principal.getTag("scope") like "*refund*" };"#,
-            "of the claim `scope` it is not known",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") != "admin" };"#,
-            "not for one value",
-        ),
-        (
-            r#"forbid(principal, action, resource) unless { principal.hasTag("role") };"#,
-            "not for one value",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("role") && (context.input.a || principal.getTag("role") == "x") };"#,
-            "not for one value",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.hasTag("role") && principal.getTag("role") == "The Boss" };"#,
-            "is not a group name",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.getTag("username") == context.input.customer };"#,
-            "with what is no text",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { [context.input.a].contains(principal.id) };"#,
-            "no list of texts",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { context.output.score > 1 };"#,
-            "members of `context.input`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { context.input == {} };"#,
-            "members of `context.input`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { context has output };"#,
-            "members of `context.input`",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { principal.name == "x" };"#,
-            "of `principal` it can look at",
-        ),
-        (
-            r#"forbid(principal, action, resource) when { resource == AgentCore::Gateway::"x" };"#,
-            "belong into the scope",
-        ),
-        (r#"@unknown("x") forbid(principal, action, resource);"#, "unknown annotation `@unknown`"),
-        (r#"@id("no such") forbid(principal, action, resource);"#, "is not a policy id"),
-        (r#"forbid(principal == ?principal, action, resource);"#, "template"),
-        (r#"forbid(principal, action"#, "unexpected end"),
-    ] {
+    for (policy, why) in BEYOND {
         let whole = format!("// first\n{policy}");
         let errors = imported(&whole).expect_err(policy);
         let told: Vec<_> = errors.lines().collect();
