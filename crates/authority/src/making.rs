@@ -200,6 +200,7 @@ impl Authority {
         if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
             effects.extend(enter.iter().cloned());
         }
+        effects.extend(counted::spent(&grant.spends));
         if is_counted(question.request) {
             let Question { gathered, facts, .. } = question;
             let day = (facts.now, &self.limits);

@@ -10,8 +10,8 @@ use pap::{Command as Asked, Registration, SystemRegistration, ToolSaid};
 use serde_json::{Value, json};
 
 use crate::cli::{
-    Agent, Attested, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate, Outcome,
-    Purpose, Server, Signed, System, Task, Tool,
+    Agent, Attested, Budget, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate,
+    Outcome, Purpose, Server, Signed, System, Task, Tool,
 };
 use crate::socket;
 use crate::words::word;
@@ -163,10 +163,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Instance(instance) => keyless(of_instance(instance).await?),
         Command::Device(device) => plain(of_device(device)),
-        Command::Server(Server::Add { name, owner, harm, socket }) => {
-            (socket.socket, Asked::ServerAdd { name, owner, harm }, None)
-        }
-        Command::Server(Server::List { socket }) => (socket.socket, Asked::ServerList, None),
+        Command::Server(server) => plain(of_server(server)),
         Command::Tool(tool) => plain(of_tool(tool)),
         Command::Outcome(Outcome::Settle { decision, reason, socket }) => {
             (socket.socket, Asked::OutcomeSettle { decision, reason }, None)
@@ -177,6 +174,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Keys(Keys::Rotate { compromised, reason, socket }) => {
             (socket.socket, Asked::KeysRotate { reason, compromised }, None)
         }
+        Command::Budget(Budget::List { socket }) => (socket.socket, Asked::BudgetList, None),
         Command::Finding(finding) => plain(of_finding(finding)),
         other => anyhow::bail!("{other:?} is not an administrative command"),
     })
@@ -356,6 +354,15 @@ fn of_mandate(mandate: Mandate) -> (crate::cli::Socket, Asked) {
     match mandate {
         Mandate::List { socket } => (socket, Asked::MandateList),
         Mandate::Withdraw { id, reason, socket } => (socket, Asked::MandateWithdraw { id, reason }),
+    }
+}
+
+fn of_server(server: Server) -> (crate::cli::Socket, Asked) {
+    match server {
+        Server::Add { name, owner, harm, socket } => {
+            (socket, Asked::ServerAdd { name, owner, harm })
+        }
+        Server::List { socket } => (socket, Asked::ServerList),
     }
 }
 

@@ -4,15 +4,16 @@
 //! active agent with an active sponsor, an open task, and the tools that the file itself describes.
 
 mod made_up;
+mod vary;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, AgentName, Attestation, Binding, Decision, Enforcement, Facts, Harm,
-    InstanceId, Label, PinDigest, PolicyId, Principal, PrincipalFacts, PurposeId, Remedy,
-    ResourceRef, Revision, RiskLevel, Server, ServerName, SessionFacts, Timestamp, Tool, ToolRef,
-    ToolState,
+    AccessRequest, ActionName, AgentName, Amount, Attestation, Binding, BudgetName, Decision,
+    Denial, Enforcement, Facts, Harm, InstanceId, Label, PinDigest, PolicyId, Principal,
+    PrincipalFacts, PurposeId, Remedy, ResourceRef, Revision, RiskLevel, Server, ServerName,
+    SessionFacts, Spend, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use crate::flips::PolicyFiles;
 use made_up::{person, standing};
+use vary::varied;
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
@@ -43,9 +45,6 @@ pub type Tools = BTreeMap<ToolRef, CaseTool>;
 
 /// The most cases of one file, each combination of what varies counted.
 const CASES_MAX: usize = 10_000;
-
-/// The member of a case that holds what varies.
-const VARY: &str = "vary";
 
 /// A tool as a case sees it: pinned, with an active owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +93,9 @@ struct Case {
     /// The tools that were called before.
     #[serde(default)]
     used_tools: BTreeSet<ToolRef>,
+    /// How much was used up of budgets before.
+    #[serde(default)]
+    used: BTreeMap<BudgetName, Amount>,
     expect: Expected,
     /// The policies that decide; any, if it is left out.
     by: Option<BTreeSet<PolicyId>>,
@@ -207,28 +209,6 @@ pub fn bundle(set: &PolicyFiles, tools: &Tools) -> Bundle {
     Bundle { tools, ..set.clone().into() }
 }
 
-/// A case once for each combination of what varies in it, its name saying which.
-fn varied(case: &Map<String, Value>) -> Vec<Map<String, Value>> {
-    let mut case = case.clone();
-    let Some(Value::Object(vary)) = case.remove(VARY) else { return vec![case] };
-    let mut all = vec![case];
-    for (member, values) in &vary {
-        let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
-        let with = |case: &Map<String, Value>, value: &Value| {
-            let mut case = case.clone();
-            let name = case.get("name").and_then(Value::as_str).unwrap_or_default();
-            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let name = format!("{name} [{member}: {shown}]");
-            case.insert("name".to_owned(), name.into());
-            case.insert(member.clone(), value.clone());
-            case
-        };
-        all = all.iter().flat_map(|case| values.iter().map(|it| with(case, it))).collect();
-        all.truncate(CASES_MAX + 1);
-    }
-    all
-}
-
 fn result(mut case: Map<String, Value>, set: (&Snapshot, &Tools)) -> CaseResult {
     let Some(Value::String(name)) = case.remove("name") else {
         let held = Err(CaseError::Unaskable("it has no `name`".to_owned()));
@@ -253,12 +233,26 @@ impl Case {
         }
         let (request, facts) = self.question(tools)?;
         let Explanation { decision, asked } = snapshot.explain(&request, &facts);
+        let decision = self.counted(decision, snapshot)?;
         let held = if self.holds(&decision) {
             Ok(())
         } else {
             Err(CaseError::Differs { expected: self.expected(), answer: told(&decision) })
         };
         Ok((held, asked))
+    }
+
+    /// The decision as its commit would leave it, with what was used up before.
+    fn counted(&self, decision: Decision, snapshot: &Snapshot) -> Result<Decision, String> {
+        let unknown = self.used.keys().find(|budget| !snapshot.budgets().has(budget));
+        if let Some(budget) = unknown {
+            return Err(format!("the set has no budget `{budget}`"));
+        }
+        let Decision::Permit(grant) = &decision else { return Ok(decision) };
+        let used = |budget| self.used.get(budget).copied().unwrap_or_default();
+        let over = grant.spends.iter().find(|spend| !spend.fits(used(&spend.budget)));
+        let over = over.map(|Spend { budget, .. }| budget.clone());
+        Ok(over.map_or(decision, |budget| Decision::Deny(Denial::BudgetExceeded { budget })))
     }
 
     fn holds(&self, decision: &Decision) -> bool {

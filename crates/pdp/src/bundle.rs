@@ -20,6 +20,9 @@ pub struct Bundle {
     /// What results carry and where data goes (`labels.yaml`), if it is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
+    /// How much may be used up, and by whom (`budgets.yaml`), if it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<String>,
     /// The tools that may be called, with the schemas that were pinned.
     #[serde(default)]
     pub tools: BTreeMap<ToolRef, ToolSchema>,

@@ -11,6 +11,7 @@
 
 mod annotations;
 mod arguments;
+mod budgets;
 mod bundle;
 mod candidates;
 mod compile;
@@ -39,6 +40,7 @@ mod validate;
 
 pub use annotations::OBLIGATION_KINDS;
 pub use arguments::{InvalidArguments, SCHEMA_NODES_MAX};
+pub use budgets::{BUDGETS_FILE, BUDGETS_MAX, Budgets, Every, Per, Shown};
 pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;
 pub use compile::{Compiler, POLICIES_MAX, POLICY_BYTES_MAX, TOOLS_MAX};

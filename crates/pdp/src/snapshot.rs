@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::Bundle;
 use crate::arguments::{self, InvalidArguments};
+use crate::budgets::Budgets;
 use crate::candidates::{Index, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
 use crate::labels::Labels;
@@ -37,6 +38,7 @@ pub struct Snapshot {
     pub(crate) warnings: Vec<Finding>,
     pub(crate) gap: Option<Finding>,
     pub(crate) labels: Labels,
+    pub(crate) budgets: Budgets,
     /// Whether some policy looks at the tools that were used.
     pub(crate) looks_at_used_tools: bool,
 }
@@ -84,6 +86,7 @@ impl Snapshot {
             warnings: Vec::new(),
             gap: Some(Finding::general(NO_POLICY)),
             labels: Labels::default(),
+            budgets: Budgets::default(),
             looks_at_used_tools: false,
         }
     }
@@ -101,6 +104,11 @@ impl Snapshot {
     /// What results carry and where data goes.
     pub const fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// How much may be used up, and by whom.
+    pub const fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Whether some policy looks at the tools that a session has used: else nobody need remember them.

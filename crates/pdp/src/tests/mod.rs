@@ -9,6 +9,7 @@
 mod administration;
 mod agreed;
 mod arguments;
+mod budgets;
 mod compile;
 mod conjunction;
 mod decide;
