@@ -155,7 +155,11 @@ fn difference(a: &PolicyFiles, b: &PolicyFiles) -> anyhow::Result<String> {
 
 /// What the set says beside its policies, by file.
 fn beside(files: &PolicyFiles) -> BTreeMap<String, String> {
-    let all = [(pdp::LABELS_FILE, &files.labels), (pdp::BUDGETS_FILE, &files.budgets)];
+    let all = [
+        (pdp::LABELS_FILE, &files.labels),
+        (pdp::BUDGETS_FILE, &files.budgets),
+        (pdp::STRICTNESS_FILE, &files.strictness),
+    ];
     all.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect()
 }
 

@@ -18,9 +18,9 @@ use crate::isolate::Launchers;
 const FILES_MAX: usize = 1_000;
 
 /// What a policy set says beside its policies.
-const BESIDE: [&str; 2] = [pdp::LABELS_FILE, pdp::BUDGETS_FILE];
+const BESIDE: [&str; 3] = [pdp::LABELS_FILE, pdp::BUDGETS_FILE, pdp::STRICTNESS_FILE];
 
-/// The policy files in `path`, with what they say of labels and budgets: whole, or none of them.
+/// The policy files in `path`, with what is said beside them: whole, or none of them.
 pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     let entries = std::fs::read_dir(path)

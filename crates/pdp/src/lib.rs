@@ -36,6 +36,7 @@ mod shape;
 mod snapshot;
 mod split;
 pub mod stands;
+mod strictness;
 mod validate;
 
 pub use annotations::OBLIGATION_KINDS;
@@ -53,6 +54,7 @@ pub use reads::InputReads;
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
 pub use snapshot::{STARTER_POLICY, Snapshot};
+pub use strictness::{STRICTNESS_FILE, STRICTNESS_MAX, Strictness, TokenRule};
 
 #[cfg(test)]
 mod tests;

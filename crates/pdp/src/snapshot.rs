@@ -18,6 +18,7 @@ use crate::labels::Labels;
 use crate::reads::InputReads;
 use crate::report::Finding;
 use crate::schema::{SERVER_REQUEST, Vocabulary, action_uid};
+use crate::strictness::Strictness;
 
 /// The policy set that a new deployment starts with.
 pub const STARTER_POLICY: &str = include_str!("../../../policies/starter.cedar");
@@ -39,6 +40,7 @@ pub struct Snapshot {
     pub(crate) gap: Option<Finding>,
     pub(crate) labels: Labels,
     pub(crate) budgets: Budgets,
+    pub(crate) strictness: Strictness,
     /// Whether some policy looks at the tools that were used.
     pub(crate) looks_at_used_tools: bool,
 }
@@ -87,6 +89,7 @@ impl Snapshot {
             gap: Some(Finding::general(NO_POLICY)),
             labels: Labels::default(),
             budgets: Budgets::default(),
+            strictness: Strictness::default(),
             looks_at_used_tools: false,
         }
     }
@@ -109,6 +112,11 @@ impl Snapshot {
     /// How much may be used up, and by whom.
     pub const fn budgets(&self) -> &Budgets {
         &self.budgets
+    }
+
+    /// How strict it is beyond what it permits.
+    pub const fn strictness(&self) -> &Strictness {
+        &self.strictness
     }
 
     /// Whether some policy looks at the tools that a session has used: else nobody need remember them.

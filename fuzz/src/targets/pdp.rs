@@ -18,6 +18,7 @@ fn bundle(policy: &str, input_schema: Value) -> Bundle {
         tools: BTreeMap::from([(TOOL.clone(), ToolSchema { input_schema })]),
         labels: None,
         budgets: None,
+        strictness: None,
     }
 }
 

@@ -40,6 +40,7 @@ fn bundle(policies: &str) -> Bundle {
         schema: BTreeMap::new(),
         labels: None,
         budgets: None,
+        strictness: None,
         tools: tools
             .into_iter()
             .map(|(tool, input_schema)| (name(tool), ToolSchema { input_schema }))

@@ -26,4 +26,5 @@ mod listing;
 mod observe;
 mod provable;
 mod server_requests;
+mod strictness;
 mod table;
