@@ -74,7 +74,8 @@ fn what_cannot_be_asked_does_not_hold_and_says_why() {
 fn a_case_says_what_was_used_up_before() {
     let budgets = "budgets: { ids: { description: x, match: {}, amount: /id, cap: 5, per: task } }";
     let set = PolicyFiles { budgets: Some(budgets.to_owned()), ..set(POLICY) };
-    let input = json!({ "type": "object", "properties": { "id": { "type": "integer" } } });
+    let id = json!({ "id": { "type": "integer" } });
+    let input = json!({ "type": "object", "properties": id, "required": ["id"] });
     let holds = |used: Value, expect: &str, reason: &str| {
         let call = json!({ "tool": "crm/lookup", "input": { "id": 2 } });
         let case = json!({

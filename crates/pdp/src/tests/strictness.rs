@@ -33,18 +33,38 @@ fn what_is_wrong_is_told_with_its_line_and_what_is_right_with_its_cost() {
   - { description: billing, lasts_s: 40, agents: [billing] }
   - { description: All, lasts_s: 300 }
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            Who moves money: tokens last 60 s, which costs an instance at work up to 120 renewals an hour for each server, in place of 14
+            billing: tokens last 40 s, which costs an instance at work up to 360 renewals an hour for each server, in place of 14
+            All: tokens last 300 s, which costs an instance at work up to 14 renewals an hour for each server, in place of 14"#]],
     );
     check(
         "tokens:
   - { description: x, lasts_s: 39 }
   - { description: x, lasts_s: 301 }
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            strictness.yaml:2: `lasts_s` is not within 40 and 300
+            strictness.yaml:3: `lasts_s` is not within 40 and 300"#]],
     );
-    check("tokens: [{ description: x, lasts: 60 }]", expect![[r#""#]]);
-    check("tokens: [{ description: x, lasts_s: 60, harm: [steals] }]", expect![[r#""#]]);
-    check("", expect![[r#""#]]);
+    check(
+        "tokens: [{ description: x, lasts: 60 }]",
+        expect![
+            "strictness.yaml:1: unknown field `lasts`, expected one of description, lasts_s, agents, harm at line 1, column 28: see docs/strictness.md"
+        ],
+    );
+    check(
+        "tokens: [{ description: x, lasts_s: 60, harm: [steals] }]",
+        expect![
+            "strictness.yaml:1: unknown variant `steals`, expected one of reads-data, exposes-data, moves-money, changes-production, runs-code at line 1, column 48: see docs/strictness.md"
+        ],
+    );
+    check(
+        "",
+        expect![
+            "strictness.yaml:1: unexpected end of input at line 1, column 1: see docs/strictness.md"
+        ],
+    );
 }
 
 /// Of all rules that are met, the shortest counts: none makes another less strict.
