@@ -120,6 +120,7 @@ impl Bench {
             answers,
             attestation: standing.attestation(),
             binding: Binding::Dpop,
+            budget: None,
             commitments: commitments.try_into().expect("it names a sponsor"),
             decision: Verdict::Permit,
             delegators: Vec::new(),

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
+use crate::counted;
 use crate::findings::{STRANGERS_WAITING_MAX, Seen};
 use crate::making::{Answer, Made, Permitting};
 use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
@@ -264,7 +265,7 @@ impl Authority {
                 }
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
                 Err(CommitError::OverLimit { counter }) => {
-                    forced = Some(Denial::LimitReached { counter: counter.0 });
+                    forced = Some(counted::over(&counter));
                 }
                 Err(error) => return Err(unrecorded(error)),
             }

@@ -1,10 +1,11 @@
-//! What calls and opened tasks are counted against, all in the commit of what permits them.
+//! What calls and opened tasks are counted against, all in the commit of what permits them. Nothing is given
+//! back, however the call ends: a call whose outcome nobody knows may have used what it took.
 //!
 //! INVARIANT: nobody begins anew what is used up: what has a limit for a day is counted by names that
 //! outlive instances and tasks (`n_088_…`).
 
-use model::{ElevationId, Standing, Timestamp};
-use store::{CounterKey, Effect};
+use model::{Amount, BudgetName, Denial, ElevationId, Spend, Standing, Timestamp};
+use store::{CounterKey, Effect, Store, StoreError};
 
 use crate::Limits;
 use crate::pip::calls_counter;
@@ -57,6 +58,51 @@ pub fn opening(standing: &Standing, now: Timestamp, limits: &Limits) -> Vec<Effe
 fn of_day((who, what): (String, &str), most: Option<u64>, now: Timestamp) -> Option<Effect> {
     let day = now.as_seconds().div_euclid(SECONDS_OF_A_DAY);
     most.map(|_| one(CounterKey(format!("{who}/day-{day}/{what}")), most))
+}
+
+/// How the names of counters begin that are of budgets.
+const OF_BUDGETS: &str = "budget/";
+
+/// What a permit uses up of budgets, whatever the budgets were when others used them: a counter is of a
+/// name, so who changes how much there is does not begin anew what is used up.
+pub(crate) fn spent(spends: &[Spend]) -> impl Iterator<Item = Effect> {
+    spends.iter().map(|Spend { budget, place, amount, cap }| {
+        let counter = CounterKey(format!("{}{place}", of_budget(budget)));
+        Effect::Count { counter, amount: amount.parts(), limit: Some(cap.parts()) }
+    })
+}
+
+fn of_budget(budget: &BudgetName) -> String {
+    format!("{OF_BUDGETS}{budget}/")
+}
+
+/// Why what would pass the limit of `counter` is denied.
+pub(crate) fn over(counter: &CounterKey) -> Denial {
+    let budget = counter.0.strip_prefix(OF_BUDGETS).and_then(|it| it.split_once('/'));
+    match budget.map(|(budget, _)| budget.parse()) {
+        Some(Ok(budget)) => Denial::BudgetExceeded { budget },
+        _ => Denial::LimitReached { counter: counter.0.clone() },
+    }
+}
+
+/// Of a budget, whom `place` names and how much they have used.
+pub type UsedBy = (String, Amount);
+
+/// The first of those who have used something of `budget` in the time `window`, up to `most`, in the order
+/// of their names.
+pub async fn used(
+    store: &dyn Store,
+    (budget, window): (&BudgetName, &str),
+    most: usize,
+) -> Result<Vec<UsedBy>, StoreError> {
+    let prefix = format!("{}{window}/", of_budget(budget));
+    let listed = store.list_counters(&prefix, most).await?.into_iter();
+    Ok(listed
+        .map(|(counter, parts)| {
+            let who = counter.0.strip_prefix(&prefix).unwrap_or(&counter.0).to_owned();
+            (who, Amount::from_parts(parts))
+        })
+        .collect())
 }
 
 fn one(counter: CounterKey, most: Option<u64>) -> Effect {

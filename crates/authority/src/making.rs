@@ -19,6 +19,9 @@ use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext};
 use crate::pip::{FactsError, Gathered};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf};
 
+/// The act that a token is issued by, which ends no later than the policy set lets tokens last.
+const TOKENS: &str = "token/issue";
+
 /// A question with what was gathered for it.
 struct Question<'a> {
     request: &'a AccessRequest,
@@ -203,6 +206,7 @@ impl Authority {
         if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
             effects.extend(enter.iter().cloned());
         }
+        effects.extend(counted::spent(&grant.spends));
         if is_counted(question.request) {
             let Question { gathered, facts, .. } = question;
             let day = (facts.now, &self.limits);
@@ -223,19 +227,24 @@ fn closing_of(
     grant: &Grant,
     (decision, people): (DecisionId, ActCommitments),
 ) -> Closing {
+    let Question { request, gathered, facts, .. } = question;
+    let ends = gathered.standing.ends(grant.elevation);
+    let strictness = gathered.snapshot.strictness();
+    let lasts = strictness.tokens_last(&gathered.standing);
+    let lasts = lasts.filter(|_| request.action.as_str() == TOKENS);
     let context = PermitContext {
         decision,
         index: 0,
-        decided: question.facts.now,
-        standing: question.gathered.standing.clone(),
+        decided: facts.now,
+        standing: gathered.standing.clone(),
         act: question.act,
         reads: read_set(question).into_iter().filter(|it| !labels::is_of_the_past(it)).collect(),
-        ends: question.gathered.standing.ends(grant.elevation),
-        revision: question.gathered.revision,
+        ends: lasts.map_or(ends, |lasts| ends.min(facts.now.plus(lasts))),
+        revision: gathered.revision,
         obligations: grant.obligations.iter().cloned().collect(),
         people,
     };
-    let consequential = question.facts.is_consequential();
+    let consequential = facts.is_consequential();
     Closing { context, consequential }
 }
 

@@ -9,8 +9,9 @@ use model::record::{
     FactsRef, HandedOn, VERSION, Verdict,
 };
 use model::{
-    AccessRequest, ActDigest, AgentFacts, Binding, Decision, DecisionId, ElevationId, Entropy,
-    Facts, PersonId, PolicyId, RecordId, ResourceRef, Server, Standing, Stops, Timestamp, Tool,
+    AccessRequest, ActDigest, AgentFacts, Binding, BudgetName, Decision, DecisionId, ElevationId,
+    Entropy, Facts, PersonId, PolicyId, RecordId, ResourceRef, Server, Standing, Stops, Timestamp,
+    Tool,
 };
 use moka::sync::Cache;
 use store::NewEntry;
@@ -214,6 +215,7 @@ fn record_of(
         answers: told.answers,
         attestation: standing.attestation(),
         binding: circumstances.binding,
+        budget: told.budget,
         commitments,
         decision: told.verdict,
         delegators: HandedOn::all(standing),
@@ -249,6 +251,7 @@ pub(crate) struct Told {
     pub(crate) reason: &'static str,
     pub(crate) policies: Vec<PolicyId>,
     answers: model::Answers,
+    budget: Option<BudgetName>,
     elevation: Option<ElevationId>,
     obligations: Vec<model::Obligation>,
     observed: Vec<PolicyId>,
@@ -262,6 +265,7 @@ pub(crate) fn told(decision: &Decision) -> Told {
             reason: "granted",
             policies: grant.basis.iter().cloned().collect(),
             answers: grant.answers,
+            budget: None,
             elevation: grant.elevation,
             obligations: grant.obligations.iter().cloned().collect(),
             observed: grant.observed.iter().cloned().collect(),
@@ -272,6 +276,7 @@ pub(crate) fn told(decision: &Decision) -> Told {
             reason: denial.code(),
             policies: denial.policies().into_iter().collect(),
             answers: denial.answers(),
+            budget: denial.budget().cloned(),
             elevation: None,
             obligations: Vec::new(),
             observed: Vec::new(),

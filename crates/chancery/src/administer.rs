@@ -10,8 +10,8 @@ use pap::{Command as Asked, Registration, ServerSaid, SystemRegistration, ToolSa
 use serde_json::{Value, json};
 
 use crate::cli::{
-    Agent, Attested, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate, Outcome,
-    Purpose, Server, Signed, System, Task, Tool,
+    Agent, Attested, Budget, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate,
+    Outcome, Purpose, Server, Signed, System, Task, Tool,
 };
 use crate::socket;
 use crate::words::word;
@@ -163,7 +163,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Command::Instance(instance) => keyless(of_instance(instance).await?),
         Command::Device(device) => plain(of_device(device)),
-        Command::Server(server) => keyless(of_server(server)),
+        Command::Server(server) => plain(of_server(server)),
         Command::Tool(tool) => plain(of_tool(tool)),
         Command::Outcome(Outcome::Settle { decision, reason, socket }) => {
             (socket.socket, Asked::OutcomeSettle { decision, reason }, None)
@@ -174,6 +174,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Keys(Keys::Rotate { compromised, reason, socket }) => {
             (socket.socket, Asked::KeysRotate { reason, compromised }, None)
         }
+        Command::Budget(Budget::List { socket }) => (socket.socket, Asked::BudgetList, None),
         Command::Finding(finding) => plain(of_finding(finding)),
         other => anyhow::bail!("{other:?} is not an administrative command"),
     })
@@ -356,13 +357,13 @@ fn of_mandate(mandate: Mandate) -> (crate::cli::Socket, Asked) {
     }
 }
 
-fn of_server(server: Server) -> (PathBuf, Asked) {
+fn of_server(server: Server) -> (crate::cli::Socket, Asked) {
     match server {
         Server::Add { name, owner, harm, environment, region, socket } => {
             let said = ServerSaid { owner, harm, environment, region };
-            (socket.socket, Asked::ServerAdd { name, said })
+            (socket, Asked::ServerAdd { name, said })
         }
-        Server::List { socket } => (socket.socket, Asked::ServerList),
+        Server::List { socket } => (socket, Asked::ServerList),
     }
 }
 

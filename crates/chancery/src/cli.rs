@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod agents;
+mod budgets;
 mod devices;
 mod directories;
 mod elevations;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance, Register};
+pub(crate) use budgets::Budget;
 pub(crate) use devices::{Device, Login};
 pub(crate) use directories::{Directory, NewBearer, Subject};
 pub(crate) use elevations::Elevation;
@@ -166,6 +168,9 @@ pub(crate) enum Command {
     /// The key that signs tokens.
     #[command(subcommand)]
     Keys(Keys),
+    /// How much may be used up, and what is left.
+    #[command(subcommand)]
+    Budget(Budget),
     /// Callers that are no active agent.
     #[command(subcommand)]
     Finding(Finding),

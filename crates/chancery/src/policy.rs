@@ -156,6 +156,9 @@ fn check(dir: &Path) -> anyhow::Result<ExitCode> {
     for finding in findings(&set, &snapshot).into_iter().chain(of_properties) {
         println!("warning: {finding}");
     }
+    for rule in snapshot.strictness().rules() {
+        println!("strictness: {rule}");
+    }
     let results = set.run()?;
     let failed = tell_failures(&results);
     let (policies, tools) = (snapshot.ids_of_all().count(), set.all_tools().len());

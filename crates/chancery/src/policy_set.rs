@@ -78,11 +78,7 @@ impl PolicySet {
     }
 
     fn with(&self, policies: &BTreeMap<String, String>) -> PolicyFiles {
-        PolicyFiles {
-            policies: policies.clone(),
-            schema: self.files.schema.clone(),
-            labels: self.files.labels.clone(),
-        }
+        PolicyFiles { policies: policies.clone(), ..self.files.clone() }
     }
 
     /// What each of its tools can do.
@@ -114,11 +110,9 @@ impl PolicySet {
 
 /// What decides of the set in `dir`.
 pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
-    let mut policies = sources::policy_files(dir)?;
-    let labels = policies.remove(pdp::LABELS_FILE);
     let mut schema = texts(dir, "cedarschema")?;
     schema.remove(GENERATED);
-    Ok(PolicyFiles { policies, schema, labels })
+    Ok(PolicyFiles { schema, ..PolicyFiles::of(sources::policy_files(dir)?) })
 }
 
 /// What is wrong with a set is told, each thing with its place.

@@ -145,11 +145,22 @@ async fn side(named: &str, socket: &Path) -> anyhow::Result<PolicyFiles> {
     }
 }
 
-/// The policies, and the schema parts, that `b` has otherwise than `a`.
+/// The policies, the schema parts, and what is said beside them, that `b` has otherwise than `a`.
 fn difference(a: &PolicyFiles, b: &PolicyFiles) -> anyhow::Result<String> {
     let by_id = |files: &PolicyFiles| pdp::by_id(&files.policies).map_err(|it| anyhow!("{it}"));
     let policies = compared("policy", &by_id(a)?, &by_id(b)?);
-    Ok(policies + &compared("schema", &a.schema, &b.schema))
+    let beside = compared("file", &beside(a), &beside(b));
+    Ok(policies + &compared("schema", &a.schema, &b.schema) + &beside)
+}
+
+/// What the set says beside its policies, by file.
+fn beside(files: &PolicyFiles) -> BTreeMap<String, String> {
+    let all = [
+        (pdp::LABELS_FILE, &files.labels),
+        (pdp::BUDGETS_FILE, &files.budgets),
+        (pdp::STRICTNESS_FILE, &files.strictness),
+    ];
+    all.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect()
 }
 
 fn compared(what: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> String {
@@ -245,6 +256,37 @@ mod tests {
               - when { context.depth > 1 };
               + when { context.depth > 2 };
         "#]],
+        );
+    }
+
+    /// Whoever approves sees what is said beside the policies, too: another cap widens as another policy does.
+    #[test]
+    fn n_088_sets_differ_by_what_is_said_beside_the_policies() {
+        let one = set(r#"@id("one") permit (principal, action, resource);"#);
+        let with = |cap: u8| PolicyFiles { budgets: Some(format!("cap: {cap}\n")), ..one.clone() };
+        let labelled = PolicyFiles { labels: Some("labels: {}\n".to_owned()), ..with(5) };
+        let check = |a: &PolicyFiles, b: &PolicyFiles, expected: Expect| {
+            expected.assert_eq(&difference(a, b).expect("both can be read"));
+        };
+        check(&with(5), &with(5), expect![""]);
+        check(
+            &with(5),
+            &with(9),
+            expect![[r#"
+                changed file `budgets.yaml`
+                  - cap: 5
+                  + cap: 9
+            "#]],
+        );
+        check(
+            &labelled,
+            &one,
+            expect![[r#"
+                removed file `budgets.yaml`
+                  - cap: 5
+                removed file `labels.yaml`
+                  - labels: {}
+            "#]],
         );
     }
 }

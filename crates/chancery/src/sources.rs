@@ -17,7 +17,10 @@ use crate::isolate::Launchers;
 /// The most policy files.
 const FILES_MAX: usize = 1_000;
 
-/// The policy files in `path`, with what they say of labels: whole, or none of them.
+/// What a policy set says beside its policies.
+const BESIDE: [&str; 3] = [pdp::LABELS_FILE, pdp::BUDGETS_FILE, pdp::STRICTNESS_FILE];
+
+/// The policy files in `path`, with what is said beside them: whole, or none of them.
 pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     let entries = std::fs::read_dir(path)
@@ -26,7 +29,7 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let is_policy = path.extension().is_some_and(|extension| extension == "cedar");
-        if is_policy || name == pdp::LABELS_FILE {
+        if is_policy || BESIDE.contains(&name.as_str()) {
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("could not read the policy `{}`", path.display()))?;
             // An empty file is one that is being written, or was cut off.
@@ -35,7 +38,7 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
         }
         ensure!(files.len() <= FILES_MAX, "`{}` has too many policy files", path.display());
     }
-    let is_policy = |name: &String| *name != pdp::LABELS_FILE;
+    let is_policy = |name: &String| !BESIDE.contains(&name.as_str());
     ensure!(files.keys().any(is_policy), "`{}` has no policy file (*.cedar)", path.display());
     Ok(files)
 }

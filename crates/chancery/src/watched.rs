@@ -104,6 +104,14 @@ impl Store for WatchedStore {
         self.read(self.inner.counters(keys).await)
     }
 
+    async fn list_counters(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        self.read(self.inner.list_counters(prefix, limit).await)
+    }
+
     fn announce(&self) -> Box<dyn Send> {
         self.inner.announce()
     }

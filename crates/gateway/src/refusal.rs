@@ -163,14 +163,19 @@ impl Refusal {
             text: match self {
                 Self::ArgumentsInvalid(why) => why.clone(),
                 Self::InputRequired { .. } => self.to_string(),
-                Self::Denied { denial, .. }
-                    if matches!(denial.as_ref(), Denial::LimitReached { .. }) =>
-                {
-                    "the task has been given no more calls".to_owned()
-                }
+                Self::Denied { denial, .. } => limit_text(denial),
                 _ => String::new(),
             },
         }
+    }
+}
+
+/// What is told of a limit: which it is, and nothing of how much is left.
+fn limit_text(denial: &Denial) -> String {
+    match denial {
+        Denial::LimitReached { .. } => "the task has been given no more calls".to_owned(),
+        Denial::BudgetExceeded { .. } | Denial::BudgetUnread { .. } => denial.to_string(),
+        _ => String::new(),
     }
 }
 

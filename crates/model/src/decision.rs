@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ElevationId;
+use crate::{BudgetName, ElevationId, Spend};
 
 /// The `@id` of a policy, unique in its set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -209,6 +209,8 @@ pub struct Grant {
     /// Policies under observation that would have changed the answer, or that could not be
     /// evaluated.
     pub observed: BTreeSet<PolicyId>,
+    /// What it uses up of budgets: there is no permit if one has less left.
+    pub spends: Vec<Spend>,
 }
 
 /// Why access was denied.
@@ -266,6 +268,18 @@ pub enum Denial {
         /// The counter that would pass its limit.
         counter: String,
     },
+    /// A budget has less left than the act uses.
+    #[error("the budget `{budget}` has less left than this uses")]
+    BudgetExceeded {
+        /// The budget.
+        budget: BudgetName,
+    },
+    /// What the act uses of a budget is not there, or is no amount as the budget counts them.
+    #[error("what this uses of the budget `{budget}` cannot be read")]
+    BudgetUnread {
+        /// The budget.
+        budget: BudgetName,
+    },
     /// An equal act was begun before and nobody knows whether it happened.
     #[error("an equal act has an unknown outcome")]
     OutcomeUnknown,
@@ -286,6 +300,8 @@ impl Denial {
             Self::Malformed => "malformed",
             Self::TooManyCandidates => "too_many_candidates",
             Self::LimitReached { .. } => "limit_reached",
+            Self::BudgetExceeded { .. } => "budget_exceeded",
+            Self::BudgetUnread { .. } => "budget_unread",
             Self::OutcomeUnknown => "outcome_unknown",
         }
     }
@@ -296,6 +312,14 @@ impl Denial {
             Self::Forbidden { by, .. } => by.clone(),
             Self::Unevaluable { policies } => policies.clone(),
             _ => BTreeSet::new(),
+        }
+    }
+
+    /// The budget that determined the denial.
+    pub const fn budget(&self) -> Option<&BudgetName> {
+        match self {
+            Self::BudgetExceeded { budget } | Self::BudgetUnread { budget } => Some(budget),
+            _ => None,
         }
     }
 

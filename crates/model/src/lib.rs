@@ -6,6 +6,7 @@
 
 mod access;
 mod agent;
+mod budget;
 mod commitment;
 mod consent;
 mod decision;
@@ -45,6 +46,7 @@ pub use agent::{
     Agent, AgentState, Attestation, BACKUPS_MAX, Binding, Instance, InstanceState, LEASE_MAX,
     PROPAGATION_MAX, RegisteredClient, Stopped,
 };
+pub use budget::{Amount, InvalidAmount, Spend};
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
 pub use consent::{Agreed, AskedOf, Code, Consent, ConsentState, SentBy};
 pub use decision::{
@@ -78,8 +80,8 @@ pub use ids::{
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
 pub use marked::Marked;
 pub use names::{
-    AgentName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName, Label,
-    PersonId, PurposeId, RegionName, ServerName, SourceName, SystemName, ToolName, ToolRef,
+    AgentName, BudgetName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName,
+    Label, PersonId, PurposeId, RegionName, ServerName, SourceName, SystemName, ToolName, ToolRef,
     UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};

@@ -128,6 +128,10 @@ name!(
     Label, "a label", is_label, LABEL_RULE
 );
 name!(
+    /// Names a budget.
+    BudgetName, "a name of a budget", is_label, LABEL_RULE
+);
+name!(
     /// Names a directory that says, under its signature, who the organisation's people are.
     SourceName, "a name of a source", is_label, LABEL_RULE
 );

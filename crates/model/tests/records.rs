@@ -35,6 +35,7 @@ fn decision() -> DecisionRecord {
         answers: Answers { ceiling: permit, instance: permit, ..Answers::default() },
         attestation: Attestation::User,
         binding: Binding::Dpop,
+        budget: None,
         commitments: act_commitments(),
         decision: Verdict::Permit,
         delegators: Vec::new(),

@@ -222,6 +222,8 @@ pub enum Command {
         reason: String,
         word: Option<String>,
     },
+    /// Lists the budgets of the policy set in force, with what is left of each.
+    BudgetList,
     /// Lists callers that are no active agent.
     FindingList,
     /// Closes a finding.

@@ -320,6 +320,7 @@ impl Administration {
             Command::LabelRemove { label, what, reason, word } => {
                 self.label_remove(by, (&label, &what), (reason, word)).await
             }
+            Command::BudgetList => self.budget_list(by).await,
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
             Command::MandateList => self.list(by, "mandate/", "").await,
             Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use authority::SharedCompiler;
 use model::record::Verdict;
 use model::{AccessRequest, Decision, Facts, PolicyDigest, PrincipalFacts, Timestamp};
-use pdp::{Bundle, Snapshot};
+use pdp::{BUDGETS_FILE, Bundle, LABELS_FILE, STRICTNESS_FILE, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -38,20 +38,35 @@ pub struct PolicyFiles {
     /// What results carry and where data goes (`labels.yaml`), if it is said.
     #[serde(default)]
     pub labels: Option<String>,
+    /// How much may be used up, and by whom (`budgets.yaml`), if it is said.
+    #[serde(default)]
+    pub budgets: Option<String>,
+    /// How strict it is beyond what it permits (`strictness.yaml`), if that is said.
+    #[serde(default)]
+    pub strictness: Option<String>,
+}
+
+impl PolicyFiles {
+    /// The set of these files, by name: policies, and what is said beside them. It has no schema parts.
+    pub fn of(mut policies: BTreeMap<String, String>) -> Self {
+        let (labels, budgets) = (policies.remove(LABELS_FILE), policies.remove(BUDGETS_FILE));
+        let strictness = policies.remove(STRICTNESS_FILE);
+        Self { policies, labels, budgets, strictness, ..Self::default() }
+    }
 }
 
 impl From<PolicyFiles> for Bundle {
     /// The set without tools: what a release names by its digest.
     fn from(files: PolicyFiles) -> Self {
-        let PolicyFiles { policies, schema, labels } = files;
-        Self { policies, schema, labels, ..Self::default() }
+        let PolicyFiles { policies, schema, labels, budgets, strictness } = files;
+        Self { policies, schema, labels, budgets, strictness, ..Self::default() }
     }
 }
 
 impl From<Bundle> for PolicyFiles {
     fn from(bundle: Bundle) -> Self {
-        let Bundle { policies, schema, labels, tools: _ } = bundle;
-        Self { policies, schema, labels }
+        let Bundle { policies, schema, labels, budgets, strictness, tools: _ } = bundle;
+        Self { policies, schema, labels, budgets, strictness }
     }
 }
 

@@ -6,6 +6,7 @@
 //! no process: what a server lists is read by somebody else.
 
 mod asked;
+mod budgets;
 mod cases;
 mod clients;
 mod command;

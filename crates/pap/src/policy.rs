@@ -6,7 +6,7 @@ use std::sync::Arc;
 use authority::{Authority, Reader, SharedCompiler, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, PersonId, RecordId, Timestamp, Tool, ToolRef};
-use pdp::{Bundle, LABELS_FILE, Snapshot, ToolSchema};
+use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
@@ -83,10 +83,8 @@ pub struct Content {
 }
 
 impl From<BTreeMap<String, String>> for Content {
-    fn from(mut policies: BTreeMap<String, String>) -> Self {
-        let labels = policies.remove(LABELS_FILE);
-        let files = PolicyFiles { policies, labels, ..PolicyFiles::default() };
-        Self { files, release: None }
+    fn from(policies: BTreeMap<String, String>) -> Self {
+        Self { files: PolicyFiles::of(policies), release: None }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::recall::{Question, Recall, Recorded};
 const PAGE: usize = 1_000;
 
 /// Denials that follow from state which the commit checks, not from the policy set.
-pub(crate) const NOT_BY_POLICY: [&str; 2] = ["limit_reached", "outcome_unknown"];
+pub(crate) const NOT_BY_POLICY: [&str; 3] = ["budget_exceeded", "limit_reached", "outcome_unknown"];
 
 /// Rules that earlier builds did not have: what these permitted, they may deny.
 const LATER: [&str; 1] = ["owners_not_active"];

@@ -20,6 +20,12 @@ pub struct Bundle {
     /// What results carry and where data goes (`labels.yaml`), if it is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
+    /// How much may be used up, and by whom (`budgets.yaml`), if it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<String>,
+    /// How strict it is beyond what it permits (`strictness.yaml`), if that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strictness: Option<String>,
     /// The tools that may be called, with the schemas that were pinned.
     #[serde(default)]
     pub tools: BTreeMap<ToolRef, ToolSchema>,

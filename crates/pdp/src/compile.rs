@@ -13,6 +13,7 @@ use jsonschema::Validator;
 use miette::Diagnostic as _;
 use model::{PolicyId, Sha256Digest};
 
+use crate::budgets::Budgets;
 use crate::candidates::{Constraint, Index, ScopeOf};
 use crate::context::USED_TOOLS;
 use crate::kept::Kept;
@@ -21,6 +22,7 @@ use crate::report::{CompileErrors, Finding};
 use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::split::split;
+use crate::strictness::Strictness;
 use crate::validate::Checker;
 use crate::{Bundle, annotations, arguments, properties, reads};
 
@@ -125,7 +127,8 @@ impl Compiler {
     fn compiled(&mut self, bundle: Bundle) -> Result<Snapshot, CompileErrors> {
         limits(&bundle)?;
         let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
-        let mut warnings = Vec::new();
+        let (budgets, mut warnings) = Budgets::read(&bundle)?;
+        let strictness = bundle.strictness.as_deref().map(Strictness::read).transpose()?;
         let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
         let tools = self.tools(&bundle, &mut vocabulary, &mut warnings);
         let mut sources = self.parsed(&bundle)?;
@@ -169,6 +172,8 @@ impl Compiler {
             warnings,
             gap,
             labels,
+            budgets,
+            strictness: strictness.unwrap_or_default(),
             looks_at_used_tools,
         };
         if self.role == Role::Deciding {
@@ -293,6 +298,7 @@ impl Source<'_> {
 
 pub(crate) fn limits(bundle: &Bundle) -> Result<(), CompileErrors> {
     let texts = bundle.policies.values().chain(bundle.schema.values()).chain(&bundle.labels);
+    let texts = texts.chain(&bundle.budgets).chain(&bundle.strictness);
     let bytes: usize = texts.map(String::len).sum();
     if bytes > POLICY_BYTES_MAX {
         return Err(

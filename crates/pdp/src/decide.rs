@@ -52,8 +52,8 @@ impl Snapshot {
         let Some(prepared) = self.prepare((request, facts), (action, &passed))? else {
             let (basis, obligations, observed) =
                 (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-            let Passed { answers, .. } = passed;
-            return Ok(Grant { basis, obligations, answers, elevation: None, observed });
+            let (Passed { answers, .. }, spends) = (passed, Vec::new());
+            return Ok(Grant { basis, obligations, answers, elevation: None, observed, spends });
         };
         let Prepared { question, actor, subject, of_actor, of_person } = &prepared;
         let person = match subject {
@@ -61,7 +61,8 @@ impl Snapshot {
             None => None,
         };
         let actor = self.ask(question, actor, of_actor)?;
-        self.answer(&Asked { person, actor }, &passed)
+        let grant = self.answer(&Asked { person, actor }, &passed)?;
+        Ok(Grant { spends: self.budgets.spent_by(request, facts)?, ..grant })
     }
 
     /// What the policies are asked, and which of them; none where a built-in rule alone permits.
@@ -177,6 +178,7 @@ impl Snapshot {
             answers,
             elevation: passed.elevation.map(|elevation| elevation.id),
             observed: self.ids(&observed),
+            spends: Vec::new(),
         })
     }
 

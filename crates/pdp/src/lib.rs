@@ -12,6 +12,7 @@
 pub mod agentcore;
 mod annotations;
 mod arguments;
+mod budgets;
 mod bundle;
 mod candidates;
 mod compile;
@@ -36,10 +37,12 @@ mod shape;
 mod snapshot;
 mod split;
 pub mod stands;
+mod strictness;
 mod validate;
 
 pub use annotations::OBLIGATION_KINDS;
 pub use arguments::{InvalidArguments, SCHEMA_NODES_MAX};
+pub use budgets::{BUDGETS_FILE, BUDGETS_MAX, Budgets, Every, Per, Shown};
 pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;
 pub use compile::{Compiler, POLICIES_MAX, POLICY_BYTES_MAX, TOOLS_MAX};
@@ -52,6 +55,7 @@ pub use reads::InputReads;
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
 pub use snapshot::{STARTER_POLICY, Snapshot};
+pub use strictness::{STRICTNESS_FILE, STRICTNESS_MAX, Strictness, TokenRule};
 
 #[cfg(test)]
 mod tests;

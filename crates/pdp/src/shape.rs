@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::RestrictedExpression;
+use model::Amount;
 use serde_json::{Map, Value, json};
 
 use crate::reads::push_token;
@@ -242,16 +243,6 @@ fn exact_long(number: &serde_json::Number) -> Option<i64> {
 
 /// The number as a Cedar decimal: at most four places, and within the range of one.
 fn exact_decimal(number: &serde_json::Number) -> Option<String> {
-    let text = match (number.as_i64(), number.as_f64()) {
-        (Some(long), _) => long.to_string(),
-        // Rust prints the shortest digits that read back equal, and never an exponent.
-        (None, Some(double)) if number.is_f64() => format!("{double}"),
-        _ => return None,
-    };
-    let (whole, places) = text.split_once('.').unwrap_or((&text, "0"));
-    if places.len() > 4 || whole.len() > 20 {
-        return None;
-    }
-    let scaled: i128 = format!("{whole}{places:0<4}").parse().ok()?;
-    i64::try_from(scaled).is_ok().then(|| format!("{whole}.{places}"))
+    let text = Amount::of_number(number)?.to_string();
+    Some(if text.contains('.') { text } else { format!("{text}.0") })
 }

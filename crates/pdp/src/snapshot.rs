@@ -11,12 +11,14 @@ use serde_json::Value;
 
 use crate::Bundle;
 use crate::arguments::{self, InvalidArguments};
+use crate::budgets::Budgets;
 use crate::candidates::{Index, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
 use crate::labels::Labels;
 use crate::reads::InputReads;
 use crate::report::Finding;
 use crate::schema::{SERVER_REQUEST, Vocabulary, action_uid};
+use crate::strictness::Strictness;
 
 /// The policy set that a new deployment starts with.
 pub const STARTER_POLICY: &str = include_str!("../../../policies/starter.cedar");
@@ -37,6 +39,8 @@ pub struct Snapshot {
     pub(crate) warnings: Vec<Finding>,
     pub(crate) gap: Option<Finding>,
     pub(crate) labels: Labels,
+    pub(crate) budgets: Budgets,
+    pub(crate) strictness: Strictness,
     /// Whether some policy looks at the tools that were used.
     pub(crate) looks_at_used_tools: bool,
 }
@@ -84,6 +88,8 @@ impl Snapshot {
             warnings: Vec::new(),
             gap: Some(Finding::general(NO_POLICY)),
             labels: Labels::default(),
+            budgets: Budgets::default(),
+            strictness: Strictness::default(),
             looks_at_used_tools: false,
         }
     }
@@ -101,6 +107,16 @@ impl Snapshot {
     /// What results carry and where data goes.
     pub const fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// How much may be used up, and by whom.
+    pub const fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// How strict it is beyond what it permits.
+    pub const fn strictness(&self) -> &Strictness {
+        &self.strictness
     }
 
     /// Whether some policy looks at the tools that a session has used: else nobody need remember them.

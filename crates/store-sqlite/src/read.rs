@@ -214,6 +214,22 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn list_counters(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        let (Span { from, end, .. }, limit) = (Span::of(prefix, None), page(limit));
+        self.read("list counters", move |connection| {
+            let sql = "SELECT name, value FROM counter WHERE name >= ?1 \
+                       AND (?2 IS NULL OR name < ?2) ORDER BY name LIMIT ?3";
+            let mut query = connection.prepare_cached(sql)?;
+            let counter = |row: &Row<'_>| Ok((CounterKey(row.get(0)?), row.get(1)?));
+            query.query_map(params![from, end, limit], counter)?.collect()
+        })
+        .await
+    }
+
     fn announce(&self) -> Box<dyn Send> {
         self.queue.announce();
         Box::new(Announced(self.queue.clone()))

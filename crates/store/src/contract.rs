@@ -115,6 +115,14 @@ pub trait Store: Send + Sync + 'static {
     /// The values of counters, in the order asked for.
     async fn counters(&self, keys: &[crate::CounterKey]) -> Result<Vec<i64>, StoreError>;
 
+    /// The first up to `limit` counters (at most [`crate::PAGE_MAX`]) whose names begin with `prefix`, in the
+    /// order of the names' bytes, with their values.
+    async fn list_counters(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(crate::CounterKey, i64)>, StoreError>;
+
     /// Says that a unit is on its way, so that a batch may wait a moment for it; call
     /// [`Store::commit`] or drop the guard.
     fn announce(&self) -> Box<dyn Send>;

@@ -38,6 +38,8 @@ pub enum Call {
     ListAsOf,
     /// [`Store::counters`].
     Counters,
+    /// [`Store::list_counters`].
+    ListCounters,
     /// [`Store::commit`].
     Commit,
     /// [`Store::log_size`].
@@ -246,6 +248,15 @@ impl Store for FaultyStore {
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<i64>, StoreError> {
         let garbage = vec![i64::MIN; keys.len()];
         self.meet(Call::Counters, self.behind.counters(keys), garbage).await
+    }
+
+    async fn list_counters(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        let listed = self.behind.list_counters(prefix, limit);
+        self.meet(Call::ListCounters, listed, Vec::new()).await
     }
 
     fn announce(&self) -> Box<dyn Send> {

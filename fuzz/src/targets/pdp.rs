@@ -17,6 +17,8 @@ fn bundle(policy: &str, input_schema: Value) -> Bundle {
         schema: BTreeMap::new(),
         tools: BTreeMap::from([(TOOL.clone(), ToolSchema { input_schema })]),
         labels: None,
+        budgets: None,
+        strictness: None,
     }
 }
 

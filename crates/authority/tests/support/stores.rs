@@ -165,6 +165,14 @@ impl Store for Interposed {
         self.inner.counters(keys).await
     }
 
+    async fn list_counters(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        self.inner.list_counters(prefix, limit).await
+    }
+
     fn announce(&self) -> Box<dyn Send> {
         self.inner.announce()
     }

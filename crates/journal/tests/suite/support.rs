@@ -213,6 +213,7 @@ pub(crate) fn decision(number: u64) -> DecisionRecord {
         answers: Answers::default(),
         attestation: Attestation::User,
         binding: Binding::Dpop,
+        budget: None,
         commitments: sponsor().try_into().unwrap(),
         decision: Verdict::Permit,
         delegators: Vec::new(),

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActCommitments, Record};
 use crate::{
-    AgentName, Answers, Attestation, Binding, DecisionId, ElevationId, Enforcement, Harm,
-    InstanceId, MandateDigest, Obligation, PolicyDigest, PolicyId, PurposeId, RecordDigest,
+    AgentName, Answers, Attestation, Binding, BudgetName, DecisionId, ElevationId, Enforcement,
+    Harm, InstanceId, MandateDigest, Obligation, PolicyDigest, PolicyId, PurposeId, RecordDigest,
     RecordId, Remedy, Revision, Sha256Digest, Standing, TaskId, Timestamp,
 };
 
@@ -78,6 +78,9 @@ pub struct DecisionRecord {
     pub attestation: Attestation,
     /// How its token is bound.
     pub binding: Binding,
+    /// The budget that has too little left, or of which it cannot be read what the act uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetName>,
     /// Commitments to what is not in clear.
     pub commitments: ActCommitments,
     /// Permit or deny.

@@ -331,6 +331,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::MandateList,
         Command::MandateWithdraw { id: facts.mandate.id.to_string(), reason: reason() },
         Command::OutcomeSettle { decision: id(), reason: reason() },
+        Command::BudgetList,
         Command::FindingList,
         Command::FindingClose { id: finding().id.to_string(), reason: reason() },
         Command::ClockTrust { reason: reason() },

@@ -343,9 +343,8 @@ pub(super) fn tools() -> BTreeMap<ToolRef, ToolSchema> {
 pub(super) fn bundle(policies: &str) -> Bundle {
     Bundle {
         policies: BTreeMap::from([("test.cedar".to_owned(), policies.to_owned())]),
-        schema: BTreeMap::new(),
         tools: tools(),
-        labels: None,
+        ..Bundle::default()
     }
 }
 

@@ -129,7 +129,7 @@ fn n_067_row_number() {
         0.0001 => {input: {x: decimal("0.0001")}}
         0.00001 => {input: {}} /x
         -0.5 => {input: {x: decimal("-0.5")}}
-        -0.0 => {input: {x: decimal("-0.0")}}
+        -0.0 => {input: {x: decimal("0.0")}}
         922337203685477 => {input: {x: decimal("922337203685477.0")}}
         922337203685478 => {input: {}} /x
         1e+20 => {input: {}} /x

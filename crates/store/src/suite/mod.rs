@@ -67,6 +67,7 @@ macro_rules! conformance {
                 permits_open_and_close_once,
                 i_11_two_units_as_one_are_there_together_or_not_at_all,
                 a_counter_stays_within_its_limit,
+                counters_are_listed_by_prefix,
                 what_expired_is_forgotten_and_nothing_else,
                 a_dropped_commit_is_made_whole_or_not_at_all,
             ],

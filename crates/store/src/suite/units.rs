@@ -180,6 +180,22 @@ pub async fn a_counter_stays_within_its_limit(back_end: &impl BackEnd) {
     assert_eq!(store.counters(&names).await.unwrap(), [0, 2, 0]);
 }
 
+/// Counters with a prefix are listed in the order of their names, and no others.
+pub async fn counters_are_listed_by_prefix(back_end: &impl BackEnd) {
+    let store = back_end.store();
+    for (name, value) in [("b/2", 2), ("a/1", 1), ("b/1", 1), ("b", 9), ("b0", 9), ("B/1", 9)] {
+        store.commit(unit(vec![count(name, value, None)])).await.unwrap();
+    }
+    let listed = async |prefix: &str, limit| -> Vec<(String, i64)> {
+        let listed = store.list_counters(prefix, limit).await.unwrap();
+        listed.into_iter().map(|(name, value)| (name.0, value)).collect()
+    };
+    assert_eq!(listed("b/", 9).await, [("b/1".to_owned(), 1), ("b/2".to_owned(), 2)]);
+    assert_eq!(listed("b/", 1).await, [("b/1".to_owned(), 1)]);
+    assert_eq!(listed("c/", 9).await, []);
+    assert_eq!(listed("", 9).await.len(), 6);
+}
+
 /// What is used once stays used until it expires, in each scope by itself.
 pub async fn what_expired_is_forgotten_and_nothing_else(back_end: &impl BackEnd) {
     let store = back_end.store();

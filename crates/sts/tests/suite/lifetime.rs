@@ -56,6 +56,28 @@ async fn r_3_a_token_lasts_five_minutes_and_ends_with_the_task() {
     assert_eq!(response.expires_in, 42);
 }
 
+/// The policy set makes tokens last less, by who asks and by what the task lets do, and never longer.
+#[tokio::test]
+async fn r_3_a_token_lasts_no_longer_than_the_policy_set_says() {
+    let sts = Sts::new().await;
+    let own = key();
+    let lasts = async |rules: &str| {
+        let bundle = sts.world.compile(crate::support::POLICY).await.bundle().clone();
+        let strictness = Some(format!("tokens: [{rules}]"));
+        let bundle = pdp::Bundle { strictness, ..bundle };
+        sts.world.put_in_force(pdp::Snapshot::compile(bundle).expect("it compiles")).await;
+        sts.send(sts.request(&own)).await.expect("a token").expires_in
+    };
+    assert_eq!(lasts("").await, 300);
+    assert_eq!(lasts("{ description: x, lasts_s: 60, harm: [moves-money] }").await, 60);
+    assert_eq!(lasts("{ description: x, lasts_s: 60, agents: [other] }").await, 300);
+    sts.world.clock.advance(Duration::from_hours(8) - Duration::from_secs(42));
+    assert_eq!(lasts("{ description: x, lasts_s: 60 }").await, 42);
+    let issued = sts.world.records("issuance").await.pop().expect("it is on record");
+    let (time, expires) = (issued.value["time"].as_i64(), issued.value["expires"].as_i64());
+    assert_eq!(expires.zip(time).map(|(expires, time)| expires - time), Some(42_000));
+}
+
 /// The permit and that the token is issued are on record in one commit, or neither is.
 #[tokio::test]
 async fn i_02_a_token_that_could_not_be_recorded_is_not_handed_out() {

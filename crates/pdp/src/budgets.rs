@@ -1,0 +1,198 @@
+//! What a policy set says of how much may be used up (`budgets.yaml`).
+//!
+//! A budget says which calls it is for, what each of them uses of it, and how much there is. Here it is only
+//! said what a call uses; the commit that permits the call counts it, or refuses it.
+//!
+//! INVARIANT: a call of which it cannot be read what it uses is denied (`n_088_…`): an amount that is missing,
+//! of another type, below zero or finer than the budget counts, and a currency that is another one.
+
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    AccessRequest, AgentName, Amount, BudgetName, Denial, Facts, Harm, Hop, PrincipalFacts,
+    PurposeId, ResourceRef, Spend, Standing, Timestamp, ToolPattern, ToolRef,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use read::{BUDGETS_FILE, BUDGETS_MAX};
+
+/// How much may be used up, of what, and by whom.
+#[derive(Debug, Default)]
+pub struct Budgets(BTreeMap<BudgetName, Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    description: String,
+    of: Of,
+    used: Used,
+    cap: Amount,
+    per: Per,
+    every: Option<Every>,
+}
+
+/// The calls that a budget is for: those that meet all that is said.
+#[derive(Debug)]
+struct Of {
+    tools: Vec<ToolPattern>,
+    harm: BTreeSet<Harm>,
+    /// The agents of whose calls: also of those that they hand on.
+    agents: BTreeSet<AgentName>,
+    purposes: BTreeSet<PurposeId>,
+}
+
+/// What a call uses of a budget.
+#[derive(Debug)]
+enum Used {
+    /// One.
+    Call,
+    /// What an argument says, with so many places, in a currency that another one names.
+    Argument { pointer: String, places: u8, currency: Option<(String, String)> },
+}
+
+/// Who uses it up together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// A root task with all that is handed on of it.
+    Task,
+    /// An instance.
+    Instance,
+    /// All instances of an agent.
+    Agent,
+    /// All agents of a sponsor.
+    Sponsor,
+    /// All of them.
+    Deployment,
+}
+
+/// After which time there is all of it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Every {
+    /// At each full hour.
+    Hour,
+    /// At midnight UTC.
+    Day,
+}
+
+/// A budget as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shown<'a> {
+    /// Its name.
+    pub budget: &'a BudgetName,
+    /// What it is for.
+    pub description: &'a str,
+    /// `calls`, or the argument that says how much.
+    pub amount: &'a str,
+    /// How much there is.
+    pub cap: Amount,
+    /// Who uses it up together.
+    pub per: Per,
+    /// After which time there is all of it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Every>,
+}
+
+impl Budgets {
+    /// What the act that `request` asks for uses up.
+    pub(crate) fn spent_by(
+        &self,
+        request: &AccessRequest,
+        facts: &Facts,
+    ) -> Result<Vec<Spend>, Denial> {
+        let (ResourceRef::Tool(tool), PrincipalFacts::Instance(standing)) =
+            (&request.resource, &facts.principal)
+        else {
+            return Ok(Vec::new());
+        };
+        let mut spends = Vec::new();
+        for (name, budget) in &self.0 {
+            let places = budget.places((tool, facts), standing);
+            if places.is_empty() {
+                continue;
+            }
+            let amount = budget.used.by(&request.input);
+            let amount = amount.ok_or_else(|| Denial::BudgetUnread { budget: name.clone() })?;
+            let cap = budget.cap;
+            let spend = |place| Spend { budget: name.clone(), place, amount, cap };
+            spends.extend(places.into_iter().map(spend));
+        }
+        Ok(spends)
+    }
+
+    /// All of them, each with the time that is at `now`, as places begin in which it is used up.
+    pub fn all(&self, now: Timestamp) -> impl Iterator<Item = (Shown<'_>, String)> {
+        self.0.iter().map(move |(name, budget)| {
+            let Budget { description, used, cap, per, every, .. } = budget;
+            let amount = used.as_str();
+            let (cap, per, every) = (*cap, *per, *every);
+            let shown = Shown { budget: name, description, amount, cap, per, every };
+            (shown, window(every, now))
+        })
+    }
+
+    /// Whether there is one of that name.
+    pub fn has(&self, name: &BudgetName) -> bool {
+        self.0.contains_key(name)
+    }
+}
+
+impl Budget {
+    /// In which time a call of `tool` uses it up, and by whom; nowhere, if it is for other calls. Who handed
+    /// the work on uses it up as whoever does it: nobody gets more by having it done.
+    fn places(&self, (tool, facts): (&ToolRef, &Facts), standing: &Standing) -> BTreeSet<String> {
+        let Of { tools, harm, agents, purposes } = &self.of;
+        let is_tool = tools.is_empty() || tools.iter().any(|it| it.covers(tool));
+        // Of a tool of which nothing is known it is not known either that it does no such harm.
+        let does = |of: &BTreeSet<Harm>| !harm.is_disjoint(of);
+        let is_harm = harm.is_empty() || facts.tool.as_ref().is_none_or(|it| does(&it.harm));
+        let is_purpose = purposes.is_empty() || purposes.contains(&standing.purpose.id);
+        if !(is_tool && is_harm && is_purpose) {
+            return BTreeSet::new();
+        }
+        let window = window(self.every, facts.now);
+        let is_one = |hop: &Hop<'_>| agents.is_empty() || agents.contains(&hop.agent.name);
+        let place = |hop: Hop<'_>| match self.per {
+            Per::Task => format!("{window}/task/{}", standing.root().id),
+            Per::Instance => format!("{window}/instance/{}", hop.instance.id),
+            Per::Agent => format!("{window}/agent/{}", hop.agent.name),
+            Per::Sponsor => format!("{window}/sponsor/{}", hop.sponsor.id),
+            Per::Deployment => format!("{window}/deployment"),
+        };
+        standing.hops().filter(is_one).map(place).collect()
+    }
+}
+
+impl Used {
+    /// What a call with these arguments uses, if it can be read.
+    fn by(&self, input: &Value) -> Option<Amount> {
+        let (pointer, places, currency) = match self {
+            Self::Call => return Some(Amount::ONE),
+            Self::Argument { pointer, places, currency } => (pointer, *places, currency),
+        };
+        if let Some((pointer, name)) = currency {
+            input.pointer(pointer).and_then(Value::as_str).filter(|it| it == name)?;
+        }
+        Amount::of_value(input.pointer(pointer)?).filter(|amount| amount.has_places(places))
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Call => read::CALLS,
+            Self::Argument { pointer, .. } => pointer,
+        }
+    }
+}
+
+/// The hour or day that `now` is in, by its number since the epoch; `ever`, where it never begins anew.
+fn window(every: Option<Every>, now: Timestamp) -> String {
+    let number = |seconds: i64| now.as_seconds().div_euclid(seconds);
+    match every {
+        None => "ever".to_owned(),
+        Some(Every::Hour) => format!("hour-{}", number(60 * 60)),
+        Some(Every::Day) => format!("day-{}", number(24 * 60 * 60)),
+    }
+}
