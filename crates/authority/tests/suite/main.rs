@@ -13,6 +13,7 @@ mod findings;
 mod labels;
 mod leading;
 mod leases;
+mod observing;
 mod outcomes;
 mod policy;
 mod privacy;
