@@ -71,6 +71,9 @@ fn the_page_on_releases_shows_what_works() {
     let mut caller = Caller::new(&deployment, "canary");
     assert!(!caller.call("touch", "before").is_done(), "no release permits it");
     let told = Page::read("releases.md", &[]).run(&deployment);
+    assert!(told[0].contains("policy `canary` is new\n"), "{}", told[0]);
+    assert!(told[0].contains("newly_permitted 1: agent bot, sponsor sam"), "{}", told[0]);
+    assert!(told[0].contains("under observation: release 2, digest "), "{}", told[0]);
     assert!(told[0].contains("added policy `canary`"), "{}", told[0]);
     assert!(told[0].contains("\n2 active by alice, approved by bob"), "{}", told[0]);
     assert!(told[0].contains("in force: release 2"), "{}", told[0]);
@@ -118,6 +121,48 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     // Files change nothing.
     std::fs::write(deployment.path("home/policies/test.cedar"), "permit (").expect("it is ours");
     assert!(caller.call("touch", "again").is_done());
+}
+
+/// What a release would have answered is recorded and counted, also by a service that was killed; it changes no answer.
+#[test]
+fn r_39_a_release_under_observation_is_recorded_and_decides_nothing() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    publish(&deployment, "2");
+    let early = deployment.run_refused(&["policy", "observe", "2"]);
+    assert!(early.contains("not one that waits to be put in force"), "{early}");
+    approve(&deployment, "2");
+    deployment.run(&["policy", "observe", "2"]);
+    deployment.process.take().expect("it runs").kill();
+    deployment.serve();
+    let mut caller = Caller::new(&deployment, "canary");
+    // One that was not answered in time is tried again.
+    let observed = loop {
+        assert!(!caller.call("touch", "observed").is_done(), "the set in force does not permit it");
+        let records = deployment.records();
+        let is_call = |it: &&serde_json::Value| it["action"] == "canary/touch";
+        let observed =
+            records.iter().rfind(is_call).expect("it is recorded")["observed_set"].clone();
+        if observed["reason"] != "late" {
+            break observed;
+        }
+    };
+    assert_eq!(observed["decision"], "permit", "{observed}");
+    assert_eq!(observed["policies"][0], "canary", "{observed}");
+    let history = deployment.run(&["policy", "history"]);
+    assert!(history.contains("in force: release 1"), "{history}");
+    let digest = observed["policy"].as_str().expect("a digest");
+    let told = format!("under observation: release 2, digest {digest}");
+    assert!(history.contains(&told) && history.contains("1 newly permitted"), "{history}");
+    let metrics = deployment.observed("/metrics");
+    let newly = format!("chancery_policy_observed_newly_permitted{{digest=\"{digest}\"}} 1");
+    assert!(metrics.contains(&newly), "{metrics}");
+    let (code, told) = deployment.run_told(&["log", "replay"]);
+    assert_eq!(code, Some(0), "{told}");
+    deployment.run(&["policy", "observe", "--end"]);
+    assert!(!deployment.run(&["policy", "history"]).contains("under observation"));
+    deployment.run(&["policy", "activate", "2"]);
+    assert!(caller.call("touch", "permitted").is_done());
 }
 
 /// Killed at each step, the service goes on with what was done before.

@@ -4,6 +4,10 @@
 //! active agent with an active sponsor, an open task, and the tools that the file itself describes.
 
 mod made_up;
+mod recorded;
+#[cfg(test)]
+mod tests;
+mod would;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +24,8 @@ use serde_json::{Map, Value, json};
 
 use crate::flips::PolicyFiles;
 use made_up::{person, standing};
+pub(crate) use recorded::recorded;
+pub use would::ask;
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
@@ -28,7 +34,7 @@ pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.ya
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// A file of cases.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseFile {
     /// The tools that its cases call, beside those that the set describes.
@@ -44,6 +50,9 @@ pub type Tools = BTreeMap<ToolRef, CaseTool>;
 /// The most cases of one file, each combination of what varies counted.
 const CASES_MAX: usize = 10_000;
 
+/// The member of a case that names it.
+const NAME: &str = "name";
+
 /// The member of a case that holds what varies.
 const VARY: &str = "vary";
 
@@ -56,6 +65,13 @@ pub struct CaseTool {
     /// The schema of its arguments; any object if it is left out.
     #[serde(default = "any_object")]
     pub input: Value,
+}
+
+impl From<&Tool> for CaseTool {
+    fn from(tool: &Tool) -> Self {
+        let input = tool.descriptor.get("inputSchema").cloned();
+        Self { harm: tool.harm.clone(), input: input.unwrap_or_else(any_object) }
+    }
 }
 
 fn any_object() -> Value {
@@ -183,6 +199,25 @@ impl CaseFile {
         tools
     }
 
+    /// Adds `case`, as it was made of a recorded decision, with the `tools` that it calls.
+    ///
+    /// # Errors
+    /// It is there already, or other cases of the file call a tool that is described otherwise.
+    pub fn add(&mut self, case: Map<String, Value>, tools: Tools) -> Result<(), String> {
+        let name = case.get(NAME);
+        if self.cases.iter().any(|known| known.get(NAME) == name) {
+            return Err("it is there already".to_owned());
+        }
+        for (name, tool) in tools {
+            let known = self.tools.entry(name.clone()).or_insert_with(|| tool.clone());
+            if *known != tool {
+                return Err(format!("its other cases call another `{name}`"));
+            }
+        }
+        self.cases.push(case);
+        Ok(())
+    }
+
     /// Decides every case by the set `policies`, beside whose tools there are those of the file.
     ///
     /// # Errors
@@ -216,10 +251,10 @@ fn varied(case: &Map<String, Value>) -> Vec<Map<String, Value>> {
         let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
         let with = |case: &Map<String, Value>, value: &Value| {
             let mut case = case.clone();
-            let name = case.get("name").and_then(Value::as_str).unwrap_or_default();
+            let name = case.get(NAME).and_then(Value::as_str).unwrap_or_default();
             let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let name = format!("{name} [{member}: {shown}]");
-            case.insert("name".to_owned(), name.into());
+            case.insert(NAME.to_owned(), name.into());
             case.insert(member.clone(), value.clone());
             case
         };
@@ -230,7 +265,7 @@ fn varied(case: &Map<String, Value>) -> Vec<Map<String, Value>> {
 }
 
 fn result(mut case: Map<String, Value>, set: (&Snapshot, &Tools)) -> CaseResult {
-    let Some(Value::String(name)) = case.remove("name") else {
+    let Some(Value::String(name)) = case.remove(NAME) else {
         let held = Err(CaseError::Unaskable("it has no `name`".to_owned()));
         return CaseResult { name: String::new(), held, asked: Vec::new() };
     };
@@ -359,136 +394,5 @@ fn told(decision: &Decision) -> String {
             format!("permit, by {}", basis.join(", "))
         }
         Decision::Deny(denial) => format!("deny ({}): {denial}", denial.code()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const POLICY: &str = r#"
-        @id("reading") permit (principal, action in Action::"tools/call", resource in Server::"crm")
-        when { resource.harm == ["reads-data"] };
-        @id("not-nine") @remedy("approval") forbid (principal, action == Action::"crm/lookup", resource)
-        when { context.input.id == 9 };
-    "#;
-
-    fn set(policies: &str) -> PolicyFiles {
-        let policies = BTreeMap::from([("test.cedar".to_owned(), policies.to_owned())]);
-        PolicyFiles { policies, ..PolicyFiles::default() }
-    }
-
-    /// What comes of one case with these members, of a call of `crm/lookup` with the id `id`.
-    fn check(id: i64, members: &Value) -> Vec<(String, Result<(), CaseError>)> {
-        let lookup = json!({
-            "harm": ["reads-data"],
-            "input": {
-                "type": "object",
-                "properties": { "id": { "type": "integer" } },
-                "required": ["id"],
-            },
-        });
-        let mut case =
-            json!({ "name": "it", "call": { "tool": "crm/lookup", "input": { "id": id } } });
-        let members = members.as_object().cloned().unwrap_or_default();
-        case.as_object_mut().expect("it is an object").extend(members);
-        let file = json!({ "tools": { "crm/lookup": lookup }, "cases": [case] });
-        let file: CaseFile = serde_json::from_value(file).expect("a case file");
-        let results = file.run(&set(POLICY), &Tools::new()).expect("the set compiles");
-        results.into_iter().map(|it| (it.name, it.held)).collect()
-    }
-
-    fn holds(id: i64, members: &Value) -> bool {
-        check(id, members).iter().all(|(_, held)| held.is_ok())
-    }
-
-    #[test]
-    fn a_case_holds_only_if_the_set_answers_as_it_says() {
-        assert!(holds(1, &json!({ "expect": "permit" })));
-        assert!(holds(9, &json!({ "expect": "deny" })));
-        assert!(!holds(1, &json!({ "expect": "deny" })));
-        assert!(!holds(9, &json!({ "expect": "permit" })));
-        assert!(holds(1, &json!({ "expect": "permit", "by": ["reading"] })));
-        assert!(!holds(1, &json!({ "expect": "permit", "by": ["other"] })));
-        let lifted = json!({
-            "expect": "deny", "by": ["not-nine"], "reason": "forbidden", "remedies": ["approval"],
-        });
-        assert!(holds(9, &lifted));
-        assert!(!holds(9, &json!({ "expect": "deny", "reason": "not_granted" })));
-        assert!(!holds(9, &json!({ "expect": "deny", "remedies": [] })));
-    }
-
-    #[test]
-    fn what_cannot_be_asked_does_not_hold_and_says_why() {
-        for (id, members, why) in [
-            (1, json!({ "expect": "deny", "call": { "tool": "crm/other" } }), "no usable"),
-            (1, json!({ "expect": "deny", "call": { "tool": "crm/lookup" } }), "id"),
-            (1, json!({ "expect": "perhaps" }), "unknown variant `perhaps`"),
-            (1, json!({ "expect": "deny", "expects": "deny" }), "unknown field `expects`"),
-            (1, json!({}), "missing field `expect`"),
-        ] {
-            let results = check(id, &members);
-            let [(_, Err(CaseError::Unaskable(told)))] = results.as_slice() else {
-                panic!("{results:?}")
-            };
-            assert!(told.contains(why), "{told}");
-        }
-    }
-
-    #[test]
-    fn what_varies_makes_a_case_for_each_combination() {
-        let vary = json!({ "attestation": ["host", "user"], "calls": [0, 7] });
-        let results = check(1, &json!({ "vary": vary, "expect": "permit" }));
-        let names: Vec<_> = results.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "it [attestation: host] [calls: 0]",
-                "it [attestation: host] [calls: 7]",
-                "it [attestation: user] [calls: 0]",
-                "it [attestation: user] [calls: 7]",
-            ]
-        );
-        assert!(results.iter().all(|(_, held)| held.is_ok()), "{results:?}");
-    }
-
-    #[test]
-    fn i_18_the_cases_of_a_file_are_limited_in_number() {
-        let many: Vec<i64> = (0..101).collect();
-        let case =
-            json!({ "name": "it", "vary": { "calls": many, "agent": many }, "expect": "deny" });
-        let file: CaseFile = serde_json::from_value(json!({ "cases": [case] })).expect("a file");
-        let error = file.run(&set(POLICY), &Tools::new()).expect_err("too many");
-        assert_eq!(error, "more than 10000 cases");
-    }
-
-    /// What does more than read is forbidden where nobody but a key vouches, by a bearer token whoever
-    /// does, while nobody has told of the people for too long, and at a high risk.
-    #[test]
-    fn the_starter_set_guards_what_does_more_than_read() {
-        let permit =
-            r#"@id("deploy") permit (principal, action == Action::"crm/deploy", resource);"#;
-        let set = set(&[pdp::STARTER_POLICY, permit].concat());
-        for (members, expect) in [
-            (json!({ "vary": { "attestation": ["none", "user"] } }), "deny"),
-            (json!({ "vary": { "attestation": ["host", "workload"] } }), "permit"),
-            (
-                json!({ "vary": { "attestation": ["host", "workload"] }, "unconfirmed": true }),
-                "deny",
-            ),
-            (json!({ "vary": { "attestation": ["host", "workload"] }, "binding": "none" }), "deny"),
-            (json!({ "attestation": "host", "risk": "high" }), "deny"),
-        ] {
-            let mut case =
-                json!({ "name": "it", "call": { "tool": "crm/deploy" }, "expect": expect });
-            let members = members.as_object().cloned().unwrap_or_default();
-            case.as_object_mut().expect("it is an object").extend(members);
-            let file: CaseFile = serde_json::from_value(json!({
-                "tools": { "crm/deploy": { "harm": ["changes-production"] } }, "cases": [case],
-            }))
-            .expect("it is a file of cases");
-            let results = file.run(&set, &Tools::new()).expect("the set compiles");
-            assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use authority::SharedCompiler;
 use model::record::Verdict;
 use model::{AccessRequest, Decision, Facts, PolicyDigest, PrincipalFacts, Timestamp};
-use pdp::{Bundle, Snapshot};
+use pdp::{Bundle, LABELS_FILE, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -38,6 +38,14 @@ pub struct PolicyFiles {
     /// What results carry and where data goes (`labels.yaml`), if it is said.
     #[serde(default)]
     pub labels: Option<String>,
+}
+
+impl PolicyFiles {
+    /// What decides in it beside its policies, by file name.
+    pub fn beside_policies(&self) -> BTreeMap<String, String> {
+        let labels = self.labels.iter().map(|text| (LABELS_FILE.to_owned(), text.clone()));
+        self.schema.clone().into_iter().chain(labels).collect()
+    }
 }
 
 impl From<PolicyFiles> for Bundle {

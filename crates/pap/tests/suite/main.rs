@@ -21,6 +21,7 @@ mod lifecycle;
 mod lifecycle_model;
 mod log;
 mod matrix;
+mod observed;
 mod offboard;
 mod owners;
 mod past;

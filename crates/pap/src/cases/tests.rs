@@ -1,0 +1,122 @@
+//! Cases hold only where a set answers as they say; and what is asked beside them.
+
+use super::*;
+
+const POLICY: &str = r#"
+    @id("reading") permit (principal, action in Action::"tools/call", resource in Server::"crm")
+    when { resource.harm == ["reads-data"] };
+    @id("not-nine") @remedy("approval") forbid (principal, action == Action::"crm/lookup", resource)
+    when { context.input.id == 9 };
+"#;
+
+fn set(policies: &str) -> PolicyFiles {
+    let policies = BTreeMap::from([("test.cedar".to_owned(), policies.to_owned())]);
+    PolicyFiles { policies, ..PolicyFiles::default() }
+}
+
+/// What comes of one case with these members, of a call of `crm/lookup` with the id `id`.
+fn check(id: i64, members: &Value) -> Vec<(String, Result<(), CaseError>)> {
+    let lookup = json!({
+        "harm": ["reads-data"],
+        "input": {
+            "type": "object",
+            "properties": { "id": { "type": "integer" } },
+            "required": ["id"],
+        },
+    });
+    let mut case = json!({ "name": "it", "call": { "tool": "crm/lookup", "input": { "id": id } } });
+    let members = members.as_object().cloned().unwrap_or_default();
+    case.as_object_mut().expect("it is an object").extend(members);
+    let file = json!({ "tools": { "crm/lookup": lookup }, "cases": [case] });
+    let file: CaseFile = serde_json::from_value(file).expect("a case file");
+    let results = file.run(&set(POLICY), &Tools::new()).expect("the set compiles");
+    results.into_iter().map(|it| (it.name, it.held)).collect()
+}
+
+fn holds(id: i64, members: &Value) -> bool {
+    check(id, members).iter().all(|(_, held)| held.is_ok())
+}
+
+#[test]
+fn a_case_holds_only_if_the_set_answers_as_it_says() {
+    assert!(holds(1, &json!({ "expect": "permit" })));
+    assert!(holds(9, &json!({ "expect": "deny" })));
+    assert!(!holds(1, &json!({ "expect": "deny" })));
+    assert!(!holds(9, &json!({ "expect": "permit" })));
+    assert!(holds(1, &json!({ "expect": "permit", "by": ["reading"] })));
+    assert!(!holds(1, &json!({ "expect": "permit", "by": ["other"] })));
+    let lifted = json!({
+        "expect": "deny", "by": ["not-nine"], "reason": "forbidden", "remedies": ["approval"],
+    });
+    assert!(holds(9, &lifted));
+    assert!(!holds(9, &json!({ "expect": "deny", "reason": "not_granted" })));
+    assert!(!holds(9, &json!({ "expect": "deny", "remedies": [] })));
+}
+
+#[test]
+fn what_cannot_be_asked_does_not_hold_and_says_why() {
+    for (id, members, why) in [
+        (1, json!({ "expect": "deny", "call": { "tool": "crm/other" } }), "no usable"),
+        (1, json!({ "expect": "deny", "call": { "tool": "crm/lookup" } }), "id"),
+        (1, json!({ "expect": "perhaps" }), "unknown variant `perhaps`"),
+        (1, json!({ "expect": "deny", "expects": "deny" }), "unknown field `expects`"),
+        (1, json!({}), "missing field `expect`"),
+    ] {
+        let results = check(id, &members);
+        let [(_, Err(CaseError::Unaskable(told)))] = results.as_slice() else {
+            panic!("{results:?}")
+        };
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn what_varies_makes_a_case_for_each_combination() {
+    let vary = json!({ "attestation": ["host", "user"], "calls": [0, 7] });
+    let results = check(1, &json!({ "vary": vary, "expect": "permit" }));
+    let names: Vec<_> = results.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "it [attestation: host] [calls: 0]",
+            "it [attestation: host] [calls: 7]",
+            "it [attestation: user] [calls: 0]",
+            "it [attestation: user] [calls: 7]",
+        ]
+    );
+    assert!(results.iter().all(|(_, held)| held.is_ok()), "{results:?}");
+}
+
+#[test]
+fn i_18_the_cases_of_a_file_are_limited_in_number() {
+    let many: Vec<i64> = (0..101).collect();
+    let case = json!({ "name": "it", "vary": { "calls": many, "agent": many }, "expect": "deny" });
+    let file: CaseFile = serde_json::from_value(json!({ "cases": [case] })).expect("a file");
+    let error = file.run(&set(POLICY), &Tools::new()).expect_err("too many");
+    assert_eq!(error, "more than 10000 cases");
+}
+
+/// What does more than read is forbidden where nobody but a key vouches, by a bearer token whoever
+/// does, while nobody has told of the people for too long, and at a high risk.
+#[test]
+fn the_starter_set_guards_what_does_more_than_read() {
+    let permit = r#"@id("deploy") permit (principal, action == Action::"crm/deploy", resource);"#;
+    let set = set(&[pdp::STARTER_POLICY, permit].concat());
+    for (members, expect) in [
+        (json!({ "vary": { "attestation": ["none", "user"] } }), "deny"),
+        (json!({ "vary": { "attestation": ["host", "workload"] } }), "permit"),
+        (json!({ "vary": { "attestation": ["host", "workload"] }, "unconfirmed": true }), "deny"),
+        (json!({ "vary": { "attestation": ["host", "workload"] }, "binding": "none" }), "deny"),
+        (json!({ "attestation": "host", "risk": "high" }), "deny"),
+    ] {
+        let mut case = json!({ "name": "it", "call": { "tool": "crm/deploy" }, "expect": expect });
+        let members = members.as_object().cloned().unwrap_or_default();
+        case.as_object_mut().expect("it is an object").extend(members);
+        let file: CaseFile = serde_json::from_value(json!({
+            "tools": { "crm/deploy": { "harm": ["changes-production"] } }, "cases": [case],
+        }))
+        .expect("it is a file of cases");
+        let results = file.run(&set, &Tools::new()).expect("the set compiles");
+        assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
+    }
+}
