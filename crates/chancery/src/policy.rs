@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use model::{Harm, ToolRef};
 use pap::{CaseFile, CaseResult, CaseTool, Command as Asked, Tools};
 use pdp::{Finding, Snapshot};
@@ -199,7 +199,8 @@ async fn record(dir: &Path, id: &str, socket: &Path) -> anyhow::Result<ExitCode>
     file.add(case, tools).map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: {why}"))?;
     // What is decided is what will be read.
     let text = serde_saphyr::to_string(&file)?;
-    let file: CaseFile = serde_saphyr::from_str(&text)?;
+    let read: CaseFile = serde_saphyr::from_str(&text)?;
+    ensure!(read == file, "`{id}` is not written to `{RECORDED}`: it would be read otherwise");
     let results = file.run(&set.files, &set.tools).map_err(|why| anyhow!("{why}"))?;
     let result = results.into_iter().find(|it| it.name == name).context("it is not read again")?;
     result.held.map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: it {why}"))?;
