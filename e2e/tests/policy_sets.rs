@@ -69,7 +69,7 @@ fn plans_and_records(deployment: &Deployment, decision: &str) {
         "policy `nobody` is new\n",
         "policy `starter-administration` is gone\n",
         "concerns canary/touch: agents bot\n",
-        "newly_denied 1: agent bot, sponsor sam, canary/touch on Tool::canary/touch",
+        "newly_denied 2: agent bot, sponsor sam, canary/touch on Tool::canary/touch",
     ] {
         assert!(told.contains(says), "{says}: {told}");
     }
