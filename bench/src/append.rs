@@ -139,6 +139,7 @@ impl Bench {
             mandate: standing.task.mandate_digest,
             obligations: Vec::new(),
             observed: Vec::new(),
+            observed_set: None,
             pin: Some(Sha256Digest::from_bytes([6; 32])),
             point: "gateway/mcp-http".to_owned(),
             policies: vec!["small-refunds".into()],

@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use e2e::{Caller, Canary, Deployment, Options, Page};
+use serde_json::Value;
 
 const POLICY: &str = r#"@id("canary")
 @description("The canary may be touched")
@@ -13,6 +14,16 @@ permit (
   action in Action::"tools/call",
   resource in Server::"canary"
 );
+"#;
+
+const FORBID: &str = r#"@id("nobody")
+@description("Nobody touches the canary")
+forbid (
+  principal,
+  action in Action::"tools/call",
+  resource in Server::"canary"
+)
+when { context.purpose != "none" };
 "#;
 
 /// A deployment that runs releases, with the author's policy beside the starter policy, in no release yet.
@@ -71,6 +82,9 @@ fn the_page_on_releases_shows_what_works() {
     let mut caller = Caller::new(&deployment, "canary");
     assert!(!caller.call("touch", "before").is_done(), "no release permits it");
     let told = Page::read("releases.md", &[]).run(&deployment);
+    assert!(told[0].contains("policy `canary` is new\n"), "{}", told[0]);
+    assert!(told[0].contains("concerns canary/touch: agents bot\n"), "{}", told[0]);
+    assert!(told[0].contains("under observation: release 2, digest "), "{}", told[0]);
     assert!(told[0].contains("added policy `canary`"), "{}", told[0]);
     assert!(told[0].contains("\n2 active by alice, approved by bob"), "{}", told[0]);
     assert!(told[0].contains("in force: release 2"), "{}", told[0]);
@@ -118,6 +132,58 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     // Files change nothing.
     std::fs::write(deployment.path("home/policies/test.cedar"), "permit (").expect("it is ours");
     assert!(caller.call("touch", "again").is_done());
+}
+
+/// What a release would have answered is recorded and counted, also by a service that was killed; it changes no answer.
+#[test]
+fn r_39_a_release_under_observation_is_recorded_and_decides_nothing() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    publish(&deployment, "2");
+    approve(&deployment, "2");
+    deployment.run(&["policy", "activate", "2"]);
+    std::fs::write(deployment.path("home/policies/nobody.cedar"), FORBID).expect("it is ours");
+    publish(&deployment, "3");
+    let early = deployment.run_refused(&["policy", "observe", "3"]);
+    assert!(early.contains("not one that waits to be put in force"), "{early}");
+    approve(&deployment, "3");
+    deployment.run(&["policy", "observe", "3"]);
+    deployment.process.take().expect("it runs").kill();
+    deployment.serve();
+    let mut caller = Caller::new(&deployment, "canary");
+    // One that was not answered in time is tried again.
+    let observed = loop {
+        assert!(caller.call("touch", "observed").is_done(), "the set in force permits it");
+        let records = deployment.records();
+        let touched = |it: &&Value| it["kind"] == "decision" && it["action"] == "canary/touch";
+        let record = records.iter().rfind(touched).expect("it is recorded");
+        if record["observed_set"]["reason"] != "late" {
+            break record["observed_set"].clone();
+        }
+    };
+    assert_eq!(observed["decision"], "deny", "{observed}");
+    assert_eq!(observed["policies"][0], "nobody", "{observed}");
+    let history = deployment.run(&["policy", "history"]);
+    assert!(history.contains("in force: release 2"), "{history}");
+    let digest = observed["policy"].as_str().expect("a digest");
+    let told = format!("under observation: release 3, digest {digest}");
+    assert!(history.contains(&told) && history.contains(" 1 newly denied"), "{history}");
+    let metrics = deployment.observed("/metrics");
+    let newly = format!("chancery_policy_observed_newly_denied{{digest=\"{digest}\"}} 1");
+    assert!(metrics.contains(&newly), "{metrics}");
+    let policies = deployment.path("home/policies").display().to_string();
+    let (code, told) = deployment.run_told(&["policy", "plan", &policies]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(
+        told.contains(": agent bot, sponsor sam, canary/touch on Tool::canary/touch"),
+        "{told}"
+    );
+    let (code, told) = deployment.run_told(&["log", "replay"]);
+    assert_eq!(code, Some(0), "{told}");
+    deployment.run(&["policy", "observe", "--end"]);
+    assert!(!deployment.run(&["policy", "history"]).contains("under observation"));
+    deployment.run(&["policy", "activate", "3"]);
+    assert!(!caller.call("touch", "denied").is_done());
 }
 
 /// Killed at each step, the service goes on with what was done before.

@@ -36,6 +36,72 @@ fn chancery(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
     (status.code().expect("it ends by itself"), String::from_utf8(told).expect("it is text"))
 }
 
+/// Runs the blocks of the page: what each says.
+fn shows(deployment: &Deployment, decision: &str) {
+    let told = Page::read("policy-sets.md", &[("$DECISION", decision)]).run(deployment);
+    assert!(told[0].contains("0 of which do not hold"), "{}", told[0]);
+    assert!(told[0].contains("policies apply in a case"), "{}", told[0]);
+    let recorded = "cases/recorded.yaml: `canary/touch at ";
+    assert!(told[1].contains(recorded) && told[1].contains(decision), "{}", told[1]);
+    assert!(told[2].contains(" 0 erased, 0 cannot be read"), "{}", told[2]);
+    assert!(told[3].contains(" 0 erased, 0 cannot be read"), "{}", told[3]);
+    assert!(told[4].contains("decided by `canary`"), "{}", told[4]);
+    assert!(told[4].contains("permit `canary` applies (asked of the instance)"), "{}", told[4]);
+    assert!(told[5].contains("canary/touch on Tool::canary/touch\ndeny: "), "{}", told[5]);
+    assert!(told[5].contains("would be permitted with attestation: \"host\""), "{}", told[5]);
+    let home = deployment.path("home");
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("it was written");
+    assert!(
+        read("policies/tools.yaml").contains("canary/touch"),
+        "{}",
+        read("policies/tools.yaml")
+    );
+    assert!(read("policies/chancery.cedarschema").contains("canary/touch"));
+    assert!(read("cases.xml").contains("<testcase "), "{}", read("cases.xml"));
+}
+
+/// Says what of `next`, which forbids what was done, is affected; and makes no case of what it would not answer alike.
+fn plans_and_records(deployment: &Deployment, decision: &str) {
+    let home = deployment.path("home");
+    std::fs::remove_file(home.join("next/x.cedar")).expect("it is there");
+    let (code, told) = chancery(deployment, &["policy", "plan", "next"]);
+    assert_eq!(code, 3, "{told}");
+    for says in [
+        "policy `nobody` is new\n",
+        "policy `starter-administration` is gone\n",
+        "concerns canary/touch: agents bot\n",
+        "newly_denied 2: agent bot, sponsor sam, canary/touch on Tool::canary/touch",
+    ] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    let (code, told) = chancery(deployment, &["policy", "plan", "next", "--since", "1d", "--json"]);
+    assert_eq!(code, 3, "{told}");
+    let told = told.lines().filter(|line| !line.contains("records")).collect::<String>();
+    let told: Value = serde_json::from_str(told.trim()).expect("it is JSON");
+    assert_eq!(told["affected"]["canary/touch"][0], "bot");
+    let tools = home.join("next/tools.yaml");
+    std::fs::copy(home.join("policies/tools.yaml"), tools).expect("it can be copied");
+    let (code, told) = chancery(deployment, &["policy", "test", "next", "--record", decision]);
+    assert_eq!(code, 1, "{told}");
+    assert!(
+        told.contains("is not written") && told.contains("forbidden by policy `nobody`"),
+        "{told}"
+    );
+    assert!(!home.join("next/cases/recorded.yaml").exists());
+    let (code, told) = chancery(deployment, &["policy", "test", "policies", "--record", decision]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("it is there already"), "{told}");
+    let (code, told) = chancery(deployment, &["policy", "test", "policies"]);
+    assert_eq!(code, 0, "{told}");
+    let question = home.join("question.yaml");
+    std::fs::write(&question, "call: { tool: canary/touch, input: { mark: it } }").expect("it can");
+    let asked = ["policy", "explain", "--ask", "question.yaml", "--set", "next"];
+    let (code, told) = chancery(deployment, &asked);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("decided by `nobody`"), "{told}");
+    assert!(told.contains("no other circumstances would permit it"), "{told}");
+}
+
 /// A set is checked, laid out, tested, tried on what happened and explained, as the page shows.
 #[test]
 fn the_page_on_policy_sets_shows_what_works() {
@@ -54,21 +120,9 @@ fn the_page_on_policy_sets_shows_what_works() {
     let decision = decided.rfind(is_call).expect("the call is recorded");
     let decision = decision["id"].as_str().expect("it has an id").to_owned();
 
-    let told = Page::read("policy-sets.md", &[("$DECISION", &decision)]).run(&deployment);
-    assert!(told[0].contains("0 of which do not hold"), "{}", told[0]);
-    assert!(told[0].contains("policies apply in a case"), "{}", told[0]);
-    assert!(told[1].contains(" 0 erased, 0 cannot be read"), "{}", told[1]);
-    assert!(told[2].contains("permit `canary` applies (asked of the instance)"), "{}", told[2]);
-    let home = deployment.path("home");
-    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("it was written");
-    assert!(
-        read("policies/tools.yaml").contains("canary/touch"),
-        "{}",
-        read("policies/tools.yaml")
-    );
-    assert!(read("policies/chancery.cedarschema").contains("canary/touch"));
-    assert!(read("cases.xml").contains("<testcase "), "{}", read("cases.xml"));
+    shows(&deployment, &decision);
 
+    let home = deployment.path("home");
     // Another set, which is not in force: what it would have denied is told, and nothing else happens.
     let dir = home.join("next");
     std::fs::create_dir(&dir).expect("it can be made");
@@ -106,11 +160,13 @@ fn the_page_on_policy_sets_shows_what_works() {
     assert_eq!((code, told.trim()), (3, "x.cedar"));
     assert_eq!(chancery(&deployment, &["policy", "fmt", "next"]).0, 0);
     assert_eq!(chancery(&deployment, &["policy", "fmt", "next", "--check"]).0, 0);
+    plans_and_records(&deployment, &decision);
     a_case_that_does_not_hold_or_is_not_read_is_told(&deployment, &dir);
 }
 
 /// In the set in `dir`, which is `next`.
 fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir: &Path) {
+    // A case that does not hold.
     std::fs::create_dir(dir.join("cases")).expect("it can be made");
     let case = "cases: [{ name: it, method: { name: tools/list, server: canary }, expect: deny, by: [canary] }]";
     std::fs::write(dir.join("cases/it.yaml"), case).expect("it can be written");

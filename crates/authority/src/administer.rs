@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::DataKey;
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
-    AccessRequest, ActionName, AgentFacts, Binding, Decision, DecisionId, Directory, FactKey,
-    Facts, Person, PersonId, PolicyDigest, Principal, PrincipalFacts, Provisioning, ResourceRef,
-    Revision, SessionFacts, SignalRef, SourceName, Sourced, Timestamp,
+    AccessRequest, ActionName, Binding, Decision, DecisionId, Directory, FactKey, Facts, Person,
+    PersonId, PolicyDigest, Principal, PrincipalFacts, Provisioning, ResourceRef, Revision,
+    SessionFacts, SignalRef, SourceName, Sourced,
 };
 use store::{CommitError, Effect, Unit, Urgency};
 
 use crate::FactsError;
+use crate::observing::fits;
 use crate::reader::Reader;
 use crate::records::told;
 use crate::{Authority, NotPermitted};
@@ -130,11 +131,9 @@ pub enum NotAdministered {
 /// A question about an act of administration, with its answer and what that rests on.
 struct Asked {
     decision: Decision,
-    principal: PrincipalFacts,
-    /// The agent that the act is about, if it is about one that is registered.
-    agent: Option<Arc<AgentFacts>>,
+    request: AccessRequest,
+    facts: Facts,
     policy: PolicyDigest,
-    now: Timestamp,
     /// The facts that the answer rests on, all true as of `revision`.
     keys: Vec<FactKey>,
     revision: Revision,
@@ -249,11 +248,11 @@ impl Authority {
         let facts = Facts {
             revision,
             now,
-            principal: facts_of_principal.clone(),
+            principal: facts_of_principal,
             tool: None,
             server: None,
             tool_owner: None,
-            agent: agent.clone(),
+            agent,
             session: SessionFacts::default(),
             binding: Binding::None,
             stops: Arc::default(),
@@ -261,8 +260,7 @@ impl Authority {
         let decision = in_force.snapshot.decide(&request, &facts);
         let policy = in_force.snapshot.digest();
         let keys = [read.keys, policy_key.to_vec()].concat();
-        let principal = facts_of_principal;
-        Ok(Some(Asked { decision, principal, agent, policy, now, keys, revision }))
+        Ok(Some(Asked { decision, request, facts, policy, keys, revision }))
     }
 
     /// Records a denial, and says so. A denial needs no fence.
@@ -298,29 +296,36 @@ impl Authority {
         let mut disclosure = Disclosure::new(seed);
         let mut commitments = Commitments::new();
         let target = serde_json::to_value(&act.target).expect("a resource is a map of text");
-        let agent = asked.agent.as_deref();
+        let agent = asked.facts.agent.as_deref();
         let agent = agent.map(|agent| serde_json::to_value(agent).expect("it is a map of text"));
-        let members = told_of(&asked.principal).into_iter().chain([("target", target)]);
+        let members = told_of(&asked.facts.principal).into_iter().chain([("target", target)]);
         let members = members.chain(agent.map(|agent| ("agent", agent)));
         for (member, value) in members.chain([("change", act.change.clone())]) {
             commitments.insert(member.to_owned(), disclosure.commit(member, value));
         }
-        let told = told(&asked.decision);
-        let id = DecisionId::new(asked.now, self.entropy.as_ref());
-        let record = AdministrationRecord {
+        let (told, now) = (told(&asked.decision), asked.facts.now);
+        let id = DecisionId::new(now, self.entropy.as_ref());
+        let question = (&asked.request, &asked.facts);
+        let left = self.limits.decision_timeout;
+        let observed_set = self.pip.observing().would(question, &asked.decision, left).await;
+        let mut record = AdministrationRecord {
             action: act.action.to_owned(),
             commitments,
             decision: told.verdict,
             id,
             kind: "administration".to_owned(),
+            observed_set,
             policies: told.policies,
             policy: asked.policy,
             reason: told.reason.to_owned(),
             revision: asked.revision,
             signal: act.by.signal().cloned(),
-            time: asked.now,
+            time: now,
             v: VERSION,
         };
+        if record.observed_set.is_some() && !fits(&record) {
+            record.observed_set = None;
+        }
         let sealed = match &act.by {
             ChangedBy::Person { id, .. } => self.journal.seal(id, &disclosure).await,
             ChangedBy::Directory { data_key: Some(first), .. } => {

@@ -26,6 +26,7 @@ mod labels;
 mod leading;
 mod leases;
 mod making;
+mod observing;
 mod outcomes;
 mod permit;
 mod pip;
@@ -57,6 +58,7 @@ pub use known::Fact;
 pub use labels::{Flowing, KEPT_NAMES_MAX, Marking, NotJoined};
 pub use leading::{Decided, Next};
 pub use leases::{LeaseKeeper, LeaseNumbers};
+pub use observing::Observation;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Entailed, Governed, NotStarted, Permit,

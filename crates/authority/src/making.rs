@@ -159,8 +159,17 @@ impl Authority {
             self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(unsealed)?;
         let waited = self.clock.monotonic().saturating_sub(circumstances.arrived);
         let latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let decided =
-            Decided { request, circumstances, gathered, facts, decision: &decision, latency_us };
+        let left = self.limits.decision_timeout.saturating_sub(waited);
+        let observed_set = self.pip.observing().would((request, facts), &decision, left).await;
+        let decided = Decided {
+            request,
+            circumstances,
+            gathered,
+            facts,
+            decision: &decision,
+            observed_set,
+            latency_us,
+        };
         let entry = records::decision_entry(&decided, &leaf, self.entropy.as_ref(), &self.journal);
         let DecisionEntry { id, entry: own, people } = entry.await.map_err(unsealed)?;
 

@@ -20,6 +20,7 @@ use crate::changes::Changes;
 use crate::in_force::{InForce, PolicyInForce};
 use crate::known::KnownFacts;
 use crate::labels::Flowing;
+use crate::observing::{Observation, Observing};
 use crate::reader::{self, Pages, Reader};
 use crate::standing::read_standing;
 
@@ -86,6 +87,7 @@ pub struct Pip {
     store: Arc<dyn Store>,
     changes: Arc<Changes>,
     policy: InForce,
+    observing: Observing,
     known: KnownFacts,
     standings: Cache<InstanceId, Shared<Standing>>,
     tools: Cache<ToolRef, Shared<ToolFacts>>,
@@ -133,6 +135,7 @@ impl Pip {
         Ok(Self {
             store,
             policy: InForce::nothing(start, changes.clone()),
+            observing: Observing::nothing(),
             known: KnownFacts::new(changes.clone()),
             changes,
             standings: Cache::new(CACHED_MAX),
@@ -159,6 +162,21 @@ impl Pip {
     /// The policy set in force.
     pub fn policy(&self) -> Arc<PolicyInForce> {
         self.policy.current()
+    }
+
+    /// Has `snapshot` decide beside the policy set in force from now on, without any part in the answers; or none any
+    /// more.
+    pub fn observe(&self, snapshot: Option<Arc<Snapshot>>) {
+        self.observing.observe(snapshot);
+    }
+
+    /// What came of the policy set under observation, if one is.
+    pub fn observation(&self) -> Option<Observation> {
+        self.observing.observation()
+    }
+
+    pub(crate) const fn observing(&self) -> &Observing {
+        &self.observing
     }
 
     /// The policy set in force, as the store has it now if that was not told here.

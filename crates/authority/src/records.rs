@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::{Journal, SealError};
 use model::record::{
     ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord,
-    FactsRef, HandedOn, VERSION, Verdict,
+    FactsRef, HandedOn, ObservedSet, VERSION, Verdict,
 };
 use model::{
     AccessRequest, ActDigest, AgentFacts, Binding, BudgetName, Decision, DecisionId, ElevationId,
@@ -16,6 +16,7 @@ use model::{
 use moka::sync::Cache;
 use store::NewEntry;
 
+use crate::observing::fits;
 use crate::permit::Circumstances;
 use crate::pip::Gathered;
 
@@ -155,6 +156,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) gathered: &'a Gathered,
     pub(crate) facts: &'a Facts,
     pub(crate) decision: &'a Decision,
+    /// What the set under observation would have answered, if one is.
+    pub(crate) observed_set: Option<ObservedSet>,
     pub(crate) latency_us: u64,
 }
 
@@ -170,7 +173,10 @@ pub(crate) async fn decision_entry(
     let commitments = commit_members(decided, &mut disclosure);
     let id = DecisionId::new(decided.facts.now, entropy);
     let people = commitments.people();
-    let record = record_of(decided, (id, commitments), leaf.reference);
+    let mut record = record_of(decided, (id, commitments), leaf.reference);
+    if record.observed_set.is_some() && !fits(&record) {
+        record.observed_set = None;
+    }
     let sealed = journal.seal(data_subject(standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     Ok(DecisionEntry { id, entry, people })
@@ -230,6 +236,7 @@ fn record_of(
         mandate: standing.task.mandate_digest,
         obligations: told.obligations,
         observed: told.observed,
+        observed_set: decided.observed_set.clone(),
         pin: read.pin(),
         point: circumstances.point.to_owned(),
         policies: told.policies,

@@ -38,7 +38,7 @@ pub(crate) use labels::Label;
 pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
-pub(crate) use policy::{Foreign, Policy, Prove};
+pub(crate) use policy::{Explain, Foreign, Plan, Policy, Prove};
 pub(crate) use receivers::{Covered, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;

@@ -5,19 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
-use model::{Clock as _, Harm, Timestamp, ToolRef};
-use pap::{CaseResult, CaseTool, Command as Asked, Tools};
+use anyhow::{Context as _, anyhow, bail, ensure};
+use model::{Harm, ToolRef};
+use pap::{CaseFile, CaseResult, CaseTool, Command as Asked, Tools};
 use pdp::agentcore::{self, Claim};
 use pdp::{Finding, Snapshot};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::{Foreign, Policy};
 use crate::policy_set::PolicySet;
-use crate::system::SystemClock;
-use crate::{releases, sets, socket, sources};
+use crate::{releases, replay, sets, socket, sources};
+
+/// The cases that were made of recorded decisions.
+const RECORDED: &str = "cases/recorded.yaml";
 
 /// The set is not as it should be, or something flips.
 pub(crate) const DOES_NOT_HOLD: u8 = 3;
@@ -47,7 +48,10 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
             }
             Ok(holds(findings.is_empty()))
         }
-        Policy::Test { set, junit } => test(&set.dir, junit.as_deref()),
+        Policy::Test { set, record: Some(id), socket, .. } => {
+            record(&set.dir, &id, &socket.socket).await
+        }
+        Policy::Test { set, junit, .. } => test(&set.dir, junit.as_deref()),
         Policy::Schema(set) => {
             let set = PolicySet::read(&set.dir)?;
             let text = set.compiled()?.schema_text().map_err(|error| anyhow!(error))?;
@@ -59,18 +63,14 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
             print!("{}", serde_saphyr::to_string(&onboarded(&told)?)?);
             Ok(ExitCode::SUCCESS)
         }
-        Policy::Explain { id, json, socket } => {
-            let told = socket::call(&socket.socket, &Asked::PolicyExplain { id }).await?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&told)?);
-            } else {
-                explain(&told);
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        Policy::Explain(asked) => crate::explain::run(asked).await,
         Policy::Replay { set, since, socket } => {
-            replay(&PolicySet::read(&set.dir)?, since, &socket.socket).await
+            let files = PolicySet::read(&set.dir)?.files;
+            let replayed = replay::run(&files, since, &socket.socket).await?;
+            print!("{replayed}");
+            Ok(holds(replayed.is_alike()))
         }
+        Policy::Plan(asked) => crate::plan::run(asked).await,
         Policy::Prove(asked) => crate::prove::run(&asked).await,
         other => release(other).await,
     }
@@ -103,6 +103,9 @@ async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
         }
         Policy::Activate { release: version, socket } => {
             socket::call(&socket.socket, &Asked::PolicyActivate { version }).await?
+        }
+        Policy::Observe { release: version, socket, .. } => {
+            socket::call(&socket.socket, &Asked::PolicyObserve { version }).await?
         }
         Policy::Rollback { release, signed, socket } => {
             releases::roll_back(release, signed, &socket.socket).await?
@@ -140,7 +143,7 @@ pub(crate) fn held(dir: &Path) -> anyhow::Result<usize> {
     Ok(held)
 }
 
-fn holds(does: bool) -> ExitCode {
+pub(crate) fn holds(does: bool) -> ExitCode {
     if does { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) }
 }
 
@@ -215,6 +218,34 @@ fn test(dir: &Path, junit: Option<&Path>) -> anyhow::Result<ExitCode> {
     Ok(holds(failed == 0))
 }
 
+/// Writes the decision `id` as a case of the set in `dir`, which must answer as it was decided.
+async fn record(dir: &Path, id: &str, socket: &Path) -> anyhow::Result<ExitCode> {
+    let mut told = socket::call(socket, &Asked::PolicyCase { id: id.to_owned() }).await?;
+    let case: Map<String, Value> = serde_json::from_value(told["case"].take())?;
+    let tools: Tools = serde_json::from_value(told["tools"].take())?;
+    let name = case.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let set = PolicySet::read(dir)?;
+    let mut file = set.cases.get(RECORDED).cloned().unwrap_or_default();
+    file.add(case, tools).map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: {why}"))?;
+    // What is decided is what will be read.
+    let text = serde_saphyr::to_string(&file)?;
+    let read: CaseFile = serde_saphyr::from_str(&text)?;
+    ensure!(read == file, "`{id}` is not written to `{RECORDED}`: it would be read otherwise");
+    let results = file.run(&set.files, &set.tools).map_err(|why| anyhow!("{why}"))?;
+    let result = results.into_iter().find(|it| it.name == name).context("it is not read again")?;
+    result.held.map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: it {why}"))?;
+    let path = dir.join(RECORDED);
+    let parent = path.parent().context("it is in a directory")?;
+    fs::create_dir_all(parent)
+        .and_then(|()| fs::write(&path, text))
+        .with_context(|| format!("could not write `{}`", path.display()))?;
+    println!("{RECORDED}: `{name}`");
+    for untold in told["untold"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!("not told, though a policy saw it: {untold}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Tells which policies no case comes to, and which of their conditions no case sees both ways.
 fn coverage(snapshot: &Snapshot, results: &BTreeMap<String, Vec<CaseResult>>) {
     let asked = || results.values().flatten().flat_map(|result| &result.asked);
@@ -244,7 +275,7 @@ fn coverage(snapshot: &Snapshot, results: &BTreeMap<String, Vec<CaseResult>>) {
 }
 
 /// The tools that the service told of, as a set describes them.
-fn onboarded(told: &Value) -> anyhow::Result<Tools> {
+pub(crate) fn onboarded(told: &Value) -> anyhow::Result<Tools> {
     let rows = told.as_array().context("the service told no list")?;
     let rows = rows.iter().filter(|row| row.get("tool").is_some());
     rows.map(|row| {
@@ -254,102 +285,4 @@ fn onboarded(told: &Value) -> anyhow::Result<Tools> {
         Ok((name, CaseTool { harm, input: schema.unwrap_or_else(|| json!({ "type": "object" })) }))
     })
     .collect()
-}
-
-/// Tells how a decision came about, in words.
-fn explain(told: &Value) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    println!("{} {} on {}", text(&told["time"]), text(&told["action"]), text(&told["resource"]));
-    let why = told["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
-    println!("{}{why}", text(&told["answer"]));
-    let remedies = told["remedies"].as_array().cloned().unwrap_or_default();
-    for remedy in remedies.iter().filter_map(Value::as_str) {
-        println!("what would lift it: {remedy}");
-    }
-    let asked = told["asked"].as_array().cloned().unwrap_or_default();
-    if asked.is_empty() {
-        println!("no policy was asked: a built-in rule decided");
-    }
-    for policy in &asked {
-        let applies = match policy["applies"].as_bool() {
-            Some(true) => "applies",
-            Some(false) => "does not apply",
-            None => "could not be evaluated",
-        };
-        let observed = if policy["observed"] == true { ", under observation" } else { "" };
-        let (effect, name, of) = (&policy["effect"], &policy["policy"], &policy["of"]);
-        println!(
-            "{} `{}` {applies} (asked of the {}{observed})",
-            text(effect),
-            text(name),
-            text(of)
-        );
-        if let Some(description) = policy["description"].as_str() {
-            println!("  {description}");
-        }
-        for condition in policy["conditions"].as_array().into_iter().flatten() {
-            let met = match condition["met"].as_bool() {
-                Some(true) => "met",
-                Some(false) => "not met",
-                None => "not evaluable",
-            };
-            println!("  {met}: {}", text(&condition["text"]));
-            for saw in condition["saw"].as_array().into_iter().flatten() {
-                let value = saw[1].as_str().unwrap_or("not there");
-                println!("    {} is {value}", text(&saw[0]));
-            }
-        }
-    }
-}
-
-/// Flips that are alike, over all pages.
-type Flips = BTreeMap<String, (u64, Value)>;
-
-async fn replay(
-    set: &PolicySet,
-    since: Option<Duration>,
-    socket: &Path,
-) -> anyhow::Result<ExitCode> {
-    let since = since.map(|back| {
-        let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(SystemClock::new().now().as_millis().saturating_sub(back))
-    });
-    let (mut from, mut sums, mut flips) = (0, [0_u64; 5], Flips::new());
-    loop {
-        let files = set.files.clone();
-        let told = socket::call(socket, &Asked::PolicyReplay { files, from, since }).await?;
-        for (sum, name) in sums.iter_mut().zip(["decided", "same", "erased", "damaged", "unknown"])
-        {
-            *sum += told[name].as_u64().unwrap_or_default();
-        }
-        for flip in told["flips"].as_array().into_iter().flatten() {
-            let (times, _) =
-                flips.entry(flip["kind"].to_string()).or_insert_with(|| (0, flip.clone()));
-            *times += flip["times"].as_u64().unwrap_or_default();
-        }
-        let Some(next) = told["next"].as_u64() else { break };
-        from = next;
-        eprint!("\r{from} records");
-    }
-    eprintln!();
-    for (times, flip) in flips.values() {
-        let kind = &flip["kind"];
-        let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
-        println!(
-            "{} {times}: agent {}, sponsor {}, {} on {}: {} (such as {})",
-            text("flip"),
-            text("agent"),
-            text("sponsor"),
-            text("action"),
-            text("resource"),
-            text("by"),
-            flip["example"].as_str().unwrap_or_default(),
-        );
-    }
-    let [decided, same, erased, damaged, unknown] = sums;
-    println!("{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read");
-    if unknown > 0 {
-        println!("{unknown} unknown: nobody took note of which tools were called before");
-    }
-    Ok(holds(flips.is_empty() && damaged == 0))
 }

@@ -52,15 +52,12 @@ impl PolicySet {
 
     /// It, compiled with all tools that it and its cases describe.
     pub(crate) fn compiled(&self) -> anyhow::Result<Snapshot> {
-        in_order(Snapshot::compile(pap::bundle(&self.files, &self.all_tools())))
+        compiled_with(&self.files, &self.all_tools())
     }
 
     /// Other policies, compiled with the schema, the labels and the tools of this set.
     pub(crate) fn compiled_as_here(&self, other: &Self) -> anyhow::Result<Snapshot> {
-        in_order(Snapshot::compile(pap::bundle(
-            &self.with(&other.files.policies),
-            &self.all_tools(),
-        )))
+        compiled_with(&self.with(&other.files.policies), &self.all_tools())
     }
 
     /// Its properties, and `more`, compiled with its schema and tools; none if there is none.
@@ -113,6 +110,11 @@ pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
     let mut schema = texts(dir, "cedarschema")?;
     schema.remove(GENERATED);
     Ok(PolicyFiles { schema, ..PolicyFiles::of(sources::policy_files(dir)?) })
+}
+
+/// `files`, compiled with `tools`.
+pub(crate) fn compiled_with(files: &PolicyFiles, tools: &Tools) -> anyhow::Result<Snapshot> {
+    in_order(Snapshot::compile(pap::bundle(files, tools)))
 }
 
 /// What is wrong with a set is told, each thing with its place.

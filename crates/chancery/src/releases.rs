@@ -13,6 +13,7 @@ use pdp::Bundle;
 use serde_json::Value;
 
 use crate::cli::Signed;
+use crate::plan;
 use crate::policy_set::PolicySet;
 use crate::socket;
 use crate::system::SystemClock;
@@ -64,9 +65,9 @@ pub(crate) async fn approve(version: u64, signed: Signed, socket: &Path) -> anyh
 async fn shown(version: u64, socket: &Path) -> anyhow::Result<Value> {
     let (release, files) = release(version, socket).await?;
     let author = release.author.as_ref().context("nobody published it")?;
-    let active = active(socket).await?;
+    let in_force = in_force(socket).await?;
     let terms = serde_json::to_string(&release.terms)?;
-    let differs = difference(&active, &files)?;
+    let differs = difference(&in_force, &files)?;
     // Whoever published wrote it: what is shown is what is signed.
     let shown = format!("release {terms} of {}, which changes:\n{differs}", author.person);
     eprintln!("chancery: you sign for {}", lines(&shown));
@@ -78,13 +79,10 @@ fn lines(text: &str) -> String {
     text.lines().map(mcp::render_untrusted).collect::<Vec<_>>().join("\n")
 }
 
-/// The content of the release in force.
-pub(crate) async fn active(socket: &Path) -> anyhow::Result<PolicyFiles> {
-    let history = socket::call(socket, &Asked::PolicyHistory).await?;
-    match history["active"].as_u64() {
-        Some(version) if version > 0 => Ok(release(version, socket).await?.1),
-        _ => Ok(PolicyFiles::default()),
-    }
+/// The set in force.
+pub(crate) async fn in_force(socket: &Path) -> anyhow::Result<PolicyFiles> {
+    let mut told = socket::call(socket, &Asked::PolicyInForce).await?;
+    Ok(serde_json::from_value(told["files"].take())?)
 }
 
 async fn newest(socket: &Path) -> anyhow::Result<u64> {
@@ -129,6 +127,18 @@ pub(crate) fn history(told: &Value) -> String {
     let of = in_force["release"].as_u64();
     let of = of.map_or_else(|| "files".to_owned(), |release| format!("release {release}"));
     let _ = writeln!(all, "in force: {of}, digest {}", text(&in_force["digest"]));
+    let observed = &told["observed"];
+    if let Some(release) = observed["release"].as_u64() {
+        let _ = writeln!(
+            all,
+            "under observation: release {release}, digest {}, {} alike, {} newly denied, {} newly permitted, {} unanswered",
+            text(&observed["digest"]),
+            observed["alike"],
+            observed["newly_denied"],
+            observed["newly_permitted"],
+            observed["unanswered"],
+        );
+    }
     all
 }
 
@@ -145,22 +155,14 @@ async fn side(named: &str, socket: &Path) -> anyhow::Result<PolicyFiles> {
     }
 }
 
-/// The policies, the schema parts, and what is said beside them, that `b` has otherwise than `a`.
+/// What `b` has otherwise than `a`, policies and other files; what is a widening whatever else it says comes first.
 fn difference(a: &PolicyFiles, b: &PolicyFiles) -> anyhow::Result<String> {
+    let changes = pdp::changes(&a.policies, &b.policies).map_err(|it| anyhow!("{it}"))?;
+    let widening = changes.iter().filter(|it| it.widens);
+    let widening: String = widening.map(|it| plan::told_of(it) + "\n").collect();
     let by_id = |files: &PolicyFiles| pdp::by_id(&files.policies).map_err(|it| anyhow!("{it}"));
     let policies = compared("policy", &by_id(a)?, &by_id(b)?);
-    let beside = compared("file", &beside(a), &beside(b));
-    Ok(policies + &compared("schema", &a.schema, &b.schema) + &beside)
-}
-
-/// What the set says beside its policies, by file.
-fn beside(files: &PolicyFiles) -> BTreeMap<String, String> {
-    let all = [
-        (pdp::LABELS_FILE, &files.labels),
-        (pdp::BUDGETS_FILE, &files.budgets),
-        (pdp::STRICTNESS_FILE, &files.strictness),
-    ];
-    all.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect()
+    Ok(widening + &policies + &compared("file", &a.beside_policies(), &b.beside_policies()))
 }
 
 fn compared(what: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> String {
@@ -288,5 +290,25 @@ mod tests {
                   - labels: {}
             "#]],
         );
+    }
+
+    #[test]
+    fn what_is_only_observed_from_now_on_is_named_a_widening_and_labels_are_shown() {
+        let guard = r#"@id("guard") forbid (principal, action, resource);"#;
+        let observed = format!("@mode(\"observe\")\n{guard}");
+        check(
+            guard,
+            &observed,
+            &expect![[r#"
+            policy `guard` is only observed from now on: a widening
+            changed policy `guard`
+                @id("guard")
+              + @mode("observe")
+                forbid (principal, action, resource);
+        "#]],
+        );
+        let labelled = PolicyFiles { labels: Some("sinks: [crm/*]\n".to_owned()), ..set(guard) };
+        let differs = difference(&set(guard), &labelled).expect("both can be read");
+        assert_eq!(differs, "added file `labels.yaml`\n  + sinks: [crm/*]\n");
     }
 }

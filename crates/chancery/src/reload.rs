@@ -47,8 +47,26 @@ pub(crate) async fn in_force(
     for tool in left_out {
         tracing::error!("{tool}");
     }
+    observed(authority, key, &publisher).await;
     let watch = loose.map(|path| PolicyWatch::new(path, publisher.clone(), content.files));
     Ok((publisher, watch))
+}
+
+/// Has the release decide beside what is in force that is under observation. Whatever is wrong with it keeps nothing from
+/// being in force.
+async fn observed(authority: &Arc<Authority>, key: &PolicyKey, publisher: &Publisher) {
+    let now = authority.clock().now();
+    let put = match pap::observed_release(authority.journal(), key, now).await {
+        Ok(None) => return,
+        Ok(Some((version, files))) => {
+            let put = publisher.observe(Some(Content { files, release: Some(version) })).await;
+            put.map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = put {
+        tracing::warn!(%error, "no set is under observation");
+    }
 }
 
 /// Looks at the policy files of a running service.

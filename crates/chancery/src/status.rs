@@ -53,6 +53,22 @@ impl Status {
         }
     }
 
+    /// The policy set under observation, if one is, and what came of it.
+    fn observed(&self) -> String {
+        let Some(found) = self.authority.pip().observation() else { return String::new() };
+        let digest = found.policy;
+        let number = |name: &str, number: u64| {
+            format!("# TYPE {name} gauge\n{name}{{digest=\"{digest}\"}} {number}\n")
+        };
+        [
+            number("chancery_policy_observed_alike", found.alike),
+            number("chancery_policy_observed_newly_denied", found.newly_denied),
+            number("chancery_policy_observed_newly_permitted", found.newly_permitted),
+            number("chancery_policy_observed_unanswered", found.unanswered),
+        ]
+        .concat()
+    }
+
     /// The store that is watched.
     pub(crate) fn store(&self) -> &WatchedStore {
         &self.store
@@ -111,6 +127,7 @@ impl api::Health for Status {
         );
         self.all().map(gauge).concat()
             + &policy
+            + &self.observed()
             + &self.anchors.metrics()
             + &told.concat()
             + &attestation::metrics(self.platforms.as_ref())

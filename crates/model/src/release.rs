@@ -99,6 +99,9 @@ pub struct Releases {
     pub newest: u64,
     /// The one in force, once there is one.
     pub active: u64,
+    /// The one under observation, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<u64>,
 }
 
 impl ReleaseTerms {

@@ -5,7 +5,7 @@ use model::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::clients::ClientRegistration;
 use crate::directory::{DirectoryRegistration, NewToken};
@@ -285,12 +285,20 @@ pub enum Command {
     PolicyApprove { version: u64, word: Option<String> },
     /// Puts a release in force.
     PolicyActivate { version: u64 },
+    /// Has a release decide beside the set in force, which goes on deciding; none any more, without a version.
+    PolicyObserve { version: Option<u64> },
     /// Shows a release with its content.
     PolicyRelease { version: u64 },
     /// Lists releases, and says what is in force.
     PolicyHistory,
+    /// Shows the policy set in force.
+    PolicyInForce,
     /// Says how a decision came about.
     PolicyExplain { id: String },
+    /// Says what the set in force answers to a question as a case puts it, and why.
+    PolicyAsk { case: Map<String, Value> },
+    /// Tells a decision as a case.
+    PolicyCase { id: String },
     /// Decides the acts that are recorded from an index on again by another policy set, those at or after a time, a
     /// page.
     PolicyReplay {

@@ -4,8 +4,12 @@
 //! active agent with an active sponsor, an open task, and the tools that the file itself describes.
 
 mod made_up;
+mod recorded;
 mod result;
+#[cfg(test)]
+mod tests;
 mod varied;
+mod would;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +23,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::flips::PolicyFiles;
+pub(crate) use recorded::recorded;
 pub use result::{CaseError, CaseResult};
 use varied::varied;
+pub use would::ask;
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
@@ -29,7 +35,7 @@ pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.ya
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// A file of cases.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseFile {
     /// The tools that its cases call, beside those that the set describes.
@@ -48,6 +54,9 @@ pub type Tools = BTreeMap<ToolRef, CaseTool>;
 /// The most cases of one file, each combination of what varies counted.
 const CASES_MAX: usize = 10_000;
 
+/// The member of a case that names it.
+const NAME: &str = "name";
+
 /// A tool as a case sees it: pinned, with an active owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +66,13 @@ pub struct CaseTool {
     /// The schema of its arguments; any object if it is left out.
     #[serde(default = "any_object")]
     pub input: Value,
+}
+
+impl From<&Tool> for CaseTool {
+    fn from(tool: &Tool) -> Self {
+        let input = tool.descriptor.get("inputSchema").cloned();
+        Self { harm: tool.harm.clone(), input: input.unwrap_or_else(any_object) }
+    }
 }
 
 fn any_object() -> Value {
@@ -189,6 +205,25 @@ impl CaseFile {
         tools
     }
 
+    /// Adds `case`, as it was made of a recorded decision, with the `tools` that it calls.
+    ///
+    /// # Errors
+    /// It is there already, or other cases of the file call a tool that is described otherwise.
+    pub fn add(&mut self, case: Map<String, Value>, tools: Tools) -> Result<(), String> {
+        let name = case.get(NAME);
+        if self.cases.iter().any(|known| known.get(NAME) == name) {
+            return Err("it is there already".to_owned());
+        }
+        for (name, tool) in tools {
+            let known = self.tools.entry(name.clone()).or_insert_with(|| tool.clone());
+            if *known != tool {
+                return Err(format!("its other cases call another `{name}`"));
+            }
+        }
+        self.cases.push(case);
+        Ok(())
+    }
+
     /// Decides every case by the set `policies`, beside whose tools there are those of the file.
     ///
     /// # Errors
@@ -228,7 +263,7 @@ pub fn bundle(set: &PolicyFiles, tools: &Tools) -> Bundle {
 }
 
 fn result(mut case: Map<String, Value>, set: (&Snapshot, &Tools)) -> CaseResult {
-    let Some(Value::String(name)) = case.remove("name") else {
+    let Some(Value::String(name)) = case.remove(NAME) else {
         return CaseResult::unaskable(None, "it has no `name`".to_owned());
     };
     let read: Result<Case, _> = serde_json::from_value(Value::Object(case));
@@ -327,6 +362,3 @@ fn told(decision: &Decision) -> String {
         Decision::Deny(denial) => format!("deny ({}): {denial}", denial.code()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -327,6 +327,8 @@ impl Administration {
             Command::PolicyPublish { .. }
             | Command::PolicyApprove { .. }
             | Command::PolicyActivate { .. }
+            | Command::PolicyObserve { .. }
+            | Command::PolicyInForce
             | Command::PolicyRelease { .. }
             | Command::PolicyHistory => self.releases(by, command).await,
             other => self.operate(by, other).await,

@@ -1,14 +1,60 @@
-//! How a recorded decision came about: it is made again, and every policy that was asked tells what it saw.
+//! How an answer comes about: a recorded decision is made again, or a question is put as a case puts it, and every
+//! policy that is asked tells what it sees.
 
-use model::Decision;
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use model::{AccessRequest, Decision, Facts, Tool};
+use pdp::{AskedPolicy, Explanation, Snapshot};
+use serde_json::{Map, Value, json};
+
+use crate::cases::{self, CaseTool, Tools};
 use crate::command::{AdminError, Administration};
-use crate::recall::{Question, Recall};
+use crate::recall::{Question, Recall, Recorded};
+
+/// A decision as it is recorded, with what it was decided on and by which set.
+struct Behind {
+    recorded: Recorded,
+    request: AccessRequest,
+    facts: Facts,
+    snapshot: Arc<Snapshot>,
+}
 
 impl Administration {
     /// Explains the decision `id`.
     pub(crate) async fn explain(&self, id: &str) -> Result<Value, AdminError> {
+        let Behind { recorded, request, facts, snapshot } = self.decided(id).await?;
+        let mut told = told(&request, &snapshot.explain(&request, &facts));
+        told.extend([
+            ("decision".to_owned(), json!(recorded.id)),
+            ("time".to_owned(), recorded.time.to_string().into()),
+            ("policy".to_owned(), json!(recorded.policy)),
+            (
+                "recorded".to_owned(),
+                json!({ "decision": recorded.verdict, "reason": recorded.reason }),
+            ),
+        ]);
+        Ok(told.into())
+    }
+
+    /// Puts the question of `case` to the set in force, with the tools as they are onboarded.
+    pub(crate) async fn ask(&self, case: Map<String, Value>) -> Result<Value, AdminError> {
+        let listed = authority::all::<Tool>(self.authority.pip().store(), "tool/").await;
+        let listed = listed.map_err(AdminError::unavailable)?;
+        let tools: Tools =
+            listed.into_iter().map(|it| (it.tool.clone(), CaseTool::from(&it))).collect();
+        let in_force = self.authority.pip().policy();
+        cases::ask(case, (&in_force.snapshot, &tools)).map_err(AdminError::Invalid)
+    }
+
+    /// The decision `id` as a case, as far as a case can say what it was decided on.
+    pub(crate) async fn as_case(&self, id: &str) -> Result<Value, AdminError> {
+        let Behind { recorded, request, facts, snapshot } = self.decided(id).await?;
+        let case = cases::recorded(&recorded, (&request, &facts), &snapshot);
+        case.map_err(|why| AdminError::Invalid(format!("`{id}` cannot be told as a case: {why}")))
+    }
+
+    async fn decided(&self, id: &str) -> Result<Behind, AdminError> {
         let (index, _) = self.found(id).await?;
         let mut recall = Recall::default();
         let (_, recalled) = self.recalled((index, 1), &mut recall).await?;
@@ -28,24 +74,46 @@ impl Administration {
             return Err(AdminError::Unavailable(why));
         };
         let (request, facts) = *known;
-        let explained = snapshot.explain(&request, &facts);
-        let (answer, why, remedies) = match &explained.decision {
-            Decision::Permit(_) => ("permit", None, Vec::new()),
-            Decision::Deny(denial) => {
-                ("deny", Some(denial.to_string()), denial.remedies().into_iter().collect())
-            }
-        };
-        Ok(json!({
-            "decision": recorded.id,
-            "time": recorded.time.to_string(),
-            "policy": recorded.policy,
-            "action": request.action,
-            "resource": authority::resource_text(&request.resource),
-            "recorded": { "decision": recorded.verdict, "reason": recorded.reason },
-            "answer": answer,
-            "why": why,
-            "remedies": remedies,
-            "asked": explained.asked,
-        }))
+        Ok(Behind { recorded, request, facts, snapshot })
     }
+}
+
+/// What is told of an answer to `request`: by which policies, what each that was asked saw, and what is missing.
+pub(crate) fn told(request: &AccessRequest, explained: &Explanation) -> Map<String, Value> {
+    let (answer, reason, by, why, remedies) = match &explained.decision {
+        Decision::Permit(grant) => {
+            ("permit", "granted", grant.basis.clone(), None, BTreeSet::new())
+        }
+        Decision::Deny(denial) => {
+            let why = Some(denial.to_string());
+            ("deny", denial.code(), denial.policies(), why, denial.remedies())
+        }
+    };
+    let missing = if answer == "deny" { missing(&explained.asked) } else { Vec::new() };
+    let told = json!({
+        "action": request.action,
+        "resource": authority::resource_text(&request.resource),
+        "answer": answer,
+        "reason": reason,
+        "by": by,
+        "why": why,
+        "remedies": remedies,
+        "missing": missing,
+        "asked": explained.asked,
+    });
+    let Value::Object(told) = told else { unreachable!("it is an object") };
+    told
+}
+
+/// What each permit lacks that is asked of somebody whom nothing permits it.
+fn missing(asked: &[AskedPolicy]) -> Vec<Value> {
+    let permits = || asked.iter().filter(|it| it.effect == "permit" && !it.observed);
+    let is_permitted = |of: &str| permits().any(|it| it.of == of && it.applies == Some(true));
+    let lacking = permits().filter(|it| !is_permitted(it.of));
+    let needs = lacking.map(|it| {
+        let unmet = it.conditions.iter().filter(|condition| condition.met != Some(true));
+        let needs: Vec<_> = unmet.map(|condition| &condition.text).collect();
+        json!({ "policy": it.policy, "of": it.of, "needs": needs })
+    });
+    needs.collect()
 }

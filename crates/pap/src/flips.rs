@@ -53,6 +53,15 @@ impl PolicyFiles {
         let strictness = policies.remove(STRICTNESS_FILE);
         Self { policies, labels, budgets, strictness, ..Self::default() }
     }
+
+    /// What decides in it beside its policies, by file name.
+    pub fn beside_policies(&self) -> BTreeMap<String, String> {
+        let Self { policies: _, schema, labels, budgets, strictness } = self;
+        let said = [(LABELS_FILE, labels), (BUDGETS_FILE, budgets), (STRICTNESS_FILE, strictness)];
+        let said =
+            said.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?)));
+        schema.clone().into_iter().chain(said).collect()
+    }
 }
 
 impl From<PolicyFiles> for Bundle {

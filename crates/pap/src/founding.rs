@@ -147,7 +147,7 @@ fn first(
     Ok([
         put_new(FactKey::policy(&content), bundle),
         put_new(FactKey::release(FIRST), &release),
-        put_new(FactKey::releases(), &Releases { newest: FIRST, active: FIRST }),
+        put_new(FactKey::releases(), &Releases { newest: FIRST, active: FIRST, observed: None }),
     ])
 }
 

@@ -52,7 +52,7 @@ mod words;
 
 pub use asked::Command;
 pub use authority::ADMINISTRATORS;
-pub use cases::{CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, Tools, bundle};
+pub use cases::{CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, Tools, ask, bundle};
 pub use clients::ClientRegistration;
 pub use command::{AdminError, Administration, By, Found, ToolSource};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
@@ -69,7 +69,7 @@ pub use offboard::CREDENTIALS_MAX;
 pub use people::SourceKey;
 pub use policy::{Content, PublishError, Publisher};
 pub use receivers::ReceiverRegistration;
-pub use release::{PolicyKey, ReleaseAsked, Unsound, active_release};
+pub use release::{PolicyKey, ReleaseAsked, Unsound, active_release, observed_release};
 pub use review::{ReviewAsked, ReviewFormat};
 pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};

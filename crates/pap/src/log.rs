@@ -58,6 +58,8 @@ impl Administration {
             }
             Command::LogProve { id } => self.prove(&id).await,
             Command::PolicyExplain { id } => self.explain(&id).await,
+            Command::PolicyAsk { case } => self.ask(case).await,
+            Command::PolicyCase { id } => self.as_case(&id).await,
             Command::PolicyReplay { files, from, since } => {
                 self.try_policy(files, (from, since)).await
             }

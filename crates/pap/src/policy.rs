@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::{Authority, Reader, SharedCompiler, Unit, Urgency};
+use authority::{Authority, NewEntry, Reader, SharedCompiler, Unit, Urgency};
 use model::record::{SystemRecord, VERSION};
 use model::{FactKey, PersonId, RecordId, Timestamp, Tool, ToolRef};
 use pdp::{Bundle, Snapshot, ToolSchema};
@@ -94,13 +94,16 @@ pub struct Publisher {
     compiler: SharedCompiler,
     /// The set in force; who holds it publishes, one at a time.
     content: Mutex<Content>,
+    /// The set under observation, if one is to be; taken after the set in force.
+    observed: Mutex<Option<Content>>,
 }
 
 impl Publisher {
     /// A publisher of `content`.
     pub fn new(authority: Arc<Authority>, content: impl Into<Content>) -> Self {
         let compiler = SharedCompiler::default();
-        Self { authority, compiler, content: Mutex::new(content.into()) }
+        let (content, observed) = (Mutex::new(content.into()), Mutex::default());
+        Self { authority, compiler, content, observed }
     }
 
     /// Puts `content` in force, if it compiles; else what was in force stays.
@@ -113,7 +116,7 @@ impl Publisher {
     /// Gives the warnings.
     pub async fn publish(&self) -> Result<Vec<String>, PublishError> {
         let turn = self.turn().await;
-        self.put_in_force(&turn, &of_the_machine()).await
+        self.put_with_tools(&turn, &of_the_machine()).await
     }
 
     /// The same, when the service starts: tools with which the policies do not compile are left out, so that
@@ -136,6 +139,68 @@ impl Publisher {
         let proposed = proposed.into_iter().map(|(tool, it)| (tool, schema_of(&it)));
         bundle.tools.extend(proposed);
         self.whole(bundle).await.map(drop)
+    }
+
+    /// Puts what is in its `turn` in force as the tools are now, by an act of `by`, and what is observed beside it.
+    pub(crate) async fn put_with_tools(
+        &self,
+        turn: &Content,
+        by: &PersonId,
+    ) -> Result<Vec<String>, PublishError> {
+        let mut warnings = self.put_in_force(turn, by).await?;
+        let observed = self.observed.lock().await;
+        // What is under observation keeps nothing from being in force.
+        if let Err(error) = self.decide_beside(observed.as_ref()).await {
+            warnings.push(format!("no set is under observation: {error}"));
+        }
+        Ok(warnings)
+    }
+
+    /// Has `content` decide beside the set in force, or nothing any more.
+    pub async fn observe(&self, content: Option<Content>) -> Result<(), PublishError> {
+        let mut observed = self.observed.lock().await;
+        let beside = self.decide_beside(content.as_ref()).await;
+        *observed = content;
+        beside
+    }
+
+    /// The release that is to be under observation, if one is.
+    pub(crate) async fn observed(&self) -> Option<u64> {
+        self.observed.lock().await.as_ref()?.release
+    }
+
+    async fn decide_beside(&self, content: Option<&Content>) -> Result<(), PublishError> {
+        let pip = self.authority.pip();
+        let beside = match content {
+            Some(content) => self.kept_beside(content).await.map(Some),
+            None => Ok(None),
+        };
+        match beside {
+            Ok(Some(known)) if pip.observation().is_some_and(|it| it.policy == known.digest()) => {}
+            Ok(snapshot) => pip.observe(snapshot),
+            Err(error) => {
+                pip.observe(None);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// `content` with the tools as they are onboarded now, kept as what records name.
+    async fn kept_beside(&self, content: &Content) -> Result<Arc<Snapshot>, PublishError> {
+        let snapshot = self.compiled(&content.files).await?;
+        let digest = snapshot.digest();
+        if self.authority.pip().observation().is_none_or(|known| known.policy != digest) {
+            let unit = Unit {
+                entries: vec![self.told("policy_under_observation", &snapshot, content.release)],
+                effects: vec![put(FactKey::policy(&digest), snapshot.bundle())],
+                urgency: Urgency::Awaited,
+                ..Unit::default()
+            };
+            let committed = self.authority.journal().store().commit(unit).await;
+            committed.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+        }
+        Ok(snapshot)
     }
 
     /// What is in force; nobody else publishes while it is held.
@@ -251,24 +316,30 @@ impl Publisher {
         let known: Option<Activations> =
             known.map_err(|error| PublishError::Unavailable(error.to_string()))?;
         let activations = known.unwrap_or_default().and(by.clone(), now);
-        let record = SystemRecord {
-            details: BTreeMap::from([
-                ("from".to_owned(), release.map_or_else(|| "files".to_owned(), of_release)),
-                ("policy".to_owned(), digest.to_string()),
-            ]),
-            event: "policy_in_force".to_owned(),
-            id: RecordId::new(now, self.authority.entropy().as_ref()),
-            kind: "system".to_owned(),
-            time: now,
-            v: VERSION,
-        };
-        let entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
+        let entries = vec![self.told("policy_in_force", snapshot, release)];
         let effects = vec![
             put(FactKey::policy(&digest), snapshot.bundle()),
             put(FactKey::active_policy(), &json!({ "digest": digest })),
             put(place, &activations),
         ];
         Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
+    }
+
+    /// The record of what becomes of a set: `event`.
+    fn told(&self, event: &str, snapshot: &Snapshot, release: Option<u64>) -> NewEntry {
+        let now = self.authority.clock().now();
+        let record = SystemRecord {
+            details: BTreeMap::from([
+                ("from".to_owned(), release.map_or_else(|| "files".to_owned(), of_release)),
+                ("policy".to_owned(), snapshot.digest().to_string()),
+            ]),
+            event: event.to_owned(),
+            id: RecordId::new(now, self.authority.entropy().as_ref()),
+            kind: "system".to_owned(),
+            time: now,
+            v: VERSION,
+        };
+        authority::entry(*record.id.as_bytes(), &record, None)
     }
 }
 

@@ -92,6 +92,15 @@ impl Administration {
 }
 
 impl Recorded {
+    /// Whether `decision` is what is recorded; else how it differs.
+    pub(crate) fn is_answered(&self, decision: &Decision) -> Result<(), String> {
+        match self.held_against(decision) {
+            Again::Agrees | Again::Erased => Ok(()),
+            Again::DeniedLater(rule) => Err(format!("recorded {}, now {rule}", self.reason)),
+            Again::Differs(why) => Err(why),
+        }
+    }
+
     fn held_against(&self, decision: &Decision) -> Again {
         let (verdict, reason, policies, elevation) = match decision {
             Decision::Permit(grant) => {

@@ -78,7 +78,7 @@ impl Administration {
             };
             told.extend(self.onboard(draft, &onboarding, chunk).await?);
         }
-        let warnings = self.publisher.put_in_force(&turn, by).await;
+        let warnings = self.publisher.put_with_tools(&turn, by).await;
         let warnings = warnings.map_err(AdminError::unavailable)?;
         let policy = self.authority.pip().policy();
         for tool in &mut told {
@@ -204,7 +204,7 @@ impl Administration {
         (found.descriptor, found.pin, found.state) = (descriptor, digest, ToolState::Pinned);
         let effects = vec![put(FactKey::tool(&tool), &found)];
         let done = draft.make(json!({ "pin": digest }), effects).await?;
-        self.publisher.put_in_force(&turn, by).await.map_err(AdminError::unavailable)?;
+        self.publisher.put_with_tools(&turn, by).await.map_err(AdminError::unavailable)?;
         Ok(json!({ "tool": tool, "pin": digest, "decision": done.decision }))
     }
 

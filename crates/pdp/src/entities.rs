@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, Directory, EnvironmentName, Facts, Label, Person, PersonId,
+    AccessRequest, Agent, AgentName, Directory, EnvironmentName, Facts, Label, Person, PersonId,
     PrincipalFacts, Provisioning, RegionName, ResourceRef, ServerName, Standing, ToolRef,
 };
 
@@ -99,6 +99,10 @@ pub(crate) fn server_uid(server: &str) -> EntityUid {
     uid(&TYPES.server, server)
 }
 
+pub(crate) fn agent_uid(agent: &AgentName) -> EntityUid {
+    uid(&TYPES.agent, agent.as_str())
+}
+
 /// The attributes that hold an entity: the only ways from one entity, or from the context, to
 /// another, for policies that look at what a literal names do not compile.
 pub(crate) const LEADING_ON: [&str; 6] =
@@ -189,7 +193,7 @@ fn add_standing(
     standing: &Standing,
     further: bool,
 ) -> (Placed, Option<Placed>) {
-    let agent = uid(&TYPES.agent, standing.agent.name.as_str());
+    let agent = agent_uid(&standing.agent.name);
     if further {
         add_agent(nodes, agent.clone(), &standing.agent);
     }
@@ -235,7 +239,7 @@ fn add_resource(
         ResourceRef::Mandate(id) => (uid(&types.mandate, &id.to_string()), None),
         ResourceRef::Elevation(id) => (uid(&types.elevation, &id.to_string()), None),
         ResourceRef::Agent(name) => {
-            let uid = uid(&types.agent, name.as_str());
+            let uid = agent_uid(name);
             if let Some(known) = facts.agent.as_ref().filter(|known| known.agent.name == *name) {
                 add_agent(nodes, uid.clone(), &known.agent);
                 add_person(nodes, &known.sponsor);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-use cedar_policy::PolicySet;
+use cedar_policy::{Policy, PolicySet};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
 use crate::report::Finding;
@@ -20,6 +20,19 @@ pub fn format(file: &str, text: &str) -> Result<String, Finding> {
 /// The policies in `files` by their ids, each laid out in the one way, so that those of two sets can be held against
 /// each other.
 pub fn by_id(files: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Finding> {
+    let laid_out = |(id, policy): (String, Policy)| {
+        let text = policy.to_cedar();
+        let text = text.ok_or_else(|| Finding::general("it has no text").of(&id))?;
+        let text = format(&id, &text)?;
+        Ok((id, text))
+    };
+    policies(files)?.into_iter().map(laid_out).collect()
+}
+
+/// The policies in `files` by their ids.
+pub(crate) fn policies(
+    files: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Policy>, Finding> {
     let mut all = BTreeMap::new();
     for (file, text) in files {
         let unread = |why: String| Finding::at(file, None, why);
@@ -27,8 +40,7 @@ pub fn by_id(files: &BTreeMap<String, String>) -> Result<BTreeMap<String, String
         for policy in set.policies() {
             let id =
                 policy.annotation("id").ok_or_else(|| unread("a policy has no @id".to_owned()))?;
-            let own = policy.to_cedar().ok_or_else(|| unread(format!("`{id}` has no text")))?;
-            all.insert(id.to_owned(), format(file, &own)?);
+            all.insert(id.to_owned(), policy.clone());
         }
     }
     Ok(all)

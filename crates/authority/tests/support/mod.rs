@@ -62,7 +62,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"label/remove",
                        Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
-                       Action::"review/open", Action::"review/import", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate"],
+                       Action::"review/open", Action::"review/import", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe"],
             resource);
     @id("directory")
     permit (principal is Directory, action == Action::"person/provision", resource)

@@ -51,6 +51,11 @@ pub(crate) enum Policy {
         /// Write the results to this file, as JUnit XML.
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
+        /// Add this recorded decision to `cases/recorded.yaml` instead, as a case that must be answered alike.
+        #[arg(long, value_name = "DECISION", conflicts_with = "junit")]
+        record: Option<String>,
+        #[command(flatten)]
+        socket: Socket,
     },
     /// Print its schema, with an action for each of its tools, for an editor (`chancery.cedarschema`).
     Schema(PolicySet),
@@ -59,16 +64,9 @@ pub(crate) enum Policy {
         #[command(flatten)]
         socket: Socket,
     },
-    /// Say how a recorded decision came about: which policies were asked, and what they saw.
-    Explain {
-        /// The decision.
-        id: String,
-        /// Print it as JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        socket: Socket,
-    },
+    /// Say how a recorded decision came about, or what is answered to a question and why: which policies are asked, what
+    /// they see, what is missing, and what would be permitted.
+    Explain(Explain),
     /// Decide what is recorded again by a set, and list what flips.
     Replay {
         #[command(flatten)]
@@ -79,6 +77,8 @@ pub(crate) enum Policy {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say who is affected by a set in place of the one in force, before it is released.
+    Plan(Plan),
     /// Publish a set as the next release, as its author: it decides nothing until it is approved and activated.
     Publish {
         #[command(flatten)]
@@ -106,6 +106,18 @@ pub(crate) enum Policy {
         /// Its version.
         #[arg(value_name = "VERSION")]
         release: u64,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Have an approved release decide beside the set in force, which goes on deciding: what it would have answered is
+    /// recorded with each decision.
+    Observe {
+        /// Its version.
+        #[arg(value_name = "VERSION", required_unless_present = "end")]
+        release: Option<u64>,
+        /// Observe none any more.
+        #[arg(long, conflicts_with = "release")]
+        end: bool,
         #[command(flatten)]
         socket: Socket,
     },
@@ -171,6 +183,40 @@ pub(crate) struct Prove {
     /// Print what came of it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What is to be explained.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The decision.
+    #[arg(required_unless_present = "ask")]
+    pub(crate) id: Option<String>,
+    /// A question as a case puts it, in YAML: this file, or standard input (`-`).
+    #[arg(long, value_name = "FILE", conflicts_with = "id")]
+    pub(crate) ask: Option<PathBuf>,
+    /// Ask the set in this directory, with its tools, in place of the one in force.
+    #[arg(long, value_name = "DIR", requires = "ask")]
+    pub(crate) set: Option<PathBuf>,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+}
+
+/// A set that is to be released.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) set: PolicySet,
+    /// How far back what is recorded is decided again (`30d`, `12h`).
+    #[arg(long, value_name = "TIME", value_parser = back, default_value = "7d")]
+    pub(crate) since: Duration,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
 }
 
 /// Where a set is.

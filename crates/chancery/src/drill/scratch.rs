@@ -197,7 +197,7 @@ async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Con
     std::fs::create_dir(&policies)?;
     let set = match &config.policy.path {
         Some(path) => crate::policy_set::files(path)?,
-        None => crate::releases::active(&config.admin_socket()).await?,
+        None => crate::releases::in_force(&config.admin_socket()).await?,
     };
     for (name, text) in set.policies.into_iter().chain(set.schema) {
         std::fs::write(policies.join(name), text)?;

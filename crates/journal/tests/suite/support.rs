@@ -232,6 +232,7 @@ pub(crate) fn decision(number: u64) -> DecisionRecord {
         mandate: MandateDigest::of(b"mandate"),
         obligations: Vec::new(),
         observed: Vec::new(),
+        observed_set: None,
         pin: None,
         point: "gateway/mcp-http".to_owned(),
         policies: vec!["lookups".into()],

@@ -31,6 +31,22 @@ pub struct FactsRef {
     pub revision: Revision,
 }
 
+/// What a policy set under observation would have answered. It is no part of the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObservedSet {
+    /// Permit or deny; nothing, if it came to no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Verdict>,
+    /// The policies that would have determined it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyId>,
+    /// The set.
+    pub policy: PolicyDigest,
+    /// Why, as a stable code; `late` or `failed`, if it came to no answer.
+    pub reason: String,
+}
+
 /// An instance that handed on a part of its task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +131,9 @@ pub struct DecisionRecord {
     /// Policies under observation that would have changed the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<PolicyId>,
+    /// What the set under observation would have answered, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_set: Option<ObservedSet>,
     /// The pinned descriptor of the tool called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Sha256Digest>,

@@ -12,7 +12,7 @@ mod disclosure;
 mod other;
 
 pub use act::{ActCommitments, NoSponsor};
-pub use decision::{DecisionRecord, FactsRef, HandedOn, Verdict};
+pub use decision::{DecisionRecord, FactsRef, HandedOn, ObservedSet, Verdict};
 pub use disclosure::{Disclosure, MEMBERS_MAX};
 pub use other::{
     AdministrationRecord, FactsRecord, FounderMark, FoundingRecord, IssuanceRecord, OutcomeKind,

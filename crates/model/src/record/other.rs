@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActCommitments, Commitments, HandedOn, Record, Verdict};
+use super::{ActCommitments, Commitments, HandedOn, ObservedSet, Record, Verdict};
 use crate::{
     AgentName, Attestation, Binding, DecisionId, InstanceId, PolicyDigest, PolicyId, PurposeId,
     RecordId, Revision, Sha256Digest, SignalRef, TaskId, Thumbprint, Timestamp,
@@ -161,6 +161,9 @@ pub struct AdministrationRecord {
     pub id: DecisionId,
     /// Always `administration`.
     pub kind: String,
+    /// What the set under observation would have answered, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_set: Option<ObservedSet>,
     /// The policies that determined the answer.
     pub policies: Vec<PolicyId>,
     /// The policy set in force.

@@ -1,4 +1,4 @@
-//! What a case says, and when it holds.
+//! Cases hold only where a set answers as they say; and what is asked beside them.
 
 use super::*;
 

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::CASES_MAX;
+use super::{CASES_MAX, NAME};
 
 /// The member of a case that holds what varies.
 const VARY: &str = "vary";
@@ -30,10 +30,10 @@ pub(super) fn varied(mut case: Map<String, Value>) -> Result<Vec<Map<String, Val
 /// The same case with this `value`, and its name saying so.
 fn with(case: &Map<String, Value>, (member, value): (&String, &Value)) -> Map<String, Value> {
     let mut case = case.clone();
-    let name = case.get("name").and_then(Value::as_str).unwrap_or_default();
+    let name = case.get(NAME).and_then(Value::as_str).unwrap_or_default();
     let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let name = format!("{name} [{member}: {shown}]");
-    case.insert("name".to_owned(), name.into());
+    case.insert(NAME.to_owned(), name.into());
     case.insert(member.clone(), value.clone());
     case
 }

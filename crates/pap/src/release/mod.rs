@@ -3,6 +3,7 @@
 //! INVARIANT: an author is not the approver, and the service's own user is neither; versions only go forward
 //! (`r_39_…`). A deployment for development has one administrator, who is both.
 
+mod observe;
 mod sound;
 
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::founding::is_for_development;
 use crate::policy::Content;
 use crate::register::{known, put, put_new};
 use crate::words::Acting;
-pub use sound::{PolicyKey, Unsound, active_release};
+pub use sound::{PolicyKey, Unsound, active_release, observed_release};
 use sound::{Sound, in_time, sound};
 
 /// How the keys of releases begin.
@@ -84,7 +85,9 @@ impl Administration {
                 self.settled(done, uses).await
             }
             Command::PolicyActivate { version } => self.activate(by, version).await,
+            Command::PolicyObserve { version } => self.observe(by, version).await,
             Command::PolicyRelease { version } => self.release(by, version).await,
+            Command::PolicyInForce => self.in_force(by).await,
             _ => self.history(by).await,
         }
     }
@@ -216,6 +219,11 @@ impl Administration {
         }
         let release = release.activated(activation).expect("it is released");
         releases.active = version;
+        // What is older than the one in force is none that could follow it.
+        let ends = releases.observed.is_some_and(|observed| observed <= version);
+        if ends {
+            releases.observed = None;
+        }
         effects.push(put(FactKey::release(version), &release));
         effects.push(put(FactKey::releases(), &releases));
         let done = draft.make(told(&release), effects).await?;
@@ -224,6 +232,9 @@ impl Administration {
         if !is_loose {
             self.publisher.switch(&mut turn, Content { files, release: Some(version) }, by).await?;
         }
+        if ends {
+            self.publisher.observe(None).await?;
+        }
         Ok(json!({ "active": version, "in_force": !is_loose, "decision": done.decision }))
     }
 
@@ -231,6 +242,7 @@ impl Administration {
     /// if that one is not sound.
     pub async fn follow_releases(&self) -> Result<(), String> {
         let mut turn = self.publisher.turn().await;
+        self.follow_observed().await;
         if turn.release.is_none() {
             return Ok(());
         }
@@ -293,14 +305,22 @@ impl Administration {
     /// All releases, and what is in force of them.
     async fn history(&self, by: &PersonId) -> Result<Value, AdminError> {
         let releases = self.list(by, RELEASES, "").await?;
-        let kept = self.reader().find::<Releases>(FactKey::releases()).await;
-        let kept = kept.map_err(AdminError::unavailable)?.unwrap_or_default();
+        let kept = self.kept_releases().await?;
         let release = self.publisher.turn().await.release;
+        let observed = kept.observed.map(|release| self.observation(release));
         let in_force = self.authority.pip().policy().snapshot.digest();
         Ok(json!({
             "releases": releases, "newest": kept.newest, "active": kept.active,
-            "in_force": { "digest": in_force, "release": release },
+            "in_force": { "digest": in_force, "release": release }, "observed": observed,
         }))
+    }
+
+    /// The set in force, as it was released or read from files.
+    async fn in_force(&self, by: &PersonId) -> Result<Value, AdminError> {
+        self.may_read(by, "policy").await?;
+        let Content { files, release } = self.publisher.turn().await.clone();
+        let digest = self.authority.pip().policy().snapshot.digest();
+        Ok(json!({ "files": files, "release": release, "digest": digest }))
     }
 }
 

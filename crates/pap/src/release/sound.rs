@@ -166,6 +166,23 @@ pub async fn active_release(
     Ok((version, files))
 }
 
+/// The release that is to be under observation, if one is, which is sound and not expired at `now`.
+pub async fn observed_release(
+    journal: &Journal,
+    key: &PolicyKey,
+    now: Timestamp,
+) -> Result<Option<(u64, PolicyFiles)>, Unsound> {
+    let mut reader = Reader::new(journal.store().as_ref());
+    let releases = reader.find::<Releases>(FactKey::releases()).await?.unwrap_or_default();
+    let Some(version) = releases.observed else { return Ok(None) };
+    let Sound { release, files } = sound(journal, key, version).await?;
+    let ReleaseState::Released { .. } = release.state else {
+        return Err(Unsound::Altered { version, why: "it is not one that waits to be active" });
+    };
+    in_time(&release, now)?;
+    Ok(Some((version, files)))
+}
+
 /// Whether `release` may be put in force at `now`.
 pub(crate) fn in_time(release: &Release, now: Timestamp) -> Result<(), Unsound> {
     match release.terms.expires {

@@ -22,6 +22,7 @@ mod lifecycle;
 mod lifecycle_model;
 mod log;
 mod matrix;
+mod observed;
 mod offboard;
 mod owners;
 mod past;

@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 63] = [
+const CHANGING: [&str; 64] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -82,6 +82,7 @@ const CHANGING: [&str; 63] = [
     "policy-publish",
     "policy-approve",
     "policy-activate",
+    "policy-observe",
 ];
 
 /// A token of a directory.
@@ -348,7 +349,10 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::LogExport { from: 0 },
         Command::LogProve { id: id() },
         Command::LogReplay,
+        Command::PolicyInForce,
         Command::PolicyExplain { id: id() },
+        Command::PolicyAsk { case: case() },
+        Command::PolicyCase { id: id() },
         Command::PolicyPublish {
             asked: crate::releases::asked(3, "").0,
             files: Some(crate::releases::asked(3, "").1),
@@ -356,6 +360,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
         Command::PolicyApprove { version: 1, word: None },
         Command::PolicyActivate { version: 2 },
+        Command::PolicyObserve { version: Some(2) },
         Command::PolicyRelease { version: 1 },
         Command::PolicyHistory,
         Command::PolicyReplay {
@@ -368,6 +373,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
     ]);
     commands
+}
+
+/// A question as a case puts it.
+fn case() -> serde_json::Map<String, Value> {
+    let case = json!({ "method": { "name": "tools/list", "server": "crm" } });
+    case.as_object().expect("it is an object").clone()
 }
 
 /// The command as it is written.

@@ -1,7 +1,7 @@
 //! What another policy set would have answered, and how a recorded decision came about.
 
 use model::Clock as _;
-use pap::{Command, PolicyFiles};
+use pap::{CaseFile, CaseTool, Command, PolicyFiles, Tools};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, files, word};
@@ -133,4 +133,130 @@ async fn a_decision_is_explained_by_the_policies_that_were_asked_and_what_they_s
 
     let missing = Command::PolicyExplain { id: "dec_00000000000000000000000000000000".to_owned() };
     assert_eq!(word(&desk.run(missing).await), "missing");
+}
+
+/// The newest decision, and how it is told as a case.
+async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
+    let records = desk.world.log().await;
+    let decided = records.iter().rfind(|it| it.is("decision")).expect("it is recorded");
+    let id = decided.value["id"].as_str().expect("it has an id").to_owned();
+    let told = desk.run(Command::PolicyCase { id: id.clone() }).await;
+    (id, told.map_err(|error| error.to_string()))
+}
+
+#[tokio::test]
+async fn a_recorded_decision_is_a_case_that_is_answered_alike() {
+    let desk = Desk::new().await;
+    let forbid = r#"
+        @id("guard") @remedy("approval") forbid (principal, action == Action::"crm/lookup", resource)
+        when { context.purpose == "care" && context.session.counters.calls >= 1 };
+        @id("sponsored") permit (principal, action == Action::"crm/lookup", resource)
+        when { context.sponsor == context.sponsor && context.attestation == "user" };"#;
+    let set = set(&format!("{POLICY}{forbid}"));
+    desk.publisher.replace(set.policies.clone()).await.expect("it compiles");
+    let mut file = CaseFile::default();
+    for (answer, expect, by) in [
+        ("permitted", "permit", json!(["reading", "sponsored"])),
+        ("forbidden", "deny", json!(["guard"])),
+    ] {
+        assert_eq!(desk.call("lookup").await, answer);
+        let (id, told) = as_case(&desk).await;
+        let mut told = told.expect("it is told");
+        let case = told["case"].clone();
+        assert_eq!((&case["expect"], &case["by"]), (&json!(expect), &by), "{case}");
+        assert_eq!(case["call"], json!({ "tool": "crm/lookup", "input": { "amount": 5 } }));
+        assert_eq!((&case["purpose"], &case["attestation"]), (&json!("care"), &json!("user")));
+        assert!(case["name"].as_str().expect("a name").contains(&id), "{case}");
+        // Who the sponsor is no case tells, and a policy saw it.
+        assert_eq!(told["untold"], json!(["`context.sponsor`"]));
+        let case = serde_json::from_value(told["case"].take()).expect("a map");
+        let tools: Tools = serde_json::from_value(told["tools"].take()).expect("tools");
+        let again: serde_json::Map<String, Value> = case;
+        file.add(again.clone(), tools.clone()).expect("it is another");
+        assert_eq!(file.add(again, tools).expect_err("it is there"), "it is there already");
+    }
+    // The other tools are those of the deployment.
+    let in_force = desk.world.authority.pip().policy().snapshot.bundle().tools.clone();
+    let beside = in_force
+        .into_iter()
+        .map(|(name, schema)| (name, CaseTool { harm: [].into(), input: schema.input_schema }));
+    let results = file.run(&set, &beside.collect()).expect("the set compiles");
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
+}
+
+/// What a case cannot tell, it does not pretend to.
+#[tokio::test]
+async fn a_decision_that_a_case_cannot_tell_is_no_case() {
+    let desk = Desk::new().await;
+    let sponsor = &desk.world.standing.sponsor.id;
+    let forbid = format!(
+        r#"@id("guard") forbid (principal, action == Action::"crm/lookup", resource)
+           when {{ context.sponsor == Person::"{sponsor}" }};"#
+    );
+    desk.publisher.replace(files(&format!("{POLICY}{forbid}"))).await.expect("it compiles");
+    assert_eq!(desk.call("lookup").await, "forbidden");
+    let why = as_case(&desk).await.1.expect_err("its sponsor is another");
+    assert!(
+        why.contains("recorded forbidden, now granted; it cannot tell `context.sponsor`"),
+        "{why}"
+    );
+    // A rule that is built in decided, on what no case says.
+    desk.publisher.replace(files(POLICY)).await.expect("it compiles");
+    desk.world.journal.store().commit(desk.world.stopping("all")).await.expect("it commits");
+    assert_eq!(desk.call("lookup").await, "stopped");
+    let why = as_case(&desk).await.1.expect_err("nothing is stopped in a case");
+    assert!(why.contains("recorded stopped, now granted"), "{why}");
+    let records = desk.world.records("administration").await;
+    let id = records.last().expect("one").text_of("id").to_owned();
+    let why = desk.run(Command::PolicyCase { id }).await.expect_err("an administrator's act");
+    assert!(why.to_string().contains("no act of an instance"), "{why}");
+}
+
+#[tokio::test]
+async fn a_question_is_answered_with_what_is_missing_and_what_would_be_permitted() {
+    let desk = Desk::new().await;
+    let forbid = r#"
+        @id("vouched") forbid (principal, action == Action::"crm/refund", resource)
+        when { context.attestation == "none" || context.attestation == "user" };
+        @id("early") @remedy("approval") forbid (principal, action == Action::"crm/refund", resource)
+        when { context.session.counters.calls > 9 };"#;
+    desk.publisher.replace(files(&format!("{POLICY}{forbid}"))).await.expect("it compiles");
+    let ask = async |case: Value| {
+        let case = case.as_object().expect("an object").clone();
+        desk.run(Command::PolicyAsk { case }).await
+    };
+    let refund = |amount: i64, members: Value| {
+        let call = json!({ "tool": "crm/refund", "input": { "amount": amount } });
+        let mut case = json!({ "call": call });
+        let members = members.as_object().expect("an object").clone();
+        case.as_object_mut().expect("an object").extend(members);
+        case
+    };
+    let told = ask(refund(5, json!({ "attestation": "host" }))).await.expect("it is answered");
+    assert_eq!((&told["answer"], &told["by"]), (&json!("permit"), &json!(["refunds"])));
+    let told = ask(refund(5, json!({}))).await.expect("it is answered");
+    assert_eq!((&told["answer"], &told["by"]), (&json!("deny"), &json!(["vouched"])));
+    let vouched = json!([{ "attestation": "host" }, { "attestation": "workload" }]);
+    assert_eq!(told["permitted_with"], vouched);
+    // Of two that it takes, none is left out, and nothing is told that it does not take.
+    let told = ask(refund(5, json!({ "calls": 10, "expect": "permit" }))).await.expect("it is");
+    assert_eq!(told["permitted_with"], json!([{ "attestation": "host", "calls": 0 }]));
+    // What no circumstances lift.
+    let told = ask(refund(500, json!({ "attestation": "host" }))).await.expect("it is answered");
+    assert_eq!((&told["reason"], &told["permitted_with"]), (&json!("not_granted"), &json!([])));
+    let missing = &told["missing"][0];
+    assert_eq!((&missing["policy"], &missing["of"]), (&json!("refunds"), &json!("instance")));
+    assert_eq!(missing["needs"], json!(["context.input.amount <= 100"]));
+    for (case, why) in [
+        (json!({ "call": { "tool": "crm/nothing" } }), "no usable input schema"),
+        (refund(5, json!({ "vary": {} })), "unknown field `vary`"),
+        (json!({}), "either `call` or `method`"),
+    ] {
+        let told = ask(case).await.expect_err(why).to_string();
+        assert!(told.contains(why), "{told}");
+    }
+    let other = desk.world.standing.other.id.clone();
+    let case = serde_json::Map::new();
+    assert_eq!(word(&desk.run_as(&other, Command::PolicyAsk { case }).await), "refused");
 }

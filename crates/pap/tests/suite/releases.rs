@@ -70,16 +70,17 @@ pub(crate) fn asked(version: u64, more: &str) -> (ReleaseAsked, PolicyFiles) {
 }
 
 /// Forbids a lookup.
-const CLOSED: &str =
+pub(crate) const CLOSED: &str =
     r#"@id("closed") forbid (principal, action == Action::"crm/lookup", resource);"#;
 
-struct House {
-    desk: Desk,
-    signers: Signers,
+/// A founded deployment that runs releases, and two people who sign.
+pub(crate) struct House {
+    pub(crate) desk: Desk,
+    pub(crate) signers: Signers,
 }
 
 impl House {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = World::with(|facts| {
             facts.other.groups.insert("administrators".parse().expect("a group"));
         })
@@ -95,18 +96,18 @@ impl House {
         Command::PolicyPublish { asked, files, word }
     }
 
-    async fn publish(&self, version: u64, more: &str) -> Result<Value, AdminError> {
+    pub(crate) async fn publish(&self, version: u64, more: &str) -> Result<Value, AdminError> {
         let (asked, files) = asked(version, more);
         self.desk.run(self.published(asked, Some(files))).await
     }
 
-    async fn roll_back(&self, version: u64, to: u64) -> Result<Value, AdminError> {
+    pub(crate) async fn roll_back(&self, version: u64, to: u64) -> Result<Value, AdminError> {
         let content = self.release(to).await.terms.content;
         let asked = ReleaseAsked { version, content, expires: None, rollback_of: Some(to) };
         self.desk.run(self.published(asked, None)).await
     }
 
-    async fn approve_as(
+    pub(crate) async fn approve_as(
         &self,
         by: &(PersonId, SigningKey),
         version: u64,
@@ -116,32 +117,32 @@ impl House {
         self.desk.run(Command::PolicyApprove { version, word }).await
     }
 
-    async fn approve(&self, version: u64) -> Result<Value, AdminError> {
+    pub(crate) async fn approve(&self, version: u64) -> Result<Value, AdminError> {
         self.approve_as(&self.signers.approver, version).await
     }
 
-    async fn activate(&self, version: u64) -> Result<Value, AdminError> {
+    pub(crate) async fn activate(&self, version: u64) -> Result<Value, AdminError> {
         self.desk.run(Command::PolicyActivate { version }).await
     }
 
     /// Publishes, approves and puts in force.
-    async fn release_all(&self, version: u64, more: &str) {
+    pub(crate) async fn release_all(&self, version: u64, more: &str) {
         self.publish(version, more).await.expect("it is published");
         self.approve(version).await.expect("it is approved");
         self.activate(version).await.expect("it is in force");
     }
 
-    async fn release(&self, version: u64) -> Release {
+    pub(crate) async fn release(&self, version: u64) -> Release {
         let found = self.desk.fact(FactKey::release(version)).await.expect("it is kept");
         serde_json::from_value(found).expect("a release")
     }
 
-    async fn newest(&self, kind: &str) -> Value {
+    pub(crate) async fn newest(&self, kind: &str) -> Value {
         self.desk.world.records(kind).await.pop().expect("a record").value
     }
 
     /// Whether the release that the store says is active is in force, or why not.
-    async fn follows(&self) -> String {
+    pub(crate) async fn follows(&self) -> String {
         let followed = self.desk.administration.follow_releases().await;
         followed.err().unwrap_or_else(|| "in force".to_owned())
     }
@@ -333,9 +334,17 @@ async fn n_094_a_release_that_was_altered_is_refused_and_the_last_good_set_stays
     }
     // One that is older, though everything about it holds.
     let first = house.release(1).await;
-    house.desk.world.put(FactKey::releases(), &Releases { newest: 2, active: 1 }).await;
+    house
+        .desk
+        .world
+        .put(FactKey::releases(), &Releases { newest: 2, active: 1, observed: None })
+        .await;
     assert!(house.follows().await.contains("older than 2"));
-    house.desk.world.put(FactKey::releases(), &Releases { newest: 2, active: 2 }).await;
+    house
+        .desk
+        .world
+        .put(FactKey::releases(), &Releases { newest: 2, active: 2, observed: None })
+        .await;
     assert_eq!(first.author, None);
 }
 
@@ -456,7 +465,7 @@ pub(crate) async fn furnish(desk: &Desk) -> Signers {
         }
         desk.world.put(FactKey::release(version), &release).await;
     }
-    desk.world.put(FactKey::releases(), &Releases { newest: 2, active: 0 }).await;
+    desk.world.put(FactKey::releases(), &Releases { newest: 2, active: 0, observed: None }).await;
     signers
 }
 

@@ -16,6 +16,7 @@ mod conjunction;
 mod decide;
 mod delegation;
 mod differential;
+mod differing;
 mod elevations;
 mod explain;
 pub(crate) mod fixtures;

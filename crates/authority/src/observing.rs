@@ -1,0 +1,164 @@
+//! A policy set under observation: it decides beside the one in force, on the same facts, and is recorded with the
+//! decision.
+//!
+//! INVARIANT: it changes no answer (`r_39_a_set_under_observation_changes_no_answer`). It decides on a thread of its own,
+//! of which there are so many and for which nobody waits long; whatever comes of it, an error or nothing, is only written
+//! down, and is left out of a record that would become too large by it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use model::record::{MAX_RECORD_BYTES, ObservedSet, Record};
+use model::{AccessRequest, Decision, Denial, Facts, PolicyDigest};
+use pdp::Snapshot;
+use tokio::sync::Semaphore;
+
+use crate::records::told;
+
+/// The longest that a decision waits for the set under observation.
+pub(crate) const OBSERVED_WITHIN: Duration = Duration::from_millis(20);
+
+/// The part of the time that is left for a decision that may be spent on waiting so.
+const OBSERVED_PART: u32 = 8;
+
+/// The most questions that it looks at at once.
+const OBSERVED_AT_ONCE: usize = 32;
+
+/// Why the set under observation came to no answer: it took too long, or too many were asked at once.
+const LATE: &str = "late";
+
+/// Why the set under observation came to no answer: it failed.
+const FAILED: &str = "failed";
+
+/// The policy set under observation, if one is, and what came of it.
+pub(crate) struct Observing {
+    set: ArcSwapOption<Observed>,
+    places: Arc<Semaphore>,
+}
+
+struct Observed {
+    snapshot: Arc<Snapshot>,
+    alike: AtomicU64,
+    newly_denied: AtomicU64,
+    newly_permitted: AtomicU64,
+    unanswered: AtomicU64,
+}
+
+/// What came of a set under observation since this process observes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The set.
+    pub policy: PolicyDigest,
+    /// How often it would have answered as the set in force.
+    pub alike: u64,
+    /// How often it would have denied what was permitted.
+    pub newly_denied: u64,
+    /// How often it would have permitted what was denied.
+    pub newly_permitted: u64,
+    /// How often it came to no answer.
+    pub unanswered: u64,
+}
+
+impl Observing {
+    pub(crate) fn nothing() -> Self {
+        let places = Arc::new(Semaphore::new(OBSERVED_AT_ONCE));
+        Self { set: ArcSwapOption::empty(), places }
+    }
+
+    /// Observes `snapshot` from now on, or none any more.
+    pub(crate) fn observe(&self, snapshot: Option<Arc<Snapshot>>) {
+        let zero = AtomicU64::default;
+        let observed = snapshot.map(|snapshot| Observed {
+            snapshot,
+            alike: zero(),
+            newly_denied: zero(),
+            newly_permitted: zero(),
+            unanswered: zero(),
+        });
+        self.set.store(observed.map(Arc::new));
+    }
+
+    pub(crate) fn observation(&self) -> Option<Observation> {
+        let observed = self.set.load_full()?;
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Some(Observation {
+            policy: observed.snapshot.digest(),
+            alike: count(&observed.alike),
+            newly_denied: count(&observed.newly_denied),
+            newly_permitted: count(&observed.newly_permitted),
+            unanswered: count(&observed.unanswered),
+        })
+    }
+
+    /// What the set under observation, if one is, answers where `decision` was made, for which `left` was left. What
+    /// no policy set decides is nothing to observe.
+    pub(crate) async fn would(
+        &self,
+        (request, facts): (&AccessRequest, &Facts),
+        decision: &Decision,
+        left: Duration,
+    ) -> Option<ObservedSet> {
+        let observed = self.set.load_full()?;
+        if let Decision::Deny(Denial::LimitReached { .. } | Denial::OutcomeUnknown) = decision {
+            return None;
+        }
+        let would = self.answer(&observed, (request, facts), left).await;
+        observed.count(decision, would.as_ref().ok());
+        Some(told_of(observed.snapshot.digest(), would))
+    }
+
+    async fn answer(
+        &self,
+        observed: &Observed,
+        (request, facts): (&AccessRequest, &Facts),
+        left: Duration,
+    ) -> Result<Decision, &'static str> {
+        let within = OBSERVED_WITHIN.min(left / OBSERVED_PART);
+        if within.is_zero() {
+            return Err(LATE);
+        }
+        let place = self.places.clone().try_acquire_owned().map_err(|_| LATE)?;
+        let (snapshot, request, facts) =
+            (observed.snapshot.clone(), request.clone(), facts.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            snapshot.decide(&request, &facts)
+        });
+        let answer = tokio::time::timeout(within, asked).await.map_err(|_| LATE)?;
+        answer.map_err(|_| FAILED)
+    }
+}
+
+impl Observed {
+    fn count(&self, decision: &Decision, would: Option<&Decision>) {
+        let number = match (decision, would) {
+            (_, None) => &self.unanswered,
+            (Decision::Permit(_), Some(Decision::Deny(_))) => &self.newly_denied,
+            (Decision::Deny(_), Some(Decision::Permit(_))) => &self.newly_permitted,
+            (Decision::Permit(_), Some(Decision::Permit(_)))
+            | (Decision::Deny(_), Some(Decision::Deny(_))) => &self.alike,
+        };
+        number.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn told_of(policy: PolicyDigest, would: Result<Decision, &'static str>) -> ObservedSet {
+    match would {
+        Ok(decision) => {
+            let told = told(&decision);
+            let (decision, reason) = (Some(told.verdict), told.reason.to_owned());
+            ObservedSet { decision, policies: told.policies, policy, reason }
+        }
+        Err(why) => {
+            let (decision, policies) = (None, Vec::new());
+            ObservedSet { decision, policies, policy, reason: why.to_owned() }
+        }
+    }
+}
+
+/// Whether `record` can be kept as it is.
+pub(crate) fn fits(record: &impl Record) -> bool {
+    record.to_canonical_bytes().len() <= MAX_RECORD_BYTES
+}

@@ -1,0 +1,200 @@
+//! A policy set under observation: it decides beside the one in force, is recorded, and changes no answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use authority::{AdminAct, ChangedBy, NotAdministered};
+use model::{Clock as _, PolicyDigest, ResourceRef, Revision};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Act, DECISION_TIMEOUT, POLICY, World};
+
+/// What a set under observation may hold: guards, what opens everything, and what cannot be evaluated.
+const POLICIES: [&str; 6] = [
+    r#"@id("all") permit (principal, action, resource);"#,
+    r#"@id("crm") permit (principal, action, resource in Server::"crm");"#,
+    r#"@id("nobody") forbid (principal, action, resource);"#,
+    r#"@id("no-lookup") forbid (principal, action == Action::"crm/lookup", resource);"#,
+    r#"@id("small") @remedy("approval") forbid (principal, action == Action::"crm/refund", resource)
+       when { context.input has amount && context.input.amount > 50 };"#,
+    r#"@id("fails") forbid (principal, action == Action::"crm/refund", resource)
+       when { context.input has amount && context.input.amount * 9223372036854775807 < 0 };"#,
+];
+
+/// Has `policy` decide beside what is in force.
+async fn observe(world: &World, policy: &str) -> PolicyDigest {
+    let snapshot = Arc::new(world.compile(policy).await);
+    let digest = snapshot.digest();
+    world.authority.pip().observe(Some(snapshot));
+    digest
+}
+
+/// What is answered to `act`.
+async fn answer(world: &World, act: Act) -> String {
+    match world.authorize(act).await {
+        Ok(permit) => {
+            drop(permit);
+            "permitted".to_owned()
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn administer(world: &World) -> Result<(), NotAdministered> {
+    let act = AdminAct {
+        by: ChangedBy::person(world.standing.sponsor.id.clone()),
+        action: "log/read",
+        target: ResourceRef::Deployment,
+        change: json!({}),
+        reads: (Vec::new(), Revision(u64::MAX)),
+        effects: Vec::new(),
+    };
+    world.authority.administer(act).await.map(drop)
+}
+
+/// The newest record of `kind`.
+async fn newest(world: &World, kind: &str) -> Value {
+    world.records(kind).await.pop().expect("it is recorded").value
+}
+
+/// What the set under observation came to where `act` is permitted, or is not: one that was not answered in time is asked
+/// again.
+async fn observed(world: &World, act: &Act, expected: &str) -> Value {
+    loop {
+        assert_eq!(answer(world, act.clone()).await, expected);
+        let record = newest(world, "decision").await;
+        if record["observed_set"]["reason"] != "late" {
+            return record["observed_set"].clone();
+        }
+    }
+}
+
+/// What is answered to each call, and to an administrator; and the records of it, without what was observed.
+async fn answers(observed: Option<&str>, calls: &[(usize, i64)]) -> (Vec<String>, Vec<Value>) {
+    let world = World::new().await;
+    if let Some(observed) = observed {
+        observe(&world, observed).await;
+    }
+    let mut answers = Vec::new();
+    for (tool, amount) in calls {
+        let tool = ["lookup", "refund", "deploy"][*tool];
+        answers.push(answer(&world, world.call(tool, json!({ "amount": amount }))).await);
+    }
+    answers.push(administer(&world).await.is_ok().to_string());
+    let mut records = world.records("decision").await;
+    records.extend(world.records("administration").await);
+    let records = records.into_iter().map(|mut record| {
+        let members = record.value.as_object_mut().expect("a record is an object");
+        let was = members.remove("observed_set");
+        assert_eq!(was.is_some(), observed.is_some(), "{members:?}");
+        // Outcomes are written when they come: what was drawn for ids since is no part of an answer.
+        for drawn in ["id", "commitments", "facts"] {
+            members.remove(drawn);
+        }
+        record.value
+    });
+    (answers, records.collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn r_39_a_set_under_observation_changes_no_answer(
+        parts in prop::collection::vec(any::<bool>(), POLICIES.len()),
+        calls in prop::collection::vec((0_usize..3, 0_i64..200), 1..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let parts = POLICIES.iter().zip(parts).filter_map(|(policy, is_in)| is_in.then_some(*policy));
+        let observed = parts.collect::<String>();
+        let (with, without) = runtime.block_on(async {
+            (answers(Some(&observed), &calls).await, answers(None, &calls).await)
+        });
+        prop_assert_eq!(with, without);
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn what_a_set_under_observation_would_have_answered_is_recorded_with_the_decision() {
+    let world = World::new().await;
+    let lookup = || world.call("lookup", json!({}));
+    let refund = || world.call("refund", json!({ "amount": 80 }));
+    let check = async |policy: &str, act: Act, told: Value| {
+        let digest = observe(&world, policy).await;
+        let mut observed = observed(&world, &act, "permitted").await;
+        assert_eq!(observed["policy"], digest.to_string());
+        observed.as_object_mut().expect("an object").remove("policy");
+        assert_eq!(observed, told, "{policy}");
+    };
+    let denied = |reason: &str| json!({ "decision": "deny", "reason": reason });
+    check("", lookup(), denied("not_granted")).await;
+    check(
+        POLICY,
+        lookup(),
+        json!({ "decision": "permit", "policies": ["reading"], "reason": "granted" }),
+    )
+    .await;
+    let guarded = format!("{POLICY}{}{}", POLICIES[3], POLICIES[4]);
+    let by =
+        |id: &str, reason: &str| json!({ "decision": "deny", "policies": [id], "reason": reason });
+    check(&guarded, lookup(), by("no-lookup", "forbidden")).await;
+    check(&guarded, refund(), by("small", "forbidden")).await;
+    let fails = format!("{POLICY}{}", POLICIES[5]);
+    check(&fails, refund(), by("fails", "unevaluable")).await;
+    let found = world.authority.pip().observation().expect("it is under observation");
+    assert_eq!((found.alike, found.newly_denied, found.newly_permitted), (0, 1, 0));
+
+    // What is denied is denied, whatever would permit it; and who administers is observed as well.
+    let open = format!("{POLICY}{}", POLICIES[1]);
+    observe(&world, &open).await;
+    let much = world.call("refund", json!({ "amount": 500 }));
+    let denied = "no policy grants this access";
+    assert_eq!(observed(&world, &much, denied).await["decision"], "permit");
+    let found = world.authority.pip().observation().expect("it is under observation");
+    assert_eq!((found.alike, found.newly_permitted), (0, 1));
+    assert!(administer(&world).await.is_ok());
+    let record = newest(&world, "administration").await;
+    assert!(["granted", "late"].contains(&record["observed_set"]["reason"].as_str().expect("why")));
+
+    world.authority.pip().observe(None);
+    assert_eq!(answer(&world, lookup()).await, "permitted");
+    assert_eq!(newest(&world, "decision").await["observed_set"], Value::Null);
+    assert_eq!(world.authority.pip().observation(), None);
+}
+
+/// A decision that has no time left is not made later by it.
+#[tokio::test]
+async fn a_set_under_observation_that_is_late_is_not_waited_for() {
+    let world = World::new().await;
+    observe(&world, POLICIES[2]).await;
+    let mut act = world.call("lookup", json!({}));
+    act.circumstances.arrived = world.clock.monotonic();
+    world.clock.advance(DECISION_TIMEOUT);
+    assert_eq!(answer(&world, act).await, "permitted");
+    let observed = newest(&world, "decision").await["observed_set"].clone();
+    assert_eq!((&observed["reason"], &observed["decision"]), (&json!("late"), &Value::Null));
+    let found = world.authority.pip().observation().expect("it is under observation");
+    assert_eq!(found.unanswered, 1);
+}
+
+/// A record that it would make too large is kept without it.
+#[tokio::test]
+async fn i_18_what_is_observed_makes_no_record_too_large() {
+    let world = World::new().await;
+    let forbid = |n: usize| {
+        let id = format!("{n:0>120}");
+        format!("@id(\"{id}\") forbid (principal, action == Action::\"crm/lookup\", resource);\n")
+    };
+    let many: String = (0..200).map(forbid).collect();
+    observe(&world, &format!("{POLICY}{many}")).await;
+    let call = world.call("lookup", json!({}));
+    assert_eq!(observed(&world, &call, "permitted").await, Value::Null);
+    let found = world.authority.pip().observation().expect("it is under observation");
+    assert_eq!(found.newly_denied, 1);
+}

@@ -1,0 +1,110 @@
+//! What is recorded, decided again by another policy set: what flips.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use model::{Clock as _, Timestamp};
+use pap::{Command as Asked, PolicyFiles};
+use serde_json::{Value, json};
+
+use crate::socket;
+use crate::system::SystemClock;
+
+/// What came of deciding again.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    decided: u64,
+    same: u64,
+    erased: u64,
+    damaged: u64,
+    /// Those that look at which tools were called before, when nobody took note of that.
+    unknown: u64,
+    /// Flips that are alike, over all pages, with how often.
+    flips: BTreeMap<String, (u64, Value)>,
+}
+
+/// Has `files` decide what was recorded within `since`, all of it without that.
+pub(crate) async fn run(
+    files: &PolicyFiles,
+    since: Option<Duration>,
+    socket: &Path,
+) -> anyhow::Result<Replayed> {
+    let since = since.map(|back| {
+        let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(SystemClock::new().now().as_millis().saturating_sub(back))
+    });
+    let (mut from, mut replayed) = (0, Replayed::default());
+    loop {
+        let files = files.clone();
+        let told = socket::call(socket, &Asked::PolicyReplay { files, from, since }).await?;
+        replayed.add(&told);
+        let Some(next) = told["next"].as_u64() else { break };
+        from = next;
+        eprint!("\r{from} records");
+    }
+    eprintln!();
+    Ok(replayed)
+}
+
+impl Replayed {
+    fn add(&mut self, told: &Value) {
+        let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or_default();
+        self.decided += number(told, "decided");
+        self.same += number(told, "same");
+        self.erased += number(told, "erased");
+        self.damaged += number(told, "damaged");
+        self.unknown += number(told, "unknown");
+        for flip in told["flips"].as_array().into_iter().flatten() {
+            let alike = self.flips.entry(flip["kind"].to_string());
+            let (times, _) = alike.or_insert_with(|| (0, flip.clone()));
+            *times += number(flip, "times");
+        }
+    }
+
+    /// Whether nothing flips, and all could be read.
+    pub(crate) fn is_alike(&self) -> bool {
+        self.flips.is_empty() && self.damaged == 0
+    }
+
+    /// The same, for programs.
+    pub(crate) fn told(&self) -> Value {
+        let flips = self.flips.values().map(|(times, flip)| {
+            json!({ "kind": flip["kind"], "times": times, "example": flip["example"] })
+        });
+        json!({
+            "decided": self.decided, "same": self.same, "erased": self.erased,
+            "damaged": self.damaged, "unknown": self.unknown, "flips": flips.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (times, flip) in self.flips.values() {
+            let kind = &flip["kind"];
+            let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
+            writeln!(
+                f,
+                "{} {times}: agent {}, sponsor {}, {} on {}: {} (such as {})",
+                text("flip"),
+                text("agent"),
+                text("sponsor"),
+                text("action"),
+                text("resource"),
+                text("by"),
+                flip["example"].as_str().unwrap_or_default(),
+            )?;
+        }
+        let Self { decided, same, erased, damaged, unknown, .. } = self;
+        writeln!(
+            f,
+            "{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read"
+        )?;
+        if *unknown > 0 {
+            writeln!(f, "{unknown} unknown: nobody took note of which tools were called before")?;
+        }
+        Ok(())
+    }
+}

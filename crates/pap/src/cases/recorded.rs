@@ -1,0 +1,112 @@
+//! A recorded decision as a case: what a case can say of the facts that it was made on.
+//!
+//! INVARIANT: a case that would be answered otherwise than is recorded is not made
+//! (`a_decision_that_a_case_cannot_tell_is_no_case`).
+
+use std::collections::BTreeSet;
+
+use model::record::Verdict;
+use model::{AccessRequest, Enforcement, Facts, PrincipalFacts, ResourceRef, Standing};
+use pdp::{AskedPolicy, Snapshot};
+use serde_json::{Map, Value, json};
+
+use super::{Case, CaseTool, NAME, Tools};
+use crate::recall::Recorded;
+
+/// The decision `recorded` on `request` by `snapshot` as a case, the tool that it calls, and what policies saw that
+/// no case can tell.
+pub(crate) fn recorded(
+    recorded: &Recorded,
+    (request, facts): (&AccessRequest, &Facts),
+    snapshot: &Snapshot,
+) -> Result<Value, String> {
+    let PrincipalFacts::Instance(standing) = &facts.principal else {
+        return Err("it is no act of an instance, and cases ask for no other".to_owned());
+    };
+    let mut case = circumstances(standing, facts);
+    let (member, asked) = asked(request)?;
+    case.insert(member.to_owned(), asked);
+    let explained = snapshot.explain(request, facts);
+    case.insert("expect".to_owned(), json!(recorded.verdict));
+    case.insert("by".to_owned(), json!(recorded.policies));
+    if recorded.verdict == Verdict::Deny {
+        let told = crate::explain::told(request, &explained);
+        case.insert("reason".to_owned(), json!(recorded.reason));
+        case.insert("remedies".to_owned(), told["remedies"].clone());
+    }
+    let tool = facts.tool.iter().map(|tool| (tool.tool.clone(), CaseTool::from(tool.as_ref())));
+    let tools: Tools = tool.collect();
+    let read: Case = serde_json::from_value(case.clone().into()).map_err(|it| it.to_string())?;
+    let (request, facts) = read.question(&tools)?;
+    let again = snapshot.explain(&request, &facts);
+    let untold = untold(&explained.asked, &again.asked);
+    if let Err(why) = recorded.is_answered(&again.decision) {
+        let untold: Vec<_> = untold.iter().map(|it| format!("; it cannot tell {it}")).collect();
+        return Err(format!("as one it is answered otherwise, {why}{}", untold.concat()));
+    }
+    let name = format!("{} at {} ({})", request.action, recorded.time, recorded.id);
+    case.insert(NAME.to_owned(), name.into());
+    Ok(json!({ "case": case, "tools": tools, "untold": untold }))
+}
+
+/// What `request` asks for, as a case says it.
+fn asked(request: &AccessRequest) -> Result<(&'static str, Value), String> {
+    let input = &request.input;
+    match &request.resource {
+        ResourceRef::Tool(tool) => Ok(("call", json!({ "tool": tool, "input": input }))),
+        ResourceRef::Server(server) => {
+            let name = &request.action;
+            Ok(("method", json!({ "name": name, "server": server, "input": input })))
+        }
+        other => {
+            let other = authority::resource_text(other);
+            Err(format!("cases ask for calls and for methods of whole servers, not of `{other}`"))
+        }
+    }
+}
+
+/// Who asked, what for and in which circumstances, as a case says it.
+fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
+    let (session, server) = (&facts.session, facts.server.as_deref());
+    let place = server.map(|server| &server.place);
+    let account = server.map(|server| server.account_of(Some(&standing.agent.name)));
+    let members = json!({
+        "agent": standing.agent.name,
+        "purpose": standing.purpose.id,
+        "attestation": standing.attestation(),
+        "binding": facts.binding,
+        "unconfirmed": !standing.is_confirmed(facts.now),
+        "risk": standing.risk(),
+        "now": facts.now.to_string(),
+        "environment": place.and_then(|place| place.environment.as_ref()),
+        "region": place.and_then(|place| place.region.as_ref()),
+        "enforcement": server.map_or(Enforcement::Mandatory, |server| server.enforcement),
+        "shared_account": account == Some("shared"),
+        "depth": standing.delegators.len(),
+        "calls": session.counters.get("calls").copied().unwrap_or_default(),
+        "labels": session.labels,
+        "used_tools": session.used_tools,
+    });
+    let Value::Object(members) = members else { unreachable!("it is an object") };
+    members
+}
+
+/// What policies saw of the `recorded` facts otherwise than of those of the `case`, and which were asked of one alone.
+fn untold(recorded: &[AskedPolicy], case: &[AskedPolicy]) -> BTreeSet<String> {
+    let place = |it: &AskedPolicy| format!("that `{}` is asked of the {}", it.policy, it.of);
+    let is_in = |all: &[AskedPolicy], one: &AskedPolicy| {
+        all.iter().any(|it| (&it.policy, it.of) == (&one.policy, one.of))
+    };
+    let mut untold: BTreeSet<String> = recorded
+        .iter()
+        .filter(|it| !is_in(case, it))
+        .chain(case.iter().filter(|it| !is_in(recorded, it)))
+        .map(place)
+        .collect();
+    let saw = |all: &[AskedPolicy]| -> BTreeSet<(String, Option<String>)> {
+        all.iter().flat_map(|it| &it.conditions).flat_map(|it| it.saw.clone()).collect()
+    };
+    let (then, now) = (saw(recorded), saw(case));
+    untold.extend(then.difference(&now).map(|(path, _)| format!("`{path}`")));
+    untold
+}

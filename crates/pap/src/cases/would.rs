@@ -1,0 +1,90 @@
+//! A question as a case puts it, with nothing expected: what is answered and why, and what else would be permitted.
+
+use model::Decision;
+use pdp::Snapshot;
+use serde_json::{Map, Value, json};
+
+use super::{Call, Case, NAME, Tools};
+
+/// The members of a case that say what must be answered.
+const EXPECTED: [&str; 5] = [NAME, "expect", "by", "reason", "remedies"];
+
+/// Who can vouch for an instance, the least first.
+const VOUCHED: [&str; 3] = ["user", "host", "workload"];
+
+/// Puts the question of `case` to `snapshot`, which calls one of `tools`: what is told of the answer, and in which
+/// other circumstances it would be permitted.
+///
+/// # Errors
+/// It describes something that cannot be.
+pub fn ask(
+    mut case: Map<String, Value>,
+    (snapshot, tools): (&Snapshot, &Tools),
+) -> Result<Value, String> {
+    case.retain(|member, _| !EXPECTED.contains(&member.as_str()));
+    let asked = read(&case)?;
+    if let Some(Call { tool, input }) = &asked.call {
+        let valid = snapshot.validate_arguments(tool, input);
+        valid.map_err(|invalid| invalid.to_string())?;
+    }
+    asked.was_possible((snapshot, tools))?;
+    let (request, facts) = asked.question(tools)?;
+    let explained = snapshot.explain(&request, &facts);
+    let mut told = crate::explain::told(&request, &explained);
+    if let Decision::Deny(_) = explained.decision {
+        let permits = |case: &Map<String, Value>| {
+            let question = read(case).and_then(|case| case.question(tools));
+            question.is_ok_and(|(request, facts)| {
+                matches!(snapshot.decide(&request, &facts), Decision::Permit(_))
+            })
+        };
+        told.insert("permitted_with".to_owned(), lifts(&case, permits).into());
+    }
+    Ok(told.into())
+}
+
+fn read(case: &Map<String, Value>) -> Result<Case, String> {
+    let mut case = case.clone();
+    case.insert("expect".to_owned(), "permit".into());
+    serde_json::from_value(case.into()).map_err(|error| error.to_string())
+}
+
+/// What of the circumstances of `case` would have to be otherwise for it to be permitted: each single member that is
+/// enough, or else one set of members of which none can be left out; none, if no circumstances are.
+fn lifts(case: &Map<String, Value>, permits: impl Fn(&Map<String, Value>) -> bool) -> Vec<Value> {
+    let with = |changes: &[(&str, Value)]| {
+        let mut case = case.clone();
+        case.extend(changes.iter().map(|(member, value)| ((*member).to_owned(), value.clone())));
+        case
+    };
+    let told = |changes: &[(&str, Value)]| -> Value {
+        let changes = changes.iter().map(|(member, value)| ((*member).to_owned(), value.clone()));
+        Value::Object(changes.collect())
+    };
+    let better = [
+        ("binding", json!("dpop")),
+        ("unconfirmed", json!(false)),
+        ("risk", Value::Null),
+        ("calls", json!(0)),
+        ("labels", json!([])),
+        ("used_tools", json!([])),
+    ];
+    let vouched = VOUCHED.map(|by| ("attestation", json!(by)));
+    let single = vouched.iter().chain(&better).map(std::slice::from_ref);
+    let enough: Vec<_> = single.filter(|one| permits(&with(one))).map(told).collect();
+    if !enough.is_empty() {
+        return enough;
+    }
+    let all = vouched.into_iter().map(|by| [[by].as_slice(), &better].concat());
+    let Some(mut needed) = all.into_iter().find(|all| permits(&with(all))) else {
+        return Vec::new();
+    };
+    for (member, _) in better.iter().chain([&("attestation", Value::Null)]) {
+        let mut fewer = needed.clone();
+        fewer.retain(|(kept, _)| kept != member);
+        if permits(&with(&fewer)) {
+            needed = fewer;
+        }
+    }
+    vec![told(&needed)]
+}

@@ -1,0 +1,126 @@
+//! How one policy set differs from another, policy by policy, and whom a policy can concern.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy::{Effect, EntityUid, Policy};
+use model::{AgentName, PolicyId, ToolRef};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::candidates::{Constraint, Placed};
+use crate::entities::{agent_uid, server_uid, tool_uid};
+use crate::format::policies;
+use crate::report::Finding;
+use crate::schema::type_name;
+use crate::snapshot::Snapshot;
+
+/// The annotation by which a policy is only observed.
+const MODE: &str = "mode";
+
+/// How a policy is otherwise than it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It was not there.
+    New,
+    /// It is not there any more.
+    Gone,
+    /// It says something else.
+    Changed,
+    /// It decided, and is only observed now.
+    IntoObservation,
+    /// It was only observed, and decides now.
+    OutOfObservation,
+}
+
+/// One change of one policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyChange {
+    /// Its `@id`.
+    pub policy: PolicyId,
+    /// How it is otherwise.
+    pub is: Change,
+    /// Whether that alone may permit more: a policy that is only observed neither forbids nor fails any more, and a
+    /// permit that is not only observed any more permits.
+    pub widens: bool,
+}
+
+/// The policies that the files of `after` have otherwise than those of `before`; how they are laid out is no matter.
+pub fn changes(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Result<Vec<PolicyChange>, Finding> {
+    let (old, new) = (policies(before)?, policies(after)?);
+    let ids: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = |id: &String| {
+        let (old, new) = (old.get(id), new.get(id));
+        let changes = changes_of(old, new).into_iter();
+        let policy = PolicyId::from(id.as_str());
+        changes.map(move |is| PolicyChange { policy: policy.clone(), is, widens: widens(is, new) })
+    };
+    Ok(ids.into_iter().flat_map(changed).collect())
+}
+
+impl Snapshot {
+    /// The policies that can be asked when an instance of `agent` calls `tool`, of the instance or of whomever it acts on
+    /// behalf of.
+    pub fn concerning(&self, agent: &AgentName, tool: &ToolRef) -> BTreeSet<&PolicyId> {
+        let Some(action) = self.vocabulary.actions.get(&tool.to_string()) else {
+            return BTreeSet::new();
+        };
+        let ancestors = vec![server_uid(tool.server.as_str())];
+        let resource = Placed { uid: tool_uid(tool), ancestors };
+        let agent = agent_uid(agent);
+        let asked = self.index.whoever(&action.placed, &resource);
+        let asked = asked.filter(|at| could_be(&self.index.scope(*at).principal, &agent));
+        asked.map(|at| &self.policies[at].id).collect()
+    }
+}
+
+fn changes_of(old: Option<&Policy>, new: Option<&Policy>) -> Vec<Change> {
+    let (Some(old), Some(new)) = (old, new) else {
+        return vec![if old.is_none() { Change::New } else { Change::Gone }];
+    };
+    let says = (says(old) != says(new)).then_some(Change::Changed);
+    let moved = match (is_observed(old), is_observed(new)) {
+        (false, true) => Some(Change::IntoObservation),
+        (true, false) => Some(Change::OutOfObservation),
+        _ => None,
+    };
+    says.into_iter().chain(moved).collect()
+}
+
+fn widens(change: Change, new: Option<&Policy>) -> bool {
+    match change {
+        Change::IntoObservation => true,
+        Change::OutOfObservation => new.is_some_and(|it| it.effect() == Effect::Permit),
+        Change::New | Change::Gone | Change::Changed => false,
+    }
+}
+
+fn is_observed(policy: &Policy) -> bool {
+    policy.annotation(MODE).is_some()
+}
+
+/// What a policy says, but for whether it is only observed; none if that has no form.
+fn says(policy: &Policy) -> Option<Value> {
+    let mut form = policy.to_json().ok()?;
+    if let Some(annotations) = form.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove(MODE);
+    }
+    Some(form)
+}
+
+/// Whether an instance of `agent` can match, or a person.
+fn could_be(principal: &Constraint, agent: &EntityUid) -> bool {
+    let is = |kind: &str, uid: &EntityUid| *uid.type_name() == type_name(kind);
+    let named = |uid: &EntityUid| {
+        uid == agent || ["Group", "Instance", "Person"].iter().any(|kind| is(kind, uid))
+    };
+    match principal {
+        Constraint::Any => true,
+        Constraint::Eq(uid) | Constraint::IsIn(_, uid) => named(uid),
+        Constraint::In(uids) => uids.iter().any(named),
+        Constraint::Is(kind) => ["Instance", "Person"].iter().any(|it| *kind == type_name(it)),
+    }
+}

@@ -1,0 +1,80 @@
+//! How two sets differ, and whom a policy can concern.
+
+use expect_test::{Expect, expect};
+
+use super::fixtures::{bundle, snapshot};
+
+const READING: &str =
+    r#"@id("reading") permit (principal, action == Action::"crm/lookup", resource);"#;
+const GUARD: &str = r#"@id("guard") forbid (principal, action == Action::"crm/refund", resource) when { context.depth > 1 };"#;
+
+fn check(before: &[&str], after: &[&str], expected: &Expect) {
+    let files = |policies: &[&str]| bundle(&policies.concat()).policies;
+    let changes = crate::changes(&files(before), &files(after)).expect("both can be read");
+    expected.assert_eq(&serde_json::to_string(&changes).expect("it is JSON"));
+}
+
+fn observed(policy: &str) -> String {
+    format!("@mode(\"observe\") {policy}")
+}
+
+#[test]
+fn r_39_putting_a_policy_into_observation_is_a_widening() {
+    let (reading, guard) = (observed(READING), observed(GUARD));
+    check(&[READING, GUARD], &[GUARD, "\n", READING], &expect!["[]"]);
+    check(
+        &[READING, GUARD],
+        &[READING, &guard],
+        &expect![[r#"[{"policy":"guard","is":"into_observation","widens":true}]"#]],
+    );
+    check(
+        &[READING, &guard],
+        &[READING, GUARD],
+        &expect![[r#"[{"policy":"guard","is":"out_of_observation","widens":false}]"#]],
+    );
+    // A permit that fails denies, until it is only observed.
+    check(
+        &[READING, GUARD],
+        &[&reading, GUARD],
+        &expect![[r#"[{"policy":"reading","is":"into_observation","widens":true}]"#]],
+    );
+    check(
+        &[&reading, GUARD],
+        &[READING, GUARD],
+        &expect![[r#"[{"policy":"reading","is":"out_of_observation","widens":true}]"#]],
+    );
+}
+
+#[test]
+fn a_policy_is_new_or_gone_or_changed_and_may_be_moved_at_once() {
+    let other = observed(&GUARD.replace("> 1", "> 2"));
+    check(
+        &[READING, GUARD],
+        &[&other, r#"@id("more") permit (principal, action, resource);"#],
+        &expect![[
+            r#"[{"policy":"guard","is":"changed","widens":false},{"policy":"guard","is":"into_observation","widens":true},{"policy":"more","is":"new","widens":false},{"policy":"reading","is":"gone","widens":false}]"#
+        ]],
+    );
+}
+
+#[test]
+fn a_policy_concerns_whom_its_scope_lets_in() {
+    let asked = |scope: &str| {
+        let set = format!("@id(\"it\") permit ({scope}, resource);");
+        let (set, agent) = (snapshot(&set), "billing".parse().expect("an agent"));
+        let tool = "crm/lookup".parse().expect("a tool");
+        !set.concerning(&agent, &tool).is_empty()
+    };
+    for (scope, concerns) in [
+        (r#"principal, action == Action::"crm/lookup""#, true),
+        (r#"principal, action == Action::"crm/refund""#, false),
+        (r#"principal in Agent::"billing", action"#, true),
+        (r#"principal in Agent::"other", action"#, false),
+        (r#"principal is Instance in Agent::"other", action"#, false),
+        (r#"principal in Group::"clerks", action"#, true),
+        (r#"principal is Person, action"#, true),
+        (r#"principal is Directory, action"#, false),
+    ] {
+        assert_eq!(asked(scope), concerns, "{scope}");
+    }
+}
