@@ -50,15 +50,12 @@ impl PolicySet {
 
     /// It, compiled with all tools that it and its cases describe.
     pub(crate) fn compiled(&self) -> anyhow::Result<Snapshot> {
-        in_order(Snapshot::compile(pap::bundle(&self.files, &self.all_tools())))
+        self.compiled_with(&self.all_tools())
     }
 
-    /// Other policies, compiled with the schema, the labels and the tools of this set.
-    pub(crate) fn compiled_as_here(&self, other: &Self) -> anyhow::Result<Snapshot> {
-        in_order(Snapshot::compile(pap::bundle(
-            &self.with(&other.files.policies),
-            &self.all_tools(),
-        )))
+    /// It, compiled with these tools.
+    pub(crate) fn compiled_with(&self, tools: &Tools) -> anyhow::Result<Snapshot> {
+        in_order(Snapshot::compile(pap::bundle(&self.files, tools)))
     }
 
     /// Its properties, and `more`, compiled with its schema and tools; none if there is none.
