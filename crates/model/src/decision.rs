@@ -269,6 +269,9 @@ pub enum Denial {
     /// An equal act was begun before and nobody knows whether it happened.
     #[error("an equal act has an unknown outcome")]
     OutcomeUnknown,
+    /// The release of policy in force has expired, and its grace is over.
+    #[error("the release of policy in force has expired")]
+    PolicyExpired,
 }
 
 impl Denial {
@@ -287,6 +290,7 @@ impl Denial {
             Self::TooManyCandidates => "too_many_candidates",
             Self::LimitReached { .. } => "limit_reached",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::PolicyExpired => "policy_expired",
         }
     }
 

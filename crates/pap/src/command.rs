@@ -326,6 +326,7 @@ impl Administration {
             Command::PolicyPublish { .. }
             | Command::PolicyApprove { .. }
             | Command::PolicyActivate { .. }
+            | Command::PolicyWithdraw { .. }
             | Command::PolicyRelease { .. }
             | Command::PolicyHistory => self.releases(by, command).await,
             other => self.operate(by, other).await,

@@ -74,19 +74,21 @@ pub(crate) fn of_the_machine() -> PersonId {
 }
 
 /// What is in force, but for the tools that it is compiled with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     /// The set.
     pub files: PolicyFiles,
     /// The release that it is; none if it was read from files.
     pub release: Option<u64>,
+    /// Since when that may not be put in force any more, if ever.
+    pub expires: Option<Timestamp>,
 }
 
 impl From<BTreeMap<String, String>> for Content {
     fn from(mut policies: BTreeMap<String, String>) -> Self {
         let labels = policies.remove(LABELS_FILE);
         let files = PolicyFiles { policies, labels, ..PolicyFiles::default() };
-        Self { files, release: None }
+        Self { files, ..Self::default() }
     }
 }
 
@@ -163,6 +165,7 @@ impl Publisher {
         let snapshot = self.compiled(&content.files).await?;
         let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
         if snapshot.digest() == pip.policy().snapshot.digest() {
+            pip.policy_expires(content.expires);
             return Ok(warnings);
         }
         pip.announce_policy(snapshot.clone());
@@ -172,6 +175,7 @@ impl Publisher {
         let unit = self.unit(&snapshot, (by, content.release)).await?;
         let committed = store.commit(unit).await.map_err(unavailable)?;
         pip.put_in_force(snapshot, committed.revision);
+        pip.policy_expires(content.expires);
         Ok(warnings)
     }
 

@@ -32,6 +32,7 @@ mod receiver_troubles;
 mod receivers;
 mod register;
 mod releases;
+mod replacing;
 mod review_uses;
 mod reviews;
 mod risk;

@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 63] = [
+const CHANGING: [&str; 64] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
@@ -82,6 +82,7 @@ const CHANGING: [&str; 63] = [
     "policy-publish",
     "policy-approve",
     "policy-activate",
+    "policy-withdraw",
 ];
 
 /// A token of a directory.
@@ -354,7 +355,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             word: None,
         },
         Command::PolicyApprove { version: 1, word: None },
-        Command::PolicyActivate { version: 2 },
+        Command::PolicyActivate { version: 2, content: None },
+        Command::PolicyWithdraw { version: 1 },
         Command::PolicyRelease { version: 1 },
         Command::PolicyHistory,
         Command::PolicyReplay {
