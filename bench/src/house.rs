@@ -92,7 +92,7 @@ impl House {
                 review_interval: REVIEW_INTERVAL,
                 tasks_of_person: None,
                 calls_of_person: None,
-                policy_grace: std::time::Duration::from_hours(24),
+                policy_grace: Duration::from_hours(24),
             },
         });
         tokio::spawn(outcomes.run());

@@ -281,11 +281,14 @@ fn compared(what: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, Strin
 /// The lines that only one of both has, in the order in which they stand, with those of both between them.
 fn by_line(old: &str, new: &str) -> String {
     let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    let mut all = String::new();
     if old.len().max(new.len()) > LINES_MAX {
-        let all =
-            |mark, lines: &[&str]| lines.iter().map(|it| format!("  {mark} {it}\n")).collect();
-        let both: [String; 2] = [all('-', &old), all('+', &new)];
-        return both.concat();
+        for (mark, lines) in [('-', &old), ('+', &new)] {
+            for line in lines {
+                let _ = writeln!(all, "  {mark} {line}");
+            }
+        }
+        return all;
     }
     // How many lines the ends of both from there on have in common (longest common subsequence).
     let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
@@ -298,7 +301,7 @@ fn by_line(old: &str, new: &str) -> String {
             };
         }
     }
-    let (mut i, mut j, mut all) = (0, 0, String::new());
+    let (mut i, mut j) = (0, 0);
     while i < old.len() || j < new.len() {
         let (mark, line) = match (old.get(i), new.get(j)) {
             (Some(line), Some(other)) if line == other => {

@@ -61,14 +61,14 @@ impl Administration {
             let why = format!("release {version} has the content {}", release.terms.content);
             return Err(AdminError::Invalid(why));
         }
-        self.may_replace(&mut draft, &release).await?;
+        let replaced = self.may_replace(&mut draft, &release).await?;
         // Nobody else compiles or puts anything in force meanwhile.
         let mut turn = self.publisher.turn().await;
         self.publisher.compiled(&files).await?;
         let now = self.now();
         let activation = self.policy_key.countersigned(&release, (by, now))?;
         let mut releases = self.kept(&mut draft).await?;
-        let (mut effects, left) = self.superseded(&mut draft, releases.active).await?;
+        let (mut effects, left) = self.superseded(&mut draft, replaced).await?;
         let expires = release.terms.expires;
         let release = release.activated(activation).expect("it is released");
         releases.active = version;
@@ -83,18 +83,18 @@ impl Administration {
             let content = Content { files, release: Some(version), expires };
             self.publisher.switch(&mut turn, content, by).await?;
         }
-        let in_force = !is_loose;
-        Ok(
-            json!({ "active": version, "in_force": in_force, "left": left, "decision": done.decision }),
-        )
+        let decision = done.decision;
+        Ok(json!({
+            "active": version, "in_force": !is_loose, "left": left, "decision": decision,
+        }))
     }
 
-    /// Whether `release` was approved in place of what it would replace, by people who may still do so.
+    /// The release that `release` replaces, if it was approved in place of that, by people who may still do so.
     async fn may_replace(
         &self,
         draft: &mut Draft<'_>,
         release: &Release,
-    ) -> Result<(), AdminError> {
+    ) -> Result<u64, AdminError> {
         let version = release.terms.version;
         let ReleaseState::Released { approval: Approval { base, by } } = &release.state else {
             return Err(AdminError::Invalid(format!("release {version} is not approved")));
@@ -109,28 +109,31 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         stands(draft, (release.author.as_ref(), "policy/publish"), release).await?;
-        stands(draft, (Some(by), "policy/approve"), release).await
+        stands(draft, (Some(by), "policy/approve"), release).await?;
+        Ok(base.version)
     }
 
-    /// What makes the release `active` superseded. One that is not sound is left as it is, and told.
+    /// What makes the release `last` superseded. One that is not sound is left as it is, and told.
     async fn superseded(
         &self,
         draft: &mut Draft<'_>,
-        active: u64,
+        last: u64,
     ) -> Result<(Vec<authority::Effect>, Option<String>), AdminError> {
-        if active == 0 {
+        if last == 0 {
             return Ok((Vec::new(), None));
         }
-        let place = FactKey::release(active);
+        let place = FactKey::release(last);
         // Whatever it is, it is still that when it is replaced.
         match draft.reader.find::<Release>(place.clone()).await {
             Ok(_) | Err(FactsError::Damaged { .. }) => {}
             Err(other) => return Err(AdminError::unavailable(other)),
         }
-        let sound = sound(self.authority.journal(), &self.policy_key, active).await;
+        let sound = sound(self.authority.journal(), &self.policy_key, last).await;
         match sound.map(|it| it.release.superseded(self.now())) {
-            Ok(Some(last)) => Ok((vec![put(place, &last)], None)),
-            Ok(None) => Ok((Vec::new(), Some(format!("release {active} was not in force")))),
+            Ok(Some(superseded)) => Ok((vec![put(place, &superseded)], None)),
+            Ok(None) => {
+                Ok((Vec::new(), Some(format!("release {last} of policy is not the active one"))))
+            }
             Err(why) if why.is_of_the_store() => Ok((Vec::new(), Some(why.to_string()))),
             Err(other) => Err(other.into()),
         }
