@@ -120,6 +120,7 @@ impl House {
                 review_interval: REVIEW_INTERVAL,
                 tasks_of_person: None,
                 calls_of_person: None,
+                policy_grace: Duration::from_hours(24),
             },
         });
         tokio::spawn(outcomes.run());

@@ -56,7 +56,16 @@ fn publish(deployment: &Deployment, version: &str) {
 }
 
 fn approve(deployment: &Deployment, version: &str) {
-    signed(deployment, "bob", &["policy", "approve", version]);
+    let digest = content(deployment, version);
+    signed(deployment, "bob", &["policy", "approve", version, "--digest", &digest]);
+}
+
+/// The digest of what a release holds, as its approver reads it.
+fn content(deployment: &Deployment, version: &str) -> String {
+    let told = deployment.run(&["policy", "history"]);
+    let line = told.lines().find(|line| line.starts_with(&format!("{version} ")));
+    let digest = line.and_then(|line| line.split("content ").nth(1)).expect("it is listed");
+    digest.split(',').next().expect("a digest").to_owned()
 }
 
 /// What the service says when it refuses to start.
@@ -117,8 +126,9 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     assert!(alone.contains("`--as`"), "{alone}");
     publish(&deployment, "2");
     let by = as_founder(&deployment, "alice");
-    let own: Vec<_> =
-        ["policy", "approve", "2"].into_iter().chain(by.iter().map(String::as_str)).collect();
+    let digest = content(&deployment, "2");
+    let own = ["policy", "approve", "2", "--digest", &digest];
+    let own: Vec<_> = own.into_iter().chain(by.iter().map(String::as_str)).collect();
     let own = deployment.run_refused(&own);
     assert!(own.contains("nobody approves what they asked for themselves"), "{own}");
     let early = deployment.run_refused(&["policy", "activate", "2"]);
@@ -186,6 +196,43 @@ fn r_39_a_release_under_observation_is_recorded_and_decides_nothing() {
     assert!(!caller.call("touch", "denied").is_done());
 }
 
+/// Who approves is shown all that changes, labels too, names what they mean, and may say no.
+#[test]
+fn n_094_nobody_signs_for_what_they_were_not_shown() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let labels = deployment.path("home/policies/labels.yaml");
+    let said =
+        "labels: { secret: Not for others. }\ntools: { canary/touch: { carries: [secret] } }\n";
+    std::fs::write(&labels, said).expect("it is ours");
+    publish(&deployment, "2");
+    approve(&deployment, "2");
+    deployment.run(&["policy", "activate", "2"]);
+    std::fs::write(&labels, "labels: {}\n").expect("it is ours");
+    publish(&deployment, "3");
+    let (code, told) = deployment.run_told(&["policy", "diff", "2", "3"]);
+    assert_eq!(code, Some(3), "{told}");
+    let digest = content(&deployment, "3");
+    assert!(told.contains(&format!("+++ 3, content {digest}\n")), "{told}");
+    assert!(told.contains("changed file `labels.yaml`\n"), "{told}");
+    assert!(told.contains("- tools: { canary/touch: { carries: [secret] } }"), "{told}");
+    let by = as_founder(&deployment, "bob");
+    let approve = |more: &[&str]| {
+        let typed = ["policy", "approve", "3"].iter().chain(more);
+        let typed: Vec<_> = typed.copied().chain(by.iter().map(String::as_str)).collect();
+        deployment.run_refused(&typed)
+    };
+    let unsaid = approve(&[]);
+    assert!(unsaid.contains("nothing was signed") && unsaid.contains("`--digest`"), "{unsaid}");
+    assert!(unsaid.contains("in place of release 2"), "{unsaid}");
+    assert!(unsaid.contains("changed file `labels.yaml`"), "{unsaid}");
+    let other = approve(&["--digest", &content(&deployment, "2")]);
+    assert!(other.contains("nothing was signed"), "{other}");
+    assert!(deployment.run(&["policy", "history"]).contains("3 proposed by alice, approved by -"));
+    deployment.run(&["policy", "withdraw", "3"]);
+    assert!(deployment.run(&["policy", "history"]).contains("3 withdrawn by alice"));
+}
+
 /// Killed at each step, the service goes on with what was done before.
 #[test]
 fn r_39_a_release_outlives_a_kill_at_each_step() {
@@ -207,6 +254,33 @@ fn r_39_a_release_outlives_a_kill_at_each_step() {
     assert!(caller.call("touch", "permitted").is_done());
 }
 
+/// Goes on from files, for as long as it takes to release another set.
+fn recovers(deployment: &mut Deployment) {
+    let path = deployment.path("home/chancery.yaml");
+    let released = std::fs::read_to_string(&path).expect("it is ours");
+    let loose = format!("{released}policy: {{ path: policies, allow_loose: true }}\n");
+    std::fs::write(&path, loose).expect("it is ours");
+    deployment.serve();
+    // With what is in it the same, what was altered would be written anew.
+    let set = deployment.path("home/policies/test.cedar");
+    std::fs::write(set, format!("// Again.\n{POLICY}")).expect("it is ours");
+    publish(deployment, "3");
+    let by = as_founder(deployment, "bob");
+    let digest = content(deployment, "3");
+    let typed = ["policy", "approve", "3", "--digest", &digest];
+    let typed: Vec<_> = typed.into_iter().chain(by.iter().map(String::as_str)).collect();
+    let shown = deployment.run_any(&typed);
+    assert!(shown.contains("THAT RELEASE CANNOT BE READ"), "{shown}");
+    deployment.run(&["policy", "activate", "3"]);
+    deployment.stop();
+    std::fs::write(&path, released).expect("it is ours");
+    deployment.serve();
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 3"));
+    // The start that was refused is a finding.
+    assert!(deployment.run(&["finding", "list"]).contains("release_refused/"));
+    deployment.stop();
+}
+
 #[test]
 fn n_094_a_release_that_is_altered_or_older_keeps_it_from_starting() {
     let canary = Canary::start();
@@ -223,10 +297,11 @@ fn n_094_a_release_that_is_altered_or_older_keeps_it_from_starting() {
         ("UPDATE fact SET body = CAST(replace(CAST(body AS TEXT), 'alice', 'bob') AS BLOB) WHERE key LIKE 'release/%2'".to_owned(), "did not sign it"),
         (r#"UPDATE fact SET body = CAST('{"active":1,"newest":2}' AS BLOB) WHERE key = 'releases'"#.to_owned(), "older than 2"),
     ] {
-        let copy = deployment.copy();
+        let mut copy = deployment.copy();
         alter(&copy, &change);
         let said = refuses(&copy);
         assert!(said.contains(why), "{change}: {said}");
+        recovers(&mut copy);
     }
     deployment.serve();
     assert!(deployment.run(&["policy", "history"]).contains("in force: release 2"));

@@ -44,10 +44,11 @@ fn the_page_on_proofs_shows_what_works() {
         assert!(!proved.contains("not proved"), "{proved}");
         assert!(proved.contains("cvc5 version"), "{proved}");
     }
-    assert!(
-        shipped.contains("proved: the set never permits what `sponsored` matches"),
-        "{shipped}"
-    );
+    // The rules see to it, whatever the policies say.
+    let sponsored = "guaranteed by the built-in rules, whatever the set says: it never permits what `sponsored`";
+    assert!(shipped.contains(sponsored), "{shipped}");
+    let money = "proved: the set never permits what `money-needs-approval` matches";
+    assert!(shipped.contains(money), "{shipped}");
     assert!(narrowed.contains("proved: the set permits nothing that the other set does not"));
     assert!(widened.contains("does not hold: the set permits nothing"), "{widened}");
     assert!(widened.contains("expect: deny") && widened.contains("agent: billing"), "{widened}");
@@ -84,7 +85,8 @@ fn a_counterexample_is_a_case_that_the_set_does_not_hold() {
     assert_eq!(code, 0, "{told}");
     let report: Value = serde_json::from_str(&told).expect("it is JSON");
     let shown = report["shown"].as_array().expect("claims");
-    assert!(shown.len() == 3 && shown.iter().all(|it| it["verdict"] == "proved"), "{told}");
+    let verdicts: Vec<_> = shown.iter().map(|it| &it["verdict"]).collect();
+    assert_eq!(verdicts, ["proved", "guaranteed", "proved"], "{told}");
     assert_eq!(report["assumptions"]["tools"]["payments/refund"][0], "moves-money");
     assert_eq!(chancery(&deployment, &["policy", "test", "set"], None).0, 0);
 
@@ -94,6 +96,23 @@ fn a_counterexample_is_a_case_that_the_set_does_not_hold() {
     assert_eq!(code, 4, "{told}");
     assert!(told.starts_with("not proved, because the solver `/nowhere/cvc5`"), "{told}");
     assert!(told.contains("apt-get install cvc5"), "{told}");
+
+    // Nor is one proved that matches nothing, or against a set that is asked of other things.
+    write(
+        "set/properties/own.cedar",
+        "@id(\"typo\") @property(\"never-permits\") forbid (principal, action in Action::\"tools/call\", resource is Tool) when { resource.harm.contains(\"moves-mony\") };",
+    );
+    let (code, told) = chancery(&deployment, &["policy", "prove", "set"], None);
+    assert_eq!(code, 4, "{told}");
+    assert!(told.contains("policy `typo`: it matches no act that could be asked for"), "{told}");
+    fs::remove_file(home.join("set/properties/own.cedar")).expect("it is ours");
+    write("other/own.cedar", &POLICY.replace("2000.0", "1000.0"));
+    write("other/labels.yaml", "labels: { private: Personal. }\n");
+    let against = ["policy", "prove", "set", "--against", "other"];
+    let (code, told) = chancery(&deployment, &against, None);
+    assert_eq!(code, 4, "{told}");
+    assert!(told.contains("the labels of both sets differ"), "{told}");
+    assert_eq!(told.matches(", content ").count(), 2, "{told}");
 
     // A property that is cut off is no property that holds.
     write("set/properties/own.cedar", "// nothing\n");

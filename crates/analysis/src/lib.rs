@@ -11,6 +11,7 @@
 mod claims;
 mod compiled;
 mod examples;
+mod matching;
 mod prove;
 mod report;
 mod solver;

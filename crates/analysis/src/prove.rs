@@ -6,7 +6,7 @@ use cedar_policy::Schema;
 use cedar_policy_symcc::{disjoint_asserts, implies_asserts, never_errors_asserts};
 use futures::{StreamExt as _, stream};
 use model::{Harm, PolicyId, Sha256Digest, ToolRef};
-use pdp::{CANDIDATES_MAX, Environment, Provable, Snapshot};
+use pdp::{Bundle, CANDIDATES_MAX, Environment, Provable, Snapshot};
 
 use crate::claims::Claim;
 use crate::compiled::{Guarded, Place, guarded};
@@ -21,7 +21,8 @@ const REASONS_MAX: usize = 20;
 pub struct Subject<'a> {
     /// The set.
     pub set: &'a Snapshot,
-    /// Another one with the same schema and tools, and whether both must permit the same.
+    /// Another one, compiled with the same tools, and whether both must permit the same. Where labels or schema are
+    /// others, nothing is proved of both.
     pub against: Option<(&'a Snapshot, bool)>,
     /// Properties, compiled with the same tools.
     pub properties: Option<&'a Snapshot>,
@@ -41,7 +42,9 @@ pub async fn prove(
     progress: impl Fn(usize, usize),
 ) -> Result<Report, String> {
     let set = subject.set.provable(subject.tools)?;
-    let against = subject.against.map(|(it, _)| it.provable(subject.tools)).transpose()?;
+    let differ = subject.against.and_then(|(it, _)| differing(subject.set.bundle(), it.bundle()));
+    let against = subject.against.filter(|_| differ.is_none());
+    let against = against.map(|(it, _)| it.provable(subject.tools)).transpose()?;
     let properties = subject.properties.map(|it| it.provable(subject.tools)).transpose()?;
     let (schema, _) = Schema::from_cedarschema_str(&set.schema)
         .map_err(|error| format!("the schema of the set cannot be read: {error}"))?;
@@ -56,21 +59,40 @@ pub async fn prove(
         progress(done.len(), total);
     }
     drop(looking);
-    let queries = done.iter().map(|(queries, _)| queries).sum();
+    let queries: u64 = done.iter().map(|(queries, _)| queries).sum();
     let found = done.into_iter().flat_map(|(_, found)| found).collect();
-    Ok(Report {
-        shown: together(claims, found, &work.set.environments),
-        assumptions: work.assumptions(solver, queries),
-    })
+    let mut shown = together(claims, found, &work.set.environments);
+    if let (Some(why), Some(claim)) = (differ, shown.get_mut(1)) {
+        claim.verdict = everywhere(None, why);
+    }
+    let mut session = solver.session();
+    Box::pin(work.look_for_matches(&mut shown, &mut session)).await;
+    let queries = queries + session.queries;
+    Ok(Report { shown, assumptions: work.assumptions(solver, queries) })
+}
+
+/// What of two sets is otherwise, beside their policies: then their answers to the same question say nothing about
+/// what comes of the same act.
+fn differing(a: &Bundle, b: &Bundle) -> Option<Why> {
+    let Bundle { policies: _, schema, labels, tools } = a;
+    let all = [("schema parts", *schema != b.schema), ("labels", *labels != b.labels)];
+    let all = all.into_iter().chain([("tools", *tools != b.tools)]);
+    let all: Vec<_> = all.filter(|(_, differ)| *differ).map(|(what, _)| what).collect();
+    (!all.is_empty()).then(|| Why::Differs(all.join(" and ")))
+}
+
+/// That nothing is known of a claim, wherever one looks.
+pub(crate) fn everywhere(policy: Option<PolicyId>, why: Why) -> Verdict {
+    Verdict::NotProved { because: vec![Unshown { environment: None, policy, why }] }
 }
 
 /// What there is to be looked at, compiled once.
-struct Work<'a> {
-    subject: &'a Subject<'a>,
+pub(crate) struct Work<'a> {
+    pub(crate) subject: &'a Subject<'a>,
     set: Provable,
     against: Option<Provable>,
-    properties: Option<Provable>,
-    schema: Schema,
+    pub(crate) properties: Option<Provable>,
+    pub(crate) schema: Schema,
 }
 
 /// One environment, while it is looked at.
@@ -117,7 +139,9 @@ impl Work<'_> {
         let guaranteed = all.filter(|it| !it.starts_with("resource")).cloned().collect();
         Assumptions {
             set: self.subject.set.digest(),
+            content: self.subject.set.bundle().content(),
             against: self.subject.against.map(|(it, _)| it.digest()),
+            against_content: self.subject.against.map(|(it, _)| it.bundle().content()),
             schema: Sha256Digest::of(self.set.schema.as_bytes()),
             tools: self.subject.tools.clone(),
             guaranteed,
@@ -166,9 +190,12 @@ impl Looking<'_> {
     async fn all(&mut self, position: usize) -> Vec<Result<(), Unproved>> {
         let nothing_fails = self.nothing_fails().await;
         let mut results = Vec::new();
-        if let (Some((snapshot, both)), Some(set)) = (self.work.subject.against, &self.work.against)
-        {
-            results.push(self.against(snapshot, &set.environments[position], both).await);
+        if let Some((snapshot, both)) = self.work.subject.against {
+            results.push(match &self.work.against {
+                Some(set) => self.against(snapshot, &set.environments[position], both).await,
+                // It is not looked at, and that is told.
+                None => Ok(()),
+            });
         }
         if let Some(properties) = &self.work.properties {
             let environment = &properties.environments[position];
@@ -360,7 +387,7 @@ fn together(claims: Vec<Claim>, found: Vec<Found>, environments: &[Environment])
             Ok(()) => {}
             Err(Unproved::Refuted(example)) => drop(refuted[claim].get_or_insert(example)),
             Err(Unproved::Unknown(policy, why)) => {
-                let environment = environments[environment].clone();
+                let environment = Some(environments[environment].clone());
                 unknown[claim].push(Unshown { environment, policy, why });
             }
         }

@@ -38,6 +38,8 @@ pub struct Shown {
 pub enum Verdict {
     /// It holds in every environment.
     Proved,
+    /// It holds whatever the set says: the built-in rules let nothing come to it that it is about.
+    Guaranteed,
     /// It does not: this was decided, and is as the claim says it never is.
     Counterexample(Box<Counterexample>),
     /// Nobody knows.
@@ -50,9 +52,9 @@ pub enum Verdict {
 /// Where nothing is known, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unshown {
-    /// Where.
+    /// Where, if it is not everywhere.
     #[serde(flatten)]
-    pub environment: Environment,
+    pub environment: Option<Environment>,
     /// The policy, if it is one.
     pub policy: Option<PolicyId>,
     /// Why.
@@ -94,6 +96,14 @@ pub enum Why {
     /// A policy on which the answer rests may fail, and then denies.
     #[error("it rests on policy `{0}`, which may not be evaluable")]
     MayFail(PolicyId),
+    /// A property is about no act that could be asked for: it would hold of any set.
+    #[error(
+        "it matches no act that could be asked for: look for a name or a value that is not there"
+    )]
+    MatchesNothing,
+    /// The other set is asked of other things.
+    #[error("the {0} of both sets differ, so the same act is not the same question to both")]
+    Differs(String),
 }
 
 /// What verdicts rest on.
@@ -101,8 +111,12 @@ pub enum Why {
 pub struct Assumptions {
     /// The set.
     pub set: PolicyDigest,
+    /// Its content: the set without tools.
+    pub content: PolicyDigest,
     /// The set that it was held against.
     pub against: Option<PolicyDigest>,
+    /// The content of that.
+    pub against_content: Option<PolicyDigest>,
     /// The schema: methods, and the arguments of the tools.
     pub schema: Sha256Digest,
     /// What each tool can do.
@@ -125,6 +139,6 @@ impl Report {
 
     /// Whether all claims hold.
     pub fn is_proved(&self) -> bool {
-        self.shown.iter().all(|it| matches!(it.verdict, Verdict::Proved))
+        self.shown.iter().all(|it| matches!(it.verdict, Verdict::Proved | Verdict::Guaranteed))
     }
 }

@@ -39,6 +39,8 @@ pub struct Limits {
     /// The most calls that are permitted in one day (UTC) on behalf of one person, if there is a
     /// limit.
     pub calls_of_person: Option<u64>,
+    /// How long a release of policy decides on after it has expired.
+    pub policy_grace: Duration,
 }
 
 /// Why there is no permit.
@@ -179,6 +181,12 @@ impl Authority {
         self.clock_guard.now(self.clock.as_ref())
     }
 
+    /// Whether the release of policy in force has expired at `now`, and its grace is over: then it permits no
+    /// act of an instance. Administration goes on by it, or nobody could publish another one.
+    pub(crate) fn policy_is_over(&self, now: Timestamp) -> bool {
+        self.pip.policy_expiry().plus(self.limits.policy_grace) <= now
+    }
+
     /// Trusts the clock as it is, once an administrator's word for it (`clock/trust`) is recorded.
     pub fn trust_clock(&self) {
         self.clock_guard.trust(self.clock.as_ref());
@@ -226,6 +234,9 @@ impl Authority {
         // What is soon over takes no room in every act under way.
         let gathered = Box::pin(self.gather_settled(request, circumstances)).await?;
         let now = self.trusted_now()?;
+        if self.policy_is_over(now) {
+            return Ok(false);
+        }
         let mut facts = records::facts_of(&gathered, circumstances.binding, now);
         if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
             Arc::make_mut(tool).state = model::ToolState::Pinned;

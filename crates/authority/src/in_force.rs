@@ -3,10 +3,11 @@
 //! Whoever publishes a set puts it in force here. If that did not happen (the publication was
 //! abandoned half-way), or cannot be judged any more, the store is asked: what it says counts.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use arc_swap::ArcSwap;
-use model::{FactKey, PolicyDigest, Revision};
+use model::{FactKey, PolicyDigest, Revision, Timestamp};
 use pdp::{Bundle, Snapshot};
 use serde::Deserialize;
 use store::Store;
@@ -35,6 +36,8 @@ struct Active {
 pub(crate) struct InForce {
     current: ArcSwap<PolicyInForce>,
     announced: RwLock<Option<Arc<Snapshot>>>,
+    /// Since when the release in force has expired, in milliseconds; the last there are if it never does.
+    expires: AtomicI64,
     changes: Arc<Changes>,
     /// One set is read at a time.
     catching_up: tokio::sync::Mutex<()>,
@@ -48,6 +51,7 @@ impl InForce {
         Self {
             current: ArcSwap::from_pointee(empty),
             announced: RwLock::default(),
+            expires: AtomicI64::new(i64::MAX),
             changes,
             catching_up: tokio::sync::Mutex::default(),
             compiler: SharedCompiler::default(),
@@ -60,6 +64,16 @@ impl InForce {
 
     pub(crate) fn announce(&self, snapshot: Arc<Snapshot>) {
         *self.announced.write().expect("no panic while it is held") = Some(snapshot);
+    }
+
+    /// Says when the release in force expires, if ever.
+    pub(crate) fn expires(&self, at: Option<Timestamp>) {
+        self.expires.store(at.map_or(i64::MAX, Timestamp::as_millis), Ordering::Relaxed);
+    }
+
+    /// Since when the release in force has expired.
+    pub(crate) fn expiry(&self) -> Timestamp {
+        Timestamp::from_millis(self.expires.load(Ordering::Relaxed))
     }
 
     /// Puts `snapshot` in force as of `revision`, unless what is in force is known to be newer.

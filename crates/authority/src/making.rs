@@ -138,6 +138,9 @@ impl Authority {
     }
 
     async fn decide_on(&self, question: &Question<'_>) -> Result<Decision, NotPermitted> {
+        if self.policy_is_over(question.facts.now) {
+            return Ok(Decision::Deny(Denial::PolicyExpired));
+        }
         let decision = question.gathered.snapshot.decide(question.request, &question.facts);
         let permits = matches!(decision, Decision::Permit(_));
         let consequential = question.facts.is_consequential();

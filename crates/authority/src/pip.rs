@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock};
 use model::{
     AccessRequest, ActDigest, AgentFacts, AgentName, FactKey, InstanceId, Person, ResourceRef,
     Revision, Server, ServerName, SessionFacts, Sourced, Standing, Stop, StopTarget, Stops, TaskId,
-    Tool, ToolRef,
+    Timestamp, Tool, ToolRef,
 };
 use moka::sync::Cache;
 use pdp::Snapshot;
@@ -157,6 +157,17 @@ impl Pip {
     /// Puts `snapshot` in force, which a commit made the active one at `revision`.
     pub fn put_in_force(&self, snapshot: Arc<Snapshot>, revision: Revision) {
         self.policy.put(snapshot, revision);
+    }
+
+    /// Says when the release in force expires, if ever: after that, and its grace, no act of an instance is
+    /// permitted by it.
+    pub fn policy_expires(&self, at: Option<Timestamp>) {
+        self.policy.expires(at);
+    }
+
+    /// Since when the release in force has expired.
+    pub(crate) fn policy_expiry(&self) -> Timestamp {
+        self.policy.expiry()
     }
 
     /// The policy set in force.

@@ -121,6 +121,9 @@ impl Watch {
         };
         let now = self.authority.trusted_now();
         let now = now.map_err(|unsure| Cut::Undecidable(unsure.into()))?;
+        if self.authority.policy_is_over(now) {
+            return Err(Cut::Denied(Box::new(Denial::PolicyExpired)));
+        }
         if gathered.standing.task.id != self.task {
             return Err(Cut::Denied(Box::new(Denial::Kernel(KernelRule::TaskNotOpen))));
         }

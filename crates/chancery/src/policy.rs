@@ -98,21 +98,24 @@ async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Publish { set, expires, signed, socket } => {
             releases::publish((&set.dir, expires), signed, &socket.socket).await?
         }
-        Policy::Approve { release, signed, socket } => {
-            releases::approve(release, signed, &socket.socket).await?
+        Policy::Approve { release, digest, signed, socket } => {
+            releases::approve((release, digest), signed, &socket.socket).await?
         }
-        Policy::Activate { release: version, socket } => {
-            socket::call(&socket.socket, &Asked::PolicyActivate { version }).await?
+        Policy::Activate { release, digest, socket } => {
+            releases::activate((release, digest), &socket.socket).await?
         }
         Policy::Observe { release: version, socket, .. } => {
             socket::call(&socket.socket, &Asked::PolicyObserve { version }).await?
         }
-        Policy::Rollback { release, signed, socket } => {
-            releases::roll_back(release, signed, &socket.socket).await?
+        Policy::Withdraw { release: version, socket } => {
+            socket::call(&socket.socket, &Asked::PolicyWithdraw { version }).await?
+        }
+        Policy::Rollback { release, expires, signed, socket } => {
+            releases::roll_back((release, expires), signed, &socket.socket).await?
         }
         Policy::Diff { a, b, socket } => {
-            let differs = releases::diff([&a, &b], &socket.socket).await?;
-            print!("{differs}");
+            let (contents, differs) = releases::diff([&a, &b], &socket.socket).await?;
+            print!("{contents}{differs}");
             return Ok(holds(differs.is_empty()));
         }
         Policy::History { json: false, socket } => {

@@ -55,11 +55,6 @@ impl PolicySet {
         compiled_with(&self.files, &self.all_tools())
     }
 
-    /// Other policies, compiled with the schema, the labels and the tools of this set.
-    pub(crate) fn compiled_as_here(&self, other: &Self) -> anyhow::Result<Snapshot> {
-        compiled_with(&self.with(&other.files.policies), &self.all_tools())
-    }
-
     /// Its properties, and `more`, compiled with its schema and tools; none if there is none.
     pub(crate) fn compiled_properties(
         &self,

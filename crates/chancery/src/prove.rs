@@ -6,16 +6,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use analysis::{Assumptions, Counterexample, Report, Shown, Solver, Subject, Verdict};
+use analysis::{Assumptions, Counterexample, Report, Shown, Solver, Subject, Unshown, Verdict};
 use anyhow::{Context as _, anyhow};
 use model::{AgentName, PurposeId};
 use pap::{CaseError, CaseFile};
-use pdp::Posed;
+use pdp::{Environment, Posed};
 use serde_json::{Value, json};
 
 use crate::cli::Prove;
 use crate::policy::DOES_NOT_HOLD;
-use crate::policy_set::PolicySet;
+use crate::policy_set::{PolicySet, compiled_with};
 
 /// Nothing speaks against it, but it is not proved.
 const NOT_PROVED: u8 = 4;
@@ -30,6 +30,9 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     let against = asked.against.as_deref().map(|dir| against(&set, dir)).transpose()?;
     let more = asked.property.iter().map(|path| property(path)).collect::<anyhow::Result<_>>()?;
     let properties = set.compiled_properties(&more)?;
+    for warning in properties.iter().flat_map(pdp::Snapshot::warnings) {
+        eprintln!("warning: {warning}");
+    }
     let tools = set.harm();
     let subject = Subject {
         set: &compiled,
@@ -65,11 +68,11 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The policies in `dir`, with the schema and the tools of `set`.
+/// The set in `dir`, with the tools of `set`.
 fn against(set: &PolicySet, dir: &Path) -> anyhow::Result<pdp::Snapshot> {
     let other = PolicySet::read(dir)?;
     let why = || format!("`{}`, with the tools of the other set", dir.display());
-    set.compiled_as_here(&other).with_context(why)
+    compiled_with(&other.files, &set.all_tools()).with_context(why)
 }
 
 fn property(path: &Path) -> anyhow::Result<(String, String)> {
@@ -82,24 +85,16 @@ fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
     for Shown { claim, verdict, environments, unknown } in &report.shown {
         match verdict {
             Verdict::Proved => println!("proved: the set {claim}"),
+            Verdict::Guaranteed => {
+                println!("guaranteed by the built-in rules, whatever the set says: it {claim}");
+            }
             Verdict::Counterexample(example) => {
                 println!("does not hold: the set {claim}");
                 tell_example(example, set)?;
             }
             Verdict::NotProved { because } => {
                 println!("not proved: the set {claim}");
-                for it in because.iter().take(TOLD_MAX) {
-                    let environment = &it.environment;
-                    let policy = it.policy.iter().map(|id| format!(", policy `{id}`"));
-                    println!(
-                        "  {} asks for {} of {}{}: {}",
-                        environment.principal,
-                        environment.action,
-                        environment.resource,
-                        policy.collect::<String>(),
-                        it.why
-                    );
-                }
+                because.iter().take(TOLD_MAX).for_each(tell_unshown);
             }
         }
         if *unknown > 0 {
@@ -108,6 +103,17 @@ fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
     }
     tell_assumptions(&report.assumptions);
     Ok(())
+}
+
+fn tell_unshown(Unshown { environment, policy, why }: &Unshown) {
+    let of = environment.as_ref().map(|it| {
+        let Environment { principal, action, resource, .. } = it;
+        format!("{principal} asks for {action} of {resource}")
+    });
+    let policy = policy.as_ref().map(|id| format!("policy `{id}`"));
+    let place: Vec<_> = of.into_iter().chain(policy).collect();
+    let place = if place.is_empty() { String::new() } else { place.join(", ") + ": " };
+    println!("  {place}{why}");
 }
 
 fn tell_example(example: &Counterexample, set: &PolicySet) -> anyhow::Result<()> {
@@ -130,9 +136,9 @@ fn tell_example(example: &Counterexample, set: &PolicySet) -> anyhow::Result<()>
 }
 
 fn tell_assumptions(assumed: &Assumptions) {
-    println!("set {}", assumed.set);
-    if let Some(against) = assumed.against {
-        println!("against {against}, with the same schema and tools");
+    println!("set {}, content {}", assumed.set, assumed.content);
+    if let (Some(against), Some(content)) = (assumed.against, assumed.against_content) {
+        println!("against {against}, content {content}, with the same tools");
     }
     println!("schema {}, {} environments", assumed.schema, assumed.environments);
     for (tool, harm) in &assumed.tools {

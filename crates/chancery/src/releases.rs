@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
-use model::{Clock as _, PolicyDigest, Release, ReleaseTerms};
+use model::{Base, Clock as _, PolicyDigest, Release, ReleaseState, ReleaseTerms, Timestamp};
 use pap::{Command as Asked, PolicyFiles, ReleaseAsked};
 use pdp::Bundle;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::Signed;
@@ -19,7 +21,7 @@ use crate::socket;
 use crate::system::SystemClock;
 use crate::words::word;
 
-/// The most lines of two policies that are held against each other line by line.
+/// The most lines of two policies that are held against each other line by line; longer ones are shown whole, both.
 const LINES_MAX: usize = 2_000;
 
 /// Publishes the set in `dir`, if its cases hold.
@@ -28,22 +30,32 @@ pub(crate) async fn publish(
     signed: Signed,
     socket: &Path,
 ) -> anyhow::Result<Value> {
-    crate::policy::held(dir)?;
+    let cases = crate::policy::held(dir)?;
+    eprintln!(
+        "chancery: {cases} cases hold here, on the tools that they and the set describe; the service decides none of \
+         them, and compiles the set with the tools that are onboarded"
+    );
     let files = PolicySet::read(dir)?.files;
     let content = Bundle::from(files.clone()).digest();
-    let expires = expires.map(|after| SystemClock::new().now().plus(after));
     let version = newest(socket).await? + 1;
-    let asked = ReleaseAsked { version, content, expires, rollback_of: None };
+    let asked = ReleaseAsked { version, content, expires: end(expires), rollback_of: None };
     propose((asked, Some(files)), signed, socket).await
 }
 
 /// Publishes what the release `old` held.
-pub(crate) async fn roll_back(old: u64, signed: Signed, socket: &Path) -> anyhow::Result<Value> {
-    let (release, _) = release(old, socket).await?;
+pub(crate) async fn roll_back(
+    (old, expires): (u64, Option<Duration>),
+    signed: Signed,
+    socket: &Path,
+) -> anyhow::Result<Value> {
+    let content = told(old, socket).await?.release.terms.content;
     let version = newest(socket).await? + 1;
-    let content = release.terms.content;
-    let asked = ReleaseAsked { version, content, expires: None, rollback_of: Some(old) };
+    let asked = ReleaseAsked { version, content, expires: end(expires), rollback_of: Some(old) };
     propose((asked, None), signed, socket).await
+}
+
+fn end(expires: Option<Duration>) -> Option<Timestamp> {
+    expires.map(|after| SystemClock::new().now().plus(after))
 }
 
 async fn propose(
@@ -53,25 +65,73 @@ async fn propose(
 ) -> anyhow::Result<Value> {
     let said = ReleaseTerms::from(asked.clone()).published();
     let word = word(signed, async { Ok(said) }).await?;
-    socket::call(socket, &Asked::PolicyPublish { asked, files, word }).await
+    let told = socket::call(socket, &Asked::PolicyPublish { asked, files, word }).await?;
+    for warning in told["warnings"].as_array().into_iter().flatten() {
+        eprintln!("chancery: warning: {}", lines(warning.as_str().unwrap_or_default()));
+    }
+    Ok(told)
 }
 
 /// Approves a release: for what the service tells of it, which its approver is shown, and for nothing else.
-pub(crate) async fn approve(version: u64, signed: Signed, socket: &Path) -> anyhow::Result<Value> {
-    let word = word(signed, shown(version, socket)).await?;
+pub(crate) async fn approve(
+    (version, meant): (u64, Option<PolicyDigest>),
+    signed: Signed,
+    socket: &Path,
+) -> anyhow::Result<Value> {
+    let word = word(signed, shown((version, meant), socket)).await?;
     socket::call(socket, &Asked::PolicyApprove { version, word }).await
 }
 
-async fn shown(version: u64, socket: &Path) -> anyhow::Result<Value> {
-    let (release, files) = release(version, socket).await?;
-    let author = release.author.as_ref().context("nobody published it")?;
-    let in_force = in_force(socket).await?;
-    let terms = serde_json::to_string(&release.terms)?;
-    let differs = difference(&in_force, &files)?;
+async fn shown(
+    (version, meant): (u64, Option<PolicyDigest>),
+    socket: &Path,
+) -> anyhow::Result<Value> {
+    let told = told(version, socket).await?;
     // Whoever published wrote it: what is shown is what is signed.
-    let shown = format!("release {terms} of {}, which changes:\n{differs}", author.person);
-    eprintln!("chancery: you sign for {}", lines(&shown));
-    Ok(release.approval())
+    eprintln!("chancery: you sign for {}", lines(&told.to_be_signed()?));
+    is_meant(&told, meant)?;
+    Ok(told.release.approval_over(&told.base))
+}
+
+/// Whether whoever signs means what they were shown: they name its digest, or say so at a terminal.
+fn is_meant(told: &Told, meant: Option<PolicyDigest>) -> anyhow::Result<()> {
+    let ReleaseTerms { version, content, .. } = told.release.terms;
+    if let Some(meant) = meant {
+        ensure!(
+            meant == content,
+            "nothing was signed: release {version} has the content {content}"
+        );
+        return Ok(());
+    }
+    let base = told.base.version;
+    ensure!(
+        std::io::stdin().is_terminal(),
+        "nothing was signed: say which content you mean with `--digest`, which `chancery policy diff {base} {version}` \
+         shows with what changes, and `chancery policy history`"
+    );
+    eprint!("chancery: sign for this? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    ensure!(answer.trim() == "y", "nothing was signed");
+    Ok(())
+}
+
+/// Puts a release in force, with what is shown of who is behind it.
+pub(crate) async fn activate(
+    (version, meant): (u64, Option<PolicyDigest>),
+    socket: &Path,
+) -> anyhow::Result<Value> {
+    let Release { terms, author, state } = told(version, socket).await?.release;
+    let approver = match &state {
+        ReleaseState::Released { approval } => Some(&approval.by),
+        _ => None,
+    };
+    let [author, approver] = [author.as_ref(), approver]
+        .map(|by| by.map_or("nobody", |by| by.person.as_str()).to_owned());
+    let content = terms.content;
+    eprintln!("chancery: release {version} of {author}, approved by {approver}, content {content}");
+    let content = Some(meant.unwrap_or(content));
+    socket::call(socket, &Asked::PolicyActivate { version, content }).await
 }
 
 /// What somebody else wrote, line by line, as it can be shown.
@@ -90,14 +150,51 @@ async fn newest(socket: &Path) -> anyhow::Result<u64> {
     history["newest"].as_u64().context("the service told no version")
 }
 
-/// A release with its content, which is what its digest says.
-async fn release(version: u64, socket: &Path) -> anyhow::Result<(Release, PolicyFiles)> {
-    let mut told = socket::call(socket, &Asked::PolicyRelease { version }).await?;
-    let release: Release = serde_json::from_value(told["release"].take())?;
-    let files: PolicyFiles = serde_json::from_value(told["files"].take())?;
-    let content: PolicyDigest = Bundle::from(files.clone()).digest();
-    ensure!(content == release.terms.content, "the content is not what its digest says");
-    Ok((release, files))
+/// What the service tells of a release.
+#[derive(Deserialize)]
+struct Told {
+    release: Release,
+    files: PolicyFiles,
+    /// What it would replace.
+    base: Base,
+    /// The content of that, if it can be read.
+    replaced: Option<PolicyFiles>,
+}
+
+/// A release with its content, and that of what it would replace: both are what their digests say.
+async fn told(version: u64, socket: &Path) -> anyhow::Result<Told> {
+    let told = socket::call(socket, &Asked::PolicyRelease { version }).await?;
+    let told: Told = serde_json::from_value(told)?;
+    ensure!(told.release.terms.version == version, "the service told of another release");
+    let contents = [
+        (Some(&told.files), Some(told.release.terms.content)),
+        (told.replaced.as_ref(), told.base.content),
+    ];
+    for (files, content) in contents {
+        let is = files.map(|files| Bundle::from(files.clone()).digest());
+        ensure!(is == content, "the content is not what its digest says");
+    }
+    Ok(told)
+}
+
+impl Told {
+    /// All that is signed for, with what it changes.
+    fn to_be_signed(&self) -> anyhow::Result<String> {
+        let Self { release, files, base, replaced } = self;
+        let author = release.author.as_ref().context("nobody published it")?;
+        let terms = serde_json::to_string(&release.terms)?;
+        let over = match (base, replaced) {
+            (Base { version: 0, .. }, None) => "where nothing was released before".to_owned(),
+            (Base { version, .. }, None) => format!(
+                "in place of release {version}.\nTHAT RELEASE CANNOT BE READ: you are shown the whole set, as if \
+                 nothing were in force, and not what changes"
+            ),
+            (Base { version, .. }, Some(_)) => format!("in place of release {version}"),
+        };
+        let differs = difference(&replaced.clone().unwrap_or_default(), files)?;
+        let author = &author.person;
+        Ok(format!("release {terms} of {author}, {over}. It changes:\n{differs}"))
+    }
 }
 
 /// All releases, the newest last, and what is in force: a line each.
@@ -108,16 +205,15 @@ pub(crate) fn history(told: &Value) -> String {
         let (terms, state) = (&release["terms"], &release["state"]);
         let by = |signed: &Value| text(&signed["person"]);
         let rollback = terms["rollback_of"].as_u64().map(|of| format!(", rollback of {of}"));
-        let expires = terms["expires"]
-            .as_i64()
-            .map(|at| format!(", expires {}", model::Timestamp::from_millis(at)));
+        let expires =
+            terms["expires"].as_i64().map(|at| format!(", expires {}", Timestamp::from_millis(at)));
         let _ = writeln!(
             all,
             "{} {} by {}, approved by {}, content {}{}{}",
             terms["version"],
             text(&state["is"]),
             by(&release["author"]),
-            by(&state["approver"]),
+            by(&state["approval"]["by"]),
             text(&terms["content"]),
             rollback.unwrap_or_default(),
             expires.unwrap_or_default(),
@@ -142,20 +238,24 @@ pub(crate) fn history(told: &Value) -> String {
     all
 }
 
-/// How two sets differ, each a version or a directory; whether they do.
-pub(crate) async fn diff([a, b]: [&str; 2], socket: &Path) -> anyhow::Result<String> {
-    let (a, b) = (side(a, socket).await?, side(b, socket).await?);
-    difference(&a, &b)
+/// The contents of two sets by their digests, and how they differ; each set is a version or a directory.
+pub(crate) async fn diff([a, b]: [&str; 2], socket: &Path) -> anyhow::Result<(String, String)> {
+    let (old, new) = (side(a, socket).await?, side(b, socket).await?);
+    let content = |files: &PolicyFiles| Bundle::from(files.clone()).digest();
+    let contents =
+        format!("--- {a}, content {}\n+++ {b}, content {}\n", content(&old), content(&new));
+    Ok((contents, difference(&old, &new)?))
 }
 
 async fn side(named: &str, socket: &Path) -> anyhow::Result<PolicyFiles> {
     match named.parse() {
-        Ok(version) => Ok(release(version, socket).await?.1),
+        Ok(version) => Ok(told(version, socket).await?.files),
         Err(_) => Ok(PolicySet::read(Path::new(named))?.files),
     }
 }
 
 /// What `b` has otherwise than `a`, policies and other files; what is a widening whatever else it says comes first.
+/// What nobody is shown, nobody can be said to have approved.
 fn difference(a: &PolicyFiles, b: &PolicyFiles) -> anyhow::Result<String> {
     let changes = pdp::changes(&a.policies, &b.policies).map_err(|it| anyhow!("{it}"))?;
     let widening = changes.iter().filter(|it| it.widens);
@@ -186,8 +286,14 @@ fn compared(what: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, Strin
 /// The lines that only one of both has, in the order in which they stand, with those of both between them.
 fn by_line(old: &str, new: &str) -> String {
     let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    let mut all = String::new();
     if old.len().max(new.len()) > LINES_MAX {
-        return format!("  ({} lines became {})\n", old.len(), new.len());
+        for (mark, lines) in [('-', &old), ('+', &new)] {
+            for line in lines {
+                let _ = writeln!(all, "  {mark} {line}");
+            }
+        }
+        return all;
     }
     // How many lines the ends of both from there on have in common (longest common subsequence).
     let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
@@ -200,7 +306,7 @@ fn by_line(old: &str, new: &str) -> String {
             };
         }
     }
-    let (mut i, mut j, mut all) = (0, 0, String::new());
+    let (mut i, mut j) = (0, 0);
     while i < old.len() || j < new.len() {
         let (mark, line) = match (old.get(i), new.get(j)) {
             (Some(line), Some(other)) if line == other => {
@@ -235,6 +341,70 @@ mod tests {
 
     fn check(a: &str, b: &str, expected: &Expect) {
         expected.assert_eq(&difference(&set(a), &set(b)).expect("both can be read"));
+    }
+
+    /// What a result carries decides as much as a policy does.
+    #[test]
+    fn r_39_every_part_of_a_set_is_in_the_difference() {
+        let labels = |text: &str| PolicyFiles { labels: Some(text.to_owned()), ..set("") };
+        let schema = |text: &str| {
+            let schema = [("a.cedarschema".to_owned(), text.to_owned())].into();
+            PolicyFiles { schema, ..set("") }
+        };
+        let check = |a: &PolicyFiles, b: &PolicyFiles, expected: &Expect| {
+            expected.assert_eq(&difference(a, b).expect("both can be read"));
+        };
+        let (carries, nothing) = ("labels:\n  private: Personal.\n", "labels: {}\n");
+        check(
+            &labels(carries),
+            &labels(nothing),
+            &expect![[r"
+            changed file `labels.yaml`
+              - labels:
+              -   private: Personal.
+              + labels: {}
+        "]],
+        );
+        check(
+            &labels(nothing),
+            &set(""),
+            &expect![[r"
+            removed file `labels.yaml`
+              - labels: {}
+        "]],
+        );
+        check(
+            &schema("action a;"),
+            &set(""),
+            &expect![[r"
+            removed schema `a.cedarschema`
+              - action a;
+        "]],
+        );
+    }
+
+    /// What is too long to be held against each other line by line is shown all the same.
+    #[test]
+    fn r_39_a_long_part_is_shown_whole() {
+        let long = "x\n".repeat(LINES_MAX + 1);
+        let shown = by_line(&long, "permit\n");
+        assert_eq!(shown.lines().filter(|line| *line == "  - x").count(), LINES_MAX + 1);
+        assert!(shown.ends_with("  + permit\n"), "{}", &shown[shown.len() - 40..]);
+    }
+
+    /// Nobody signs by mistake: whoever has no terminal names what they mean.
+    #[test]
+    fn r_39_nothing_is_signed_that_is_not_meant() {
+        let files = set("");
+        let content = Bundle::from(files.clone()).digest();
+        let terms = ReleaseTerms { version: 2, content, expires: None, rollback_of: None };
+        let release = Release { terms, author: None, state: ReleaseState::Proposed };
+        let base = Base { version: 1, content: None };
+        let told = Told { release, files, base, replaced: None };
+        let other = Bundle::default().digest();
+        assert!(is_meant(&told, Some(content)).is_ok());
+        let why = is_meant(&told, Some(other)).expect_err("it is another").to_string();
+        assert!(why.starts_with("nothing was signed: release 2 has the content"), "{why}");
     }
 
     #[test]

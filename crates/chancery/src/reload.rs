@@ -33,11 +33,9 @@ pub(crate) async fn in_force(
 ) -> anyhow::Result<(Arc<Publisher>, Option<PolicyWatch>)> {
     let (content, loose) = if let Some(path) = &config.policy.path {
         tracing::warn!("policy is read from files, which nobody signs: `policy.allow_loose`");
-        (Content { files: policy_set::files(path)?, release: None }, Some(path.clone()))
+        (Content { files: policy_set::files(path)?, ..Content::default() }, Some(path.clone()))
     } else {
-        let now = authority.clock().now();
-        let (version, files) = pap::active_release(authority.journal(), key, now).await?;
-        (Content { files, release: Some(version) }, None)
+        (pap::release_at_start(authority, key).await?, None)
     };
     let publisher = Arc::new(Publisher::new(authority.clone(), content.clone()));
     let (warnings, left_out) = publisher.publish_usable().await?;
@@ -58,8 +56,8 @@ async fn observed(authority: &Arc<Authority>, key: &PolicyKey, publisher: &Publi
     let now = authority.clock().now();
     let put = match pap::observed_release(authority.journal(), key, now).await {
         Ok(None) => return,
-        Ok(Some((version, files))) => {
-            let put = publisher.observe(Some(Content { files, release: Some(version) })).await;
+        Ok(observed) => {
+            let put = publisher.observe(observed).await;
             put.map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),
@@ -134,7 +132,7 @@ impl PolicyWatch {
             return Err(format!("the policy file `{gone}` is gone: if that is meant, send SIGHUP"));
         }
         let published =
-            self.publisher.replace(Content { files: files.clone(), release: None }).await;
+            self.publisher.replace(Content { files: files.clone(), ..Content::default() }).await;
         published.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -264,6 +264,7 @@ const fn limits(config: &Config) -> authority::Limits {
         review_interval: authority::REVIEW_INTERVAL,
         tasks_of_person: Some(config.limits.tasks_per_person_a_day),
         calls_of_person: Some(config.limits.calls_per_person_a_day),
+        policy_grace: Duration::from_millis(config.policy.grace_ms),
     }
 }
 
@@ -282,7 +283,6 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let authority = Arc::new(authority);
     let policy_key = PolicyKey::new(ring.policy.clone(), &config.keys_dir());
     let (publisher, policy) = reload::in_force(config, &authority, &policy_key).await?;
-
     let tasks = TaskTracker::new();
     let token_keys = founding::token_keys(config, store.as_ref()).await?;
     let keys = token_keys.keys.clone();

@@ -283,6 +283,9 @@ pub enum Denial {
     /// An equal act was begun before and nobody knows whether it happened.
     #[error("an equal act has an unknown outcome")]
     OutcomeUnknown,
+    /// The release of policy in force has expired, and its grace is over.
+    #[error("the release of policy in force has expired")]
+    PolicyExpired,
 }
 
 impl Denial {
@@ -303,6 +306,7 @@ impl Denial {
             Self::BudgetExceeded { .. } => "budget_exceeded",
             Self::BudgetUnread { .. } => "budget_unread",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::PolicyExpired => "policy_expired",
         }
     }
 

@@ -88,7 +88,9 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use receiver::{
     Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
 };
-pub use release::{Activation, Release, ReleaseState, ReleaseTerms, Releases, SignedBy};
+pub use release::{
+    Activation, Approval, Base, Release, ReleaseState, ReleaseTerms, Releases, SignedBy,
+};
 pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
     Review,

@@ -35,6 +35,27 @@ pub struct SignedBy {
     pub word: String,
 }
 
+/// What a release replaces: what was active when it was approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// The release; 0 if none was active.
+    pub version: u64,
+    /// Its content; none if it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<PolicyDigest>,
+}
+
+/// That somebody approved a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// In place of what.
+    pub base: Base,
+    /// Who.
+    pub by: SignedBy,
+}
+
 /// That a release was put in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,14 +89,14 @@ pub enum ReleaseState {
     Proposed,
     /// Somebody else approved it.
     Released {
-        /// Who.
-        approver: SignedBy,
+        /// Who, and in place of what.
+        approval: Approval,
     },
     /// It is in force.
     Active {
         /// Who approved it; nobody did the first one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        approver: Option<SignedBy>,
+        approval: Option<Approval>,
         /// Who put it in force.
         activation: Activation,
     },
@@ -83,11 +104,18 @@ pub enum ReleaseState {
     Superseded {
         /// Who approved it; nobody did the first one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        approver: Option<SignedBy>,
+        approval: Option<Approval>,
         /// Who put it in force.
         activation: Activation,
         /// Until when.
         until: Timestamp,
+    },
+    /// Somebody took it back before it was in force.
+    Withdrawn {
+        /// Who.
+        by: PersonId,
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -112,10 +140,10 @@ impl ReleaseTerms {
 }
 
 impl Release {
-    /// What its approver signs.
-    pub fn approval(&self) -> Value {
+    /// What its approver signs: that it is to be in force in place of `base`.
+    pub fn approval_over(&self, base: &Base) -> Value {
         let (version, digest) = (self.terms.version, self.digest());
-        json!({ "do": "policy-approve", "version": version, "digest": digest })
+        json!({ "do": "policy-approve", "version": version, "digest": digest, "base": base })
     }
 
     /// The digest of what its author published, with their signature.
@@ -127,7 +155,7 @@ impl Release {
     /// What the policy key signs when `by` puts it in force at `at`: all that makes it what it is.
     pub fn activated_bytes(&self, by: &PersonId, at: Timestamp) -> Vec<u8> {
         json::canonical(&json!({
-            "approver": self.approver(),
+            "approval": self.approval(),
             "at": at,
             "author": self.author,
             "by": by,
@@ -136,41 +164,51 @@ impl Release {
         }))
     }
 
-    /// Who approved it, if somebody did.
-    pub const fn approver(&self) -> Option<&SignedBy> {
+    /// Its approval, if somebody approved it.
+    pub const fn approval(&self) -> Option<&Approval> {
         match &self.state {
-            ReleaseState::Proposed => None,
-            ReleaseState::Released { approver } => Some(approver),
-            ReleaseState::Active { approver, .. } | ReleaseState::Superseded { approver, .. } => {
-                approver.as_ref()
+            ReleaseState::Proposed | ReleaseState::Withdrawn { .. } => None,
+            ReleaseState::Released { approval } => Some(approval),
+            ReleaseState::Active { approval, .. } | ReleaseState::Superseded { approval, .. } => {
+                approval.as_ref()
             }
         }
     }
 
-    /// The same, approved, if it waits for that.
+    /// The same, approved, if it waits for that: also if it was, in place of something else.
     #[must_use]
-    pub fn approved(self, approver: SignedBy) -> Option<Self> {
-        let ReleaseState::Proposed = self.state else { return None };
-        Some(Self { state: ReleaseState::Released { approver }, ..self })
+    pub fn approved(self, approval: Approval) -> Option<Self> {
+        let waits = match &self.state {
+            ReleaseState::Proposed => true,
+            ReleaseState::Released { approval: before } => before.base != approval.base,
+            _ => false,
+        };
+        waits.then_some(Self { state: ReleaseState::Released { approval }, ..self })
     }
 
     /// The same, in force, if it was approved.
     #[must_use]
     pub fn activated(self, activation: Activation) -> Option<Self> {
-        let ReleaseState::Released { approver } = self.state else { return None };
-        let approver = Some(approver);
-        Some(Self { state: ReleaseState::Active { approver, activation }, ..self })
+        let ReleaseState::Released { approval } = self.state else { return None };
+        let approval = Some(approval);
+        Some(Self { state: ReleaseState::Active { approval, activation }, ..self })
     }
 
     /// The same, in force no longer since `until`, if it was.
     #[must_use]
     pub fn superseded(self, until: Timestamp) -> Option<Self> {
-        let ReleaseState::Active { approver, activation } = self.state else { return None };
-        Some(Self { state: ReleaseState::Superseded { approver, activation, until }, ..self })
+        let ReleaseState::Active { approval, activation } = self.state else { return None };
+        Some(Self { state: ReleaseState::Superseded { approval, activation, until }, ..self })
     }
 
-    /// Whether it may not be put in force any more at `now`.
-    pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.terms.expires.is_some_and(|expires| expires <= now)
+    /// The same, taken back by `by` at `at`, if it was not in force yet.
+    #[must_use]
+    pub fn withdrawn(self, by: PersonId, at: Timestamp) -> Option<Self> {
+        match self.state {
+            ReleaseState::Proposed | ReleaseState::Released { .. } => {
+                Some(Self { state: ReleaseState::Withdrawn { by, at }, ..self })
+            }
+            _ => None,
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What an administrator can ask for.
 
 use model::{
-    Covers, HostRule, Label, Marked, RiskLevel, RiskTarget, StopTarget, Timestamp, WorkloadRule,
+    Covers, HostRule, Label, Marked, PolicyDigest, RiskLevel, RiskTarget, StopTarget, Timestamp,
+    WorkloadRule,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -283,10 +284,17 @@ pub enum Command {
     PolicyPublish { asked: ReleaseAsked, files: Option<PolicyFiles>, word: Option<String> },
     /// Approves a release that somebody else published. `word` is the approver's.
     PolicyApprove { version: u64, word: Option<String> },
-    /// Puts a release in force.
-    PolicyActivate { version: u64 },
     /// Has a release decide beside the set in force, which goes on deciding; none any more, without a version.
     PolicyObserve { version: Option<u64> },
+    /// Puts a release in force, if it has this content.
+    PolicyActivate {
+        version: u64,
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        content: Option<PolicyDigest>,
+    },
+    /// Takes back a release that was not in force yet.
+    PolicyWithdraw { version: u64 },
     /// Shows a release with its content.
     PolicyRelease { version: u64 },
     /// Lists releases, and says what is in force.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
     EnvironmentName, Harm, Label, PolicyId, PurposeId, RegionName, Remedy, RiskLevel, ServerName,
-    Spend, Timestamp, ToolRef,
+    Spend, Timestamp, Tool, ToolRef,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};

@@ -329,6 +329,7 @@ impl Administration {
             | Command::PolicyActivate { .. }
             | Command::PolicyObserve { .. }
             | Command::PolicyInForce
+            | Command::PolicyWithdraw { .. }
             | Command::PolicyRelease { .. }
             | Command::PolicyHistory => self.releases(by, command).await,
             other => self.operate(by, other).await,

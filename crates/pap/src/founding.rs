@@ -62,9 +62,12 @@ fn code_key(digest: &Sha256Digest) -> FactKey {
     FactKey::from_text(&format!("founder/{digest}"))
 }
 
+/// How the places of founders' keys begin.
+pub(crate) const FOUNDER_KEYS: &str = "founder-key/";
+
 /// The key by which a founder is known.
 pub(crate) fn founder_key(founder: &PersonId) -> FactKey {
-    FactKey::from_text(&format!("founder-key/{founder}"))
+    FactKey::from_text(&format!("{FOUNDER_KEYS}{founder}"))
 }
 
 /// Whether the deployment in `journal`'s store was founded.
@@ -143,7 +146,7 @@ fn first(
     let terms = ReleaseTerms { version: FIRST, content, expires: None, rollback_of: None };
     let mut release = Release { terms, author: None, state: ReleaseState::Proposed };
     let activation = policy_key.countersigned(&release, by)?;
-    release.state = ReleaseState::Active { approver: None, activation };
+    release.state = ReleaseState::Active { approval: None, activation };
     Ok([
         put_new(FactKey::policy(&content), bundle),
         put_new(FactKey::release(FIRST), &release),

@@ -74,17 +74,19 @@ pub(crate) fn of_the_machine() -> PersonId {
 }
 
 /// What is in force, but for the tools that it is compiled with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     /// The set.
     pub files: PolicyFiles,
     /// The release that it is; none if it was read from files.
     pub release: Option<u64>,
+    /// Since when that may not be put in force any more, if ever.
+    pub expires: Option<Timestamp>,
 }
 
 impl From<BTreeMap<String, String>> for Content {
     fn from(policies: BTreeMap<String, String>) -> Self {
-        Self { files: PolicyFiles::of(policies), release: None }
+        Self { files: PolicyFiles::of(policies), ..Self::default() }
     }
 }
 
@@ -125,7 +127,7 @@ impl Publisher {
     pub async fn publish_usable(&self) -> Result<(Vec<String>, Vec<String>), PublishError> {
         let turn = self.turn().await;
         let (snapshot, left_out) = self.usable(self.bundle(&turn.files).await?).await?;
-        let warnings = self.put(snapshot, (&of_the_machine(), turn.release)).await?;
+        let warnings = self.put(snapshot, (&of_the_machine(), &turn)).await?;
         Ok((warnings, left_out))
     }
 
@@ -274,26 +276,28 @@ impl Publisher {
         by: &PersonId,
     ) -> Result<Vec<String>, PublishError> {
         let snapshot = self.compiled(&turn.files).await?;
-        self.put(snapshot, (by, turn.release)).await
+        self.put(snapshot, (by, turn)).await
     }
 
     async fn put(
         &self,
         snapshot: Arc<Snapshot>,
-        (by, release): (&PersonId, Option<u64>),
+        (by, content): (&PersonId, &Content),
     ) -> Result<Vec<String>, PublishError> {
         let pip = self.authority.pip();
         let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
         if snapshot.digest() == pip.policy().snapshot.digest() {
+            pip.policy_expires(content.expires);
             return Ok(warnings);
         }
         pip.announce_policy(snapshot.clone());
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
         let store = self.authority.journal().store();
-        let unit = self.unit(&snapshot, (by, release)).await?;
+        let unit = self.unit(&snapshot, (by, content.release)).await?;
         let committed = store.commit(unit).await.map_err(unavailable)?;
         pip.put_in_force(snapshot, committed.revision);
+        pip.policy_expires(content.expires);
         Ok(warnings)
     }
 

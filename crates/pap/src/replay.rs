@@ -12,8 +12,9 @@ use crate::recall::{Question, Recall, Recorded};
 /// The most records of one page.
 const PAGE: usize = 1_000;
 
-/// Denials that follow from state which the commit checks, not from the policy set.
-pub(crate) const NOT_BY_POLICY: [&str; 3] = ["budget_exceeded", "limit_reached", "outcome_unknown"];
+/// Denials that follow from state which the commit checks, or from how long the set counts, not from what it says.
+pub(crate) const NOT_BY_POLICY: [&str; 4] =
+    ["budget_exceeded", "limit_reached", "outcome_unknown", "policy_expired"];
 
 /// Rules that earlier builds did not have: what these permitted, they may deny.
 const LATER: [&str; 1] = ["owners_not_active"];

@@ -44,4 +44,9 @@ impl Bundle {
     pub fn digest(&self) -> PolicyDigest {
         PolicyDigest::of(&json::canonical_of(self))
     }
+
+    /// The digest of the set without tools: by which a release names its content.
+    pub fn content(&self) -> PolicyDigest {
+        Self { tools: BTreeMap::new(), ..self.clone() }.digest()
+    }
 }

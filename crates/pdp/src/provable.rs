@@ -61,6 +61,9 @@ pub struct Environment {
     /// What is always so where it is asked (Cedar expressions).
     #[serde(skip)]
     pub assumes: Vec<String>,
+    /// Of that, what says which values there are at all; the rest is what the built-in rules guarantee.
+    #[serde(skip)]
+    pub values: Vec<String>,
     /// The policies whose scope can match, by their position in [`Provable::policies`].
     #[serde(skip)]
     pub policies: Vec<usize>,
@@ -156,6 +159,7 @@ impl Snapshot {
                     action: name.to_owned(),
                     resource: resource.to_string(),
                     assumes: assumed(action, principal, harm),
+                    values: values(action, harm),
                     is_crowded: policies.len() > CANDIDATES_MAX,
                     policies,
                     is_callable,
@@ -247,13 +251,34 @@ pub(crate) fn assumed(
     principal: &str,
     harm: &BTreeMap<ToolRef, BTreeSet<Harm>>,
 ) -> Vec<String> {
+    let text = str::to_owned;
     let mut all = match action.asked_by {
-        AskedBy::Instance => of_instances(),
-        AskedBy::Person => vec!["principal.active".to_owned()],
+        AskedBy::Instance => vec![
+            text("context.sponsor.active"),
+            text("if context has subject then context.subject.active else true"),
+            format!("context.depth >= 0 && context.depth <= {DELEGATIONS_MAX}"),
+        ],
+        AskedBy::Person => vec![text("principal.active")],
         AskedBy::Directory => Vec::new(),
     };
     if action.asked_by == AskedBy::Instance && principal == "Person" {
-        all.push("context has subject && context.subject == principal".to_owned());
+        all.push(text("context has subject && context.subject == principal"));
+    }
+    all.extend(values(action, harm));
+    all
+}
+
+/// Which values there are where the set is asked for `action`: whatever names another one matches nothing.
+fn values(action: &Action, harm: &BTreeMap<ToolRef, BTreeSet<Harm>>) -> Vec<String> {
+    let mut all = Vec::new();
+    if action.asked_by == AskedBy::Instance {
+        let one_of =
+            |name: &str, values: &[&str]| format!("{}.contains(context.{name})", set(values));
+        let mut levels = vec!["none"];
+        levels.extend(RiskLevel::ALL.map(RiskLevel::as_str));
+        all.push(one_of("attestation", &Attestation::ALL.map(Attestation::as_str)));
+        all.push(one_of("binding", &Binding::ALL.map(Binding::as_str)));
+        all.push(one_of("risk", &levels));
     }
     if let Some(tool) = &action.tool {
         let (uid, server) = (tool_uid(tool), server_uid(tool.server.as_str()));
@@ -264,21 +289,6 @@ pub(crate) fn assumed(
         }
     }
     all
-}
-
-/// What is so of whatever an instance asks for.
-fn of_instances() -> Vec<String> {
-    let mut levels = vec!["none"];
-    levels.extend(RiskLevel::ALL.map(RiskLevel::as_str));
-    let one_of = |name: &str, values: &[&str]| format!("{}.contains(context.{name})", set(values));
-    vec![
-        "context.sponsor.active".to_owned(),
-        "if context has subject then context.subject.active else true".to_owned(),
-        format!("context.depth >= 0 && context.depth <= {DELEGATIONS_MAX}"),
-        one_of("attestation", &Attestation::ALL.map(Attestation::as_str)),
-        one_of("binding", &Binding::ALL.map(Binding::as_str)),
-        one_of("risk", &levels),
-    ]
 }
 
 fn set(values: &[&str]) -> String {

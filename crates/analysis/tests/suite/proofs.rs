@@ -149,13 +149,60 @@ async fn a_property_holds_or_is_broken() {
         r#"Instance Action::"crm/lookup" by calm"#,
     )
     .await;
-    // Guaranteed by the built-in rules, whatever the set says.
+}
+
+/// A property that is about nothing holds of every set: that is no proof, unless rules see to it.
+#[tokio::test]
+async fn what_matches_nothing_is_not_proved() {
+    // By this set nearly everything that can be permitted is.
+    let set = r#"@id("all") permit (principal, action, resource);
+        @id("lookup") permit (principal, action == Action::"crm/lookup", resource);
+        @id("refund") permit (principal, action == Action::"payments/refund", resource);"#;
+    let check = async |property: &str, expected: &str| {
+        let asked = Asked { set, properties: Some(property), ..Asked::default() };
+        check(asked, expected).await;
+    };
+    let nothing = Why::MatchesNothing.to_string();
+    let never = |condition: &str| {
+        format!(
+            r#"@id("it") @property("never-permits")
+            forbid (principal, action in Action::"tools/call", resource is Tool) when {{ {condition} }};"#
+        )
+    };
+    check(&never(r#"context.risk == "hihg""#), &nothing).await;
+    check(&never(r#"resource.harm.contains("moves-mony")"#), &nothing).await;
+    check(&never(r#"resource == Tool::"crm/lokup""#), &nothing).await;
+    check(&never("context.depth > 1 && context.depth < 1"), &nothing).await;
+    // The rules let nobody ask a policy about it.
+    check(&never("!context.sponsor.active"), "guaranteed").await;
+    check(&never("context.depth > 100"), "guaranteed").await;
     check(
-        r#"@id("it") @property("never-permits") forbid (principal, action, resource)
-        when { context has sponsor && !context.sponsor.active };"#,
-        "proved",
+        &never("!context.sponsor.active")
+            .replace("Action::\"tools/call\"", "Action::\"crm/lookup\""),
+        "guaranteed",
     )
     .await;
+    // Of what never is, all being permitted says nothing.
+    let always = r#"@id("it") @property("always-permits") permit (principal, action == Action::"crm/lookup", resource)
+        when { !context.sponsor.active };"#;
+    check(always, &nothing).await;
+}
+
+/// Labels and schema decide too: the same question is not the same act under others.
+#[tokio::test]
+async fn sets_with_other_labels_are_not_held_against_each_other() {
+    let labels =
+        Some("labels: { private: Personal. }\ntools: { crm/lookup: { carries: [private] } }\n");
+    let why = Why::Differs("labels".to_owned()).to_string();
+    for equivalent in [false, true] {
+        let same = Asked { set: LOOKUP, against: Some(LOOKUP), equivalent, ..Asked::default() };
+        check(same, "proved").await;
+        check(Asked { labels, ..same }, &why).await;
+    }
+    let report =
+        report(Asked { set: LOOKUP, against: Some(LOOKUP), labels, ..Asked::default() }).await;
+    let assumed = report.assumptions;
+    assert_ne!(Some(assumed.content), assumed.against_content);
 }
 
 /// What somebody in particular never does, they could have others do.
@@ -196,6 +243,8 @@ async fn what_a_proof_rests_on_is_told() {
     let assumed = &report.assumptions;
     assert!(report.is_proved());
     assert_eq!(Some(assumed.set), assumed.against);
+    assert_eq!(Some(assumed.content), assumed.against_content);
+    assert_ne!(assumed.content, assumed.set, "the set is named with its tools");
     // Nothing changed, and nothing in it can fail: terms alone show that.
     assert_eq!(assumed.queries, 0);
     assert!(assumed.solver.starts_with("cvc5 version "), "{}", assumed.solver);

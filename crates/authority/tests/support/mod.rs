@@ -59,10 +59,9 @@ pub(crate) const POLICY: &str = r#"
                        Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
-                       Action::"label/remove",
-                       Action::"server/add", Action::"tool/pin", Action::"tool/describe",
+                       Action::"label/remove", Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
-                       Action::"review/open", Action::"review/import", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe"],
+                       Action::"review/open", Action::"review/import", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe", Action::"policy/withdraw"],
             resource);
     @id("directory")
     permit (principal is Directory, action == Action::"person/provision", resource)
@@ -449,6 +448,7 @@ fn facts(now: Timestamp) -> Facts {
             review_interval: REVIEW_INTERVAL,
             tasks_of_person: None,
             calls_of_person: None,
+            policy_grace: Duration::from_hours(24),
         },
         other: person("olga.other@example.org", &[]),
         sponsor,

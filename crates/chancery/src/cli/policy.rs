@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use model::PolicyDigest;
 
 use super::{Signed, Socket};
 
@@ -96,6 +97,9 @@ pub(crate) enum Policy {
         /// Its version.
         #[arg(value_name = "VERSION")]
         release: u64,
+        /// The content that is approved, as `diff` and `history` show it; without it, you are asked.
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<PolicyDigest>,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]
@@ -103,6 +107,17 @@ pub(crate) enum Policy {
     },
     /// Put an approved release in force.
     Activate {
+        /// Its version.
+        #[arg(value_name = "VERSION")]
+        release: u64,
+        /// The content that it must have.
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<PolicyDigest>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Take back a release that was not in force yet.
+    Withdraw {
         /// Its version.
         #[arg(value_name = "VERSION")]
         release: u64,
@@ -126,6 +141,9 @@ pub(crate) enum Policy {
         /// The version of the earlier one.
         #[arg(value_name = "VERSION")]
         release: u64,
+        /// After how long it may not be put in force any more (`30d`).
+        #[arg(long, value_name = "TIME", value_parser = back)]
+        expires: Option<Duration>,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]

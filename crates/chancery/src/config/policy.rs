@@ -15,10 +15,12 @@ pub(crate) struct Policy {
     pub(crate) allow_loose: bool,
     /// Whether it is read again when its files change (and always on SIGHUP).
     pub(crate) reload: bool,
+    /// How long a release decides on after it has expired, in milliseconds; then no act of an agent is permitted.
+    pub(crate) grace_ms: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { path: None, allow_loose: false, reload: true }
+        Self { path: None, allow_loose: false, reload: true, grace_ms: 24 * 3_600_000 }
     }
 }

@@ -7,6 +7,7 @@ mod clients;
 mod files;
 mod host;
 mod leases;
+mod policy;
 mod service;
 
 use std::process::ExitCode;
@@ -76,24 +77,14 @@ pub(crate) async fn run(doctor: Doctor) -> anyhow::Result<ExitCode> {
 
 async fn all(config: &Config) -> Vec<Observation> {
     let mut observations = files::check(config);
-    observations.push(policy(config));
     observations.extend(host::check(config));
     observations.extend(service::check(config).await);
     let now = crate::system::SystemClock::new().now();
+    observations.extend(policy::check(config, now).await);
     observations.extend(leases::check(config, now).await);
     let home = crate::system::environment().into_iter().find(|(name, _)| name == "HOME");
     observations.extend(clients::check(home.map(|(_, home)| home.into())));
     observations
-}
-
-/// Whether what is in force was signed.
-fn policy(config: &Config) -> Observation {
-    if config.policy.path.is_none() {
-        return Observation::ok("policy", "what is in force was signed by two people");
-    }
-    let remedy =
-        "publish the files and activate that (docs/releases.md), then remove `policy.path`";
-    Observation::weak("policy", "policy is read from files, which nobody signs", remedy)
 }
 
 fn print(observation: &Observation) {

@@ -205,7 +205,8 @@ async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Con
     std::fs::write(policies.join(OWN), POLICY)?;
     let mut copy = config.clone();
     copy.state_dir = dir.join("state");
-    copy.policy = crate::config::Policy { path: Some(policies), allow_loose: true, reload: true };
+    copy.policy.path = Some(policies);
+    (copy.policy.allow_loose, copy.policy.reload) = (true, true);
     (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
     copy.listen.host = None;
     copy.public_url = None;

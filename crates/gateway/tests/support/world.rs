@@ -320,6 +320,7 @@ async fn authority(
             review_interval: authority::REVIEW_INTERVAL,
             tasks_of_person: None,
             calls_of_person: None,
+            policy_grace: Duration::from_hours(24),
         },
     });
     (journal, Arc::new(authority), outcomes)

@@ -3,14 +3,17 @@
 //! INVARIANT: an author is not the approver, and the service's own user is neither; versions only go forward
 //! (`r_39_…`). A deployment for development has one administrator, who is both.
 
+mod activating;
+mod locking;
 mod observe;
 mod sound;
 
 use std::time::Duration;
 
+use authority::{FactsError, Reader};
 use model::{
-    FactKey, Person, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms, Releases,
-    ResourceRef, SignedBy, Stranger, Timestamp,
+    Approval, Base, FactKey, Person, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms,
+    Releases, ResourceRef, SignedBy, Timestamp,
 };
 use pdp::Bundle;
 use schemars::JsonSchema;
@@ -21,10 +24,10 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
 use crate::founding::is_for_development;
-use crate::policy::Content;
 use crate::register::{known, put, put_new};
 use crate::words::Acting;
-pub use sound::{PolicyKey, Unsound, active_release, observed_release};
+pub use activating::release_at_start;
+pub use sound::{PolicyKey, Unsound, observed_release};
 use sound::{Sound, in_time, sound};
 
 /// How the keys of releases begin.
@@ -78,14 +81,18 @@ impl Administration {
             Command::PolicyApprove { version, word } => {
                 let found = self.reader().find::<Release>(FactKey::release(version)).await;
                 let found = found.map_err(AdminError::unavailable)?;
-                let said = found.as_ref().map_or(Value::Null, Release::approval);
+                let (base, _) = self.base().await?;
+                let said = found.as_ref().map_or(Value::Null, |it| it.approval_over(&base));
                 let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
                 let signed = self.signature(&by, (word, at));
-                let done = self.approve((by, uses.clone()), (version, found), signed).await;
+                let done = self.approve((by, uses.clone()), (version, found, base), signed).await;
                 self.settled(done, uses).await
             }
-            Command::PolicyActivate { version } => self.activate(by, version).await,
             Command::PolicyObserve { version } => self.observe(by, version).await,
+            Command::PolicyActivate { version, content } => {
+                self.activate(by, (version, content)).await
+            }
+            Command::PolicyWithdraw { version } => self.withdraw(by, version).await,
             Command::PolicyRelease { version } => self.release(by, version).await,
             Command::PolicyInForce => self.in_force(by).await,
             _ => self.history(by).await,
@@ -110,7 +117,7 @@ impl Administration {
         let target = ResourceRef::Bundle(terms.content.to_string());
         let mut draft = self.draft(&by, "policy/publish", target).await?;
         let author = Some(signed.ok_or_else(unsigned)?);
-        let mut releases = kept(&mut draft).await?;
+        let mut releases = self.kept(&mut draft).await?;
         let next = releases.newest + 1;
         if terms.version != next {
             let why = format!("the next version is {next}: publish again");
@@ -118,7 +125,7 @@ impl Administration {
         }
         let release = Release { terms, author, state: ReleaseState::Proposed };
         let now = self.now();
-        in_time(&release, now)?;
+        in_time((next, release.terms.expires), now)?;
         if release.terms.expires.is_some_and(|expires| expires > now.plus(EXPIRES_MAX)) {
             let days = EXPIRES_MAX.as_secs() / 86_400;
             return Err(AdminError::Invalid(format!("a release expires within {days} days")));
@@ -144,7 +151,8 @@ impl Administration {
             put(FactKey::releases(), &releases),
         ]);
         let done = draft.make(told(&release), effects).await?;
-        let warnings: Vec<_> = snapshot.warnings().iter().map(ToString::to_string).collect();
+        let mut warnings: Vec<_> = snapshot.warnings().iter().map(ToString::to_string).collect();
+        warnings.extend(self.locks_out(&snapshot, &release.terms.content).await?);
         Ok(json!({
             "version": next, "content": release.terms.content, "digest": release.digest(),
             "waits": "for somebody else's approval", "warnings": warnings, "decision": done.decision,
@@ -158,117 +166,55 @@ impl Administration {
             ReleaseState::Superseded { .. } => Ok(files),
             ReleaseState::Proposed
             | ReleaseState::Released { .. }
-            | ReleaseState::Active { .. } => {
+            | ReleaseState::Active { .. }
+            | ReleaseState::Withdrawn { .. } => {
                 let why = format!("release {version} is none that was in force before");
                 Err(AdminError::Invalid(why))
             }
         }
     }
 
-    /// Approves what somebody else published: from now on it can be put in force.
+    /// Approves what somebody else published, in place of `base`: from now on it can be put in force.
     async fn approve(
         &self,
         (by, mut effects): Acting,
-        (version, found): (u64, Option<Release>),
+        (version, found, base): (u64, Option<Release>, Base),
         signed: Option<SignedBy>,
     ) -> Result<Value, AdminError> {
         let mut draft = self.draft(&by, "policy/approve", target(version, found.as_ref())).await?;
-        let approver = signed.ok_or_else(unsigned)?;
+        let by_approver = signed.ok_or_else(unsigned)?;
         let Sound { release, .. } = self.in_turn(&mut draft, version).await?;
+        if self.base().await?.0 != base {
+            let why = "another release was put in force meanwhile: approve again";
+            return Err(AdminError::Conflict(why.to_owned()));
+        }
         let is_own = release.author.as_ref().is_some_and(|author| author.person == by);
         if is_own && !is_for_development(self.authority.journal()).await? {
             return Err(self.takes_another("approved_by_the_same_person"));
         }
-        stands(&mut draft, release.author.as_ref()).await?;
-        let release = release.approved(approver);
+        stands(&mut draft, (release.author.as_ref(), "policy/publish"), &release).await?;
+        let release = release.approved(Approval { base, by: by_approver });
         let release = release.ok_or_else(|| {
             AdminError::Invalid(format!("release {version} waits for nobody's approval any longer"))
         })?;
         effects.push(put(FactKey::release(version), &release));
         let done = draft.make(told(&release), effects).await?;
-        Ok(json!({ "released": version, "decision": done.decision }))
+        Ok(json!({ "released": version, "over": base, "decision": done.decision }))
     }
 
-    /// Puts a release in force in place of the one that is, unless the service reads files.
-    async fn activate(&self, by: &PersonId, version: u64) -> Result<Value, AdminError> {
+    /// Takes back a release that was not in force yet: one person suffices, as it only takes away.
+    async fn withdraw(&self, by: &PersonId, version: u64) -> Result<Value, AdminError> {
         let found = self.reader().find::<Release>(FactKey::release(version)).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let target = target(version, found.as_ref());
-        let mut draft = self.draft(by, "policy/activate", target).await?;
-        // Nobody else compiles or puts anything in force meanwhile.
-        let mut turn = self.publisher.turn().await;
-        let Sound { release, files } = self.in_turn(&mut draft, version).await?;
-        let ReleaseState::Released { approver } = &release.state else {
-            return Err(AdminError::Invalid(format!("release {version} is not approved")));
-        };
-        for person in [release.author.as_ref(), Some(approver)] {
-            stands(&mut draft, person).await?;
-        }
-        self.publisher.compiled(&files).await?;
-        let now = self.now();
-        let activation = self.policy_key.countersigned(&release, (by, now))?;
-        let mut releases = kept(&mut draft).await?;
-        let mut effects = Vec::new();
-        if releases.active != 0 {
-            let last = FactKey::release(releases.active);
-            let last: Release = draft.reader.need(last).await.map_err(AdminError::unavailable)?;
-            let last = last.superseded(now).ok_or_else(|| {
-                AdminError::Unavailable("the release in force is not the active one".to_owned())
-            })?;
-            effects.push(put(FactKey::release(releases.active), &last));
-        }
-        let release = release.activated(activation).expect("it is released");
-        releases.active = version;
-        // What is older than the one in force is none that could follow it.
-        let ends = releases.observed.is_some_and(|observed| observed <= version);
-        if ends {
-            releases.observed = None;
-        }
-        effects.push(put(FactKey::release(version), &release));
-        effects.push(put(FactKey::releases(), &releases));
-        let done = draft.make(told(&release), effects).await?;
-        self.policy_key.remember(version)?;
-        let is_loose = turn.release.is_none();
-        if !is_loose {
-            self.publisher.switch(&mut turn, Content { files, release: Some(version) }, by).await?;
-        }
-        if ends {
-            self.publisher.observe(None).await?;
-        }
-        Ok(json!({ "active": version, "in_force": !is_loose, "decision": done.decision }))
-    }
-
-    /// Puts the release in force that the store says is active, if another set is; the last good one stays
-    /// if that one is not sound.
-    pub async fn follow_releases(&self) -> Result<(), String> {
-        let mut turn = self.publisher.turn().await;
-        self.follow_observed().await;
-        if turn.release.is_none() {
-            return Ok(());
-        }
-        let journal = self.authority.journal();
-        let active = active_release(journal, &self.policy_key, self.now()).await;
-        let (version, files) = active.map_err(|error| self.alarmed(&error))?;
-        let to = Content { files, release: Some(version) };
-        if *turn == to {
-            return Ok(());
-        }
-        let by = crate::policy::of_the_machine();
-        let put = self.publisher.switch(&mut turn, to, &by).await;
-        put.map(drop).map_err(|error| error.to_string())
-    }
-
-    /// Notes that a release is refused, for who looks at findings; says why.
-    fn alarmed(&self, why: &Unsound) -> String {
-        if let Unsound::Older { .. } | Unsound::Expired { .. } | Unsound::Altered { .. } = why {
-            self.authority.note_stranger(Stranger {
-                cause: "release_refused".to_owned(),
-                tried: "policy/activate".to_owned(),
-                client: Some(why.to_string()),
-                ..Stranger::default()
-            });
-        }
-        why.to_string()
+        let target = target(version, found.ok().flatten().as_ref());
+        let mut draft = self.draft(by, "policy/withdraw", target).await?;
+        let of = format!("release {version} of policy");
+        let release = known::<Release>(&mut draft.reader, FactKey::release(version), &of).await?;
+        let withdrawn = release.withdrawn(by.clone(), self.now()).ok_or_else(|| {
+            AdminError::Invalid(format!("release {version} was in force, or was withdrawn before"))
+        })?;
+        let effects = vec![put(FactKey::release(version), &withdrawn)];
+        let done = draft.make(told(&withdrawn), effects).await?;
+        Ok(json!({ "withdrawn": version, "decision": done.decision }))
     }
 
     async fn sound(&self, version: u64) -> Result<Sound, AdminError> {
@@ -287,30 +233,39 @@ impl Administration {
         let of = format!("release {version} of policy");
         known::<Release>(&mut draft.reader, FactKey::release(version), &of).await?;
         let found = self.sound(version).await?;
-        let newest = kept(draft).await?.active;
+        let newest = self.kept(draft).await?.active;
         let older = Unsound::Older { version, newest };
         let in_turn = if version < newest { Err(older) } else { Ok(()) };
-        let in_turn = in_turn.and_then(|()| in_time(&found.release, self.now()));
+        let expires = found.release.terms.expires;
+        let in_turn = in_turn.and_then(|()| in_time((version, expires), self.now()));
         in_turn.inspect_err(|error| drop(self.alarmed(error)))?;
         Ok(found)
     }
 
-    /// A release with its content.
+    /// A release with its content, and what it would replace.
     async fn release(&self, by: &PersonId, version: u64) -> Result<Value, AdminError> {
         self.may_read(by, "release").await?;
         let Sound { release, files } = self.sound(version).await?;
-        Ok(json!({ "release": release, "files": files }))
+        let (base, replaced) = self.base().await?;
+        Ok(json!({ "release": release, "files": files, "base": base, "replaced": replaced }))
     }
 
-    /// All releases, and what is in force of them.
+    /// All releases, and what is in force of them. What cannot be read of them is told as damaged.
     async fn history(&self, by: &PersonId) -> Result<Value, AdminError> {
-        let releases = self.list(by, RELEASES, "").await?;
-        let kept = self.kept_releases().await?;
+        self.may_read(by, RELEASES).await?;
+        let (mut releases, mut pages) = (Vec::new(), self.pages(RELEASES));
+        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+            releases.extend(facts.iter().map(|(key, body)| listed(key, body)));
+        }
+        let kept = self.kept_by(&mut self.reader()).await?;
+        let (base, _) = self.base().await?;
+        let signers: Vec<_> = self.signers().await?.into_iter().map(|person| person.id).collect();
         let release = self.publisher.turn().await.release;
         let observed = kept.observed.map(|release| self.observation(release));
         let in_force = self.authority.pip().policy().snapshot.digest();
         Ok(json!({
-            "releases": releases, "newest": kept.newest, "active": kept.active,
+            "releases": releases, "newest": kept.newest, "active": kept.active, "base": base,
+            "signers": signers,
             "in_force": { "digest": in_force, "release": release }, "observed": observed,
         }))
     }
@@ -322,6 +277,43 @@ impl Administration {
         let digest = self.authority.pip().policy().snapshot.digest();
         Ok(json!({ "files": files, "release": release, "digest": digest }))
     }
+
+    /// Which releases there are.
+    async fn kept(&self, draft: &mut Draft<'_>) -> Result<Releases, AdminError> {
+        self.kept_by(&mut draft.reader).await
+    }
+
+    /// The same; if that was damaged, what the releases themselves and the file beside the keys say. No version that
+    /// was in force is given again, though an older database does not know of it.
+    async fn kept_by(&self, reader: &mut Reader<'_>) -> Result<Releases, AdminError> {
+        let known = self.policy_key.newest()?;
+        let kept = match reader.find::<Releases>(FactKey::releases()).await {
+            Ok(found) => found.unwrap_or_default(),
+            Err(FactsError::Damaged { .. }) => {
+                let (mut newest, mut pages) = (0, self.pages(RELEASES));
+                while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+                    newest =
+                        facts.iter().filter_map(|(key, _)| version_of(key)).fold(newest, u64::max);
+                }
+                Releases { newest, active: known, observed: None }
+            }
+            Err(other) => return Err(AdminError::unavailable(other)),
+        };
+        Ok(Releases { newest: kept.newest.max(known), ..kept })
+    }
+}
+
+/// A release as the store has it under `key`.
+fn listed(key: &FactKey, body: &[u8]) -> Value {
+    match serde_json::from_slice::<Release>(body) {
+        Ok(release) => json!(release),
+        Err(_) => json!({ "terms": { "version": version_of(key) }, "state": { "is": "damaged" } }),
+    }
+}
+
+/// The version whose release is kept under `key`.
+fn version_of(key: &FactKey) -> Option<u64> {
+    key.as_str().strip_prefix(RELEASES)?.parse().ok()
 }
 
 /// The set that an act is about, or what was named for one.
@@ -330,19 +322,23 @@ fn target(version: u64, found: Option<&Release>) -> ResourceRef {
     ResourceRef::Bundle(content.unwrap_or_else(|| version.to_string()))
 }
 
-async fn kept(draft: &mut Draft<'_>) -> Result<Releases, AdminError> {
-    let found = draft.reader.find::<Releases>(FactKey::releases()).await;
-    Ok(found.map_err(AdminError::unavailable)?.unwrap_or_default())
-}
-
-/// Whether who signed it still answers for that.
-async fn stands(draft: &mut Draft<'_>, by: Option<&SignedBy>) -> Result<(), AdminError> {
+/// Whether who signed it still answers for that, and may still do so: `policy/publish`, or `policy/approve`.
+async fn stands(
+    draft: &mut Draft<'_>,
+    (by, action): (Option<&SignedBy>, &'static str),
+    release: &Release,
+) -> Result<(), AdminError> {
     let Some(by) = by else { return Ok(()) };
     let person = draft.reader.need::<Person>(FactKey::person(&by.person)).await;
-    if person.map_err(AdminError::unavailable)?.answers_for(by.at) {
-        return Ok(());
+    if !person.map_err(AdminError::unavailable)?.answers_for(by.at) {
+        let why = "who signed it does not answer for it any longer";
+        return Err(AdminError::Invalid(why.to_owned()));
     }
-    Err(AdminError::Invalid("who signed it does not answer for it any longer".to_owned()))
+    let target = target(release.terms.version, Some(release));
+    let may = draft.includes((&by.person).into(), action, target).await?;
+    may.map_err(|why| {
+        AdminError::Refused(format!("who signed it may not any longer ({action}): {why}"))
+    })
 }
 
 /// What the record of an act about `release` tells.
@@ -356,7 +352,8 @@ fn told(release: &Release) -> Value {
     };
     json!({
         "terms": release.terms, "digest": release.digest(), "author": by(release.author.as_ref()),
-        "approver": by(release.approver()), "activation": activation,
+        "approver": by(release.approval().map(|it| &it.by)),
+        "base": release.approval().map(|it| it.base), "activation": activation,
     })
 }
 

@@ -1,10 +1,10 @@
 //! A release under observation: it decides beside the set in force, and has no part in the answers.
 
-use model::{FactKey, PersonId, Release, ReleaseState, Releases};
+use model::{FactKey, PersonId, Release, ReleaseState};
 use serde_json::{Value, json};
 
 use super::sound::{Sound, observed_release};
-use super::{kept, stands, target, told};
+use super::{stands, target, told};
 use crate::command::{AdminError, Administration};
 use crate::policy::Content;
 use crate::register::put;
@@ -18,27 +18,26 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let named = match version {
             Some(version) => version,
-            None => self.kept_releases().await?.observed.unwrap_or_default(),
+            None => self.kept_by(&mut self.reader()).await?.observed.unwrap_or_default(),
         };
         let found = self.reader().find::<Release>(FactKey::release(named)).await;
         let found = found.map_err(AdminError::unavailable)?;
         let mut draft = self.draft(by, "policy/observe", target(named, found.as_ref())).await?;
         // Nobody else puts anything in force meanwhile.
         let _turn = self.publisher.turn().await;
-        let mut releases = kept(&mut draft).await?;
+        let mut releases = self.kept(&mut draft).await?;
         let mut change = json!({ "observed": version });
         let content = if version.is_some() {
             let Sound { release, files } = self.in_turn(&mut draft, named).await?;
-            let ReleaseState::Released { approver } = &release.state else {
+            let ReleaseState::Released { approval } = &release.state else {
                 let why = format!("release {named} is not one that waits to be put in force");
                 return Err(AdminError::Invalid(why));
             };
-            for person in [release.author.as_ref(), Some(approver)] {
-                stands(&mut draft, person).await?;
-            }
+            stands(&mut draft, (release.author.as_ref(), "policy/publish"), &release).await?;
+            stands(&mut draft, (Some(&approval.by), "policy/approve"), &release).await?;
             self.publisher.compiled(&files).await?;
             change["release"] = told(&release);
-            Some(Content { files, release: version })
+            Some(Content { files, release: version, expires: release.terms.expires })
         } else if releases.observed.is_none() {
             return Err(AdminError::Invalid("no release is under observation".to_owned()));
         } else {
@@ -59,11 +58,10 @@ impl Administration {
             self.alarmed(&error);
             None
         });
-        let content = observed.map(|(version, files)| Content { files, release: Some(version) });
-        if self.publisher.observed().await == content.as_ref().and_then(|it| it.release) {
+        if self.publisher.observed().await == observed.as_ref().and_then(|it| it.release) {
             return;
         }
-        if let Err(error) = self.publisher.observe(content).await {
+        if let Err(error) = self.publisher.observe(observed).await {
             tracing::warn!(%error, "no set is under observation");
         }
     }
@@ -78,11 +76,5 @@ impl Administration {
             "newly_denied": found.newly_denied, "newly_permitted": found.newly_permitted,
             "unanswered": found.unanswered,
         })
-    }
-
-    /// Which releases there are.
-    pub(super) async fn kept_releases(&self) -> Result<Releases, AdminError> {
-        let kept = self.reader().find::<Releases>(FactKey::releases()).await;
-        Ok(kept.map_err(AdminError::unavailable)?.unwrap_or_default())
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use authority::{FactsError, Reader};
 use journal::Journal;
 use keys::{KeyRingError, Signer as _, SigningKey, VerifyingKey};
-use model::{Activation, FactKey, PersonId, Release, ReleaseState, Releases, SignedBy, Timestamp};
+use model::{
+    Activation, Approval, FactKey, PersonId, Release, ReleaseState, Releases, SignedBy, Timestamp,
+};
 use oauth::word;
 use pdp::Bundle;
 use serde_json::Value;
@@ -15,6 +17,7 @@ use serde_json::Value;
 use crate::AdminError;
 use crate::flips::PolicyFiles;
 use crate::founding::{founder_key, is_for_development};
+use crate::policy::Content;
 
 /// Why a release is not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,34 @@ pub enum Unsound {
     Founding(String),
 }
 
+impl Unsound {
+    /// What tells it from others, if somebody has to look; none if it may be over by itself.
+    pub(crate) fn cause(&self) -> Option<String> {
+        Some(match self {
+            Self::None => "release_refused/none".to_owned(),
+            Self::Older { version, .. } => format!("release_refused/older/{version}"),
+            Self::Expired { version, .. } => format!("release_refused/expired/{version}"),
+            Self::Altered { version, .. } => format!("release_refused/altered/{version}"),
+            Self::Facts(FactsError::Damaged { .. } | FactsError::Missing(_)) => {
+                "release_refused/damaged".to_owned()
+            }
+            Self::Keys(_) | Self::Newest(_) => "release_refused/keys".to_owned(),
+            Self::Facts(_) | Self::Founding(_) => return None,
+        })
+    }
+
+    /// Whether what the store says of releases is not what it should be, which another release mends.
+    pub(crate) const fn is_of_the_store(&self) -> bool {
+        matches!(
+            self,
+            Self::None
+                | Self::Older { .. }
+                | Self::Altered { .. }
+                | Self::Facts(FactsError::Damaged { .. } | FactsError::Missing(_))
+        )
+    }
+}
+
 impl From<Unsound> for AdminError {
     fn from(reason: Unsound) -> Self {
         match reason {
@@ -91,7 +122,7 @@ impl PolicyKey {
     }
 
     /// The newest version that was active, as far as it is known here.
-    fn newest(&self) -> Result<u64, Unsound> {
+    pub(crate) fn newest(&self) -> Result<u64, Unsound> {
         match keys::read_private(&self.newest) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).ok();
@@ -141,12 +172,8 @@ pub(crate) struct Sound {
     pub(crate) files: PolicyFiles,
 }
 
-/// The release that is to be in force, which is sound and not expired at `now`.
-pub async fn active_release(
-    journal: &Journal,
-    key: &PolicyKey,
-    now: Timestamp,
-) -> Result<(u64, PolicyFiles), Unsound> {
+/// The release that is to be in force, which is sound. Whether it has expired is for others to see.
+pub(crate) async fn active_release(journal: &Journal, key: &PolicyKey) -> Result<Content, Unsound> {
     let mut reader = Reader::new(journal.store().as_ref());
     let releases = reader.find::<Releases>(FactKey::releases()).await?.unwrap_or_default();
     let version = releases.active;
@@ -161,9 +188,8 @@ pub async fn active_release(
     let ReleaseState::Active { .. } = release.state else {
         return Err(Unsound::Altered { version, why: "it is not the active one" });
     };
-    in_time(&release, now)?;
     key.remember(version)?;
-    Ok((version, files))
+    Ok(Content { files, release: Some(version), expires: release.terms.expires })
 }
 
 /// The release that is to be under observation, if one is, which is sound and not expired at `now`.
@@ -171,7 +197,7 @@ pub async fn observed_release(
     journal: &Journal,
     key: &PolicyKey,
     now: Timestamp,
-) -> Result<Option<(u64, PolicyFiles)>, Unsound> {
+) -> Result<Option<Content>, Unsound> {
     let mut reader = Reader::new(journal.store().as_ref());
     let releases = reader.find::<Releases>(FactKey::releases()).await?.unwrap_or_default();
     let Some(version) = releases.observed else { return Ok(None) };
@@ -179,16 +205,18 @@ pub async fn observed_release(
     let ReleaseState::Released { .. } = release.state else {
         return Err(Unsound::Altered { version, why: "it is not one that waits to be active" });
     };
-    in_time(&release, now)?;
-    Ok(Some((version, files)))
+    in_time((version, release.terms.expires), now)?;
+    let expires = release.terms.expires;
+    Ok(Some(Content { files, release: Some(version), expires }))
 }
 
-/// Whether `release` may be put in force at `now`.
-pub(crate) fn in_time(release: &Release, now: Timestamp) -> Result<(), Unsound> {
-    match release.terms.expires {
-        Some(expires) if release.is_expired(now) => {
-            Err(Unsound::Expired { version: release.terms.version, expires })
-        }
+/// Whether the release `version` that `expires` may be put in force at `now`.
+pub(crate) fn in_time(
+    (version, expires): (u64, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<(), Unsound> {
+    match expires {
+        Some(expires) if expires <= now => Err(Unsound::Expired { version, expires }),
         _ => Ok(()),
     }
 }
@@ -222,10 +250,11 @@ pub(crate) async fn sound(
                 return Err(altered("the policy key did not countersign it"));
             }
         }
-        ReleaseState::Proposed | ReleaseState::Released { .. } if release.author.is_none() => {
-            return Err(altered("nobody published it"));
+        ReleaseState::Proposed | ReleaseState::Released { .. } | ReleaseState::Withdrawn { .. } => {
+            if release.author.is_none() {
+                return Err(altered("nobody published it"));
+            }
         }
-        ReleaseState::Proposed | ReleaseState::Released { .. } => {}
     }
     Ok(Sound { release, files: bundle.into() })
 }
@@ -241,8 +270,8 @@ async fn people(
     {
         return Ok(Err("its author did not sign it"));
     }
-    let Some(approver) = release.approver() else { return Ok(Ok(())) };
-    if !is_signed(reader, approver, &release.approval()).await? {
+    let Some(Approval { base, by: approver }) = release.approval() else { return Ok(Ok(())) };
+    if !is_signed(reader, approver, &release.approval_over(base)).await? {
         return Ok(Err("its approver did not sign it"));
     }
     let is_one = release.author.as_ref().is_some_and(|author| author.person == approver.person);

@@ -34,6 +34,7 @@ mod receiver_troubles;
 mod receivers;
 mod register;
 mod releases;
+mod replacing;
 mod retail;
 mod review_uses;
 mod reviews;

@@ -83,6 +83,7 @@ const CHANGING: [&str; 64] = [
     "policy-approve",
     "policy-activate",
     "policy-observe",
+    "policy-withdraw",
 ];
 
 /// A token of a directory.
@@ -359,8 +360,9 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             word: None,
         },
         Command::PolicyApprove { version: 1, word: None },
-        Command::PolicyActivate { version: 2 },
+        Command::PolicyActivate { version: 2, content: None },
         Command::PolicyObserve { version: Some(2) },
+        Command::PolicyWithdraw { version: 1 },
         Command::PolicyRelease { version: 1 },
         Command::PolicyHistory,
         Command::PolicyReplay {

@@ -1,0 +1,165 @@
+//! Who signed the policy that is in force, until when it counts, and whether others could follow it.
+
+use std::time::Duration;
+
+use model::Timestamp;
+use pap::Command as Asked;
+use serde_json::Value;
+
+use super::Observation;
+use crate::config::Config;
+use crate::socket;
+
+const AREA: &str = "policy";
+
+/// Of a release that expires within this, it is told.
+const ENDING: Duration = Duration::from_hours(14 * 24);
+
+/// How many keys of people it takes: of two, one that is lost is one too many.
+const KEYS_MIN: usize = 3;
+
+/// Where it is said how a set is released.
+const REMEDY: &str =
+    "publish a set, have another person approve it, and activate it (docs/releases.md)";
+
+/// Looks at the configuration, and asks the service.
+pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
+    let mut observations = Vec::new();
+    let is_loose = config.policy.path.is_some();
+    if is_loose {
+        let what = "policy is read from files, which nobody signs";
+        let remedy = format!("{REMEDY}, then remove `policy.path`");
+        observations.push(Observation::weak(AREA, what, remedy));
+    }
+    match socket::call(&config.admin_socket(), &Asked::PolicyHistory).await {
+        Ok(told) if is_loose => observations.extend(keys(&told)),
+        Ok(told) => {
+            observations.extend(in_force(&told, now));
+            observations.extend(keys(&told));
+        }
+        Err(error) => {
+            let what = format!("it did not tell which policy is in force: {error:#}");
+            observations.push(Observation::weak(AREA, what, "see its log"));
+        }
+    }
+    observations
+}
+
+/// What is told of the release in force.
+fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
+    let (release, active) = (&told["in_force"]["release"], &told["active"]);
+    let Some(version) = release.as_u64() else {
+        let what = "what is in force is no release, though the configuration names no files";
+        return vec![Observation::broken(AREA, what, REMEDY)];
+    };
+    let mut rows = told["releases"].as_array().into_iter().flatten();
+    let row = rows.find(|row| row["terms"]["version"] == *release).unwrap_or(&Value::Null);
+    if release != active || row["state"]["is"] != "active" {
+        let what = format!(
+            "release {version} is in force, and the database says that release {active} should be: it was altered, or \
+             another one cannot be put in force"
+        );
+        return vec![Observation::broken(
+            AREA,
+            what,
+            format!("see the findings and the log; {REMEDY}"),
+        )];
+    }
+    let person = |signed: &Value| signed["person"].as_str().map(str::to_owned);
+    let (author, approver) = (person(&row["author"]), person(&row["state"]["approval"]["by"]));
+    let signed = match (author, approver) {
+        (Some(author), Some(approver)) if author != approver => {
+            let what =
+                format!("release {version} is in force, of {author}, approved by {approver}");
+            Observation::ok(AREA, what)
+        }
+        (Some(author), _) => Observation::weak(
+            AREA,
+            format!("release {version} is in force, which {author} alone signed"),
+            REMEDY,
+        ),
+        (None, _) => {
+            let what = format!(
+                "release {version} is in force, with which the deployment was founded: nobody signed it"
+            );
+            Observation::weak(AREA, what, REMEDY)
+        }
+    };
+    let expires = row["terms"]["expires"].as_i64().map(Timestamp::from_millis);
+    let ends = expires.filter(|expires| *expires <= now.plus(ENDING)).map(|expires| {
+        if expires > now {
+            return Observation::weak(AREA, format!("release {version} expires at {expires}"), REMEDY);
+        }
+        let what = format!(
+            "release {version} expired at {expires}: once its grace is over (`policy.grace_ms`), no act of an agent is permitted"
+        );
+        Observation::broken(AREA, what, REMEDY)
+    });
+    std::iter::once(signed).chain(ends).collect()
+}
+
+/// Whether enough people can sign that one of them may lose their key: nobody is given another.
+fn keys(told: &Value) -> Option<Observation> {
+    let people: Vec<_> = told["signers"].as_array()?.iter().filter_map(Value::as_str).collect();
+    (people.len() < KEYS_MIN).then(|| {
+        let what = format!(
+            "{} can sign for a release ({}): once fewer than two can, none is published and approved any more",
+            people.len(),
+            people.join(", ")
+        );
+        let remedy = "found deployments with three founders or more; keep these keys, and copies of them, apart";
+        Observation::weak("founders", what, remedy)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::State;
+    use super::*;
+
+    fn check(told: &Value, expected: &[(State, &str)]) {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let observed = in_force(told, now);
+        assert_eq!(observed.len(), expected.len(), "{observed:?}");
+        for (observation, (state, what)) in observed.iter().zip(expected) {
+            assert_eq!(observation.state, *state, "{observation:?}");
+            assert!(observation.what.contains(what), "{observation:?}");
+        }
+    }
+
+    #[test]
+    fn r_39_what_is_in_force_is_looked_at() {
+        let told = |in_force: u64, row: Value| json!({ "active": 2, "in_force": { "release": in_force }, "releases": [row] });
+        let row = |author: Option<&str>, approver: Option<&str>, days: Option<i64>| {
+            let expires = days.map(|days| (1_800_000_000 + days * 86_400) * 1_000);
+            let by = |person: Option<&str>| person.map(|person| json!({ "person": person }));
+            json!({
+                "terms": { "version": 2, "expires": expires }, "author": by(author),
+                "state": { "is": "active", "approval": { "by": by(approver) } },
+            })
+        };
+        let two = |days| row(Some("alice"), Some("bob"), days);
+        let signed = (State::Ok, "of alice, approved by bob");
+        check(&told(2, two(None)), &[signed]);
+        check(&told(2, two(Some(15))), &[signed]);
+        check(&told(2, two(Some(14))), &[signed, (State::Weak, "expires at")]);
+        check(&told(2, two(Some(0))), &[signed, (State::Broken, "expired at")]);
+        check(&told(2, row(None, None, None)), &[(State::Weak, "nobody signed it")]);
+        let alone = row(Some("alice"), Some("alice"), None);
+        check(&told(2, alone), &[(State::Weak, "alice alone signed")]);
+        check(&told(1, two(None)), &[(State::Broken, "release 1 is in force")]);
+        let damaged = json!({ "terms": { "version": 2 }, "state": { "is": "damaged" } });
+        check(&told(2, damaged), &[(State::Broken, "it was altered")]);
+        let files = json!({ "active": 0, "in_force": { "release": null }, "releases": [] });
+        check(&files, &[(State::Broken, "no release")]);
+    }
+
+    #[test]
+    fn too_few_keys_are_told() {
+        let signers = |people: &[&str]| keys(&json!({ "signers": people })).map(|it| it.state);
+        assert_eq!(signers(&["alice", "bob"]), Some(State::Weak));
+        assert_eq!(signers(&["alice", "bob", "carol"]), None);
+    }
+}
