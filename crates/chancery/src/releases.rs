@@ -444,21 +444,21 @@ mod tests {
         check(
             &with(5),
             &with(9),
-            expect![[r#"
+            expect![[r"
                 changed file `budgets.yaml`
                   - cap: 5
                   + cap: 9
-            "#]],
+            "]],
         );
         check(
             &labelled,
             &one,
-            expect![[r#"
+            expect![[r"
                 removed file `budgets.yaml`
                   - cap: 5
                 removed file `labels.yaml`
                   - labels: {}
-            "#]],
+            "]],
         );
     }
 

@@ -109,8 +109,8 @@ async fn n_094_who_was_demoted_is_no_author_and_no_approver() {
         .release(2)
         .await
         .approval_over(&Base { version: 1, content: Some(house.release(1).await.terms.content) });
-    let word = Some(crate::releases::signed(&house.signers.approver, &house.desk, said));
-    let approve = Command::PolicyApprove { version: 2, word };
+    let approved = crate::releases::signed(&house.signers.approver, &house.desk, said);
+    let approve = Command::PolicyApprove { version: 2, word: Some(approved) };
     let why = house.desk.run_as(&other.id, approve).await.expect_err("its author may not");
     assert!(why.to_string().contains("policy/publish"), "{why}");
     demote(world.standing.sponsor.clone(), false).await;
