@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, Directory, Facts, Label, Person, PersonId, PrincipalFacts, Provisioning,
-    ResourceRef, Standing, ToolRef,
+    AccessRequest, Agent, AgentName, Directory, Facts, Label, Person, PersonId, PrincipalFacts,
+    Provisioning, ResourceRef, Standing, ToolRef,
 };
 
 use crate::candidates::Placed;
@@ -93,6 +93,10 @@ pub(crate) fn person_named(id: &PersonId) -> EntityUid {
 /// The entity of a tool, and the server that it belongs to.
 pub(crate) fn tool_uid(tool: &ToolRef) -> EntityUid {
     uid(&TYPES.tool, &tool.to_string())
+}
+
+pub(crate) fn agent_uid(agent: &AgentName) -> EntityUid {
+    uid(&TYPES.agent, agent.as_str())
 }
 
 pub(crate) fn server_uid(server: &str) -> EntityUid {
@@ -189,7 +193,7 @@ fn add_standing(
     standing: &Standing,
     further: bool,
 ) -> (Placed, Option<Placed>) {
-    let agent = uid(&TYPES.agent, standing.agent.name.as_str());
+    let agent = agent_uid(&standing.agent.name);
     if further {
         add_agent(nodes, agent.clone(), &standing.agent);
     }
