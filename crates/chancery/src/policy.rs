@@ -3,21 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use model::{Clock as _, Harm, Timestamp, ToolRef};
-use pap::{CaseResult, CaseTool, Command as Asked, Tools};
+use model::{Harm, Timestamp, ToolRef};
+use pap::{CaseResult, CaseTool, Command as Asked, PolicyFiles, Tools};
 use pdp::{Finding, Snapshot};
 use serde_json::{Value, json};
 
-use crate::cli::Policy;
+use crate::cli::{Policy, Since};
 use crate::policy_set::PolicySet;
 use crate::releases;
 use crate::socket;
-use crate::system::SystemClock;
 
 /// The set is not as it should be, or something flips.
 pub(crate) const DOES_NOT_HOLD: u8 = 3;
@@ -112,7 +112,7 @@ pub(crate) fn held(dir: &Path) -> anyhow::Result<usize> {
     Ok(held)
 }
 
-fn holds(does: bool) -> ExitCode {
+pub(crate) fn holds(does: bool) -> ExitCode {
     if does { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) }
 }
 
@@ -271,50 +271,85 @@ fn explain(told: &Value) {
     }
 }
 
-/// Flips that are alike, over all pages.
-type Flips = BTreeMap<String, (u64, Value)>;
+/// What came of deciding again what is recorded.
+#[derive(Default)]
+pub(crate) struct Replayed {
+    /// Flips that are alike: how often, and one of them.
+    pub(crate) flips: BTreeMap<String, (u64, Value)>,
+    decided: u64,
+    same: u64,
+    erased: u64,
+    damaged: u64,
+}
+
+impl Replayed {
+    /// Decides what is recorded since then again by the set of `files`, a page after the other.
+    pub(crate) async fn of(
+        files: &PolicyFiles,
+        since: Option<Timestamp>,
+        socket: &Path,
+    ) -> anyhow::Result<Self> {
+        let (mut from, mut all) = (0, Self::default());
+        loop {
+            let asked = Asked::PolicyReplay { files: files.clone(), from, since };
+            let told = socket::call(socket, &asked).await?;
+            let Self { decided, same, erased, damaged, .. } = &mut all;
+            let sums =
+                [(decided, "decided"), (same, "same"), (erased, "erased"), (damaged, "damaged")];
+            for (sum, name) in sums {
+                *sum += told[name].as_u64().unwrap_or_default();
+            }
+            for flip in told["flips"].as_array().into_iter().flatten() {
+                let kind = flip["kind"].to_string();
+                let (times, _) = all.flips.entry(kind).or_insert_with(|| (0, flip.clone()));
+                *times += flip["times"].as_u64().unwrap_or_default();
+            }
+            let Some(next) = told["next"].as_u64() else { break };
+            from = next;
+            eprint!("\r{from} records");
+        }
+        eprintln!();
+        Ok(all)
+    }
+
+    /// Whether all of it could be decided again.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.damaged == 0
+    }
+
+    /// Tells what flips, and how much was decided.
+    pub(crate) fn tell(&self, to: &mut impl Write) -> anyhow::Result<()> {
+        for (times, flip) in self.flips.values() {
+            let kind = &flip["kind"];
+            let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
+            writeln!(
+                to,
+                "{} {times}: agent {}, sponsor {}, {} on {}: {} (such as {})",
+                text("flip"),
+                text("agent"),
+                text("sponsor"),
+                text("action"),
+                text("resource"),
+                text("by"),
+                flip["example"].as_str().unwrap_or_default(),
+            )?;
+        }
+        let Self { decided, same, erased, damaged, .. } = self;
+        writeln!(
+            to,
+            "{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read"
+        )?;
+        Ok(())
+    }
+}
 
 async fn replay(
     set: &PolicySet,
     since: Option<Duration>,
     socket: &Path,
 ) -> anyhow::Result<ExitCode> {
-    let since = since.map(|back| {
-        let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(SystemClock::new().now().as_millis().saturating_sub(back))
-    });
-    let (mut from, mut sums, mut flips) = (0, [0_u64; 4], Flips::new());
-    loop {
-        let files = set.files.clone();
-        let told = socket::call(socket, &Asked::PolicyReplay { files, from, since }).await?;
-        for (sum, name) in sums.iter_mut().zip(["decided", "same", "erased", "damaged"]) {
-            *sum += told[name].as_u64().unwrap_or_default();
-        }
-        for flip in told["flips"].as_array().into_iter().flatten() {
-            let (times, _) =
-                flips.entry(flip["kind"].to_string()).or_insert_with(|| (0, flip.clone()));
-            *times += flip["times"].as_u64().unwrap_or_default();
-        }
-        let Some(next) = told["next"].as_u64() else { break };
-        from = next;
-        eprint!("\r{from} records");
-    }
-    eprintln!();
-    for (times, flip) in flips.values() {
-        let kind = &flip["kind"];
-        let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
-        println!(
-            "{} {times}: agent {}, sponsor {}, {} on {}: {} (such as {})",
-            text("flip"),
-            text("agent"),
-            text("sponsor"),
-            text("action"),
-            text("resource"),
-            text("by"),
-            flip["example"].as_str().unwrap_or_default(),
-        );
-    }
-    let [decided, same, erased, damaged] = sums;
-    println!("{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read");
-    Ok(holds(flips.is_empty() && damaged == 0))
+    let since = since.map(|back| crate::reach::at(Since::Ago(back)));
+    let replayed = Replayed::of(&set.files, since, socket).await?;
+    replayed.tell(&mut std::io::stdout())?;
+    Ok(holds(replayed.flips.is_empty() && replayed.is_whole()))
 }

@@ -152,7 +152,7 @@ pub(crate) struct PolicySet {
 }
 
 /// So many minutes, hours or days.
-fn back(text: &str) -> Result<Duration, String> {
+pub(super) fn back(text: &str) -> Result<Duration, String> {
     time(text, &[('m', 60), ('h', 3_600), ('d', 86_400)], "`90m`, `12h` or `30d`")
 }
 
