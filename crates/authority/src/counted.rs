@@ -39,6 +39,20 @@ pub(crate) fn call(
     elevation.chain(own).chain(person).chain(agents).chain(tasks).collect()
 }
 
+/// The limits of calls that hold for `standing`: what each is counted by, and the most.
+pub fn limits_of_calls(
+    standing: &Standing,
+    now: Timestamp,
+    limits: &Limits,
+) -> Vec<(CounterKey, i64)> {
+    let counted = call(standing, None, (now, limits)).into_iter();
+    let limited = counted.filter_map(|effect| {
+        let Effect::Count { counter, limit, .. } = effect else { return None };
+        Some((counter, limit?))
+    });
+    limited.collect()
+}
+
 /// What the task of `standing`, which is opened now, is counted against for this day: its agent; and
 /// where it is no part of another task, its mandate and the person on whose behalf it is.
 pub fn opening(standing: &Standing, now: Timestamp, limits: &Limits) -> Vec<Effect> {

@@ -46,7 +46,7 @@ pub use authorize::{Authority, Limits, NotPermitted, Parts, REVIEW_INTERVAL};
 pub use beginning::{AtRest, may_begin};
 pub use clock_guard::{CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure};
 pub use compiling::SharedCompiler;
-pub use counted::{UsedBy, opening, used};
+pub use counted::{UsedBy, limits_of_calls, opening, used};
 pub use elevations::elevations;
 pub use ending::Ending;
 pub use findings::{

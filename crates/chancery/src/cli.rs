@@ -11,6 +11,7 @@ mod log;
 mod offboard;
 mod people;
 mod policy;
+mod reach;
 mod receivers;
 mod reviews;
 mod risk;
@@ -39,6 +40,7 @@ pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
 pub(crate) use policy::{Explain, Foreign, Plan, Policy, Prove};
+pub(crate) use reach::{Reach, Since, Suggest};
 pub(crate) use receivers::{Covered, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
@@ -118,6 +120,10 @@ pub(crate) enum Command {
     /// Running executions of agents.
     #[command(subcommand)]
     Instance(Instance),
+    /// Show what an instance could do now, itself and by handing its work on.
+    Reach(Reach),
+    /// Hold what an agent was given against what it used, and suggest a narrower policy.
+    Suggest(Suggest),
     /// Agents, what acts as them, and who answers, now or at a time.
     #[command(subcommand)]
     Register(Register),

@@ -36,6 +36,7 @@ mod policy;
 mod policy_set;
 mod polling;
 mod prove;
+mod reach;
 mod receivers;
 mod register;
 mod releases;
@@ -53,6 +54,7 @@ mod status;
 mod stop_signals;
 mod stops;
 mod streams;
+mod suggest;
 mod system;
 mod tls;
 mod tokens;
@@ -165,6 +167,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Holder(holder) => shim::hold(holder).await?,
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
+        Command::Reach(typed) => reach::run(typed).await?,
+        Command::Suggest(typed) => return suggest::run(typed).await,
         Command::Register(register) => register::run(register).await?,
         Command::Policy(typed) => return policy::run(typed).await,
         Command::Review(review) => reviews::run(review).await?,

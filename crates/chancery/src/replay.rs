@@ -5,12 +5,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{Clock as _, Timestamp};
 use pap::{Command as Asked, PolicyFiles};
 use serde_json::{Value, json};
 
-use crate::socket;
-use crate::system::SystemClock;
+use crate::cli::Since;
+use crate::{reach, socket};
 
 /// What came of deciding again.
 #[derive(Debug, Default)]
@@ -31,10 +30,7 @@ pub(crate) async fn run(
     since: Option<Duration>,
     socket: &Path,
 ) -> anyhow::Result<Replayed> {
-    let since = since.map(|back| {
-        let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(SystemClock::new().now().as_millis().saturating_sub(back))
-    });
+    let since = since.map(|back| reach::at(Since::Ago(back)));
     let (mut from, mut replayed) = (0, Replayed::default());
     loop {
         let files = files.clone();
@@ -65,7 +61,22 @@ impl Replayed {
 
     /// Whether nothing flips, and all could be read.
     pub(crate) fn is_alike(&self) -> bool {
-        self.flips.is_empty() && self.damaged == 0
+        self.flips.is_empty() && self.is_whole()
+    }
+
+    /// Whether all could be read.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.damaged == 0
+    }
+
+    /// Forgets the flips whose kind is not `wanted`.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&Value) -> bool) {
+        self.flips.retain(|_, (_, flip)| wanted(&flip["kind"]));
+    }
+
+    /// How many decisions flip.
+    pub(crate) fn flipped(&self) -> u64 {
+        self.flips.values().map(|(times, _)| times).sum()
     }
 
     /// The same, for programs.

@@ -40,7 +40,7 @@ pub(crate) async fn run(review: Review) -> anyhow::Result<()> {
 }
 
 /// What is answered to `asked` once the records are counted for it; tells meanwhile how far that is.
-async fn counted(socket: &Path, asked: &Asked) -> anyhow::Result<Value> {
+pub(crate) async fn counted(socket: &Path, asked: &Asked) -> anyhow::Result<Value> {
     loop {
         let told = socket::call(socket, asked).await?;
         if told["counted"].is_null() {

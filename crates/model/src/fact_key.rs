@@ -11,6 +11,9 @@ use crate::{
     Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
 };
 
+/// How the keys begin of when policy sets came into force.
+pub const ACTIVATIONS: &str = "policy-activations/";
+
 /// How the keys begin of what platforms' tokens were shown with.
 pub const SHOWN: &str = "shown/";
 
@@ -181,7 +184,7 @@ impl FactKey {
 
     /// When a policy set came into force, and by whose act.
     pub fn policy_activations(digest: &PolicyDigest) -> Self {
-        Self(format!("policy-activations/{digest}").into())
+        Self(format!("{ACTIVATIONS}{digest}").into())
     }
 
     /// Who was reminded that the lease of an agent ends.

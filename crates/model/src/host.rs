@@ -52,6 +52,11 @@ pub struct HostRule {
 }
 
 impl HostRule {
+    /// A process that may be an instance.
+    pub fn example(&self) -> HostProcess {
+        HostProcess { exe: self.exe.clone(), pid: 0, started: 0, uid: self.uid }
+    }
+
     /// Whether `process` may be an instance.
     pub fn admits(&self, process: &HostProcess) -> bool {
         let executes = |wanted: &Executable| {

@@ -6,6 +6,7 @@
 
 mod access;
 mod agent;
+mod bounds;
 mod budget;
 mod commitment;
 mod consent;
@@ -46,6 +47,7 @@ pub use agent::{
     Agent, AgentState, Attestation, BACKUPS_MAX, Binding, Instance, InstanceState, LEASE_MAX,
     PROPAGATION_MAX, RegisteredClient, Stopped,
 };
+pub use bounds::Bounds;
 pub use budget::{Amount, InvalidAmount, Spend};
 pub use commitment::{COMMITMENT_DOMAIN, Commitment, Salt, Salts};
 pub use consent::{Agreed, AskedOf, Code, Consent, ConsentState, SentBy};
@@ -65,7 +67,7 @@ pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
-pub use fact_key::{FactKey, SHOWN, TAKEN, WAITING};
+pub use fact_key::{ACTIVATIONS, FactKey, SHOWN, TAKEN, WAITING};
 pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,

@@ -32,6 +32,12 @@ impl ToolPattern {
         self.server == other.server && (self.tool.is_none() || self.tool == other.tool)
     }
 
+    /// What both patterns cover, if that is anything.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let narrower = if self.includes(other) { other } else { self };
+        (self.includes(narrower) && other.includes(narrower)).then(|| narrower.clone())
+    }
+
     /// The pattern that covers `tool` and no other.
     pub fn of(tool: &ToolRef) -> Self {
         Self { server: tool.server.clone(), tool: Some(tool.tool.clone()) }
@@ -113,6 +119,19 @@ impl Scope {
     /// Whether the scope has anything to do with `server`: what lists and reads need.
     pub fn touches(&self, server: &ServerName) -> bool {
         self.tools.iter().any(|pattern| pattern.server() == server)
+    }
+
+    /// The widest scope that both include.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        let pairs = self.tools.iter().flat_map(|one| other.tools.iter().map(move |two| (one, two)));
+        Self {
+            tools: pairs.filter_map(|(one, two)| one.meet(two)).collect(),
+            harm: self.harm.intersection(&other.harm).copied().collect(),
+            max_calls: least(self.max_calls, other.max_calls),
+            max_tasks_a_day: least(self.max_tasks_a_day, other.max_tasks_a_day),
+        }
     }
 
     /// Whether everything in `narrower` is in this scope too.

@@ -141,6 +141,13 @@ impl WorkloadRule {
         identity.issuer == *issuer && is_subject && claims.iter().all(has)
     }
 
+    /// An identity that may become an instance by this rule.
+    pub fn example(&self) -> WorkloadIdentity {
+        let Written { issuer, subject, claims } = self.0.clone();
+        // What stands for any subject, or any value, is one.
+        WorkloadIdentity { issuer, subject, claims }
+    }
+
     /// Whose identities it is about.
     pub fn issuer(&self) -> &str {
         &self.0.issuer

@@ -42,6 +42,17 @@ proptest! {
         prop_assert!(a.includes(&a));
         prop_assert!(!(a.includes(&b) && b.includes(&c)) || a.includes(&c));
     }
+
+    #[test]
+    fn i_08_what_two_scopes_meet_in_is_the_widest_that_both_include(
+        a in scope(), b in scope(), c in scope(), tool in tool(), harm in harm(),
+    ) {
+        let met = a.meet(&b);
+        prop_assert!(a.includes(&met) && b.includes(&met));
+        prop_assert_eq!(met.includes(&c), a.includes(&c) && b.includes(&c));
+        let both = a.covers(&tool, &harm) && b.covers(&tool, &harm);
+        prop_assert_eq!(met.covers(&tool, &harm), both);
+    }
 }
 
 #[test]

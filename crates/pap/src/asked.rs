@@ -191,6 +191,21 @@ pub enum Command {
     },
     /// Lists what is stopped.
     StopList,
+    /// Shows what an instance could do now, itself and by handing its work on, and what of that came or went since a
+    /// time.
+    Reach {
+        instance: String,
+        #[serde(default)]
+        #[schemars(with = "Option<i64>")]
+        since: Option<Timestamp>,
+    },
+    /// Holds what an agent was given against what it used since a time, and suggests a narrower policy. Counting takes a
+    /// while: it is asked again until it is done.
+    Suggest {
+        agent: String,
+        #[schemars(with = "i64")]
+        since: Timestamp,
+    },
     /// Revokes an instance.
     InstanceRevoke { id: String, reason: String },
     /// Stops an instance until it is released.

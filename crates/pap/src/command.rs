@@ -315,6 +315,10 @@ impl Administration {
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
+            Command::Reach { instance, since } => {
+                Box::pin(self.reach(by, (&instance, since))).await
+            }
+            Command::Suggest { agent, since } => self.suggest(by, (&agent, since)).await,
             Command::TaskList => self.list(by, "task/", "").await,
             Command::TaskShow { id } => self.task_show(by, &id).await,
             Command::LabelRemove { label, what, reason, word } => {

@@ -168,18 +168,19 @@ impl Administration {
             return authority::all(store, prefix).await.map_err(AdminError::unavailable);
         }
         let all = all_as_of(store, (prefix, moment.at)).await;
-        all.map_err(AdminError::unavailable)?.map_err(|why| {
-            AdminError::Invalid(match why {
-                NotKept::Since(since) => {
-                    format!("the register is kept since {since}: nobody knows what was before")
-                }
-                NotKept::Ahead(until) => {
-                    format!(
-                        "the clock was ahead until {until}: what was is told again from then on"
-                    )
-                }
-            })
-        })
+        all.map_err(AdminError::unavailable)?.map_err(|why| AdminError::Invalid(not_kept(why)))
+    }
+}
+
+/// Why it is not told what was.
+pub(crate) fn not_kept(why: NotKept) -> String {
+    match why {
+        NotKept::Since(since) => {
+            format!("the register is kept since {since}: nobody knows what was before")
+        }
+        NotKept::Ahead(until) => {
+            format!("the clock was ahead until {until}: what was is told again from then on")
+        }
     }
 }
 

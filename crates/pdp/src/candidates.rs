@@ -89,6 +89,20 @@ impl Constraint {
             Self::Is(wanted) | Self::IsIn(wanted, _) => wanted == kind,
         }
     }
+
+    /// Whether it can match something of this type within `place`, whatever its name; or `place` itself,
+    /// if that is of this type.
+    pub(crate) fn could_match_within(&self, kind: &EntityTypeName, place: &EntityUid) -> bool {
+        let is_unnamed = place.type_name() != kind;
+        let meets = |uid: &EntityUid| uid == place || (is_unnamed && uid.type_name() == kind);
+        match self {
+            Self::Any => true,
+            Self::Eq(uid) => uid.type_name() == kind && meets(uid),
+            Self::In(uids) => uids.iter().any(meets),
+            Self::Is(wanted) => wanted == kind,
+            Self::IsIn(wanted, uid) => wanted == kind && meets(uid),
+        }
+    }
 }
 
 impl ScopeOf {

@@ -159,7 +159,7 @@ impl Labels {
     }
 
     /// Whether the tool sends out.
-    pub(crate) fn is_sink(&self, tool: &ToolRef) -> bool {
+    pub fn is_sink(&self, tool: &ToolRef) -> bool {
         self.tool(tool).is_some_and(|tool| tool.sink)
     }
 

@@ -1,6 +1,6 @@
 //! Whether a call could be permitted at all, its arguments not being known yet.
 //!
-//! What a listing shows. Everything but the arguments is known, so the set is evaluated partially,
+//! What a listing shows, and what is in reach. Everything but the arguments is known, so the set is evaluated partially,
 //! with types. INVARIANT: what is hidden is never permitted (`i_24_…`); what is shown may still be
 //! denied, if no single set of arguments satisfies all that is asked of it at once, or if a policy
 //! forbids it that names what would lift it.
@@ -8,28 +8,89 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{
-    Context, Decision as CedarDecision, EntityId, EntityUid, PartialEntities, PartialEntity,
-    PartialEntityUid, PartialRequest, PolicySet, RestrictedExpression, Schema,
+    Context, Decision as CedarDecision, Effect, EntityId, EntityUid, PartialEntities,
+    PartialEntity, PartialEntityUid, PartialRequest, PolicySet, RestrictedExpression, Schema,
 };
-use model::{AccessRequest, Decision, Elevation, Facts, ToolRef};
+use model::{AccessRequest, AgentName, Decision, Elevation, Facts, ServerName, ToolRef};
 
-use crate::candidates::{Asked, Placed};
+use crate::candidates::{Asked, Placed, ScopeOf};
 use crate::context::{self, AskedFor};
-use crate::entities::{Node, World, server_uid, tool_uid};
+use crate::entities::{Node, World, agent_uid, server_uid, tool_uid};
 use crate::schema::{Action, Part, UNKNOWN_INPUT, type_name};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Compiled, Snapshot};
+
+/// What could come of a call whose arguments are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It is denied, whatever the arguments.
+    Denied,
+    /// Some arguments could make it permitted.
+    Possible,
+    /// The same, once somebody lifts what forbids it as things are.
+    Liftable,
+    /// Nobody can tell: something fails.
+    Untold,
+}
+
+/// Which forbids count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    All,
+    /// Those that nothing could lift.
+    Lasting,
+}
 
 impl Snapshot {
     /// Whether some arguments could make `decide` permit `request`, whose `input` is ignored.
     ///
     /// Also `false` if that cannot be told because something fails.
     pub fn could_permit(&self, request: &AccessRequest, facts: &Facts) -> bool {
-        let Ok((action, passed)) = self.before_policies(request, facts) else { return false };
+        // What something could lift hides nothing: who asks is told what would.
+        self.foreseen(request, facts, Counting::Lasting) == Some(true)
+    }
+
+    /// What could come of `request`, whose `input` is ignored.
+    pub fn outlook(&self, request: &AccessRequest, facts: &Facts) -> Outlook {
+        let foreseen = |counting| self.foreseen(request, facts, counting);
+        match foreseen(Counting::All) {
+            Some(true) => Outlook::Possible,
+            None => Outlook::Untold,
+            Some(false) if self.policies.iter().all(|policy| policy.remedy.is_none()) => {
+                Outlook::Denied
+            }
+            Some(false) => match foreseen(Counting::Lasting) {
+                Some(true) => Outlook::Liftable,
+                Some(false) => Outlook::Denied,
+                None => Outlook::Untold,
+            },
+        }
+    }
+
+    /// Whether some permit in force could match `method` of an instance of `agent` on something of `server`,
+    /// whatever its name.
+    pub fn could_touch(&self, agent: &AgentName, (method, server): (&str, &ServerName)) -> bool {
+        let Some(action) = self.vocabulary.actions.get(method) else { return false };
+        let (agent, server) = (agent_uid(agent), server_uid(server.as_str()));
+        let instance = type_name("Instance");
+        self.policies.iter().any(|policy| {
+            let ScopeOf { principal, action: wanted, resource } = &policy.scope;
+            let mut kinds = action.resources.iter();
+            policy.effect == Effect::Permit
+                && !policy.observe
+                && wanted.matches(&action.placed)
+                && principal.could_match_within(&instance, &agent)
+                && kinds.any(|kind| resource.could_match_within(kind, &server))
+        })
+    }
+
+    fn foreseen(&self, request: &AccessRequest, facts: &Facts, counting: Counting) -> Option<bool> {
+        let Ok((action, passed)) = self.before_policies(request, facts) else { return Some(false) };
         match &action.tool {
             Some(tool) => {
-                self.possible(request, (facts, passed.elevation), action, tool).unwrap_or(false)
+                let asked = (action, tool, counting);
+                self.possible(request, (facts, passed.elevation), asked)
             }
-            None => matches!(self.decide(request, facts), Decision::Permit(_)),
+            None => Some(matches!(self.decide(request, facts), Decision::Permit(_))),
         }
     }
 
@@ -37,8 +98,7 @@ impl Snapshot {
         &self,
         request: &AccessRequest,
         (facts, elevation): (&Facts, Option<&Elevation>),
-        action: &Action,
-        tool: &ToolRef,
+        (action, tool, counting): (&Action, &ToolRef, Counting),
     ) -> Option<bool> {
         let schema = self.schema_without_input(tool)?;
         let world = World::of(request, facts, &self.labels);
@@ -56,12 +116,12 @@ impl Snapshot {
             let asked = Asked { principal, action: &action.placed, resource: &world.resource };
             let candidates = self.index.candidates(&asked).ok()?;
             let in_force = candidates.iter().map(|position| &self.policies[*position]);
-            // What something could lift hides nothing: who asks is told what would.
-            let policies = in_force.filter(|policy| !policy.observe && policy.remedy.is_none());
+            let counts = |policy: &Compiled| policy.remedy.is_none() || counting == Counting::All;
+            let policies = in_force.filter(|policy| !policy.observe && counts(policy));
             let policies = policies.flat_map(|policy| policy.alone.policies().cloned());
             let policies = PolicySet::from_policies(policies).ok()?;
             let request = partial_request(&asked, context.clone(), schema)?;
-            if !could_permit(&policies, &request, &entities, schema) {
+            if !could_permit(&policies, &request, &entities, schema)? {
                 return Some(false);
             }
         }
@@ -110,10 +170,10 @@ fn could_permit(
     request: &PartialRequest,
     entities: &PartialEntities,
     schema: &Schema,
-) -> bool {
-    let Ok(response) = policies.tpe(request, entities, schema) else { return false };
+) -> Option<bool> {
+    let response = policies.tpe(request, entities, schema).ok()?;
     // What fails whatever the arguments are denies whatever they are.
     let fails =
         response.error_permits().next().is_some() || response.error_forbids().next().is_some();
-    !fails && response.decision() != Some(CedarDecision::Deny)
+    Some(!fails && response.decision() != Some(CedarDecision::Deny))
 }

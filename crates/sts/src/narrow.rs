@@ -3,7 +3,7 @@
 //! INVARIANT: what is [`Narrowed`] holds nothing that any task or ceiling above it does not hold, and
 //! ends no later than any (`i_08_…`). Nothing else becomes the scope of a task that was handed on.
 
-use model::{Agent, Harm, Hop, Mandate, Purpose, Scope, Timestamp};
+use model::{Agent, Bounds, Harm, Hop, Mandate, Purpose, Scope, Timestamp};
 use oauth::initiation::AskedTask;
 
 /// The part of a task that may be handed on.
@@ -36,22 +36,15 @@ pub(crate) struct Basis<'a> {
 
 /// Narrows the tasks `above` to what is `asked` for the agent of `basis`.
 pub(crate) fn narrow<'a>(
-    mut above: impl Iterator<Item = Hop<'a>>,
-    basis: &Basis<'_>,
+    above: impl Iterator<Item = Hop<'a>>,
+    basis: &Basis<'a>,
     asked: &AskedTask,
 ) -> Result<Narrowed, TooWide> {
     let scope = scope(asked).ok_or(TooWide)?;
     let deadline = Timestamp::from_seconds(asked.until);
     let Basis { agent, mandate, purpose } = basis;
-    let fits = asked.purpose == purpose.id.as_str()
-        && agent.purposes.contains(&purpose.id)
-        && [&agent.ceiling, &mandate.scope, &purpose.scope].iter().all(|it| it.includes(&scope))
-        && deadline <= mandate.valid_until
-        && above.all(|hop| {
-            hop.task.scope.includes(&scope)
-                && hop.agent.ceiling.includes(&scope)
-                && deadline <= hop.task.deadline
-        });
+    let bounds = Bounds::of(above, agent, (mandate, purpose)).ok_or(TooWide)?;
+    let fits = asked.purpose == purpose.id.as_str() && bounds.hold(&scope, deadline);
     if fits { Ok(Narrowed { scope, deadline }) } else { Err(TooWide) }
 }
 

@@ -251,7 +251,7 @@ fn claim(text: &str) -> Result<(String, pdp::agentcore::Claim), String> {
 }
 
 /// So many minutes, hours or days.
-fn back(text: &str) -> Result<Duration, String> {
+pub(super) fn back(text: &str) -> Result<Duration, String> {
     time(text, &[('m', 60), ('h', 3_600), ('d', 86_400)], "`90m`, `12h` or `30d`")
 }
 

@@ -10,7 +10,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::table::{Row, csv, scim};
-use super::uses::{Tally, Used, Uses};
+use super::uses::{Tally, Used, Uses, since_review};
 use super::{ReviewFormat, found};
 use crate::command::{AdminError, Administration};
 
@@ -39,7 +39,7 @@ impl Administration {
             let agent = draft.reader.need::<Agent>(FactKey::agent(name)).await;
             agents.push(agent.map_err(AdminError::unavailable)?);
         }
-        let uses = match self.tally(by, id, &agents).await? {
+        let uses = match self.tally(by, Some(id), since_review(&agents)).await? {
             Tally::All(uses) => uses,
             Tally::SoFar(told) => return Ok(told),
         };

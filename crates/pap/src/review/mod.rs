@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(crate) use self::uses::Counted;
+pub(crate) use self::uses::{Counted, Tally, Used};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::register::{known, put, put_new, registered};

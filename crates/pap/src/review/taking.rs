@@ -9,7 +9,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::decisions::{Said, Wrong, parse};
-use super::uses::{Tally, Uses};
+use super::uses::{Tally, Uses, since_review};
 use super::{found, item, state};
 use crate::command::{AdminError, Administration, By, Draft};
 use crate::register::{put, registered};
@@ -80,7 +80,7 @@ impl Administration {
         if agents.is_empty() {
             return Ok(Tally::All(Uses::new()));
         }
-        self.tally(by, id, &agents).await
+        self.tally(by, Some(id), since_review(&agents)).await
     }
 
     /// What the agent of `said` is by that decision; why not, if it cannot be taken.

@@ -1,5 +1,5 @@
-//! What agents did since they were last reviewed, they themselves and those to whom they handed work on: counted in
-//! the records, a part of the log at a time.
+//! What agents did since a time, they themselves and those to whom they handed work on: counted in the records, a part
+//! of the log at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -22,16 +22,16 @@ pub(crate) type Counted = Mutex<BTreeMap<PersonId, Counting>>;
 
 /// How often an agent used a tool, and when last.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Used {
-    pub(super) count: u64,
-    pub(super) last: Timestamp,
+pub(crate) struct Used {
+    pub(crate) count: u64,
+    pub(crate) last: Timestamp,
 }
 
 /// What each of some agents used.
-pub(super) type Uses = BTreeMap<AgentName, BTreeMap<ToolRef, Used>>;
+pub(crate) type Uses = BTreeMap<AgentName, BTreeMap<ToolRef, Used>>;
 
 /// What came of counting.
-pub(super) enum Tally {
+pub(crate) enum Tally {
     /// All that they used.
     All(Uses),
     /// How far it is: whoever waits asks again.
@@ -40,7 +40,8 @@ pub(super) enum Tally {
 
 /// Uses that are being counted.
 pub(crate) struct Counting {
-    review: ReviewId,
+    /// For which review, if it is for one.
+    review: Option<ReviewId>,
     /// Since when, of each agent.
     since: BTreeMap<AgentName, Timestamp>,
     /// The record that comes next, and the one before which it ends.
@@ -49,21 +50,25 @@ pub(crate) struct Counting {
     uses: Uses,
 }
 
+/// Since when the uses of each of `agents` count that are reviewed.
+pub(super) fn since_review(agents: &[Agent]) -> BTreeMap<AgentName, Timestamp> {
+    agents.iter().map(|agent| (agent.name.clone(), since(agent))).collect()
+}
+
 /// Since when the uses of `agent` count: since it was last reviewed, or registered.
 pub(super) fn since(agent: &Agent) -> Timestamp {
     agent.review.passed.map_or(agent.registered, |passed| passed.max(agent.registered))
 }
 
 impl Administration {
-    /// Counts the next part of what `agents`, which are of `review`, used, as the log was when `by` first asked.
-    pub(super) async fn tally(
+    /// Counts the next part of what the agents used that are named, each `since` when, for a review or by itself, as the log
+    /// was when `by` first asked.
+    pub(crate) async fn tally(
         &self,
         by: &PersonId,
-        review: ReviewId,
-        agents: &[Agent],
+        review: Option<ReviewId>,
+        since: BTreeMap<AgentName, Timestamp>,
     ) -> Result<Tally, AdminError> {
-        let since: BTreeMap<_, _> =
-            agents.iter().map(|agent| (agent.name.clone(), since(agent))).collect();
         let known = self.counted.lock().expect("no panic while it is held").remove(by);
         let known = known.filter(|it| (it.review, &it.since) == (review, &since));
         let mut counting = if let Some(known) = known {

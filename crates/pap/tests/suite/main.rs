@@ -29,6 +29,7 @@ mod past;
 mod people;
 mod policy;
 mod policy_sets;
+mod reach;
 mod receiver_streams;
 mod receiver_troubles;
 mod receivers;

@@ -284,6 +284,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             word: None,
         },
         Command::InstanceList,
+        Command::Reach { instance: facts.instance.id.to_string(), since: None },
+        Command::Suggest { agent: facts.agent.name.to_string(), since: desk.world.clock.now() },
         Command::RiskRaise {
             what: RiskTarget::Agent(facts.agent.name.clone()),
             level: RiskLevel::Medium,

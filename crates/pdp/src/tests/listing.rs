@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::fixtures::{Case, person, snapshot};
+use crate::Outlook;
 
 /// Conditions on arguments; each on members of its own, so that those of two policies can always
 /// be satisfied, or not, independently.
@@ -143,6 +144,46 @@ fn what_something_could_lift_is_shown_and_denied() {
     assert!(case.could_permit(&liftable));
     let model::Decision::Deny(denial) = case.decide(&liftable) else { panic!("it is forbidden") };
     assert_eq!(denial.remedies().len(), 1);
+}
+
+#[test]
+fn r_49_what_something_could_lift_is_told_apart_from_what_could_be_done() {
+    let check = |forbid: &str, expected: Outlook| {
+        let snapshot = snapshot(&format!(
+            r#"@id("a") permit(principal, action == Action::"crm/lookup", resource); {forbid}"#
+        ));
+        let case = Case::call("crm/lookup", Value::Null);
+        assert_eq!(snapshot.outlook(&case.request, &case.facts()), expected, "{forbid}");
+    };
+    let forbid = r#"forbid(principal, action == Action::"crm/lookup", resource)"#;
+    check("", Outlook::Possible);
+    check(&format!(r#"@id("b") {forbid};"#), Outlook::Denied);
+    check(&format!(r#"@id("b") @remedy("approval") {forbid};"#), Outlook::Liftable);
+    let on_input =
+        format!(r#"@id("b") @remedy("approval") {forbid} when {{ context.input.id > 5 }};"#);
+    check(&on_input, Outlook::Possible);
+    check(&format!(r#"@id("b") @mode("observe") {forbid};"#), Outlook::Possible);
+}
+
+/// What is named by URI could be read, whatever the URI, by whom a permit could be for.
+#[test]
+fn r_49_what_could_be_read_beside_tools_is_told_by_server_and_agent() {
+    let check = |scope: &str, expected: bool| {
+        let snapshot = snapshot(&format!(r#"@id("a") permit({scope});"#));
+        let [agent, server] = ["billing", "crm"];
+        let place = ("resources/read", &server.parse().expect("a server"));
+        let told = snapshot.could_touch(&agent.parse().expect("an agent"), place);
+        assert_eq!(told, expected, "{scope}");
+    };
+    check(r#"principal, action == Action::"resources/read", resource"#, true);
+    check(r#"principal, action == Action::"resources/read", resource in Server::"crm""#, true);
+    check(r#"principal, action == Action::"resources/read", resource == Resource::"crm/a""#, true);
+    check(r#"principal in Agent::"billing", action, resource"#, true);
+    check(r#"principal is Instance, action, resource is Resource in Server::"crm""#, true);
+    check(r#"principal in Agent::"other", action, resource"#, false);
+    check(r#"principal in Group::"administrators", action, resource"#, false);
+    check(r#"principal, action == Action::"resources/read", resource in Server::"other""#, false);
+    check(r#"principal, action == Action::"prompts/get", resource"#, false);
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! `chancery reach`: what an instance could do now, itself and by handing its work on.
+
+use std::fmt::Write as _;
+
+use model::{Clock as _, Timestamp};
+use pap::Command as Asked;
+use serde_json::Value;
+
+use crate::cli::{Reach, Since};
+use crate::socket;
+use crate::system::SystemClock;
+
+/// Runs one command.
+pub(crate) async fn run(typed: Reach) -> anyhow::Result<()> {
+    let Reach { instance, since, json, socket } = typed;
+    let asked = Asked::Reach { instance, since: since.map(at) };
+    let told = socket::call(&socket.socket, &asked).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    } else {
+        print!("{}", drawn(&told));
+    }
+    Ok(())
+}
+
+/// When that is.
+pub(crate) fn at(since: Since) -> Timestamp {
+    match since {
+        Since::At(at) => at,
+        Since::Ago(back) => {
+            let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
+            Timestamp::from_millis(SystemClock::new().now().as_millis().saturating_sub(back))
+        }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// What is told, for people. Writing to a text cannot fail.
+fn drawn(told: &Value) -> String {
+    let (limits, mut all) = (&told["limits"], String::new());
+    let _ = writeln!(
+        all,
+        "{} of `{}`, for `{}`, at {}",
+        text(&told["instance"]),
+        text(&told["agent"]),
+        text(&told["purpose"]),
+        text(&told["at"]),
+    );
+    if let Some(why) = told["dead"].as_str() {
+        let _ = writeln!(all, "it may do nothing: {why}");
+    }
+    let left = limits["calls_left"].as_i64().map(|left| format!(", {left} calls left"));
+    let _ = writeln!(all, "until {}{}", text(&limits["ends"]), left.unwrap_or_default());
+    for class in list(&told["harm"]) {
+        let _ = writeln!(all, "{}", text(&class["class"]));
+        for place in ["direct", "by_delegation"] {
+            for tool in list(&class["tools"][place]) {
+                let row = &told["tools"][text(tool)];
+                let _ = writeln!(all, "  {}{}", text(tool), circumstances(row, place));
+            }
+        }
+    }
+    for unknown in list(&told["unknown"]) {
+        let _ = writeln!(all, "unknown: {} {}", text(&unknown["what"]), text(&unknown["why"]));
+    }
+    let change = &told["change"];
+    for (what, sign) in [("gained", '+'), ("lost", '-')] {
+        for tool in list(&change[what]) {
+            let (name, by) = (text(&tool["tool"]), text(&tool["by"]));
+            let _ = writeln!(all, "{sign} {name} since {} ({by})", text(&change["since"]));
+        }
+    }
+    all
+}
+
+/// What is said of a tool beside its name.
+fn circumstances(row: &Value, place: &str) -> String {
+    let chain: Vec<_> = list(&row["chain"]).map(text).collect();
+    let chain = (place == "by_delegation").then(|| format!("by {}", chain.join(" > ")));
+    let lifted =
+        (row[place] == "if_lifted").then(|| "if somebody lifts what forbids it".to_owned());
+    let sink = (row["sink"] == true).then(|| "sends out".to_owned());
+    let said: Vec<_> = [chain, sink, lifted].into_iter().flatten().collect();
+    if said.is_empty() { String::new() } else { format!(": {}", said.join(", ")) }
+}

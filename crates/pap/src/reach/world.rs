@@ -1,0 +1,179 @@
+//! What a question of reach is asked of: all that decisions read, as it was read once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use authority::Gathered;
+use model::{
+    AccessRequest, ActionName, Agent, AgentFacts, AgentName, Binding, FactKey, Facts, Heard,
+    InstanceId, InstanceState, Label, Person, PersonId, Principal, PrincipalFacts, ResourceRef,
+    Revision, Server, ServerName, SessionFacts, SourceName, Standing, Stop, Stopped, Stops,
+    Timestamp, Tool, ToolRef, ToolState,
+};
+use pdp::{Outlook, Snapshot};
+use serde_json::Value;
+
+use crate::command::{AdminError, Administration};
+
+/// All that decisions on the work of one instance may read.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) tools: BTreeMap<ToolRef, Arc<Tool>>,
+    pub(super) servers: BTreeMap<ServerName, Arc<Server>>,
+    pub(super) agents: Vec<Agent>,
+    pub(super) people: BTreeMap<PersonId, Person>,
+    /// Until when those are confirmed of whom each source tells.
+    pub(super) heard: BTreeMap<SourceName, Timestamp>,
+    /// The agents whose new instances start stopped.
+    pub(super) stopped: BTreeSet<AgentName>,
+    pub(super) stops: Arc<Stops>,
+    /// What was read and used in the session.
+    pub(super) session: SessionFacts,
+    /// The labels of whatever each server keeps.
+    pub(super) kept: BTreeMap<ServerName, BTreeSet<Label>>,
+    pub(super) revision: Revision,
+}
+
+impl World {
+    /// What could come of a call of `tool` by who stands as `standing` says. One that changed counts as
+    /// it was approved.
+    pub(super) fn of_call(&self, standing: &Arc<Standing>, tool: &Arc<Tool>) -> Outlook {
+        let name = &tool.tool;
+        let request = request(standing, ActionName::tool(name), ResourceRef::Tool(name.clone()));
+        let mut facts = self.facts(standing);
+        facts.tool = Some(tool.clone());
+        if !tool.is_pinned() {
+            facts.tool = Some(Arc::new(Tool { state: ToolState::Pinned, ..Tool::clone(tool) }));
+        }
+        facts.server = self.servers.get(&name.server).cloned();
+        let owner = tool.owner.as_ref().and_then(|owner| self.people.get(owner));
+        facts.tool_owner = owner.cloned();
+        let clean = self.snapshot.outlook(&request, &facts);
+        let kept = self.kept.get(&name.server).filter(|kept| !kept.is_empty());
+        let reads = self.snapshot.labels().of(&request).reads.is_some();
+        let Some(kept) = kept.filter(|_| reads && clean != Outlook::Possible) else { return clean };
+        // Nobody knows which of it is read: none that is labelled, or all.
+        facts.session.labels.extend(kept.iter().cloned());
+        best(clean, self.snapshot.outlook(&request, &facts))
+    }
+
+    /// Whether who stands as `standing` says may hand work on to `agent`.
+    pub(super) fn hands_on(&self, standing: &Arc<Standing>, agent: &Agent) -> bool {
+        let Some(sponsor) = self.people.get(&agent.sponsor) else { return false };
+        let resource = ResourceRef::Agent(agent.name.clone());
+        let request = request(standing, ActionName::method("delegate"), resource);
+        let mut facts = self.facts(standing);
+        let (agent, sponsor) = (agent.clone(), sponsor.clone());
+        facts.agent = Some(Arc::new(AgentFacts { agent, sponsor, succession: None }));
+        self.snapshot.outlook(&request, &facts) == Outlook::Possible
+    }
+
+    fn facts(&self, standing: &Arc<Standing>) -> Facts {
+        Facts {
+            revision: self.revision,
+            now: self.now,
+            principal: PrincipalFacts::Instance(standing.clone()),
+            tool: None,
+            server: None,
+            tool_owner: None,
+            agent: None,
+            session: self.session.clone(),
+            binding: binding(standing),
+            stops: self.stops.clone(),
+        }
+    }
+}
+
+/// How the tokens of an instance are bound.
+pub(super) fn binding(standing: &Standing) -> Binding {
+    if standing.instance.key.is_some() { Binding::Dpop } else { Binding::None }
+}
+
+/// The better of both for whoever wants to do it.
+pub(super) fn best(one: Outlook, other: Outlook) -> Outlook {
+    let order = [Outlook::Possible, Outlook::Liftable, Outlook::Untold];
+    order.into_iter().find(|it| [one, other].contains(it)).unwrap_or(Outlook::Denied)
+}
+
+fn request(standing: &Standing, action: ActionName, resource: ResourceRef) -> AccessRequest {
+    let principal = Principal::Instance(standing.instance.id);
+    AccessRequest { principal, action, resource, input: Value::Null }
+}
+
+impl Administration {
+    /// The world of `instance` as it is, and how the instance stands in it.
+    pub(super) async fn world(
+        &self,
+        instance: InstanceId,
+    ) -> Result<(World, Arc<Standing>), AdminError> {
+        let Gathered { standing, session, revision, snapshot, .. } =
+            self.gathered(instance).await?;
+        let store = self.authority.pip().store();
+        let unavailable = AdminError::unavailable;
+        let agents: Vec<Agent> = authority::all(store, "agent/").await.map_err(unavailable)?;
+        let people: Vec<Person> = authority::all(store, "person/").await.map_err(unavailable)?;
+        let tools: Vec<Arc<Tool>> = authority::all(store, "tool/").await.map_err(unavailable)?;
+        let servers: Vec<Server> = authority::all(store, "server/").await.map_err(unavailable)?;
+        let stops: Vec<Stop> = authority::all(store, "stop/").await.map_err(unavailable)?;
+        let mut reader = self.reader();
+        let (mut heard, mut stopped) = (BTreeMap::new(), BTreeSet::new());
+        for source in people.iter().filter_map(|person| person.source.as_ref()) {
+            if heard.contains_key(source) {
+                continue;
+            }
+            let known = reader.find::<Heard>(FactKey::heard(source)).await.map_err(unavailable)?;
+            heard.insert(source.clone(), known.and_then(|known| known.until()));
+        }
+        for agent in &agents {
+            let mark = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await;
+            let state = mark.map_err(unavailable)?.unwrap_or_default().state_of_new();
+            if state != InstanceState::Active {
+                stopped.insert(agent.name.clone());
+            }
+        }
+        let (mut known, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for mut server in servers {
+            if let Some(account) = &server.account {
+                let callers = reader.find(FactKey::account(account)).await;
+                server.callers = callers.map_err(unavailable)?.unwrap_or_default();
+            }
+            let labels = reader.find::<BTreeSet<Label>>(FactKey::kept(&server.name, None)).await;
+            kept.extend(labels.map_err(unavailable)?.map(|labels| (server.name.clone(), labels)));
+            known.insert(server.name.clone(), Arc::new(server));
+        }
+        let world = World {
+            now: self.now(),
+            snapshot,
+            tools: tools.into_iter().map(|tool| (tool.tool.clone(), tool)).collect(),
+            servers: known,
+            agents,
+            people: people.into_iter().map(|person| (person.id.clone(), person)).collect(),
+            heard: heard.into_iter().filter_map(|(source, until)| Some((source, until?))).collect(),
+            stopped,
+            stops: Arc::new(Stops(stops.into_iter().map(|stop| stop.what).collect())),
+            session,
+            kept,
+            revision,
+        };
+        Ok((world, standing))
+    }
+
+    /// What is known of `instance` alone, whatever it does.
+    async fn gathered(&self, instance: InstanceId) -> Result<Gathered, AdminError> {
+        let request = AccessRequest {
+            principal: Principal::Instance(instance),
+            action: ActionName::method("delegate"),
+            resource: ResourceRef::Deployment,
+            input: Value::Null,
+        };
+        let gathered = self.authority.pip().gather(instance, &request).await;
+        gathered.map_err(|error| match error {
+            authority::FactsError::Missing(key) if key == FactKey::instance(instance) => {
+                AdminError::Missing(format!("instance `{instance}`"))
+            }
+            other => AdminError::unavailable(other),
+        })
+    }
+}

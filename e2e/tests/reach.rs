@@ -1,0 +1,85 @@
+//! What is in reach of an agent at work, and what it was given and does not use, at the real program, as the page says it.
+#![allow(clippy::disallowed_methods, reason = "tests run real processes")]
+
+use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
+use serde_json::{Value, json};
+
+/// The bot may do one thing itself, and the reader another, to which it may hand work on.
+const POLICY: &str = r#"
+@id("bot") permit (principal in Agent::"bot", action in Action::"tools/call", resource == Tool::"canary/slow");
+@id("reader") permit (principal in Agent::"reader", action in Action::"tools/call", resource in Server::"canary");
+@id("hands-on") permit (principal in Agent::"bot", action == Action::"delegate", resource == Agent::"reader");
+"#;
+
+fn deployment(canary: &Canary) -> Deployment {
+    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
+    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
+    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+    deployment.onboard(&["canary"], "changes-production");
+    let key = deployment.agent_key("reader").display().to_string();
+    let add = ["agent", "add", "reader", "--sponsor", "sam", "--purpose", "work", "--key", &key];
+    let uid = nix::unistd::geteuid().to_string();
+    deployment.run(&[&add[..], &["--host-uid", &uid]].concat());
+    deployment
+}
+
+fn reach(deployment: &Deployment, more: &[&str]) -> Value {
+    let told = deployment.run(&[&["reach"], more, &["--json"]].concat());
+    serde_json::from_str(&told).expect("JSON")
+}
+
+/// R49: what was told to be in reach by another is what the other does, and nothing is done that was not.
+#[test]
+fn r_49_the_page_on_reach_shows_what_works() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let mut bot = Caller::new(&deployment, "canary");
+    assert!(bot.call("slow", "itself").is_done());
+    assert_eq!(bot.call("touch", "itself").code(), "unknown_tool");
+    let records = deployment.records();
+    let call = records.iter().rfind(|record| record["action"] == "canary/slow").expect("a call");
+    let instance = call["instance"].as_str().expect("an instance").to_owned();
+
+    let told = reach(&deployment, &[&instance]);
+    let (slow, touch) = (&told["tools"]["canary/slow"], &told["tools"]["canary/touch"]);
+    assert_eq!((&slow["direct"], &slow["chain"]), (&json!("now"), &Value::Null), "{told}");
+    assert_eq!(
+        (&touch["direct"], &touch["by_delegation"]),
+        (&Value::Null, &json!("now")),
+        "{told}"
+    );
+    assert_eq!(touch["chain"], json!(["reader"]));
+    let until = call["time"].as_i64().expect("a time") / 1_000 + 600;
+    let part = json!({
+        "type": "agent_task", "purpose": "work", "tools": ["canary/*"],
+        "harm": ["changes-production"], "until": until,
+    });
+    let mut reader = Caller::of(&deployment, "reader", "canary");
+    let answer = bot.delegate(&mut reader, &part);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(reader.call("touch", "by another").is_done());
+
+    let printed = Page::read("reach.md", &[("$INSTANCE", &instance)]).run(&deployment);
+    assert!(printed[0].contains("changes-production\n  canary/slow\n"), "{}", printed[0]);
+    assert!(printed[0].contains("  canary/touch: by reader\n"), "{}", printed[0]);
+    assert!(printed[1].contains("forbid ("), "{}", printed[1]);
+    assert!(printed[1].contains("Tool::\"canary/slow\""), "{}", printed[1]);
+
+    // Of what was used before, nothing may be left: that is told.
+    let since = told["at"].as_str().expect("a time");
+    let (code, suggested) = deployment.run_told(&["suggest", "bot", "--since", since]);
+    assert_eq!(code, Some(3), "{suggested}");
+    assert!(!suggested.contains("canary/slow"), "{suggested}");
+
+    // What goes is told with why.
+    let policy = POLICY.replace("@id(\"hands-on\")", "@id(\"hands-on\") @mode(\"observe\")");
+    std::fs::write(deployment.path("home/policies/test.cedar"), policy).expect("it is written");
+    wait_until("it is in force", || {
+        let told = reach(&deployment, &[&instance, "--since", since]);
+        let lost = json!([{ "tool": "canary/touch", "by": "policy" }]);
+        (told["change"]["lost"] == lost && told["change"]["gained"] == json!([])).then_some(())
+    });
+    let refused = deployment.run_refused(&["reach", "ins_00000000000000000000000000000000"]);
+    assert!(refused.contains("there is no instance"), "{refused}");
+    assert!(deployment.run(&["log", "replay"]).contains("decisions agree"));
+}
