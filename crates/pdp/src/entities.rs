@@ -95,10 +95,6 @@ pub(crate) fn tool_uid(tool: &ToolRef) -> EntityUid {
     uid(&TYPES.tool, &tool.to_string())
 }
 
-pub(crate) fn agent_uid(agent: &AgentName) -> EntityUid {
-    uid(&TYPES.agent, agent.as_str())
-}
-
 pub(crate) fn server_uid(server: &str) -> EntityUid {
     uid(&TYPES.server, server)
 }

@@ -52,7 +52,7 @@ impl World {
         facts.tool_owner = owner.cloned();
         let clean = self.snapshot.outlook(&request, &facts);
         let kept = self.kept.get(&name.server).filter(|kept| !kept.is_empty());
-        let reads = self.snapshot.labels().of(&request).reads.is_some();
+        let reads = !self.snapshot.labels().of(&request).reads.is_empty();
         let Some(kept) = kept.filter(|_| reads && clean != Outlook::Possible) else { return clean };
         // Nobody knows which of it is read: none that is labelled, or all.
         facts.session.labels.extend(kept.iter().cloned());

@@ -24,6 +24,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
 use crate::founding::is_for_development;
+use crate::policy::Content;
 use crate::register::{known, put, put_new};
 use crate::words::Acting;
 pub use activating::release_at_start;
@@ -273,7 +274,7 @@ impl Administration {
     /// The set in force, as it was released or read from files.
     async fn in_force(&self, by: &PersonId) -> Result<Value, AdminError> {
         self.may_read(by, "policy").await?;
-        let Content { files, release } = self.publisher.turn().await.clone();
+        let Content { files, release, expires: _ } = self.publisher.turn().await.clone();
         let digest = self.authority.pip().policy().snapshot.digest();
         Ok(json!({ "files": files, "release": release, "digest": digest }))
     }

@@ -18,7 +18,7 @@ use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, u
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 64] = [
+const CHANGING: [&str; 65] = [
     "founder-redeem",
     "person-add",
     "person-confirm",
