@@ -229,7 +229,10 @@ async fn r_49_what_is_suggested_only_takes_away() {
     assert_eq!(replayed["flips"][0]["kind"]["resource"], "Tool::crm/refund", "{replayed}");
     assert_eq!(replayed["flips"].as_array().map(Vec::len), Some(1), "{replayed}");
 
-    desk.publisher.replace(pap::Content { files, ..pap::Content::default() }).await.expect("it compiles");
+    desk.publisher
+        .replace(pap::Content { files, ..pap::Content::default() })
+        .await
+        .expect("it compiles");
     assert_eq!(desk.call("lookup").await, "permitted");
     assert_eq!(desk.call("refund").await, "forbidden");
     // A later one stands beside it: nothing that was taken comes back.
