@@ -72,13 +72,18 @@ fn r_49_the_page_on_reach_shows_what_works() {
     assert!(!suggested.contains("canary/slow"), "{suggested}");
 
     // What goes is told with why.
+    let in_force = || {
+        let records = deployment.records();
+        records.iter().filter(|record| record["event"] == "policy_in_force").count()
+    };
+    let before = in_force();
     let policy = POLICY.replace("@id(\"hands-on\")", "@id(\"hands-on\") @mode(\"observe\")");
     std::fs::write(deployment.path("home/policies/test.cedar"), policy).expect("it is written");
-    wait_until("it is in force", || {
-        let told = reach(&deployment, &[&instance, "--since", since]);
-        let lost = json!([{ "tool": "canary/touch", "by": "policy" }]);
-        (told["change"]["lost"] == lost && told["change"]["gained"] == json!([])).then_some(())
-    });
+    wait_until("it is in force", || (in_force() > before).then_some(()));
+    let told = reach(&deployment, &[&instance, "--since", since]);
+    let lost =
+        json!(["canary/die", "canary/touch"].map(|tool| json!({ "tool": tool, "by": "policy" })));
+    assert_eq!((&told["change"]["lost"], &told["change"]["gained"]), (&lost, &json!([])), "{told}");
     let refused = deployment.run_refused(&["reach", "ins_00000000000000000000000000000000"]);
     assert!(refused.contains("there is no instance"), "{refused}");
     assert!(deployment.run(&["log", "replay"]).contains("decisions agree"));
