@@ -2,6 +2,7 @@
 
 mod agents;
 mod budgets;
+mod demo;
 mod devices;
 mod directories;
 mod elevations;
@@ -24,13 +25,13 @@ mod systems;
 mod tasks;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{Agent, Attested, Instance, Register};
 pub(crate) use budgets::Budget;
+pub(crate) use demo::{Demo, DemoServer};
 pub(crate) use devices::{Device, Login};
 pub(crate) use directories::{Directory, NewBearer, Subject};
 pub(crate) use elevations::Elevation;
@@ -241,33 +242,6 @@ pub(crate) struct Dev {
     /// An upstream server, `NAME=URL` or `NAME=COMMAND ARG…`; may be repeated.
     #[arg(long = "server", value_name = "NAME=URL|COMMAND")]
     pub(crate) servers: Vec<String>,
-}
-
-/// Runs the guided demo.
-#[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// Leave everything running afterwards, until interrupted, and say where it is.
-    #[arg(long)]
-    pub(crate) keep: bool,
-}
-
-/// Runs a tool server of the demo.
-#[derive(Debug, Args)]
-pub(crate) struct DemoServer {
-    /// Which: `payments`, `crm` or `tickets`.
-    pub(crate) name: String,
-    /// The gateway whose assertions it trusts.
-    #[arg(long)]
-    pub(crate) issuer: String,
-    /// Its own name in assertions; default: the URL at which it listens.
-    #[arg(long)]
-    pub(crate) audience: Option<String>,
-    /// Where it listens.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
-    /// Where it writes down what reaches it.
-    #[arg(long)]
-    pub(crate) dir: PathBuf,
 }
 
 /// Starts a tool server apart from the service.

@@ -95,7 +95,7 @@ fn directory_token(desk: &Desk) -> pap::NewToken {
 /// Those about directories, and about the signals that are taken and told.
 fn of_directories(desk: &Desk) -> Vec<Command> {
     let facts = &desk.world.standing;
-    let reason = || "because".to_owned();
+    let (reason, okta) = (|| "because".to_owned(), || "okta".to_owned());
     vec![
         Command::DirectoryAdd(pap::DirectoryRegistration {
             name: "new".to_owned(),
@@ -103,14 +103,10 @@ fn of_directories(desk: &Desk) -> Vec<Command> {
             silence_min: None,
             token: directory_token(desk),
         }),
-        Command::DirectoryToken {
-            name: "okta".to_owned(),
-            token: directory_token(desk),
-            alone: false,
-        },
-        Command::DirectoryAdopt { name: "okta".to_owned(), person: "ordinary".to_owned() },
-        Command::DirectorySuspend { name: "okta".to_owned(), reason: reason() },
-        Command::DirectoryResume { name: "okta".to_owned() },
+        Command::DirectoryToken { name: okta(), token: directory_token(desk), alone: false },
+        Command::DirectoryAdopt { name: okta(), person: "ordinary".to_owned() },
+        Command::DirectorySuspend { name: okta(), reason: reason() },
+        Command::DirectoryResume { name: okta() },
         Command::DirectoryList,
         Command::StreamAdd(pap::StreamRegistration {
             name: "new".to_owned(),
