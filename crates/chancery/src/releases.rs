@@ -377,7 +377,7 @@ mod tests {
             &schema("action a;"),
             &set(""),
             &expect![[r"
-            removed schema `a.cedarschema`
+            removed file `a.cedarschema`
               - action a;
         "]],
         );
@@ -472,8 +472,8 @@ mod tests {
             &expect![[r#"
             policy `guard` is only observed from now on: a widening
             changed policy `guard`
-                @id("guard")
               + @mode("observe")
+                @id("guard")
                 forbid (principal, action, resource);
         "#]],
         );
