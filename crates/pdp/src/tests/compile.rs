@@ -209,7 +209,7 @@ fn n_114_policies_are_checked_against_the_part_that_they_can_match() {
         2 for permit(principal, action in Action::"tools/call", resource in Server::"crm")
                    when { context.input has id };
         1 for permit(principal, action in Action::"tools/call", resource is Tool);
-        4 for permit(principal is Person, action, resource is Bundle);
+        5 for permit(principal is Person, action, resource is Bundle);
     "#]]
     .assert_eq(&counts);
 }
