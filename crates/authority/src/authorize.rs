@@ -258,7 +258,7 @@ impl Authority {
         let mut place = Some(self.place()?);
         let mut forced = None;
         for _ in 0..ATTEMPTS_MAX {
-            let Some(made) = Box::pin(self.make(&act, forced.take())).await? else { continue };
+            let Some(made) = Box::pin(self.make(&act, forced.clone())).await? else { continue };
             let Made { answer, unit, leaf } = made;
             let (opening, denial) = match answer {
                 Answer::Permit(permitting) => {

@@ -5,6 +5,7 @@
 //! outlive instances and tasks (`n_088_…`).
 
 use model::{Amount, BudgetName, Denial, ElevationId, Spend, Standing, Timestamp};
+use pdp::{Per, Shown};
 use store::{CounterKey, Effect, Store, StoreError};
 
 use crate::Limits;
@@ -80,7 +81,8 @@ const OF_BUDGETS: &str = "budget/";
 /// What a permit uses up of budgets, whatever the budgets were when others used them: a counter is of a
 /// name, so who changes how much there is does not begin anew what is used up.
 pub(crate) fn spent(spends: &[Spend]) -> impl Iterator<Item = Effect> {
-    spends.iter().map(|Spend { budget, place, amount, cap }| {
+    let used = spends.iter().filter(|spend| spend.amount.parts() != 0);
+    used.map(|Spend { budget, place, amount, cap }| {
         let counter = CounterKey(format!("{}{place}", of_budget(budget)));
         Effect::Count { counter, amount: amount.parts(), limit: Some(cap.parts()) }
     })
@@ -103,20 +105,32 @@ pub(crate) fn over(counter: &CounterKey) -> Denial {
 pub type UsedBy = (String, Amount);
 
 /// The first of those who have used something of `budget` in the time `window`, up to `most`, in the order
-/// of their names.
+/// of their names; none that used it when it was per something else.
 pub async fn used(
     store: &dyn Store,
-    (budget, window): (&BudgetName, &str),
+    (budget, window): (&Shown<'_>, &str),
     most: usize,
 ) -> Result<Vec<UsedBy>, StoreError> {
-    let prefix = format!("{}{window}/", of_budget(budget));
-    let listed = store.list_counters(&prefix, most).await?.into_iter();
+    let prefix = format!("{}{window}/", of_budget(budget.budget));
+    let places = format!("{prefix}{}", of_places(budget.per));
+    let listed = store.list_counters(&places, most).await?.into_iter();
     Ok(listed
         .map(|(counter, parts)| {
             let who = counter.0.strip_prefix(&prefix).unwrap_or(&counter.0).to_owned();
             (who, Amount::from_parts(parts))
         })
         .collect())
+}
+
+/// How the names begin of those who use it up together.
+const fn of_places(per: Per) -> &'static str {
+    match per {
+        Per::Task => "task/",
+        Per::Instance => "instance/",
+        Per::Agent => "agent/",
+        Per::Sponsor => "sponsor/",
+        Per::Deployment => "deployment",
+    }
 }
 
 fn one(counter: CounterKey, most: Option<u64>) -> Effect {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use model::record::{MAX_RECORD_BYTES, ObservedSet, Record};
-use model::{AccessRequest, Decision, Denial, Facts, PolicyDigest};
+use model::{AccessRequest, Decision, Facts, PolicyDigest};
 use pdp::Snapshot;
 use tokio::sync::Semaphore;
 
@@ -101,7 +101,7 @@ impl Observing {
         left: Duration,
     ) -> Option<ObservedSet> {
         let observed = self.set.load_full()?;
-        if let Decision::Deny(Denial::LimitReached { .. } | Denial::OutcomeUnknown) = decision {
+        if matches!(decision, Decision::Deny(denial) if !denial.is_by_policy()) {
             return None;
         }
         let would = self.answer(&observed, (request, facts), left).await;

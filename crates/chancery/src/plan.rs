@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use model::{AgentName, AgentState, PolicyId, Scope, ToolRef};
 use pap::{CaseResult, Command as Asked, PolicyFiles, Tools};
-use pdp::{Change, Finding, PolicyChange, Snapshot};
-use serde::Deserialize;
+use pdp::{BUDGETS_FILE, Change, Finding, PolicyChange, STRICTNESS_FILE, Snapshot};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cli::Plan;
@@ -27,11 +27,23 @@ struct Row {
     state: AgentState,
 }
 
+/// What only holds back: without one, more is permitted, or for longer.
+const HOLDING_BACK: [&str; 2] = [BUDGETS_FILE, STRICTNESS_FILE];
+
+/// One change of what decides beside the policies.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct FileChange {
+    file: String,
+    is: Change,
+    /// Whether that alone permits more, whatever the file said.
+    widens: bool,
+}
+
 /// What a set changes.
 struct Planned {
     policies: Vec<PolicyChange>,
-    /// The schema parts, and what says of labels, that are otherwise.
-    files: BTreeSet<String>,
+    /// What decides beside them that is otherwise: schema parts, labels, budgets, strictness.
+    files: Vec<FileChange>,
     /// The tools that a policy concerns which is otherwise, with the agents that it concerns there.
     affected: BTreeMap<ToolRef, BTreeSet<AgentName>>,
     /// The cases that do not hold.
@@ -81,15 +93,25 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
     })
 }
 
-/// The schema parts, and what says of labels, that one of both has otherwise.
-fn files(a: &PolicyFiles, b: &PolicyFiles) -> BTreeSet<String> {
-    let (one, other) = (a.beside_policies(), b.beside_policies());
-    let names = one.keys().chain(other.keys());
-    let differ = names.filter(|name| one.get(*name) != other.get(*name));
-    differ.cloned().collect()
+/// What decides beside the policies that `b` has otherwise than `a`.
+fn files(a: &PolicyFiles, b: &PolicyFiles) -> Vec<FileChange> {
+    let (old, new) = (a.beside_policies(), b.beside_policies());
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = |file: &String| {
+        let is = match (old.get(file), new.get(file)) {
+            (old, new) if old == new => return None,
+            (None, _) => Change::New,
+            (_, None) => Change::Gone,
+            _ => Change::Changed,
+        };
+        let widens = is == Change::Gone && HOLDING_BACK.contains(&file.as_str());
+        Some(FileChange { file: file.clone(), is, widens })
+    };
+    names.into_iter().filter_map(changed).collect()
 }
 
-/// The tools that one of the `changed` policies of either set concerns, with the active agents that may be given them.
+/// The tools that one of the `changed` policies of either set concerns, with the active agents that may be given them:
+/// not whom a change beside the policies concerns, and no act but the call of a tool.
 fn affected(
     sets: [&Snapshot; 2],
     changed: &BTreeSet<&PolicyId>,
@@ -137,7 +159,7 @@ impl fmt::Display for Planned {
             writeln!(f, "{}", told_of(change))?;
         }
         for file in &self.files {
-            writeln!(f, "`{file}` differs")?;
+            writeln!(f, "`{}` {}", file.file, how((file.is, file.widens)))?;
         }
         for (tool, agents) in &self.affected {
             let agents: Vec<_> = agents.iter().map(AgentName::as_str).collect();
@@ -155,13 +177,48 @@ impl fmt::Display for Planned {
 
 /// How a policy is otherwise, in words.
 pub(crate) fn told_of(change: &PolicyChange) -> String {
-    let how = match change.is {
+    format!("policy `{}` {}", change.policy, how((change.is, change.widens)))
+}
+
+fn how((is, widens): (Change, bool)) -> String {
+    let how = match is {
         Change::New => "is new",
         Change::Gone => "is gone",
         Change::Changed => "says something else",
         Change::IntoObservation => "is only observed from now on",
         Change::OutOfObservation => "is not only observed any more",
     };
-    let widens = if change.widens { ": a widening" } else { "" };
-    format!("policy `{}` {how}{widens}", change.policy)
+    how.to_owned() + if widens { ": a widening" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_and_strictness_that_are_gone_are_a_widening() {
+        let said = |text: &str| Some(text.to_owned());
+        let old = PolicyFiles {
+            labels: said("labels: {}"),
+            budgets: said("budgets: {}"),
+            strictness: said("tokens: []"),
+            ..PolicyFiles::default()
+        };
+        let told = |a: &PolicyFiles, b: &PolicyFiles| -> Vec<String> {
+            let of = |it: &FileChange| format!("{} {}", it.file, how((it.is, it.widens)));
+            files(a, b).iter().map(of).collect()
+        };
+        assert_eq!(
+            told(&old, &PolicyFiles::default()),
+            [
+                "budgets.yaml is gone: a widening",
+                "labels.yaml is gone",
+                "strictness.yaml is gone: a widening",
+            ]
+        );
+        let new = PolicyFiles { budgets: said("# none"), ..old.clone() };
+        assert_eq!(told(&old, &new), ["budgets.yaml says something else"]);
+        assert_eq!(told(&PolicyFiles::default(), &new)[0], "budgets.yaml is new");
+        assert_eq!(told(&old, &old), [""; 0]);
+    }
 }

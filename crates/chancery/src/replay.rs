@@ -22,6 +22,8 @@ pub(crate) struct Replayed {
     unknown: u64,
     /// Flips that are alike, over all pages, with how often.
     flips: BTreeMap<String, (u64, Value)>,
+    /// Decisions that flip, of kinds beyond those that a page tells.
+    more: u64,
 }
 
 /// Has `files` decide what was recorded within `since`, all of it without that.
@@ -52,6 +54,7 @@ impl Replayed {
         self.erased += number(told, "erased");
         self.damaged += number(told, "damaged");
         self.unknown += number(told, "unknown");
+        self.more += number(told, "more");
         for flip in told["flips"].as_array().into_iter().flatten() {
             let alike = self.flips.entry(flip["kind"].to_string());
             let (times, _) = alike.or_insert_with(|| (0, flip.clone()));
@@ -59,14 +62,19 @@ impl Replayed {
         }
     }
 
-    /// Whether nothing flips, and all could be read.
+    /// Whether nothing flips, all could be read, and every flip is told.
     pub(crate) fn is_alike(&self) -> bool {
         self.flips.is_empty() && self.is_whole()
     }
 
-    /// Whether all could be read.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.damaged == 0
+    /// Whether all could be read, and every flip is told.
+    const fn is_whole(&self) -> bool {
+        self.damaged == 0 && self.more == 0
+    }
+
+    /// Whether all was decided again, and every flip is told.
+    pub(crate) const fn is_all(&self) -> bool {
+        self.is_whole() && self.erased == 0 && self.unknown == 0
     }
 
     /// Forgets the flips whose kind is not `wanted`.
@@ -87,6 +95,7 @@ impl Replayed {
         json!({
             "decided": self.decided, "same": self.same, "erased": self.erased,
             "damaged": self.damaged, "unknown": self.unknown, "flips": flips.collect::<Vec<_>>(),
+            "more": self.more,
         })
     }
 }
@@ -108,7 +117,10 @@ impl fmt::Display for Replayed {
                 flip["example"].as_str().unwrap_or_default(),
             )?;
         }
-        let Self { decided, same, erased, damaged, unknown, .. } = self;
+        let Self { decided, same, erased, damaged, unknown, more, .. } = self;
+        if *more > 0 {
+            writeln!(f, "{more} more flip, of kinds that are not told")?;
+        }
         writeln!(
             f,
             "{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read"
@@ -117,5 +129,38 @@ impl fmt::Display for Replayed {
             writeln!(f, "{unknown} unknown: nobody took note of which tools were called before")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What pages that tell this sum up to.
+    fn replayed(pages: &[Value]) -> Replayed {
+        let mut replayed = Replayed::default();
+        pages.iter().for_each(|told| replayed.add(told));
+        replayed
+    }
+
+    #[test]
+    fn what_flips_and_is_not_told_is_summed_up_and_is_not_alike() {
+        let replayed = replayed(&[json!({ "more": 2 }), json!({ "more": 3 })]);
+        assert_eq!(replayed.told()["more"], 5);
+        assert!(replayed.to_string().contains("5 more flip"), "{replayed}");
+        assert!(!replayed.is_alike() && !replayed.is_all());
+    }
+
+    #[test]
+    fn what_was_not_decided_again_is_not_all() {
+        for (told, is_alike, is_all) in [
+            (json!({ "decided": 1, "same": 1 }), true, true),
+            (json!({ "erased": 1 }), true, false),
+            (json!({ "unknown": 1 }), true, false),
+            (json!({ "damaged": 1 }), false, false),
+        ] {
+            let replayed = replayed(&[told]);
+            assert_eq!((replayed.is_alike(), replayed.is_all()), (is_alike, is_all), "{replayed}");
+        }
     }
 }

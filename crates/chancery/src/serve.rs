@@ -476,13 +476,11 @@ async fn look(
                 tracing::warn!(%error, "what expired is not forgotten yet");
             }
         }
+        let followed = administration.follow_releases().await;
         let looked = match &mut policy {
             Some(_) if !meant && !on_change => continue,
             Some(files) => files.look(meant).await,
-            None => administration
-                .follow_releases()
-                .await
-                .map_or_else(Looked::Refused, |()| Looked::InForce),
+            None => followed.map_or_else(Looked::Refused, |()| Looked::InForce),
         };
         match looked {
             Looked::InForce => status.policy_stale.store(false, Ordering::Relaxed),

@@ -40,5 +40,5 @@ pub(crate) async fn run(typed: Suggest) -> anyhow::Result<ExitCode> {
     let broken = replayed.flipped();
     eprint!("{replayed}");
     eprintln!("it would have broken {broken} of them");
-    Ok(policy::holds(broken == 0 && replayed.is_whole()))
+    Ok(policy::holds(broken == 0 && replayed.is_all()))
 }

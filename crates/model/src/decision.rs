@@ -289,6 +289,16 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// Those that follow from state which the commit checks, or from how long the set counts, not from what it says, as
+    /// records spell them.
+    pub const NOT_BY_POLICY: [&'static str; 4] =
+        ["budget_exceeded", "limit_reached", "outcome_unknown", "policy_expired"];
+
+    /// Whether it follows from what a policy set says.
+    pub fn is_by_policy(&self) -> bool {
+        !Self::NOT_BY_POLICY.contains(&self.code())
+    }
+
     /// The denial's kind as records spell it.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ impl Administration {
         let policy = pip.policy();
         let mut all = Vec::new();
         for (budget, window) in policy.snapshot.budgets().all(self.now()) {
-            let used = authority::used(pip.store(), (budget.budget, &window), SHOWN_MAX).await;
+            let used = authority::used(pip.store(), (&budget, &window), SHOWN_MAX).await;
             let used = used.map_err(AdminError::unavailable)?.into_iter();
             let used: Vec<_> = used
                 .map(|(by, used)| json!({ "by": by, "used": used, "left": budget.cap.less(used) }))

@@ -114,6 +114,8 @@ struct Page {
     /// Decisions that a policy of the set makes by which tools were called before, which nobody took note of.
     unknown: u64,
     flips: BTreeMap<Kind, (u64, String)>,
+    /// Decisions that flip, of kinds beyond those that are told.
+    more: u64,
 }
 
 impl Administration {
@@ -220,9 +222,15 @@ impl Page {
         let (action, resource) =
             (request.action.to_string(), authority::resource_text(&request.resource));
         let kind = Kind { flip, agent, sponsor, action, resource, by };
+        self.count(kind, recorded.id.to_string());
+    }
+
+    fn count(&mut self, kind: Kind, example: String) {
         if self.flips.len() < KINDS_MAX || self.flips.contains_key(&kind) {
-            let (times, _) = self.flips.entry(kind).or_insert_with(|| (0, recorded.id.to_string()));
+            let (times, _) = self.flips.entry(kind).or_insert((0, example));
             *times += 1;
+        } else {
+            self.more += 1;
         }
     }
 
@@ -237,7 +245,33 @@ impl Page {
             "damaged": self.damaged,
             "unknown": self.unknown,
             "flips": flips.collect::<Vec<_>>(),
+            "more": self.more,
             "next": next,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No flip vanishes: those of kinds that are not told are counted.
+    #[test]
+    fn flips_of_kinds_beyond_those_that_are_told_are_counted() {
+        let kind = |at: usize| Kind {
+            flip: "newly_denied",
+            agent: None,
+            sponsor: None,
+            action: "crm/lookup".to_owned(),
+            resource: format!("Tool::crm/{at}"),
+            by: "it is forbidden".to_owned(),
+        };
+        let mut page = Page::default();
+        for at in (0..KINDS_MAX + 2).chain([0]) {
+            page.count(kind(at), format!("dec_{at}"));
+        }
+        let told = page.told(None);
+        assert_eq!(told["flips"].as_array().map(Vec::len), Some(KINDS_MAX));
+        assert_eq!((&told["flips"][0]["times"], &told["more"]), (&json!(2), &json!(2)));
     }
 }

@@ -150,9 +150,10 @@ impl Publisher {
         by: &PersonId,
     ) -> Result<Vec<String>, PublishError> {
         let mut warnings = self.put_in_force(turn, by).await?;
-        let observed = self.observed.lock().await;
+        let mut observed = self.observed.lock().await;
+        let content = observed.take();
         // What is under observation keeps nothing from being in force.
-        if let Err(error) = self.decide_beside(observed.as_ref()).await {
+        if let Err(error) = self.decide_beside(content, &mut observed).await {
             warnings.push(format!("no set is under observation: {error}"));
         }
         Ok(warnings)
@@ -161,9 +162,8 @@ impl Publisher {
     /// Has `content` decide beside the set in force, or nothing any more.
     pub async fn observe(&self, content: Option<Content>) -> Result<(), PublishError> {
         let mut observed = self.observed.lock().await;
-        let beside = self.decide_beside(content.as_ref()).await;
-        *observed = content;
-        beside
+        *observed = None;
+        self.decide_beside(content, &mut observed).await
     }
 
     /// The release that is to be under observation, if one is.
@@ -171,12 +171,20 @@ impl Publisher {
         self.observed.lock().await.as_ref()?.release
     }
 
-    async fn decide_beside(&self, content: Option<&Content>) -> Result<(), PublishError> {
+    /// The same; then it is what is `observed`, unless that failed in passing: whoever follows what is kept tries again.
+    async fn decide_beside(
+        &self,
+        content: Option<Content>,
+        observed: &mut Option<Content>,
+    ) -> Result<(), PublishError> {
         let pip = self.authority.pip();
-        let beside = match content {
+        let beside = match &content {
             Some(content) => self.kept_beside(content).await.map(Some),
             None => Ok(None),
         };
+        if !matches!(beside, Err(PublishError::Unavailable(_))) {
+            *observed = content;
+        }
         match beside {
             Ok(Some(known)) if pip.observation().is_some_and(|it| it.policy == known.digest()) => {}
             Ok(snapshot) => pip.observe(snapshot),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::record::Verdict;
-use model::{Decision, PolicyId};
+use model::{Decision, Denial, PolicyId};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
@@ -12,9 +12,8 @@ use crate::recall::{Question, Recall, Recorded};
 /// The most records of one page.
 const PAGE: usize = 1_000;
 
-/// Denials that follow from state which the commit checks, or from how long the set counts, not from what it says.
-pub(crate) const NOT_BY_POLICY: [&str; 4] =
-    ["budget_exceeded", "limit_reached", "outcome_unknown", "policy_expired"];
+/// Denials that are no matter of what a policy set says.
+pub(crate) const NOT_BY_POLICY: [&str; 4] = Denial::NOT_BY_POLICY;
 
 /// Rules that earlier builds did not have: what these permitted, they may deny.
 const LATER: [&str; 1] = ["owners_not_active"];

@@ -144,6 +144,8 @@ struct Translation<'a> {
     rests_on: &'a mut RestsOn,
     /// What is known to be there where the translation has come to.
     known: Vec<conditions::Known>,
+    /// Whether it permits that what is translated holds.
+    permits: bool,
     /// What cannot be said.
     wrong: Vec<String>,
 }
@@ -173,15 +175,20 @@ impl Import<'_> {
             claims: self.claims,
             rests_on: &mut self.rests_on,
             known: Vec::new(),
+            permits: false,
             wrong: Vec::new(),
         };
+        let given: BTreeMap<&str, &str> = policy.annotations().collect();
+        for name in given.keys().filter(|name| MEANT_HERE.contains(*name)) {
+            translation
+                .refuse(format!("`@{name}` means nothing there and something here: take it out"));
+        }
         let said = translation.policy(&json);
         if !translation.wrong.is_empty() {
             return Err(all(translation.wrong));
         }
         let said = Policy::from_json(None, said).map_err(|error| all(vec![error.to_string()]))?;
         let text = said.to_cedar().ok_or_else(|| all(vec!["it has no text".to_owned()]))?;
-        let given: BTreeMap<&str, &str> = policy.annotations().collect();
         let id = given.get("id").map_or_else(|| named.id(), |id| (*id).to_owned());
         let description = given.get("description").map(|it| (*it).to_owned());
         let description = description.unwrap_or_else(|| named.description());
@@ -199,6 +206,9 @@ impl Import<'_> {
         Ok((id, whole.to_string()))
     }
 }
+
+/// The annotations that change what a policy here does.
+const MEANT_HERE: [&str; 4] = ["mode", "obligation", "property", "remedy"];
 
 /// What to do with what Cedar does not know.
 const BEYOND_CEDAR: &str = "temporal conditions and guardrails are beyond Cedar: here what was called and read before is \
@@ -271,7 +281,9 @@ impl Translation<'_> {
         };
         let when: Vec<&Value> = of_kind("when").flat_map(conditions::conjuncts).collect();
         let mut all: Vec<Value> = who.into_iter().collect();
+        self.permits = policy["effect"] == "permit";
         all.extend(self.conjunction(&when));
+        self.permits = false;
         if !all.is_empty() {
             said.push(json!({ "kind": "when", "body": conditions::all_of(all) }));
         }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use authority::{NotPermitted, Permit};
 use futures::future::join_all;
 use model::record::OutcomeKind;
-use model::{Amount, Clock as _, Harm};
+use model::{Amount, Clock as _, FactKey, Harm};
 use pdp::{Bundle, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use store::CommitError;
+use store::{CommitError, Unit};
 
 use crate::stops::handed_on;
 use crate::support::stores::OnCommit;
@@ -59,7 +59,7 @@ impl World {
         let policy = self.authority.pip().policy();
         let mut all = policy.snapshot.budgets().all(self.clock.now());
         let (shown, window) = all.find(|(it, _)| it.budget.as_str() == name).expect("a budget");
-        let used = authority::used(self.store.as_ref(), (shown.budget, &window), 100).await;
+        let used = authority::used(self.store.as_ref(), (&shown, &window), 100).await;
         used.unwrap().into_iter().map(|(who, used)| (who, used.to_string())).collect()
     }
 
@@ -124,6 +124,52 @@ async fn n_088_another_set_begins_no_budget_anew() {
     world.publish_budgets(&REFUNDS.replace("cap: 100", "cap: 50")).await;
     assert_eq!(told(&world.authorize(world.refund(3, 1)).await), "budget_exceeded");
     assert_eq!(world.refunded().await, 80);
+}
+
+/// Who used it when it was per something else is not shown beside who uses it now; nor is who used nothing.
+#[tokio::test]
+async fn who_used_a_budget_is_shown_as_it_is_used_up_now() {
+    let world = World::budgeted(REFUNDS).await;
+    assert!(world.authorize(world.refund(0, 0)).await.is_ok());
+    assert_eq!(world.used("refunds").await, []);
+    assert!(world.authorize(world.refund(1, 30)).await.is_ok());
+    let sponsor = format!("sponsor/{}", world.standing.sponsor.id);
+    for (number, per, who) in
+        [(2, "per: sponsor", sponsor.as_str()), (3, "per: deployment", "deployment")]
+    {
+        world.publish_budgets(&REFUNDS.replace("per: agent", per)).await;
+        assert_eq!(world.used("refunds").await, []);
+        assert!(world.authorize(world.refund(number, 40)).await.is_ok());
+        assert_eq!(world.used("refunds").await, [(who.to_owned(), "40".to_owned())]);
+    }
+}
+
+/// That too little is left is on record, though something changed before that was written.
+#[tokio::test]
+async fn what_a_budget_denies_is_recorded_though_an_attempt_in_between_fails() {
+    let world = World::budgeted(REFUNDS).await;
+    assert!(world.authorize(world.refund(0, 100)).await.is_ok());
+    let changed = CommitError::Changed { key: FactKey::active_policy() };
+    world.store.on_commit([OnCommit::After(Unit::default()), OnCommit::Refuse(changed)]);
+    assert_eq!(told(&world.authorize(world.refund(1, 1)).await), "budget_exceeded");
+    assert_eq!(world.store.commits_left(), 0);
+}
+
+/// The set in force, observed beside itself, permits nothing that it denies.
+#[tokio::test]
+async fn what_a_budget_denies_is_nothing_to_observe() {
+    let world = World::budgeted(&REFUNDS.replace("cap: 100", "cap: 1")).await;
+    let pip = world.authority.pip();
+    pip.observe(Some(pip.policy().snapshot.clone()));
+    assert_eq!(told(&world.authorize(world.refund(0, 1)).await), "permitted");
+    assert_eq!(told(&world.authorize(world.refund(1, 1)).await), "budget_exceeded");
+    let denied = world.records("decision").await.pop().expect("it is recorded").value;
+    assert_eq!(
+        (&denied["reason"], &denied["observed_set"]),
+        (&json!("budget_exceeded"), &Value::Null)
+    );
+    let found = pip.observation().expect("it is under observation");
+    assert_eq!((found.newly_denied, found.newly_permitted), (0, 0));
 }
 
 /// N simultaneous calls at the edge, over the real store: exactly as many as fit.

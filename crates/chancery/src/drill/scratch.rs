@@ -260,8 +260,8 @@ async fn onboard(socket: &Path, dir: &Path) -> anyhow::Result<()> {
           "harm": ["changes-production"], "max_calls": null, "description": "" },
         of_agent(dir, AGENT, "drill")?,
         of_agent(dir, LEAVING, LEAVER)?,
-        { "do": "server-add", "name": "canary", "owner": "drill",
-          "harm": ["*=changes-production"] },
+        { "do": "server-add", "name": "canary",
+          "said": { "owner": "drill", "harm": ["*=changes-production"] } },
     ]);
     for command in commands.as_array().into_iter().flatten() {
         let asked: Asked = serde_json::from_value(command.clone())?;

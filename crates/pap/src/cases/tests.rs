@@ -121,18 +121,23 @@ fn what_is_given_is_given_to_every_case_that_does_not_say_otherwise() {
     assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
 }
 
-#[test]
-fn a_case_says_what_was_used_up_before() {
+/// A set that lets a task use up ids to the sum of five, and the tool that it counts.
+fn budgeted() -> (PolicyFiles, Value) {
     let budgets = "budgets: { ids: { description: x, match: {}, amount: /id, cap: 5, per: task } }";
     let set = PolicyFiles { budgets: Some(budgets.to_owned()), ..set(POLICY) };
     let id = json!({ "id": { "type": "integer" } });
     let input = json!({ "type": "object", "properties": id, "required": ["id"] });
+    (set, json!({ "crm/lookup": { "harm": ["reads-data"], "input": input } }))
+}
+
+#[test]
+fn a_case_says_what_was_used_up_before() {
+    let (set, tools) = budgeted();
     let holds = |used: Value, expect: &str, reason: &str| {
         let call = json!({ "tool": "crm/lookup", "input": { "id": 2 } });
         let case = json!({
             "name": "it", "call": call, "used": used, "expect": expect, "reason": reason,
         });
-        let tools = json!({ "crm/lookup": { "harm": ["reads-data"], "input": input } });
         let file: CaseFile =
             serde_json::from_value(json!({ "tools": tools, "cases": [case] })).expect("a file");
         let results = file.run(&set, &Tools::new()).expect("the set compiles");
@@ -143,6 +148,25 @@ fn a_case_says_what_was_used_up_before() {
     assert!(holds(json!({ "ids": 3.5 }), "deny", "budget_exceeded"));
     assert!(!holds(json!({ "other": 3 }), "permit", "granted"), "there is no such budget");
     assert!(!holds(json!({ "ids": -3 }), "permit", "granted"), "it is no amount");
+}
+
+#[test]
+fn a_question_says_what_was_used_up_before() {
+    let (set, tools) = budgeted();
+    let tools: Tools = serde_json::from_value(tools).expect("tools");
+    let snapshot = Snapshot::compile(bundle(&set, &tools)).expect("the set compiles");
+    let asked = |used: Value| {
+        let call = json!({ "tool": "crm/lookup", "input": { "id": 2 } });
+        let case = json!({ "call": call, "used": used });
+        ask(case.as_object().expect("it is an object").clone(), (&snapshot, &tools))
+    };
+    let told = asked(json!({ "ids": 3 })).expect("it is answered");
+    assert_eq!(told["answer"], "permit");
+    let told = asked(json!({ "ids": 4 })).expect("it is answered");
+    assert_eq!((&told["answer"], &told["reason"]), (&json!("deny"), &json!("budget_exceeded")));
+    assert_eq!(told["permitted_with"], json!([{ "used": {} }]));
+    let why = asked(json!({ "other": 3 })).expect_err("there is no such budget");
+    assert_eq!(why, "the set has no budget `other`");
 }
 
 #[test]

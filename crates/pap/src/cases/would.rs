@@ -29,14 +29,16 @@ pub fn ask(
     }
     asked.was_possible((snapshot, tools))?;
     let (request, facts) = asked.question(tools)?;
-    let explained = snapshot.explain(&request, &facts);
+    let mut explained = snapshot.explain(&request, &facts);
+    explained.decision = asked.counted(explained.decision, snapshot)?;
     let mut told = crate::explain::told(&request, &explained);
     if let Decision::Deny(_) = explained.decision {
         let permits = |case: &Map<String, Value>| {
-            let question = read(case).and_then(|case| case.question(tools));
-            question.is_ok_and(|(request, facts)| {
-                matches!(snapshot.decide(&request, &facts), Decision::Permit(_))
-            })
+            let decision = read(case).and_then(|case| {
+                let (request, facts) = case.question(tools)?;
+                case.counted(snapshot.decide(&request, &facts), snapshot)
+            });
+            matches!(decision, Ok(Decision::Permit(_)))
         };
         told.insert("permitted_with".to_owned(), lifts(&case, permits).into());
     }
@@ -68,6 +70,7 @@ fn lifts(case: &Map<String, Value>, permits: impl Fn(&Map<String, Value>) -> boo
         ("calls", json!(0)),
         ("labels", json!([])),
         ("used_tools", json!([])),
+        ("used", json!({})),
     ];
     let vouched = VOUCHED.map(|by| ("attestation", json!(by)));
     let single = vouched.iter().chain(&better).map(std::slice::from_ref);

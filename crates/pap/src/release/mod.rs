@@ -203,7 +203,8 @@ impl Administration {
         Ok(json!({ "released": version, "over": base, "decision": done.decision }))
     }
 
-    /// Takes back a release that was not in force yet: one person suffices, as it only takes away.
+    /// Takes back a release that was not in force yet, and ends its observation: one person suffices, as it only takes
+    /// away.
     async fn withdraw(&self, by: &PersonId, version: u64) -> Result<Value, AdminError> {
         let found = self.reader().find::<Release>(FactKey::release(version)).await;
         let target = target(version, found.ok().flatten().as_ref());
@@ -213,8 +214,19 @@ impl Administration {
         let withdrawn = release.withdrawn(by.clone(), self.now()).ok_or_else(|| {
             AdminError::Invalid(format!("release {version} was in force, or was withdrawn before"))
         })?;
-        let effects = vec![put(FactKey::release(version), &withdrawn)];
+        let mut effects = vec![put(FactKey::release(version), &withdrawn)];
+        // Nobody else observes anything meanwhile.
+        let _turn = self.publisher.turn().await;
+        let mut releases = self.kept(&mut draft).await?;
+        let ends = releases.observed == Some(version);
+        if ends {
+            releases.observed = None;
+            effects.push(put(FactKey::releases(), &releases));
+        }
         let done = draft.make(told(&withdrawn), effects).await?;
+        if ends {
+            self.publisher.observe(None).await?;
+        }
         Ok(json!({ "withdrawn": version, "decision": done.decision }))
     }
 

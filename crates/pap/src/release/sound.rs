@@ -192,7 +192,7 @@ pub(crate) async fn active_release(journal: &Journal, key: &PolicyKey) -> Result
     Ok(Content { files, release: Some(version), expires: release.terms.expires })
 }
 
-/// The release that is to be under observation, if one is, which is sound and not expired at `now`.
+/// The release that is to be under observation, if one that still waits is, which is sound and not expired at `now`.
 pub async fn observed_release(
     journal: &Journal,
     key: &PolicyKey,
@@ -202,9 +202,15 @@ pub async fn observed_release(
     let releases = reader.find::<Releases>(FactKey::releases()).await?.unwrap_or_default();
     let Some(version) = releases.observed else { return Ok(None) };
     let Sound { release, files } = sound(journal, key, version).await?;
-    let ReleaseState::Released { .. } = release.state else {
-        return Err(Unsound::Altered { version, why: "it is not one that waits to be active" });
-    };
+    match release.state {
+        ReleaseState::Released { .. } => {}
+        ReleaseState::Active { .. }
+        | ReleaseState::Superseded { .. }
+        | ReleaseState::Withdrawn { .. } => return Ok(None),
+        ReleaseState::Proposed => {
+            return Err(Unsound::Altered { version, why: "nobody approved it" });
+        }
+    }
     in_time((version, release.terms.expires), now)?;
     let expires = release.terms.expires;
     Ok(Some(Content { files, release: Some(version), expires }))

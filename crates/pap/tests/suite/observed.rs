@@ -1,11 +1,13 @@
 //! A release decides beside the set in force before it is put in force; and what is only observed takes two people.
 
-use model::{FactKey, Releases};
+use model::{Clock as _, FactKey, Releases};
 use pap::{AdminError, Command};
 use serde_json::{Value, json};
+use store::Unit;
 
-use crate::desk::word as word_of;
+use crate::desk::{policy_key, word as word_of};
 use crate::releases::{CLOSED, House};
+use crate::support::stores::OnCommit;
 
 /// A house in which release 2, which forbids lookups, is approved.
 async fn approved() -> House {
@@ -84,6 +86,34 @@ async fn an_observation_ends_when_somebody_says_so_and_goes_on_with_what_is_newe
     house.desk.publisher.observe(None).await.expect("it ends");
     assert_eq!(house.follows().await, "in force");
     assert_eq!(looked_up(&house).await, ("forbidden".to_owned(), json!(["closed"])));
+}
+
+#[tokio::test]
+async fn an_observation_ends_when_its_release_is_withdrawn() {
+    let house = approved().await;
+    observe(&house, Some(2)).await.expect("it is observed");
+    house.desk.run(Command::PolicyWithdraw { version: 2 }).await.expect("it is withdrawn");
+    assert_eq!(looked_up(&house).await, ("permitted".to_owned(), Value::Null));
+    assert_eq!(told(&house).await, Value::Null);
+    // Where one that was withdrawn is still said to be observed, nothing is wrong, and none is.
+    let kept = Releases { newest: 2, active: 1, observed: Some(2) };
+    let world = &house.desk.world;
+    world.put(FactKey::releases(), &kept).await;
+    let key = policy_key(world.dir.path());
+    let found = pap::observed_release(world.authority.journal(), &key, world.clock.now()).await;
+    assert_eq!(found.expect("nothing is wrong"), None);
+}
+
+/// What could not be observed because something failed in passing is, by whoever looks next.
+#[tokio::test]
+async fn an_observation_that_failed_in_passing_is_tried_again() {
+    let house = approved().await;
+    let full = authority::CommitError::Unavailable("the disk is full".into());
+    house.desk.world.store.on_commit([OnCommit::After(Unit::default()), OnCommit::Refuse(full)]);
+    assert_eq!(word_of(&observe(&house, Some(2)).await), "unavailable");
+    assert_eq!(told(&house).await, json!({ "release": 2 }));
+    assert_eq!(house.follows().await, "in force");
+    assert_eq!(looked_up(&house).await, ("permitted".to_owned(), json!(["closed"])));
 }
 
 /// Whatever is wrong with what is observed, what is in force decides, and is followed.

@@ -7,12 +7,14 @@ use super::scope::{IAM, USER};
 use super::{Claim, SUBJECT, Translation};
 
 /// What a condition before has shown to be there.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Known {
     /// The person on whose behalf the act is done.
     Subject,
     /// Their unit.
     Unit,
+    /// A claim, which was asked for there.
+    Claim(String),
 }
 
 /// What all of `parts` say together; true, if there are none.
@@ -109,6 +111,7 @@ impl Translation<'_> {
                 said.extend((!is_true(&part)).then_some(part));
                 continue;
             };
+            self.known.push(Known::Claim(name.to_owned()));
             let Some(kind) = self.kind(name) else { continue };
             // Who is in no group of a claim may well be there: only its value says that it is.
             if kind == Claim::Group && !parts[position + 1..].iter().any(|it| needs(it, name)) {
@@ -127,6 +130,14 @@ impl Translation<'_> {
         let known = self.known.clone();
         let said = self.said(expression);
         self.known = known;
+        said
+    }
+
+    /// The expression, where what permits may be that it does not hold.
+    fn operand(&mut self, expression: &Value) -> Value {
+        let permits = std::mem::replace(&mut self.permits, false);
+        let said = self.expression(expression);
+        self.permits = permits;
         said
     }
 
@@ -167,9 +178,9 @@ impl Translation<'_> {
     /// The same of what is said of every operand.
     fn every_operand(&mut self, operator: &str, operands: &Value) -> Value {
         let said = match operands {
-            Value::Array(operands) => operands.iter().map(|it| self.expression(it)).collect(),
+            Value::Array(operands) => operands.iter().map(|it| self.operand(it)).collect(),
             Value::Object(operands) => {
-                let said = operands.iter().map(|(name, it)| (name.clone(), self.expression(it)));
+                let said = operands.iter().map(|(name, it)| (name.clone(), self.operand(it)));
                 Value::Object(said.collect())
             }
             _ => {
@@ -192,6 +203,7 @@ impl Translation<'_> {
         let mut said = expression.clone();
         let operator = if said.get("has").is_some() { "has" } else { "like" };
         let left = expression[operator]["left"].clone();
+        self.asked_first(&left);
         said[operator]["left"] = match claim(&left) {
             Some(name) if self.kind(name) == Some(Claim::Unit) && operator == "like" => {
                 let mut all = self.guards(Claim::Unit);
@@ -261,6 +273,8 @@ impl Translation<'_> {
     }
 
     fn compared(&mut self, operator: &str, (left, right): (&Value, &Value)) -> Value {
+        self.asked_first(left);
+        self.asked_first(right);
         let principal = [(left, right), (right, left)].into_iter().find_map(|(one, other)| {
             let named = &other["Value"]["__entity"];
             let is_it = is_var(one, "principal") && named["type"] == USER;
@@ -269,6 +283,10 @@ impl Translation<'_> {
         let claimed = claim(left).map(|name| (name, right["Value"].as_str()));
         let claimed = claimed.or_else(|| claim(right).map(|name| (name, left["Value"].as_str())));
         match principal.or(claimed) {
+            // Who acts for nobody is not that person, and is permitted nothing by it.
+            Some((SUBJECT, Some(value))) if operator == "!=" && !self.permits => {
+                json!({ "!": { "arg": self.is_claimed(SUBJECT, value, true) } })
+            }
             Some((name, Some(value))) => self.is_claimed(name, value, operator == "=="),
             Some((name, None)) => {
                 self.refuse(format!(
@@ -277,14 +295,28 @@ impl Translation<'_> {
                 Value::Null
             }
             None => {
-                let (left, right) = (self.expression(left), self.expression(right));
+                let (left, right) = (self.operand(left), self.operand(right));
                 json!({ operator: { "left": left, "right": right } })
             }
         }
     }
 
+    /// Refuses a claim of which it was not asked before whether it is there: without it the policy fails there, whole.
+    fn asked_first(&mut self, expression: &Value) {
+        let name = expression.get("getTag").and_then(|_| claim(expression));
+        if let Some(name) = name
+            && !self.known.contains(&Known::Claim(name.to_owned()))
+        {
+            self.refuse(format!(
+                "looks at the claim `{name}`, which may not be there: ask `principal.hasTag(\"{name}\")` first, \
+                 in the same conjunction"
+            ));
+        }
+    }
+
     /// Whether a claim has one of some values.
     fn one_of(&mut self, values: &Value, claimed: &Value) -> Value {
+        self.asked_first(claimed);
         let name = claim(claimed).unwrap_or_default();
         let values = values["Set"].as_array();
         let texts: Option<Vec<&str>> =

@@ -29,7 +29,8 @@ enum Called {
     /// All tools of a target.
     Target(ServerName),
     All,
-    Method,
+    /// A method, as the action that it is here.
+    Method(Value),
 }
 
 impl Translation<'_> {
@@ -78,17 +79,23 @@ impl Translation<'_> {
             if policy["effect"] == "permit" {
                 self.refuse(NAME_TARGETS);
             }
-            return (calls, any);
+            let methods = called.into_iter().filter_map(|it| match it {
+                Called::Method(method) => Some(method),
+                _ => None,
+            });
+            let listed: Vec<_> = std::iter::once(uid(TOOL_CALLS)).chain(methods).collect();
+            let alone = listed.len() == 1;
+            return (if alone { calls } else { json!({ "op": "in", "entities": listed }) }, any);
         }
         if let [Called::Target(server)] = called.as_slice() {
             let server = json!({ "type": "Server", "id": server });
             return (calls, json!({ "op": "in", "entity": server }));
         }
         let mut ids = Vec::new();
-        for (called, named) in called.iter().zip(&named) {
+        for called in called {
             match called {
                 Called::Tool(server, tool) => ids.push(uid(&format!("{server}/{tool}"))),
-                Called::Method => ids.push(named_as(named)),
+                Called::Method(method) => ids.push(method),
                 Called::Target(_) | Called::All => {
                     self.refuse("a target stands beside others: give each a policy of its own");
                 }
@@ -126,7 +133,7 @@ impl Translation<'_> {
             return None;
         }
         if METHODS.contains(&id) {
-            return Some(Called::Method);
+            return Some(Called::Method(json!({ "type": "Action", "id": id })));
         }
         if is_group && ALL_TOOLS.contains(&id) {
             return Some(Called::All);
@@ -179,11 +186,6 @@ impl Translation<'_> {
         }
         Some(server)
     }
-}
-
-/// The entity of the same name, of our type.
-fn named_as(entity: &Value) -> Value {
-    json!({ "type": "Action", "id": entity["id"] })
 }
 
 /// `RefundTool` and `Refund_Tool` as `refund-tool`.

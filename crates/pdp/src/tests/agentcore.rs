@@ -260,6 +260,17 @@ fn a_forbid_of_everything_stops_calls_and_no_administration() {
     );
 }
 
+/// What is answered on behalf of a person, of this group and unit, or of nobody.
+fn answer(said: &Snapshot, who: Option<(&str, &str, Option<&str>)>, amount: i64) -> String {
+    let mut case = Case::call("payments/refund", json!({ "amount": amount }));
+    if let Some((id, group, unit)) = who {
+        let mut person = person(id, &[group]);
+        person.unit = unit.map(|unit| unit.parse().expect("a unit"));
+        case = case.on_behalf_of(person);
+    }
+    show(&case.decide(said)).split(':').next().unwrap_or_default().to_owned()
+}
+
 /// What is imported answers as it did there.
 #[test]
 fn what_is_imported_decides_as_it_did() {
@@ -274,16 +285,7 @@ fn what_is_imported_decides_as_it_did() {
            when { principal.hasTag("username") && principal.getTag("username") == "mallory" };"#,
     );
     let said = snapshot(&said.expect("it can be said"));
-    let ask = |who: Option<(&str, &str, Option<&str>)>, amount: i64| {
-        let mut case = Case::call("payments/refund", json!({ "amount": amount }));
-        if let Some((id, group, unit)) = who {
-            let mut person = person(id, &[group]);
-            person.unit = unit.map(|unit| unit.parse().expect("a unit"));
-            case = case.on_behalf_of(person);
-        }
-        show(&case.decide(&said)).split(':').next().unwrap_or_default().to_owned()
-    };
-    for (who, amount, answer) in [
+    for (who, amount, expected) in [
         (Some(("john", "gold", Some("sales"))), 499, "permit by shop-1 [person yes, instance yes]"),
         (Some(("john", "gold", Some("sales"))), 500, "deny (not_granted)"),
         (Some(("john", "silver", Some("sales"))), 1, "deny (not_granted)"),
@@ -294,8 +296,54 @@ fn what_is_imported_decides_as_it_did() {
         // On whose behalf is not known.
         (None, 1, "deny (not_granted)"),
     ] {
-        assert_eq!(ask(who, amount), answer, "{who:?} {amount}");
+        assert_eq!(answer(&said, who, amount), expected, "{who:?} {amount}");
     }
+}
+
+#[test]
+fn who_acts_for_nobody_is_not_alice_and_is_permitted_nothing_by_that() {
+    const PERMIT: &str =
+        r#"permit(principal, action == AgentCore::Action::"payments___refund", resource)"#;
+    const FORBID: &str = "; forbid(principal, action, resource)";
+    let (forbidden, not_granted) = ("deny (forbidden)", "deny (not_granted)");
+    for (rest, expected) in [
+        (
+            format!(r#"{FORBID} when {{ principal.id != "alice" }};"#),
+            ["permit", forbidden, forbidden],
+        ),
+        (
+            format!(r#"{FORBID} when {{ principal != AgentCore::OAuthUser::"alice" }};"#),
+            ["permit", forbidden, forbidden],
+        ),
+        (r#" when { principal.id != "alice" };"#.to_owned(), [not_granted, "permit", not_granted]),
+        (
+            r#" unless { principal.id != "alice" };"#.to_owned(),
+            ["permit", not_granted, not_granted],
+        ),
+        (
+            r#" when { (principal.id != "alice") == false };"#.to_owned(),
+            ["permit", not_granted, not_granted],
+        ),
+    ] {
+        let said = snapshot(&imported(&format!("{PERMIT}{rest}")).expect("it can be said"));
+        let alice_bob_nobody = [Some("alice"), Some("bob"), None];
+        for (who, expected) in alice_bob_nobody.into_iter().zip(expected) {
+            let told = answer(&said, who.map(|id| (id, "staff", None)), 1);
+            assert!(told.starts_with(expected), "{rest} {who:?}: {told}");
+        }
+    }
+}
+
+#[test]
+fn methods_beside_all_tools_stay() {
+    let said = imported(
+        r#"permit(principal, action == AgentCore::Action::"tools/list", resource);
+           forbid(principal, action in [AgentCore::Action::"CallTool", AgentCore::Action::"tools/list"], resource);"#,
+    );
+    let said = said.expect("it can be said");
+    assert!(said.contains(r#"action in [Action::"tools/call", Action::"tools/list"]"#), "{said}");
+    let told = show(&Case::method("tools/list", "crm").decide(&snapshot(&said)));
+    assert!(told.starts_with("deny (forbidden)"), "{told}");
 }
 
 /// What cannot be said, each policy with some words of why.
@@ -388,6 +436,22 @@ const BEYOND: &[(&str, &str)] = &[
         r#"forbid(principal, action, resource) when { resource == AgentCore::Gateway::"x" };"#,
         "belong into the scope",
     ),
+    (
+        r#"permit(principal, action == AgentCore::Action::"A___b", resource) unless { principal.getTag("department") == "legal" };"#,
+        "ask `principal.hasTag(\"department\")` first",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { ["x"].contains(principal.getTag("role")) && principal.hasTag("role") };"#,
+        "ask `principal.hasTag(\"role\")` first",
+    ),
+    (
+        r#"forbid(principal, action, resource) when { (context.input.a || principal.hasTag("department")) && principal.getTag("department") like "x*" };"#,
+        "ask `principal.hasTag(\"department\")` first",
+    ),
+    (r#"@mode("observe") forbid(principal, action, resource);"#, "`@mode` means nothing there"),
+    (r#"@remedy("approval") forbid(principal, action, resource);"#, "take it out"),
+    (r#"@obligation("notify:x") forbid(principal, action, resource);"#, "take it out"),
+    (r#"@property("never-permits") forbid(principal, action, resource);"#, "take it out"),
     (r#"@unknown("x") forbid(principal, action, resource);"#, "unknown annotation `@unknown`"),
     (r#"@id("no such") forbid(principal, action, resource);"#, "is not a policy id"),
     (r#"forbid(principal == ?principal, action, resource);"#, "template"),
