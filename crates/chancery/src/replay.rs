@@ -139,7 +139,9 @@ mod tests {
     /// What pages that tell this sum up to.
     fn replayed(pages: &[Value]) -> Replayed {
         let mut replayed = Replayed::default();
-        pages.iter().for_each(|told| replayed.add(told));
+        for told in pages {
+            replayed.add(told);
+        }
         replayed
     }
 
