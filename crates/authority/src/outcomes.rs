@@ -93,8 +93,12 @@ impl OutcomeSlot {
         self.changes.fresh_as_of(&[(&closing.context.reads, self.revision)]).is_some()
     }
 
-    pub(crate) const fn begun(&mut self) {
+    /// From now on, whoever watches it knows what it rests on.
+    pub(crate) fn begun(&mut self) {
         self.has_begun = true;
+        if let Some((closing, _)) = &mut self.open {
+            closing.context.reads = Vec::new();
+        }
     }
 
     pub(crate) fn close(&mut self, outcome: OutcomeKind, result: Option<Sha256Digest>) {

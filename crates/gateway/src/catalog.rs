@@ -52,6 +52,12 @@ pub struct GovernedCall {
 }
 
 impl GovernedCall {
+    /// The same, begun: what asking used up is on record.
+    pub(crate) fn begun(mut self) -> Self {
+        self.circumstances.uses = Vec::new();
+        self
+    }
+
     /// Whether it goes on with a call that waited for input.
     pub(crate) fn goes_on(&self) -> bool {
         self.circumstances.uses.len() > 1

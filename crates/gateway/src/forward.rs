@@ -154,6 +154,7 @@ impl Way {
         let (done, ended) = tokio::sync::oneshot::channel();
         let asserted = asserted(&context, &act);
         // What a call keeps while it waits is kept once, and in none of the futures that it runs in.
+        let act = act.begun();
         let call = Box::new(Call { way: self, act, asserted, watch, messages });
         drop(context);
         tasks.spawn(async move {
