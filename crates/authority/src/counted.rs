@@ -5,7 +5,7 @@
 //! outlive instances and tasks (`n_088_…`).
 
 use model::{Amount, BudgetName, Denial, ElevationId, Spend, Standing, Timestamp};
-use pdp::{Per, Shown};
+use pdp::Shown;
 use store::{CounterKey, Effect, Store, StoreError};
 
 use crate::Limits;
@@ -112,7 +112,7 @@ pub async fn used(
     most: usize,
 ) -> Result<Vec<UsedBy>, StoreError> {
     let prefix = format!("{}{window}/", of_budget(budget.budget));
-    let places = format!("{prefix}{}", of_places(budget.per));
+    let places = format!("{prefix}{}", budget.per.place());
     let listed = store.list_counters(&places, most).await?.into_iter();
     Ok(listed
         .map(|(counter, parts)| {
@@ -120,17 +120,6 @@ pub async fn used(
             (who, Amount::from_parts(parts))
         })
         .collect())
-}
-
-/// How the names begin of those who use it up together.
-const fn of_places(per: Per) -> &'static str {
-    match per {
-        Per::Task => "task/",
-        Per::Instance => "instance/",
-        Per::Agent => "agent/",
-        Per::Sponsor => "sponsor/",
-        Per::Deployment => "deployment",
-    }
 }
 
 fn one(counter: CounterKey, most: Option<u64>) -> Effect {

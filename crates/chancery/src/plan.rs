@@ -98,12 +98,7 @@ fn files(a: &PolicyFiles, b: &PolicyFiles) -> Vec<FileChange> {
     let (old, new) = (a.beside_policies(), b.beside_policies());
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changed = |file: &String| {
-        let is = match (old.get(file), new.get(file)) {
-            (old, new) if old == new => return None,
-            (None, _) => Change::New,
-            (_, None) => Change::Gone,
-            _ => Change::Changed,
-        };
+        let is = Change::of(old.get(file), new.get(file))?;
         let widens = is == Change::Gone && HOLDING_BACK.contains(&file.as_str());
         Some(FileChange { file: file.clone(), is, widens })
     };

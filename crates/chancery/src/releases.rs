@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, ensure};
 use model::{Base, Clock as _, PolicyDigest, Release, ReleaseState, ReleaseTerms, Timestamp};
 use pap::{Command as Asked, PolicyFiles, ReleaseAsked};
-use pdp::Bundle;
+use pdp::{Bundle, Change};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -270,11 +270,11 @@ fn compared(what: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, Strin
     let ids: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
     for id in ids {
         let (old, new) = (a.get(id), b.get(id));
-        let how = match (old, new) {
-            (Some(old), Some(new)) if old == new => continue,
-            (Some(_), Some(_)) => "changed",
-            (Some(_), None) => "removed",
-            _ => "added",
+        let how = match Change::of(old, new) {
+            None => continue,
+            Some(Change::New) => "added",
+            Some(Change::Gone) => "removed",
+            Some(_) => "changed",
         };
         let _ = writeln!(all, "{how} {what} `{id}`");
         let text = |side: Option<&String>| side.cloned().unwrap_or_default();

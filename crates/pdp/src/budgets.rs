@@ -96,6 +96,19 @@ pub struct Shown<'a> {
     pub every: Option<Every>,
 }
 
+impl Per {
+    /// How the places begin, after their time, in which it is used up.
+    pub const fn place(self) -> &'static str {
+        match self {
+            Self::Task => "task/",
+            Self::Instance => "instance/",
+            Self::Agent => "agent/",
+            Self::Sponsor => "sponsor/",
+            Self::Deployment => "deployment",
+        }
+    }
+}
+
 impl Budgets {
     /// What the act that `request` asks for uses up.
     pub(crate) fn spent_by(
@@ -153,16 +166,16 @@ impl Budget {
         if !(is_tool && is_harm && is_purpose) {
             return BTreeSet::new();
         }
-        let window = window(self.every, facts.now);
+        let place = format!("{}/{}", window(self.every, facts.now), self.per.place());
         let is_one = |hop: &Hop<'_>| agents.is_empty() || agents.contains(&hop.agent.name);
-        let place = |hop: Hop<'_>| match self.per {
-            Per::Task => format!("{window}/task/{}", standing.root().id),
-            Per::Instance => format!("{window}/instance/{}", hop.instance.id),
-            Per::Agent => format!("{window}/agent/{}", hop.agent.name),
-            Per::Sponsor => format!("{window}/sponsor/{}", hop.sponsor.id),
-            Per::Deployment => format!("{window}/deployment"),
+        let of_hop = |hop: Hop<'_>| match self.per {
+            Per::Task => format!("{place}{}", standing.root().id),
+            Per::Instance => format!("{place}{}", hop.instance.id),
+            Per::Agent => format!("{place}{}", hop.agent.name),
+            Per::Sponsor => format!("{place}{}", hop.sponsor.id),
+            Per::Deployment => place.clone(),
         };
-        standing.hops().filter(is_one).map(place).collect()
+        standing.hops().filter(is_one).map(of_hop).collect()
     }
 }
 

@@ -33,6 +33,18 @@ pub enum Change {
     OutOfObservation,
 }
 
+impl Change {
+    /// How what was `old` is otherwise as `new`, if it is.
+    pub fn of<T: PartialEq + ?Sized>(old: Option<&T>, new: Option<&T>) -> Option<Self> {
+        match (old, new) {
+            (old, new) if old == new => None,
+            (None, _) => Some(Self::New),
+            (_, None) => Some(Self::Gone),
+            _ => Some(Self::Changed),
+        }
+    }
+}
+
 /// One change of one policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyChange {
@@ -78,13 +90,10 @@ impl Snapshot {
 }
 
 fn changes_of(old: Option<&Policy>, new: Option<&Policy>) -> Vec<Change> {
-    let (Some(old), Some(new)) = (old, new) else {
-        return vec![if old.is_none() { Change::New } else { Change::Gone }];
-    };
-    let says = (says(old) != says(new)).then_some(Change::Changed);
-    let moved = match (is_observed(old), is_observed(new)) {
-        (false, true) => Some(Change::IntoObservation),
-        (true, false) => Some(Change::OutOfObservation),
+    let says = Change::of(old.map(says).as_ref(), new.map(says).as_ref());
+    let moved = match (old.map(is_observed), new.map(is_observed)) {
+        (Some(false), Some(true)) => Some(Change::IntoObservation),
+        (Some(true), Some(false)) => Some(Change::OutOfObservation),
         _ => None,
     };
     says.into_iter().chain(moved).collect()

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use crate::beside;
 use crate::report::{CompileErrors, Finding};
 
 /// The name of the file, beside the policies.
@@ -22,9 +23,6 @@ pub const LABELS_MAX: usize = 64;
 
 /// The most conditions of one tool.
 const CONDITIONS_MAX: usize = 64;
-
-/// The longest pointer to an argument, in bytes.
-const POINTER_MAX: usize = 256;
 
 /// As what a tool is named that stands for those of its server that have no entry of their own.
 const EVERY_OTHER: &str = "*";
@@ -115,13 +113,7 @@ struct Condition {
 impl Labels {
     /// Reads the file.
     pub(crate) fn read(text: &str) -> Result<Self, CompileErrors> {
-        let read = serde_saphyr::from_str(text);
-        let File { labels, servers, mut tools } = read.map_err(|error: serde_saphyr::Error| {
-            let line = error.location().and_then(|it| usize::try_from(it.line()).ok());
-            let message = error.without_snippet().to_string();
-            let message = message.lines().next().unwrap_or_default();
-            Finding::at(LABELS_FILE, line, format!("{message}: see docs/labels.md"))
-        })?;
+        let File { labels, servers, mut tools } = beside::read(LABELS_FILE, text)?;
         let declared: BTreeSet<Label> = labels.into_keys().collect();
         let mut check = Check { declared: &declared, found: Vec::new() };
         if declared.len() > LABELS_MAX {
@@ -307,12 +299,7 @@ impl Check<'_> {
     }
 
     fn pointer(&mut self, pointer: &Spanned<String>) {
-        let text = &pointer.value;
-        if !text.starts_with('/') || text.len() > POINTER_MAX {
-            let message = format!(
-                "`{}` is no JSON pointer to an argument: write `/NAME`",
-                text.escape_default()
-            );
+        if let Err(message) = beside::is_pointer(&pointer.value) {
             self.finding(Some(pointer.referenced.line()), message);
         }
     }

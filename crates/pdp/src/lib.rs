@@ -12,6 +12,7 @@
 pub mod agentcore;
 mod annotations;
 mod arguments;
+mod beside;
 mod budgets;
 mod bundle;
 mod candidates;

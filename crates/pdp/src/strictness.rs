@@ -14,6 +14,7 @@ use model::{AgentName, Harm, Standing};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::beside;
 use crate::report::{CompileErrors, Finding};
 
 /// The name of the file, beside the policies.
@@ -58,13 +59,7 @@ pub struct TokenRule {
 impl Strictness {
     /// Reads the file.
     pub(crate) fn read(text: &str) -> Result<Self, CompileErrors> {
-        let read = serde_saphyr::from_str(text);
-        let File { tokens } = read.map_err(|error: serde_saphyr::Error| {
-            let line = error.location().and_then(|it| usize::try_from(it.line()).ok());
-            let message = error.without_snippet().to_string();
-            let message = message.lines().next().unwrap_or_default();
-            Finding::at(STRICTNESS_FILE, line, format!("{message}: see docs/strictness.md"))
-        })?;
+        let File { tokens } = beside::read(STRICTNESS_FILE, text)?;
         let mut wrong = Vec::new();
         if tokens.len() > STRICTNESS_MAX {
             let message = format!("more than {STRICTNESS_MAX} rules");

@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::{Budget, Budgets, Every, Of, Per, Used};
 use crate::Bundle;
+use crate::beside;
 use crate::report::{CompileErrors, Finding};
 use crate::shape::{self, Members, Shape};
 
@@ -19,9 +20,6 @@ pub const BUDGETS_MAX: usize = 64;
 
 /// The most tools, agents and purposes that one budget is for.
 const MATCHED_MAX: usize = 64;
-
-/// The longest pointer to an argument, in bytes.
-const POINTER_MAX: usize = 256;
 
 /// The word for an amount that is one for each call.
 pub(super) const CALLS: &str = "calls";
@@ -73,13 +71,7 @@ impl Budgets {
     /// is doubtful, too.
     pub(crate) fn read(bundle: &Bundle) -> Result<(Self, Vec<Finding>), CompileErrors> {
         let Some(text) = &bundle.budgets else { return Ok((Self::default(), Vec::new())) };
-        let read = serde_saphyr::from_str(text);
-        let File { budgets } = read.map_err(|error: serde_saphyr::Error| {
-            let line = error.location().and_then(|it| usize::try_from(it.line()).ok());
-            let message = error.without_snippet().to_string();
-            let message = message.lines().next().unwrap_or_default();
-            Finding::at(BUDGETS_FILE, line, format!("{message}: see docs/budgets.md"))
-        })?;
+        let File { budgets } = beside::read(BUDGETS_FILE, text)?;
         let mut check = Check { bundle, wrong: Vec::new(), doubtful: Vec::new() };
         if budgets.len() > BUDGETS_MAX {
             let message = format!("more than {BUDGETS_MAX} budgets");
@@ -149,9 +141,7 @@ impl Check<'_> {
         }
         for place in [Some(amount), currency.as_ref().map(|it| &it.argument)] {
             let Some(Spanned { value, referenced, .. }) = place else { continue };
-            if !value.starts_with('/') || value.len() > POINTER_MAX {
-                let shown = value.escape_default();
-                let message = format!("`{shown}` is no JSON pointer to an argument: write `/NAME`");
+            if let Err(message) = beside::is_pointer(value) {
                 wrong(referenced.line(), &message);
             }
         }

@@ -7,8 +7,8 @@ use expect_test::{Expect, expect};
 use model::{Decision, Denial, Harm, PrincipalFacts};
 use serde_json::{Value, json};
 
-use super::fixtures::{Case, at, bundle, tool};
-use crate::{BUDGETS_MAX, Bundle, Snapshot};
+use super::fixtures::{Case, at, bundle, found_in, tool};
+use crate::{BUDGETS_FILE, BUDGETS_MAX, Bundle, Snapshot};
 
 const POLICY: &str = r#"
     @id("a") permit(principal, action in Action::"tools/call", resource in Server::"crm");
@@ -26,15 +26,7 @@ fn budget(members: &str) -> String {
 }
 
 fn check(budgets: &str, expected: Expect) {
-    let found = match Snapshot::compile(with(budgets)) {
-        Ok(snapshot) => {
-            let shown = snapshot.warnings().iter().map(ToString::to_string);
-            let own: Vec<_> = shown.filter(|it| it.starts_with("budgets.yaml")).collect();
-            own.join("\n")
-        }
-        Err(errors) => errors.to_string(),
-    };
-    expected.assert_eq(&found);
+    expected.assert_eq(&found_in(BUDGETS_FILE, with(budgets)));
 }
 
 #[test]
@@ -106,51 +98,59 @@ fn what_is_wrong_is_told_with_its_line() {
 
 #[test]
 fn a_budget_is_held_against_the_arguments_of_the_tools() {
-    let of = |tools: &str, amount: &str| {
-        budget(&format!("match: {{ tools: [{tools}] }}, amount: {amount}, cap: 1, per: task"))
+    let check = |tools: &str, amount: &str, expected: Expect| {
+        let rest = format!("match: {{ tools: [{tools}] }}, amount: {amount}, cap: 1, per: task");
+        check(&budget(&rest), expected);
     };
     // What is named by its own name must have the argument.
     check(
-        &of("payments/refund", "/amuont"),
+        "payments/refund",
+        "/amuont",
         expect![
             "budgets.yaml:2: budget `it`: calls of `payments/refund` have no argument `/amuont` of a type that can be counted, so all are denied"
         ],
     );
     check(
-        &of("payments/refund", "/tags"),
+        "payments/refund",
+        "/tags",
         expect![
             "budgets.yaml:2: budget `it`: calls of `payments/refund` have no argument `/tags` of a type that can be counted, so all are denied"
         ],
     );
     check(
-        &of("payments/refund", "/to"),
+        "payments/refund",
+        "/to",
         expect![
             "budgets.yaml:2: budget `it`: calls of `payments/refund` have no argument `/to` of a type that can be counted, so all are denied"
         ],
     );
     check(
-        &of("payments/refund", "/amount"),
+        "payments/refund",
+        "/amount",
         expect![
             "budgets.yaml:2: budget `it`: calls of `payments/refund` may leave out `/amount`, and are denied then"
         ],
     );
     check(
-        &of("payments/refund", "/to/share"),
+        "payments/refund",
+        "/to/share",
         expect![
             "budgets.yaml:2: budget `it`: calls of `payments/refund` may leave out `/to/share`, and are denied then"
         ],
     );
     check(
-        &of("'payments/*'", "/amuont"),
+        "'payments/*'",
+        "/amuont",
         expect![
             "budgets.yaml:2: budget `it`: calls of `payments/refund` have no argument `/amuont` of a type that can be counted, so all are denied"
         ],
     );
     check(
-        &of("payments/pay", "/amount"),
+        "payments/pay",
+        "/amount",
         expect!["budgets.yaml:2: budget `it`: there is no tool `payments/pay`"],
     );
-    check(&of("payments/refund", "calls"), expect![[r#""#]]);
+    check("payments/refund", "calls", expect![[r#""#]]);
 }
 
 #[test]

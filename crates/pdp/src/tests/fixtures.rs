@@ -348,6 +348,18 @@ pub(super) fn bundle(policies: &str) -> Bundle {
     }
 }
 
+/// What is wrong with `bundle`, or else what is doubtful in its `file`.
+pub(super) fn found_in(file: &str, bundle: Bundle) -> String {
+    match Snapshot::compile(bundle) {
+        Ok(snapshot) => {
+            let shown = snapshot.warnings().iter().map(ToString::to_string);
+            let own: Vec<_> = shown.filter(|it| it.starts_with(file)).collect();
+            own.join("\n")
+        }
+        Err(errors) => errors.to_string(),
+    }
+}
+
 pub(super) fn snapshot(policies: &str) -> Snapshot {
     Snapshot::compile(bundle(policies)).expect("the policies of a test compile")
 }

@@ -6,8 +6,8 @@ use expect_test::{Expect, expect};
 use model::{AccessRequest, ActionName, ResourceRef};
 use serde_json::{Value, json};
 
-use super::fixtures::{Case, bundle, show};
-use crate::{Bundle, LABELS_MAX, Snapshot};
+use super::fixtures::{Case, bundle, found_in, show};
+use crate::{Bundle, LABELS_FILE, LABELS_MAX, Snapshot};
 
 const POLICY: &str = r#"@id("a") permit(principal, action, resource in Server::"crm");"#;
 
@@ -16,15 +16,7 @@ fn with(labels: &str) -> Bundle {
 }
 
 fn check(labels: &str, expected: Expect) {
-    let found = match Snapshot::compile(with(labels)) {
-        Ok(snapshot) => {
-            let shown = snapshot.warnings().iter().map(ToString::to_string);
-            let own: Vec<_> = shown.filter(|it| it.starts_with("labels.yaml")).collect();
-            own.join("\n")
-        }
-        Err(errors) => errors.to_string(),
-    };
-    expected.assert_eq(&found);
+    expected.assert_eq(&found_in(LABELS_FILE, with(labels)));
 }
 
 #[test]
