@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::record::{SystemRecord, VERSION};
-use model::{FactKey, Instance, InstanceId, RecordId, Sha256Digest, Task, TaskEnd, TaskState};
+use model::{FactKey, Instance, InstanceId, Sha256Digest, Task, TaskEnd, TaskState};
 use store::{Effect, Unit};
 
 use crate::quarantine::{NotStopped, again_if_changed};
+use crate::refusals::event;
 use crate::{Authority, Reader};
 
 /// That the holder of a task gives it up.
@@ -49,10 +49,7 @@ impl Authority {
             let details = details.into_iter().chain(workload);
             let details: BTreeMap<_, _> =
                 details.map(|(name, value)| (name.to_owned(), value)).collect();
-            let id = RecordId::new(now, self.entropy.as_ref());
-            let (event, kind) = ("task_ended".to_owned(), "system".to_owned());
-            let record = SystemRecord { details, event, id, kind, time: now, v: VERSION };
-            unit.entries.push(journal::entry(*id.as_bytes(), &record, None));
+            unit.entries.push(event((now, self.entropy.as_ref()), "task_ended", details));
             let reason = "said by its holder".to_owned();
             task.state = TaskState::Ended { how, reason, since: now };
             unit.effects.push(Effect::Put { key: place, body: json::canonical_of(&task) });

@@ -9,11 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use journal::entry;
-use model::record::{SystemRecord, VERSION};
 use model::{
-    AccessRequest, DecisionId, FactKey, Label, RecordId, ResourceRef, Revision, ServerName,
-    SessionFacts, Sourced, TaskId,
+    AccessRequest, DecisionId, FactKey, Label, ResourceRef, Revision, ServerName, SessionFacts,
+    Sourced, TaskId,
 };
 use pdp::{Flow, Snapshot};
 use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
@@ -21,6 +19,7 @@ use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
 use crate::Authority;
 use crate::pip::{FactsError, Gathered};
 use crate::reader::Reader;
+use crate::refusals::event;
 
 /// The most names of what one server keeps that ever have labels of their own; whatever is named beyond
 /// that is marked as what has no name, which is read under every name.
@@ -57,6 +56,15 @@ pub struct Marking {
     carries: BTreeSet<Label>,
     /// What it may say that it carries besides.
     reveals: BTreeSet<Label>,
+}
+
+/// What labels are joined to.
+#[derive(Clone, Copy)]
+enum Joining<'a> {
+    /// The session, to which they come with an answer.
+    Read(&'a BTreeSet<Label>),
+    /// What the act stores that was asked for.
+    Stored(&'a AccessRequest),
 }
 
 /// Why labels are not on.
@@ -192,48 +200,61 @@ impl Authority {
         if labels.is_empty() {
             return Ok(());
         }
-        for _ in 1..JOIN_ATTEMPTS_MAX {
-            match self.try_reveal(marking, &labels).await {
-                Err(NotJoined::Commit(CommitError::Changed { .. })) => {}
-                done => return done,
-            }
-        }
-        self.try_reveal(marking, &labels).await
-    }
-
-    async fn try_reveal(
-        &self,
-        marking: &Marking,
-        labels: &BTreeSet<Label>,
-    ) -> Result<(), NotJoined> {
-        let Sourced { value: known, keys, revision } =
-            self.pip.session(marking.session).await?.as_ref().clone();
-        let new: Vec<_> = labels.difference(&known.labels).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let entries = vec![self.joining("labels_revealed", marking.details(&new))];
-        let mut session = known.as_ref().clone();
-        session.labels.extend(new.into_iter().cloned());
-        let effects = vec![put(marking.session, &session)];
-        let unit = Unit { entries, effects, reads: keys, revision, ..Unit::default() };
-        self.journal.store().commit(unit).await?;
-        Ok(())
+        self.join(marking, Joining::Read(&labels)).await
     }
 
     /// Joins to what the act that `request` asked for stores whatever its session has read by now: something
     /// more is about to go to its server on account of it.
     pub async fn bring(&self, marking: &Marking, request: &AccessRequest) -> Result<(), NotJoined> {
+        self.join(marking, Joining::Stored(request)).await
+    }
+
+    async fn join(&self, marking: &Marking, what: Joining<'_>) -> Result<(), NotJoined> {
         for _ in 1..JOIN_ATTEMPTS_MAX {
-            match self.try_bring(marking, request).await {
+            match self.try_join(marking, what).await {
                 Err(NotJoined::Commit(CommitError::Changed { .. })) => {}
                 done => return done,
             }
         }
-        self.try_bring(marking, request).await
+        self.try_join(marking, what).await
     }
 
-    async fn try_bring(&self, marking: &Marking, request: &AccessRequest) -> Result<(), NotJoined> {
+    async fn try_join(&self, marking: &Marking, what: Joining<'_>) -> Result<(), NotJoined> {
+        let unit = match what {
+            Joining::Read(labels) => self.joins_session(marking, labels).await?,
+            Joining::Stored(request) => self.joins_stored(marking, request).await?,
+        };
+        if let Some(unit) = unit {
+            self.journal.store().commit(unit).await?;
+        }
+        Ok(())
+    }
+
+    /// What puts `labels` on the session, unless they are on.
+    async fn joins_session(
+        &self,
+        marking: &Marking,
+        labels: &BTreeSet<Label>,
+    ) -> Result<Option<Unit>, FactsError> {
+        let Sourced { value: known, keys, revision } =
+            self.pip.session(marking.session).await?.as_ref().clone();
+        let new: Vec<_> = labels.difference(&known.labels).collect();
+        if new.is_empty() {
+            return Ok(None);
+        }
+        let entries = vec![self.joining("labels_revealed", marking.details(&new))];
+        let mut session = known.as_ref().clone();
+        session.labels.extend(new.into_iter().cloned());
+        let effects = vec![put(marking.session, &session)];
+        Ok(Some(Unit { entries, effects, reads: keys, revision, ..Unit::default() }))
+    }
+
+    /// What puts the labels of the session on what the act stores that `request` asked for, unless they are on.
+    async fn joins_stored(
+        &self,
+        marking: &Marking,
+        request: &AccessRequest,
+    ) -> Result<Option<Unit>, FactsError> {
         let policy = self.pip.policy_as_it_is().await?;
         let Sourced { value: session, mut keys, mut revision } =
             self.pip.session(marking.session).await?.as_ref().clone();
@@ -241,7 +262,7 @@ impl Authority {
         let flowing = Flowing::gathered(self.pip.reader(), asked, session.clone()).await?;
         let effects = flowing.kept_with(&session.labels);
         if effects.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         if let Some((read, as_of)) = flowing.source {
             keys.extend(read);
@@ -249,22 +270,11 @@ impl Authority {
         }
         let all: Vec<_> = session.labels.iter().collect();
         let entries = vec![self.joining("labels_stored", marking.details(&all))];
-        let unit = Unit { entries, effects, reads: keys, revision, ..Unit::default() };
-        self.journal.store().commit(unit).await?;
-        Ok(())
+        Ok(Some(Unit { entries, effects, reads: keys, revision, ..Unit::default() }))
     }
 
     /// The record that labels were joined besides a decision.
-    fn joining(&self, event: &str, details: BTreeMap<String, String>) -> NewEntry {
-        let now = self.clock.now();
-        let record = SystemRecord {
-            details,
-            event: event.to_owned(),
-            id: RecordId::new(now, self.entropy.as_ref()),
-            kind: "system".to_owned(),
-            time: now,
-            v: VERSION,
-        };
-        entry(*record.id.as_bytes(), &record, None)
+    fn joining(&self, name: &str, details: BTreeMap<String, String>) -> NewEntry {
+        event((self.clock.now(), self.entropy.as_ref()), name, details)
     }
 }

@@ -11,7 +11,7 @@ use model::{Harm, ToolRef};
 use pap::{CaseFile, CaseResult, CaseTool, Command as Asked, Tools};
 use pdp::agentcore::{self, Claim};
 use pdp::{Finding, Snapshot};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cli::{Foreign, Policy};
 use crate::policy_set::PolicySet;
@@ -284,8 +284,7 @@ pub(crate) fn onboarded(told: &Value) -> anyhow::Result<Tools> {
     rows.map(|row| {
         let name: ToolRef = serde_json::from_value(row["tool"].clone())?;
         let harm: BTreeSet<Harm> = serde_json::from_value(row["harm"].clone())?;
-        let schema = row["descriptor"].get("inputSchema").cloned();
-        Ok((name, CaseTool { harm, input: schema.unwrap_or_else(|| json!({ "type": "object" })) }))
+        Ok((name, CaseTool::described(harm, &row["descriptor"])))
     })
     .collect()
 }

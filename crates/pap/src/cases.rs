@@ -70,12 +70,20 @@ pub struct CaseTool {
 
 impl From<&Tool> for CaseTool {
     fn from(tool: &Tool) -> Self {
-        let input = tool.descriptor.get("inputSchema").cloned();
-        Self { harm: tool.harm.clone(), input: input.unwrap_or_else(any_object) }
+        Self::described(tool.harm.clone(), &tool.descriptor)
     }
 }
 
-fn any_object() -> Value {
+impl CaseTool {
+    /// A tool that is described so (MCP), and can do so much.
+    pub fn described(harm: BTreeSet<Harm>, descriptor: &Value) -> Self {
+        let input = descriptor.get("inputSchema").cloned();
+        Self { harm, input: input.unwrap_or_else(any_object) }
+    }
+}
+
+/// The schema of the arguments of a tool that has none.
+pub(crate) fn any_object() -> Value {
     json!({ "type": "object" })
 }
 

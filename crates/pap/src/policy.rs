@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use authority::{Authority, NewEntry, Reader, SharedCompiler, Unit, Urgency};
-use model::record::{SystemRecord, VERSION};
-use model::{FactKey, PersonId, RecordId, Timestamp, Tool, ToolRef};
+use model::{FactKey, PersonId, Timestamp, Tool, ToolRef};
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::cases::any_object;
 use crate::flips::PolicyFiles;
 use crate::founding::BOOTSTRAP;
 use crate::register::put;
@@ -339,26 +339,19 @@ impl Publisher {
 
     /// The record of what becomes of a set: `event`.
     fn told(&self, event: &str, snapshot: &Snapshot, release: Option<u64>) -> NewEntry {
-        let now = self.authority.clock().now();
-        let record = SystemRecord {
-            details: BTreeMap::from([
-                ("from".to_owned(), release.map_or_else(|| "files".to_owned(), of_release)),
-                ("policy".to_owned(), snapshot.digest().to_string()),
-            ]),
-            event: event.to_owned(),
-            id: RecordId::new(now, self.authority.entropy().as_ref()),
-            kind: "system".to_owned(),
-            time: now,
-            v: VERSION,
-        };
-        authority::entry(*record.id.as_bytes(), &record, None)
+        let details = BTreeMap::from([
+            ("from".to_owned(), release.map_or_else(|| "files".to_owned(), of_release)),
+            ("policy".to_owned(), snapshot.digest().to_string()),
+        ]);
+        let stamp = (self.authority.clock().now(), self.authority.entropy().as_ref());
+        authority::event(stamp, event, details)
     }
 }
 
 /// The schema of the arguments of a tool that is described so; any object if it has none.
 fn schema_of(descriptor: &Value) -> ToolSchema {
     let input_schema = descriptor.get("inputSchema").cloned();
-    ToolSchema { input_schema: input_schema.unwrap_or_else(|| json!({ "type": "object" })) }
+    ToolSchema { input_schema: input_schema.unwrap_or_else(any_object) }
 }
 
 /// How a record names a release.

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use authority::{CommitError, Effect, Unit, Urgency};
-use model::record::{SystemRecord, VERSION};
 use model::{
-    FactKey, Harm, PersonId, PinDigest, Place, RecordId, ResourceRef, Server, ServerName,
-    Timestamp, Tool, ToolName, ToolRef, ToolState,
+    FactKey, Harm, PersonId, PinDigest, Place, ResourceRef, Server, ServerName, Timestamp, Tool,
+    ToolName, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
@@ -269,16 +268,8 @@ impl Administration {
     }
 
     pub(crate) fn noted(&self, details: BTreeMap<String, String>, effects: Vec<Effect>) -> Unit {
-        let now = self.now();
-        let record = SystemRecord {
-            details,
-            event: "tools_changed".to_owned(),
-            id: RecordId::new(now, self.authority.entropy().as_ref()),
-            kind: "system".to_owned(),
-            time: now,
-            v: VERSION,
-        };
-        let entries = vec![authority::entry(*record.id.as_bytes(), &record, None)];
+        let stamp = (self.now(), self.authority.entropy().as_ref());
+        let entries = vec![authority::event(stamp, "tools_changed", details)];
         Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() }
     }
 }
