@@ -29,6 +29,27 @@ pub struct Effect {
 }
 
 impl Canary {
+    /// A policy by which it may be touched.
+    pub const PERMIT: &str = r#"@id("canary")
+@description("The canary may be touched")
+permit (
+  principal,
+  action in Action::"tools/call",
+  resource in Server::"canary"
+);
+"#;
+
+    /// A policy by which nobody touches it.
+    pub const FORBID: &str = r#"@id("nobody")
+@description("Nobody touches the canary")
+forbid (
+  principal,
+  action in Action::"tools/call",
+  resource in Server::"canary"
+)
+when { context.purpose != "none" };
+"#;
+
     /// Starts one on a free port.
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");

@@ -52,6 +52,15 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Starts one before the [`crate::Canary`] at `port`, whose tools can do `harm`.
+    pub fn with_canary(port: u16, harm: &str, options: Options) -> Self {
+        let servers =
+            vec![("canary".to_owned(), format!("{{ url: 'http://127.0.0.1:{port}/mcp' }}"))];
+        let deployment = Self::start(&Options { servers, ..options });
+        deployment.onboard(&["canary"], harm);
+        deployment
+    }
+
     /// Founds a deployment with the founders `alice` and `bob`, who redeem, and serves it.
     pub fn start(options: &Options) -> Self {
         let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);

@@ -20,10 +20,9 @@ impl Stage {
     fn set() -> Self {
         let canary = Canary::start();
         let recorder = Recorder::to(canary.port);
-        let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
-        let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-        let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-        deployment.onboard(&["canary"], "changes-production");
+        let policy = POLICY.to_owned();
+        let options = Options { policy, ..Options::default() };
+        let deployment = Deployment::with_canary(recorder.port(), "changes-production", options);
         for person in ["carla", "dora"] {
             deployment.run(&["person", "add", person]);
         }

@@ -37,10 +37,9 @@ fn left(deployment: &Deployment) -> Value {
 #[test]
 fn n_088_a_budget_is_used_up_by_all_instances_of_an_agent() {
     let canary = Canary::start();
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let mut deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "moves-money");
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    let mut deployment = Deployment::with_canary(canary.port, "moves-money", options);
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "as much as you like").is_done(), "there is no budget yet");
     let before = in_force(&deployment);

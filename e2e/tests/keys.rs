@@ -12,10 +12,9 @@ const POLICY: &str = r#"
 #[test]
 fn r_9_a_key_that_was_exchanged_is_the_one_after_a_restart() {
     let canary = Canary::start();
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let mut deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "changes-production");
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    let mut deployment = Deployment::with_canary(canary.port, "changes-production", options);
     let mut before = Caller::new(&deployment, "canary");
     assert!(before.call("touch", "first").is_done());
     deployment.run(&["keys", "rotate", "--reason", "every quarter"]);

@@ -17,11 +17,9 @@ when { resource.sink && context.session.labels.contains("external") };
 "#;
 
 fn deployment(canary: &Canary) -> Deployment {
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "reads-data");
-    deployment
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    Deployment::with_canary(canary.port, "reads-data", options)
 }
 
 fn in_force(deployment: &Deployment) -> usize {

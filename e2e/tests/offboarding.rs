@@ -21,11 +21,9 @@ impl Stage {
     /// The agent `bot`, for which `sam` answers, whom a directory knows and who reports to `bob`.
     fn set() -> Self {
         let (canary, port) = (Canary::start(), e2e::free_port());
-        let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-        let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-        let options = Options { servers, policy, observers: Some(port), ..Options::default() };
-        let deployment = Deployment::start(&options);
-        deployment.onboard(&["canary"], "changes-production");
+        let policy = POLICY.to_owned();
+        let options = Options { policy, observers: Some(port), ..Options::default() };
+        let deployment = Deployment::with_canary(canary.port, "changes-production", options);
         let file = deployment.path("okta.token").display().to_string();
         deployment.run(&["directory", "add", "okta", "--token", &file]);
         let token = std::fs::read_to_string(file).expect("it was written");

@@ -27,16 +27,14 @@ impl Stage {
     fn set() -> Self {
         let (canary, observers) = (Canary::start(), free_port());
         let identity = Identity::start(observers);
-        let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-        let deployment = Deployment::start(&Options {
-            servers: vec![("canary".to_owned(), url)],
+        let options = Options {
             configuration: identity.configuration(),
             observers: Some(observers),
             // The pages are at plain http.
             development: true,
             ..Options::default()
-        });
-        deployment.onboard(&["canary"], "changes-production");
+        };
+        let deployment = Deployment::with_canary(canary.port, "changes-production", options);
         Self { deployment, observers, _canary: canary, _identity: identity }
     }
 

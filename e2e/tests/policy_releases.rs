@@ -7,34 +7,11 @@ use std::process::Command;
 use e2e::{Caller, Canary, Deployment, Options, Page};
 use serde_json::Value;
 
-const POLICY: &str = r#"@id("canary")
-@description("The canary may be touched")
-permit (
-  principal,
-  action in Action::"tools/call",
-  resource in Server::"canary"
-);
-"#;
-
-const FORBID: &str = r#"@id("nobody")
-@description("Nobody touches the canary")
-forbid (
-  principal,
-  action in Action::"tools/call",
-  resource in Server::"canary"
-)
-when { context.purpose != "none" };
-"#;
-
 /// A deployment that runs releases, with the author's policy beside the starter policy, in no release yet.
 fn deployment(canary: &Canary) -> Deployment {
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let servers = vec![("canary".to_owned(), url)];
-    let policy = POLICY.to_owned();
-    let deployment =
-        Deployment::start(&Options { servers, policy, releases: true, ..Options::default() });
-    deployment.onboard(&["canary"], "changes-production");
-    deployment
+    let policy = Canary::PERMIT.to_owned();
+    let options = Options { policy, releases: true, ..Options::default() };
+    Deployment::with_canary(canary.port, "changes-production", options)
 }
 
 /// Who signs, and for which deployment.
@@ -152,7 +129,8 @@ fn r_39_a_release_under_observation_is_recorded_and_decides_nothing() {
     publish(&deployment, "2");
     approve(&deployment, "2");
     deployment.run(&["policy", "activate", "2"]);
-    std::fs::write(deployment.path("home/policies/nobody.cedar"), FORBID).expect("it is ours");
+    std::fs::write(deployment.path("home/policies/nobody.cedar"), Canary::FORBID)
+        .expect("it is ours");
     publish(&deployment, "3");
     let early = deployment.run_refused(&["policy", "observe", "3"]);
     assert!(early.contains("not one that waits to be put in force"), "{early}");
@@ -263,7 +241,7 @@ fn recovers(deployment: &mut Deployment) {
     deployment.serve();
     // With what is in it the same, what was altered would be written anew.
     let set = deployment.path("home/policies/test.cedar");
-    std::fs::write(set, format!("// Again.\n{POLICY}")).expect("it is ours");
+    std::fs::write(set, format!("// Again.\n{}", Canary::PERMIT)).expect("it is ours");
     publish(deployment, "3");
     let by = as_founder(deployment, "bob");
     let digest = content(deployment, "3");

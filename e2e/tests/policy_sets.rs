@@ -7,25 +7,6 @@ use std::process::{Command, Output};
 use e2e::{Caller, Canary, Deployment, Options, Page};
 use serde_json::Value;
 
-const POLICY: &str = r#"@id("canary")
-@description("The canary may be touched")
-permit (
-  principal,
-  action in Action::"tools/call",
-  resource in Server::"canary"
-);
-"#;
-
-const FORBID: &str = r#"@id("nobody")
-@description("Nobody touches the canary")
-forbid (
-  principal,
-  action in Action::"tools/call",
-  resource in Server::"canary"
-)
-when { context.purpose != "none" };
-"#;
-
 /// Runs the program; what it said and how it ended.
 fn chancery(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
     let mut command = Command::new(e2e::binary());
@@ -106,10 +87,9 @@ fn plans_and_records(deployment: &Deployment, decision: &str) {
 #[test]
 fn the_page_on_policy_sets_shows_what_works() {
     let canary = Canary::start();
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "changes-production");
+    let policy = Canary::PERMIT.to_owned();
+    let options = Options { policy, ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "changes-production", options);
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "before").is_done());
     let log = deployment.run(&["log", "export"]);
@@ -126,7 +106,7 @@ fn the_page_on_policy_sets_shows_what_works() {
     // Another set, which is not in force: what it would have denied is told, and nothing else happens.
     let dir = home.join("next");
     std::fs::create_dir(&dir).expect("it can be made");
-    for (name, text) in [("canary.cedar", POLICY), ("nobody.cedar", FORBID)] {
+    for (name, text) in [("canary.cedar", Canary::PERMIT), ("nobody.cedar", Canary::FORBID)] {
         std::fs::write(dir.join(name), text).expect("it can be written");
     }
     let (code, told) = chancery(&deployment, &["policy", "replay", "next", "--since", "1d"]);

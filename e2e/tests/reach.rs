@@ -12,10 +12,9 @@ const POLICY: &str = r#"
 "#;
 
 fn deployment(canary: &Canary) -> Deployment {
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "changes-production");
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "changes-production", options);
     let key = deployment.agent_key("reader").display().to_string();
     let add = ["agent", "add", "reader", "--sponsor", "sam", "--purpose", "work", "--key", &key];
     let uid = nix::unistd::geteuid().to_string();

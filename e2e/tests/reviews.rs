@@ -12,10 +12,9 @@ const POLICY: &str = r#"
 #[test]
 fn r_75_the_page_on_reviews_shows_what_works() {
     let canary = Canary::start();
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "changes-production");
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "changes-production", options);
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "before").is_done());
 

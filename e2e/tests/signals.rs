@@ -146,15 +146,13 @@ fn user(deployment: &Deployment, people: &str, user: &str, logins: Option<&str>)
 #[test]
 fn r_13_when_a_transmitter_says_that_the_sponsor_is_gone_the_agent_stops() {
     let (canary, transmitter, port) = (Canary::start(), Transmitter::start(), free_port());
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let deployment = Deployment::start(&Options {
-        servers: vec![("canary".to_owned(), url)],
+    let options = Options {
         policy: POLICY.to_owned(),
         configuration: transmitter.published.configuration("signals.md"),
         observers: Some(port),
         ..Options::default()
-    });
-    deployment.onboard(&["canary"], "changes-production");
+    };
+    let deployment = Deployment::with_canary(canary.port, "changes-production", options);
     let people = format!("http://127.0.0.1:{port}");
     user(&deployment, &people, "sam", None);
     let token = transmitter.register(&deployment);

@@ -8,11 +8,9 @@ const POLICY: &str = r#"
 "#;
 
 fn deployment(canary: &Canary) -> Deployment {
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "changes-production");
-    deployment
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    Deployment::with_canary(canary.port, "changes-production", options)
 }
 
 fn denied(deployment: &Deployment) -> usize {

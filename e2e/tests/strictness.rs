@@ -22,10 +22,9 @@ fn lasts(deployment: &Deployment) -> i64 {
 #[test]
 fn r_3_tokens_last_as_long_as_the_policy_set_says() {
     let canary = Canary::start();
-    let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
-    let (servers, policy) = (vec![("canary".to_owned(), url)], POLICY.to_owned());
-    let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
-    deployment.onboard(&["canary"], "reads-data");
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "reads-data", options);
     assert!(Caller::new(&deployment, "canary").call("touch", "one").is_done());
     assert!((299_000..=300_000).contains(&lasts(&deployment)), "{}", lasts(&deployment));
 
