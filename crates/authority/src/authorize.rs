@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use journal::Journal;
-use model::{AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Revision, Timestamp};
+use model::{
+    AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Facts, Revision, Timestamp,
+};
+use pdp::Snapshot;
 use store::{CommitError, Committed, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -206,6 +209,19 @@ impl Authority {
         self.in_time(self.decide_and_record(act)).await
     }
 
+    /// What the set in force answers to what an instance asks; when it is over, nothing is permitted.
+    pub(crate) fn answer(
+        &self,
+        in_force: &Snapshot,
+        request: &AccessRequest,
+        facts: &Facts,
+    ) -> Decision {
+        if self.policy_is_over(facts.now) {
+            return Decision::Deny(Denial::PolicyExpired);
+        }
+        in_force.decide(request, facts)
+    }
+
     /// Whether `request` would be permitted as things are now. Nothing is recorded of it.
     pub async fn would_permit(
         &self,
@@ -217,7 +233,7 @@ impl Authority {
         let gathered = self.in_time(gathered).await.map_err(undecidable)?;
         let now = self.trusted_now().map_err(|unsure| undecidable(unsure.into()))?;
         let facts = records::facts_of(&gathered, circumstances.binding, now);
-        match gathered.snapshot.decide(request, &facts) {
+        match self.answer(&gathered.snapshot, request, &facts) {
             Decision::Permit(_) => Ok(()),
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
         }

@@ -138,12 +138,10 @@ impl Authority {
     }
 
     async fn decide_on(&self, question: &Question<'_>) -> Result<Decision, NotPermitted> {
-        if self.policy_is_over(question.facts.now) {
-            return Ok(Decision::Deny(Denial::PolicyExpired));
-        }
-        let decision = question.gathered.snapshot.decide(question.request, &question.facts);
+        let Question { request, gathered, facts, .. } = question;
+        let decision = self.answer(&gathered.snapshot, request, facts);
         let permits = matches!(decision, Decision::Permit(_));
-        let consequential = question.facts.is_consequential();
+        let consequential = facts.is_consequential();
         if permits && consequential && self.pip.outcome_unknown(&question.act).await? {
             return Ok(Decision::Deny(Denial::OutcomeUnknown));
         }

@@ -121,15 +121,12 @@ impl Watch {
         };
         let now = self.authority.trusted_now();
         let now = now.map_err(|unsure| Cut::Undecidable(unsure.into()))?;
-        if self.authority.policy_is_over(now) {
-            return Err(Cut::Denied(Box::new(Denial::PolicyExpired)));
-        }
         if gathered.standing.task.id != self.task {
             return Err(Cut::Denied(Box::new(Denial::Kernel(KernelRule::TaskNotOpen))));
         }
         let mut facts = records::facts_of(&gathered, self.binding, now);
         facts.session.clone_from(&self.session);
-        match gathered.snapshot.decide(&self.request, &facts) {
+        match self.authority.answer(&gathered.snapshot, &self.request, &facts) {
             Decision::Permit(grant) => Ok(Rests {
                 keys: gathered.keys.into_iter().filter(|it| !labels::is_of_the_past(it)).collect(),
                 revision: gathered.revision,

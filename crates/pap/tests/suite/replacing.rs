@@ -195,7 +195,11 @@ async fn r_39_what_expired_decides_for_a_while_and_not_for_ever() {
         let act = act();
         let request = authority::Governed::request(&act);
         let circumstances = authority::Governed::circumstances(&act);
-        world.authority.could_permit(request, circumstances).await.expect("it is decided")
+        let listed = world.authority.could_permit(request, circumstances).await;
+        let asked_again = world.authority.would_permit(request, circumstances).await.is_ok();
+        let listed = listed.expect("it is decided");
+        assert_eq!(listed, asked_again, "a question that was held open is answered as a new one");
+        listed
     };
     clock.advance(Duration::from_mins(1));
     assert!(house.follows().await.contains("expired"));
