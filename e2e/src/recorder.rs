@@ -15,8 +15,18 @@ use crate::head;
 #[derive(Debug, Default)]
 struct Carried {
     bytes: Vec<u8>,
-    /// How much had come by when, in milliseconds since the epoch.
-    marks: Vec<(usize, u64)>,
+    marks: Vec<Mark>,
+}
+
+/// That bytes came.
+#[derive(Debug)]
+struct Mark {
+    /// How much had come with them.
+    length: usize,
+    /// How many times bytes had come before, on any connection.
+    place: usize,
+    /// When, in milliseconds since the epoch.
+    at: u64,
 }
 
 type Heard = Arc<Mutex<Vec<Carried>>>;
@@ -37,6 +47,8 @@ pub struct Recorded {
     pub body: Value,
     /// When it had passed, in milliseconds since the epoch.
     pub at: u64,
+    /// Its place among what passed on all connections.
+    place: usize,
 }
 
 impl Recorder {
@@ -66,10 +78,12 @@ impl Recorder {
         heard.iter().flat_map(|carried| carried.bytes.clone()).collect()
     }
 
-    /// The requests that went to the upstream, connection by connection.
+    /// The requests that went to the upstream, as they passed.
     pub fn passed(&self) -> Vec<Recorded> {
         let heard = self.heard.lock().expect("no panic while it is held");
-        heard.iter().flat_map(requests).collect()
+        let mut passed: Vec<_> = heard.iter().flat_map(requests).collect();
+        passed.sort_by_key(|it| it.place);
+        passed
     }
 
     /// The requests with this method of MCP.
@@ -105,9 +119,10 @@ fn relay(client: TcpStream, server: TcpStream, heard: Heard) {
     std::thread::spawn(move || {
         pump(client, server, |bytes| {
             let mut all = heard.lock().expect("no panic while it is held");
+            let place = all.iter().map(|carried| carried.marks.len()).sum();
             let carried = &mut all[index];
             carried.bytes.extend_from_slice(bytes);
-            carried.marks.push((carried.bytes.len(), now()));
+            carried.marks.push(Mark { length: carried.bytes.len(), place, at: now() });
         });
     });
     std::thread::spawn(move || pump(back_from, back_to, |_| {}));
@@ -134,13 +149,11 @@ fn requests(carried: &Carried) -> Vec<Recorded> {
         let (head, after) = rest.split_at(end);
         let (body, after) = after.split_at(head::content_length(head));
         let head = String::from_utf8_lossy(head).trim_end().to_owned();
-        let mut passed = Recorded { head, body: Value::Null, at: 0 };
         rest = after;
-        passed.body = serde_json::from_slice(body).unwrap_or_default();
+        let body = serde_json::from_slice(body).unwrap_or_default();
         let read = carried.bytes.len() - rest.len();
-        let complete = carried.marks.iter().find(|(length, _)| *length >= read);
-        passed.at = complete.map_or(0, |(_, at)| *at);
-        all.push(passed);
+        let Some(complete) = carried.marks.iter().find(|mark| mark.length >= read) else { break };
+        all.push(Recorded { head, body, at: complete.at, place: complete.place });
     }
     all
 }

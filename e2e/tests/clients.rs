@@ -94,8 +94,7 @@ impl Bench {
                 return lines.into_iter().map(|line| (line, Value::Null, u64::MAX)).collect();
             }
         };
-        let mut passed = recorder.passed();
-        passed.sort_by_key(|passed| passed.at);
+        let passed = recorder.passed();
         passed.iter().map(|passed| (passed.body.clone(), passed.asserted(), passed.at)).collect()
     }
 
