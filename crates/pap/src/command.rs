@@ -241,7 +241,6 @@ impl Administration {
     /// Does `command` on behalf of `by` and gives what to tell.
     pub async fn run(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
-            Command::FounderRedeem { code, key } => self.redeem(by, &code, &key).await,
             Command::PersonAdd { .. }
             | Command::PersonDeactivate { .. }
             | Command::PersonConfirm { .. }
@@ -343,6 +342,12 @@ impl Administration {
     /// Does what concerns servers, the service itself and its log.
     async fn operate(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
+            Command::FounderRedeem { .. }
+            | Command::FounderAdd { .. }
+            | Command::FounderRekey { .. }
+            | Command::FounderRemove { .. }
+            | Command::FounderWithdraw { .. }
+            | Command::FounderList => self.founders(by, command).await,
             Command::ServerAdd { name, said } => self.server_add(by, &name, said).await,
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,

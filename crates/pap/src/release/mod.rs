@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use authority::{FactsError, Reader};
 use model::{
-    Approval, Base, FactKey, Person, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms,
+    Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms,
     Releases, ResourceRef, SignedBy, Timestamp,
 };
 use pdp::Bundle;
@@ -26,7 +26,7 @@ use crate::flips::PolicyFiles;
 use crate::founding::is_for_development;
 use crate::policy::Content;
 use crate::register::{known, put, put_new};
-use crate::words::Acting;
+use crate::words::{Acting, stands_behind};
 pub use activating::release_at_start;
 pub use sound::{PolicyKey, Unsound, observed_release};
 use sound::{Sound, in_time, sound};
@@ -342,9 +342,8 @@ async fn stands(
     release: &Release,
 ) -> Result<(), AdminError> {
     let Some(by) = by else { return Ok(()) };
-    let person = draft.reader.need::<Person>(FactKey::person(&by.person)).await;
-    if !person.map_err(AdminError::unavailable)?.answers_for(by.at) {
-        let why = "who signed it does not answer for it any longer";
+    if !stands_behind(&mut draft.reader, (&by.person, by.at)).await? {
+        let why = "who signed it does not answer for it any longer, or has another key since";
         return Err(AdminError::Invalid(why.to_owned()));
     }
     let target = target(release.terms.version, Some(release));
