@@ -10,8 +10,8 @@ use std::time::Duration;
 use authority::Reader;
 use model::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATIONS_MAX, Elevation, ElevationId, ElevationState,
-    FactKey, Harm, KernelRule, PersonId, ResourceRef, Standing, Task, TaskId, TaskState,
-    Timestamp, Tool, ToolRef,
+    FactKey, Harm, KernelRule, PersonId, ResourceRef, Standing, Task, TaskId, TaskState, Timestamp,
+    Tool, ToolRef,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -127,7 +127,7 @@ pub async fn found(
         effects.extend(person(journal, &founder.id, founder.code.is_none()));
         if let Some(code) = &founder.code {
             let kept = Code { founder: founder.id.clone(), until: None };
-                effects.push(put_new(code_key(code), &kept));
+            effects.push(put_new(code_key(code), &kept));
         }
         let mut seed = [0; 32];
         entropy.fill(&mut seed);

@@ -4,9 +4,7 @@
 //! fifteen minutes of the first (`n_098_…`). A deployment for development has one, who does.
 
 use authority::{Effect, Reader};
-use model::{
-    Agent, FactKey, PersonId, ResourceRef, StartWish, Stop, StopTarget, Timestamp, Tool,
-};
+use model::{Agent, FactKey, PersonId, ResourceRef, StartWish, Stop, StopTarget, Timestamp, Tool};
 use serde_json::{Value, json};
 
 use crate::asked::Command;

@@ -182,8 +182,10 @@ mod tests {
     /// Whoever lost no key hears in time that somebody says so.
     #[test]
     fn r_39_a_key_that_waits_is_told() {
-        let asked = json!({ "change": "rekey", "by": "alice", "alone_from": 1_800_000_000_000_i64 });
-        let told = json!([{ "founder": "alice", "key": "k" }, { "founder": "bob", "waits": asked }]);
+        let asked =
+            json!({ "change": "rekey", "by": "alice", "alone_from": 1_800_000_000_000_i64 });
+        let told =
+            json!([{ "founder": "alice", "key": "k" }, { "founder": "bob", "waits": asked }]);
         let observed = waiting(&told);
         assert_eq!(observed.len(), 1, "{observed:?}");
         let what = &observed[0].what;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use authority::{FactsError, Reader};
 use model::{
-    Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms,
-    Releases, ResourceRef, SignedBy, Timestamp,
+    Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms, Releases,
+    ResourceRef, SignedBy, Timestamp,
 };
 use pdp::Bundle;
 use schemars::JsonSchema;

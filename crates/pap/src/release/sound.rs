@@ -8,7 +8,8 @@ use authority::{FactsError, Reader};
 use journal::Journal;
 use keys::{KeyRingError, Signer as _, SigningKey, VerifyingKey};
 use model::{
-    Activation, Approval, FactKey, FormerKeys, PersonId, Release, ReleaseState, Releases, SignedBy, Timestamp,
+    Activation, Approval, FactKey, FormerKeys, PersonId, Release, ReleaseState, Releases, SignedBy,
+    Timestamp,
 };
 use oauth::word;
 use pdp::Bundle;

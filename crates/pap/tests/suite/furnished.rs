@@ -6,10 +6,10 @@ use std::time::Duration;
 use model::{
     Agent, AgentName, AgentReview, Clock as _, Covers, DecisionId, Device, DeviceState, Directory,
     DirectoryState, DirectoryToken, DirectoryTokens, Due, Elevation, ElevationId, ElevationState,
-    FactKey, Finding, FounderAsked, FounderChange, Harm, InstanceId, InstanceState, Mistake, OpenReview, Person, PersonState,
-    REVIEW_MIN, Receiver, RecordId, Review, ReviewId, Risk, RiskLevel, Sha256Digest, SourceName,
-    Speaker, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp, ToolState, Undo,
-    UndoState, Waits,
+    FactKey, Finding, FounderAsked, FounderChange, Harm, InstanceId, InstanceState, Mistake,
+    OpenReview, Person, PersonState, REVIEW_MIN, Receiver, RecordId, Review, ReviewId, Risk,
+    RiskLevel, Sha256Digest, SourceName, Speaker, Stop, StopTarget, Stopped, Stranger, Stream,
+    Thumbprint, Timestamp, ToolState, Undo, UndoState, Waits,
 };
 use pap::Command;
 use pap::directory::UserChange;
