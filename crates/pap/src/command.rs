@@ -105,6 +105,8 @@ pub struct Administration {
     pub(crate) token_keys: KeptTokenKeys,
     /// What countersigns releases.
     pub(crate) policy_key: PolicyKey,
+    /// Whether a release has to be one of which its author says that it is proved.
+    pub(crate) requires_proof: bool,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
     /// How far each has come with counting for the export of a review.
@@ -230,12 +232,19 @@ impl Administration {
             issuer,
             token_keys,
             policy_key,
+            requires_proof: false,
             exports,
             counted,
             reports,
             tried,
             refusals,
         }
+    }
+
+    /// The same, where a release has to be proved, if it `is_required`.
+    #[must_use]
+    pub fn requiring_proof(self, is_required: bool) -> Self {
+        Self { requires_proof: is_required, ..self }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.

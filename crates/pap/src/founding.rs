@@ -166,7 +166,8 @@ fn first(
     by: (&PersonId, Timestamp),
 ) -> Result<[Effect; 3], AdminError> {
     let content = bundle.digest();
-    let terms = ReleaseTerms { version: FIRST, content, expires: None, rollback_of: None };
+    let (version, expires, rollback_of, proof) = (FIRST, None, None, None);
+    let terms = ReleaseTerms { version, content, expires, rollback_of, proof };
     let mut release = Release { terms, author: None, state: ReleaseState::Proposed };
     let activation = policy_key.countersigned(&release, by)?;
     release.state = ReleaseState::Active { approval: None, activation };

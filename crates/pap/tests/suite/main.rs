@@ -30,6 +30,7 @@ mod past;
 mod people;
 mod policy;
 mod policy_sets;
+mod proved;
 mod reach;
 mod receiver_streams;
 mod receiver_troubles;
