@@ -89,6 +89,17 @@ fn the_page_on_releases_shows_what_works() {
     let released = records.iter().filter(|it| it["event"] == "policy_in_force");
     let from: Vec<_> = released.map(|it| it["details"]["from"].to_string()).collect();
     assert_eq!(from.last().map(String::as_str), Some("\"release 3\""), "{from:?}");
+    let ready = deployment.observed("/readyz");
+    assert!(ready.contains(&format!("ready\npolicy {digest}\n")), "{ready}");
+    // The page gave the third founder a key, and bob another one.
+    assert!(told[2].contains("a key for \"bob\" waits"), "{}", told[2]);
+    assert!(told[2].contains("\"founder\":\"carol\""), "{}", told[2]);
+    let old = as_founder(&deployment, "bob");
+    let rekey = ["founder", "rekey", "carol", "--reason", "to see"];
+    let rekey: Vec<_> = rekey.into_iter().chain(old.iter().map(String::as_str)).collect();
+    let refused = deployment.run_refused(&rekey);
+    assert!(refused.contains("not signed by an administrator whose key is known"), "{refused}");
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 3"));
     let (code, told) = deployment.run_told(&["log", "replay"]);
     assert_eq!(code, Some(0), "{told}");
 }

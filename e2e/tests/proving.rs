@@ -118,3 +118,43 @@ fn a_counterexample_is_a_case_that_the_set_does_not_hold() {
     write("set/properties/own.cedar", "// nothing\n");
     assert_eq!(chancery(&deployment, &["policy", "prove", "set"], None).0, 1);
 }
+
+/// Where proofs are required, the author's machine proves the set, and the approver's proves the same again.
+#[test]
+fn r_39_what_is_released_is_proved_twice() {
+    let configuration = "policy: { require_proof: true }\n".to_owned();
+    let options = Options { releases: true, configuration, ..Options::default() };
+    let deployment = Deployment::start(&options);
+    let path = |name: &str| deployment.path(name).display().to_string();
+    let signed = |founder: &str, typed: &[&str]| {
+        let (key, url) = (path(&format!("{founder}.pem")), deployment.url());
+        deployment.run_any(&[typed, &["--as", founder, "--key", &key, "--url", &url]].concat())
+    };
+    let own = path("home/policies");
+    let published = signed("alice", &["policy", "publish", &own]);
+    assert!(published.contains("\"version\":2"), "{published}");
+    let history = deployment.run(&["policy", "history"]);
+    let line = history.lines().find(|line| line.starts_with("2 ")).expect("it is listed");
+    let (_, proof) = line.split_once(", proof ").expect("its author signed what is proved");
+    let digest = line.split("content ").nth(1).and_then(|it| it.split(',').next());
+    let approve = ["policy", "approve", "2", "--digest", digest.expect("a digest")];
+    let unproved = signed("bob", &approve);
+    assert!(unproved.contains("nothing was signed") && unproved.contains("`--proving DIR`"));
+    assert!(unproved.contains(proof), "{unproved}");
+    // Who leaves a property out proves something else.
+    let other = path("home/other");
+    let copied = Command::new("cp").args(["-r", &own, &other]).status().expect("it starts");
+    assert!(copied.success());
+    let properties = format!("{other}/properties/starter.cedar");
+    fs::remove_file(properties).expect("it is ours");
+    let less = signed("bob", &[&approve[..], &["--proving", &other]].concat());
+    assert!(less.contains("nothing was signed: what is proved here is"), "{less}");
+    fs::write(format!("{other}/more.cedar"), POLICY).expect("it is ours");
+    let more = signed("bob", &[&approve[..], &["--proving", &other]].concat());
+    assert!(more.contains("has the content"), "{more}");
+    let approved = signed("bob", &[&approve[..], &["--proving", &own]].concat());
+    assert!(approved.contains("\"released\":2"), "{approved}");
+    deployment.run(&["policy", "activate", "2"]);
+    let history = deployment.run(&["policy", "history"]);
+    assert!(history.contains("in force: release 2"), "{history}");
+}

@@ -18,6 +18,8 @@ pub trait Health: Send + Sync {
     fn troubles(&self) -> Vec<String>;
     /// The metrics, in the text format of Prometheus.
     fn metrics(&self) -> String;
+    /// The digest of the policy set in force.
+    fn policy(&self) -> String;
 }
 
 /// What the handlers for observers need.
@@ -50,11 +52,12 @@ impl Observers {
 }
 
 async fn ready(State(state): State<Observers>) -> Response {
+    let policy = format!("policy {}\n", state.health.policy());
     let troubles = state.health.troubles();
     if troubles.is_empty() {
-        return "ready\n".into_response();
+        return format!("ready\n{policy}").into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n" + &policy).into_response()
 }
 
 async fn metrics(State(state): State<Observers>) -> Response {

@@ -24,7 +24,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 18] = [
+const AT_ANY_TIME: [&str; 19] = [
     "agent/restrict",
     "agent/stop",
     "agent/suspend",
@@ -33,6 +33,7 @@ const AT_ANY_TIME: [&str; 18] = [
     "deployment/stop",
     "device/revoke",
     "elevation/revoke",
+    "founder/remove",
     "instance/quarantine",
     "instance/revoke",
     "mandate/withdraw",

@@ -120,6 +120,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let asked = Asked::FounderRedeem { code, key: made.verifying().to_jwk() };
             (socket.socket, asked, Some((fresh(&key)?, made.to_pem()?)))
         }
+        Command::Founder(founder) => keyless(crate::founders::asked(founder).await?),
         Command::Agent(agent) => of_agent(agent).await?,
         Command::System(system) => of_system(system)?,
         Command::Task(task) => plain(of_task(task)),

@@ -6,6 +6,7 @@ mod demo;
 mod devices;
 mod directories;
 mod elevations;
+mod founders;
 mod keys;
 mod labels;
 mod log;
@@ -35,6 +36,7 @@ pub(crate) use demo::{Demo, DemoServer};
 pub(crate) use devices::{Device, Login};
 pub(crate) use directories::{Directory, NewBearer, Subject};
 pub(crate) use elevations::Elevation;
+pub(crate) use founders::{Founder, FounderNamed};
 pub(crate) use keys::Keys;
 pub(crate) use labels::Label;
 pub(crate) use log::Log;
@@ -272,21 +274,6 @@ pub(crate) struct Socket {
         hide_default_value = true
     )]
     pub(crate) socket: PathBuf,
-}
-
-/// Founders.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Founder {
-    /// Redeem a founder's one-use code with the founder's own key.
-    Redeem {
-        /// The code that `init` printed.
-        code: String,
-        /// Where the founder's key is written (0600); it must not exist.
-        #[arg(long)]
-        key: PathBuf,
-        #[command(flatten)]
-        socket: Socket,
-    },
 }
 
 /// Purposes.

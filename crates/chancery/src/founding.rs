@@ -77,10 +77,7 @@ pub(crate) async fn init(
     let entropy = SystemEntropy::new();
     let mut codes = Vec::new();
     for founder in founders {
-        let mut bytes = [0; 16];
-        entropy.fill(&mut bytes);
-        // Hexadecimal: a code that began with a hyphen would be taken for a flag.
-        let code = format!("{:032x}", u128::from_be_bytes(bytes));
+        let code = crate::founders::new_code(&entropy);
         codes.push(Code { founder: founder.clone(), code });
     }
     let digest = |code: &Code| Some(Sha256Digest::of(code.code.as_bytes()));

@@ -18,6 +18,7 @@ mod elevations;
 mod enrol;
 mod explain;
 mod findings;
+mod founders;
 mod founding;
 mod host;
 mod initiate;

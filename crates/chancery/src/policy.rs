@@ -95,11 +95,12 @@ fn import(path: &Path, claims: Vec<(String, Claim)>) -> anyhow::Result<String> {
 /// Runs one command about releases.
 async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
     let told = match typed {
-        Policy::Publish { set, expires, signed, socket } => {
-            releases::publish((&set.dir, expires), signed, &socket.socket).await?
+        Policy::Publish { set, expires, prove, signed, socket } => {
+            releases::publish((&set.dir, expires, prove), signed, &socket.socket).await?
         }
-        Policy::Approve { release, digest, signed, socket } => {
-            releases::approve((release, digest), signed, &socket.socket).await?
+        Policy::Approve { release, digest, proving, signed, socket } => {
+            let meant = (digest, proving.as_deref());
+            releases::approve((release, meant), signed, &socket.socket).await?
         }
         Policy::Activate { release, digest, socket } => {
             releases::activate((release, digest), &socket.socket).await?

@@ -1,16 +1,18 @@
 //! `chancery policy prove`: what is proved of a set, or an act that shows that it is otherwise.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use analysis::{Assumptions, Counterexample, Report, Shown, Solver, Subject, Unshown, Verdict};
-use anyhow::{Context as _, anyhow};
-use model::{AgentName, PurposeId};
+use anyhow::{Context as _, anyhow, bail, ensure};
+use model::{AgentName, PurposeId, ReleaseTerms, Sha256Digest};
 use pap::{CaseError, CaseFile};
-use pdp::{Environment, Posed};
+use pdp::{Bundle, Environment, Posed};
 use serde_json::{Value, json};
 
 use crate::cli::Prove;
@@ -22,6 +24,88 @@ const NOT_PROVED: u8 = 4;
 
 /// The most reasons that are told for one claim; `--json` has more.
 const TOLD_MAX: usize = 5;
+
+/// How long the solver may take for one question about a set that is released.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// The digest of what is proved of the set in `dir`, by its own properties: the same on each machine that proves the same
+/// of the same. Where not all of it is proved, that is told, and there is none.
+pub(crate) async fn proof(dir: &Path) -> anyhow::Result<Sha256Digest> {
+    let set = PolicySet::read(dir)?;
+    let compiled = set.compiled()?;
+    let properties = set.compiled_properties(&BTreeMap::new())?;
+    let tools = set.harm();
+    let subject =
+        Subject { set: &compiled, against: None, properties: properties.as_ref(), tools: &tools };
+    let program = analysis::program(std::env::var_os("CVC5"), &path());
+    let solver = Solver::at(program, QUESTION).await;
+    let solver = solver.context("nothing was signed: it cannot be proved here")?;
+    let report = Box::pin(proved(&subject, &solver)).await?;
+    if !report.is_proved() {
+        tell(&report, &set)?;
+        bail!("nothing was signed: not all of it is proved");
+    }
+    Ok(digest(&report, &set))
+}
+
+/// Proves here what the author of a release says is proved of it, if they do, on the `own` copy of whoever approves.
+pub(crate) async fn again(terms: &ReleaseTerms, own: Option<&Path>) -> anyhow::Result<()> {
+    let Some(said) = terms.proof else { return Ok(()) };
+    let own = own.with_context(|| {
+        format!(
+            "nothing was signed: its author says that it is proved ({said}): prove it too, on your own copy of the set \
+             (`--proving DIR`)"
+        )
+    })?;
+    let content = Bundle::from(PolicySet::read(own)?.files).digest();
+    ensure!(
+        content == terms.content,
+        "nothing was signed: `{}` has the content {content}",
+        own.display()
+    );
+    let is = proof(own).await?;
+    ensure!(
+        is == said,
+        "nothing was signed: what is proved here is {is}, and its author proved {said}: properties, tools, or what \
+         these can do, are others"
+    );
+    eprintln!("chancery: it is proved here, too");
+    Ok(())
+}
+
+/// What tells one proof from another: what is claimed of what, and what that assumes. By which solver, and by how many
+/// questions, is no matter.
+fn digest(report: &Report, set: &PolicySet) -> Sha256Digest {
+    let Report { shown, assumptions } = report;
+    let claims: Vec<_> = shown
+        .iter()
+        .map(|it| json!({ "claim": it.claim, "environments": it.environments }))
+        .collect();
+    Sha256Digest::of(&json::canonical(&json!({
+        "claims": claims,
+        "content": assumptions.content,
+        "guaranteed": assumptions.guaranteed,
+        "properties": set.properties,
+        "schema": assumptions.schema,
+        "set": assumptions.set,
+        "tools": assumptions.tools,
+        "type": "chancery/policy-proof/v1",
+    })))
+}
+
+fn path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+/// What comes of proving `subject`; meanwhile it is told how far that is.
+async fn proved(subject: &Subject<'_>, solver: &Solver) -> anyhow::Result<Report> {
+    let at_once = available_parallelism().map_or(1, usize::from);
+    let progress = |done, all| eprint!("\r{done} of {all} environments");
+    let proving = Box::pin(analysis::prove(subject, solver, at_once, progress));
+    let report = proving.await.map_err(|why| anyhow!(why))?;
+    eprintln!();
+    Ok(report)
+}
 
 /// Proves what is `asked` for.
 pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
@@ -40,8 +124,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
         properties: properties.as_ref(),
         tools: &tools,
     };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let program = analysis::program(asked.solver.clone().map(Into::into), &path);
+    let program = analysis::program(asked.solver.clone().map(Into::into), &path());
     let solver = match Solver::at(program, asked.timeout).await {
         Ok(solver) => solver,
         Err(missing) => {
@@ -51,11 +134,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(NOT_PROVED));
         }
     };
-    let at_once = available_parallelism().map_or(1, usize::from);
-    let progress = |done, all| eprint!("\r{done} of {all} environments");
-    let proving = Box::pin(analysis::prove(&subject, &solver, at_once, progress));
-    let report = proving.await.map_err(|why| anyhow!(why))?;
-    eprintln!();
+    let report = proved(&subject, &solver).await?;
     if asked.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

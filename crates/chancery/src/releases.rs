@@ -26,7 +26,7 @@ const LINES_MAX: usize = 2_000;
 
 /// Publishes the set in `dir`, if its cases hold.
 pub(crate) async fn publish(
-    (dir, expires): (&Path, Option<Duration>),
+    (dir, expires, prove): (&Path, Option<Duration>, bool),
     signed: Signed,
     socket: &Path,
 ) -> anyhow::Result<Value> {
@@ -37,8 +37,10 @@ pub(crate) async fn publish(
     );
     let files = PolicySet::read(dir)?.files;
     let content = Bundle::from(files.clone()).digest();
-    let version = newest(socket).await? + 1;
-    let asked = ReleaseAsked { version, content, expires: end(expires), rollback_of: None };
+    let (version, is_required) = next(socket).await?;
+    let proof = if prove || is_required { Some(crate::prove::proof(dir).await?) } else { None };
+    let expires = end(expires);
+    let asked = ReleaseAsked { version, content, expires, rollback_of: None, proof };
     propose((asked, Some(files)), signed, socket).await
 }
 
@@ -49,8 +51,9 @@ pub(crate) async fn roll_back(
     socket: &Path,
 ) -> anyhow::Result<Value> {
     let content = told(old, socket).await?.release.terms.content;
-    let version = newest(socket).await? + 1;
-    let asked = ReleaseAsked { version, content, expires: end(expires), rollback_of: Some(old) };
+    let (version, _) = next(socket).await?;
+    let (expires, rollback_of) = (end(expires), Some(old));
+    let asked = ReleaseAsked { version, content, expires, rollback_of, proof: None };
     propose((asked, None), signed, socket).await
 }
 
@@ -72,9 +75,12 @@ async fn propose(
     Ok(told)
 }
 
+/// What whoever approves names: the content that they mean, and where their own copy of the set is.
+type Meant<'a> = (Option<PolicyDigest>, Option<&'a Path>);
+
 /// Approves a release: for what the service tells of it, which its approver is shown, and for nothing else.
 pub(crate) async fn approve(
-    (version, meant): (u64, Option<PolicyDigest>),
+    (version, meant): (u64, Meant<'_>),
     signed: Signed,
     socket: &Path,
 ) -> anyhow::Result<Value> {
@@ -82,13 +88,11 @@ pub(crate) async fn approve(
     socket::call(socket, &Asked::PolicyApprove { version, word }).await
 }
 
-async fn shown(
-    (version, meant): (u64, Option<PolicyDigest>),
-    socket: &Path,
-) -> anyhow::Result<Value> {
+async fn shown((version, (meant, own)): (u64, Meant<'_>), socket: &Path) -> anyhow::Result<Value> {
     let told = told(version, socket).await?;
     // Whoever published wrote it: what is shown is what is signed.
     eprintln!("chancery: you sign for {}", lines(&told.to_be_signed()?));
+    crate::prove::again(&told.release.terms, own).await?;
     is_meant(&told, meant)?;
     Ok(told.release.approval_over(&told.base))
 }
@@ -145,9 +149,11 @@ pub(crate) async fn in_force(socket: &Path) -> anyhow::Result<PolicyFiles> {
     Ok(serde_json::from_value(told["files"].take())?)
 }
 
-async fn newest(socket: &Path) -> anyhow::Result<u64> {
+/// The version that is published next, and whether it has to be proved.
+async fn next(socket: &Path) -> anyhow::Result<(u64, bool)> {
     let history = socket::call(socket, &Asked::PolicyHistory).await?;
-    history["newest"].as_u64().context("the service told no version")
+    let newest = history["newest"].as_u64().context("the service told no version")?;
+    Ok((newest + 1, history["requires_proof"] == true))
 }
 
 /// What the service tells of a release.
@@ -205,11 +211,12 @@ pub(crate) fn history(told: &Value) -> String {
         let (terms, state) = (&release["terms"], &release["state"]);
         let by = |signed: &Value| text(&signed["person"]);
         let rollback = terms["rollback_of"].as_u64().map(|of| format!(", rollback of {of}"));
+        let proof = terms["proof"].as_str().map(|digest| format!(", proof {digest}"));
         let expires =
             terms["expires"].as_i64().map(|at| format!(", expires {}", Timestamp::from_millis(at)));
         let _ = writeln!(
             all,
-            "{} {} by {}, approved by {}, content {}{}{}",
+            "{} {} by {}, approved by {}, content {}{}{}{}",
             terms["version"],
             text(&state["is"]),
             by(&release["author"]),
@@ -217,6 +224,7 @@ pub(crate) fn history(told: &Value) -> String {
             text(&terms["content"]),
             rollback.unwrap_or_default(),
             expires.unwrap_or_default(),
+            proof.unwrap_or_default(),
         );
     }
     let in_force = &told["in_force"];
@@ -397,7 +405,8 @@ mod tests {
     fn r_39_nothing_is_signed_that_is_not_meant() {
         let files = set("");
         let content = Bundle::from(files.clone()).digest();
-        let terms = ReleaseTerms { version: 2, content, expires: None, rollback_of: None };
+        let (version, expires, rollback_of, proof) = (2, None, None, None);
+        let terms = ReleaseTerms { version, content, expires, rollback_of, proof };
         let release = Release { terms, author: None, state: ReleaseState::Proposed };
         let base = Base { version: 1, content: None };
         let told = Told { release, files, base, replaced: None };

@@ -298,7 +298,8 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let log = LogDirectory::new(config.log_dir());
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
     let signing = (config.issuer(), token_keys, policy_key);
-    let administration = Arc::new(Administration::new(by, to, from, log.clone(), signing));
+    let administration = Administration::new(by, to, from, log.clone(), signing);
+    let administration = Arc::new(administration.requiring_proof(config.policy.require_proof));
     let signals = Signals::new(config, (&administration, &ring), (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
     for (server, origin) in sources::origins(config)? {

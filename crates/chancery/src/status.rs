@@ -1,4 +1,4 @@
-//! What is wrong with the running service, for `/readyz` and `/metrics`.
+//! What is wrong with the running service, and by which policy set it decides, for `/readyz` and `/metrics`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -108,6 +108,10 @@ impl api::Health for Status {
         wrong.map(|(.., told)| told.to_owned()).chain(self.anchors.troubles()).collect()
     }
 
+    fn policy(&self) -> String {
+        self.authority.pip().policy().snapshot.digest().to_string()
+    }
+
     fn metrics(&self) -> String {
         let gauge = |(name, is_so, _): (&str, bool, &str)| {
             format!("# TYPE {name} gauge\n{name} {}\n", u8::from(is_so))
@@ -121,7 +125,7 @@ impl api::Health for Status {
             number("chancery_leases_ending", &self.leases.ending),
             number("chancery_lease_reminders_untold", &self.leases.untold),
         ];
-        let digest = self.authority.pip().policy().snapshot.digest();
+        let digest = api::Health::policy(self);
         let policy = format!(
             "# TYPE chancery_policy_info gauge\nchancery_policy_info{{digest=\"{digest}\"}} 1\n"
         );

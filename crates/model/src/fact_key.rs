@@ -44,6 +44,21 @@ impl FactKey {
         Self(format!("undo/{id}").into())
     }
 
+    /// What somebody asked for so that a person has a founder's key, or another one.
+    pub fn founder_asked(person: &PersonId) -> Self {
+        Self(format!("founder-asked/{person}").into())
+    }
+
+    /// The keys by which a person was known as a founder.
+    pub fn former_keys(person: &PersonId) -> Self {
+        Self(format!("former-keys/{person}").into())
+    }
+
+    /// That a founder's key signs nothing any more.
+    pub fn replaced_key(thumbprint: &Thumbprint) -> Self {
+        Self(format!("replaced-key/{thumbprint}").into())
+    }
+
     /// A release of policy: older ones come first.
     pub fn release(version: u64) -> Self {
         Self(format!("release/{version:020}").into())

@@ -19,6 +19,7 @@ mod fact_key;
 mod facts;
 mod family;
 mod finding;
+mod founder;
 mod host;
 mod ids;
 mod lease;
@@ -74,6 +75,10 @@ pub use facts::{
 };
 pub use family::Family;
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
+pub use founder::{
+    FORMER_KEYS_MAX, FOUNDER_WAITS, FormerKey, FormerKeys, FounderAsked, FounderChange,
+    REKEY_ALONE_MIN,
+};
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{
     ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,

@@ -19,6 +19,9 @@ pub struct ReleaseTerms {
     /// The release whose content it brings back, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<u64>,
+    /// What its author says is proved of it, by its digest: the service proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Sha256Digest>,
 }
 
 /// What somebody signed by their own key.

@@ -13,6 +13,7 @@ use crate::directory::{DirectoryRegistration, NewToken};
 use crate::drill::{DrillMeasured, DrillRow, DrillSignal};
 use crate::elevations::ElevationAsked;
 use crate::flips::PolicyFiles;
+use crate::founders::FounderSaid;
 use crate::people::SourceKey;
 use crate::receivers::ReceiverRegistration;
 use crate::release::ReleaseAsked;
@@ -30,6 +31,18 @@ use crate::widening::WideningSaid;
 pub enum Command {
     /// Redeems a founder's code.
     FounderRedeem { code: String, key: Value },
+    /// Asks that somebody becomes a founder, or agrees to it: it takes two. `word` says who asks, where that is not who
+    /// sends it.
+    FounderAdd { said: FounderSaid, word: Option<String> },
+    /// The same, that a founder has another key: one of them and time suffice. `word` says who asks, where that is not
+    /// who sends it.
+    FounderRekey { said: FounderSaid, word: Option<String> },
+    /// Takes a founder their key away.
+    FounderRemove { id: String, reason: String },
+    /// Takes back that somebody is to have a key.
+    FounderWithdraw { id: String, reason: String },
+    /// Lists who signs, and what waits.
+    FounderList,
     /// Adds a person.
     PersonAdd { id: String, groups: Vec<String> },
     /// Deactivates a person.

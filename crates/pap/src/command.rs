@@ -105,6 +105,8 @@ pub struct Administration {
     pub(crate) token_keys: KeptTokenKeys,
     /// What countersigns releases.
     pub(crate) policy_key: PolicyKey,
+    /// Whether a release has to be one of which its author says that it is proved.
+    pub(crate) requires_proof: bool,
     /// How far each administrator has read the log.
     pub(crate) exports: Exports,
     /// How far each has come with counting for the export of a review.
@@ -230,6 +232,7 @@ impl Administration {
             issuer,
             token_keys,
             policy_key,
+            requires_proof: false,
             exports,
             counted,
             reports,
@@ -238,10 +241,15 @@ impl Administration {
         }
     }
 
+    /// The same, where a release has to be proved, if it `is_required`.
+    #[must_use]
+    pub fn requiring_proof(self, is_required: bool) -> Self {
+        Self { requires_proof: is_required, ..self }
+    }
+
     /// Does `command` on behalf of `by` and gives what to tell.
     pub async fn run(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
-            Command::FounderRedeem { code, key } => self.redeem(by, &code, &key).await,
             Command::PersonAdd { .. }
             | Command::PersonDeactivate { .. }
             | Command::PersonConfirm { .. }
@@ -343,6 +351,12 @@ impl Administration {
     /// Does what concerns servers, the service itself and its log.
     async fn operate(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
+            Command::FounderRedeem { .. }
+            | Command::FounderAdd { .. }
+            | Command::FounderRekey { .. }
+            | Command::FounderRemove { .. }
+            | Command::FounderWithdraw { .. }
+            | Command::FounderList => self.founders(by, command).await,
             Command::ServerAdd { name, said } => self.server_add(by, &name, said).await,
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use authority::Reader;
 use model::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATIONS_MAX, Elevation, ElevationId, ElevationState,
-    FactKey, Harm, KernelRule, Person, PersonId, ResourceRef, Standing, Task, TaskId, TaskState,
-    Timestamp, Tool, ToolRef,
+    FactKey, Harm, KernelRule, PersonId, ResourceRef, Standing, Task, TaskId, TaskState, Timestamp,
+    Tool, ToolRef,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
 use crate::register::{known, put, put_new};
-use crate::words::Acting;
+use crate::words::{Acting, stands_behind};
 
 /// What somebody asks for beyond a task.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -120,8 +120,8 @@ impl Administration {
             return Err(self.takes_another("approved_by_the_same_person"));
         }
         let now = self.now();
-        let asked_by = draft.reader.need::<Person>(FactKey::person(&elevation.asked_by)).await;
-        let is_wanted = asked_by.map_err(AdminError::unavailable)?.answers_for(elevation.asked);
+        let asked = (&elevation.asked_by, elevation.asked);
+        let is_wanted = stands_behind(&mut draft.reader, asked).await?;
         if !elevation.waits(now) || !is_wanted {
             let why = format!("elevation `{id}` waits for nobody's approval any longer");
             return Err(AdminError::Invalid(why));

@@ -54,12 +54,29 @@ pub struct Founding {
 /// A founder's code, as it is kept: by its digest.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Code {
-    founder: PersonId,
+pub(crate) struct Code {
+    pub(crate) founder: PersonId,
+    /// Until when it is redeemed; those of whom the deployment begins with, at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<Timestamp>,
 }
 
-fn code_key(digest: &Sha256Digest) -> FactKey {
-    FactKey::from_text(&format!("founder/{digest}"))
+/// How the places of founders' codes begin.
+pub(crate) const CODES: &str = "founder/";
+
+pub(crate) fn code_key(digest: &Sha256Digest) -> FactKey {
+    FactKey::from_text(&format!("{CODES}{digest}"))
+}
+
+/// The digest of the code of which two people have a half each, by the digests of both.
+pub(crate) fn joined(first: &Sha256Digest, second: &Sha256Digest) -> Sha256Digest {
+    Sha256Digest::of(&[first.as_bytes().as_slice(), second.as_bytes()].concat())
+}
+
+/// The digest of a code as it is typed: whole, or both halves with a dot between them.
+fn digest_of(code: &str) -> Sha256Digest {
+    let of = |code: &str| Sha256Digest::of(code.as_bytes());
+    code.split_once('.').map_or_else(|| of(code), |(first, second)| joined(&of(first), &of(second)))
 }
 
 /// How the places of founders' keys begin.
@@ -68,6 +85,11 @@ pub(crate) const FOUNDER_KEYS: &str = "founder-key/";
 /// The key by which a founder is known.
 pub(crate) fn founder_key(founder: &PersonId) -> FactKey {
     FactKey::from_text(&format!("{FOUNDER_KEYS}{founder}"))
+}
+
+/// The place that says that `key` signs nothing any more.
+pub(crate) fn replaced(key: &keys::VerifyingKey) -> FactKey {
+    FactKey::replaced_key(&Thumbprint::from_bytes(key.thumbprint()))
 }
 
 /// Whether the deployment in `journal`'s store was founded.
@@ -104,7 +126,8 @@ pub async fn found(
     for founder in &founding.founders {
         effects.extend(person(journal, &founder.id, founder.code.is_none()));
         if let Some(code) = &founder.code {
-            effects.push(put_new(code_key(code), &Code { founder: founder.id.clone() }));
+            let kept = Code { founder: founder.id.clone(), until: None };
+            effects.push(put_new(code_key(code), &kept));
         }
         let mut seed = [0; 32];
         entropy.fill(&mut seed);
@@ -143,7 +166,8 @@ fn first(
     by: (&PersonId, Timestamp),
 ) -> Result<[Effect; 3], AdminError> {
     let content = bundle.digest();
-    let terms = ReleaseTerms { version: FIRST, content, expires: None, rollback_of: None };
+    let (version, expires, rollback_of, proof) = (FIRST, None, None, None);
+    let terms = ReleaseTerms { version, content, expires, rollback_of, proof };
     let mut release = Release { terms, author: None, state: ReleaseState::Proposed };
     let activation = policy_key.countersigned(&release, by)?;
     release.state = ReleaseState::Active { approval: None, activation };
@@ -172,12 +196,16 @@ impl Administration {
         key: &Value,
     ) -> Result<Value, AdminError> {
         let key = keys::VerifyingKey::from_jwk(key).map_err(AdminError::invalid)?;
-        let digest = Sha256Digest::of(code.as_bytes());
+        let digest = digest_of(code);
         let mut draft = self.draft(by, "founder/redeem", ResourceRef::Deployment).await?;
         let found = draft.reader.find::<Code>(code_key(&digest)).await;
         let found = found.map_err(AdminError::unavailable)?;
-        let unknown = || AdminError::Invalid("the code is not known, or was redeemed".to_owned());
+        let now = self.now();
+        let found = found.filter(|code| code.until.is_none_or(|until| now < until));
+        let unknown =
+            || AdminError::Invalid("the code is not known any more, or was redeemed".to_owned());
         let founder = found.ok_or_else(unknown)?.founder;
+        self.is_nobodys(&key).await?;
         let place = FactKey::person(&founder);
         let mut person: Person =
             draft.reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
@@ -189,10 +217,21 @@ impl Administration {
                 id: *digest.as_bytes(),
                 expires: Timestamp::from_millis(i64::MAX),
             },
+            // Nor is it one that was taken from somebody.
+            Effect::Lacks { key: replaced(&key) },
             put(place, &person),
             put_new(founder_key(&founder), &key.to_jwk()),
         ];
         let done = draft.make(json!({ "key": key.thumbprint_text() }), effects).await?;
         Ok(json!({ "founder": founder, "key": key.thumbprint_text(), "decision": done.decision }))
+    }
+
+    /// Whether no founder is known by `key`: whoever had two names would be two people.
+    async fn is_nobodys(&self, key: &keys::VerifyingKey) -> Result<(), AdminError> {
+        let all = authority::all::<Value>(self.authority.pip().store(), FOUNDER_KEYS).await;
+        if all.map_err(AdminError::unavailable)?.contains(&key.to_jwk()) {
+            return Err(AdminError::Invalid("a founder is known by this key already".to_owned()));
+        }
+        Ok(())
     }
 }

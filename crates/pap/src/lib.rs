@@ -18,6 +18,7 @@ mod elevations;
 mod explain;
 mod findings;
 mod flips;
+mod founders;
 mod founding;
 mod heard;
 mod instances;
@@ -65,6 +66,7 @@ pub use drill::{
 };
 pub use elevations::ElevationAsked;
 pub use flips::PolicyFiles;
+pub use founders::FounderSaid;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use offboard::CREDENTIALS_MAX;

@@ -214,7 +214,7 @@ impl Administration {
 }
 
 /// Whether a reason is there, and not too long.
-fn check_reason(reason: &str) -> Result<(), AdminError> {
+pub(crate) fn check_reason(reason: &str) -> Result<(), AdminError> {
     if !reason.is_empty() && reason.len() <= REASON_MAX {
         return Ok(());
     }

@@ -4,16 +4,14 @@
 //! fifteen minutes of the first (`n_098_…`). A deployment for development has one, who does.
 
 use authority::{Effect, Reader};
-use model::{
-    Agent, FactKey, Person, PersonId, ResourceRef, StartWish, Stop, StopTarget, Timestamp, Tool,
-};
+use model::{Agent, FactKey, PersonId, ResourceRef, StartWish, Stop, StopTarget, Timestamp, Tool};
 use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
 use crate::register::{known, put};
-use crate::words::Acting;
+use crate::words::{Acting, stands_behind};
 
 /// What stopping and starting are called, and what they are done to.
 fn governed(what: &StopTarget) -> ([&'static str; 2], ResourceRef) {
@@ -153,7 +151,5 @@ async fn waiting(
     now: Timestamp,
 ) -> Result<Option<StartWish>, AdminError> {
     let Some(wish) = stop.wish.as_ref().filter(|wish| wish.waits(now)) else { return Ok(None) };
-    let person = reader.find::<Person>(FactKey::person(&wish.by)).await;
-    let person = person.map_err(AdminError::unavailable)?;
-    Ok(person.is_some_and(|person| person.answers_for(wish.at)).then(|| wish.clone()))
+    Ok(stands_behind(reader, (&wish.by, wish.at)).await?.then(|| wish.clone()))
 }

@@ -25,7 +25,7 @@ use crate::founding::is_for_development;
 use crate::log::Disclosed;
 use crate::register::{known, put, put_new};
 use crate::sponsor::REASON_MAX;
-use crate::words::Acting;
+use crate::words::{Acting, stands_behind};
 
 /// How many people are brought back in one commit: of each, three facts are read and written.
 const PART: usize = 16;
@@ -227,8 +227,7 @@ impl Administration {
         if undo.asked_by == *by && !is_for_development(self.authority.journal()).await? {
             return Err(self.takes_another("approved_by_the_same_person"));
         }
-        let asked_by = reader.need::<Person>(FactKey::person(&undo.asked_by)).await;
-        let is_wanted = asked_by.map_err(AdminError::unavailable)?.answers_for(undo.asked);
+        let is_wanted = stands_behind(reader, (&undo.asked_by, undo.asked)).await?;
         if undo.waits(now) && is_wanted {
             return Ok(());
         }

@@ -1,14 +1,14 @@
 //! Who acts, where all who come look alike: who signed a word for just this. And who may not, because it
 //! takes another.
 
-use authority::{CommitError, Effect, OnceScope, Refused, Unit};
+use authority::{CommitError, Effect, OnceScope, Reader, Refused, Unit};
 use keys::VerifyingKey;
-use model::{PersonId, Sha256Digest, Timestamp};
+use model::{FactKey, FormerKeys, Person, PersonId, Sha256Digest, Timestamp};
 use oauth::word;
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
-use crate::founding::{BOOTSTRAP, founder_key, is_for_development};
+use crate::founding::{BOOTSTRAP, founder_key, is_for_development, replaced};
 
 /// Who acts, with what their word uses up, if they gave one.
 pub(crate) type Acting = (PersonId, Vec<Effect>);
@@ -24,7 +24,7 @@ impl Administration {
         let Some(word) = word else { return Ok((by.clone(), Vec::new())) };
         let signer = self.signer(word, asked).await;
         let (by, uses) = signer.inspect_err(|_| self.note_refused("word_refused"))?;
-        Ok((by, vec![uses]))
+        Ok((by, uses.into()))
     }
 
     /// The same, where two people are to act: outside a deployment for development the service's own user
@@ -56,7 +56,8 @@ impl Administration {
         }
         let unit = Unit { effects: uses, ..Unit::default() };
         match self.authority.journal().store().commit(unit).await {
-            Ok(_) | Err(CommitError::Used) => done,
+            // By a key that was replaced meanwhile nobody is known any more.
+            Ok(_) | Err(CommitError::Used | CommitError::Exists { .. }) => done,
             Err(error) => Err(AdminError::unavailable(error)),
         }
     }
@@ -75,7 +76,11 @@ impl Administration {
 
     /// Who signed `word`, if that asks for just what is `asked`, and what using it uses up. Whatever is
     /// wrong with it, the answer is the same.
-    async fn signer(&self, word: &str, asked: &Value) -> Result<(PersonId, Effect), AdminError> {
+    async fn signer(
+        &self,
+        word: &str,
+        asked: &Value,
+    ) -> Result<(PersonId, [Effect; 2]), AdminError> {
         let refused = || {
             let why = "not permitted: it is not signed by an administrator whose key is known";
             AdminError::Refused(why.to_owned())
@@ -93,6 +98,22 @@ impl Administration {
         }
         let id = Sha256Digest::of(&[&key.thumbprint(), read.jti.as_bytes()].concat());
         let expires = Timestamp::from_seconds(read.exp + word::LIFETIME_MAX_S);
-        Ok((by, Effect::UseOnce { scope: OnceScope::Word, id: *id.as_bytes(), expires }))
+        // A key that is replaced signs nothing from that commit on.
+        let stands = Effect::Lacks { key: replaced(&key) };
+        let uses = Effect::UseOnce { scope: OnceScope::Word, id: *id.as_bytes(), expires };
+        Ok((by, [stands, uses]))
     }
+}
+
+/// Whether `by` still stands behind what they asked for or approved `at` that time, and which waits: they answer for
+/// it, and no key was taken from them since.
+pub(crate) async fn stands_behind(
+    reader: &mut Reader<'_>,
+    (by, at): (&PersonId, Timestamp),
+) -> Result<bool, AdminError> {
+    let person = reader.find::<Person>(FactKey::person(by)).await;
+    let former = reader.find::<FormerKeys>(FactKey::former_keys(by)).await;
+    let former = former.map_err(AdminError::unavailable)?.unwrap_or_default();
+    let person = person.map_err(AdminError::unavailable)?;
+    Ok(person.is_some_and(|person| person.answers_for(at)) && former.counts(at))
 }

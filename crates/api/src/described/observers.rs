@@ -12,8 +12,8 @@ pub(crate) fn healthz() -> Operation {
 /// Whether the service can do its work.
 pub(crate) fn readyz() -> Operation {
     Operation::new("readyz", "Whether the service can do its work")
-        .answers_text(200, "it can")
-        .answers_text(503, "it cannot: one line for each thing that is wrong")
+        .answers_text(200, "it can, by the policy set of this digest")
+        .answers_text(503, "it cannot: one line for each thing that is wrong, and the policy set")
 }
 
 /// The metrics.

@@ -59,6 +59,10 @@ impl Health for Quiet {
     fn metrics(&self) -> String {
         "# TYPE chancery_log_stuck gauge\nchancery_log_stuck 0\n".to_owned()
     }
+
+    fn policy(&self) -> String {
+        "00".to_owned()
+    }
 }
 
 /// The routers over one deployment with the servers `up` and `other`.

@@ -87,6 +87,9 @@ pub(crate) enum Policy {
         /// After how long it may not be put in force any more (`30d`).
         #[arg(long, value_name = "TIME", value_parser = back)]
         expires: Option<Duration>,
+        /// Prove it first, and sign for what is proved; where `policy.require_proof` says so, that is always done.
+        #[arg(long)]
+        prove: bool,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]
@@ -100,6 +103,9 @@ pub(crate) enum Policy {
         /// The content that is approved, as `diff` and `history` show it; without it, you are asked.
         #[arg(long, value_name = "DIGEST")]
         digest: Option<PolicyDigest>,
+        /// Your own copy of the set, to prove here what its author says is proved.
+        #[arg(long, value_name = "DIR")]
+        proving: Option<PathBuf>,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]

@@ -17,10 +17,18 @@ pub(crate) struct Policy {
     pub(crate) reload: bool,
     /// How long a release decides on after it has expired, in milliseconds; then no act of an agent is permitted.
     pub(crate) grace_ms: u64,
+    /// Whether a release has to be one of which its author says that it is proved.
+    pub(crate) require_proof: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { path: None, allow_loose: false, reload: true, grace_ms: 24 * 3_600_000 }
+        Self {
+            path: None,
+            allow_loose: false,
+            reload: true,
+            grace_ms: 24 * 3_600_000,
+            require_proof: false,
+        }
     }
 }

@@ -12,10 +12,12 @@ use crate::socket;
 
 const AREA: &str = "policy";
 
+const FOUNDERS: &str = "founders";
+
 /// Of a release that expires within this, it is told.
 const ENDING: Duration = Duration::from_hours(14 * 24);
 
-/// How many keys of people it takes: of two, one that is lost is one too many.
+/// How many keys of people it takes: with two, one founder alone gives the other a new one.
 const KEYS_MIN: usize = 3;
 
 /// Where it is said how a set is released.
@@ -42,6 +44,8 @@ pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
             observations.push(Observation::weak(AREA, what, "see its log"));
         }
     }
+    let founders = socket::call(&config.admin_socket(), &Asked::FounderList).await;
+    observations.extend(founders.iter().flat_map(waiting));
     observations
 }
 
@@ -98,7 +102,7 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
     std::iter::once(signed).chain(ends).collect()
 }
 
-/// Whether enough people can sign that one of them may lose their key: nobody is given another.
+/// Whether enough people can sign that one of them may lose their key: it takes two others to give them another.
 fn keys(told: &Value) -> Option<Observation> {
     let people: Vec<_> = told["signers"].as_array()?.iter().filter_map(Value::as_str).collect();
     (people.len() < KEYS_MIN).then(|| {
@@ -107,9 +111,28 @@ fn keys(told: &Value) -> Option<Observation> {
             people.len(),
             people.join(", ")
         );
-        let remedy = "found deployments with three founders or more; keep these keys, and copies of them, apart";
-        Observation::weak("founders", what, remedy)
+        let remedy = "add another founder (`founder add`, docs/releases.md); keep their keys apart";
+        Observation::weak(FOUNDERS, what, remedy)
     })
+}
+
+/// The keys that wait: whose they are to be has to know of it.
+fn waiting(told: &Value) -> Vec<Observation> {
+    let rows = told.as_array().into_iter().flatten().filter(|row| row["waits"].is_object());
+    let waiting = rows.map(|row| {
+        let (founder, asked) = (&row["founder"], &row["waits"]);
+        let alone = asked["alone_from"].as_i64().map(Timestamp::from_millis);
+        let alone = alone.map(|from| format!(", who does it alone from {from} on"));
+        let what = format!(
+            "a key for {founder} waits ({}): {} asked for it{}",
+            asked["change"],
+            asked["by"],
+            alone.unwrap_or_default()
+        );
+        let remedy = "another founder agrees by the same command, or anybody takes it back (`founder withdraw`)";
+        Observation::weak(FOUNDERS, what, remedy)
+    });
+    waiting.collect()
 }
 
 #[cfg(test)]
@@ -154,6 +177,20 @@ mod tests {
         check(&told(2, damaged), &[(State::Broken, "it was altered")]);
         let files = json!({ "active": 0, "in_force": { "release": null }, "releases": [] });
         check(&files, &[(State::Broken, "no release")]);
+    }
+
+    /// Whoever lost no key hears in time that somebody says so.
+    #[test]
+    fn r_39_a_key_that_waits_is_told() {
+        let asked =
+            json!({ "change": "rekey", "by": "alice", "alone_from": 1_800_000_000_000_i64 });
+        let told =
+            json!([{ "founder": "alice", "key": "k" }, { "founder": "bob", "waits": asked }]);
+        let observed = waiting(&told);
+        assert_eq!(observed.len(), 1, "{observed:?}");
+        let what = &observed[0].what;
+        assert!(what.starts_with(r#"a key for "bob" waits ("rekey"): "alice" asked"#), "{what}");
+        assert!(what.contains("alone from 2027-01-15"), "{what}");
     }
 
     #[test]

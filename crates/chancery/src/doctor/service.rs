@@ -58,7 +58,8 @@ async fn ready(config: &Config) -> Observation {
 }
 
 async fn readiness(config: &Config) -> anyhow::Result<Vec<String>> {
-    let (is_ready, lines) = told(config, "readyz").await?;
+    let (is_ready, mut lines) = told(config, "readyz").await?;
+    lines.retain(|line| !line.starts_with("policy "));
     Ok(if is_ready { Vec::new() } else { lines })
 }
 

@@ -52,7 +52,7 @@ impl Administration {
     }
 
     /// The active people whose keys are known.
-    pub(super) async fn signers(&self) -> Result<Vec<Person>, AdminError> {
+    pub(crate) async fn signers(&self) -> Result<Vec<Person>, AdminError> {
         let (mut signers, mut pages) = (Vec::new(), self.pages(FOUNDER_KEYS));
         while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
             for (key, _) in facts {

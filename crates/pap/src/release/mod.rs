@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use authority::{FactsError, Reader};
 use model::{
-    Approval, Base, FactKey, Person, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms,
-    Releases, ResourceRef, SignedBy, Timestamp,
+    Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms, Releases,
+    ResourceRef, Sha256Digest, SignedBy, Timestamp,
 };
 use pdp::Bundle;
 use schemars::JsonSchema;
@@ -26,7 +26,7 @@ use crate::flips::PolicyFiles;
 use crate::founding::is_for_development;
 use crate::policy::Content;
 use crate::register::{known, put, put_new};
-use crate::words::Acting;
+use crate::words::{Acting, stands_behind};
 pub use activating::release_at_start;
 pub use sound::{PolicyKey, Unsound, observed_release};
 use sound::{Sound, in_time, sound};
@@ -53,12 +53,16 @@ pub struct ReleaseAsked {
     /// The release whose content it brings back.
     #[serde(default)]
     pub rollback_of: Option<u64>,
+    /// The digest of what its author proved of it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub proof: Option<Sha256Digest>,
 }
 
 impl From<ReleaseAsked> for ReleaseTerms {
     fn from(asked: ReleaseAsked) -> Self {
-        let ReleaseAsked { version, content, expires, rollback_of } = asked;
-        Self { version, content, expires, rollback_of }
+        let ReleaseAsked { version, content, expires, rollback_of, proof } = asked;
+        Self { version, content, expires, rollback_of, proof }
     }
 }
 
@@ -124,6 +128,7 @@ impl Administration {
             let why = format!("the next version is {next}: publish again");
             return Err(AdminError::Invalid(why));
         }
+        self.is_proved(&terms)?;
         let release = Release { terms, author, state: ReleaseState::Proposed };
         let now = self.now();
         in_time((next, release.terms.expires), now)?;
@@ -246,6 +251,7 @@ impl Administration {
         let of = format!("release {version} of policy");
         known::<Release>(&mut draft.reader, FactKey::release(version), &of).await?;
         let found = self.sound(version).await?;
+        self.is_proved(&found.release.terms)?;
         let newest = self.kept(draft).await?.active;
         let older = Unsound::Older { version, newest };
         let in_turn = if version < newest { Err(older) } else { Ok(()) };
@@ -253,6 +259,18 @@ impl Administration {
         let in_turn = in_turn.and_then(|()| in_time((version, expires), self.now()));
         in_turn.inspect_err(|error| drop(self.alarmed(error)))?;
         Ok(found)
+    }
+
+    /// Whether its author says that it is proved, where that is required. What was in force comes back without.
+    fn is_proved(&self, terms: &ReleaseTerms) -> Result<(), AdminError> {
+        if !self.requires_proof || terms.proof.is_some() || terms.rollback_of.is_some() {
+            return Ok(());
+        }
+        let why = format!(
+            "release {} is not proved, as releases are here (`policy.require_proof`): publish the set with its proof",
+            terms.version
+        );
+        Err(AdminError::Invalid(why))
     }
 
     /// A release with its content, and what it would replace.
@@ -278,7 +296,7 @@ impl Administration {
         let in_force = self.authority.pip().policy().snapshot.digest();
         Ok(json!({
             "releases": releases, "newest": kept.newest, "active": kept.active, "base": base,
-            "signers": signers,
+            "signers": signers, "requires_proof": self.requires_proof,
             "in_force": { "digest": in_force, "release": release }, "observed": observed,
         }))
     }
@@ -342,9 +360,8 @@ async fn stands(
     release: &Release,
 ) -> Result<(), AdminError> {
     let Some(by) = by else { return Ok(()) };
-    let person = draft.reader.need::<Person>(FactKey::person(&by.person)).await;
-    if !person.map_err(AdminError::unavailable)?.answers_for(by.at) {
-        let why = "who signed it does not answer for it any longer";
+    if !stands_behind(&mut draft.reader, (&by.person, by.at)).await? {
+        let why = "who signed it does not answer for it any longer, or has another key since";
         return Err(AdminError::Invalid(why.to_owned()));
     }
     let target = target(release.terms.version, Some(release));

@@ -8,7 +8,8 @@ use authority::{FactsError, Reader};
 use journal::Journal;
 use keys::{KeyRingError, Signer as _, SigningKey, VerifyingKey};
 use model::{
-    Activation, Approval, FactKey, PersonId, Release, ReleaseState, Releases, SignedBy, Timestamp,
+    Activation, Approval, FactKey, FormerKeys, PersonId, Release, ReleaseState, Releases, SignedBy,
+    Timestamp,
 };
 use oauth::word;
 use pdp::Bundle;
@@ -288,15 +289,21 @@ async fn people(
     Ok(Ok(()))
 }
 
-/// Whether `by` signed what is `said`, by the key that is registered of them.
+/// Whether `by` signed what is `said`, by the key that is registered of them, or was when they did: whether that still
+/// counts where it waits, is for who approves and activates it (`stands_behind`).
 async fn is_signed(
     reader: &mut Reader<'_>,
     by: &SignedBy,
     said: &Value,
 ) -> Result<bool, FactsError> {
-    let Some(jwk) = reader.find::<Value>(founder_key(&by.person)).await? else { return Ok(false) };
-    let Ok(key) = VerifyingKey::from_jwk(&jwk) else { return Ok(false) };
+    let key = reader.find::<Value>(founder_key(&by.person)).await?;
+    let former = reader.find::<FormerKeys>(FactKey::former_keys(&by.person)).await?;
+    let former = former.unwrap_or_default();
     let parties = (by.person.as_str(), by.url.as_str());
-    let read = word::verify(&by.word, parties, &key, by.at.as_seconds());
-    Ok(read.is_ok_and(|read| read.command == *said))
+    let signed = |jwk: &Value| {
+        let Ok(key) = VerifyingKey::from_jwk(jwk) else { return false };
+        let read = word::verify(&by.word, parties, &key, by.at.as_seconds());
+        read.is_ok_and(|read| read.command == *said)
+    };
+    Ok(key.iter().chain(former.as_of(by.at)).any(signed))
 }

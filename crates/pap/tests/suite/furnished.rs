@@ -6,10 +6,10 @@ use std::time::Duration;
 use model::{
     Agent, AgentName, AgentReview, Clock as _, Covers, DecisionId, Device, DeviceState, Directory,
     DirectoryState, DirectoryToken, DirectoryTokens, Due, Elevation, ElevationId, ElevationState,
-    FactKey, Finding, Harm, InstanceId, InstanceState, Mistake, OpenReview, Person, PersonState,
-    REVIEW_MIN, Receiver, RecordId, Review, ReviewId, Risk, RiskLevel, Sha256Digest, SourceName,
-    Speaker, Stop, StopTarget, Stopped, Stranger, Stream, Thumbprint, Timestamp, ToolState, Undo,
-    UndoState, Waits,
+    FactKey, Finding, FounderAsked, FounderChange, Harm, InstanceId, InstanceState, Mistake,
+    OpenReview, Person, PersonState, REVIEW_MIN, Receiver, RecordId, Review, ReviewId, Risk,
+    RiskLevel, Sha256Digest, SourceName, Speaker, Stop, StopTarget, Stopped, Stranger, Stream,
+    Thumbprint, Timestamp, ToolState, Undo, UndoState, Waits,
 };
 use pap::Command;
 use pap::directory::UserChange;
@@ -193,6 +193,28 @@ async fn waiting(desk: &Desk) {
     desk.world.put(FactKey::person(&person.id), &person).await;
 }
 
+/// Who is to be a founder, or has another code.
+pub(crate) fn founder_said() -> pap::FounderSaid {
+    let (id, reason) = ("ordinary".to_owned(), "because".to_owned());
+    pap::FounderSaid { id, code: Sha256Digest::of(b"half"), reason }
+}
+
+/// One more code of a founder who has not redeemed it, and a key that waits.
+async fn founders(world: &World) {
+    let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(b"another")));
+    world.put(code, &json!({ "founder": founder_said().id })).await;
+    let asked = FounderAsked {
+        founder: "waiting".parse().expect("a person"),
+        change: FounderChange::Add,
+        code: Sha256Digest::of(b"half"),
+        reason: "because".to_owned(),
+        by: world.standing.sponsor.id.clone(),
+        at: world.standing.task.opened,
+        alone_from: None,
+    };
+    world.put(FactKey::founder_asked(&asked.founder), &asked).await;
+}
+
 /// A deployment in which every command has something to work on.
 pub(crate) async fn desk() -> (Desk, String) {
     let world = World::with(|facts| {
@@ -208,6 +230,7 @@ pub(crate) async fn desk() -> (Desk, String) {
     let founder = &world.standing.sponsor.id;
     let code = FactKey::from_text(&format!("founder/{}", Sha256Digest::of(CODE.as_bytes())));
     world.put(code, &json!({ "founder": founder })).await;
+    founders(&world).await;
     world.put(FactKey::finding(&finding().id), &finding()).await;
     furnish(&world).await;
     let all = Stop {
@@ -244,4 +267,77 @@ pub(crate) async fn desk() -> (Desk, String) {
     let decision = desk.lose().await;
     desk.world.put(FactKey::stop(&all.what), &all).await;
     (desk, decision)
+}
+
+/// A token of a directory.
+fn directory_token(desk: &Desk) -> pap::NewToken {
+    let expires = desk.world.clock.now().plus(std::time::Duration::from_mins(1));
+    pap::NewToken { digest: Sha256Digest::of(b"a token"), expires, read_only: false }
+}
+
+/// Those about directories, and about the signals that are taken and told.
+pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
+    let facts = &desk.world.standing;
+    let (reason, okta) = (|| "because".to_owned(), || "okta".to_owned());
+    vec![
+        Command::DirectoryAdd(pap::DirectoryRegistration {
+            name: "new".to_owned(),
+            logins: None,
+            silence_min: None,
+            token: directory_token(desk),
+        }),
+        Command::DirectoryToken { name: okta(), token: directory_token(desk), alone: false },
+        Command::DirectoryAdopt { name: okta(), person: "ordinary".to_owned() },
+        Command::DirectorySuspend { name: okta(), reason: reason() },
+        Command::DirectoryResume { name: okta() },
+        Command::DirectoryList,
+        Command::StreamAdd(pap::StreamRegistration {
+            name: "new".to_owned(),
+            issuer: "https://idp.example".to_owned(),
+            audience: "https://chancery.example".to_owned(),
+            algorithms: vec!["ES256".to_owned()],
+            directory: "okta".to_owned(),
+            email: false,
+            silence_min: None,
+            token: directory_token(desk),
+        }),
+        Command::StreamToken {
+            name: "caep".to_owned(),
+            token: directory_token(desk),
+            alone: false,
+        },
+        Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
+        Command::StreamResume { name: "caep".to_owned() },
+        Command::StreamList,
+        Command::ReceiverAdd(pap::ReceiverRegistration {
+            name: "new".to_owned(),
+            audience: "https://new.example".to_owned(),
+            covers: Covers::All,
+            push_host: None,
+            token: directory_token(desk),
+        }),
+        Command::ReceiverCover { name: "siem".to_owned(), covers: Covers::All },
+        Command::ReceiverToken {
+            name: "siem".to_owned(),
+            token: directory_token(desk),
+            alone: false,
+        },
+        Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
+        Command::ReceiverResume { name: "siem".to_owned() },
+        Command::ReceiverRemove { name: "siem".to_owned() },
+        Command::ReceiverList,
+        Command::SignalUndo {
+            asked: pap::UndoAsked {
+                record: None,
+                directory: Some("okta".to_owned()),
+                stream: None,
+                from: Some(facts.task.opened),
+                until: Some(desk.world.clock.now()),
+                reason: reason(),
+            },
+            word: None,
+        },
+        Command::SignalApprove { id: undo(desk).id.to_string(), word: None },
+        Command::SignalList,
+    ]
 }

@@ -5,21 +5,25 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
-use model::{
-    Clock as _, Covers, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, Sha256Digest, StopTarget,
-};
+use model::{Clock as _, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, StopTarget};
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
-use crate::furnished::{CODE, OTHERS, desk, device, elevation, finding, review, undo};
+use crate::furnished::{
+    CODE, OTHERS, desk, device, elevation, finding, founder_said, of_directories, review,
+};
 
 /// Who acts.
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 65] = [
+const CHANGING: [&str; 69] = [
     "founder-redeem",
+    "founder-add",
+    "founder-rekey",
+    "founder-remove",
+    "founder-withdraw",
     "person-add",
     "person-confirm",
     "person-deactivate",
@@ -86,79 +90,6 @@ const CHANGING: [&str; 65] = [
     "policy-withdraw",
 ];
 
-/// A token of a directory.
-fn directory_token(desk: &Desk) -> pap::NewToken {
-    let expires = desk.world.clock.now().plus(std::time::Duration::from_mins(1));
-    pap::NewToken { digest: Sha256Digest::of(b"a token"), expires, read_only: false }
-}
-
-/// Those about directories, and about the signals that are taken and told.
-fn of_directories(desk: &Desk) -> Vec<Command> {
-    let facts = &desk.world.standing;
-    let (reason, okta) = (|| "because".to_owned(), || "okta".to_owned());
-    vec![
-        Command::DirectoryAdd(pap::DirectoryRegistration {
-            name: "new".to_owned(),
-            logins: None,
-            silence_min: None,
-            token: directory_token(desk),
-        }),
-        Command::DirectoryToken { name: okta(), token: directory_token(desk), alone: false },
-        Command::DirectoryAdopt { name: okta(), person: "ordinary".to_owned() },
-        Command::DirectorySuspend { name: okta(), reason: reason() },
-        Command::DirectoryResume { name: okta() },
-        Command::DirectoryList,
-        Command::StreamAdd(pap::StreamRegistration {
-            name: "new".to_owned(),
-            issuer: "https://idp.example".to_owned(),
-            audience: "https://chancery.example".to_owned(),
-            algorithms: vec!["ES256".to_owned()],
-            directory: "okta".to_owned(),
-            email: false,
-            silence_min: None,
-            token: directory_token(desk),
-        }),
-        Command::StreamToken {
-            name: "caep".to_owned(),
-            token: directory_token(desk),
-            alone: false,
-        },
-        Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
-        Command::StreamResume { name: "caep".to_owned() },
-        Command::StreamList,
-        Command::ReceiverAdd(pap::ReceiverRegistration {
-            name: "new".to_owned(),
-            audience: "https://new.example".to_owned(),
-            covers: Covers::All,
-            push_host: None,
-            token: directory_token(desk),
-        }),
-        Command::ReceiverCover { name: "siem".to_owned(), covers: Covers::All },
-        Command::ReceiverToken {
-            name: "siem".to_owned(),
-            token: directory_token(desk),
-            alone: false,
-        },
-        Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
-        Command::ReceiverResume { name: "siem".to_owned() },
-        Command::ReceiverRemove { name: "siem".to_owned() },
-        Command::ReceiverList,
-        Command::SignalUndo {
-            asked: pap::UndoAsked {
-                record: None,
-                directory: Some("okta".to_owned()),
-                stream: None,
-                from: Some(facts.task.opened),
-                until: Some(desk.world.clock.now()),
-                reason: reason(),
-            },
-            word: None,
-        },
-        Command::SignalApprove { id: undo(desk).id.to_string(), word: None },
-        Command::SignalList,
-    ]
-}
-
 /// Every command, with arguments that make sense.
 fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
     let facts = &desk.world.standing;
@@ -168,6 +99,11 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
     let changed = pap::pin_digest(&json!({ "name": "deploy" }), &facts.server.origin);
     let mut commands = vec![
         Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },
+        Command::FounderAdd { said: founder_said(), word: None },
+        Command::FounderRekey { said: founder_said(), word: None },
+        Command::FounderRemove { id: "ordinary".to_owned(), reason: reason() },
+        Command::FounderWithdraw { id: "waiting".to_owned(), reason: reason() },
+        Command::FounderList,
         Command::PersonAdd { id: "new".to_owned(), groups: Vec::new() },
         Command::PersonDeactivate { id: "ordinary".to_owned() },
         Command::PersonConfirm { id: "waiting".to_owned(), word: None },

@@ -69,7 +69,7 @@ fn content(files: &PolicyFiles) -> PolicyDigest {
 pub(crate) fn asked(version: u64, more: &str) -> (ReleaseAsked, PolicyFiles) {
     let files = set(more);
     let content = content(&files);
-    (ReleaseAsked { version, content, expires: None, rollback_of: None }, files)
+    (ReleaseAsked { version, content, expires: None, rollback_of: None, proof: None }, files)
 }
 
 /// Forbids a lookup.
@@ -111,7 +111,7 @@ impl House {
 
     pub(crate) async fn roll_back(&self, version: u64, to: u64) -> Result<Value, AdminError> {
         let content = self.release(to).await.terms.content;
-        let asked = ReleaseAsked { version, content, expires: None, rollback_of: Some(to) };
+        let asked = ReleaseAsked { content, rollback_of: Some(to), ..asked(version, "").0 };
         self.desk.run(self.published(asked, None)).await
     }
 

@@ -1,0 +1,322 @@
+//! Who signs, after the founding: two founders make another one, or give one another key, and whoever's key is gone
+//! signs nothing any more.
+//!
+//! INVARIANT: nobody becomes a founder, or has another key, by one person at once, by themselves, or by the service's
+//! own user; and neither of the two who want it could take the key for themselves, as each knows half of the code
+//! (`r_39_nobody_becomes_a_founder_by_one_alone`). A deployment for development has one administrator, who does.
+
+use std::time::Duration;
+
+use authority::{Effect, Reader};
+use keys::VerifyingKey;
+use model::{
+    ADMINISTRATORS, FORMER_KEYS_MAX, FOUNDER_WAITS, FactKey, FormerKey, FormerKeys, FounderAsked,
+    FounderChange, GroupName, Person, PersonId, REKEY_ALONE_MIN, ResourceRef, Sha256Digest,
+    Timestamp,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::asked::Command;
+use crate::command::{AdminError, Administration, Draft};
+use crate::founding::{
+    CODES, Code, FOUNDER_KEYS, code_key, founder_key, is_for_development, joined, replaced,
+};
+use crate::register::{known, put, put_new};
+use crate::sponsor::check_reason;
+use crate::widening;
+use crate::words::{Acting, stands_behind};
+
+/// How the places of what waits begin.
+const ASKED: &str = "founder-asked/";
+
+/// How many are left who sign, at least: with fewer nobody could agree that there is another.
+const LEFT_MIN: usize = 2;
+
+/// What a founder says of who is to have a key.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the members are those of the command line, documented there")]
+pub struct FounderSaid {
+    pub id: String,
+    /// The digest of the half of the code that whoever says this keeps.
+    #[schemars(with = "String")]
+    pub code: Sha256Digest,
+    pub reason: String,
+}
+
+/// What somebody signs by, and the codes for which they would get a key.
+struct Signs {
+    key: Option<Value>,
+    former: FormerKeys,
+    codes: Vec<FactKey>,
+}
+
+impl Administration {
+    pub(crate) async fn founders(
+        &self,
+        by: &PersonId,
+        command: Command,
+    ) -> Result<Value, AdminError> {
+        match command {
+            Command::FounderRedeem { code, key } => self.redeem(by, &code, &key).await,
+            Command::FounderAdd { said, word } => {
+                self.founder_change(by, (FounderChange::Add, said), word).await
+            }
+            Command::FounderRekey { said, word } => {
+                self.founder_change(by, (FounderChange::Rekey, said), word).await
+            }
+            Command::FounderRemove { id, reason } => self.founder_remove(by, &id, reason).await,
+            Command::FounderWithdraw { id, reason } => self.founder_withdraw(by, &id, reason).await,
+            _ => self.founder_list(by).await,
+        }
+    }
+
+    async fn founder_change(
+        &self,
+        by: &PersonId,
+        (change, said): (FounderChange, FounderSaid),
+        word: Option<String>,
+    ) -> Result<Value, AdminError> {
+        let id: PersonId = said.id.parse().map_err(AdminError::invalid)?;
+        check_reason(&said.reason)?;
+        // Who signs does so beside what waits as they were shown it, or as the first.
+        let waits = self.reader().find::<FounderAsked>(FactKey::founder_asked(&id)).await;
+        let waits = waits.map_err(AdminError::unavailable)?;
+        let signed = json!({ "do": change.command(), "said": said, "waits": waits });
+        let (by, uses) = self.acting_as_one(by, word.as_deref(), &signed).await?;
+        let done = self.founder_changed((by, uses.clone()), (change, id), said).await;
+        self.settled(done, uses).await
+    }
+
+    /// Keeps what the first founder asks for. Of the second, or once it has waited long enough, a code comes for which
+    /// a key is registered; the one before signs nothing from now on.
+    async fn founder_changed(
+        &self,
+        (by, mut effects): Acting,
+        (change, id): (FounderChange, PersonId),
+        said: FounderSaid,
+    ) -> Result<Value, AdminError> {
+        let target = ResourceRef::Person(id.clone());
+        let mut draft = self.draft(&by, change.action(), target).await?;
+        if by == id {
+            return Err(self.takes_another("asked_for_an_own_key"));
+        }
+        let now = self.now();
+        let of = self.signs(&mut draft.reader, &id).await?;
+        may_change(&mut draft.reader, &of, (change, &id)).await?;
+        let first = self.asked_before(&mut draft, (change, &id)).await?;
+        if first.as_ref().is_some_and(|first| !first.is_agreed(&by, now)) {
+            return Err(self.takes_another("asked_by_the_same_person"));
+        }
+        let place = FactKey::founder_asked(&id);
+        if first.is_none() && !is_for_development(self.authority.journal()).await? {
+            let alone_from = alone_from(&mut draft.reader, change, now).await?;
+            let FounderSaid { code, reason, .. } = said;
+            let by = by.clone();
+            let asked = FounderAsked { founder: id, change, code, reason, by, at: now, alone_from };
+            effects.push(put(place, &asked));
+            let done = draft.make(json!({ "asked": asked }), effects).await?;
+            let alone_from = asked.alone_from.map(|from| from.to_string());
+            return Ok(json!({
+                "waits": asked.founder, "for": "another founder", "alone_from": alone_from,
+                "until": asked.until().to_string(), "decision": done.decision,
+            }));
+        }
+        let code = first.as_ref().map_or(said.code, |first| joined(&first.code, &said.code));
+        let until = now.plus(FOUNDER_WAITS);
+        let told = json!({ "founder": id, "reason": said.reason, "asked": first, "key": of.key });
+        effects.push(Effect::Remove { key: place });
+        effects.extend(of.ended(&id, now));
+        effects.push(put_new(code_key(&code), &Code { founder: id.clone(), until: Some(until) }));
+        let done = draft.make(told, effects).await?;
+        Ok(json!({
+            "founder": id, "redeems_until": until.to_string(), "decision": done.decision,
+        }))
+    }
+
+    /// What was asked for before, if it waits and whoever asked still stands behind it and may.
+    async fn asked_before(
+        &self,
+        draft: &mut Draft<'_>,
+        (change, id): (FounderChange, &PersonId),
+    ) -> Result<Option<FounderAsked>, AdminError> {
+        let found = draft.reader.find::<FounderAsked>(FactKey::founder_asked(id)).await;
+        let found = found.map_err(AdminError::unavailable)?;
+        let waits = |it: &FounderAsked| it.change == change && it.waits(self.now());
+        let Some(first) = found.filter(waits) else { return Ok(None) };
+        if !stands_behind(&mut draft.reader, (&first.by, first.at)).await? {
+            return Ok(None);
+        }
+        let target = ResourceRef::Person(id.clone());
+        let may = draft.includes((&first.by).into(), change.action(), target).await?;
+        Ok(may.is_ok().then_some(first))
+    }
+
+    /// From now on somebody signs nothing and administers nothing: one person suffices, as it only takes away.
+    async fn founder_remove(
+        &self,
+        by: &PersonId,
+        id: &str,
+        reason: String,
+    ) -> Result<Value, AdminError> {
+        let id: PersonId = id.parse().map_err(AdminError::invalid)?;
+        check_reason(&reason)?;
+        let target = ResourceRef::Person(id.clone());
+        let mut draft = self.draft(by, "founder/remove", target).await?;
+        let place = FactKey::person(&id);
+        let mut person =
+            known::<Person>(&mut draft.reader, place, &format!("person `{id}`")).await?;
+        let of = self.signs(&mut draft.reader, &id).await?;
+        if of.key.is_none() && of.codes.is_empty() {
+            return Err(AdminError::Missing(format!("founder `{id}`")));
+        }
+        if of.key.is_some() {
+            self.are_enough_without(&mut draft.reader, &id).await?;
+        }
+        let group: GroupName = ADMINISTRATORS.parse().expect("it is a group name");
+        person.waits.joins.remove(&group);
+        if person.groups.remove(&group) {
+            person.moved = Some(self.now());
+        }
+        let change = json!({ "founder": id, "reason": reason, "key": of.key });
+        let mut effects = widening::written(&person);
+        effects.push(Effect::Remove { key: FactKey::founder_asked(&id) });
+        effects.extend(of.ended(&id, self.now()));
+        let done = draft.make(change, effects).await?;
+        Ok(json!({ "removed": id, "decision": done.decision }))
+    }
+
+    /// Takes back what waits: one person suffices for that, too.
+    async fn founder_withdraw(
+        &self,
+        by: &PersonId,
+        id: &str,
+        reason: String,
+    ) -> Result<Value, AdminError> {
+        let id: PersonId = id.parse().map_err(AdminError::invalid)?;
+        check_reason(&reason)?;
+        let target = ResourceRef::Person(id.clone());
+        let mut draft = self.draft(by, "founder/remove", target).await?;
+        let place = FactKey::founder_asked(&id);
+        let what = format!("key for `{id}` that waits");
+        let asked = known::<FounderAsked>(&mut draft.reader, place.clone(), &what).await?;
+        let change = json!({ "withdrawn": asked, "reason": reason });
+        let done = draft.make(change, vec![Effect::Remove { key: place }]).await?;
+        Ok(json!({ "withdrawn": id, "decision": done.decision }))
+    }
+
+    /// Who signs, who could redeem a code, and what waits.
+    async fn founder_list(&self, by: &PersonId) -> Result<Value, AdminError> {
+        self.may_read(by, FOUNDER_KEYS).await?;
+        let (mut rows, mut pages) = (Vec::new(), self.pages(FOUNDER_KEYS));
+        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+            rows.extend(facts.iter().map(|(place, body)| {
+                let id = place.as_str().strip_prefix(FOUNDER_KEYS);
+                let key = serde_json::from_slice(body).ok();
+                let key = key.and_then(|jwk: Value| VerifyingKey::from_jwk(&jwk).ok());
+                json!({ "founder": id, "key": key.map(|key| key.thumbprint_text()) })
+            }));
+        }
+        let store = self.authority.pip().store();
+        let codes = authority::all::<Code>(store, CODES).await.map_err(AdminError::unavailable)?;
+        let codes = codes.into_iter();
+        rows.extend(codes.map(|it| json!({ "founder": it.founder, "redeems_until": it.until })));
+        let asked = authority::all::<FounderAsked>(store, ASKED).await;
+        let asked = asked.map_err(AdminError::unavailable)?.into_iter();
+        rows.extend(asked.map(|it| json!({ "founder": it.founder, "waits": it })));
+        Ok(Value::Array(rows))
+    }
+
+    /// Whether enough sign without `id`, on which what is done then rests.
+    async fn are_enough_without(
+        &self,
+        reader: &mut Reader<'_>,
+        id: &PersonId,
+    ) -> Result<(), AdminError> {
+        let mut left = 0;
+        for person in self.signers().await?.iter().filter(|person| person.id != *id) {
+            let key = reader.find::<Value>(founder_key(&person.id)).await;
+            let found = reader.find::<Person>(FactKey::person(&person.id)).await;
+            let is_there = found.map_err(AdminError::unavailable)?.is_some_and(|it| it.is_active());
+            left += usize::from(key.map_err(AdminError::unavailable)?.is_some() && is_there);
+        }
+        if left >= LEFT_MIN {
+            return Ok(());
+        }
+        let why = format!(
+            "without `{id}` fewer than {LEFT_MIN} sign, and nobody else could be added: add somebody first, or give them \
+             another key (`founder rekey`); `person deactivate` stops them at once"
+        );
+        Err(AdminError::Invalid(why))
+    }
+
+    /// What `id` signs by.
+    async fn signs(&self, reader: &mut Reader<'_>, id: &PersonId) -> Result<Signs, AdminError> {
+        let key = reader.find::<Value>(founder_key(id)).await.map_err(AdminError::unavailable)?;
+        let former = reader.find::<FormerKeys>(FactKey::former_keys(id)).await;
+        let former = former.map_err(AdminError::unavailable)?.unwrap_or_default();
+        let (mut codes, mut pages) = (Vec::new(), self.pages(CODES));
+        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
+            for (place, body) in facts {
+                let code: Code = serde_json::from_slice(&body).map_err(AdminError::unavailable)?;
+                codes.extend((code.founder == *id).then_some(place));
+            }
+        }
+        Ok(Signs { key, former, codes })
+    }
+}
+
+impl Signs {
+    /// What is written so that nothing of it counts from `now` on: neither what they sign, nor a code.
+    fn ended(self, id: &PersonId, now: Timestamp) -> Vec<Effect> {
+        let Self { key, former: FormerKeys(mut former), codes } = self;
+        let mut effects: Vec<_> = codes.into_iter().map(|key| Effect::Remove { key }).collect();
+        if let Some(key) = key {
+            let mark = VerifyingKey::from_jwk(&key).map(|key| put(replaced(&key), &now));
+            effects.extend(mark);
+            effects.push(Effect::Remove { key: founder_key(id) });
+            former.push(FormerKey { key, until: now });
+            effects.push(put(FactKey::former_keys(id), &FormerKeys(former)));
+        }
+        effects
+    }
+}
+
+/// Whether what is asked for makes sense of a person who signs as `of` says.
+async fn may_change(
+    reader: &mut Reader<'_>,
+    of: &Signs,
+    (change, id): (FounderChange, &PersonId),
+) -> Result<(), AdminError> {
+    let person = known::<Person>(reader, FactKey::person(id), &format!("person `{id}`")).await?;
+    let had_all = of.former.0.len() >= FORMER_KEYS_MAX;
+    let why = match (change, &of.key) {
+        _ if !person.is_active() => format!("`{id}` is not active"),
+        _ if had_all => format!("`{id}` had {FORMER_KEYS_MAX} keys before, and gets no other"),
+        (FounderChange::Add, Some(_)) => {
+            format!("`{id}` is a founder: `founder rekey` gives them another key")
+        }
+        (FounderChange::Rekey, None) if of.codes.is_empty() => {
+            format!("`{id}` is no founder: `founder add` makes them one")
+        }
+        _ => return Ok(()),
+    };
+    Err(AdminError::Invalid(why))
+}
+
+/// Since when one founder does it alone, if ever: where a key is lost, as long as what widens waits otherwise, and a
+/// day at least.
+async fn alone_from(
+    reader: &mut Reader<'_>,
+    change: FounderChange,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, AdminError> {
+    if change != FounderChange::Rekey {
+        return Ok(None);
+    }
+    let rule = widening::rule(reader).await.map_err(AdminError::unavailable)?;
+    let after = rule.after_s.map(Duration::from_secs);
+    Ok(after.map(|after| now.plus(after.max(REKEY_ALONE_MIN))))
+}
