@@ -364,18 +364,3 @@ fn ss_03_a_stream_whose_silence_is_bounded_is_verified() {
     assert_eq!(noted["details"]["outcome"], "verified", "{noted}");
     deployment.verify();
 }
-
-/// The page's commands, as they stand there.
-#[test]
-fn the_page_on_signals_shows_what_works() {
-    let port = free_port();
-    let options = Options { observers: Some(port), ..Options::default() };
-    let deployment = Deployment::start(&options);
-    let url = format!("http://127.0.0.1:{port}");
-    let page = Page::read("signals.md", &[("$CHANCERY_PEOPLE_URL", &url)]);
-    let printed = page.run(&deployment);
-    assert_eq!(printed.len(), 4);
-    assert!(printed[0].contains(r#""audience":"https://chancery.example/ssf""#), "{}", printed[0]);
-    assert!(printed[1].starts_with("400\n"), "{}", printed[1]);
-    assert!(printed[1].contains(r#""err":"invalid_request""#), "{}", printed[1]);
-}

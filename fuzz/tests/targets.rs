@@ -66,6 +66,7 @@ targets! {
     event_tokens_are_of_their_transmitter: "event-token";
     polls_have_an_end: "event-poll";
     receivers_ask_for_what_can_be_told: "receiver-request";
+    transmitters_lead_to_nobody_else: "transmitter-answer";
 }
 
 #[test]

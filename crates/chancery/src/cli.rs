@@ -51,7 +51,7 @@ pub(crate) use shim::{Holder, Mcp};
 pub(crate) use signals::{Signal, UndoSignal};
 pub(crate) use signed::Signed;
 pub(crate) use stops::{Start, Stop};
-pub(crate) use streams::Stream;
+pub(crate) use streams::{Manage, ManageAct, Stream, StreamWanted};
 pub(crate) use systems::{Initiate, System};
 pub(crate) use tasks::{Mandate, Task};
 

@@ -27,6 +27,7 @@ mod junit;
 mod listener;
 mod log;
 mod login;
+mod managing;
 mod note_signer;
 mod offboard;
 mod own_process;
@@ -68,7 +69,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command, System};
+use cli::{Cli, Command, Stream, System};
 use config::Config;
 use nix::sys::stat::Mode;
 
@@ -177,6 +178,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
         }
+        Command::Stream(Stream::Manage(typed)) => return Box::pin(managing::run(typed)).await,
         Command::System(System::Initiate(initiate)) => initiate::run(initiate)?,
         Command::People(typed) if let Some(done) = people::offline(&typed) => done?,
         other => administer::run(other).await?,

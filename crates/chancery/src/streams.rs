@@ -49,6 +49,7 @@ pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> 
         }
         Stream::Resume { name, socket } => (socket.socket, Asked::StreamResume { name }, None),
         Stream::List { socket } => (socket.socket, Asked::StreamList, None),
+        manage @ Stream::Manage(_) => anyhow::bail!("{manage:?} asks the transmitter"),
     })
 }
 

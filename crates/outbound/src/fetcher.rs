@@ -10,7 +10,7 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT,
 };
 use http::request::Builder;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use https_url::{DEFAULT_PORT, HttpsUrl};
 use hyper::body::Incoming;
@@ -196,19 +196,37 @@ impl Fetcher {
         url: &HttpsUrl,
         message: Message<'_>,
     ) -> Result<(StatusCode, Bytes), FetchError> {
-        let mut request = Request::post(url.as_str()).header(CONTENT_TYPE, message.content_type);
+        let (head, body) = self.request(Method::POST, url, message).await?.into_parts();
+        Ok((head.status, body))
+    }
+
+    /// Asks by `method` for what `message` says, at `url` and nowhere else; gives the answer, whatever its
+    /// status is. A message without a body says nothing of what it is.
+    pub async fn request(
+        &self,
+        method: Method,
+        url: &HttpsUrl,
+        message: Message<'_>,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let mut request = Request::builder().method(method).uri(url.as_str());
+        if !message.body.is_empty() {
+            request = request.header(CONTENT_TYPE, message.content_type);
+        }
         if let Some(secret) = message.authorization {
             let secret = HeaderValue::from_str(secret);
             let mut secret = secret.map_err(|error| FetchError::Unreadable(error.into()))?;
             secret.set_sensitive(true);
             request = request.header(AUTHORIZATION, secret);
         }
-        let delivered = async {
+        let answered = async {
             let answer = self.send(url, request, message.body).await?;
-            Ok((answer.status(), read(answer).await?))
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            let mut whole = Response::new(read(answer).await?);
+            (*whole.status_mut(), *whole.headers_mut()) = (status, headers);
+            Ok(whole)
         };
-        let delivered = tokio::time::timeout(self.within, delivered).await;
-        delivered.map_err(|_| FetchError::TimedOut(self.within))?
+        let answered = tokio::time::timeout(self.within, answered).await;
+        answered.map_err(|_| FetchError::TimedOut(self.within))?
     }
 
     async fn fetch(

@@ -96,7 +96,8 @@ impl StreamStatus {
         }
     }
 
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// The status that `name` is on the wire.
+    pub fn named(name: &str) -> Option<Self> {
         [Self::Enabled, Self::Paused, Self::Disabled].into_iter().find(|it| it.as_str() == name)
     }
 }

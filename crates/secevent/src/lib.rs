@@ -6,13 +6,15 @@
 //! framework itself and SCIM (RFC 9967), and each is one [`Meaning`]: what a receiver has to do.
 //!
 //! What a transmitter tells, and how it is asked for that, is here too: [`Tells::claims`] are those of a
-//! token, [`StreamAsked`] and its like what a receiver says of its stream.
+//! token, [`StreamAsked`] and its like what a receiver says of its stream. A receiver that manages its own finds by
+//! [`Offers`] where it asks, and by [`StreamSeen`] whether it is as it asked for.
 //!
 //! INVARIANT: there is no [`Set`] but of the transmitter that its reader expected, for the audience that
 //! it is, by an algorithm that it allows, about one subject, and of no other time than it may be.
 //!
 //! It knows no IO, no clock and no people: the time and the keys are given.
 
+mod asking;
 mod delivery;
 mod error;
 mod event;
@@ -24,6 +26,10 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
+pub use asking::{
+    ANSWER_BYTES_MAX, AnswerError, Drift, Expected, LISTED_MAX, Offer, Offers, StreamSeen,
+    subject_request,
+};
 pub use delivery::{
     ErrorCode, MEDIA_TYPE, POLL_BYTES_MAX, POLL_SETS_MAX, PollAsked, PollError, PollRequest,
     Polled, Refusal, is_final,

@@ -14,10 +14,10 @@ use crate::telling::TOLD;
 pub const REQUEST_BYTES_MAX: usize = 16 << 10;
 
 /// Signals are pushed (RFC 8935).
-const PUSH: &str = "urn:ietf:rfc:8935";
+pub(crate) const PUSH: &str = "urn:ietf:rfc:8935";
 
 /// Signals are asked for (RFC 8936).
-const POLL: &str = "urn:ietf:rfc:8936";
+pub(crate) const POLL: &str = "urn:ietf:rfc:8936";
 
 /// The most events that a request may list.
 const EVENTS_MAX: usize = 64;
@@ -39,13 +39,18 @@ pub enum RequestError {
     Member(&'static str),
 }
 
-type Members = Map<String, Value>;
+pub(crate) type Members = Map<String, Value>;
 
 /// What shows a receiver who pushes to it: a secret of the receiver's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authorization(String);
 
 impl Authorization {
+    /// The value of a header that is `text`, if there can be one.
+    pub fn of(text: String) -> Option<Self> {
+        text.bytes().all(|byte| (b' '..=b'~').contains(&byte)).then_some(Self(text))
+    }
+
     /// The value of the header.
     pub fn expose(&self) -> &str {
         &self.0
@@ -70,6 +75,27 @@ pub enum DeliveryAsked {
         /// What goes with each.
         authorization: Option<Authorization>,
     },
+}
+
+impl DeliveryAsked {
+    /// The method, as a stream's `delivery` names it.
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Poll => POLL,
+            Self::Push { .. } => PUSH,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut told = json!({ "method": self.method() });
+        if let Self::Push { url, authorization } = self {
+            told["endpoint_url"] = url.as_str().into();
+            if let Some(secret) = authorization {
+                told["authorization_header"] = secret.expose().into();
+            }
+        }
+        told
+    }
 }
 
 /// What a receiver says of its stream.
@@ -106,13 +132,36 @@ impl StreamAsked {
         })
     }
 
+    /// What a receiver asks for that wants signals to reach it by `delivery`, of these events, if it says so.
+    pub fn wanting(
+        id: Option<String>,
+        delivery: Option<DeliveryAsked>,
+        requested: Option<BTreeSet<String>>,
+        description: Option<String>,
+    ) -> Self {
+        Self { id, delivery, requested, description, repeated: Members::new() }
+    }
+
+    /// The body of the request. What it holds shows us who pushes.
+    pub fn to_json(&self) -> Value {
+        let mut body = self.repeated.clone();
+        let mut say = |name: &str, value: Option<Value>| {
+            body.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        say("stream_id", self.id.clone().map(Value::from));
+        say("delivery", self.delivery.as_ref().map(DeliveryAsked::to_json));
+        say("events_requested", self.requested.as_ref().map(|events| json!(events)));
+        say("description", self.description.clone().map(Value::from));
+        Value::Object(body)
+    }
+
     /// Whether all that it repeats is so of the stream `told`.
     pub fn agrees_with(&self, told: &Value) -> bool {
         self.repeated.iter().all(|(name, value)| told[name] == *value)
     }
 }
 
-/// What a receiver wants its stream to be.
+/// What a receiver wants its stream to be, or is told that it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusAsked {
     /// Which stream.
@@ -197,7 +246,7 @@ impl StreamTold<'_> {
     }
 }
 
-/// The status of the stream `id`, as its receiver is told.
+/// The status of the stream `id`, as its receiver is told, or asks for it.
 pub fn status_told(id: &str, status: StreamStatus, reason: Option<&str>) -> Value {
     let mut told = json!({ "stream_id": id, "status": status.as_str() });
     if let Some(reason) = reason {
@@ -241,11 +290,11 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Members, RequestError> {
     }
 }
 
-fn text(members: &Members, name: &'static str) -> Result<String, RequestError> {
+pub(crate) fn text(members: &Members, name: &'static str) -> Result<String, RequestError> {
     maybe(members, name)?.ok_or(RequestError::Member(name))
 }
 
-fn maybe(members: &Members, name: &'static str) -> Result<Option<String>, RequestError> {
+pub(crate) fn maybe(members: &Members, name: &'static str) -> Result<Option<String>, RequestError> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if is_sound(text) => Ok(Some(text.clone())),
@@ -261,14 +310,12 @@ fn delivery(value: &Value) -> Result<DeliveryAsked, RequestError> {
         PUSH => {
             let url = HttpsUrl::parse(&text(members, "endpoint_url")?);
             let url = url.map_err(|_| RequestError::Member("endpoint_url"))?;
+            let wrong = RequestError::Member("authorization_header");
             let authorization = maybe(members, "authorization_header")?;
-            let is_header = |text: &String| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-            if authorization.as_ref().is_some_and(|text| !is_header(text)) {
-                return Err(RequestError::Member("authorization_header"));
-            }
+            let authorization = authorization.map(|text| Authorization::of(text).ok_or(wrong));
             Ok(DeliveryAsked::Push {
                 url: Box::new(url),
-                authorization: authorization.map(Authorization),
+                authorization: authorization.transpose()?,
             })
         }
         _ => Err(RequestError::Member("method")),

@@ -64,6 +64,7 @@ pub const TARGETS: [(&str, Target); 46] = [
     ("event-token", secevent::token),
     ("event-poll", secevent::polled),
     ("receiver-request", secevent::asked),
+    ("transmitter-answer", secevent::answered),
 ];
 
 /// The target `name`.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{
-    AGE_MAX_MS, DeliveryAsked, PollAsked, Polled, SKEW_MS, StatusAsked, StreamAsked, Transmitter,
-    Unverified, VerificationAsked,
+    AGE_MAX_MS, ANSWER_BYTES_MAX, DeliveryAsked, Offer, Offers, PollAsked, Polled, SKEW_MS,
+    StatusAsked, StreamAsked, StreamSeen, Transmitter, Unverified, VerificationAsked,
 };
 
 /// The one transmitter that is known here.
@@ -71,4 +71,22 @@ pub fn asked(bytes: &[u8]) -> bool {
     }
     let status = StatusAsked::parse(bytes).is_ok();
     stream.is_ok() || poll.is_ok() || status || VerificationAsked::parse(bytes).is_ok()
+}
+
+/// What a transmitter says of itself and of our streams: it leads to nobody else, and tells no secret.
+pub fn answered(bytes: &[u8]) -> bool {
+    let seen = StreamSeen::parse(bytes);
+    if let Ok(seen) = &seen {
+        let told = seen.to_json();
+        assert!(told["delivery"].get("authorization_header").is_none());
+    }
+    let told = json::parse(bytes, json::Limits::of_bytes(ANSWER_BYTES_MAX)).unwrap_or_default();
+    let offers = Offers::read(&told, "https://tr.example.com", &BTreeSet::new());
+    let offered = |offer: Offer| offers.as_ref().ok()?.at(offer, Some("a b")).ok();
+    for url in [Offer::Configuration, Offer::Status, Offer::Verification].map(offered) {
+        let is_there =
+            |url: https_url::HttpsUrl| (url.host(), url.port()) == ("tr.example.com", 443);
+        assert!(url.is_none_or(is_there));
+    }
+    seen.is_ok() || offers.is_ok() || StreamSeen::parse_all(bytes).is_ok()
 }

@@ -1,8 +1,10 @@
 //! What can be typed of streams of shared signals.
 
-use clap::Subcommand;
+use std::path::PathBuf;
 
-use super::{NewBearer, Socket};
+use clap::{Args, Subcommand};
+
+use super::{ConfigFile, NewBearer, Socket};
 
 /// Streams of shared signals, by which transmitters tell of a directory's people (SSF 1.0).
 #[derive(Debug, Subcommand)]
@@ -65,4 +67,120 @@ pub(crate) enum Stream {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Manage a stream at its transmitter: create, read, change and delete it there, pause it, say of whom it
+    /// tells, and verify it.
+    Manage(Manage),
+}
+
+/// Manages a stream at its transmitter.
+#[derive(Debug, Args)]
+pub(crate) struct Manage {
+    /// Its name here.
+    pub(crate) name: String,
+    /// A file whose one line, `Authorization: Bearer …`, shows the transmitter who asks (0600).
+    #[arg(long)]
+    pub(crate) header_file: PathBuf,
+    /// A host of the transmitter's beside the issuer's, which sees that line too; may be repeated.
+    #[arg(long = "endpoint-host")]
+    pub(crate) endpoint_hosts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+    #[command(subcommand)]
+    pub(crate) act: ManageAct,
+}
+
+/// What is done to a stream at its transmitter.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManageAct {
+    /// Say what the transmitter offers, and where.
+    Discover,
+    /// Create the stream.
+    Create {
+        #[command(flatten)]
+        wanted: StreamWanted,
+    },
+    /// Show the stream, or, without `--id`, all that the transmitter has for us.
+    Read {
+        /// Its id there.
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Change what is said, and nothing else.
+    Update {
+        /// Its id there.
+        #[arg(long)]
+        id: String,
+        /// What is not said is as if the stream were new.
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        wanted: StreamWanted,
+    },
+    /// Delete the stream there; here, it stays registered.
+    Delete {
+        /// Its id there.
+        #[arg(long)]
+        id: String,
+    },
+    /// Show whether the stream tells something, or say it.
+    Status {
+        /// Its id there.
+        #[arg(long)]
+        id: String,
+        /// What it is from now on.
+        #[arg(long, value_parser = ["enabled", "paused", "disabled"])]
+        set: Option<String>,
+        /// Why, for the transmitter.
+        #[arg(long, requires = "set")]
+        reason: Option<String>,
+    },
+    /// Have the stream tell of somebody.
+    AddSubject {
+        /// Its id there.
+        #[arg(long)]
+        id: String,
+        /// Whom, as JSON (RFC 9493): `{"format":"email","email":"…"}`.
+        #[arg(long)]
+        subject: String,
+        /// That nobody has verified that the subject is who they say.
+        #[arg(long)]
+        unverified: bool,
+    },
+    /// Have the stream tell of somebody no longer.
+    RemoveSubject {
+        /// Its id there.
+        #[arg(long)]
+        id: String,
+        /// Whom, as JSON (RFC 9493).
+        #[arg(long)]
+        subject: String,
+    },
+    /// Have the transmitter verify the stream, and wait until its event has come.
+    Verify {
+        /// Its id there.
+        #[arg(long)]
+        id: String,
+        /// For how many seconds.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+        within: u64,
+    },
+}
+
+/// What a stream is wanted to be.
+#[derive(Debug, Args)]
+pub(crate) struct StreamWanted {
+    /// It is pushed to us, with the token in this file, as `stream add` wrote it.
+    #[arg(long, conflicts_with = "poll")]
+    pub(crate) push_token: Option<PathBuf>,
+    /// We poll it.
+    #[arg(long)]
+    pub(crate) poll: bool,
+    /// Of which events it tells, by their URIs; without it, of what the transmitter chooses.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) events: Vec<String>,
+    /// What the transmitter keeps of it besides.
+    #[arg(long)]
+    pub(crate) description: Option<String>,
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Method;
 use tokio::net::TcpListener;
 
 use super::server::{Act, Authority, answer};
@@ -219,6 +220,13 @@ async fn n_074_a_message_is_delivered_where_it_was_meant_and_nowhere_else() {
     assert_eq!(heads.len(), 2);
     assert!(heads[0].starts_with("POST /events "), "{}", heads[0]);
     assert!(heads[0].contains("authorization: Bearer x\r\n"), "{}", heads[0]);
+    let message = Message { content_type: "", authorization: Some("Bearer x"), body: Bytes::new() };
+    let read = world.fetcher.request(Method::GET, &world.url("/moved"), message).await;
+    let read = read.expect("it is answered");
+    assert_eq!(read.status(), 307);
+    assert_eq!(read.headers()["location"], "/events");
+    let heads = world.server.heads();
+    assert!(heads[2].starts_with("GET /moved ") && !heads[2].contains("content-type"), "{heads:?}");
     let private = World::with(vec![vec![PRIVATE]], LONG, |_| answer(202, "", "")).await;
     let error = post(&private, "/events").await.expect_err("it is refused");
     assert!(matches!(error, FetchError::NotPublic(_)), "{}", told(&error));

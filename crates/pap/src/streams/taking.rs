@@ -241,7 +241,14 @@ impl Administration {
             ("outcome", why.to_owned()),
             ("stream", stream.to_string()),
         ];
-        let details = details.map(|(name, value)| (name.to_owned(), value)).into();
+        // Whoever asked for it is told by this that it came.
+        let state = match &taking.set.event.meaning {
+            Meaning::Verified { state: Some(state) } => Some(Sha256Digest::of(state.as_bytes())),
+            _ => None,
+        };
+        let state = state.map(|state| ("state", state.to_string()));
+        let details = details.into_iter().chain(state);
+        let details = details.map(|(name, value)| (name.to_owned(), value)).collect();
         let stamp = (taking.now, self.authority.entropy().as_ref());
         let entries = vec![event(stamp, "signal_noted", details)];
         let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };

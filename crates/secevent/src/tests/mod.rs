@@ -1,5 +1,6 @@
 //! What is taken, what is refused, and what it means.
 
+mod asking;
 mod events;
 mod messages;
 mod subjects;
