@@ -25,6 +25,7 @@ mod lease;
 mod marked;
 mod names;
 mod person;
+mod provenance;
 mod receiver;
 pub mod record;
 mod release;
@@ -87,6 +88,7 @@ pub use names::{
     UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use provenance::{Origin, Provenance};
 pub use receiver::{
     Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
 };
