@@ -252,3 +252,6 @@ impl Authority {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
