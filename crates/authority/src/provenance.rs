@@ -6,6 +6,7 @@
 //! one normal form and no otherwise: who spells one differently is not found. Labels are the guarantee.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use model::{
     AccessRequest, Entropy, FactKey, Label, Mandate, MandateBasis, Origin, Provenance, ResourceRef,
@@ -196,8 +197,8 @@ impl Pip {
             return Ok(None);
         }
         let mut reader = self.reader();
-        let said: Option<Said> = reader.find(FactKey::said(standing.root().id)).await?;
-        let provenance = origins(request, &standing.mandate, said.as_ref());
+        let said: Option<Arc<Said>> = reader.find(FactKey::said(standing.root().id)).await?;
+        let provenance = origins(request, &standing.mandate, said.as_deref());
         Ok(Some(reader.sourced(provenance)))
     }
 }
@@ -238,12 +239,12 @@ impl Authority {
     async fn try_remember(&self, session: TaskId, answer: &Answer) -> Result<(), NotJoined> {
         let key = FactKey::said(session);
         let mut reader = self.pip.reader();
-        let known: Option<Said> = reader.find(key.clone()).await?;
+        let known: Option<Arc<Said>> = reader.find(key.clone()).await?;
         let Sourced { value: known, keys, revision } = reader.sourced(known);
-        let before = known.unwrap_or_else(|| Said::nothing(self.entropy.as_ref()));
-        let mut said = before.clone();
+        let before = known.unwrap_or_else(|| Arc::new(Said::nothing(self.entropy.as_ref())));
+        let mut said = before.as_ref().clone();
         said.note(answer);
-        if said == before {
+        if said == *before {
             return Ok(());
         }
         let effects = vec![Effect::Put { key, body: json::canonical_of(&said) }];
