@@ -60,6 +60,14 @@ struct Answer {
     is_trusted: bool,
 }
 
+/// Whether the names of an object's members are values: of an argument, which could be told by them; not of
+/// an answer, in which they say what the values are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Count,
+    Tell,
+}
+
 impl Normal {
     /// Trimmed, in lower case, and with compatible characters taken for one (NFKC, UAX #15).
     fn of(value: &str) -> Self {
@@ -134,7 +142,7 @@ fn origins(request: &AccessRequest, mandate: &Mandate, said: Option<&Said>) -> P
     };
     for (name, argument) in arguments {
         // Of one that holds several values, that which says least for it; of one without any, nobody knows.
-        let worst = values(argument).iter().map(&origin).max();
+        let worst = values(argument, Names::Count).iter().map(&origin).max();
         provenance.insert(name.clone(), worst.unwrap_or(Origin::Unknown));
     }
     provenance
@@ -154,13 +162,13 @@ fn named(mandate: &Mandate) -> Vec<&str> {
 }
 
 /// The texts and numbers in `value`. Of a truth value nobody could say where it comes from.
-fn values(value: &Value) -> BTreeSet<Normal> {
+fn values(value: &Value, names: Names) -> BTreeSet<Normal> {
     let mut values = BTreeSet::new();
-    collect(value, TEXTS_IN_TEXTS_MAX, &mut values);
+    collect(value, (names, TEXTS_IN_TEXTS_MAX), &mut values);
     values
 }
 
-fn collect(value: &Value, texts: u32, into: &mut BTreeSet<Normal>) {
+fn collect(value: &Value, (names, texts): (Names, u32), into: &mut BTreeSet<Normal>) {
     match value {
         Value::Null | Value::Bool(_) => {}
         Value::Number(number) => {
@@ -170,11 +178,16 @@ fn collect(value: &Value, texts: u32, into: &mut BTreeSet<Normal>) {
             into.insert(Normal::of(text));
             let inner = || serde_json::from_str::<Value>(text).ok();
             if let Some(inner) = (texts > 0).then(inner).flatten() {
-                collect(&inner, texts - 1, into);
+                collect(&inner, (names, texts - 1), into);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, texts, into)),
-        Value::Object(members) => members.values().for_each(|it| collect(it, texts, into)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, (names, texts), into)),
+        Value::Object(members) => {
+            if names == Names::Count {
+                into.extend(members.keys().map(|name| Normal::of(name)));
+            }
+            members.values().for_each(|it| collect(it, (names, texts), into));
+        }
     }
 }
 
@@ -220,10 +233,10 @@ impl Authority {
         // What nothing is said of may come from anybody.
         let is_trusted = !carried.any(|label| labels.outsiders().contains(label))
             && matches!(&request.resource, ResourceRef::Tool(tool) if labels.speaks_of(tool));
-        let mut said = values(&serde_json::from_str(answer)?);
+        let mut said = values(&serde_json::from_str(answer)?, Names::Tell);
         if is_trusted {
             // What a tool was told is no more trusted for coming back.
-            let told = values(&request.input);
+            let told = values(&request.input, Names::Count);
             said.retain(|value| !told.contains(value));
         }
         let answer = Answer { values: said, is_trusted };

@@ -32,9 +32,13 @@ fn values_are_compared_trimmed_in_lower_case_and_in_one_form() {
     for (one, other) in [("DE12", "DE 12"), ("DE12", "REUxMg=="), ("a", "\u{430}")] {
         assert!(!same(one, other), "{one} {other}");
     }
-    assert_eq!(values(&json!([1, 1.0, 1e0, "1", true, null])), [Normal::of("1")].into());
-    let inner = values(&json!({ "text": r#"{"to": "x", "n": [2]}"# }));
+    assert_eq!(
+        values(&json!([1, 1.0, 1e0, "1", true, null]), Names::Count),
+        [Normal::of("1")].into()
+    );
+    let inner = values(&json!({ "text": r#"{"to": "x", "n": [2]}"# }), Names::Tell);
     assert!(["x", "2"].iter().all(|value| inner.contains(&Normal::of(value))), "{inner:?}");
+    assert!(!inner.contains(&Normal::of("to")), "{inner:?}");
 }
 
 #[test]

@@ -104,7 +104,9 @@ async fn what_is_trusted_was_said_without_outsiders_and_never_by_them() {
     assert!(world.is_permitted("attach", ann.clone()).await);
     assert!(world.is_permitted("attach", json!([ann, eve])).await);
     // What a tool was told is not trusted for coming back, nor what is not said at all.
-    for account in [bob, json!([]), Value::Null, json!(true), json!([ann, "other"])] {
+    for account in
+        [bob, json!([]), Value::Null, json!(true), json!([ann, "other"]), json!({ "x": ann })]
+    {
         assert!(!world.is_permitted("attach", account).await);
     }
     world.told("lookup", &Value::Null, &eve).await;
