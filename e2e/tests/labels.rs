@@ -61,7 +61,7 @@ fn n_085_what_was_read_is_on_until_a_person_takes_it_off() {
     let key = deployment.path("bob.pem");
     std::fs::copy(key, deployment.path("home/bob.pem")).expect("it can be copied");
     let told = page.run(&deployment);
-    assert!(told[0].contains("4 cases, 0 of which do not hold"), "{}", told[0]);
+    assert!(told[0].contains("6 cases, 0 of which do not hold"), "{}", told[0]);
     assert!(told[1].contains("\"external\""), "{}", told[1]);
     assert!(caller.call("touch", "six").is_done());
     assert_eq!(caller.call("touch", "seven").code(), "unknown_tool");

@@ -36,7 +36,7 @@ pub(crate) fn call(
     let root = standing.root().id;
     let tasks = standing.hops().map(|hop| hop.task);
     let counted = tasks.filter(|task| task.id == root || task.scope.max_calls.is_some());
-    let tasks = counted.map(|task| one(calls_counter(task.id), task.scope.max_calls));
+    let tasks = counted.map(|task| one(calls_counter(task.id, None), task.scope.max_calls));
     elevation.chain(own).chain(person).chain(agents).chain(tasks).collect()
 }
 

@@ -17,7 +17,7 @@ use pdp::{Flow, Snapshot};
 use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
 
 use crate::Authority;
-use crate::pip::{FactsError, Gathered};
+use crate::pip::{FactsError, Gathered, calls_counter};
 use crate::reader::Reader;
 use crate::refusals::event;
 
@@ -27,7 +27,7 @@ pub const KEPT_NAMES_MAX: i64 = 100_000;
 
 /// How often it is tried again to join what an answer carries, while others change the session: the answer
 /// is there, and is lost if that fails.
-const JOIN_ATTEMPTS_MAX: u32 = 64;
+pub(crate) const JOIN_ATTEMPTS_MAX: u32 = 64;
 
 /// What an act lets flow, with the labels of the places that it flows between.
 #[derive(Clone, Debug, Default)]
@@ -50,10 +50,10 @@ pub struct Flowing {
 #[derive(Clone, Debug)]
 pub struct Marking {
     /// The session that reads it.
-    session: TaskId,
+    pub(crate) session: TaskId,
     decision: DecisionId,
     /// What it carries, which the permit has joined.
-    carries: BTreeSet<Label>,
+    pub(crate) carries: BTreeSet<Label>,
     /// What it may say that it carries besides.
     reveals: BTreeSet<Label>,
 }
@@ -73,6 +73,9 @@ pub enum NotJoined {
     /// The session cannot be read.
     #[error("could not read the session")]
     Facts(#[from] FactsError),
+    /// What is to be remembered of an answer cannot be read.
+    #[error("could not read the answer")]
+    Unread(#[from] serde_json::Error),
     /// It cannot be recorded.
     #[error("could not record the labels")]
     Commit(#[from] CommitError),
@@ -158,15 +161,20 @@ pub(crate) fn joined(gathered: &Gathered, request: &AccessRequest) -> Vec<Effect
     let mut labels = gathered.session.labels.clone();
     labels.extend(carries.iter().cloned());
     let mut used_tools = session.used_tools.clone();
-    if let ResourceRef::Tool(tool) = &request.resource
-        && gathered.snapshot.looks_at_used_tools()
-    {
-        used_tools.insert(tool.clone());
-    }
     let mut effects = gathered.flowing.kept_with(&labels);
+    let (root, remembered) = (gathered.standing.root().id, gathered.snapshot.remembered());
+    if let ResourceRef::Tool(tool) = &request.resource {
+        if remembered.used_tools {
+            used_tools.insert(tool.clone());
+        }
+        if remembered.counted.contains(tool) {
+            let counter = calls_counter(root, Some(tool));
+            effects.push(Effect::Count { counter, amount: 1, limit: None });
+        }
+    }
     if labels != session.labels || used_tools != session.used_tools {
         let session = SessionFacts { labels, used_tools, ..SessionFacts::default() };
-        effects.push(put(gathered.standing.root().id, &session));
+        effects.push(put(root, &session));
     }
     effects
 }
@@ -178,7 +186,7 @@ fn put(session: TaskId, facts: &SessionFacts) -> Effect {
 /// Whether the fact says what was read before: an act under way has brought what it brought, and goes on
 /// with the session that it was permitted in.
 pub(crate) fn is_of_the_past(key: &FactKey) -> bool {
-    ["session/", "kept/"].iter().any(|prefix| key.as_str().starts_with(prefix))
+    ["session/", "said/", "kept/"].iter().any(|prefix| key.as_str().starts_with(prefix))
 }
 
 impl Authority {

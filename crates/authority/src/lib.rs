@@ -30,6 +30,7 @@ mod observing;
 mod outcomes;
 mod permit;
 mod pip;
+mod provenance;
 mod quarantine;
 mod reader;
 mod records;
@@ -65,6 +66,7 @@ pub use permit::{
     PermitContext, Running,
 };
 pub use pip::{FactsError, Gathered, Pip};
+pub use provenance::SAID_MAX;
 pub use quarantine::{NotStopped, Signal};
 pub use reader::{Pages, Reader, all, all_as_of};
 pub use records::resource_text;

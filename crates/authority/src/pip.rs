@@ -13,7 +13,7 @@ use model::{
     Timestamp, Tool, ToolRef,
 };
 use moka::sync::Cache;
-use pdp::Snapshot;
+use pdp::{Remembered, Snapshot};
 use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
@@ -261,8 +261,10 @@ impl Pip {
             _ => None,
         };
         let session = standing.value.root().id;
-        let (session, calls) = (self.session(session).await?, self.calls_of(session).await?);
+        let counters = self.counters_of(session, policy.snapshot.remembered()).await?;
+        let session = self.session(session).await?;
         let asked = (request, policy.snapshot.as_ref());
+        let provenance = self.provenance(asked, &standing.value).await?;
         let flowing = Flowing::gathered(self.reader(), asked, session.value.clone()).await?;
         let stops = self.stops_of(&standing.value).await?;
         let handed_to = match resource {
@@ -275,6 +277,7 @@ impl Pip {
             (&session.keys, session.revision),
             (&stops.keys, stops.revision),
         ];
+        sources.extend(provenance.iter().map(|it| (it.keys.as_slice(), it.revision)));
         sources.extend(flowing.source.iter().map(|(keys, revision)| (keys.as_slice(), *revision)));
         sources.extend(handed_to.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(server.iter().map(|s| (s.keys.as_slice(), s.revision)));
@@ -301,7 +304,8 @@ impl Pip {
                 // What is kept counts as read by whoever is about to, also if that sends it out.
                 labels: session.value.labels.union(&flowing.read).cloned().collect(),
                 used_tools: session.value.used_tools.clone(),
-                counters: BTreeMap::from([("calls".to_owned(), calls)]),
+                counters,
+                provenance: provenance.map(|it| it.value).unwrap_or_default(),
             },
             flowing,
             stops,
@@ -424,11 +428,28 @@ impl Pip {
         Ok(reader.sourced(HandedTo { agent, is_stopped }))
     }
 
+    /// How many calls of a session were permitted: of all tools, and of those that are counted by themselves.
+    async fn counters_of(
+        &self,
+        session: TaskId,
+        remembered: &Remembered,
+    ) -> Result<BTreeMap<String, i64>, FactsError> {
+        let mut counters = BTreeMap::from([("calls".to_owned(), self.calls_of(session).await?)]);
+        let Remembered { counted, .. } = remembered;
+        if !counted.is_empty() {
+            let keys: Vec<_> =
+                counted.iter().map(|tool| calls_counter(session, Some(tool))).collect();
+            let stored = self.store.counters(&keys).await?;
+            counters.extend(counted.iter().map(ToString::to_string).zip(stored));
+        }
+        Ok(counters)
+    }
+
     async fn calls_of(&self, session: TaskId) -> Result<i64, FactsError> {
         if let Some(known) = self.calls.get(&session) {
             return Ok(known.load(Ordering::Acquire));
         }
-        let stored = self.store.counters(&[calls_counter(session)]).await?;
+        let stored = self.store.counters(&[calls_counter(session, None)]).await?;
         Ok(self.note_calls(session, stored.first().copied().unwrap_or(0)))
     }
 
@@ -440,9 +461,12 @@ impl Pip {
     }
 }
 
-/// The counter of permitted calls in a session.
-pub(crate) fn calls_counter(session: TaskId) -> CounterKey {
-    CounterKey(format!("{session}/calls"))
+/// The counter of permitted calls in a session, of all tools or of one.
+pub(crate) fn calls_counter(session: TaskId, tool: Option<&ToolRef>) -> CounterKey {
+    CounterKey(match tool {
+        Some(tool) => format!("{session}/calls/{tool}"),
+        None => format!("{session}/calls"),
+    })
 }
 
 fn listen(store: &dyn Store, changes: Arc<Changes>, unknown: Arc<Unknown>) {

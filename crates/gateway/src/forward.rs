@@ -189,7 +189,7 @@ impl Way {
         tokio::pin!(stop);
         let way = (asserted, messages);
         let mut heard = self.exchange(act, params.as_deref(), way, stop.as_mut()).await;
-        heard = self.labelled(heard).await;
+        heard = self.labelled(heard, act).await;
         for _ in 0..ROUNDS_MAX {
             let Some(result) = self.asks_through_us(&heard, act) else { break };
             // What is rare takes no room in every call under way.
@@ -200,7 +200,7 @@ impl Way {
             };
             let Some(params) = answered else { break };
             heard = self.exchange(act, Some(&params), way, stop.as_mut()).await;
-            heard = self.labelled(heard).await;
+            heard = self.labelled(heard, act).await;
         }
         heard
     }

@@ -1,4 +1,4 @@
-//! Labels that only a result reveals: on the session before anything of the result is let go.
+//! Labels that only a result reveals, and what it says: on the session before anything of the result is let go.
 //!
 //! A server that the policy set lets reveal labels names them in `_meta` of its results. They are added to
 //! what its results carry anyway; nothing that a server says takes one off. What was taken off while the
@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use authority::Governed as _;
 use model::{Label, Sha256Digest};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ask::Asker;
+use crate::catalog::GovernedCall;
 use crate::forward::{Heard, Way};
 
 /// What a result says of itself.
@@ -28,7 +30,7 @@ struct Meta {
 
 impl Way {
     /// What was heard, once what it carries and reveals is on the session; it is withheld if that cannot be.
-    pub(crate) async fn labelled(&self, heard: Heard) -> Heard {
+    pub(crate) async fn labelled(&self, heard: Heard, act: &GovernedCall) -> Heard {
         let (answer, revealed) = match &heard {
             Heard::Result(result, _) => (result, self.revealed(result)),
             Heard::Error(error) => (error, Some(BTreeSet::new())),
@@ -39,7 +41,21 @@ impl Way {
             tracing::warn!(server = %self.asker.server, "a result reveals what it may not");
             return withheld;
         };
-        if self.is_marked(&labels).await { heard } else { withheld }
+        let is_on =
+            self.is_marked(&labels).await && self.is_remembered((&labels, answer), act).await;
+        if is_on { heard } else { withheld }
+    }
+
+    /// Whether what `answer` says is remembered, if policy looks at that.
+    async fn is_remembered(
+        &self,
+        (labels, answer): (&BTreeSet<Label>, &RawValue),
+        act: &GovernedCall,
+    ) -> bool {
+        let Asker { authority, marking, .. } = &self.asker;
+        let said = (act.request(), answer.get());
+        let remembered = Box::pin(authority.remember((marking, labels), said)).await;
+        remembered.inspect_err(|error| tracing::warn!(%error, "an answer is withheld")).is_ok()
     }
 
     /// Whether the session is marked with what the call carries and with `labels`, so that something of it

@@ -347,6 +347,11 @@ impl FactKey {
         Self(format!("session/{id}").into())
     }
 
+    /// What results said in a session, as digests.
+    pub fn said(id: TaskId) -> Self {
+        Self(format!("said/{id}").into())
+    }
+
     /// The labels of one object that a server keeps, by the argument that names it; of all that it keeps,
     /// if none does. A text names what it spells, and so does a number.
     pub fn kept(server: &ServerName, name: Option<&serde_json::Value>) -> Self {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
-    FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person, PersonId, Provisioning,
-    Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp, Tool, ToolRef,
-    UnitName,
+    FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person, PersonId, Provenance,
+    Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp,
+    Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -213,9 +213,12 @@ pub struct SessionFacts {
     /// The tools that were called, where policy looks at them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub used_tools: BTreeSet<ToolRef>,
-    /// Counters, by name.
+    /// Counters, by name: of all calls, and of those of each tool where policy looks at that.
     #[serde(default)]
     pub counters: BTreeMap<String, i64>,
+    /// Where the arguments of the call come from that is asked about, where policy looks at that.
+    #[serde(default, skip_serializing_if = "Provenance::is_empty")]
+    pub provenance: Provenance,
 }
 
 /// Who acts, with what is known about them.

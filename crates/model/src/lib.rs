@@ -26,6 +26,7 @@ mod lease;
 mod marked;
 mod names;
 mod person;
+mod provenance;
 mod receiver;
 pub mod record;
 mod release;
@@ -92,6 +93,7 @@ pub use names::{
     UnitName,
 };
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use provenance::{Origin, Provenance};
 pub use receiver::{
     Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
 };

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
-    EnvironmentName, Harm, Label, PolicyId, PurposeId, RegionName, Remedy, RiskLevel, ServerName,
-    Spend, Timestamp, Tool, ToolRef,
+    EnvironmentName, Harm, Label, PolicyId, Provenance, PurposeId, RegionName, Remedy, RiskLevel,
+    ServerName, Spend, Timestamp, Tool, ToolRef,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -135,6 +135,12 @@ struct Case {
     /// The tools that were called before.
     #[serde(default)]
     used_tools: BTreeSet<ToolRef>,
+    /// How often tools were called before.
+    #[serde(default)]
+    counters: BTreeMap<ToolRef, u32>,
+    /// Where the arguments of the call come from; of those that are left out nobody knows.
+    #[serde(default)]
+    provenance: Provenance,
     /// How much was used up of budgets before.
     #[serde(default)]
     used: BTreeMap<BudgetName, Amount>,
@@ -312,8 +318,18 @@ impl Case {
         if let Some(label) = self.labels.iter().find(|label| !declared.contains(label)) {
             return Err(format!("`{LABELS_FILE}` declares no label `{label}`"));
         }
-        let unknown = self.used_tools.iter().find(|tool| !tools.contains_key(tool));
-        unknown.map_or(Ok(()), |tool| Err(format!("`tools` has no `{tool}`")))
+        let mut called = self.used_tools.iter().chain(self.counters.keys());
+        if let Some(tool) = called.find(|tool| !tools.contains_key(tool)) {
+            return Err(format!("`tools` has no `{tool}`"));
+        }
+        let mut seen = BTreeSet::new();
+        let mut named = self.provenance.sets().into_iter().flatten();
+        let input = self.call.as_ref().map(|call| &call.input);
+        let is_given = |name: &str| input.is_some_and(|input| input.get(name).is_some());
+        match named.find(|name| !is_given(name) || !seen.insert(*name)) {
+            Some(name) => Err(format!("`provenance` names no argument by `{name}`, or one twice")),
+            None => Ok(()),
+        }
     }
 
     /// The decision as its commit would leave it, with what was used up before.

@@ -156,7 +156,7 @@ impl Administration {
             let now = tried.with_tools_of(&then).await?;
             // Others want to be served meanwhile.
             tokio::task::yield_now().await;
-            if !then.looks_at_used_tools() && now.looks_at_used_tools_for(&request, &facts) {
+            if now.looks_beyond(&then, &request, &facts) {
                 page.unknown += 1;
                 continue;
             }

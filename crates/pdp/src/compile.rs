@@ -15,9 +15,9 @@ use model::{PolicyId, Sha256Digest};
 
 use crate::budgets::Budgets;
 use crate::candidates::{Constraint, Index, ScopeOf};
-use crate::context::USED_TOOLS;
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
+use crate::remembered::Remembered;
 use crate::report::{CompileErrors, Finding};
 use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
@@ -135,7 +135,13 @@ impl Compiler {
         if self.role == Role::Properties {
             sources.extend(over_chains(&sources)?);
         }
+        let parsed = sources.iter().filter_map(|source| source.policy.as_deref().ok());
+        let remembered = Remembered::by(parsed, &tools);
         let mut errors = Vec::new();
+        if self.role == Role::Deciding {
+            errors.extend(remembered.wrong(&labels));
+        }
+        vocabulary.count(&remembered.counted);
         let mut checker = Checker::new(&vocabulary);
         let mut policies: Vec<Arc<Compiled>> = Vec::with_capacity(sources.len());
         let mut places: BTreeMap<String, String> = BTreeMap::new();
@@ -160,7 +166,6 @@ impl Compiler {
         let gap = gap(&bundle, &sources);
         let index = Index::new(policies.iter().map(|policy| policy.scope.clone()).collect());
         let digest = bundle.digest();
-        let looks_at_used_tools = policies.iter().any(|it| it.attributes.contains(USED_TOOLS));
         let mut snapshot = Snapshot {
             bundle,
             digest,
@@ -174,7 +179,7 @@ impl Compiler {
             labels,
             budgets,
             strictness: strictness.unwrap_or_default(),
-            looks_at_used_tools,
+            remembered,
         };
         if self.role == Role::Deciding {
             snapshot.warn_of_tools();
@@ -380,6 +385,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         reads: reads.input,
         attributes: reads.attributes,
         actions: reads.actions,
+        looks_at_provenance: reads.provenance,
     })
 }
 

@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
 use model::{
-    Agent, Elevation, Facts, PrincipalFacts, Provisioning, RiskLevel, Standing, Succession,
-    Timestamp,
+    Agent, Elevation, Facts, PrincipalFacts, Provenance, Provisioning, RiskLevel, Standing,
+    Succession, Timestamp, ToolRef,
 };
 
 use crate::entities::{person_named, person_uid};
 
 /// The attribute that holds the tools that a session has used.
 pub(crate) const USED_TOOLS: &str = "used_tools";
+
+/// The attribute that says where arguments come from.
+pub(crate) const PROVENANCE: &str = "provenance";
+
+/// The counter of all calls.
+const CALLS: &str = "calls";
 
 /// The attributes that the policies to be asked name, of context and entities alike.
 ///
@@ -33,12 +39,21 @@ impl AskedFor<'_> {
     }
 }
 
-/// The context of one question, which may rest on an elevation, if all of it can be said exactly.
+/// What is said of the arguments.
+pub(crate) struct Given<'a> {
+    pub(crate) input: RestrictedExpression,
+    /// Those that have no exact value.
+    pub(crate) unread: &'a BTreeSet<String>,
+    /// Where they come from, if that is not what the facts say.
+    pub(crate) provenance: Option<RestrictedExpression>,
+}
+
+/// The context of one question, which may rest on an elevation, if all of it can be said exactly: with the
+/// counters of the tools that are `counted`.
 pub(crate) fn of(
     (facts, elevation): (&Facts, Option<&Elevation>),
-    input: RestrictedExpression,
-    unread: &BTreeSet<String>,
-    asked: &AskedFor<'_>,
+    Given { input, unread, provenance }: Given<'_>,
+    (counted, asked): (&BTreeSet<ToolRef>, &AskedFor<'_>),
 ) -> Option<Context> {
     let mut members = Members { pairs: Vec::with_capacity(16), asked };
     members.add("input", || Some(input));
@@ -46,7 +61,9 @@ pub(crate) fn of(
     members.add("weekday", || Some(text(facts.now.weekday())));
     match &facts.principal {
         PrincipalFacts::Instance(standing) => {
-            members.circumstances(standing, facts);
+            members.circumstances(standing, (facts, counted));
+            let said = || where_from(&facts.session.provenance);
+            members.add(PROVENANCE, || provenance.or_else(said));
             if let Some(elevation) = elevation {
                 members.add("elevation", || Some(text(elevation.name.as_str())));
             }
@@ -109,7 +126,11 @@ impl Members<'_> {
         }
     }
 
-    fn circumstances(&mut self, standing: &Standing, facts: &Facts) {
+    fn circumstances(
+        &mut self,
+        standing: &Standing,
+        (facts, counted): (&Facts, &BTreeSet<ToolRef>),
+    ) {
         let entity = |person| Some(RestrictedExpression::new_entity_uid(person_uid(person)));
         if let Some(subject) = &standing.subject {
             self.add("subject", || entity(subject));
@@ -124,26 +145,40 @@ impl Members<'_> {
             let depth = i64::try_from(standing.delegators.len()).ok()?;
             Some(RestrictedExpression::new_long(depth))
         });
-        self.add("session", || session(facts));
+        self.add("session", || session(facts, counted));
         self.add("attestation", || Some(text(standing.attestation().as_str())));
         self.add("binding", || Some(text(facts.binding.as_str())));
         self.add("confirmed", || {
             Some(RestrictedExpression::new_bool(standing.is_confirmed(facts.now)))
         });
         self.add("risk", || Some(text(standing.risk().map_or("none", RiskLevel::as_str))));
-        self.add("provenance", || record([]));
     }
 }
 
-fn session(facts: &Facts) -> Option<RestrictedExpression> {
-    let calls = facts.session.counters.get("calls").copied().unwrap_or(0);
-    let counters = record([("calls", RestrictedExpression::new_long(calls))])?;
+fn session(facts: &Facts, counted: &BTreeSet<ToolRef>) -> Option<RestrictedExpression> {
+    // What was never counted was never called since somebody looks.
+    let names = counted.iter().map(ToString::to_string).chain([CALLS.to_owned()]);
+    let counters = names.map(|name| {
+        let count = facts.session.counters.get(&name).copied().unwrap_or(0);
+        (name, RestrictedExpression::new_long(count))
+    });
+    let counters = RestrictedExpression::new_record(counters).ok()?;
     let labels = facts.session.labels.iter().map(|label| text(label.as_str()));
     let used = facts.session.used_tools.iter().map(|tool| text(&tool.to_string()));
     record([
         ("labels", RestrictedExpression::new_set(labels)),
         (USED_TOOLS, RestrictedExpression::new_set(used)),
         ("counters", counters),
+    ])
+}
+
+fn where_from(provenance: &Provenance) -> Option<RestrictedExpression> {
+    let Provenance { mandate, trusted, unknown, untrusted } = provenance;
+    record([
+        ("mandate", texts(mandate)),
+        ("trusted", texts(trusted)),
+        ("unknown", texts(unknown)),
+        ("untrusted", texts(untrusted)),
     ])
 }
 

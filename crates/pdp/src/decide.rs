@@ -13,10 +13,11 @@ use cedar_policy::{Entities, RestrictedExpression};
 use model::{AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy};
 
 use crate::candidates::{self, Placed};
-use crate::context::{self, AskedFor, USED_TOOLS};
+use crate::context::{self, AskedFor, Given};
 use crate::entities::{Node, World};
 use crate::evaluate::{Question, Said, action_entity};
 use crate::kernel::{self, Passed};
+use crate::remembered::Remembered;
 use crate::schema::Action;
 use crate::shape::Converter;
 use crate::snapshot::Snapshot;
@@ -91,7 +92,9 @@ impl Snapshot {
         }
         let asked = candidates.map(|position| &self.policies[*position].attributes).collect();
         let asked = AskedFor::By(asked);
-        let context = context::of((facts, passed.elevation), input, &unread, &asked);
+        let given = Given { input, unread: &unread, provenance: None };
+        let named = (&self.remembered.counted, &asked);
+        let context = context::of((facts, passed.elevation), given, named);
         let context = context.ok_or(Denial::Malformed)?;
         let all = (request, facts, &self.labels);
         let World { actor, subject, resource, nodes } = world.widened(&asked, all);
@@ -100,17 +103,18 @@ impl Snapshot {
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
     }
 
-    /// Whether a policy that `request` is put to looks at the tools that the session has used.
-    pub fn looks_at_used_tools_for(&self, request: &AccessRequest, facts: &Facts) -> bool {
-        if !self.looks_at_used_tools() {
+    /// Whether a policy that `request` is put to looks at what was not remembered while the set `then` was in
+    /// force.
+    pub fn looks_beyond(&self, then: &Self, request: &AccessRequest, facts: &Facts) -> bool {
+        if !self.remembered.is_beyond(&then.remembered) {
             return false;
         }
         let prepared = self
             .before_policies(request, facts)
             .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
         let Ok(Some(Prepared { of_actor, of_person, .. })) = prepared else { return false };
-        let mut asked = of_actor.iter().chain(&of_person).map(|at| &self.policies[*at]);
-        asked.any(|policy| policy.attributes.contains(USED_TOOLS))
+        let asked = of_actor.iter().chain(&of_person).map(|at| self.policies[*at].as_ref());
+        Remembered::by(asked, &self.tools).is_beyond(&then.remembered)
     }
 
     /// The policies whose scope matches this principal's question.

@@ -34,6 +34,8 @@ const ANY: &str = "any";
 #[derive(Debug, Default)]
 pub struct Labels {
     declared: BTreeSet<Label>,
+    /// Those of what people outside may have written.
+    outsiders: BTreeSet<Label>,
     servers: BTreeMap<ServerName, OfServer>,
     tools: BTreeMap<ToolRef, OfTool>,
     /// Of the tools of a server that have no entry of their own.
@@ -60,6 +62,8 @@ type Named = Vec<Spanned<Label>>;
 #[serde(deny_unknown_fields)]
 struct File {
     labels: BTreeMap<Label, String>,
+    #[serde(default)]
+    outsiders: Named,
     #[serde(default)]
     servers: BTreeMap<ServerName, OfServer>,
     #[serde(default)]
@@ -113,12 +117,13 @@ struct Condition {
 impl Labels {
     /// Reads the file.
     pub(crate) fn read(text: &str) -> Result<Self, CompileErrors> {
-        let File { labels, servers, mut tools } = beside::read(LABELS_FILE, text)?;
+        let File { labels, outsiders, servers, mut tools } = beside::read(LABELS_FILE, text)?;
         let declared: BTreeSet<Label> = labels.into_keys().collect();
         let mut check = Check { declared: &declared, found: Vec::new() };
         if declared.len() > LABELS_MAX {
             check.finding(None, format!("more than {LABELS_MAX} labels"));
         }
+        outsiders.iter().for_each(|label| check.label(label));
         for server in servers.values() {
             check.server(server);
         }
@@ -132,12 +137,23 @@ impl Labels {
         let keepers = keepers.map(|(name, _)| name.server.clone()).collect();
         let others = tools.extract_if(.., |name, _| name.tool.as_str() == EVERY_OTHER);
         let others = others.map(|(name, tool)| (name.server, tool)).collect();
-        Ok(Self { declared, servers, tools, others, keepers })
+        let outsiders = self::labels(outsiders.iter());
+        Ok(Self { declared, outsiders, servers, tools, others, keepers })
     }
 
     /// All labels that there are.
     pub const fn declared(&self) -> &BTreeSet<Label> {
         &self.declared
+    }
+
+    /// The labels of what people outside may have written.
+    pub const fn outsiders(&self) -> &BTreeSet<Label> {
+        &self.outsiders
+    }
+
+    /// Whether it says anything of the tool.
+    pub fn speaks_of(&self, tool: &ToolRef) -> bool {
+        self.tool(tool).is_some()
     }
 
     /// What a result of `server` may say that it carries besides.
@@ -163,7 +179,7 @@ impl Labels {
 
     /// Whether it says anything of the tool, or there is nothing that it is said in.
     pub(crate) fn knows(&self, tool: &ToolRef) -> bool {
-        self.declared.is_empty() || self.tool(tool).is_some()
+        self.declared.is_empty() || self.speaks_of(tool)
     }
 
     fn tool(&self, tool: &ToolRef) -> Option<&OfTool> {

@@ -14,9 +14,9 @@ use cedar_policy::{
 use model::{AccessRequest, AgentName, Decision, Elevation, Facts, ServerName, ToolRef};
 
 use crate::candidates::{Asked, Placed, ScopeOf};
-use crate::context::{self, AskedFor};
+use crate::context::{self, AskedFor, Given};
 use crate::entities::{Node, World, agent_uid, server_uid, tool_uid};
-use crate::schema::{Action, Part, UNKNOWN_INPUT, type_name};
+use crate::schema::{Action, Part, UNKNOWN_INPUT, UNKNOWN_PROVENANCE, type_name};
 use crate::snapshot::{Compiled, Snapshot};
 
 /// What could come of a call whose arguments are not known.
@@ -102,12 +102,15 @@ impl Snapshot {
     ) -> Option<bool> {
         let schema = self.schema_without_input(tool)?;
         let world = World::of(request, facts, &self.labels);
-        let unknown =
-            EntityUid::from_type_name_and_id(type_name(UNKNOWN_INPUT), EntityId::new("input"));
-        let input = RestrictedExpression::new_entity_uid(unknown.clone());
-        let context =
-            context::of((facts, elevation), input, &BTreeSet::new(), &AskedFor::Everything)?;
-        let mut entities = vec![PartialEntity::new(unknown, None, None, None, schema).ok()?];
+        let unknown = [UNKNOWN_INPUT, UNKNOWN_PROVENANCE]
+            .map(|kind| EntityUid::from_type_name_and_id(type_name(kind), EntityId::new("given")));
+        let [input, provenance] = unknown.clone().map(RestrictedExpression::new_entity_uid);
+        let unread = BTreeSet::new();
+        let given = Given { input, unread: &unread, provenance: Some(provenance) };
+        let named = (&self.remembered.counted, &AskedFor::Everything);
+        let context = context::of((facts, elevation), given, named)?;
+        let unknown = unknown.map(|it| PartialEntity::new(it, None, None, None, schema).ok());
+        let mut entities = unknown.into_iter().collect::<Option<Vec<_>>>()?;
         for node in world.nodes {
             entities.push(partial(node, schema)?);
         }

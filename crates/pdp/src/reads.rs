@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use cedar_policy::Policy;
 use serde_json::Value;
 
+use crate::context::PROVENANCE;
+
 /// JSON pointers of the arguments that a policy looks at.
 #[derive(Clone, Debug, Default)]
 pub struct InputReads {
@@ -29,6 +31,8 @@ pub(crate) struct Reads {
     pub(crate) actions: BTreeSet<String>,
     /// Whether `context` or `context.input` is used as a whole, not by member.
     pub(crate) whole: bool,
+    /// Whether it looks at where arguments come from.
+    pub(crate) provenance: bool,
 }
 
 /// Reads the syntax of `policy`, or says why it cannot be read.
@@ -122,6 +126,7 @@ impl Reads {
                 let set = if presence { &mut uses.presence } else { &mut uses.values };
                 set.insert(pointer);
             }
+            [PROVENANCE, ..] => self.provenance = true,
             _ => {}
         }
     }

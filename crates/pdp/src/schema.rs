@@ -33,6 +33,9 @@ pub(crate) const SERVER_REQUEST: &str = "server/request";
 /// The name of the stand-in for arguments that are not known yet.
 pub(crate) const UNKNOWN_INPUT: &str = "UnknownInput";
 
+/// The name of the stand-in for where they come from, while they are not known.
+pub(crate) const UNKNOWN_PROVENANCE: &str = "UnknownProvenance";
+
 /// The action that calls one tool, or a method.
 #[derive(Debug)]
 pub(crate) struct Action {
@@ -90,7 +93,9 @@ pub(crate) struct Vocabulary {
     /// What can be asked for, by name. The order of the map reaches nothing.
     pub(crate) actions: HashMap<String, Action>,
     extra: Vec<SchemaFragment>,
-    /// Names the schema parts beyond the base schema.
+    /// The types of the base schema, with the counters of the tools whose calls are counted.
+    types: SchemaFragment,
+    /// Names the schema parts beyond the base schema, and those tools.
     pub(crate) extra_form: Sha256Digest,
 }
 
@@ -102,7 +107,8 @@ pub(crate) struct Part<'a> {
     /// Actions that need only exist.
     pub(crate) names: BTreeSet<&'a str>,
     /// Types `context.input` as an entity whose attributes are the arguments, so that they can be
-    /// unknown while the rest of the context is known. Policies spell both alike.
+    /// unknown while the rest of the context is known, and so where they come from. Policies spell both
+    /// alike.
     pub(crate) unknown_input: bool,
 }
 
@@ -145,7 +151,8 @@ impl Vocabulary {
             .filter(|(name, _)| *name != TOOL_CALLS)
             .map(|(name, declaration)| (name.clone(), method(name, declaration)))
             .collect();
-        Self { actions, extra: Vec::new(), extra_form: Sha256Digest::of(b"") }
+        let (extra, types) = (Vec::new(), TYPES.clone());
+        Self { actions, extra, types, extra_form: Sha256Digest::of(b"") }
     }
 
     /// The vocabulary of `bundle`, still without its tools.
@@ -178,10 +185,26 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// The whole schema, in Cedar's syntax.
-    pub(crate) fn text(&self) -> Result<String, String> {
+    /// Has the calls of each of `tools` counted: policies may look at that.
+    pub(crate) fn count(&mut self, tools: &BTreeSet<ToolRef>) {
+        if tools.is_empty() {
+            return;
+        }
+        let mut types = BASE.clone();
+        types[""]["actions"] = json!({});
+        count_in(&mut types, tools);
+        self.types = SchemaFragment::from_json_value(types).expect("the types are a schema");
+        self.extra_form = Sha256Digest::of(&json::canonical_of(&(self.extra_form, tools)));
+    }
+
+    /// The whole schema, in Cedar's syntax, with counters of these tools.
+    pub(crate) fn text<'a>(
+        &self,
+        counted: impl IntoIterator<Item = &'a ToolRef>,
+    ) -> Result<String, String> {
         let actions = self.actions.keys().map(String::as_str).collect();
         let mut whole = BASE.clone();
+        count_in(&mut whole, counted);
         whole[""]["actions"] = self.declarations(&Part { actions, ..Part::default() });
         let own = SchemaFragment::from_json_value(whole).map_err(|error| chain(&error))?;
         let texts = std::iter::once(&own).chain(&self.extra);
@@ -197,10 +220,12 @@ impl Vocabulary {
                 let shape = shape::record_type(&action.input);
                 own["entityTypes"][UNKNOWN_INPUT] = json!({ "shape": shape });
             }
+            let shape = &BASE[""]["commonTypes"]["Provenance"];
+            own["entityTypes"][UNKNOWN_PROVENANCE] = json!({ "shape": shape });
         }
         let own = SchemaFragment::from_json_value(json!({ "": own }));
         let own = own.map_err(|error| chain(&error))?;
-        let fragments = [TYPES.clone(), own].into_iter().chain(self.extra.iter().cloned());
+        let fragments = [self.types.clone(), own].into_iter().chain(self.extra.iter().cloned());
         Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
     }
 
@@ -215,8 +240,8 @@ impl Vocabulary {
             if let Some(action) = self.actions.get(*name) {
                 let mut declaration = action.declaration();
                 if part.unknown_input {
-                    let input = json!({ "type": "Entity", "name": UNKNOWN_INPUT });
-                    set_input(&mut declaration, input);
+                    set(&mut declaration, "input", UNKNOWN_INPUT);
+                    set(&mut declaration, "provenance", UNKNOWN_PROVENANCE);
                 }
                 actions.insert((*name).to_owned(), declaration);
             }
@@ -344,6 +369,17 @@ fn tool_action(tool: &ToolRef, Input { members, form }: Input) -> Action {
     }
 }
 
-fn set_input(declaration: &mut Value, input: Value) {
-    declaration["appliesTo"]["context"]["attributes"]["input"] = input;
+/// Has the circumstances of an action name an entity of `kind` as `member`.
+fn set(declaration: &mut Value, member: &str, kind: &str) {
+    let entity = json!({ "type": "Entity", "name": kind });
+    declaration["appliesTo"]["context"]["attributes"][member] = entity;
+}
+
+/// Adds a counter for each of `tools` to the types of `schema`.
+fn count_in<'a>(schema: &mut Value, tools: impl IntoIterator<Item = &'a ToolRef>) {
+    let session = &mut schema[""]["commonTypes"]["Session"]["attributes"];
+    let counters = &mut session["counters"]["attributes"];
+    for tool in tools {
+        counters[tool.to_string()] = json!({ "type": "Long" });
+    }
 }

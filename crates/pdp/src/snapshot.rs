@@ -16,6 +16,7 @@ use crate::candidates::{Index, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
 use crate::labels::Labels;
 use crate::reads::InputReads;
+use crate::remembered::Remembered;
 use crate::report::Finding;
 use crate::schema::{SERVER_REQUEST, Vocabulary, action_uid};
 use crate::strictness::Strictness;
@@ -41,8 +42,7 @@ pub struct Snapshot {
     pub(crate) labels: Labels,
     pub(crate) budgets: Budgets,
     pub(crate) strictness: Strictness,
-    /// Whether some policy looks at the tools that were used.
-    pub(crate) looks_at_used_tools: bool,
+    pub(crate) remembered: Remembered,
 }
 
 /// One policy, ready to be asked by itself.
@@ -64,6 +64,8 @@ pub(crate) struct Compiled {
     pub(crate) attributes: BTreeSet<String>,
     /// The actions that it names anywhere.
     pub(crate) actions: BTreeSet<String>,
+    /// Whether it looks at where arguments come from.
+    pub(crate) looks_at_provenance: bool,
 }
 
 /// What is known of a tool besides its action.
@@ -90,7 +92,7 @@ impl Snapshot {
             labels: Labels::default(),
             budgets: Budgets::default(),
             strictness: Strictness::default(),
-            looks_at_used_tools: false,
+            remembered: Remembered::default(),
         }
     }
 
@@ -119,9 +121,9 @@ impl Snapshot {
         &self.strictness
     }
 
-    /// Whether some policy looks at the tools that a session has used: else nobody need remember them.
-    pub const fn looks_at_used_tools(&self) -> bool {
-        self.looks_at_used_tools
+    /// What of a session has to be remembered for its policies.
+    pub const fn remembered(&self) -> &Remembered {
+        &self.remembered
     }
 
     /// What is doubtful in it, though it could be compiled.
@@ -142,7 +144,7 @@ impl Snapshot {
 
     /// The schema of the set, with an action for each tool, for editors (Cedar schema syntax).
     pub fn schema_text(&self) -> Result<String, String> {
-        self.vocabulary.text()
+        self.vocabulary.text(self.tools.keys())
     }
 
     /// Whether some permit in force names the tool in its scope, directly or by its server.

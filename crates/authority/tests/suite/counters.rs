@@ -64,6 +64,30 @@ async fn the_counters_that_policy_sees_lose_no_parallel_call() {
     assert_eq!(session["counters"], json!({ "calls": 64 }));
 }
 
+/// Where policy looks at how often one tool was called, that is counted from then on, also over a restart.
+#[tokio::test]
+async fn the_calls_of_a_tool_are_counted_where_policy_looks_at_them() {
+    let world = World::new().await;
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    let twice = r#"@id("twice") forbid (principal, action == Action::"crm/lookup", resource)
+        when { context.session.counters["crm/lookup"] >= 2 };"#;
+    let policy = format!("{POLICY}{twice}");
+    world.publish(&policy).await;
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    world.drained().await;
+    let world = world.restarted().await;
+    world.publish(&policy).await;
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    let third = world.authorize(world.call("lookup", json!({}))).await;
+    let NotPermitted::Denied { denial, .. } = third.expect_err("two were called") else {
+        panic!("it is a denial")
+    };
+    assert_eq!(denial.code(), "forbidden");
+    let last = world.records("decision").await.pop().unwrap();
+    let session = world.disclosure(&last).await.value("session").cloned().unwrap();
+    assert_eq!(session["counters"], json!({ "calls": 3, "crm/lookup": 2 }));
+}
+
 /// Lists do not count, nor do denials.
 #[tokio::test]
 async fn what_is_no_permitted_call_does_not_count() {

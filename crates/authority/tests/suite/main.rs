@@ -19,6 +19,7 @@ mod observing;
 mod outcomes;
 mod policy;
 mod privacy;
+mod provenance;
 mod refusals;
 mod revocation;
 mod stops;

@@ -31,9 +31,14 @@ const FORBID: &str = r#"
 impl World {
     /// Puts `labels` in force, with a policy that lets nothing out that is private.
     async fn labelled(&self, labels: &str) {
+        self.in_force(labels, FORBID).await;
+    }
+
+    /// Puts `labels` in force, with these rules.
+    async fn in_force(&self, labels: &str, rules: &str) {
         let files = [
             ("starter.cedar", pdp::STARTER_POLICY.to_owned()),
-            ("test.cedar", format!("{POLICY} {FORBID}")),
+            ("test.cedar", format!("{POLICY} {rules}")),
             (pdp::LABELS_FILE, labels.to_owned()),
         ];
         let files = files.map(|(name, text)| (name.to_owned(), text));
@@ -70,6 +75,30 @@ async fn n_085_what_a_result_reveals_is_on_before_it_is_let_go() {
         let sent = up.seen_of("tools/call").len();
         assert!(client.call("pay", json!({ "n": 2 })).await.refused().is_some());
         assert_eq!(up.seen_of("tools/call").len(), sent, "nothing was sent");
+    }
+}
+
+/// What a result of outsiders says is known before any of it is let go, however it is spelt.
+#[tokio::test]
+async fn what_a_result_says_is_known_before_it_is_let_go() {
+    let labels = format!("{LABELS}outsiders: [external]\n");
+    let rule = r#"@id("not-to-them") forbid (principal, action == Action::"up/pay", resource)
+        when { context.provenance.untrusted.contains("to") };"#;
+    for era in ERAS {
+        let up = upstream(era).await;
+        let (world, bot) = before(&up, "").await;
+        world.in_force(&labels, rule).await;
+        let client = bot.connected(&world, "up", era).await;
+        let pay = async |to: &str| client.call("pay", json!({ "to": to })).await.refused();
+        assert_eq!(pay("de12 EVE").await, None);
+        let text = json!({ "text": { "iban": "DE12 Eve" } }).to_string();
+        let content = json!([{ "type": "text", "text": text }]);
+        up.on("tools/call", Act::Result(json!({ "content": content, "resultType": "complete" })));
+        assert_eq!(client.call("echo", json!({})).await.refused(), None);
+        let sent = up.seen_of("tools/call").len();
+        assert!(pay("DE12 Eve").await.is_some() && pay(" de12 EVE").await.is_some());
+        assert_eq!(up.seen_of("tools/call").len(), sent, "nothing was sent");
+        assert_eq!(pay("FR34").await, None);
     }
 }
 

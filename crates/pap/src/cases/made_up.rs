@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, ActionName, AgentName, DecisionId, Delegation, Delegator, Facts, Harm,
-    HostProcess, HostRule, InstanceId, Mandate, MandateId, Person, PinDigest, Place, Principal,
-    PrincipalFacts, RegisteredClient, ResourceRef, Revision, Risk, Scope, Server, ServerName,
-    SessionFacts, Sha256Digest, Standing, TaskId, Thumbprint, Tool, ToolRef, ToolState,
-    WorkloadIdentity, WorkloadRule,
+    HostProcess, HostRule, InstanceId, Mandate, MandateId, Origin, Person, PinDigest, Place,
+    Principal, PrincipalFacts, Provenance, RegisteredClient, ResourceRef, Revision, Risk, Scope,
+    Server, ServerName, SessionFacts, Sha256Digest, Standing, TaskId, Thumbprint, Tool, ToolRef,
+    ToolState, WorkloadIdentity, WorkloadRule,
 };
 use serde_json::json;
 
@@ -54,12 +54,32 @@ impl Case {
             session: SessionFacts {
                 labels: self.labels.clone(),
                 used_tools: self.used_tools.clone(),
-                counters: BTreeMap::from([("calls".to_owned(), self.calls)]),
+                counters: self.counters(),
+                provenance: self.came_from(),
             },
             binding: self.binding,
             stops: Arc::default(),
         };
         Ok((request, facts))
+    }
+}
+
+impl Case {
+    fn counters(&self) -> BTreeMap<String, i64> {
+        let of_tools = self.counters.iter().map(|(tool, n)| (tool.to_string(), i64::from(*n)));
+        of_tools.chain([("calls".to_owned(), self.calls)]).collect()
+    }
+
+    /// Where each argument of the call comes from.
+    fn came_from(&self) -> Provenance {
+        let mut provenance = self.provenance.clone();
+        let arguments = self.call.iter().filter_map(|call| call.input.as_object());
+        for name in arguments.flat_map(serde_json::Map::keys) {
+            if !provenance.sets().iter().any(|names| names.contains(name)) {
+                provenance.insert(name.clone(), Origin::Unknown);
+            }
+        }
+        provenance
     }
 }
 

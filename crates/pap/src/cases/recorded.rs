@@ -3,7 +3,7 @@
 //! INVARIANT: a case that would be answered otherwise than is recorded is not made
 //! (`a_decision_that_a_case_cannot_tell_is_no_case`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::record::Verdict;
 use model::{AccessRequest, Enforcement, Facts, PrincipalFacts, ResourceRef, Standing};
@@ -87,7 +87,16 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
         "labels": session.labels,
         "used_tools": session.used_tools,
     });
-    let Value::Object(members) = members else { unreachable!("it is an object") };
+    let Value::Object(mut members) = members else { unreachable!("it is an object") };
+    // Most sets look at neither.
+    let of_tools = session.counters.iter().filter(|(name, n)| *name != "calls" && **n != 0);
+    let of_tools: BTreeMap<_, _> = of_tools.collect();
+    if !of_tools.is_empty() {
+        members.insert("counters".to_owned(), json!(of_tools));
+    }
+    if !session.provenance.is_empty() {
+        members.insert("provenance".to_owned(), json!(session.provenance));
+    }
     members
 }
 

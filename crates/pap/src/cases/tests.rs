@@ -66,6 +66,17 @@ fn what_cannot_be_asked_does_not_hold_and_says_why() {
         (1, json!({ "expect": "deny", "vary": { "calls": [] } }), "gives `calls` no value"),
         (1, json!({ "expect": "deny", "labels": ["private"] }), "declares no label `private`"),
         (1, json!({ "expect": "deny", "used_tools": ["crm/lokup"] }), "has no `crm/lokup`"),
+        (1, json!({ "expect": "deny", "counters": { "crm/lokup": 1 } }), "has no `crm/lokup`"),
+        (
+            1,
+            json!({ "expect": "deny", "provenance": { "mandate": ["to"] } }),
+            "no argument by `to`",
+        ),
+        (
+            1,
+            json!({ "expect": "deny", "provenance": { "mandate": ["id"], "unknown": ["id"] } }),
+            "`id`, or one twice",
+        ),
         (1, no_method(), "nobody can ask so"),
     ] {
         let results = check(id, &members);

@@ -70,6 +70,7 @@ fn lifts(case: &Map<String, Value>, permits: impl Fn(&Map<String, Value>) -> boo
         ("calls", json!(0)),
         ("labels", json!([])),
         ("used_tools", json!([])),
+        ("counters", json!({})),
         ("used", json!({})),
     ];
     let vouched = VOUCHED.map(|by| ("attestation", json!(by)));

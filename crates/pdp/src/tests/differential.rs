@@ -10,7 +10,7 @@ use serde_json::json;
 use super::fixtures::{Case, person, snapshot, tool};
 use crate::Snapshot;
 use crate::candidates::{Asked, Placed};
-use crate::context::{self, AskedFor};
+use crate::context::{self, AskedFor, Given};
 use crate::decide::{arguments, entities};
 use crate::entities::World;
 use crate::evaluate::{Question, Said};
@@ -145,7 +145,8 @@ fn question<'a>(case: &Case, action: &'a Action, asked: &AskedFor<'_>) -> Option
     let world = World::near(&case.request, &facts, &labels)
         .widened(asked, (&case.request, &facts, &labels));
     let (input, unread) = arguments(&case.request, action)?;
-    let context = context::of((&facts, None), input, &unread, asked)?;
+    let given = Given { input, unread: &unread, provenance: None };
+    let context = context::of((&facts, None), given, (&BTreeSet::new(), asked))?;
     let entities = entities(&action.placed, world.nodes, asked)?;
     Some(Question { action: &action.placed, resource: world.resource, context, entities, unread })
 }

@@ -27,6 +27,7 @@ mod lint;
 mod listing;
 mod observe;
 mod provable;
+mod remembered;
 mod server_requests;
 mod strictness;
 mod table;

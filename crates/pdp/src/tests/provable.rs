@@ -7,7 +7,7 @@ use model::{Decision, Harm, ResourceRef, ToolRef};
 use serde_json::json;
 
 use super::fixtures::{Case, bundle, person, snapshot, tool_ref};
-use crate::context::{self, AskedFor};
+use crate::context::{self, AskedFor, Given};
 use crate::decide::{arguments, entities};
 use crate::entities::World;
 use crate::evaluate::Question;
@@ -31,7 +31,9 @@ fn is_as_assumed(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<R
     let principal = if as_subject { world.subject.clone()? } else { world.actor.clone() };
     let all = AskedFor::Everything;
     let (input, unread) = arguments(&case.request, action)?;
-    let context = context::of((&facts, None), input, &unread, &all)?;
+    let given = Given { input, unread: &unread, provenance: None };
+    let counted = &snapshot.remembered().counted;
+    let context = context::of((&facts, None), given, (counted, &all))?;
     let entities = entities(&action.placed, world.nodes, &all)?;
     let resource = world.resource;
     let question = Question { action: &action.placed, resource, context, entities, unread };

@@ -1,0 +1,68 @@
+//! What of a session is remembered only where some policy looks at it: of a set that looks at none of it,
+//! nobody need write anything down.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::ToolRef;
+
+use crate::context::USED_TOOLS;
+use crate::labels::{LABELS_FILE, Labels};
+use crate::report::Finding;
+use crate::snapshot::{Compiled, CompiledTool};
+
+/// The most tools of which the policies of one set look at how often each was called.
+pub const COUNTED_TOOLS_MAX: usize = 64;
+
+/// What some policies look at that is remembered for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Which tools were called.
+    pub used_tools: bool,
+    /// How often each of these was called.
+    pub counted: BTreeSet<ToolRef>,
+    /// What results said, by which one can tell where arguments come from.
+    pub said: bool,
+}
+
+impl Remembered {
+    /// What `policies` look at, of which these are the tools.
+    pub(crate) fn by<'a>(
+        policies: impl Iterator<Item = &'a Compiled>,
+        tools: &BTreeMap<ToolRef, CompiledTool>,
+    ) -> Self {
+        let (mut names, mut said) = (BTreeSet::<&str>::new(), false);
+        for policy in policies {
+            names.extend(policy.attributes.iter().map(String::as_str));
+            said |= policy.looks_at_provenance;
+        }
+        let counted = names.iter().filter_map(|name| name.parse::<ToolRef>().ok());
+        Self {
+            used_tools: names.contains(USED_TOOLS),
+            counted: counted.filter(|tool| tools.contains_key(tool)).collect(),
+            said,
+        }
+    }
+
+    /// Whether it is something that is not remembered for who looks at `other`.
+    pub(crate) fn is_beyond(&self, other: &Self) -> bool {
+        (self.used_tools && !other.used_tools)
+            || (self.said && !other.said)
+            || !self.counted.is_subset(&other.counted)
+    }
+
+    /// What is wrong with looking at that, in a set that says this of labels.
+    pub(crate) fn wrong(&self, labels: &Labels) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if self.counted.len() > COUNTED_TOOLS_MAX {
+            let message = format!("counts the calls of more than {COUNTED_TOOLS_MAX} tools");
+            found.push(Finding::general(message));
+        }
+        // Nobody would be an outsider, and so all that is read trusted.
+        if self.said && labels.outsiders().is_empty() {
+            let message = "a policy looks at `provenance`: say which labels others' texts have, in \
+                           `outsiders`";
+            found.push(Finding::at(LABELS_FILE, None, message.to_owned()));
+        }
+        found
+    }
+}

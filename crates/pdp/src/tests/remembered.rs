@@ -1,0 +1,84 @@
+//! What policies look at of a session that is remembered for them alone.
+
+use expect_test::{Expect, expect};
+use model::Origin;
+use serde_json::{Value, json};
+
+use super::fixtures::{Case, bundle, show, tool_ref};
+use crate::{Bundle, Snapshot};
+
+const PERMIT: &str = r#"@id("all") permit(principal, action in Action::"tools/call",
+    resource in Server::"payments");"#;
+
+const LABELS: &str = "labels: { out: Others. }\noutsiders: [out]\n";
+
+fn compiled(policy: &str, labels: Option<&str>) -> Result<Snapshot, crate::CompileErrors> {
+    let labels = labels.map(str::to_owned);
+    Snapshot::compile(Bundle { labels, ..bundle(&format!("{PERMIT} {policy}")) })
+}
+
+#[test]
+fn a_counter_is_typed_for_each_tool_of_the_set() {
+    let counting = |name: &str| {
+        format!(
+            r#"@id("few") forbid(principal, action == Action::"payments/refund", resource)
+               when {{ context.session.counters["{name}"] >= 3 }};"#
+        )
+    };
+    assert!(compiled(&counting("crm/gone"), None).is_err());
+    let snapshot = compiled(&counting("crm/lookup"), None).expect("it compiles");
+    assert_eq!(snapshot.remembered().counted, [tool_ref("crm/lookup")].into());
+    assert!(snapshot.schema_text().unwrap().contains(r#""payments/refund": "#));
+    let mut case = Case::call("payments/refund", json!({}));
+    for (count, is_permitted) in [(0, true), (2, true), (3, false)] {
+        case.facts.session.counters.insert("crm/lookup".to_owned(), count);
+        let answer = show(&case.decide(&snapshot));
+        assert_eq!(answer.starts_with("permit"), is_permitted, "{count}: {answer}");
+        case.request.input = Value::Null;
+        assert_eq!(case.could_permit(&snapshot), is_permitted, "{count}");
+        case.request.input = json!({});
+    }
+}
+
+#[test]
+fn where_arguments_come_from_is_looked_at_where_somebody_is_an_outsider() {
+    let policy = r#"@id("known") forbid(principal, action == Action::"payments/refund", resource)
+        unless { context.provenance.mandate.contains("account") };"#;
+    let check = |labels: Option<&str>, expected: Expect| {
+        let found = compiled(policy, labels).map(drop).map_err(|errors| errors.to_string());
+        expected.assert_eq(&found.err().unwrap_or_default());
+    };
+    let wrong = expect![
+        "labels.yaml: a policy looks at `provenance`: say which labels others' texts have, in `outsiders`"
+    ];
+    check(None, wrong);
+    check(
+        Some("labels: { out: Others. }\noutsiders: [others]\n"),
+        expect!["labels.yaml:2: label `others` is not declared: add it to `labels`"],
+    );
+    check(Some(LABELS), expect![""]);
+}
+
+/// It is unknown while the arguments are: what is listed could be called.
+#[test]
+fn where_arguments_come_from_hides_no_tool() {
+    let policy = r#"@id("known") forbid(principal, action == Action::"payments/refund", resource)
+        unless { context.provenance.mandate.contains("account") };"#;
+    let snapshot = compiled(policy, Some(LABELS)).expect("it compiles");
+    assert!(snapshot.remembered().said);
+    assert!(Case::call("payments/refund", Value::Null).could_permit(&snapshot));
+    let mut case = Case::call("payments/refund", json!({ "account": "a" }));
+    for (origin, is_permitted) in [(Origin::Unknown, false), (Origin::Mandate, true)] {
+        case.facts.session.provenance.insert("account".to_owned(), origin);
+        let answer = show(&case.decide(&snapshot));
+        assert_eq!(answer.starts_with("permit"), is_permitted, "{origin:?}: {answer}");
+    }
+}
+
+/// An argument of that name is an argument.
+#[test]
+fn what_is_called_alike_is_not_remembered() {
+    let policy = r#"@id("alike") forbid(principal, action == Action::"payments/refund", resource)
+        when { {provenance: 1}.provenance == 2 };"#;
+    assert!(!compiled(policy, None).expect("it compiles").remembered().said);
+}
