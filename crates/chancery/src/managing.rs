@@ -241,17 +241,14 @@ impl Managed {
         (set, reason): (Option<&str>, Option<&str>),
     ) -> anyhow::Result<Came> {
         let set = set.and_then(StreamStatus::named);
-        let answer = match set {
-            Some(status) => {
-                let asked = status_told(id, status, reason);
-                let url = self.offers.at(Offer::Status, None)?;
-                let done = [StatusCode::OK, StatusCode::ACCEPTED];
-                self.ask((Method::POST, &url), Some(&asked), &done).await?
-            }
-            None => {
-                let url = self.offers.at(Offer::Status, Some(id))?;
-                self.ask((Method::GET, &url), None, &[StatusCode::OK]).await?
-            }
+        let answer = if let Some(status) = set {
+            let asked = status_told(id, status, reason);
+            let url = self.offers.at(Offer::Status, None)?;
+            let done = [StatusCode::OK, StatusCode::ACCEPTED];
+            self.ask((Method::POST, &url), Some(&asked), &done).await?
+        } else {
+            let url = self.offers.at(Offer::Status, Some(id))?;
+            self.ask((Method::GET, &url), None, &[StatusCode::OK]).await?
         };
         if answer.status() == StatusCode::ACCEPTED {
             return Ok(Came::later(Some(id)));

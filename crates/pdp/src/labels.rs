@@ -123,7 +123,9 @@ impl Labels {
         if declared.len() > LABELS_MAX {
             check.finding(None, format!("more than {LABELS_MAX} labels"));
         }
-        outsiders.iter().for_each(|label| check.label(label));
+        for label in &outsiders {
+            check.label(label);
+        }
         for server in servers.values() {
             check.server(server);
         }

@@ -17,7 +17,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 46] = [
+pub const TARGETS: [(&str, Target); 47] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),

@@ -271,7 +271,7 @@ pub(crate) async fn desk() -> (Desk, String) {
 
 /// A token of a directory.
 fn directory_token(desk: &Desk) -> pap::NewToken {
-    let expires = desk.world.clock.now().plus(std::time::Duration::from_mins(1));
+    let expires = desk.world.clock.now().plus(Duration::from_mins(1));
     pap::NewToken { digest: Sha256Digest::of(b"a token"), expires, read_only: false }
 }
 
