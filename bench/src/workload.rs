@@ -268,6 +268,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     }
 }
 
+fn agent(team: &str, purpose: &Purpose, memory: model::Memory::Kept,
 fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Timestamp) -> Agent {
     let sponsor = purpose.owner.clone();
     Agent {

@@ -65,6 +65,9 @@ fn n_085_what_was_read_is_on_until_a_person_takes_it_off() {
     assert!(told[1].contains("\"external\""), "{}", told[1]);
     assert!(caller.call("touch", "six").is_done());
     assert_eq!(caller.call("touch", "seven").code(), "unknown_tool");
+    // Another task of the same process begins with what that has read.
+    let mut later = Caller::new(&deployment, "canary");
+    assert_eq!(later.call("touch", "eight").code(), "unknown_tool");
     let replayed = deployment.run(&["log", "replay"]);
     assert!(replayed.contains("decisions agree"), "{replayed}");
 

@@ -17,6 +17,7 @@ use pdp::{Flow, Snapshot};
 use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
 
 use crate::Authority;
+use crate::memory::{Memory, lacking};
 use crate::pip::{FactsError, Gathered, calls_counter};
 use crate::reader::Reader;
 use crate::refusals::event;
@@ -34,6 +35,8 @@ pub(crate) const JOIN_ATTEMPTS_MAX: u32 = 64;
 pub struct Flowing {
     /// The session as it is kept.
     session: Arc<SessionFacts>,
+    /// What the process that acts has read in all its tasks.
+    memory: Memory,
     /// What the result can carry.
     carries: BTreeSet<Label>,
     /// What is kept of which the result tells.
@@ -51,6 +54,8 @@ pub struct Flowing {
 pub struct Marking {
     /// The session that reads it.
     pub(crate) session: TaskId,
+    /// Where what the process has read is kept that reads it.
+    memory: Vec<FactKey>,
     decision: DecisionId,
     /// What it carries, which the permit has joined.
     pub(crate) carries: BTreeSet<Label>,
@@ -82,17 +87,19 @@ pub enum NotJoined {
 }
 
 impl Flowing {
-    /// What `request` lets flow by the policy set `snapshot`, in this `session`.
+    /// What `request` lets flow by the policy set `snapshot`, in this `session`, by the process of which
+    /// what it read is kept at `memory`.
     pub(crate) async fn gathered(
         mut reader: Reader<'_>,
         (request, snapshot): (&AccessRequest, &Snapshot),
-        session: Arc<SessionFacts>,
+        (session, memory): (Arc<SessionFacts>, Vec<FactKey>),
     ) -> Result<Self, FactsError> {
         let Flow { carries, reads, stores } = snapshot.labels().of(request);
         let mut flowing = Self { session, carries, ..Self::default() };
-        if reads.is_empty() && stores.is_none() {
+        if reads.is_empty() && stores.is_none() && memory.is_empty() {
             return Ok(flowing);
         }
+        flowing.memory = Memory::at(memory, &mut reader).await?;
         for key in reads {
             flowing.read.extend(reader.find::<BTreeSet<Label>>(key).await?.unwrap_or_default());
         }
@@ -119,15 +126,16 @@ impl Flowing {
         Ok(flowing)
     }
 
+    /// What was read before the act, with what is kept of which its result tells: that counts as read by
+    /// whoever is about to, also if that sends it out.
+    pub(crate) fn known(&self) -> BTreeSet<Label> {
+        let Self { session, memory, read, .. } = self;
+        session.labels.union(read).chain(memory.labels()).cloned().collect()
+    }
+
     /// What puts `labels` on what the act stores: only what is not there yet.
     fn kept_with(&self, labels: &BTreeSet<Label>) -> Vec<Effect> {
-        let lacking = self.stored.iter().filter(|(_, kept)| !kept.is_superset(labels));
-        let mut effects: Vec<_> = lacking
-            .map(|(key, kept)| {
-                let all: BTreeSet<_> = kept.union(labels).collect();
-                Effect::Put { key: key.clone(), body: json::canonical_of(&all) }
-            })
-            .collect();
+        let mut effects: Vec<_> = lacking(&self.stored, labels).collect();
         if let Some(names) = self.new_name.clone().filter(|_| !labels.is_empty()) {
             effects.push(Effect::Count { counter: names, amount: 1, limit: None });
         }
@@ -141,6 +149,7 @@ impl Marking {
         let labels = gathered.snapshot.labels();
         Self {
             session: gathered.standing.root().id,
+            memory: gathered.standing.memory(),
             decision,
             carries: carries.union(read).cloned().collect(),
             reveals: gathered.server.iter().flat_map(|it| labels.revealed_by(&it.name)).collect(),
@@ -162,6 +171,7 @@ pub(crate) fn joined(gathered: &Gathered, request: &AccessRequest) -> Vec<Effect
     labels.extend(carries.iter().cloned());
     let mut used_tools = session.used_tools.clone();
     let mut effects = gathered.flowing.kept_with(&labels);
+    effects.extend(gathered.flowing.memory.with(&labels));
     let (root, remembered) = (gathered.standing.root().id, gathered.snapshot.remembered());
     if let ResourceRef::Tool(tool) = &request.resource {
         if remembered.used_tools {
@@ -186,7 +196,7 @@ fn put(session: TaskId, facts: &SessionFacts) -> Effect {
 /// Whether the fact says what was read before: an act under way has brought what it brought, and goes on
 /// with the session that it was permitted in.
 pub(crate) fn is_of_the_past(key: &FactKey) -> bool {
-    ["session/", "said/", "kept/"].iter().any(|prefix| key.as_str().starts_with(prefix))
+    ["session/", "memory/", "said/", "kept/"].iter().any(|prefix| key.as_str().starts_with(prefix))
 }
 
 impl Authority {
@@ -238,22 +248,30 @@ impl Authority {
         Ok(())
     }
 
-    /// What puts `labels` on the session, unless they are on.
+    /// What puts `labels` on the session, and on what is kept of the process, unless they are on.
     async fn joins_session(
         &self,
         marking: &Marking,
         labels: &BTreeSet<Label>,
     ) -> Result<Option<Unit>, FactsError> {
-        let Sourced { value: known, keys, revision } =
+        let Sourced { value: known, mut keys, mut revision } =
             self.pip.session(marking.session).await?.as_ref().clone();
+        let mut reader = self.pip.reader();
+        let memory = Memory::at(marking.memory.clone(), &mut reader).await?;
+        let mut effects: Vec<_> = memory.with(labels).collect();
         let new: Vec<_> = labels.difference(&known.labels).collect();
-        if new.is_empty() {
+        if new.is_empty() && effects.is_empty() {
             return Ok(None);
+        }
+        if !marking.memory.is_empty() {
+            let read = reader.sourced(());
+            keys.extend(read.keys);
+            revision = revision.min(read.revision);
         }
         let entries = vec![self.joining("labels_revealed", marking.details(&new))];
         let mut session = known.as_ref().clone();
         session.labels.extend(new.into_iter().cloned());
-        let effects = vec![put(marking.session, &session)];
+        effects.push(put(marking.session, &session));
         Ok(Some(Unit { entries, effects, reads: keys, revision, ..Unit::default() }))
     }
 
@@ -267,7 +285,8 @@ impl Authority {
         let Sourced { value: session, mut keys, mut revision } =
             self.pip.session(marking.session).await?.as_ref().clone();
         let asked = (request, policy.snapshot.as_ref());
-        let flowing = Flowing::gathered(self.pip.reader(), asked, session.clone()).await?;
+        let places = (session.clone(), Vec::new());
+        let flowing = Flowing::gathered(self.pip.reader(), asked, places).await?;
         let effects = flowing.kept_with(&session.labels);
         if effects.is_empty() {
             return Ok(None);

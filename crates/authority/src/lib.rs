@@ -26,6 +26,7 @@ mod labels;
 mod leading;
 mod leases;
 mod making;
+mod memory;
 mod observing;
 mod outcomes;
 mod permit;

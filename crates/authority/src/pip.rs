@@ -265,7 +265,8 @@ impl Pip {
         let session = self.session(session).await?;
         let asked = (request, policy.snapshot.as_ref());
         let provenance = self.provenance(asked, &standing.value).await?;
-        let flowing = Flowing::gathered(self.reader(), asked, session.value.clone()).await?;
+        let places = (session.value.clone(), standing.value.memory());
+        let flowing = Flowing::gathered(self.reader(), asked, places).await?;
         let stops = self.stops_of(&standing.value).await?;
         let handed_to = match resource {
             ResourceRef::Agent(agent) => Some(self.read_agent(agent).await?),
@@ -301,8 +302,7 @@ impl Pip {
             tool_owner: tool.and_then(|t| t.value.owner.clone()),
             agent: handed_to.and_then(|handed_to| handed_to.value.agent),
             session: SessionFacts {
-                // What is kept counts as read by whoever is about to, also if that sends it out.
-                labels: session.value.labels.union(&flowing.read).cloned().collect(),
+                labels: flowing.known(),
                 used_tools: session.value.used_tools.clone(),
                 counters,
                 provenance: provenance.map(|it| it.value).unwrap_or_default(),

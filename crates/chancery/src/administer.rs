@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
-use model::{HostRule, Timestamp, WorkloadRule};
+use model::{HostRule, Memory, Timestamp, WorkloadRule};
 use pap::{Command as Asked, Registration, ServerSaid, SystemRegistration, ToolSaid};
 use serde_json::{Value, json};
 
@@ -202,6 +202,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             backups,
             key,
             on_behalf_only,
+            memory_per_task,
             client,
             attested,
             socket,
@@ -223,6 +224,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 workloads,
                 client: client.registered(),
                 on_behalf_only,
+                memory: if memory_per_task { Memory::PerTask } else { Memory::Kept },
             };
             let asked = Asked::AgentAdd(registration);
             (socket.socket, asked, Some((path, made.to_pem()?)))

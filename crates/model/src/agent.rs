@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -66,6 +67,9 @@ pub struct Agent {
     /// The OAuth client that people use as this agent over HTTP, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<RegisteredClient>,
+    /// What its processes remember from one task to the next.
+    #[serde(default, skip_serializing_if = "Memory::is_kept")]
+    pub memory: Memory,
     /// When it was registered, last taken over, or last reinstated: what it was given before is over.
     pub registered: Timestamp,
     /// When its sponsor last affirmed that they answer for it, if they did since.
@@ -236,6 +240,27 @@ impl AgentState {
         match self {
             Self::Active => None,
             Self::Suspended { since, .. } | Self::Retired { since } => Some(*since),
+        }
+    }
+}
+
+/// What the processes of an agent remember from one task to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// Whatever they ever read.
+    #[default]
+    Kept,
+    /// Nothing of what they read under another mandate. Its technical owner answers for that.
+    PerTask,
+}
+
+impl Memory {
+    /// Whether they remember all.
+    pub const fn is_kept(&self) -> bool {
+        match self {
+            Self::Kept => true,
+            Self::PerTask => false,
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, ElevationId, InstanceId, MandateId, PersonId, PolicyDigest, PurposeId,
-    RecordId, ReviewId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName, TaskId,
-    Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
+    AgentName, ConsentId, ElevationId, HostProcess, InstanceId, MandateId, PersonId, PolicyDigest,
+    PurposeId, RecordId, ReviewId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName,
+    TaskId, Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of when policy sets came into force.
@@ -345,6 +345,13 @@ impl FactKey {
     /// What was read and used in a session.
     pub fn session(id: TaskId) -> Self {
         Self(format!("session/{id}").into())
+    }
+
+    /// What a process of the host has read in all its tasks, or in those under one mandate: the labels.
+    pub fn memory(process: &HostProcess, mandate: Option<MandateId>) -> Self {
+        let HostProcess { uid, pid, started, .. } = process;
+        let under = mandate.map(|mandate| format!("/{mandate}")).unwrap_or_default();
+        Self(format!("memory/{uid}.{pid}.{started}{under}").into())
     }
 
     /// What results said in a session, as digests.

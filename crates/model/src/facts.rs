@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
-    FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person, PersonId, Provenance,
+    FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId, Provenance,
     Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp,
     Tool, ToolRef, UnitName,
 };
@@ -194,6 +194,17 @@ impl Standing {
     pub fn is_owned(&self) -> bool {
         let owners = &self.owners;
         self.hops().all(|hop| hop.agent.is_owned(owners)) && self.purpose.is_owned(owners)
+    }
+
+    /// Where what the process that acts has read is kept, where the host told of one: first that which
+    /// counts for it, then what must hear of it besides.
+    pub fn memory(&self) -> Vec<FactKey> {
+        let Some(process) = &self.instance.process else { return Vec::new() };
+        let all = FactKey::memory(process, None);
+        match self.agent.memory {
+            Memory::Kept => vec![all],
+            Memory::PerTask => vec![FactKey::memory(process, Some(self.mandate.id)), all],
+        }
     }
 
     /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each

@@ -47,7 +47,7 @@ pub mod workload;
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{
     Agent, AgentState, Attestation, BACKUPS_MAX, Binding, Instance, InstanceState, LEASE_MAX,
-    PROPAGATION_MAX, RegisteredClient, Stopped,
+    Memory, PROPAGATION_MAX, RegisteredClient, Stopped,
 };
 pub use bounds::Bounds;
 pub use budget::{Amount, InvalidAmount, Spend};

@@ -1,7 +1,8 @@
 //! Taking labels off: of the session of a task, or of what a server keeps.
 //!
 //! INVARIANT: what was read is not unread. Only a person takes a label off, by a recorded act with a
-//! reason, and not of work of which an agent that they sponsor has a part (`n_085_…`).
+//! reason, and not of work of which an agent that they sponsor has a part (`n_085_…`). It goes from what
+//! the processes remember that work on the task, too: they would bring it back.
 
 use std::collections::BTreeSet;
 
@@ -40,30 +41,43 @@ impl Administration {
         let mut draft = self.draft(&by, "label/remove", what.resource()).await?;
         let reason = checked(reason)?;
         let key = what.key();
-        effects.push(match what {
+        let is_on = match what {
             Marked::Session(task) => {
-                if let Some(agent) = self.own_of(&by, *task).await? {
-                    return Err(self.takes_off_their_own(agent));
-                }
+                let memory = match self.memory_of(*task, &by).await? {
+                    Ok(memory) => memory,
+                    Err(agent) => return Err(self.takes_off_their_own(agent)),
+                };
                 let session = draft.reader.find::<SessionFacts>(key.clone()).await;
                 let mut session = session.map_err(AdminError::unavailable)?.unwrap_or_default();
-                taken_off(&mut session.labels, (label, what))?;
-                put(key, &session)
+                let is_on = session.labels.remove(label);
+                effects.push(put(key, &session));
+                for place in memory {
+                    effects.extend(taken_off(&mut draft.reader, place, label).await?);
+                }
+                is_on
             }
             Marked::Kept(..) | Marked::Unnamed(_) => {
-                let labels = draft.reader.find::<BTreeSet<Label>>(key.clone()).await;
-                let mut labels = labels.map_err(AdminError::unavailable)?.unwrap_or_default();
-                taken_off(&mut labels, (label, what))?;
-                if labels.is_empty() { Effect::Remove { key } } else { put(key, &labels) }
+                let taken = taken_off(&mut draft.reader, key, label).await?;
+                let is_on = taken.is_some();
+                effects.extend(taken);
+                is_on
             }
-        });
+        };
+        if !is_on {
+            return Err(AdminError::Missing(format!("label `{label}` on `{what}`")));
+        }
         let change = json!({ "label": label, "what": what, "reason": reason });
         let done = draft.make(change, effects).await?;
         Ok(json!({ "label": label, "what": what, "decision": done.decision }))
     }
 
-    /// An agent of those that `sponsor` answers for which holds the root task `id`, or a part of it.
-    async fn own_of(&self, sponsor: &PersonId, id: TaskId) -> Result<Option<Agent>, AdminError> {
+    /// Where what the processes have read is kept that work on the root task `id`, or on a part of it; an
+    /// agent among them for which `by` answers, if there is one.
+    async fn memory_of(
+        &self,
+        id: TaskId,
+        by: &PersonId,
+    ) -> Result<Result<BTreeSet<FactKey>, Agent>, AdminError> {
         let mut reader = self.reader();
         let root = known::<Task>(&mut reader, FactKey::task(id), &format!("task `{id}`")).await?;
         if let Some(part) = &root.delegation {
@@ -71,22 +85,26 @@ impl Administration {
             let why = format!("task `{id}` is a part of task `{parent}`: the labels are on that");
             return Err(AdminError::Invalid(why));
         }
-        let (mut tasks, mut looked_at) = (vec![id], 0);
+        let (mut tasks, mut looked_at, mut memory) = (vec![id], 0, BTreeSet::new());
         while let Some(id) = tasks.pop() {
             looked_at += 1;
             if looked_at > PARTS_MAX {
                 let why = "the task has too many parts to tell who answers for them: end it";
                 return Err(AdminError::Invalid(why.to_owned()));
             }
-            let agent = holder(&mut reader, id).await.map_err(AdminError::unavailable)?;
-            if agent.sponsor == *sponsor {
-                return Ok(Some(agent));
+            let held = holder(&mut reader, id).await.map_err(AdminError::unavailable)?;
+            let (instance, agent) = held;
+            if agent.sponsor == *by {
+                return Ok(Err(agent));
             }
+            let process = instance.process.iter();
+            let under = [None, Some(root.mandate)];
+            memory.extend(process.flat_map(|it| under.map(|mandate| FactKey::memory(it, mandate))));
             let store = self.authority.pip().store();
             let parts = authority::all::<TaskId>(store, &format!("part/{id}/")).await;
             tasks.extend(parts.map_err(AdminError::unavailable)?);
         }
-        Ok(None)
+        Ok(Ok(memory))
     }
 
     fn takes_off_their_own(&self, agent: Agent) -> AdminError {
@@ -99,19 +117,24 @@ impl Administration {
     }
 }
 
-/// The agent that holds the task `id`.
-async fn holder(reader: &mut Reader<'_>, id: TaskId) -> Result<Agent, FactsError> {
+/// The instance that holds the task `id`, and its agent.
+async fn holder(reader: &mut Reader<'_>, id: TaskId) -> Result<(Instance, Agent), FactsError> {
     let task: Task = reader.need(FactKey::task(id)).await?;
     let instance: Instance = reader.need(FactKey::instance(task.instance)).await?;
-    reader.need(FactKey::agent(&instance.agent)).await
+    let agent = reader.need(FactKey::agent(&instance.agent)).await?;
+    Ok((instance, agent))
 }
 
-fn taken_off(
-    labels: &mut BTreeSet<Label>,
-    (label, what): (&Label, &Marked),
-) -> Result<(), AdminError> {
-    if labels.remove(label) {
-        return Ok(());
+/// What takes `label` off those at `key`, if it is among them.
+async fn taken_off(
+    reader: &mut Reader<'_>,
+    key: FactKey,
+    label: &Label,
+) -> Result<Option<Effect>, AdminError> {
+    let labels = reader.find::<BTreeSet<Label>>(key.clone()).await;
+    let mut labels = labels.map_err(AdminError::unavailable)?.unwrap_or_default();
+    if !labels.remove(label) {
+        return Ok(None);
     }
-    Err(AdminError::Missing(format!("label `{label}` on `{what}`")))
+    Ok(Some(if labels.is_empty() { Effect::Remove { key } } else { put(key, &labels) }))
 }

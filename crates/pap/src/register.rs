@@ -7,8 +7,9 @@ use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentReview, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm,
-    InstanceId, LEASE_MAX, Mandate, MandateId, Person, PersonId, PersonState, Purpose, PurposeId,
-    ResourceRef, Scope, Sha256Digest, Stranger, Thumbprint, Timestamp, ToolPattern, WorkloadRule,
+    InstanceId, LEASE_MAX, Mandate, MandateId, Memory, Person, PersonId, PersonState, Purpose,
+    PurposeId, ResourceRef, Scope, Sha256Digest, Stranger, Thumbprint, Timestamp, ToolPattern,
+    WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -166,6 +167,7 @@ impl Administration {
             host: registration.host.clone(),
             workloads: registration.workloads.clone(),
             client: registration.client.clone().map(|client| client.registered(now)),
+            memory: registration.memory,
             ..new_agent(name.clone(), people, &purpose, now)
         };
         let id = MandateId::new(now, self.authority.entropy().as_ref());
@@ -250,6 +252,7 @@ pub(crate) fn new_agent(
         host: None,
         workloads: Vec::new(),
         client: None,
+        memory: Memory::Kept,
         registered: now,
         affirmed: None,
         review: AgentReview::default(),

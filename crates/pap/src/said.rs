@@ -1,6 +1,6 @@
 //! What administrators say of purposes, agents and tools.
 
-use model::{HostRule, WorkloadRule};
+use model::{HostRule, Memory, WorkloadRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,4 +77,7 @@ pub struct Registration {
     /// That it never works for nobody: the sponsor gives no standing mandate.
     #[serde(default)]
     pub on_behalf_only: bool,
+    /// What its processes remember from one task to the next.
+    #[serde(default)]
+    pub memory: Memory,
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use store::Store as _;
 
 use crate::stops::handed_on;
-use crate::support::{Act, POLICY, World, put, tool};
+use crate::support::{Act, Facts, POLICY, World, put, tool};
 
 const LABELS: &str = "
 labels:
@@ -65,7 +65,12 @@ async fn labelled(world: World) -> World {
 impl World {
     /// A world of which labels are said.
     pub(crate) async fn labelled() -> Self {
-        labelled(Self::new().await).await
+        Self::labelled_with(|_| {}).await
+    }
+
+    /// The same, with other facts than usual.
+    pub(crate) async fn labelled_with(change: impl FnOnce(&mut Facts)) -> Self {
+        labelled(Self::with(change).await).await
     }
 
     /// Puts `policy` in force, with what it says of labels.

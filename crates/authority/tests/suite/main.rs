@@ -15,6 +15,7 @@ mod kept;
 mod labels;
 mod leading;
 mod leases;
+mod memory;
 mod observing;
 mod outcomes;
 mod policy;

@@ -57,6 +57,10 @@ pub(crate) enum Agent {
         /// It works on behalf of people only: without the initiation of a system it gets no token.
         #[arg(long)]
         on_behalf_only: bool,
+        /// Its processes remember nothing of what they read under another mandate: its technical owner
+        /// answers for that. Without it, whatever a process read marks all that it does.
+        #[arg(long)]
+        memory_per_task: bool,
         #[command(flatten)]
         client: ClientId,
         #[command(flatten)]

@@ -203,6 +203,7 @@ impl World {
             workloads: Vec::new(),
             client: None,
             on_behalf_only: false,
+            memory: model::Memory::Kept,
         }))
         .await;
         agent

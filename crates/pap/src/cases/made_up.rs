@@ -160,6 +160,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         host: Some(HostRule { exe: None, uid: 0 }),
         workloads: vec![rule],
         client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: case.now }),
+        memory: model::Memory::Kept,
         registered: case.now,
         affirmed: None,
         review: model::AgentReview::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{FactKey, Label, Marked, PersonId, SessionFacts, TaskId};
+use model::{FactKey, HostProcess, Instance, Label, Marked, PersonId, SessionFacts, TaskId};
 use pap::Command;
 use serde_json::json;
 use store::Store as _;
@@ -39,8 +39,11 @@ impl Desk {
     }
 
     async fn labels_on(&self, what: &str) -> serde_json::Value {
-        let key = what.parse::<Marked>().expect("labels are on it").key();
-        let loaded = self.world.store.load(&[key]).await.expect("it is read");
+        self.kept_at(&what.parse::<Marked>().expect("labels are on it").key()).await
+    }
+
+    async fn kept_at(&self, key: &FactKey) -> serde_json::Value {
+        let loaded = self.world.store.load(std::slice::from_ref(key)).await.expect("it is read");
         let body = loaded.bodies.into_iter().next().flatten();
         body.map(|body| serde_json::from_slice(&body).expect("it is JSON")).unwrap_or_default()
     }
@@ -75,6 +78,24 @@ async fn n_085_a_label_is_taken_off_by_somebody_who_does_not_answer_for_the_agen
     assert_eq!(change["reason"], "it was public after all");
     // What is not on is not taken off.
     assert_eq!(desk.take_off(&other, "private", &task).await, "missing");
+}
+
+/// What the process remembers that works on the task would bring the label back.
+#[tokio::test]
+async fn a_label_is_taken_off_what_the_process_remembers_too() {
+    let (desk, [_, other]) = desk().await;
+    let process = HostProcess { exe: None, pid: 1, started: 2, uid: 3 };
+    let instance =
+        Instance { process: Some(process.clone()), ..desk.world.standing.instance.clone() };
+    desk.world.put(FactKey::instance(instance.id), &instance).await;
+    let memory = FactKey::memory(&process, None);
+    let labels = BTreeSet::from([label("external"), label("private")]);
+    desk.world.put(memory.clone(), &labels).await;
+    let task = format!("task/{}", desk.world.standing.task.id);
+    for (name, left) in [("private", json!(["external"])), ("external", json!(null))] {
+        assert_eq!(desk.take_off(&other, name, &task).await, "done");
+        assert_eq!(desk.kept_at(&memory).await, left);
+    }
 }
 
 #[tokio::test]

@@ -142,6 +142,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             workloads: Vec::new(),
             client: None,
             on_behalf_only: false,
+            memory: model::Memory::Kept,
         }),
         Command::AgentAttest {
             name: facts.agent.name.to_string(),

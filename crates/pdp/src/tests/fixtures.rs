@@ -62,6 +62,7 @@ fn agent() -> Agent {
         host: None,
         workloads: Vec::new(),
         client: None,
+        memory: model::Memory::Kept,
         registered: at(-86_400),
         affirmed: None,
         review: AgentReview::default(),

@@ -1,0 +1,101 @@
+//! What a process has read stays with it: it begins no later task clean, unless its agent is said to forget.
+
+use authority::Marking;
+use model::{
+    FactKey, HostProcess, Instance, InstanceId, Label, Mandate, MandateId, Memory, Task, TaskId,
+};
+use serde_json::json;
+
+use crate::labels::{assert_forbidden, of};
+use crate::support::{Facts, World};
+
+const PROCESS: HostProcess = HostProcess { exe: None, pid: 4_711, started: 99, uid: 1_000 };
+
+/// A world whose agent remembers as `memory` says, and whose instance is a process that the host told of.
+async fn world(memory: Memory) -> World {
+    World::labelled_with(|facts: &mut Facts| {
+        facts.agent.memory = memory;
+        facts.instance.process = Some(PROCESS);
+    })
+    .await
+}
+
+impl World {
+    /// Another instance of the agent, with a task of its own under `mandate`, whose process started at `started`.
+    async fn begun(&self, number: u8, started: u64, mandate: &Mandate) -> InstanceId {
+        let bytes = [number; 16];
+        let (id, task) = (InstanceId::from_bytes(bytes), TaskId::from_bytes(bytes));
+        let process = Some(HostProcess { started, ..PROCESS });
+        let instance = Instance { id, task, process, ..self.standing.instance.clone() };
+        let (digest, task) = (mandate.digest(), self.standing.task.clone());
+        let task = Task {
+            id: instance.task,
+            instance: id,
+            mandate: mandate.id,
+            mandate_digest: digest,
+            ..task
+        };
+        self.put(FactKey::mandate(mandate.id), mandate).await;
+        self.put(FactKey::instance(id), &instance).await;
+        self.put(FactKey::task(task.id), &task).await;
+        id
+    }
+
+    async fn reads(&self, instance: InstanceId) -> Marking {
+        let act = of(instance, self.call("lookup", json!({})));
+        self.authorize(act).await.expect("it is permitted").marking().clone()
+    }
+
+    /// Asserts whether `instance` may send.
+    async fn sends(&self, instance: InstanceId, may: bool) {
+        let answer = self.authorize(of(instance, self.call("mail", json!({})))).await;
+        if may {
+            answer.expect("it has read nothing");
+        } else {
+            assert_forbidden(answer);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_task_of_the_same_process_begins_with_what_it_read() {
+    let world = world(Memory::Kept).await;
+    let mandate = world.standing.mandate.clone();
+    // At once with the first, whose task goes on.
+    let beside = world.begun(2, PROCESS.started, &mandate).await;
+    world.sends(beside, true).await;
+    world.reads(world.standing.instance.id).await;
+    world.sends(beside, false).await;
+    let later = world.begun(3, PROCESS.started, &mandate).await;
+    world.sends(later, false).await;
+    // Another process has read nothing, with the same number even.
+    let other = world.begun(4, PROCESS.started + 1, &mandate).await;
+    world.sends(other, true).await;
+}
+
+#[tokio::test]
+async fn what_only_an_answer_reveals_stays_with_the_process() {
+    let world = world(Memory::Kept).await;
+    let act = of(world.standing.instance.id, world.call("open", json!({ "account": "a" })));
+    let marking = world.authorize(act).await.expect("it is permitted").marking().clone();
+    let revealed = std::iter::once::<Label>("private".parse().expect("a label")).collect();
+    world.authority.reveal(&marking, &revealed).await.expect("it is joined");
+    let later = world.begun(2, PROCESS.started, &world.standing.mandate).await;
+    world.sends(later, false).await;
+}
+
+#[tokio::test]
+async fn who_forgets_between_mandates_forgets_under_another_one_only() {
+    let world = world(Memory::PerTask).await;
+    let mandate = world.standing.mandate.clone();
+    world.reads(world.standing.instance.id).await;
+    let same = world.begun(2, PROCESS.started, &mandate).await;
+    world.sends(same, false).await;
+    let fresh = Mandate { id: MandateId::from_bytes([7; 16]), ..mandate };
+    let other = world.begun(3, PROCESS.started, &fresh).await;
+    world.sends(other, true).await;
+    // It is of the agent that it is said: whatever else the process is remembers all.
+    let keeps = model::Agent { memory: Memory::Kept, ..world.standing.agent.clone() };
+    world.put(FactKey::agent(&keeps.name), &keeps).await;
+    world.sends(other, false).await;
+}
