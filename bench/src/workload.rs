@@ -268,7 +268,6 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     }
 }
 
-fn agent(team: &str, purpose: &Purpose, memory: model::Memory::Kept,
 fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Timestamp) -> Agent {
     let sponsor = purpose.owner.clone();
     Agent {
@@ -287,6 +286,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         host: None,
         workloads: Vec::new(),
         client: None,
+        memory: model::Memory::Kept,
         registered,
         affirmed: None,
         review: AgentReview::default(),

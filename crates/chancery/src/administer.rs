@@ -211,7 +211,6 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             let usual = || crate::dev::new_key_file(&socket.socket, &name);
             let path = fresh(&key.unwrap_or_else(usual))?;
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
-            let key = made.verifying().to_jwk();
             let registration = Registration {
                 name,
                 sponsor,
@@ -219,7 +218,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 business_owner,
                 technical_owner,
                 backups,
-                key,
+                key: made.verifying().to_jwk(),
                 host,
                 workloads,
                 client: client.registered(),
