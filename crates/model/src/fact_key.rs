@@ -121,6 +121,11 @@ impl FactKey {
         Self(format!("receiver/{name}").into())
     }
 
+    /// Whose audience that is: one receiver's alone. Holds its name.
+    pub fn receiver_audience(audience: &str) -> Self {
+        Self(format!("receiver-audience/{}", Sha256Digest::of(audience.as_bytes())).into())
+    }
+
     /// By what such a receiver is known.
     pub fn receiver_tokens(name: &SourceName) -> Self {
         Self(format!("receiver-tokens/{name}").into())

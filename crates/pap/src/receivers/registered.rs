@@ -99,10 +99,13 @@ impl Administration {
             let why = format!("`{audience}` is the audience of `{}`", other.name);
             return Err(AdminError::Conflict(why));
         }
+        // Of two that are registered at once it is the first one's.
+        let audience_is_its = put_new(FactKey::receiver_audience(&audience), &name);
         let (registered, state) = (self.now(), DirectoryState::Active);
         let receiver =
             Receiver { name: name.clone(), audience, covers, push_host, registered, state };
         let effects = vec![
+            audience_is_its,
             put_new(FactKey::receiver(&name), &receiver),
             put_new(FactKey::receiver_tokens(&name), &DirectoryTokens(vec![token])),
         ];
@@ -173,7 +176,11 @@ impl Administration {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
         let receiver = registered(&mut draft, &name).await?;
-        let own = [FactKey::receiver(&name), FactKey::receiver_tokens(&name)];
+        let own = [
+            FactKey::receiver(&name),
+            FactKey::receiver_tokens(&name),
+            FactKey::receiver_audience(&receiver.audience),
+        ];
         let removed = own.into_iter().chain(of_stream(&name));
         let effects = removed.map(|key| Effect::Remove { key }).collect();
         let change = json!({ "receiver": receiver, "removed": true });

@@ -429,3 +429,20 @@ async fn what_is_to_be_pushed_goes_with_what_the_receiver_gave_for_it_and_is_kep
     }
     assert!(!format!("{due:?}").contains("of-the-receiver"));
 }
+
+#[tokio::test]
+async fn of_two_that_are_registered_at_once_for_one_audience_one_is() {
+    let desk = Desk::over(World::new().await).await;
+    let add = |name: &str| {
+        Command::ReceiverAdd(ReceiverRegistration {
+            name: name.to_owned(),
+            ..said(&desk, Covers::All)
+        })
+    };
+    let (one, two) = futures::join!(desk.run(add("siem")), desk.run(add("soar")));
+    assert_ne!(one.is_ok(), two.is_ok(), "{one:?} {two:?}");
+    // Whoever is not there keeps nobody else out.
+    let left = if one.is_ok() { "siem" } else { "soar" };
+    desk.run(Command::ReceiverRemove { name: left.to_owned() }).await.expect("it is removed");
+    desk.run(add("siem")).await.expect("the audience is nobody's");
+}
