@@ -364,7 +364,8 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     }
     let reads = reads::of(&policy).map_err(|it| form(&given, vec![it]))?;
     if reads.whole {
-        let message = "uses `context` or `context.input` as a whole; name the members it reads";
+        let message = "uses `context`, `context.input` or `context.provenance` as a whole; name the \
+                       members it reads";
         return Err(form(&given, vec![message.to_owned()]));
     }
     let policy = policy.new_id(cedar_policy::PolicyId::new(id));
