@@ -161,7 +161,8 @@ impl Authority {
         let waited = self.clock.monotonic().saturating_sub(circumstances.arrived);
         let latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         let left = self.limits.decision_timeout.saturating_sub(waited);
-        let observed_set = self.pip.observing().would((request, facts), &decision, left).await;
+        let answered = (&decision, &gathered.snapshot);
+        let observed_set = self.pip.observing().would((request, facts), answered, left).await;
         let decided = Decided {
             request,
             circumstances,
