@@ -136,7 +136,7 @@ impl Compiler {
             sources.extend(over_chains(&sources)?);
         }
         let parsed = sources.iter().filter_map(|source| source.policy.as_deref().ok());
-        let remembered = Remembered::by(parsed, &tools);
+        let remembered = Remembered::by(parsed, (&tools, bundle.labels.as_deref()));
         let mut errors = Vec::new();
         if self.role == Role::Deciding {
             errors.extend(remembered.wrong(&labels));
