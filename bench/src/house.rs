@@ -106,7 +106,7 @@ impl House {
             put(FactKey::task(standing.task.id), &standing.task),
             put(FactKey::instance(standing.instance.id), &standing.instance),
         ]);
-        let pip = Pip::open(store.clone()).await?;
+        let pip = Pip::open(&journal).await?;
         let committed = journal.store().commit(Unit { effects, ..Unit::default() }).await?;
         pip.put_in_force(snapshot, committed.revision);
         let (authority, outcomes) = Authority::new(Parts {

@@ -27,7 +27,7 @@ const EDGES: [(&str, &[&str]); 24] = [
     ("store", &["model"]),
     ("store-sqlite", &["model", "store"]),
     ("journal", &["json", "keys", "model", "store", "tlog"]),
-    ("authority", &["journal", "json", "model", "pdp", "store"]),
+    ("authority", &["journal", "json", "keys", "model", "pdp", "store"]),
     ("sts", &["authority", "https-url", "json", "keys", "model", "oauth", "workload"]),
     ("gateway", &["authority", "json", "keys", "mcp", "model", "oauth"]),
     (

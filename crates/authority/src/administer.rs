@@ -8,9 +8,10 @@ use journal::DataKey;
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
     AccessRequest, ActionName, Binding, Decision, DecisionId, Directory, FactKey, Facts, Person,
-    PersonId, PolicyDigest, Principal, PrincipalFacts, Provisioning, ResourceRef, Revision,
-    SessionFacts, SignalRef, SourceName, Sourced,
+    PersonId, Principal, PrincipalFacts, Provisioning, ResourceRef, Revision, SessionFacts,
+    SignalRef, SourceName, Sourced,
 };
+use pdp::Snapshot;
 use store::{CommitError, Effect, Unit, Urgency};
 
 use crate::FactsError;
@@ -135,7 +136,8 @@ struct Asked {
     decision: Decision,
     request: AccessRequest,
     facts: Facts,
-    policy: PolicyDigest,
+    /// The set that decided.
+    in_force: Arc<Snapshot>,
     /// The facts that the answer rests on, all true as of `revision`.
     keys: Vec<FactKey>,
     revision: Revision,
@@ -260,9 +262,9 @@ impl Authority {
             stops: Arc::default(),
         };
         let decision = in_force.snapshot.decide(&request, &facts);
-        let policy = in_force.snapshot.digest();
         let keys = [read.keys, policy_key.to_vec()].concat();
-        Ok(Some(Asked { decision, request, facts, policy, keys, revision }))
+        let in_force = in_force.snapshot.clone();
+        Ok(Some(Asked { decision, request, facts, in_force, keys, revision }))
     }
 
     /// Records a denial, and says so. A denial needs no fence.
@@ -308,8 +310,8 @@ impl Authority {
         let (told, now) = (told(&asked.decision), asked.facts.now);
         let id = DecisionId::new(now, self.entropy.as_ref());
         let question = (&asked.request, &asked.facts);
-        let left = self.limits.decision_timeout;
-        let observed_set = self.pip.observing().would(question, &asked.decision, left).await;
+        let (answered, left) = ((&asked.decision, &asked.in_force), self.limits.decision_timeout);
+        let observed_set = self.pip.observing().would(question, answered, left).await;
         let mut record = AdministrationRecord {
             action: act.action.to_owned(),
             commitments,
@@ -318,7 +320,7 @@ impl Authority {
             kind: "administration".to_owned(),
             observed_set,
             policies: told.policies,
-            policy: asked.policy,
+            policy: asked.in_force.digest(),
             reason: told.reason.to_owned(),
             revision: asked.revision,
             signal: act.by.signal().cloned(),

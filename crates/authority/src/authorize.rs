@@ -354,8 +354,10 @@ impl Authority {
         let Permitting { grant, closing, counted, session, marking, found, .. } =
             permitting.opened(committed);
         let context = closing.context.clone();
-        if let Some(calls) = counted.and_then(|counter| committed.counters.get(counter)) {
-            self.pip.note_calls(context.standing.root().id, *calls);
+        for (place, counter) in counted {
+            if let Some(calls) = committed.counters.get(place) {
+                self.pip.note_calls(counter, *calls);
+            }
         }
         if let Some(found) = found {
             self.note_stranger(found);

@@ -4,12 +4,11 @@
 //! INVARIANT: nobody begins anew what is used up: what has a limit for a day is counted by names that
 //! outlive instances and tasks (`n_088_…`).
 
-use model::{Amount, BudgetName, Denial, ElevationId, Spend, Standing, Timestamp};
+use model::{Amount, BudgetName, Denial, ElevationId, Spend, Standing, TaskId, Timestamp, ToolRef};
 use pdp::Shown;
-use store::{CounterKey, Effect, Store, StoreError};
+use store::{CounterKey, Effect, Store, StoreError, Unit};
 
 use crate::Limits;
-use crate::pip::calls_counter;
 
 /// Days begin at midnight UTC.
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
@@ -52,6 +51,30 @@ pub fn limits_of_calls(
         Some((counter, limit?))
     });
     limited.collect()
+}
+
+/// What policy calls the counter of permitted calls, of all tools or of one.
+pub(crate) fn counter_name(tool: Option<&ToolRef>) -> String {
+    tool.map_or_else(|| "calls".to_owned(), ToString::to_string)
+}
+
+/// The counter of permitted calls in a session, of all tools or of one.
+pub(crate) fn calls_counter(session: TaskId, tool: Option<&ToolRef>) -> CounterKey {
+    CounterKey(match tool {
+        Some(tool) => format!("{session}/calls/{tool}"),
+        None => format!("{session}/calls"),
+    })
+}
+
+/// Which counters of `unit` are of calls of `session`: the place of each among all that it counts.
+pub(crate) fn of_session(unit: &Unit, session: TaskId) -> Vec<(usize, CounterKey)> {
+    let all = calls_counter(session, None);
+    let counters = unit.effects.iter().filter_map(|effect| match effect {
+        Effect::Count { counter, .. } => Some(counter),
+        _ => None,
+    });
+    let of_session = counters.enumerate().filter(|(_, counter)| counter.0.starts_with(&all.0));
+    of_session.map(|(place, counter)| (place, counter.clone())).collect()
 }
 
 /// What the task of `standing`, which is opened now, is counted against for this day: its agent; and

@@ -24,8 +24,8 @@ pub struct Ending {
 
 impl Authority {
     /// Ends the task of the instance of `ending`, in one transaction with the record of it. One key
-    /// is written: every decision in the task, and in what was handed on of it, reads it. It only
-    /// takes away, so no policy is asked. A task that is over stays as it ended.
+    /// is written: every decision in the task, and in what was handed on of it, reads it; and what results
+    /// said in it is forgotten. It only takes away, so no policy is asked. A task that is over stays as it ended.
     pub async fn end_task(&self, ending: Ending) -> Result<(), NotStopped> {
         again_if_changed(|| self.try_end_task(&ending)).await
     }
@@ -53,6 +53,7 @@ impl Authority {
             let reason = "said by its holder".to_owned();
             task.state = TaskState::Ended { how, reason, since: now };
             unit.effects.push(Effect::Put { key: place, body: json::canonical_of(&task) });
+            unit.effects.push(Effect::Remove { key: FactKey::said(task.id) });
         }
         self.journal.store().commit(unit).await?;
         Ok(())

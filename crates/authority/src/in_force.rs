@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use arc_swap::ArcSwap;
-use model::{FactKey, PolicyDigest, Revision, Timestamp};
+use model::{FactKey, PolicyDigest, Revision, Sha256Digest, Timestamp};
 use pdp::{Bundle, Snapshot};
-use serde::Deserialize;
-use store::Store;
+use serde::{Deserialize, Serialize};
+use store::{Effect, Store};
 
 use crate::FactsError;
 use crate::changes::Changes;
@@ -26,10 +26,52 @@ pub struct PolicyInForce {
 }
 
 /// Which set is active, as the store keeps it.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Active {
+pub(crate) struct Active {
     digest: PolicyDigest,
+    /// Since when what results say is remembered for it, and for each set before it since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remembering: Option<Remembering>,
+}
+
+/// That what results say is remembered.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remembering {
+    /// By the labels with this digest.
+    labels: Sha256Digest,
+    since: Timestamp,
+}
+
+impl Active {
+    /// What makes `snapshot` the active set at `now`, in place of the one in `store`.
+    pub(crate) async fn of(
+        snapshot: &Snapshot,
+        now: Timestamp,
+        store: &dyn Store,
+    ) -> Result<Effect, FactsError> {
+        let key = FactKey::active_policy();
+        let before = match Reader::new(store).find::<Self>(key.clone()).await {
+            // Whatever it was, another one comes in its place.
+            Err(FactsError::Damaged { .. }) => None,
+            before => before?.and_then(|before| before.remembering),
+        };
+        let remembering = snapshot.remembered().said.map(|labels| {
+            let same = before.filter(|before| before.labels == labels);
+            same.unwrap_or(Remembering { labels, since: now })
+        });
+        let active = Self { digest: snapshot.digest(), remembering };
+        Ok(Effect::Put { key, body: json::canonical_of(&active) })
+    }
+
+    /// Whether all that results have said by the labels of `snapshot` was remembered in a session that was
+    /// `opened` then.
+    pub(crate) fn has_heard_all(&self, snapshot: &Snapshot, opened: Timestamp) -> bool {
+        let said = snapshot.remembered().said;
+        let same = self.remembering.as_ref().filter(|it| said == Some(it.labels));
+        same.is_some_and(|it| it.since <= opened)
+    }
 }
 
 /// The set in force, and the one that may be next.
@@ -97,7 +139,7 @@ impl InForce {
         let mut reader = Reader::new(store);
         let active = reader.find::<Active>(FactKey::active_policy()).await?;
         let snapshot = match active {
-            Some(Active { digest }) => self.known_or_read(&digest, &mut reader).await?,
+            Some(Active { digest, .. }) => self.known_or_read(&digest, &mut reader).await?,
             None => Arc::new(Snapshot::empty()),
         };
         self.put(snapshot, reader.sourced(()).revision);

@@ -17,8 +17,9 @@ use pdp::{Flow, Snapshot};
 use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
 
 use crate::Authority;
+use crate::counted::calls_counter;
 use crate::memory::{Memory, lacking};
-use crate::pip::{FactsError, Gathered, calls_counter};
+use crate::pip::{FactsError, Gathered};
 use crate::reader::Reader;
 use crate::refusals::event;
 
@@ -61,6 +62,8 @@ pub struct Marking {
     pub(crate) carries: BTreeSet<Label>,
     /// What it may say that it carries besides.
     reveals: BTreeSet<Label>,
+    /// Whether outsiders have a part in it, by the set that permitted it.
+    pub(crate) is_of_outsiders: bool,
 }
 
 /// What labels are joined to.
@@ -78,9 +81,6 @@ pub enum NotJoined {
     /// The session cannot be read.
     #[error("could not read the session")]
     Facts(#[from] FactsError),
-    /// What is to be remembered of an answer cannot be read.
-    #[error("could not read the answer")]
-    Unread(#[from] serde_json::Error),
     /// It cannot be recorded.
     #[error("could not record the labels")]
     Commit(#[from] CommitError),
@@ -147,11 +147,13 @@ impl Marking {
     pub(crate) fn of(gathered: &Gathered, decision: DecisionId) -> Self {
         let Flowing { carries, read, .. } = &gathered.flowing;
         let labels = gathered.snapshot.labels();
+        let carries: BTreeSet<_> = carries.union(read).cloned().collect();
         Self {
             session: gathered.standing.root().id,
             memory: gathered.standing.memory(),
             decision,
-            carries: carries.union(read).cloned().collect(),
+            is_of_outsiders: !carries.is_disjoint(labels.outsiders()),
+            carries,
             reveals: gathered.server.iter().flat_map(|it| labels.revealed_by(&it.name)).collect(),
         }
     }

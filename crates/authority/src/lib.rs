@@ -67,7 +67,7 @@ pub use permit::{
     PermitContext, Running,
 };
 pub use pip::{FactsError, Gathered, Pip};
-pub use provenance::SAID_MAX;
+pub use provenance::{Answered, SAID_MAX};
 pub use quarantine::{NotStopped, Signal};
 pub use reader::{Pages, Reader, all, all_as_of};
 pub use records::resource_text;

@@ -8,7 +8,7 @@ use model::{
     AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
     SessionFacts, Stranger,
 };
-use store::{Committed, Effect, Unit, Urgency};
+use store::{Committed, CounterKey, Effect, Unit, Urgency};
 
 use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
@@ -51,8 +51,8 @@ pub(crate) struct Permitting {
     pub(crate) closing: Closing,
     /// Which of the unit's entries is the decision.
     pub(crate) entry: usize,
-    /// Which of the unit's counters is that of its session's calls, if it counts against them.
-    pub(crate) counted: Option<usize>,
+    /// Which of the unit's counters are of its session's calls.
+    pub(crate) counted: Vec<(usize, CounterKey)>,
     /// The session as it was decided on.
     pub(crate) session: SessionFacts,
     /// What comes back, as far as it is known.
@@ -73,7 +73,7 @@ impl Permitting {
     /// The same, in a unit behind `before`.
     pub(crate) fn behind(&mut self, before: &Unit) {
         self.entry += before.entries.len();
-        self.counted = self.counted.map(|counter| counter + before.counts());
+        self.counted.iter_mut().for_each(|(place, _)| *place += before.counts());
     }
 }
 
@@ -161,7 +161,8 @@ impl Authority {
         let waited = self.clock.monotonic().saturating_sub(circumstances.arrived);
         let latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         let left = self.limits.decision_timeout.saturating_sub(waited);
-        let observed_set = self.pip.observing().would((request, facts), &decision, left).await;
+        let answered = (&decision, &gathered.snapshot);
+        let observed_set = self.pip.observing().would((request, facts), answered, left).await;
         let decided = Decided {
             request,
             circumstances,
@@ -201,7 +202,7 @@ impl Authority {
                     closing: closing_of(question, &grant, (id, people)),
                     grant,
                     entry,
-                    counted: if is_counted { unit.counts().checked_sub(1) } else { None },
+                    counted: counted::of_session(&unit, gathered.standing.root().id),
                     session: facts.session.clone(),
                     marking: Marking::of(gathered, id),
                     found: if is_counted { accounts::found(gathered) } else { None },

@@ -32,6 +32,9 @@ const LATE: &str = "late";
 /// Why the set under observation came to no answer: it failed.
 const FAILED: &str = "failed";
 
+/// Why the set under observation came to no answer: it looks at what is not remembered for the one in force.
+const UNKNOWN: &str = "unknown";
+
 /// The policy set under observation, if one is, and what came of it.
 pub(crate) struct Observing {
     set: ArcSwapOption<Observed>,
@@ -92,26 +95,26 @@ impl Observing {
         })
     }
 
-    /// What the set under observation, if one is, answers where `decision` was made, for which `left` was left. What
-    /// no policy set decides is nothing to observe.
+    /// What the set under observation, if one is, answers where `decision` was made by the set `in_force`, for which
+    /// `left` was left. What no policy set decides is nothing to observe.
     pub(crate) async fn would(
         &self,
         (request, facts): (&AccessRequest, &Facts),
-        decision: &Decision,
+        (decision, in_force): (&Decision, &Arc<Snapshot>),
         left: Duration,
     ) -> Option<ObservedSet> {
         let observed = self.set.load_full()?;
         if matches!(decision, Decision::Deny(denial) if !denial.is_by_policy()) {
             return None;
         }
-        let would = self.answer(&observed, (request, facts), left).await;
+        let would = self.answer((&observed, in_force), (request, facts), left).await;
         observed.count(decision, would.as_ref().ok());
         Some(told_of(observed.snapshot.digest(), would))
     }
 
     async fn answer(
         &self,
-        observed: &Observed,
+        (observed, in_force): (&Observed, &Arc<Snapshot>),
         (request, facts): (&AccessRequest, &Facts),
         left: Duration,
     ) -> Result<Decision, &'static str> {
@@ -120,14 +123,15 @@ impl Observing {
             return Err(LATE);
         }
         let place = self.places.clone().try_acquire_owned().map_err(|_| LATE)?;
-        let (snapshot, request, facts) =
-            (observed.snapshot.clone(), request.clone(), facts.clone());
+        let (snapshot, in_force) = (observed.snapshot.clone(), in_force.clone());
+        let (request, facts) = (request.clone(), facts.clone());
         let asked = tokio::task::spawn_blocking(move || {
             let _place = place;
-            snapshot.decide(&request, &facts)
+            let is_known = !snapshot.looks_beyond(&in_force, &request, &facts);
+            is_known.then(|| snapshot.decide(&request, &facts)).ok_or(UNKNOWN)
         });
         let answer = tokio::time::timeout(within, asked).await.map_err(|_| LATE)?;
-        answer.map_err(|_| FAILED)
+        answer.map_err(|_| FAILED)?
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use journal::Journal;
+use keys::SealingKey;
 use model::{
     AccessRequest, ActDigest, AgentFacts, AgentName, FactKey, InstanceId, Person, ResourceRef,
     Revision, Server, ServerName, SessionFacts, Sourced, Standing, Stop, StopTarget, Stops, TaskId,
@@ -14,10 +16,11 @@ use model::{
 };
 use moka::sync::Cache;
 use pdp::{Remembered, Snapshot};
-use store::{CounterKey, Store, StoreError};
+use store::{CounterKey, Effect, Store, StoreError};
 
 use crate::changes::Changes;
-use crate::in_force::{InForce, PolicyInForce};
+use crate::counted::{calls_counter, counter_name};
+use crate::in_force::{Active, InForce, PolicyInForce};
 use crate::known::KnownFacts;
 use crate::labels::Flowing;
 use crate::observing::{Observation, Observing};
@@ -97,9 +100,12 @@ pub struct Pip {
     /// What is stopped of all that an instance needs, whatever it does: who is in its delegation
     /// chain never changes.
     stops: Cache<InstanceId, Shared<Stops>>,
-    /// The permitted calls of each session, as the newest commit that counted one left them.
-    calls: Cache<TaskId, Arc<AtomicI64>>,
+    /// The permitted calls of each session, of all tools and of one, as the newest commit that counted one
+    /// left them.
+    calls: Cache<CounterKey, Arc<AtomicI64>>,
     unknown: Arc<Unknown>,
+    /// By its codes it is remembered what results said.
+    pub(crate) saying: Arc<SealingKey>,
 }
 
 /// The marks of acts whose outcome nobody knows, and when each last changed. One that was removed
@@ -119,8 +125,9 @@ struct ToolFacts {
 }
 
 impl Pip {
-    /// A point that reads `store` and knows no policy set yet: everything is denied.
-    pub async fn open(store: Arc<dyn Store>) -> Result<Self, FactsError> {
+    /// A point that reads what `journal` is kept with and knows no policy set yet: everything is denied.
+    pub async fn open(journal: &Journal) -> Result<Self, FactsError> {
+        let store = journal.store().clone();
         let start = store.load(&[]).await?.revision;
         let changes = Arc::new(Changes::since(start));
         let unknown: Arc<Unknown> = Arc::default();
@@ -145,6 +152,7 @@ impl Pip {
             stops: Cache::new(CACHED_MAX),
             calls: Cache::new(CACHED_MAX),
             unknown,
+            saying: Arc::new(journal.sealer().saying()),
         })
     }
 
@@ -157,6 +165,15 @@ impl Pip {
     /// Puts `snapshot` in force, which a commit made the active one at `revision`.
     pub fn put_in_force(&self, snapshot: Arc<Snapshot>, revision: Revision) {
         self.policy.put(snapshot, revision);
+    }
+
+    /// What makes `snapshot` the active set, in a commit at `now`.
+    pub async fn activating(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Effect, FactsError> {
+        Active::of(snapshot, now, self.store.as_ref()).await
     }
 
     /// Says when the release in force expires, if ever: after that, and its grace, no act of an instance is
@@ -434,39 +451,30 @@ impl Pip {
         session: TaskId,
         remembered: &Remembered,
     ) -> Result<BTreeMap<String, i64>, FactsError> {
-        let mut counters = BTreeMap::from([("calls".to_owned(), self.calls_of(session).await?)]);
-        let Remembered { counted, .. } = remembered;
-        if !counted.is_empty() {
-            let keys: Vec<_> =
-                counted.iter().map(|tool| calls_counter(session, Some(tool))).collect();
-            let stored = self.store.counters(&keys).await?;
-            counters.extend(counted.iter().map(ToString::to_string).zip(stored));
+        let tools = std::iter::once(None).chain(remembered.counted.iter().map(Some));
+        let (mut counters, mut unread) = (BTreeMap::new(), Vec::new());
+        for tool in tools {
+            let (name, counter) = (counter_name(tool), calls_counter(session, tool));
+            match self.calls.get(&counter) {
+                Some(known) => drop(counters.insert(name, known.load(Ordering::Acquire))),
+                None => unread.push((name, counter)),
+            }
+        }
+        if !unread.is_empty() {
+            let (names, unread): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
+            let stored = self.store.counters(&unread).await?;
+            let noted = unread.into_iter().zip(stored).map(|(key, it)| self.note_calls(key, it));
+            counters.extend(names.into_iter().zip(noted));
         }
         Ok(counters)
     }
 
-    async fn calls_of(&self, session: TaskId) -> Result<i64, FactsError> {
-        if let Some(known) = self.calls.get(&session) {
-            return Ok(known.load(Ordering::Acquire));
-        }
-        let stored = self.store.counters(&[calls_counter(session, None)]).await?;
-        Ok(self.note_calls(session, stored.first().copied().unwrap_or(0)))
-    }
-
-    /// Takes note that the store says `calls` for `session`; calls are never given back, so the
+    /// Takes note that the store says `calls` for `counter`; calls are never given back, so the
     /// most that anybody was told is the newest. Gives that.
-    pub(crate) fn note_calls(&self, session: TaskId, calls: i64) -> i64 {
-        let known = self.calls.get_with(session, || Arc::new(AtomicI64::new(calls)));
+    pub(crate) fn note_calls(&self, counter: CounterKey, calls: i64) -> i64 {
+        let known = self.calls.get_with(counter, || Arc::new(AtomicI64::new(calls)));
         known.fetch_max(calls, Ordering::AcqRel).max(calls)
     }
-}
-
-/// The counter of permitted calls in a session, of all tools or of one.
-pub(crate) fn calls_counter(session: TaskId, tool: Option<&ToolRef>) -> CounterKey {
-    CounterKey(match tool {
-        Some(tool) => format!("{session}/calls/{tool}"),
-        None => format!("{session}/calls"),
-    })
 }
 
 fn listen(store: &dyn Store, changes: Arc<Changes>, unknown: Arc<Unknown>) {

@@ -1,148 +1,100 @@
-//! Where the arguments of a call come from: what results have said in a session, remembered as digests,
-//! and the arguments held against that.
+//! Where the arguments of a call come from: what results have said in a session, remembered as codes, and the
+//! arguments held against that.
 //!
 //! INVARIANT: what comes with a label of outsiders makes an argument untrusted or changes nothing, and
-//! nothing that is read takes that back (`what_outsiders_say_is_never_trusted`). Values are compared in
-//! one normal form and no otherwise: who spells one differently is not found. Labels are the guarantee.
+//! nothing that is read takes that back (`what_outsiders_say_is_never_trusted`). What speaks against an
+//! argument is compared in one normal form, what vouches for it as it is spelt. Labels are the guarantee.
+//!
+//! INVARIANT: only a session trusts anything all of whose answers were remembered by one `labels.yaml`
+//! (`what_was_not_remembered_all_the_time_is_not_trusted`): in another one an outsider may have said it, or
+//! somebody who is one now.
+
+mod said;
+mod values;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, Entropy, FactKey, Label, Mandate, MandateBasis, Origin, Provenance, ResourceRef,
-    Sha256Digest, Sourced, Standing, TaskId,
+    AccessRequest, FactKey, Label, Mandate, MandateBasis, Origin, Provenance, ResourceRef, Sourced,
+    Standing, Task, TaskId, TaskState, Timestamp,
 };
-use pdp::Snapshot;
-use serde::{Deserialize, Serialize};
+use pdp::{Labels, Snapshot};
 use serde_json::Value;
 use store::{CommitError, Effect, Unit};
-use unicode_normalization::UnicodeNormalization as _;
 
 use crate::Authority;
+use crate::in_force::Active;
 use crate::labels::{JOIN_ATTEMPTS_MAX, Marking, NotJoined};
 use crate::pip::{FactsError, Pip};
+use crate::reader::Reader;
 
-/// The most values of outsiders, and the most of others, that are remembered of one session. Once outsiders
-/// have said more, whatever the mandate does not name is untrusted.
-pub const SAID_MAX: usize = 1_024;
+pub use said::SAID_MAX;
+use said::{Coding, Heard, Said, Speaker};
 
-/// How much of a value is compared, in characters. A longer one is never trusted.
-const VALUE_MAX: usize = 4_096;
+/// The longest argument that is looked through, and the longest arguments of one call, in bytes with
+/// [`EACH_VALUE`]: of what is beyond, nobody knows that outsiders have not said it.
+const ARGUMENT_MAX: usize = 64 << 10;
+const ARGUMENTS_MAX: usize = 4 * ARGUMENT_MAX;
 
-/// How often JSON that stands in a text is read, one within the other.
-const TEXTS_IN_TEXTS_MAX: u32 = 1;
+/// What looking at one value takes besides its length, in bytes that could be looked at meanwhile.
+const EACH_VALUE: usize = 64;
 
-/// What results have said in a session: digests of values, salted, and never the values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    salt: Sha256Digest,
-    /// What no outsider has said.
-    trusted: BTreeSet<Sha256Digest>,
-    /// What outsiders may have said.
-    untrusted: BTreeSet<Sha256Digest>,
-    /// Whether that was too much to be remembered.
-    is_over: bool,
+/// The most that a server was told, in bytes, by which it is seen that it says something else.
+const TOLD_MAX: usize = 64 << 10;
+
+/// The longest answer that is looked through where others wait, in bytes.
+const AT_ONCE_MAX: usize = 64 << 10;
+
+/// An answer, with what it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// What was asked for.
+    pub request: &'a AccessRequest,
+    /// All that its server was told with that, as JSON.
+    pub told: &'a str,
+    /// Whether its server was told more, before or meanwhile: it asked, and was answered.
+    pub is_prompted: bool,
+    /// The answer, as JSON.
+    pub answer: &'a str,
 }
 
-/// A value as it is compared.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Normal {
-    text: String,
-    /// Whether that is all of it.
-    is_whole: bool,
-}
-
-/// What one answer says.
-struct Answer {
-    values: BTreeSet<Normal>,
-    /// Whether no outsider has a part in it.
-    is_trusted: bool,
-}
-
-/// Whether the names of an object's members are values: of an argument, which could be told by them; not of
-/// an answer, in which they say what the values are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Names {
-    Count,
-    Tell,
-}
-
-impl Normal {
-    /// Trimmed, in lower case, and with compatible characters taken for one (NFKC, UAX #15).
-    fn of(value: &str) -> Self {
-        let mut chars = value.trim().nfkc().flat_map(char::to_lowercase).nfkc();
-        let text = chars.by_ref().take(VALUE_MAX).collect();
-        Self { text, is_whole: chars.next().is_none() }
-    }
-}
-
-impl Said {
-    fn nothing(entropy: &dyn Entropy) -> Self {
-        let mut salt = [0; 32];
-        entropy.fill(&mut salt);
-        Self {
-            salt: Sha256Digest::from_bytes(salt),
-            trusted: BTreeSet::new(),
-            untrusted: BTreeSet::new(),
-            is_over: false,
-        }
-    }
-
-    fn digest(&self, value: &Normal) -> Sha256Digest {
-        let salted = [self.salt.as_bytes(), value.text.as_bytes()].concat();
-        Sha256Digest::of(&salted)
-    }
-
-    fn note(&mut self, answer: &Answer) {
-        for value in &answer.values {
-            if self.is_over {
-                return;
-            }
-            let digest = self.digest(value);
-            if !answer.is_trusted {
-                self.trusted.remove(&digest);
-                self.untrusted.insert(digest);
-            } else if value.is_whole
-                && self.trusted.len() < SAID_MAX
-                && !self.untrusted.contains(&digest)
-            {
-                self.trusted.insert(digest);
-            }
-            if self.untrusted.len() > SAID_MAX {
-                // What is not remembered may be anything: nothing need be any more.
-                (self.trusted, self.untrusted) = (BTreeSet::new(), BTreeSet::new());
-                self.is_over = true;
-            }
-        }
-    }
-
-    fn origin(&self, value: &Normal) -> Origin {
-        let digest = self.digest(value);
-        if self.is_over || self.untrusted.contains(&digest) {
-            Origin::Untrusted
-        } else if value.is_whole && self.trusted.contains(&digest) {
-            Origin::Trusted
-        } else {
-            Origin::Unknown
-        }
-    }
+/// What is known of what was said in a session.
+struct Known<'a> {
+    said: &'a Said,
+    coding: Coding,
+    /// Whether something can be trusted.
+    trusts: bool,
 }
 
 /// Where the arguments of `request` come from, which is made under `mandate`.
-fn origins(request: &AccessRequest, mandate: &Mandate, said: Option<&Said>) -> Provenance {
+fn origins(request: &AccessRequest, mandate: &Mandate, known: Option<&Known<'_>>) -> Provenance {
     let mut provenance = Provenance::default();
     let Value::Object(arguments) = &request.input else { return provenance };
-    let named: BTreeSet<Normal> = named(mandate).into_iter().map(Normal::of).collect();
-    let origin = |value: &Normal| {
-        if value.is_whole && named.contains(value) {
-            return Origin::Mandate;
-        }
-        said.map_or(Origin::Unknown, |said| said.origin(value))
-    };
+    let (named, mut left) = (named(mandate), ARGUMENTS_MAX);
     for (name, argument) in arguments {
-        // Of one that holds several values, that which says least for it; of one without any, nobody knows.
-        let worst = values(argument, Names::Count).iter().map(&origin).max();
+        let room = ARGUMENT_MAX.min(left);
+        let (mut own, mut worst) = (room, None);
+        let all = values::all(argument, &mut |word| {
+            let Some(rest) = own.checked_sub(word.len() + EACH_VALUE) else {
+                return ControlFlow::Break(());
+            };
+            own = rest;
+            let is_named = word.exact().is_some_and(|exact| named.contains(&exact));
+            let origin = match known {
+                _ if is_named => Origin::Mandate,
+                Some(Known { said, coding, trusts }) => said.origin(word, (coding, *trusts)),
+                None => Origin::Unknown,
+            };
+            // Of one that holds several values, that which says least for it.
+            worst = worst.max(Some(origin));
+            ControlFlow::Continue(())
+        });
+        left -= room - own;
+        let beyond = || if known.is_some() { Origin::Untrusted } else { Origin::Unknown };
+        let worst = if all.is_break() { Some(beyond()) } else { worst };
+        // Of one without any value, nobody knows.
         provenance.insert(name.clone(), worst.unwrap_or(Origin::Unknown));
     }
     provenance
@@ -161,41 +113,35 @@ fn named(mandate: &Mandate) -> Vec<&str> {
     names
 }
 
-/// The texts and numbers in `value`. Of a truth value nobody could say where it comes from.
-fn values(value: &Value, names: Names) -> BTreeSet<Normal> {
-    let mut values = BTreeSet::new();
-    collect(value, (names, TEXTS_IN_TEXTS_MAX), &mut values);
-    values
-}
-
-fn collect(value: &Value, (names, texts): (Names, u32), into: &mut BTreeSet<Normal>) {
-    match value {
-        Value::Null | Value::Bool(_) => {}
-        Value::Number(number) => {
-            into.insert(Normal::of(&spelt(number)));
-        }
-        Value::String(text) => {
-            into.insert(Normal::of(text));
-            let inner = || serde_json::from_str::<Value>(text).ok();
-            if let Some(inner) = (texts > 0).then(inner).flatten() {
-                collect(&inner, (names, texts - 1), into);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, (names, texts), into)),
-        Value::Object(members) => {
-            if names == Names::Count {
-                into.extend(members.keys().map(|name| Normal::of(name)));
-            }
-            members.values().for_each(|it| collect(it, (names, texts), into));
-        }
+/// Who has a part in an answer that carries what `marking` says, and `revealed`, as `labels` say now; nobody
+/// if what it says is neither theirs nor ours.
+fn speaker(
+    labels: &Labels,
+    (marking, revealed): (&Marking, &BTreeSet<Label>),
+    answered: &Answered<'_>,
+) -> Option<Speaker> {
+    let now = labels.of(answered.request).carries;
+    let mut carried = marking.carries.iter().chain(revealed).chain(&now);
+    let is_of_outsiders =
+        marking.is_of_outsiders || carried.any(|label| labels.outsiders().contains(label));
+    // What nothing is said of may come from anybody.
+    let is_known =
+        matches!(&answered.request.resource, ResourceRef::Tool(tool) if labels.speaks_of(tool));
+    match (is_known && !is_of_outsiders, answered.is_prompted) {
+        (false, _) => Some(Speaker::Outsiders),
+        (true, false) => Some(Speaker::Ours),
+        (true, true) => None,
     }
 }
 
-/// A number as it is spelt, whether it is written `1`, `1.0` or `1e0`.
-fn spelt(number: &serde_json::Number) -> String {
-    let whole = number.is_i64() || number.is_u64();
-    let fraction = number.as_f64().filter(|_| !whole);
-    fraction.map_or_else(|| number.to_string(), |fraction| fraction.to_string())
+/// Whether all that was said in a session that was `opened` then was remembered by what `snapshot` says of labels.
+async fn has_heard_all(
+    reader: &mut Reader<'_>,
+    snapshot: &Snapshot,
+    opened: Timestamp,
+) -> Result<bool, FactsError> {
+    let active: Option<Active> = reader.find(FactKey::active_policy()).await?;
+    Ok(active.is_some_and(|active| active.has_heard_all(snapshot, opened)))
 }
 
 impl Pip {
@@ -206,66 +152,102 @@ impl Pip {
         (request, snapshot): (&AccessRequest, &Snapshot),
         standing: &Standing,
     ) -> Result<Option<Sourced<Provenance>>, FactsError> {
-        if !snapshot.remembered().said || !matches!(request.resource, ResourceRef::Tool(_)) {
+        let is_call = matches!(request.resource, ResourceRef::Tool(_)) && request.input.is_object();
+        if snapshot.remembered().said.is_none() || !is_call {
             return Ok(None);
         }
-        let mut reader = self.reader();
-        let said: Option<Arc<Said>> = reader.find(FactKey::said(standing.root().id)).await?;
-        let provenance = origins(request, &standing.mandate, said.as_deref());
+        let (mut reader, root) = (self.reader(), standing.root());
+        let said: Option<Arc<Said>> = reader.find(FactKey::said(root.id)).await?;
+        let trusts = has_heard_all(&mut reader, snapshot, root.opened).await?;
+        let coding = self.coding(root.id);
+        let known = said.as_deref().map(|said| Known { said, coding, trusts });
+        let provenance = origins(request, &standing.mandate, known.as_ref());
         Ok(Some(reader.sourced(provenance)))
+    }
+
+    fn coding(&self, session: TaskId) -> Coding {
+        Coding { key: self.saying.clone(), session }
     }
 }
 
 impl Authority {
-    /// Remembers what the `answer` to `request` says, where policy looks at where arguments come from: it is
-    /// let go after that, or not at all. It carries what `marking` says, and `revealed`.
+    /// Remembers what an answer says, where policy looks at where arguments come from: it is let go after
+    /// that, or not at all. It carries what `marking` says, and `revealed`.
     pub async fn remember(
         &self,
         (marking, revealed): (&Marking, &BTreeSet<Label>),
-        (request, answer): (&AccessRequest, &str),
+        answered: Answered<'_>,
     ) -> Result<(), NotJoined> {
-        let policy = self.pip.policy();
-        if !policy.snapshot.remembered().said {
+        let (policy, session) = (self.pip.policy_as_it_is().await?, marking.session);
+        let snapshot = policy.snapshot.as_ref();
+        if snapshot.remembered().said.is_none() {
             return Ok(());
         }
-        let labels = policy.snapshot.labels();
-        let mut carried = marking.carries.iter().chain(revealed);
-        // What nothing is said of may come from anybody.
-        let is_trusted = !carried.any(|label| labels.outsiders().contains(label))
-            && matches!(&request.resource, ResourceRef::Tool(tool) if labels.speaks_of(tool));
-        let mut said = values(&serde_json::from_str(answer)?, Names::Tell);
-        if is_trusted {
-            // What a tool was told is no more trusted for coming back.
-            let told = values(&request.input, Names::Count);
-            said.retain(|value| !told.contains(value));
+        let Some(by) = speaker(snapshot.labels(), (marking, revealed), &answered) else {
+            return Ok(());
+        };
+        // Nothing is looked through that is not remembered anyway.
+        if self.said_before((session, snapshot), by).await?.is_none() {
+            return Ok(());
         }
-        let answer = Answer { values: said, is_trusted };
+        let heard = self.heard((session, by), answered).await;
         for _ in 1..JOIN_ATTEMPTS_MAX {
-            match self.try_remember(marking.session, &answer).await {
+            match self.try_remember((session, snapshot), (by, &heard)).await {
                 Err(NotJoined::Commit(CommitError::Changed { .. })) => {}
                 done => return done,
             }
         }
-        self.try_remember(marking.session, &answer).await
+        self.try_remember((session, snapshot), (by, &heard)).await
     }
 
-    async fn try_remember(&self, session: TaskId, answer: &Answer) -> Result<(), NotJoined> {
-        let key = FactKey::said(session);
-        let mut reader = self.pip.reader();
-        let known: Option<Arc<Said>> = reader.find(key.clone()).await?;
-        let Sourced { value: known, keys, revision } = reader.sourced(known);
-        let before = known.unwrap_or_else(|| Arc::new(Said::nothing(self.entropy.as_ref())));
+    async fn heard(&self, (session, by): (TaskId, Speaker), answered: Answered<'_>) -> Heard {
+        let (coding, Answered { told, answer, .. }) = (self.pip.coding(session), answered);
+        let told = match by {
+            Speaker::Outsiders => "",
+            Speaker::Ours if told.len() <= TOLD_MAX => told,
+            Speaker::Ours => return Heard::unread(by),
+        };
+        if answer.len() <= AT_ONCE_MAX {
+            return Heard::of(by, (told, answer), &coding);
+        }
+        let (told, answer) = (told.to_owned(), answer.to_owned());
+        let heard =
+            tokio::task::spawn_blocking(move || Heard::of(by, (&told, &answer), &coding)).await;
+        heard.unwrap_or_else(|_| Heard::unread(by))
+    }
+
+    async fn try_remember(
+        &self,
+        (session, snapshot): (TaskId, &Snapshot),
+        (by, heard): (Speaker, &Heard),
+    ) -> Result<(), NotJoined> {
+        let Some(before) = self.said_before((session, snapshot), by).await? else { return Ok(()) };
+        let Sourced { value: before, keys, revision } = before;
         let mut said = before.as_ref().clone();
-        said.note(answer);
+        said.note(heard);
         if said == *before {
             return Ok(());
         }
-        let effects = vec![Effect::Put { key, body: json::canonical_of(&said) }];
+        let (key, body) = (FactKey::said(session), json::canonical_of(&said));
+        let effects = vec![Effect::Put { key, body }];
         let unit = Unit { effects, reads: keys, revision, ..Unit::default() };
         self.journal.store().commit(unit).await?;
         Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests;
+    /// What was said in `session` before, if something of `by` is still remembered beside it.
+    async fn said_before(
+        &self,
+        (session, snapshot): (TaskId, &Snapshot),
+        by: Speaker,
+    ) -> Result<Option<Sourced<Arc<Said>>>, FactsError> {
+        let mut reader = self.pip.reader();
+        let task: Task = reader.need(FactKey::task(session)).await?;
+        let said: Option<Arc<Said>> = reader.find(FactKey::said(session)).await?;
+        let said = said.unwrap_or_default();
+        let trusts = has_heard_all(&mut reader, snapshot, task.opened).await?;
+        let counts = by == Speaker::Outsiders || trusts;
+        let is_remembered = counts && task.state == TaskState::Open && said.has_room(by);
+        Ok(is_remembered.then(|| reader.sourced(said)))
+    }
+}

@@ -37,6 +37,7 @@ impl Authority {
             task.state = TaskState::Ended { how: TaskEnd::Revoked, reason, since: now };
             effects
                 .push(Effect::Put { key: FactKey::task(task.id), body: json::canonical_of(&task) });
+            effects.push(Effect::Remove { key: FactKey::said(task.id) });
         }
         if mandate.withdrawn.is_none() {
             mandate.withdrawn = Some(Withdrawn { reason, since: now });

@@ -274,7 +274,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let Found { store, journal, clock, entropy, last_record } = open(config, &ring).await?;
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),
-        pip: Pip::open(store.clone()).await?,
+        pip: Pip::open(&journal).await?,
         clock: clock.clone(),
         last_record,
         entropy: entropy.clone(),

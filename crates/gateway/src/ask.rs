@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use authority::{
     Authority, Begun, Circumstances, Governed, Marking, NotPermitted, Permit, Running,
@@ -95,6 +96,8 @@ pub(crate) struct Asker {
     pub(crate) call: Arc<AccessRequest>,
     /// What it carries.
     pub(crate) marking: Marking,
+    /// Whether its server was told more than it: what a client has answered.
+    pub(crate) is_prompted: AtomicBool,
 }
 
 impl Gateway {
@@ -120,6 +123,7 @@ impl Gateway {
             session: passage.session_id().map(str::to_owned),
             call: permit.act().shared_request(),
             marking: permit.marking().clone(),
+            is_prompted: AtomicBool::new(permit.act().goes_on),
         }
     }
 }
@@ -187,6 +191,7 @@ impl Asker {
             _ = watch.no_longer_permitted() => return None,
         };
         if self.may_answer(&act).await {
+            self.is_prompted.store(true, Ordering::Release);
             Some(asking.answered(answer))
         } else {
             asking.withheld(&answer);

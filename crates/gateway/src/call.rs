@@ -214,7 +214,7 @@ impl Gateway {
         passage: &Passage<'_>,
         governed: GovernedCall,
     ) -> Result<Permit<GovernedCall>, Refusal> {
-        let goes_on = governed.goes_on();
+        let goes_on = governed.goes_on;
         let permit = self.authority.authorize(governed).await;
         // What follows waits for others, and takes nobody's turn.
         passage.place.give_back();

@@ -49,6 +49,8 @@ pub struct GovernedCall {
     pub(crate) progress: Option<Value>,
     /// Headers computed from the arguments, where the server wants them repeated.
     pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether it goes on with a call that waited for input.
+    pub(crate) goes_on: bool,
 }
 
 impl GovernedCall {
@@ -56,11 +58,6 @@ impl GovernedCall {
     pub(crate) fn begun(mut self) -> Self {
         self.circumstances.uses = Vec::new();
         self
-    }
-
-    /// Whether it goes on with a call that waited for input.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.circumstances.uses.len() > 1
     }
 }
 
@@ -106,13 +103,14 @@ impl GovernedCall {
             resource: wanted.resource,
             input: wanted.input,
         });
+        let goes_on = wanted.resumed.is_some();
         let (state, enclosed) = wanted.resumed.map(|it| (it.uses, it.enclosed)).unzip();
         let uses = caller.uses().into_iter().chain(state).collect();
         let said = wanted.said.map(|said| ("arguments", said));
         let enclosed = said.into_iter().chain(enclosed.into_iter().flatten()).collect();
         let circumstances = Circumstances { enclosed, ..circumstances(caller, uses, arrived) };
         let Wanted { method, name, params, progress, param_headers, .. } = wanted;
-        Self { request, circumstances, method, name, params, progress, param_headers }
+        Self { request, circumstances, method, name, params, progress, param_headers, goes_on }
     }
 }
 

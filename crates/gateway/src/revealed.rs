@@ -5,8 +5,9 @@
 //! call was under way is on again before anything of it is let go.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
-use authority::Governed as _;
+use authority::{Answered, Governed as _};
 use model::{Label, Sha256Digest};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -52,9 +53,14 @@ impl Way {
         (labels, answer): (&BTreeSet<Label>, &RawValue),
         act: &GovernedCall,
     ) -> bool {
-        let Asker { authority, marking, .. } = &self.asker;
-        let said = (act.request(), answer.get());
-        let remembered = Box::pin(authority.remember((marking, labels), said)).await;
+        let Asker { authority, marking, is_prompted, .. } = &self.asker;
+        let answered = Answered {
+            request: act.request(),
+            told: act.params.as_deref().map_or("{}", RawValue::get),
+            is_prompted: is_prompted.load(Ordering::Acquire),
+            answer: answer.get(),
+        };
+        let remembered = Box::pin(authority.remember((marking, labels), answered)).await;
         remembered.inspect_err(|error| tracing::warn!(%error, "an answer is withheld")).is_ok()
     }
 

@@ -55,6 +55,11 @@ impl Sealer {
         Self { master, entropy, known: Cache::new(DATA_KEYS_MAX) }
     }
 
+    /// The key by whose codes it is remembered what results said: it is in no database.
+    pub fn saying(&self) -> SealingKey {
+        self.master.derived(b"chancery/said/v1")
+    }
+
     /// Makes a data key for `person`, to be stored with the person.
     pub fn new_data_key(&self, person: &PersonId) -> DataKey {
         let mut bytes = [0; 32];

@@ -6,8 +6,6 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
-
 use crate::jwk::KeyAlgorithm;
 use crate::seal::SealingKey;
 use crate::signing::{KeyError, Signer as _, SigningKey};
@@ -108,20 +106,12 @@ impl KeyRing {
 
     /// The key that seals what clients keep for us between two requests.
     pub fn state_sealing(&self) -> SealingKey {
-        self.derived(b"chancery/request-state/v1")
+        self.sealing().derived(b"chancery/request-state/v1")
     }
 
     /// The key that seals what we show receivers of shared signals.
     pub fn receiver_sealing(&self) -> SealingKey {
-        self.derived(b"chancery/receiver/v1")
-    }
-
-    /// A key that is derived from the one that seals data keys (HMAC-SHA-256, RFC 2104), so that none
-    /// opens what another sealed.
-    fn derived(&self, purpose: &[u8]) -> SealingKey {
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, self.sealing.expose());
-        let derived = hmac::sign(&secret, purpose);
-        SealingKey::from_bytes(derived.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+        self.sealing().derived(b"chancery/receiver/v1")
     }
 }
 

@@ -1,14 +1,18 @@
 //! Sealing: AES-256-GCM with a fresh 96-bit nonce in front (NIST SP 800-38D).
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 
 /// A sealed value does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it was changed, or sealed under another key or name")]
 pub struct SealError;
 
-/// A key that seals values.
-pub struct SealingKey(LessSafeKey);
+/// A key that seals values, and makes codes by which nobody without it tells what they are of.
+pub struct SealingKey {
+    seals: LessSafeKey,
+    codes: hmac::Key,
+}
 
 impl std::fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -20,14 +24,26 @@ impl SealingKey {
     /// The key with these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, &bytes).expect("AES-256 takes any 32 bytes");
-        Self(LessSafeKey::new(key))
+        Self { seals: LessSafeKey::new(key), codes: hmac::Key::new(hmac::HMAC_SHA256, &bytes) }
+    }
+
+    /// The code of `bytes` (HMAC-SHA-256, RFC 2104).
+    pub fn code(&self, bytes: &[u8]) -> [u8; 32] {
+        let code = hmac::sign(&self.codes, bytes);
+        code.as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    }
+
+    /// The key for `purpose` that is derived from it: none opens what another sealed.
+    #[must_use]
+    pub fn derived(&self, purpose: &[u8]) -> Self {
+        Self::from_bytes(self.code(purpose))
     }
 
     /// Seals `plain` for `name`. A `nonce` is used once with one key.
     pub fn seal(&self, plain: &[u8], name: &[u8], nonce: [u8; NONCE_LEN]) -> Vec<u8> {
         let mut sealed = plain.to_vec();
         let aad = Aad::from(name);
-        self.0
+        self.seals
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
             .expect("values are far below the limit of AES-GCM");
         [nonce.as_slice(), &sealed].concat()
@@ -39,7 +55,7 @@ impl SealingKey {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError)?;
         let mut bytes = sealed.to_vec();
         let plain =
-            self.0.open_in_place(nonce, Aad::from(name), &mut bytes).map_err(|_| SealError)?;
+            self.seals.open_in_place(nonce, Aad::from(name), &mut bytes).map_err(|_| SealError)?;
         Ok(plain.to_vec())
     }
 }

@@ -7,7 +7,7 @@ use authority::{Authority, NewEntry, Reader, SharedCompiler, Unit, Urgency};
 use model::{FactKey, PersonId, Timestamp, Tool, ToolRef};
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cases::any_object;
@@ -328,10 +328,11 @@ impl Publisher {
         let known: Option<Activations> =
             known.map_err(|error| PublishError::Unavailable(error.to_string()))?;
         let activations = known.unwrap_or_default().and(by.clone(), now);
+        let active = self.authority.pip().activating(snapshot, now).await;
         let entries = vec![self.told("policy_in_force", snapshot, release)];
         let effects = vec![
             put(FactKey::policy(&digest), snapshot.bundle()),
-            put(FactKey::active_policy(), &json!({ "digest": digest })),
+            active.map_err(|error| PublishError::Unavailable(error.to_string()))?,
             put(place, &activations),
         ];
         Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })

@@ -33,7 +33,8 @@ impl Administration {
         }
         let change = json!(reason);
         task.state = TaskState::Ended { how: TaskEnd::Revoked, reason, since: self.now() };
-        let done = draft.make(change, vec![put(FactKey::task(id), &task)]).await?;
+        let said = Effect::Remove { key: FactKey::said(id) };
+        let done = draft.make(change, vec![put(FactKey::task(id), &task), said]).await?;
         Ok(json!({ "task": id, "decision": done.decision }))
     }
 

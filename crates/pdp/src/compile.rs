@@ -136,7 +136,7 @@ impl Compiler {
             sources.extend(over_chains(&sources)?);
         }
         let parsed = sources.iter().filter_map(|source| source.policy.as_deref().ok());
-        let remembered = Remembered::by(parsed, &tools);
+        let remembered = Remembered::by(parsed, (&tools, bundle.labels.as_deref()));
         let mut errors = Vec::new();
         if self.role == Role::Deciding {
             errors.extend(remembered.wrong(&labels));
@@ -364,7 +364,8 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     }
     let reads = reads::of(&policy).map_err(|it| form(&given, vec![it]))?;
     if reads.whole {
-        let message = "uses `context` or `context.input` as a whole; name the members it reads";
+        let message = "uses `context`, `context.input` or `context.provenance` as a whole; name the \
+                       members it reads";
         return Err(form(&given, vec![message.to_owned()]));
     }
     let policy = policy.new_id(cedar_policy::PolicyId::new(id));

@@ -103,8 +103,8 @@ impl Snapshot {
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
     }
 
-    /// Whether a policy that `request` is put to looks at what was not remembered while the set `then` was in
-    /// force.
+    /// Whether a policy that `request` is put to looks at what was not remembered, or not by the same labels,
+    /// while the set `then` was in force.
     pub fn looks_beyond(&self, then: &Self, request: &AccessRequest, facts: &Facts) -> bool {
         if !self.remembered.is_beyond(&then.remembered) {
             return false;
@@ -114,7 +114,8 @@ impl Snapshot {
             .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
         let Ok(Some(Prepared { of_actor, of_person, .. })) = prepared else { return false };
         let asked = of_actor.iter().chain(&of_person).map(|at| self.policies[*at].as_ref());
-        Remembered::by(asked, &self.tools).is_beyond(&then.remembered)
+        let said = (&self.tools, self.bundle.labels.as_deref());
+        Remembered::by(asked, said).is_beyond(&then.remembered)
     }
 
     /// The policies whose scope matches this principal's question.

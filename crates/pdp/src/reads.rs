@@ -29,7 +29,7 @@ pub(crate) struct Reads {
     pub(crate) attributes: BTreeSet<String>,
     /// The ids of all `Action` entities, in scope and conditions.
     pub(crate) actions: BTreeSet<String>,
-    /// Whether `context` or `context.input` is used as a whole, not by member.
+    /// Whether `context`, `context.input` or `context.provenance` is used as a whole, not by member.
     pub(crate) whole: bool,
     /// Whether it looks at where arguments come from.
     pub(crate) provenance: bool,
@@ -126,7 +126,10 @@ impl Reads {
                 let set = if presence { &mut uses.presence } else { &mut uses.values };
                 set.insert(pointer);
             }
-            [PROVENANCE, ..] => self.provenance = true,
+            [PROVENANCE, members @ ..] => {
+                self.provenance = true;
+                self.whole |= members.is_empty() && !presence;
+            }
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::ToolRef;
+use model::{Sha256Digest, ToolRef};
 
 use crate::context::USED_TOOLS;
 use crate::labels::{LABELS_FILE, Labels};
@@ -20,33 +20,34 @@ pub struct Remembered {
     pub used_tools: bool,
     /// How often each of these was called.
     pub counted: BTreeSet<ToolRef>,
-    /// What results said, by which one can tell where arguments come from.
-    pub said: bool,
+    /// What results said, by which one can tell where arguments come from: by the `labels.yaml` with this
+    /// digest, which says whose word it is.
+    pub said: Option<Sha256Digest>,
 }
 
 impl Remembered {
-    /// What `policies` look at, of which these are the tools.
+    /// What `policies` look at, of which these are the tools and what is said of labels.
     pub(crate) fn by<'a>(
         policies: impl Iterator<Item = &'a Compiled>,
-        tools: &BTreeMap<ToolRef, CompiledTool>,
+        (tools, labels): (&BTreeMap<ToolRef, CompiledTool>, Option<&str>),
     ) -> Self {
-        let (mut names, mut said) = (BTreeSet::<&str>::new(), false);
+        let (mut names, mut looks) = (BTreeSet::<&str>::new(), false);
         for policy in policies {
             names.extend(policy.attributes.iter().map(String::as_str));
-            said |= policy.looks_at_provenance;
+            looks |= policy.looks_at_provenance;
         }
         let counted = names.iter().filter_map(|name| name.parse::<ToolRef>().ok());
         Self {
             used_tools: names.contains(USED_TOOLS),
             counted: counted.filter(|tool| tools.contains_key(tool)).collect(),
-            said,
+            said: looks.then(|| Sha256Digest::of(labels.unwrap_or_default().as_bytes())),
         }
     }
 
     /// Whether it is something that is not remembered for who looks at `other`.
     pub(crate) fn is_beyond(&self, other: &Self) -> bool {
         (self.used_tools && !other.used_tools)
-            || (self.said && !other.said)
+            || (self.said.is_some() && self.said != other.said)
             || !self.counted.is_subset(&other.counted)
     }
 
@@ -58,7 +59,7 @@ impl Remembered {
             found.push(Finding::general(message));
         }
         // Nobody would be an outsider, and so all that is read trusted.
-        if self.said && labels.outsiders().is_empty() {
+        if self.said.is_some() && labels.outsiders().is_empty() {
             let message = "a policy looks at `provenance`: say which labels others' texts have, in \
                            `outsiders`";
             found.push(Finding::at(LABELS_FILE, None, message.to_owned()));

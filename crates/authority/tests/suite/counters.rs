@@ -78,7 +78,9 @@ async fn the_calls_of_a_tool_are_counted_where_policy_looks_at_them() {
     let world = world.restarted().await;
     world.publish(&policy).await;
     assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    let read = world.store.counters_read();
     let third = world.authorize(world.call("lookup", json!({}))).await;
+    assert_eq!(world.store.counters_read(), read, "what was counted is known");
     let NotPermitted::Denied { denial, .. } = third.expect_err("two were called") else {
         panic!("it is a denial")
     };

@@ -198,3 +198,20 @@ async fn i_18_what_is_observed_makes_no_record_too_large() {
     let found = world.authority.pip().observation().expect("it is under observation");
     assert_eq!(found.newly_denied, 1);
 }
+
+/// What it looks at and nobody remembers yet it is not asked about, and no more is made of it.
+#[tokio::test]
+async fn what_is_not_remembered_for_a_set_under_observation_is_unknown_to_it() {
+    let world = World::new().await;
+    let twice = r#"@id("twice") forbid (principal, action == Action::"crm/lookup", resource)
+        when { context.session.counters["crm/lookup"] >= 2 };"#;
+    let counting = format!("{POLICY}{twice}");
+    let lookup = || world.call("lookup", json!({}));
+    observe(&world, &counting).await;
+    let told = observed(&world, &lookup(), "permitted").await;
+    assert_eq!((&told["reason"], &told["decision"]), (&json!("unknown"), &Value::Null));
+    let refund = world.call("refund", json!({ "amount": 80 }));
+    assert_eq!(observed(&world, &refund, "permitted").await["reason"], "granted");
+    world.publish(&counting).await;
+    assert_eq!(observed(&world, &lookup(), "permitted").await["reason"], "granted");
+}

@@ -1,14 +1,16 @@
 //! Where arguments come from: policy knows what results have said.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use model::FactKey;
+use authority::{Answered, Ending, Permit};
+use model::{FactKey, TaskEnd};
 use pdp::{Bundle, Snapshot};
 use serde_json::{Value, json};
 use store::Store as _;
 
 use crate::labels::assert_forbidden;
-use crate::support::{POLICY, World};
+use crate::support::{Act, POLICY, World};
 
 const LABELS: &str = "
 labels: { external: Text of others. }
@@ -31,29 +33,46 @@ const RULES: &str = r#"
     };
 "#;
 
+/// The same, of which everything comes from outsiders.
+const ALL_OUTSIDERS: &str = "
+labels: { external: Text of others. }
+outsiders: [external]
+tools:
+  crm/*: { carries: [external] }
+";
+
 async fn world() -> World {
     let world = World::labelled().await;
-    in_force(&world).await;
+    in_force(&world, (LABELS, RULES)).await;
     world
 }
 
-async fn in_force(world: &World) {
+async fn in_force(world: &World, (labels, rules): (&str, &str)) {
     let mut bundle = world.compile(POLICY).await.bundle().clone();
-    bundle.policies.insert("rules.cedar".to_owned(), RULES.to_owned());
-    let bundle = Bundle { labels: Some(LABELS.to_owned()), ..bundle };
+    bundle.policies.insert("rules.cedar".to_owned(), rules.to_owned());
+    let bundle = Bundle { labels: Some(labels.to_owned()), ..bundle };
     world.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
 }
 
 impl World {
     /// Calls `tool` with `account`, which answers `said`.
     async fn told(&self, tool: &str, account: &Value, said: &Value) {
+        let permit = self.calls(tool, account).await;
+        self.answers(&permit, &json!({ "structuredContent": said }).to_string(), false).await;
+    }
+
+    async fn calls(&self, tool: &str, account: &Value) -> Permit<Act> {
         let act = self.call(tool, json!({ "account": account }));
-        let request = act.request.clone();
-        let permit = self.authorize(act).await.expect("it is permitted");
-        let answer = json!({ "structuredContent": said }).to_string();
+        self.authorize(act).await.expect("it is permitted")
+    }
+
+    /// What was permitted answers `answer`; whether its server asked something on the way.
+    async fn answers(&self, permit: &Permit<Act>, answer: &str, is_prompted: bool) {
+        let request = &permit.act().request;
+        let told = json!({ "name": "it", "arguments": request.input }).to_string();
+        let answered = Answered { request, told: &told, is_prompted, answer };
         let marking = (permit.marking(), &BTreeSet::new());
-        let remembered = self.authority.remember(marking, (&request, &answer)).await;
-        remembered.expect("it is remembered");
+        self.authority.remember(marking, answered).await.expect("it is remembered");
     }
 
     async fn is_permitted(&self, tool: &str, account: Value) -> bool {
@@ -63,6 +82,12 @@ impl World {
             assert_forbidden(answer);
         }
         is_permitted
+    }
+
+    /// Whether something is kept of what was said.
+    async fn is_kept(&self) -> bool {
+        let key = FactKey::said(self.standing.task.id);
+        self.store.load(&[key]).await.expect("it is read").bodies[0].is_some()
     }
 }
 
@@ -78,6 +103,7 @@ async fn what_outsiders_said_is_known_wherever_it_goes() {
         json!("7"),
         json!(["ann@example.org", "eve@example.org"]),
         json!({ "to": "eve@example.org" }),
+        json!({ "eve@example.org": 1 }),
     ] {
         assert!(!world.is_permitted("mail", account).await);
     }
@@ -91,7 +117,7 @@ async fn what_outsiders_said_is_known_wherever_it_goes() {
     assert!(!String::from_utf8(kept).unwrap().contains("eve"));
     world.drained().await;
     let world = world.restarted().await;
-    in_force(&world).await;
+    in_force(&world, (LABELS, RULES)).await;
     assert!(!world.is_permitted("mail", json!("eve@example.org")).await);
 }
 
@@ -119,13 +145,136 @@ async fn what_is_trusted_was_said_without_outsiders_and_never_by_them() {
     assert!(!world.is_permitted("mail", json!("new")).await);
 }
 
-/// What outsiders repeat is no less what the mandate names.
+/// What outsiders repeat is no less what the mandate names; what is only like it, is not.
 #[tokio::test]
 async fn what_the_mandate_names_stays_so_whatever_is_read() {
     let world = world().await;
-    let sponsor = json!(world.standing.sponsor.id.as_str().to_uppercase());
-    assert!(world.is_permitted("attach", sponsor.clone()).await);
-    world.told("lookup", &Value::Null, &sponsor).await;
-    assert!(world.is_permitted("attach", sponsor.clone()).await);
-    assert!(world.is_permitted("mail", sponsor).await);
+    let sponsor = world.standing.sponsor.id.as_str().to_owned();
+    assert!(world.is_permitted("attach", json!(sponsor)).await);
+    assert!(!world.is_permitted("attach", json!(sponsor.to_uppercase())).await);
+    world.told("lookup", &Value::Null, &json!(sponsor)).await;
+    assert!(world.is_permitted("attach", json!(sponsor)).await);
+    assert!(world.is_permitted("mail", json!(sponsor)).await);
+}
+
+/// Who asks on the way may be answered what somebody else likes, and says that as if it were theirs.
+#[tokio::test]
+async fn what_was_answered_on_the_way_vouches_for_nothing() {
+    let world = world().await;
+    let (to, answer) = (json!("eve@example.org"), r#"{"structuredContent":"eve@example.org"}"#);
+    let permit = world.calls("open", &Value::Null).await;
+    world.answers(&permit, answer, true).await;
+    assert!(!world.is_permitted("attach", to.clone()).await);
+    assert!(world.is_permitted("mail", to.clone()).await, "nor does it speak against it");
+    world.answers(&permit, answer, false).await;
+    assert!(world.is_permitted("attach", to.clone()).await);
+    let permit = world.calls("lookup", &Value::Null).await;
+    world.answers(&permit, answer, true).await;
+    assert!(!world.is_permitted("mail", to).await);
+}
+
+/// Who was an outsider when a call was permitted, or is one when it is answered, is one.
+#[tokio::test]
+async fn what_is_said_while_another_set_comes_is_trusted_by_neither_alone() {
+    for (before, after) in [(LABELS, ALL_OUTSIDERS), (ALL_OUTSIDERS, LABELS)] {
+        let world = World::labelled().await;
+        in_force(&world, (before, RULES)).await;
+        let permit = world.calls("open", &Value::Null).await;
+        in_force(&world, (after, RULES)).await;
+        world.answers(&permit, r#"{"structuredContent":"ann"}"#, false).await;
+        assert!(!world.is_permitted("attach", json!("ann")).await, "{after}");
+        assert!(!world.is_permitted("mail", json!("ann")).await, "{after}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_remembered_all_the_time_is_not_trusted() {
+    let world = World::labelled().await;
+    let later = Duration::from_secs(1);
+    let trusts = async |who: &str| {
+        world.told("open", &Value::Null, &json!(who)).await;
+        world.is_permitted("attach", json!(who)).await
+    };
+    in_force(&world, (LABELS, RULES)).await;
+    assert!(trusts("ann").await);
+    // Another set that remembers by the same labels makes no difference.
+    world.clock.advance(later);
+    in_force(&world, (LABELS, &format!("{RULES}\n"))).await;
+    assert!(world.is_permitted("attach", json!("ann")).await && trusts("bob").await);
+    // By other labels, an outsider may have said it.
+    world.clock.advance(later);
+    let others = format!("{LABELS}  crm/dump: {{}}\n");
+    in_force(&world, (&others, RULES)).await;
+    assert!(!world.is_permitted("attach", json!("ann")).await && !trusts("eve").await);
+    world.told("lookup", &Value::Null, &json!("mal")).await;
+    assert!(!world.is_permitted("mail", json!("mal")).await, "that is remembered");
+}
+
+/// Before a set looks at it, and while none does, nobody knows what outsiders say.
+#[tokio::test]
+async fn what_was_said_while_nobody_looked_is_trusted_by_nobody() {
+    let world = World::labelled().await;
+    let later = Duration::from_secs(1);
+    let mut trusted = Vec::new();
+    for looks in [true, false, true] {
+        if !looks {
+            in_force(&world, (LABELS, r#"@id("all") permit (principal, action, resource);"#)).await;
+        } else {
+            in_force(&world, (LABELS, RULES)).await;
+            world.told("open", &Value::Null, &json!("ann")).await;
+            trusted.push(world.is_permitted("attach", json!("ann")).await);
+        }
+        world.clock.advance(later);
+    }
+    assert_eq!(trusted, [true, false]);
+    let world = World::labelled().await;
+    world.clock.advance(later);
+    in_force(&world, (LABELS, RULES)).await;
+    world.told("open", &Value::Null, &json!("ann")).await;
+    assert!(!world.is_permitted("attach", json!("ann")).await, "the session was there before");
+}
+
+/// An answer is never lost for what it says.
+#[tokio::test]
+async fn what_cannot_be_read_speaks_against_all_if_outsiders_said_it() {
+    let world = world().await;
+    let answer = r#"{"structuredContent":"\ud83d"}"#;
+    let permit = world.calls("open", &Value::Null).await;
+    world.answers(&permit, answer, false).await;
+    assert!(world.is_permitted("mail", json!("ann")).await);
+    let permit = world.calls("lookup", &Value::Null).await;
+    world.answers(&permit, answer, false).await;
+    assert!(!world.is_permitted("mail", json!("ann")).await);
+}
+
+/// Whatever is said at length is looked through beside what others wait for, and so far only.
+#[tokio::test]
+async fn what_is_said_at_length_is_remembered_up_to_the_limit() {
+    let world = world().await;
+    let many: Vec<_> = (0..20_000).map(|n| format!("ours {n}")).collect();
+    world.told("open", &Value::Null, &json!(many)).await;
+    assert!(world.is_permitted("attach", json!("ours 0")).await);
+    assert!(!world.is_permitted("attach", json!("ours 19999")).await);
+    assert!(world.is_permitted("mail", json!("ours 19999")).await);
+    // An argument that is too long to be looked through is of nobody knows whom.
+    let long = json!("x".repeat(70_000));
+    assert!(!world.is_permitted("mail", long.clone()).await);
+    let short = json!({ "account": "ann", "amount": 1, "text": "x".repeat(70_000) });
+    assert!(world.authorize(world.call("mail", short)).await.is_ok(), "it is another argument");
+    world.told("lookup", &Value::Null, &json!(many)).await;
+    assert!(!world.is_permitted("mail", json!("ann")).await);
+}
+
+#[tokio::test]
+async fn what_was_said_is_forgotten_with_its_task() {
+    let world = world().await;
+    let permit = world.calls("lookup", &Value::Null).await;
+    world.answers(&permit, r#"{"structuredContent":"eve"}"#, false).await;
+    assert!(world.is_kept().await);
+    let (instance, how) = (world.standing.instance.id, TaskEnd::Completed);
+    let ending = Ending { instance, how, uses: Vec::new(), workload: None };
+    world.authority.end_task(ending).await.expect("it ends");
+    assert!(!world.is_kept().await);
+    world.answers(&permit, r#"{"structuredContent":"mal"}"#, false).await;
+    assert!(!world.is_kept().await, "nor is it begun anew");
 }

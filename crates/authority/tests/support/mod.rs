@@ -181,7 +181,9 @@ impl World {
 
     pub(crate) async fn put_in_force(&self, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
-        let unit = policy_unit(&snapshot);
+        let mut unit = policy_unit(&snapshot);
+        let active = self.authority.pip().activating(&snapshot, self.clock.now()).await;
+        unit.effects.push(active.expect("it is read"));
         let committed = self.journal.store().commit(unit).await.expect("it commits");
         self.authority.pip().put_in_force(snapshot, committed.revision);
     }
@@ -322,7 +324,7 @@ pub(crate) async fn start(
     limits: Limits,
     (clock, entropy): (&Arc<ManualClock>, &Arc<SeededEntropy>),
 ) -> (Arc<Authority>, JoinHandle<()>) {
-    let pip = Pip::open(journal.store().clone()).await.expect("the store can be read");
+    let pip = Pip::open(journal).await.expect("the store can be read");
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),
         pip,

@@ -45,6 +45,8 @@ pub(crate) struct Interposed {
     loads: Mutex<VecDeque<OnLoad>>,
     /// How often facts were read.
     loaded: AtomicUsize,
+    /// How often counters were read.
+    counters_read: AtomicUsize,
     /// How often agents were listed.
     agents_listed: AtomicUsize,
     released: Notify,
@@ -63,6 +65,7 @@ impl Interposed {
             commits: Mutex::new(VecDeque::new()),
             loads: Mutex::new(VecDeque::new()),
             loaded: AtomicUsize::new(0),
+            counters_read: AtomicUsize::new(0),
             agents_listed: AtomicUsize::new(0),
             released: Notify::const_new(),
             deferred: AtomicUsize::new(0),
@@ -89,6 +92,11 @@ impl Interposed {
     /// How often facts were read by now.
     pub(crate) fn loaded(&self) -> usize {
         self.loaded.load(Ordering::SeqCst)
+    }
+
+    /// How often counters were read by now.
+    pub(crate) fn counters_read(&self) -> usize {
+        self.counters_read.load(Ordering::SeqCst)
     }
 
     /// How often a page of agents was listed by now.
@@ -162,6 +170,7 @@ impl Store for Interposed {
     }
 
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<i64>, StoreError> {
+        self.counters_read.fetch_add(1, Ordering::SeqCst);
         self.inner.counters(keys).await
     }
 

@@ -102,6 +102,90 @@ async fn what_a_result_says_is_known_before_it_is_let_go() {
     }
 }
 
+/// Of which no outsider has a part, and who is only paid if it is trusted.
+const OURS: &str = "
+labels: { external: Text of others. }
+outsiders: [external]
+tools:
+  up/echo: {}
+  up/pay: {}
+";
+
+const TO_TRUSTED: &str = r#"
+    @id("up-asks")
+    permit (principal, action == Action::"server/request", resource == Server::"up");
+    @id("to-trusted")
+    forbid (principal, action == Action::"up/pay", resource)
+    unless { context.provenance.trusted.contains("to") };
+"#;
+
+fn saying(what: &str) -> Act {
+    let content = json!([{ "type": "text", "text": what }]);
+    Act::Result(json!({ "content": content, "resultType": "complete" }))
+}
+
+fn wanting() -> Act {
+    Act::Result(json!({
+        "resultType": "input_required",
+        "inputRequests": { "city": { "method": "elicitation/create", "params": form() } },
+    }))
+}
+
+/// What a server says is trusted by what it was told: not if a client has answered what it asked.
+#[tokio::test]
+async fn what_a_server_says_that_was_answered_is_not_trusted() {
+    for era in ERAS {
+        let up = upstream(era).await;
+        let (world, bot) = before(&up, "").await;
+        world.in_force(OURS, TO_TRUSTED).await;
+        let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+        let pay = async |to: &str| client.call("pay", json!({ "to": to })).await.refused();
+        up.on("tools/call", saying("ann"));
+        assert_eq!(client.call("echo", json!({})).await.refused(), None);
+        assert_eq!(pay("ann").await, None);
+        up.on(
+            "tools/call",
+            match era {
+                Era::Session => Act::Asks(vec![request("s1", "elicitation/create", &form())]),
+                Era::Stateless => wanting(),
+            },
+        );
+        let mut events = begin(&client, "echo").await;
+        let asked = next(&mut events).await;
+        if era == Era::Stateless {
+            up.on("tools/call", saying("eve"));
+        }
+        let given = json!({ "action": "accept", "content": { "city": "eve" } });
+        assert_eq!(client.respond(&asked["id"], given).await.status, 202);
+        let answer = next(&mut events).await.to_string();
+        assert!(answer.contains("eve"), "{answer}");
+        up.on("tools/call", saying("done"));
+        assert!(pay("eve").await.is_some(), "{era:?}");
+        assert_eq!(pay("ann").await, None);
+    }
+}
+
+/// The same where the answer comes with the call that goes on, whatever its server makes of it.
+#[tokio::test]
+async fn what_a_call_says_that_goes_on_is_not_trusted() {
+    let up = upstream(Era::Stateless).await;
+    let (world, bot) = before(&up, "").await;
+    world.in_force(OURS, TO_TRUSTED).await;
+    let client = bot.declaring(&world, ("up", Era::Stateless), everything()).await;
+    up.on("tools/call", wanting());
+    let state = client.call("echo", json!({})).await.result()["requestState"].clone();
+    up.on("tools/call", saying("eve@example.org"));
+    let params = json!({
+        "name": "echo", "arguments": {}, "requestState": state,
+        "inputResponses": { "city": { "action": "accept", "content": { "city": "eve" } } },
+    });
+    assert_eq!(client.ask("tools/call", params).await.status, 200);
+    let pay = async |to: &str| client.call("pay", json!({ "to": to })).await.refused();
+    assert!(pay("eve@example.org").await.is_some());
+    assert_eq!(client.call("echo", json!({ "n": 2 })).await.refused(), None);
+    assert_eq!(pay("eve@example.org").await, None, "it is said of its own accord");
+}
+
 /// A server that reveals what it may not, or what nobody can read, has said nothing.
 #[tokio::test]
 async fn n_085_what_cannot_be_put_on_the_session_is_withheld() {

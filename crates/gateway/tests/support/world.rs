@@ -298,7 +298,7 @@ async fn authority(
     let store = SqliteStore::open(&dir.path().join("chancery.db"), options).expect("a store");
     let store = Arc::new(store);
     let sealer = Arc::new(Sealer::new(ring.sealing(), entropy.clone()));
-    let journal = Journal::new(store.clone(), sealer);
+    let journal = Journal::new(store, sealer);
     let founding = Founding {
         founders: vec![Founder { id: "alice".parse().expect("a person"), code: None }],
         keys: BTreeMap::new(),
@@ -312,7 +312,7 @@ async fn authority(
     pap::found(&journal, founding, &key, by).await.expect("founded");
     let (authority, outcomes) = Authority::new(Parts {
         journal: journal.clone(),
-        pip: Pip::open(store).await.expect("it can be read"),
+        pip: Pip::open(&journal).await.expect("it can be read"),
         clock: clock.clone(),
         last_record: Timestamp::from_millis(0),
         entropy: entropy.clone(),

@@ -83,7 +83,7 @@ fn mistakes_are_named_with_their_place() {
             test.cedar:3: policy `type`: the types Long and String are not compatible (for policy `type`, both operands to a `==` expression must have compatible types. Types must be exactly equal to be compatible)
             test.cedar:5: policy `optional`: unable to guarantee safety of access to optional attribute `input.amount` in context for Action::"payments/refund" (try testing for the attribute's presence with `context.input has amount && ..`)
             test.cedar:7: policy `entity`: unrecognized entity type `Robot` (did you mean `Tool`?)
-            test.cedar:8: policy `whole`: uses `context` or `context.input` as a whole; name the members it reads"#]],
+            test.cedar:8: policy `whole`: uses `context`, `context.input` or `context.provenance` as a whole; name the members it reads"#]],
     );
 }
 

@@ -65,7 +65,7 @@ fn where_arguments_come_from_hides_no_tool() {
     let policy = r#"@id("known") forbid(principal, action == Action::"payments/refund", resource)
         unless { context.provenance.mandate.contains("account") };"#;
     let snapshot = compiled(policy, Some(LABELS)).expect("it compiles");
-    assert!(snapshot.remembered().said);
+    assert!(snapshot.remembered().said.is_some());
     assert!(Case::call("payments/refund", Value::Null).could_permit(&snapshot));
     let mut case = Case::call("payments/refund", json!({ "account": "a" }));
     for (origin, is_permitted) in [(Origin::Unknown, false), (Origin::Mandate, true)] {
@@ -80,5 +80,33 @@ fn where_arguments_come_from_hides_no_tool() {
 fn what_is_called_alike_is_not_remembered() {
     let policy = r#"@id("alike") forbid(principal, action == Action::"payments/refund", resource)
         when { {provenance: 1}.provenance == 2 };"#;
-    assert!(!compiled(policy, None).expect("it compiles").remembered().said);
+    assert_eq!(compiled(policy, None).expect("it compiles").remembered().said, None);
+}
+
+/// As a whole it could not be told while the arguments are unknown.
+#[test]
+fn where_arguments_come_from_is_looked_at_by_its_members_alone() {
+    let whole = r#"@id("whole") forbid(principal, action == Action::"payments/refund", resource)
+        when { context.provenance == context.provenance };"#;
+    let errors = compiled(whole, Some(LABELS)).expect_err("it is refused").to_string();
+    assert!(errors.contains("`context.provenance` as a whole"), "{errors}");
+    let is_there = r#"@id("there") forbid(principal, action == Action::"payments/refund", resource)
+        when { context has provenance && context.provenance.untrusted.contains("account") };"#;
+    assert!(compiled(is_there, Some(LABELS)).is_ok());
+}
+
+/// What was remembered by other labels is another thing.
+#[test]
+fn what_was_remembered_by_other_labels_was_not_remembered() {
+    let looks = r#"@id("known") forbid(principal, action == Action::"payments/refund", resource)
+        unless { context.provenance.trusted.contains("account") };"#;
+    let [now, same, other] =
+        [LABELS, LABELS, "labels: { out: Others., in: Ours. }\noutsiders: [out]\n"]
+            .map(|labels| compiled(looks, Some(labels)).expect("it compiles"));
+    let silent = compiled("", Some(LABELS)).expect("it compiles");
+    let case = Case::call("payments/refund", json!({ "account": "a" }));
+    let facts = case.facts();
+    let beyond = |then: &Snapshot| now.looks_beyond(then, &case.request, &facts);
+    assert_eq!([&same, &other, &silent].map(beyond), [false, true, true]);
+    assert!(!silent.looks_beyond(&now, &case.request, &facts));
 }
