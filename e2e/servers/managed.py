@@ -4,7 +4,8 @@
 
 It is asked at PORT on loopback, behind TLS that ISSUER names, and writes each request to the file ASKED, a
 line of JSON each. Subjects are added and removed, a status is taken note of (202), a verification is said
-to come and never does, and whoever reads a stream is sent elsewhere.
+to come and never does, and whoever reads a stream is sent elsewhere. What tells of a stream that was created
+cannot be read; one that was changed is polled elsewhere, and described by what hides it, and what it was shown.
 """
 
 import json
@@ -22,6 +23,13 @@ METADATA = {
     "add_subject_endpoint": f"{issuer}/subject:add",
     "remove_subject_endpoint": f"{issuer}/subject:remove",
     "verification_endpoint": f"{issuer}/verify",
+}
+STREAM = {
+    "stream_id": "s2",
+    "iss": issuer,
+    "aud": "https://chancery.example/ssf",
+    "delivery": {"method": "urn:ietf:rfc:8936", "endpoint_url": "https://localhost:1/poll"},
+    "events_delivered": [],
 }
 ANSWERS = {"/subject:add": 200, "/subject:remove": 204, "/status": 202, "/verify": 204}
 
@@ -45,7 +53,15 @@ class Managed(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.note(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/stream?of=us":
+            unread = {**STREAM, "events_delivered": [f"urn:{number}" for number in range(65)]}
+            return self.answer(201, json.dumps(unread).encode())
         self.answer(ANSWERS.get(self.path, 404))
+
+    def do_PATCH(self):
+        self.note(self.rfile.read(int(self.headers["content-length"])))
+        described = "\u202e" + self.headers["authorization"]
+        self.answer(200, json.dumps({**STREAM, "description": described}).encode())
 
     def note(self, body):
         shown = self.headers["authorization"]

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const AUDIENCE: &str = "https://chancery.example/ssf";
+const RISK_LEVEL_CHANGE: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/risk-level-change";
 const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
 /// A deployment that tells, and one that is told, each behind TLS.
@@ -75,6 +77,12 @@ impl Both {
         self.taking.run_told(&[&manage[..], act].concat())
     }
 
+    /// Runs `act`, which tells that `member` is other than it should be.
+    fn drifts(&self, header: &str, act: &[&str], member: &str) {
+        let (code, told) = self.manage(header, act);
+        assert_eq!((code, drifted(&told)), (Some(3), member.to_owned()), "{act:?}: {told}");
+    }
+
     /// What `act` is refused with.
     fn refused(&self, header: &str, act: &[&str]) -> String {
         let config = self.taking.path("home/chancery.yaml").display().to_string();
@@ -84,12 +92,45 @@ impl Both {
 }
 
 /// Changes the stream as whoever has its receiver's token.
-fn change(url: &str, token: &str, body: &Value) {
+fn change((method, url): (&str, &str), token: &str, body: &Value) {
     let mut curl = Command::new("curl");
-    curl.args(["-s", "-f", "-o", "/dev/null", "-X", "PATCH", "--data-binary", &body.to_string()]);
+    curl.args(["-s", "-f", "-o", "/dev/null", "-X", method, "--data-binary", &body.to_string()]);
     curl.args(["-H", "Content-Type: application/json"]);
     curl.args(["-H", &format!("Authorization: Bearer {token}"), url]);
     assert!(curl.status().expect("curl runs").success());
+}
+
+/// What of the one stream that was `told` of is other than it should be, first of all.
+fn drifted(told: &str) -> String {
+    let told: Value = serde_json::from_str(told).expect("it is one line of JSON");
+    told["drift"][0]["member"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Of a stream that somebody else silenced or sent elsewhere, that is told.
+fn tells_what_others_changed(both: &Both, (header, token): (&str, &str), id: &str) {
+    let at = |path: &str| format!("http://127.0.0.1:{}/ssf/{path}", both.telling.port);
+    let (streams, status) = (at("streams"), at("status"));
+    let paused = json!({ "stream_id": id, "status": "paused" });
+    change(("POST", &status), token, &paused);
+    both.drifts(header, &["read"], "status");
+    both.drifts(header, &["read", "--id", id], "status");
+    both.drifts(header, &["status", "--id", id], "status");
+    assert_eq!(both.manage(header, &["status", "--id", id, "--set", "enabled"]).0, Some(0));
+    both.drifts(header, &["read", "--events", RISK_LEVEL_CHANGE], "events_requested");
+
+    let polled = json!({ "stream_id": id, "delivery": { "method": "urn:ietf:rfc:8936" } });
+    change(("PATCH", &streams), token, &polled);
+    let pushed = both.taking.path("home/caep.token").display().to_string();
+    let by_push = ["update", "--id", id, "--replace", "--push-token", &pushed];
+    both.drifts(header, &["read"], "delivery.method");
+    let (code, told) = both.manage(header, &by_push);
+    assert!(code == Some(0) && told.contains("urn:ietf:rfc:8935"), "{told}");
+    let elsewhere = json!({
+        "stream_id": id,
+        "delivery": { "method": "urn:ietf:rfc:8935", "endpoint_url": "https://localhost/evil" },
+    });
+    change(("PATCH", &streams), token, &elsewhere);
+    both.drifts(header, &["read", "--id", id], "delivery.endpoint_url");
 }
 
 /// The page's commands, as they stand there; and what a transmitter says that somebody else has changed, does
@@ -110,34 +151,28 @@ fn ss_03_a_stream_is_managed_at_its_transmitter_as_the_page_shows() {
     };
     let id = created["stream_id"].as_str().expect("an id");
     assert_eq!(created["drift"], json!([]), "{created}");
+    for done in [created, paused, enabled, changed] {
+        let shown = both.taking.run(&["log", "show", done["decision"].as_str().expect("an id")]);
+        let shown: Value = serde_json::from_str(&shown).expect("it is JSON");
+        assert_eq!(shown["record"]["action"], "people/stream");
+        assert_eq!(
+            shown["disclosure"]["members"]["change"]["at_transmitter"]["name"], "caep",
+            "{shown}"
+        );
+    }
     assert_eq!(*verified, json!({ "stream_id": id, "verified": true }));
     assert_eq!((&paused["status"], &paused["reason"]), (&json!("paused"), &json!("maintenance")));
     assert_eq!(enabled["status"], "enabled", "{enabled}");
     assert_eq!(changed["events_delivered"], json!([SESSION_REVOKED]), "{changed}");
-    assert_eq!(read, changed);
+    assert_eq!(read["events_delivered"], json!([SESSION_REVOKED]), "{read}");
+    assert_eq!((&read["status"], &read["drift"]), (&json!("enabled"), &json!([])), "{read}");
     assert!(!printed[1].contains("Bearer"), "{}", printed[1]);
     assert!(printed[2].starts_with("400\n"), "{}", printed[2]);
     assert!(printed[2].contains(r#""err":"invalid_request""#), "{}", printed[2]);
 
     let (code, offers) = both.manage(&header, &["discover"]);
     assert!(code == Some(0) && offers.contains("verification_endpoint"), "{offers}");
-    let port = both.telling.port;
-    let polled = json!({ "stream_id": id, "delivery": { "method": "urn:ietf:rfc:8936" } });
-    change(&format!("http://127.0.0.1:{port}/ssf/streams"), &token, &polled);
-    let pushed = both.taking.path("home/caep.token").display().to_string();
-    let by_push = ["update", "--id", id, "--replace", "--push-token", &pushed];
-    let (code, told) = both.manage(&header, &["read"]);
-    assert_eq!(code, Some(0), "it may be polled: {told}");
-    assert!(told.contains("urn:ietf:rfc:8936"), "{told}");
-    let (code, told) = both.manage(&header, &by_push);
-    assert!(code == Some(0) && told.contains("urn:ietf:rfc:8935"), "{told}");
-    let elsewhere = json!({
-        "stream_id": id,
-        "delivery": { "method": "urn:ietf:rfc:8935", "endpoint_url": "https://localhost/evil" },
-    });
-    change(&format!("http://127.0.0.1:{port}/ssf/streams"), &token, &elsewhere);
-    let (code, told) = both.manage(&header, &["read", "--id", id]);
-    assert!(code == Some(3) && told.contains(r#""member":"delivery.endpoint_url""#), "{told}");
+    tells_what_others_changed(&both, (&header, &token), id);
 
     let create = ["create", "--poll"];
     assert!(both.refused(&header, &create).contains("`update` changes it"));
@@ -156,6 +191,7 @@ fn ss_03_a_stream_is_managed_at_its_transmitter_as_the_page_shows() {
     let (code, told) = both.manage(&header, &["delete", "--id", id]);
     assert!(code == Some(0) && told.contains(r#""deleted":true"#), "{told}");
     assert!(both.refused(&header, &["read", "--id", id]).contains("no such stream of ours"));
+    both.drifts(&header, &["read"], "stream_id");
     both.taking.verify();
     both.telling.verify();
 }
@@ -192,21 +228,40 @@ fn ss_03_subjects_are_managed_and_nothing_is_taken_for_done_that_is_not() {
     let ann = json!({ "format": "email", "email": "ann@chancery.example" });
     let subject = ["--id", "s1", "--subject", &ann.to_string()];
     run(&[&["add-subject"][..], &subject].concat());
-    run(&[&["remove-subject"][..], &subject].concat());
+    let whom = file("subject");
+    std::fs::write(&whom, ann.to_string()).expect("it is written");
+    run(&["remove-subject", "--id", "s1", "--subject", &format!("@{whom}")]);
     let wrong = ["add-subject", "--id", "s1", "--subject", r#"{"format":"email"}"#];
     assert!(refused(&wrong).contains("is no subject"));
     let paused = run(&["status", "--id", "s1", "--set", "paused", "--reason", "maintenance"]);
-    assert_eq!(paused.trim(), r#"{"accepted":true,"stream_id":"s1"}"#);
+    let paused: Value = serde_json::from_str(&paused).expect("it is JSON");
+    assert_eq!((&paused["accepted"], &paused["stream_id"]), (&json!(true), &json!("s1")));
     assert!(refused(&["verify", "--id", "s1", "--within", "1"]).contains("came within 1 s"));
     assert!(refused(&["read", "--id", "s 1"]).contains("answered 307"));
     let token = file("caep.token");
     let told = refused(&["create", "--push-token", &token]);
     assert!(told.contains("nothing can be pushed to `http://"), "{told}");
+    let told = |act: &[&str]| taking.run_told(&[&manage[..], act].concat());
+    let (code, created) = told(&["create", "--poll"]);
+    let created: Value = serde_json::from_str(&created).expect("it is JSON");
+    assert_eq!((code, &created["stream_id"]), (Some(4), &json!("s2")));
+    assert!(created["unread"].as_str().expect("why").contains("`events_delivered`"), "{created}");
+    let (code, changed) = told(&["update", "--id", "s2", "--poll"]);
+    assert_eq!(code, Some(3), "{changed}");
+    assert_eq!(drifted(&changed), "delivery.endpoint_url", "{changed}");
+    assert!(changed.contains(r"\u202eBearer \u2026") && !changed.contains("ours"), "{changed}");
 
     let asked = std::fs::read_to_string(asked).expect("it was asked");
     let asked: Vec<Value> = asked.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
-    let all =
-        ["/subject:add", "/subject:remove", "/status", "/verify", "/stream?of=us&stream_id=s%201"];
+    let all = [
+        "/subject:add",
+        "/subject:remove",
+        "/status",
+        "/verify",
+        "/stream?of=us&stream_id=s%201",
+        "/stream?of=us",
+        "/stream?of=us",
+    ];
     assert!(asked.iter().map(|it| &it["at"]).eq(all), "{asked:?}");
     assert!(asked.iter().all(|it| it["shown"] == "Bearer ours"), "{asked:?}");
     let added = json!({ "stream_id": "s1", "subject": ann, "verified": true });

@@ -74,14 +74,14 @@ fn lines(told: &Value) -> u64 {
 }
 
 async fn export(socket: &Path) -> anyhow::Result<ExitCode> {
-    let mut from = 0;
+    let (mut from, mut export) = (0, None);
     loop {
-        let told = socket::call(socket, &Asked::LogExport { from }).await?;
-        let count = lines(&told);
-        if count == 0 {
+        let told = socket::call(socket, &Asked::LogExport { from, export }).await?;
+        from += lines(&told);
+        export = told["export"].as_u64();
+        if export.is_none() {
             return Ok(ExitCode::SUCCESS);
         }
-        from += count;
     }
 }
 

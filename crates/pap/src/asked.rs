@@ -19,7 +19,7 @@ use crate::receivers::ReceiverRegistration;
 use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
-use crate::streams::StreamRegistration;
+use crate::streams::{StreamManaged, StreamRegistration};
 use crate::systems::SystemRegistration;
 use crate::undo::UndoAsked;
 use crate::widening::WideningSaid;
@@ -91,6 +91,8 @@ pub enum Command {
     StreamSuspend { name: String, reason: String },
     /// Lets one go on.
     StreamResume { name: String },
+    /// Says what its transmitter is about to be asked for.
+    StreamManage(StreamManaged),
     /// Lists them.
     StreamList,
     /// Registers a receiver, which is told when instances and agents stop.
@@ -303,7 +305,11 @@ pub enum Command {
     /// The newest records.
     LogTail { n: usize },
     /// Records from an index on, a page.
-    LogExport { from: u64 },
+    LogExport {
+        from: u64,
+        #[serde(default)]
+        export: Option<u64>,
+    },
     /// Proves that a record is in the log.
     LogProve { id: String },
     /// Decides every recorded decision again.

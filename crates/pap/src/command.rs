@@ -1,7 +1,7 @@
 //! The one place that does what an administrator asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use authority::{
@@ -107,8 +107,8 @@ pub struct Administration {
     pub(crate) policy_key: PolicyKey,
     /// Whether a release has to be one of which its author says that it is proved.
     pub(crate) requires_proof: bool,
-    /// How far each administrator has read the log.
-    pub(crate) exports: Exports,
+    /// The exports of the log that are under way.
+    pub(crate) exports: Mutex<Exports>,
     /// How far each has come with counting for the export of a review.
     pub(crate) counted: Counted,
     /// Held by the one report that is made: each reads the register and the whole log.
@@ -221,7 +221,7 @@ impl Administration {
         log: journal::LogDirectory,
         (issuer, token_keys, policy_key): (String, KeptTokenKeys, PolicyKey),
     ) -> Self {
-        let (exports, counted) = (Exports::default(), Counted::default());
+        let (exports, counted) = (Mutex::default(), Counted::default());
         let refusals = RefusalLog::default();
         let (reports, tried) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Self {
@@ -293,6 +293,7 @@ impl Administration {
             | Command::StreamToken { .. }
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
+            | Command::StreamManage(_)
             | Command::StreamList => self.streams(by, command).await,
             Command::ReceiverAdd(_)
             | Command::ReceiverCover { .. }

@@ -77,7 +77,7 @@ pub use release::{PolicyKey, ReleaseAsked, Unsound, observed_release, release_at
 pub use review::{ReviewAsked, ReviewFormat};
 pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
-pub use streams::StreamRegistration;
+pub use streams::{ManagedAct, StreamManaged, StreamRegistration};
 pub use systems::SystemRegistration;
 pub use token_keys::KeptTokenKeys;
 pub use tools::pin_digest;

@@ -1,7 +1,6 @@
 //! Reading the log: records, their disclosures, and the chain of custody behind a decision.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use authority::{Effect, LogEntry};
 use journal::DisclosureError;
@@ -30,8 +29,54 @@ pub(crate) enum Disclosed {
     Damaged(String),
 }
 
-/// How far each administrator has come with an export: where the next page begins, where all ends.
-pub(crate) type Exports = Mutex<BTreeMap<PersonId, (u64, u64)>>;
+/// The most exports of one person that are under way: beyond, the oldest is over.
+const EXPORTS_MAX: usize = 16;
+
+/// The exports that are under way, by the number that each was given.
+#[derive(Default)]
+pub(crate) struct Exports {
+    given: u64,
+    under_way: BTreeMap<u64, Export>,
+}
+
+/// An export that is under way.
+struct Export {
+    by: PersonId,
+    /// Where the next page begins.
+    next: u64,
+    /// Where all ends.
+    end: u64,
+}
+
+impl Exports {
+    /// Where the export `number` of `by` ends, if its next page begins at `from`.
+    fn end(&self, by: &PersonId, (number, from): (u64, u64)) -> Option<u64> {
+        let export = self.under_way.get(&number);
+        export.filter(|it| it.by == *by && it.next == from).map(|it| it.end)
+    }
+
+    /// Notes how far `by` has come with the export `number`, or with a new one; gives its number, unless it
+    /// is over.
+    fn came(&mut self, by: &PersonId, number: Option<u64>, (next, end): (u64, u64)) -> Option<u64> {
+        if next >= end {
+            if let Some(number) = number {
+                self.under_way.remove(&number);
+            }
+            return None;
+        }
+        let number = number.unwrap_or_else(|| {
+            self.given += 1;
+            self.given
+        });
+        self.under_way.insert(number, Export { by: by.clone(), next, end });
+        let own = self.under_way.iter().filter(|(_, it)| it.by == *by).map(|(number, _)| *number);
+        let own: Vec<_> = own.collect();
+        for oldest in own.iter().take(own.len().saturating_sub(EXPORTS_MAX)) {
+            self.under_way.remove(oldest);
+        }
+        Some(number)
+    }
+}
 
 impl Administration {
     pub(crate) async fn read_log(
@@ -39,8 +84,8 @@ impl Administration {
         by: &PersonId,
         command: Command,
     ) -> Result<Value, AdminError> {
-        if let Command::LogExport { from } = command {
-            return self.export(by, from).await;
+        if let Command::LogExport { from, export } = command {
+            return self.export(by, (export, from)).await;
         }
         self.may_read(by, "log").await?;
         match command {
@@ -69,25 +114,26 @@ impl Administration {
 
     /// A page of an export, which is the log as it was when the export began. Its pages are one
     /// reading, recorded once; that the administrator still may is asked for each.
-    async fn export(&self, by: &PersonId, from: u64) -> Result<Value, AdminError> {
-        let begun = {
-            let mut exports = self.exports.lock().expect("no panic while it is held");
-            exports.remove(by).filter(|(next, _)| from > 0 && *next == from)
-        };
-        let end = if let Some((_, end)) = begun {
+    async fn export(
+        &self,
+        by: &PersonId,
+        (number, from): (Option<u64>, u64),
+    ) -> Result<Value, AdminError> {
+        let exports = || self.exports.lock().expect("no panic while it is held");
+        let end = if let Some(number) = number {
             self.draft(by, "log/read", ResourceRef::Deployment).await?;
-            end
+            let end = exports().end(by, (number, from));
+            end.ok_or_else(|| {
+                AdminError::Missing(format!("export {number} that goes on at {from}: begin anew"))
+            })?
         } else {
             let end = self.log_size().await?;
             self.may_read(by, "log").await?;
             end
         };
-        let page = self.page(from, end).await?;
+        let mut page = self.page(from, end).await?;
         let next = page["next"].as_u64().unwrap_or(end);
-        if next > from {
-            let mut exports = self.exports.lock().expect("no panic while it is held");
-            exports.insert(by.clone(), (next, end));
-        }
+        page["export"] = exports().came(by, number, (next, end)).into();
         Ok(page)
     }
 

@@ -1,16 +1,21 @@
 //! What a receiver that manages its stream is told by the transmitter, and how that is other than what it
 //! asked for (SSF 1.0 §7.1, §8.1).
 //!
-//! INVARIANT: no [`Offers`] lead to anywhere but the issuer's own host and port, and the hosts that the
-//! receiver names beside it: what shows who asks goes to nobody else.
+//! INVARIANT: no [`Offers`] lead to anywhere but the issuer's own host and port, and those that the
+//! receiver names beside it: what shows who asks goes to nobody else, nor to where a stream is polled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
-use https_url::HttpsUrl;
+use https_url::{HttpsUrl, NotHttpsUrl};
 use serde_json::{Value, json};
 
 use crate::error::SetError;
-use crate::managing::{DeliveryAsked, Members, POLL, PUSH, RequestError, StreamAsked, maybe, text};
+use crate::event::StreamStatus;
+use crate::managing::{
+    DeliveryAsked, Members, POLL, PUSH, RequestError, StatusAsked, StreamAsked, maybe, text,
+};
 use crate::stream::metadata_url;
 use crate::subject::{Subject, is_sound};
 
@@ -23,8 +28,36 @@ pub const LISTED_MAX: usize = 64;
 /// The ways in which a transmitter is shown a bearer token (SSF 1.0 §7.1.1).
 const BEARER: [&str; 2] = ["urn:ietf:rfc:6749", "urn:ietf:rfc:6750"];
 
+/// A host and port at which a transmitter may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(String);
+
+impl Place {
+    fn of(url: &HttpsUrl) -> Self {
+        Self(format!("{}:{}", url.host(), url.port()))
+    }
+}
+
+impl FromStr for Place {
+    type Err = NotHttpsUrl;
+
+    /// Reads `HOST:PORT`, or `HOST`, whose port is that of https.
+    fn from_str(text: &str) -> Result<Self, NotHttpsUrl> {
+        if text.contains(['/', '?', '#']) {
+            return Err(NotHttpsUrl::Host);
+        }
+        HttpsUrl::parse(&format!("https://{text}")).map(|url| Self::of(&url))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Why what a transmitter says counts for nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// It is not JSON that can be read in one way only, not of the kind that it should be, or too large.
     #[error(
@@ -43,10 +76,10 @@ pub enum AnswerError {
     Scheme,
     /// It is asked somewhere else.
     #[error(
-        "`{0}` is at another host or port than the issuer: name the host by `--endpoint-host` if it \
-         is the transmitter's, as it will see the token"
+        "`{0}` is at `{1}`, not at the issuer's host and port: if that is the transmitter's too, say \
+         `--endpoint-host {1}`; it will see the token"
     )]
-    Elsewhere(&'static str),
+    Elsewhere(&'static str, Place),
     /// It does not do that.
     #[error(
         "the transmitter offers no `{0}`: whoever administers it has to do that at its own console"
@@ -82,7 +115,8 @@ pub enum Offer {
 }
 
 impl Offer {
-    const ALL: [Self; 5] = [
+    /// All that there are.
+    pub const ALL: [Self; 5] = [
         Self::Configuration,
         Self::Status,
         Self::AddSubject,
@@ -105,13 +139,15 @@ impl Offer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offers {
     at: BTreeMap<Offer, HttpsUrl>,
+    /// Where it may be asked.
+    places: BTreeSet<Place>,
     /// How it delivers, if it says so.
     methods: Option<BTreeSet<String>>,
 }
 
 impl Offers {
-    /// Reads the metadata `told` of the transmitter `issuer`, which may be asked at `hosts` too.
-    pub fn read(told: &Value, issuer: &str, hosts: &BTreeSet<String>) -> Result<Self, AnswerError> {
+    /// Reads the metadata `told` of the transmitter `issuer`, which may be asked at `others` too.
+    pub fn read(told: &Value, issuer: &str, others: &BTreeSet<Place>) -> Result<Self, AnswerError> {
         let members = told.as_object().ok_or(AnswerError::NotJson)?;
         let own = metadata_url(issuer).map_err(|_| AnswerError::Issuer)?;
         if text(members, "issuer")? != issuer {
@@ -126,17 +162,20 @@ impl Offers {
             if url.has_fragment() {
                 return Err(AnswerError::Member(name));
             }
-            if !url.is_same_origin(&own) && !hosts.contains(url.host()) {
-                return Err(AnswerError::Elsewhere(name));
-            }
             at.insert(offer, url);
         }
-        Ok(Self { at, methods: list(members, "delivery_methods_supported")? })
+        let mut places = others.clone();
+        places.insert(Place::of(&own));
+        Ok(Self { at, places, methods: list(members, "delivery_methods_supported")? })
     }
 
     /// Where it is asked for `offer`; of the stream `id`, where that stands in the URL.
     pub fn at(&self, offer: Offer, id: Option<&str>) -> Result<HttpsUrl, AnswerError> {
         let url = self.at.get(&offer).ok_or(AnswerError::NotOffered(offer.member()))?;
+        let place = Place::of(url);
+        if !self.places.contains(&place) {
+            return Err(AnswerError::Elsewhere(offer.member(), place));
+        }
         let Some(id) = id else { return Ok(url.clone()) };
         let mark = if url.as_str().contains('?') { '&' } else { '?' };
         let url = HttpsUrl::parse(&format!("{url}{mark}stream_id={}", escaped(id)));
@@ -152,7 +191,12 @@ impl Offers {
         }
     }
 
-    /// All of it that is understood.
+    /// Whether `url` is where it may be asked.
+    fn lead_to(&self, url: &str) -> bool {
+        HttpsUrl::parse(url).is_ok_and(|url| self.places.contains(&Place::of(&url)))
+    }
+
+    /// All of it that is understood, also what is somewhere else.
     pub fn to_json(&self) -> Value {
         let all =
             self.at.iter().map(|(offer, url)| (offer.member().to_owned(), json!(url.as_str())));
@@ -173,8 +217,10 @@ pub struct Expected<'a> {
     pub audience: &'a str,
     /// Where they are pushed, if they are.
     pub pushed_to: &'a str,
-    /// Where they are polled, if that is known, and they are.
+    /// Where they are polled; without it, they are not.
     pub polled_at: Option<&'a str>,
+    /// Where its transmitter may be asked.
+    pub offers: &'a Offers,
 }
 
 /// What of a stream is other than it was asked for.
@@ -195,8 +241,17 @@ impl Drift {
     }
 }
 
-/// A stream, as its transmitter tells of it (SSF 1.0 §8.1.1). What shows us who pushes is passed over,
-/// though a transmitter should tell it.
+/// That what tells of a stream cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Of which stream, if that can be.
+    pub id: Option<String>,
+    /// Why not.
+    pub why: AnswerError,
+}
+
+/// A stream, as its transmitter tells of it (SSF 1.0 §8.1.1). What shows us who pushes is passed over: some tell
+/// it, some do not, and some tell a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSeen {
     /// Its id.
@@ -212,15 +267,23 @@ pub struct StreamSeen {
 
 impl StreamSeen {
     /// Reads the body of an answer that tells of one stream.
-    pub fn parse(bytes: &[u8]) -> Result<Self, AnswerError> {
-        Self::read(&answer(bytes)?)
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unread> {
+        let told = answer(bytes).map_err(|why| Unread { id: None, why })?;
+        Self::of(&told)
     }
 
-    /// Reads the body of an answer that lists streams.
-    pub fn parse_all(bytes: &[u8]) -> Result<Vec<Self>, AnswerError> {
+    /// Reads the body of an answer that lists streams; one that cannot be read hides no other.
+    pub fn parse_all(bytes: &[u8]) -> Result<Vec<Result<Self, Unread>>, AnswerError> {
         let told = answer(bytes)?;
         let all = told.as_array().filter(|all| all.len() <= LISTED_MAX);
-        all.ok_or(AnswerError::NotJson)?.iter().map(Self::read).collect()
+        Ok(all.ok_or(AnswerError::NotJson)?.iter().map(Self::of).collect())
+    }
+
+    fn of(told: &Value) -> Result<Self, Unread> {
+        Self::read(told).map_err(|why| {
+            let id = told.as_object().and_then(|members| text(members, "stream_id").ok());
+            Unread { id, why }
+        })
     }
 
     fn read(told: &Value) -> Result<Self, AnswerError> {
@@ -237,14 +300,15 @@ impl StreamSeen {
             issuer: text(members, "iss")?,
             audience: audience.ok_or(AnswerError::Member("aud"))?,
             method: text(delivery, "method")?,
-            endpoint: maybe(delivery, "endpoint_url")?,
+            endpoint: said(delivery, "endpoint_url")?,
             requested: list(members, "events_requested")?,
             delivered: delivered.ok_or(AnswerError::Member("events_delivered"))?,
-            description: maybe(members, "description")?,
+            description: said(members, "description")?,
         })
     }
 
-    /// What of it is other than `asked`, and than `expected`.
+    /// What of it is other than `asked`, and than `expected`. What it tells beside what was asked for takes
+    /// nothing away, and neither does whom else it is for.
     pub fn drift(&self, expected: Expected<'_>, asked: &StreamAsked) -> Vec<Drift> {
         let mut all = Vec::new();
         let mut compare = |member, agrees: bool, (asked, told): (Value, Value)| {
@@ -255,22 +319,24 @@ impl StreamSeen {
         if let Some(id) = &asked.id {
             compare("stream_id", *id == self.id, (json!(id), json!(self.id)));
         }
-        let Expected { issuer, audience, pushed_to, polled_at } = expected;
+        let Expected { issuer, audience, pushed_to, polled_at, offers } = expected;
         compare("iss", issuer == self.issuer, (json!(issuer), json!(self.issuer)));
         let is_ours = self.audience.contains(audience);
         compare("aud", is_ours, (json!(audience), json!(self.audience)));
-        let methods = asked.delivery.as_ref().map_or(vec![PUSH, POLL], |it| vec![it.method()]);
+        let taken = if polled_at.is_some() { vec![PUSH, POLL] } else { vec![PUSH] };
+        let methods = asked.delivery.as_ref().map_or(taken, |it| vec![it.method()]);
         let is_so = methods.contains(&self.method.as_str());
         compare("delivery.method", is_so, (json!(methods), json!(self.method)));
-        let endpoint = match self.method.as_str() {
-            PUSH => Some(pushed_to),
-            POLL => polled_at,
-            _ => None,
+        let told = self.endpoint.as_deref().unwrap_or_default();
+        let (is_there, there) = match (self.method.as_str(), polled_at) {
+            (PUSH, _) => (spelt(told) == spelt(pushed_to), json!(pushed_to)),
+            (POLL, Some(url)) => (spelt(told) == spelt(url), json!(url)),
+            // Whoever is polled is shown a token, too.
+            (POLL, None) => (offers.lead_to(told), texts(&offers.places)),
+            // The method is other already.
+            _ => (true, Value::Null),
         };
-        if let Some(endpoint) = endpoint {
-            let is_there = self.endpoint.as_deref() == Some(endpoint);
-            compare("delivery.endpoint_url", is_there, (json!(endpoint), json!(self.endpoint)));
-        }
+        compare("delivery.endpoint_url", is_there, (there, json!(self.endpoint)));
         if let Some(requested) = &asked.requested {
             let agrees = self.requested.as_ref() == Some(requested);
             compare("events_requested", agrees, (json!(requested), json!(self.requested)));
@@ -315,9 +381,38 @@ pub fn subject_request(
     Ok(asked)
 }
 
+/// Reads the body of an answer that tells of a stream whether it tells something.
+pub fn status_seen(bytes: &[u8]) -> Result<StatusAsked, AnswerError> {
+    let told = answer(bytes)?;
+    let members = told.as_object().ok_or(AnswerError::NotJson)?;
+    let status = StreamStatus::named(&text(members, "status")?);
+    Ok(StatusAsked {
+        id: text(members, "stream_id")?,
+        status: status.ok_or(AnswerError::Member("status"))?,
+        reason: said(members, "reason")?,
+    })
+}
+
 fn answer(bytes: &[u8]) -> Result<Value, AnswerError> {
     let limits = json::Limits { bytes: ANSWER_BYTES_MAX, depth: 8 };
     json::parse(bytes, limits).map_err(|_| AnswerError::NotJson)
+}
+
+/// A text of an answer that may be missing: one that is empty is.
+fn said(members: &Members, name: &'static str) -> Result<Option<String>, RequestError> {
+    match members.get(name) {
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        _ => maybe(members, name),
+    }
+}
+
+/// A URL in the one spelling that [`HttpsUrl`] has, if it is one.
+fn spelt(url: &str) -> String {
+    HttpsUrl::parse(url).map_or_else(|_| url.to_owned(), |url| url.as_str().to_owned())
+}
+
+fn texts(all: &BTreeSet<Place>) -> Value {
+    all.iter().map(Place::to_string).collect()
 }
 
 /// The texts of a list, if there is one.

@@ -27,8 +27,8 @@ mod telling;
 mod tests;
 
 pub use asking::{
-    ANSWER_BYTES_MAX, AnswerError, Drift, Expected, LISTED_MAX, Offer, Offers, StreamSeen,
-    subject_request,
+    ANSWER_BYTES_MAX, AnswerError, Drift, Expected, LISTED_MAX, Offer, Offers, Place, StreamSeen,
+    Unread, status_seen, subject_request,
 };
 pub use delivery::{
     ErrorCode, MEDIA_TYPE, POLL_BYTES_MAX, POLL_SETS_MAX, PollAsked, PollError, PollRequest,

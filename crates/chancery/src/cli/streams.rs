@@ -1,8 +1,9 @@
 //! What can be typed of streams of shared signals.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use secevent::Place;
 
 use super::{ConfigFile, NewBearer, Socket};
 
@@ -80,9 +81,10 @@ pub(crate) struct Manage {
     /// A file whose one line, `Authorization: Bearer …`, shows the transmitter who asks (0600).
     #[arg(long)]
     pub(crate) header_file: PathBuf,
-    /// A host of the transmitter's beside the issuer's, which sees that line too; may be repeated.
-    #[arg(long = "endpoint-host")]
-    pub(crate) endpoint_hosts: Vec<String>,
+    /// Where the transmitter may be asked, and polled, beside the issuer's host and port: who is there sees
+    /// that line too. The port is 443 unless it is said; may be repeated.
+    #[arg(long = "endpoint-host", value_name = "HOST[:PORT]")]
+    pub(crate) endpoint_hosts: Vec<Place>,
     #[command(flatten)]
     pub(crate) config: ConfigFile,
     #[command(flatten)]
@@ -101,11 +103,14 @@ pub(crate) enum ManageAct {
         #[command(flatten)]
         wanted: StreamWanted,
     },
-    /// Show the stream, or, without `--id`, all that the transmitter has for us.
+    /// Show the stream, or, without `--id`, all that the transmitter has for us, and whether it is enabled.
     Read {
         /// Its id there.
         #[arg(long)]
         id: Option<String>,
+        /// Of which events it has to tell, by their URIs.
+        #[arg(long, value_delimiter = ',')]
+        events: Vec<String>,
     },
     /// Change what is said, and nothing else.
     Update {
@@ -141,7 +146,8 @@ pub(crate) enum ManageAct {
         /// Its id there.
         #[arg(long)]
         id: String,
-        /// Whom, as JSON (RFC 9493): `{"format":"email","email":"…"}`.
+        /// Whom, as JSON (RFC 9493), `{"format":"email","email":"…"}`; `@FILE`, or `-` for standard input, hold
+        /// it.
         #[arg(long)]
         subject: String,
         /// That nobody has verified that the subject is who they say.
@@ -153,7 +159,7 @@ pub(crate) enum ManageAct {
         /// Its id there.
         #[arg(long)]
         id: String,
-        /// Whom, as JSON (RFC 9493).
+        /// Whom, as JSON (RFC 9493), or where that is: `@FILE`, or `-`.
         #[arg(long)]
         subject: String,
     },
@@ -166,6 +172,16 @@ pub(crate) enum ManageAct {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
         within: u64,
     },
+}
+
+impl ManageAct {
+    /// The file with what shows us who pushes, if the transmitter is told that.
+    pub(crate) fn push_token(&self) -> Option<&Path> {
+        match self {
+            Self::Create { wanted } | Self::Update { wanted, .. } => wanted.push_token.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// What a stream is wanted to be.

@@ -5,6 +5,7 @@
 //! whichever comes first; what takes away needs no policy's leave
 //! (`n_097_no_forged_replayed_or_late_signal_changes_anybody`).
 
+mod managed;
 mod registered;
 mod subjects;
 mod taking;
@@ -21,6 +22,7 @@ use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitt
 use crate::command::{AdminError, Administration};
 use crate::register::put;
 
+pub use managed::{ManagedAct, StreamManaged};
 pub use registered::{STREAMS_MAX, StreamRegistration};
 pub use taking::TAKEN_MAX;
 

@@ -65,6 +65,7 @@ impl Administration {
             Command::StreamResume { name } => {
                 self.stream_state(by, &name, DirectoryState::Active).await
             }
+            Command::StreamManage(said) => self.stream_managed(by, said).await,
             _ => self.list(by, "stream/", "").await,
         }
     }
@@ -215,6 +216,10 @@ fn writes(token: &NewToken) -> Result<(), AdminError> {
     Ok(())
 }
 
-async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Stream, AdminError> {
+/// The stream `name`, whether it counts or not.
+pub(super) async fn registered(
+    draft: &mut Draft<'_>,
+    name: &SourceName,
+) -> Result<Stream, AdminError> {
     known::<Stream>(&mut draft.reader, FactKey::stream(name), &format!("stream `{name}`")).await
 }

@@ -279,6 +279,19 @@ fn directory_token(desk: &Desk) -> pap::NewToken {
     pap::NewToken { digest: Sha256Digest::of(b"a token"), expires, read_only: false }
 }
 
+/// That the transmitter of a stream is to delete it.
+pub(crate) fn stream_managed() -> pap::StreamManaged {
+    pap::StreamManaged {
+        name: "caep".to_owned(),
+        act: pap::ManagedAct::Delete,
+        id: Some("f67e39a0".to_owned()),
+        delivery: None,
+        events: BTreeSet::new(),
+        subject: None,
+        reason: None,
+    }
+}
+
 /// Those about directories, and about the signals that are taken and told.
 pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
     let facts = &desk.world.standing;
@@ -312,6 +325,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
         },
         Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
         Command::StreamResume { name: "caep".to_owned() },
+        Command::StreamManage(stream_managed()),
         Command::StreamList,
         Command::ReceiverAdd(pap::ReceiverRegistration {
             name: "new".to_owned(),

@@ -191,38 +191,86 @@ async fn an_unknown_outcome_is_settled_once_and_the_act_may_be_done_again() {
     assert!(record.iter().any(|it| it.text_of("action") == "outcome/settle"));
 }
 
-/// An export is the log as it was when it began, page by page; its pages are one reading, and
-/// nobody gets one without having been permitted the whole.
-#[tokio::test]
-async fn an_export_ends_and_is_one_reading() {
+/// A log of more than one page, and how many records it has.
+async fn long() -> (Desk, u64) {
     let desk = Desk::new().await;
     for n in 0..1_500 {
         drop(desk.world.authorize(desk.world.call("lookup", json!({ "amount": n }))).await);
     }
     desk.world.drained().await;
     let size = desk.world.store.log_size().await.unwrap();
+    (desk, size)
+}
+
+/// An export is the log as it was when it began, page by page; its pages are one reading, and
+/// nobody gets one without having been permitted the whole.
+#[tokio::test]
+async fn an_export_ends_and_is_one_reading() {
+    let (desk, size) = long().await;
     let readings = desk.world.records("administration").await.len();
-    let (mut from, mut pages) = (0, Vec::new());
+    let (mut from, mut export, mut pages) = (0, None, 0);
     loop {
-        let page = desk.run(Command::LogExport { from }).await.unwrap();
-        let records = page["records"].as_array().unwrap().len();
-        if records == 0 {
+        let page = desk.run(Command::LogExport { from, export }).await.unwrap();
+        from += page["records"].as_array().unwrap().len() as u64;
+        pages += 1;
+        export = page["export"].as_u64();
+        if export.is_none() {
             break;
         }
-        from += records as u64;
-        pages.push(records);
     }
-    assert_eq!(from, size, "in pages of {pages:?}");
-    assert!(pages.len() > 2);
-    // The end is asked for once more; that is a reading of nothing.
-    let more = desk.world.records("administration").await.len() - readings;
-    assert!(more <= 2, "{more}");
+    assert_eq!(from, size, "in {pages} pages");
+    assert!(pages > 1);
+    assert_eq!(desk.world.records("administration").await.len(), readings + 1);
     // Who begins in the middle begins a reading.
-    let before = desk.world.records("administration").await.len();
-    desk.run(Command::LogExport { from: 1_000 }).await.unwrap();
-    assert_eq!(desk.world.records("administration").await.len(), before + 1);
+    desk.run(Command::LogExport { from: 1_000, export: None }).await.unwrap();
+    assert_eq!(desk.world.records("administration").await.len(), readings + 2);
     let other = desk.world.standing.other.id.clone();
-    assert_eq!(word(&desk.run_as(&other, Command::LogExport { from: 1_000 }).await), "refused");
+    let middle = Command::LogExport { from: 1_000, export: None };
+    assert_eq!(word(&desk.run_as(&other, middle).await), "refused");
+}
+
+/// Whatever the same administrator reads beside it, an export is the log as it was when it began; and there
+/// is no page of one that did not begin.
+#[tokio::test]
+async fn exports_beside_each_other_end_each_where_it_began() {
+    let (desk, size) = long().await;
+    let page = async |from, export| desk.run(Command::LogExport { from, export }).await;
+    let first = page(0, None).await.unwrap();
+    let grown = desk.world.store.log_size().await.unwrap();
+    assert!(grown > size);
+    let second = page(0, None).await.unwrap();
+    let (one, two) = (first["export"].as_u64().unwrap(), second["export"].as_u64().unwrap());
+    assert_ne!(one, two);
+    // Whoever waits for a record looks at what is new, again and again, and comes to an end each time.
+    let mut from = size;
+    for _ in 0..3 {
+        let looked = page(from, None).await.unwrap();
+        assert_eq!(looked["export"], Value::Null);
+        from = looked["next"].as_u64().unwrap();
+    }
+    let next = first["next"].as_u64().unwrap();
+    assert_eq!(second["next"].as_u64().unwrap(), next);
+    let end = async |export| {
+        let (mut from, mut export) = (next, Some(export));
+        while export.is_some() {
+            let told = page(from, export).await.unwrap();
+            (from, export) = (told["next"].as_u64().unwrap(), told["export"].as_u64());
+        }
+        from
+    };
+    let begun = async |number| {
+        let readings = desk.world.records("administration").await.len();
+        let told = page(next, Some(number)).await;
+        assert_eq!(desk.world.records("administration").await.len(), readings);
+        word(&told)
+    };
+    assert_eq!((end(one).await, end(two).await), (size, grown));
+    // One that is over, or that nobody began, goes on nowhere.
+    assert_eq!((begun(one).await, begun(99).await), ("missing", "missing"));
+    for _ in 0..17 {
+        page(0, None).await.unwrap();
+    }
+    assert_eq!((begun(two + 1).await, begun(two + 17).await), ("missing", "done"));
 }
 
 /// Writes what `from` has recorded of its decisions into the log of `to`, with the decisions as an earlier

@@ -282,7 +282,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::LogShow { id: id() },
         Command::LogChain { id: id() },
         Command::LogTail { n: 5 },
-        Command::LogExport { from: 0 },
+        Command::LogExport { from: 0, export: None },
         Command::LogProve { id: id() },
         Command::LogReplay,
         Command::PolicyInForce,
@@ -420,7 +420,10 @@ async fn i_21_who_may_not_administer_learns_nothing_of_what_there_is() {
             Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },
             Command::FounderRedeem { code: "wrong".to_owned(), key: jwk() },
         ),
-        (Command::LogExport { from: 0 }, Command::LogExport { from: 1 }),
+        (
+            Command::LogExport { from: 0, export: None },
+            Command::LogExport { from: 1, export: Some(1) },
+        ),
     ];
     for (there, not_there) in pairs {
         let told = |answer: Result<Value, pap::AdminError>| {

@@ -1,10 +1,12 @@
 //! Which streams there are, and by what whoever pushes to each is known.
 
 use pap::streams::NotTaken;
-use pap::{Command, NewToken, StreamRegistration};
+use pap::{Command, ManagedAct, NewToken, StreamManaged, StreamRegistration};
+use serde_json::json;
 
 use crate::desk::word;
 use crate::directories::{Scene, token, user};
+use crate::furnished::stream_managed;
 use crate::streams::{RISC, Signals, TOKEN, code, said};
 
 #[tokio::test]
@@ -82,6 +84,49 @@ async fn what_makes_no_sense_registers_no_stream() {
     assert_eq!(add(reading).await, "invalid");
     assert_eq!(add(|it| it).await, "done");
     assert_eq!(add(|it| it).await, "conflict");
+}
+
+/// What a transmitter is to be asked for is decided on and recorded; nothing changes here by it.
+#[tokio::test]
+async fn what_a_transmitter_is_asked_for_is_recorded() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    let before = desk.revision().await;
+    let paused = StreamManaged {
+        act: ManagedAct::Pause,
+        reason: Some("maintenance".to_owned()),
+        ..stream_managed()
+    };
+    let told = desk.run(Command::StreamManage(paused)).await.unwrap();
+    assert_eq!(desk.revision().await, before);
+    let last = desk.world.records("administration").await.pop().unwrap();
+    assert_eq!(
+        (last.text_of("id"), last.text_of("action")),
+        (told["decision"].as_str().unwrap(), "people/stream")
+    );
+    let said = json!({
+        "name": "caep", "act": "pause", "id": "f67e39a0", "reason": "maintenance",
+    });
+    let change = desk.world.disclosure(&last).await.value("change").cloned().unwrap();
+    assert_eq!(change, json!({ "at_transmitter": said }));
+
+    let check = async |said: StreamManaged, expected: &str| {
+        assert_eq!(word(&desk.run(Command::StreamManage(said)).await), expected);
+    };
+    let named = |name: &str| StreamManaged { name: name.to_owned(), ..stream_managed() };
+    check(named("nothing"), "missing").await;
+    check(named("No Name"), "invalid").await;
+    let of = |id: &str| StreamManaged { id: Some(id.to_owned()), ..stream_managed() };
+    check(of(""), "invalid").await;
+    check(of("a\u{1b}"), "invalid").await;
+    check(of(&"a".repeat(1_024)), "done").await;
+    check(of(&"a".repeat(1_025)), "invalid").await;
+    let events = |count: usize| StreamManaged {
+        events: (0..count).map(|number| format!("urn:{number}")).collect(),
+        ..stream_managed()
+    };
+    check(events(64), "done").await;
+    check(events(65), "invalid").await;
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::with;
 use crate::{
     ANSWER_BYTES_MAX, AnswerError, Authorization, DeliveryAsked, Expected, LISTED_MAX, Offer,
-    Offers, SetError, StreamAsked, StreamSeen, subject_request,
+    Offers, Place, SetError, StatusAsked, StreamAsked, StreamSeen, StreamStatus, Unread,
+    status_seen, subject_request,
 };
 
 const ISSUER: &str = "https://tr.example.com";
@@ -52,6 +53,14 @@ fn texts(all: &[&str]) -> BTreeSet<String> {
     all.iter().map(|&text| text.to_owned()).collect()
 }
 
+fn places(all: &[&str]) -> BTreeSet<Place> {
+    all.iter().map(|place| place.parse().expect("it is a place")).collect()
+}
+
+fn offers() -> Offers {
+    Offers::read(&metadata(), ISSUER, &BTreeSet::new()).expect("it can be read")
+}
+
 fn pushed() -> DeliveryAsked {
     let url = HttpsUrl::parse(EVENTS).unwrap();
     DeliveryAsked::Push {
@@ -62,7 +71,7 @@ fn pushed() -> DeliveryAsked {
 
 #[test]
 fn a_transmitter_is_asked_where_its_metadata_say() {
-    let offers = Offers::read(&metadata(), ISSUER, &BTreeSet::new()).expect("it can be read");
+    let offers = offers();
     let check = |offer: Offer, id: Option<&str>, expected: Result<&str, AnswerError>| {
         let url = offers.at(offer, id);
         assert_eq!(url.as_ref().map(HttpsUrl::as_str), expected.as_ref().copied());
@@ -81,21 +90,38 @@ fn a_transmitter_is_asked_where_its_metadata_say() {
 
 #[test]
 fn n_074_metadata_of_others_or_that_lead_elsewhere_lead_nowhere() {
-    let check = |name: &str, value: Value, hosts: &[&str], expected: Option<AnswerError>| {
+    let check = |name: &str, value: Value, others: &[&str], expected: Option<AnswerError>| {
         let told = with(metadata(), name, Some(value));
-        let read = Offers::read(&told, ISSUER, &texts(hosts));
-        assert_eq!(read.err(), expected, "{name}");
+        let asked = Offers::read(&told, ISSUER, &places(others))
+            .and_then(|offers| offers.at(Offer::Status, None));
+        assert_eq!(asked.err(), expected, "{name}");
     };
     let member = |name| Some(AnswerError::Member(name));
     check("issuer", json!("https://tr.example.com/"), &[], Some(AnswerError::Issuer));
     check("issuer", json!(7), &[], member("issuer"));
-    let elsewhere = Some(AnswerError::Elsewhere("status_endpoint"));
+    let elsewhere = |place: &str| {
+        let place = place.parse().expect("it is a place");
+        Some(AnswerError::Elsewhere("status_endpoint", place))
+    };
     let status = json!("https://other.example.com/status");
-    check("status_endpoint", status.clone(), &[], elsewhere);
-    check("status_endpoint", status, &["other.example.com"], None);
-    check("status_endpoint", json!("https://tr.example.com:8443/status"), &[], elsewhere);
+    check("status_endpoint", status.clone(), &[], elsewhere("other.example.com"));
+    check(
+        "status_endpoint",
+        status.clone(),
+        &["other.example.com:8443"],
+        elsewhere("other.example.com"),
+    );
+    check("status_endpoint", status, &["Other.example.com:443"], None);
+    let port = json!("https://tr.example.com:8443/status");
+    check("status_endpoint", port.clone(), &[], elsewhere("tr.example.com:8443"));
+    check("status_endpoint", port, &["tr.example.com:8443"], None);
+    // What is elsewhere keeps nobody from asking for the rest.
+    check("verification_endpoint", json!("https://other.example.com/verify"), &[], None);
     for url in ["http://tr.example.com/status", "https://tr.example.com/#x", "/status"] {
         check("status_endpoint", json!(url), &[], member("status_endpoint"));
+    }
+    for text in ["", "other.example.com/x", "127.0.0.1", "user@other.example.com", "x:0", "x?"] {
+        assert!(text.parse::<Place>().is_err(), "{text}");
     }
     let mtls = json!([{ "spec_urn": "urn:ietf:rfc:8705" }]);
     check("authorization_schemes", mtls, &[], Some(AnswerError::Scheme));
@@ -111,8 +137,11 @@ fn a_stream_is_read_strictly_and_without_what_shows_us_who_pushes() {
     let seen = parse(&stream()).expect("it can be read");
     assert_eq!(seen.id, "f67e39a0a4d34d56b3aa1bc4cff0069f");
     assert!(!format!("{seen:?} {}", seen.to_json()).contains("Bearer"));
+    let id = || Some("f67e39a0a4d34d56b3aa1bc4cff0069f".to_owned());
     let check = |name: &'static str, value: Option<Value>| {
-        assert_eq!(parse(&with(stream(), name, value)), Err(AnswerError::Member(name)));
+        let id = id().filter(|_| name != "stream_id");
+        let unread = Unread { id, why: AnswerError::Member(name) };
+        assert_eq!(parse(&with(stream(), name, value)), Err(unread));
     };
     for name in ["stream_id", "iss", "aud", "delivery", "events_delivered"] {
         check(name, None);
@@ -123,21 +152,49 @@ fn a_stream_is_read_strictly_and_without_what_shows_us_who_pushes() {
     let many = |count: usize| json!((0..count).map(|at| format!("urn:{at}")).collect::<Vec<_>>());
     check("events_delivered", Some(many(LISTED_MAX + 1)));
     assert!(parse(&with(stream(), "events_delivered", Some(many(LISTED_MAX)))).is_ok());
-    assert_eq!(parse(&json!([])), Err(AnswerError::NotJson));
-    assert_eq!(StreamSeen::parse(br#"{"a":1,"a":2}"#), Err(AnswerError::NotJson));
-    assert_eq!(StreamSeen::parse(&vec![b' '; ANSWER_BYTES_MAX + 1]), Err(AnswerError::NotJson));
+    let not_json = || Unread { id: None, why: AnswerError::NotJson };
+    assert_eq!(parse(&json!([])), Err(not_json()));
+    assert_eq!(StreamSeen::parse(br#"{"a":1,"a":2}"#), Err(not_json()));
+    assert_eq!(StreamSeen::parse(&vec![b' '; ANSWER_BYTES_MAX + 1]), Err(not_json()));
     let all = |told: &Value| StreamSeen::parse_all(told.to_string().as_bytes());
-    assert_eq!(all(&json!([stream()])).expect("it is a list"), [seen]);
+    let broken = with(stream(), "iss", None);
+    let unread = Unread { id: id(), why: AnswerError::Member("iss") };
+    let both = [Err(unread), Ok(seen)];
+    assert_eq!(all(&json!([broken, stream()])).expect("it is a list"), both);
     assert_eq!(all(&stream()), Err(AnswerError::NotJson));
+    // What is empty is missing.
+    let empty = parse(&with(stream(), "description", Some(json!("")))).expect("it can be read");
+    assert_eq!(empty.to_json()["description"], Value::Null);
+}
+
+#[test]
+fn a_status_is_read_strictly() {
+    let check = |told: Value, expected: Result<StatusAsked, AnswerError>| {
+        assert_eq!(status_seen(told.to_string().as_bytes()), expected, "{told}");
+    };
+    let paused = |reason: Option<&str>| StatusAsked {
+        id: "a".to_owned(),
+        status: StreamStatus::Paused,
+        reason: reason.map(str::to_owned),
+    };
+    check(json!({ "stream_id": "a", "status": "paused", "reason": "b" }), Ok(paused(Some("b"))));
+    check(json!({ "stream_id": "a", "status": "paused", "reason": "" }), Ok(paused(None)));
+    let member = |name| Err(AnswerError::Member(name));
+    check(json!({ "stream_id": "a", "status": "gone" }), member("status"));
+    check(json!({ "stream_id": "", "status": "paused" }), member("stream_id"));
+    check(json!({ "stream_id": "a", "status": "paused", "reason": 7 }), member("reason"));
+    check(json!([]), Err(AnswerError::NotJson));
 }
 
 #[test]
 fn what_is_other_than_it_was_asked_for_is_told() {
+    let offers = offers();
     let expected = Expected {
         issuer: ISSUER,
         audience: AUDIENCE,
         pushed_to: EVENTS,
-        polled_at: Some("https://tr.example.com/poll"),
+        polled_at: Some("https://TR.example.com:443/poll"),
+        offers: &offers,
     };
     let asked = StreamAsked::wanting(
         Some("f67e39a0a4d34d56b3aa1bc4cff0069f".to_owned()),
@@ -173,6 +230,41 @@ fn what_is_other_than_it_was_asked_for_is_told() {
         json!({ "method": "https://schemas.openid.net/secevent/risc/delivery-method/push" });
     let old = with(stream(), "delivery", Some(google));
     assert_eq!(differs(&old, &nothing), ["delivery.method"]);
+}
+
+/// What nobody polls tells nobody anything; and whoever is polled is shown a token.
+#[test]
+fn a_stream_is_polled_where_its_transmitter_is_asked_and_only_if_somebody_polls_it() {
+    let others = places(&["other.example.com"]);
+    let offers = Offers::read(&metadata(), ISSUER, &others).expect("it can be read");
+    let check = |url: Option<&str>, polled_at: Option<&str>, asked: bool, members: &[&str]| {
+        let expected = Expected {
+            issuer: ISSUER,
+            audience: AUDIENCE,
+            pushed_to: EVENTS,
+            polled_at,
+            offers: &offers,
+        };
+        let delivery = json!({ "method": POLL, "endpoint_url": url });
+        let told = with(stream(), "delivery", Some(delivery)).to_string();
+        let seen = StreamSeen::parse(told.as_bytes()).expect("it can be read");
+        let delivery = asked.then_some(DeliveryAsked::Poll);
+        let asked = StreamAsked::wanting(None, delivery, None, None);
+        let drift = seen.drift(expected, &asked);
+        assert_eq!(drift.iter().map(|it| it.member).collect::<Vec<_>>(), members, "{url:?}");
+    };
+    let (ours, evil) = ("https://tr.example.com/poll", "https://evil.example.com/poll");
+    check(Some(ours), Some(ours), false, &[]);
+    check(Some(ours), None, false, &["delivery.method"]);
+    check(Some(ours), None, true, &[]);
+    check(Some("https://other.example.com/poll"), None, true, &[]);
+    let endpoint = "delivery.endpoint_url";
+    check(Some(evil), None, true, &[endpoint]);
+    check(Some(evil), None, false, &["delivery.method", endpoint]);
+    check(Some(evil), Some(ours), true, &[endpoint]);
+    check(Some("https://tr.example.com:8443/poll"), None, true, &[endpoint]);
+    check(Some("http://tr.example.com/poll"), None, true, &[endpoint]);
+    check(None, None, true, &[endpoint]);
 }
 
 #[test]
