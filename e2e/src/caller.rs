@@ -35,6 +35,18 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What comes back on `stream` until the end.
+    pub fn of(mut stream: TcpStream) -> Self {
+        let started = Instant::now();
+        let answered = read_to_end(&mut stream);
+        Self::new(answered.as_deref(), started.elapsed())
+    }
+
+    fn new(answered: Option<&[u8]>, took: Duration) -> Self {
+        let (status, body) = answered.and_then(parse).unwrap_or_default();
+        Self { status, body: serde_json::from_slice(&body).unwrap_or_default(), took }
+    }
+
     /// Whether the tool said that it did it.
     pub fn is_done(&self) -> bool {
         self.status == 200 && self.body.pointer("/result/isError") == Some(&Value::Bool(false))
@@ -194,10 +206,24 @@ impl Caller {
 
     /// Calls `tool` with `mark`, with a token that it obtains if it has none.
     pub fn call(&mut self, tool: &str, mark: &str) -> Answer {
-        if self.token.is_none()
-            && let Err(refused) = self.obtain()
-        {
-            return refused;
+        match self.request(tool, mark) {
+            Ok(request) => self.send(&request),
+            Err(refused) => refused,
+        }
+    }
+
+    /// Begins such a call on `stream`, and does not wait for its answer.
+    pub fn begin(&mut self, stream: &mut TcpStream, (tool, mark): (&str, &str)) {
+        let request = self.request(tool, mark);
+        let request = request.unwrap_or_else(|refused| panic!("no token: {refused:?}"));
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is a duration");
+        stream.write_all(request.as_bytes()).expect("it reads");
+    }
+
+    /// The request of such a call, all of it.
+    fn request(&mut self, tool: &str, mark: &str) -> Result<String, Answer> {
+        if self.token.is_none() {
+            self.obtain()?;
         }
         let path = format!("/mcp/{}", self.server);
         let token = self.token.clone().unwrap_or_default();
@@ -213,7 +239,7 @@ impl Caller {
         });
         let params = json!({ "name": tool, "arguments": { "mark": mark }, "_meta": meta });
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-        self.post(&path, &headers, &body.to_string())
+        Ok(self.text(&path, &headers, &body.to_string()))
     }
 
     /// Obtains a token, in place of any that it has.
@@ -319,17 +345,23 @@ impl Caller {
     }
 
     fn post(&self, path: &str, headers: &str, body: &str) -> Answer {
+        self.send(&self.text(path, headers, body))
+    }
+
+    fn send(&self, request: &str) -> Answer {
         let started = Instant::now();
+        let answered = exchange(self.port, request);
+        Answer::new(answered.as_deref(), started.elapsed())
+    }
+
+    fn text(&self, path: &str, headers: &str, body: &str) -> String {
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n{headers}\
              content-length: {}\r\n\r\n",
             self.port,
             body.len()
         );
-        let answered = exchange(self.port, &(head + body));
-        let took = started.elapsed();
-        let (status, body) = answered.and_then(|bytes| parse(&bytes)).unwrap_or_default();
-        Answer { status, body: serde_json::from_slice(&body).unwrap_or_default(), took }
+        head + body
     }
 }
 
@@ -352,6 +384,10 @@ pub(crate) fn exchange(port: u16, request: &str) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
+    read_to_end(&mut stream)
+}
+
+fn read_to_end(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
     Some(bytes)

@@ -21,6 +21,7 @@ mod process;
 mod recorder;
 mod relay;
 pub mod scim;
+mod silent;
 pub mod stage;
 mod terminal;
 pub mod tls;
@@ -35,6 +36,7 @@ pub use page::Page;
 pub use process::{Child, signal, wait_until};
 pub use recorder::{Recorded, Recorder};
 pub use relay::{Mode, Relay};
+pub use silent::Silent;
 pub use stage::Stage;
 pub use terminal::Terminal;
 

@@ -50,9 +50,14 @@ impl Stage {
 
     /// The same, with another time limit for requests, and further lines of the configuration.
     pub fn set_with(request: Duration, further: &str) -> Self {
+        Self::set_by(|port| options(port, request, further))
+    }
+
+    /// The same, with a deployment before the server at a port that has these options.
+    pub fn set_by(options: impl FnOnce(u16) -> Options) -> Self {
         let canary = Canary::start();
         let relay = Relay::start(canary.port);
-        let deployment = Deployment::start(&options(relay.port, request, further));
+        let deployment = Deployment::start(&options(relay.port));
         deployment.onboard(&["canary"], "changes-production");
         let caller = Caller::new(&deployment, "canary");
         let mut stage = Self { caller, deployment, relay, canary, marks: 0 };
@@ -171,8 +176,17 @@ impl Stage {
 
 /// What the deployments of fault tests are like: short timeouts, and a canary at `port`.
 pub fn options(port: u16, request: Duration, further: &str) -> Options {
+    options_within(port, (request, UPSTREAM), further)
+}
+
+/// The same, where an upstream may take as long as is said.
+pub fn options_within(
+    port: u16,
+    (request, upstream): (Duration, Duration),
+    further: &str,
+) -> Options {
     let [decision, request, upstream] =
-        [DECISION, request, UPSTREAM].map(|within| within.as_millis());
+        [DECISION, request, upstream].map(|within| within.as_millis());
     let configuration = format!(
         "timeouts: {{ decision_ms: {decision}, request_ms: {request}, upstream_ms: {upstream} }}\n\
          logging: {{ level: error }}\n{further}"

@@ -4,10 +4,11 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::breaking::{self, Cgroup};
-use e2e::{Deployment, Stage, stage, wait_until};
+use e2e::{Answer, Caller, Deployment, Mode, Silent, Stage, stage, wait_until};
 
 /// How long a head, a body and a write may take here.
 const WITHIN: Duration = Duration::from_millis(1_500);
@@ -39,15 +40,19 @@ fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&heard).into_owned()
 }
 
-/// What a request is answered that is the last on its connection.
-fn answer(deployment: &Deployment, head: &str, body: &str) -> String {
-    let mut stream = connect(deployment);
+/// The head of a request that is the last on its connection.
+fn head(deployment: &Deployment, more: &str) -> String {
     let port = deployment.port;
-    let request = format!(
+    format!(
         "POST /mcp/canary HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
-         content-type: application/json\r\n{head}\r\n{body}"
-    );
-    let _ = stream.write_all(request.as_bytes());
+         content-type: application/json\r\n{more}\r\n"
+    )
+}
+
+/// What such a request is answered.
+fn answer(deployment: &Deployment, more: &str, body: &str) -> String {
+    let mut stream = connect(deployment);
+    let _ = stream.write_all((head(deployment, more) + body).as_bytes());
     rest(&mut stream)
 }
 
@@ -73,9 +78,13 @@ fn n_110_heads_have_limits() {
     };
     assert_eq!(status(&answer(deployment, &headers(64), "{}")), "400");
     assert_eq!(status(&answer(deployment, &headers(65), "{}")), "431");
-    let long = |bytes: usize| format!("x: {}\r\ncontent-length: 2\r\n", "y".repeat(bytes));
-    assert_eq!(status(&answer(deployment, &long(60 * 1024), "{}")), "400");
-    assert_eq!(status(&answer(deployment, &long(70 * 1024), "{}")), "431");
+    // A head of so many bytes, with its empty line.
+    let long = |bytes: usize| {
+        let others = head(deployment, "x: \r\ncontent-length: 2\r\n").len();
+        format!("x: {}\r\ncontent-length: 2\r\n", "y".repeat(bytes - others))
+    };
+    assert_eq!(status(&answer(deployment, &long(64 * 1024), "{}")), "400");
+    assert_eq!(status(&answer(deployment, &long(64 * 1024 + 1), "{}")), "431");
     stage.ends_well();
 }
 
@@ -152,15 +161,175 @@ fn n_111_who_takes_no_answer_is_cut_off() {
     stage.ends_well();
 }
 
+/// A deployment before `silent`, of whose calls one instance may have ten thousand under way.
+fn before(silent: &Silent) -> Deployment {
+    let limits = "limits: { requests_per_agent: 40000 }\n";
+    let patient = (stage::REQUEST, Duration::from_mins(5));
+    let deployment = Deployment::start(&stage::options_within(silent.port, patient, limits));
+    deployment.onboard(&["canary"], "reads-data");
+    deployment
+}
+
+/// Answers that a client asks for and does not take: it loses the oldest, and nobody else any.
 #[test]
-fn n_111_eight_thousand_idle_connections_cost_little_and_nobody_waits() {
+fn n_111_answers_that_nobody_takes_take_no_more_than_their_room() {
+    const GREEDY: usize = 16;
+    let silent = Silent::start();
+    let deployment = before(&silent);
+    let mut caller = Caller::new(&deployment, "canary");
+    let mut quick = Caller::new(&deployment, "canary");
+    assert_eq!(quick.call("touch", Silent::MUCH).code(), "done");
+    let pid = deployment.process.as_ref().expect("it runs").id();
+    let before = resident_mb(pid);
+    let mut greedy: Vec<_> = (0..GREEDY).map(|_| connect(&deployment)).collect();
+    for stream in &mut greedy {
+        caller.begin(stream, ("touch", Silent::MUCH));
+        let mut begun = [0; 12];
+        stream.read_exact(&mut begun).expect("it begins to be answered");
+        assert_eq!(begun, *b"HTTP/1.1 200");
+    }
+    let grown = resident_mb(pid).saturating_sub(before);
+    assert!(grown < 64, "{grown} MB for {GREEDY} answers");
+    assert_eq!(quick.call("touch", Silent::MUCH).code(), "done");
+    let whole = |stream: &mut TcpStream| rest(stream).len() > Silent::MUCH_BYTES;
+    // One subject has room for four, and the others made it.
+    let taken: Vec<_> = greedy.iter_mut().map(whole).collect();
+    assert_eq!(taken, [[false; GREEDY - 4].as_slice(), &[true; 4]].concat());
+    let refused = |record: &serde_json::Value| record["cause"] == "answers";
+    wait_until("it is recorded", || deployment.records().iter().any(refused).then_some(()));
+}
+
+/// Calls under way that are answered by streams which say nothing any more.
+#[test]
+fn n_111_eight_thousand_idle_streams_cost_little_and_nobody_waits() {
+    const STREAMS: usize = 8_000;
+    /// Fewer than one instance may have waiting for their turn.
+    const AT_ONCE: usize = 100;
+    let silent = Silent::start();
+    let deployment = before(&silent);
+    let mut caller = Caller::new(&deployment, "canary");
+    let mut quick = Caller::new(&deployment, "canary");
+    assert_eq!(quick.call("touch", Silent::QUICK).code(), "done");
+    let pid = deployment.process.as_ref().expect("it runs").id();
+    let before = resident_mb(pid);
+    let mut idle = Vec::with_capacity(STREAMS);
+    while idle.len() < STREAMS {
+        let mut some: Vec<_> = (0..AT_ONCE).map(|_| connect(&deployment)).collect();
+        for stream in &mut some {
+            caller.begin(stream, ("touch", "silent"));
+        }
+        for stream in &mut some {
+            let mut begun = [0; 12];
+            stream.read_exact(&mut begun).expect("it begins to be answered");
+            assert_eq!(begun, *b"HTTP/1.1 200");
+        }
+        idle.append(&mut some);
+    }
+    let grown = resident_mb(pid).saturating_sub(before);
+    assert!(grown < STREAMS as u64 * 80 / 1_024, "{grown} MB for {STREAMS} streams");
+    let answer = quick.call("touch", Silent::QUICK);
+    assert!(answer.is_done() && answer.took < stage::DECISION, "{answer:?}");
+    // Not one of them has ended.
+    for stream in &mut idle {
+        stream.set_nonblocking(true).expect("it is a socket");
+        let mut buffer = [0; 4_096];
+        while let Ok(read) = stream.read(&mut buffer) {
+            assert_ne!(read, 0, "a stream has ended");
+        }
+    }
+}
+
+/// Whoever sends slowly, from an address that tells nobody from another, takes from nobody: neither a
+/// token nor a call is refused while as many stand as would fill the room.
+#[test]
+fn n_111_slow_bodies_lock_nobody_out() {
     let mut stage = Stage::set();
-    let before = resident_mb(stage.pid());
-    let idle: Vec<_> = (0..8_000).map(|_| connect(&stage.deployment)).collect();
+    let port = stage.deployment.port;
+    let slow = |path: &str, count: usize, bytes: usize| -> Vec<TcpStream> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ntransfer-encoding: chunked\r\n\
+             content-type: application/json\r\n\r\n{:x}\r\n",
+            bytes + 1
+        );
+        let sent = [head.as_bytes(), &vec![b' '; bytes]].concat();
+        let begin = |_| {
+            let mut stream = connect(&stage.deployment);
+            stream.write_all(&sent).expect("it reads");
+            stream
+        };
+        (0..count).map(begin).collect()
+    };
+    // Some send nothing yet, others all that they may but one byte.
+    let forms: [Vec<_>; 2] =
+        [slow("/oauth/token", 300, 0), slow("/oauth/token", 1_100, (16 << 10) - 1)];
+    let bodies = [slow("/mcp/canary", 100, 0), slow("/mcp/canary", 70, (1 << 20) - 1)];
+    let mut caller = Caller::new(&stage.deployment, "canary");
+    let deadline = stage::DECISION;
+    for _ in 0..4 {
+        caller.obtain().expect("a token, and its renewal");
+        let answer = caller.call("touch", "beside slow ones");
+        assert!(answer.is_done() && answer.took < deadline, "{answer:?}");
+    }
     stage.works();
-    let grown = resident_mb(stage.pid()).saturating_sub(before);
-    assert!(grown < 8_000 * 40 / 1_024, "{grown} MB for {} connections", idle.len());
-    drop(idle);
+    assert_eq!(stage.reached("beside slow ones"), 4);
+    // The oldest made room.
+    let [_, mut forms] = forms;
+    forms[0].write_all(b" ").expect("it reads");
+    let mut begins = [0; 12];
+    forms[0].read_exact(&mut begins).expect("it is answered");
+    assert_eq!(begins, *b"HTTP/1.1 503");
+    drop((forms, bodies));
+    let refused = |record: &serde_json::Value| record["cause"] == "bodies";
+    wait_until("it is recorded", || stage.deployment.records().iter().any(refused).then_some(()));
+    stage.ends_well();
+}
+
+/// A flood of strangers, at the token endpoint and with no token, takes nothing from an agent.
+#[test]
+fn n_116_a_flood_of_strangers_leaves_an_agent_served() {
+    let mut stage = Stage::set();
+    let deployment = &stage.deployment;
+    let port = deployment.port;
+    let stopped = AtomicBool::new(false);
+    let request = |path: &str, kind: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: {kind}\r\n\
+             accept: application/json, text/event-stream\r\ncontent-length: 2\r\n\r\n{{}}"
+        )
+        .repeat(8)
+    };
+    let mut caller = Caller::new(deployment, "canary");
+    caller.obtain().expect("a token");
+    std::thread::scope(|scope| {
+        for (path, kind) in [
+            ("/oauth/token", "application/x-www-form-urlencoded"),
+            ("/mcp/canary", "application/json"),
+        ] {
+            let (stopped, many) = (&stopped, request(path, kind));
+            scope.spawn(move || {
+                let mut streams: Vec<_> = (0..64).map(|_| connect(deployment)).collect();
+                let mut buffer = vec![0; 64 * 1024];
+                while !stopped.load(Ordering::SeqCst) {
+                    for stream in &mut streams {
+                        stream.write_all(many.as_bytes()).expect("it reads");
+                    }
+                    for stream in &mut streams {
+                        assert_ne!(stream.read(&mut buffer).expect("it is answered"), 0);
+                    }
+                }
+            });
+        }
+        for _ in 0..20 {
+            let answer = caller.call("touch", "beside a flood");
+            assert!(answer.is_done() && answer.took < stage::DECISION, "{answer:?}");
+        }
+        // Who renews waits among those who ask for tokens, and is not shut out.
+        wait_until("a token can be had", || caller.obtain().ok());
+        assert!(caller.call("touch", "beside a flood").is_done());
+        stopped.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(stage.reached("beside a flood"), 21);
+    stage.works();
     stage.ends_well();
 }
 
@@ -231,22 +400,33 @@ fn n_112_no_flood_of_frames_holds_anybody_up() {
 fn n_117_without_descriptors_nothing_is_permitted_unrecorded() {
     let mut stage = Stage::set();
     let pid = stage.pid();
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
-    breaking::limit(pid, &format!("--nofile={open}:20000"));
-    // What was accepted before is closed after its answer, so that there is room for one or two.
-    let held: Vec<_> = (0..8).map(|_| connect(&stage.deployment)).collect();
-    let (mark, answer) = stage.touch();
-    assert_eq!(stage.reached(&mark), usize::from(answer.is_done()), "{answer:?}");
-    drop(held);
+    // A connection of before; that it is accepted is seen by an answer on it.
+    let mut stream = connect(&stage.deployment);
+    let port = stage.deployment.port;
+    let request = format!("GET /oauth/jwks HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    assert_ne!(stream.read(&mut [0; 16 * 1024]).expect("it is answered"), 0);
+    // Fewer than there are: there is none for a server, a file or a connection.
+    breaking::limit(pid, "--nofile=8:20000");
+    let mark = stage.mark();
+    stage.caller.begin(&mut stream, ("touch", &mark));
+    let answer = Answer::of(stream);
+    assert!(["upstream_failed", "unavailable"].contains(&answer.code().as_str()), "{answer:?}");
+    assert_eq!(stage.reached(&mark), 0, "it was refused, and it happened");
     breaking::limit(pid, "--nofile=20000:20000");
     stage.ends_well();
 }
 
-/// Killed for its memory in the middle of calls, it is back within five seconds, and everything
-/// that was acknowledged is in the log.
+/// Killed for its memory in the middle of a call, it is back within twice the five seconds that it has,
+/// the call is unknown, and everything that was acknowledged is in the log.
 #[test]
 fn n_118_killed_for_its_memory_it_is_back_at_once() {
-    let mut stage = Stage::set();
+    let patient = (stage::REQUEST, Duration::from_mins(1));
+    let mut stage = Stage::set_by(|port| stage::options_within(port, patient, ""));
+    let mut caller = Caller::new(&stage.deployment, "canary");
+    stage.relay.set(Mode::HoldAnswer);
+    let under_way = std::thread::spawn(move || caller.call("touch", "under way"));
+    wait_until("a call is under way", || (stage.relay.held() == 1).then_some(()));
     let cgroup = Cgroup::with_memory(8 << 20);
     cgroup.take(stage.pid());
     // Bodies that never end: as much memory as the limits let strangers have.
@@ -272,6 +452,12 @@ fn n_118_killed_for_its_memory_it_is_back_at_once() {
     drop(streams);
     let started = Instant::now();
     stage.deployment.serve();
-    assert!(started.elapsed() < Duration::from_secs(10), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() < 2 * Duration::from_secs(5), "it took {:?}", started.elapsed());
+    let answer = under_way.join().expect("it ends");
+    assert_eq!(answer.code(), "nothing", "{answer:?}");
+    stage.relay.set(Mode::Pass);
+    let effects = stage.canary.effects();
+    let effect = effects.iter().find(|effect| effect.mark == "under way").expect("it happened");
+    assert_eq!(stage.outcome(effect.decision.as_deref().expect("permitted")), "unknown");
     stage.ends_well();
 }

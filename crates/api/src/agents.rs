@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use sts::{TokenHttpRequest, TokenService};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::answers;
 use crate::bodies::{Bodies, Form, Unread, Whole};
 use crate::described::{agents as described, hosted};
 use crate::hosts::{self, Hosts};
@@ -44,9 +45,8 @@ pub struct Agents {
 
 /// The router for agents, and for `receivers`, which are told of them.
 pub fn agents(state: Agents, receivers: Receivers) -> Router {
-    let (body_max, hosts) = (state.bodies.body_max(), state.hosts.clone());
     let gateway = state.gateway.clone();
-    let hosts = hosts.telling(Arc::new(move |cause| gateway.note_refusal(cause)));
+    let hosts = state.hosts.clone().telling(Arc::new(move |cause| gateway.note_refusal(cause)));
     let of_server = "/.well-known/oauth-protected-resource/mcp/{server}";
     let of_service = "/.well-known/oauth-authorization-server";
     let of_receivers = receivers::routes();
@@ -64,7 +64,6 @@ pub fn agents(state: Agents, receivers: Receivers) -> Router {
         .get(of_service, server_metadata, described::server_metadata())
         .get(of_server, resource_metadata, described::resource_metadata())
         .with_document(&described::about(), [of_receivers.told()])
-        .layer(DefaultBodyLimit::max(body_max))
         .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
         .with_state(state);
     routes
@@ -85,8 +84,9 @@ async fn mcp_post(
         Ok(body) => body,
         Err(unread) => return unread.told(&state.gateway),
     };
-    let peer = address(peer.as_ref());
-    let call = HttpCall { server: &server, headers: &headers, body, arrived, peer };
+    let (peer, sender) = addresses(peer.as_ref(), &state);
+    let (server, headers) = (server.as_str(), &headers);
+    let call = HttpCall { server, headers, body, arrived, peer, sender };
     written(state.gateway.post(call).await)
 }
 
@@ -97,8 +97,9 @@ async fn mcp_delete(
     headers: HeaderMap,
 ) -> Response {
     let arrived = state.clock.monotonic();
-    let (body, peer) = (Bytes::new(), address(peer.as_ref()));
-    let call = HttpCall { server: &server, headers: &headers, body, arrived, peer };
+    let (body, (peer, sender)) = (Bytes::new(), addresses(peer.as_ref(), &state));
+    let (server, headers) = (server.as_str(), &headers);
+    let call = HttpCall { server, headers, body, arrived, peer, sender };
     match state.gateway.delete(&call).await {
         Some(reply) => written(reply),
         None => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response(),
@@ -109,14 +110,16 @@ async fn mcp_delete(
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-fn address(peer: Option<&Extension<Peer>>) -> Option<IpAddr> {
-    peer.map(|Extension(Peer(address))| *address)
+/// Where a request comes from, and the same as far as it tells one who sends from another.
+fn addresses(peer: Option<&Extension<Peer>>, state: &Agents) -> (Option<IpAddr>, Option<IpAddr>) {
+    let peer = peer.map(|Extension(peer)| *peer);
+    (peer.map(|Peer(address)| address), network::sender(peer, state.behind_proxy))
 }
 
 /// Checks what a POST says of its form (MCP, streamable HTTP): JSON comes, and an answer may be
 /// JSON or a stream.
 fn check_form(headers: &HeaderMap) -> Result<(), Unread> {
-    let refuse = |cause, status, why: &str| Err(Unread { cause, status, why: why.to_owned() });
+    let refuse = |cause, status, why| Err(Unread { cause, status, why });
     if !is_json(headers) {
         let why = "the content type must be application/json\n";
         return refuse("content_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
@@ -159,20 +162,18 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
 /// How often a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-fn written(reply: Reply) -> Response {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = match reply.body {
+fn written(Reply { status, headers, body, way_back }: Reply) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = match body {
         ReplyBody::Empty => Response::new(Body::empty()),
-        ReplyBody::Json(bytes) => {
-            let mut response = Response::new(Body::from(bytes));
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
-            response
-        }
-        ReplyBody::Events(messages) => events(messages),
+        ReplyBody::Json(document) => match answers::json(document, way_back) {
+            Some(response) => response,
+            None => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        },
+        ReplyBody::Events(messages) => answers::stream(events(messages), way_back),
     };
     *response.status_mut() = status;
-    for (name, value) in reply.headers {
+    for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);
         }
@@ -192,7 +193,14 @@ fn events(messages: gateway::Events) -> Response {
 }
 
 async fn token(asking: Asking) -> Response {
-    asking.answered(async |tokens, request| tokens.token(request).await).await
+    let gateway = asking.state.gateway.clone();
+    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
+        let answer = tokens.token(request).await?;
+        // Who shows it for the first time is no stranger.
+        gateway.know(&answer.access_token);
+        Ok(answer)
+    };
+    asking.answered(answer).await
 }
 
 async fn push(asking: Asking) -> Response {
@@ -205,7 +213,7 @@ async fn push(asking: Asking) -> Response {
 }
 
 async fn device(mut asking: Asking) -> Response {
-    asking.from = network::sender(asking.peer, asking.state.behind_proxy);
+    asking.from = asking.sender;
     asking.answered(async |tokens, request| tokens.enrol(request).await).await
 }
 
@@ -223,9 +231,10 @@ async fn introspect(asking: Asking) -> Response {
 /// A form of a client of the token service.
 struct Asking {
     state: Agents,
-    peer: Option<Peer>,
     /// Where it comes from, as far as that is told.
     from: Option<IpAddr>,
+    /// The same, where it tells one who sends from another.
+    sender: Option<IpAddr>,
     headers: HeaderMap,
     form: Whole,
 }
@@ -236,8 +245,9 @@ impl FromRequest<Agents> for Asking {
     async fn from_request(request: Request, state: &Agents) -> Result<Self, Infallible> {
         let peer = request.extensions().get::<Peer>().copied();
         let (from, headers) = (peer.map(|Peer(address)| address), request.headers().clone());
+        let sender = network::sender(peer, state.behind_proxy);
         let Form(form) = Form::from_request(request, state).await?;
-        Ok(Self { state: state.clone(), peer, from, headers, form })
+        Ok(Self { state: state.clone(), from, sender, headers, form })
     }
 }
 
@@ -247,14 +257,14 @@ impl Asking {
         self,
         answer: impl AsyncFnOnce(&TokenService, TokenHttpRequest<'_>) -> Result<T, OAuthError>,
     ) -> Response {
-        let Self { state, from, headers, form: Whole { body, _room }, .. } = self;
+        let Self { state, from, sender, headers, form: Whole { body, _room } } = self;
         let arrived = state.clock.monotonic();
         let body = match body {
             Ok(body) => body,
             Err(unread) => return unread.told(&state.gateway),
         };
-        let Some(_turn) = state.gateway.turn_of(from).await else {
-            let (status, why) = (StatusCode::SERVICE_UNAVAILABLE, "try again later\n".to_owned());
+        let Some(_turn) = state.gateway.turn_of(sender).await else {
+            let (status, why) = (StatusCode::SERVICE_UNAVAILABLE, "try again later\n");
             return Unread { cause: "too_many", status, why }.told(&state.gateway);
         };
         let proofs: Vec<_> = headers.get_all("dpop").iter().collect();

@@ -6,6 +6,7 @@
 mod admin;
 mod admin_listener;
 mod agents;
+mod answers;
 mod authorization;
 mod bodies;
 mod described;

@@ -356,7 +356,7 @@ fn gateway(
         environment: environment(),
         limits: GatewayLimits {
             links: LinkLimits {
-                sessions: config.limits.mcp_sessions as u64,
+                conversations: config.limits.mcp_sessions,
                 of_agent: config.limits.conversations_per_agent,
                 processes: config.limits.stdio_processes,
                 processes_of_agent: config.limits.stdio_processes_per_agent,

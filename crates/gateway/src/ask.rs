@@ -21,18 +21,17 @@ use model::record::OutcomeKind;
 use model::{AccessRequest, ActionName, Principal, ResourceRef, ServerName, Sha256Digest};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::authenticate::Caller;
 use crate::awaited::{Awaited, ClientAnswer, Place};
 use crate::call::Gateway;
 use crate::catalog::{self, GovernedCall};
 use crate::entry::{About, Passage};
-use crate::events::Message;
 use crate::links::Conversation;
 use crate::recorder::Recorder;
 use crate::under_way::CallKey;
 use crate::upstream::{CANCELLED, cause};
+use crate::way_back::Messages;
 
 /// One request of a server, bound to the instance whose call it is on account of.
 pub(crate) struct ServerAct {
@@ -175,7 +174,7 @@ impl Asker {
     pub(crate) async fn deliver(
         &self,
         permit: Permit<ServerAct>,
-        messages: mpsc::Sender<Message>,
+        messages: Messages,
     ) -> Option<ClientAnswer> {
         let watch = self.authority.watch(&permit);
         let begun = permit.begin(self.authority.clock().as_ref()).ok()?;
@@ -185,7 +184,7 @@ impl Asker {
         let key = CallKey { instance, server, session: self.session.clone(), id: id.clone() };
         let (place, answer) = self.awaited.enter(key);
         let asking = Asking { id, messages, running: Some(running), _place: place };
-        asking.messages.send(Box::new(asking.message(&act.asked))).await.ok()?;
+        asking.messages.say(asking.message(&act.asked)).await?;
         let answer = tokio::select! {
             answer = answer => answer.ok()?,
             _ = watch.no_longer_permitted() => return None,
@@ -226,7 +225,7 @@ pub(crate) fn tell_all(permits: Vec<Permit<ServerAct>>, authority: &Authority) -
 struct Asking {
     /// Our id, as JSON text.
     id: String,
-    messages: mpsc::Sender<Message>,
+    messages: Messages,
     running: Option<Running>,
     _place: Place,
 }
@@ -266,6 +265,6 @@ impl Drop for Asking {
         let message =
             format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{CANCELLED}\",\"params\":{params}}}");
         // A client that does not listen any more need not be told.
-        let _ = self.messages.try_send(Box::new(message.into()));
+        self.messages.try_say(message.into());
     }
 }

@@ -7,14 +7,13 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use mcp::Era;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::assertion::Said as Asserted;
 use crate::awaited::ClientAnswer;
-use crate::events::Message;
 use crate::forward::Way;
 use crate::upstream::{self, ServerAsks};
+use crate::way_back::Messages;
 
 /// The most that a server may ask on account of one call before something of it is answered.
 const AT_ONCE_MAX: usize = 8;
@@ -29,7 +28,7 @@ const REPLIES_WAITING_MAX: usize = 32;
 pub(crate) struct Asks<'a> {
     way: &'a Way,
     asserted: Asserted,
-    messages: &'a mpsc::Sender<Message>,
+    messages: &'a Messages,
     /// None for most calls, of which nothing is asked.
     begun: Option<Box<Begun<'a>>>,
 }
@@ -45,11 +44,7 @@ struct Begun<'a> {
 }
 
 impl<'a> Asks<'a> {
-    pub(crate) fn new(
-        way: &'a Way,
-        asserted: Asserted,
-        messages: &'a mpsc::Sender<Message>,
-    ) -> Self {
+    pub(crate) fn new(way: &'a Way, asserted: Asserted, messages: &'a Messages) -> Self {
         Self { way, asserted, messages, begun: None }
     }
 
@@ -124,7 +119,7 @@ impl<'a> Asks<'a> {
 
 impl Way {
     /// What the client answers, if it may be asked and does.
-    async fn ask(&self, asks: ServerAsks, messages: mpsc::Sender<Message>) -> Option<ClientAnswer> {
+    async fn ask(&self, asks: ServerAsks, messages: Messages) -> Option<ClientAnswer> {
         if !self.is_marked(&BTreeSet::new()).await {
             return None;
         }

@@ -23,8 +23,10 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::request_state::{RESPONSES, RequestStates, Resumed, STATE};
+use crate::room::Room;
 use crate::shares::{Asker, Tally, Turns};
 use crate::under_way::CallsUnderWay;
+use crate::way_back::ANSWERS_MAX;
 use crate::{Assertions, offered, upstream};
 
 /// What is refused beyond, and how long it waits.
@@ -76,6 +78,8 @@ pub struct Gateway {
     pub(crate) under_way: CallsUnderWay,
     pub(crate) turns: Turns,
     pub(crate) requests: Tally,
+    /// Room for what is on its way to clients.
+    pub(crate) answers: Room,
     pub(crate) awaited: Awaited,
     pub(crate) states: Arc<RequestStates>,
     pub(crate) limits: GatewayLimits,
@@ -101,6 +105,7 @@ impl Gateway {
             under_way: CallsUnderWay::default(),
             turns: Turns::new(parts.limits.threads),
             requests: Tally::new(parts.limits.requests_per_agent),
+            answers: Room::new(ANSWERS_MAX),
             awaited: Awaited::default(),
             states: Arc::new(RequestStates { key: parts.states, clock, entropy }),
             limits: parts.limits,
@@ -345,7 +350,7 @@ impl Gateway {
             conversation,
             assertions: self.assertions.clone(),
             within: self.limits.call,
-            _counted: passage.counted.clone(),
+            way_back: passage.way_back.clone(),
             about: about.clone(),
             under_way: self.under_way.enter(passage.call_key(about.id.to_string())),
             asker,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Askable, Era, Message, Method, Request};
-use model::{AgentName, PersonId, ServerName, Sha256Digest, Stranger};
+use model::{PersonId, ServerName, Sha256Digest, Stranger};
 
 use crate::authenticate::{Caller, shown};
 use crate::call::Gateway;
@@ -18,8 +18,10 @@ use crate::mcp_id::Id;
 use crate::offered;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::shares::{Asker, Full, Open, Place, Subject};
+use crate::room::Whose;
+use crate::shares::{Asker, Full, Place};
 use crate::under_way::CallKey;
+use crate::way_back::WayBack;
 
 /// One HTTP request to `/mcp/{server}`.
 pub struct HttpCall<'a> {
@@ -33,6 +35,8 @@ pub struct HttpCall<'a> {
     pub arrived: Duration,
     /// Where it comes from, where that is known.
     pub peer: Option<IpAddr>,
+    /// The same, where it tells one who sends from another.
+    pub sender: Option<IpAddr>,
 }
 
 /// What is known of a request for answering it.
@@ -60,8 +64,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) arrived: Duration,
     pub(crate) url: String,
-    /// That it counts among its instance's and its agent's.
-    pub(crate) counted: Arc<Open>,
+    /// The way back to the client, by which it counts among its instance's and its agent's.
+    pub(crate) way_back: WayBack,
     /// The place in which it is decided.
     pub(crate) place: Place,
 }
@@ -117,16 +121,21 @@ impl Gateway {
         Some(ended.unwrap_or_else(|refusal| self.refuse(http, &refusal, &about, caller.as_ref())))
     }
 
-    /// The agent whose token the headers show, if the token is known, whoever shows it, and for whom it
-    /// works.
-    pub fn known(&self, headers: &HeaderMap) -> Option<(AgentName, Subject)> {
-        self.tokens.claimed(headers)
+    /// Whose a request is, by the token that its headers show, if the token is known, whoever shows it.
+    pub fn known(&self, headers: &HeaderMap) -> Option<Arc<[Whose]>> {
+        let (agent, subject) = self.tokens.claimed(headers)?;
+        Some(Whose::of_agent(&agent, &subject))
     }
 
-    /// A place among the requests that are dealt with, for one that comes from `peer` and asks for a
-    /// token; `None` if it is not its turn in time. It is given back when it is dropped.
-    pub async fn turn_of(&self, peer: Option<IpAddr>) -> Option<impl Drop> {
-        self.turn(Asker::Stranger(peer)).await.ok()
+    /// Knows `token`, which was just issued, when it is shown for the first time.
+    pub fn know(&self, token: &str) {
+        self.tokens.know(token);
+    }
+
+    /// A place among the requests that are dealt with, for one of `sender` that asks for a token;
+    /// `None` if it is not its turn in time. It is given back when it is dropped.
+    pub async fn turn_of(&self, sender: Option<IpAddr>) -> Option<impl Drop> {
+        self.turn(Asker::Stranger(sender)).await.ok()
     }
 
     /// Records that a request was refused before it got here: over a limit, or addressed to
@@ -157,7 +166,10 @@ impl Gateway {
         self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;
         mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
         match message {
-            Message::Request(request) => self.request(&passage, request, about).await,
+            Message::Request(request) => {
+                let reply = self.request(&passage, request, about).await?;
+                Ok(Reply { way_back: Some(passage.way_back), ..reply })
+            }
             Message::Notification(notification) => {
                 self.notified(&passage, &notification);
                 Ok(Reply::empty(202))
@@ -174,7 +186,7 @@ impl Gateway {
     async fn place(&self, http: &HttpCall<'_>) -> Result<Place, Refusal> {
         let asker = match self.tokens.claimed(http.headers) {
             Some((agent, subject)) => Asker::Agent(agent, subject),
-            None => Asker::Stranger(http.peer),
+            None => Asker::Stranger(http.sender),
         };
         self.turn(asker).await
     }
@@ -204,9 +216,9 @@ impl Gateway {
         let counted = self.requests.open(&caller.agent, caller.subject());
         let counted = counted
             .map_err(|Full| Refusal::TooMany("requests of one agent or of one subject of it"));
-        let counted = Arc::new(counted?);
+        let way_back = WayBack::new((&self.answers, &self.recorder), &caller, counted?);
         let (headers, arrived) = (http.headers, http.arrived);
-        Ok(Passage { caller, server, route, era, headers, arrived, url, counted, place })
+        Ok(Passage { caller, server, route, era, headers, arrived, url, way_back, place })
     }
 
     async fn request(

@@ -2,32 +2,45 @@
 
 use bytes::Bytes;
 use mcp::DenialStyle;
+use model::DecisionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
-use crate::authenticate::Caller;
 use crate::entry::About;
-use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::ReplyBody;
-
-/// A message for the client. A channel keeps room for 32 of them as long as it is there: boxed, they
-/// take a quarter of it.
-pub(crate) type Message = Box<Bytes>;
+use crate::room::Kept;
+use crate::way_back::{Message, WayBack};
 
 /// How a forwarded call ended, for whoever waits for it.
 pub(crate) enum Ended {
-    /// With the status that it has if nothing was said before it.
-    Answer(u16, Bytes),
+    /// With the status that it has if nothing was said before it, and by which decision.
+    Answer(u16, Kept, DecisionId),
     Refused(Refusal),
+}
+
+impl Ended {
+    /// The answer and its status, or the refusal. One that made room for others is unknown to the
+    /// client.
+    pub(crate) fn taken(self, way_back: &WayBack) -> Result<(u16, Bytes), Refusal> {
+        match self {
+            Self::Answer(status, kept, decision) => {
+                let unknown = || {
+                    way_back.lost();
+                    Refusal::OutcomeUnknown { decision }
+                };
+                Ok((status, kept.whole().ok_or_else(unknown)?))
+            }
+            Self::Refused(refusal) => Err(refusal),
+        }
+    }
 }
 
 /// Tells a refusal that ends a stream.
 pub(crate) struct Telling {
     pub(crate) about: About,
     pub(crate) style: DenialStyle,
-    pub(crate) caller: Caller,
-    pub(crate) recorder: Recorder,
+    pub(crate) way_back: WayBack,
 }
 
 /// How a call ends, what tells it, and what cuts it if it is dropped before.
@@ -36,7 +49,7 @@ type End = (oneshot::Receiver<Ended>, Telling, DropGuard);
 /// Messages for the client, each a JSON-RPC message, the answer last. Dropped before that, the call
 /// is cut: the client went away.
 pub struct Events {
-    first: Option<Bytes>,
+    first: Option<Message>,
     heard: mpsc::Receiver<Message>,
     end: Option<Box<End>>,
 }
@@ -50,27 +63,33 @@ impl std::fmt::Debug for Events {
 impl Events {
     /// What was heard first, and what follows it.
     pub(crate) fn new((first, heard): (Message, mpsc::Receiver<Message>), end: End) -> Self {
-        Self { first: Some(*first), heard, end: Some(Box::new(end)) }
+        Self { first: Some(first), heard, end: Some(Box::new(end)) }
     }
 
     /// The next message; none after the answer.
     pub async fn recv(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        if let Some(message) = self.heard.recv().await {
-            return Some(*message);
+        while let Some(message) = self.next().await {
+            if let Some(message) = message.whole() {
+                return Some(message);
+            }
+            // It made room for others.
+            let (_, telling, _) = self.end.as_deref()?;
+            telling.way_back.lost();
         }
         let (ended, ..) = self.end.as_deref_mut()?;
-        let ended = ended.await;
+        // If there is none, the task that called broke: its outcome is recorded as unknown.
+        let ended = ended.await.unwrap_or(Ended::Refused(Refusal::Broken));
         let (_, telling, gone) = *self.end.take()?;
         let _ = gone.disarm();
-        Some(match ended {
-            Ok(Ended::Answer(_, body)) => body,
-            Ok(Ended::Refused(refusal)) => telling.told(&refusal),
-            // The task that called broke: its outcome is recorded as unknown.
-            Err(_) => telling.told(&Refusal::Broken),
-        })
+        let taken = ended.taken(&telling.way_back);
+        Some(taken.map_or_else(|refusal| telling.told(&refusal), |(_, body)| body))
+    }
+
+    async fn next(&mut self) -> Option<Message> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.heard.recv().await,
+        }
     }
 }
 
@@ -87,8 +106,7 @@ impl Drop for Events {
 impl Telling {
     fn told(self, refusal: &Refusal) -> Bytes {
         if !refusal.is_decided() {
-            let who = (self.caller.agent, self.caller.instance);
-            self.recorder.refuse(refusal.cause(), Some(who));
+            self.way_back.refuse(refusal.cause());
         }
         let reply = crate::list::refusal_reply(refusal, &self.about, Some(self.style));
         match reply.body {

@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Begun, Permit, PermitContext, Running, Watch};
-use bytes::Bytes;
 use mcp::{Era, Method};
 use model::record::OutcomeKind;
 use model::{ArgumentsDigest, DecisionId, Sha256Digest};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 
 use crate::Assertions;
 use crate::ask::Asker;
@@ -23,15 +21,15 @@ use crate::asks::Asks;
 use crate::assertion::Said as Asserted;
 use crate::catalog::{GovernedCall, Route};
 use crate::entry::About;
-use crate::events::{Ended, Events, Message, Telling};
+use crate::events::{Ended, Events, Telling};
 use crate::links::Conversation;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
 use crate::request_state::RequestStates;
-use crate::shares::Open;
 use crate::translate::{self, Kind};
 use crate::under_way::UnderWay;
-use crate::upstream::{Asking, CANCELLED, LinkError, MESSAGES_WAITING_MAX, Said};
+use crate::upstream::{Asking, CANCELLED, LinkError, Said};
+use crate::way_back::{Messages, WayBack};
 
 /// How long telling a server that a call is cut may take.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
@@ -45,8 +43,8 @@ pub(crate) struct Way {
     pub(crate) conversation: Arc<Conversation>,
     pub(crate) assertions: Assertions,
     pub(crate) within: Duration,
-    /// That it counts among its agent's, as long as it is under way.
-    pub(crate) _counted: Arc<Open>,
+    /// The way back to the client.
+    pub(crate) way_back: WayBack,
     /// The client's request, for answering it.
     pub(crate) about: About,
     /// The request under way by which a cancellation finds it.
@@ -108,7 +106,7 @@ struct Call {
     act: GovernedCall,
     asserted: Asserted,
     watch: Watch,
-    messages: mpsc::Sender<Message>,
+    messages: Messages,
 }
 
 impl Call {
@@ -147,10 +145,10 @@ impl Way {
         let telling = Telling {
             about: self.about.clone(),
             style: self.route.denials,
-            caller: self.asker.caller.clone(),
-            recorder: self.asker.recorder.clone(),
+            way_back: self.way_back.clone(),
         };
-        let (messages, mut heard) = mpsc::channel(MESSAGES_WAITING_MAX);
+        let way_back = self.way_back.clone();
+        let (messages, mut heard) = Messages::new(way_back.clone());
         let (done, ended) = tokio::sync::oneshot::channel();
         let asserted = asserted(&context, &act);
         // What a call keeps while it waits is kept once, and in none of the futures that it runs in.
@@ -162,9 +160,12 @@ impl Way {
             let _ = done.send(call.way.close(heard, running, (decision, &call.act.method)));
         });
         let first = heard.recv().await;
-        let Some(first) = first else { return answer(ended.await, decision) };
+        let Some(first) = first else {
+            let ended = ended.await.map_err(|_| Refusal::OutcomeUnknown { decision })?;
+            return ended.taken(&way_back).map(|(status, body)| Reply::json(status, body));
+        };
         let events = Events::new((first, heard), (ended, telling, gone));
-        Ok(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Events(events) })
+        Ok(Reply::of(200, ReplyBody::Events(events)))
     }
 
     /// Sends the call and passes on what is said until the answer, or until it is cut.
@@ -173,7 +174,7 @@ impl Way {
         act: &GovernedCall,
         asserted: Asserted,
         cut: Pin<&mut impl Future<Output = ()>>,
-        messages: &mpsc::Sender<Message>,
+        messages: &Messages,
     ) -> Heard {
         let eras = (self.conversation.link.era, self.about.era);
         let params = act.params.as_deref();
@@ -210,7 +211,7 @@ impl Way {
         &self,
         act: &GovernedCall,
         params: Option<&RawValue>,
-        (asserted, messages): (Asserted, &mpsc::Sender<Message>),
+        (asserted, messages): (Asserted, &Messages),
         mut stop: Pin<&mut impl Future<Output = Stop>>,
     ) -> Heard {
         let link = &self.conversation.link;
@@ -239,7 +240,7 @@ impl Way {
                         if is_stateless && !translate::is_told(&bytes, log_level) => {}
                     // A client that does not listen to progress loses it, not the answer.
                     Ok(Said::Notification(bytes)) => if self.is_marked(&BTreeSet::new()).await {
-                        drop(messages.try_send(Box::new(bytes)));
+                        messages.try_say(bytes);
                     },
                     Ok(Said::Request(request)) => asks.begin(request),
                     Ok(Said::Withdrawn(id)) => asks.withdraw(&id),
@@ -289,16 +290,16 @@ impl Way {
                 let outcome = if failed { OutcomeKind::Failed } else { OutcomeKind::Returned };
                 running.finish(outcome, digest);
                 let result = translate::result(result, method, eras);
-                Ended::Answer(200, self.message("result", &result))
+                self.told(decision, (200, "result", &result))
             }
             Heard::Error(error) => {
                 running.finish(OutcomeKind::Failed, Some(Sha256Digest::of(error.get().as_bytes())));
                 let status = error_status(&error, self.about.era);
-                Ended::Answer(status, self.message("error", &error))
+                self.told(decision, (status, "error", &error))
             }
             Heard::InputRequired(result, digest) => {
                 running.finish(OutcomeKind::Returned, Some(digest));
-                Ended::Answer(200, self.message("result", &result))
+                self.told(decision, (200, "result", &result))
             }
             Heard::NotAsked(digest) => {
                 running.finish(OutcomeKind::Failed, Some(digest));
@@ -323,9 +324,14 @@ impl Way {
         }
     }
 
-    fn message(&self, member: &str, value: &RawValue) -> Bytes {
+    /// The answer of the call that `decision` permitted, kept until the client takes it.
+    fn told(&self, decision: DecisionId, (status, member, value): (u16, &str, &RawValue)) -> Ended {
         let id = &self.about.id;
-        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{}}}", value.get()).into()
+        let message = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{}}}", value.get());
+        match self.way_back.keep(message.into()) {
+            Some(kept) => Ended::Answer(status, kept, decision),
+            None => Ended::Refused(Refusal::OutcomeUnknown { decision }),
+        }
     }
 }
 
@@ -354,15 +360,4 @@ fn error_status(error: &RawValue, era: Era) -> u16 {
     }
     let code = serde_json::from_str::<Error>(error.get()).map_or(0, |error| error.code);
     mcp::error_status(code, era)
-}
-
-fn answer(
-    ended: Result<Ended, tokio::sync::oneshot::error::RecvError>,
-    decision: DecisionId,
-) -> Result<Reply, Refusal> {
-    match ended {
-        Ok(Ended::Answer(status, body)) => Ok(Reply::json(status, body)),
-        Ok(Ended::Refused(refusal)) => Err(refusal),
-        Err(_) => Err(Refusal::OutcomeUnknown { decision }),
-    }
 }

@@ -11,14 +11,13 @@ use authority::{Governed as _, Permit};
 use mcp::{Era, InputRequest, InputRequired};
 use model::Sha256Digest;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 
 use crate::ask::{ServerAct, tell_all};
 use crate::catalog::GovernedCall;
-use crate::events::Message;
 use crate::forward::{Heard, Way};
 use crate::request_state::{RESPONSES, SERVER_STATE_MAX, STATE, Waiting};
 use crate::translate;
+use crate::way_back::Messages;
 
 /// The most that one result may ask.
 const REQUESTS_MAX: usize = 8;
@@ -92,7 +91,7 @@ impl Way {
         &self,
         result: &RawValue,
         params: Option<&RawValue>,
-        messages: &mpsc::Sender<Message>,
+        messages: &Messages,
     ) -> Option<Box<RawValue>> {
         let (wants, requests) = read(result)?;
         if requests.is_empty() {

@@ -11,7 +11,7 @@ use mcp::Askable;
 use model::{Entropy, InstanceId, ServerName};
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,8 +33,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// What is refused beyond, and how long idle conversations stay.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkLimits {
-    /// The most MCP sessions at once.
-    pub sessions: u64,
+    /// The most conversations at once, those of MCP sessions among them.
+    pub conversations: usize,
     /// The most conversations of one agent at once; of one instance, a part of that.
     pub of_agent: usize,
     /// The most stdio servers running at once.
@@ -64,8 +64,8 @@ pub(crate) struct Conversation {
     pub(crate) declares: Askable,
     /// Whether the link is this conversation's alone, and ends with it.
     is_own: bool,
-    /// That it counts among its instance's and its agent's.
-    _counted: Option<Open>,
+    /// That it counts among all, and among its instance's and its agent's.
+    _counted: Option<(OwnedSemaphorePermit, Open)>,
 }
 
 impl Conversation {
@@ -86,6 +86,7 @@ pub(crate) struct Links {
     stateless: OfInstances,
     shared: Shared,
     client: crate::upstream::HttpClient,
+    places: Arc<Semaphore>,
     of_agents: Tally,
     processes: Arc<Semaphore>,
     processes_of_agents: Tally,
@@ -125,6 +126,7 @@ impl Links {
             stateless,
             shared: Shared::default(),
             client,
+            places: Arc::new(Semaphore::new(limits.conversations)),
             of_agents: Tally::new(limits.of_agent),
             processes: Arc::new(Semaphore::new(limits.processes)),
             processes_of_agents: Tally::new(limits.processes_of_agent),
@@ -139,11 +141,7 @@ impl Links {
     /// Opens a conversation.
     pub(crate) async fn open(&self, opening: Opening<'_>) -> Result<Arc<Conversation>, Refusal> {
         let Opening { route, server, caller, assertion, askable, mut declares } = opening;
-        let counted = caller.map(|caller| self.of_agents.open(&caller.agent, caller.subject()));
-        let counted = counted.transpose();
-        let counted = counted.map_err(|Full| {
-            Refusal::TooMany("conversations of one agent or of one subject of it")
-        })?;
+        let counted = caller.map(|caller| self.counted(caller)).transpose()?;
         // Who looks at a server before any agent may sees it as it is started now.
         let is_own = caller.is_none() || !route.target.is_shared();
         let within = self.limits.greeting;
@@ -159,6 +157,16 @@ impl Links {
         let conversation =
             Conversation { link, verified, askable, declares, is_own, _counted: counted };
         Ok(Arc::new(conversation))
+    }
+
+    /// A place for a conversation of `caller`.
+    fn counted(&self, caller: &Caller) -> Result<(OwnedSemaphorePermit, Open), Refusal> {
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| Refusal::TooMany("conversations"))?;
+        let own = self.of_agents.open(&caller.agent, caller.subject());
+        let too_many =
+            |Full| Refusal::TooMany("conversations of one agent or of one subject of it");
+        Ok((place, own.map_err(too_many)?))
     }
 
     /// Reaches a server and greets it.
@@ -223,23 +231,12 @@ impl Links {
         cell.is_some_and(|cell| cell.get().is_some())
     }
 
-    /// Whether one more MCP session may begin.
-    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
-        if self.sessions.entry_count() >= self.limits.sessions {
-            self.sessions.run_pending_tasks();
-        }
-        let full = self.sessions.entry_count() >= self.limits.sessions;
-        if full { Err(Refusal::TooMany("MCP sessions")) } else { Ok(()) }
-    }
-
     /// Begins an MCP session and returns its id.
     pub(crate) fn begin(&self, session: McpSession, entropy: &dyn Entropy) -> String {
         let mut bytes = [0; 16];
         entropy.fill(&mut bytes);
         let id = format!("{:032x}", u128::from_be_bytes(bytes));
         self.sessions.insert(id.clone(), Arc::new(session));
-        // Counted from here on.
-        self.sessions.run_pending_tasks();
         id
     }
 
@@ -264,6 +261,8 @@ impl Links {
     /// Ends the MCP session `id`.
     pub(crate) fn end(&self, id: &str) {
         self.sessions.invalidate(id);
+        // Its place is free again as soon as its server is told.
+        self.sessions.run_pending_tasks();
     }
 
     /// Ends every conversation.
@@ -285,13 +284,11 @@ fn caches(limits: &LinkLimits, tasks: &TaskTracker) -> (Sessions, OfInstances) {
         closer.spawn(async move { conversation.close().await });
     };
     let close_session = close.clone();
-    let sessions = Cache::builder()
-        .max_capacity(limits.sessions)
-        .time_to_idle(limits.idle)
-        .eviction_listener(move |_, session: Arc<McpSession>, _: RemovalCause| {
-            close_session(session.link.clone());
-        });
-    let stateless = Cache::builder().max_capacity(limits.sessions).time_to_idle(limits.idle);
+    // Neither has a capacity of its own: what is open ends when it is idle, and for nobody else's sake.
+    let sessions = Cache::builder().time_to_idle(limits.idle).eviction_listener(
+        move |_, session: Arc<McpSession>, _: RemovalCause| close_session(session.link.clone()),
+    );
+    let stateless = Cache::builder().time_to_idle(limits.idle);
     let stateless = stateless.eviction_listener(
         move |_, cell: Arc<OnceCell<Arc<Conversation>>>, _: RemovalCause| {
             cell.get().cloned().into_iter().for_each(&close);

@@ -29,7 +29,6 @@ impl Gateway {
         let askable = request.member("capabilities").map(Askable::of).unwrap_or_default();
         let begun = self.begun(passage, request).await?;
         let opened = async {
-            self.links.check_room()?;
             let declares = self.could_ask(passage, askable).await?;
             self.links.open(Opening { askable, declares, ..self.opening(passage) }).await
         };

@@ -115,16 +115,20 @@ pub(crate) async fn listed(link: &Link, assertion: Option<String>) -> Result<Lis
             if tools.insert(name.clone(), descriptor.clone()).is_some() {
                 return Err(LinkError::Garbled(format!("lists {name:?} twice")));
             }
+            if tools.len() > TOOLS_MAX {
+                return Err(too_many());
+            }
         }
         cursor = page.get("nextCursor").cloned().unwrap_or_default();
         if cursor.is_null() {
             return Ok(tools);
         }
-        if tools.len() > TOOLS_MAX {
-            break;
-        }
     }
-    Err(LinkError::Garbled("lists more tools than can be".to_owned()))
+    Err(too_many())
+}
+
+fn too_many() -> LinkError {
+    LinkError::Garbled("lists more tools than can be".to_owned())
 }
 
 /// Reads what a server lists in a conversation of its own: what onboarding starts from.

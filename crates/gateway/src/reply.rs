@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::events::Events;
+use crate::way_back::WayBack;
 
 /// An answer to one HTTP request.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: ReplyBody,
+    /// The way back of a request that counts until its body is taken.
+    pub way_back: Option<WayBack>,
 }
 
 /// The body of an answer.
@@ -29,12 +32,17 @@ pub enum ReplyBody {
 impl Reply {
     /// An answer without a body.
     pub const fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: ReplyBody::Empty }
+        Self::of(status, ReplyBody::Empty)
     }
 
     /// An answer with one JSON document.
     pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: Vec::new(), body: ReplyBody::Json(body.into()) }
+        Self::of(status, ReplyBody::Json(body.into()))
+    }
+
+    /// An answer with this body.
+    pub(crate) const fn of(status: u16, body: ReplyBody) -> Self {
+        Self { status, headers: Vec::new(), body, way_back: None }
     }
 
     /// The answer with one more header.

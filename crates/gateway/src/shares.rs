@@ -115,9 +115,9 @@ pub(crate) struct Place {
     is_held: AtomicBool,
 }
 
-/// Somebody has as many requests waiting as may wait.
+/// Somebody has as much as may be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Full;
+pub struct Full;
 
 impl Turns {
     /// Places for as many threads as serve.

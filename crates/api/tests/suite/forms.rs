@@ -1,6 +1,9 @@
 //! The form of requests: addresses, types, sizes, methods.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
+use futures::stream;
 use http::StatusCode;
 use mcp::Era;
 use serde_json::Value;
@@ -78,6 +81,23 @@ async fn n_110_a_body_beyond_its_limit_is_refused_and_recorded() {
     let answer = post(&surface, &[], padded(BODY_MAX + 1)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     surface.world.refusal("body_unread").await;
+}
+
+/// A request for a token has its own limit, also where its head does not say how long it is.
+#[tokio::test]
+async fn a_request_for_a_token_beyond_its_limit_is_refused() {
+    const MAX: usize = 16 * 1024;
+    let surface = Surface::new().await;
+    let check = async |bytes: usize, expected: StatusCode| {
+        let chunk = |bytes: usize| Ok::<_, Infallible>("x".repeat(bytes));
+        let chunked = Body::from_stream(stream::iter([chunk(bytes - 1), chunk(1)]));
+        for body in [chunked, Body::from("x".repeat(bytes))] {
+            let request = request("POST", "/oauth/token").body(body).expect("a request");
+            assert_eq!(ask(&surface.agents, request).await.status, expected, "{bytes}");
+        }
+    };
+    check(MAX, StatusCode::BAD_REQUEST).await;
+    check(MAX + 1, StatusCode::PAYLOAD_TOO_LARGE).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 #[path = "../../../gateway/tests/support/mod.rs"]
 mod support;
 
+mod answers;
 mod devices;
 mod forms;
 mod logins;

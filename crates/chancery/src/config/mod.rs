@@ -144,7 +144,7 @@ pub(crate) struct Limits {
     pub(crate) connections_per_address: usize,
     /// The most requests of one agent under way; of one subject, a quarter of that.
     pub(crate) requests_per_agent: usize,
-    /// The most MCP sessions at once.
+    /// The most MCP sessions and other conversations with servers at once.
     pub(crate) mcp_sessions: usize,
     /// The most MCP sessions and other conversations with servers of one agent at once; of one
     /// subject, a quarter of that.

@@ -226,3 +226,28 @@ async fn n_083_a_result_that_asks_for_input_is_refused() {
         world.refusal("input_required").await;
     }
 }
+
+/// A request is under way until its answer is taken, and not only until there is one.
+#[tokio::test]
+async fn a_request_counts_until_its_answer_is_taken() {
+    for streams in [false, true] {
+        let up = upstream(Era::Session).await;
+        let routes = vec![("up", up.target())];
+        let mut setup = Setup { policy: POLICY.to_owned(), routes, ..Setup::default() };
+        // One of each instance.
+        setup.limits.requests_per_agent = 4;
+        let (world, bot) = with(setup).await;
+        let client = bot.connected(&world, "up", Era::Session).await;
+        if streams {
+            up.on("tools/call", held());
+            up.release();
+        }
+        let (headers, body) = client.request("tools/call", json!({ "name": "echo" }));
+        let reply = client.reply(&world.gateway, &headers, body).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(world.outcome("up/echo").await, "returned");
+        assert_eq!(client.ask("ping", json!({})).await.status, 503, "{streams}");
+        drop(reply);
+        assert_eq!(client.ask("ping", json!({})).await.status, 200, "{streams}");
+    }
+}

@@ -150,3 +150,24 @@ async fn n_133_a_panic_denies_and_is_recorded() {
     assert_eq!(client.call("echo", json!({})).await.refused(), None);
     assert_eq!(world.outcome("up/echo").await, "returned");
 }
+
+/// What a server lists is read up to its limits, and refused whole beyond them.
+#[tokio::test]
+async fn a_list_of_tools_has_so_many_pages_and_so_many_tools() {
+    let up = upstream(Era::Session).await;
+    let (world, _) = before(&up, "").await;
+    let server = "up".parse().expect("a server");
+    let check = async |pages: Vec<usize>, expected: Option<usize>| {
+        let mut all = (0..).map(|number| tool(&format!("t{number}")));
+        let list = pages.iter().map(|tools| all.by_ref().take(*tools).collect()).collect();
+        up.list(list);
+        let listed = gateway::list_tools(&world.gateway, &server, true).await;
+        assert_eq!(listed.ok().map(|tools| tools.len()), expected, "{pages:?}");
+    };
+    check(vec![10_000], Some(10_000)).await;
+    check(vec![10_001], None).await;
+    check(vec![9_999, 1], Some(10_000)).await;
+    check(vec![10_000, 1], None).await;
+    check(vec![1; 100], Some(100)).await;
+    check(vec![1; 101], None).await;
+}

@@ -114,8 +114,14 @@ async fn n_143_the_commit_finds_a_proof_that_another_gateway_took() {
     let client = bot.client(&world, "up", Era::Stateless).await;
     let (headers, body) = client.request("tools/call", json!({ "name": "echo", "arguments": {} }));
     let arrived = Duration::ZERO;
-    let call =
-        |body| gateway::HttpCall { server: "up", headers: &headers, body, arrived, peer: None };
+    let call = |body| gateway::HttpCall {
+        server: "up",
+        headers: &headers,
+        body,
+        arrived,
+        peer: None,
+        sender: None,
+    };
     let (first, second) =
         tokio::join!(world.gateway.post(call(body.clone())), other.post(call(body)));
     let (first, second) = (Answer::of(first).await, Answer::of(second).await);

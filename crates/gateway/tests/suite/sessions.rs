@@ -230,7 +230,7 @@ async fn n_110_mcp_sessions_are_limited_in_number() {
     let up = upstream(Era::Session).await;
     let mut setup =
         Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
-    setup.limits.links.sessions = 3;
+    setup.limits.links.conversations = 3;
     let (world, bot) = with(setup).await;
     let mut open = Vec::new();
     for _ in 0..3 {
@@ -242,7 +242,39 @@ async fn n_110_mcp_sessions_are_limited_in_number() {
     assert_eq!(up.seen_of("initialize").len(), before, "the server is not asked");
     assert_eq!(open[0].call("echo", json!({})).await.refused(), None, "those open stay open");
     assert_eq!(open[1].delete().await.expect("a session era").status, 204);
-    bot.connected(&world, "up", Era::Session).await;
+    has_room_again(&one_more).await;
+}
+
+/// What is open in either era counts among the same, and none of it ends for somebody else's sake.
+#[tokio::test]
+async fn a_conversation_too_many_is_refused_and_ends_no_other() {
+    let up = upstream(Era::Session).await;
+    let mut setup =
+        Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
+    setup.limits.links.conversations = 3;
+    let (world, bot) = with(setup).await;
+    let mut open = vec![bot.connected(&world, "up", Era::Session).await];
+    for _ in 0..2 {
+        open.push(bot.client(&world, "up", Era::Stateless).await);
+    }
+    for client in &open {
+        assert_eq!(client.call("echo", json!({})).await.refused(), None);
+    }
+    let greeted = up.seen_of("initialize").len();
+    let stateless = bot.client(&world, "up", Era::Stateless).await;
+    for _ in 0..8 {
+        assert_eq!(stateless.call("echo", json!({})).await.status, 503);
+    }
+    is_one_too_many(&world, &bot.client(&world, "up", Era::Session).await).await;
+    for client in &open {
+        assert_eq!(client.call("echo", json!({})).await.refused(), None);
+    }
+    assert_eq!(up.seen_of("initialize").len(), greeted, "each goes on where it was");
+    assert_eq!(open[0].delete().await.expect("a session era").status, 204);
+    until("there is room again", || async {
+        (stateless.call("echo", json!({})).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ pub struct Answer {
 
 impl Answer {
     pub async fn of(reply: Reply) -> Self {
-        let Reply { status, headers, body } = reply;
+        let Reply { status, headers, body, way_back: _ } = reply;
         let (text, events) = match body {
             ReplyBody::Empty => (String::new(), Vec::new()),
             ReplyBody::Json(bytes) => (string(&bytes), Vec::new()),
@@ -240,7 +240,8 @@ impl Client<'_> {
 
     pub async fn reply(&self, gateway: &Gateway, headers: &HeaderMap, body: Bytes) -> Reply {
         let arrived = self.world.authority.clock().monotonic();
-        let call = HttpCall { server: &self.server, headers, body, arrived, peer: None };
+        let (server, peer, sender) = (self.server.as_str(), None, None);
+        let call = HttpCall { server, headers, body, arrived, peer, sender };
         // What a call takes is large, and no part of each test that waits for it.
         Box::pin(gateway.post(call)).await
     }
@@ -317,7 +318,8 @@ impl Client<'_> {
             set(&mut headers, "mcp-protocol-version", mcp::STATELESS_VERSION);
         }
         let body = Bytes::new();
-        let call = HttpCall { server: &self.server, headers: &headers, body, arrived, peer: None };
+        let (server, headers, peer, sender) = (self.server.as_str(), &headers, None, None);
+        let call = HttpCall { server, headers, body, arrived, peer, sender };
         self.world.gateway.delete(&call).await
     }
 

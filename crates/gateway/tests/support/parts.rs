@@ -54,7 +54,7 @@ impl PinChange for Sources {
 pub fn limits() -> GatewayLimits {
     GatewayLimits {
         links: LinkLimits {
-            sessions: 10_000,
+            conversations: 10_000,
             of_agent: 10_000,
             processes: 8,
             processes_of_agent: 32,
