@@ -1,7 +1,6 @@
 //! Official clients of other people's making, driven step by step.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -9,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use serde_json::{Value, json};
 
 use crate::process::{Child, PATIENCE};
-use crate::{Deployment, binary, free_port, python, repository, wait_until};
+use crate::{Deployment, binary, python, repository, wait_until};
 
 /// An official SDK, in the era that it is asked to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,16 +238,11 @@ fn shim_arguments(
 /// that it listens on. The shell is the client process whose instance it is: another call of this
 /// function starts another.
 pub fn listen(deployment: &Deployment, who: (&str, &str)) -> (Child, String) {
-    let (port, key) = (free_port(), deployment.agent_key(who.0));
-    let address = format!("127.0.0.1:{port}");
+    let key = deployment.agent_key(who.0);
     let mut command = Command::new("sh");
     command.args(["-c", "setpriv --pdeathsig KILL \"$0\" \"$@\"; exit"]).arg(binary());
-    command.args(shim_arguments(deployment, who, &key)).args(["--listen", &address]);
-    command.stderr(Stdio::null());
-    let mut child = Child::start(&mut command);
-    wait_until("the shim listens", || {
-        assert!(child.ended().is_none(), "the shim ended");
-        TcpStream::connect(("127.0.0.1", port)).ok()
-    });
-    (child, format!("http://{address}/mcp"))
+    command.args(shim_arguments(deployment, who, &key)).args(["--listen", "127.0.0.1:0"]);
+    command.env("XDG_STATE_HOME", deployment.path("user"));
+    let url = |line: &str| line.split_once("speaking MCP on ").map(|(_, url)| url.to_owned());
+    Child::start_and_read_errors(&mut command, url)
 }

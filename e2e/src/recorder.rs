@@ -31,11 +31,15 @@ struct Mark {
 
 type Heard = Arc<Mutex<Vec<Carried>>>;
 
+/// What all connections carried back.
+type Said = Arc<Mutex<Vec<u8>>>;
+
 /// A recorder on loopback. It lives as long as the test process.
 #[derive(Debug)]
 pub struct Recorder {
     port: u16,
     heard: Heard,
+    said: Said,
 }
 
 /// One HTTP request that passed.
@@ -56,15 +60,15 @@ impl Recorder {
     pub fn to(upstream: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let heard = Heard::default();
-        let all = heard.clone();
+        let (heard, said) = (Heard::default(), Said::default());
+        let all = (heard.clone(), said.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else { continue };
                 relay(client, server, all.clone());
             }
         });
-        Self { port, heard }
+        Self { port, heard, said }
     }
 
     /// The port that it listens on.
@@ -76,6 +80,11 @@ impl Recorder {
     pub fn bytes(&self) -> Vec<u8> {
         let heard = self.heard.lock().expect("no panic while it is held");
         heard.iter().flat_map(|carried| carried.bytes.clone()).collect()
+    }
+
+    /// Every byte that came back from it: heads, bodies, streams.
+    pub fn answers(&self) -> Vec<u8> {
+        self.said.lock().expect("no panic while it is held").clone()
     }
 
     /// The requests that went to the upstream, as they passed.
@@ -109,7 +118,7 @@ impl Recorded {
     }
 }
 
-fn relay(client: TcpStream, server: TcpStream, heard: Heard) {
+fn relay(client: TcpStream, server: TcpStream, (heard, said): (Heard, Said)) {
     let (Ok(back_to), Ok(back_from)) = (client.try_clone(), server.try_clone()) else { return };
     let index = {
         let mut all = heard.lock().expect("no panic while it is held");
@@ -125,7 +134,11 @@ fn relay(client: TcpStream, server: TcpStream, heard: Heard) {
             carried.marks.push(Mark { length: carried.bytes.len(), place, at: now() });
         });
     });
-    std::thread::spawn(move || pump(back_from, back_to, |_| {}));
+    std::thread::spawn(move || {
+        pump(back_from, back_to, |bytes| {
+            said.lock().expect("no panic while it is held").extend_from_slice(bytes);
+        });
+    });
 }
 
 /// Passes on what `from` says until it says no more.

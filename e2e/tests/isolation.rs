@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +16,10 @@ const PARENT: &str = "/var/lib";
 
 /// Somebody else, who owns nothing.
 const OTHER: &str = "65534";
+
+/// Where the holder of an agent's key answers who is of its user, and what lies beside it.
+const HOLDER: &str = "user/chancery/run/holder.sock";
+const USERS: [&str; 2] = ["user/chancery/devices/bot.pem", "user/chancery/listen.secret"];
 
 /// The limits of the hostile server.
 const MEMORY_MB: u64 = 512;
@@ -61,6 +66,7 @@ impl Way {
     fn service(self, deployment: &Deployment) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", "exec 9</dev/null; exec \"$0\" \"$@\""]);
+        command.env_remove("XDG_RUNTIME_DIR").env("XDG_STATE_HOME", deployment.path("user"));
         match self {
             Self::Namespace | Self::User => command.arg(binary()),
             Self::UserWithoutNamespaces => {
@@ -69,7 +75,8 @@ impl Way {
             Self::Unprivileged => {
                 let own = deployment.path("chancery");
                 std::fs::copy(binary(), &own).expect("the binary can be copied");
-                run(Command::new("chown").args(["-R", OTHER]).arg(deployment.path("home")));
+                let own = ["home", "user"].map(|name| deployment.path(name));
+                run(Command::new("chown").args(["-R", OTHER]).args(own));
                 let ids = ["--reuid", OTHER, "--regid", OTHER, "--clear-groups"];
                 command.arg("setpriv").args(ids).arg(own)
             }
@@ -84,6 +91,8 @@ struct Wall {
     caller: Caller,
     /// What else is not for servers: a header, an anchor.
     private: TempDir,
+    /// Where the holder of a key of the service's own user would answer.
+    _holder: UnixListener,
 }
 
 impl Wall {
@@ -111,13 +120,14 @@ impl Wall {
         for path in [deployment.dir.path(), private.path(), &deployment.path("home")] {
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
         }
+        let holder = holder(&deployment);
         let service = way.service(&deployment);
         if way == Way::Unprivileged {
             run(Command::new("chown").args(["-R", OTHER]).arg(private.path()));
         }
         deployment.serve_under(service);
         let caller = Caller::new(&deployment, "canary");
-        Self { deployment, caller, private }
+        Self { deployment, caller, private, _holder: holder }
     }
 
     /// What the hostile server says of an attempt.
@@ -143,6 +153,7 @@ impl Wall {
         assert!(keys.len() >= 4, "there are keys: {keys:?}");
         let others = ["state", "state/chancery.db", "state/log", "chancery.yaml", "policies"];
         let others = others.iter().map(|name| home.join(name));
+        let others = others.chain(USERS.map(|name| self.deployment.path(name)));
         let private = ["header", "anchor"].map(|name| self.private.path().join(name));
         keys.into_iter().chain(others).chain(private).collect()
     }
@@ -153,6 +164,25 @@ fn attempt(caller: &mut Caller, what: &str) -> String {
     let text = answer.body.pointer("/result/content/0/text").and_then(|text| text.as_str());
     assert!(answer.is_done(), "{what}: {answer:?}");
     text.expect("it says what came of it").to_owned()
+}
+
+/// What `chancery mcp` keeps below the user's own directory for state, as it makes it.
+fn holder(deployment: &Deployment) -> UnixListener {
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is ours");
+    };
+    for dir in ["user", "user/chancery", "user/chancery/run", "user/chancery/devices"] {
+        std::fs::create_dir(deployment.path(dir)).expect("it can be made");
+        mode(&deployment.path(dir), 0o700);
+    }
+    mode(&deployment.path("user"), 0o755);
+    for file in USERS {
+        std::fs::write(deployment.path(file), "secret").expect("it can be written");
+        mode(&deployment.path(file), 0o600);
+    }
+    let listener = UnixListener::bind(deployment.path(HOLDER)).expect("it can be bound");
+    mode(&deployment.path(HOLDER), 0o600);
+    listener
 }
 
 /// The configuration of the hostile server, the script in it: its own `/tmp` and another user's
@@ -242,8 +272,11 @@ fn files(wall: &mut Wall) {
             wall.fails(&format!("{how} {}", path.display()));
         }
     }
-    let socket = wall.deployment.path("home/state/admin.sock");
-    wall.fails(&format!("connect {}", socket.display()));
+    for socket in ["home/state/admin.sock", "home/state/host.sock", HOLDER] {
+        let socket = wall.deployment.path(socket);
+        assert!(socket.exists(), "{}", socket.display());
+        wall.fails(&format!("connect {}", socket.display()));
+    }
     for path in ["/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/etc/passwd", "/dev/tty"]
     {
         wall.fails(&format!("write {path}"));
@@ -358,6 +391,15 @@ fn what_cannot_be_isolated_is_not_started() {
         deployment.serve_under(without());
         let metrics = deployment.observed("/metrics");
         assert!(metrics.contains(&format!("isolation=\"{isolation}\"")), "{metrics}");
+        let listed = deployment.run(&["server", "list"]);
+        assert!(listed.contains(&format!("\"isolation\":\"{isolation}\"")), "{listed}");
+        let config = deployment.path("home/chancery.yaml");
+        let doctor = deployment.run_any(&["doctor", "--config", config.to_str().expect("text")]);
+        let how = if isolation == "none" { "without isolating it" } else { "not" };
+        assert!(doctor.contains(&format!("the service starts `canary` {how}")), "{doctor}");
+        let records = deployment.records();
+        let told = records.iter().any(|record| record["event"] == "server_not_isolated");
+        assert_eq!(told, isolation == "none");
         let answer = Caller::new(&deployment, "canary").call("attempt", "name");
         if isolation == "refused" {
             assert!(told.contains("server `canary` is not started: it cannot be isol"), "{told}");

@@ -356,6 +356,9 @@ fn the_doctor_says_what_is_not_enforced_and_what_to_do() {
         assert_eq!(stands(&found, area), "ok", "{area}: {found:?}");
     }
     assert_eq!(stands(&found, "anchors"), "weak", "{found:?}");
+    let config = deployment.path("home/chancery.yaml");
+    let strict = ["doctor", "--strict", "--json", "--config", text(&config)];
+    assert_eq!(deployment.run_told(&strict).0, Some(5), "what is weak is not enforced");
     // The canary answers whoever asks.
     assert_eq!(stands(&found, "servers"), "weak", "{found:?}");
 

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use e2e::{Client, Deployment, Door, Options, Recorder, Sdk, free_port, wait_unti
 use serde_json::{Value, json};
 
 /// The upstreams of the run.
-const SERVERS: [&str; 3] = ["process", "session", "stateless"];
+const SERVERS: [&str; 4] = ["process", "session", "stateless", "keyed"];
 
 const POLICY: &str = r#"
 @id("SERVER-reading")
@@ -30,6 +31,9 @@ const DENIED: &str = "forbidden-canary-denied-58c2d0";
 const INVALID: &str = "canary-invalid-c90b44";
 const UNKNOWN: &str = "canary-unknown-e61f05";
 
+/// What one upstream is shown as its own credential, and nobody else may see.
+const BROKERED: &str = "canary-brokered-2b97d4";
+
 /// A run, and everything that it left behind.
 struct Run {
     deployment: Deployment,
@@ -37,8 +41,12 @@ struct Run {
     front: Recorder,
     session: HttpServer,
     stateless: HttpServer,
+    /// Has a credential of its own.
+    keyed: HttpServer,
     dir: tempfile::TempDir,
-    /// What clients were answered to what was refused.
+    /// What clients were answered to what was done.
+    answers: Vec<Value>,
+    /// What they were answered to what was refused.
     refusals: Vec<Value>,
 }
 
@@ -50,10 +58,16 @@ impl Run {
         let issuer = format!("http://127.0.0.1:{}", front.port());
         let session = upstream::everything();
         let stateless = upstream::modern(&issuer, &dir.path().join("effects"));
+        let keyed = upstream::everything();
+        let header = dir.path().join("header");
+        std::fs::write(&header, format!("Authorization: Bearer {BROKERED}")).expect("it is ours");
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&header, private).expect("it is ours");
         let bodies = [
             upstream::everything_process(&dir.path().join("heard")),
             session.configured(),
             stateless.configured(),
+            format!("{{ url: '{}', header_file: '{}' }}", keyed.url(), header.display()),
         ];
         let servers = SERVERS.map(str::to_owned).into_iter().zip(bodies).collect();
         let deployment = Deployment::start(&Options {
@@ -66,7 +80,8 @@ impl Run {
             ..Options::default()
         });
         deployment.onboard(&SERVERS, "reads-data");
-        Self { deployment, front, session, stateless, dir, refusals: Vec::new() }
+        let (answers, refusals) = (Vec::new(), Vec::new());
+        Self { deployment, front, session, stateless, keyed, dir, answers, refusals }
     }
 
     /// Lets clients of both eras and through every door be permitted, denied, and refused.
@@ -77,12 +92,14 @@ impl Run {
             ("session", (Sdk::TypeScript1, Door::Dpop)),
             ("stateless", (Sdk::PythonSession, Door::Dpop)),
             ("stateless", (Sdk::PythonStateless, Door::Stdio)),
+            ("keyed", (Sdk::PythonSession, Door::Dpop)),
         ];
         for (server, way) in clients {
             let mut client = Client::start(&self.deployment, ("bot", server), way);
-            client.ask(&json!({ "list": true }));
+            self.answers.push(client.ask(&json!({ "list": true })));
             let said = client.ask(&echo(&json!(PERMITTED)));
             assert_eq!(said["isError"], false, "{server} {way:?}: {said}");
+            self.answers.push(said);
             for step in [
                 echo(&json!(DENIED)),
                 echo(&json!([INVALID])),
@@ -90,6 +107,11 @@ impl Run {
                 json!({ "read": format!("demo://{UNKNOWN}") }),
             ] {
                 self.refusals.push(client.ask(&step));
+            }
+            if server == "keyed" {
+                // What is answered once it is gone names it, and not what it was shown.
+                self.keyed.process.kill();
+                self.refusals.push(client.ask(&echo(&json!("gone"))));
             }
             client.close();
         }
@@ -149,12 +171,10 @@ impl Run {
     /// Everything that upstreams heard, by name.
     fn upstream_traffic(&self) -> Vec<(String, Vec<u8>)> {
         let heard = std::fs::read(self.dir.path().join("heard")).expect("the process heard us");
-        let (session, stateless) = (self.session.recorder.bytes(), self.stateless.recorder.bytes());
-        vec![
-            ("process".to_owned(), heard),
-            ("session".to_owned(), session),
-            ("stateless".to_owned(), stateless),
-        ]
+        let servers = [&self.session, &self.stateless, &self.keyed];
+        let bytes = servers.map(|server| server.recorder.bytes());
+        let all = [heard].into_iter().chain(bytes);
+        SERVERS.map(str::to_owned).into_iter().zip(all).collect()
     }
 }
 
@@ -199,7 +219,7 @@ fn nowhere<'a>(secrets: impl IntoIterator<Item = &'a [u8]>, places: &[(String, V
 }
 
 #[test]
-fn i_12_and_i_13_and_n_075_secrets_stay_where_they_belong() {
+fn i_12_and_i_13_and_n_075_and_n_076_secrets_stay_where_they_belong() {
     let mut run = Run::new();
     run.act();
     let (written, upstream) = (run.written(), run.upstream_traffic());
@@ -213,8 +233,26 @@ fn i_12_and_i_13_and_n_075_secrets_stay_where_they_belong() {
     nowhere(credentials.iter().map(String::as_bytes), &upstream);
     nowhere(credentials.iter().map(String::as_bytes), &written);
 
+    // Nor is it in anything that a client was answered, whose wire has what it asked the service for.
+    let answers = vec![("answers".to_owned(), json!(run.answers).to_string().into_bytes())];
+    let wire = vec![("the wire of clients".to_owned(), run.front.answers())];
+    nowhere(credentials.iter().map(String::as_bytes), &answers);
+
+    // N-076: what an upstream is shown as its own goes to that one alone.
+    let brokered = [BROKERED.as_bytes()];
+    let (of_others, own): (Vec<_>, Vec<_>) =
+        upstream.iter().cloned().partition(|(server, _)| server != "keyed");
+    for places in [&of_others, &written, &answers, &wire] {
+        nowhere(brokered, places);
+    }
+    assert!(memchr::memmem::find(&own[0].1, brokered[0]).is_some(), "it is shown to its own");
+    let gone = run.refusals.last().expect("there are refusals").to_string();
+    assert!(gone.contains("upstream_failed") || gone.contains("outcome_unknown"), "{gone}");
+    assert!(memchr::memmem::find(&wire[0].1, PERMITTED.as_bytes()).is_some(), "it is searched");
+
     // I-12: keys are in their files and nowhere else.
     let keys = run.private_keys();
+    nowhere(keys.iter().map(Vec::as_slice), &wire);
     nowhere(keys.iter().map(Vec::as_slice), &written);
     nowhere(keys.iter().map(Vec::as_slice), &upstream);
 

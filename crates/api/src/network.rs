@@ -1,21 +1,13 @@
 //! Who connects, as far as an address tells one from another.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::Peer;
 
-/// The bits of an IPv6 address that say whose it is: one subscriber often has all the others.
-const NETWORK: u128 = u128::MAX << 72;
-
 impl Peer {
-    /// Who connects: an IPv4 address, or the network (/56) of an IPv6 one, all of whose addresses one
-    /// subscriber can have. On loopback nobody in particular: a proxy there connects for all.
+    /// Who connects ([`model::network`]).
     pub fn network(self) -> Option<IpAddr> {
-        let address = self.0.to_canonical();
-        (!address.is_loopback()).then(|| match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
-        })
+        model::network(self.0)
     }
 }
 

@@ -1,39 +1,46 @@
 //! Callers that are no active agent: found, recorded, kept in the register, told to who answers.
 //!
 //! Nobody waits for any of it. Each is one finding, however often it comes; the first to be told is
-//! the owner of a tool of the server that it wanted, then, as long as nobody has looked, each
-//! administrator in turn: people have no managers in the register. What a stranger says of itself
-//! is kept as what it says, and decides nothing.
+//! the owner of a tool of the server that it wanted, then, as long as nobody has looked, whom owners
+//! report to and each administrator in turn ([`Lines`]). What a stranger says of itself is kept as
+//! what it says, and decides nothing.
+//!
+//! INVARIANT: no stranger keeps another from being found: who has no room left for a finding of its
+//! own counts in that of its cause and server, for which there always is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use journal::Journal;
 use model::{
-    Clock, Entropy, FactKey, Finding, Person, PersonId, Revision, Sha256Digest, Stranger, Told,
-    Tool,
+    Clock, Entropy, FactKey, Finding, PersonId, Revision, Server, Sha256Digest, Stranger, Told,
 };
-use serde::de::DeserializeOwned;
-use store::{Effect, NewEntry, Unit, Urgency};
+use store::{Effect, LOAD_MAX, NewEntry, Unit, Urgency};
 use tokio::sync::mpsc;
 
+use crate::answering::Lines;
 use crate::reader::{self, Reader};
 use crate::telling::{Attempt, Messenger, News, Telling};
 use crate::{Authority, FactsError, refusals};
 
-/// The cause of a refusal where a person's own credential is shown: no agent acts by that.
+/// The cause of a finding where a person's own credential is shown: no agent acts by that.
 pub const HUMAN_CREDENTIAL: &str = "human_credential";
 
-/// The most findings that are open at once; a stranger beyond is in its refusal record only.
+/// The most findings that are open at once; a stranger beyond counts among many
+/// ([`Stranger::among_many`]).
 pub const FINDINGS_OPEN_MAX: usize = 1_000;
 
-/// The most findings that are open at once for one address.
+/// The most findings that are open at once for one network, and for one agent.
 pub const FINDINGS_OF_SOURCE_MAX: usize = 16;
 
-/// The most strangers that wait to be written down.
-pub(crate) const STRANGERS_WAITING_MAX: usize = 256;
+/// The most findings that are open at once for all whose address tells nobody from another.
+pub const FINDINGS_OF_NOBODY_MAX: usize = 250;
+
+/// The most strangers that wait to be written down; one beyond is in its refusal record only.
+pub const STRANGERS_WAITING_MAX: usize = 256;
 
 /// What records that a finding is open.
 const FOUND: &str = "unknown_agent";
@@ -42,8 +49,21 @@ const FOUND: &str = "unknown_agent";
 pub(crate) enum Seen {
     /// Somebody who is to be written down.
     Stranger(Box<Stranger>),
+    /// Somebody who may have shown what is a person's own.
+    Shown(Box<Shown>),
     /// A finding that is.
     Committed(Box<Finding>),
+}
+
+/// A caller that showed what is worth nothing: whether it is a person's own is looked up once the answer
+/// is given, so that no answer tells who is in the register.
+pub struct Shown {
+    /// The logins that it names, each with the digest of the credential that does.
+    pub logins: Vec<(FactKey, Sha256Digest)>,
+    /// The caller, if one of them is a person's.
+    pub of_person: Stranger,
+    /// The caller, if none is.
+    pub otherwise: Option<Stranger>,
 }
 
 /// How often what was seen again is written, and whom to tell is looked up.
@@ -69,6 +89,8 @@ pub struct FindingKeeper {
     entropy: Arc<dyn Entropy>,
     telling: Telling,
     escalate_after: Duration,
+    /// Whether all strangers come by one address.
+    is_behind_proxy: bool,
     numbers: Arc<FindingNumbers>,
     open: BTreeMap<Sha256Digest, Open>,
 }
@@ -102,6 +124,12 @@ impl Authority {
         let _ = self.strangers.try_send(Seen::Stranger(Box::new(stranger)));
     }
 
+    /// Notes a caller of whom it is still to be looked up whether it showed a person's own credential. As
+    /// [`Authority::note_stranger`].
+    pub fn note_shown(&self, shown: Shown) {
+        let _ = self.strangers.try_send(Seen::Shown(Box::new(shown)));
+    }
+
     /// The finding that `stranger` is, and what records it, for the commit of what came of it: it is not lost with
     /// the process. Whoever has committed it says so ([`Authority::note_finding`]).
     pub async fn found(
@@ -122,15 +150,6 @@ impl Authority {
         let _ = self.strangers.try_send(Seen::Committed(Box::new(finding)));
     }
 
-    /// The person whose login `issuer` calls `subject`, if there is one and it can be read now. It
-    /// says whose a credential is that is refused anyway, and is no ground for anything else.
-    pub async fn whose_login(&self, issuer: &str, subject: &str) -> Option<PersonId> {
-        let mut reader = Reader::new(self.journal.store().as_ref());
-        let found = reader.find(FactKey::login(issuer, subject));
-        let found = tokio::time::timeout(self.limits.decision_timeout, found).await;
-        found.ok()?.ok()?
-    }
-
     /// What keeps the findings of this authority, told by `messenger` to one person after another,
     /// `escalate_after` each. It can be had once.
     pub async fn finding_keeper(
@@ -147,10 +166,12 @@ impl Authority {
             entropy: self.entropy.clone(),
             telling: Telling::new(messenger, self.clock.clone()),
             escalate_after,
+            is_behind_proxy: false,
             numbers: Arc::default(),
             open: BTreeMap::new(),
         };
-        for finding in keeper.all::<Finding>("finding/").await? {
+        let store = keeper.journal.store().clone();
+        for finding in reader::all::<Finding>(store.as_ref(), "finding/").await? {
             if finding.closed.is_none() {
                 keeper.open.insert(finding.id, Open::new(finding));
             }
@@ -177,6 +198,12 @@ impl FindingKeeper {
         self.numbers.clone()
     }
 
+    /// The same, of a service at which all connect by one address if it `is_behind_proxy`.
+    #[must_use]
+    pub fn behind_proxy(self, is_behind_proxy: bool) -> Self {
+        Self { is_behind_proxy, ..self }
+    }
+
     /// Keeps findings until the authority is gone.
     pub async fn run(mut self) {
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -184,6 +211,11 @@ impl FindingKeeper {
             tokio::select! {
                 stranger = self.strangers.recv() => match stranger {
                     Some(Seen::Stranger(stranger)) => self.seen(*stranger).await,
+                    Some(Seen::Shown(shown)) => {
+                        if let Some(stranger) = self.told_apart(*shown).await {
+                            self.seen(stranger).await;
+                        }
+                    }
                     Some(Seen::Committed(finding)) => {
                         self.open.insert(finding.id, Open::new(*finding));
                     }
@@ -197,8 +229,27 @@ impl FindingKeeper {
         }
     }
 
+    /// Who somebody is that showed what is worth nothing.
+    async fn told_apart(&self, shown: Shown) -> Option<Stranger> {
+        let Shown { logins, of_person, otherwise } = shown;
+        for (login, credential) in logins {
+            let mut reader = Reader::new(self.journal.store().as_ref());
+            // What cannot be read now says of nobody whose it is.
+            if let Ok(Some(person)) = reader.find::<PersonId>(login).await {
+                let cause = HUMAN_CREDENTIAL.to_owned();
+                let (credential, person) = (Some(credential), Some(person));
+                return Some(Stranger { cause, credential, person, ..of_person });
+            }
+        }
+        otherwise
+    }
+
     /// A stranger was seen: a new finding, or one more time of one that there is.
     async fn seen(&mut self, stranger: Stranger) {
+        let stranger = Stranger { network: self.network_of(&stranger), ..stranger };
+        let Some(stranger) = self.at_a_server_of_ours(stranger).await else { return };
+        let has_room = self.open.contains_key(&stranger.id()) || self.has_room(&stranger);
+        let stranger = if has_room { stranger } else { stranger.among_many() };
         let (id, now) = (stranger.id(), self.clock.now());
         if let Some(open) = self.open.get_mut(&id) {
             open.finding.last = now;
@@ -206,9 +257,6 @@ impl FindingKeeper {
             open.finding.stranger = stranger;
             open.unwritten = open.unwritten.max(Unwritten::Seen);
             return;
-        }
-        if !self.has_room(&stranger) {
-            return tracing::debug!("too many findings are open: close some");
         }
         let (before, revision) = match self.stored(&id).await {
             Ok(stored) => stored,
@@ -220,22 +268,44 @@ impl FindingKeeper {
         }
     }
 
-    /// Whether one more finding may be open: one address does not fill the register, nor does one
+    /// The same stranger, who wanted to reach a server only if there is such a one: names that it makes up
+    /// make no further findings. None if that cannot be read now.
+    async fn at_a_server_of_ours(&self, stranger: Stranger) -> Option<Stranger> {
+        let Some(name) = &stranger.server else { return Some(stranger) };
+        if self.open.contains_key(&stranger.id()) {
+            return Some(stranger);
+        }
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        let server = reader.find::<Server>(FactKey::server(name)).await;
+        let server =
+            server.inspect_err(|error| tracing::warn!(%error, "a finding is lost")).ok()?;
+        Some(Stranger { server: server.map(|server| server.name), ..stranger })
+    }
+
+    /// The network that `stranger` came from, as far as its address tells that.
+    fn network_of(&self, stranger: &Stranger) -> Option<String> {
+        let address = stranger.source.as_ref().filter(|_| !self.is_behind_proxy)?;
+        Some(model::network(address.parse().ok()?)?.to_string())
+    }
+
+    /// Whether one more finding may be open: one network does not fill the register, nor does one
     /// agent; and who is unknown at an address takes no room from what agents are found at there.
     fn has_room(&self, stranger: &Stranger) -> bool {
         let of_it = |open: &&Open| {
             let other = &open.finding.stranger;
-            let same_source = stranger.proven.is_some() || other.source == stranger.source;
-            other.proven == stranger.proven && same_source
+            let same_network = stranger.proven.is_some() || other.network == stranger.network;
+            other.proven == stranger.proven && same_network
         };
-        let own = self.open.values().filter(of_it).count();
-        own < FINDINGS_OF_SOURCE_MAX && self.open.len() < FINDINGS_OPEN_MAX
+        let is_somebodys = stranger.proven.is_some() || stranger.network.is_some();
+        let most = if is_somebodys { FINDINGS_OF_SOURCE_MAX } else { FINDINGS_OF_NOBODY_MAX };
+        self.open.values().filter(of_it).count() < most && self.open.len() < FINDINGS_OPEN_MAX
     }
 
-    /// Brings the register up to date, gives up what hangs, and tells who has to be told.
+    /// Brings the register up to date, gives up what hangs, and tells who has to be told. However many
+    /// are open, it reads and writes so many at once that strangers do not wait for it for long.
     async fn look(&mut self) {
-        for id in self.open.keys().copied().collect::<Vec<_>>() {
-            self.settle(id).await;
+        for ids in self.open.keys().copied().collect::<Vec<_>>().chunks(LOAD_MAX) {
+            self.settle(ids).await;
         }
         for id in self.telling.cut_off() {
             self.untold(&id, "no answer in time");
@@ -245,31 +315,45 @@ impl FindingKeeper {
         self.numbers.untold.store(untold.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Forgets what somebody closed, else writes what was not written yet.
-    async fn settle(&mut self, id: Sha256Digest) {
-        let revision = match self.stored(&id).await {
-            Ok((Some(Finding { closed: Some(_), .. }), _)) => {
-                self.open.remove(&id);
-                return;
+    /// Forgets those of `ids`, at most [`LOAD_MAX`], that somebody closed, and writes of the others what
+    /// was not written yet.
+    async fn settle(&mut self, ids: &[Sha256Digest]) {
+        let keys: Vec<_> = ids.iter().map(FactKey::finding).collect();
+        // What cannot be read now is looked at again.
+        let Ok(stored) = self.journal.store().load(&keys).await else { return };
+        let mut there = Vec::with_capacity(ids.len());
+        for (id, body) in ids.iter().zip(stored.bodies) {
+            let finding = body.map(|body| serde_json::from_slice::<Finding>(&body)).transpose();
+            match finding {
+                Ok(Some(Finding { closed: Some(_), .. })) => drop(self.open.remove(id)),
+                Ok(_) => there.push(id),
+                Err(_) => {}
             }
-            Ok((_, revision)) => revision,
-            // What cannot be read now is looked at again.
-            Err(_) => return,
-        };
-        let Some(Open { finding, unwritten, .. }) = self.open.get(&id) else { return };
+        }
+        let open = there.iter().filter_map(|id| self.open.get(id));
+        let written: Vec<_> =
+            open.map(|open| self.bring_up_to_date(open, stored.revision)).collect();
+        let written = join_all(written).await;
+        for (id, _) in there.iter().zip(written).filter(|(_, is_done)| *is_done) {
+            if let Some(open) = self.open.get_mut(id) {
+                open.unwritten = Unwritten::Nothing;
+            }
+        }
+    }
+
+    /// Writes what was not written yet of a finding that nobody changed since `revision`; whether
+    /// nothing is left of that.
+    async fn bring_up_to_date(&self, open: &Open, revision: Revision) -> bool {
+        let Open { finding, unwritten, .. } = open;
         // Who was told stays out of the log: the register has it.
         let number = finding.told.len().to_string();
-        let details = [("finding", id.to_string()), ("told", number)];
+        let details = [("finding", finding.id.to_string()), ("told", number)];
         let event = match unwritten {
-            Unwritten::Nothing => return,
+            Unwritten::Nothing => return true,
             Unwritten::Seen => None,
             Unwritten::Told => Some(("unknown_agent_told", &details[..])),
         };
-        if self.write(finding, revision, event).await
-            && let Some(open) = self.open.get_mut(&id)
-        {
-            open.unwritten = Unwritten::Nothing;
-        }
+        self.write(finding, revision, event).await
     }
 
     /// Begins to tell the next in line of each finding for which it is time, those first that were
@@ -278,19 +362,20 @@ impl FindingKeeper {
         let due = self.open.iter().filter(|(id, open)| self.is_due(id, open));
         let mut due: Vec<_> = due.map(|(id, open)| (open.tried, *id)).collect();
         due.sort_unstable();
+        let mut lines = Lines::of(self.journal.clone());
         for (_, id) in due {
-            let Some(open) = self.open.get(&id).filter(|_| self.telling.has_room()) else { return };
-            let line = self.line(&open.finding).await;
+            if !self.telling.has_room() {
+                return;
+            }
             let Some(open) = self.open.get_mut(&id) else { continue };
-            let told = &open.finding.told;
-            let is_told = |person: &PersonId| told.iter().any(|told| told.person == *person);
-            match line.map(|line| line.into_iter().find(|person| !is_told(person))) {
+            open.tried = Some(self.clock.monotonic());
+            match lines.next(&open.finding).await {
                 Ok(Some(person)) => {
-                    open.tried = Some(self.clock.monotonic());
                     self.telling.begin(person, News::UnknownAgent(Box::new(open.finding.clone())));
                 }
                 Ok(None) => open.is_all_told = true,
-                Err(error) => self.untold(&id, &error.to_string()),
+                // The others come first at the next look.
+                Err(error) => return self.untold(&id, &error.to_string()),
             }
         }
     }
@@ -313,7 +398,7 @@ impl FindingKeeper {
         open.is_untold = false;
         open.finding.told.push(Told { person, at: self.clock.now() });
         open.unwritten = Unwritten::Told;
-        self.settle(id).await;
+        self.settle(&[id]).await;
     }
 
     /// Nobody was told of `id`: it is tried again.
@@ -322,26 +407,6 @@ impl FindingKeeper {
         if let Some(open) = self.open.get_mut(id) {
             open.is_untold = true;
         }
-    }
-
-    /// Who answers, nearest first: owners of the server's tools, then who administers.
-    async fn line(&self, finding: &Finding) -> Result<Vec<PersonId>, FactsError> {
-        let mut line = Vec::new();
-        if let Some(server) = &finding.stranger.server {
-            let tools = self.all::<Tool>(&format!("tool/{server}/")).await?;
-            line.extend(tools.into_iter().filter_map(|tool| tool.owner));
-        }
-        let people = self.all::<Person>("person/").await?;
-        let administers =
-            |person: &Person| person.groups.iter().any(|group| group.as_str() == ADMINISTRATORS);
-        let active: Vec<_> = people.into_iter().filter(Person::is_active).collect();
-        line.retain(|owner| active.iter().any(|person| person.id == *owner));
-        line.extend(active.into_iter().filter(administers).map(|person| person.id));
-        Ok(line)
-    }
-
-    async fn all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, FactsError> {
-        reader::all(self.journal.store().as_ref(), prefix).await
     }
 
     /// The finding as it is stored, and as of when.

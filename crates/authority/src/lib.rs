@@ -9,6 +9,7 @@
 
 mod accounts;
 mod administer;
+mod answering;
 mod attested;
 mod authorize;
 mod beginning;
@@ -52,8 +53,8 @@ pub use counted::{UsedBy, limits_of_calls, opening, used};
 pub use elevations::elevations;
 pub use ending::Ending;
 pub use findings::{
-    ADMINISTRATORS, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingKeeper, FindingNumbers,
-    HUMAN_CREDENTIAL,
+    ADMINISTRATORS, FINDINGS_OF_NOBODY_MAX, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX,
+    FindingKeeper, FindingNumbers, HUMAN_CREDENTIAL, STRANGERS_WAITING_MAX, Shown,
 };
 pub use in_force::PolicyInForce;
 pub use known::Fact;

@@ -228,6 +228,9 @@ pub(crate) struct Doctor {
     /// Print what was found as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Exit with 5 for what is weak too, and not only for what is broken.
+    #[arg(long)]
+    pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) config: ConfigFile,
 }

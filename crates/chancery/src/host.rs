@@ -135,19 +135,28 @@ pub(crate) async fn serve(
     tasks: TaskTracker,
 ) {
     let programs = Arc::new(Programs::default());
-    let places = Places::new(CONNECTIONS_MAX, OF_ONE_USER_MAX);
+    let places = places();
     while let Some(stream) = stop.run_until_cancelled(socket::accept(&listener)).await {
-        let Ok(peer) = stream.peer_cred() else { continue };
-        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        let (Some(pid), Ok(place)) = (pid, places.take(Some(peer.uid()))) else { continue };
+        let Some(((pid, uid), place)) = admitted(&stream, &places) else { continue };
         let (programs, tokens) = (programs.clone(), tokens.clone());
         tasks.spawn(async move {
-            let vouched = vouch((stream, place), (pid, peer.uid()), programs, tokens);
+            let vouched = vouch((stream, place), (pid, uid), programs, tokens);
             if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, vouched).await {
                 tracing::debug!("no voucher for process {pid}: {error:#}");
             }
         });
     }
+}
+
+fn places() -> Arc<Places<u32>> {
+    Places::new(CONNECTIONS_MAX, OF_ONE_USER_MAX)
+}
+
+/// Which process of which user is at the other end, with a place for it; none where there is none left.
+fn admitted(stream: &UnixStream, places: &Arc<Places<u32>>) -> Option<((u32, u32), Place<u32>)> {
+    let peer = stream.peer_cred().ok()?;
+    let pid = u32::try_from(peer.pid()?).ok()?;
+    Some(((pid, peer.uid()), places.take(Some(peer.uid())).ok()?))
 }
 
 async fn vouch(
@@ -190,5 +199,42 @@ mod tests {
         let mut ended = std::process::Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
         assert!(programs.process(ended.id(), own).is_err());
+    }
+
+    #[tokio::test]
+    async fn so_many_connections_of_one_user_and_of_all_are_admitted() {
+        let own = nix::unistd::geteuid().as_raw();
+        let (stream, _other) = UnixStream::pair().expect("a pair");
+        let of_one = places();
+        let mut held: Vec<_> =
+            (0..OF_ONE_USER_MAX).map(|_| admitted(&stream, &of_one).expect("a place")).collect();
+        assert!(held.iter().all(|(who, _)| *who == (std::process::id(), own)));
+        assert!(admitted(&stream, &of_one).is_none(), "one too many of one user");
+        held.pop();
+        assert!(admitted(&stream, &of_one).is_some());
+
+        let all = places();
+        let others = (own + 1..).flat_map(|uid| [uid; OF_ONE_USER_MAX]).take(CONNECTIONS_MAX - 1);
+        let _others: Vec<_> = others.map(|uid| all.take(Some(uid)).expect("a place")).collect();
+        let last = admitted(&stream, &all);
+        assert!(last.is_some());
+        assert!(admitted(&stream, &all).is_none(), "one too many of all");
+    }
+
+    #[test]
+    fn a_program_is_read_up_to_a_size() {
+        let dir = tempfile::tempdir().unwrap();
+        for (size, is_read) in [(PROGRAM_MAX, true), (PROGRAM_MAX + 1, false)] {
+            // Another process writes it: what is open for writing here could not be started.
+            let path = dir.path().join(size.to_string());
+            let script = r#"cp "$(command -v sleep)" "$1" && truncate -s "$2" "$1""#;
+            let mut made = std::process::Command::new("sh");
+            made.args(["-c", script, "sh"]).arg(&path).arg(size.to_string());
+            assert!(made.status().unwrap().success());
+            let mut sleeps = std::process::Command::new(&path).arg("600").spawn().unwrap();
+            let program = Programs::default().of(sleeps.id());
+            sleeps.kill().and_then(|()| sleeps.wait()).unwrap();
+            assert_eq!(program.is_some(), is_read, "{size}");
+        }
     }
 }

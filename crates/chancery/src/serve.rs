@@ -288,7 +288,6 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let keys = token_keys.keys.clone();
     let sources = Arc::new(Sources::default());
     let servers = isolate::settle(config);
-    isolate::tell(&servers);
     let routes = sources::routes(config, &isolate::launchers(&servers))?;
     let mut secret = [0; 32];
     entropy.fill(&mut secret);
@@ -302,6 +301,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let administration = Arc::new(administration.requiring_proof(config.policy.require_proof));
     let signals = Signals::new(config, (&administration, &ring), (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
+    isolate::tell(&servers, &administration).await?;
     for (server, origin) in sources::origins(config)? {
         administration.note_origin(&server, &origin).await?;
     }
@@ -383,7 +383,8 @@ async fn keepers(
     let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Messenger>);
     let escalate_after = Duration::from_millis(config.findings.escalate_after_ms);
     let leases = authority.lease_keeper(webhook.clone());
-    Ok((authority.finding_keeper(webhook, escalate_after).await?, leases))
+    let findings = authority.finding_keeper(webhook, escalate_after).await?;
+    Ok((findings.behind_proxy(config.behind_tls_proxy), leases))
 }
 
 /// The time of the newest record: the clock may not run before it.

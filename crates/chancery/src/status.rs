@@ -11,6 +11,9 @@ use crate::attestation;
 use crate::isolate::{self, Servers};
 use crate::watched::WatchedStore;
 
+/// The metric of whether the clock is not trusted.
+pub(crate) const CLOCK_UNSURE: &str = "chancery_clock_unsure";
+
 /// What is wrong with the running service, if anything.
 pub(crate) struct Status {
     /// Records cannot be published.
@@ -83,7 +86,7 @@ impl Status {
                 "the store cannot be read or written: everything is denied",
             ),
             (
-                "chancery_clock_unsure",
+                CLOCK_UNSURE,
                 self.authority.trusted_now().is_err(),
                 "the clock stepped, or runs behind the last record: everything is denied until it \
                  runs true",

@@ -5,11 +5,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use authority::Shown;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Askable, Era, Message, Method, Request};
-use model::{PersonId, ServerName, Sha256Digest, Stranger};
+use model::{AgentName, FactKey, PersonId, ServerName, Sha256Digest, Stranger};
 
 use crate::authenticate::{Caller, shown};
 use crate::call::Gateway;
@@ -104,10 +105,7 @@ impl Gateway {
         }
         let mut caller = None;
         let place = self.place(http).await;
-        let passage = match place {
-            Ok(place) => self.passage(http, era, ("DELETE", place)).await,
-            Err(refusal) => Err(refusal),
-        };
+        let passage = place.and_then(|place| self.passage(http, era, ("DELETE", place)));
         let ended = passage.and_then(|passage| {
             caller = Some(passage.caller.clone());
             self.tokens.use_up(&passage.caller, false, &passage.url)?;
@@ -161,7 +159,7 @@ impl Gateway {
             about.askable = Askable::of_request(request);
             is_decided = offered::is_decided(&request.method, about.era);
         }
-        let passage = self.passage(http, about.era, ("POST", place)).await?;
+        let passage = self.passage(http, about.era, ("POST", place))?;
         *caller = Some(passage.caller.clone());
         self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;
         mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
@@ -200,7 +198,7 @@ impl Gateway {
     }
 
     /// Authenticates; only then is it told whether there is such a server.
-    async fn passage<'a>(
+    fn passage<'a>(
         &'a self,
         http: &HttpCall<'a>,
         era: Era,
@@ -209,7 +207,10 @@ impl Gateway {
         let url = format!("{}/mcp/{}", self.tokens.issuer, http.server);
         let caller = match self.tokens.authenticate(http.headers, method, &url) {
             Ok(caller) => caller,
-            Err(refusal) => return Err(self.told_apart(http, refusal).await),
+            Err(refusal) => {
+                self.note_stranger(http, &refusal);
+                return Err(refusal);
+            }
         };
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
@@ -266,39 +267,31 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Takes note of a caller whose token is none of ours, and tells it apart if it is a person's own:
-    /// no agent borrows that. The answer is the same.
-    async fn told_apart(&self, http: &HttpCall<'_>, refusal: Refusal) -> Refusal {
+    /// Takes note of a caller whose token is none of ours, and of what it names of a person, so that it is
+    /// told apart whether it is a person's own: no agent borrows that. The answer is the same.
+    fn note_stranger(&self, http: &HttpCall<'_>, refusal: &Refusal) {
         let Refusal::Unauthenticated { cause: cause @ ("token_invalid" | "not_dpop"), .. } =
             refusal
         else {
-            return refusal;
+            return;
         };
-        let claimed = shown(http.headers).and_then(oauth::jws::claimed_subject);
-        let person = match claimed {
-            Some((issuer, subject)) => self.authority.whose_login(&issuer, &subject).await,
-            None => None,
-        };
-        let cause = if person.is_some() { authority::HUMAN_CREDENTIAL } else { cause };
-        if cause != "not_dpop" {
-            self.note_stranger(http, cause, person);
-        }
-        refusal.caused_by(cause)
-    }
-
-    fn note_stranger(&self, http: &HttpCall<'_>, cause: &str, person: Option<PersonId>) {
         let credential = http.headers.get(http::header::AUTHORIZATION);
+        let credential = credential.map(|it| Sha256Digest::of(it.as_bytes()));
         let client = http.headers.get(http::header::USER_AGENT).and_then(|it| it.to_str().ok());
-        self.authority.note_stranger(Stranger {
-            cause: cause.to_owned(),
+        let stranger = Stranger {
+            cause: (*cause).to_owned(),
             tried: "call".to_owned(),
             server: http.server.parse().ok(),
             source: http.peer.map(|peer| peer.to_string()),
-            credential: credential.map(|it| Sha256Digest::of(it.as_bytes())),
+            credential,
             client: client.and_then(model::claim),
-            person,
             ..Stranger::default()
-        });
+        };
+        let login = shown(http.headers).and_then(oauth::jws::claimed_subject);
+        let login = login.map(|(issuer, subject)| FactKey::login(&issuer, &subject));
+        let (logins, of_person) = (login.into_iter().zip(credential).collect(), stranger.clone());
+        let otherwise = (*cause != "not_dpop").then_some(stranger);
+        self.authority.note_shown(Shown { logins, of_person, otherwise });
     }
 }
 

@@ -112,16 +112,6 @@ impl Refusal {
         }
     }
 
-    /// The same refusal of who did not prove who it is, for another cause.
-    pub(crate) fn caused_by(self, cause: &'static str) -> Self {
-        match self {
-            Self::Unauthenticated { challenge, nonce, .. } => {
-                Self::Unauthenticated { cause, challenge, nonce }
-            }
-            other => other,
-        }
-    }
-
     /// Whether a decision record, or the outcome that closes it, already tells of it.
     pub const fn is_decided(&self) -> bool {
         matches!(

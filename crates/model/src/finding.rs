@@ -69,6 +69,10 @@ pub struct Stranger {
     /// The address that it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The network that it came from, as far as the address tells one sender from another: none on loopback
+    /// and behind a proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// The digest of the credential that it showed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Sha256Digest>,
@@ -120,11 +124,18 @@ impl Stranger {
     pub fn id(&self) -> Sha256Digest {
         let server = self.server.as_ref().map(ServerName::as_str);
         let parts =
-            [Some(self.cause.as_str()), self.claimed.as_deref(), self.source.as_deref(), server];
+            [Some(self.cause.as_str()), self.claimed.as_deref(), self.network.as_deref(), server];
         let mut parts: Vec<_> = parts.iter().map(|part| part.unwrap_or_default()).collect();
         parts.extend(self.proven.as_ref().map(AgentName::as_str));
         parts.extend(self.holder.as_deref());
         Sha256Digest::of(parts.join("\0").as_bytes())
+    }
+
+    /// One of many whom nobody tells apart: for the same cause, at the same server.
+    #[must_use]
+    pub fn among_many(self) -> Self {
+        let (claimed, network, proven, holder) = (None, None, None, None);
+        Self { claimed, network, proven, holder, agents: Vec::new(), ..self }
     }
 }
 
@@ -154,19 +165,16 @@ mod tests {
         let stranger = Stranger {
             cause: "client_unknown".to_owned(),
             tried: "token".to_owned(),
-            server: None,
-            source: Some("192.0.2.1".to_owned()),
+            network: Some("192.0.2.1".to_owned()),
             credential: Some(Sha256Digest::of(b"a")),
             claimed: Some("bot".to_owned()),
-            client: None,
-            proven: None,
-            holder: None,
-            person: None,
-            agents: Vec::new(),
+            ..Stranger::default()
         };
         let again = Stranger { credential: Some(Sha256Digest::of(b"b")), ..stranger.clone() };
         assert_eq!(stranger.id(), again.id());
-        let elsewhere = Stranger { source: None, ..stranger.clone() };
+        let elsewhere = Stranger { network: None, ..stranger.clone() };
         assert_ne!(stranger.id(), elsewhere.id());
+        assert_ne!(stranger.id(), stranger.clone().among_many().id());
+        assert_eq!(elsewhere.among_many().id(), stranger.among_many().id());
     }
 }

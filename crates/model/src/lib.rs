@@ -25,6 +25,7 @@ mod ids;
 mod lease;
 mod marked;
 mod names;
+mod network;
 mod person;
 mod provenance;
 mod receiver;
@@ -92,6 +93,7 @@ pub use names::{
     Label, PersonId, PurposeId, RegionName, ServerName, SourceName, SystemName, ToolName, ToolRef,
     UnitName,
 };
+pub use network::network;
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{

@@ -1,7 +1,7 @@
 //! The one place that does what an administrator asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use authority::{
@@ -107,6 +107,8 @@ pub struct Administration {
     pub(crate) policy_key: PolicyKey,
     /// Whether a release has to be one of which its author says that it is proved.
     pub(crate) requires_proof: bool,
+    /// How the servers that are started here are kept apart, once that is settled.
+    pub(crate) isolation: OnceLock<BTreeMap<ServerName, &'static str>>,
     /// The exports of the log that are under way.
     pub(crate) exports: Mutex<Exports>,
     /// How far each has come with counting for the export of a review.
@@ -233,6 +235,7 @@ impl Administration {
             token_keys,
             policy_key,
             requires_proof: false,
+            isolation: OnceLock::new(),
             exports,
             counted,
             reports,
@@ -361,7 +364,10 @@ impl Administration {
             Command::ServerAdd { name, said } => self.server_add(by, &name, said).await,
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
-            Command::ServerList => self.list_with_stops(by, "server/", "tool/").await,
+            Command::ServerList => {
+                let rows = self.list_with_stops(by, "server/", "tool/").await;
+                rows.map(|rows| self.tell_isolation(rows))
+            }
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,

@@ -22,6 +22,7 @@ mod founders;
 mod founding;
 mod heard;
 mod instances;
+mod isolation;
 mod labels;
 mod lease;
 mod log;

@@ -56,16 +56,16 @@ impl TokenService {
         Authorizing { request, agent }: Authorizing,
         person: &PersonId,
     ) -> Result<ConsentId, NotAuthorized> {
-        let told = async |refusal| NotAuthorized::Told(self.told(http, refusal).await);
+        let told = |refusal| NotAuthorized::Told(self.told(http, refusal));
         let document = match self.document(&agent).await {
             Ok(document) => document,
-            Err(refusal) => return Err(told(refusal).await),
+            Err(refusal) => return Err(told(refusal)),
         };
         let redirect = RedirectUri::parse(&request.redirect_uri);
         let Some(redirect) = redirect.filter(|asked| document.admits(asked)) else {
             let why = "the client has no such `redirect_uri`: nobody is sent there";
             let error = OAuthError::new(ErrorCode::InvalidRequest, why);
-            return Err(told(TokenRefusal::of("redirect_uri_unknown", error, &agent)).await);
+            return Err(told(TokenRefusal::of("redirect_uri_unknown", error, &agent)));
         };
         let AuthorizationRequest { client_id, redirect_uri, state, asked } = request;
         let asked = async {

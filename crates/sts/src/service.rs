@@ -212,7 +212,7 @@ impl TokenService {
                 self.within_or(http, Box::pin(self.redeem(http, request)), redeem::late).await
             }
             Ok(None) => self.within(http, Box::pin(self.answer(http))).await,
-            Err(error) => Err(self.told(http, before("malformed")(error)).await),
+            Err(error) => Err(self.told(http, before("malformed")(error))),
         }
     }
 
@@ -235,7 +235,7 @@ impl TokenService {
         let answer = tokio::time::timeout(self.authority.decision_timeout(), answer).await;
         match answer.unwrap_or_else(|_| Err(late())) {
             Ok(answer) => Ok(answer),
-            Err(refusal) => Err(self.told(http, refusal).await),
+            Err(refusal) => Err(self.told(http, refusal)),
         }
     }
 

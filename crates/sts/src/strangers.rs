@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use authority::{HUMAN_CREDENTIAL, Refused};
-use model::{AgentName, PersonId, Sha256Digest, Stranger};
+use authority::{Refused, Shown};
+use model::{AgentName, FactKey, Sha256Digest, Stranger};
 use oauth::form::{self, Client, claimed_id};
 use oauth::token_endpoint::{self, Grant, TokenRequest};
 use oauth::{OAuthError, jws};
@@ -43,58 +43,31 @@ const WORTH_NOTHING: [&str; 7] = [
     "workload_token_invalid",
 ];
 
-/// A person's own credential, shown by an agent.
-struct Borrowed {
-    credential: String,
-    person: PersonId,
-}
-
 impl TokenService {
     /// Records a refusal of which no decision tells, and gives what the client is told.
-    pub(crate) async fn told(
-        &self,
-        http: TokenHttpRequest<'_>,
-        refusal: TokenRefusal,
-    ) -> OAuthError {
+    pub(crate) fn told(&self, http: TokenHttpRequest<'_>, refusal: TokenRefusal) -> OAuthError {
         let TokenRefusal { error, cause, refused } = refusal;
         let Some(cause) = cause else { return *error };
-        let borrowed = self.borrowed(http, cause).await;
-        let cause = if borrowed.is_some() { HUMAN_CREDENTIAL } else { cause };
         let found = [&NO_ACTIVE_AGENT[..], &NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
-        if borrowed.is_some() || found.iter().any(|causes| causes.contains(&cause)) {
-            self.note_stranger(http, (cause, borrowed), &refused);
+        let is_found = found.iter().any(|causes| causes.contains(&cause));
+        let logins = if WORTH_NOTHING.contains(&cause) { logins(http) } else { Vec::new() };
+        if is_found || !logins.is_empty() {
+            self.note_stranger(http, (cause, is_found, logins), &refused);
         }
         self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
         *error
     }
 
-    /// The person's own credential among those that are shown, where one of them is refused for
-    /// `cause`.
-    async fn borrowed(&self, http: TokenHttpRequest<'_>, cause: &str) -> Option<Borrowed> {
-        if !WORTH_NOTHING.contains(&cause) {
-            return None;
-        }
-        for credential in form::credentials(http.form) {
-            let Some((issuer, subject)) = jws::claimed_subject(&credential) else { continue };
-            if let Some(person) = self.authority.whose_login(&issuer, &subject).await {
-                return Some(Borrowed { credential, person });
-            }
-        }
-        None
-    }
-
-    /// Takes note of a caller that is no active agent, or that shows what is another's.
+    /// Takes note of a caller that is no active agent, or that shows what is another's, or perhaps a
+    /// person's own: what names one of `logins`.
     fn note_stranger(
         &self,
         http: TokenHttpRequest<'_>,
-        (cause, borrowed): (&str, Option<Borrowed>),
+        (cause, is_found, logins): (&str, bool, Vec<(FactKey, Sha256Digest)>),
         refused: &Refused,
     ) {
         let form = token_endpoint::parse(http.form).ok();
-        let (credential, person) = match borrowed {
-            Some(Borrowed { credential, person }) => (Some(credential), Some(person)),
-            None => (form.as_ref().map(|form| shown(form).to_owned()), None),
-        };
+        let credential = form.as_ref().map(|form| shown(form).to_owned());
         // Whoever gives up or introspects a token says who it is in the same way.
         let client = form.as_ref().map(|form| form.client.clone());
         let client = client.or_else(|| Client::claimed(http.form));
@@ -105,13 +78,12 @@ impl TokenService {
         };
         let Some(claimed) = claimed else { return };
         // Whoever names a client alone has proven nothing.
-        let has_asserted = assertion.is_some();
+        let proven = refused.agent.clone().filter(|_| assertion.is_some());
         let resource = form.and_then(|form| form.resource);
         // Of a workload, what its platform signed, and not what the agent asserts beside it.
         let token = refused.details.as_ref().and_then(|all| all.get("token")?.parse().ok());
         let held = |name: &str| refused.details.as_ref().and_then(|all| all.get(name).cloned());
-        let is_anothers = NOT_THE_HOLDER.contains(&cause) || person.is_some();
-        self.authority.note_stranger(Stranger {
+        let stranger = Stranger {
             cause: cause.to_owned(),
             tried: "token".to_owned(),
             server: resource.and_then(|url| self.server(&url).ok()),
@@ -122,11 +94,13 @@ impl TokenService {
             }),
             claimed: model::claim(&claimed),
             client: http.client.and_then(model::claim),
-            proven: refused.agent.clone().filter(|_| is_anothers && has_asserted),
             holder: ["held_by_instance", "made_for_agent", "held_by"].into_iter().find_map(held),
-            person,
             ..Stranger::default()
-        });
+        };
+        let of_person = Stranger { proven: proven.clone(), ..stranger.clone() };
+        let proven = proven.filter(|_| NOT_THE_HOLDER.contains(&cause));
+        let otherwise = is_found.then_some(Stranger { proven, ..stranger });
+        self.authority.note_shown(Shown { logins, of_person, otherwise });
     }
 
     /// Takes note that the workload that asks was entered as an instance of `others` too: what it may
@@ -158,4 +132,14 @@ fn shown(form: &TokenRequest) -> &str {
             &form.client.assertion
         }
     }
+}
+
+/// The logins of people that what is shown names, each with the digest of what names it.
+fn logins(http: TokenHttpRequest<'_>) -> Vec<(FactKey, Sha256Digest)> {
+    let shown = form::credentials(http.form).into_iter();
+    let named = shown.filter_map(|credential| {
+        let (issuer, subject) = jws::claimed_subject(&credential)?;
+        Some((FactKey::login(&issuer, &subject), Sha256Digest::of(credential.as_bytes())))
+    });
+    named.collect()
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use authority::{
-    FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingNumbers, Messenger, News, Reader,
+    FINDINGS_OF_NOBODY_MAX, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingNumbers, Messenger,
+    News, Reader, STRANGERS_WAITING_MAX,
 };
-use model::{Closed, FactKey, Finding, PersonId, Sha256Digest, Stranger};
+use model::{Closed, FactKey, Finding, PersonId, PersonState, Sha256Digest, Stranger, Timestamp};
 use store::Unit;
 use tokio::sync::mpsc;
 
@@ -65,6 +66,11 @@ impl Kept {
 
     /// The same, which has `open` findings in its register already.
     async fn with(open: &[Stranger]) -> Self {
+        Self::behind(false, open).await
+    }
+
+    /// The same, behind a proxy if it `is_behind_proxy`.
+    async fn behind(is_behind_proxy: bool, open: &[Stranger]) -> Self {
         let owner = person("tools.owner@example.org", &[]);
         let world = World::with(|facts| {
             let tools = facts.tools.iter_mut();
@@ -82,7 +88,7 @@ impl Kept {
         let messenger = Passing { told: sender, is_deaf: is_deaf.clone(), hung: hung.clone() };
         let messenger = Arc::new(messenger);
         let keeper = world.authority.finding_keeper(Some(messenger), ESCALATE_AFTER).await;
-        let keeper = keeper.expect("the store can be read");
+        let keeper = keeper.expect("the store can be read").behind_proxy(is_behind_proxy);
         let numbers = keeper.numbers();
         tokio::spawn(keeper.run());
         Self { world, told, is_deaf, hung, numbers }
@@ -97,6 +103,16 @@ impl Kept {
         let id = stranger.id();
         self.world.authority.note_stranger(stranger);
         id
+    }
+
+    /// Who came counts among many.
+    async fn counts(&self, stranger: Stranger) {
+        let many = stranger.clone().among_many().id();
+        until("it counts", || async { self.find(&many).await.is_some() }).await;
+        let before = self.stored(&many).await.count;
+        self.world.authority.note_stranger(stranger.clone());
+        until("it counts", || async { self.stored(&many).await.count > before }).await;
+        assert_eq!(self.find(&stranger.id()).await, None, "one too many");
     }
 
     async fn is_told(&mut self, person: &str) -> Finding {
@@ -126,7 +142,7 @@ impl Kept {
     /// Somebody looks at `id`.
     async fn close(&self, id: &Sha256Digest) {
         let by: PersonId = "sam.sponsor@example.org".parse().expect("a person");
-        let at = model::Timestamp::from_millis(1);
+        let at = Timestamp::from_millis(1);
         let closed = Some(Closed { by, at, reason: "a test".to_owned() });
         let finding = Finding { closed, ..self.stored(id).await };
         commit(&self.world, vec![put(FactKey::finding(id), &finding)]).await;
@@ -134,24 +150,22 @@ impl Kept {
 }
 
 fn stranger(claimed: &str, source: &str) -> Stranger {
+    let network = source.parse().ok().and_then(model::network);
     Stranger {
         cause: "client_unknown".to_owned(),
         tried: "token".to_owned(),
         server: Some("crm".parse().expect("a server")),
         source: Some(source.to_owned()),
+        network: network.map(|network| network.to_string()),
         credential: Some(Sha256Digest::of(claimed.as_bytes())),
         claimed: Some(claimed.to_owned()),
-        client: None,
-        proven: None,
-        holder: None,
-        person: None,
-        agents: Vec::new(),
+        ..Stranger::default()
     }
 }
 
 /// The open finding of `stranger`, of whom nobody was told.
 fn finding(stranger: Stranger) -> Finding {
-    let at = model::Timestamp::from_millis(1);
+    let at = Timestamp::from_millis(1);
     let (id, state, told) = (stranger.id(), "unknown".to_owned(), Vec::new());
     Finding { id, state, stranger, first: at, last: at, count: 1, told, closed: None }
 }
@@ -241,10 +255,11 @@ async fn n_113_findings_are_open_up_to_their_limit() {
     kept.comes("last");
     let beyond = kept.comes("beyond");
     kept.all_seen("last", "192.0.2.7").await;
-    assert_eq!(kept.find(&beyond).await, None, "one too many");
+    kept.counts(stranger("beyond", "192.0.2.7")).await;
     let open = || kept.numbers.open.load(Ordering::SeqCst);
-    assert_eq!(open(), FINDINGS_OPEN_MAX as u64);
+    assert_eq!(open(), FINDINGS_OPEN_MAX as u64 + 1);
     kept.close(&all[0].id()).await;
+    kept.close(&all[1].id()).await;
     until("there is room", || async { open() < FINDINGS_OPEN_MAX as u64 }).await;
     kept.comes("beyond");
     until("it is open", || async { kept.find(&beyond).await.is_some() }).await;
@@ -260,6 +275,122 @@ async fn n_113_one_address_has_its_share_of_the_findings() {
     until("another's is open", || async { kept.find(&other).await.is_some() }).await;
     assert!(kept.find(&last).await.is_some());
     assert_eq!(kept.find(&beyond).await, None, "one too many");
+    kept.counts(stranger("beyond", "198.51.100.0")).await;
+}
+
+/// However many addresses a network has, it is one; and where all connect by one address, that is nobody's.
+#[tokio::test]
+async fn n_113_a_share_is_of_a_network_where_one_can_be_told() {
+    let fill = |source: fn(usize) -> String, count: usize| {
+        let one = |n: usize| stranger(&format!("{STUCK}-{n}"), &source(n));
+        (0..count).map(one).collect::<Vec<_>>()
+    };
+    let beyond = stranger("beyond", "2001:db8:0:ff::1");
+    let kept = Kept::with(&fill(|n| format!("2001:db8::{n}"), FINDINGS_OF_SOURCE_MAX)).await;
+    kept.world.authority.note_stranger(beyond.clone());
+    kept.counts(beyond).await;
+
+    for (is_behind_proxy, source) in [(false, "127.0.0.1"), (true, "192.0.2.7")] {
+        let of_nobody = fill(|_| "127.0.0.1".to_owned(), FINDINGS_OF_NOBODY_MAX - 1);
+        let kept = Kept::behind(is_behind_proxy, &of_nobody).await;
+        let [last, beyond] = ["last", "beyond"].map(|claimed| {
+            kept.comes_from(claimed, source);
+            Stranger { network: None, ..stranger(claimed, source) }
+        });
+        kept.counts(beyond).await;
+        assert!(kept.find(&last.id()).await.is_some(), "{source}");
+    }
+}
+
+/// Whoever makes up names and servers hides nobody: who comes after is told to who answers, as one of many.
+#[tokio::test]
+async fn r_24_a_flood_of_made_up_callers_blinds_nobody() {
+    let mut kept = Kept::new().await;
+    for n in 0..=FINDINGS_OF_SOURCE_MAX {
+        let server = Some(format!("a{n}").parse().expect("a server"));
+        kept.world.authority.note_stranger(Stranger { server, ..stranger("one", "192.0.2.7") });
+    }
+    let nowhere = Stranger { server: None, ..stranger("one", "192.0.2.7") };
+    let times = FINDINGS_OF_SOURCE_MAX as u64 + 1;
+    until("they are one", || async {
+        kept.find(&nowhere.id()).await.is_some_and(|found| found.count == times)
+    })
+    .await;
+    assert_eq!(kept.is_told("sam.sponsor@example.org").await.id, nowhere.id());
+    for n in 1..FINDINGS_OF_SOURCE_MAX {
+        kept.comes(&format!("made-up-{n}"));
+    }
+    for _ in 1..FINDINGS_OF_SOURCE_MAX {
+        kept.is_told("tools.owner@example.org").await;
+    }
+    kept.comes("beyond");
+    let many = kept.is_told("tools.owner@example.org").await;
+    assert_eq!(many.id, stranger("beyond", "192.0.2.7").among_many().id());
+    assert_eq!(many.stranger.source.as_deref(), Some("192.0.2.7"), "the last of them");
+}
+
+/// Owners, then each whom they report to, past who has left, and at last who administers.
+#[tokio::test]
+async fn r_25_a_finding_goes_up_the_line() {
+    let mut kept = Kept::new().await;
+    let reports = |id: &str, manager: &str, state: Option<PersonState>| {
+        let mut person = person(&format!("{id}@example.org"), &[]);
+        person.manager = Some(format!("{manager}@example.org").parse().expect("a person"));
+        person.state = state.unwrap_or(person.state);
+        put(FactKey::person(&person.id), &person)
+    };
+    let left = Some(PersonState::Inactive { since: Timestamp::from_millis(1) });
+    let people = [
+        reports("tools.owner", "gone", None),
+        reports("gone", "head", left),
+        reports("head", "tools.owner", None),
+    ];
+    commit(&kept.world, people.into()).await;
+    kept.comes("nobody");
+    for who in ["tools.owner@example.org", "head@example.org", "sam.sponsor@example.org"] {
+        let told = kept.is_told(who).await;
+        let count = told.told.len() + 1;
+        until("it is kept", || async { kept.stored(&told.id).await.told.len() == count }).await;
+        kept.world.clock.advance(ESCALATE_AFTER);
+    }
+}
+
+/// However many findings are open, one look reads so many of them at once, and people once.
+#[tokio::test]
+async fn what_a_look_reads_does_not_grow_with_what_is_due() {
+    let all = strangers("nobody", FINDINGS_OPEN_MAX, 16).into_iter();
+    let all: Vec<_> = all.map(|stranger| Stranger { server: None, ..stranger }).collect();
+    let kept = Kept::with(&all).await;
+    kept.is_deaf.store(true, Ordering::SeqCst);
+    let store = &kept.world.store;
+    let (loaded, listed) = (store.loaded(), store.people_listed());
+    let untold = || kept.numbers.untold.load(Ordering::SeqCst);
+    until("three looks are over", || async { untold() > 2 * AT_ONCE as u64 }).await;
+    let looks = usize::try_from(untold()).expect("a number") / AT_ONCE + 2;
+    let (loaded, listed) = (store.loaded() - loaded, store.people_listed() - listed);
+    assert!(listed <= looks, "{listed} listings in {looks} looks");
+    assert!(loaded <= looks * (FINDINGS_OPEN_MAX / 64 + 1), "{loaded} readings in {looks} looks");
+}
+
+/// Strangers wait to be written down up to a limit, beyond which they are in refusal records only.
+#[tokio::test]
+async fn n_113_so_many_strangers_wait_to_be_written_down() {
+    let world = World::new().await;
+    let one = stranger("nobody", "192.0.2.7");
+    let keeper = world.authority.finding_keeper(None, ESCALATE_AFTER).await;
+    for _ in 0..=STRANGERS_WAITING_MAX {
+        world.authority.note_stranger(one.clone());
+    }
+    tokio::spawn(keeper.expect("the store can be read").run());
+    let count = async || {
+        let mut reader = Reader::new(world.authority.pip().store());
+        let found = reader.find::<Finding>(FactKey::finding(&one.id())).await;
+        found.expect("the store can be read").map_or(0, |finding| finding.count)
+    };
+    let most = STRANGERS_WAITING_MAX as u64;
+    until("all who wait are written down", || async { count().await == most }).await;
+    world.authority.note_stranger(one.clone());
+    until("there was no other", || async { count().await == most + 1 }).await;
 }
 
 /// Whoever comes unknown from an address takes no room from a theft that is found there.

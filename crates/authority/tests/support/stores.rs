@@ -49,6 +49,8 @@ pub(crate) struct Interposed {
     counters_read: AtomicUsize,
     /// How often agents were listed.
     agents_listed: AtomicUsize,
+    /// How often people were.
+    people_listed: AtomicUsize,
     released: Notify,
     /// How many units that nobody waits for are refused.
     deferred: AtomicUsize,
@@ -67,6 +69,7 @@ impl Interposed {
             loaded: AtomicUsize::new(0),
             counters_read: AtomicUsize::new(0),
             agents_listed: AtomicUsize::new(0),
+            people_listed: AtomicUsize::new(0),
             released: Notify::const_new(),
             deferred: AtomicUsize::new(0),
             swapped: Mutex::new(None),
@@ -102,6 +105,11 @@ impl Interposed {
     /// How often a page of agents was listed by now.
     pub(crate) fn agents_listed(&self) -> usize {
         self.agents_listed.load(Ordering::SeqCst)
+    }
+
+    /// How often a page of people was listed by now.
+    pub(crate) fn people_listed(&self) -> usize {
+        self.people_listed.load(Ordering::SeqCst)
     }
 
     /// Lets a commit that is held go on.
@@ -157,6 +165,7 @@ impl Store for Interposed {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.agents_listed.fetch_add(usize::from(prefix == "agent/"), Ordering::SeqCst);
+        self.people_listed.fetch_add(usize::from(prefix == "person/"), Ordering::SeqCst);
         self.inner.list(prefix, after, limit).await
     }
 

@@ -339,7 +339,9 @@ impl Config {
         let fetched = self.clients.ca_files.iter().chain(self.signals.files());
         let all = all.chain(fetched.map(PathBuf::as_path));
         let all = all.chain(self.attestation.places());
-        all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).collect()
+        let all = all.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        // The sockets at which a user's own processes are let act as an agent, and the keys beside them.
+        all.chain(crate::dev::private_places()).collect()
     }
 
     /// The socket at which the host's kernel vouches for processes.

@@ -12,7 +12,8 @@ use crate::cli::Dev;
 use crate::serve;
 
 pub(crate) use place::{
-    Place, device_file, host_socket, key_file, meeting_dir, new_key_file, socket, url,
+    Place, device_file, host_socket, key_file, listen_secret_file, meeting_dir, new_key_file,
+    private_places, socket, url,
 };
 
 /// Founds a development deployment and serves it.

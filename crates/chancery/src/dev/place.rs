@@ -4,6 +4,7 @@
 //! It holds no secret, but whoever could write it could lead this user's agents elsewhere: it is
 //! believed only if it is this user's and nobody else can touch it. It is removed when `dev` ends.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
@@ -16,6 +17,12 @@ use serde::{Deserialize, Serialize};
 
 /// The name of the file, below the user's directory for state (XDG Base Directory, `STATE_HOME`).
 const FILE: &str = "chancery/dev.json";
+
+/// That directory, below the home directory, where nothing else is said.
+const USUAL_STATE: &str = ".local/state";
+
+/// The secret in the URLs of this user's `mcp --listen`, beside the file.
+const LISTEN_SECRET: &str = "listen.secret";
 
 /// The socket of the deployment in the working directory.
 const OWN_SOCKET: &str = "state/admin.sock";
@@ -121,6 +128,25 @@ pub(crate) fn meeting_dir() -> Option<PathBuf> {
     meeting_dir_of(std::env::var)
 }
 
+/// What no tool server of this user's may reach: where `mcp` meets others, and what this user keeps below
+/// the directory for state, the keys of devices among it. Who logs in may have other variables than a
+/// service of the same user, so the usual place is one whatever they say.
+pub(crate) fn private_places() -> Vec<PathBuf> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    private_places_of(std::env::var, user.map(|user| user.dir))
+}
+
+fn private_places_of<E>(
+    variable: impl Fn(&'static str) -> Result<String, E>,
+    home: Option<PathBuf>,
+) -> Vec<PathBuf> {
+    let usual = home.map(|home| home.join(USUAL_STATE).join(FILE));
+    let state = file(&variable).into_iter().chain(usual);
+    let state = state.filter_map(|file| file.parent().map(Path::to_owned));
+    let all: BTreeSet<_> = meeting_dir_of(&variable).into_iter().chain(state).collect();
+    all.into_iter().collect()
+}
+
 fn meeting_dir_of<E>(variable: impl Fn(&'static str) -> Result<String, E>) -> Option<PathBuf> {
     let runtime = variable("XDG_RUNTIME_DIR").ok().map(PathBuf::from);
     let runtime = runtime.filter(|path| path.is_absolute() && path.is_dir());
@@ -157,6 +183,12 @@ pub(crate) fn device_file(url: &str, agent: &str) -> anyhow::Result<PathBuf> {
     Ok(file.with_file_name("devices").join(format!("{agent}-{at}.pem")))
 }
 
+/// The file of the secret in the URLs of this user's `mcp --listen`.
+pub(crate) fn listen_secret_file() -> anyhow::Result<PathBuf> {
+    let file = file(std::env::var).context("no place for a secret: set XDG_STATE_HOME or HOME")?;
+    Ok(file.with_file_name(LISTEN_SECRET))
+}
+
 /// Where the key of a new agent is written: with the others of the development deployment, or
 /// beside the socket of another one.
 pub(crate) fn new_key_file(socket: &Path, agent: &str) -> PathBuf {
@@ -170,7 +202,7 @@ pub(crate) fn new_key_file(socket: &Path, agent: &str) -> PathBuf {
 /// The path of the file, by what the environment says; a relative directory means nothing (XDG).
 fn file<E>(variable: impl Fn(&'static str) -> Result<String, E>) -> Option<PathBuf> {
     let absolute = |name| variable(name).ok().map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || absolute("HOME").map(|home| home.join(".local/state"));
+    let home = || absolute("HOME").map(|home| home.join(USUAL_STATE));
     absolute("XDG_STATE_HOME").or_else(home).map(|state| state.join(FILE))
 }
 
@@ -237,6 +269,28 @@ mod tests {
         for wrong in ["", "relative", "/nowhere/at/all"] {
             check(wrong, "/home/u/.local/state/chancery/run");
         }
+    }
+
+    #[test]
+    fn what_shims_and_devices_keep_is_private_whatever_the_variables() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = dir.path().display().to_string();
+        let check = |variables: &[(&str, &str)], expected: &[&str]| {
+            let variable = |name: &'static str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned()).ok_or(())
+            };
+            let places = private_places_of(variable, Some("/home/u".into()));
+            let expected: BTreeSet<_> = expected.iter().map(PathBuf::from).collect();
+            assert_eq!(places.into_iter().collect::<BTreeSet<_>>(), expected, "{variables:?}");
+        };
+        let usual = "/home/u/.local/state/chancery";
+        check(&[], &[usual]);
+        check(&[("HOME", "/home/u")], &[usual, &format!("{usual}/run")]);
+        let state = [("XDG_STATE_HOME", "/s")];
+        check(&state, &[usual, "/s/chancery", "/s/chancery/run"]);
+        let both = [("XDG_RUNTIME_DIR", runtime.as_str()), ("HOME", "/home/u")];
+        check(&both, &[usual, &format!("{runtime}/chancery")]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Observation;
 
@@ -24,13 +24,25 @@ const FILES: [(&str, &str, &str); 6] = [
     ("Windsurf", ".codeium/windsurf/mcp_config.json", "mcpServers"),
 ];
 
-/// Looks at the clients of whoever has this home directory.
-pub(super) fn check(home: Option<PathBuf>) -> Vec<Observation> {
-    let Some(home) = home else { return Vec::new() };
-    let mut observations: Vec<_> = FILES
-        .iter()
-        .filter_map(|(client, file, member)| of_client(client, &home.join(file), member))
-        .collect();
+/// Where they keep those of one project, below its directory.
+const PROJECT_FILES: [(&str, &str, &str); 3] = [
+    ("Claude Code, this directory", ".mcp.json", "mcpServers"),
+    ("Cursor, this directory", ".cursor/mcp.json", "mcpServers"),
+    ("VS Code, this directory", ".vscode/mcp.json", "servers"),
+];
+
+/// The member of a client's file under which it keeps those of single projects, by their directories.
+const PROJECTS: &str = "projects";
+
+/// Looks at the clients of whoever has the `home` directory and works in the directory `project`.
+pub(super) fn check(home: Option<PathBuf>, project: Option<PathBuf>) -> Vec<Observation> {
+    let of_dir = |dir: Option<PathBuf>, files: &[(&str, &str, &str)]| {
+        let files = files.iter().filter_map(|(client, file, member)| {
+            of_client(client, &dir.as_ref()?.join(file), member)
+        });
+        files.collect::<Vec<_>>()
+    };
+    let mut observations = [of_dir(home, &FILES), of_dir(project, &PROJECT_FILES)].concat();
     if observations.is_empty() {
         observations
             .push(Observation::ok(AREA, "no configuration of a known MCP client was found"));
@@ -47,7 +59,13 @@ fn of_client(client: &str, path: &Path, member: &str) -> Option<Observation> {
         let what = format!("{client}: `{}` is not JSON", path.display());
         return Some(Observation::weak(AREA, what, "mend it: nobody can tell what it starts"));
     };
-    let servers = value.get(member)?.as_object()?;
+    let projects = value.get(PROJECTS).and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let places = std::iter::once(&value).chain(projects);
+    let places: Vec<_> = places.filter_map(|place| place.get(member)?.as_object()).collect();
+    if places.is_empty() {
+        return None;
+    }
+    let servers: Vec<_> = places.into_iter().flatten().collect();
     let direct: Vec<_> = servers
         .iter()
         .filter(|(_, entry)| !is_governed(entry))
@@ -78,13 +96,18 @@ mod tests {
     use super::super::State;
     use super::*;
 
+    /// What is said of `text` as the file of a home directory, and as that of a project.
     fn check_file(text: &str, state: State, said: &str) {
-        let home = tempfile::tempdir().expect("a directory");
-        std::fs::write(home.path().join(".claude.json"), text).expect("it is ours");
-        let observations = check(Some(home.path().to_owned()));
-        let [observation] = observations.as_slice() else { panic!("{observations:?}") };
-        assert_eq!(observation.state, state, "{observation:?}");
-        assert!(observation.what.contains(said), "{observation:?}");
+        for file in [".claude.json", ".mcp.json"] {
+            let kept = tempfile::tempdir().expect("a directory");
+            std::fs::write(kept.path().join(file), text).expect("it is ours");
+            let dir = Some(kept.path().to_owned());
+            let (home, project) = if file == ".mcp.json" { (None, dir) } else { (dir, None) };
+            let observations = check(home, project);
+            let [observation] = observations.as_slice() else { panic!("{observations:?}") };
+            assert_eq!(observation.state, state, "{file}: {observation:?}");
+            assert!(observation.what.contains(said), "{file}: {observation:?}");
+        }
     }
 
     #[test]
@@ -98,5 +121,8 @@ mod tests {
         check_file(&file(r#""web": {"url": "https://mcp.example"}"#), State::Weak, "web");
         check_file("{", State::Weak, "is not JSON");
         check_file("{}", State::Ok, "no configuration");
+        let of_projects =
+            format!(r#"{{"projects": {{"/p": {}, "/q": {{}}}}}}"#, file(r#""web": {}"#));
+        check_file(&of_projects, State::Weak, "1 do not go through here: web");
     }
 }

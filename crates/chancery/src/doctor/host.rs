@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,33 +29,65 @@ const TIME_KEPT: [&str; 3] =
 /// Looks at the machine.
 pub(super) fn check(config: &Config) -> Vec<Observation> {
     let mut observations = isolation(config);
-    observations.extend([descriptors(config), disk(config), clock(), tls(config)]);
+    observations.extend([descriptors(config), disk(config), clock(&TIME_KEPT), tls(config)]);
     observations.extend([anchors(config), versions()]);
     observations
 }
 
-/// How each server that is started here is kept apart: tried, as at a start.
+/// What is told of how servers are kept apart.
+const ISOLATION: &str = "isolation";
+
+/// How each server that is started here is kept apart: tried, as at a start of the service, which only its
+/// own user can.
 fn isolation(config: &Config) -> Vec<Observation> {
-    const AREA: &str = "isolation";
-    const REMEDY: &str = "see docs/isolation.md";
+    if config.servers.values().all(|server| server.command.is_none()) {
+        return Vec::new();
+    }
+    let own = nix::unistd::geteuid().as_raw();
+    if let Some(observation) = of_another_user(&config.state_dir, own) {
+        return vec![observation];
+    }
     let servers = isolate::settle(config);
-    let found = servers.iter().map(|(server, settled)| match settled {
-        Ok((_, report)) => {
+    let found = servers.iter().map(|(server, settled)| {
+        of_server(server, settled.as_ref().map(|(_, report)| report).map_err(String::as_str))
+    });
+    found.collect()
+}
+
+/// That the service of `state_dir` is another user's than `own`, if it is: who may make namespaces here says
+/// nothing of who may there.
+fn of_another_user(state_dir: &Path, own: u32) -> Option<Observation> {
+    let owner = std::fs::metadata(state_dir).ok()?.uid();
+    (owner != own).then(|| {
+        let what = format!(
+            "it was not tried how servers are kept apart: this is the user {own}, and the service is of the \
+             user {owner}"
+        );
+        Observation::weak(ISOLATION, what, "run `chancery doctor` as the service's user")
+    })
+}
+
+fn of_server(server: &str, settled: Result<&Report, &str>) -> Observation {
+    const REMEDY: &str = "see docs/isolation.md";
+    match settled {
+        Ok(report) => {
             let Report { isolation, landlock, .. } = report;
             let name = isolation.name();
             match report.shortcoming() {
                 None => {
-                    Observation::ok(AREA, format!("`{server}`: {name}, Landlock ABI {landlock}"))
+                    let what = format!("`{server}`: {name}, Landlock ABI {landlock}");
+                    Observation::ok(ISOLATION, what)
                 }
                 Some(told) if *isolation == Apart::None => {
-                    Observation::broken(AREA, format!("`{server}`: {told}"), REMEDY)
+                    Observation::broken(ISOLATION, format!("`{server}`: {told}"), REMEDY)
                 }
-                Some(told) => Observation::weak(AREA, format!("`{server}`: {told}"), REMEDY),
+                Some(told) => Observation::weak(ISOLATION, format!("`{server}`: {told}"), REMEDY),
             }
         }
-        Err(why) => Observation::broken(AREA, format!("`{server}` is not started: {why}"), REMEDY),
-    });
-    found.collect()
+        Err(why) => {
+            Observation::broken(ISOLATION, format!("`{server}` is not started: {why}"), REMEDY)
+        }
+    }
 }
 
 fn descriptors(config: &Config) -> Observation {
@@ -116,8 +149,8 @@ fn sync_time(dir: &Path) -> std::io::Result<Duration> {
     Ok(taken[SYNCS / 2])
 }
 
-fn clock() -> Observation {
-    if TIME_KEPT.iter().any(|path| Path::new(path).exists()) {
+fn clock(kept: &[&str]) -> Observation {
+    if kept.iter().any(|path| Path::new(path).exists()) {
         return Observation::ok("clock", "a time service keeps the clock");
     }
     let what = "no time service was found: a clock that runs off denies everything";
@@ -150,4 +183,41 @@ fn anchors(config: &Config) -> Observation {
 fn versions() -> Observation {
     let versions = [&[mcp::STATELESS_VERSION], &mcp::SESSION_VERSIONS[..]].concat();
     Observation::ok("protocol", format!("MCP {}", versions.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn how_a_server_is_kept_apart_is_told() {
+        let full = Report { isolation: Apart::User, namespaces: true, landlock: 7, counted: true };
+        let check = |report: Report, state: State| {
+            assert_eq!(of_server("crm", Ok(&report)).state, state, "{report:?}");
+        };
+        check(full.clone(), State::Ok);
+        check(Report { isolation: Apart::Namespace, ..full.clone() }, State::Ok);
+        check(Report { namespaces: false, ..full.clone() }, State::Weak);
+        check(Report { landlock: 0, ..full.clone() }, State::Weak);
+        check(Report { isolation: Apart::None, ..full }, State::Broken);
+        let refused = of_server("crm", Err("no namespaces"));
+        assert_eq!(refused.state, State::Broken);
+        assert!(refused.what.contains("no namespaces"), "{refused:?}");
+    }
+
+    #[test]
+    fn what_another_user_may_is_not_said_of_the_service() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let own = nix::unistd::geteuid().as_raw();
+        assert_eq!(of_another_user(dir.path(), own), None);
+        let told = of_another_user(dir.path(), own + 1).expect("it is another's");
+        assert_eq!(told.state, State::Weak);
+    }
+
+    #[test]
+    fn whether_something_keeps_the_clock_is_told() {
+        assert_eq!(clock(&["/nowhere", "/"]).state, State::Ok);
+        assert_eq!(clock(&["/nowhere"]).state, State::Weak);
+    }
 }

@@ -22,7 +22,7 @@ use crate::config::Config;
 const NOT_ENFORCED: u8 = 5;
 
 /// How it stands with one thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// As it should be.
@@ -71,8 +71,9 @@ pub(crate) async fn run(doctor: Doctor) -> anyhow::Result<ExitCode> {
     } else {
         observations.iter().for_each(print);
     }
-    let broken = observations.iter().any(|observation| observation.state == State::Broken);
-    Ok(if broken { ExitCode::from(NOT_ENFORCED) } else { ExitCode::SUCCESS })
+    let least = if doctor.strict { State::Weak } else { State::Broken };
+    let is_found = observations.iter().any(|observation| observation.state >= least);
+    Ok(if is_found { ExitCode::from(NOT_ENFORCED) } else { ExitCode::SUCCESS })
 }
 
 async fn all(config: &Config) -> Vec<Observation> {
@@ -83,7 +84,8 @@ async fn all(config: &Config) -> Vec<Observation> {
     observations.extend(policy::check(config, now).await);
     observations.extend(leases::check(config, now).await);
     let home = crate::system::environment().into_iter().find(|(name, _)| name == "HOME");
-    observations.extend(clients::check(home.map(|(_, home)| home.into())));
+    let home = home.map(|(_, home)| home.into());
+    observations.extend(clients::check(home, std::env::current_dir().ok()));
     observations
 }
 

@@ -12,7 +12,9 @@ use serde_json::Value;
 use super::Observation;
 use crate::attestation::MISSING;
 use crate::config::Config;
+use crate::isolate::ISOLATION;
 use crate::socket;
+use crate::status::CLOCK_UNSURE;
 
 /// The largest answer of `/readyz`, in bytes.
 const ANSWER_MAX: usize = 64 << 10;
@@ -31,7 +33,10 @@ pub(super) async fn check(config: &Config) -> Vec<Observation> {
         }
     };
     let mut observations = vec![ready(config).await];
-    observations.extend(platforms(config).await);
+    let (_, metrics) = told(config, "metrics").await.unwrap_or_default();
+    observations.extend(clock(&metrics));
+    observations.extend(isolation(&metrics));
+    observations.extend(platforms(&metrics));
     observations.extend(enforcement(&listed));
     observations.extend(stops(config).await);
     observations
@@ -74,10 +79,43 @@ async fn told(config: &Config, path: &str) -> anyhow::Result<(bool, Vec<String>)
     Ok((is_good, String::from_utf8_lossy(&body).lines().map(str::to_owned).collect()))
 }
 
+/// Whether the service trusts its clock, if it tells.
+fn clock(metrics: &[String]) -> Option<Observation> {
+    let unsure = metrics.iter().find_map(|line| line.strip_prefix(CLOCK_UNSURE))?;
+    if unsure.trim() == "0" {
+        return Some(Observation::ok("clock", "the service trusts its clock"));
+    }
+    let what = "the service does not trust its clock, and denies everything";
+    let remedy = "set the clock right, then `chancery clock trust` (docs/failure-table.md)";
+    Some(Observation::broken("clock", what, remedy))
+}
+
+/// How the service keeps the servers apart that it starts: as whoever it runs as.
+fn isolation(metrics: &[String]) -> Vec<Observation> {
+    let of_servers =
+        metrics.iter().filter_map(|line| line.strip_prefix(ISOLATION)?.strip_prefix('{'));
+    let told = of_servers.filter_map(|line| {
+        let mut values = line.split('"').skip(1).step_by(2);
+        let (server, how) = (values.next()?, values.next()?);
+        let broken = |how: &str| {
+            let what = format!("the service starts `{server}` {how}");
+            Observation::broken("isolation", what, "see docs/isolation.md")
+        };
+        Some(match how {
+            "none" => broken("without isolating it"),
+            "refused" => broken("not: it cannot be isolated"),
+            how => {
+                let what = format!("the service starts `{server}` apart ({how})");
+                Observation::ok("isolation", what)
+            }
+        })
+    });
+    told.collect()
+}
+
 /// Whose word on workloads counts now.
-async fn platforms(config: &Config) -> Vec<Observation> {
-    let (_, lines) = told(config, "metrics").await.unwrap_or_default();
-    let told = lines.iter().filter_map(|line| line.strip_prefix(MISSING)?.strip_prefix('{'));
+fn platforms(metrics: &[String]) -> Vec<Observation> {
+    let told = metrics.iter().filter_map(|line| line.strip_prefix(MISSING)?.strip_prefix('{'));
     told.map(|line| {
         let name = line.split('"').nth(1).unwrap_or_default();
         if line.ends_with(" 0") {
@@ -134,4 +172,35 @@ async fn stops(config: &Config) -> Vec<Observation> {
         Observation::weak("stops", stopped, remedy)
     });
     told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn the_service_tells_of_its_clock_and_of_its_servers() {
+        let check = |metrics: &[&str], expected: &[(State, &str)]| {
+            let metrics: Vec<_> = metrics.iter().map(|line| (*line).to_owned()).collect();
+            let found: Vec<_> = clock(&metrics).into_iter().chain(isolation(&metrics)).collect();
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (found, (state, what)) in found.iter().zip(expected) {
+                assert_eq!(found.state, *state, "{found:?}");
+                assert!(found.what.contains(what), "{found:?}");
+            }
+        };
+        check(&[], &[]);
+        check(&["chancery_clock_unsure 0"], &[(State::Ok, "trusts its clock")]);
+        check(&["chancery_clock_unsure 1"], &[(State::Broken, "does not trust")]);
+        let server = |how: &str| {
+            format!(
+                "chancery_server_isolation{{server=\"crm\",isolation=\"{how}\",landlock=\"7\"}} 1"
+            )
+        };
+        check(&[&server("user")], &[(State::Ok, "`crm` apart (user)")]);
+        check(&[&server("namespace")], &[(State::Ok, "`crm` apart (namespace)")]);
+        check(&[&server("none")], &[(State::Broken, "`crm` without isolating it")]);
+        check(&[&server("refused")], &[(State::Broken, "`crm` not")]);
+    }
 }

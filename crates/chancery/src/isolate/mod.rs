@@ -24,7 +24,7 @@ use nix::unistd::{Gid, Uid, User};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use report::{
-    Apart, Launchers, Report, Servers, launchers, metrics, settle, tell, warnings,
+    Apart, ISOLATION, Launchers, Report, Servers, launchers, metrics, settle, tell, warnings,
 };
 
 use crate::cli;

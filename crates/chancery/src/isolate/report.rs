@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Isolation;
 use crate::config::Config;
 
+/// The metric of how servers are kept apart.
+pub(crate) const ISOLATION: &str = "chancery_server_isolation";
+
 /// How each stdio server is kept apart, or why it is not started.
 pub(crate) type Servers = BTreeMap<String, Result<(Isolation, Report), String>>;
 
@@ -94,8 +97,11 @@ pub(crate) fn warnings(servers: &Servers) -> Vec<String> {
     servers.iter().filter_map(warning).collect()
 }
 
-/// Writes to the log how servers are kept apart.
-pub(crate) fn tell(servers: &Servers) {
+/// Says how servers are kept apart: in the service's log, and to who administers it.
+pub(crate) async fn tell(
+    servers: &Servers,
+    administration: &pap::Administration,
+) -> anyhow::Result<()> {
     for (server, settled) in servers {
         if let Ok((_, Report { isolation, namespaces, landlock, .. })) = settled {
             let isolation = isolation.name();
@@ -105,21 +111,31 @@ pub(crate) fn tell(servers: &Servers) {
     for told in warnings(servers) {
         tracing::warn!("{told}");
     }
+    let words = servers.iter().map(|(server, settled)| Ok((server.parse()?, word(settled))));
+    Ok(administration.note_isolation(words.collect::<anyhow::Result<_>>()?).await?)
+}
+
+/// How a server is kept apart, in one word.
+const fn word(settled: &Result<(Isolation, Report), String>) -> &'static str {
+    match settled {
+        Ok((_, report)) => report.isolation.name(),
+        Err(_) => "refused",
+    }
 }
 
 /// How servers are kept apart, in the text format of Prometheus; empty without stdio servers.
 pub(crate) fn metrics(servers: &Servers) -> String {
-    let name = "chancery_server_isolation";
     let line = |(server, settled): (&String, &Result<(Isolation, Report), String>)| {
-        let (isolation, namespaces, landlock) = match settled {
-            Ok((_, report)) => (report.isolation.name(), report.namespaces, report.landlock),
-            Err(_) => ("refused", false, 0),
+        let isolation = word(settled);
+        let (namespaces, landlock) = match settled {
+            Ok((_, report)) => (report.namespaces, report.landlock),
+            Err(_) => (false, 0),
         };
         format!(
-            "{name}{{server=\"{server}\",isolation=\"{isolation}\",namespaces=\"{namespaces}\",\
+            "{ISOLATION}{{server=\"{server}\",isolation=\"{isolation}\",namespaces=\"{namespaces}\",\
              landlock=\"{landlock}\"}} 1\n"
         )
     };
     let lines = servers.iter().map(line).collect::<String>();
-    if lines.is_empty() { lines } else { format!("# TYPE {name} gauge\n{lines}") }
+    if lines.is_empty() { lines } else { format!("# TYPE {ISOLATION} gauge\n{lines}") }
 }

@@ -111,6 +111,49 @@ async fn what_every_set_claims_is_proved() {
     }
 }
 
+/// What is claimed of acts of who is not vouched for, or by a token that anybody could show.
+const UNATTESTED: &str = r#"@id("unattested")
+@property("never-permits")
+forbid (principal, action in Action::"tools/call", resource is Tool)
+when
+{
+  resource.harm != ["reads-data"] &&
+  ["none", "user"].contains(context.attestation) &&
+  !(context has approval)
+};"#;
+
+/// Whichever sets a deployment begins with: whatever they permit, for whom nobody vouches but the user does no more
+/// than read without the approval of a person.
+#[tokio::test]
+async fn who_is_not_vouched_for_does_no_more_than_read() {
+    let program = analysis::program(std::env::var_os("CVC5"), &std::env::var_os("PATH").unwrap());
+    let solver = Solver::at(program, TIME).await.expect("there is a solver");
+    let is_proved = async |names: &[&str], claim: &str| {
+        let (home, _) = begun(names);
+        let dir = home.path().join("set");
+        fs::write(dir.join("properties/starter.cedar"), claim).expect("it is ours");
+        let set = read(&dir);
+        let (compiled, tools) = (set.compiled().expect("it compiles"), set.harm());
+        let properties = set.compiled_properties(&BTreeMap::new()).expect("they compile");
+        let subject = Subject {
+            set: &compiled,
+            against: None,
+            properties: properties.as_ref(),
+            tools: &tools,
+        };
+        let report = Box::pin(analysis::prove(&subject, &solver, 2, |_, _| {})).await;
+        report.expect("it can be asked").is_proved()
+    };
+    let names = SHIPPED.map(|set| set.name);
+    for name in &names {
+        assert!(is_proved(&[name], UNATTESTED).await, "{name}");
+    }
+    assert!(is_proved(&names, UNATTESTED).await, "all together");
+    // Where a host vouches, more is done: the claim is not empty.
+    let attested = UNATTESTED.replace(r#"["none", "user"]"#, r#"["host"]"#);
+    assert!(!is_proved(&names, &attested).await);
+}
+
 /// In the circumstances that its cases give, no set changes what another one answers; and a set that another one
 /// joins still denies what it denied, by the same policies.
 #[test]

@@ -51,7 +51,7 @@ pub(crate) async fn run(holder: Holder) -> anyhow::Result<()> {
         shims.wait().await;
     };
     tokio::select! {
-        () = serve(&listener, &holding, &shims) => {}
+        () = serve(&listener, &shims, |shim| holding.clone().answer(shim)) => {}
         () = gone => {}
     }
     let _ = tokio::time::timeout(GIVE_UP_WITHIN, holding.give_up()).await;
@@ -97,11 +97,16 @@ fn ended(client: &OwnedFd) {
     while rustix::event::poll(&mut wanted, None) == Err(Errno::INTR) {}
 }
 
-async fn serve(listener: &UnixListener, holding: &Arc<Holding>, shims: &TaskTracker) {
+/// Lets `answer` deal with each shim of this user that comes, up to [`SHIMS_MAX`] at once.
+async fn serve<A: Future<Output = ()> + Send + 'static>(
+    listener: &UnixListener,
+    shims: &TaskTracker,
+    answer: impl Fn(UnixStream) -> A,
+) {
     loop {
         let stream = socket::accept(listener).await;
         if socket::is_own(&stream) && shims.len() < SHIMS_MAX {
-            shims.spawn(holding.clone().answer(stream));
+            shims.spawn(answer(stream));
         }
     }
 }
@@ -157,5 +162,39 @@ impl Holding {
                 Told::Done
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_shims_of_one_client_are_answered_and_no_more() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("holder.sock");
+        let listener = socket::create(&path, 0o600).expect("it can be made");
+        tokio::spawn(async move {
+            let answer = |mut shim: UnixStream| async move {
+                let _ = shim.write_all(b"!").await;
+                let _ = shim.read(&mut [0]).await;
+            };
+            serve(&listener, &TaskTracker::new(), answer).await;
+        });
+        let answered = async || {
+            let mut shim = UnixStream::connect(&path).await.expect("it listens");
+            let read = shim.read(&mut [0]).await.unwrap_or_default();
+            (read == 1).then_some(shim)
+        };
+        let mut shims = Vec::new();
+        for _ in 0..SHIMS_MAX {
+            shims.push(answered().await.expect("there is a place"));
+        }
+        assert!(answered().await.is_none(), "one too many");
+        shims.pop();
+        // Until it is noticed that one has gone.
+        while answered().await.is_none() {}
     }
 }

@@ -1,22 +1,33 @@
 //! MCP over streamable HTTP on loopback, for clients that speak nothing else.
+//!
+//! Anybody on the machine can open a connection there, another user or a tool server too. So the path has
+//! a secret that is this user's alone, the same at each start: a client keeps its URL.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path as InUrl, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
+use model::{Entropy, Sha256Digest};
 
 use super::Gateway;
 use super::answer::Message;
+use crate::dev;
+use crate::system::SystemEntropy;
 
 /// The largest message of a client, in bytes.
 const BODY_MAX: usize = 4 << 20;
+
+/// The bytes of a secret.
+const SECRET: usize = 16;
 
 /// The headers of a client that go on to the gateway: MCP's own and nothing else.
 const PASSED_ON: [&str; 5] =
@@ -24,21 +35,22 @@ const PASSED_ON: [&str; 5] =
 
 /// Serves until it is told to stop.
 pub(super) async fn run(gateway: Gateway, address: SocketAddr) -> anyhow::Result<()> {
-    anyhow::ensure!(
+    ensure!(
         address.ip().is_loopback(),
         "`--listen {address}` is off loopback: whoever reached it would act as this agent"
     );
+    let secret = secret(&dev::listen_secret_file()?, &SystemEntropy::new())?;
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.with_context(|| {
         format!("could not listen on `{address}`: is another process using the port?")
     })?;
     let address = listener.local_addr()?;
-    let state = Local { gateway: Arc::new(gateway), address };
+    let state = Local { gateway: Arc::new(gateway), address, secret: of(&secret) };
     let router = Router::new()
-        .route("/mcp", post(pass).delete(pass))
+        .route("/mcp/{secret}", post(pass).delete(pass))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(state);
-    eprintln!("chancery: speaking MCP on http://{address}/mcp");
+    eprintln!("chancery: speaking MCP on http://{address}/mcp/{secret}");
     axum::serve(listener, router).await.context("could not serve")
 }
 
@@ -46,16 +58,48 @@ pub(super) async fn run(gateway: Gateway, address: SocketAddr) -> anyhow::Result
 struct Local {
     gateway: Arc<Gateway>,
     address: SocketAddr,
+    secret: Sha256Digest,
+}
+
+/// What is compared of a secret: how long that takes tells nothing of how much of one is right.
+fn of(secret: &str) -> Sha256Digest {
+    Sha256Digest::of(secret.as_bytes())
+}
+
+/// The secret in the file at `path`, made anew if there is none.
+fn secret(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<String> {
+    if !path.exists() {
+        let dir = path.parent().context("the file has a directory")?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.with_context(|| format!("could not create `{}`", dir.display()))?;
+        let mut bytes = [0; SECRET];
+        entropy.fill(&mut bytes);
+        let text = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        // Whole from the first moment, and of two that start at once, both use the first one's.
+        let beside = path.with_extension(format!("{}.new", std::process::id()));
+        let _ = std::fs::remove_file(&beside);
+        keys::write_private(&beside, text.as_bytes())?;
+        let _ = std::fs::hard_link(&beside, path);
+        std::fs::remove_file(&beside)?;
+    }
+    let secret = String::from_utf8(keys::read_private(path)?).unwrap_or_default();
+    let is_one = secret.len() == 2 * SECRET && secret.bytes().all(|it| it.is_ascii_hexdigit());
+    ensure!(is_one, "`{}` is no secret of a URL: remove it", path.display());
+    Ok(secret)
 }
 
 async fn pass(
     State(local): State<Local>,
+    InUrl(secret): InUrl<String>,
     method: Method,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     if !is_ours(&headers, local.address) {
         return (StatusCode::FORBIDDEN, "the Host or Origin is not ours\n").into_response();
+    }
+    if of(&secret) != local.secret {
+        return (StatusCode::NOT_FOUND, "this is not the URL that was printed\n").into_response();
     }
     // What a page may send without asking is never JSON.
     if method == Method::POST && !is_json(&headers) {
@@ -121,6 +165,28 @@ mod tests {
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 9000));
         assert_eq!(is_ours(&all, address), expected, "{headers:?}");
+    }
+
+    #[test]
+    fn a_url_is_this_users_own_and_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("state/listen.secret");
+        let entropy = SystemEntropy::new();
+        let made = secret(&path, &entropy).expect("it can be made");
+        assert_eq!(made.len(), 2 * SECRET);
+        assert_eq!(secret(&path, &entropy).expect("it is there"), made);
+        let files = std::fs::read_dir(dir.path().join("state")).expect("it is ours").count();
+        assert_eq!(files, 1, "nothing is left beside it");
+        let check = |text: &str, mode: u32| {
+            std::fs::remove_file(&path).expect("it is ours");
+            std::fs::write(&path, text).expect("it is ours");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, mode).expect("it is ours");
+            secret(&path, &entropy).is_ok()
+        };
+        assert!(check(&made, 0o600));
+        assert!(!check(&made, 0o640), "others could read it");
+        assert!(!check("", 0o600), "an empty one is everybody's");
     }
 
     #[test]

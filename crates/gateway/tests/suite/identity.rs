@@ -1,5 +1,7 @@
 //! Who calls comes from the credential alone, and the credential goes no further.
 
+use std::time::Duration;
+
 use authority::{Effect, Unit};
 use keys::{KeyAlgorithm, SigningKey};
 use mcp::Era;
@@ -156,6 +158,8 @@ async fn r_10_a_persons_own_token_calls_nothing() {
     let body = json::canonical_of(&"carla");
     let unit = Unit { effects: vec![Effect::Put { key: login, body }], ..Unit::default() };
     world.journal.store().commit(unit).await.expect("it commits");
+    let keeper = world.authority.finding_keeper(None, Duration::from_mins(1)).await;
+    tokio::spawn(keeper.expect("the register can be read").run());
     let idp = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
     let shows = async |scheme: &str, subject: &str| {
         let said = json!({ "iss": "https://idp.example", "sub": subject, "aud": "chancery" });

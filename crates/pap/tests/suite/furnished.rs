@@ -30,15 +30,7 @@ pub(crate) fn finding() -> Finding {
     let stranger = Stranger {
         cause: "client_unknown".to_owned(),
         tried: "token".to_owned(),
-        server: None,
-        source: None,
-        credential: None,
-        claimed: None,
-        client: None,
-        proven: None,
-        holder: None,
-        person: None,
-        agents: Vec::new(),
+        ..Stranger::default()
     };
     let at = Timestamp::from_millis(1);
     let state = "unknown".to_owned();
