@@ -50,20 +50,18 @@ pub(crate) async fn proof(set: &PolicySet, is_required: bool) -> anyhow::Result<
         tell(&report, set)?;
         bail!("nothing was signed: not all of it is proved");
     }
-    eprintln!("{}", summary(&report, set));
+    tell_proved(&report, set);
     Ok(digest(&report, set))
 }
 
-/// What was proved by which properties, for who signs for that.
-fn summary(report: &Report, set: &PolicySet) -> String {
+/// Who signs is told what was proved, and by which properties.
+fn tell_proved(report: &Report, set: &PolicySet) {
     let names: Vec<_> = set.properties.keys().map(String::as_str).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let mut told = format!("chancery: files of properties: {} ({names})", set.properties.len());
+    eprintln!("chancery: files of properties: {} ({names})", set.properties.len());
     for line in report.shown.iter().filter_map(holds) {
-        told.push_str("\nchancery: ");
-        told.push_str(&line);
+        eprintln!("chancery: {line}");
     }
-    told
 }
 
 /// Proves here what the author of a release says is proved of it, if they do, on the `own` copy of whoever approves.
@@ -185,10 +183,11 @@ fn property(path: &Path) -> anyhow::Result<(String, String)> {
 fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
     for shown in &report.shown {
         let Shown { claim, verdict, environments, unknown } = shown;
+        if let Some(line) = holds(shown) {
+            println!("{line}");
+        }
         match verdict {
-            Verdict::Proved | Verdict::Guaranteed => {
-                holds(shown).iter().for_each(|it| println!("{it}"))
-            }
+            Verdict::Proved | Verdict::Guaranteed => {}
             Verdict::Counterexample(example) => {
                 println!("does not hold: the set {claim}");
                 tell_example(example, set)?;
