@@ -180,12 +180,11 @@ impl World {
     }
 
     pub(crate) async fn put_in_force(&self, snapshot: Snapshot) {
-        let snapshot = Arc::new(snapshot);
-        let mut unit = policy_unit(&snapshot);
-        let active = self.authority.pip().activating(&snapshot, self.clock.now()).await;
-        unit.effects.push(active.expect("it is read"));
-        let committed = self.journal.store().commit(unit).await.expect("it commits");
-        self.authority.pip().put_in_force(snapshot, committed.revision);
+        let (snapshot, pip) = (Arc::new(snapshot), self.authority.pip());
+        let active = pip.activating(&snapshot, self.clock.now()).await.expect("it is read");
+        let effects = policy_unit(&snapshot).effects.into_iter().chain([active]).collect();
+        let committed = self.journal.store().commit(Unit { effects, ..Unit::default() }).await;
+        pip.put_in_force(snapshot, committed.expect("it commits").revision);
     }
 
     pub(crate) async fn compile(&self, policy: &str) -> Snapshot {
@@ -274,8 +273,7 @@ impl World {
     pub(crate) fn sponsor_leaves(&self) -> Unit {
         let state = PersonState::Inactive { since: self.clock.now() };
         let person = Person { state, ..self.standing.sponsor.clone() };
-        let effects = vec![put(FactKey::person(&person.id), &person)];
-        Unit { effects, ..Unit::default() }
+        Unit { effects: vec![put(FactKey::person(&person.id), &person)], ..Unit::default() }
     }
 
     /// Waits until every outcome that is to be written is.
