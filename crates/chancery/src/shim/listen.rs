@@ -172,9 +172,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("state/listen.secret");
         let entropy = SystemEntropy::new();
-        let made = secret(&path, &entropy).expect("it can be made");
-        assert_eq!(made.len(), 2 * SECRET);
-        assert_eq!(secret(&path, &entropy).expect("it is there"), made);
+        let own = secret(&path, &entropy).expect("it can be made");
+        assert_eq!(own.len(), 2 * SECRET);
+        assert_eq!(secret(&path, &entropy).expect("it is there"), own);
         let files = std::fs::read_dir(dir.path().join("state")).expect("it is ours").count();
         assert_eq!(files, 1, "nothing is left beside it");
         let check = |text: &str, mode: u32| {
@@ -184,8 +184,8 @@ mod tests {
             std::fs::set_permissions(&path, mode).expect("it is ours");
             secret(&path, &entropy).is_ok()
         };
-        assert!(check(&made, 0o600));
-        assert!(!check(&made, 0o640), "others could read it");
+        assert!(check(&own, 0o600));
+        assert!(!check(&own, 0o640), "others could read it");
         assert!(!check("", 0o600), "an empty one is everybody's");
     }
 
