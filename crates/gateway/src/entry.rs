@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Askable, Era, Message, Method, Request};
-use model::{AgentName, FactKey, PersonId, ServerName, Sha256Digest, Stranger};
+use model::{FactKey, ServerName, Sha256Digest, Stranger};
 
 use crate::authenticate::{Caller, shown};
 use crate::call::Gateway;
