@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ElevationId, ElevationName, Harm, InstanceId, Person, PersonId, ServerName, Sha256Digest, Task,
-    TaskId, Timestamp, ToolRef,
+    TaskId, Thumbprint, Timestamp, ToolRef,
 };
 
 /// The longest that an elevation lasts.
@@ -49,6 +49,9 @@ pub struct Elevation {
     pub reason: String,
     /// Who asked for it.
     pub asked_by: PersonId,
+    /// The key by which they were known who asked, if by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
     /// When.
     pub asked: Timestamp,
     /// Where it stands in its life.

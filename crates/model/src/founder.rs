@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{PersonId, Sha256Digest, Timestamp};
+use crate::{PersonId, Sha256Digest, Thumbprint, Timestamp};
 
 /// How long what one founder asked for waits for another, and how long the code that comes of it is good.
 pub const FOUNDER_WAITS: Duration = Duration::from_hours(7 * 24);
@@ -59,11 +59,17 @@ pub struct FounderAsked {
     pub reason: String,
     /// Who asked.
     pub by: PersonId,
+    /// The key by which they were known who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
     /// When.
     pub at: Timestamp,
     /// Since when whoever asked does it alone, if ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alone_from: Option<Timestamp>,
+    /// Since when whose key it is are gone, if they are: with it, they are back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Timestamp>,
 }
 
 impl FounderAsked {
@@ -77,38 +83,19 @@ impl FounderAsked {
         now < self.until()
     }
 
-    /// Whether it takes nobody else than `by` at `now`: they are another than who asked, or it has waited long enough.
-    pub fn is_agreed(&self, by: &PersonId, now: Timestamp) -> bool {
-        self.by != *by || self.alone_from.is_some_and(|from| from <= now)
+    /// Whether it takes nobody else than `by` at `now`: they are another than who asked, or it has waited as long as
+    /// it was told to, and as long as who is alone waits by what is said `now`, if they do it at all.
+    pub fn is_agreed(&self, by: &PersonId, (now, alone): (Timestamp, Option<Duration>)) -> bool {
+        let is_over = |from: Option<Timestamp>| from.is_some_and(|from| from <= now);
+        let by_now = alone.map(|alone| self.at.plus(alone));
+        self.by != *by || (is_over(self.alone_from) && is_over(by_now))
     }
 }
 
-/// A key by which somebody was known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FormerKey {
-    /// Its public half (JWK).
-    pub key: Value,
-    /// Until when it was theirs.
-    pub until: Timestamp,
-}
-
-/// The keys by which somebody was known, the last one last.
+/// The public halves (JWK) of the keys by which somebody was known, the last one last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct FormerKeys(pub Vec<FormerKey>);
-
-impl FormerKeys {
-    /// Those that were theirs at `at`, or are since.
-    pub fn as_of(&self, at: Timestamp) -> impl Iterator<Item = &Value> {
-        self.0.iter().filter(move |former| at <= former.until).map(|former| &former.key)
-    }
-
-    /// Whether what they signed at `at` and what still waits counts: no key was taken from them since.
-    pub fn counts(&self, at: Timestamp) -> bool {
-        self.0.last().is_none_or(|last| at > last.until)
-    }
-}
+pub struct FormerKeys(pub Vec<Value>);
 
 #[cfg(test)]
 mod tests {
@@ -128,30 +115,21 @@ mod tests {
             code: Sha256Digest::of(b"half"),
             reason: "lost".to_owned(),
             by: alice.clone(),
+            key: None,
             at: at(10),
             alone_from: alone.map(at),
+            gone: None,
         };
-        assert!(asked(None).is_agreed(&bob, at(10)));
-        assert!(!asked(None).is_agreed(&alice, at(i64::from(u32::MAX))));
-        assert!(!asked(Some(20)).is_agreed(&alice, at(19)));
-        assert!(asked(Some(20)).is_agreed(&alice, at(20)));
+        let ten = Some(Duration::from_secs(10));
+        assert!(asked(None).is_agreed(&bob, (at(10), None)));
+        assert!(!asked(None).is_agreed(&alice, (at(i64::from(u32::MAX)), ten)));
+        assert!(!asked(Some(20)).is_agreed(&alice, (at(19), ten)));
+        assert!(asked(Some(20)).is_agreed(&alice, (at(20), ten)));
+        // What is said since counts too, if it is longer, and neither if there is no such time any more.
+        assert!(!asked(Some(15)).is_agreed(&alice, (at(19), ten)));
+        assert!(!asked(Some(20)).is_agreed(&alice, (at(20), None)));
         let waits = i64::try_from(FOUNDER_WAITS.as_secs()).expect("a few days");
         assert!(asked(None).waits(at(9 + waits)) && !asked(None).waits(at(10 + waits)));
         assert!(asked(Some(20)).waits(at(19 + waits)) && !asked(Some(20)).waits(at(20 + waits)));
-    }
-
-    #[test]
-    fn what_a_former_key_signed_is_known_and_no_longer_waits() {
-        let key = |name: &str, until: i64| FormerKey { key: name.into(), until: at(until) };
-        let former = FormerKeys(vec![key("first", 10), key("second", 20)]);
-        let check = |when: i64, expected: &[&str], counts: bool| {
-            assert_eq!(former.as_of(at(when)).collect::<Vec<_>>(), expected);
-            assert_eq!(former.counts(at(when)), counts);
-        };
-        check(10, &["first", "second"], false);
-        check(11, &["second"], false);
-        check(20, &["second"], false);
-        check(21, &[], true);
-        assert!(FormerKeys::default().counts(at(0)));
     }
 }

@@ -77,7 +77,7 @@ pub use facts::{
 pub use family::Family;
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use founder::{
-    FORMER_KEYS_MAX, FOUNDER_WAITS, FormerKey, FormerKeys, FounderAsked, FounderChange,
+    FORMER_KEYS_MAX, FOUNDER_WAITS, FormerKeys, FounderAsked, FounderChange,
     REKEY_ALONE_MIN,
 };
 pub use host::{Executable, HostProcess, HostRule, Source};
@@ -117,5 +117,5 @@ pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Place, Server, Tool, ToolState};
 pub use undo::{Mistake, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState};
-pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, WAITS_MAX, Waits, Widening};
+pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, Stricter, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

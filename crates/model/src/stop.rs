@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{AgentName, InvalidName, PersonId, Timestamp, ToolRef};
+use crate::{AgentName, InvalidName, PersonId, Thumbprint, Timestamp, ToolRef};
 
 /// How long an administrator's wish to start something again waits for another one's.
 pub const WISH_LIFETIME: Duration = Duration::from_mins(15);
@@ -84,6 +84,9 @@ pub struct Stop {
 pub struct StartWish {
     /// Who.
     pub by: PersonId,
+    /// The key by which they were known, if by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
     /// Why, in a few words.
     pub reason: String,
     /// When.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DecisionId, Person, PersonId, PersonState, RecordId, Sha256Digest, SignalMark, SourceName,
-    Speaker, Timestamp,
+    Speaker, Thumbprint, Timestamp,
 };
 
 /// How long what was asked for waits for somebody to approve it.
@@ -34,6 +34,9 @@ pub struct Undo {
     pub reason: String,
     /// Who asked for it.
     pub asked_by: PersonId,
+    /// The key by which they were known who asked, if by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
     /// When.
     pub asked: Timestamp,
     /// Where it stands in its life.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, Person, PersonId, PersonState, Timestamp};
+use crate::{GroupName, Person, PersonId, PersonState, REKEY_ALONE_MIN, Timestamp};
 
 /// The group of who administers: whoever joins it always waits.
 pub const ADMINISTRATORS: &str = "administrators";
@@ -32,11 +32,25 @@ pub struct Widening {
     /// After how many seconds it counts by itself: at once, if after none; without it, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_s: Option<u64>,
+    /// What it said before it was loosened, which goes on counting where one founder alone waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Stricter>,
+}
+
+/// What a rule said that was loosened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stricter {
+    /// After how many seconds it counted by itself; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_s: Option<u64>,
+    /// Until when that counts on.
+    pub until: Timestamp,
 }
 
 impl Default for Widening {
     fn default() -> Self {
-        Self { groups: BTreeSet::new(), after_s: Some(WAITS.as_secs()) }
+        Self { groups: BTreeSet::new(), after_s: Some(WAITS.as_secs()), before: None }
     }
 }
 
@@ -106,6 +120,38 @@ impl Widening {
         group.as_str() == ADMINISTRATORS || self.groups.contains(group)
     }
 
+    /// How long a founder waits at `now` who does alone what takes two; without it, they never do. What was said before
+    /// it was loosened counts as long as it would have waited, or, where it never counted by itself, as anything waits
+    /// at most: whoever is alone has loosened nothing for themselves until then.
+    pub fn alone_after(&self, now: Timestamp) -> Option<Duration> {
+        alone(self.counts(now))
+    }
+
+    /// The rule as it is said anew at `now`.
+    #[must_use]
+    pub fn said(
+        &self,
+        (groups, after_s): (BTreeSet<GroupName>, Option<u64>),
+        now: Timestamp,
+    ) -> Self {
+        let lasts = |after_s| alone(after_s).unwrap_or(Duration::MAX);
+        let before = if lasts(after_s) < lasts(self.after_s) {
+            let counts = self.counts(now);
+            let until = now.plus(counts.map_or(WAITS_MAX, Duration::from_secs));
+            Some(Stricter { after_s: counts, until })
+        } else {
+            let before = self.before.clone();
+            before.filter(|it| now < it.until && lasts(after_s) < lasts(it.after_s))
+        };
+        Self { groups, after_s, before }
+    }
+
+    /// After how many seconds it counts at `now` where one founder alone waits.
+    fn counts(&self, now: Timestamp) -> Option<u64> {
+        let before = self.before.as_ref().filter(|before| now < before.until);
+        before.map_or(self.after_s, |before| before.after_s)
+    }
+
     /// What becomes at `now` of a person who `was` so, and of whom it is `told`, perhaps by a person, what
     /// they are: who comes back revives nothing, who moves or leaves a group that counts here affirms anew
     /// what they sponsor, and what widens waits, as long as it waited before.
@@ -149,6 +195,11 @@ impl Widening {
         }
         is
     }
+}
+
+/// How long a founder waits alone where what widens counts after `after_s`.
+fn alone(after_s: Option<u64>) -> Option<Duration> {
+    after_s.map(|after| Duration::from_secs(after).max(REKEY_ALONE_MIN))
 }
 
 impl Person {
@@ -217,7 +268,7 @@ mod tests {
 
     /// A rule by which joining `approvers` waits an hour.
     fn rule() -> Widening {
-        Widening { groups: groups(&["approvers"]), after_s: Some(3_600) }
+        Widening { groups: groups(&["approvers"]), after_s: Some(3_600), before: None }
     }
 
     /// What of `person` counts, and what waits.
@@ -277,5 +328,35 @@ mod tests {
         assert_eq!(of(Some(0)), (0, false));
         assert_eq!(of(None), (1, false));
         assert_eq!(of(Some(60)), (1, true));
+    }
+
+    /// Nobody shortens for themselves how long they wait alone, whatever they say of it, and in whatever order.
+    #[test]
+    fn what_is_loosened_counts_on_where_one_founder_alone_waits() {
+        let check = |said: &[(i64, Option<u64>)], expected: &[(i64, Option<i64>)]| {
+            let days = |days: u64| days * 24 * 3_600;
+            let mut rule = Widening { after_s: said[0].1.map(days), ..rule() };
+            for (day, after) in &said[1..] {
+                rule = rule.said((rule.groups.clone(), after.map(days)), at(day * 24));
+            }
+            for (day, alone) in expected {
+                let alone = alone.map(|days| Duration::from_hours(24 * days.unsigned_abs()));
+                assert_eq!(rule.alone_after(at(day * 24)), alone, "{said:?} on day {day}");
+            }
+        };
+        check(&[(0, Some(0))], &[(0, Some(1))]);
+        check(&[(0, None)], &[(1_000, None)]);
+        check(&[(0, Some(0)), (1, None)], &[(1, None)]);
+        check(&[(0, None), (1, Some(0))], &[(1, None), (30, None), (31, Some(1))]);
+        check(&[(0, Some(10)), (1, Some(2))], &[(1, Some(10)), (10, Some(10)), (11, Some(2))]);
+        // What is said again, or tightened, neither shortens nor lengthens it.
+        check(&[(0, None), (1, Some(0)), (9, Some(0))], &[(30, None), (31, Some(1))]);
+        check(&[(0, None), (1, Some(0)), (9, Some(5))], &[(30, None), (31, Some(5))]);
+        check(&[(0, None), (1, Some(5)), (9, Some(0))], &[(38, None), (39, Some(1))]);
+        check(&[(0, Some(10)), (1, Some(2)), (2, Some(20))], &[(2, Some(20)), (50, Some(20))]);
+        check(&[(0, Some(3)), (1, Some(2)), (9, Some(0))], &[(10, Some(2)), (11, Some(1))]);
+        // Between what only waits less than a day nothing differs for who is alone.
+        let rule = rule().said((BTreeSet::new(), Some(0)), at(0));
+        assert_eq!(rule.before, None);
     }
 }

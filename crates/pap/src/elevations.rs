@@ -21,7 +21,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
 use crate::register::{known, put, put_new};
-use crate::words::{Acting, stands_behind};
+use crate::words::{Acting, key_of, stands_behind};
 
 /// What somebody asks for beyond a task.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -85,6 +85,7 @@ impl Administration {
         let standing = authority::read_standing(&mut draft.reader, held.instance).await;
         let standing = standing.map_err(AdminError::unavailable)?;
         let tools = described(&mut draft.reader, tools, &standing).await?;
+        let key = key_of(&mut draft.reader, &by).await?;
         let elevation = Elevation {
             id: ElevationId::new(now, self.authority.entropy().as_ref()),
             name,
@@ -95,6 +96,7 @@ impl Administration {
             lasts_s,
             reason,
             asked_by: by.clone(),
+            key,
             asked: now,
             state: ElevationState::Asked,
         };
@@ -121,7 +123,7 @@ impl Administration {
         }
         let now = self.now();
         let asked = (&elevation.asked_by, elevation.asked);
-        let is_wanted = stands_behind(&mut draft.reader, asked).await?;
+        let is_wanted = stands_behind(&mut draft.reader, asked, elevation.key).await?;
         if !elevation.waits(now) || !is_wanted {
             let why = format!("elevation `{id}` waits for nobody's approval any longer");
             return Err(AdminError::Invalid(why));

@@ -10,9 +10,8 @@ use std::time::Duration;
 use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::{
-    ADMINISTRATORS, FORMER_KEYS_MAX, FOUNDER_WAITS, FactKey, FormerKey, FormerKeys, FounderAsked,
-    FounderChange, GroupName, Person, PersonId, REKEY_ALONE_MIN, ResourceRef, Sha256Digest,
-    Timestamp,
+    ADMINISTRATORS, FORMER_KEYS_MAX, FOUNDER_WAITS, FactKey, FormerKeys, FounderAsked,
+    FounderChange, GroupName, Person, PersonId, PersonState, ResourceRef, Sha256Digest, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +25,7 @@ use crate::founding::{
 use crate::register::{known, put, put_new};
 use crate::sponsor::check_reason;
 use crate::widening;
-use crate::words::{Acting, stands_behind};
+use crate::words::{Acting, key_of, stands_behind};
 
 /// How the places of what waits begin.
 const ASKED: &str = "founder-asked/";
@@ -50,7 +49,7 @@ pub struct FounderSaid {
 struct Signs {
     key: Option<Value>,
     former: FormerKeys,
-    codes: Vec<FactKey>,
+    codes: Vec<(FactKey, Code)>,
 }
 
 impl Administration {
@@ -86,7 +85,7 @@ impl Administration {
         let waits = waits.map_err(AdminError::unavailable)?;
         let signed = json!({ "do": change.command(), "said": said, "waits": waits });
         let (by, uses) = self.acting_as_one(by, word.as_deref(), &signed).await?;
-        let done = self.founder_changed((by, uses.clone()), (change, id), said).await;
+        let done = self.founder_changed((by, uses.clone()), (change, id), (said, waits)).await;
         self.settled(done, uses).await
     }
 
@@ -96,7 +95,7 @@ impl Administration {
         &self,
         (by, mut effects): Acting,
         (change, id): (FounderChange, PersonId),
-        said: FounderSaid,
+        (said, waits): (FounderSaid, Option<FounderAsked>),
     ) -> Result<Value, AdminError> {
         let target = ResourceRef::Person(id.clone());
         let mut draft = self.draft(&by, change.action(), target).await?;
@@ -105,17 +104,26 @@ impl Administration {
         }
         let now = self.now();
         let of = self.signs(&mut draft.reader, &id).await?;
-        may_change(&mut draft.reader, &of, (change, &id)).await?;
-        let first = self.asked_before(&mut draft, (change, &id)).await?;
-        if first.as_ref().is_some_and(|first| !first.is_agreed(&by, now)) {
+        let gone = may_change(&mut draft.reader, &of, (change, &id)).await?;
+        let place = FactKey::founder_asked(&id);
+        let found = draft.reader.find::<FounderAsked>(place.clone()).await;
+        if found.map_err(AdminError::unavailable)? != waits {
+            let why = "what waits changed meanwhile: look again";
+            return Err(AdminError::Conflict(why.to_owned()));
+        }
+        let is_this = |it: &FounderAsked| it.change == change && it.gone == gone && it.waits(now);
+        let first = self.asked_before(&mut draft, waits.filter(is_this)).await?;
+        let alone = alone_after(&mut draft.reader, change, now).await?;
+        if first.as_ref().is_some_and(|first| !first.is_agreed(&by, (now, alone))) {
             return Err(self.takes_another("asked_by_the_same_person"));
         }
-        let place = FactKey::founder_asked(&id);
         if first.is_none() && !is_for_development(self.authority.journal()).await? {
-            let alone_from = alone_from(&mut draft.reader, change, now).await?;
+            let alone_from = alone.map(|alone| now.plus(alone));
+            let key = key_of(&mut draft.reader, &by).await?;
             let FounderSaid { code, reason, .. } = said;
-            let by = by.clone();
-            let asked = FounderAsked { founder: id, change, code, reason, by, at: now, alone_from };
+            let (founder, by, at) = (id, by.clone(), now);
+            let asked =
+                FounderAsked { founder, change, code, reason, by, key, at, alone_from, gone };
             effects.push(put(place, &asked));
             let done = draft.make(json!({ "asked": asked }), effects).await?;
             let alone_from = asked.alone_from.map(|from| from.to_string());
@@ -126,31 +134,31 @@ impl Administration {
         }
         let code = first.as_ref().map_or(said.code, |first| joined(&first.code, &said.code));
         let until = now.plus(FOUNDER_WAITS);
-        let told = json!({ "founder": id, "reason": said.reason, "asked": first, "key": of.key });
+        let told = json!({
+            "founder": id, "reason": said.reason, "asked": first, "key": of.key, "gone": gone,
+        });
         effects.push(Effect::Remove { key: place });
         effects.extend(of.ended(&id, now));
-        effects.push(put_new(code_key(&code), &Code { founder: id.clone(), until: Some(until) }));
+        let kept = Code { founder: id.clone(), until: Some(until), change: Some(change), gone };
+        effects.push(put_new(code_key(&code), &kept));
         let done = draft.make(told, effects).await?;
         Ok(json!({
             "founder": id, "redeems_until": until.to_string(), "decision": done.decision,
         }))
     }
 
-    /// What was asked for before, if it waits and whoever asked still stands behind it and may.
+    /// What was asked for before, if whoever asked still stands behind it and may.
     async fn asked_before(
         &self,
         draft: &mut Draft<'_>,
-        (change, id): (FounderChange, &PersonId),
+        waits: Option<FounderAsked>,
     ) -> Result<Option<FounderAsked>, AdminError> {
-        let found = draft.reader.find::<FounderAsked>(FactKey::founder_asked(id)).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let waits = |it: &FounderAsked| it.change == change && it.waits(self.now());
-        let Some(first) = found.filter(waits) else { return Ok(None) };
-        if !stands_behind(&mut draft.reader, (&first.by, first.at)).await? {
+        let Some(first) = waits else { return Ok(None) };
+        if !stands_behind(&mut draft.reader, (&first.by, first.at), first.key).await? {
             return Ok(None);
         }
-        let target = ResourceRef::Person(id.clone());
-        let may = draft.includes((&first.by).into(), change.action(), target).await?;
+        let target = ResourceRef::Person(first.founder.clone());
+        let may = draft.includes((&first.by).into(), first.change.action(), target).await?;
         Ok(may.is_ok().then_some(first))
     }
 
@@ -246,8 +254,8 @@ impl Administration {
             return Ok(());
         }
         let why = format!(
-            "without `{id}` fewer than {LEFT_MIN} sign, and nobody else could be added: add somebody first, or give them \
-             another key (`founder rekey`); `person deactivate` stops them at once"
+            "without `{id}` fewer than {LEFT_MIN} sign, and nobody else could be added: add somebody first; \
+             `person deactivate` stops them at once, and `founder rekey` brings them back by another key"
         );
         Err(AdminError::Invalid(why))
     }
@@ -261,7 +269,7 @@ impl Administration {
         while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
             for (place, body) in facts {
                 let code: Code = serde_json::from_slice(&body).map_err(AdminError::unavailable)?;
-                codes.extend((code.founder == *id).then_some(place));
+                codes.extend((code.founder == *id).then_some((place, code)));
             }
         }
         Ok(Signs { key, former, codes })
@@ -269,54 +277,65 @@ impl Administration {
 }
 
 impl Signs {
+    /// Whether they were a founder before what waits of them now: whom two only want to make one is none until they
+    /// have a key.
+    fn is_founder(&self) -> bool {
+        let is_of_one = |(_, code): &(FactKey, Code)| code.change != Some(FounderChange::Add);
+        self.key.is_some() || self.codes.iter().any(is_of_one)
+    }
+
     /// What is written so that nothing of it counts from `now` on: neither what they sign, nor a code.
     fn ended(self, id: &PersonId, now: Timestamp) -> Vec<Effect> {
         let Self { key, former: FormerKeys(mut former), codes } = self;
-        let mut effects: Vec<_> = codes.into_iter().map(|key| Effect::Remove { key }).collect();
+        let codes = codes.into_iter();
+        let mut effects: Vec<_> = codes.map(|(key, _)| Effect::Remove { key }).collect();
         if let Some(key) = key {
             let mark = VerifyingKey::from_jwk(&key).map(|key| put(replaced(&key), &now));
             effects.extend(mark);
             effects.push(Effect::Remove { key: founder_key(id) });
-            former.push(FormerKey { key, until: now });
+            former.push(key);
             effects.push(put(FactKey::former_keys(id), &FormerKeys(former)));
         }
         effects
     }
 }
 
-/// Whether what is asked for makes sense of a person who signs as `of` says.
+/// Whether what is asked for makes sense of a person who signs as `of` says; since when they are gone, if they are.
 async fn may_change(
     reader: &mut Reader<'_>,
     of: &Signs,
     (change, id): (FounderChange, &PersonId),
-) -> Result<(), AdminError> {
+) -> Result<Option<Timestamp>, AdminError> {
     let person = known::<Person>(reader, FactKey::person(id), &format!("person `{id}`")).await?;
+    let gone = match person.state {
+        PersonState::Active { .. } => None,
+        PersonState::Inactive { since } => Some(since),
+    };
     let had_all = of.former.0.len() >= FORMER_KEYS_MAX;
-    let why = match (change, &of.key) {
-        _ if !person.is_active() => format!("`{id}` is not active"),
+    let why = match change {
         _ if had_all => format!("`{id}` had {FORMER_KEYS_MAX} keys before, and gets no other"),
-        (FounderChange::Add, Some(_)) => {
+        FounderChange::Add if of.key.is_some() => {
             format!("`{id}` is a founder: `founder rekey` gives them another key")
         }
-        (FounderChange::Rekey, None) if of.codes.is_empty() => {
+        FounderChange::Add if gone.is_some() => format!("`{id}` is not active"),
+        FounderChange::Rekey if !of.is_founder() => {
             format!("`{id}` is no founder: `founder add` makes them one")
         }
-        _ => return Ok(()),
+        FounderChange::Add | FounderChange::Rekey => return Ok(gone),
     };
     Err(AdminError::Invalid(why))
 }
 
-/// Since when one founder does it alone, if ever: where a key is lost, as long as what widens waits otherwise, and a
-/// day at least.
-async fn alone_from(
+/// How long one founder waits at `now` to do it alone, if ever: where a key is lost, as long as what widens waits
+/// otherwise, and a day at least.
+async fn alone_after(
     reader: &mut Reader<'_>,
     change: FounderChange,
     now: Timestamp,
-) -> Result<Option<Timestamp>, AdminError> {
+) -> Result<Option<Duration>, AdminError> {
     if change != FounderChange::Rekey {
         return Ok(None);
     }
     let rule = widening::rule(reader).await.map_err(AdminError::unavailable)?;
-    let after = rule.after_s.map(Duration::from_secs);
-    Ok(after.map(|after| now.plus(after.max(REKEY_ALONE_MIN))))
+    Ok(rule.alone_after(now))
 }

@@ -6,9 +6,9 @@ use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Unit};
 use journal::Journal;
 use model::record::{FounderMark, FoundingRecord, VERSION};
 use model::{
-    Clock, Commitment, Entropy, FactKey, GroupName, Person, PersonId, RecordId, Release,
-    ReleaseState, ReleaseTerms, Releases, ResourceRef, Salts, Sha256Digest, Thumbprint, Timestamp,
-    Widening,
+    Clock, Commitment, Entropy, FactKey, FounderChange, GroupName, Person, PersonId, PersonState,
+    RecordId, Release, ReleaseState, ReleaseTerms, Releases, ResourceRef, Salts, Sha256Digest,
+    Thumbprint, Timestamp, Widening,
 };
 use pdp::Bundle;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,12 @@ pub(crate) struct Code {
     /// Until when it is redeemed; those of whom the deployment begins with, at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<Timestamp>,
+    /// What it comes of, if of what founders agreed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) change: Option<FounderChange>,
+    /// Since when the founder was gone when that was agreed to, if they were: redeeming it brings them back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gone: Option<Timestamp>,
 }
 
 /// How the places of founders' codes begin.
@@ -68,9 +74,10 @@ pub(crate) fn code_key(digest: &Sha256Digest) -> FactKey {
     FactKey::from_text(&format!("{CODES}{digest}"))
 }
 
-/// The digest of the code of which two people have a half each, by the digests of both.
+/// The digest of the code of which two people have a half each, by the digests of both. No text begins with that byte:
+/// it is the digest of no whole code.
 pub(crate) fn joined(first: &Sha256Digest, second: &Sha256Digest) -> Sha256Digest {
-    Sha256Digest::of(&[first.as_bytes().as_slice(), second.as_bytes()].concat())
+    Sha256Digest::of(&[&[0xff], first.as_bytes().as_slice(), second.as_bytes()].concat())
 }
 
 /// The digest of a code as it is typed: whole, or both halves with a dot between them.
@@ -126,7 +133,8 @@ pub async fn found(
     for founder in &founding.founders {
         effects.extend(person(journal, &founder.id, founder.code.is_none()));
         if let Some(code) = &founder.code {
-            let kept = Code { founder: founder.id.clone(), until: None };
+            let founder = founder.id.clone();
+            let kept = Code { founder, until: None, change: None, gone: None };
             effects.push(put_new(code_key(code), &kept));
         }
         let mut seed = [0; 32];
@@ -178,6 +186,22 @@ fn first(
     ])
 }
 
+/// The founder with a new key at `now`, who is back if they were `gone` since then when that was agreed to: it revives
+/// nothing that was granted before. Who was sent away after that stays so, and whom a directory sent away, that brings
+/// back.
+fn back(person: Person, gone: Option<Timestamp>, now: Timestamp) -> Result<Person, AdminError> {
+    match person.state {
+        PersonState::Inactive { since } if gone != Some(since) => {
+            Err(AdminError::Invalid(format!("`{}` is not active", person.id)))
+        }
+        PersonState::Inactive { since } if person.source.is_none() => {
+            let state = PersonState::Active { authorization_cutoff: Some(now.max(since)) };
+            Ok(Person { state, ..person })
+        }
+        PersonState::Active { .. } | PersonState::Inactive { .. } => Ok(person),
+    }
+}
+
 fn person(journal: &Journal, id: &PersonId, administers: bool) -> [Effect; 2] {
     let group: GroupName = ADMINISTRATORS.parse().expect("it is a group name");
     let groups = administers.then_some(group).into_iter().collect();
@@ -204,11 +228,12 @@ impl Administration {
         let found = found.filter(|code| code.until.is_none_or(|until| now < until));
         let unknown =
             || AdminError::Invalid("the code is not known any more, or was redeemed".to_owned());
-        let founder = found.ok_or_else(unknown)?.founder;
+        let Code { founder, gone, .. } = found.ok_or_else(unknown)?;
         self.is_nobodys(&key).await?;
         let place = FactKey::person(&founder);
-        let mut person: Person =
+        let person: Person =
             draft.reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
+        let mut person = back(person, gone, now)?;
         person.groups.insert(ADMINISTRATORS.parse().expect("it is a group name"));
         let effects = vec![
             Effect::Remove { key: code_key(&digest) },
@@ -222,7 +247,8 @@ impl Administration {
             put(place, &person),
             put_new(founder_key(&founder), &key.to_jwk()),
         ];
-        let done = draft.make(json!({ "key": key.thumbprint_text() }), effects).await?;
+        let change = json!({ "key": key.thumbprint_text(), "gone": gone });
+        let done = draft.make(change, effects).await?;
         Ok(json!({ "founder": founder, "key": key.thumbprint_text(), "decision": done.decision }))
     }
 

@@ -11,7 +11,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
 use crate::register::{known, put};
-use crate::words::{Acting, stands_behind};
+use crate::words::{Acting, key_of, stands_behind};
 
 /// What stopping and starting are called, and what they are done to.
 fn governed(what: &StopTarget) -> ([&'static str; 2], ResourceRef) {
@@ -81,7 +81,8 @@ impl Administration {
             let done = draft.make(change, effects).await?;
             return Ok(json!({ "started": what, "decision": done.decision }));
         }
-        let wish = StartWish { by: by.clone(), reason, at: self.now() };
+        let key = key_of(&mut draft.reader, &by).await?;
+        let wish = StartWish { by: by.clone(), key, reason, at: self.now() };
         let until = wish.at.plus(model::WISH_LIFETIME).to_string();
         stop.wish = Some(wish);
         effects.push(put(place, &stop));
@@ -151,5 +152,5 @@ async fn waiting(
     now: Timestamp,
 ) -> Result<Option<StartWish>, AdminError> {
     let Some(wish) = stop.wish.as_ref().filter(|wish| wish.waits(now)) else { return Ok(None) };
-    Ok(stands_behind(reader, (&wish.by, wish.at)).await?.then(|| wish.clone()))
+    Ok(stands_behind(reader, (&wish.by, wish.at), wish.key).await?.then(|| wish.clone()))
 }

@@ -25,7 +25,7 @@ use crate::founding::is_for_development;
 use crate::log::Disclosed;
 use crate::register::{known, put, put_new};
 use crate::sponsor::REASON_MAX;
-use crate::words::{Acting, stands_behind};
+use crate::words::{Acting, key_of, stands_behind};
 
 /// How many people are brought back in one commit: of each, three facts are read and written.
 const PART: usize = 16;
@@ -102,11 +102,12 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         let event = asked.event()?;
-        let draft = self.draft(&by, "signal/undo", ResourceRef::Deployment).await?;
+        let mut draft = self.draft(&by, "signal/undo", ResourceRef::Deployment).await?;
         let gone = self.gone_by(&event).await?;
         let nobody = || AdminError::Invalid("nobody was suspended by that".to_owned());
         let first = gone.first().ok_or_else(nobody)?;
         let now = self.now();
+        let key = key_of(&mut draft.reader, &by).await?;
         let mut undo = Undo {
             id: RecordId::new(now, self.authority.entropy().as_ref()),
             event,
@@ -115,6 +116,7 @@ impl Administration {
             people: BTreeMap::new(),
             reason: asked.reason,
             asked_by: by.clone(),
+            key,
             asked: now,
             state: UndoState::Asked,
         };
@@ -227,7 +229,8 @@ impl Administration {
         if undo.asked_by == *by && !is_for_development(self.authority.journal()).await? {
             return Err(self.takes_another("approved_by_the_same_person"));
         }
-        let is_wanted = stands_behind(reader, (&undo.asked_by, undo.asked)).await?;
+        let asked = (&undo.asked_by, undo.asked);
+        let is_wanted = stands_behind(reader, asked, undo.key).await?;
         if undo.waits(now) && is_wanted {
             return Ok(());
         }

@@ -74,8 +74,9 @@ impl Administration {
             let most = WAITS_MAX.as_secs();
             return Err(AdminError::Invalid(format!("it waits {most} seconds at most")));
         }
-        let draft = self.draft(by, "people/widening", ResourceRef::Deployment).await?;
-        let rule = Widening { groups, after_s };
+        let mut draft = self.draft(by, "people/widening", ResourceRef::Deployment).await?;
+        let was = rule(&mut draft.reader).await.map_err(AdminError::unavailable)?;
+        let rule = was.said((groups, after_s), self.now());
         let done = draft.make(json!(rule), vec![put(FactKey::widening(), &rule)]).await?;
         Ok(json!({ "widening": rule, "decision": done.decision }))
     }

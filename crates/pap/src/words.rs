@@ -3,7 +3,7 @@
 
 use authority::{CommitError, Effect, OnceScope, Reader, Refused, Unit};
 use keys::VerifyingKey;
-use model::{FactKey, FormerKeys, Person, PersonId, Sha256Digest, Timestamp};
+use model::{FactKey, Person, PersonId, Sha256Digest, Thumbprint, Timestamp};
 use oauth::word;
 use serde_json::Value;
 
@@ -105,15 +105,34 @@ impl Administration {
     }
 }
 
-/// Whether `by` still stands behind what they asked for or approved `at` that time, and which waits: they answer for
-/// it, and no key was taken from them since.
+/// The key by which `by` is known, if by one. Read as a part of what they sign by it, it is that until it is done.
+pub(crate) async fn key_of(
+    reader: &mut Reader<'_>,
+    by: &PersonId,
+) -> Result<Option<Thumbprint>, AdminError> {
+    let jwk = reader.find::<Value>(founder_key(by)).await.map_err(AdminError::unavailable)?;
+    let key = jwk.map(|jwk| VerifyingKey::from_jwk(&jwk)).transpose();
+    let key = key.map_err(AdminError::unavailable)?;
+    Ok(key.map(|key| Thumbprint::from_bytes(key.thumbprint())))
+}
+
+/// Whether `by` still stands behind what they asked for `at` that time, known by `key`, and which waits: they answer
+/// for it, and that is still their key. What time it was when it was taken from them is no matter: clocks are corrected.
 pub(crate) async fn stands_behind(
+    reader: &mut Reader<'_>,
+    (by, at): (&PersonId, Timestamp),
+    key: Option<Thumbprint>,
+) -> Result<bool, AdminError> {
+    let is_theirs = key.is_none() || key_of(reader, by).await? == key;
+    Ok(is_theirs && answers_for(reader, (by, at)).await?)
+}
+
+/// Whether `by` still answers for what they did `at` that time.
+pub(crate) async fn answers_for(
     reader: &mut Reader<'_>,
     (by, at): (&PersonId, Timestamp),
 ) -> Result<bool, AdminError> {
     let person = reader.find::<Person>(FactKey::person(by)).await;
-    let former = reader.find::<FormerKeys>(FactKey::former_keys(by)).await;
-    let former = former.map_err(AdminError::unavailable)?.unwrap_or_default();
     let person = person.map_err(AdminError::unavailable)?;
-    Ok(person.is_some_and(|person| person.answers_for(at)) && former.counts(at))
+    Ok(person.is_some_and(|person| person.answers_for(at)))
 }

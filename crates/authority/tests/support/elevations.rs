@@ -24,6 +24,7 @@ impl World {
             lasts_s: 60,
             reason: "test".to_owned(),
             asked_by: self.standing.sponsor.id.clone(),
+            key: None,
             asked: now,
             state: ElevationState::Approved { by: self.standing.other.id.clone(), at: now, until },
         }

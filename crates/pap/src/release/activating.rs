@@ -116,8 +116,10 @@ impl Administration {
             );
             return Err(AdminError::Invalid(why));
         }
-        stands(draft, (release.author.as_ref(), "policy/publish"), release).await?;
-        stands(draft, (Some(by), "policy/approve"), release).await?;
+        let author = (release.author.as_ref(), &release.terms.published());
+        stands(draft, author, ("policy/publish", release)).await?;
+        let approver = (Some(by), &release.approval_over(base));
+        stands(draft, approver, ("policy/approve", release)).await?;
         Ok(base.version)
     }
 

@@ -26,10 +26,10 @@ use crate::flips::PolicyFiles;
 use crate::founding::is_for_development;
 use crate::policy::Content;
 use crate::register::{known, put, put_new};
-use crate::words::{Acting, stands_behind};
+use crate::words::{Acting, answers_for};
 pub use activating::release_at_start;
 pub use sound::{PolicyKey, Unsound, observed_release};
-use sound::{Sound, in_time, sound};
+use sound::{Sound, in_time, is_signed_by_now, sound};
 
 /// How the keys of releases begin.
 const RELEASES: &str = "release/";
@@ -198,7 +198,8 @@ impl Administration {
         if is_own && !is_for_development(self.authority.journal()).await? {
             return Err(self.takes_another("approved_by_the_same_person"));
         }
-        stands(&mut draft, (release.author.as_ref(), "policy/publish"), &release).await?;
+        let author = (release.author.as_ref(), &release.terms.published());
+        stands(&mut draft, author, ("policy/publish", &release)).await?;
         let release = release.approved(Approval { base, by: by_approver });
         let release = release.ok_or_else(|| {
             AdminError::Invalid(format!("release {version} waits for nobody's approval any longer"))
@@ -353,14 +354,17 @@ fn target(version: u64, found: Option<&Release>) -> ResourceRef {
     ResourceRef::Bundle(content.unwrap_or_else(|| version.to_string()))
 }
 
-/// Whether who signed it still answers for that, and may still do so: `policy/publish`, or `policy/approve`.
+/// Whether who signed what is `said` of it still answers for that, by the key by which they signed it, and may still
+/// do so: `policy/publish`, or `policy/approve`.
 async fn stands(
     draft: &mut Draft<'_>,
-    (by, action): (Option<&SignedBy>, &'static str),
-    release: &Release,
+    (by, said): (Option<&SignedBy>, &Value),
+    (action, release): (&'static str, &Release),
 ) -> Result<(), AdminError> {
     let Some(by) = by else { return Ok(()) };
-    if !stands_behind(&mut draft.reader, (&by.person, by.at)).await? {
+    let is_signed = is_signed_by_now(&mut draft.reader, by, said).await;
+    let is_signed = is_signed.map_err(AdminError::unavailable)?;
+    if !is_signed || !answers_for(&mut draft.reader, (&by.person, by.at)).await? {
         let why = "who signed it does not answer for it any longer, or has another key since";
         return Err(AdminError::Invalid(why.to_owned()));
     }

@@ -33,8 +33,10 @@ impl Administration {
                 let why = format!("release {named} is not one that waits to be put in force");
                 return Err(AdminError::Invalid(why));
             };
-            stands(&mut draft, (release.author.as_ref(), "policy/publish"), &release).await?;
-            stands(&mut draft, (Some(&approval.by), "policy/approve"), &release).await?;
+            let author = (release.author.as_ref(), &release.terms.published());
+            stands(&mut draft, author, ("policy/publish", &release)).await?;
+            let approver = (Some(&approval.by), &release.approval_over(&approval.base));
+            stands(&mut draft, approver, ("policy/approve", &release)).await?;
             self.publisher.compiled(&files).await?;
             change["release"] = told(&release);
             Some(Content { files, release: version, expires: release.terms.expires })

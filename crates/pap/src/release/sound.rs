@@ -289,21 +289,32 @@ async fn people(
     Ok(Ok(()))
 }
 
-/// Whether `by` signed what is `said`, by the key that is registered of them, or was when they did: whether that still
-/// counts where it waits, is for who approves and activates it (`stands_behind`).
+/// Whether `by` signed what is `said`, by the key that is registered of them, or was before: by that nothing is signed
+/// any more since it was replaced. Whether it still counts where it waits, is for who approves and activates it
+/// ([`is_signed_by_now`]).
 async fn is_signed(
     reader: &mut Reader<'_>,
     by: &SignedBy,
     said: &Value,
 ) -> Result<bool, FactsError> {
-    let key = reader.find::<Value>(founder_key(&by.person)).await?;
     let former = reader.find::<FormerKeys>(FactKey::former_keys(&by.person)).await?;
-    let former = former.unwrap_or_default();
+    let is_former = former.unwrap_or_default().0.iter().any(|key| is_by(key, by, said));
+    Ok(is_former || is_signed_by_now(reader, by, said).await?)
+}
+
+/// Whether `by` signed what is `said` by the key that is theirs now.
+pub(super) async fn is_signed_by_now(
+    reader: &mut Reader<'_>,
+    by: &SignedBy,
+    said: &Value,
+) -> Result<bool, FactsError> {
+    let key = reader.find::<Value>(founder_key(&by.person)).await?;
+    Ok(key.is_some_and(|key| is_by(&key, by, said)))
+}
+
+fn is_by(jwk: &Value, by: &SignedBy, said: &Value) -> bool {
+    let Ok(key) = VerifyingKey::from_jwk(jwk) else { return false };
     let parties = (by.person.as_str(), by.url.as_str());
-    let signed = |jwk: &Value| {
-        let Ok(key) = VerifyingKey::from_jwk(jwk) else { return false };
-        let read = word::verify(&by.word, parties, &key, by.at.as_seconds());
-        read.is_ok_and(|read| read.command == *said)
-    };
-    Ok(key.iter().chain(former.as_of(by.at)).any(signed))
+    let read = word::verify(&by.word, parties, &key, by.at.as_seconds());
+    read.is_ok_and(|read| read.command == *said)
 }

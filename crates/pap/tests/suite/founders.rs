@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use keys::{KeyAlgorithm, SigningKey};
-use model::{Clock as _, FOUNDER_WAITS, FactKey, Person, PersonId, ReleaseState, Sha256Digest};
-use pap::{AdminError, BOOTSTRAP, Command, FounderSaid};
+use model::{
+    Clock as _, FOUNDER_WAITS, FactKey, Person, PersonId, PersonState, REKEY_ALONE_MIN,
+    ReleaseState, Sha256Digest, StopTarget, WAITS_MAX,
+};
+use pap::{AdminError, BOOTSTRAP, Command, FounderSaid, WideningSaid};
 use serde_json::{Value, json};
+use store::{Effect, Store as _, Unit};
 
 use crate::desk::{jwk, word as word_of};
 use crate::releases::{CLOSED, House, signed};
@@ -23,8 +27,13 @@ impl House {
     /// With one more person, who is no founder.
     async fn with_carol() -> Self {
         let house = Self::new().await;
+        let world = &house.desk.world;
         let carol = Person::new("carol".parse().expect("a person"), std::iter::empty().collect());
-        house.desk.world.put(FactKey::person(&carol.id), &carol).await;
+        world.put(FactKey::person(&carol.id), &carol).await;
+        // What she does is sealed by it.
+        let key = world.journal.sealer().new_data_key(&carol.id);
+        let effects = vec![Effect::Put { key: key.key, body: key.body }];
+        world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it commits");
         house
     }
 
@@ -149,10 +158,109 @@ async fn r_39_what_waits_is_agreed_to_as_it_is_and_falls_with_who_asked() {
     assert_eq!(word_of(&own), "refused");
     let nobody = house.founder("founder-add", author, said("nobody", "one")).await;
     assert_eq!(word_of(&nobody), "missing");
-    let absent = house.founder("founder-rekey", author, said(approver.0.as_str(), "one")).await;
-    assert_eq!(word_of(&absent), "invalid");
     let no_founder = house.founder("founder-rekey", author, said("carol", "one")).await;
     assert_eq!(word_of(&no_founder), "invalid");
+    let gone = Person { id: "carol".parse().expect("a person"), ..gone };
+    house.desk.world.put(FactKey::person(&gone.id), &gone).await;
+    let absent = house.founder("founder-add", author, said("carol", "one")).await;
+    assert_eq!(word_of(&absent), "invalid");
+}
+
+/// Whom two want as a founder is none before they have a key: nobody takes their place by waiting alone.
+#[tokio::test]
+async fn r_39_who_never_had_a_key_gets_none_by_one_alone() {
+    let house = House::with_carol().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    house.founder("founder-add", author, said("carol", "five")).await.expect("it waits");
+    house.founder("founder-add", approver, said("carol", "six")).await.expect("two agree");
+    for after in [Duration::ZERO, FOUNDER_WAITS] {
+        house.later(after);
+        let alone = house.founder("founder-rekey", author, said("carol", "three")).await;
+        assert!(alone.expect_err("she has no key").to_string().contains("is no founder"));
+    }
+    assert_eq!(word_of(&house.redeem("carol", "five.six").await.map(|_| Value::Null)), "invalid");
+    house.added().await;
+}
+
+/// Who was stopped at once, as their key was stolen, is back by another one; nothing that was granted before is.
+#[tokio::test]
+async fn r_39_a_founder_who_was_deactivated_is_back_by_another_key() {
+    let house = House::new().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    let bob = approver.0.as_str();
+    let rekey = async |half: &str| house.founder("founder-rekey", author, said(bob, half)).await;
+    let deactivate = || house.anybody(Command::PersonDeactivate { id: bob.to_owned() });
+    rekey("early").await.expect("it waits");
+    house.later(REKEY_ALONE_MIN);
+    deactivate().await.expect("one suffices");
+    // What was asked for while they were there brings nobody back.
+    assert_eq!(rekey("one").await.expect("it waits anew")["waits"], bob);
+    house.later(REKEY_ALONE_MIN);
+    rekey("two").await.expect("it is time");
+    // Nor does a code once they are sent away again.
+    deactivate().await.expect("one suffices");
+    let late = house.redeem(bob, "one.two").await.map(|_| Value::Null);
+    assert!(late.expect_err("they are gone").to_string().contains("is not active"));
+    rekey("three").await.expect("it waits");
+    house.later(REKEY_ALONE_MIN);
+    rekey("four").await.expect("it is time");
+    let back = house.redeem(bob, "three.four").await.expect("it is redeemed");
+    let person = house.desk.fact(FactKey::person(&approver.0)).await.expect("they are there");
+    let now = house.desk.world.clock.now();
+    assert_eq!(person["state"], json!({ "is": "active", "authorization_cutoff": now }));
+    house.later(MOMENT);
+    house.publish(2, CLOSED).await.expect("it is published");
+    assert_eq!(word_of(&house.approve(2).await), "refused", "the key that was stolen is gone");
+    house.approve_as(&back, 2).await.expect("the new key approves");
+    house.activate(2).await.expect("it is in force");
+}
+
+/// Whom a directory sent away has another key, and is back when the directory says so.
+#[tokio::test]
+async fn r_39_whom_a_directory_sent_away_no_key_brings_back() {
+    let house = House::new().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    let bob = approver.0.as_str();
+    let gone = Person {
+        source: Some("hr".parse().expect("a source")),
+        state: PersonState::Inactive { since: house.desk.world.clock.now() },
+        ..house.desk.world.standing.other.clone()
+    };
+    house.desk.world.put(FactKey::person(&gone.id), &gone).await;
+    house.founder("founder-rekey", author, said(bob, "one")).await.expect("it waits");
+    house.later(REKEY_ALONE_MIN);
+    house.founder("founder-rekey", author, said(bob, "two")).await.expect("it is time");
+    house.redeem(bob, "one.two").await.expect("it is redeemed");
+    let person = house.desk.fact(FactKey::person(&gone.id)).await.expect("they are there");
+    assert_eq!(person["state"]["is"], "inactive");
+}
+
+/// Whoever asks alone waits by what is said when it is done as well, and by what was said before that was loosened.
+#[tokio::test]
+async fn r_39_nobody_shortens_what_they_wait_for_alone() {
+    let house = House::new().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    let bob = approver.0.as_str();
+    let rekey = async |half: &str| house.founder("founder-rekey", author, said(bob, half)).await;
+    let widening = async |after_s: Option<u64>| {
+        let said = Some(WideningSaid { groups: Vec::new(), after_s });
+        house.anybody(Command::PeopleWidening { said }).await.expect("it is said");
+    };
+    rekey("one").await.expect("it waits");
+    house.later(REKEY_ALONE_MIN);
+    widening(None).await;
+    assert_eq!(word_of(&rekey("two").await), "refused");
+    widening(Some(0)).await;
+    assert_eq!(word_of(&rekey("two").await), "refused");
+    house.later(FOUNDER_WAITS);
+    assert_eq!(rekey("three").await.expect("it waits anew")["alone_from"], Value::Null);
+    house.later(REKEY_ALONE_MIN);
+    assert_eq!(word_of(&rekey("four").await), "refused");
+    house.later(WAITS_MAX);
+    assert_ne!(rekey("five").await.expect("it waits anew")["alone_from"], Value::Null);
+    house.later(REKEY_ALONE_MIN);
+    rekey("six").await.expect("it is time");
+    house.redeem(bob, "five.six").await.expect("it is redeemed");
 }
 
 /// Of two founders one is left who can sign: they wait, a day at least, however short what widens waits.
@@ -203,6 +311,45 @@ async fn r_39_what_a_replaced_key_signed_counts_no_more_where_it_waits() {
     assert_eq!(house.desk.call("lookup").await, "permitted");
     // And back to what the old key approved.
     house.roll_back(5, 2).await.expect("what it signed then is known still");
+}
+
+/// What a key signed falls with it, whatever the clock said then; what it put in force stays sound.
+#[tokio::test]
+async fn r_39_what_a_replaced_key_signed_falls_though_the_clock_was_set_back() {
+    const AHEAD_MS: i64 = 3_600_000;
+    let house = House::with_carol().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    let step = async |by_ms: i64| {
+        house.desk.world.clock.step_wall(by_ms);
+        let trust = Command::ClockTrust { reason: "looked".to_owned() };
+        house.desk.run(trust).await.expect("it is trusted");
+    };
+    let what: StopTarget = "tool/crm/refund".parse().expect("a tool");
+    let start = async |by: &Signer| {
+        let since = house.desk.fact(FactKey::stop(&what)).await.expect("it is stopped");
+        let said = json!({ "do": "start", "what": what, "reason": "on", "since": since["since"] });
+        let word = Some(signed(by, &house.desk, said));
+        let (what, reason) = (what.clone(), "on".to_owned());
+        house.anybody(Command::Start { what, reason, word }).await.expect("it is said")
+    };
+    step(AHEAD_MS).await;
+    house.release_all(2, CLOSED).await;
+    house.publish(3, "").await.expect("it is published");
+    house.approve(3).await.expect("it is approved");
+    let stop = Command::Stop { what: what.clone(), reason: "looked odd".to_owned() };
+    house.anybody(stop).await.expect("one suffices");
+    assert_eq!(start(approver).await["waits"], json!(what));
+    step(-AHEAD_MS).await;
+    let carol = house.added().await;
+    let bob = approver.0.as_str();
+    house.founder("founder-rekey", author, said(bob, "three")).await.expect("it waits");
+    house.founder("founder-rekey", &carol, said(bob, "four")).await.expect("two agree");
+    let redeemed = house.redeem(bob, "three.four").await.expect("it is redeemed");
+    assert_eq!(house.follows().await, "in force");
+    let why = house.activate(3).await.expect_err("its approval fell").to_string();
+    assert!(why.ends_with("or has another key since"), "{why}");
+    assert_eq!(start(author).await["waits"], json!(what), "nobody else wants it any longer");
+    assert_eq!(start(&redeemed).await["started"], json!(what));
 }
 
 /// A key that was replaced, or by which somebody is known, is nobody's else.

@@ -99,6 +99,7 @@ pub(crate) fn elevation(desk: &Desk) -> Elevation {
         lasts_s: 60,
         reason: "because".to_owned(),
         asked_by: "ordinary".parse().expect("a person"),
+        key: None,
         asked: desk.world.clock.now(),
         state: ElevationState::Asked,
     }
@@ -160,6 +161,7 @@ pub(crate) fn undo(desk: &Desk) -> Undo {
         people: BTreeMap::new(),
         reason: "because".to_owned(),
         asked_by: "ordinary".parse().expect("a person"),
+        key: None,
         asked: desk.world.clock.now(),
         state: UndoState::Asked,
     }
@@ -209,8 +211,10 @@ async fn founders(world: &World) {
         code: Sha256Digest::of(b"half"),
         reason: "because".to_owned(),
         by: world.standing.sponsor.id.clone(),
+        key: None,
         at: world.standing.task.opened,
         alone_from: None,
+        gone: None,
     };
     world.put(FactKey::founder_asked(&asked.founder), &asked).await;
 }

@@ -33,6 +33,7 @@ fn elevated(case: &Case, number: u8, tools: &[&str]) -> Elevated {
         lasts_s: 60,
         reason: "the month ends".to_owned(),
         asked_by: asked_by.id.clone(),
+        key: None,
         asked: at(-60),
         state: ElevationState::Approved { by, at: at(-30), until: at(30) },
     };
