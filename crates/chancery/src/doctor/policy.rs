@@ -33,19 +33,22 @@ pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
         let remedy = format!("{REMEDY}, then remove `policy.path`");
         observations.push(Observation::weak(AREA, what, remedy));
     }
+    let untold = |area, what: &str, error: anyhow::Error| {
+        let what = format!("it did not tell {what}: {error:#}");
+        Observation::weak(area, what, "see its log")
+    };
     match socket::call(&config.admin_socket(), &Asked::PolicyHistory).await {
         Ok(told) if is_loose => observations.extend(keys(&told)),
         Ok(told) => {
             observations.extend(in_force(&told, now));
             observations.extend(keys(&told));
         }
-        Err(error) => {
-            let what = format!("it did not tell which policy is in force: {error:#}");
-            observations.push(Observation::weak(AREA, what, "see its log"));
-        }
+        Err(error) => observations.push(untold(AREA, "which policy is in force", error)),
     }
-    let founders = socket::call(&config.admin_socket(), &Asked::FounderList).await;
-    observations.extend(founders.iter().flat_map(waiting));
+    match socket::call(&config.admin_socket(), &Asked::FounderList).await {
+        Ok(told) => observations.extend(waiting(&told)),
+        Err(error) => observations.push(untold(FOUNDERS, "which founders' keys wait", error)),
+    }
     observations
 }
 
@@ -89,6 +92,13 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
             Observation::weak(AREA, what, REMEDY)
         }
     };
+    let is_unproved = told["requires_proof"] == true && row["terms"]["proof"].is_null();
+    let unproved = is_unproved.then(|| {
+        let what = format!(
+            "release {version} is in force, and nobody signed that it is proved, as releases are here (`policy.require_proof`)"
+        );
+        Observation::weak(AREA, what, REMEDY)
+    });
     let expires = row["terms"]["expires"].as_i64().map(Timestamp::from_millis);
     let ends = expires.filter(|expires| *expires <= now.plus(ENDING)).map(|expires| {
         if expires > now {
@@ -99,7 +109,7 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
         );
         Observation::broken(AREA, what, REMEDY)
     });
-    std::iter::once(signed).chain(ends).collect()
+    std::iter::once(signed).chain(unproved).chain(ends).collect()
 }
 
 /// Whether enough people can sign that one of them may lose their key: it takes two others to give them another.
@@ -123,11 +133,13 @@ fn waiting(told: &Value) -> Vec<Observation> {
         let (founder, asked) = (&row["founder"], &row["waits"]);
         let alone = asked["alone_from"].as_i64().map(Timestamp::from_millis);
         let alone = alone.map(|from| format!(", who does it alone from {from} on"));
+        let gone = asked["gone"].is_i64().then_some(", and whose it is would be back");
         let what = format!(
-            "a key for {founder} waits ({}): {} asked for it{}",
+            "a key for {founder} waits ({}): {} asked for it{}{}",
             asked["change"],
             asked["by"],
-            alone.unwrap_or_default()
+            alone.unwrap_or_default(),
+            gone.unwrap_or_default()
         );
         let remedy = "another founder agrees by the same command, or anybody takes it back (`founder withdraw`)";
         Observation::weak(FOUNDERS, what, remedy)
@@ -173,6 +185,16 @@ mod tests {
         let alone = row(Some("alice"), Some("alice"), None);
         check(&told(2, alone), &[(State::Weak, "alice alone signed")]);
         check(&told(1, two(None)), &[(State::Broken, "release 1 is in force")]);
+        // Where proofs are required, one without is told, whoever signed it.
+        let requiring = |mut row: Value, proof: Value| {
+            row["terms"]["proof"] = proof;
+            let mut told = told(2, row);
+            told["requires_proof"] = json!(true);
+            told
+        };
+        check(&requiring(two(None), json!("00")), &[signed]);
+        let unproved = (State::Weak, "nobody signed that it is proved");
+        check(&requiring(two(None), Value::Null), &[signed, unproved]);
         let damaged = json!({ "terms": { "version": 2 }, "state": { "is": "damaged" } });
         check(&told(2, damaged), &[(State::Broken, "it was altered")]);
         let files = json!({ "active": 0, "in_force": { "release": null }, "releases": [] });
@@ -182,8 +204,8 @@ mod tests {
     /// Whoever lost no key hears in time that somebody says so.
     #[test]
     fn r_39_a_key_that_waits_is_told() {
-        let asked =
-            json!({ "change": "rekey", "by": "alice", "alone_from": 1_800_000_000_000_i64 });
+        let at = 1_800_000_000_000_i64;
+        let asked = json!({ "change": "rekey", "by": "alice", "alone_from": at, "gone": at });
         let told =
             json!([{ "founder": "alice", "key": "k" }, { "founder": "bob", "waits": asked }]);
         let observed = waiting(&told);
@@ -191,6 +213,7 @@ mod tests {
         let what = &observed[0].what;
         assert!(what.starts_with(r#"a key for "bob" waits ("rekey"): "alice" asked"#), "{what}");
         assert!(what.contains("alone from 2027-01-15"), "{what}");
+        assert!(what.ends_with("whose it is would be back"), "{what}");
     }
 
     #[test]
