@@ -17,6 +17,12 @@ permit (
 when { context.input.amount.lessThanOrEqual(decimal("2000.0")) };
 "#;
 
+const PROPERTY: &str = r#"@id("nothing-at-high-risk")
+@property("never-permits")
+forbid (principal, action in Action::"tools/call", resource)
+when { context.risk == "high" };
+"#;
+
 const TOOLS: &str = "payments/refund:
   harm: [moves-money]
   input: { type: object, properties: { amount: { type: number } }, required: [amount] }
@@ -133,6 +139,11 @@ fn r_39_what_is_released_is_proved_twice() {
     let own = path("home/policies");
     let published = signed("alice", &["policy", "publish", &own]);
     assert!(published.contains("\"version\":2"), "{published}");
+    let told = [
+        "files of properties: 1 (properties/starter.cedar)",
+        "proved: the set never permits what `money-needs-approval` matches",
+    ];
+    assert!(told.iter().all(|it| published.contains(it)), "{published}");
     let history = deployment.run(&["policy", "history"]);
     let line = history.lines().find(|line| line.starts_with("2 ")).expect("it is listed");
     let (_, proof) = line.split_once(", proof ").expect("its author signed what is proved");
@@ -141,12 +152,17 @@ fn r_39_what_is_released_is_proved_twice() {
     let unproved = signed("bob", &approve);
     assert!(unproved.contains("nothing was signed") && unproved.contains("`--proving DIR`"));
     assert!(unproved.contains(proof), "{unproved}");
-    // Who leaves a property out proves something else.
+    // Who has other properties proves something else, and who has none proves nothing.
     let other = path("home/other");
     let copied = Command::new("cp").args(["-r", &own, &other]).status().expect("it starts");
     assert!(copied.success());
     let properties = format!("{other}/properties/starter.cedar");
-    fs::remove_file(properties).expect("it is ours");
+    fs::remove_file(&properties).expect("it is ours");
+    let none = signed("bob", &[&approve[..], &["--proving", &other]].concat());
+    assert!(none.contains("nothing was signed") && none.contains("write properties"), "{none}");
+    let none = signed("alice", &["policy", "publish", &other]);
+    assert!(none.contains("nothing was signed") && none.contains("write properties"), "{none}");
+    fs::write(properties, PROPERTY).expect("it is ours");
     let less = signed("bob", &[&approve[..], &["--proving", &other]].concat());
     assert!(less.contains("nothing was signed: what is proved here is"), "{less}");
     fs::write(format!("{other}/more.cedar"), POLICY).expect("it is ours");
@@ -154,6 +170,7 @@ fn r_39_what_is_released_is_proved_twice() {
     assert!(more.contains("has the content"), "{more}");
     let approved = signed("bob", &[&approve[..], &["--proving", &own]].concat());
     assert!(approved.contains("\"released\":2"), "{approved}");
+    assert!(told.iter().all(|it| approved.contains(it)), "{approved}");
     deployment.run(&["policy", "activate", "2"]);
     let history = deployment.run(&["policy", "history"]);
     assert!(history.contains("in force: release 2"), "{history}");

@@ -147,7 +147,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             login::door(&config, true, (&clock, &entropy))?;
             match &config.policy.path {
                 Some(path) => {
-                    let held = policy::held(path)?;
+                    let held = policy::held(&policy_set::PolicySet::read(path)?)?;
                     println!("the configuration is in order, {held} cases of policy hold");
                     eprintln!(
                         "chancery: policy is read from files that nobody signs (`policy.allow_loose`)"

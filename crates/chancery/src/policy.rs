@@ -133,9 +133,9 @@ async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many cases of the set in `dir` hold; those that do not are an error.
-pub(crate) fn held(dir: &Path) -> anyhow::Result<usize> {
-    let results = PolicySet::read(dir)?.run()?;
+/// How many cases of `set` hold; those that do not are an error.
+pub(crate) fn held(set: &PolicySet) -> anyhow::Result<usize> {
+    let results = set.run()?;
     let all = results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
     let mut held = 0;
     for (file, CaseResult { name, held: result, .. }) in all {

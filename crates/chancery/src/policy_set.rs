@@ -43,7 +43,9 @@ impl PolicySet {
         for name in texts(&place, "yaml")?.into_keys() {
             cases.insert(format!("cases/{name}"), yaml(&place.join(&name))?);
         }
-        let properties = texts(&dir.join("properties"), "cedar")?;
+        let place = dir.join("properties");
+        nothing_else(&place, "cedar")?;
+        let properties = texts(&place, "cedar")?;
         let properties =
             properties.into_iter().map(|(name, it)| (format!("properties/{name}"), it));
         let properties = properties.collect();
@@ -159,4 +161,30 @@ fn yaml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("could not read `{shown}`"))?;
     serde_saphyr::from_str(&text).map_err(|error| anyhow!("`{shown}` is not in order: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A property that is not read would be one that nobody proves.
+    #[test]
+    fn r_39_what_is_beside_the_properties_is_refused() {
+        let home = tempfile::tempdir().expect("a directory can be made");
+        let dir = home.path();
+        let permit = r#"@id("all") permit (principal, action, resource);"#;
+        fs::write(dir.join("all.cedar"), permit).expect("it can be written");
+        fs::create_dir_all(dir.join("properties/more.cedar")).expect("it can be made");
+        let refused = |name: &str| {
+            let why = PolicySet::read(dir).err().expect("it is not read").to_string();
+            assert!(why.contains(name) && why.contains("name it `*.cedar`"), "{why}");
+        };
+        refused("more.cedar");
+        fs::remove_dir(dir.join("properties/more.cedar")).expect("it is ours");
+        assert!(PolicySet::read(dir).is_ok());
+        fs::write(dir.join("properties/own.txt"), permit).expect("it can be written");
+        refused("own.txt");
+    }
 }

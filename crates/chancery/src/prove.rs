@@ -28,10 +28,15 @@ const TOLD_MAX: usize = 5;
 /// How long the solver may take for one question about a set that is released.
 const QUESTION: Duration = Duration::from_secs(5);
 
-/// The digest of what is proved of the set in `dir`, by its own properties: the same on each machine that proves the same
-/// of the same. Where not all of it is proved, that is told, and there is none.
-pub(crate) async fn proof(dir: &Path) -> anyhow::Result<Sha256Digest> {
-    let set = PolicySet::read(dir)?;
+/// The digest of what is proved of `set`, by its own properties, which are told: the same on each machine that proves the
+/// same of the same. Where not all of it is proved, that is told, and there is none; nor, where a proof `is_required`, if
+/// there are no properties.
+pub(crate) async fn proof(set: &PolicySet, is_required: bool) -> anyhow::Result<Sha256Digest> {
+    ensure!(
+        !(is_required && set.properties.is_empty()),
+        "nothing was signed: a release has to be proved here (`policy.require_proof`), and the set says nothing that \
+         could be: write properties (`properties/*.cedar`)"
+    );
     let compiled = set.compiled()?;
     let properties = set.compiled_properties(&BTreeMap::new())?;
     let tools = set.harm();
@@ -42,14 +47,28 @@ pub(crate) async fn proof(dir: &Path) -> anyhow::Result<Sha256Digest> {
     let solver = solver.context("nothing was signed: it cannot be proved here")?;
     let report = Box::pin(proved(&subject, &solver)).await?;
     if !report.is_proved() {
-        tell(&report, &set)?;
+        tell(&report, set)?;
         bail!("nothing was signed: not all of it is proved");
     }
-    Ok(digest(&report, &set))
+    tell_proved(&report, set);
+    Ok(digest(&report, set))
+}
+
+/// Who signs is told what was proved, and by which properties.
+fn tell_proved(report: &Report, set: &PolicySet) {
+    let names: Vec<_> = set.properties.keys().map(String::as_str).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    eprintln!("chancery: files of properties: {} ({names})", set.properties.len());
+    for line in report.shown.iter().filter_map(holds) {
+        eprintln!("chancery: {line}");
+    }
 }
 
 /// Proves here what the author of a release says is proved of it, if they do, on the `own` copy of whoever approves.
-pub(crate) async fn again(terms: &ReleaseTerms, own: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) async fn again(
+    (terms, is_required): (&ReleaseTerms, bool),
+    own: Option<&Path>,
+) -> anyhow::Result<()> {
     let Some(said) = terms.proof else { return Ok(()) };
     let own = own.with_context(|| {
         format!(
@@ -57,13 +76,14 @@ pub(crate) async fn again(terms: &ReleaseTerms, own: Option<&Path>) -> anyhow::R
              (`--proving DIR`)"
         )
     })?;
-    let content = Bundle::from(PolicySet::read(own)?.files).digest();
+    let set = PolicySet::read(own)?;
+    let content = Bundle::from(set.files.clone()).digest();
     ensure!(
         content == terms.content,
         "nothing was signed: `{}` has the content {content}",
         own.display()
     );
-    let is = proof(own).await?;
+    let is = proof(&set, is_required).await?;
     ensure!(
         is == said,
         "nothing was signed: what is proved here is {is}, and its author proved {said}: properties, tools, or what \
@@ -161,12 +181,13 @@ fn property(path: &Path) -> anyhow::Result<(String, String)> {
 }
 
 fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
-    for Shown { claim, verdict, environments, unknown } in &report.shown {
+    for shown in &report.shown {
+        let Shown { claim, verdict, environments, unknown } = shown;
+        if let Some(line) = holds(shown) {
+            println!("{line}");
+        }
         match verdict {
-            Verdict::Proved => println!("proved: the set {claim}"),
-            Verdict::Guaranteed => {
-                println!("guaranteed by the built-in rules, whatever the set says: it {claim}");
-            }
+            Verdict::Proved | Verdict::Guaranteed => {}
             Verdict::Counterexample(example) => {
                 println!("does not hold: the set {claim}");
                 tell_example(example, set)?;
@@ -182,6 +203,17 @@ fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
     }
     tell_assumptions(&report.assumptions);
     Ok(())
+}
+
+/// What holds, if it does.
+fn holds(Shown { claim, verdict, .. }: &Shown) -> Option<String> {
+    match verdict {
+        Verdict::Proved => Some(format!("proved: the set {claim}")),
+        Verdict::Guaranteed => {
+            Some(format!("guaranteed by the built-in rules, whatever the set says: it {claim}"))
+        }
+        Verdict::Counterexample(_) | Verdict::NotProved { .. } => None,
+    }
 }
 
 fn tell_unshown(Unshown { environment, policy, why }: &Unshown) {

@@ -30,18 +30,23 @@ pub(crate) async fn publish(
     signed: Signed,
     socket: &Path,
 ) -> anyhow::Result<Value> {
-    let cases = crate::policy::held(dir)?;
+    // Read once: what is proved and tried is what is published.
+    let set = PolicySet::read(dir)?;
+    let cases = crate::policy::held(&set)?;
     eprintln!(
         "chancery: {cases} cases hold here, on the tools that they and the set describe; the service decides none of \
          them, and compiles the set with the tools that are onboarded"
     );
-    let files = PolicySet::read(dir)?.files;
-    let content = Bundle::from(files.clone()).digest();
+    let content = Bundle::from(set.files.clone()).digest();
     let (version, is_required) = next(socket).await?;
-    let proof = if prove || is_required { Some(crate::prove::proof(dir).await?) } else { None };
+    let proof = if prove || is_required {
+        Some(Box::pin(crate::prove::proof(&set, is_required)).await?)
+    } else {
+        None
+    };
     let expires = end(expires);
     let asked = ReleaseAsked { version, content, expires, rollback_of: None, proof };
-    propose((asked, Some(files)), signed, socket).await
+    propose((asked, Some(set.files)), signed, socket).await
 }
 
 /// Publishes what the release `old` held.
@@ -92,7 +97,8 @@ async fn shown((version, (meant, own)): (u64, Meant<'_>), socket: &Path) -> anyh
     let told = told(version, socket).await?;
     // Whoever published wrote it: what is shown is what is signed.
     eprintln!("chancery: you sign for {}", lines(&told.to_be_signed()?));
-    crate::prove::again(&told.release.terms, own).await?;
+    let (_, is_required) = next(socket).await?;
+    Box::pin(crate::prove::again((&told.release.terms, is_required), own)).await?;
     is_meant(&told, meant)?;
     Ok(told.release.approval_over(&told.base))
 }
