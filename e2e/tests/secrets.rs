@@ -44,6 +44,8 @@ struct Run {
     /// Has a credential of its own.
     keyed: HttpServer,
     dir: tempfile::TempDir,
+    /// Where that lies: not where a server writes.
+    _private: tempfile::TempDir,
     /// What clients were answered to what was done.
     answers: Vec<Value>,
     /// What they were answered to what was refused.
@@ -59,7 +61,8 @@ impl Run {
         let session = upstream::everything();
         let stateless = upstream::modern(&issuer, &dir.path().join("effects"));
         let keyed = upstream::everything();
-        let header = dir.path().join("header");
+        let hidden = tempfile::tempdir().expect("a temporary directory can be made");
+        let header = hidden.path().join("header");
         std::fs::write(&header, format!("Authorization: Bearer {BROKERED}")).expect("it is ours");
         let private = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&header, private).expect("it is ours");
@@ -81,7 +84,17 @@ impl Run {
         });
         deployment.onboard(&SERVERS, "reads-data");
         let (answers, refusals) = (Vec::new(), Vec::new());
-        Self { deployment, front, session, stateless, keyed, dir, answers, refusals }
+        Self {
+            deployment,
+            front,
+            session,
+            stateless,
+            keyed,
+            dir,
+            _private: hidden,
+            answers,
+            refusals,
+        }
     }
 
     /// Lets clients of both eras and through every door be permitted, denied, and refused.

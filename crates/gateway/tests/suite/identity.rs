@@ -176,7 +176,7 @@ async fn r_10_a_persons_own_token_calls_nothing() {
         world.refusal("token_invalid").await;
         assert_eq!(shows(scheme, "00u1").await, other, "{scheme}");
     }
-    let is_told = |record: &serde_json::Value| record["cause"] == "human_credential";
+    let is_told = |record: &serde_json::Value| record["details"]["cause"] == "human_credential";
     world.record("the person's own token is told apart", is_told).await;
     assert_eq!(world.decisions("up/echo", "permit").await, 0);
 }
