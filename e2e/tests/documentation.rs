@@ -56,7 +56,7 @@ fn the_page_on_clients_shows_what_works() {
     let mut newcomer = Newcomer::new();
     newcomer.start_dev();
     newcomer.onboard();
-    let page = Page::new(&newcomer);
+    let mut page = Page::new(&newcomer);
 
     let commands = page.blocks("sh");
     let [listen] = commands.as_slice() else { panic!("one command is shown: {commands:?}") };
@@ -66,6 +66,10 @@ fn the_page_on_clients_shows_what_works() {
         assert!(listening.ended().is_none(), "`{listen}` ended");
         TcpStream::connect(("127.0.0.1", page.listen)).ok()
     });
+
+    let secret = newcomer.home().join(".local/state/chancery/listen.secret");
+    let secret = std::fs::read_to_string(secret).expect("it listens at a secret path");
+    page.text = page.text.replace("/mcp/SECRET", &format!("/mcp/{}", secret.trim()));
 
     let mut shown = 0;
     for block in page.blocks("json") {

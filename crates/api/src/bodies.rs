@@ -99,13 +99,12 @@ async fn arrived(request: Request, (room, whose, most): Place<'_>) -> Result<Opt
         let broken = |_| unread(StatusCode::BAD_REQUEST, "the body did not arrive\n");
         let chunk = chunk.map_err(broken)?;
         left = left.checked_sub(chunk.len()).ok_or_else(too_large)?;
-        match &kept {
-            Some(kept) => kept.add(&chunk).map_err(no_room)?,
+        if let Some(kept) = &kept {
+            kept.add(&chunk).map_err(no_room)?;
+        } else {
             // Copied: a chunk may keep all that the connection read in memory.
-            None => {
-                let begun = room.keep(whose.clone(), BytesMut::from(chunk.as_ref()));
-                kept = Some(begun.map_err(no_room)?);
-            }
+            let begun = room.keep(whose.clone(), BytesMut::from(chunk.as_ref()));
+            kept = Some(begun.map_err(no_room)?);
         }
     }
     Ok(kept)

@@ -217,12 +217,12 @@ async fn what_was_said_while_nobody_looked_is_trusted_by_nobody() {
     let later = Duration::from_secs(1);
     let mut trusted = Vec::new();
     for looks in [true, false, true] {
-        if !looks {
-            in_force(&world, (LABELS, r#"@id("all") permit (principal, action, resource);"#)).await;
-        } else {
+        if looks {
             in_force(&world, (LABELS, RULES)).await;
             world.told("open", &Value::Null, &json!("ann")).await;
             trusted.push(world.is_permitted("attach", json!("ann")).await);
+        } else {
+            in_force(&world, (LABELS, r#"@id("all") permit (principal, action, resource);"#)).await;
         }
         world.clock.advance(later);
     }

@@ -149,7 +149,7 @@ async fn r_39_what_waits_is_agreed_to_as_it_is_and_falls_with_who_asked() {
     assert_eq!(told.expect("it waits anew")["waits"], "carol");
     // So they are where who asked is gone.
     let mut gone = house.desk.world.standing.other.clone();
-    gone.state = model::PersonState::Inactive { since: house.desk.world.clock.now() };
+    gone.state = PersonState::Inactive { since: house.desk.world.clock.now() };
     house.desk.world.put(FactKey::person(&approver.0), &gone).await;
     let told = house.founder("founder-add", author, said("carol", "one")).await;
     assert_eq!(told.expect("it waits anew")["waits"], "carol");
@@ -336,8 +336,8 @@ async fn r_39_what_a_replaced_key_signed_falls_though_the_clock_was_set_back() {
     house.release_all(2, CLOSED).await;
     house.publish(3, "").await.expect("it is published");
     house.approve(3).await.expect("it is approved");
-    let stop = Command::Stop { what: what.clone(), reason: "looked odd".to_owned() };
-    house.anybody(stop).await.expect("one suffices");
+    let stopping = Command::Stop { what: what.clone(), reason: "looked odd".to_owned() };
+    house.anybody(stopping).await.expect("one suffices");
     assert_eq!(start(approver).await["waits"], json!(what));
     step(-AHEAD_MS).await;
     let carol = house.added().await;
