@@ -78,8 +78,7 @@ pub use facts::{
 pub use family::Family;
 pub use finding::{CLAIM_MAX, Closed, Finding, Stranger, Told, claim};
 pub use founder::{
-    FORMER_KEYS_MAX, FOUNDER_WAITS, FormerKeys, FounderAsked, FounderChange,
-    REKEY_ALONE_MIN,
+    FORMER_KEYS_MAX, FOUNDER_WAITS, FormerKeys, FounderAsked, FounderChange, REKEY_ALONE_MIN,
 };
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{
