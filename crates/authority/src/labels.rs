@@ -18,7 +18,7 @@ use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
 
 use crate::Authority;
 use crate::counted::calls_counter;
-use crate::memory::{Memory, lacking};
+use crate::memory::Memory;
 use crate::pip::{FactsError, Gathered};
 use crate::reader::Reader;
 use crate::refusals::event;
@@ -36,12 +36,14 @@ pub(crate) const JOIN_ATTEMPTS_MAX: u32 = 64;
 pub struct Flowing {
     /// The session as it is kept.
     session: Arc<SessionFacts>,
-    /// What the process that acts has read in all its tasks.
+    /// What the processes that have a part in it have read in all their tasks.
     memory: Memory,
     /// What the result can carry.
     carries: BTreeSet<Label>,
     /// What is kept of which the result tells.
     pub(crate) read: BTreeSet<Label>,
+    /// Where that is kept.
+    reads: Vec<FactKey>,
     /// Where the act stores what it brings, with the labels of what is kept there.
     stored: Vec<(FactKey, BTreeSet<Label>)>,
     /// What counts the names that have labels, if this is a new one.
@@ -55,8 +57,10 @@ pub struct Flowing {
 pub struct Marking {
     /// The session that reads it.
     pub(crate) session: TaskId,
-    /// Where what the process has read is kept that reads it.
-    memory: Vec<FactKey>,
+    /// Where what the processes have read is kept that read it.
+    memory: BTreeMap<FactKey, bool>,
+    /// What is kept of which it tells: what is stored there meanwhile is in it, too.
+    reads: Vec<FactKey>,
     decision: DecisionId,
     /// What it carries, which the permit has joined.
     pub(crate) carries: BTreeSet<Label>,
@@ -87,12 +91,12 @@ pub enum NotJoined {
 }
 
 impl Flowing {
-    /// What `request` lets flow by the policy set `snapshot`, in this `session`, by the process of which
-    /// what it read is kept at `memory`.
+    /// What `request` lets flow by the policy set `snapshot`, in this `session`, by the processes of which
+    /// what they read is kept at `memory`.
     pub(crate) async fn gathered(
         mut reader: Reader<'_>,
         (request, snapshot): (&AccessRequest, &Snapshot),
-        (session, memory): (Arc<SessionFacts>, Vec<FactKey>),
+        (session, memory): (Arc<SessionFacts>, &BTreeMap<FactKey, bool>),
     ) -> Result<Self, FactsError> {
         let Flow { carries, reads, stores } = snapshot.labels().of(request);
         let mut flowing = Self { session, carries, ..Self::default() };
@@ -100,9 +104,8 @@ impl Flowing {
             return Ok(flowing);
         }
         flowing.memory = Memory::at(memory, &mut reader).await?;
-        for key in reads {
-            flowing.read.extend(reader.find::<BTreeSet<Label>>(key).await?.unwrap_or_default());
-        }
+        flowing.read = kept(&mut reader, &reads).await?;
+        flowing.reads = reads;
         if let Some((server, object)) = stores {
             let whole = FactKey::kept(&server, None);
             let mut place = object.unwrap_or_else(|| FactKey::kept_unnamed(&server));
@@ -135,7 +138,13 @@ impl Flowing {
 
     /// What puts `labels` on what the act stores: only what is not there yet.
     fn kept_with(&self, labels: &BTreeSet<Label>) -> Vec<Effect> {
-        let mut effects: Vec<_> = lacking(&self.stored, labels).collect();
+        let lacking = self.stored.iter().filter(|(_, kept)| !kept.is_superset(labels));
+        let mut effects: Vec<_> = lacking
+            .map(|(key, kept)| {
+                let all: BTreeSet<_> = kept.union(labels).collect();
+                Effect::Put { key: key.clone(), body: json::canonical_of(&all) }
+            })
+            .collect();
         if let Some(names) = self.new_name.clone().filter(|_| !labels.is_empty()) {
             effects.push(Effect::Count { counter: names, amount: 1, limit: None });
         }
@@ -145,12 +154,13 @@ impl Flowing {
 
 impl Marking {
     pub(crate) fn of(gathered: &Gathered, decision: DecisionId) -> Self {
-        let Flowing { carries, read, .. } = &gathered.flowing;
+        let Flowing { carries, read, reads, .. } = &gathered.flowing;
         let labels = gathered.snapshot.labels();
         let carries: BTreeSet<_> = carries.union(read).cloned().collect();
         Self {
             session: gathered.standing.root().id,
             memory: gathered.standing.memory(),
+            reads: reads.clone(),
             decision,
             is_of_outsiders: !carries.is_disjoint(labels.outsiders()),
             carries,
@@ -173,8 +183,8 @@ pub(crate) fn joined(gathered: &Gathered, request: &AccessRequest) -> Vec<Effect
     labels.extend(carries.iter().cloned());
     let mut used_tools = session.used_tools.clone();
     let mut effects = gathered.flowing.kept_with(&labels);
-    effects.extend(gathered.flowing.memory.with(&labels));
     let (root, remembered) = (gathered.standing.root().id, gathered.snapshot.remembered());
+    effects.extend(gathered.flowing.memory.with(root, &labels));
     if let ResourceRef::Tool(tool) = &request.resource {
         if remembered.used_tools {
             used_tools.insert(tool.clone());
@@ -189,6 +199,15 @@ pub(crate) fn joined(gathered: &Gathered, request: &AccessRequest) -> Vec<Effect
         effects.push(put(root, &session));
     }
     effects
+}
+
+/// What is on what is kept at `places`.
+async fn kept(reader: &mut Reader<'_>, places: &[FactKey]) -> Result<BTreeSet<Label>, FactsError> {
+    let mut all = BTreeSet::new();
+    for place in places {
+        all.extend(reader.find::<BTreeSet<Label>>(place.clone()).await?.unwrap_or_default());
+    }
+    Ok(all)
 }
 
 fn put(session: TaskId, facts: &SessionFacts) -> Effect {
@@ -209,18 +228,21 @@ impl Authority {
         labels
     }
 
-    /// Joins to a session what the answer to an act carries, with what only that reveals. It is let go
-    /// after that, or not at all.
+    /// Joins to a session what the answer to an act carries, with what only that reveals, and with what is
+    /// by now on what it tells of: all of that. It is let go after that, or not at all.
     pub async fn reveal(
         &self,
         marking: &Marking,
         revealed: &BTreeSet<Label>,
-    ) -> Result<(), NotJoined> {
-        let labels: BTreeSet<Label> = marking.carries.union(revealed).cloned().collect();
-        if labels.is_empty() {
-            return Ok(());
+    ) -> Result<BTreeSet<Label>, NotJoined> {
+        let mut labels: BTreeSet<Label> = marking.carries.union(revealed).cloned().collect();
+        if !marking.reads.is_empty() {
+            labels.extend(kept(&mut self.pip.reader(), &marking.reads).await?);
         }
-        self.join(marking, Joining::Read(&labels)).await
+        if !labels.is_empty() {
+            self.join(marking, Joining::Read(&labels)).await?;
+        }
+        Ok(labels)
     }
 
     /// Joins to what the act that `request` asked for stores whatever its session has read by now: something
@@ -259,8 +281,8 @@ impl Authority {
         let Sourced { value: known, mut keys, mut revision } =
             self.pip.session(marking.session).await?.as_ref().clone();
         let mut reader = self.pip.reader();
-        let memory = Memory::at(marking.memory.clone(), &mut reader).await?;
-        let mut effects: Vec<_> = memory.with(labels).collect();
+        let memory = Memory::at(&marking.memory, &mut reader).await?;
+        let mut effects = memory.with(marking.session, labels);
         let new: Vec<_> = labels.difference(&known.labels).collect();
         if new.is_empty() && effects.is_empty() {
             return Ok(None);
@@ -277,7 +299,8 @@ impl Authority {
         Ok(Some(Unit { entries, effects, reads: keys, revision, ..Unit::default() }))
     }
 
-    /// What puts the labels of the session on what the act stores that `request` asked for, unless they are on.
+    /// What puts the labels of the session, and of what its processes remember, on what the act stores that
+    /// `request` asked for, unless they are on.
     async fn joins_stored(
         &self,
         marking: &Marking,
@@ -287,9 +310,10 @@ impl Authority {
         let Sourced { value: session, mut keys, mut revision } =
             self.pip.session(marking.session).await?.as_ref().clone();
         let asked = (request, policy.snapshot.as_ref());
-        let places = (session.clone(), Vec::new());
+        let places = (session, &marking.memory);
         let flowing = Flowing::gathered(self.pip.reader(), asked, places).await?;
-        let effects = flowing.kept_with(&session.labels);
+        let labels = flowing.known();
+        let effects = flowing.kept_with(&labels);
         if effects.is_empty() {
             return Ok(None);
         }
@@ -297,7 +321,7 @@ impl Authority {
             keys.extend(read);
             revision = revision.min(as_of);
         }
-        let all: Vec<_> = session.labels.iter().collect();
+        let all: Vec<_> = labels.iter().collect();
         let entries = vec![self.joining("labels_stored", marking.details(&all))];
         Ok(Some(Unit { entries, effects, reads: keys, revision, ..Unit::default() }))
     }

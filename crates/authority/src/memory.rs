@@ -1,55 +1,47 @@
-//! What a process of the host has read stays with it from task to task, until it ends.
+//! What processes of the host have read stays with them from task to task, until they end.
 //!
 //! A task has a session of its own; the process that works on it may have worked on another one before,
-//! and remembers. So what joins a session joins what is kept of the process, and each decision on what an
-//! instance does counts both.
+//! or beside, and remembers, and so do those that handed the work on and hear of it. So what joins a
+//! session joins what is kept of these processes, and each decision counts both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use model::{FactKey, Label};
+use model::{FactKey, Label, ProcessMemory, TaskId};
 use store::Effect;
 
 use crate::FactsError;
 use crate::reader::Reader;
 
-/// The labels of what the process of an instance has read, by where they are kept: first those which count
-/// for it. None, where the host told of no process.
+/// What is kept of the processes that have a part in an act, by where, each with whether it counts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Memory(Vec<(FactKey, BTreeSet<Label>)>);
+pub(crate) struct Memory(Vec<(FactKey, bool, Arc<ProcessMemory>)>);
 
 impl Memory {
-    /// What is kept at `keys`.
+    /// What is kept at `places`, each with whether it counts.
     pub(crate) async fn at(
-        keys: Vec<FactKey>,
+        places: &BTreeMap<FactKey, bool>,
         reader: &mut Reader<'_>,
     ) -> Result<Self, FactsError> {
-        let mut all = Vec::with_capacity(keys.len());
-        for key in keys {
-            let labels = reader.find::<BTreeSet<Label>>(key.clone()).await?.unwrap_or_default();
-            all.push((key, labels));
+        let mut all = Vec::with_capacity(places.len());
+        for (key, counts) in places {
+            let known: Option<Arc<ProcessMemory>> = reader.find(key.clone()).await?;
+            all.push((key.clone(), *counts, known.unwrap_or_default()));
         }
         Ok(Self(all))
     }
 
-    /// The labels that count for the instance.
+    /// The labels that count.
     pub(crate) fn labels(&self) -> impl Iterator<Item = &Label> {
-        self.0.first().into_iter().flat_map(|(_, labels)| labels)
+        self.0.iter().filter(|(_, counts, _)| *counts).flat_map(|(_, _, known)| known.labels())
     }
 
-    /// What has it remember `labels`: only what it does not yet.
-    pub(crate) fn with(&self, labels: &BTreeSet<Label>) -> impl Iterator<Item = Effect> {
-        lacking(&self.0, labels)
+    /// What has them remember that `labels` were read in `task`: only where that is new.
+    pub(crate) fn with(&self, task: TaskId, labels: &BTreeSet<Label>) -> Vec<Effect> {
+        let put = |(key, _, known): &(FactKey, bool, Arc<ProcessMemory>)| {
+            let all = known.with(task, labels)?;
+            Some(Effect::Put { key: key.clone(), body: json::canonical_of(&all) })
+        };
+        self.0.iter().filter_map(put).collect()
     }
-}
-
-/// What puts `labels` on the `places` that lack some of them.
-pub(crate) fn lacking(
-    places: &[(FactKey, BTreeSet<Label>)],
-    labels: &BTreeSet<Label>,
-) -> impl Iterator<Item = Effect> {
-    let lacking = places.iter().filter(|(_, known)| !known.is_superset(labels));
-    lacking.map(|(key, known)| {
-        let all: BTreeSet<_> = known.union(labels).collect();
-        Effect::Put { key: key.clone(), body: json::canonical_of(&all) }
-    })
 }

@@ -282,7 +282,8 @@ impl Pip {
         let session = self.session(session).await?;
         let asked = (request, policy.snapshot.as_ref());
         let provenance = self.provenance(asked, &standing.value).await?;
-        let places = (session.value.clone(), standing.value.memory());
+        let memory = standing.value.memory();
+        let places = (session.value.clone(), &memory);
         let flowing = Flowing::gathered(self.reader(), asked, places).await?;
         let stops = self.stops_of(&standing.value).await?;
         let handed_to = match resource {

@@ -42,8 +42,10 @@ impl Way {
             tracing::warn!(server = %self.asker.server, "a result reveals what it may not");
             return withheld;
         };
-        let is_on =
-            self.is_marked(&labels).await && self.is_remembered((&labels, answer), act).await;
+        let is_on = match self.marked(&labels).await {
+            Some(labels) => self.is_remembered((&labels, answer), act).await,
+            None => false,
+        };
         if is_on { heard } else { withheld }
     }
 
@@ -67,9 +69,14 @@ impl Way {
     /// Whether the session is marked with what the call carries and with `labels`, so that something of it
     /// may be let go.
     pub(crate) async fn is_marked(&self, labels: &BTreeSet<Label>) -> bool {
+        self.marked(labels).await.is_some()
+    }
+
+    /// All that the session is marked with of the call, and with `labels`; none if it cannot be.
+    async fn marked(&self, labels: &BTreeSet<Label>) -> Option<BTreeSet<Label>> {
         let Asker { authority, marking, .. } = &self.asker;
         let marked = Box::pin(authority.reveal(marking, labels)).await;
-        marked.inspect_err(|error| tracing::warn!(%error, "an answer is withheld")).is_ok()
+        marked.inspect_err(|error| tracing::warn!(%error, "an answer is withheld")).ok()
     }
 
     /// What `result` reveals; nothing if that cannot be read, or is what its server may not reveal.

@@ -196,15 +196,20 @@ impl Standing {
         self.hops().all(|hop| hop.agent.is_owned(owners)) && self.purpose.is_owned(owners)
     }
 
-    /// Where what the process that acts has read is kept, where the host told of one: first that which
-    /// counts for it, then what must hear of it besides.
-    pub fn memory(&self) -> Vec<FactKey> {
-        let Some(process) = &self.instance.process else { return Vec::new() };
-        let all = FactKey::memory(process, None);
-        match self.agent.memory {
-            Memory::Kept => vec![all],
-            Memory::PerTask => vec![FactKey::memory(process, Some(self.mandate.id)), all],
+    /// Where what the processes have read is kept that have a part in this, as far as the host told of
+    /// them, each with whether that counts: of an agent that forgets, what was read under this mandate does.
+    pub fn memory(&self) -> BTreeMap<FactKey, bool> {
+        let mut all = BTreeMap::new();
+        for hop in self.hops() {
+            let Some(process) = &hop.instance.process else { continue };
+            let under = match hop.agent.memory {
+                Memory::Kept => None,
+                Memory::PerTask => Some(self.mandate.id),
+            };
+            all.entry(FactKey::memory(process, None)).or_insert(false);
+            all.insert(FactKey::memory(process, under), true);
         }
+        all
     }
 
     /// Who vouches for what is done: the least of who vouches for the instance that acts, and for each

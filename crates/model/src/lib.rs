@@ -27,6 +27,7 @@ mod marked;
 mod names;
 mod network;
 mod person;
+mod process_memory;
 mod provenance;
 mod receiver;
 pub mod record;
@@ -94,6 +95,7 @@ pub use names::{
 };
 pub use network::network;
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{
     Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,

@@ -2,12 +2,14 @@
 //!
 //! INVARIANT: what was read is not unread. Only a person takes a label off, by a recorded act with a
 //! reason, and not of work of which an agent that they sponsor has a part (`n_085_…`). It goes from what
-//! the processes remember that work on the task, too: they would bring it back.
+//! the processes that work on the task remember of that task, and of no other.
 
 use std::collections::BTreeSet;
 
 use authority::{Effect, FactsError, Reader, Refused};
-use model::{Agent, FactKey, Instance, Label, Marked, PersonId, SessionFacts, Task, TaskId};
+use model::{
+    Agent, FactKey, Instance, Label, Marked, PersonId, ProcessMemory, SessionFacts, Task, TaskId,
+};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
@@ -52,7 +54,9 @@ impl Administration {
                 let is_on = session.labels.remove(label);
                 effects.push(put(key, &session));
                 for place in memory {
-                    effects.extend(taken_off(&mut draft.reader, place, label).await?);
+                    let known = draft.reader.find::<ProcessMemory>(place.clone()).await;
+                    let known = known.map_err(AdminError::unavailable)?.unwrap_or_default();
+                    effects.extend(known.without(*task, label).map(|left| put(place, &left)));
                 }
                 is_on
             }

@@ -1,6 +1,9 @@
 //! What servers keep carries what was read by who stored it, under whatever name, or none.
 
+use std::collections::BTreeSet;
+
 use authority::KEPT_NAMES_MAX;
+use model::Label;
 use serde_json::{Value, json};
 
 use crate::labels::{assert_forbidden, of};
@@ -99,6 +102,21 @@ async fn n_085_what_is_brought_later_is_kept_with_what_was_read_by_then() {
     let stored = world.records("system").await.pop().unwrap();
     assert_eq!(stored.value["event"], "labels_stored");
     assert_eq!(stored.value["details"]["labels"], "external private");
+}
+
+/// What somebody stores while a call waits that reads it is in what that call brings.
+#[tokio::test]
+async fn what_is_stored_while_it_is_read_is_read() {
+    let world = World::labelled().await;
+    let reads = world.another(1).await;
+    let open = of(reads, world.call("open", json!({ "account": "a" })));
+    let permit = world.authorize(open).await.expect("nothing is on it");
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert!(world.authorize(world.call("keep", json!({ "account": "a" }))).await.is_ok());
+    let carried = world.authority.reveal(permit.marking(), &BTreeSet::new()).await;
+    let carried: Vec<_> = carried.expect("it is joined").iter().map(Label::to_string).collect();
+    assert_eq!(carried, ["external", "private"]);
+    assert_forbidden(world.authorize(of(reads, world.call("mail", json!({})))).await);
 }
 
 /// The names that have labels of their own are limited in number: what comes after counts as without one.

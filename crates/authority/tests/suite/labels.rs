@@ -50,7 +50,7 @@ const RULES: &str = r#"
     when { resource.sink && context.session.labels.contains("private") };
 "#;
 
-async fn labelled(world: World) -> World {
+pub(crate) async fn labelled(world: World) -> World {
     let owner = &world.standing.sponsor.id;
     for name in ["fetch", "mail", "attach", "keep", "dump", "open"] {
         let mut tool = tool(name, Harm::ReadsData, owner);

@@ -6,7 +6,8 @@ use model::{
 };
 use serde_json::json;
 
-use crate::labels::{assert_forbidden, of};
+use crate::labels::{assert_forbidden, labelled, of};
+use crate::stops::handed_on;
 use crate::support::{Facts, World};
 
 const PROCESS: HostProcess = HostProcess { exe: None, pid: 4_711, started: 99, uid: 1_000 };
@@ -23,21 +24,20 @@ async fn world(memory: Memory) -> World {
 impl World {
     /// Another instance of the agent, with a task of its own under `mandate`, whose process started at `started`.
     async fn begun(&self, number: u8, started: u64, mandate: &Mandate) -> InstanceId {
-        let bytes = [number; 16];
-        let (id, task) = (InstanceId::from_bytes(bytes), TaskId::from_bytes(bytes));
         let process = Some(HostProcess { started, ..PROCESS });
-        let instance = Instance { id, task, process, ..self.standing.instance.clone() };
+        let instance = Instance { process, ..self.standing.instance.clone() };
         let (digest, task) = (mandate.digest(), self.standing.task.clone());
-        let task = Task {
-            id: instance.task,
-            instance: id,
-            mandate: mandate.id,
-            mandate_digest: digest,
-            ..task
-        };
+        let task = Task { mandate: mandate.id, mandate_digest: digest, ..task };
         self.put(FactKey::mandate(mandate.id), mandate).await;
-        self.put(FactKey::instance(id), &instance).await;
-        self.put(FactKey::task(task.id), &task).await;
+        self.enters(number, (instance, task)).await
+    }
+
+    /// The same instance with the same task, by another id each.
+    async fn enters(&self, number: u8, (instance, task): (Instance, Task)) -> InstanceId {
+        let bytes = [number; 16];
+        let (id, own) = (InstanceId::from_bytes(bytes), TaskId::from_bytes(bytes));
+        self.put(FactKey::instance(id), &Instance { id, task: own, ..instance }).await;
+        self.put(FactKey::task(own), &Task { id: own, instance: id, ..task }).await;
         id
     }
 
@@ -97,5 +97,44 @@ async fn who_forgets_between_mandates_forgets_under_another_one_only() {
     // It is of the agent that it is said: whatever else the process is remembers all.
     let keeps = model::Agent { memory: Memory::Kept, ..world.standing.agent.clone() };
     world.put(FactKey::agent(&keeps.name), &keeps).await;
+    world.sends(other, false).await;
+}
+
+/// A child hears what its parent reads beside, and the parent what the child reads, in whatever task.
+#[tokio::test]
+async fn who_handed_work_on_and_who_has_it_hear_of_each_other() {
+    let (parent, child) = (PROCESS, HostProcess { pid: 815, ..PROCESS });
+    for is_child in [true, false] {
+        let world = labelled(handed_on(1).await).await;
+        let standing = world.authority.pip().standing(world.standing.instance.id).await;
+        let standing = standing.expect("it stands").value.clone();
+        let above = standing.delegators.first().expect("a parent");
+        for (instance, process) in [(&standing.instance, &child), (&above.instance, &parent)] {
+            let instance = Instance { process: Some(process.clone()), ..instance.clone() };
+            world.put(FactKey::instance(instance.id), &instance).await;
+        }
+        let again = Instance { process: Some(parent.clone()), ..above.instance.clone() };
+        let beside = world.enters(12, (again, above.task.clone())).await;
+        let (reads, sends) =
+            if is_child { (standing.instance.id, beside) } else { (beside, standing.instance.id) };
+        world.reads(reads).await;
+        world.sends(sends, false).await;
+    }
+}
+
+/// What a call brings later is stored with what its process has read in another task by then.
+#[tokio::test]
+async fn what_is_brought_later_is_kept_with_what_the_process_remembers() {
+    let world = world(Memory::Kept).await;
+    let keep = of(world.standing.instance.id, world.call("keep", json!({ "account": "a" })));
+    let request = keep.request.clone();
+    let permit = world.authorize(keep).await.expect("it is permitted");
+    let mandate = world.standing.mandate.clone();
+    let beside = world.begun(12, PROCESS.started, &mandate).await;
+    world.reads(beside).await;
+    world.authority.bring(permit.marking(), &request).await.expect("it is marked");
+    let other = world.begun(13, PROCESS.started + 1, &mandate).await;
+    let open = of(other, world.call("open", json!({ "account": "a" })));
+    assert!(world.authorize(open).await.is_ok());
     world.sends(other, false).await;
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use model::{FactKey, HostProcess, Instance, Label, Marked, PersonId, SessionFacts, TaskId};
+use model::{
+    FactKey, HostProcess, Instance, Label, Marked, PersonId, ProcessMemory, SessionFacts, TaskId,
+};
 use pap::Command;
 use serde_json::json;
 use store::Store as _;
@@ -80,9 +82,9 @@ async fn n_085_a_label_is_taken_off_by_somebody_who_does_not_answer_for_the_agen
     assert_eq!(desk.take_off(&other, "private", &task).await, "missing");
 }
 
-/// What the process remembers that works on the task would bring the label back.
+/// What the process remembers of the task would bring the label back; what it read in another one stays.
 #[tokio::test]
-async fn a_label_is_taken_off_what_the_process_remembers_too() {
+async fn a_label_is_taken_off_what_the_process_remembers_of_the_task() {
     let (desk, [_, other]) = desk().await;
     let process = HostProcess { exe: None, pid: 1, started: 2, uid: 3 };
     let instance =
@@ -90,11 +92,15 @@ async fn a_label_is_taken_off_what_the_process_remembers_too() {
     desk.world.put(FactKey::instance(instance.id), &instance).await;
     let memory = FactKey::memory(&process, None);
     let labels = BTreeSet::from([label("external"), label("private")]);
-    desk.world.put(memory.clone(), &labels).await;
-    let task = format!("task/{}", desk.world.standing.task.id);
+    let (own, another) = (desk.world.standing.task.id, TaskId::from_bytes([9; 16]));
+    let known = ProcessMemory::default();
+    let known = known.with(own, &labels).and_then(|known| known.with(another, &labels));
+    desk.world.put(memory.clone(), &known.expect("that is new")).await;
     for (name, left) in [("private", json!(["external"])), ("external", json!(null))] {
-        assert_eq!(desk.take_off(&other, name, &task).await, "done");
-        assert_eq!(desk.kept_at(&memory).await, left);
+        assert_eq!(desk.take_off(&other, name, &format!("task/{own}")).await, "done");
+        let known = desk.kept_at(&memory).await["tasks"].take();
+        assert_eq!(known[own.to_string()], left);
+        assert_eq!(known[another.to_string()], json!(["external", "private"]));
     }
 }
 
