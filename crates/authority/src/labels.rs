@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use model::{
     AccessRequest, DecisionId, FactKey, Label, ResourceRef, Revision, ServerName, SessionFacts,
-    Sourced, TaskId,
+    TaskId,
 };
 use pdp::{Flow, Snapshot};
 use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
@@ -254,7 +254,10 @@ impl Authority {
     async fn join(&self, marking: &Marking, what: Joining<'_>) -> Result<(), NotJoined> {
         for _ in 1..JOIN_ATTEMPTS_MAX {
             match self.try_join(marking, what).await {
-                Err(NotJoined::Commit(CommitError::Changed { .. })) => {}
+                Err(
+                    NotJoined::Commit(CommitError::Changed { .. })
+                    | NotJoined::Facts(FactsError::Changed),
+                ) => {}
                 done => return done,
             }
         }
@@ -278,25 +281,21 @@ impl Authority {
         marking: &Marking,
         labels: &BTreeSet<Label>,
     ) -> Result<Option<Unit>, FactsError> {
-        let Sourced { value: known, mut keys, mut revision } =
-            self.pip.session(marking.session).await?.as_ref().clone();
+        let known = self.pip.session(marking.session).await?;
         let mut reader = self.pip.reader();
         let memory = Memory::at(&marking.memory, &mut reader).await?;
         let mut effects = memory.with(marking.session, labels);
-        let new: Vec<_> = labels.difference(&known.labels).collect();
+        let new: Vec<_> = labels.difference(&known.value.labels).collect();
         if new.is_empty() && effects.is_empty() {
             return Ok(None);
         }
-        if !marking.memory.is_empty() {
-            let read = reader.sourced(());
-            keys.extend(read.keys);
-            revision = revision.min(read.revision);
-        }
-        let entries = vec![self.joining("labels_revealed", marking.details(&new))];
-        let mut session = known.as_ref().clone();
+        let entry = self.joining("labels_revealed", marking.details(&new));
+        let mut session = known.value.as_ref().clone();
         session.labels.extend(new.into_iter().cloned());
         effects.push(put(marking.session, &session));
-        Ok(Some(Unit { entries, effects, reads: keys, revision, ..Unit::default() }))
+        let remembered = reader.sourced(());
+        let read = [(&*known.keys, known.revision), (&*remembered.keys, remembered.revision)];
+        self.resting_on(read, (entry, effects)).map(Some)
     }
 
     /// What puts the labels of the session, and of what its processes remember, on what the act stores that
@@ -307,23 +306,32 @@ impl Authority {
         request: &AccessRequest,
     ) -> Result<Option<Unit>, FactsError> {
         let policy = self.pip.policy_as_it_is().await?;
-        let Sourced { value: session, mut keys, mut revision } =
-            self.pip.session(marking.session).await?.as_ref().clone();
+        let known = self.pip.session(marking.session).await?;
         let asked = (request, policy.snapshot.as_ref());
-        let places = (session, &marking.memory);
+        let places = (known.value.clone(), &marking.memory);
         let flowing = Flowing::gathered(self.pip.reader(), asked, places).await?;
         let labels = flowing.known();
         let effects = flowing.kept_with(&labels);
         if effects.is_empty() {
             return Ok(None);
         }
-        if let Some((read, as_of)) = flowing.source {
-            keys.extend(read);
-            revision = revision.min(as_of);
-        }
         let all: Vec<_> = labels.iter().collect();
-        let entries = vec![self.joining("labels_stored", marking.details(&all))];
-        Ok(Some(Unit { entries, effects, reads: keys, revision, ..Unit::default() }))
+        let entry = self.joining("labels_stored", marking.details(&all));
+        let (keys, revision) = flowing.source.unwrap_or_default();
+        let read = [(&*known.keys, known.revision), (&*keys, revision)];
+        self.resting_on(read, (entry, effects)).map(Some)
+    }
+
+    /// What commits that, if all is still as it was read.
+    fn resting_on(
+        &self,
+        read: [(&[FactKey], Revision); 2],
+        (entry, effects): (NewEntry, Vec<Effect>),
+    ) -> Result<Unit, FactsError> {
+        let read: Vec<_> = read.into_iter().filter(|(keys, _)| !keys.is_empty()).collect();
+        let revision = self.pip.as_of(&read)?;
+        let reads = read.iter().flat_map(|(keys, _)| keys.iter().cloned()).collect();
+        Ok(Unit { entries: vec![entry], effects, reads, revision, ..Unit::default() })
     }
 
     /// The record that labels were joined besides a decision.

@@ -301,7 +301,7 @@ impl Pip {
         sources.extend(handed_to.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(server.iter().map(|s| (s.keys.as_slice(), s.revision)));
         sources.extend(tool.iter().map(|t| (t.keys.as_slice(), t.revision)));
-        let revision = self.changes.fresh_as_of(&sources).ok_or(FactsError::Changed)?;
+        let revision = self.as_of(&sources)?;
         let mut stops = stops.value.clone();
         if let Some(tool) = tool.iter().find(|tool| tool.value.is_stopped) {
             let tool = StopTarget::Tool(tool.value.tool.tool.clone());
@@ -355,8 +355,13 @@ impl Pip {
         reader::all(self.store.as_ref(), &format!("tool/{server}/")).await
     }
 
+    /// The revision as of which all that was read so is true.
+    pub(crate) fn as_of(&self, read: &[(&[FactKey], Revision)]) -> Result<Revision, FactsError> {
+        self.changes.fresh_as_of(read).ok_or(FactsError::Changed)
+    }
+
     fn is_fresh<T>(&self, known: &Sourced<T>) -> bool {
-        self.changes.fresh_as_of(&[(&known.keys, known.revision)]).is_some()
+        self.as_of(&[(&known.keys, known.revision)]).is_ok()
     }
 
     async fn server_of(

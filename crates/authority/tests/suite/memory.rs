@@ -79,6 +79,11 @@ async fn what_only_an_answer_reveals_stays_with_the_process() {
     let act = of(world.standing.instance.id, world.call("open", json!({ "account": "a" })));
     let marking = world.authorize(act).await.expect("it is permitted").marking().clone();
     let revealed = std::iter::once::<Label>("private".parse().expect("a label")).collect();
+    // Since that session was read, the process has read something else, in another one.
+    let beside = world.begun(11, PROCESS.started, &world.standing.mandate).await;
+    let fetch = of(beside, world.call("fetch", json!({})));
+    assert!(world.authorize(fetch).await.is_ok());
+    world.sends(beside, true).await;
     world.authority.reveal(&marking, &revealed).await.expect("it is joined");
     let later = world.begun(12, PROCESS.started, &world.standing.mandate).await;
     world.sends(later, false).await;
