@@ -1,26 +1,23 @@
 //! What the documentation shows is run as it stands there: each block of the page on clients.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use e2e::newcomer::{Newcomer, text};
-use e2e::{Child, free_port, wait_until};
+use e2e::{Child, free_port};
 use serde_json::Value;
 
-/// Ports that the page names, and the ones of this test.
+/// The page, with the ports of this test for those that it names.
 struct Page {
     text: String,
-    listen: u16,
 }
 
 impl Page {
     fn new(newcomer: &Newcomer) -> Self {
         let path = e2e::repository().join("docs/clients.md");
         let page = std::fs::read_to_string(path).expect("the page is there");
-        let listen = free_port();
         let text = page.replace("8420", &newcomer.port.to_string());
-        Self { text: text.replace("8430", &listen.to_string()), listen }
+        Self { text: text.replace("8430", &free_port().to_string()) }
     }
 
     /// The fenced blocks in this language.
@@ -61,15 +58,12 @@ fn the_page_on_clients_shows_what_works() {
     let commands = page.blocks("sh");
     let [listen] = commands.as_slice() else { panic!("one command is shown: {commands:?}") };
     let mut command = newcomer.shell_command(&format!("exec {listen}"));
-    let mut listening = Child::start(command.stderr(Stdio::null()));
-    wait_until("the command listens", || {
-        assert!(listening.ended().is_none(), "`{listen}` ended");
-        TcpStream::connect(("127.0.0.1", page.listen)).ok()
-    });
-
-    let secret = newcomer.home().join(".local/state/chancery/listen.secret");
-    let secret = std::fs::read_to_string(secret).expect("it listens at a secret path");
-    page.text = page.text.replace("/mcp/SECRET", &format!("/mcp/{}", secret.trim()));
+    let printed = |line: &str| {
+        let (_, url) = line.split_once("speaking MCP on ")?;
+        url.rsplit_once("/mcp/").map(|(_, secret)| secret.to_owned())
+    };
+    let (_listening, secret) = Child::start_and_read_errors(&mut command, printed);
+    page.text = page.text.replace("/mcp/SECRET", &format!("/mcp/{secret}"));
 
     let mut shown = 0;
     for block in page.blocks("json") {

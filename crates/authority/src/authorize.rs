@@ -1,5 +1,6 @@
 //! Turns a governed act into a [`Permit`] for it, or into a recorded denial.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -118,6 +119,8 @@ pub struct Authority {
     /// Strangers on their way into the register, and their end until somebody keeps them.
     pub(crate) strangers: mpsc::Sender<Seen>,
     pub(crate) strangers_seen: Mutex<Option<mpsc::Receiver<Seen>>>,
+    /// Whether findings were committed of which their keeper does not know yet.
+    pub(crate) findings_committed: Arc<AtomicBool>,
     pub(crate) facts_leaves: FactsLeaves,
     /// Places for permits whose outcome is not in the log yet.
     places: Arc<Semaphore>,
@@ -143,6 +146,7 @@ impl Authority {
             refusals: Arc::new(Semaphore::new(REFUSALS_WAITING_MAX)),
             strangers,
             strangers_seen: Mutex::new(Some(seen)),
+            findings_committed: Arc::default(),
             facts_leaves: FactsLeaves::new(),
             places: Arc::new(Semaphore::new(OUTCOMES_OPEN_MAX)),
         };

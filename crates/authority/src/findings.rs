@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -51,8 +51,6 @@ pub(crate) enum Seen {
     Stranger(Box<Stranger>),
     /// Somebody who may have shown what is a person's own.
     Shown(Box<Shown>),
-    /// A finding that is.
-    Committed(Box<Finding>),
 }
 
 /// A caller that showed what is worth nothing: whether it is a person's own is looked up once the answer
@@ -84,6 +82,8 @@ pub struct FindingNumbers {
 /// Keeps findings, in the background.
 pub struct FindingKeeper {
     strangers: mpsc::Receiver<Seen>,
+    /// Whether there are findings that others committed.
+    committed: Arc<AtomicBool>,
     journal: Journal,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -131,7 +131,7 @@ impl Authority {
     }
 
     /// The finding that `stranger` is, and what records it, for the commit of what came of it: it is not lost with
-    /// the process. Whoever has committed it says so ([`Authority::note_finding`]).
+    /// the process. Whoever has committed it says so ([`Authority::note_committed`]).
     pub async fn found(
         &self,
         reader: &mut Reader<'_>,
@@ -145,9 +145,10 @@ impl Authority {
         Ok((finding, record))
     }
 
-    /// Notes a finding that was committed, so that people are told of it now, and not after the next start.
-    pub fn note_finding(&self, finding: Finding) {
-        let _ = self.strangers.try_send(Seen::Committed(Box::new(finding)));
+    /// Notes that a finding was committed, so that people are told of it at the next look, and not after the next
+    /// start. It waits for no place behind strangers.
+    pub fn note_committed(&self) {
+        self.findings_committed.store(true, Ordering::Release);
     }
 
     /// What keeps the findings of this authority, told by `messenger` to one person after another,
@@ -161,6 +162,7 @@ impl Authority {
         let strangers = strangers.expect("it is asked for once");
         let mut keeper = FindingKeeper {
             strangers,
+            committed: self.findings_committed.clone(),
             journal: self.journal.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
@@ -170,12 +172,7 @@ impl Authority {
             numbers: Arc::default(),
             open: BTreeMap::new(),
         };
-        let store = keeper.journal.store().clone();
-        for finding in reader::all::<Finding>(store.as_ref(), "finding/").await? {
-            if finding.closed.is_none() {
-                keeper.open.insert(finding.id, Open::new(finding));
-            }
-        }
+        keeper.open_all().await?;
         Ok(keeper)
     }
 }
@@ -216,9 +213,6 @@ impl FindingKeeper {
                             self.seen(stranger).await;
                         }
                     }
-                    Some(Seen::Committed(finding)) => {
-                        self.open.insert(finding.id, Open::new(*finding));
-                    }
                     None => return,
                 },
                 attempt = self.telling.ended() => self.ended(attempt).await,
@@ -227,6 +221,19 @@ impl FindingKeeper {
             let open = u64::try_from(self.open.len()).unwrap_or(u64::MAX);
             self.numbers.open.store(open, Ordering::Relaxed);
         }
+    }
+
+    /// Opens what is stored and not closed, but for what is known better here.
+    async fn open_all(&mut self) -> Result<(), FactsError> {
+        let store = self.journal.store().clone();
+        for finding in reader::all::<Finding>(store.as_ref(), "finding/").await? {
+            let known = self.open.get(&finding.id);
+            let is_as_stored = known.is_none_or(|open| open.unwritten == Unwritten::Nothing);
+            if finding.closed.is_none() && is_as_stored {
+                self.open.insert(finding.id, Open::new(finding));
+            }
+        }
+        Ok(())
     }
 
     /// Who somebody is that showed what is worth nothing.
@@ -304,6 +311,12 @@ impl FindingKeeper {
     /// Brings the register up to date, gives up what hangs, and tells who has to be told. However many
     /// are open, it reads and writes so many at once that strangers do not wait for it for long.
     async fn look(&mut self) {
+        if self.committed.swap(false, Ordering::Acquire)
+            && let Err(error) = self.open_all().await
+        {
+            tracing::warn!(%error, "findings could not be read");
+            self.committed.store(true, Ordering::Release);
+        }
         for ids in self.open.keys().copied().collect::<Vec<_>>().chunks(LOAD_MAX) {
             self.settle(ids).await;
         }

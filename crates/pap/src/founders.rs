@@ -10,8 +10,8 @@ use std::time::Duration;
 use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::{
-    ADMINISTRATORS, FORMER_KEYS_MAX, FOUNDER_WAITS, FactKey, FormerKeys, FounderAsked,
-    FounderChange, GroupName, Person, PersonId, PersonState, ResourceRef, Sha256Digest, Timestamp,
+    FORMER_KEYS_MAX, FOUNDER_WAITS, FactKey, FormerKeys, FounderAsked, FounderChange, Person,
+    PersonId, PersonState, ResourceRef, Sha256Digest, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::founding::{
-    CODES, Code, FOUNDER_KEYS, code_key, founder_key, is_for_development, joined, replaced,
+    CODES, Code, FOUNDER_KEYS, administrators, code_key, founder_key, is_for_development, joined,
+    replaced,
 };
 use crate::register::{known, put, put_new};
 use crate::sponsor::check_reason;
@@ -45,8 +46,9 @@ pub struct FounderSaid {
     pub reason: String,
 }
 
-/// What somebody signs by, and the codes for which they would get a key.
+/// What somebody signs by, what waits of them, and the codes for which they would get a key.
 struct Signs {
+    asked: Option<FounderAsked>,
     key: Option<Value>,
     former: FormerKeys,
     codes: Vec<(FactKey, Code)>,
@@ -105,9 +107,7 @@ impl Administration {
         let now = self.now();
         let of = self.signs(&mut draft.reader, &id).await?;
         let gone = may_change(&mut draft.reader, &of, (change, &id)).await?;
-        let place = FactKey::founder_asked(&id);
-        let found = draft.reader.find::<FounderAsked>(place.clone()).await;
-        if found.map_err(AdminError::unavailable)? != waits {
+        if of.asked != waits {
             let why = "what waits changed meanwhile: look again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
@@ -124,7 +124,7 @@ impl Administration {
             let (founder, by, at) = (id, by.clone(), now);
             let asked =
                 FounderAsked { founder, change, code, reason, by, key, at, alone_from, gone };
-            effects.push(put(place, &asked));
+            effects.push(put(FactKey::founder_asked(&asked.founder), &asked));
             let done = draft.make(json!({ "asked": asked }), effects).await?;
             let alone_from = asked.alone_from.map(|from| from.to_string());
             return Ok(json!({
@@ -137,7 +137,6 @@ impl Administration {
         let told = json!({
             "founder": id, "reason": said.reason, "asked": first, "key": of.key, "gone": gone,
         });
-        effects.push(Effect::Remove { key: place });
         effects.extend(of.ended(&id, now));
         let kept = Code { founder: id.clone(), until: Some(until), change: Some(change), gone };
         effects.push(put_new(code_key(&code), &kept));
@@ -183,14 +182,12 @@ impl Administration {
         if of.key.is_some() {
             self.are_enough_without(&mut draft.reader, &id).await?;
         }
-        let group: GroupName = ADMINISTRATORS.parse().expect("it is a group name");
-        person.waits.joins.remove(&group);
-        if person.groups.remove(&group) {
+        person.waits.joins.remove(&administrators());
+        if person.groups.remove(&administrators()) {
             person.moved = Some(self.now());
         }
         let change = json!({ "founder": id, "reason": reason, "key": of.key });
         let mut effects = widening::written(&person);
-        effects.push(Effect::Remove { key: FactKey::founder_asked(&id) });
         effects.extend(of.ended(&id, self.now()));
         let done = draft.make(change, effects).await?;
         Ok(json!({ "removed": id, "decision": done.decision }))
@@ -237,7 +234,7 @@ impl Administration {
         Ok(Value::Array(rows))
     }
 
-    /// Whether enough sign without `id`, on which what is done then rests.
+    /// Whether enough administer and sign without `id`, on which what is done then rests.
     async fn are_enough_without(
         &self,
         reader: &mut Reader<'_>,
@@ -247,21 +244,26 @@ impl Administration {
         for person in self.signers().await?.iter().filter(|person| person.id != *id) {
             let key = reader.find::<Value>(founder_key(&person.id)).await;
             let found = reader.find::<Person>(FactKey::person(&person.id)).await;
-            let is_there = found.map_err(AdminError::unavailable)?.is_some_and(|it| it.is_active());
+            let found = found.map_err(AdminError::unavailable)?;
+            let is_there =
+                found.is_some_and(|it| it.is_active() && it.groups.contains(&administrators()));
             left += usize::from(key.map_err(AdminError::unavailable)?.is_some() && is_there);
         }
         if left >= LEFT_MIN {
             return Ok(());
         }
         let why = format!(
-            "without `{id}` fewer than {LEFT_MIN} sign, and nobody else could be added: add somebody first; \
+            "without `{id}` fewer than {LEFT_MIN} sign who administer, and nobody else could be added: add somebody first; \
              `person deactivate` stops them at once, and `founder rekey` brings them back by another key"
         );
         Err(AdminError::Invalid(why))
     }
 
-    /// What `id` signs by.
+    /// What `id` signs by, on which what is done then rests. A code that comes meanwhile comes of what waits, which is
+    /// read before codes are listed.
     async fn signs(&self, reader: &mut Reader<'_>, id: &PersonId) -> Result<Signs, AdminError> {
+        let asked = reader.find::<FounderAsked>(FactKey::founder_asked(id)).await;
+        let asked = asked.map_err(AdminError::unavailable)?;
         let key = reader.find::<Value>(founder_key(id)).await.map_err(AdminError::unavailable)?;
         let former = reader.find::<FormerKeys>(FactKey::former_keys(id)).await;
         let former = former.map_err(AdminError::unavailable)?.unwrap_or_default();
@@ -269,10 +271,13 @@ impl Administration {
         while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
             for (place, body) in facts {
                 let code: Code = serde_json::from_slice(&body).map_err(AdminError::unavailable)?;
-                codes.extend((code.founder == *id).then_some((place, code)));
+                if code.founder == *id {
+                    let found = reader.find::<Code>(place.clone()).await;
+                    codes.extend(found.map_err(AdminError::unavailable)?.map(|code| (place, code)));
+                }
             }
         }
-        Ok(Signs { key, former, codes })
+        Ok(Signs { asked, key, former, codes })
     }
 }
 
@@ -284,11 +289,12 @@ impl Signs {
         self.key.is_some() || self.codes.iter().any(is_of_one)
     }
 
-    /// What is written so that nothing of it counts from `now` on: neither what they sign, nor a code.
+    /// What is written so that nothing of it counts from `now` on: neither what they sign, nor what waits, nor a code.
     fn ended(self, id: &PersonId, now: Timestamp) -> Vec<Effect> {
-        let Self { key, former: FormerKeys(mut former), codes } = self;
-        let codes = codes.into_iter();
-        let mut effects: Vec<_> = codes.map(|(key, _)| Effect::Remove { key }).collect();
+        let Self { asked: _, key, former: FormerKeys(mut former), codes } = self;
+        let codes = codes.into_iter().map(|(key, _)| key);
+        let places = codes.chain([FactKey::founder_asked(id)]);
+        let mut effects: Vec<_> = places.map(|key| Effect::Remove { key }).collect();
         if let Some(key) = key {
             let mark = VerifyingKey::from_jwk(&key).map(|key| put(replaced(&key), &now));
             effects.extend(mark);

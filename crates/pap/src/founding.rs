@@ -6,9 +6,9 @@ use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Unit};
 use journal::Journal;
 use model::record::{FounderMark, FoundingRecord, VERSION};
 use model::{
-    Clock, Commitment, Entropy, FactKey, FounderChange, GroupName, Person, PersonId, PersonState,
-    RecordId, Release, ReleaseState, ReleaseTerms, Releases, ResourceRef, Salts, Sha256Digest,
-    Thumbprint, Timestamp, Widening,
+    Clock, Commitment, Entropy, FactKey, FormerKeys, FounderChange, GroupName, Person, PersonId,
+    PersonState, RecordId, Release, ReleaseState, ReleaseTerms, Releases, ResourceRef, Salts,
+    Sha256Digest, Thumbprint, Timestamp, Widening,
 };
 use pdp::Bundle;
 use serde::{Deserialize, Serialize};
@@ -202,9 +202,13 @@ fn back(person: Person, gone: Option<Timestamp>, now: Timestamp) -> Result<Perso
     }
 }
 
+/// The group in which founders are.
+pub(crate) fn administrators() -> GroupName {
+    ADMINISTRATORS.parse().expect("it is a group name")
+}
+
 fn person(journal: &Journal, id: &PersonId, administers: bool) -> [Effect; 2] {
-    let group: GroupName = ADMINISTRATORS.parse().expect("it is a group name");
-    let groups = administers.then_some(group).into_iter().collect();
+    let groups = administers.then(administrators).into_iter().collect();
     let person = Person::new(id.clone(), groups);
     let data_key = journal.sealer().new_data_key(id);
     let key = Effect::PutNew { key: data_key.key, body: data_key.body };
@@ -212,7 +216,8 @@ fn person(journal: &Journal, id: &PersonId, administers: bool) -> [Effect; 2] {
 }
 
 impl Administration {
-    /// Redeems a founder's one-use code: the founder administers from here on, known by a key.
+    /// Redeems a founder's one-use code: the founder is known by a key from here on, and administers by their first one,
+    /// or as whom two founders made one. Another key gives nobody back what was taken from them.
     pub(crate) async fn redeem(
         &self,
         by: &PersonId,
@@ -228,13 +233,17 @@ impl Administration {
         let found = found.filter(|code| code.until.is_none_or(|until| now < until));
         let unknown =
             || AdminError::Invalid("the code is not known any more, or was redeemed".to_owned());
-        let Code { founder, gone, .. } = found.ok_or_else(unknown)?;
+        let Code { founder, change, gone, .. } = found.ok_or_else(unknown)?;
         self.is_nobodys(&key).await?;
         let place = FactKey::person(&founder);
         let person: Person =
             draft.reader.need(place.clone()).await.map_err(AdminError::unavailable)?;
         let mut person = back(person, gone, now)?;
-        person.groups.insert(ADMINISTRATORS.parse().expect("it is a group name"));
+        let former = draft.reader.find::<FormerKeys>(FactKey::former_keys(&founder)).await;
+        let is_first = former.map_err(AdminError::unavailable)?.is_none();
+        if is_first || change == Some(FounderChange::Add) {
+            person.groups.insert(administrators());
+        }
         let effects = vec![
             Effect::Remove { key: code_key(&digest) },
             Effect::UseOnce {

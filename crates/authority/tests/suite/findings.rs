@@ -417,3 +417,25 @@ async fn n_007_strangers_hide_no_theft() {
         until("it is found", || async { kept.find(&found.id()).await.is_some() }).await;
     }
 }
+
+/// However many strangers wait, whoever is told is told of what was committed with what came of it.
+#[tokio::test]
+async fn strangers_keep_nobody_from_hearing_of_what_was_committed() {
+    let world = World::new().await;
+    let authority = &world.authority;
+    let keeper = authority.finding_keeper(None, ESCALATE_AFTER).await;
+    let keeper = keeper.expect("the store can be read");
+    let numbers = keeper.numbers();
+    for _ in 0..=STRANGERS_WAITING_MAX {
+        authority.note_stranger(stranger("nobody", "192.0.2.7"));
+    }
+    let mut reader = Reader::new(authority.pip().store());
+    let found = authority.found(&mut reader, stranger("receiver", "192.0.2.8")).await;
+    let (finding, record) = found.expect("the store can be read");
+    let effects = vec![put(FactKey::finding(&finding.id), &finding)];
+    let unit = Unit { entries: vec![record], effects, ..Unit::default() };
+    world.journal.store().commit(unit).await.expect("it commits");
+    authority.note_committed();
+    tokio::spawn(keeper.run());
+    until("both are open", || async { numbers.open.load(Ordering::SeqCst) == 2 }).await;
+}

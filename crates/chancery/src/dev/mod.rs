@@ -13,7 +13,7 @@ use crate::serve;
 
 pub(crate) use place::{
     Place, device_file, host_socket, key_file, listen_secret_file, meeting_dir, new_key_file,
-    private_places, socket, url,
+    private_places, read_own, socket, url,
 };
 
 /// Founds a development deployment and serves it.

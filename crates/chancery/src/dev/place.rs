@@ -21,7 +21,7 @@ const FILE: &str = "chancery/dev.json";
 /// That directory, below the home directory, where nothing else is said.
 const USUAL_STATE: &str = ".local/state";
 
-/// The secret in the URLs of this user's `mcp --listen`, beside the file.
+/// The secret of which the URLs of this user's `mcp --listen` are made, beside the file.
 const LISTEN_SECRET: &str = "listen.secret";
 
 /// The socket of the deployment in the working directory.
@@ -183,7 +183,7 @@ pub(crate) fn device_file(url: &str, agent: &str) -> anyhow::Result<PathBuf> {
     Ok(file.with_file_name("devices").join(format!("{agent}-{at}.pem")))
 }
 
-/// The file of the secret in the URLs of this user's `mcp --listen`.
+/// The file of the secret of which the URLs of this user's `mcp --listen` are made.
 pub(crate) fn listen_secret_file() -> anyhow::Result<PathBuf> {
     let file = file(std::env::var).context("no place for a secret: set XDG_STATE_HOME or HOME")?;
     Ok(file.with_file_name(LISTEN_SECRET))
@@ -206,13 +206,18 @@ fn file<E>(variable: impl Fn(&'static str) -> Result<String, E>) -> Option<PathB
     absolute("XDG_STATE_HOME").or_else(home).map(|state| state.join(FILE))
 }
 
-/// What the file says; nothing if there is none.
-fn read(path: &Path) -> anyhow::Result<Option<Place>> {
+/// What is in the file at `path`, which is this user's and nobody else can touch; nothing if there is none.
+pub(crate) fn read_own(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(None) };
     if !metadata.is_file() || metadata.uid() != nix::unistd::geteuid().as_raw() {
         bail!("`{}` is not a file of this user's", path.display());
     }
-    let bytes = keys::read_private(path)?;
+    Ok(Some(keys::read_private(path)?))
+}
+
+/// What the file says; nothing if there is none.
+fn read(path: &Path) -> anyhow::Result<Option<Place>> {
+    let Some(bytes) = read_own(path)? else { return Ok(None) };
     let place = serde_json::from_slice(&bytes);
     place.map(Some).with_context(|| format!("`{}` is not what `dev` writes", path.display()))
 }

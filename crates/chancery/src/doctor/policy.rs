@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{FounderAsked, Timestamp};
 use pap::Command as Asked;
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
         Err(error) => observations.push(untold(AREA, "which policy is in force", error)),
     }
     match socket::call(&config.admin_socket(), &Asked::FounderList).await {
-        Ok(told) => observations.extend(waiting(&told)),
+        Ok(told) => observations.extend(waiting(&told, now)),
         Err(error) => observations.push(untold(FOUNDERS, "which founders' keys wait", error)),
     }
     observations
@@ -126,29 +126,57 @@ fn keys(told: &Value) -> Option<Observation> {
     })
 }
 
-/// The keys that wait: whose they are to be has to know of it.
-fn waiting(told: &Value) -> Vec<Observation> {
-    let rows = told.as_array().into_iter().flatten().filter(|row| row["waits"].is_object());
-    let waiting = rows.map(|row| {
-        let (founder, asked) = (&row["founder"], &row["waits"]);
-        let alone = asked["alone_from"].as_i64().map(Timestamp::from_millis);
-        let alone = alone.map(|from| format!(", who does it alone from {from} on"));
-        let gone = asked["gone"].is_i64().then_some(", and whose it is would be back");
-        let what = format!(
-            "a key for {founder} waits ({}): {} asked for it{}{}",
-            asked["change"],
-            asked["by"],
-            alone.unwrap_or_default(),
-            gone.unwrap_or_default()
-        );
-        let remedy = "another founder agrees by the same command, or anybody takes it back (`founder withdraw`)";
-        Observation::weak(FOUNDERS, what, remedy)
-    });
-    waiting.collect()
+/// The keys that wait at `now`, and the codes for which there would be one: whose they are to be has to know of it.
+fn waiting(told: &Value, now: Timestamp) -> Vec<Observation> {
+    let rows = told.as_array().into_iter().flatten();
+    rows.filter_map(|row| {
+        let (what, remedy) = match (row.get("waits"), row.get("redeems_until")) {
+            (Some(asked), _) => {
+                let remedy = "another founder agrees by the same command, or anybody takes it back (`founder withdraw`)";
+                (asked_for(&row["founder"], asked, now)?, remedy)
+            }
+            (None, Some(until)) => {
+                let remedy = "they redeem it, or anybody takes it from them (`founder remove`)";
+                (redeemable(&row["founder"], until, now)?, remedy)
+            }
+            (None, None) => return None,
+        };
+        Some(Observation::weak(FOUNDERS, what, remedy))
+    })
+    .collect()
+}
+
+/// What was `asked` for, unless that is over.
+fn asked_for(founder: &Value, asked: &Value, now: Timestamp) -> Option<String> {
+    let known = serde_json::from_value::<FounderAsked>(asked.clone());
+    if known.is_ok_and(|asked| !asked.waits(now)) {
+        return None;
+    }
+    let alone = asked["alone_from"].as_i64().map(Timestamp::from_millis);
+    let alone = alone.map(|from| format!(", who does it alone from {from} on"));
+    let gone = asked["gone"].is_i64().then_some(", and whose it is would be back");
+    Some(format!(
+        "a key for {founder} waits ({}): {} asked for it{}{}",
+        asked["change"],
+        asked["by"],
+        alone.unwrap_or_default(),
+        gone.unwrap_or_default()
+    ))
+}
+
+/// That there is a code, unless that is over.
+fn redeemable(founder: &Value, until: &Value, now: Timestamp) -> Option<String> {
+    let until = until.as_i64().map(Timestamp::from_millis);
+    let is_over = until.is_some_and(|until| until <= now);
+    let until = until.map(|until| format!(" until {until}"));
+    let whoever = "whoever has the code signs as them then";
+    (!is_over)
+        .then(|| format!("a key for {founder} is redeemed{}: {whoever}", until.unwrap_or_default()))
 }
 
 #[cfg(test)]
 mod tests {
+    use model::{FounderChange, Sha256Digest};
     use serde_json::json;
 
     use super::super::State;
@@ -205,15 +233,36 @@ mod tests {
     #[test]
     fn r_39_a_key_that_waits_is_told() {
         let at = 1_800_000_000_000_i64;
-        let asked = json!({ "change": "rekey", "by": "alice", "alone_from": at, "gone": at });
-        let told =
-            json!([{ "founder": "alice", "key": "k" }, { "founder": "bob", "waits": asked }]);
-        let observed = waiting(&told);
-        assert_eq!(observed.len(), 1, "{observed:?}");
+        let asked = FounderAsked {
+            founder: "bob".parse().expect("a person"),
+            change: FounderChange::Rekey,
+            code: Sha256Digest::of(b"half"),
+            reason: "lost".to_owned(),
+            by: "alice".parse().expect("a person"),
+            key: None,
+            at: Timestamp::from_millis(at),
+            alone_from: Some(Timestamp::from_millis(at)),
+            gone: Some(Timestamp::from_millis(at)),
+        };
+        let until = asked.until();
+        let told = json!([
+            { "founder": "alice", "key": "k" },
+            { "founder": "bob", "waits": asked },
+            { "founder": "carol", "redeems_until": until },
+            { "founder": "dan", "redeems_until": null },
+        ]);
+        let observed = waiting(&told, Timestamp::from_millis(until.as_millis() - 1));
+        assert_eq!(observed.len(), 3, "{observed:?}");
         let what = &observed[0].what;
         assert!(what.starts_with(r#"a key for "bob" waits ("rekey"): "alice" asked"#), "{what}");
         assert!(what.contains("alone from 2027-01-15"), "{what}");
         assert!(what.ends_with("whose it is would be back"), "{what}");
+        let what = &observed[1].what;
+        assert!(what.starts_with(r#"a key for "carol" is redeemed until 2027-01-22"#), "{what}");
+        // What is over is told no longer; the codes with which a deployment begins never are.
+        let observed = waiting(&told, until);
+        assert_eq!(observed.len(), 1, "{observed:?}");
+        assert!(observed[0].what.starts_with(r#"a key for "dan" is redeemed: "#), "{observed:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the running service says of itself: whether it can do its work, and which servers answer
 //! without it.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use model::Timestamp;
@@ -16,8 +16,8 @@ use crate::isolate::ISOLATION;
 use crate::socket;
 use crate::status::CLOCK_UNSURE;
 
-/// The largest answer of `/readyz`, in bytes.
-const ANSWER_MAX: usize = 64 << 10;
+/// The largest answer of the observers' listener, in bytes.
+const ANSWER_MAX: usize = 1 << 20;
 
 /// Asks the service.
 pub(super) async fn check(config: &Config) -> Vec<Observation> {
@@ -33,10 +33,7 @@ pub(super) async fn check(config: &Config) -> Vec<Observation> {
         }
     };
     let mut observations = vec![ready(config).await];
-    let (_, metrics) = told(config, "metrics").await.unwrap_or_default();
-    observations.extend(clock(&metrics));
-    observations.extend(isolation(&metrics));
-    observations.extend(platforms(&metrics));
+    observations.extend(of_metrics(metrics(config).await));
     observations.extend(enforcement(&listed));
     observations.extend(stops(config).await);
     observations
@@ -66,6 +63,28 @@ async fn readiness(config: &Config) -> anyhow::Result<Vec<String>> {
     let (is_ready, mut lines) = told(config, "readyz").await?;
     lines.retain(|line| !line.starts_with("policy "));
     Ok(if is_ready { Vec::new() } else { lines })
+}
+
+async fn metrics(config: &Config) -> anyhow::Result<Vec<String>> {
+    let (is_good, lines) = told(config, "metrics").await?;
+    ensure!(is_good, "it refuses to");
+    Ok(lines)
+}
+
+/// What the metrics tell, or that they tell nothing.
+fn of_metrics(told: anyhow::Result<Vec<String>>) -> Vec<Observation> {
+    match told {
+        Ok(lines) => {
+            clock(&lines).into_iter().chain(isolation(&lines)).chain(platforms(&lines)).collect()
+        }
+        Err(error) => {
+            let what = format!(
+                "it did not tell of its clock, of how servers are kept apart, and of platforms: {error:#}"
+            );
+            let remedy = "look whether `/metrics` of `listen.admin` can be read from here";
+            vec![Observation::weak("service", what, remedy)]
+        }
+    }
 }
 
 /// What the observers' listener tells at `path`, a line each, and whether that is good news.
@@ -176,6 +195,8 @@ async fn stops(config: &Config) -> Vec<Observation> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::super::State;
     use super::*;
 
@@ -183,7 +204,7 @@ mod tests {
     fn the_service_tells_of_its_clock_and_of_its_servers() {
         let check = |metrics: &[&str], expected: &[(State, &str)]| {
             let metrics: Vec<_> = metrics.iter().map(|line| (*line).to_owned()).collect();
-            let found: Vec<_> = clock(&metrics).into_iter().chain(isolation(&metrics)).collect();
+            let found = of_metrics(Ok(metrics));
             assert_eq!(found.len(), expected.len(), "{found:?}");
             for (found, (state, what)) in found.iter().zip(expected) {
                 assert_eq!(found.state, *state, "{found:?}");
@@ -202,5 +223,35 @@ mod tests {
         check(&[&server("namespace")], &[(State::Ok, "`crm` apart (namespace)")]);
         check(&[&server("none")], &[(State::Broken, "`crm` without isolating it")]);
         check(&[&server("refused")], &[(State::Broken, "`crm` not")]);
+    }
+
+    #[tokio::test]
+    async fn what_the_metrics_do_not_tell_is_told() {
+        let check = async |status: &str, size: usize, expected: &[State]| {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("it is bound");
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join("chancery.yaml");
+            let text = format!("state_dir: state\nlisten: {{ admin: {address} }}\n");
+            std::fs::write(&path, text).expect("it can be written");
+            let config = crate::config::read(&path, std::iter::empty()).expect("it is in order");
+            let clock = format!("{CLOCK_UNSURE} 0\n");
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n{clock}{}",
+                "#".repeat(size - clock.len())
+            );
+            let answers = async {
+                let (mut stream, _) = listener.accept().await.expect("it is asked");
+                let mut asked = [0; 1024];
+                let _ = stream.read(&mut asked).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            };
+            let (told, ()) = tokio::join!(metrics(&config), answers);
+            let states: Vec<_> = of_metrics(told).iter().map(|it| it.state).collect();
+            assert_eq!(states, expected, "{status}, {size}");
+        };
+        check("200 OK", ANSWER_MAX, &[State::Ok]).await;
+        check("200 OK", ANSWER_MAX + 1, &[State::Weak]).await;
+        check("503 Service Unavailable", 64, &[State::Weak]).await;
     }
 }

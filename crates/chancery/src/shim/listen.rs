@@ -1,69 +1,104 @@
 //! MCP over streamable HTTP on loopback, for clients that speak nothing else.
 //!
-//! Anybody on the machine can open a connection there, another user or a tool server too. So the path has
-//! a secret that is this user's alone, the same at each start: a client keeps its URL.
+//! Anybody on the machine can open a connection there, another user or a tool server too. So the path is made of
+//! a secret that is this user's alone, the same at each start: a client keeps its URL. Whoever has one URL has no
+//! other: neither that of another agent, server or gateway, nor the secret.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path as InUrl, State};
+use axum::extract::{Path as InUrl, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use model::{Entropy, Sha256Digest};
+use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
 use super::answer::Message;
+use super::{Gateway, Options};
 use crate::dev;
+use crate::listener::{self, ConnectionLimits, Serving};
 use crate::system::SystemEntropy;
 
 /// The largest message of a client, in bytes.
 const BODY_MAX: usize = 4 << 20;
 
-/// The bytes of a secret.
+/// The most connections at once.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a request's head, its body, and a write that the client does not take may last.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// The bytes of a secret, and of what a URL has of one.
 const SECRET: usize = 16;
 
 /// The headers of a client that go on to the gateway: MCP's own and nothing else.
 const PASSED_ON: [&str; 5] =
     ["mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"];
 
-/// Serves until it is told to stop.
-pub(super) async fn run(gateway: Gateway, address: SocketAddr) -> anyhow::Result<()> {
+/// Serves until the process ends.
+pub(super) async fn run(
+    gateway: Gateway,
+    address: SocketAddr,
+    options: &Options,
+) -> anyhow::Result<()> {
     ensure!(
         address.ip().is_loopback(),
         "`--listen {address}` is off loopback: whoever reached it would act as this agent"
     );
     let secret = secret(&dev::listen_secret_file()?, &SystemEntropy::new())?;
+    let path = path_of(&secret, [&options.url, &options.server, &options.agent]);
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.with_context(|| {
         format!("could not listen on `{address}`: is another process using the port?")
     })?;
     let address = listener.local_addr()?;
-    let state = Local { gateway: Arc::new(gateway), address, secret: of(&secret) };
-    let router = Router::new()
-        .route("/mcp/{secret}", post(pass).delete(pass))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(state);
-    eprintln!("chancery: speaking MCP on http://{address}/mcp/{secret}");
-    axum::serve(listener, router).await.context("could not serve")
+    let local = Local { gateway: Arc::new(gateway), door: Door { address, path: of(&path) } };
+    let router = Router::new().route("/mcp/{path}", post(pass).delete(pass)).with_state(local);
+    eprintln!("chancery: speaking MCP on http://{address}/mcp/{path}");
+    let limits =
+        ConnectionLimits { connections: CONNECTIONS_MAX, of_address: None, within: WITHIN };
+    let tell = Arc::new(|why: &'static str| tracing::warn!(why, "a connection was refused"));
+    let serving = Serving { listener, acceptor: None, router, limits, tell };
+    listener::serve(serving, CancellationToken::new()).await;
+    Ok(())
 }
 
 #[derive(Clone)]
 struct Local {
     gateway: Arc<Gateway>,
-    address: SocketAddr,
-    secret: Sha256Digest,
+    door: Door,
 }
 
-/// What is compared of a secret: how long that takes tells nothing of how much of one is right.
-fn of(secret: &str) -> Sha256Digest {
-    Sha256Digest::of(secret.as_bytes())
+/// Lets in who has the URL.
+#[derive(Clone, Copy)]
+struct Door {
+    address: SocketAddr,
+    path: Sha256Digest,
+}
+
+/// Why a request is not let in.
+type Refused = (StatusCode, &'static str);
+
+/// What is compared of a path: how long that takes tells nothing of how much of one is right.
+fn of(path: &str) -> Sha256Digest {
+    Sha256Digest::of(path.as_bytes())
+}
+
+/// What a URL has of `secret`: of its own for each gateway, server and agent, none of which has a zero byte.
+fn path_of(secret: &str, [url, server, agent]: [&str; 3]) -> String {
+    let text = [secret, url.trim_end_matches('/'), server, agent].join("\0");
+    let mut path = of(&text).to_string();
+    path.truncate(2 * SECRET);
+    path
 }
 
 /// The secret in the file at `path`, made anew if there is none.
@@ -82,35 +117,49 @@ fn secret(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<String> {
         let _ = std::fs::hard_link(&beside, path);
         std::fs::remove_file(&beside)?;
     }
-    let secret = String::from_utf8(keys::read_private(path)?).unwrap_or_default();
+    let secret = dev::read_own(path)?.context("the secret was removed meanwhile")?;
+    let secret = String::from_utf8(secret).unwrap_or_default();
     let is_one = secret.len() == 2 * SECRET && secret.bytes().all(|it| it.is_ascii_hexdigit());
     ensure!(is_one, "`{}` is no secret of a URL: remove it", path.display());
     Ok(secret)
 }
 
+impl Door {
+    /// The message of a request at `path`: nothing of it is read for whoever does not have the URL.
+    async fn message(&self, path: &str, parts: &Parts, body: Body) -> Result<Bytes, Refused> {
+        if !is_ours(&parts.headers, self.address) {
+            return Err((StatusCode::FORBIDDEN, "the Host or Origin is not ours\n"));
+        }
+        if of(path) != self.path {
+            return Err((StatusCode::NOT_FOUND, "this is not the URL that was printed\n"));
+        }
+        // What a page may send without asking is never JSON.
+        if parts.method == Method::POST && !is_json(&parts.headers) {
+            let why = "the content type must be application/json\n";
+            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        }
+        let read = tokio::time::timeout(WITHIN, axum::body::to_bytes(body, BODY_MAX)).await;
+        let read =
+            read.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the message did not arrive\n"))?;
+        read.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the message is too large\n"))
+    }
+}
+
 async fn pass(
-    State(local): State<Local>,
-    InUrl(secret): InUrl<String>,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
+    State(Local { gateway, door }): State<Local>,
+    InUrl(path): InUrl<String>,
+    request: Request,
 ) -> Response {
-    if !is_ours(&headers, local.address) {
-        return (StatusCode::FORBIDDEN, "the Host or Origin is not ours\n").into_response();
-    }
-    if of(&secret) != local.secret {
-        return (StatusCode::NOT_FOUND, "this is not the URL that was printed\n").into_response();
-    }
-    // What a page may send without asking is never JSON.
-    if method == Method::POST && !is_json(&headers) {
-        let why = "the content type must be application/json\n";
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
-    }
-    let mcp = headers.iter().filter(|(name, _)| {
+    let (parts, body) = request.into_parts();
+    let body = match door.message(&path, &parts, body).await {
+        Ok(body) => body,
+        Err(refused) => return refused.into_response(),
+    };
+    let mcp = parts.headers.iter().filter(|(name, _)| {
         PASSED_ON.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-")
     });
     let mcp: HeaderMap = mcp.map(|(name, value)| (name.clone(), value.clone())).collect();
-    match local.gateway.send(method, &mcp, body.clone()).await {
+    match gateway.send(parts.method, &mcp, body.clone()).await {
         Ok(response) => {
             let (mut parts, body) = response.into_parts();
             // Challenges are between us and the gateway: a client that saw one would log in.
@@ -187,6 +236,47 @@ mod tests {
         assert!(check(&own, 0o600));
         assert!(!check(&own, 0o640), "others could read it");
         assert!(!check("", 0o600), "an empty one is everybody's");
+        let elsewhere = dir.path().join("elsewhere");
+        assert!(check(&own, 0o600));
+        std::fs::rename(&path, &elsewhere).expect("it is ours");
+        std::os::unix::fs::symlink(&elsewhere, &path).expect("it is ours");
+        assert!(secret(&path, &entropy).is_err(), "a link leads who knows where");
+    }
+
+    #[test]
+    fn each_agent_server_and_gateway_has_a_url_of_its_own() {
+        let all = ["http://127.0.0.1:8420", "crm", "bot"];
+        let path = path_of("5ec2e7", all);
+        assert_eq!(path, "0b44a7320e80782ab6203ef966097b90", "a client keeps its URL");
+        assert_eq!(path, path_of("5ec2e7", ["http://127.0.0.1:8420/", "crm", "bot"]));
+        for other in [
+            path_of("5ec2e8", all),
+            path_of("5ec2e7", ["http://127.0.0.1:8421", "crm", "bot"]),
+            path_of("5ec2e7", ["http://127.0.0.1:8420", "mail", "bot"]),
+            path_of("5ec2e7", ["http://127.0.0.1:8420", "crm", "billing"]),
+        ] {
+            assert_ne!(path, other);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_for_whoever_does_not_have_the_url() {
+        let door = Door { address: SocketAddr::from(([127, 0, 0, 1], 9000)), path: of("right") };
+        let check = async |(host, path): (&str, &str), kind: &str, body: Body| {
+            let request = Request::post("/").header("host", host).header("content-type", kind);
+            let (parts, ()) = request.body(()).expect("it is a request").into_parts();
+            let read = door.message(path, &parts, body).await;
+            read.map(|body| body.len()).map_err(|(status, _)| status.as_u16())
+        };
+        // It never arrives: whoever waited for it would wait for good.
+        let silent = || Body::from_stream(futures::stream::pending::<Result<Bytes, axum::Error>>());
+        let (own, json) = ("127.0.0.1:9000", "application/json");
+        assert_eq!(check(("evil.example", "right"), json, silent()).await, Err(403));
+        assert_eq!(check((own, "wrong"), json, silent()).await, Err(404));
+        assert_eq!(check((own, "right"), "text/plain", silent()).await, Err(415));
+        let of_bytes = |count: usize| Body::from(vec![b' '; count]);
+        assert_eq!(check((own, "right"), json, of_bytes(BODY_MAX)).await, Ok(BODY_MAX));
+        assert_eq!(check((own, "right"), json, of_bytes(BODY_MAX + 1)).await, Err(413));
     }
 
     #[test]

@@ -159,7 +159,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     // What cannot work is said at once, and not to whoever waits for an answer.
     gateway.show("POST").await?;
     match options.listen {
-        Some(address) => listen::run(gateway, address).await,
+        Some(address) => listen::run(gateway, address, &options).await,
         None => stdio::run(gateway).await,
     }
 }

@@ -168,7 +168,7 @@ impl Transmitter {
         effects.push(put(FactKey::finding(&finding.id), &finding));
         records.push(record);
         self.write(reader, effects, records).await?;
-        authority.note_finding(finding);
+        authority.note_committed();
         Ok(())
     }
 

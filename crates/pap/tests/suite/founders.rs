@@ -13,6 +13,7 @@ use store::{Effect, Store as _, Unit};
 
 use crate::desk::{jwk, word as word_of};
 use crate::releases::{CLOSED, House, signed};
+use crate::support::stores::OnCommit;
 
 /// A founder with their key.
 type Signer = (PersonId, SigningKey);
@@ -396,4 +397,84 @@ async fn r_39_a_founder_is_removed_at_once_and_two_are_left() {
     assert_eq!(word_of(&house.approve(2).await), "refused", "they sign nothing");
     let person = house.desk.fact(FactKey::person(&approver.0)).await.expect("they are there");
     assert!(!person["groups"].to_string().contains("administrators"), "{person}");
+}
+
+/// Who takes somebody's key alone gets nothing with it that was taken from them.
+#[tokio::test]
+async fn another_key_gives_back_no_group_that_was_taken() {
+    let house = House::with_carol().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    let bob = approver.0.as_str();
+    let taken = Person {
+        source: Some("hr".parse().expect("a source")),
+        groups: std::iter::empty().collect(),
+        ..house.desk.world.standing.other.clone()
+    };
+    house.founder("founder-rekey", author, said(bob, "one")).await.expect("it waits");
+    house.later(REKEY_ALONE_MIN);
+    house.founder("founder-rekey", author, said(bob, "two")).await.expect("it is time");
+    // Whether they go before or after that was agreed to.
+    house.desk.world.put(FactKey::person(&taken.id), &taken).await;
+    let again = house.redeem(bob, "one.two").await.expect("it is redeemed");
+    let person = house.desk.fact(FactKey::person(&taken.id)).await.expect("they are there");
+    assert_eq!(person["groups"], json!([]));
+    house.later(MOMENT);
+    house.publish(2, CLOSED).await.expect("it is published");
+    assert_eq!(word_of(&house.approve_as(&again, 2).await), "refused", "they administer nothing");
+    // Nor do they count for those who are left.
+    house.desk.world.put(FactKey::person(&approver.0), &house.desk.world.standing.other).await;
+    house.founder("founder-add", author, said("carol", "three")).await.expect("it waits");
+    house.founder("founder-add", &again, said("carol", "four")).await.expect("two agree");
+    house.redeem("carol", "three.four").await.expect("it is redeemed");
+    house.desk.world.put(FactKey::person(&taken.id), &taken).await;
+    let remove = Command::FounderRemove { id: "carol".to_owned(), reason: "left".to_owned() };
+    let last = house.anybody(remove).await.expect_err("one administers").to_string();
+    assert!(last.contains("fewer than 2 sign"), "{last}");
+}
+
+/// With whom the deployment began administers by their first key, also where their code was lost.
+#[tokio::test]
+async fn a_first_key_administers_though_it_is_another_code() {
+    let house = House::with_carol().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    let lost = format!("founder/{}", Sha256Digest::of(b"lost"));
+    house.desk.world.put(FactKey::from_text(&lost), &json!({ "founder": "carol" })).await;
+    house.founder("founder-rekey", author, said("carol", "one")).await.expect("it waits");
+    house.founder("founder-rekey", approver, said("carol", "two")).await.expect("two agree");
+    house.redeem("carol", "one.two").await.expect("it is redeemed");
+    let carol = FactKey::person(&"carol".parse().expect("a person"));
+    let person = house.desk.fact(carol).await.expect("she is there");
+    assert_eq!(person["groups"], json!(["administrators"]));
+}
+
+/// No code comes to be while somebody is removed.
+#[tokio::test]
+async fn who_is_removed_has_no_code_that_came_meanwhile() {
+    let house = House::with_carol().await;
+    let (author, approver) = (&house.signers.author, &house.signers.approver);
+    house.founder("founder-add", author, said("carol", "one")).await.expect("it waits");
+    house.founder("founder-add", approver, said("carol", "two")).await.expect("two agree");
+    let told = house.anybody(Command::FounderList).await.expect("it is told");
+    let until = told.as_array().into_iter().flatten().find_map(|row| row["redeems_until"].as_i64());
+    // The same two agree once more: another code is in place of that one.
+    let digest = |half: &str| Sha256Digest::of(half.as_bytes());
+    let place = |halves: [&str; 2]| {
+        let [first, second] = halves.map(digest);
+        let joined = [&[0xff], first.as_bytes().as_slice(), second.as_bytes()].concat();
+        FactKey::from_text(&format!("founder/{}", Sha256Digest::of(&joined)))
+    };
+    let code = json!({ "founder": "carol", "until": until, "change": "add" });
+    let body = serde_json::to_vec(&code).expect("JSON");
+    let effects = vec![
+        Effect::Remove { key: place(["one", "two"]) },
+        Effect::PutNew { key: place(["three", "four"]), body },
+    ];
+    let meanwhile = OnCommit::After(Unit { effects, ..Unit::default() });
+    house.desk.world.store.on_commit([meanwhile]);
+    let remove = Command::FounderRemove { id: "carol".to_owned(), reason: "left".to_owned() };
+    let removed = house.anybody(remove.clone()).await;
+    assert_eq!(word_of(&removed), "conflict", "another code came: {removed:?}");
+    house.anybody(remove).await.expect("one suffices");
+    let late = house.redeem("carol", "three.four").await.map(|_| Value::Null);
+    assert_eq!(word_of(&late), "invalid");
 }
