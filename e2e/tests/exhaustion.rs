@@ -191,13 +191,14 @@ fn n_111_answers_that_nobody_takes_take_no_more_than_their_room() {
     let grown = resident_mb(pid).saturating_sub(before);
     let of_all = (GREEDY * Silent::MUCH_BYTES) as u64 >> 20;
     assert!(grown < of_all, "{grown} MB for {GREEDY} answers");
+    // Nobody has asked for what was lost.
+    let refused = |record: &serde_json::Value| record["cause"] == "answers";
+    wait_until("it is recorded", || deployment.records().iter().any(refused).then_some(()));
     assert_eq!(quick.call("touch", Silent::MUCH).code(), "done");
     let whole = |stream: &mut TcpStream| rest(stream).len() > Silent::MUCH_BYTES;
     // One subject has room for four, and the others made it.
     let taken: Vec<_> = greedy.iter_mut().map(whole).collect();
     assert_eq!(taken, [[false; GREEDY - 4].as_slice(), &[true; 4]].concat());
-    let refused = |record: &serde_json::Value| record["cause"] == "answers";
-    wait_until("it is recorded", || deployment.records().iter().any(refused).then_some(()));
 }
 
 /// Calls under way that are answered by streams which say nothing any more.

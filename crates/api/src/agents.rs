@@ -3,11 +3,9 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Path, Request, State};
-use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use gateway::{Gateway, HttpCall, Reply, ReplyBody};
@@ -77,7 +75,7 @@ async fn mcp_post(
     Path(server): Path<String>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
-    Whole { body, _room }: Whole,
+    Whole { body, room }: Whole,
 ) -> Response {
     let arrived = state.clock.monotonic();
     let body = match check_form(&headers).and(body) {
@@ -86,7 +84,8 @@ async fn mcp_post(
     };
     let (peer, sender) = addresses(peer.as_ref(), &state);
     let (server, headers) = (server.as_str(), &headers);
-    let call = HttpCall { server, headers, body, arrived, peer, sender };
+    let room = room.map(Arc::new);
+    let call = HttpCall { server, headers, body, room, arrived, peer, sender };
     written(state.gateway.post(call).await)
 }
 
@@ -99,7 +98,7 @@ async fn mcp_delete(
     let arrived = state.clock.monotonic();
     let (body, (peer, sender)) = (Bytes::new(), addresses(peer.as_ref(), &state));
     let (server, headers) = (server.as_str(), &headers);
-    let call = HttpCall { server, headers, body, arrived, peer, sender };
+    let call = HttpCall { server, headers, body, room: None, arrived, peer, sender };
     match state.gateway.delete(&call).await {
         Some(reply) => written(reply),
         None => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response(),
@@ -159,9 +158,6 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
         || values.filter_map(|value| value.to_str().ok()).any(|value| value.split(',').any(takes))
 }
 
-/// How often a silent stream says that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
 fn written(Reply { status, headers, body, way_back }: Reply) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match body {
@@ -170,7 +166,7 @@ fn written(Reply { status, headers, body, way_back }: Reply) -> Response {
             Some(response) => response,
             None => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         },
-        ReplyBody::Events(messages) => answers::stream(events(messages), way_back),
+        ReplyBody::Events(messages) => answers::stream(messages),
     };
     *response.status_mut() = status;
     for (name, value) in headers {
@@ -179,17 +175,6 @@ fn written(Reply { status, headers, body, way_back }: Reply) -> Response {
         }
     }
     response
-}
-
-fn events(messages: gateway::Events) -> Response {
-    let stream = futures::stream::unfold(messages, |mut messages| async {
-        let message = messages.recv().await?;
-        let text = String::from_utf8_lossy(&message).replace(['\n', '\r'], " ");
-        let event = Event::default().event("message").data(text);
-        Some((Ok::<_, Infallible>(event), messages))
-    });
-    let keep_alive = axum::response::sse::KeepAlive::new().interval(KEEP_ALIVE);
-    Sse::new(stream).keep_alive(keep_alive).into_response()
 }
 
 async fn token(asking: Asking) -> Response {
@@ -257,7 +242,7 @@ impl Asking {
         self,
         answer: impl AsyncFnOnce(&TokenService, TokenHttpRequest<'_>) -> Result<T, OAuthError>,
     ) -> Response {
-        let Self { state, from, sender, headers, form: Whole { body, _room } } = self;
+        let Self { state, from, sender, headers, form: Whole { body, room: _room } } = self;
         let arrived = state.clock.monotonic();
         let body = match body {
             Ok(body) => body,

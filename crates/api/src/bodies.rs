@@ -51,7 +51,7 @@ pub(crate) struct Unread {
 pub(crate) struct Whole {
     pub(crate) body: Result<Bytes, Unread>,
     /// Its room, as long as the request is dealt with.
-    pub(crate) _room: Option<Kept>,
+    pub(crate) room: Option<Kept>,
 }
 
 /// A request for a token, which came as a body does.
@@ -76,11 +76,11 @@ impl Bodies {
         };
         let arrived = tokio::time::timeout(self.within, arrived(request, place)).await;
         match arrived.map_err(late).and_then(|arrived| arrived) {
-            Ok(None) => Whole { body: Ok(Bytes::new()), _room: None },
+            Ok(None) => Whole { body: Ok(Bytes::new()), room: None },
             Ok(Some(kept)) => {
-                Whole { body: kept.whole().ok_or_else(|| no_room(Full)), _room: Some(kept) }
+                Whole { body: kept.whole().ok_or_else(|| no_room(Full)), room: Some(kept) }
             }
-            Err(unread) => Whole { body: Err(unread), _room: None },
+            Err(unread) => Whole { body: Err(unread), room: None },
         }
     }
 }

@@ -23,10 +23,9 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::request_state::{RESPONSES, RequestStates, Resumed, STATE};
-use crate::room::Room;
 use crate::shares::{Asker, Tally, Turns};
 use crate::under_way::CallsUnderWay;
-use crate::way_back::ANSWERS_MAX;
+use crate::way_back::Rooms;
 use crate::{Assertions, offered, upstream};
 
 /// What is refused beyond, and how long it waits.
@@ -79,7 +78,7 @@ pub struct Gateway {
     pub(crate) turns: Turns,
     pub(crate) requests: Tally,
     /// Room for what is on its way to clients.
-    pub(crate) answers: Room,
+    pub(crate) rooms: Rooms,
     pub(crate) awaited: Awaited,
     pub(crate) states: Arc<RequestStates>,
     pub(crate) limits: GatewayLimits,
@@ -105,7 +104,7 @@ impl Gateway {
             under_way: CallsUnderWay::default(),
             turns: Turns::new(parts.limits.threads),
             requests: Tally::new(parts.limits.requests_per_agent),
-            answers: Room::new(ANSWERS_MAX),
+            rooms: Rooms::default(),
             awaited: Awaited::default(),
             states: Arc::new(RequestStates { key: parts.states, clock, entropy }),
             limits: parts.limits,
@@ -351,6 +350,7 @@ impl Gateway {
             assertions: self.assertions.clone(),
             within: self.limits.call,
             way_back: passage.way_back.clone(),
+            _room: passage.room.clone(),
             about: about.clone(),
             under_way: self.under_way.enter(passage.call_key(about.id.to_string())),
             asker,

@@ -54,9 +54,9 @@ pub struct GovernedCall {
 }
 
 impl GovernedCall {
-    /// The same, begun: what asking used up is on record.
+    /// The same, begun: what asking used up, and what came with it, is on record.
     pub(crate) fn begun(mut self) -> Self {
-        self.circumstances.uses = Vec::new();
+        (self.circumstances.uses, self.circumstances.enclosed) = (Vec::new(), Vec::new());
         self
     }
 }
@@ -138,5 +138,45 @@ pub(crate) fn visibility(caller: &Caller, tool: &ToolRef) -> AccessRequest {
         action: ActionName::tool(tool),
         resource: ResourceRef::Tool(tool.clone()),
         input: Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Binding, InstanceId};
+    use serde_json::json;
+
+    use super::*;
+
+    /// It may be under way for long, and what came with it may be large.
+    #[test]
+    fn a_call_that_is_begun_keeps_nothing_that_was_only_for_its_record() {
+        let instance = InstanceId::from_bytes([1; 16]);
+        let request = Arc::new(AccessRequest {
+            principal: Principal::Instance(instance),
+            action: ActionName::method("prompts/get"),
+            resource: ResourceRef::Server("up".parse().expect("a name")),
+            input: Value::Null,
+        });
+        let circumstances = Circumstances {
+            actor: Actor::Known(instance),
+            binding: Binding::Dpop,
+            point: POINT,
+            arrived: Duration::ZERO,
+            trace: None,
+            uses: Vec::new(),
+            enclosed: vec![("arguments", json!([1]))],
+        };
+        let call = GovernedCall {
+            request,
+            circumstances,
+            method: Method::named("prompts/get"),
+            name: None,
+            params: None,
+            progress: None,
+            param_headers: Vec::new(),
+            goes_on: false,
+        };
+        assert!(call.begun().circumstances.enclosed.is_empty());
     }
 }

@@ -19,7 +19,7 @@ use crate::mcp_id::Id;
 use crate::offered;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::room::Whose;
+use crate::room::{Kept, Whose};
 use crate::shares::{Asker, Full, Place};
 use crate::under_way::CallKey;
 use crate::way_back::WayBack;
@@ -32,6 +32,8 @@ pub struct HttpCall<'a> {
     pub headers: &'a HeaderMap,
     /// The body, already within its limit.
     pub body: Bytes,
+    /// The room that the body takes as long as anything of it is kept.
+    pub room: Option<Arc<Kept>>,
     /// When it arrived, on the monotonic clock.
     pub arrived: Duration,
     /// Where it comes from, where that is known.
@@ -67,6 +69,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) url: String,
     /// The way back to the client, by which it counts among its instance's and its agent's.
     pub(crate) way_back: WayBack,
+    /// The room of the body.
+    pub(crate) room: Option<Arc<Kept>>,
     /// The place in which it is decided.
     pub(crate) place: Place,
 }
@@ -217,9 +221,9 @@ impl Gateway {
         let counted = self.requests.open(&caller.agent, caller.subject());
         let counted = counted
             .map_err(|Full| Refusal::TooMany("requests of one agent or of one subject of it"));
-        let way_back = WayBack::new((&self.answers, &self.recorder), &caller, counted?);
-        let (headers, arrived) = (http.headers, http.arrived);
-        Ok(Passage { caller, server, route, era, headers, arrived, url, way_back, place })
+        let way_back = WayBack::new((&self.rooms, &self.recorder), &caller, counted?);
+        let (headers, arrived, room) = (http.headers, http.arrived, http.room.clone());
+        Ok(Passage { caller, server, route, era, headers, arrived, url, way_back, room, place })
     }
 
     async fn request(

@@ -22,14 +22,11 @@ pub(crate) enum Ended {
 impl Ended {
     /// The answer and its status, or the refusal. One that made room for others is unknown to the
     /// client.
-    pub(crate) fn taken(self, way_back: &WayBack) -> Result<(u16, Bytes), Refusal> {
+    pub(crate) fn taken(self) -> Result<(u16, Bytes), Refusal> {
         match self {
             Self::Answer(status, kept, decision) => {
-                let unknown = || {
-                    way_back.lost();
-                    Refusal::OutcomeUnknown { decision }
-                };
-                Ok((status, kept.whole().ok_or_else(unknown)?))
+                let whole = kept.whole().ok_or(Refusal::OutcomeUnknown { decision });
+                Ok((status, whole?))
             }
             Self::Refused(refusal) => Err(refusal),
         }
@@ -43,6 +40,15 @@ pub(crate) struct Telling {
     pub(crate) way_back: WayBack,
 }
 
+/// What a stream tells: one JSON-RPC message.
+#[derive(Debug)]
+pub struct Told {
+    /// The message.
+    pub message: Bytes,
+    /// Whether it is the answer, the last one.
+    pub is_answer: bool,
+}
+
 /// How a call ends, what tells it, and what cuts it if it is dropped before.
 type End = (oneshot::Receiver<Ended>, Telling, DropGuard);
 
@@ -52,6 +58,7 @@ pub struct Events {
     first: Option<Message>,
     heard: mpsc::Receiver<Message>,
     end: Option<Box<End>>,
+    way_back: WayBack,
 }
 
 impl std::fmt::Debug for Events {
@@ -63,26 +70,31 @@ impl std::fmt::Debug for Events {
 impl Events {
     /// What was heard first, and what follows it.
     pub(crate) fn new((first, heard): (Message, mpsc::Receiver<Message>), end: End) -> Self {
-        Self { first: Some(first), heard, end: Some(Box::new(end)) }
+        let way_back = end.1.way_back.clone();
+        Self { first: Some(first), heard, end: Some(Box::new(end)), way_back }
     }
 
-    /// The next message; none after the answer.
-    pub async fn recv(&mut self) -> Option<Bytes> {
+    /// The way back on which they are told.
+    pub fn way_back(&self) -> WayBack {
+        self.way_back.clone()
+    }
+
+    /// The next message; none after the answer. Who stops waiting for it loses none.
+    pub async fn recv(&mut self) -> Option<Told> {
         while let Some(message) = self.next().await {
+            // Otherwise it made room for others.
             if let Some(message) = message.whole() {
-                return Some(message);
+                return Some(Told { message, is_answer: false });
             }
-            // It made room for others.
-            let (_, telling, _) = self.end.as_deref()?;
-            telling.way_back.lost();
         }
         let (ended, ..) = self.end.as_deref_mut()?;
         // If there is none, the task that called broke: its outcome is recorded as unknown.
         let ended = ended.await.unwrap_or(Ended::Refused(Refusal::Broken));
         let (_, telling, gone) = *self.end.take()?;
         let _ = gone.disarm();
-        let taken = ended.taken(&telling.way_back);
-        Some(taken.map_or_else(|refusal| telling.told(&refusal), |(_, body)| body))
+        let taken = ended.taken();
+        let message = taken.map_or_else(|refusal| telling.told(&refusal), |(_, body)| body);
+        Some(Told { message, is_answer: true })
     }
 
     async fn next(&mut self) -> Option<Message> {

@@ -26,6 +26,7 @@ use crate::links::Conversation;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
 use crate::request_state::RequestStates;
+use crate::room::Kept;
 use crate::translate::{self, Kind};
 use crate::under_way::UnderWay;
 use crate::upstream::{Asking, CANCELLED, LinkError, Said};
@@ -45,6 +46,8 @@ pub(crate) struct Way {
     pub(crate) within: Duration,
     /// The way back to the client.
     pub(crate) way_back: WayBack,
+    /// The room of the request's body, of which the call keeps what it sends.
+    pub(crate) _room: Option<Arc<Kept>>,
     /// The client's request, for answering it.
     pub(crate) about: About,
     /// The request under way by which a cancellation finds it.
@@ -147,8 +150,7 @@ impl Way {
             style: self.route.denials,
             way_back: self.way_back.clone(),
         };
-        let way_back = self.way_back.clone();
-        let (messages, mut heard) = Messages::new(way_back.clone());
+        let (messages, mut heard) = Messages::new(self.way_back.clone());
         let (done, ended) = tokio::sync::oneshot::channel();
         let asserted = asserted(&context, &act);
         // What a call keeps while it waits is kept once, and in none of the futures that it runs in.
@@ -162,7 +164,7 @@ impl Way {
         let first = heard.recv().await;
         let Some(first) = first else {
             let ended = ended.await.map_err(|_| Refusal::OutcomeUnknown { decision })?;
-            return ended.taken(&way_back).map(|(status, body)| Reply::json(status, body));
+            return ended.taken().map(|(status, body)| Reply::json(status, body));
         };
         let events = Events::new((first, heard), (ended, telling, gone));
         Ok(Reply::of(200, ReplyBody::Events(events)))

@@ -42,7 +42,7 @@ pub use authenticate::{Caller, Tokens};
 pub use call::{Gateway, GatewayLimits, GatewayParts};
 pub use catalog::{GovernedCall, Route, Routes};
 pub use entry::HttpCall;
-pub use events::Events;
+pub use events::{Events, Told};
 pub use links::LinkLimits;
 pub use pins::{Listed, Listing, PinChange, list_tools};
 pub use refusal::Refusal;

@@ -9,15 +9,33 @@ use tokio::sync::mpsc;
 use crate::authenticate::Caller;
 use crate::recorder::{Recorder, Who};
 use crate::room::{Kept, Room, Whose};
-use crate::shares::Open;
+use crate::shares::{Full, Open};
 use crate::upstream::MESSAGES_WAITING_MAX;
 
 /// The most bytes at once that are on their way to clients: one subject of an agent has room for four
 /// of the largest answers.
-pub(crate) const ANSWERS_MAX: usize = 512 << 20;
+const ANSWERS_MAX: usize = 512 << 20;
+
+/// The most bytes at once of what servers say before they answer: one subject of an agent has room for
+/// two of the largest messages.
+const MESSAGES_MAX: usize = 256 << 20;
 
 /// What is recorded where a client loses an answer or a message, as too little is taken of others.
 const LOST: &str = "answers";
+
+/// Room for what is on its way to clients. What servers say before they answer has its own, so that no
+/// server takes another one's answers from their client. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Rooms {
+    answers: Room,
+    messages: Room,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { answers: Room::new(ANSWERS_MAX), messages: Room::new(MESSAGES_MAX) }
+    }
+}
 
 /// The way back to the client of one request, which is under way as long as this is there. Cheap to
 /// clone.
@@ -25,7 +43,7 @@ const LOST: &str = "answers";
 pub struct WayBack(Arc<Inner>);
 
 struct Inner {
-    room: Room,
+    rooms: Rooms,
     whose: Arc<[Whose]>,
     recorder: Recorder,
     who: Who,
@@ -42,25 +60,38 @@ impl fmt::Debug for WayBack {
 impl WayBack {
     /// The way back to `caller`, whose request counts as long as `counted` is there.
     pub(crate) fn new(
-        (room, recorder): (&Room, &Recorder),
+        (rooms, recorder): (&Rooms, &Recorder),
         caller: &Caller,
         counted: Open,
     ) -> Self {
         let whose = Whose::of_agent(&caller.agent, &caller.subject());
         let who = Some((caller.agent.clone(), caller.instance));
-        let (room, recorder) = (room.clone(), recorder.clone());
-        Self(Arc::new(Inner { room, whose, recorder, who, _counted: counted }))
+        let (rooms, recorder) = (rooms.clone(), recorder.clone());
+        Self(Arc::new(Inner { rooms, whose, recorder, who, _counted: counted }))
     }
 
-    /// Keeps `bytes` until the client takes them. None if there is no room, which is recorded.
-    pub fn keep(&self, bytes: Bytes) -> Option<Kept> {
-        let kept = self.0.room.keep(self.0.whose.clone(), BytesMut::from(bytes));
-        kept.inspect_err(|_| self.lost()).ok()
+    /// Keeps an answer until the client takes it. None if there is no room. That is recorded, and so it
+    /// is, at once, if it makes room for others.
+    pub fn keep(&self, answer: Bytes) -> Option<Kept> {
+        self.kept(self.0.rooms.answers.keep(self.0.whose.clone(), BytesMut::from(answer)))
     }
 
-    /// Records that what was kept made room for others.
-    pub fn lost(&self) {
-        self.refuse(LOST);
+    /// Keeps a message in the same way. It drives out no other.
+    pub fn keep_message(&self, message: Bytes) -> Option<Kept> {
+        let message = BytesMut::from(message);
+        self.kept(self.0.rooms.messages.keep_beside(self.0.whose.clone(), message))
+    }
+
+    /// Keeps a message that somebody waits for, for which others make room.
+    fn keep_question(&self, message: Bytes) -> Option<Kept> {
+        self.kept(self.0.rooms.messages.keep(self.0.whose.clone(), BytesMut::from(message)))
+    }
+
+    fn kept(&self, kept: Result<Kept, Full>) -> Option<Kept> {
+        let kept = kept.inspect_err(|_| self.refuse(LOST)).ok()?;
+        let (recorder, who) = (self.0.recorder.clone(), self.0.who.clone());
+        kept.telling(Box::new(move || recorder.refuse(LOST, who)));
+        Some(kept)
     }
 
     /// Records that the caller was refused for `cause`.
@@ -90,14 +121,14 @@ impl Messages {
     /// Says `message` once there is a place for it. None if nobody will hear it.
     pub(crate) async fn say(&self, message: Bytes) -> Option<()> {
         let place = self.to.reserve().await.ok()?;
-        place.send(Box::new(self.way_back.keep(message)?));
+        place.send(Box::new(self.way_back.keep_question(message)?));
         Some(())
     }
 
-    /// Says `message`, which is lost if as many wait as may wait.
+    /// Says `message`, which is lost if as many wait as may wait, or as much.
     pub(crate) fn try_say(&self, message: Bytes) {
         let Ok(place) = self.to.try_reserve() else { return };
-        if let Some(kept) = self.way_back.keep(message) {
+        if let Some(kept) = self.way_back.keep_message(message) {
             place.send(Box::new(kept));
         }
     }

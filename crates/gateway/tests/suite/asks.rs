@@ -54,7 +54,7 @@ pub(crate) async fn begin(client: &Client<'_>, tool: &str) -> Events {
 
 pub(crate) async fn next(events: &mut Events) -> Value {
     let event = events.recv().await.expect("something is said");
-    serde_json::from_slice(&event).expect("JSON")
+    serde_json::from_slice(&event.message).expect("JSON")
 }
 
 /// What the server was told, as the answer to the call tells it.

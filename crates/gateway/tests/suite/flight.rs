@@ -1,8 +1,11 @@
 //! Calls under way: what flows, and what ends them.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway::{Events, ReplyBody};
+use bytes::BytesMut;
+use gateway::{Events, HttpCall, ReplyBody, Room, Whose};
 use mcp::Era;
 use pap::Command;
 use serde_json::{Value, json};
@@ -30,7 +33,7 @@ async fn begin(client: &Client<'_>, tool: &str) -> (Events, Vec<Value>) {
     let mut told = Vec::new();
     for _ in 0..2 {
         let event = events.recv().await.expect("progress");
-        told.push(serde_json::from_slice(&event).expect("JSON"));
+        told.push(serde_json::from_slice(&event.message).expect("JSON"));
     }
     (events, told)
 }
@@ -47,13 +50,39 @@ async fn progress_flows_to_the_client_that_asked_and_the_answer_comes_last() {
             assert_eq!(told[1]["params"], json!({ "progressToken": "t", "progress": 2 }));
             up.release();
             let last = events.recv().await.expect("an answer");
-            let last: Value = serde_json::from_slice(&last).expect("JSON");
+            let last: Value = serde_json::from_slice(&last.message).expect("JSON");
             assert_eq!(last["id"], "call-1");
             assert!(last.get("result").is_some());
             assert!(events.recv().await.is_none(), "nothing after the answer");
             assert_eq!(world.outcome("up/echo").await, "returned");
         }
     }
+}
+
+/// What a call keeps of its body has room until the call has ended, also after it began to be answered.
+#[tokio::test]
+async fn a_body_keeps_its_room_as_long_as_its_call() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    up.on("tools/call", held());
+    let bodies = Room::new(4);
+    let keep = || {
+        let whose = Arc::from([Whose::Address(IpAddr::from([192, 0, 2, 1]))]);
+        bodies.keep(whose, BytesMut::zeroed(1)).ok()
+    };
+    let kept = keep().expect("room");
+    assert!(kept.whole().is_some(), "it has arrived");
+    let (headers, body) = client.request("tools/call", json!({ "name": "echo" }));
+    let (arrived, room) = (world.authority.clock().monotonic(), Some(Arc::new(kept)));
+    let (headers, peer, sender) = (&headers, None, None);
+    let call = HttpCall { server: "up", headers, body, room, arrived, peer, sender };
+    let reply = Box::pin(world.gateway.post(call)).await;
+    let ReplyBody::Events(mut events) = reply.body else { panic!("no stream: {reply:?}") };
+    assert!(keep().is_none(), "the call is under way");
+    up.release();
+    while events.recv().await.is_some() {}
+    until("there is room again", || async { keep() }).await;
 }
 
 #[tokio::test]
@@ -79,7 +108,7 @@ async fn a_client_that_cancels_cuts_its_call() {
         let asked = up.seen_of("tools/call")[0].json()["id"].clone();
         assert_eq!(told.await.json()["params"]["requestId"], asked);
         let last = events.recv().await.expect("the stream ends with an answer");
-        let last: Value = serde_json::from_slice(&last).expect("JSON");
+        let last: Value = serde_json::from_slice(&last.message).expect("JSON");
         assert_eq!(last["result"]["structuredContent"]["code"], "outcome_unknown");
         assert!(events.recv().await.is_none());
     }

@@ -118,6 +118,7 @@ async fn n_143_the_commit_finds_a_proof_that_another_gateway_took() {
         server: "up",
         headers: &headers,
         body,
+        room: None,
         arrived,
         peer: None,
         sender: None,

@@ -137,7 +137,7 @@ impl Answer {
             ReplyBody::Events(mut events) => {
                 let mut all = Vec::new();
                 while let Some(event) = events.recv().await {
-                    all.push(string(&event));
+                    all.push(string(&event.message));
                 }
                 (all.last().cloned().unwrap_or_default(), all)
             }
@@ -241,7 +241,7 @@ impl Client<'_> {
     pub async fn reply(&self, gateway: &Gateway, headers: &HeaderMap, body: Bytes) -> Reply {
         let arrived = self.world.authority.clock().monotonic();
         let (server, peer, sender) = (self.server.as_str(), None, None);
-        let call = HttpCall { server, headers, body, arrived, peer, sender };
+        let call = HttpCall { server, headers, body, room: None, arrived, peer, sender };
         // What a call takes is large, and no part of each test that waits for it.
         Box::pin(gateway.post(call)).await
     }
@@ -319,7 +319,7 @@ impl Client<'_> {
         }
         let body = Bytes::new();
         let (server, headers, peer, sender) = (self.server.as_str(), &headers, None, None);
-        let call = HttpCall { server, headers, body, arrived, peer, sender };
+        let call = HttpCall { server, headers, body, room: None, arrived, peer, sender };
         self.world.gateway.delete(&call).await
     }
 
