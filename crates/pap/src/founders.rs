@@ -161,6 +161,20 @@ impl Administration {
         Ok(may.is_ok().then_some(first))
     }
 
+    /// What is taken from `id`, for that reason: nothing is decided yet.
+    async fn taking_away<'a>(
+        &'a self,
+        by: &'a PersonId,
+        id: &str,
+        reason: &str,
+    ) -> Result<(PersonId, Draft<'a>), AdminError> {
+        let id: PersonId = id.parse().map_err(AdminError::invalid)?;
+        check_reason(reason)?;
+        let target = ResourceRef::Person(id.clone());
+        let draft = self.draft(by, "founder/remove", target).await?;
+        Ok((id, draft))
+    }
+
     /// From now on somebody signs nothing and administers nothing: one person suffices, as it only takes away.
     async fn founder_remove(
         &self,
@@ -168,10 +182,7 @@ impl Administration {
         id: &str,
         reason: String,
     ) -> Result<Value, AdminError> {
-        let id: PersonId = id.parse().map_err(AdminError::invalid)?;
-        check_reason(&reason)?;
-        let target = ResourceRef::Person(id.clone());
-        let mut draft = self.draft(by, "founder/remove", target).await?;
+        let (id, mut draft) = self.taking_away(by, id, &reason).await?;
         let place = FactKey::person(&id);
         let mut person =
             known::<Person>(&mut draft.reader, place, &format!("person `{id}`")).await?;
@@ -200,10 +211,7 @@ impl Administration {
         id: &str,
         reason: String,
     ) -> Result<Value, AdminError> {
-        let id: PersonId = id.parse().map_err(AdminError::invalid)?;
-        check_reason(&reason)?;
-        let target = ResourceRef::Person(id.clone());
-        let mut draft = self.draft(by, "founder/remove", target).await?;
+        let (id, mut draft) = self.taking_away(by, id, &reason).await?;
         let place = FactKey::founder_asked(&id);
         let what = format!("key for `{id}` that waits");
         let asked = known::<FounderAsked>(&mut draft.reader, place.clone(), &what).await?;
