@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use analysis::{Solver, Subject};
+use analysis::{Report, Solver, Subject};
 use pap::CaseResult;
 use tempfile::TempDir;
 
@@ -90,23 +90,27 @@ fn every_set_holds_and_its_cases_cover_it() {
     }
 }
 
+async fn solver() -> Solver {
+    let program = analysis::program(std::env::var_os("CVC5"), &std::env::var_os("PATH").unwrap());
+    Solver::at(program, TIME).await.expect("there is a solver")
+}
+
+/// What is proved of `set`, with what its properties claim.
+async fn proved(set: &PolicySet, solver: &Solver) -> Report {
+    let (compiled, tools) = (set.compiled().expect("it compiles"), set.harm());
+    let properties = set.compiled_properties(&BTreeMap::new()).expect("they compile");
+    let subject =
+        Subject { set: &compiled, against: None, properties: properties.as_ref(), tools: &tools };
+    let report = Box::pin(analysis::prove(&subject, solver, 2, |_, _| {})).await;
+    report.expect("it can be asked")
+}
+
 /// That no policy of it can fail, of every act that can be asked for, and what its properties claim.
 #[tokio::test]
 async fn what_every_set_claims_is_proved() {
-    let program = analysis::program(std::env::var_os("CVC5"), &std::env::var_os("PATH").unwrap());
-    let solver = Solver::at(program, TIME).await.expect("there is a solver");
+    let solver = solver().await;
     for (name, dir) in directories() {
-        let set = read(&dir);
-        let (compiled, tools) = (set.compiled().expect("it compiles"), set.harm());
-        let properties = set.compiled_properties(&BTreeMap::new()).expect("they compile");
-        let subject = Subject {
-            set: &compiled,
-            against: None,
-            properties: properties.as_ref(),
-            tools: &tools,
-        };
-        let report = Box::pin(analysis::prove(&subject, &solver, 2, |_, _| {})).await;
-        let report = report.expect("it can be asked");
+        let report = proved(&read(&dir), &solver).await;
         assert!(report.is_proved(), "{name}: {:?}", report.shown);
     }
 }
@@ -126,8 +130,7 @@ when
 /// than read without the approval of a person. It holds of what every set begins with, before any guard denies more.
 #[tokio::test]
 async fn who_is_not_vouched_for_does_no_more_than_read() {
-    let program = analysis::program(std::env::var_os("CVC5"), &std::env::var_os("PATH").unwrap());
-    let solver = Solver::at(program, TIME).await.expect("there is a solver");
+    let solver = solver().await;
     let is_proved = async |names: &[&str], claim: &str| {
         let (home, _) = begun(names);
         let dir = home.path().join("set");
@@ -137,17 +140,7 @@ async fn who_is_not_vouched_for_does_no_more_than_read() {
             assert!(!text.contains("permit ("), "{}: guards only deny", guards.display());
             fs::remove_file(guards).expect("it is ours");
         }
-        let set = read(&dir);
-        let (compiled, tools) = (set.compiled().expect("it compiles"), set.harm());
-        let properties = set.compiled_properties(&BTreeMap::new()).expect("they compile");
-        let subject = Subject {
-            set: &compiled,
-            against: None,
-            properties: properties.as_ref(),
-            tools: &tools,
-        };
-        let report = Box::pin(analysis::prove(&subject, &solver, 2, |_, _| {})).await;
-        report.expect("it can be asked").is_proved()
+        proved(&read(&dir), &solver).await.is_proved()
     };
     let names = SHIPPED.map(|set| set.name);
     for name in &names {
