@@ -23,6 +23,7 @@ mod links;
 mod list;
 mod mcp_id;
 mod offered;
+mod pieces;
 mod pins;
 mod recorder;
 mod refusal;
