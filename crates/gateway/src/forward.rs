@@ -225,6 +225,7 @@ impl Way {
             param_headers: act.param_headers.clone(),
             params,
             progress: act.progress.clone(),
+            intake: self.way_back.intake(),
         };
         let asked = tokio::select! {
             asked = link.ask(asking, self.assertion(asserted)) => asked,

@@ -19,6 +19,7 @@ mod entry;
 mod events;
 mod forward;
 mod input_required;
+mod intake;
 mod links;
 mod list;
 mod mcp_id;

@@ -122,16 +122,21 @@ impl Pieces {
 
     /// Adds `more` to the piece `number`, which is still on its way.
     pub(crate) fn add(&mut self, number: u64, more: &[u8]) -> Result<(), Full> {
+        let piece = self.each.get(&number).filter(|piece| piece.bytes.is_some()).ok_or(Full)?;
+        self.fit(number, piece.arrived + more.len())?;
+        let bytes = self.get_mut(number).and_then(|piece| piece.bytes.as_mut());
+        bytes.ok_or(Full)?.extend_from_slice(more);
+        Ok(())
+    }
+
+    /// Has the piece `number` take what `arrived` bytes take.
+    pub(crate) fn fit(&mut self, number: u64, arrived: usize) -> Result<(), Full> {
         // Outside, it makes no room for itself.
         let mut piece = self.leave(number).ok_or(Full)?;
-        let arrived = piece.arrived + more.len();
-        let made = match &mut piece.bytes {
-            Some(bytes) => self.make_room(&piece.whose, taken(arrived)).map(|()| {
-                bytes.extend_from_slice(more);
-                piece.arrived = arrived;
-            }),
-            None => Err(Full),
-        };
+        let made = self.make_room(&piece.whose, taken(arrived));
+        if made.is_ok() {
+            piece.arrived = arrived;
+        }
         self.enter(number, piece);
         made
     }

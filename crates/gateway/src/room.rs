@@ -94,6 +94,11 @@ impl Kept {
         self.room.changed(|pieces| pieces.add(self.number, more))
     }
 
+    /// Takes room for `bytes` bytes, which somebody else holds.
+    pub(crate) fn fit(&self, bytes: usize) -> Result<(), Full> {
+        self.room.changed(|pieces| pieces.fit(self.number, bytes))
+    }
+
     /// Has `tell` tell it if they make room for others.
     pub(crate) fn telling(&self, tell: Tell) {
         let mut pieces = self.room.pieces();

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use crate::authenticate::Caller;
+use crate::intake::{ARRIVING_MAX, Intake};
 use crate::recorder::{Recorder, Who};
 use crate::room::{Kept, Room, Whose};
 use crate::shares::{Full, Open};
@@ -23,17 +24,20 @@ const MESSAGES_MAX: usize = 256 << 20;
 /// What is recorded where a client loses an answer or a message, as too little is taken of others.
 const LOST: &str = "answers";
 
-/// Room for what is on its way to clients. What servers say before they answer has its own, so that no
+/// Room for what servers say as it arrives, and for what is on its way to clients. What servers say before they answer has its own, so that no
 /// server takes another one's answers from their client. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Rooms {
+    pub(crate) arriving: Room,
     answers: Room,
     messages: Room,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { answers: Room::new(ANSWERS_MAX), messages: Room::new(MESSAGES_MAX) }
+        let [arriving, answers, messages] =
+            [ARRIVING_MAX, ANSWERS_MAX, MESSAGES_MAX].map(Room::new);
+        Self { arriving, answers, messages }
     }
 }
 
@@ -85,6 +89,12 @@ impl WayBack {
     /// Keeps a message that somebody waits for, for which others make room.
     fn keep_question(&self, message: Bytes) -> Option<Kept> {
         self.kept(self.0.rooms.messages.keep(self.0.whose.clone(), BytesMut::from(message)))
+    }
+
+    /// Where what a server says on account of the request has room.
+    pub(crate) fn intake(&self) -> Intake {
+        let Inner { rooms, whose, recorder, who, .. } = self.0.as_ref();
+        Intake::new(&rooms.arriving, recorder, (whose.clone(), who.clone()))
     }
 
     fn kept(&self, kept: Result<Kept, Full>) -> Option<Kept> {
