@@ -52,4 +52,4 @@ pub use reply::{Reply, ReplyBody};
 pub use room::{Kept, Room, Whose};
 pub use shares::{Full, Subject};
 pub use upstream::{LinkError, Target, UPSTREAM_MESSAGE_MAX};
-pub use way_back::WayBack;
+pub use way_back::{Lost, WayBack};

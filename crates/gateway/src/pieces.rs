@@ -48,6 +48,8 @@ pub(crate) struct Piece {
     arrived: usize,
     /// None once they have arrived whole.
     pub(crate) bytes: Option<BytesMut>,
+    /// Whether it makes no room for others, though it is on its way.
+    is_held: bool,
     /// Tells that it made room for others.
     pub(crate) lost: Option<Tell>,
 }
@@ -104,7 +106,10 @@ impl Pieces {
         self.make_room(&whose, taken(arrived))?;
         let number = self.begun;
         self.begun += 1;
-        self.enter(number, Piece { whose, arrived, bytes: Some(bytes), lost: None });
+        self.enter(
+            number,
+            Piece { whose, arrived, bytes: Some(bytes), is_held: false, lost: None },
+        );
         Ok(number)
     }
 
@@ -147,6 +152,13 @@ impl Pieces {
         let bytes = piece.bytes.take();
         self.enter(number, piece);
         bytes
+    }
+
+    /// Has the piece `number` make no room for others any more, if it is there.
+    pub(crate) fn hold(&mut self, number: u64) -> bool {
+        let Some(piece) = self.leave(number) else { return false };
+        self.enter(number, Piece { is_held: true, ..piece });
+        true
     }
 
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Piece> {
@@ -223,7 +235,7 @@ impl Pieces {
     /// Has the piece `number` in the room.
     fn enter(&mut self, number: u64, piece: Piece) {
         let (whose, taken) = (piece.whose.clone(), piece.taken());
-        let is_on_its_way = piece.bytes.is_some();
+        let can_make_room = piece.bytes.is_some() && !piece.is_held;
         self.each.insert(number, piece);
         self.change(&whose, |pieces| {
             pieces.all.taken += taken;
@@ -236,7 +248,7 @@ impl Pieces {
                     above.owners += 1;
                 }
             }
-            if is_on_its_way && let Some(own) = pieces.part_mut(&whose) {
+            if can_make_room && let Some(own) = pieces.part_mut(&whose) {
                 own.oldest.insert((FIRST, number));
             }
         });

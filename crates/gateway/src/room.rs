@@ -110,6 +110,11 @@ impl Kept {
         tell();
     }
 
+    /// Has them make no room for others any more; false if they have done so.
+    pub(crate) fn hold(&self) -> bool {
+        self.room.pieces().hold(self.number)
+    }
+
     /// All of them, which have arrived and keep their room until this is dropped. None if they made
     /// room for others.
     pub fn whole(&self) -> Option<Bytes> {
@@ -313,6 +318,18 @@ mod tests {
         drop(keep(0));
         let _kept = [1, 2, 3, 4].map(keep);
         assert_eq!(*told.lock().expect("it is free"), [1, 2]);
+    }
+
+    #[test]
+    fn what_is_held_makes_no_room() {
+        let room = room_of(1_000);
+        let [held, next] = [0; 2].map(|_| room.keep(address(1), units(100)).expect("room"));
+        assert!(held.hold());
+        let last = room.keep(address(1), units(150)).expect("the next makes room");
+        assert!(held.next(0).is_some() && next.next(0).is_none() && !next.hold());
+        assert!(last.hold() && room.keep(address(1), units(1)).is_err());
+        drop((held, last));
+        assert!(room.keep(address(1), units(250)).is_ok());
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::authenticate::Caller;
 use crate::intake::{ARRIVING_MAX, Intake};
+use crate::pieces::Tell;
 use crate::recorder::{Recorder, Who};
 use crate::room::{Kept, Room, Whose};
 use crate::shares::{Full, Open};
@@ -77,18 +79,31 @@ impl WayBack {
     /// Keeps an answer until the client takes it. None if there is no room. That is recorded, and so it
     /// is, at once, if it makes room for others.
     pub fn keep(&self, answer: Bytes) -> Option<Kept> {
-        self.kept(self.0.rooms.answers.keep(self.0.whose.clone(), BytesMut::from(answer)))
+        let kept = self.0.rooms.answers.keep(self.0.whose.clone(), BytesMut::from(answer));
+        telling(kept, self.tell(None))
     }
 
-    /// Keeps a message in the same way. It drives out no other.
-    pub fn keep_message(&self, message: Bytes) -> Option<Kept> {
-        let message = BytesMut::from(message);
-        self.kept(self.0.rooms.messages.keep_beside(self.0.whose.clone(), message))
+    /// Keeps a message in the same way. Others make room for it if it asks something.
+    fn keep_message(&self, message: Bytes, asks: Option<&Lost>) -> Option<Kept> {
+        telling(self.message(message, asks), self.tell(asks))
     }
 
-    /// Keeps a message that somebody waits for, for which others make room.
-    fn keep_question(&self, message: Bytes) -> Option<Kept> {
-        self.kept(self.0.rooms.messages.keep(self.0.whose.clone(), BytesMut::from(message)))
+    /// Keeps a message that is being told, in the same way. It makes no room for others: whoever loses
+    /// the rest of one loses the connection, and with it what another server answers.
+    pub fn keep_told(&self, message: Bytes, asks: Option<&Lost>) -> Option<Kept> {
+        let kept = self.message(message, asks).ok().filter(Kept::hold);
+        if kept.is_none() {
+            self.tell(asks)();
+        }
+        kept
+    }
+
+    fn message(&self, message: Bytes, asks: Option<&Lost>) -> Result<Kept, Full> {
+        let (whose, message) = (self.0.whose.clone(), BytesMut::from(message));
+        match asks {
+            Some(_) => self.0.rooms.messages.keep(whose, message),
+            None => self.0.rooms.messages.keep_beside(whose, message),
+        }
     }
 
     /// Where what a server says on account of the request has room.
@@ -97,11 +112,15 @@ impl WayBack {
         Intake::new(&rooms.arriving, recorder, (whose.clone(), who.clone()))
     }
 
-    fn kept(&self, kept: Result<Kept, Full>) -> Option<Kept> {
-        let kept = kept.inspect_err(|_| self.refuse(LOST)).ok()?;
-        let (recorder, who) = (self.0.recorder.clone(), self.0.who.clone());
-        kept.telling(Box::new(move || recorder.refuse(LOST, who)));
-        Some(kept)
+    /// Tells that something is lost: the record, and who waits for what it asks.
+    fn tell(&self, asks: Option<&Lost>) -> Tell {
+        let (recorder, who, asks) = (self.0.recorder.clone(), self.0.who.clone(), asks.cloned());
+        Box::new(move || {
+            recorder.refuse(LOST, who);
+            if let Some(asks) = asks {
+                asks.cancel();
+            }
+        })
     }
 
     /// Records that the caller was refused for `cause`.
@@ -110,9 +129,34 @@ impl WayBack {
     }
 }
 
+/// What is kept, which has `tell` tell it if it makes room for others. None, once that is told, if there
+/// is no room.
+fn telling(kept: Result<Kept, Full>, tell: Tell) -> Option<Kept> {
+    match kept {
+        Ok(kept) => {
+            kept.telling(tell);
+            Some(kept)
+        }
+        Err(Full) => {
+            tell();
+            None
+        }
+    }
+}
+
+/// Cancelled if the client loses what it is asked: then nobody will answer it.
+pub type Lost = CancellationToken;
+
 /// A message for the client. A channel keeps room for 32 of them as long as it is there: boxed, they
-/// take a half of it.
-pub(crate) type Message = Box<Kept>;
+/// take less of it.
+pub(crate) type Message = Box<Saying>;
+
+/// What the client is told before the answer.
+pub(crate) struct Saying {
+    pub(crate) kept: Kept,
+    /// Where it asks something.
+    pub(crate) asks: Option<Lost>,
+}
 
 /// Where a call says something to its client before it is answered.
 #[derive(Clone)]
@@ -128,18 +172,21 @@ impl Messages {
         (Self { to, way_back }, heard)
     }
 
-    /// Says `message` once there is a place for it. None if nobody will hear it.
-    pub(crate) async fn say(&self, message: Bytes) -> Option<()> {
+    /// Asks `message` once there is a place for it. None if nobody will hear it; otherwise what tells
+    /// that it was lost.
+    pub(crate) async fn ask(&self, message: Bytes) -> Option<Lost> {
         let place = self.to.reserve().await.ok()?;
-        place.send(Box::new(self.way_back.keep_question(message)?));
-        Some(())
+        let lost = Lost::new();
+        let kept = self.way_back.keep_message(message, Some(&lost))?;
+        place.send(Box::new(Saying { kept, asks: Some(lost.clone()) }));
+        Some(lost)
     }
 
     /// Says `message`, which is lost if as many wait as may wait, or as much.
     pub(crate) fn try_say(&self, message: Bytes) {
         let Ok(place) = self.to.try_reserve() else { return };
-        if let Some(kept) = self.way_back.keep_message(message) {
-            place.send(Box::new(kept));
+        if let Some(kept) = self.way_back.keep_message(message, None) {
+            place.send(Box::new(Saying { kept, asks: None }));
         }
     }
 }
