@@ -139,6 +139,7 @@ impl Way {
         tasks: &tokio_util::task::TaskTracker,
     ) -> Result<Reply, Refusal> {
         let decision = permit.context().decision;
+        self.way_back.permitted_by(decision);
         let authority = &self.asker.authority;
         let watch = authority.watch(&permit);
         let begun = permit.begin(authority.clock().as_ref());

@@ -1,16 +1,17 @@
 //! The way back to a client: what it is told takes room until the client has taken it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
+use model::DecisionId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::authenticate::Caller;
 use crate::intake::{ARRIVING_MAX, Intake};
 use crate::pieces::Tell;
-use crate::recorder::{Recorder, Who};
+use crate::recorder::{Loss, Recorder, Who};
 use crate::room::{Kept, Room, Whose};
 use crate::shares::{Full, Open};
 use crate::upstream::MESSAGES_WAITING_MAX;
@@ -22,9 +23,6 @@ const ANSWERS_MAX: usize = 512 << 20;
 /// The most bytes at once of what servers say before they answer: one subject of an agent has room for
 /// two of the largest messages.
 const MESSAGES_MAX: usize = 256 << 20;
-
-/// What is recorded where a client loses an answer or a message, as too little is taken of others.
-const LOST: &str = "answers";
 
 /// Room for what servers say as it arrives, and for what is on its way to clients. What servers say before they answer has its own, so that no
 /// server takes another one's answers from their client. Cheap to clone.
@@ -53,6 +51,8 @@ struct Inner {
     whose: Arc<[Whose]>,
     recorder: Recorder,
     who: Who,
+    /// By which it was permitted, once it is.
+    decision: OnceLock<DecisionId>,
     /// That it counts among its agent's.
     _counted: Open,
 }
@@ -73,19 +73,26 @@ impl WayBack {
         let whose = Whose::of_agent(&caller.agent, &caller.subject());
         let who = Some((caller.agent.clone(), caller.instance));
         let (rooms, recorder) = (rooms.clone(), recorder.clone());
-        Self(Arc::new(Inner { rooms, whose, recorder, who, _counted: counted }))
+        let decision = OnceLock::new();
+        Self(Arc::new(Inner { rooms, whose, recorder, who, decision, _counted: counted }))
+    }
+
+    /// What is lost from now on is told of as what `decision` permitted.
+    pub(crate) fn permitted_by(&self, decision: DecisionId) {
+        // It is one call's: that is permitted once.
+        let _ = self.0.decision.set(decision);
     }
 
     /// Keeps an answer until the client takes it. None if there is no room. That is recorded, and so it
     /// is, at once, if it makes room for others.
     pub fn keep(&self, answer: Bytes) -> Option<Kept> {
         let kept = self.0.rooms.answers.keep(self.0.whose.clone(), BytesMut::from(answer));
-        telling(kept, self.tell(None))
+        telling(kept, self.tell(Loss::Answer, None))
     }
 
     /// Keeps a message in the same way. Others make room for it if it asks something.
     fn keep_message(&self, message: Bytes, asks: Option<&Lost>) -> Option<Kept> {
-        telling(self.message(message, asks), self.tell(asks))
+        telling(self.message(message, asks), self.tell(Loss::Message, asks))
     }
 
     /// Keeps a message that is being told, in the same way. It makes no room for others: whoever loses
@@ -93,7 +100,7 @@ impl WayBack {
     pub fn keep_told(&self, message: Bytes, asks: Option<&Lost>) -> Option<Kept> {
         let kept = self.message(message, asks).ok().filter(Kept::hold);
         if kept.is_none() {
-            self.tell(asks)();
+            self.tell(Loss::Message, asks)();
         }
         kept
     }
@@ -113,10 +120,12 @@ impl WayBack {
     }
 
     /// Tells that something is lost: the record, and who waits for what it asks.
-    fn tell(&self, asks: Option<&Lost>) -> Tell {
-        let (recorder, who, asks) = (self.0.recorder.clone(), self.0.who.clone(), asks.cloned());
+    fn tell(&self, loss: Loss, asks: Option<&Lost>) -> Tell {
+        let Inner { recorder, who, decision, .. } = self.0.as_ref();
+        let (recorder, who, decision) = (recorder.clone(), who.clone(), decision.get().copied());
+        let asks = asks.cloned();
         Box::new(move || {
-            recorder.refuse(LOST, who);
+            recorder.lose(loss, who, decision);
             if let Some(asks) = asks {
                 asks.cancel();
             }
