@@ -8,7 +8,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::entry::About;
 use crate::refusal::Refusal;
-use crate::reply::ReplyBody;
+use crate::reply::{Reply, ReplyBody};
 use crate::room::Kept;
 use crate::way_back::{Lost, Message, Saying, WayBack};
 
@@ -119,12 +119,16 @@ impl Drop for Events {
 }
 
 impl Telling {
+    /// The answer that tells of `refusal`.
+    pub(crate) fn reply(&self, refusal: &Refusal) -> Reply {
+        crate::list::refusal_reply(refusal, &self.about, Some(self.style))
+    }
+
     fn told(self, refusal: &Refusal) -> Bytes {
         if !refusal.is_decided() {
             self.way_back.refuse(refusal.cause());
         }
-        let reply = crate::list::refusal_reply(refusal, &self.about, Some(self.style));
-        match reply.body {
+        match self.reply(refusal).body {
             ReplyBody::Json(body) => body,
             ReplyBody::Empty | ReplyBody::Events(_) => Bytes::new(),
         }

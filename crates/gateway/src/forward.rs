@@ -165,7 +165,9 @@ impl Way {
         let first = heard.recv().await;
         let Some(first) = first else {
             let ended = ended.await.map_err(|_| Refusal::OutcomeUnknown { decision })?;
-            return ended.taken().map(|(status, body)| Reply::json(status, body));
+            let (status, body) = ended.taken()?;
+            let unkept = Some(Box::new(telling.reply(&Refusal::OutcomeUnknown { decision })));
+            return Ok(Reply { unkept, ..Reply::json(status, body) });
         };
         let events = Events::new((first, heard), (ended, telling, gone));
         Ok(Reply::of(200, ReplyBody::Events(events)))
