@@ -128,7 +128,8 @@ impl Pieces {
     /// Adds `more` to the piece `number`, which is still on its way.
     pub(crate) fn add(&mut self, number: u64, more: &[u8]) -> Result<(), Full> {
         let piece = self.each.get(&number).filter(|piece| piece.bytes.is_some()).ok_or(Full)?;
-        self.fit(number, piece.arrived + more.len())?;
+        let arrived = piece.arrived + more.len();
+        self.fit(number, arrived)?;
         let bytes = self.get_mut(number).and_then(|piece| piece.bytes.as_mut());
         bytes.ok_or(Full)?.extend_from_slice(more);
         Ok(())

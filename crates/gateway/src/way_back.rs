@@ -24,8 +24,9 @@ const ANSWERS_MAX: usize = 512 << 20;
 /// two of the largest messages.
 const MESSAGES_MAX: usize = 256 << 20;
 
-/// Room for what servers say as it arrives, and for what is on its way to clients. What servers say before they answer has its own, so that no
-/// server takes another one's answers from their client. Cheap to clone.
+/// Room for what servers say as it arrives, and for what is on its way to clients. What servers say
+/// before they answer has its own, so that no server takes another one's answers from their client.
+/// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Rooms {
     pub(crate) arriving: Room,
