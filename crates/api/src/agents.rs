@@ -158,13 +158,17 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
         || values.filter_map(|value| value.to_str().ok()).any(|value| value.split(',').any(takes))
 }
 
-fn written(Reply { status, headers, body, way_back }: Reply) -> Response {
+fn written(Reply { status, headers, body, way_back, unkept }: Reply) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match body {
         ReplyBody::Empty => Response::new(Body::empty()),
         ReplyBody::Json(document) => match answers::json(document, way_back) {
             Some(response) => response,
-            None => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            // 503 says that nothing was done.
+            None => match unkept {
+                Some(unkept) => return written(*unkept),
+                None => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            },
         },
         ReplyBody::Events(messages) => answers::stream(messages),
     };

@@ -56,8 +56,8 @@ impl Left {
         Body::from_stream(futures::stream::try_unfold(self, Self::next))
     }
 
-    /// The next bit, and what is left then. What made room for others once it was begun, or an answer
-    /// for which there is none, breaks the connection.
+    /// The next bit, and what is left then. An answer that made room for others once it was begun, or for
+    /// which there is none, breaks the connection.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Error> {
         let lost = || Error::new("too much is under way");
         loop {
@@ -72,7 +72,7 @@ impl Left {
             let Ok(told) = tokio::time::timeout(KEEP_ALIVE, further.recv()).await else {
                 return Ok(Some((Bytes::from_static(b":\n\n"), self)));
             };
-            let Some(Told { message, is_answer }) = told else { return Ok(None) };
+            let Some(Told { message, is_answer, asks }) = told else { return Ok(None) };
             let event = event(&message);
             if event.len() <= BIT_MAX {
                 return Ok(Some((event, self)));
@@ -80,7 +80,7 @@ impl Left {
             self.kept = if is_answer {
                 Some(self.way_back.keep(event).ok_or_else(lost)?)
             } else {
-                self.way_back.keep_message(event)
+                self.way_back.keep_told(event, asks.as_ref())
             };
         }
     }

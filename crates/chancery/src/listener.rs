@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 use crate::config::{Config, Limits};
 use crate::places::{Full, Place, Places};
 use crate::socket;
+use crate::strangers::{Stranger, Strangers};
 
 /// The most headers of one request.
 const HEADERS_MAX: usize = 64;
@@ -47,7 +48,13 @@ pub(crate) struct ConnectionLimits {
     pub(crate) of_address: Option<usize>,
     /// How long a handshake, a request's head, and a write that a client does not take may last.
     pub(crate) within: Duration,
+    /// Whether the oldest connection on which no request lets its [`Guest`] pass gives
+    /// its place to the next.
+    pub(crate) strangers_give_way: bool,
 }
+
+/// The connection of a request, where strangers give way.
+pub(crate) type Guest = Arc<Stranger<Place<IpAddr>>>;
 
 impl ConnectionLimits {
     /// Those of the configuration. Behind a proxy every connection has the proxy's address.
@@ -55,7 +62,7 @@ impl ConnectionLimits {
         let Limits { connections, connections_per_address, .. } = config.limits;
         let of_address = (!config.behind_tls_proxy).then_some(connections_per_address);
         let within = Duration::from_millis(config.timeouts.request_ms);
-        Self { connections, of_address, within }
+        Self { connections, of_address, within, strangers_give_way: false }
     }
 }
 
@@ -76,7 +83,8 @@ pub(crate) struct Serving {
 /// Serves until `stop`; then no connection is accepted, and those that there are end with the
 /// request that is under way.
 pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
-    let ConnectionLimits { connections, of_address, within } = serving.limits;
+    let ConnectionLimits { connections, of_address, within, strangers_give_way } = serving.limits;
+    let strangers = strangers_give_way.then(Strangers::new);
     let places = Places::new(connections, of_address.unwrap_or(connections));
     let graceful = GracefulShutdown::new();
     while let Some(accepted) = stop.run_until_cancelled(serving.listener.accept()).await {
@@ -90,7 +98,11 @@ pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
             }
         };
         let from = of_address.and_then(|_| Peer(peer.ip()).network());
-        let place = match places.take(from) {
+        let gives_way = |full: Full| match &strangers {
+            Some(strangers) if full == Full::All && strangers.give_up_one() => places.take(from),
+            _ => Err(full),
+        };
+        let place = match places.take(from).or_else(gives_way) {
             Ok(place) => place,
             Err(full) => {
                 (serving.tell)(match full {
@@ -100,6 +112,10 @@ pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
                 continue;
             }
         };
+        let (guest, place) = match &strangers {
+            Some(strangers) => (Some(Arc::new(strangers.enter(place))), None),
+            None => (None, Some(place)),
+        };
         let connection = Connection {
             stream,
             peer: Peer(peer.ip()),
@@ -107,6 +123,7 @@ pub(crate) async fn serve(serving: Serving, stop: CancellationToken) {
             router: serving.router.clone(),
             within,
             watcher: graceful.watcher(),
+            guest,
             _place: place,
         };
         tokio::spawn(connection.serve());
@@ -121,7 +138,9 @@ struct Connection {
     router: Router,
     within: Duration,
     watcher: Watcher,
-    _place: Place<IpAddr>,
+    /// Where strangers give way: it has the place.
+    guest: Option<Guest>,
+    _place: Option<Place<IpAddr>>,
 }
 
 /// TCP, or TLS on it: boxed, so that a connection without TLS has no room for its state.
@@ -131,12 +150,25 @@ impl Connection {
     async fn serve(self) {
         // A write waits for nobody's acknowledgement.
         let _ = self.stream.set_nodelay(true);
-        let Self { stream, peer, acceptor, router, within, watcher, _place } = self;
+        let Self { stream, peer, acceptor, router, within, watcher, guest, _place } = self;
         // Each step is a future of its own: what one needs takes no room while the next runs.
         let Some(stream) = Box::pin(shaken(stream, acceptor, within)).await else { return };
-        if let Err(error) = watched((stream, peer), router, within, watcher).await {
+        let of = (peer, guest.clone());
+        let served = tokio::select! {
+            served = watched((stream, of), router, within, watcher) => served,
+            () = given_up(guest.as_ref()) => return,
+        };
+        if let Err(error) = served {
             tracing::debug!(%error, "a connection ended");
         }
+    }
+}
+
+/// Returns once the place of `guest` is another's. Of who is none, it never is.
+async fn given_up(guest: Option<&Guest>) {
+    match guest {
+        Some(guest) => guest.given_up().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -153,7 +185,7 @@ async fn shaken(
 
 /// Serves requests on `stream` until it ends, or until all are to end.
 fn watched(
-    (stream, peer): (Stream, Peer),
+    (stream, (peer, guest)): (Stream, (Peer, Option<Guest>)),
     router: Router,
     within: Duration,
     watcher: Watcher,
@@ -163,6 +195,9 @@ fn watched(
     let service = router.map_request(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        if let Some(guest) = &guest {
+            request.extensions_mut().insert(guest.clone());
+        }
         request
     });
     let stream = TokioIo::new(Box::pin(stream));
@@ -184,7 +219,49 @@ fn builder(within: Duration) -> http1::Builder {
 
 #[cfg(test)]
 mod tests {
+    use axum::Extension;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    async fn let_in(Extension(guest): Extension<Guest>) {
+        guest.pass();
+    }
+
+    /// Whether `stream` is answered that it is let in.
+    async fn is_let_in(stream: &mut TcpStream) -> bool {
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return false };
+            head.push(byte);
+        }
+        head.starts_with(b"HTTP/1.1 200")
+    }
+
+    #[tokio::test]
+    async fn who_only_connects_keeps_nobody_out_where_strangers_give_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let router = Router::new().route("/", axum::routing::get(let_in));
+        let limits = ConnectionLimits {
+            connections: 2,
+            of_address: None,
+            within: Duration::from_secs(30),
+            strangers_give_way: true,
+        };
+        let serving = Serving { listener, acceptor: None, router, limits, tell: Arc::new(|_| ()) };
+        tokio::spawn(serve(serving, CancellationToken::new()));
+        let connect = async || TcpStream::connect(address).await.expect("it listens");
+        let mut known = connect().await;
+        assert!(is_let_in(&mut known).await);
+        let mut silent = connect().await;
+        let mut next = connect().await;
+        assert!(is_let_in(&mut next).await, "the silent one makes room");
+        assert!(silent.read_u8().await.is_err(), "it is closed");
+        assert!(!is_let_in(&mut connect().await).await, "nobody gives way any more");
+        assert!(is_let_in(&mut known).await && is_let_in(&mut next).await);
+    }
 
     #[test]
     fn connections_are_counted_by_address_unless_a_proxy_makes_them() {

@@ -55,6 +55,7 @@ mod sources;
 mod status;
 mod stop_signals;
 mod stops;
+mod strangers;
 mod streams;
 mod suggest;
 mod system;

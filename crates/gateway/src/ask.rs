@@ -184,9 +184,10 @@ impl Asker {
         let key = CallKey { instance, server, session: self.session.clone(), id: id.clone() };
         let (place, answer) = self.awaited.enter(key);
         let asking = Asking { id, messages, running: Some(running), _place: place };
-        asking.messages.say(asking.message(&act.asked)).await?;
+        let lost = asking.messages.ask(asking.message(&act.asked)).await?;
         let answer = tokio::select! {
             answer = answer => answer.ok()?,
+            () = lost.cancelled() => return None,
             _ = watch.no_longer_permitted() => return None,
         };
         if self.may_answer(&act).await {

@@ -77,7 +77,7 @@ pub struct Gateway {
     pub(crate) under_way: CallsUnderWay,
     pub(crate) turns: Turns,
     pub(crate) requests: Tally,
-    /// Room for what is on its way to clients.
+    /// Room for what servers say, and for what is on its way to clients.
     pub(crate) rooms: Rooms,
     pub(crate) awaited: Awaited,
     pub(crate) states: Arc<RequestStates>,
@@ -90,7 +90,8 @@ impl Gateway {
     pub fn new(parts: GatewayParts) -> Result<Self, std::io::Error> {
         let client = upstream::client()?;
         let recorder = Recorder::new(parts.authority.clone());
-        let (limits, kept) = (parts.limits.links, (recorder.clone(), parts.tasks.clone()));
+        let (limits, rooms) = (parts.limits.links, Rooms::default());
+        let kept = (recorder.clone(), rooms.arriving.clone(), parts.tasks.clone());
         let links = Links::new(client, parts.environment, limits, kept);
         let (clock, entropy) = (parts.authority.clock().clone(), parts.authority.entropy().clone());
         Ok(Self {
@@ -104,7 +105,7 @@ impl Gateway {
             under_way: CallsUnderWay::default(),
             turns: Turns::new(parts.limits.threads),
             requests: Tally::new(parts.limits.requests_per_agent),
-            rooms: Rooms::default(),
+            rooms,
             awaited: Awaited::default(),
             states: Arc::new(RequestStates { key: parts.states, clock, entropy }),
             limits: parts.limits,

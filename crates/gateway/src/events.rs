@@ -8,9 +8,9 @@ use tokio_util::sync::DropGuard;
 
 use crate::entry::About;
 use crate::refusal::Refusal;
-use crate::reply::ReplyBody;
+use crate::reply::{Reply, ReplyBody};
 use crate::room::Kept;
-use crate::way_back::{Message, WayBack};
+use crate::way_back::{Lost, Message, Saying, WayBack};
 
 /// How a forwarded call ended, for whoever waits for it.
 pub(crate) enum Ended {
@@ -47,6 +47,8 @@ pub struct Told {
     pub message: Bytes,
     /// Whether it is the answer, the last one.
     pub is_answer: bool,
+    /// Cancelled if the client loses it, where it asks something.
+    pub asks: Option<Lost>,
 }
 
 /// How a call ends, what tells it, and what cuts it if it is dropped before.
@@ -82,9 +84,10 @@ impl Events {
     /// The next message; none after the answer. Who stops waiting for it loses none.
     pub async fn recv(&mut self) -> Option<Told> {
         while let Some(message) = self.next().await {
+            let Saying { kept, asks } = *message;
             // Otherwise it made room for others.
-            if let Some(message) = message.whole() {
-                return Some(Told { message, is_answer: false });
+            if let Some(message) = kept.whole() {
+                return Some(Told { message, is_answer: false, asks });
             }
         }
         let (ended, ..) = self.end.as_deref_mut()?;
@@ -94,7 +97,7 @@ impl Events {
         let _ = gone.disarm();
         let taken = ended.taken();
         let message = taken.map_or_else(|refusal| telling.told(&refusal), |(_, body)| body);
-        Some(Told { message, is_answer: true })
+        Some(Told { message, is_answer: true, asks: None })
     }
 
     async fn next(&mut self) -> Option<Message> {
@@ -116,12 +119,16 @@ impl Drop for Events {
 }
 
 impl Telling {
+    /// The answer that tells of `refusal`.
+    pub(crate) fn reply(&self, refusal: &Refusal) -> Reply {
+        crate::list::refusal_reply(refusal, &self.about, Some(self.style))
+    }
+
     fn told(self, refusal: &Refusal) -> Bytes {
         if !refusal.is_decided() {
             self.way_back.refuse(refusal.cause());
         }
-        let reply = crate::list::refusal_reply(refusal, &self.about, Some(self.style));
-        match reply.body {
+        match self.reply(refusal).body {
             ReplyBody::Json(body) => body,
             ReplyBody::Empty | ReplyBody::Events(_) => Bytes::new(),
         }

@@ -139,6 +139,7 @@ impl Way {
         tasks: &tokio_util::task::TaskTracker,
     ) -> Result<Reply, Refusal> {
         let decision = permit.context().decision;
+        self.way_back.permitted_by(decision);
         let authority = &self.asker.authority;
         let watch = authority.watch(&permit);
         let begun = permit.begin(authority.clock().as_ref());
@@ -164,7 +165,9 @@ impl Way {
         let first = heard.recv().await;
         let Some(first) = first else {
             let ended = ended.await.map_err(|_| Refusal::OutcomeUnknown { decision })?;
-            return ended.taken().map(|(status, body)| Reply::json(status, body));
+            let (status, body) = ended.taken()?;
+            let unkept = Some(Box::new(telling.reply(&Refusal::OutcomeUnknown { decision })));
+            return Ok(Reply { unkept, ..Reply::json(status, body) });
         };
         let events = Events::new((first, heard), (ended, telling, gone));
         Ok(Reply::of(200, ReplyBody::Events(events)))
@@ -225,6 +228,7 @@ impl Way {
             param_headers: act.param_headers.clone(),
             params,
             progress: act.progress.clone(),
+            intake: self.way_back.intake(),
         };
         let asked = tokio::select! {
             asked = link.ask(asking, self.assertion(asserted)) => asked,

@@ -17,9 +17,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::authenticate::Caller;
 use crate::catalog::Route;
+use crate::intake::Intake;
 use crate::pins::Verified;
 use crate::recorder::{Recorder, Who};
 use crate::refusal::Refusal;
+use crate::room::{Room, Whose};
 use crate::shared::Shared;
 use crate::shares::{Full, Open, Tally};
 use crate::upstream::{
@@ -93,6 +95,8 @@ pub(crate) struct Links {
     environment: Vec<(String, String)>,
     limits: LinkLimits,
     recorder: Recorder,
+    /// Room for what servers say.
+    arriving: Room,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -115,7 +119,7 @@ impl Links {
         client: crate::upstream::HttpClient,
         environment: Vec<(String, String)>,
         limits: LinkLimits,
-        (recorder, tasks): (Recorder, TaskTracker),
+        (recorder, arriving, tasks): (Recorder, Room, TaskTracker),
     ) -> Self {
         let (sessions, stateless) = caches(&limits, &tasks);
         let closed = CancellationToken::new();
@@ -133,6 +137,7 @@ impl Links {
             environment,
             limits,
             recorder,
+            arriving,
             tasks,
             closed,
         }
@@ -146,11 +151,13 @@ impl Links {
         let is_own = caller.is_none() || !route.target.is_shared();
         let within = self.limits.greeting;
         let (link, verified) = if is_own {
-            let greeting = Greeting { assertion, declares, within };
+            let intake = self.intake(caller);
+            let greeting = Greeting { assertion, declares, within, intake };
             self.start(&route.target, caller, greeting).await?
         } else {
             declares = Askable::NOTHING;
-            let greeting = Greeting { assertion: None, declares, within };
+            let intake = self.intake(None);
+            let greeting = Greeting { assertion: None, declares, within, intake };
             let start = self.start(&route.target, None, greeting);
             self.shared.link(server, start, within).await?
         };
@@ -169,6 +176,14 @@ impl Links {
         Ok((place, own.map_err(too_many)?))
     }
 
+    /// Where what a server says in a conversation of `caller` has room: without one, it is nobody's in
+    /// particular.
+    fn intake(&self, caller: Option<&Caller>) -> Intake {
+        let whose = caller.map(|caller| Whose::of_agent(&caller.agent, &caller.subject()));
+        let whose = (whose.unwrap_or_else(|| Arc::from([])), who(caller));
+        Intake::new(&self.arriving, &self.recorder, whose)
+    }
+
     /// Reaches a server and greets it.
     async fn start(
         &self,
@@ -178,7 +193,7 @@ impl Links {
     ) -> Result<(Arc<Link>, Arc<Verified>), Refusal> {
         let verified = Arc::new(Verified::default());
         let recorder = self.recorder.clone();
-        let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
+        let who = who(caller);
         let listener = Arc::new(Overheard { recorder, who, verified: verified.clone() });
         let transport = self.transport((target, caller), listener.clone())?;
         let link = Link::open(transport, listener, greeting).await?;
@@ -276,6 +291,10 @@ impl Links {
         self.sessions.run_pending_tasks();
         self.stateless.run_pending_tasks();
     }
+}
+
+fn who(caller: Option<&Caller>) -> Who {
+    caller.map(|caller| (caller.agent.clone(), caller.instance))
 }
 
 fn caches(limits: &LinkLimits, tasks: &TaskTracker) -> (Sessions, OfInstances) {

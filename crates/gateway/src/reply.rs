@@ -16,6 +16,8 @@ pub struct Reply {
     pub body: ReplyBody,
     /// The way back of a request that counts until its body is taken.
     pub way_back: Option<WayBack>,
+    /// What is answered instead if there is no room for the body, of what may have happened.
+    pub unkept: Option<Box<Reply>>,
 }
 
 /// The body of an answer.
@@ -42,7 +44,7 @@ impl Reply {
 
     /// An answer with this body.
     pub(crate) const fn of(status: u16, body: ReplyBody) -> Self {
-        Self { status, headers: Vec::new(), body, way_back: None }
+        Self { status, headers: Vec::new(), body, way_back: None, unkept: None }
     }
 
     /// The answer with one more header.

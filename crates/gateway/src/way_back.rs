@@ -1,13 +1,17 @@
 //! The way back to a client: what it is told takes room until the client has taken it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
+use model::DecisionId;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::authenticate::Caller;
-use crate::recorder::{Recorder, Who};
+use crate::intake::{ARRIVING_MAX, Intake};
+use crate::pieces::Tell;
+use crate::recorder::{Loss, Recorder, Who};
 use crate::room::{Kept, Room, Whose};
 use crate::shares::{Full, Open};
 use crate::upstream::MESSAGES_WAITING_MAX;
@@ -20,20 +24,21 @@ const ANSWERS_MAX: usize = 512 << 20;
 /// two of the largest messages.
 const MESSAGES_MAX: usize = 256 << 20;
 
-/// What is recorded where a client loses an answer or a message, as too little is taken of others.
-const LOST: &str = "answers";
-
-/// Room for what is on its way to clients. What servers say before they answer has its own, so that no
-/// server takes another one's answers from their client. Cheap to clone.
+/// Room for what servers say as it arrives, and for what is on its way to clients. What servers say
+/// before they answer has its own, so that no server takes another one's answers from their client.
+/// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Rooms {
+    pub(crate) arriving: Room,
     answers: Room,
     messages: Room,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { answers: Room::new(ANSWERS_MAX), messages: Room::new(MESSAGES_MAX) }
+        let [arriving, answers, messages] =
+            [ARRIVING_MAX, ANSWERS_MAX, MESSAGES_MAX].map(Room::new);
+        Self { arriving, answers, messages }
     }
 }
 
@@ -47,6 +52,8 @@ struct Inner {
     whose: Arc<[Whose]>,
     recorder: Recorder,
     who: Who,
+    /// By which it was permitted, once it is.
+    decision: OnceLock<DecisionId>,
     /// That it counts among its agent's.
     _counted: Open,
 }
@@ -67,31 +74,63 @@ impl WayBack {
         let whose = Whose::of_agent(&caller.agent, &caller.subject());
         let who = Some((caller.agent.clone(), caller.instance));
         let (rooms, recorder) = (rooms.clone(), recorder.clone());
-        Self(Arc::new(Inner { rooms, whose, recorder, who, _counted: counted }))
+        let decision = OnceLock::new();
+        Self(Arc::new(Inner { rooms, whose, recorder, who, decision, _counted: counted }))
+    }
+
+    /// What is lost from now on is told of as what `decision` permitted.
+    pub(crate) fn permitted_by(&self, decision: DecisionId) {
+        // It is one call's: that is permitted once.
+        let _ = self.0.decision.set(decision);
     }
 
     /// Keeps an answer until the client takes it. None if there is no room. That is recorded, and so it
     /// is, at once, if it makes room for others.
     pub fn keep(&self, answer: Bytes) -> Option<Kept> {
-        self.kept(self.0.rooms.answers.keep(self.0.whose.clone(), BytesMut::from(answer)))
+        let kept = self.0.rooms.answers.keep(self.0.whose.clone(), BytesMut::from(answer));
+        telling(kept, self.tell(Loss::Answer, None))
     }
 
-    /// Keeps a message in the same way. It drives out no other.
-    pub fn keep_message(&self, message: Bytes) -> Option<Kept> {
-        let message = BytesMut::from(message);
-        self.kept(self.0.rooms.messages.keep_beside(self.0.whose.clone(), message))
+    /// Keeps a message in the same way. Others make room for it if it asks something.
+    fn keep_message(&self, message: Bytes, asks: Option<&Lost>) -> Option<Kept> {
+        telling(self.message(message, asks), self.tell(Loss::Message, asks))
     }
 
-    /// Keeps a message that somebody waits for, for which others make room.
-    fn keep_question(&self, message: Bytes) -> Option<Kept> {
-        self.kept(self.0.rooms.messages.keep(self.0.whose.clone(), BytesMut::from(message)))
+    /// Keeps a message that is being told, in the same way. It makes no room for others: whoever loses
+    /// the rest of one loses the connection, and with it what another server answers.
+    pub fn keep_told(&self, message: Bytes, asks: Option<&Lost>) -> Option<Kept> {
+        let kept = self.message(message, asks).ok().filter(Kept::hold);
+        if kept.is_none() {
+            self.tell(Loss::Message, asks)();
+        }
+        kept
     }
 
-    fn kept(&self, kept: Result<Kept, Full>) -> Option<Kept> {
-        let kept = kept.inspect_err(|_| self.refuse(LOST)).ok()?;
-        let (recorder, who) = (self.0.recorder.clone(), self.0.who.clone());
-        kept.telling(Box::new(move || recorder.refuse(LOST, who)));
-        Some(kept)
+    fn message(&self, message: Bytes, asks: Option<&Lost>) -> Result<Kept, Full> {
+        let (whose, message) = (self.0.whose.clone(), BytesMut::from(message));
+        match asks {
+            Some(_) => self.0.rooms.messages.keep(whose, message),
+            None => self.0.rooms.messages.keep_beside(whose, message),
+        }
+    }
+
+    /// Where what a server says on account of the request has room.
+    pub(crate) fn intake(&self) -> Intake {
+        let Inner { rooms, whose, recorder, who, .. } = self.0.as_ref();
+        Intake::new(&rooms.arriving, recorder, (whose.clone(), who.clone()))
+    }
+
+    /// Tells that something is lost: the record, and who waits for what it asks.
+    fn tell(&self, loss: Loss, asks: Option<&Lost>) -> Tell {
+        let Inner { recorder, who, decision, .. } = self.0.as_ref();
+        let (recorder, who, decision) = (recorder.clone(), who.clone(), decision.get().copied());
+        let asks = asks.cloned();
+        Box::new(move || {
+            recorder.lose(loss, who, decision);
+            if let Some(asks) = asks {
+                asks.cancel();
+            }
+        })
     }
 
     /// Records that the caller was refused for `cause`.
@@ -100,9 +139,34 @@ impl WayBack {
     }
 }
 
+/// What is kept, which has `tell` tell it if it makes room for others. None, once that is told, if there
+/// is no room.
+fn telling(kept: Result<Kept, Full>, tell: Tell) -> Option<Kept> {
+    match kept {
+        Ok(kept) => {
+            kept.telling(tell);
+            Some(kept)
+        }
+        Err(Full) => {
+            tell();
+            None
+        }
+    }
+}
+
+/// Cancelled if the client loses what it is asked: then nobody will answer it.
+pub type Lost = CancellationToken;
+
 /// A message for the client. A channel keeps room for 32 of them as long as it is there: boxed, they
-/// take a half of it.
-pub(crate) type Message = Box<Kept>;
+/// take less of it.
+pub(crate) type Message = Box<Saying>;
+
+/// What the client is told before the answer.
+pub(crate) struct Saying {
+    pub(crate) kept: Kept,
+    /// Where it asks something.
+    pub(crate) asks: Option<Lost>,
+}
 
 /// Where a call says something to its client before it is answered.
 #[derive(Clone)]
@@ -118,18 +182,21 @@ impl Messages {
         (Self { to, way_back }, heard)
     }
 
-    /// Says `message` once there is a place for it. None if nobody will hear it.
-    pub(crate) async fn say(&self, message: Bytes) -> Option<()> {
+    /// Asks `message` once there is a place for it. None if nobody will hear it; otherwise what tells
+    /// that it was lost.
+    pub(crate) async fn ask(&self, message: Bytes) -> Option<Lost> {
         let place = self.to.reserve().await.ok()?;
-        place.send(Box::new(self.way_back.keep_question(message)?));
-        Some(())
+        let lost = Lost::new();
+        let kept = self.way_back.keep_message(message, Some(&lost))?;
+        place.send(Box::new(Saying { kept, asks: Some(lost.clone()) }));
+        Some(lost)
     }
 
     /// Says `message`, which is lost if as many wait as may wait, or as much.
     pub(crate) fn try_say(&self, message: Bytes) {
         let Ok(place) = self.to.try_reserve() else { return };
-        if let Some(kept) = self.way_back.keep_message(message) {
-            place.send(Box::new(kept));
+        if let Some(kept) = self.way_back.keep_message(message, None) {
+            place.send(Box::new(Saying { kept, asks: None }));
         }
     }
 }

@@ -64,6 +64,11 @@ impl SseParser {
         Ok(events)
     }
 
+    /// How many bytes it holds of an event that is not whole.
+    pub fn held(&self) -> usize {
+        self.line.len() + self.data.as_ref().map_or(0, String::len)
+    }
+
     fn read(&mut self, byte: u8) -> Result<Option<SseEvent>, SseError> {
         let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
         let event = match byte {
@@ -74,8 +79,7 @@ impl SseParser {
                 None
             }
         };
-        let held = self.line.len() + self.data.as_ref().map_or(0, String::len);
-        if held > self.max { Err(SseError::TooLarge) } else { Ok(event) }
+        if self.held() > self.max { Err(SseError::TooLarge) } else { Ok(event) }
     }
 
     fn end_line(&mut self) -> Result<Option<SseEvent>, SseError> {

@@ -51,6 +51,10 @@ async fn answers_that_are_not_taken_make_room_for_others() {
         let client = bot.connected(&world, "up", Era::Session).await;
         let other = bot.connected(&world, "up", Era::Session).await;
         up.on("tools/call", act);
+        // In the same second, so much else is refused that the rest of that is only counted.
+        for _ in 0..200 {
+            world.gateway.note_refusal("connections");
+        }
         let mut begun = Vec::new();
         for client in [&other, &client, &client, &client, &client, &client] {
             let mut body = call(&agents, client, "echo").await.into_body();
@@ -62,6 +66,10 @@ async fn answers_that_are_not_taken_make_room_for_others() {
         }
         // It is recorded also if nobody asks for it any more.
         world.refusal("answers").await;
+        let lost = world.record("whose it was", |record| record["event"] == "answers").await;
+        let calls = world.records().await.into_iter();
+        let mut calls = calls.filter(|it| it["kind"] == "decision" && it["action"] == "up/echo");
+        assert_eq!(Some(&lost["details"]["decision"]), calls.nth(1).as_ref().map(|it| &it["id"]));
         let mut begun = begun.into_iter();
         let (others, oldest) = (begun.next().expect("six"), begun.next().expect("six"));
         assert!(oldest.collect().await.is_err(), "the oldest is cut off");
@@ -90,7 +98,7 @@ async fn what_a_server_says_takes_no_answer_from_its_client() {
     );
     let answer = call(&agents, &client, "echo").await.into_body();
     let stream = call(&agents, &client, "pay").await.into_body();
-    world.refusal("answers").await;
+    world.refusal("messages").await;
     let answer = answer.collect().await.expect("it is whole").to_bytes();
     assert!(answer.len() > ANSWER);
     let stream = stream.collect().await.expect("it is whole").to_bytes();

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Message;
 use super::{Gateway, Options};
 use crate::dev;
-use crate::listener::{self, ConnectionLimits, Serving};
+use crate::listener::{self, ConnectionLimits, Guest, Serving};
 use crate::system::SystemEntropy;
 
 /// The largest message of a client, in bytes.
@@ -64,8 +64,13 @@ pub(super) async fn run(
     let local = Local { gateway: Arc::new(gateway), door: Door { address, path: of(&path) } };
     let router = Router::new().route("/mcp/{path}", post(pass).delete(pass)).with_state(local);
     eprintln!("chancery: speaking MCP on http://{address}/mcp/{path}");
-    let limits =
-        ConnectionLimits { connections: CONNECTIONS_MAX, of_address: None, within: WITHIN };
+    let limits = ConnectionLimits {
+        connections: CONNECTIONS_MAX,
+        of_address: None,
+        within: WITHIN,
+        // Whoever has no URL keeps nobody out who has it.
+        strangers_give_way: true,
+    };
     let tell = Arc::new(|why: &'static str| tracing::warn!(why, "a connection was refused"));
     let serving = Serving { listener, acceptor: None, router, limits, tell };
     listener::serve(serving, CancellationToken::new()).await;
@@ -132,6 +137,9 @@ impl Door {
         }
         if of(path) != self.path {
             return Err((StatusCode::NOT_FOUND, "this is not the URL that was printed\n"));
+        }
+        if let Some(guest) = parts.extensions.get::<Guest>() {
+            guest.pass();
         }
         // What a page may send without asking is never JSON.
         if parts.method == Method::POST && !is_json(&parts.headers) {

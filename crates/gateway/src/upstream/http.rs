@@ -139,6 +139,7 @@ impl Transport for HttpTransport {
     async fn send(&self, message: Outgoing) -> Result<Messages, LinkError> {
         let wants_answer = message.id.is_some();
         let greets = message.protocol == Protocol::Greeting;
+        let intake = message.intake.clone();
         let request = self.request(message)?;
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
@@ -155,7 +156,7 @@ impl Transport for HttpTransport {
             return Ok(Messages::Nothing);
         }
         let is_stream = content_type(&response).starts_with("text/event-stream");
-        Ok(Messages::of(response.into_body(), is_stream))
+        Ok(Messages::of(response.into_body(), is_stream, intake))
     }
 
     fn forget(&self, _id: u64) {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::requests::{self, ServerAsks};
 use super::{Listener, Messages, Outgoing, Protocol, Transport};
+use crate::intake::Intake;
 
 /// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     /// What it said of itself: the result of `initialize` or `server/discover`.
     pub(crate) about: Value,
     next_id: AtomicU64,
+    /// Where what the server says on account of the conversation has room.
+    intake: Intake,
 }
 
 /// How a server is greeted.
@@ -63,6 +66,8 @@ pub(crate) struct Greeting {
     pub(crate) declares: Askable,
     /// How long it may take.
     pub(crate) within: Duration,
+    /// Where what it says has room.
+    pub(crate) intake: Intake,
 }
 
 /// A request on its way to a server.
@@ -77,6 +82,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) params: Option<&'a RawValue>,
     /// By what the server names the request in progress notifications.
     pub(crate) progress: Option<Value>,
+    /// Where what the server says on its account has room.
+    pub(crate) intake: Intake,
 }
 
 /// Who we say we are when the server asks.
@@ -109,7 +116,7 @@ impl Link {
     async fn greet(
         transport: Arc<dyn Transport>,
         listener: Arc<dyn Listener>,
-        Greeting { assertion, declares, within }: Greeting,
+        Greeting { assertion, declares, within, intake }: Greeting,
     ) -> Result<Self, LinkError> {
         let mut link = Self {
             transport,
@@ -118,6 +125,7 @@ impl Link {
             protocol: Protocol::Stateless(mcp::STATELESS_VERSION),
             about: Value::Null,
             next_id: AtomicU64::new(1),
+            intake,
         };
         // Whatever goes wrong with the newer greeting, the older one is tried: servers of the
         // session era answer it in many ways.
@@ -147,7 +155,7 @@ impl Link {
         asking: Asking<'_>,
         assertion: Option<String>,
     ) -> Result<Asked<'_>, LinkError> {
-        let Asking { method, name, param_headers, params, progress } = asking;
+        let Asking { method, name, param_headers, params, progress, intake } = asking;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let outgoing = Outgoing {
             id: Some(id),
@@ -158,6 +166,7 @@ impl Link {
             assertion: assertion.clone(),
             protocol: self.protocol,
             progress,
+            intake,
         };
         // Forgotten when dropped, also while it is still being sent.
         let mut asked = Asked { link: self, id, messages: Messages::Nothing, assertion };
@@ -191,6 +200,7 @@ impl Link {
             assertion,
             protocol: self.protocol,
             progress: None,
+            intake: self.intake.clone(),
         };
         self.transport.send(outgoing).await.map(drop)
     }
@@ -202,8 +212,14 @@ impl Link {
         params: Option<&RawValue>,
         assertion: Option<String>,
     ) -> Result<Value, LinkError> {
-        let asking =
-            Asking { method, name: None, param_headers: Vec::new(), params, progress: None };
+        let asking = Asking {
+            method,
+            name: None,
+            param_headers: Vec::new(),
+            params,
+            progress: None,
+            intake: self.intake.clone(),
+        };
         let mut asked = self.ask(asking, assertion).await?;
         loop {
             match asked.next().await? {

@@ -9,23 +9,31 @@ use mcp::SseParser;
 use tokio::sync::mpsc;
 
 use super::UPSTREAM_MESSAGE_MAX;
+use crate::intake::{Arriving, Intake};
+use crate::room::Kept;
 
 /// Messages of a server. Who stops waiting for the next one loses none.
 pub(crate) enum Messages {
     /// There is none.
     Nothing,
     /// Somebody reads them from a process and knows that they are for us.
-    Passed(mpsc::Receiver<Bytes>),
+    Passed(mpsc::Receiver<Passed>),
     /// They are in the body of a response. Dropping it closes the connection: a server that watches
     /// it may stop.
     Body(Box<Body>),
 }
+
+/// A message that somebody passed on: none for one that had no room.
+pub(crate) type Passed = Option<Box<Kept>>;
 
 /// A body that is being read.
 pub(crate) struct Body {
     /// None once it has ended, or cannot be read further.
     incoming: Option<Incoming>,
     form: Form,
+    intake: Intake,
+    /// What has arrived and was not read yet, or read last.
+    arriving: Option<Arriving>,
 }
 
 enum Form {
@@ -37,20 +45,20 @@ enum Form {
 
 impl Messages {
     /// Those in `incoming`, which is a stream of events or one document.
-    pub(crate) fn of(incoming: Incoming, is_stream: bool) -> Self {
+    pub(crate) fn of(incoming: Incoming, is_stream: bool, intake: Intake) -> Self {
         let form = if is_stream {
             Form::Events(Box::new(SseParser::new(UPSTREAM_MESSAGE_MAX)), VecDeque::new())
         } else {
             Form::Document(BytesMut::new())
         };
-        Self::Body(Box::new(Body { incoming: Some(incoming), form }))
+        Self::Body(Box::new(Body { incoming: Some(incoming), form, intake, arriving: None }))
     }
 
-    /// The next one; none if there will be no more.
+    /// The next one; none if there will be no more, or if it had to make room for others.
     pub(crate) async fn recv(&mut self) -> Option<Bytes> {
         match self {
             Self::Nothing => None,
-            Self::Passed(messages) => messages.recv().await,
+            Self::Passed(messages) => messages.recv().await.flatten()?.whole(),
             Self::Body(body) => body.next().await,
         }
     }
@@ -59,19 +67,58 @@ impl Messages {
 impl Body {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if !self.has_room() {
+                return self.end();
+            }
             if let Form::Events(_, read) = &mut self.form
                 && let Some(event) = read.pop_front()
             {
                 return Some(event);
             }
-            let Some(frame) = self.incoming.as_mut()?.frame().await else {
+            let incoming = self.incoming.as_mut()?;
+            let frame = tokio::select! {
+                frame = incoming.frame() => frame,
+                () = given_up(self.arriving.as_ref()) => return self.end(),
+            };
+            let Some(frame) = frame else {
                 self.incoming = None;
                 return self.form.whole();
             };
             if frame.ok().and_then(|frame| self.form.take(&frame)).is_none() {
-                self.incoming = None;
+                return self.end();
             }
         }
+    }
+
+    /// Whether there is room for what it holds. What was read before gives back its own.
+    fn has_room(&mut self) -> bool {
+        let held = self.form.held();
+        if held == 0 {
+            self.arriving = None;
+            return true;
+        }
+        match &self.arriving {
+            Some(arriving) => self.intake.goes_on(arriving, held),
+            None => {
+                self.arriving = self.intake.begin(held);
+                self.arriving.is_some()
+            }
+        }
+    }
+
+    /// Nothing more is read, nor held.
+    fn end(&mut self) -> Option<Bytes> {
+        (self.incoming, self.arriving) = (None, None);
+        self.form = Form::Document(BytesMut::new());
+        None
+    }
+}
+
+/// Returns once `arriving` has to be given up, which nothing has not.
+async fn given_up(arriving: Option<&Arriving>) {
+    match arriving {
+        Some(arriving) => arriving.given_up().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -89,6 +136,16 @@ impl Form {
             }
         }
         Some(())
+    }
+
+    /// How many bytes it holds.
+    fn held(&self) -> usize {
+        match self {
+            Self::Document(read) => read.len(),
+            Self::Events(parser, read) => {
+                parser.held() + read.iter().map(Bytes::len).sum::<usize>()
+            }
+        }
     }
 
     /// The message that ends with the body.

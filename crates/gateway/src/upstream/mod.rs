@@ -14,7 +14,7 @@ mod stdio;
 pub(crate) use http::{HttpClient, HttpTransport, client};
 pub use link::LinkError;
 pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Said, stateless_meta};
-pub(crate) use messages::Messages;
+pub(crate) use messages::{Messages, Passed};
 pub(crate) use requests::{ServerAsks, answer, cause, pong, refusal};
 pub(crate) use stdio::{ProcessPlace, StdioTransport};
 
@@ -25,6 +25,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
+
+use crate::intake::Intake;
 
 /// The largest message that an upstream may send, in bytes.
 pub const UPSTREAM_MESSAGE_MAX: usize = 8 << 20;
@@ -84,7 +86,7 @@ pub(crate) enum Protocol {
 }
 
 /// One message to an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     /// The JSON-RPC id under which we ask; none for what wants no answer.
     pub(crate) id: Option<u64>,
@@ -102,6 +104,8 @@ pub(crate) struct Outgoing {
     pub(crate) protocol: Protocol,
     /// The token by which the server names this request in its progress notifications.
     pub(crate) progress: Option<Value>,
+    /// Where what the server says on its account has room.
+    pub(crate) intake: Intake,
 }
 
 /// Told of what a server says that answers nothing.

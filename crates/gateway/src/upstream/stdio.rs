@@ -29,9 +29,10 @@ use tokio_util::task::TaskTracker;
 
 use super::link::TOOLS_CHANGED;
 use super::{
-    LinkError, Listener, MESSAGES_WAITING_MAX, Messages, Outgoing, Target, Transport,
+    LinkError, Listener, MESSAGES_WAITING_MAX, Messages, Outgoing, Passed, Target, Transport,
     UPSTREAM_MESSAGE_MAX, requests,
 };
+use crate::intake::Intake;
 use crate::shares::Open;
 
 /// What of our environment a server's process sees.
@@ -58,9 +59,16 @@ pub(crate) struct ProcessPlace {
 struct Waiting(Mutex<HashMap<u64, Waiter>>);
 
 struct Waiter {
-    messages: mpsc::Sender<Bytes>,
+    passing: Passing,
     /// The progress token of the request.
     progress: Option<Value>,
+}
+
+/// Passes on what the process says to one who waits for it.
+#[derive(Clone)]
+struct Passing {
+    to: mpsc::Sender<Passed>,
+    intake: Intake,
 }
 
 /// A conversation with a process.
@@ -122,7 +130,8 @@ impl Transport for StdioTransport {
         let gone = || LinkError::Unreached("the process has ended".to_owned());
         let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
         if let Some(id) = message.id {
-            let waiter = Waiter { messages: sender, progress: message.progress };
+            let passing = Passing { to: sender, intake: message.intake };
+            let waiter = Waiter { passing, progress: message.progress };
             self.waiting.insert(id, waiter);
         }
         // The end clears those who wait after it is said: whoever came later sees it here.
@@ -169,19 +178,19 @@ impl Waiting {
     }
 
     /// Who asked for the progress that `params` tell of: exactly one request has the token.
-    fn of_progress(&self, params: Option<&RawValue>) -> Option<mpsc::Sender<Bytes>> {
+    fn of_progress(&self, params: Option<&RawValue>) -> Option<Passing> {
         let told: Progress = serde_json::from_str(params?.get()).ok()?;
         let waiting = self.0.lock().expect("no panic while it is held");
         let mut same =
             waiting.values().filter(|waiter| waiter.progress.as_ref() == Some(&told.token));
-        same.next().filter(|_| same.next().is_none()).map(|waiter| waiter.messages.clone())
+        same.next().filter(|_| same.next().is_none()).map(|waiter| waiter.passing.clone())
     }
 
     /// Whoever waits, if that is one: another notification is then on account of that request.
-    fn only(&self) -> Option<mpsc::Sender<Bytes>> {
+    fn only(&self) -> Option<Passing> {
         let waiting = self.0.lock().expect("no panic while it is held");
         let mut all = waiting.values();
-        all.next().filter(|_| all.next().is_none()).map(|waiter| waiter.messages.clone())
+        all.next().filter(|_| all.next().is_none()).map(|waiter| waiter.passing.clone())
     }
 }
 
@@ -299,7 +308,7 @@ impl Reader {
             },
             (Some(id), None) => {
                 let id = id.get().parse().ok();
-                id.and_then(|id| self.waiting.remove(id)).map(|waiter| waiter.messages)
+                id.and_then(|id| self.waiting.remove(id)).map(|waiter| waiter.passing)
             }
             (None, Some("notifications/progress")) if !self.is_shared => {
                 self.waiting.of_progress(params)
@@ -311,15 +320,15 @@ impl Reader {
             (None, Some(_)) => self.only(),
             (None, None) => None,
         };
-        if let Some(receiver) = receiver {
+        if let Some(Passing { to, intake }) = receiver {
             // Whoever stopped waiting does not want it.
-            let _ = receiver.send(line).await;
+            let _ = to.send(intake.keep(line).map(Box::new)).await;
         }
         true
     }
 
     /// Who alone waits, of a process that serves one conversation.
-    fn only(&self) -> Option<mpsc::Sender<Bytes>> {
+    fn only(&self) -> Option<Passing> {
         if self.is_shared { None } else { self.waiting.only() }
     }
 

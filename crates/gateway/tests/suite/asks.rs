@@ -428,3 +428,41 @@ async fn i_07_a_tool_that_needs_to_ask_is_not_gone_because_a_client_cannot_be_as
     let gone = world.record("it is gone", |record| record["event"] == "tools_changed").await;
     assert_eq!(gone["details"], json!({ "up/pay": "gone" }));
 }
+
+/// A client that reads none of its streams is asked only so much: of what is lost the server hears at
+/// once, and its call goes on.
+#[tokio::test]
+async fn who_asks_what_makes_room_for_others_is_told_at_once() {
+    let (up, world, bot) = asking(ANYTHING, vec![]).await;
+    let client = able(&world, &bot).await;
+    let large =
+        json!({ "message": "x".repeat(255 << 10), "requestedSchema": { "type": "object" } });
+    let mut calls = Vec::new();
+    // 96 of them: one subject has room for 64.
+    for call in 0..12 {
+        let asks = (0..8).map(|n| request(&format!("s{call}-{n}"), "elicitation/create", &large));
+        up.on("tools/call", Act::Asks(asks.collect()));
+        let params = json!({ "name": "echo" });
+        let (headers, body) =
+            client.request_with_id(&json!(format!("call-{call}")), "tools/call", params);
+        let reply = client.reply(&world.gateway, &headers, body).await;
+        let ReplyBody::Events(events) = reply.body else { panic!("no stream: {reply:?}") };
+        calls.push(events);
+    }
+    let is_of_first = |said: &Value| said["id"].as_str().is_some_and(|id| id.starts_with("s0-"));
+    until("the server is told of all", || async {
+        let told = up.seen().iter().filter(|seen| is_of_first(&seen.json())).count();
+        (told == 8).then_some(())
+    })
+    .await;
+    let first = &mut calls[0];
+    let answer = loop {
+        let said = next(first).await;
+        if said.get("result").is_some() {
+            break said;
+        }
+        assert_eq!(said["method"], "notifications/cancelled", "all was lost: {said}");
+    };
+    assert!(told(&answer).iter().all(|told| told["error"]["code"] == -32_601), "{answer}");
+    assert_eq!(next(&mut calls[11]).await["params"], large, "the latest is there");
+}

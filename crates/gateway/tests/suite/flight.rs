@@ -66,7 +66,8 @@ async fn a_body_keeps_its_room_as_long_as_its_call() {
     let (world, bot) = before(&up, "").await;
     let client = bot.connected(&world, "up", Era::Session).await;
     up.on("tools/call", held());
-    let bodies = Room::new(4);
+    // Of which one has a quarter: as much as any body takes.
+    let bodies = Room::new(4 * 4_096);
     let keep = || {
         let whose = Arc::from([Whose::Address(IpAddr::from([192, 0, 2, 1]))]);
         bodies.keep(whose, BytesMut::zeroed(1)).ok()

@@ -130,7 +130,7 @@ pub struct Answer {
 
 impl Answer {
     pub async fn of(reply: Reply) -> Self {
-        let Reply { status, headers, body, way_back: _ } = reply;
+        let Reply { status, headers, body, .. } = reply;
         let (text, events) = match body {
             ReplyBody::Empty => (String::new(), Vec::new()),
             ReplyBody::Json(bytes) => (string(&bytes), Vec::new()),

@@ -11,6 +11,16 @@ fn check(method: &str, params: &str, asks: Option<Ask>) {
 }
 
 #[test]
+fn what_is_asked_has_256_kib_and_no_more() {
+    let form = |bytes: usize| {
+        let [begin, end] = [r#"{"requestedSchema":{},"message":""#, r#""}"#];
+        format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
+    };
+    check("elicitation/create", &form(256 << 10), Some(Ask::Form));
+    check("elicitation/create", &form((256 << 10) + 1), None);
+}
+
+#[test]
 fn what_is_asked_is_read_in_one_way_or_not_at_all() {
     let (sampling, elicitation) = ("sampling/createMessage", "elicitation/create");
     check("roots/list", "{}", Some(Ask::Roots));
