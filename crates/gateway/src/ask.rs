@@ -184,13 +184,17 @@ impl Asker {
         let key = CallKey { instance, server, session: self.session.clone(), id: id.clone() };
         let (place, answer) = self.awaited.enter(key);
         let asking = Asking { id, messages, running: Some(running), _place: place };
-        let lost = asking.messages.ask(asking.message(&act.asked)).await?;
+        let ServerAct { request, circumstances, asked } = act;
+        let message = asking.message(&asked);
+        // Until somebody answers it is kept where there is room for it, and nowhere else.
+        drop(asked);
+        let lost = asking.messages.ask(message).await?;
         let answer = tokio::select! {
             answer = answer => answer.ok()?,
             () = lost.cancelled() => return None,
             _ = watch.no_longer_permitted() => return None,
         };
-        if self.may_answer(&act).await {
+        if self.may_answer(&request, &circumstances).await {
             self.is_prompted.store(true, Ordering::Release);
             Some(asking.answered(answer))
         } else {
@@ -199,10 +203,9 @@ impl Asker {
         }
     }
 
-    /// Whether an answer to `act` may go to its server, by what was read until now; what the call stores is
-    /// marked with that before.
-    async fn may_answer(&self, act: &ServerAct) -> bool {
-        let ServerAct { request, circumstances, .. } = act;
+    /// Whether an answer to `request` may go to its server, by what was read until now; what the call stores
+    /// is marked with that before.
+    async fn may_answer(&self, request: &AccessRequest, circumstances: &Circumstances) -> bool {
         if let Err(reason) = self.authority.would_permit(request, circumstances).await {
             tracing::info!(%reason, server = %self.server, "an answer is withheld");
             return false;

@@ -163,13 +163,13 @@ impl Link {
             name,
             param_headers,
             body: message(Some(id), method, params),
-            assertion: assertion.clone(),
+            assertion,
             protocol: self.protocol,
             progress,
             intake,
         };
         // Forgotten when dropped, also while it is still being sent.
-        let mut asked = Asked { link: self, id, messages: Messages::Nothing, assertion };
+        let mut asked = Asked { link: self, id, messages: Messages::Nothing };
         asked.messages = self.transport.send(outgoing).await?;
         Ok(asked)
     }
@@ -220,12 +220,12 @@ impl Link {
             progress: None,
             intake: self.intake.clone(),
         };
-        let mut asked = self.ask(asking, assertion).await?;
+        let mut asked = self.ask(asking, assertion.clone()).await?;
         loop {
             match asked.next().await? {
                 Said::Notification(_) | Said::Withdrawn(_) => {}
                 // Nobody's call is under way: there is no client to ask.
-                Said::Request(asks) => self.refuse(&asks, asked.assertion.clone()).await,
+                Said::Request(asks) => self.refuse(&asks, assertion.clone()).await,
                 Said::Answer(Ok(result)) => {
                     let parsed = serde_json::from_str(result.get());
                     return parsed.map_err(|error| LinkError::Garbled(error.to_string()));
@@ -267,7 +267,6 @@ pub(crate) struct Asked<'a> {
     /// The id under which the server knows it.
     pub(crate) id: u64,
     messages: Messages,
-    assertion: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -318,6 +317,11 @@ impl Asked<'_> {
                     self.link.listener.refused(requests::cause(&method));
                 }
                 (Some(method), Some(id), None, None) => {
+                    if !requests::is_short(id, &method) {
+                        return Err(LinkError::Garbled(
+                            "its id or its method is too long".to_owned(),
+                        ));
+                    }
                     return Ok(Said::Request(ServerAsks { id: id.to_owned(), method, params }));
                 }
                 (None, _, Some(result), None) if mine => return Ok(Said::Answer(Ok(result))),

@@ -301,6 +301,8 @@ impl Reader {
         let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&line) else { return true };
         let Envelope { id, method, params } = envelope;
         let receiver = match (id, method.as_deref()) {
+            // Nobody answers it. What cannot be answered is the end, unless others depend on the process.
+            (Some(id), Some(method)) if !requests::is_short(id, method) => return self.is_shared,
             // What a process asks names no call: it is on account of the only one, or of none.
             (Some(id), Some(method)) => match self.only() {
                 Some(receiver) if method != "ping" => Some(receiver),
