@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::record::ActCommitments;
+use model::record::PeopleCommitments;
 use model::{
     AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
     SessionFacts, Stranger,
@@ -236,7 +236,7 @@ fn unsealed(error: journal::SealError) -> NotPermitted {
 fn closing_of(
     question: &Question<'_>,
     grant: &Grant,
-    (decision, people): (DecisionId, ActCommitments),
+    (decision, people): (DecisionId, PeopleCommitments),
 ) -> Closing {
     let Question { request, gathered, facts, .. } = question;
     let ends = gathered.standing.ends(grant.elevation);

@@ -235,7 +235,7 @@ fn outcome_record(
     let standing = &closing.context.standing;
     OutcomeRecord {
         agent: standing.agent.name.clone(),
-        commitments: closing.context.people.clone(),
+        commitments: closing.context.people.into(),
         decision: closing.context.decision,
         duration_ms: u64::try_from(at.since(closing.context.decided).as_millis())
             .unwrap_or(u64::MAX),

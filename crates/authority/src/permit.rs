@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::record::{ActCommitments, Disclosure, OutcomeKind};
+use model::record::{Disclosure, OutcomeKind, PeopleCommitments};
 use model::{
     AccessRequest, ActDigest, Binding, Clock, DecisionId, Entropy, FactKey, Grant, Obligation,
     Revision, SessionFacts, Sha256Digest, Sourced, Standing, Timestamp,
@@ -106,7 +106,7 @@ pub struct PermitContext {
     /// What the enforcement point owes.
     pub obligations: Vec<Obligation>,
     /// The decision's commitments to people, which records that follow from it repeat.
-    pub people: ActCommitments,
+    pub people: PeopleCommitments,
 }
 
 /// The right to perform one act, once. Only [`crate::Authority`] makes one, of a decision that is on

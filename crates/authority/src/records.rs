@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::{Journal, SealError};
 use model::record::{
     ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord,
-    FactsRef, HandedOn, ObservedSet, VERSION, Verdict,
+    FactsRef, HandedOn, ObservedSet, PeopleCommitments, VERSION, Verdict,
 };
 use model::{
     AccessRequest, ActDigest, AgentFacts, Binding, BudgetName, Decision, DecisionId, ElevationId,
@@ -146,7 +146,7 @@ pub(crate) struct DecisionEntry {
     pub(crate) id: DecisionId,
     pub(crate) entry: NewEntry,
     /// The commitments that outcome records repeat.
-    pub(crate) people: ActCommitments,
+    pub(crate) people: PeopleCommitments,
 }
 
 /// What one decision is about, for its record.

@@ -50,7 +50,7 @@ fn closing_unit(
     let now = clock.now();
     let record = OutcomeRecord {
         agent: decision.agent.clone(),
-        commitments: decision.commitments.people(),
+        commitments: decision.commitments.people().into(),
         decision: decision.id,
         duration_ms: u64::try_from(now.since(decision.time).as_millis()).unwrap_or(u64::MAX),
         id: RecordId::new(now, entropy.as_ref()),

@@ -45,7 +45,7 @@ pub struct Watch {
 
 /// What a permit rests on: facts as of a revision, and when it has to be looked at.
 struct Rests {
-    keys: Vec<FactKey>,
+    keys: Box<[FactKey]>,
     revision: Revision,
     until: Timestamp,
 }

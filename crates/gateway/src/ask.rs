@@ -8,7 +8,6 @@
 //! INVARIANT: an answer goes to its server only if the client could be asked now, too (`n_085_…`): more may
 //! have been read since it was asked.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +24,7 @@ use serde_json::{Value, json};
 use crate::authenticate::Caller;
 use crate::awaited::{Awaited, ClientAnswer, Place};
 use crate::call::Gateway;
-use crate::catalog::{self, GovernedCall};
+use crate::catalog::{self, GovernedCall, Route};
 use crate::entry::{About, Passage};
 use crate::links::Conversation;
 use crate::recorder::Recorder;
@@ -85,8 +84,8 @@ pub(crate) struct Asker {
     pub(crate) server: ServerName,
     /// What the client declares that it may be asked.
     pub(crate) askable: Askable,
-    /// The hosts to which the server may send somebody.
-    pub(crate) hosts: Arc<BTreeSet<String>>,
+    /// The way to it, which names the hosts to which it may send somebody.
+    pub(crate) route: Arc<Route>,
     /// Where the client's answers arrive.
     pub(crate) awaited: Awaited,
     /// The MCP session of the call.
@@ -117,7 +116,7 @@ impl Gateway {
                 Era::Session => conversation.askable,
                 Era::Stateless => about.askable,
             },
-            hosts: passage.route.elicitation_hosts.clone(),
+            route: passage.route.clone(),
             awaited: self.awaited.clone(),
             session: passage.session_id().map(str::to_owned),
             call: permit.act().shared_request(),
@@ -161,7 +160,7 @@ impl Asker {
         if !self.askable.has(&asked.ask) {
             return Err(cause(method));
         }
-        if matches!(&asked.ask, Ask::Url { host } if !self.hosts.contains(host)) {
+        if matches!(&asked.ask, Ask::Url { host } if !self.route.elicitation_hosts.contains(host)) {
             return Err("elicitation_host");
         }
         let request = question(&self.caller, &self.server, &asked.ask, Some(&asked.read));

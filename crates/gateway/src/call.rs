@@ -69,7 +69,7 @@ pub struct GatewayParts {
 pub struct Gateway {
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: Tokens,
-    assertions: Assertions,
+    assertions: Arc<Assertions>,
     pub(crate) routes: Routes,
     pins: Arc<dyn PinChange>,
     pub(crate) recorder: Recorder,
@@ -97,7 +97,7 @@ impl Gateway {
         Ok(Self {
             authority: parts.authority,
             tokens: parts.tokens,
-            assertions: parts.assertions,
+            assertions: Arc::new(parts.assertions),
             routes: parts.routes,
             pins: parts.pins,
             recorder,
@@ -115,7 +115,7 @@ impl Gateway {
 
     /// The way to `server`, if one is configured.
     pub fn route(&self, server: &ServerName) -> Option<&Route> {
-        self.routes.get(server)
+        self.routes.get(server).map(AsRef::as_ref)
     }
 
     /// What an upstream is shown when somebody onboards it; nothing if `assert` is false, to see
@@ -346,7 +346,6 @@ impl Gateway {
     ) -> Result<Reply, Refusal> {
         let asker = self.asker(passage, &conversation, about, &permit);
         let way = Way {
-            route: passage.route.clone(),
             conversation,
             assertions: self.assertions.clone(),
             within: self.limits.call,

@@ -62,7 +62,7 @@ impl About {
 pub(crate) struct Passage<'a> {
     pub(crate) caller: Caller,
     pub(crate) server: ServerName,
-    pub(crate) route: &'a Route,
+    pub(crate) route: &'a Arc<Route>,
     pub(crate) era: Era,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) arrived: Duration,

@@ -338,10 +338,10 @@ fn gateway_parts(
     let route = |(name, target): &(&str, Target)| {
         let audience = format!("upstream:{name}");
         let hosts = setup.elicitation_hosts.iter().map(|host| (*host).to_owned());
-        let elicitation_hosts = Arc::new(hosts.collect());
+        let elicitation_hosts = hosts.collect();
         let (target, denials) = (target.clone(), setup.denials);
         let route = Route { target, audience, denials, elicitation_hosts };
-        (name.parse().expect("a server"), route)
+        (name.parse().expect("a server"), Arc::new(route))
     };
     let routes: Routes = setup.routes.iter().map(route).collect();
     let path = std::env::var("PATH").expect("there is a PATH");
