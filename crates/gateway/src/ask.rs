@@ -182,16 +182,22 @@ impl Asker {
         let (instance, server) = (self.caller.instance, self.server.clone());
         let key = CallKey { instance, server, session: self.session.clone(), id: id.clone() };
         let (place, answer) = self.awaited.enter(key);
-        let asking = Asking { id, messages, running: Some(running), _place: place };
+        let (running, is_told) = (Some(running), false);
+        let mut asking = Asking { id, messages, running, is_told, _place: place };
         let ServerAct { request, circumstances, asked } = act;
         let message = asking.message(&asked);
         // Until somebody answers it is kept where there is room for it, and nowhere else.
         drop(asked);
-        let lost = asking.messages.ask(message).await?;
+        let mut cut = std::pin::pin!(watch.no_longer_permitted());
+        let lost = tokio::select! {
+            lost = asking.messages.ask(message) => lost?,
+            _ = &mut cut => return None,
+        };
+        asking.is_told = true;
         let answer = tokio::select! {
             answer = answer => answer.ok()?,
             () = lost.cancelled() => return None,
-            _ = watch.no_longer_permitted() => return None,
+            _ = cut => return None,
         };
         if self.may_answer(&request, &circumstances).await {
             self.is_prompted.store(true, Ordering::Release);
@@ -230,6 +236,7 @@ struct Asking {
     id: String,
     messages: Messages,
     running: Option<Running>,
+    is_told: bool,
     _place: Place,
 }
 
@@ -263,6 +270,9 @@ impl Drop for Asking {
     fn drop(&mut self) {
         let Some(running) = self.running.take() else { return };
         running.finish(OutcomeKind::Cut, None);
+        if !self.is_told {
+            return;
+        }
         let id = &self.id;
         let params = format!("{{\"requestId\":{id}}}");
         let message =

@@ -183,7 +183,7 @@ impl Messages {
     pub(crate) async fn ask(&self, message: Bytes) -> Option<Lost> {
         let lost = Lost::new();
         let kept = self.way_back.keep_message(message, Some(&lost))?;
-        let place = self.to.reserve().await.ok()?;
+        let place = lost.run_until_cancelled(self.to.reserve()).await?.ok()?;
         place.send(Box::new(Saying { kept, asks: Some(lost.clone()) }));
         Some(lost)
     }

@@ -130,7 +130,7 @@ impl Link {
         // Whatever goes wrong with the newer greeting, the older one is tried: servers of the
         // session era answer it in many ways.
         let params = raw(&json!({ "_meta": stateless_meta(Askable::NOTHING) }));
-        let discover = link.answer("server/discover", Some(&params), assertion.clone());
+        let discover = link.answer(("server/discover", GREETING), Some(&params), assertion.clone());
         if let Ok(Ok(about)) = tokio::time::timeout(within / 4, discover).await
             && speaks_stateless(&about)
         {
@@ -143,7 +143,8 @@ impl Link {
             "capabilities": declares.to_capabilities(),
             "clientInfo": { "name": CLIENT_NAME, "version": env!("CARGO_PKG_VERSION") },
         }));
-        link.about = link.answer("initialize", Some(&params), assertion.clone()).await?;
+        link.about =
+            link.answer(("initialize", GREETING), Some(&params), assertion.clone()).await?;
         link.protocol = Protocol::Session(agreed(&link.about)?);
         link.tell("notifications/initialized", None, assertion).await?;
         Ok(link)
@@ -172,6 +173,11 @@ impl Link {
         let mut asked = Asked { link: self, id, messages: Messages::Nothing };
         asked.messages = self.transport.send(outgoing).await?;
         Ok(asked)
+    }
+
+    /// Where what the server says on nobody's account in particular has room.
+    pub(crate) const fn intake(&self) -> &Intake {
+        &self.intake
     }
 
     /// Sends a notification.
@@ -205,10 +211,10 @@ impl Link {
         self.transport.send(outgoing).await.map(drop)
     }
 
-    /// Asks and waits for the answer alone.
+    /// Asks and waits for the answer alone, which is so large at most.
     pub(crate) async fn answer(
         &self,
-        method: &str,
+        (method, most): (&str, Most),
         params: Option<&RawValue>,
         assertion: Option<String>,
     ) -> Result<Value, LinkError> {
@@ -227,8 +233,7 @@ impl Link {
                 // Nobody's call is under way: there is no client to ask.
                 Said::Request(asks) => self.refuse(&asks, assertion.clone()).await,
                 Said::Answer(Ok(result)) => {
-                    let parsed = serde_json::from_str(result.get());
-                    return parsed.map_err(|error| LinkError::Garbled(error.to_string()));
+                    return most.read(&result);
                 }
                 Said::Answer(Err(error)) => return Err(LinkError::Garbled(error.to_string())),
             }
@@ -258,6 +263,30 @@ impl Link {
         }
         self.listener.refused(requests::cause(method));
         self.reply(requests::refusal(id), assertion).await;
+    }
+}
+
+/// How large an answer may be that is kept as it is read: of much structure it takes many times its text.
+#[derive(Clone, Copy)]
+pub(crate) struct Most {
+    /// The most bytes of its text.
+    pub(crate) text: usize,
+    /// The most bytes that it takes once it is read ([`json::weight`]).
+    pub(crate) read: usize,
+}
+
+/// What a server may say of itself, which is kept as long as the conversation with it.
+pub(crate) const GREETING: Most = Most { text: 128 << 10, read: 128 << 10 };
+
+impl Most {
+    fn read(self, result: &RawValue) -> Result<Value, LinkError> {
+        let too_large = || LinkError::Garbled("it says more than can be".to_owned());
+        if result.get().len() > self.text {
+            return Err(too_large());
+        }
+        let read = serde_json::from_str(result.get());
+        let read: Value = read.map_err(|error| LinkError::Garbled(error.to_string()))?;
+        if json::weight(&read) > self.read { Err(too_large()) } else { Ok(read) }
     }
 }
 

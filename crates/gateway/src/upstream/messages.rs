@@ -36,7 +36,7 @@ pub(crate) struct Body {
     arriving: Option<Arriving>,
 }
 
-/// Messages that were read and not passed on, and how many bytes they have.
+/// Messages that were read and not passed on, and how many bytes they take.
 #[derive(Default)]
 struct Read {
     messages: VecDeque<Bytes>,
@@ -104,11 +104,7 @@ impl Body {
             self.arriving = None;
             return true;
         }
-        if let Some(arriving) = &self.arriving {
-            return self.intake.goes_on(arriving, held);
-        }
-        self.arriving = self.intake.begin(held);
-        self.arriving.is_some()
+        self.intake.has_room(&mut self.arriving, held)
     }
 
     /// Nothing more is read, nor held.
@@ -127,15 +123,18 @@ async fn given_up(arriving: Option<&Arriving>) {
     }
 }
 
+/// What a message takes beside its bytes.
+const MESSAGE_MIN: usize = 64;
+
 impl Read {
     fn push(&mut self, message: Bytes) {
-        self.bytes += message.len();
+        self.bytes += MESSAGE_MIN + message.len();
         self.messages.push_back(message);
     }
 
     fn pop(&mut self) -> Option<Bytes> {
         let message = self.messages.pop_front()?;
-        self.bytes -= message.len();
+        self.bytes -= MESSAGE_MIN + message.len();
         Some(message)
     }
 }
