@@ -236,7 +236,7 @@ impl Authority {
         let gathered = Box::pin(self.gather_settled(request, circumstances));
         let gathered = self.in_time(gathered).await.map_err(undecidable)?;
         let now = self.trusted_now().map_err(|unsure| undecidable(unsure.into()))?;
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let facts = records::facts_of(&gathered, circumstances.shown(), now);
         match self.answer(&gathered.snapshot, request, &facts) {
             Decision::Permit(_) => Ok(()),
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
@@ -257,7 +257,7 @@ impl Authority {
         if self.policy_is_over(now) {
             return Ok(false);
         }
-        let mut facts = records::facts_of(&gathered, circumstances.binding, now);
+        let mut facts = records::facts_of(&gathered, circumstances.shown(), now);
         if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
             Arc::make_mut(tool).state = model::ToolState::Pinned;
         }
@@ -287,6 +287,7 @@ impl Authority {
                 }
                 Answer::Deny(denial) => (None, Some(denial)),
             };
+            let uses_token = opening.as_ref().is_some_and(|it| it.permitting.grant.uses_token);
             let (committed, mut opening) = self.commit(unit, opening.into_iter().collect()).await;
             match committed {
                 Ok(committed) => {
@@ -298,6 +299,8 @@ impl Authority {
                 Err(CommitError::OverLimit { counter }) => {
                     forced = Some(counted::over(&counter));
                 }
+                // If it is the proof that was used, the denial is not recorded either.
+                Err(CommitError::Used) if uses_token => forced = Some(Denial::TokenUsed),
                 Err(error) => return Err(unrecorded(error)),
             }
             place = place.or(opening.pop().map(|opening| opening.place));

@@ -15,7 +15,7 @@ use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
 use crate::counted;
 use crate::labels::{self, Marking};
 use crate::outcomes::Closing;
-use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext};
+use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext, ShownToken};
 use crate::pip::{FactsError, Gathered};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf};
 
@@ -132,7 +132,7 @@ impl Authority {
             Err(FactsError::Changed) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let facts = records::facts_of(&gathered, circumstances.shown(), now);
         let act = records::act_digest(&gathered.standing.mandate.agent, request);
         Ok(Some(Question { request, circumstances, gathered, facts, act }))
     }
@@ -218,6 +218,8 @@ impl Authority {
             effects.extend(enter.iter().cloned());
         }
         effects.extend(counted::spent(&grant.spends));
+        let shown = question.circumstances.token.filter(|_| grant.uses_token);
+        effects.extend(shown.as_ref().map(ShownToken::used));
         if is_counted(question.request) {
             let Question { gathered, facts, .. } = question;
             let day = (facts.now, &self.limits);

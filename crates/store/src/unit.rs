@@ -69,6 +69,8 @@ pub enum OnceScope {
     RequestState = 4,
     /// The word of an administrator.
     Word = 5,
+    /// The `jti` of an access token that is good for one call.
+    Token = 6,
 }
 
 /// Names a counter of a session (`TASK/NAME`).

@@ -149,6 +149,7 @@ impl TokenService {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding,
+            token: None,
             point: POINT,
             arrived: http.arrived,
             trace: None,
