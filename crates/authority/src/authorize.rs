@@ -9,7 +9,7 @@ use model::{
     AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Facts, Revision, Timestamp,
 };
 use pdp::Snapshot;
-use store::{CommitError, Committed, Unit};
+use store::{CommitError, Committed, OnceScope, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
@@ -287,7 +287,6 @@ impl Authority {
                 }
                 Answer::Deny(denial) => (None, Some(denial)),
             };
-            let uses_token = opening.as_ref().is_some_and(|it| it.permitting.grant.uses_token);
             let (committed, mut opening) = self.commit(unit, opening.into_iter().collect()).await;
             match committed {
                 Ok(committed) => {
@@ -299,8 +298,9 @@ impl Authority {
                 Err(CommitError::OverLimit { counter }) => {
                     forced = Some(counted::over(&counter));
                 }
-                // If it is the proof that was used, the denial is not recorded either.
-                Err(CommitError::Used) if uses_token => forced = Some(Denial::TokenUsed),
+                Err(CommitError::Used(Some(OnceScope::Token))) => {
+                    forced = Some(Denial::TokenUsed);
+                }
                 Err(error) => return Err(unrecorded(error)),
             }
             place = place.or(opening.pop().map(|opening| opening.place));
@@ -392,7 +392,7 @@ impl Authority {
 pub(crate) fn unrecorded(error: CommitError) -> NotPermitted {
     match error {
         CommitError::Changed { .. } | CommitError::Exists { .. } => NotPermitted::Contended,
-        CommitError::Used => NotPermitted::Replayed,
+        CommitError::Used(_) => NotPermitted::Replayed,
         other => NotPermitted::Unrecorded(other),
     }
 }

@@ -8,7 +8,7 @@ use model::{
     AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
     SessionFacts, Stranger,
 };
-use store::{Committed, CounterKey, Effect, Unit, Urgency};
+use store::{Committed, CounterKey, Effect, OnceScope, Unit, Urgency};
 
 use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
@@ -177,9 +177,15 @@ impl Authority {
 
         let entries: Vec<_> = leaf.unwritten().into_iter().chain([own]).collect();
         let entry = entries.len() - 1;
+        let mut effects = circumstances.uses.clone();
+        if matches!(&decision, Decision::Deny(denial) if denial.is_of_token()) {
+            // The same call comes again with another token, and with no other state.
+            effects
+                .retain(|it| !matches!(it, Effect::UseOnce { scope: OnceScope::RequestState, .. }));
+        }
         let mut unit = Unit {
             entries,
-            effects: circumstances.uses.clone(),
+            effects,
             revision: gathered.revision,
             urgency: Urgency::Awaited,
             ..Unit::default()

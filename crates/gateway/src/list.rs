@@ -155,5 +155,5 @@ pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<Deni
 /// The same, which demands that the client shows something else.
 fn challenged(reply: Reply, (challenge, nonce): (&str, Option<&str>)) -> Reply {
     let reply = reply.with("www-authenticate", challenge);
-    nonce.iter().fold(reply, |reply, nonce| reply.with("dpop-nonce", nonce))
+    nonce.iter().fold(reply, |reply, nonce| reply.with("dpop-nonce", *nonce))
 }

@@ -200,9 +200,9 @@ pub enum CommitError {
         /// The fact.
         key: FactKey,
     },
-    /// Something that may be used once was used before.
+    /// Something that may be used once was used before: a thing of this kind, or a permit that was closed.
     #[error("it was used before")]
-    Used,
+    Used(Option<OnceScope>),
     /// A counter would pass its limit.
     #[error("the limit of the counter `{}` is reached", counter.0)]
     OverLimit {

@@ -52,7 +52,7 @@ impl World {
         act
     }
 
-    async fn told(&self, act: Act) -> String {
+    async fn answer_to(&self, act: Act) -> String {
         told(&self.authorize(act).await)
     }
 }
@@ -75,13 +75,16 @@ async fn a_token_is_good_for_one_call_of_those_that_want_one_each() {
             .into_iter()
             .enumerate()
     {
-        assert_eq!(world.told(world.paid(number, token)).await, expected, "{number}");
+        assert_eq!(world.answer_to(world.paid(number, token)).await, expected, "{number}");
         // What does less harm is called with it as often as one likes.
         let lookup = world.shown("lookup", json!({}), token);
-        assert_eq!(world.told(lookup).await, "permitted");
+        assert_eq!(world.answer_to(lookup).await, "permitted");
     }
     // Whoever shows none has none that is new.
-    assert_eq!(world.told(world.call("refund", json!({ "amount": 1 }))).await, "token_too_old");
+    assert_eq!(
+        world.answer_to(world.call("refund", json!({ "amount": 1 }))).await,
+        "token_too_old"
+    );
     // The record commits to the token, for whoever is to see that each was used once.
     let records = world.records("decision").await;
     let of_token = records.iter().filter(|it| !it.value["commitments"]["token"].is_null());
@@ -89,9 +92,9 @@ async fn a_token_is_good_for_one_call_of_those_that_want_one_each() {
     // Nor is one that was used good for one in another process, or after another set was in force.
     let world = world.restarted().await;
     world.publish_strictness("calls: []").await;
-    assert_eq!(world.told(world.paid(10, one)).await, "permitted");
+    assert_eq!(world.answer_to(world.paid(10, one)).await, "permitted");
     world.publish_strictness(ONCE).await;
-    assert_eq!(world.told(world.paid(11, one)).await, "token_used");
+    assert_eq!(world.answer_to(world.paid(11, one)).await, "token_used");
 }
 
 /// What was denied, or never recorded, used up nothing; what is on record did, whoever heard of it.
@@ -112,18 +115,18 @@ async fn a_token_is_used_up_by_what_is_on_record_and_by_nothing_else() {
         let world = World::strict(ONCE).await;
         let token = world.token("one");
         world.store.on_commit(commits);
-        assert_eq!(world.told(world.paid(0, token)).await, first, "{what}");
+        assert_eq!(world.answer_to(world.paid(0, token)).await, first, "{what}");
         assert_eq!(world.store.commits_left(), 0);
-        assert_eq!(world.told(world.paid(1, token)).await, then, "{what}");
+        assert_eq!(world.answer_to(world.paid(1, token)).await, then, "{what}");
     }
     let world = World::strict(ONCE).await;
     let token = world.token("one");
     let denied = world.shown("refund", json!({ "amount": "much" }), token);
-    assert_ne!(world.told(denied).await, "permitted");
-    assert_eq!(world.told(world.paid(0, token)).await, "permitted");
+    assert_ne!(world.answer_to(denied).await, "permitted");
+    assert_eq!(world.answer_to(world.paid(0, token)).await, "permitted");
     // That it was used is on record, though something changed before that was written.
     world.store.on_commit([OnCommit::After(Unit::default()), OnCommit::Refuse(changed())]);
-    assert_eq!(world.told(world.paid(1, token)).await, "token_used");
+    assert_eq!(world.answer_to(world.paid(1, token)).await, "token_used");
     assert_eq!(world.store.commits_left(), 0);
 }
 
@@ -144,9 +147,9 @@ async fn a_proof_that_was_used_is_no_token_that_was() {
     ] {
         let mut act = world.paid(0, world.token(token));
         act.circumstances.uses = vec![proof.clone()];
-        assert_eq!(world.told(act).await, expected, "{token}");
+        assert_eq!(world.answer_to(act).await, expected, "{token}");
     }
-    assert_eq!(world.told(world.paid(1, world.token("other"))).await, "permitted");
+    assert_eq!(world.answer_to(world.paid(1, world.token("other"))).await, "permitted");
 }
 
 #[tokio::test]
@@ -154,16 +157,16 @@ async fn a_call_is_permitted_with_a_token_that_is_new_enough() {
     let world = World::strict(MINUTE).await;
     let token = world.token("one");
     world.clock.advance(Duration::from_mins(1));
-    assert_eq!(world.told(world.paid(0, token)).await, "permitted");
+    assert_eq!(world.answer_to(world.paid(0, token)).await, "permitted");
     let permit = world.authorize(world.paid(1, token)).await.expect("it is permitted");
     world.clock.advance(Duration::from_secs(1));
-    assert_eq!(world.told(world.paid(2, token)).await, "token_too_old");
+    assert_eq!(world.answer_to(world.paid(2, token)).await, "token_too_old");
     let lookup = world.shown("lookup", json!({}), token);
-    assert_eq!(world.told(lookup).await, "permitted");
+    assert_eq!(world.answer_to(lookup).await, "permitted");
     // A clock that steps back makes none too new.
     let ahead = Timestamp::from_seconds(world.clock.now().as_seconds() + 30);
     let ahead = ShownToken { issued: ahead, ..world.token("two") };
-    assert_eq!(world.told(world.paid(3, ahead)).await, "permitted");
+    assert_eq!(world.answer_to(world.paid(3, ahead)).await, "permitted");
     // What is under way was attested when it began: it is not cut because that is long ago.
     let watch = world.authority.watch(&permit);
     world.clock.advance(Duration::from_mins(10));
@@ -179,14 +182,15 @@ async fn of_parallel_calls_with_one_token_one_is_permitted() {
         let token = world.token("one");
         let calls = (0..count).map(|number| {
             let world = world.clone();
-            tokio::spawn(async move { world.told(world.paid(number, token)).await })
+            tokio::spawn(async move { world.answer_to(world.paid(number, token)).await })
         });
         let answers: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
         let of = |wanted: &str| answers.iter().filter(|it| *it == wanted).count();
         assert_eq!((of("permitted"), of("token_used")), (1, count - 1), "{answers:?}");
         let own: Vec<_> = (0..count).map(|number| world.token(&format!("own-{number}"))).collect();
         let own = own.into_iter().enumerate();
-        let own = join_all(own.map(|(number, it)| world.told(world.paid(100 + number, it)))).await;
+        let own =
+            join_all(own.map(|(number, it)| world.answer_to(world.paid(100 + number, it)))).await;
         assert!(own.iter().all(|it| it == "permitted"), "{own:?}");
     }
 }
@@ -216,7 +220,7 @@ proptest! {
                     }
                     _ => {}
                 }
-                let told = world.told(world.paid(number, tokens[usize::from(token)])).await;
+                let told = world.answer_to(world.paid(number, tokens[usize::from(token)])).await;
                 let is_used = used.contains(&token);
                 match (is_new, what) {
                     // The denial it is that is lost, or not written.
