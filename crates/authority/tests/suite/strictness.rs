@@ -152,6 +152,28 @@ async fn a_proof_that_was_used_is_no_token_that_was() {
     assert_eq!(world.answer_to(world.paid(1, world.token("other"))).await, "permitted");
 }
 
+/// A call that goes on with what its server handed it is asked for again with another token, and with no other
+/// state; but for nothing else again.
+#[tokio::test]
+async fn a_call_that_is_denied_for_its_token_keeps_its_state() {
+    let world = World::strict(ONCE).await;
+    let expires = world.clock.now().plus(Duration::from_mins(2));
+    let state =
+        store::Effect::UseOnce { scope: store::OnceScope::RequestState, id: [1; 32], expires };
+    let (one, other) = (world.token("one"), world.token("other"));
+    assert_eq!(world.answer_to(world.paid(0, one)).await, "permitted");
+    for (token, expected) in [
+        (one, "token_used"),
+        (one, "token_used"),
+        (other, "permitted"),
+        (world.token("third"), "the proof was used before"),
+    ] {
+        let mut act = world.paid(1, token);
+        act.circumstances.uses = vec![state.clone()];
+        assert_eq!(world.answer_to(act).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_call_is_permitted_with_a_token_that_is_new_enough() {
     let world = World::strict(MINUTE).await;

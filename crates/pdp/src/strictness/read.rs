@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{CallRule, LASTS_MAX_S, Strictness, TokenRule};
+use super::{CallRule, LASTS_MAX_S, Seconds, Strictness, TokenRule};
 use crate::beside;
 use crate::report::{CompileErrors, Finding};
 
@@ -25,16 +25,26 @@ const ATTESTED_MIN_S: u32 = 5;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    tokens: Vec<Spanned<TokenRule>>,
-    #[serde(default)]
-    calls: Vec<Spanned<CallRule>>,
+    tokens: Option<Vec<Spanned<TokenRule>>>,
+    calls: Option<Vec<Spanned<CallRule>>>,
+}
+
+/// One that is below zero, or more than there can be, is none: it is told as out of bounds.
+impl From<i64> for Seconds {
+    fn from(seconds: i64) -> Self {
+        Self(u32::try_from(seconds).unwrap_or(0))
+    }
 }
 
 impl Strictness {
     /// Reads the file.
     pub(crate) fn read(text: &str) -> Result<Self, CompileErrors> {
         let File { tokens, calls } = beside::read(STRICTNESS_FILE, text)?;
+        if tokens.is_none() && calls.is_none() {
+            let message = "it says neither `tokens` nor `calls`".to_owned();
+            return Err(Finding::at(STRICTNESS_FILE, None, message).into());
+        }
+        let (tokens, calls) = (tokens.unwrap_or_default(), calls.unwrap_or_default());
         let of_tokens = tokens.iter().flat_map(|rule| at(rule, wrong_with_tokens(&rule.value)));
         let of_calls = calls.iter().flat_map(|rule| at(rule, wrong_with_calls(&rule.value)));
         let mut wrong: Vec<_> = of_tokens.chain(of_calls).collect();
@@ -69,7 +79,7 @@ fn wrong_with_calls(rule: &CallRule) -> Vec<String> {
     attested.into_iter().chain(nothing).chain(too_many(rule.agents.len())).collect()
 }
 
-fn is_within(member: &str, value: u32, least: u32) -> Option<String> {
+fn is_within(member: &str, Seconds(value): Seconds, least: u32) -> Option<String> {
     let is_within = (least..=LASTS_MAX_S).contains(&value);
     (!is_within).then(|| format!("`{member}` is not within {least} and {LASTS_MAX_S}"))
 }

@@ -60,12 +60,7 @@ fn what_is_wrong_is_told_with_its_line_and_what_is_right_with_its_cost() {
             "strictness.yaml:1: unknown variant `steals`, expected one of reads-data, exposes-data, moves-money, changes-production, runs-code at line 1, column 48: see docs/strictness.md"
         ],
     );
-    check(
-        "",
-        expect![
-            "strictness.yaml:1: unexpected end of input at line 1, column 1: see docs/strictness.md"
-        ],
-    );
+    check("", expect!["strictness.yaml: it says neither `tokens` nor `calls`"]);
 }
 
 #[test]
@@ -76,7 +71,10 @@ fn what_a_rule_of_calls_cannot_say_is_told_with_its_line() {
   - { description: The payer, attested_s: 60, agents: [billing] }
   - { description: Both, token: once, attested_s: 300 }
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            Each payment: each call needs a token of its own, which costs a renewal a call, and every other call is refused once before it
+            The payer: attested at most 60 s before a call, which costs an instance at work up to 60 renewals an hour for each server, in place of 14, and as many calls are refused once before it
+            Both: each call needs a token of its own, which costs a renewal a call, and every other call is refused once before it; attested at most 300 s before a call, which costs an instance at work up to 14 renewals an hour for each server, in place of 14, and as many calls are refused once before it"#]],
     );
     check(
         "calls:
@@ -84,14 +82,45 @@ fn what_a_rule_of_calls_cannot_say_is_told_with_its_line() {
   - { description: x, attested_s: 301 }
   - { description: x, agents: [billing] }
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            strictness.yaml:2: `attested_s` is not within 5 and 300
+            strictness.yaml:3: `attested_s` is not within 5 and 300
+            strictness.yaml:4: it says neither `token` nor `attested_s`"#]],
     );
-    check("calls: [{ description: x, attested_s: -5 }]", expect![[r#""#]]);
-    check("calls: [{ description: x, token: twice }]", expect![[r#""#]]);
-    check("calls: [{ description: x, token: once, harm: [steals] }]", expect![[r#""#]]);
-    check("calls: [{ description: x, token: once, agents: [No Name] }]", expect![[r#""#]]);
-    check("calls: [{ description: x, approval: required }]", expect![[r#""#]]);
-    check("approvals: []", expect![[r#""#]]);
+    check(
+        "calls: [{ description: x, attested_s: -5 }]",
+        expect!["strictness.yaml:1: `attested_s` is not within 5 and 300"],
+    );
+    check(
+        "calls: [{ description: x, token: twice }]",
+        expect![
+            "strictness.yaml:1: unknown variant `twice`, expected one of once at line 1, column 34: see docs/strictness.md"
+        ],
+    );
+    check(
+        "calls: [{ description: x, token: once, harm: [steals] }]",
+        expect![
+            "strictness.yaml:1: unknown variant `steals`, expected one of reads-data, exposes-data, moves-money, changes-production, runs-code at line 1, column 47: see docs/strictness.md"
+        ],
+    );
+    check(
+        "calls: [{ description: x, token: once, agents: [No Name] }]",
+        expect![
+            "strictness.yaml:1: `No Name` is not an agent name: expected 1 to 63 characters of a-z, 0-9 and `-` at line 1, column 49: see docs/strictness.md"
+        ],
+    );
+    check(
+        "calls: [{ description: x, approval: required }]",
+        expect![
+            "strictness.yaml:1: unknown field `approval`, expected one of description, token, attested_s, agents, harm at line 1, column 27: see docs/strictness.md"
+        ],
+    );
+    check(
+        "approvals: []",
+        expect![
+            "strictness.yaml:1: unknown field `approvals`, expected one of tokens, calls at line 1, column 1: see docs/strictness.md"
+        ],
+    );
 }
 
 /// Every agent and harm that a rule can be for, against who calls and what the tool does, and every knob.
