@@ -37,7 +37,7 @@ pub struct Strictness {
 #[serde(deny_unknown_fields)]
 struct TokenRule {
     description: String,
-    lasts_s: u32,
+    lasts_s: Seconds,
     /// The agents whose tokens they are, or who handed the work on.
     #[serde(default)]
     agents: BTreeSet<AgentName>,
@@ -54,7 +54,7 @@ struct CallRule {
     /// For how many such calls it is good, if that is said.
     token: Option<Uses>,
     /// How long ago it may have been issued, in seconds, if that is said.
-    attested_s: Option<u32>,
+    attested_s: Option<Seconds>,
     /// The agents who call, or who handed the work on.
     #[serde(default)]
     agents: BTreeSet<AgentName>,
@@ -62,6 +62,11 @@ struct CallRule {
     #[serde(default)]
     harm: BTreeSet<Harm>,
 }
+
+/// A time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(from = "i64")]
+struct Seconds(u32);
 
 /// For how many calls a token is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -75,7 +80,7 @@ impl Strictness {
     /// How long a token lasts for who stands as `standing` says, if anything is said of it.
     pub fn tokens_last(&self, standing: &Standing) -> Option<Duration> {
         let rules = self.tokens.iter().filter(|rule| rule.is_met(standing));
-        rules.map(|rule| Duration::from_secs(rule.lasts_s.into())).min()
+        rules.map(|rule| Duration::from_secs(rule.lasts_s.0.into())).min()
     }
 
     /// Whether a call uses up the token that was shown, if that is new enough for it.
@@ -94,7 +99,7 @@ impl Strictness {
         for CallRule { token, attested_s, .. } in rules {
             is_met = true;
             is_once |= *token == Some(Uses::Once);
-            within_s = attested_s.map_or(within_s, |other| within_s.min(other));
+            within_s = attested_s.map_or(within_s, |Seconds(other)| within_s.min(other));
         }
         let is_too_old = facts.session.token_age_s.is_none_or(|age| age > within_s.into());
         if is_met && is_too_old { Err(Denial::TokenTooOld { within_s }) } else { Ok(is_once) }
@@ -136,7 +141,7 @@ impl CallRule {
 impl fmt::Display for TokenRule {
     /// What it says, and what it costs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { description, lasts_s, .. } = self;
+        let Self { description, lasts_s: Seconds(lasts_s), .. } = self;
         let (now, usual) = (renewals(*lasts_s), renewals(LASTS_MAX_S));
         write!(
             f,
@@ -150,24 +155,22 @@ impl fmt::Display for CallRule {
     /// What it says, and what it costs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { description, token, attested_s, .. } = self;
-        f.write_str(description)?;
-        if let Some(Uses::Once) = token {
-            write!(f, ": each call needs a token of its own, which costs a renewal a call, and")?;
-            write!(f, " every other call is refused once before it")?;
-        }
-        if let Some(within_s) = attested_s {
-            let (now, usual) = (3_600_u32.div_ceil(*within_s), renewals(LASTS_MAX_S));
-            write!(
-                f,
-                ": attested at most {within_s} s before a call, which costs an instance at "
-            )?;
-            write!(
-                f,
-                "work up to {now} renewals an hour for each server, in place of {usual}, and "
-            )?;
-            write!(f, "as many calls are refused once before it")?;
-        }
-        Ok(())
+        let once = token.map(|Uses::Once| {
+            "each call needs a token of its own, which costs a renewal a call, and every other call is \
+             refused once before it"
+                .to_owned()
+        });
+        let attested = attested_s.map(|Seconds(within_s)| {
+            let usual = renewals(LASTS_MAX_S);
+            let now = 3_600_u32.div_ceil(within_s).max(usual);
+            format!(
+                "attested at most {within_s} s before a call, which costs an instance at work up to {now} \
+                 renewals an hour for each server, in place of {usual}, and as many calls are refused once \
+                 before it"
+            )
+        });
+        let said: Vec<_> = once.into_iter().chain(attested).collect();
+        write!(f, "{description}: {}", said.join("; "))
     }
 }
 
