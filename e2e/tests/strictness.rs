@@ -80,7 +80,7 @@ fn r_3_tokens_last_as_long_as_the_policy_set_says() {
         "strictness: Who changes production was attested just before: attested at most 20 s before a call, which \
          costs an instance at work up to 180 renewals an hour for each server, in place of 14",
         "strictness: `payer-asks` wants an approval, which costs a person's time",
-        "6 cases, 0 of which do not hold",
+        "5 cases, 0 of which do not hold",
     ] {
         assert!(told[0].contains(cost), "{cost}: {}", told[0]);
     }
