@@ -9,7 +9,7 @@ use model::{
     AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Facts, Revision, Timestamp,
 };
 use pdp::Snapshot;
-use store::{CommitError, Committed, Unit};
+use store::{CommitError, Committed, OnceScope, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
@@ -236,7 +236,7 @@ impl Authority {
         let gathered = Box::pin(self.gather_settled(request, circumstances));
         let gathered = self.in_time(gathered).await.map_err(undecidable)?;
         let now = self.trusted_now().map_err(|unsure| undecidable(unsure.into()))?;
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let facts = records::facts_of(&gathered, circumstances.shown(), now);
         match self.answer(&gathered.snapshot, request, &facts) {
             Decision::Permit(_) => Ok(()),
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
@@ -257,7 +257,7 @@ impl Authority {
         if self.policy_is_over(now) {
             return Ok(false);
         }
-        let mut facts = records::facts_of(&gathered, circumstances.binding, now);
+        let mut facts = records::facts_of(&gathered, circumstances.shown(), now);
         if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
             Arc::make_mut(tool).state = model::ToolState::Pinned;
         }
@@ -297,6 +297,9 @@ impl Authority {
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
                 Err(CommitError::OverLimit { counter }) => {
                     forced = Some(counted::over(&counter));
+                }
+                Err(CommitError::Used(Some(OnceScope::Token))) => {
+                    forced = Some(Denial::TokenUsed);
                 }
                 Err(error) => return Err(unrecorded(error)),
             }
@@ -389,7 +392,7 @@ impl Authority {
 pub(crate) fn unrecorded(error: CommitError) -> NotPermitted {
     match error {
         CommitError::Changed { .. } | CommitError::Exists { .. } => NotPermitted::Contended,
-        CommitError::Used => NotPermitted::Replayed,
+        CommitError::Used(_) => NotPermitted::Replayed,
         other => NotPermitted::Unrecorded(other),
     }
 }

@@ -8,14 +8,14 @@ use model::{
     AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
     SessionFacts, Stranger,
 };
-use store::{Committed, CounterKey, Effect, Unit, Urgency};
+use store::{Committed, CounterKey, Effect, OnceScope, Unit, Urgency};
 
 use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
 use crate::counted;
 use crate::labels::{self, Marking};
 use crate::outcomes::Closing;
-use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext};
+use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext, ShownToken};
 use crate::pip::{FactsError, Gathered};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf};
 
@@ -132,7 +132,7 @@ impl Authority {
             Err(FactsError::Changed) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let facts = records::facts_of(&gathered, circumstances.shown(), now);
         let act = records::act_digest(&gathered.standing.mandate.agent, request);
         Ok(Some(Question { request, circumstances, gathered, facts, act }))
     }
@@ -177,9 +177,15 @@ impl Authority {
 
         let entries: Vec<_> = leaf.unwritten().into_iter().chain([own]).collect();
         let entry = entries.len() - 1;
+        let mut effects = circumstances.uses.clone();
+        if matches!(&decision, Decision::Deny(denial) if denial.is_of_token()) {
+            // The same call comes again with another token, and with no other state.
+            effects
+                .retain(|it| !matches!(it, Effect::UseOnce { scope: OnceScope::RequestState, .. }));
+        }
         let mut unit = Unit {
             entries,
-            effects: circumstances.uses.clone(),
+            effects,
             revision: gathered.revision,
             urgency: Urgency::Awaited,
             ..Unit::default()
@@ -218,6 +224,8 @@ impl Authority {
             effects.extend(enter.iter().cloned());
         }
         effects.extend(counted::spent(&grant.spends));
+        let shown = question.circumstances.token.filter(|_| grant.uses_token);
+        effects.extend(shown.as_ref().map(ShownToken::used));
         if is_counted(question.request) {
             let Question { gathered, facts, .. } = question;
             let day = (facts.now, &self.limits);

@@ -177,7 +177,7 @@ impl Pen {
         loop {
             let unit = unit_of(closed, self.entropy.as_ref());
             match self.journal.store().commit(unit).await {
-                Ok(_) | Err(CommitError::Used) => return,
+                Ok(_) | Err(CommitError::Used(_)) => return,
                 Err(error) => tracing::warn!(%error, "could not record an outcome, trying again"),
             }
             tokio::time::sleep(RETRY_AFTER).await;

@@ -35,7 +35,7 @@ pub async fn recover(
         };
         let unit = closing_unit((permit.index, &decision, disclosure.as_ref()), clock, entropy);
         match journal.store().commit(unit).await {
-            Ok(_) | Err(CommitError::Used) => {}
+            Ok(_) | Err(CommitError::Used(_)) => {}
             Err(error) => return Err(NotPermitted::Unrecorded(error)),
         }
     }

@@ -124,7 +124,7 @@ impl Watch {
         if gathered.standing.task.id != self.task {
             return Err(Cut::Denied(Box::new(Denial::Kernel(KernelRule::TaskNotOpen))));
         }
-        let mut facts = records::facts_of(&gathered, self.binding, now);
+        let mut facts = records::facts_of(&gathered, (self.binding, None), now);
         facts.session.clone_from(&self.session);
         match self.authority.answer(&gathered.snapshot, &self.request, &facts) {
             Decision::Permit(grant) => Ok(Rests {

@@ -228,7 +228,12 @@ impl Gateway {
         let used_before = || {
             if goes_on { Refusal::StateRefused } else { self.tokens.replayed(&passage.url) }
         };
-        permit.map_err(|reason: NotPermitted| Refusal::of(reason, used_before))
+        permit.map_err(|reason| match reason {
+            NotPermitted::Denied { denial, decision } if denial.is_of_token() => {
+                self.tokens.token_needed((denial, decision), &passage.url)
+            }
+            other => Refusal::of(other, used_before),
+        })
     }
 
     /// Authorizes and begins an act that the gateway does itself.

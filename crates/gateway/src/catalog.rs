@@ -123,6 +123,7 @@ pub(crate) fn circumstances(
     Circumstances {
         actor: Actor::Known(caller.instance),
         binding: caller.binding(),
+        token: Some(caller.token),
         point: POINT,
         arrived,
         trace: None,
@@ -161,6 +162,7 @@ mod tests {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding: Binding::Dpop,
+            token: None,
             point: POINT,
             arrived: Duration::ZERO,
             trace: None,

@@ -235,6 +235,9 @@ pub struct SessionFacts {
     /// Where the arguments of the call come from that is asked about, where policy looks at that.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
     pub provenance: Provenance,
+    /// How many whole seconds before the decision the token was issued that was shown, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_age_s: Option<u64>,
 }
 
 /// Who acts, with what is known about them.

@@ -144,6 +144,12 @@ struct Case {
     /// How much was used up of budgets before.
     #[serde(default)]
     used: BTreeMap<BudgetName, Amount>,
+    /// How long ago the token was issued that is shown, in seconds.
+    #[serde(default)]
+    token_age_s: u64,
+    /// Whether that was used before for such a call.
+    #[serde(default)]
+    token_used: bool,
     expect: Expected,
     /// Policies that are among those that decide.
     by: Option<BTreeSet<PolicyId>>,
@@ -339,6 +345,9 @@ impl Case {
             return Err(format!("the set has no budget `{budget}`"));
         }
         let Decision::Permit(grant) = &decision else { return Ok(decision) };
+        if grant.uses_token && self.token_used {
+            return Ok(Decision::Deny(Denial::TokenUsed));
+        }
         let used = |budget| self.used.get(budget).copied().unwrap_or_default();
         let over = grant.spends.iter().find(|spend| !spend.fits(used(&spend.budget)));
         let over = over.map(|Spend { budget, .. }| budget.clone());

@@ -13,7 +13,7 @@ use crate::recall::{Question, Recall, Recorded};
 const PAGE: usize = 1_000;
 
 /// Denials that are no matter of what a policy set says.
-pub(crate) const NOT_BY_POLICY: [&str; 4] = Denial::NOT_BY_POLICY;
+pub(crate) const NOT_BY_POLICY: [&str; 5] = Denial::NOT_BY_POLICY;
 
 /// Rules that earlier builds did not have: what these permitted, they may deny.
 const LATER: [&str; 1] = ["owners_not_active"];

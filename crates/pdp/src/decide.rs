@@ -51,10 +51,15 @@ impl Snapshot {
     fn conjunction(&self, request: &AccessRequest, facts: &Facts) -> Result<Grant, Denial> {
         let (action, passed) = self.before_policies(request, facts)?;
         let Some(prepared) = self.prepare((request, facts), (action, &passed))? else {
-            let (basis, obligations, observed) =
-                (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-            let (Passed { answers, .. }, spends) = (passed, Vec::new());
-            return Ok(Grant { basis, obligations, answers, elevation: None, observed, spends });
+            return Ok(Grant {
+                basis: BTreeSet::new(),
+                obligations: BTreeSet::new(),
+                answers: passed.answers,
+                elevation: None,
+                observed: BTreeSet::new(),
+                spends: Vec::new(),
+                uses_token: false,
+            });
         };
         let Prepared { question, actor, subject, of_actor, of_person } = &prepared;
         let person = match subject {
@@ -63,7 +68,10 @@ impl Snapshot {
         };
         let actor = self.ask(question, actor, of_actor)?;
         let grant = self.answer(&Asked { person, actor }, &passed)?;
-        Ok(Grant { spends: self.budgets.spent_by(request, facts)?, ..grant })
+        let spends = self.budgets.spent_by(request, facts)?;
+        // Last: a new token is asked for only where nothing else denies.
+        let uses_token = self.strictness.uses_token(request, facts)?;
+        Ok(Grant { spends, uses_token, ..grant })
     }
 
     /// What the policies are asked, and which of them; none where a built-in rule alone permits.
@@ -104,8 +112,16 @@ impl Snapshot {
     }
 
     /// Whether a policy that `request` is put to looks at what was not remembered, or not by the same labels,
-    /// while the set `then` was in force.
+    /// while the set `then` was in force; or the answer hangs on a token of which nothing was.
     pub fn looks_beyond(&self, then: &Self, request: &AccessRequest, facts: &Facts) -> bool {
+        let is_token_unknown = facts.session.token_age_s.is_none();
+        let wants_token = || {
+            let decision = self.decide(request, facts);
+            matches!(decision, Decision::Deny(Denial::TokenTooOld { .. }))
+        };
+        if is_token_unknown && wants_token() {
+            return true;
+        }
         if !self.remembered.is_beyond(&then.remembered) {
             return false;
         }
@@ -184,6 +200,7 @@ impl Snapshot {
             elevation: passed.elevation.map(|elevation| elevation.id),
             observed: self.ids(&observed),
             spends: Vec::new(),
+            uses_token: false,
         })
     }
 

@@ -24,4 +24,5 @@ mod provenance;
 mod refusals;
 mod revocation;
 mod stops;
+mod strictness;
 mod watch;

@@ -144,8 +144,7 @@ impl World {
 
     /// The deployment with other facts than usual.
     pub(crate) async fn with(change: impl FnOnce(&mut Facts)) -> Self {
-        let clock = Arc::new(ManualClock::new());
-        let entropy = Arc::new(SeededEntropy::new(1));
+        let (clock, entropy) = (Arc::new(ManualClock::new()), Arc::new(SeededEntropy::new(1)));
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut standing = Box::new(facts(clock.now()));
         change(&mut standing);
@@ -217,6 +216,7 @@ impl World {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding: Binding::Dpop,
+            token: None,
             point: "test",
             arrived: self.clock.monotonic(),
             trace: None,

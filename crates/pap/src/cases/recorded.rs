@@ -94,6 +94,9 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
     if !of_tools.is_empty() {
         members.insert("counters".to_owned(), json!(of_tools));
     }
+    if let Some(age) = session.token_age_s.filter(|age| *age != 0) {
+        members.insert("token_age_s".to_owned(), json!(age));
+    }
     if !session.provenance.is_empty() {
         members.insert("provenance".to_owned(), json!(session.provenance));
     }

@@ -47,6 +47,7 @@ mod sponsors;
 mod stop;
 mod stream_tokens;
 mod streams;
+mod strictness;
 mod subjects;
 mod token_keys;
 mod tools;
