@@ -80,7 +80,7 @@ pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
 pub use streams::{ManagedAct, StreamManaged, StreamRegistration};
 pub use systems::SystemRegistration;
-pub use token_keys::KeptTokenKeys;
+pub use token_keys::{KeptTokenKeys, WrittenKeys};
 pub use tools::pin_digest;
 pub use undo::UndoAsked;
 pub use widening::WideningSaid;

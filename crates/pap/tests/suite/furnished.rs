@@ -6,10 +6,10 @@ use std::time::Duration;
 use model::{
     Agent, AgentName, AgentReview, Clock as _, Covers, DecisionId, Device, DeviceState, Directory,
     DirectoryState, DirectoryToken, DirectoryTokens, Due, Elevation, ElevationId, ElevationState,
-    FactKey, Finding, FounderAsked, FounderChange, Harm, InstanceId, InstanceState, Mistake,
-    OpenReview, Person, PersonState, REVIEW_MIN, Receiver, RecordId, Review, ReviewId, Risk,
-    RiskLevel, Sha256Digest, SourceName, Speaker, Stop, StopTarget, Stopped, Stranger, Stream,
-    Thumbprint, Timestamp, ToolState, Undo, UndoState, Waits,
+    EventAlgorithm, FactKey, Finding, FounderAsked, FounderChange, Harm, InstanceId, InstanceState,
+    Mistake, OpenReview, Person, PersonState, REVIEW_MIN, Receiver, RecordId, Review, ReviewId,
+    Risk, RiskLevel, Sha256Digest, SourceName, Speaker, Stop, StopTarget, Stopped, Stranger,
+    Stream, Thumbprint, Timestamp, ToolState, Undo, UndoState, Waits,
 };
 use pap::Command;
 use pap::directory::UserChange;
@@ -73,6 +73,7 @@ fn receiver(desk: &Desk) -> Receiver {
         audience: "https://siem.example".to_owned(),
         covers: Covers::These([].into()),
         push_host: None,
+        algorithm: EventAlgorithm::Es256,
         registered: desk.world.clock.now(),
         state: DirectoryState::Active,
     }
@@ -324,6 +325,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
             audience: "https://new.example".to_owned(),
             covers: Covers::All,
             push_host: None,
+            algorithm: EventAlgorithm::Es256,
             token: directory_token(desk),
         }),
         Command::ReceiverCover { name: "siem".to_owned(), covers: Covers::All },
