@@ -169,6 +169,8 @@ pub enum Command {
     ReviewExport { id: String, format: ReviewFormat },
     /// Takes decisions on a review, as a file says them: all of them or none.
     ReviewImport { id: String, file: String },
+    /// Withdraws a review before its date: who was not answered yet does not lapse by it.
+    ReviewWithdraw { id: String, reason: String },
     /// Shows a review with what was decided.
     ReviewShow { id: String },
     /// Lists reviews.

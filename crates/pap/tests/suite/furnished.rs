@@ -107,6 +107,7 @@ pub(crate) fn review(world: &World) -> Review {
         opened,
         due: opened.plus(REVIEW_MIN),
         items: [("others".parse().expect("an agent"), None)].into(),
+        withdrawn: None,
     }
 }
 
