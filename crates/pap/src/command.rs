@@ -298,6 +298,7 @@ impl Administration {
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
             | Command::StreamManage(_)
+            | Command::StreamAnswered(_)
             | Command::StreamList => self.streams(by, command).await,
             Command::ReceiverAdd(_)
             | Command::ReceiverCover { .. }

@@ -286,6 +286,11 @@ pub(crate) fn stream_managed() -> pap::StreamManaged {
     }
 }
 
+/// What the transmitter answered to what was decided by `decision`.
+pub(crate) fn stream_answered(decision: String) -> pap::StreamAnswered {
+    pap::StreamAnswered { decision, status: Some(204), body: Some(Sha256Digest::of(b"")) }
+}
+
 /// Those about directories, and about the signals that are taken and told.
 pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
     let facts = &desk.world.standing;
@@ -320,6 +325,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
         Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
         Command::StreamResume { name: "caep".to_owned() },
         Command::StreamManage(stream_managed()),
+        Command::StreamAnswered(stream_answered(String::new())),
         Command::StreamList,
         Command::ReceiverAdd(pap::ReceiverRegistration {
             name: "new".to_owned(),

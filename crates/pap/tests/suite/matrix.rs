@@ -345,6 +345,11 @@ async fn cell(position: usize, role: &str) -> (String, &'static str) {
             command = signers.sign(&desk, command).await;
         }
     }
+    if let Command::StreamAnswered(answered) = &mut command {
+        let asked = Command::StreamManage(crate::furnished::stream_managed());
+        let told = desk.run(asked).await.expect("it is permitted");
+        told["decision"].as_str().expect("an id").clone_into(&mut answered.decision);
+    }
     let by = match role {
         "administrator" => desk.world.standing.sponsor.id.clone(),
         "person" => "ordinary".parse().unwrap(),
