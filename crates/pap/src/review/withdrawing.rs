@@ -27,11 +27,11 @@ impl Administration {
         match stands(&review, now) {
             "open" => {}
             "lapsed" => {
-                let why = "its date has passed: whoever lapsed is begun anew by their sponsor \
+                let why = "the date of the review has passed: whoever lapsed is begun anew by their sponsor \
                            (`agent reinstate`)";
                 return Err(AdminError::Invalid(why.to_owned()));
             }
-            other => return Err(AdminError::Invalid(format!("it is {other} already"))),
+            other => return Err(AdminError::Invalid(format!("the review is {other} already"))),
         }
         let unanswered = review.items.iter().filter(|(_, decided)| decided.is_none());
         let unanswered: Vec<AgentName> = unanswered.map(|(agent, _)| agent.clone()).collect();

@@ -247,6 +247,7 @@ async fn r_75_a_file_is_taken_whole_or_not_at_all() {
     check(&line.replace("rita", "gus"), "the reviewer `gus` is no person who is here").await;
     check(&line.replace("rita", "billing"), "the reviewer `billing` is no person who").await;
     check(&line.replace(",rita,", ",,"), "").await;
+    check(&format!("\u{feff}{line}"), "").await;
     check(&line.replace("it does its work", " "), "a reason is needed").await;
     check(&line.replace("it does its work", &"x".repeat(513)), "a reason is needed").await;
     check(&line.replace("work", "work,more"), "it has 6 fields, not 5").await;
@@ -256,6 +257,13 @@ async fn r_75_a_file_is_taken_whole_or_not_at_all() {
     check(&line.replace("rita", &sponsor), "may not `review/certify` `billing`").await;
     let nothing = desk.imports(review, "").await.expect_err("it is empty").to_string();
     assert!(nothing.contains("one decision at least"), "{nothing}");
+    // Spreadsheets put a byte order mark before a table: that alone is none of it, and once.
+    let (id, file) = (review.to_owned(), format!("\u{feff}{HEADER}"));
+    let marked = desk.run(Command::ReviewImport { id, file }).await.expect_err("it is empty");
+    assert!(marked.to_string().contains("one decision at least"), "{marked}");
+    let (id, file) = (review.to_owned(), format!("\u{feff}\u{feff}{HEADER}{line}"));
+    let twice = desk.run(Command::ReviewImport { id, file }).await.expect_err("it is refused");
+    assert!(twice.to_string().starts_with("line 1: the columns are"), "{twice}");
     let (id, file) = (review.to_owned(), format!("item,decision\n{line}"));
     let header = desk.run(Command::ReviewImport { id, file }).await.expect_err("it is refused");
     assert!(header.to_string().starts_with("line 1: the columns are"), "{header}");
@@ -391,13 +399,13 @@ async fn r_75_a_review_that_is_withdrawn_in_time_lapses_nobody() {
     let late = desk.imports(&review, &late).await.expect_err("it is over").to_string();
     assert!(late.contains("awaits no decision any more: withdrawn"), "{late}");
     let again = withdraw(other, &review, "once more").await.expect_err("it is over").to_string();
-    assert!(again.contains("it is withdrawn already"), "{again}");
+    assert!(again.contains("the review is withdrawn already"), "{again}");
 
     let told = desk.opens(&["billing"], 2 * DAY).await.expect("it is in no other");
     let review = told["review"].as_str().expect("an id");
     desk.world.clock.advance(2 * DAY);
     let late = withdraw(other, review, "it was missed").await.expect_err("it is late").to_string();
-    assert!(late.contains("its date has passed"), "{late}");
+    assert!(late.contains("the date of the review has passed"), "{late}");
     assert_eq!(desk.call("lookup").await, "review_lapsed");
     let listed = desk.run(Command::ReviewList).await.expect("they are listed");
     let states: Vec<_> = listed.as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
