@@ -98,14 +98,15 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{
-    Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
+    Covers, Delivery, EventAlgorithm, LogPlace, Receiver, ReceiverStream, Recorded, Telling,
+    TellingStatus, UnknownEventAlgorithm, Waiting,
 };
 pub use release::{
     Activation, Approval, Base, Release, ReleaseState, ReleaseTerms, Releases, SignedBy,
 };
 pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
-    Review,
+    Review, ReviewWithdrawn,
 };
 pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};

@@ -19,7 +19,7 @@ use crate::receivers::ReceiverRegistration;
 use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
-use crate::streams::{StreamManaged, StreamRegistration};
+use crate::streams::{StreamAnswered, StreamManaged, StreamRegistration};
 use crate::systems::SystemRegistration;
 use crate::undo::UndoAsked;
 use crate::widening::WideningSaid;
@@ -93,6 +93,8 @@ pub enum Command {
     StreamResume { name: String },
     /// Says what its transmitter is about to be asked for.
     StreamManage(StreamManaged),
+    /// Says what that answered.
+    StreamAnswered(StreamAnswered),
     /// Lists them.
     StreamList,
     /// Registers a receiver, which is told when instances and agents stop.
@@ -169,6 +171,8 @@ pub enum Command {
     ReviewExport { id: String, format: ReviewFormat },
     /// Takes decisions on a review, as a file says them: all of them or none.
     ReviewImport { id: String, file: String },
+    /// Withdraws a review before its date: who was not answered yet does not lapse by it.
+    ReviewWithdraw { id: String, reason: String },
     /// Shows a review with what was decided.
     ReviewShow { id: String },
     /// Lists reviews.

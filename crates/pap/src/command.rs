@@ -280,6 +280,7 @@ impl Administration {
             Command::ReviewOpen(_)
             | Command::ReviewExport { .. }
             | Command::ReviewImport { .. }
+            | Command::ReviewWithdraw { .. }
             | Command::ReviewShow { .. }
             | Command::ReviewList => self.reviews(by, command).await,
             Command::PeopleSourceAdd(_)
@@ -297,6 +298,7 @@ impl Administration {
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
             | Command::StreamManage(_)
+            | Command::StreamAnswered(_)
             | Command::StreamList => self.streams(by, command).await,
             Command::ReceiverAdd(_)
             | Command::ReceiverCover { .. }
@@ -313,10 +315,6 @@ impl Administration {
             }
             Command::RiskRaise { .. } | Command::RiskLower { .. } => self.risks(by, command).await,
             Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
-            Command::ElevationAsk { .. }
-            | Command::ElevationApprove { .. }
-            | Command::ElevationRevoke { .. }
-            | Command::ElevationList => self.elevations(by, command).await,
             other => self.work(by, other).await,
         }
     }
@@ -340,6 +338,10 @@ impl Administration {
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
             Command::MandateList => self.list(by, "mandate/", "").await,
             Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
+            Command::ElevationAsk { .. }
+            | Command::ElevationApprove { .. }
+            | Command::ElevationRevoke { .. }
+            | Command::ElevationList => self.elevations(by, command).await,
             Command::PolicyPublish { .. }
             | Command::PolicyApprove { .. }
             | Command::PolicyActivate { .. }

@@ -78,9 +78,9 @@ pub use release::{PolicyKey, ReleaseAsked, Unsound, observed_release, release_at
 pub use review::{ReviewAsked, ReviewFormat};
 pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
-pub use streams::{ManagedAct, StreamManaged, StreamRegistration};
+pub use streams::{ManagedAct, StreamAnswered, StreamManaged, StreamRegistration};
 pub use systems::SystemRegistration;
-pub use token_keys::KeptTokenKeys;
+pub use token_keys::{KeptTokenKeys, WrittenKeys};
 pub use tools::pin_digest;
 pub use undo::UndoAsked;
 pub use widening::WideningSaid;

@@ -60,7 +60,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
                        Action::"label/remove", Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"founder/add", Action::"founder/rekey", Action::"founder/remove", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
-                       Action::"review/open", Action::"review/import", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe", Action::"policy/withdraw"],
+                       Action::"review/open", Action::"review/import", Action::"review/withdraw", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe", Action::"policy/withdraw"],
             resource);
     @id("directory")
     permit (principal is Directory, action == Action::"person/provision", resource)

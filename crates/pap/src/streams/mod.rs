@@ -22,7 +22,7 @@ use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitt
 use crate::command::{AdminError, Administration};
 use crate::register::put;
 
-pub use managed::{ManagedAct, StreamManaged};
+pub use managed::{ManagedAct, StreamAnswered, StreamManaged};
 pub use registered::{STREAMS_MAX, StreamRegistration};
 pub use taking::TAKEN_MAX;
 

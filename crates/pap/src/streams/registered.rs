@@ -66,6 +66,7 @@ impl Administration {
                 self.stream_state(by, &name, DirectoryState::Active).await
             }
             Command::StreamManage(said) => self.stream_managed(by, said).await,
+            Command::StreamAnswered(said) => self.stream_answered(by, said).await,
             _ => self.list(by, "stream/", "").await,
         }
     }

@@ -13,6 +13,7 @@ mod directories;
 mod directory_agents;
 mod directory_tokens;
 mod elevations;
+mod event_keys;
 mod founders;
 mod founding;
 mod furnished;

@@ -1,12 +1,13 @@
 //! Which streams there are, and by what whoever pushes to each is known.
 
+use model::{FactKey, PersonId, Sha256Digest};
 use pap::streams::NotTaken;
-use pap::{Command, ManagedAct, NewToken, StreamManaged, StreamRegistration};
+use pap::{Command, ManagedAct, NewToken, StreamAnswered, StreamManaged, StreamRegistration};
 use serde_json::json;
 
 use crate::desk::word;
 use crate::directories::{Scene, token, user};
-use crate::furnished::stream_managed;
+use crate::furnished::{stream_answered, stream_managed};
 use crate::streams::{RISC, Signals, TOKEN, code, said};
 
 #[tokio::test]
@@ -127,6 +128,48 @@ async fn what_a_transmitter_is_asked_for_is_recorded() {
     };
     check(events(64), "done").await;
     check(events(65), "invalid").await;
+}
+
+/// Of what a transmitter answered there is the status and the digest, by whoever was permitted to ask it, and of
+/// what they were permitted to ask.
+#[tokio::test]
+async fn what_a_transmitter_answered_is_recorded_by_whoever_asked_it() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    let asked = desk.run(Command::StreamManage(stream_managed())).await.expect("it is permitted");
+    let decision = asked["decision"].as_str().expect("an id");
+    let by = desk.world.standing.sponsor.id.clone();
+    let mut other = desk.world.standing.other.clone();
+    other.groups.insert("administrators".parse().expect("a group"));
+    desk.world.put(FactKey::person(&other.id), &other).await;
+    let revision = desk.revision().await;
+    let told = desk.run(Command::StreamAnswered(stream_answered(decision.to_owned()))).await;
+    assert_eq!(told.expect("it is recorded")["stream"], "caep");
+    let last = desk.world.records("administration").await.pop().unwrap();
+    assert_eq!(last.text_of("action"), "people/stream");
+    let change = desk.world.disclosure(&last).await.value("change").cloned().unwrap();
+    let body = Sha256Digest::of(b"");
+    let answered = json!({ "decision": decision, "status": 204, "body": body });
+    assert_eq!(change, json!({ "answered": answered, "stream": "caep" }));
+
+    let check = async |by: &PersonId, change: &dyn Fn(&mut StreamAnswered), expected: &str| {
+        let mut said = stream_answered(decision.to_owned());
+        change(&mut said);
+        assert_eq!(word(&desk.run_as(by, Command::StreamAnswered(said)).await), expected);
+    };
+    check(&by, &|said| (said.status, said.body) = (None, None), "done").await;
+    check(&by, &|said| said.status = None, "invalid").await;
+    check(&by, &|said| said.body = None, "invalid").await;
+    check(&by, &|said| said.status = Some(99), "invalid").await;
+    check(&by, &|said| said.status = Some(600), "invalid").await;
+    check(&by, &|said| said.decision = "nothing".to_owned(), "invalid").await;
+    check(&by, &|said| said.decision = decision.replace(char::is_numeric, "0"), "missing").await;
+    // Neither what somebody else was permitted, nor what was no such act.
+    check(&other.id, &|_| {}, "missing").await;
+    let records = desk.world.records("administration").await;
+    let another = records.iter().find(|it| it.text_of("id") != decision).expect("there is another");
+    check(&by, &|said| said.decision = another.text_of("id").to_owned(), "missing").await;
+    assert_eq!(desk.revision().await, revision);
 }
 
 #[tokio::test]
