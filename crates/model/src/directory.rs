@@ -21,8 +21,9 @@ pub struct Directory {
     /// How its people log in; without it, they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginRule>,
-    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed; without that,
+    /// nobody waits for it.
+    #[serde(default)]
     pub silence_min: Option<u32>,
     /// When it was registered.
     pub registered: Timestamp,

@@ -291,11 +291,13 @@ impl Administration {
             | Command::DirectoryAdopt { .. }
             | Command::DirectorySuspend { .. }
             | Command::DirectoryResume { .. }
+            | Command::DirectorySilence { .. }
             | Command::DirectoryList => self.directories(by, command).await,
             Command::StreamAdd(_)
             | Command::StreamToken { .. }
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
+            | Command::StreamSilence { .. }
             | Command::StreamManage(_)
             | Command::StreamList => self.streams(by, command).await,
             Command::ReceiverAdd(_)

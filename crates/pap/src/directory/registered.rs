@@ -30,8 +30,9 @@ pub struct DirectoryRegistration {
     pub name: String,
     /// How its people log in.
     pub logins: Option<LoginRule>,
-    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
-    #[serde(default)]
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed; `null`, if nobody waits
+    /// for it.
+    #[serde(default = "heard::by_default")]
     pub silence_min: Option<u32>,
     /// Its first token.
     pub token: NewToken,
@@ -80,10 +81,15 @@ impl Administration {
             }
             Command::DirectorySuspend { name, reason } => {
                 let state = DirectoryState::Suspended { reason, since: self.now() };
-                self.directory_state(by, &name, state).await
+                self.directory_changed(by, &name, |it| Directory { state, ..it }).await
             }
             Command::DirectoryResume { name } => {
-                self.directory_state(by, &name, DirectoryState::Active).await
+                let state = DirectoryState::Active;
+                self.directory_changed(by, &name, |it| Directory { state, ..it }).await
+            }
+            Command::DirectorySilence { name, silence_min } => {
+                heard::checked(silence_min)?;
+                self.directory_changed(by, &name, |it| Directory { silence_min, ..it }).await
             }
             _ => self.list(by, "directory/", "").await,
         }
@@ -114,7 +120,7 @@ impl Administration {
         ];
         effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
-        Ok(json!({ "directory": name, "decision": done.decision }))
+        Ok(json!({ "directory": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
     /// Gives a directory another token, beside the newest that it has, or `alone`.
@@ -156,15 +162,15 @@ impl Administration {
         Ok(json!({ "person": person, "directory": name, "decision": done.decision }))
     }
 
-    async fn directory_state(
+    async fn directory_changed(
         &self,
         by: &PersonId,
         name: &str,
-        state: DirectoryState,
+        change: impl FnOnce(Directory) -> Directory,
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
-        let directory = Directory { state, ..registered(&mut draft, &name).await? };
+        let directory = change(registered(&mut draft, &name).await?);
         let mut effects = vec![put(FactKey::directory(&name), &directory)];
         // Whoever may not say anything is not waited for.
         let silence_min = directory.silence_min.filter(|_| directory.is_active());
@@ -172,7 +178,10 @@ impl Administration {
         let heard = heard::from_now(&mut draft.reader, speaks, silence_min, self.now()).await?;
         effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
-        Ok(json!({ "directory": name, "state": directory.state, "decision": done.decision }))
+        let Directory { state, silence_min, .. } = directory;
+        Ok(json!({
+            "directory": name, "state": state, "silence_min": silence_min, "decision": done.decision,
+        }))
     }
 
     /// Records that somebody at the service provider was refused for `cause`.

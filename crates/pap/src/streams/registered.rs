@@ -40,8 +40,9 @@ pub struct StreamRegistration {
     pub directory: String,
     /// Whether an e-mail address names somebody among these.
     pub email: bool,
-    /// After how many minutes in which nothing was heard of it these are unconfirmed.
-    #[serde(default)]
+    /// After how many minutes in which nothing was heard of it these are unconfirmed; `null`, if nobody waits
+    /// for it.
+    #[serde(default = "heard::by_default")]
     pub silence_min: Option<u32>,
     /// Its first token.
     pub token: NewToken,
@@ -64,6 +65,9 @@ impl Administration {
             }
             Command::StreamResume { name } => {
                 self.stream_state(by, &name, DirectoryState::Active).await
+            }
+            Command::StreamSilence { name, silence_min } => {
+                self.stream_silence(by, &name, silence_min).await
             }
             Command::StreamManage(said) => self.stream_managed(by, said).await,
             _ => self.list(by, "stream/", "").await,
@@ -109,7 +113,7 @@ impl Administration {
         ];
         effects.extend(heard);
         let done = draft.make(json!(stream), effects).await?;
-        Ok(json!({ "stream": name, "decision": done.decision }))
+        Ok(json!({ "stream": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
     /// Gives a stream another token, beside the newest that it has, or `alone`.
@@ -144,6 +148,22 @@ impl Administration {
         }
         let done = draft.make(json!(stream), effects).await?;
         Ok(json!({ "stream": name, "state": stream.state, "decision": done.decision }))
+    }
+
+    async fn stream_silence(
+        &self,
+        by: &PersonId,
+        name: &str,
+        silence_min: Option<u32>,
+    ) -> Result<Value, AdminError> {
+        heard::checked(silence_min)?;
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let stream = Stream { silence_min, ..registered(&mut draft, &name).await? };
+        let mut effects = vec![put(FactKey::stream(&name), &stream)];
+        effects.extend(heard_from_now(&mut draft, &stream, self.now()).await?);
+        let done = draft.make(json!(stream), effects).await?;
+        Ok(json!({ "stream": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
     /// The stream `name`, if it counts and `token` is one of its own.
