@@ -77,6 +77,11 @@ impl DirectoryTokens {
         self.0.iter().find(|token| token.digest == *digest && token.expires > now)
     }
 
+    /// Whether that of `digest`, which was shown, has not been taken back since.
+    pub fn has(&self, digest: &Sha256Digest) -> bool {
+        self.0.iter().any(|token| token.digest == *digest)
+    }
+
     /// The same with `token`, beside the newest that there is or `alone`.
     #[must_use]
     pub fn with(mut self, token: DirectoryToken, alone: bool) -> Self {

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use authority::{Reader, Refused};
+use authority::{FactsError, Reader, Refused};
 use model::{
     Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey, LoginRule, PeopleSource,
     Person, PersonId, ResourceRef, Sha256Digest, SourceName, Speaker, Timestamp,
 };
 use schemars::JsonSchema;
+use scim::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::errors::{stranger, unavailable};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::heard;
@@ -63,6 +65,20 @@ pub struct KnownDirectory {
     silence_min: Option<u32>,
     /// Whether the token reads only.
     pub read_only: bool,
+    /// The token.
+    shown: Sha256Digest,
+}
+
+impl KnownDirectory {
+    /// That its token has not been taken back since it was shown. What `reader` reads then rests on that: it
+    /// is not done if the token is taken back before.
+    pub(super) async fn still_known(&self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let place = FactKey::directory_tokens(&self.name);
+        if has_shown(reader, place, &self.shown).await.map_err(unavailable)? {
+            return Ok(());
+        }
+        Err(stranger())
+    }
 }
 
 impl Administration {
@@ -204,6 +220,7 @@ impl Administration {
             logins,
             silence_min,
             read_only: shown.read_only,
+            shown: shown.digest,
         }))
     }
 
@@ -261,6 +278,16 @@ pub(crate) async fn shown_token(
     let tokens = reader.find::<DirectoryTokens>(place).await.map_err(AdminError::unavailable)?;
     let digest = Sha256Digest::of(shown.as_bytes());
     Ok(tokens.unwrap_or_default().counting(&digest, now).cloned())
+}
+
+/// Whether the token `shown` is one of those at `place` still.
+pub(crate) async fn has_shown(
+    reader: &mut Reader<'_>,
+    place: FactKey,
+    shown: &Sha256Digest,
+) -> Result<bool, FactsError> {
+    let tokens = reader.find::<DirectoryTokens>(place).await?;
+    Ok(tokens.is_some_and(|tokens| tokens.has(shown)))
 }
 
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Directory, AdminError> {

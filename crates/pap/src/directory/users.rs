@@ -88,6 +88,7 @@ impl Administration {
         let (mut known, now) = (known, self.now());
         for _ in 0..STEPS_MAX {
             let mut reader = self.reader();
+            directory.still_known(&mut reader).await?;
             let users = self.users(&mut reader, directory, known, change).await?;
             let id = users.id.clone();
             let becomes = self.user_becomes(&mut reader, directory, (users, now)).await?;
@@ -294,10 +295,10 @@ async fn mark(
     Ok(Some(put(place, &mark)))
 }
 
-/// What the directory says of a user instead of `was`. Whoever was not active is so only if it says so:
-/// an `active` that is taken away from them is kept as one without a value (RFC 7643 §2.5).
+/// What the directory says of a user instead of `was`. An `active` that it has said and takes away, however it
+/// does that, is kept as one without a value (RFC 7643 §2.5): who has it is not active, until it says so.
 fn said_or_still(mut said: Resource, was: &Resource) -> Resource {
-    if !is_active(was) && !said.contains_key(ACTIVE) {
+    if was.contains_key(ACTIVE) && !said.contains_key(ACTIVE) {
         said.insert(ACTIVE.to_owned(), Value::Null);
     }
     said

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::KnownStream;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::directory::{NewToken, given_token, shown_token};
@@ -170,13 +171,13 @@ impl Administration {
     pub(super) async fn known_stream(
         &self,
         (name, token): (&str, &str),
-    ) -> Result<Option<Stream>, AdminError> {
+    ) -> Result<Option<KnownStream>, AdminError> {
         let Ok(name) = name.parse::<SourceName>() else { return Ok(None) };
         let (mut reader, place) = (self.reader(), FactKey::stream_tokens(&name));
-        match shown_token(&mut reader, place, (token, self.now())).await? {
-            Some(_) => active(&mut reader, &name).await,
-            None => Ok(None),
-        }
+        let shown = shown_token(&mut reader, place, (token, self.now())).await?;
+        let Some(shown) = shown else { return Ok(None) };
+        let stream = active(&mut reader, &name).await?;
+        Ok(stream.map(|stream| KnownStream { stream, shown: Some(shown.digest) }))
     }
 }
 
