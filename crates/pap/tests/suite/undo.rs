@@ -164,11 +164,14 @@ async fn what_is_undone_is_named_and_waits_an_hour() {
     assert!(!is_here(desk, &ann).await);
 }
 
+const UNIT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+
 /// What an event does to `ann`, who leads a desk.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 enum Told {
-    /// By the directory: this operation.
-    Says(&'static str),
+    /// By the directory: this operation, at a place, with a value.
+    Says(&'static str, &'static str, Value),
     /// She is not as she was, and at work elsewhere.
     LeavesElsewhere,
     /// She is in the group of this name no longer.
@@ -230,15 +233,16 @@ impl Stage {
         self.signals.take(&self.signals.sign(&claims)).await.expect("it is taken");
     }
 
-    async fn tell(&self, told: Told) {
+    async fn tell(&self, told: &Told) {
         let scene = self.scene();
         let group = |of: &str| {
             let found = self.groups.iter().find(|(name, _)| *name == of);
             found.expect("there is one").1.clone()
         };
         match told {
-            Told::Says(operation) => {
-                let operation = patch(&USER, serde_json::from_str(operation).expect("JSON"));
+            Told::Says(op, path, value) => {
+                let operation = json!({ "op": op, "path": path, "value": value });
+                let operation = patch(&USER, operation);
                 scene.change("ann", &UserChange::Patch(&operation)).await.expect("it is said");
             }
             Told::LeavesElsewhere => {
@@ -255,7 +259,7 @@ impl Stage {
             Told::Signal(of, event, [member, value]) => {
                 let event = format!("{of}{event}");
                 let mut claims = self.signals.claims(&event, self.signals.now());
-                claims["events"][&event][member] = json!(value);
+                claims["events"][&event][*member] = json!(value);
                 claims["events"][&event]["principal"] = json!("USER");
                 self.signals.take(&self.signals.sign(&claims)).await.expect("it is taken");
             }
@@ -263,7 +267,7 @@ impl Stage {
     }
 
     /// All that whoever tells of it `told` since `from` until now.
-    fn since(&self, from: Timestamp, told: Told) -> Command {
+    fn since(&self, from: Timestamp, told: &Told) -> Command {
         let until = self.scene().desk.world.clock.now();
         let stream = matches!(told, Told::Signal(..)).then(|| "caep".to_owned());
         asked(|it| {
@@ -292,43 +296,39 @@ impl Stage {
     }
 }
 
-const UNIT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
-const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+/// Kinds of signals, each with what it does to her.
+fn kinds() -> Vec<(Told, &'static str)> {
+    let none = ["reason", "none"];
+    vec![
+        (Told::Says("replace", "active", json!(false)), "gone"),
+        (Told::Says("remove", "active", Value::Null), "gone"),
+        (Told::LeavesElsewhere, "gone"),
+        (Told::Signal(RISC, "account-disabled", none), "gone"),
+        (Told::Signal(RISC, "account-disabled", ["reason", "hijacking"]), "gone"),
+        (Told::Signal(RISC, "account-purged", none), "gone"),
+        (Told::Signal(RISC, "credential-compromise", none), "gone"),
+        (Told::Signal(SCIM, "prov:deactivate", none), "gone"),
+        (Told::Says("replace", UNIT, json!("Counter")), "moved"),
+        (Told::Says("remove", UNIT, Value::Null), "moved"),
+        (Told::Says("replace", MANAGER, json!("dora")), "moved"),
+        (Told::Parts("desk-leads"), "moved"),
+        (Told::Parts("staff"), "parted"),
+        (Told::Signal(CAEP, "risk-level-change", ["current_level", "HIGH"]), "rated"),
+        (Told::Signal(CAEP, "session-revoked", none), "nothing"),
+        (Told::Signal(CAEP, "credential-change", none), "nothing"),
+        (Told::Signal(RISC, "account-credential-change-required", none), "nothing"),
+        (Told::Signal(CAEP, "risk-level-change", ["current_level", "LOW"]), "nothing"),
+        (Told::Says("add", "title", json!("Dr")), "nothing"),
+    ]
+}
 
 /// Whatever kind of signal it was by which somebody is gone, or what they sponsor stops: undone, they are as they
 /// were; but what was granted before they left stays dead, and ended sessions stay ended. What the directory says
 /// again as at first changes nothing more.
 #[tokio::test]
 async fn sc_02_a_mistake_of_any_kind_is_undone_and_revives_nothing() {
-    let none = ["reason", "none"];
     let (gone, moved, nothing) = ("gone", "moved", "nothing");
-    for (told, kind) in [
-        (Told::Says(r#"{ "op": "replace", "path": "active", "value": false }"#), gone),
-        (Told::Says(r#"{ "op": "remove", "path": "active" }"#), gone),
-        (Told::LeavesElsewhere, gone),
-        (Told::Signal(RISC, "account-disabled", none), gone),
-        (Told::Signal(RISC, "account-disabled", ["reason", "hijacking"]), gone),
-        (Told::Signal(RISC, "account-purged", none), gone),
-        (Told::Signal(RISC, "credential-compromise", none), gone),
-        (Told::Signal(SCIM, "prov:deactivate", none), gone),
-        (Told::Says(r#"{ "op": "replace", "path": "UNIT", "value": "Counter" }"#), moved),
-        (Told::Says(r#"{ "op": "remove", "path": "UNIT" }"#), moved),
-        (Told::Says(r#"{ "op": "replace", "path": "MANAGER", "value": "dora" }"#), moved),
-        (Told::Parts("desk-leads"), moved),
-        (Told::Parts("staff"), "parted"),
-        (Told::Signal(CAEP, "risk-level-change", ["current_level", "HIGH"]), "rated"),
-        (Told::Signal(CAEP, "session-revoked", none), nothing),
-        (Told::Signal(CAEP, "credential-change", none), nothing),
-        (Told::Signal(RISC, "account-credential-change-required", none), nothing),
-        (Told::Signal(CAEP, "risk-level-change", ["current_level", "LOW"]), nothing),
-        (Told::Says(r#"{ "op": "add", "path": "title", "value": "Dr" }"#), nothing),
-    ] {
-        let told = match told {
-            Told::Says(operation) => {
-                Told::Says(operation.replace("UNIT", UNIT).replace("MANAGER", MANAGER).leak())
-            }
-            other => other,
-        };
+    for (told, kind) in kinds() {
         let stage = Box::pin(Stage::set()).await;
         let (desk, before) = (&stage.scene().desk, stage.ann().await);
         let agent = Agent {
@@ -340,11 +340,11 @@ async fn sc_02_a_mistake_of_any_kind_is_undone_and_revives_nothing() {
         assert!(agent.is_answered_for_by(&before), "{told:?}");
         stage.signals.later();
         let from = desk.world.clock.now();
-        stage.tell(told).await;
+        stage.tell(&told).await;
         let suspended = stage.ann().await;
         let stops = !agent.is_answered_for_by(&suspended);
         assert_eq!(stops, [gone, moved].contains(&kind), "{told:?}");
-        let command = stage.since(from, told);
+        let command = stage.since(from, &told);
         stage.signals.later();
         let restored = stage.undo(command).await;
         let is = stage.ann().await;
@@ -377,10 +377,7 @@ async fn sc_02_a_mistake_of_any_kind_is_undone_and_revives_nothing() {
 /// if the time that is named has that in it.
 #[tokio::test]
 async fn sc_02_what_changed_since_is_not_undone() {
-    let to = |unit: &str| {
-        let operation = json!({ "op": "replace", "path": UNIT, "value": unit });
-        Told::Says(operation.to_string().leak())
-    };
+    let to = |unit: &str| Told::Says("replace", UNIT, json!(unit));
     let rates =
         |level: &'static str| Told::Signal(CAEP, "risk-level-change", ["current_level", level]);
     for (within, since, restored) in [
@@ -399,13 +396,13 @@ async fn sc_02_what_changed_since_is_not_undone() {
         let (desk, before) = (&stage.scene().desk, stage.ann().await);
         let from = desk.world.clock.now();
         for told in &within {
-            stage.tell(*told).await;
+            stage.tell(told).await;
             stage.signals.later();
         }
-        let command = stage.since(from, within[0]);
+        let command = stage.since(from, &within[0]);
         stage.signals.later();
         for told in &since {
-            stage.tell(*told).await;
+            stage.tell(told).await;
         }
         let suspended = stage.ann().await;
         let undone = stage.undo(command).await;
