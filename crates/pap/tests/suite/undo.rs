@@ -186,7 +186,19 @@ enum Told {
 struct Stage {
     signals: Signals,
     both: [PersonId; 2],
-    groups: [(&'static str, String); 2],
+    groups: Vec<(&'static str, String)>,
+}
+
+/// That she works in `unit`, and whether she is active.
+fn said(unit: &str, active: bool) -> Value {
+    let mut said = at_work("ann", unit, "carl");
+    said["active"] = json!(active);
+    said
+}
+
+/// That the stream rates her so.
+fn rates(level: &'static str) -> Told {
+    Told::Signal(CAEP, "risk-level-change", ["current_level", level])
 }
 
 impl Stage {
@@ -196,41 +208,23 @@ impl Stage {
         let groups = ["desk-leads".parse().expect("a group")].into();
         let rule = Widening { groups, after_s: Some(0), before: None };
         world.put(FactKey::widening(), &rule).await;
-        let stage = Self {
-            signals,
-            both,
-            groups: [("staff", String::new()), ("desk-leads", String::new())],
-        };
-        stage.scene().creates(stage.said("Desk 4", true)).await;
-        let mut groups = Vec::new();
+        let mut stage = Self { signals, both, groups: Vec::new() };
+        stage.scene().creates(said("Desk 4", true)).await;
         for name in ["staff", "desk-leads"] {
-            groups.push((name, stage.scene().group(name, &["ann"]).await.expect("a group")));
+            let id = stage.scene().group(name, &["ann"]).await.expect("a group");
+            stage.groups.push((name, id));
         }
-        stage.rate("MEDIUM").await;
+        stage.tell(&rates("MEDIUM")).await;
         stage.signals.later();
-        Self { groups: groups.try_into().expect("there are two"), ..stage }
+        stage
     }
 
     fn scene(&self) -> &Scene {
         &self.signals.scene
     }
 
-    fn said(&self, unit: &str, active: bool) -> Value {
-        let mut said = at_work("ann", unit, "carl");
-        said["active"] = json!(active);
-        said
-    }
-
     async fn ann(&self) -> Person {
         serde_json::from_value(self.signals.person("ann").await).expect("a person")
-    }
-
-    async fn rate(&self, level: &str) {
-        let event = format!("{CAEP}risk-level-change");
-        let mut claims = self.signals.claims(&event, self.signals.now());
-        claims["events"][&event]["current_level"] = json!(level);
-        claims["events"][&event]["principal"] = json!("USER");
-        self.signals.take(&self.signals.sign(&claims)).await.expect("it is taken");
     }
 
     async fn tell(&self, told: &Told) {
@@ -246,7 +240,7 @@ impl Stage {
                 scene.change("ann", &UserChange::Patch(&operation)).await.expect("it is said");
             }
             Told::LeavesElsewhere => {
-                scene.replaces("ann", self.said("Counter", false)).await.expect("it is said");
+                scene.replaces("ann", said("Counter", false)).await.expect("it is said");
             }
             Told::Parts(of) => {
                 let leaves = json!({ "op": "remove", "path": "members[value eq \"ann\"]" });
@@ -313,11 +307,11 @@ fn kinds() -> Vec<(Told, &'static str)> {
         (Told::Says("replace", MANAGER, json!("dora")), "moved"),
         (Told::Parts("desk-leads"), "moved"),
         (Told::Parts("staff"), "parted"),
-        (Told::Signal(CAEP, "risk-level-change", ["current_level", "HIGH"]), "rated"),
+        (rates("HIGH"), "rated"),
         (Told::Signal(CAEP, "session-revoked", none), "nothing"),
         (Told::Signal(CAEP, "credential-change", none), "nothing"),
         (Told::Signal(RISC, "account-credential-change-required", none), "nothing"),
-        (Told::Signal(CAEP, "risk-level-change", ["current_level", "LOW"]), "nothing"),
+        (rates("LOW"), "nothing"),
         (Told::Says("add", "title", json!("Dr")), "nothing"),
     ]
 }
@@ -364,7 +358,7 @@ async fn sc_02_a_mistake_of_any_kind_is_undone_and_revives_nothing() {
         assert_eq!(stage.groups_read().await, ["desk-leads", "staff"], "{told:?}");
         // The directory, which was wrong, says what is so.
         stage.signals.later();
-        stage.scene().replaces("ann", stage.said("Desk 4", true)).await.expect("it is said");
+        stage.scene().replaces("ann", said("Desk 4", true)).await.expect("it is said");
         for (_, group) in &stage.groups {
             let joins = json!({ "op": "add", "path": "members", "value": [{ "value": "ann" }] });
             stage.scene().regroup(group, joins).await.expect("it is said");
@@ -378,8 +372,6 @@ async fn sc_02_a_mistake_of_any_kind_is_undone_and_revives_nothing() {
 #[tokio::test]
 async fn sc_02_what_changed_since_is_not_undone() {
     let to = |unit: &str| Told::Says("replace", UNIT, json!(unit));
-    let rates =
-        |level: &'static str| Told::Signal(CAEP, "risk-level-change", ["current_level", level]);
     for (within, since, restored) in [
         (vec![to("Counter")], vec![], Ok(json!(1))),
         (vec![to("Counter"), to("Back room")], vec![], Ok(json!(1))),
@@ -419,8 +411,7 @@ async fn sc_02_what_changes_before_it_is_approved_is_left_out() {
     stage.scene().creates(at_work("ben", "Desk 4", "carl")).await;
     stage.signals.later();
     let from = desk.world.clock.now();
-    for (name, said) in
-        [("ann", stage.said("Counter", true)), ("ben", at_work("ben", "Counter", "carl"))]
+    for (name, said) in [("ann", said("Counter", true)), ("ben", at_work("ben", "Counter", "carl"))]
     {
         stage.scene().replaces(name, said).await.expect("it is said");
     }
