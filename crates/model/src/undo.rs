@@ -178,7 +178,7 @@ impl Undo {
         if let Some(Changed { was, .. }) =
             suspended.moved.as_ref().filter(|moved| moved.is.is_like(&position))
         {
-            was.is_of(&mut is);
+            was.put_back(&mut is);
         }
         if let Some(Changed { was, .. }) =
             suspended.rated.as_ref().filter(|rated| rated.is == person.rated)
@@ -227,7 +227,7 @@ fn follow<T>(known: &mut Option<Changed<T>>, (was, is): (T, T), is_like: impl Fn
 
 impl Position {
     /// Where `person` is.
-    pub fn of(person: &Person) -> Self {
+    fn of(person: &Person) -> Self {
         Self {
             groups: person.groups.clone(),
             waits: person.waits.joins.keys().cloned().collect(),
@@ -254,8 +254,8 @@ impl Position {
         self.moved != is.moved || self.groups.iter().any(|group| !told.contains(group))
     }
 
-    /// Makes `person` one who is here: in the groups that counted, and in no other that did not wait then.
-    fn is_of(&self, person: &mut Person) {
+    /// Puts `person` back here: into the groups that counted, and into no other that did not wait then.
+    fn put_back(&self, person: &mut Person) {
         person.groups.retain(|group| self.waits.contains(group));
         person.groups.extend(self.groups.iter().cloned());
         let joined = &person.groups;
@@ -344,7 +344,7 @@ mod tests {
         };
         let check = |was: &Person, is: &Person, expected: &Person| {
             let mut restored = is.clone();
-            Position::of(was).is_of(&mut restored);
+            Position::of(was).put_back(&mut restored);
             assert_eq!(&restored, expected);
         };
         let was = waiting(&["staff"], &["leads"]);
