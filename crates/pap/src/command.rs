@@ -314,7 +314,6 @@ impl Administration {
                 self.stops(by, command).await
             }
             Command::RiskRaise { .. } | Command::RiskLower { .. } => self.risks(by, command).await,
-            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::ElevationAsk { .. }
             | Command::ElevationApprove { .. }
             | Command::ElevationRevoke { .. }
@@ -326,6 +325,7 @@ impl Administration {
     /// Does what concerns work: who begins it, on what it rests, what of it is under way, and by what policy.
     async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
+            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
