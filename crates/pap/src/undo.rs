@@ -197,10 +197,10 @@ impl Administration {
             }
         };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = undo.people.range((from, Bound::Unbounded)).map(|(id, _)| id).peekable();
+        let mut rest = undo.people.range((from, Bound::Unbounded)).peekable();
         let (mut back, mut left_out, mut last) = (Vec::new(), Vec::new(), None);
         while back.len() + left_out.len() < PART && effects.len() < WRITTEN {
-            let Some(id) = rest.next() else { break };
+            let Some((id, _)) = rest.next() else { break };
             match restored_by(&mut draft.reader, &undo, (id, now)).await? {
                 Some(written) => {
                     effects.extend(written);

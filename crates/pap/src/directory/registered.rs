@@ -97,15 +97,13 @@ impl Administration {
             }
             Command::DirectorySuspend { name, reason } => {
                 let state = DirectoryState::Suspended { reason, since: self.now() };
-                self.directory_changed(by, &name, |it| Directory { state, ..it }).await
+                self.directory_state(by, &name, state).await
             }
             Command::DirectoryResume { name } => {
-                let state = DirectoryState::Active;
-                self.directory_changed(by, &name, |it| Directory { state, ..it }).await
+                self.directory_state(by, &name, DirectoryState::Active).await
             }
             Command::DirectorySilence { name, silence_min } => {
-                heard::checked(silence_min)?;
-                self.directory_changed(by, &name, |it| Directory { silence_min, ..it }).await
+                self.directory_silence(by, &name, silence_min).await
             }
             _ => self.list(by, "directory/", "").await,
         }
@@ -178,15 +176,37 @@ impl Administration {
         Ok(json!({ "person": person, "directory": name, "decision": done.decision }))
     }
 
-    async fn directory_changed(
+    async fn directory_state(
         &self,
         by: &PersonId,
         name: &str,
-        change: impl FnOnce(Directory) -> Directory,
+        state: DirectoryState,
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
-        let directory = change(registered(&mut draft, &name).await?);
+        let known = registered(&mut draft, &name).await?;
+        self.directory_changed(draft, Directory { state, ..known }).await
+    }
+
+    async fn directory_silence(
+        &self,
+        by: &PersonId,
+        name: &str,
+        silence_min: Option<u32>,
+    ) -> Result<Value, AdminError> {
+        heard::checked(silence_min)?;
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
+        let known = registered(&mut draft, &name).await?;
+        self.directory_changed(draft, Directory { silence_min, ..known }).await
+    }
+
+    async fn directory_changed(
+        &self,
+        mut draft: Draft<'_>,
+        directory: Directory,
+    ) -> Result<Value, AdminError> {
+        let name = directory.name.clone();
         let mut effects = vec![put(FactKey::directory(&name), &directory)];
         // Whoever may not say anything is not waited for.
         let silence_min = directory.silence_min.filter(|_| directory.is_active());

@@ -269,39 +269,6 @@ async fn who_leaves_is_gone_whatever_else_is_refused() {
     assert_eq!(scene.person("former").await["manager"], "bob", "their line");
 }
 
-/// An `active` that was said and is taken away, by a PATCH or by a PUT without it, is not one; where it never
-/// was said, nobody leaves by that.
-#[tokio::test]
-async fn whose_activity_is_taken_away_is_not_active() {
-    let said = |active: Option<bool>| {
-        let mut said = user("ann");
-        active.into_iter().for_each(|active| said["active"] = json!(active));
-        said
-    };
-    for (was, stays) in [(None, true), (Some(true), false), (Some(false), false)] {
-        for number in 0..4 {
-            let scene = Scene::set().await;
-            scene.creates(said(was)).await;
-            let patched = |operation: Value| patch(&USER, operation);
-            let by = match number {
-                0 => patched(json!({ "op": "remove", "path": "active" })),
-                1 => patched(json!({ "op": "replace", "path": "active", "value": null })),
-                2 => patched(json!({ "op": "replace", "value": { "active": null } })),
-                _ => patched(json!({ "op": "add", "path": "title", "value": "Dr" })),
-            };
-            let change = match number {
-                3 => UserChange::Replace(read(&USER, said(None))),
-                _ => UserChange::Patch(&by),
-            };
-            scene.change("ann", &change).await.expect("it is said");
-            let is = scene.person("ann").await["state"]["is"].clone();
-            assert_eq!(is == "active", stays, "{was:?}, {number}");
-            scene.activity("ann", true).await.expect("it is said");
-            assert_eq!(scene.person("ann").await["state"]["is"], "active", "{was:?}, {number}");
-        }
-    }
-}
-
 /// What is refused of a group leaves nobody in it, and who leaves it has none of its names.
 #[tokio::test]
 async fn a_group_that_is_refused_or_cut_short_gives_nobody_anything() {

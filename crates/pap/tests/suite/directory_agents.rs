@@ -12,20 +12,19 @@ use store::{Effect, Store as _, Unit};
 
 use crate::desk::jwk;
 use crate::directories::{BASE, Scene, patch, status, token, user};
-use crate::directory_tokens::{kept, taken_back_meanwhile};
 
 /// Who is a user of `okta`, and administers.
 const SAM: &str = "sam.sponsor@example.org";
 
 /// A deployment whose directory has a user who answers for agents.
-async fn scene() -> Scene {
+pub(crate) async fn scene() -> Scene {
     let scene = Box::pin(Scene::set()).await;
     let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: SAM.to_owned() };
     scene.desk.run(adopt).await.expect("they are its own");
     scene
 }
 
-fn agent(name: &str) -> Value {
+pub(crate) fn agent(name: &str) -> Value {
     let sam = json!({ "value": SAM });
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Agent", GOVERNANCE],
@@ -37,12 +36,12 @@ fn agent(name: &str) -> Value {
 }
 
 impl Scene {
-    async fn enrol(&self, said: Value) -> Result<String, Error> {
+    pub(crate) async fn enrol(&self, said: Value) -> Result<String, Error> {
         let said = AGENT.read(said)?;
         self.desk.administration.create_agent(&self.okta, &said).await
     }
 
-    async fn alter(&self, id: &str, change: &AgentChange<'_>) -> Result<(), Error> {
+    pub(crate) async fn alter(&self, id: &str, change: &AgentChange<'_>) -> Result<(), Error> {
         self.desk.administration.change_agent(&self.okta, (id, None), change).await
     }
 
@@ -50,7 +49,7 @@ impl Scene {
         self.alter(id, &AgentChange::Patch(&patch(&AGENT, operation))).await
     }
 
-    async fn is_active(&self, id: &str, active: bool) -> Result<(), Error> {
+    pub(crate) async fn is_active(&self, id: &str, active: bool) -> Result<(), Error> {
         self.says(id, json!({ "op": "replace", "path": "active", "value": active })).await
     }
 
@@ -374,28 +373,6 @@ async fn an_agent_is_suspended_by_its_directory_whoever_took_it_over() {
     scene.alter("desk", &AgentChange::Replace(said)).await.expect("all of it is done");
     let (told, _) = scene.seen("desk").await.expect("it is seen");
     assert_eq!((&told["active"], &told["displayName"]), (&json!(false), &json!("Another")));
-}
-
-/// A token that is taken back while an agent is registered, or stopped, with it.
-#[tokio::test]
-async fn a_token_that_is_taken_back_does_nothing_with_agents() {
-    let scene = scene().await;
-    scene.enrol(agent("desk")).await.expect("it is new");
-    let place = FactKey::directory_tokens(&scene.okta.name);
-    let tokens = scene.desk.fact(place.clone()).await.expect("it has some");
-    let before = kept(&scene.desk).await;
-    let meanwhile = || scene.desk.world.store.on_commit([taken_back_meanwhile(&scene)]);
-    meanwhile();
-    assert_eq!(status(scene.is_active("desk", false).await), 401);
-    scene.desk.world.put(place.clone(), &tokens).await;
-    meanwhile();
-    assert_eq!(status(scene.alter("desk", &AgentChange::Delete).await), 401);
-    scene.desk.world.put(place, &tokens).await;
-    meanwhile();
-    // It is told when it is asked again.
-    assert_eq!(status(scene.enrol(agent("counter")).await), 409);
-    assert_eq!(status(scene.enrol(agent("counter")).await), 401);
-    assert_eq!(kept(&scene.desk).await, before);
 }
 
 /// Saying nothing of who is not active says nothing, and who is gone is so since they first stopped.

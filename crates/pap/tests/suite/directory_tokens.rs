@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Clock as _, DirectoryTokens, FactKey};
-use pap::directory::UserChange;
+use pap::directory::{AgentChange, UserChange};
 use pap::{Command, DirectoryRegistration};
 use scim::USER;
 use serde_json::json;
@@ -11,11 +11,12 @@ use store::{Store as _, Unit};
 
 use crate::desk::{Desk, word};
 use crate::directories::{Scene, TOKEN, at_work, status, token, user};
+use crate::directory_agents::{self, agent};
 use crate::support::put;
 use crate::support::stores::OnCommit;
 
 /// That all tokens of `okta` are taken back, just before something else is committed.
-pub(crate) fn taken_back_meanwhile(scene: &Scene) -> OnCommit {
+fn taken_back_meanwhile(scene: &Scene) -> OnCommit {
     let place = FactKey::directory_tokens(&scene.okta.name);
     let effects = vec![put(place, &DirectoryTokens::default())];
     OnCommit::After(Unit { effects, ..Unit::default() })
@@ -98,6 +99,28 @@ async fn what_is_under_way_with_a_token_that_is_taken_back_is_not_done() {
         assert_eq!(kept(&scene.desk).await, before, "{what}");
         assert_eq!(status(scene.group("Others", &[]).await), 401, "{what}");
     }
+}
+
+/// A token that is taken back while an agent is registered, or stopped, with it.
+#[tokio::test]
+async fn a_token_that_is_taken_back_does_nothing_with_agents() {
+    let scene = directory_agents::scene().await;
+    scene.enrol(agent("desk")).await.expect("it is new");
+    let place = FactKey::directory_tokens(&scene.okta.name);
+    let tokens = scene.desk.fact(place.clone()).await.expect("it has some");
+    let before = kept(&scene.desk).await;
+    let meanwhile = || scene.desk.world.store.on_commit([taken_back_meanwhile(&scene)]);
+    meanwhile();
+    assert_eq!(status(scene.is_active("desk", false).await), 401);
+    scene.desk.world.put(place.clone(), &tokens).await;
+    meanwhile();
+    assert_eq!(status(scene.alter("desk", &AgentChange::Delete).await), 401);
+    scene.desk.world.put(place, &tokens).await;
+    meanwhile();
+    // It is told when it is asked again.
+    assert_eq!(status(scene.enrol(agent("counter")).await), 409);
+    assert_eq!(status(scene.enrol(agent("counter")).await), 401);
+    assert_eq!(kept(&scene.desk).await, before);
 }
 
 #[tokio::test]

@@ -133,7 +133,9 @@ async fn silence_is_bounded_unless_it_is_said_that_it_is_not() {
     let of = |said: Option<Value>, registration: Value| {
         let mut registration = registration;
         registration.as_object_mut().unwrap().remove("silence_min");
-        said.into_iter().for_each(|said| registration["silence_min"] = said);
+        if let Some(said) = said {
+            registration["silence_min"] = said;
+        }
         registration
     };
     for (number, (said, bound)) in
