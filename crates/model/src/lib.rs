@@ -120,6 +120,8 @@ pub use task::{
 pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Place, Server, Tool, ToolState};
-pub use undo::{Mistake, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState};
+pub use undo::{
+    Changed, Gone, Mistake, Position, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState,
+};
 pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, Stricter, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

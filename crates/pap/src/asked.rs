@@ -81,6 +81,12 @@ pub enum Command {
     DirectorySuspend { name: String, reason: String },
     /// Lets one go on.
     DirectoryResume { name: String },
+    /// Says anew for how many minutes one may say nothing.
+    DirectorySilence {
+        name: String,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Lists them.
     DirectoryList,
     /// Registers a stream of shared signals.
@@ -91,6 +97,12 @@ pub enum Command {
     StreamSuspend { name: String, reason: String },
     /// Lets one go on.
     StreamResume { name: String },
+    /// Says anew for how many minutes one may say nothing.
+    StreamSilence {
+        name: String,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Says what its transmitter is about to be asked for.
     StreamManage(StreamManaged),
     /// Says what that answered.

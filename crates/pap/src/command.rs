@@ -292,11 +292,13 @@ impl Administration {
             | Command::DirectoryAdopt { .. }
             | Command::DirectorySuspend { .. }
             | Command::DirectoryResume { .. }
+            | Command::DirectorySilence { .. }
             | Command::DirectoryList => self.directories(by, command).await,
             Command::StreamAdd(_)
             | Command::StreamToken { .. }
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
+            | Command::StreamSilence { .. }
             | Command::StreamManage(_)
             | Command::StreamAnswered(_)
             | Command::StreamList => self.streams(by, command).await,
@@ -314,7 +316,6 @@ impl Administration {
                 self.stops(by, command).await
             }
             Command::RiskRaise { .. } | Command::RiskLower { .. } => self.risks(by, command).await,
-            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             other => self.work(by, other).await,
         }
     }
@@ -322,6 +323,7 @@ impl Administration {
     /// Does what concerns work: who begins it, on what it rests, what of it is under way, and by what policy.
     async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
+            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,

@@ -69,6 +69,7 @@ pub use elevations::ElevationAsked;
 pub use flips::PolicyFiles;
 pub use founders::FounderSaid;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
+pub use heard::SILENCE;
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use offboard::CREDENTIALS_MAX;
 pub use people::SourceKey;

@@ -306,6 +306,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
         Command::DirectoryAdopt { name: okta(), person: "ordinary".to_owned() },
         Command::DirectorySuspend { name: okta(), reason: reason() },
         Command::DirectoryResume { name: okta() },
+        Command::DirectorySilence { name: okta(), silence_min: Some(60) },
         Command::DirectoryList,
         Command::StreamAdd(pap::StreamRegistration {
             name: "new".to_owned(),
@@ -324,6 +325,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
         },
         Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
         Command::StreamResume { name: "caep".to_owned() },
+        Command::StreamSilence { name: "caep".to_owned(), silence_min: None },
         Command::StreamManage(stream_managed()),
         Command::StreamAnswered(stream_answered(String::new())),
         Command::StreamList,

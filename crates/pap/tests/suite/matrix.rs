@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 70] = [
+const CHANGING: [&str; 72] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -36,10 +36,12 @@ const CHANGING: [&str; 70] = [
     "directory-adopt",
     "directory-suspend",
     "directory-resume",
+    "directory-silence",
     "stream-add",
     "stream-token",
     "stream-suspend",
     "stream-resume",
+    "stream-silence",
     "receiver-add",
     "receiver-cover",
     "receiver-token",

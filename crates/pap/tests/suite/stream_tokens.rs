@@ -1,14 +1,18 @@
 //! Which streams there are, and by what whoever pushes to each is known.
 
-use model::{FactKey, PersonId, Sha256Digest};
+use model::{DirectoryTokens, FactKey, PersonId, Sha256Digest};
 use pap::streams::NotTaken;
 use pap::{Command, ManagedAct, NewToken, StreamAnswered, StreamManaged, StreamRegistration};
 use serde_json::json;
+use store::Unit;
 
 use crate::desk::word;
 use crate::directories::{Scene, token, user};
+use crate::directory_tokens::kept;
 use crate::furnished::{stream_answered, stream_managed};
-use crate::streams::{RISC, Signals, TOKEN, code, said};
+use crate::streams::{RISC, SSF, Signals, TOKEN, code, said};
+use crate::support::put;
+use crate::support::stores::OnCommit;
 
 #[tokio::test]
 async fn a_stream_is_known_by_its_own_tokens_while_it_counts() {
@@ -55,6 +59,38 @@ async fn a_stream_is_known_by_its_own_tokens_while_it_counts() {
     desk.run(Command::DirectoryResume { name }).await.unwrap();
     assert!(polled().await);
     assert_eq!(code(signals.receiver.take(&stream, &told).await), "taken");
+    assert!(!signals.is_active("ann").await);
+}
+
+/// A token that is taken back after it was shown, and before what came with it is in force. What is polled
+/// shows none.
+#[tokio::test]
+async fn what_is_pushed_with_a_token_that_is_taken_back_is_not_taken() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    signals.scene.creates(user("ann")).await;
+    let place = FactKey::stream_tokens(&"caep".parse().unwrap());
+    let tokens = desk.fact(place.clone()).await.expect("it has one");
+    let effects = || vec![put(place.clone(), &DirectoryTokens::default())];
+    let events = ["account-disabled", "account-credential-change-required"].map(|it| (RISC, it));
+    for (of, event) in events.into_iter().chain([(SSF, "stream-updated"), (SSF, "verification")]) {
+        let stream = signals.receiver.known(("caep", TOKEN)).await.expect("it is known");
+        let event = format!("{of}{event}");
+        let mut claims = signals.claims(&event, signals.now());
+        claims["events"][&event]["status"] = json!("paused");
+        let told = signals.sign(&claims);
+        let before = (kept(desk).await, signals.outcomes().await);
+        let meanwhile = OnCommit::After(Unit { effects: effects(), ..Unit::default() });
+        desk.world.store.on_commit([meanwhile]);
+        assert_eq!(code(signals.receiver.take(&stream, &told).await), "stranger", "{event}");
+        assert_eq!(desk.world.store.commits_left(), 0, "{event} was about to be committed");
+        assert_eq!((kept(desk).await, signals.outcomes().await), before, "{event}");
+        desk.world.put(place.clone(), &tokens).await;
+    }
+    let claims = signals.claims(&format!("{RISC}account-disabled"), signals.now());
+    desk.world.put(place, &DirectoryTokens::default()).await;
+    let polled = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(code(signals.receiver.take(&polled, &signals.sign(&claims)).await), "taken");
     assert!(!signals.is_active("ann").await);
 }
 
