@@ -22,7 +22,7 @@ use crate::agents::{Agents, Peer};
 use crate::network;
 
 /// The most bytes of bodies at once of those whose token is known: one subject of an agent has room for
-/// one of as much structure as the largest can have, once it is read.
+/// one that takes sixty times what its text does, once it is read.
 const KNOWN_MAX: usize = 1 << 30;
 
 /// The most bytes of bodies at once of all others.

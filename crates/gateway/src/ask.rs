@@ -250,7 +250,7 @@ impl Asking {
     }
 
     fn answered(self, answer: ClientAnswer) -> ClientAnswer {
-        let outcome = if answer.is_ok() { OutcomeKind::Returned } else { OutcomeKind::Failed };
+        let outcome = if answer.said.is_ok() { OutcomeKind::Returned } else { OutcomeKind::Failed };
         self.ended(outcome, &answer);
         answer
     }
@@ -260,7 +260,8 @@ impl Asking {
         self.ended(OutcomeKind::Withheld, answer);
     }
 
-    fn ended(mut self, outcome: OutcomeKind, (Ok(raw) | Err(raw)): &ClientAnswer) {
+    fn ended(mut self, outcome: OutcomeKind, answer: &ClientAnswer) {
+        let (Ok(raw) | Err(raw)) = &answer.said;
         let digest = Sha256Digest::of(raw.get().as_bytes());
         self.running.take().into_iter().for_each(|running| running.finish(outcome, Some(digest)));
     }

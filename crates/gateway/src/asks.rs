@@ -82,6 +82,7 @@ impl<'a> Asks<'a> {
         }
         let (way, asserted, messages) = (self.way, self.asserted, self.messages.clone());
         let answering = async move {
+            let mut room = None;
             let answer = match method.as_str() {
                 "ping" => upstream::pong(&id),
                 method if is_refused => {
@@ -92,14 +93,17 @@ impl<'a> Asks<'a> {
                     let asked = Box::pin(way.ask(method, params, messages));
                     let asked = withdrawn.run_until_cancelled(asked);
                     match ended.run_until_cancelled(asked).await.flatten().flatten() {
-                        Some(answer) => upstream::answer(&id, &answer),
+                        Some(answer) => {
+                            room = answer.room;
+                            upstream::answer(&id, &answer.said)
+                        }
                         None => upstream::refusal(&id),
                     }
                 }
             };
             // What a server withdrew wants no answer.
             if !withdrawn.is_cancelled() {
-                way.conversation.link.reply(answer, way.assertion(asserted)).await;
+                way.conversation.link.reply((answer, room), way.assertion(asserted)).await;
             }
         };
         begun.under_way.push(answering.boxed());

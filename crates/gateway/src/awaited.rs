@@ -7,10 +7,16 @@ use mcp::Response;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+use crate::room::Kept;
 use crate::under_way::CallKey;
 
-/// A client's answer: the raw result, or the raw error.
-pub(crate) type ClientAnswer = Result<Box<RawValue>, Box<RawValue>>;
+/// What a client answers.
+pub(crate) struct ClientAnswer {
+    /// The raw result, or the raw error.
+    pub(crate) said: Result<Box<RawValue>, Box<RawValue>>,
+    /// The room of the request that brought it.
+    pub(crate) room: Option<Arc<Kept>>,
+}
 
 /// All that clients were asked, by whom, in which MCP session, and under which id of ours.
 #[derive(Clone, Default)]
@@ -31,9 +37,15 @@ impl Awaited {
     }
 
     /// Hands `response` to who waits for it; false if nobody does.
-    pub(crate) fn answer(&self, key: &CallKey, response: Response) -> bool {
+    pub(crate) fn answer(
+        &self,
+        key: &CallKey,
+        response: Response,
+        room: Option<Arc<Kept>>,
+    ) -> bool {
         let waiter = self.0.lock().expect("no panic while it is held").remove(key);
-        waiter.is_some_and(|waiter| waiter.send(response.answer).is_ok())
+        let answer = ClientAnswer { said: response.answer, room };
+        waiter.is_some_and(|waiter| waiter.send(answer).is_ok())
     }
 }
 

@@ -91,7 +91,7 @@ impl Gateway {
         let client = upstream::client()?;
         let recorder = Recorder::new(parts.authority.clone());
         let (limits, rooms) = (parts.limits.links, Rooms::default());
-        let kept = (recorder.clone(), rooms.arriving.clone(), parts.tasks.clone());
+        let kept = (recorder.clone(), rooms.clone(), parts.tasks.clone());
         let links = Links::new(client, parts.environment, limits, kept);
         let (clock, entropy) = (parts.authority.clock().clone(), parts.authority.entropy().clone());
         Ok(Self {

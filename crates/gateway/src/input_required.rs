@@ -102,11 +102,12 @@ impl Way {
         let permits = self.permits(asks).await?.into_iter();
         let answers = permits.map(async |permit| {
             let answer = self.asker.deliver(permit, messages.clone()).await;
-            answer.and_then(Result::ok).ok_or(())
+            answer.filter(|answer| answer.said.is_ok()).ok_or(())
         });
         // One that is not answered withdraws the others.
         let answers = futures::future::try_join_all(answers).await.ok()?;
-        let answers: BTreeMap<String, Box<RawValue>> = names.into_iter().zip(answers).collect();
+        let said: Option<Vec<_>> = answers.iter().map(|answer| answer.said.as_ref().ok()).collect();
+        let answers: BTreeMap<String, &Box<RawValue>> = names.into_iter().zip(said?).collect();
         let responses = serde_json::value::to_raw_value(&answers).ok()?;
         let state = serde_json::value::to_raw_value(&wants.request_state).ok()?;
         let state = wants.request_state.is_some().then_some(state);

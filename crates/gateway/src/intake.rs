@@ -12,6 +12,9 @@ use crate::room::{Kept, Room, Whose};
 /// largest messages.
 pub(crate) const ARRIVING_MAX: usize = 512 << 20;
 
+/// The most bytes at once of lists that are read, page by page, and compared.
+pub(crate) const LISTS_MAX: usize = 512 << 20;
+
 /// What is recorded where a message of a server is given up, as too much else arrives.
 const GIVEN_UP: &str = "arriving";
 
@@ -83,9 +86,17 @@ impl Intake {
 }
 
 impl Arriving {
-    /// Returns once it has to be given up.
-    pub(crate) async fn given_up(&self) {
-        self.given_up.cancelled().await;
+    /// Has it keep its room until it is dropped; false if it has to be given up.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.kept.whole().is_some()
+    }
+}
+
+/// Returns once `arriving` has to be given up, which nothing has not.
+pub(crate) async fn given_up(arriving: Option<&Arriving>) {
+    match arriving {
+        Some(arriving) => arriving.given_up.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -129,7 +140,7 @@ mod tests {
         let slow = intake.begin(40 << 10).expect("room");
         let next = intake.begin(24 << 10).expect("room");
         let kept = intake.keep(Bytes::from_static(b"{}")).expect("the oldest makes room");
-        slow.given_up().await;
+        given_up(Some(&slow)).await;
         assert!(!intake.goes_on(&slow, 1) && intake.goes_on(&next, 24 << 10));
         assert!(kept.whole().is_some());
         assert_eq!(told.load(Ordering::Relaxed), 1, "it is told once");

@@ -21,13 +21,14 @@ use crate::intake::Intake;
 use crate::pins::Verified;
 use crate::recorder::{Recorder, Who};
 use crate::refusal::Refusal;
-use crate::room::{Room, Whose};
+use crate::room::Whose;
 use crate::shared::Shared;
 use crate::shares::{Full, Open, Tally};
 use crate::upstream::{
     Greeting, HttpTransport, Link, LinkError, Listener, ProcessPlace, StdioTransport, Target,
     Transport,
 };
+use crate::way_back::Rooms;
 
 /// How often idle conversations are looked for, at the longest.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -96,7 +97,7 @@ pub(crate) struct Links {
     limits: LinkLimits,
     recorder: Recorder,
     /// Room for what servers say.
-    arriving: Room,
+    rooms: Rooms,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -119,7 +120,7 @@ impl Links {
         client: crate::upstream::HttpClient,
         environment: Vec<(String, String)>,
         limits: LinkLimits,
-        (recorder, arriving, tasks): (Recorder, Room, TaskTracker),
+        (recorder, rooms, tasks): (Recorder, Rooms, TaskTracker),
     ) -> Self {
         let (sessions, stateless) = caches(&limits, &tasks);
         let closed = CancellationToken::new();
@@ -137,7 +138,7 @@ impl Links {
             environment,
             limits,
             recorder,
-            arriving,
+            rooms,
             tasks,
             closed,
         }
@@ -151,13 +152,13 @@ impl Links {
         let is_own = caller.is_none() || !route.target.is_shared();
         let within = self.limits.greeting;
         let (link, verified) = if is_own {
-            let intake = self.intake(caller, server);
-            let greeting = Greeting { assertion, declares, within, intake };
+            let (intake, lists) = self.intakes(caller, server);
+            let greeting = Greeting { assertion, declares, within, intake, lists };
             self.start(&route.target, caller, greeting).await?
         } else {
             declares = Askable::NOTHING;
-            let intake = self.intake(None, server);
-            let greeting = Greeting { assertion: None, declares, within, intake };
+            let (intake, lists) = self.intakes(None, server);
+            let greeting = Greeting { assertion: None, declares, within, intake, lists };
             let start = self.start(&route.target, None, greeting);
             self.shared.link(server, start, within).await?
         };
@@ -176,12 +177,13 @@ impl Links {
         Ok((place, own.map_err(too_many)?))
     }
 
-    /// Where what a server says in a conversation of `caller` has room: without one, it is nobody's in
+    /// Where what a server says, and what it lists, in a conversation of `caller` has room: without one, it is nobody's in
     /// particular.
-    fn intake(&self, caller: Option<&Caller>, server: &ServerName) -> Intake {
+    fn intakes(&self, caller: Option<&Caller>, server: &ServerName) -> (Intake, Intake) {
         let whose = caller.map(|caller| Whose::of_server(&caller.agent, &caller.subject(), server));
         let whose = (whose.unwrap_or_else(|| Arc::from([])), who(caller));
-        Intake::new(&self.arriving, &self.recorder, whose)
+        let of = |room| Intake::new(room, &self.recorder, whose.clone());
+        (of(&self.rooms.arriving), of(&self.rooms.lists))
     }
 
     /// Reaches a server and greets it.

@@ -13,9 +13,9 @@ use mcp::Askable;
 use model::{ServerName, ToolName};
 use serde_json::{Value, json};
 
-use crate::intake::Arriving;
+use crate::intake::{Arriving, given_up};
 use crate::links::Conversation;
-use crate::upstream::{Link, LinkError, Most};
+use crate::upstream::{Link, LinkError};
 
 /// How long a comparison counts.
 pub(crate) const VERIFIED_FOR: Duration = Duration::from_mins(1);
@@ -26,8 +26,8 @@ const PAGES_MAX: usize = 100;
 /// The most tools of one server.
 const TOOLS_MAX: usize = 10_000;
 
-/// How large one page may be as text, and all of them once they are read.
-const LIST: Most = Most { text: 4 << 20, read: 32 << 20 };
+/// The most bytes that all of them take in memory.
+const LIST_MAX: usize = 32 << 20;
 
 /// When a conversation's tools were last compared with their pins, on the monotonic clock.
 #[derive(Debug, Default)]
@@ -101,7 +101,7 @@ async fn listed(
     link: &Link,
     assertion: Option<String>,
 ) -> Result<(Listed, Option<Arriving>), LinkError> {
-    let (mut tools, mut most, mut room) = (Listed::new(), LIST, None);
+    let (mut tools, mut weight, mut room) = (Listed::new(), 0, None);
     let mut cursor = Value::Null;
     for _ in 0..PAGES_MAX {
         let mut params = serde_json::Map::new();
@@ -112,19 +112,23 @@ async fn listed(
             params.insert("_meta".to_owned(), crate::upstream::stateless_meta(Askable::NOTHING));
         }
         let params = serde_json::value::to_raw_value(&params).expect("a map with text keys");
-        let asked = ("tools/list", most);
-        let page = link.answer(asked, Some(&params), assertion.clone()).await?;
-        most.read -= json::weight(&page);
-        if !link.intake().has_room(&mut room, LIST.read - most.read) {
+        let page = link.answer(("tools/list", LIST_MAX - weight), Some(&params), assertion.clone());
+        let (mut page, read) = tokio::select! {
+            page = page => page?,
+            () = given_up(room.as_ref()) => return Err(LinkError::Unanswered),
+        };
+        weight += read;
+        if !link.lists().has_room(&mut room, weight) {
             return Err(LinkError::Unanswered);
         }
-        let descriptors = page.get("tools").and_then(Value::as_array);
-        let descriptors = descriptors.ok_or_else(|| LinkError::Garbled("no tools".to_owned()))?;
+        let Some(Value::Array(descriptors)) = page.get_mut("tools").map(Value::take) else {
+            return Err(LinkError::Garbled("no tools".to_owned()));
+        };
         for descriptor in descriptors {
             let name = descriptor.get("name").and_then(Value::as_str).unwrap_or_default();
             let name: ToolName =
                 name.parse().map_err(|error| LinkError::Garbled(format!("{error}")))?;
-            if tools.insert(name.clone(), descriptor.clone()).is_some() {
+            if tools.insert(name.clone(), descriptor).is_some() {
                 return Err(LinkError::Garbled(format!("lists {name:?} twice")));
             }
             if tools.len() > TOOLS_MAX {
@@ -133,7 +137,8 @@ async fn listed(
         }
         cursor = page.get("nextCursor").cloned().unwrap_or_default();
         if cursor.is_null() {
-            return Ok((tools, room));
+            let is_there = room.as_ref().is_some_and(Arriving::is_whole);
+            return if is_there { Ok((tools, room)) } else { Err(LinkError::Unanswered) };
         }
     }
     Err(too_many())

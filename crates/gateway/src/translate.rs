@@ -85,10 +85,24 @@ pub(crate) fn log_level(params: Option<&RawValue>) -> Option<usize> {
 /// Whether a client of the stateless era, which asked for log messages from level `wanted` on, is
 /// told `notification`. Servers of the session era log for whoever calls.
 pub(crate) fn is_told(notification: &[u8], wanted: Option<usize>) -> bool {
-    let Ok(said) = serde_json::from_slice::<Value>(notification) else { return false };
-    let level = said.pointer("/params/level").and_then(Value::as_str);
-    let level = LEVELS.iter().position(|known| Some(*known) == level);
-    said["method"] != "notifications/message" || wanted.is_some_and(|least| level >= Some(least))
+    #[derive(serde::Deserialize)]
+    struct Said<'a> {
+        method: String,
+        #[serde(borrow)]
+        params: Option<&'a RawValue>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Logged {
+        level: String,
+    }
+    let Ok(Said { method, params }) = serde_json::from_slice(notification) else { return false };
+    if method != "notifications/message" {
+        return true;
+    }
+    let logged = params.and_then(|params| serde_json::from_str::<Logged>(params.get()).ok());
+    let level = logged.map(|logged| logged.level);
+    let level = LEVELS.iter().position(|known| Some(*known) == level.as_deref());
+    wanted.is_some_and(|least| level >= Some(least))
 }
 
 /// What a result says of itself beside its content.

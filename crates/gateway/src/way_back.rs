@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::authenticate::Caller;
-use crate::intake::{ARRIVING_MAX, Intake};
+use crate::intake::{ARRIVING_MAX, Intake, LISTS_MAX};
 use crate::pieces::Tell;
 use crate::recorder::{Loss, Recorder, Who};
 use crate::room::{Kept, Room, Whose};
@@ -24,21 +24,22 @@ const ANSWERS_MAX: usize = 512 << 20;
 /// two of the largest messages.
 const MESSAGES_MAX: usize = 256 << 20;
 
-/// Room for what servers say as it arrives, and for what is on its way to clients. What servers say
-/// before they answer has its own, so that no server takes another one's answers from their client.
+/// Room for what servers say as it arrives, and for what is on its way to clients. What they list, and what
+/// they say before they answer, have their own, so that no server takes another one's answers.
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Rooms {
     pub(crate) arriving: Room,
+    pub(crate) lists: Room,
     answers: Room,
     messages: Room,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
-        let [arriving, answers, messages] =
-            [ARRIVING_MAX, ANSWERS_MAX, MESSAGES_MAX].map(Room::new);
-        Self { arriving, answers, messages }
+        let [arriving, lists, answers, messages] =
+            [ARRIVING_MAX, LISTS_MAX, ANSWERS_MAX, MESSAGES_MAX].map(Room::new);
+        Self { arriving, lists, answers, messages }
     }
 }
 

@@ -209,18 +209,6 @@ fn check_id(id: &RawValue) -> Result<(), ParseError> {
     if fits { Ok(()) } else { Err(ParseError::NotMessage("the id is not a text or whole number")) }
 }
 
-impl Message {
-    /// About how many bytes of memory what was read of it takes.
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::Request(Request { read, .. }) | Self::Notification(Notification { read, .. }) => {
-                json::weight(read)
-            }
-            Self::Response(_) => 0,
-        }
-    }
-}
-
 impl Request {
     /// The id as the client wrote it.
     pub fn id_raw(&self) -> Box<RawValue> {

@@ -27,6 +27,9 @@ const IDLE_FOR: Duration = Duration::from_secs(4);
 /// The most bytes that are read at once; the head of an answer has no more.
 const READ_AT_ONCE_MAX: usize = 64 << 10;
 
+/// The longest session id of a server, in bytes.
+const SESSION_ID_MAX: usize = 1 << 10;
+
 /// The client that all upstreams share. It follows no redirects.
 ///
 /// The body is boxed: the HTTP library keeps room for 32 requests for each connection, which with a
@@ -143,7 +146,7 @@ impl Transport for HttpTransport {
     async fn send(&self, message: Outgoing) -> Result<Messages, LinkError> {
         let wants_answer = message.id.is_some();
         let greets = message.protocol == Protocol::Greeting;
-        let intake = message.intake.clone();
+        let (intake, _room) = (message.intake.clone(), message.room.clone());
         let request = self.request(message)?;
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
@@ -153,7 +156,13 @@ impl Transport for HttpTransport {
             }
         })?;
         if let Some(session) = response.headers().get("mcp-session-id").filter(|_| greets) {
-            *self.session.write().expect("no panic while it is held") = Some(session.clone());
+            // Copied: a part of the head would keep all of it in memory.
+            let id = session.as_bytes();
+            if id.len() > SESSION_ID_MAX {
+                return Err(LinkError::Garbled("its session id is too long".to_owned()));
+            }
+            let session = HeaderValue::from_bytes(id).expect("it is a header's value");
+            *self.session.write().expect("no panic while it is held") = Some(session);
         }
         self.check(&response)?;
         if !wants_answer {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::requests::{self, ServerAsks};
 use super::{Listener, Messages, Outgoing, Protocol, Transport};
 use crate::intake::Intake;
+use crate::room::Kept;
 
 /// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,8 @@ pub(crate) struct Link {
     next_id: AtomicU64,
     /// Where what the server says on account of the conversation has room.
     intake: Intake,
+    /// Where what it lists has room.
+    lists: Intake,
 }
 
 /// How a server is greeted.
@@ -68,6 +71,8 @@ pub(crate) struct Greeting {
     pub(crate) within: Duration,
     /// Where what it says has room.
     pub(crate) intake: Intake,
+    /// Where what it lists has room.
+    pub(crate) lists: Intake,
 }
 
 /// A request on its way to a server.
@@ -116,7 +121,7 @@ impl Link {
     async fn greet(
         transport: Arc<dyn Transport>,
         listener: Arc<dyn Listener>,
-        Greeting { assertion, declares, within, intake }: Greeting,
+        Greeting { assertion, declares, within, intake, lists }: Greeting,
     ) -> Result<Self, LinkError> {
         let mut link = Self {
             transport,
@@ -126,12 +131,14 @@ impl Link {
             about: Value::Null,
             next_id: AtomicU64::new(1),
             intake,
+            lists,
         };
         // Whatever goes wrong with the newer greeting, the older one is tried: servers of the
         // session era answer it in many ways.
         let params = raw(&json!({ "_meta": stateless_meta(Askable::NOTHING) }));
-        let discover = link.answer(("server/discover", GREETING), Some(&params), assertion.clone());
-        if let Ok(Ok(about)) = tokio::time::timeout(within / 4, discover).await
+        let discover =
+            link.answer(("server/discover", GREETING_MAX), Some(&params), assertion.clone());
+        if let Ok(Ok((about, _))) = tokio::time::timeout(within / 4, discover).await
             && speaks_stateless(&about)
         {
             link.about = about;
@@ -143,8 +150,8 @@ impl Link {
             "capabilities": declares.to_capabilities(),
             "clientInfo": { "name": CLIENT_NAME, "version": env!("CARGO_PKG_VERSION") },
         }));
-        link.about =
-            link.answer(("initialize", GREETING), Some(&params), assertion.clone()).await?;
+        let asked = ("initialize", GREETING_MAX);
+        (link.about, _) = link.answer(asked, Some(&params), assertion.clone()).await?;
         link.protocol = Protocol::Session(agreed(&link.about)?);
         link.tell("notifications/initialized", None, assertion).await?;
         Ok(link)
@@ -168,6 +175,7 @@ impl Link {
             protocol: self.protocol,
             progress,
             intake,
+            room: None,
         };
         // Forgotten when dropped, also while it is still being sent.
         let mut asked = Asked { link: self, id, messages: Messages::Nothing };
@@ -175,9 +183,9 @@ impl Link {
         Ok(asked)
     }
 
-    /// Where what the server says on nobody's account in particular has room.
-    pub(crate) const fn intake(&self) -> &Intake {
-        &self.intake
+    /// Where what the server lists has room.
+    pub(crate) const fn lists(&self) -> &Intake {
+        &self.lists
     }
 
     /// Sends a notification.
@@ -188,13 +196,13 @@ impl Link {
         assertion: Option<String>,
     ) -> Result<(), LinkError> {
         let body = message(None, method, params);
-        self.send_only(Some(method.to_owned()), body, assertion).await
+        self.send_only(Some(method.to_owned()), (body, None), assertion).await
     }
 
     async fn send_only(
         &self,
         method: Option<String>,
-        body: Bytes,
+        (body, room): (Bytes, Option<Arc<Kept>>),
         assertion: Option<String>,
     ) -> Result<(), LinkError> {
         let outgoing = Outgoing {
@@ -207,17 +215,18 @@ impl Link {
             protocol: self.protocol,
             progress: None,
             intake: self.intake.clone(),
+            room,
         };
         self.transport.send(outgoing).await.map(drop)
     }
 
-    /// Asks and waits for the answer alone, which is so large at most.
+    /// Asks and waits for the answer alone, and tells how many bytes of memory it takes, `most` at most.
     pub(crate) async fn answer(
         &self,
-        (method, most): (&str, Most),
+        (method, most): (&str, usize),
         params: Option<&RawValue>,
         assertion: Option<String>,
-    ) -> Result<Value, LinkError> {
+    ) -> Result<(Value, usize), LinkError> {
         let asking = Asking {
             method,
             name: None,
@@ -233,7 +242,13 @@ impl Link {
                 // Nobody's call is under way: there is no client to ask.
                 Said::Request(asks) => self.refuse(&asks, assertion.clone()).await,
                 Said::Answer(Ok(result)) => {
-                    return most.read(&result);
+                    let weight = json::weight(result.get().as_bytes());
+                    if weight > most {
+                        return Err(LinkError::Garbled("it says more than can be".to_owned()));
+                    }
+                    let read = serde_json::from_str(result.get());
+                    let read = read.map_err(|error| LinkError::Garbled(error.to_string()))?;
+                    return Ok((read, weight));
                 }
                 Said::Answer(Err(error)) => return Err(LinkError::Garbled(error.to_string())),
             }
@@ -252,43 +267,27 @@ impl Link {
 
     /// Answers a request of the server's own. A server that cannot be told has gone, which its own
     /// answer will show.
-    pub(crate) async fn reply(&self, body: Bytes, assertion: Option<String>) {
-        let _ = self.send_only(None, body, assertion).await;
+    pub(crate) async fn reply(
+        &self,
+        answer: (Bytes, Option<Arc<Kept>>),
+        assertion: Option<String>,
+    ) {
+        let _ = self.send_only(None, answer, assertion).await;
     }
 
     async fn refuse(&self, asks: &ServerAsks, assertion: Option<String>) {
         let ServerAsks { id, method, .. } = asks;
         if method == "ping" {
-            return self.reply(requests::pong(id), assertion).await;
+            return self.reply((requests::pong(id), None), assertion).await;
         }
         self.listener.refused(requests::cause(method));
-        self.reply(requests::refusal(id), assertion).await;
+        self.reply((requests::refusal(id), None), assertion).await;
     }
 }
 
-/// How large an answer may be that is kept as it is read: of much structure it takes many times its text.
-#[derive(Clone, Copy)]
-pub(crate) struct Most {
-    /// The most bytes of its text.
-    pub(crate) text: usize,
-    /// The most bytes that it takes once it is read ([`json::weight`]).
-    pub(crate) read: usize,
-}
-
-/// What a server may say of itself, which is kept as long as the conversation with it.
-pub(crate) const GREETING: Most = Most { text: 128 << 10, read: 128 << 10 };
-
-impl Most {
-    fn read(self, result: &RawValue) -> Result<Value, LinkError> {
-        let too_large = || LinkError::Garbled("it says more than can be".to_owned());
-        if result.get().len() > self.text {
-            return Err(too_large());
-        }
-        let read = serde_json::from_str(result.get());
-        let read: Value = read.map_err(|error| LinkError::Garbled(error.to_string()))?;
-        if json::weight(&read) > self.read { Err(too_large()) } else { Ok(read) }
-    }
-}
+/// The most bytes that what a server says of itself takes in memory: it is kept as long as the
+/// conversation.
+const GREETING_MAX: usize = 128 << 10;
 
 /// A request that was sent. Nobody waits for it any more once this is dropped.
 pub(crate) struct Asked<'a> {
@@ -314,8 +313,9 @@ struct Incoming<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Cancelled {
-    request_id: Value,
+struct Cancelled<'a> {
+    #[serde(borrow)]
+    request_id: &'a RawValue,
 }
 
 impl Asked<'_> {
@@ -331,8 +331,9 @@ impl Asked<'_> {
                 (Some(method), None, None, None) if method == CANCELLED => {
                     // Of the ids that a server gives, only we know what they stand for.
                     let text = params.as_ref().map_or("null", |params| params.get());
-                    if let Ok(Cancelled { request_id }) = serde_json::from_str(text) {
-                        return Ok(Said::Withdrawn(request_id.to_string()));
+                    let said = serde_json::from_str::<Cancelled<'_>>(text);
+                    if let Some(id) = said.ok().and_then(|said| requests::short(said.request_id)) {
+                        return Ok(Said::Withdrawn(id.to_string()));
                     }
                 }
                 (Some(method), None, None, None) => {

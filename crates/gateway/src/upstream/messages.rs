@@ -9,7 +9,7 @@ use mcp::SseParser;
 use tokio::sync::mpsc;
 
 use super::UPSTREAM_MESSAGE_MAX;
-use crate::intake::{Arriving, Intake};
+use crate::intake::{Arriving, Intake, given_up};
 use crate::room::Kept;
 
 /// Messages of a server. Who stops waiting for the next one loses none.
@@ -112,14 +112,6 @@ impl Body {
         (self.incoming, self.arriving) = (None, None);
         self.form = Form::Document(BytesMut::new());
         None
-    }
-}
-
-/// Returns once `arriving` has to be given up, which nothing has not.
-async fn given_up(arriving: Option<&Arriving>) {
-    match arriving {
-        Some(arriving) => arriving.given_up().await,
-        None => std::future::pending().await,
     }
 }
 

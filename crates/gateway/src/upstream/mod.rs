@@ -13,7 +13,7 @@ mod stdio;
 
 pub(crate) use http::{HttpClient, HttpTransport, client};
 pub use link::LinkError;
-pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Most, Said, stateless_meta};
+pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Said, stateless_meta};
 pub(crate) use messages::{Messages, Passed};
 pub(crate) use requests::{ServerAsks, answer, cause, pong, refusal};
 pub(crate) use stdio::{ProcessPlace, StdioTransport};
@@ -21,12 +21,14 @@ pub(crate) use stdio::{ProcessPlace, StdioTransport};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 
 use crate::intake::Intake;
+use crate::room::Kept;
 
 /// The largest message that an upstream may send, in bytes.
 pub const UPSTREAM_MESSAGE_MAX: usize = 8 << 20;
@@ -106,6 +108,8 @@ pub(crate) struct Outgoing {
     pub(crate) progress: Option<Value>,
     /// Where what the server says on its account has room.
     pub(crate) intake: Intake,
+    /// The room that the message takes, where that is not a call's.
+    pub(crate) room: Option<Arc<Kept>>,
 }
 
 /// Told of what a server says that answers nothing.

@@ -1,12 +1,18 @@
 //! What is said to a server that asks something of its client.
 
 use bytes::Bytes;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// Whether what a server asks can be answered: who asks, and what, is kept until the call has ended.
 pub(crate) fn is_short(id: &RawValue, method: &str) -> bool {
     id.get().len() <= mcp::ID_MAX && method.len() <= mcp::ID_MAX
+}
+
+/// What `id`, by which a server names a request, is read as; none if it is longer than one may be.
+pub(crate) fn short(id: &RawValue) -> Option<Value> {
+    let text = Some(id.get()).filter(|text| text.len() <= mcp::ID_MAX)?;
+    serde_json::from_str(text).ok()
 }
 
 /// A request of a server's own.
@@ -57,7 +63,7 @@ mod tests {
     use super::*;
 
     fn check(said: &Bytes, has: &str) {
-        let body: serde_json::Value = serde_json::from_slice(said).unwrap();
+        let body: Value = serde_json::from_slice(said).unwrap();
         assert_eq!(body["id"], "s-1");
         assert!(body.get(has).is_some(), "{body}");
     }

@@ -33,6 +33,7 @@ use super::{
     UPSTREAM_MESSAGE_MAX, requests,
 };
 use crate::intake::Intake;
+use crate::room::Kept;
 use crate::shares::Open;
 
 /// What of our environment a server's process sees.
@@ -58,8 +59,8 @@ pub(crate) struct ProcessPlace {
 enum Line {
     /// The request with this id, if somebody waits for its answer by then.
     Of(u64),
-    /// This.
-    Said(Bytes),
+    /// This, and the room that it takes.
+    Said(Bytes, Option<Arc<Kept>>),
 }
 
 /// Who waits for what the process says.
@@ -146,7 +147,7 @@ impl Transport for StdioTransport {
             self.waiting.insert(id, waiter);
             Line::Of(id)
         } else {
-            Line::Said(line)
+            Line::Said(line, message.room)
         };
         // The end clears those who wait after it is said: whoever came later sees it here.
         if self.ended.is_cancelled() {
@@ -198,10 +199,10 @@ impl Waiting {
 
     /// Who asked for the progress that `params` tell of: exactly one request has the token.
     fn of_progress(&self, params: Option<&RawValue>) -> Option<Passing> {
-        let told: Progress = serde_json::from_str(params?.get()).ok()?;
+        let told: Progress<'_> = serde_json::from_str(params?.get()).ok()?;
+        let token = Some(requests::short(told.token)?);
         let waiting = self.0.lock().expect("no panic while it is held");
-        let mut same =
-            waiting.values().filter(|waiter| waiter.progress.as_ref() == Some(&told.token));
+        let mut same = waiting.values().filter(|waiter| waiter.progress == token);
         same.next().filter(|_| same.next().is_none()).map(|waiter| waiter.passing.clone())
     }
 
@@ -231,9 +232,9 @@ async fn write(
 ) {
     let writing = async {
         while let Some(line) = lines.recv().await {
-            let line = match line {
-                Line::Of(id) => asked.line(id),
-                Line::Said(line) => Some(line),
+            let (line, _room) = match line {
+                Line::Of(id) => (asked.line(id), None),
+                Line::Said(line, room) => (Some(line), room),
             };
             let Some(line) = line else { continue };
             if input.write_all(&line).await.is_err() || input.flush().await.is_err() {
@@ -318,9 +319,9 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Progress {
-    #[serde(rename = "progressToken")]
-    token: Value,
+struct Progress<'a> {
+    #[serde(borrow, rename = "progressToken")]
+    token: &'a RawValue,
 }
 
 impl Reader {
@@ -371,6 +372,6 @@ impl Reader {
             requests::refusal(id)
         };
         // A process that asks without reading what it is told is ended, unless others depend on it.
-        self.lines.try_send(Line::Said(line(&answer))).is_ok() || self.is_shared
+        self.lines.try_send(Line::Said(line(&answer), None)).is_ok() || self.is_shared
     }
 }

@@ -7,7 +7,7 @@ use mcp::Era;
 use pap::Command;
 use serde_json::{Value, json};
 
-use crate::support::{Act, Setup, Upstream, World, tool};
+use crate::support::{Act, Client, Setup, Upstream, World, tool};
 use crate::{ERAS, POLICY, before, upstream, with};
 
 /// Changes of one descriptor, each the least that there is.
@@ -189,10 +189,32 @@ async fn a_list_of_tools_takes_no_more_than_so_much() {
         assert_eq!(listed.ok().map(|tools| tools.len()), expected);
     };
     let text = |bytes: usize| json!("x".repeat(bytes));
-    check(vec![text((4 << 20) - 1_000)], Some(1)).await;
-    check(vec![text(4 << 20)], None).await;
-    // So many objects take 28 MiB or so.
-    let structure = || Value::from(vec![json!({ "": 0 }); 50_000]);
+    check(vec![text(7 << 20)], Some(1)).await;
+    // So many objects take 24 MiB or so.
+    let structure = || Value::from(vec![json!({ "": 0 }); 40_000]);
     check(vec![structure()], Some(1)).await;
     check(vec![structure(), structure()], None).await;
+}
+
+/// A list of which a page is missing makes room for the next, as what else arrives does.
+#[tokio::test]
+async fn a_list_that_is_half_told_makes_room_for_the_next() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    // Of which one agent has room for five and not for six.
+    let connected = (0..6).map(|_| bot.connected(&world, "up", Era::Session));
+    let clients = futures::future::join_all(connected).await;
+    let mut large = tool("t0");
+    large["_meta"] = Value::from(vec![json!({ "": 0 }); 40_000]);
+    up.list(vec![vec![large], vec![tool("t1")]]);
+    up.on("tools/list:1", Act::Silent);
+    let list = async |client: &Client<'_>| {
+        let (headers, body) = client.request("tools/list", json!({}));
+        client.post_raw(&headers, body).await
+    };
+    let lists = futures::future::join_all(clients.iter().map(list));
+    tokio::select! {
+        lists = lists => panic!("a page is missing: {lists:?}"),
+        _ = world.refusal("arriving") => {}
+    }
 }

@@ -120,7 +120,7 @@ impl Upstream {
         self.inner.stopped.cancel();
     }
 
-    /// Does `act` on the method `on`, or on calls of a tool (`tools/call:NAME`).
+    /// Does `act` on the method `on`, on calls of a tool (`tools/call:NAME`), or on a page (`tools/list:CURSOR`).
     pub fn on(&self, on: &str, act: Act) {
         self.inner.acts.lock().unwrap().insert(on.to_owned(), act);
     }
@@ -197,10 +197,11 @@ async fn answer(stream: &mut TcpStream, seen: &Seen, inner: &Inner) -> bool {
         return write(stream, &http(202, "", "")).await;
     }
     let method = message["method"].as_str().unwrap_or_default();
-    let tool = message["params"]["name"].as_str().unwrap_or_default();
+    let part = message["params"]["name"].as_str().or(message["params"]["cursor"].as_str());
+    let part = part.unwrap_or_default();
     let act = {
         let acts = inner.acts.lock().unwrap();
-        acts.get(&format!("{method}:{tool}")).or_else(|| acts.get(method)).cloned()
+        acts.get(&format!("{method}:{part}")).or_else(|| acts.get(method)).cloned()
     };
     let act = act.unwrap_or_else(|| usual(method, &message, inner));
     let id = message["id"].to_string();

@@ -300,8 +300,8 @@ fn a_token_by_the_key_of_events_is_never_taken() {
     keys.replace_for_events(event.clone(), Vec::new());
     let check = |kid: String, expected: JwsError| {
         let header = json!({ "alg": "RS256", "kid": kid, "typ": TYP });
-        let signed = format!("{}.{}", base64(header.to_string()), base64(plain().to_string()));
-        let token = format!("{signed}.{}", base64(event.sign(signed.as_bytes()).unwrap()));
+        let input = format!("{}.{}", base64(header.to_string()), base64(plain().to_string()));
+        let token = format!("{input}.{}", base64(event.sign(input.as_bytes()).unwrap()));
         assert_eq!(verify(&token, &keys, (ISSUER, AUDIENCE), NOW), Err(expected), "{kid}");
     };
     check(event.public().thumbprint_text(), JwsError::UnknownKey);
