@@ -73,6 +73,11 @@ impl Amount {
         self.0 % 10_i64.pow(unused) == 0
     }
 
+    /// Both together, unless that is more than an amount can be.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
     /// What is left of it once `used` is used up.
     #[must_use]
     pub fn less(self, used: Self) -> Self {

@@ -4,9 +4,12 @@
 //! said what a call uses; the commit that permits the call counts it, or refuses it.
 //!
 //! INVARIANT: a call of which it cannot be read what it uses is denied (`n_088_…`): an amount that is missing,
-//! of another type, below zero or finer than the budget counts, and a currency that is another one.
+//! of another type, below zero or finer than the budget counts, a currency that is another one, and a
+//! condition that fails, or looks at what has no exact value.
 
 mod read;
+mod used;
+mod when;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +18,14 @@ use model::{
     PurposeId, ResourceRef, Spend, Standing, Timestamp, ToolPattern, ToolRef,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::candidates::{Asked, Placed};
+use crate::evaluate::Question;
+use crate::report::Finding;
+use crate::snapshot::Compiled;
 pub use read::{BUDGETS_FILE, BUDGETS_MAX};
+use used::Used;
+pub(crate) use when::When;
 
 /// How much may be used up, of what, and by whom.
 #[derive(Debug, Default)]
@@ -41,15 +49,7 @@ struct Of {
     /// The agents of whose calls: also of those that they hand on.
     agents: BTreeSet<AgentName>,
     purposes: BTreeSet<PurposeId>,
-}
-
-/// What a call uses of a budget.
-#[derive(Debug)]
-enum Used {
-    /// One.
-    Call,
-    /// What an argument says, with so many places, in a currency that another one names.
-    Argument { pointer: String, places: u8, currency: Option<(String, String)> },
+    when: Option<When>,
 }
 
 /// Who uses it up together.
@@ -85,8 +85,8 @@ pub struct Shown<'a> {
     pub budget: &'a BudgetName,
     /// What it is for.
     pub description: &'a str,
-    /// `calls`, or the argument that says how much.
-    pub amount: &'a str,
+    /// `calls`, or the arguments that say how much.
+    pub amount: String,
     /// How much there is.
     pub cap: Amount,
     /// Who uses it up together.
@@ -110,11 +110,12 @@ impl Per {
 }
 
 impl Budgets {
-    /// What the act that `request` asks for uses up.
+    /// What the act that `request` asks for uses up, which `actor` does and of which policies were asked
+    /// `question`.
     pub(crate) fn spent_by(
         &self,
-        request: &AccessRequest,
-        facts: &Facts,
+        (request, facts): (&AccessRequest, &Facts),
+        (question, actor): (&Question<'_>, &Placed),
     ) -> Result<Vec<Spend>, Denial> {
         let (ResourceRef::Tool(tool), PrincipalFacts::Instance(standing)) =
             (&request.resource, &facts.principal)
@@ -127,8 +128,13 @@ impl Budgets {
             if places.is_empty() {
                 continue;
             }
-            let amount = budget.used.by(&request.input);
-            let amount = amount.ok_or_else(|| Denial::BudgetUnread { budget: name.clone() })?;
+            let unread = || Denial::BudgetUnread { budget: name.clone() };
+            let when = budget.of.when.as_ref();
+            let is_met = when.map_or(Some(true), |when| when.is_met(question, actor));
+            if !is_met.ok_or_else(unread)? {
+                continue;
+            }
+            let amount = budget.used.by(&request.input).ok_or_else(unread)?;
             let cap = budget.cap;
             let spend = |place| Spend { budget: name.clone(), place, amount, cap };
             spends.extend(places.into_iter().map(spend));
@@ -140,11 +146,26 @@ impl Budgets {
     pub fn all(&self, now: Timestamp) -> impl Iterator<Item = (Shown<'_>, String)> {
         self.0.iter().map(move |(name, budget)| {
             let Budget { description, used, cap, per, every, .. } = budget;
-            let amount = used.as_str();
+            let amount = used.to_string();
             let (cap, per, every) = (*cap, *per, *every);
             let shown = Shown { budget: name, description, amount, cap, per, every };
             (shown, window(every, now))
         })
+    }
+
+    /// The conditions, each with what tells of something that is the matter with it.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = (&When, impl Fn(&str) -> Finding)> {
+        self.0.iter().filter_map(|(name, budget)| {
+            let when = budget.of.when.as_ref()?;
+            let line = when.line;
+            let told = move |why: &str| read::finding(name, line, &format!("in `when`, {why}"));
+            Some((when, told))
+        })
+    }
+
+    /// What is asked of such an act for conditions of budgets.
+    pub(crate) fn asked(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Compiled> {
+        self.0.values().filter_map(|budget| budget.of.when.as_ref()?.asked(asked))
     }
 
     /// Whether there is one of that name.
@@ -157,7 +178,7 @@ impl Budget {
     /// In which time a call of `tool` uses it up, and by whom; nowhere, if it is for other calls. Who handed
     /// the work on uses it up as whoever does it: nobody gets more by having it done.
     fn places(&self, (tool, facts): (&ToolRef, &Facts), standing: &Standing) -> BTreeSet<String> {
-        let Of { tools, harm, agents, purposes } = &self.of;
+        let Of { tools, harm, agents, purposes, when: _ } = &self.of;
         let is_tool = tools.is_empty() || tools.iter().any(|it| it.covers(tool));
         // Of a tool of which nothing is known it is not known either that it does no such harm.
         let does = |of: &BTreeSet<Harm>| !harm.is_disjoint(of);
@@ -176,27 +197,6 @@ impl Budget {
             Per::Deployment => place.clone(),
         };
         standing.hops().filter(is_one).map(of_hop).collect()
-    }
-}
-
-impl Used {
-    /// What a call with these arguments uses, if it can be read.
-    fn by(&self, input: &Value) -> Option<Amount> {
-        let (pointer, places, currency) = match self {
-            Self::Call => return Some(Amount::ONE),
-            Self::Argument { pointer, places, currency } => (pointer, *places, currency),
-        };
-        if let Some((pointer, name)) = currency {
-            input.pointer(pointer).and_then(Value::as_str).filter(|it| it == name)?;
-        }
-        Amount::of_value(input.pointer(pointer)?).filter(|amount| amount.has_places(places))
-    }
-
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Call => read::CALLS,
-            Self::Argument { pointer, .. } => pointer,
-        }
     }
 }
 

@@ -61,9 +61,10 @@ impl Snapshot {
             Some(person) => Some(self.ask(question, person, of_person)?),
             None => None,
         };
-        let actor = self.ask(question, actor, of_actor)?;
-        let grant = self.answer(&Asked { person, actor }, &passed)?;
-        Ok(Grant { spends: self.budgets.spent_by(request, facts)?, ..grant })
+        let asked = Asked { person, actor: self.ask(question, actor, of_actor)? };
+        let grant = self.answer(&asked, &passed)?;
+        let spends = self.budgets.spent_by((request, facts), (question, actor))?;
+        Ok(Grant { spends, ..grant })
     }
 
     /// What the policies are asked, and which of them; none where a built-in rule alone permits.
@@ -90,8 +91,11 @@ impl Snapshot {
         if !pointers.is_empty() {
             return Err(Denial::Unread { pointers });
         }
-        let asked = candidates.map(|position| &self.policies[*position].attributes).collect();
-        let asked = AskedFor::By(asked);
+        let (principal, resource) = (&world.actor, &world.resource);
+        let asked = candidates::Asked { principal, action: &action.placed, resource };
+        let conditions = self.budgets.asked(&asked).map(|it| &it.attributes);
+        let asked = candidates.map(|position| &self.policies[*position].attributes);
+        let asked = AskedFor::By(asked.chain(conditions).collect());
         let given = Given { input, unread: &unread, provenance: None };
         let named = (&self.remembered.counted, &asked);
         let context = context::of((facts, passed.elevation), given, named);
@@ -103,8 +107,8 @@ impl Snapshot {
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
     }
 
-    /// Whether a policy that `request` is put to looks at what was not remembered, or not by the same labels,
-    /// while the set `then` was in force.
+    /// Whether a policy that `request` is put to, or the condition of a budget, looks at what was not remembered,
+    /// or not by the same labels, while the set `then` was in force.
     pub fn looks_beyond(&self, then: &Self, request: &AccessRequest, facts: &Facts) -> bool {
         if !self.remembered.is_beyond(&then.remembered) {
             return false;
@@ -112,8 +116,13 @@ impl Snapshot {
         let prepared = self
             .before_policies(request, facts)
             .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
-        let Ok(Some(Prepared { of_actor, of_person, .. })) = prepared else { return false };
-        let asked = of_actor.iter().chain(&of_person).map(|at| self.policies[*at].as_ref());
+        let Ok(Some(prepared)) = prepared else { return false };
+        let Prepared { question, actor, of_actor, of_person, .. } = &prepared;
+        let (principal, resource) = (actor, &question.resource);
+        let asked = candidates::Asked { principal, action: question.action, resource };
+        let conditions = self.budgets.asked(&asked);
+        let asked = of_actor.iter().chain(of_person).map(|at| self.policies[*at].as_ref());
+        let asked = asked.chain(conditions);
         let said = (&self.tools, self.bundle.labels.as_deref());
         Remembered::by(asked, said).is_beyond(&then.remembered)
     }

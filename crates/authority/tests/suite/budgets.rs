@@ -55,7 +55,7 @@ impl World {
     }
 
     /// What is used up, by whom, of the budget `name` in the time that is now.
-    async fn used(&self, name: &str) -> Vec<(String, String)> {
+    pub(crate) async fn used(&self, name: &str) -> Vec<(String, String)> {
         let policy = self.authority.pip().policy();
         let mut all = policy.snapshot.budgets().all(self.clock.now());
         let (shown, window) = all.find(|(it, _)| it.budget.as_str() == name).expect("a budget");
@@ -70,7 +70,7 @@ impl World {
 }
 
 /// `permitted`, or the reason.
-fn told(answer: &Result<Permit<Act>, NotPermitted>) -> String {
+pub(crate) fn told(answer: &Result<Permit<Act>, NotPermitted>) -> String {
     match answer {
         Ok(_) => "permitted".to_owned(),
         Err(NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),

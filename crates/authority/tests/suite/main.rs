@@ -6,6 +6,7 @@ mod support;
 
 mod accounts;
 mod administration;
+mod budget_sums;
 mod budgets;
 mod clock;
 mod counters;
