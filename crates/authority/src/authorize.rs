@@ -14,7 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
-use crate::counted;
 use crate::findings::{STRANGERS_WAITING_MAX, Seen};
 use crate::making::{Answer, Made, Permitting};
 use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
@@ -276,9 +275,14 @@ impl Authority {
     async fn decide_and_record<A: Governed>(&self, act: A) -> Result<Permit<A>, NotPermitted> {
         let _on_its_way = self.journal.store().announce();
         let mut place = Some(self.place()?);
-        let mut forced = None;
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(made) = Box::pin(self.make(&act, forced.clone())).await? else { continue };
+        let mut over = None;
+        // That it is over a limit is written down once more than it is tried to permit it.
+        for attempt in 0..=ATTEMPTS_MAX {
+            if attempt == ATTEMPTS_MAX && over.is_none() {
+                break;
+            }
+            let made = Box::pin(self.make(&act, over.as_ref())).await?;
+            let Some(made) = made else { continue };
             let Made { answer, unit, leaf } = made;
             let (opening, denial) = match answer {
                 Answer::Permit(permitting) => {
@@ -295,9 +299,7 @@ impl Authority {
                     return Ok(self.permit(act, opening?, &committed));
                 }
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
-                Err(CommitError::OverLimit { counter }) => {
-                    forced = Some(counted::over(&counter));
-                }
+                Err(CommitError::OverLimit { counter }) => over = Some(counter),
                 Err(error) => return Err(unrecorded(error)),
             }
             place = place.or(opening.pop().map(|opening| opening.place));

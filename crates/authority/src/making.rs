@@ -78,19 +78,17 @@ impl Permitting {
 }
 
 impl Authority {
-    /// Decides on `act` (a denial for what is `forced`); `None` if the facts changed meanwhile.
+    /// Decides on `act`, of which the last commit was refused because of the counter `over`, if it was;
+    /// `None` if the facts changed meanwhile.
     pub(crate) async fn make<A: Governed>(
         &self,
         act: &A,
-        forced: Option<Denial>,
+        over: Option<&CounterKey>,
     ) -> Result<Option<Made>, NotPermitted> {
-        let Some(question) = self.ask(act.request(), act.circumstances()).await? else {
+        let Some(mut question) = self.ask(act.request(), act.circumstances()).await? else {
             return Ok(None);
         };
-        let decision = match forced {
-            Some(denial) => Decision::Deny(denial),
-            None => self.decide_on(&question).await?,
-        };
+        let decision = self.decide_on(&mut question, over).await?;
         let mut made = self.made(&question, decision).await?;
         if let Answer::Permit(permitting) = &made.answer {
             if let Some((keys, revision)) = act.rests() {
@@ -137,9 +135,22 @@ impl Authority {
         Ok(Some(Question { request, circumstances, gathered, facts, act }))
     }
 
-    async fn decide_on(&self, question: &Question<'_>) -> Result<Decision, NotPermitted> {
+    async fn decide_on(
+        &self,
+        question: &mut Question<'_>,
+        over: Option<&CounterKey>,
+    ) -> Result<Decision, NotPermitted> {
         let Question { request, gathered, facts, .. } = question;
-        let decision = self.answer(&gathered.snapshot, request, facts);
+        let mut decision = self.answer(&gathered.snapshot, request, facts);
+        if let (Decision::Permit(grant), Some(counter)) = (&decision, over) {
+            if !counted::is_of_budget(counter) {
+                return Ok(Decision::Deny(Denial::LimitReached { counter: counter.0.clone() }));
+            }
+            // By now it may be for another day, or another set: then it fits, or the commit says so again.
+            let used = counted::used_up(self.pip.store(), grant).await.map_err(FactsError::from)?;
+            facts.session.used = used;
+            decision = self.answer(&gathered.snapshot, request, facts);
+        }
         let permits = matches!(decision, Decision::Permit(_));
         let consequential = facts.is_consequential();
         if permits && consequential && self.pip.outcome_unknown(&question.act).await? {

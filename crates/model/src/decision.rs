@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BudgetName, ElevationId, Spend};
+use crate::{Amount, BudgetName, ElevationId, Spend};
 
 /// The `@id` of a policy, unique in its set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -211,6 +211,13 @@ pub struct Grant {
     pub observed: BTreeSet<PolicyId>,
     /// What it uses up of budgets: there is no permit if one has less left.
     pub spends: Vec<Spend>,
+}
+
+impl Grant {
+    /// The first of what it uses of which there is not as much left, once as much is used up as `used` says.
+    pub fn over(&self, used: impl Fn(&Spend) -> Amount) -> Option<&Spend> {
+        self.spends.iter().find(|spend| !spend.fits(used(spend)))
+    }
 }
 
 /// Why access was denied.

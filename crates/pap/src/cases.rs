@@ -339,8 +339,8 @@ impl Case {
             return Err(format!("the set has no budget `{budget}`"));
         }
         let Decision::Permit(grant) = &decision else { return Ok(decision) };
-        let used = |budget| self.used.get(budget).copied().unwrap_or_default();
-        let over = grant.spends.iter().find(|spend| !spend.fits(used(&spend.budget)));
+        let used = |spend: &Spend| self.used.get(&spend.budget).copied().unwrap_or_default();
+        let over = grant.over(used);
         let over = over.map(|Spend { budget, .. }| budget.clone());
         Ok(over.map_or(decision, |budget| Decision::Deny(Denial::BudgetExceeded { budget })))
     }

@@ -19,9 +19,10 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Bundle;
 use crate::candidates::{Asked, Placed};
 use crate::evaluate::Question;
-use crate::report::Finding;
+use crate::report::{CompileErrors, Finding};
 use crate::snapshot::Compiled;
 pub use read::{BUDGETS_FILE, BUDGETS_MAX};
 use used::Used;
@@ -96,6 +97,20 @@ pub struct Shown<'a> {
     pub every: Option<Every>,
 }
 
+impl Every {
+    const fn seconds(self) -> i64 {
+        match self {
+            Self::Hour => 60 * 60,
+            Self::Day => 24 * 60 * 60,
+        }
+    }
+
+    /// Which one `now` is in, since the epoch.
+    const fn number(self, now: Timestamp) -> i64 {
+        now.as_seconds().div_euclid(self.seconds())
+    }
+}
+
 impl Per {
     /// How the places begin, after their time, in which it is used up.
     pub const fn place(self) -> &'static str {
@@ -140,6 +155,25 @@ impl Budgets {
             spends.extend(places.into_iter().map(spend));
         }
         Ok(spends)
+    }
+
+    /// Those of `bundle`, which is held against no tools but its own.
+    pub fn of(bundle: &Bundle) -> Result<Self, CompileErrors> {
+        Self::read(bundle).map(|(budgets, _)| budgets)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Since when what was used up of them still is at `now`.
+    pub fn used_up_since(&self, now: Timestamp) -> Timestamp {
+        let begun = |budget: &Budget| match budget.every {
+            Some(every) => Timestamp::from_seconds(every.number(now) * every.seconds()),
+            None => Timestamp::from_millis(0),
+        };
+        self.0.values().map(begun).min().unwrap_or(now)
     }
 
     /// All of them, each with the time that is at `now`, as places begin in which it is used up.
@@ -202,10 +236,9 @@ impl Budget {
 
 /// The hour or day that `now` is in, by its number since the epoch; `ever`, where it never begins anew.
 fn window(every: Option<Every>, now: Timestamp) -> String {
-    let number = |seconds: i64| now.as_seconds().div_euclid(seconds);
     match every {
         None => "ever".to_owned(),
-        Some(Every::Hour) => format!("hour-{}", number(60 * 60)),
-        Some(Every::Day) => format!("day-{}", number(24 * 60 * 60)),
+        Some(every @ Every::Hour) => format!("hour-{}", every.number(now)),
+        Some(every @ Every::Day) => format!("day-{}", every.number(now)),
     }
 }

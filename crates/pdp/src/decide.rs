@@ -10,7 +10,9 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Entities, RestrictedExpression};
-use model::{AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy};
+use model::{
+    AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy, Spend,
+};
 
 use crate::candidates::{self, Placed};
 use crate::context::{self, AskedFor, Given};
@@ -64,7 +66,16 @@ impl Snapshot {
         let asked = Asked { person, actor: self.ask(question, actor, of_actor)? };
         let grant = self.answer(&asked, &passed)?;
         let spends = self.budgets.spent_by((request, facts), (question, actor))?;
-        Ok(Grant { spends, ..grant })
+        let grant = Grant { spends, ..grant };
+        let known = &facts.session.used;
+        if known.is_empty() {
+            return Ok(grant);
+        }
+        let used = |spend: &Spend| known.get(&spend.counter()).copied().unwrap_or_default();
+        match grant.over(used) {
+            Some(Spend { budget, .. }) => Err(Denial::BudgetExceeded { budget: budget.clone() }),
+            None => Ok(grant),
+        }
     }
 
     /// What the policies are asked, and which of them; none where a built-in rule alone permits.

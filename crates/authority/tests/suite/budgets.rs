@@ -155,6 +155,53 @@ async fn what_a_budget_denies_is_recorded_though_an_attempt_in_between_fails() {
     assert_eq!(world.store.commits_left(), 0);
 }
 
+/// What was too much for one day is not denied in the name of the next one, nor by a set that lets it be.
+#[tokio::test]
+async fn what_is_denied_is_denied_by_the_day_and_the_set_of_its_record() {
+    let world = World::budgeted(REFUNDS).await;
+    assert_eq!(told(&world.authorize(world.refund(0, 100)).await), "permitted");
+    // The commit that is refused is followed by the first of the next day.
+    world.store.on_commit([OnCommit::Hold]);
+    let asked = world.authorize(world.refund(1, 1));
+    let passes = async {
+        while world.store.commits_left() > 0 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(Duration::from_hours(24));
+        world.store.release();
+    };
+    let (answer, ()) = tokio::join!(asked, passes);
+    assert_eq!(told(&answer), "permitted");
+    assert_eq!(world.refunded().await, 1);
+    let denied = world.records("decision").await;
+    assert!(denied.iter().all(|it| it.text_of("decision") == "permit"));
+}
+
+/// However often it was tried before, what is over a limit is told and recorded as that.
+#[tokio::test]
+async fn a_limit_that_is_first_met_at_the_last_attempt_is_told() {
+    let changed = || OnCommit::Refuse(CommitError::Changed { key: FactKey::active_policy() });
+    let world = World::budgeted(REFUNDS).await;
+    assert!(world.authorize(world.refund(0, 100)).await.is_ok());
+    world.store.on_commit([changed(), changed()]);
+    assert_eq!(told(&world.authorize(world.refund(1, 1)).await), "budget_exceeded");
+    // So it is of the limits of a scope.
+    let world = World::with(|facts| facts.task.scope.max_calls = Some(1)).await;
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    world.store.on_commit([changed(), changed()]);
+    let answer = world.authorize(world.call("lookup", json!({}))).await;
+    assert_eq!(told(&answer), "limit_reached");
+    assert_eq!(
+        world.records("decision").await.last().expect("it is").text_of("reason"),
+        "limit_reached"
+    );
+    // What only changes is not tried for ever.
+    world.store.on_commit([changed(), changed(), changed()]);
+    let answer = world.authorize(world.method("tools/list")).await;
+    assert!(matches!(answer, Err(NotPermitted::Contended)));
+    assert_eq!(world.store.commits_left(), 0);
+}
+
 /// The set in force, observed beside itself, permits nothing that it denies.
 #[tokio::test]
 async fn what_a_budget_denies_is_nothing_to_observe() {
