@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Amount, ElevationId, Grant, Spend, Standing, TaskId, Timestamp, ToolRef};
+use model::{Amount, ElevationId, Grant, MandateId, Spend, Standing, TaskId, Timestamp, ToolRef};
 use pdp::Shown;
 use store::{CounterKey, Effect, Store, StoreError, Unit};
 
@@ -117,6 +117,20 @@ fn counter(spend: &Spend) -> CounterKey {
     CounterKey(format!("{OF_BUDGETS}{}", spend.counter()))
 }
 
+/// Until when anything counts by `counter`, if that is not for ever: where its hour or day is over.
+pub(crate) fn counted_until(counter: &CounterKey) -> Option<Timestamp> {
+    let name = &counter.0;
+    if let Some(of_budget) = name.strip_prefix(OF_BUDGETS) {
+        return of_budget.split('/').nth(1).and_then(pdp::window_end);
+    }
+    let (rest, what) = name.rsplit_once('/')?;
+    let (who, day) = rest.rsplit_once('/')?;
+    // A tool of a session may be called like that as well.
+    let has_days =
+        who.starts_with("agent/") || who.starts_with("person/") || who.parse::<MandateId>().is_ok();
+    (has_days && ["calls", "tasks"].contains(&what)).then(|| pdp::window_end(day)).flatten()
+}
+
 /// Whether `counter` is of a budget: what is used up of it is a fact, on which is decided.
 pub(crate) fn is_of_budget(counter: &CounterKey) -> bool {
     counter.0.starts_with(OF_BUDGETS)
@@ -146,7 +160,7 @@ pub async fn used(
 ) -> Result<Vec<UsedBy>, StoreError> {
     let prefix = format!("{OF_BUDGETS}{}/{window}/", budget.budget);
     let places = format!("{prefix}{}", budget.per.place());
-    let listed = store.list_counters(&places, most).await?.into_iter();
+    let listed = store.list_counters(&places, None, most).await?.into_iter();
     Ok(listed
         .map(|(counter, parts)| {
             let who = counter.0.strip_prefix(&prefix).unwrap_or(&counter.0).to_owned();

@@ -234,6 +234,17 @@ impl Budget {
     }
 }
 
+/// When the hour or day is over that a place begins with, in which something is used up; none, if that is never.
+pub fn window_end(window: &str) -> Option<Timestamp> {
+    let (every, number) = match window.split_once('-')? {
+        ("hour", number) => (Every::Hour, number),
+        ("day", number) => (Every::Day, number),
+        _ => return None,
+    };
+    let next = number.parse::<i64>().ok()?.checked_add(1)?;
+    next.checked_mul(every.seconds()).map(Timestamp::from_seconds)
+}
+
 /// The hour or day that `now` is in, by its number since the epoch; `ever`, where it never begins anew.
 fn window(every: Option<Every>, now: Timestamp) -> String {
     match every {

@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A deployment with a task that outlives some days, and these budgets.
-    async fn budgeted(budgets: &str) -> Self {
+    pub(crate) async fn budgeted(budgets: &str) -> Self {
         let world = Self::with(|facts| facts.task.deadline = facts.mandate.valid_until).await;
         world.publish_budgets(budgets).await;
         world

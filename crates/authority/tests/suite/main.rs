@@ -12,6 +12,7 @@ mod clock;
 mod counters;
 mod decisions;
 mod findings;
+mod forgetting;
 mod kept;
 mod labels;
 mod leading;

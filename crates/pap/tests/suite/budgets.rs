@@ -6,6 +6,7 @@ use model::{Clock as _, Timestamp};
 use pap::{Command, PolicyFiles};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use store::Store as _;
 
 use crate::desk::{Desk, files};
 use crate::support::POLICY;
@@ -144,6 +145,40 @@ async fn what_another_budget_would_have_denied_is_listed() {
     // Another name begins at nothing, and who calls it another thing forgets nothing that is used up.
     let renamed = BUDGETS.replace("refunds:", "repaid:");
     assert_eq!(desk.flips(Some(&renamed), Some(later)).await, [more]);
+}
+
+/// What is past is forgotten, and still is decided again, and tried, as it was.
+#[tokio::test]
+async fn what_is_forgotten_changes_no_decision_of_the_past() {
+    let desk = desk().await;
+    assert_eq!(desk.refund(1, 5).await, "permitted");
+    assert_eq!(desk.refund(2, 5).await, "budget_exceeded");
+    let id = desk
+        .world
+        .records("decision")
+        .await
+        .pop()
+        .expect("it is recorded")
+        .text_of("id")
+        .to_owned();
+    let with = |cap: &str| BUDGETS.replace("cap: 7.50", &format!("cap: {cap}"));
+    let told = async || {
+        let told = desk.run(Command::PolicyExplain { id: id.clone() }).await.expect("it is told");
+        let (less, more) = (with("4"), with("10"));
+        let flips = [desk.flips(Some(&less), None).await, desk.flips(Some(&more), None).await];
+        (told["reason"].clone(), flips, desk.agreed().await > 0)
+    };
+    let before = told().await;
+    desk.world.clock.advance(Duration::from_hours(72));
+    let used = async || {
+        let used = desk.world.store.list_counters("budget/refunds/", None, 9).await;
+        used.expect("they are listed").len()
+    };
+    assert_eq!(used().await, 1);
+    let (now, mut from) = (desk.world.clock.now(), authority::Forgetting::default());
+    desk.world.authority.forget_past(&mut from, now).await.expect("it is forgotten");
+    assert_eq!(used().await, 0);
+    assert_eq!(told().await, before);
 }
 
 /// What happens, while a set is tried or not.
