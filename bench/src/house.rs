@@ -144,6 +144,7 @@ impl House {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding: Binding::Dpop,
+            token: None,
             point: "bench",
             arrived: self.clock.monotonic(),
             trace: None,

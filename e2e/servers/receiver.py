@@ -1,11 +1,11 @@
 """A receiver of shared signals that are pushed, by other people's code (`PyJWT`).
 
-    receiver.py PORT JWKS_URL ISSUER AUDIENCE
+    receiver.py PORT JWKS_URL ISSUER AUDIENCE ALGORITHM
 
-It takes tokens at PORT on loopback (RFC 8935), verifies each, and wants to be shown `Bearer
+It takes tokens at PORT on loopback (RFC 8935), verifies each by that algorithm and no other, and wants to be shown `Bearer
 of-the-receiver`. One JSON line in does one thing, and is answered with one line of JSON: {"deaf": BOOL}
-says whether it answers that it cannot take anything, {"told": true} prints how often each `jti` came, and
-the claims of what was taken.
+says whether it answers that it cannot take anything, {} prints what came by its `jti`, and the claims of
+what was taken.
 """
 
 import json
@@ -15,8 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 
-port, jwks, issuer, audience = int(sys.argv[1]), *sys.argv[2:5]
-keys = jwt.PyJWKClient(jwks)
+port, jwks, issuer, audience, algorithm = int(sys.argv[1]), *sys.argv[2:6]
+# A key that it does not know it looks for at once: no test waits.
+keys = jwt.PyJWKClient(jwks, cooldown_duration=0)
 state = {"deaf": False}
 told = {"came": {}, "taken": []}
 
@@ -26,7 +27,7 @@ def verified(token):
     key = keys.get_signing_key_from_jwt(token)
     options = {"require": ["iss", "aud", "iat", "jti"]}
     claims = jwt.decode(
-        token, key, algorithms=["ES256"], audience=audience, issuer=issuer, options=options
+        token, key, algorithms=[algorithm], audience=audience, issuer=issuer, options=options
     )
     assert "sub" not in claims and "exp" not in claims and len(claims["events"]) == 1
     return claims

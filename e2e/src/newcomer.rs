@@ -70,8 +70,13 @@ impl Newcomer {
     pub fn start_dev(&mut self) {
         let script = "@modelcontextprotocol/server-everything/dist/index.js";
         let server = format!("everything=node '{}' stdio", node_modules().join(script).display());
+        self.start_dev_with(&["--server", &server]);
+    }
+
+    /// Starts `dev` with these options, and keeps what it prints until it is ready.
+    pub fn start_dev_with(&mut self, options: &[&str]) {
         let port = self.port.to_string();
-        let mut command = self.command(&["dev", "--port", &port, "--server", &server]);
+        let mut command = self.command(&[&["dev", "--port", &port][..], options].concat());
         let mut printed = String::new();
         let read = |line: &str| {
             printed.extend([line, "\n"]);

@@ -81,6 +81,19 @@ fn a_newcomer_is_told_what_is_wrong() {
     newcomer.start_dev();
 }
 
+/// Who names no server has a deployment all the same, in which everything but calls can be tried.
+#[test]
+fn a_newcomer_without_a_server_has_a_deployment() {
+    let mut newcomer = Newcomer::new();
+    newcomer.start_dev_with(&[]);
+    let listed = newcomer.command(&["person", "list"]).output().expect("it starts");
+    assert!(
+        listed.status.success() && text(&listed).contains(r#""id":"dev""#),
+        "{}",
+        text(&listed)
+    );
+}
+
 /// A file that somebody else could have written is not followed.
 #[test]
 fn an_announcement_that_others_can_write_is_not_followed() {

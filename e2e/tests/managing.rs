@@ -106,6 +106,17 @@ fn drifted(told: &str) -> String {
     told["drift"][0]["member"].as_str().unwrap_or_default().to_owned()
 }
 
+/// What is recorded of what the transmitter answered to what was decided by `decision`.
+fn answered(taking: &Deployment, decision: &Value) -> Value {
+    let records = taking.records().into_iter().filter(|it| it["action"] == "people/stream");
+    let mut changes = records.map(|record| {
+        let shown = taking.run(&["log", "show", record["id"].as_str().expect("an id")]);
+        let shown: Value = serde_json::from_str(&shown).expect("it is JSON");
+        shown["disclosure"]["members"]["change"]["answered"].clone()
+    });
+    changes.find(|answered| answered["decision"] == *decision).expect("it is recorded")
+}
+
 /// Of a stream that somebody else silenced or sent elsewhere, that is told.
 fn tells_what_others_changed(both: &Both, (header, token): (&str, &str), id: &str) {
     let at = |path: &str| format!("http://127.0.0.1:{}/ssf/{path}", both.telling.port);
@@ -159,6 +170,11 @@ fn ss_03_a_stream_is_managed_at_its_transmitter_as_the_page_shows() {
             shown["disclosure"]["members"]["change"]["at_transmitter"]["name"], "caep",
             "{shown}"
         );
+    }
+    for (done, status) in [(created, 201), (paused, 200), (enabled, 200), (changed, 200)] {
+        let answered = answered(&both.taking, &done["decision"]);
+        assert_eq!(answered["status"], status, "{done}");
+        assert_eq!(answered["body"].as_str().map(str::len), Some(64), "{answered}");
     }
     assert_eq!(*verified, json!({ "stream_id": id, "verified": true }));
     assert_eq!((&paused["status"], &paused["reason"]), (&json!("paused"), &json!("maintenance")));

@@ -22,6 +22,9 @@ fn r_75_the_page_on_reviews_shows_what_works() {
     assert!(told[0].contains(r#""agents":["bot"]"#), "{}", told[0]);
     assert!(told[1].starts_with("item,version,agent,state,due,"), "{}", told[1]);
     assert!(told[2].contains(r#""kept":1"#), "{}", told[2]);
+    assert!(told[3].contains(r#""goes_on":["bot"]"#), "{}", told[3]);
+    assert!(told[3].contains(r#""state":"answered""#), "{}", told[3]);
+    assert!(told[3].contains(r#""state":"withdrawn""#), "{}", told[3]);
     let home = deployment.path("home");
     let table = std::fs::read_to_string(home.join("review.csv")).expect("it was written");
     assert!(table.contains("canary/touch=1"), "{table}");

@@ -1,15 +1,41 @@
 //! How strict a policy set is beyond what it permits, at the real program, as the page on it says it.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
+use serde_json::{Value, json};
 
 const POLICY: &str = r#"
 @id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
 "#;
 
+/// Permits what the cases of the page ask for.
+const PAYING: &str = r#"
+@id("pays") @description("Money") permit (principal, action == Action::"bank/pay", resource);
+@id("deploys") @description("Deploys") permit (principal, action == Action::"ci/deploy", resource);
+"#;
+
 const STRICTNESS: &str = "
 tokens: [{ description: The bot is looked at every minute, agents: [bot], lasts_s: 60 }]
 ";
+
+/// How many calls `chancery mcp` gets at once.
+const AT_ONCE: usize = 6;
+
+/// Puts `strictness` in force.
+fn put_in_force(deployment: &Deployment, strictness: &str) {
+    let in_force = || {
+        let records = deployment.records();
+        records.iter().filter(|record| record["event"] == "policy_in_force").count()
+    };
+    let before = in_force();
+    let path = deployment.path("home/policies/strictness.yaml");
+    std::fs::write(path, strictness).expect("it is written");
+    wait_until("it is in force", || (in_force() > before).then_some(()));
+}
 
 /// For how many milliseconds the newest token was issued.
 fn lasts(deployment: &Deployment) -> i64 {
@@ -28,31 +54,108 @@ fn r_3_tokens_last_as_long_as_the_policy_set_says() {
     assert!(Caller::new(&deployment, "canary").call("touch", "one").is_done());
     assert!((299_000..=300_000).contains(&lasts(&deployment)), "{}", lasts(&deployment));
 
-    let in_force = || {
-        let records = deployment.records();
-        records.iter().filter(|record| record["event"] == "policy_in_force").count()
-    };
-    let before = in_force();
-    let path = deployment.path("home/policies/strictness.yaml");
-    std::fs::write(path, STRICTNESS).expect("it is written");
-    wait_until("it is in force", || (in_force() > before).then_some(()));
+    put_in_force(&deployment, STRICTNESS);
     assert!(Caller::new(&deployment, "canary").call("touch", "two").is_done());
     assert!((59_000..=60_000).contains(&lasts(&deployment)), "{}", lasts(&deployment));
 
     let page = Page::read("strictness.md", &[]);
     let example = deployment.path("home/example");
-    std::fs::create_dir_all(&example).expect("it can be made");
-    std::fs::write(example.join("it.cedar"), POLICY).expect("it can be written");
-    let text = page.blocks("yaml").concat();
-    std::fs::write(example.join("strictness.yaml"), text).expect("it can be written");
+    std::fs::create_dir_all(example.join("cases")).expect("it can be made");
+    let [rules, cases] = page.blocks("yaml").try_into().expect("rules, and cases");
+    let approvals = page.blocks("cedar").concat();
+    for (file, text) in [
+        ("it.cedar", PAYING),
+        ("payer.cedar", &approvals),
+        ("strictness.yaml", &rules),
+        ("cases/it.yaml", &cases),
+    ] {
+        std::fs::write(example.join(file), text).expect("it can be written");
+    }
     let told = page.run(&deployment);
-    let cost = "strictness: Who can move money is looked at every minute: tokens last 60 s, which \
-                costs an instance at work up to 120 renewals an hour for each server, in place of 14";
-    assert!(told[0].contains(cost), "{}", told[0]);
+    for cost in [
+        "strictness: Who can move money is looked at every minute: tokens last 60 s, which costs an instance at work \
+         up to 120 renewals an hour for each server, in place of 14",
+        "strictness: Whoever moves money has a token for that call alone: each call needs a token of its own, which \
+         costs a renewal a call, and every other call is refused once before it",
+        "strictness: Who changes production was attested just before: attested at most 20 s before a call, which \
+         costs an instance at work up to 180 renewals an hour for each server, in place of 14",
+        "strictness: `payer-asks` wants an approval, which costs a person's time",
+        "5 cases, 0 of which do not hold",
+    ] {
+        assert!(told[0].contains(cost), "{cost}: {}", told[0]);
+    }
 
     // What is wrong is told with its line.
     std::fs::write(example.join("strictness.yaml"), STRICTNESS.replace("60", "6"))
         .expect("written");
     let told = deployment.run_refused(&["policy", "check", example.to_str().unwrap()]);
     assert!(told.contains("strictness.yaml:2: `lasts_s` is not within 40 and 300"), "{told}");
+}
+
+/// What `url` answers to a call of `touch` with `mark`.
+fn touch(url: &str, mark: &str) -> Value {
+    const VERSION: &str = "2026-07-28";
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": VERSION,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let params = json!({ "name": "touch", "arguments": { "mark": mark }, "_meta": meta });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let (host, path) =
+        url.strip_prefix("http://").and_then(|it| it.split_once('/')).expect("a URL");
+    let body = body.to_string();
+    let request = format!(
+        "POST /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+         content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+         mcp-protocol-version: {VERSION}\r\nmcp-method: tools/call\r\nmcp-name: touch\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(host).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("it is a duration");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (start, end) = (answer.find("{\"").unwrap_or(0), answer.rfind('}').unwrap_or(0));
+    let json = answer.get(start..=end).unwrap_or_default();
+    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+/// Whoever shows a token a second time is told to show another; `chancery mcp` does so by itself, also for calls
+/// at once.
+#[test]
+fn a_token_that_is_good_for_one_call_is_asked_for_by_the_shim_itself() {
+    let canary = Canary::start();
+    let policy = POLICY.to_owned();
+    let options = Options { policy, ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "moves-money", options);
+    put_in_force(&deployment, "calls: [{ description: x, harm: [moves-money], token: once }]");
+    let mut caller = Caller::new(&deployment, "canary");
+    assert!(caller.call("touch", "one").is_done());
+    for _ in 0..2 {
+        let refused = caller.call("touch", "two");
+        assert_eq!((refused.status, refused.code().as_str()), (401, "token_needed"));
+    }
+    caller.obtain().expect("another token");
+    assert!(caller.call("touch", "two").is_done());
+    assert_eq!(canary.effects().len(), 2);
+
+    let (_shim, url) = e2e::listen(&deployment, ("bot", "canary"));
+    for round in 0..3 {
+        let calls = (0..AT_ONCE).map(|number| {
+            let (url, mark) = (url.clone(), format!("{round}-{number}"));
+            std::thread::spawn(move || touch(&url, &mark))
+        });
+        let calls: Vec<_> = calls.collect();
+        for answer in calls.into_iter().map(|call| call.join().expect("it is answered")) {
+            assert_eq!(answer["result"]["isError"], false, "{answer}");
+        }
+    }
+    assert_eq!(canary.effects().len(), 2 + 3 * AT_ONCE);
+    let permitted =
+        |record: &&Value| record["kind"] == "decision" && record["decision"] == "permit";
+    let records = deployment.records();
+    let calls = records.iter().filter(permitted).filter(|it| it["action"] == "canary/touch");
+    assert_eq!(calls.count(), 2 + 3 * AT_ONCE);
+    assert!(deployment.run(&["log", "replay"]).contains("decisions agree"));
 }

@@ -20,15 +20,23 @@ struct Receiver {
 }
 
 impl Receiver {
-    /// One at `port` on loopback, which verifies by the keys of the deployment at `issuer`.
-    fn start(port: u16, issuer: &str) -> Self {
+    /// One at `port` on loopback, which verifies by the keys of the deployment at `issuer`, and by `algorithm`.
+    fn start(port: u16, issuer: &str, algorithm: &str) -> Self {
         let mut command = Command::new(python());
         command.arg(e2e::repository().join("e2e/servers/receiver.py")).arg(port.to_string());
-        command.args([&format!("{issuer}/oauth/jwks"), issuer, AUDIENCE]);
+        command.args([&format!("{issuer}/oauth/jwks"), issuer, AUDIENCE, algorithm]);
         let mut process = Child::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let (asked, output) = process.pipes();
         wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).ok());
         Self { pipes: Mutex::new((asked, BufReader::new(output).lines())), _process: process }
+    }
+
+    /// What it took, once that is so many.
+    fn told(&self, count: usize) -> Value {
+        wait_until("it is told", || {
+            let told = self.ask(&json!({}));
+            (told["taken"].as_array().map_or(0, Vec::len) == count).then_some(told)
+        })
     }
 
     fn ask(&self, what: &Value) -> Value {
@@ -86,7 +94,7 @@ fn ss_04_what_is_told_is_pushed_and_none_is_lost_over_a_crash() {
         ..Options::default()
     });
     bot(&deployment);
-    let receiver = Receiver::start(target, &deployment.url());
+    let receiver = Receiver::start(target, &deployment.url(), "ES256");
     let token = register(&deployment, &["--agents", "bot", "--push-host", "localhost"]);
     let delivery = json!({
         "method": "urn:ietf:rfc:8935", "endpoint_url": format!("https://localhost:{port}/events"),
@@ -99,13 +107,7 @@ fn ss_04_what_is_told_is_pushed_and_none_is_lost_over_a_crash() {
     let verify = format!("{}/ssf/verify", deployment.url());
     let asked = json!({ "stream_id": stream["stream_id"], "state": "are you there?" });
     assert_eq!(ask(&verify, ("POST", &token), &asked).0, 204);
-    let told = |count: usize| {
-        wait_until("it is told", || {
-            let told = receiver.ask(&json!({}));
-            (told["taken"].as_array().map_or(0, Vec::len) == count).then_some(told)
-        })
-    };
-    assert!(told(1).to_string().contains("are you there?"));
+    assert!(receiver.told(1).to_string().contains("are you there?"));
 
     receiver.ask(&json!({ "deaf": true }));
     deployment.run(&["agent", "suspend", "bot", "--reason", "the pilot is over"]);
@@ -116,7 +118,7 @@ fn ss_04_what_is_told_is_pushed_and_none_is_lost_over_a_crash() {
     deployment.process.as_mut().expect("it runs").kill();
     receiver.ask(&json!({ "deaf": false }));
     deployment.serve();
-    let told = told(2);
+    let told = receiver.told(2);
     let claims = &told["taken"][1];
     assert_eq!(claims["sub_id"]["application"]["id"], "bot", "{claims}");
     assert_eq!(claims["events"][SESSION_REVOKED]["reason_admin"]["en"], "agent/suspend");
@@ -133,6 +135,61 @@ fn ss_04_what_is_told_is_pushed_and_none_is_lost_over_a_crash() {
     for text in [shown, listed, records, logged] {
         assert!(!text.contains("of-the-receiver") && !text.contains(&token), "{text}");
     }
+    deployment.verify();
+}
+
+/// A receiver that verifies nothing but RS256 is told by that, over an exchange of keys and a restart too; all
+/// else that is signed here is not. Until such a receiver is registered there is no such key.
+#[test]
+fn ss_05_who_wants_rs256_is_told_by_it_and_verifies_over_an_exchange_of_keys() {
+    let (port, target, port_of_agents) = (free_port(), free_port(), free_port());
+    let certificates = tempfile::tempdir().expect("a temporary directory can be made");
+    tls::certificates(certificates.path());
+    let _front = tls::front(certificates.path(), "good", (port, target));
+    let ca = certificates.path().join("ca.pem").display().to_string();
+    let reached = format!("private_hosts: [localhost]\n    ca_files: ['{ca}']\n");
+    let mut deployment = Deployment::start(&Options {
+        configuration: format!("signals:\n  receivers:\n    {reached}"),
+        port: Some(port_of_agents),
+        ..Options::default()
+    });
+    bot(&deployment);
+    let listed = |deployment: &Deployment| {
+        let (_, jwks) = ask(&format!("{}/oauth/jwks", deployment.url()), ("GET", ""), &json!({}));
+        let keys = jwks["keys"].as_array().expect("keys").iter();
+        keys.map(|key| key["alg"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&deployment), ["ES256"]);
+    let more = ["--all-agents", "--push-host", "localhost", "--algorithm", "RS256"];
+    let token = register(&deployment, &more);
+    assert_eq!(listed(&deployment), ["ES256", "RS256"]);
+    let receiver = Receiver::start(target, &deployment.url(), "RS256");
+    let delivery = json!({
+        "method": "urn:ietf:rfc:8935", "endpoint_url": format!("https://localhost:{port}/events"),
+        "authorization_header": "Bearer of-the-receiver",
+    });
+    let streams = format!("{}/ssf/streams", deployment.url());
+    let (status, stream) = ask(&streams, ("POST", &token), &json!({ "delivery": delivery }));
+    assert_eq!(status, 201, "{stream}");
+    deployment.run(&["agent", "suspend", "bot", "--reason", "the pilot is over"]);
+    receiver.told(1);
+    deployment.run(&["keys", "rotate", "--reason", "every quarter"]);
+    deployment.process.as_mut().expect("it runs").kill();
+    deployment.serve();
+    assert_eq!(listed(&deployment), ["ES256", "ES256", "RS256", "RS256"]);
+    let verify = format!("{}/ssf/verify", deployment.url());
+    let asked = json!({ "stream_id": stream["stream_id"], "state": "by the next key" });
+    assert_eq!(ask(&verify, ("POST", &token), &asked).0, 204);
+    let told = receiver.told(2);
+    let came = told["came"].as_object().expect("what came").values();
+    let key = |set: &Value| {
+        let header = set.as_str()?.split('.').next().and_then(keys::from_base64url)?;
+        let header: Value = serde_json::from_slice(&header).ok()?;
+        Some(header["kid"].as_str()?.to_owned())
+    };
+    let by: std::collections::BTreeSet<_> =
+        came.map(|sets| key(&sets[0]).expect("a token names its key")).collect();
+    assert_eq!(by.len(), 2, "each was signed by another key");
     deployment.verify();
 }
 

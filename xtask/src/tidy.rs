@@ -18,7 +18,7 @@ const EDGES: [(&str, &[&str]); 24] = [
     ("oauth", &["https-url", "json", "keys"]),
     ("mcp", &["https-url", "json"]),
     ("scim", &[]),
-    ("secevent", &["https-url", "json", "oauth"]),
+    ("secevent", &["https-url", "json", "keys", "oauth"]),
     ("outbound", &["https-url", "json"]),
     ("workload", &["https-url", "json", "keys", "model", "oauth", "outbound"]),
     ("login", &["https-url", "json", "keys", "model", "oauth", "outbound"]),

@@ -74,12 +74,12 @@ pub async fn prove(
 /// What of two sets is otherwise, beside their policies: then their answers to the same question say nothing about
 /// what comes of the same act.
 fn differing(a: &Bundle, b: &Bundle) -> Option<Why> {
-    // How long tokens last is no part of what is permitted with them.
-    let Bundle { policies: _, schema, labels, budgets, strictness: _, tools } = a;
+    let Bundle { policies: _, schema, labels, budgets, strictness, tools } = a;
     let all = [
         ("schema parts", *schema != b.schema),
         ("labels", *labels != b.labels),
         ("budgets", *budgets != b.budgets),
+        ("strictness", *strictness != b.strictness),
         ("tools", *tools != b.tools),
     ];
     let all: Vec<_> = all.into_iter().filter(|(_, differ)| *differ).map(|(what, _)| what).collect();

@@ -21,8 +21,9 @@ use oauth::form::FORM_MAX;
 use crate::agents::{Agents, Peer};
 use crate::network;
 
-/// The most bytes of bodies at once of those whose token is known.
-const KNOWN_MAX: usize = 256 << 20;
+/// The most bytes of bodies at once of those whose token is known: one subject of an agent has room for
+/// one of as much structure as the largest can have, once it is read.
+const KNOWN_MAX: usize = 1 << 30;
 
 /// The most bytes of bodies at once of all others.
 const STRANGERS_MAX: usize = 64 << 20;

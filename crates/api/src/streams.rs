@@ -106,7 +106,12 @@ impl Streams {
             return Err(refuse("unreadable", StatusCode::BAD_REQUEST, "the token is not text"));
         };
         let answer = tokio::time::timeout(ANSWER_WITHIN, self.receiver.take(&stream, set)).await;
-        answer.unwrap_or(Err(NotTaken::Later)).map_err(|error| not_taken(&error))
+        answer.unwrap_or(Err(NotTaken::Later)).map_err(|error| {
+            if error == NotTaken::Stranger {
+                self.receiver.refuse(Some(&stream.name), "token_unknown");
+            }
+            not_taken(&error)
+        })
     }
 }
 

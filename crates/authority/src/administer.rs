@@ -215,7 +215,7 @@ impl Authority {
                 Err(
                     error @ (CommitError::Changed { .. }
                     | CommitError::Exists { .. }
-                    | CommitError::Used),
+                    | CommitError::Used(_)),
                 ) => return Err(NotAdministered::Conflict(error)),
                 Err(CommitError::Lost) => return Err(NotAdministered::Unknown),
                 Err(error) => return Err(NotPermitted::Unrecorded(error).into()),

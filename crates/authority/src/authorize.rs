@@ -9,13 +9,13 @@ use model::{
     AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Facts, Revision, Timestamp,
 };
 use pdp::Snapshot;
-use store::{CommitError, Committed, Unit};
+use store::{CommitError, Committed, OnceScope, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
 use crate::findings::{STRANGERS_WAITING_MAX, Seen};
-use crate::making::{Answer, Made, Permitting};
+use crate::making::{Answer, Made, Permitting, UsedUp};
 use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
 use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit};
 use crate::pip::{FactsError, Gathered, Pip};
@@ -235,7 +235,7 @@ impl Authority {
         let gathered = Box::pin(self.gather_settled(request, circumstances));
         let gathered = self.in_time(gathered).await.map_err(undecidable)?;
         let now = self.trusted_now().map_err(|unsure| undecidable(unsure.into()))?;
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let facts = records::facts_of(&gathered, circumstances.shown(), now);
         match self.answer(&gathered.snapshot, request, &facts) {
             Decision::Permit(_) => Ok(()),
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
@@ -256,7 +256,7 @@ impl Authority {
         if self.policy_is_over(now) {
             return Ok(false);
         }
-        let mut facts = records::facts_of(&gathered, circumstances.binding, now);
+        let mut facts = records::facts_of(&gathered, circumstances.shown(), now);
         if let Some(tool) = facts.tool.as_mut().filter(|tool| !tool.is_pinned()) {
             Arc::make_mut(tool).state = model::ToolState::Pinned;
         }
@@ -275,13 +275,13 @@ impl Authority {
     async fn decide_and_record<A: Governed>(&self, act: A) -> Result<Permit<A>, NotPermitted> {
         let _on_its_way = self.journal.store().announce();
         let mut place = Some(self.place()?);
-        let mut over = None;
-        // That it is over a limit is written down once more than it is tried to permit it.
+        let mut used_up = None;
+        // That something is used up is written down once more than it is tried to permit it.
         for attempt in 0..=ATTEMPTS_MAX {
-            if attempt == ATTEMPTS_MAX && over.is_none() {
+            if attempt == ATTEMPTS_MAX && used_up.is_none() {
                 break;
             }
-            let made = Box::pin(self.make(&act, over.as_ref())).await?;
+            let made = Box::pin(self.make(&act, used_up.as_ref())).await?;
             let Some(made) = made else { continue };
             let Made { answer, unit, leaf } = made;
             let (opening, denial) = match answer {
@@ -299,7 +299,8 @@ impl Authority {
                     return Ok(self.permit(act, opening?, &committed));
                 }
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
-                Err(CommitError::OverLimit { counter }) => over = Some(counter),
+                Err(CommitError::OverLimit { counter }) => used_up = Some(UsedUp::Limit(counter)),
+                Err(CommitError::Used(Some(OnceScope::Token))) => used_up = Some(UsedUp::Token),
                 Err(error) => return Err(unrecorded(error)),
             }
             place = place.or(opening.pop().map(|opening| opening.place));
@@ -391,7 +392,7 @@ impl Authority {
 pub(crate) fn unrecorded(error: CommitError) -> NotPermitted {
     match error {
         CommitError::Changed { .. } | CommitError::Exists { .. } => NotPermitted::Contended,
-        CommitError::Used => NotPermitted::Replayed,
+        CommitError::Used(_) => NotPermitted::Replayed,
         other => NotPermitted::Unrecorded(other),
     }
 }

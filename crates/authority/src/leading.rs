@@ -158,7 +158,7 @@ impl Authority {
             Err(
                 why @ (CommitError::Changed { .. }
                 | CommitError::Exists { .. }
-                | CommitError::Used
+                | CommitError::Used(_)
                 | CommitError::OverLimit { .. }),
             ) => {
                 let opening = Opening { begins: false, ..opening };

@@ -67,7 +67,7 @@ pub use observing::Observation;
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Entailed, Governed, NotStarted, Permit,
-    PermitContext, Running,
+    PermitContext, Running, ShownToken,
 };
 pub use pip::{FactsError, Gathered, Pip};
 pub use provenance::{Answered, SAID_MAX};

@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use model::record::ActCommitments;
+use model::record::PeopleCommitments;
 use model::{
     AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
     SessionFacts, Stranger,
 };
-use store::{Committed, CounterKey, Effect, Unit, Urgency};
+use store::{Committed, CounterKey, Effect, OnceScope, Unit, Urgency};
 
 use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
 use crate::counted;
 use crate::labels::{self, Marking};
 use crate::outcomes::Closing;
-use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext};
+use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext, ShownToken};
 use crate::pip::{FactsError, Gathered};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf};
 
@@ -42,6 +42,14 @@ pub(crate) struct Made {
 pub(crate) enum Answer {
     Permit(Box<Permitting>),
     Deny(NotPermitted),
+}
+
+/// What a commit found used up that it should have used.
+pub(crate) enum UsedUp {
+    /// What this counts, up to its limit.
+    Limit(CounterKey),
+    /// The token that was shown.
+    Token,
 }
 
 /// A permit that is to be.
@@ -78,17 +86,17 @@ impl Permitting {
 }
 
 impl Authority {
-    /// Decides on `act`, of which the last commit was refused because of the counter `over`, if it was;
+    /// Decides on `act`, of which the last commit was refused because something was `used_up`, if it was;
     /// `None` if the facts changed meanwhile.
     pub(crate) async fn make<A: Governed>(
         &self,
         act: &A,
-        over: Option<&CounterKey>,
+        used_up: Option<&UsedUp>,
     ) -> Result<Option<Made>, NotPermitted> {
         let Some(mut question) = self.ask(act.request(), act.circumstances()).await? else {
             return Ok(None);
         };
-        let decision = self.decide_on(&mut question, over).await?;
+        let decision = self.decide_on(&mut question, used_up).await?;
         let mut made = self.made(&question, decision).await?;
         if let Answer::Permit(permitting) = &made.answer {
             if let Some((keys, revision)) = act.rests() {
@@ -130,7 +138,7 @@ impl Authority {
             Err(FactsError::Changed) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let facts = records::facts_of(&gathered, circumstances.binding, now);
+        let facts = records::facts_of(&gathered, circumstances.shown(), now);
         let act = records::act_digest(&gathered.standing.mandate.agent, request);
         Ok(Some(Question { request, circumstances, gathered, facts, act }))
     }
@@ -138,18 +146,24 @@ impl Authority {
     async fn decide_on(
         &self,
         question: &mut Question<'_>,
-        over: Option<&CounterKey>,
+        used_up: Option<&UsedUp>,
     ) -> Result<Decision, NotPermitted> {
         let Question { request, gathered, facts, .. } = question;
         let mut decision = self.answer(&gathered.snapshot, request, facts);
-        if let (Decision::Permit(grant), Some(counter)) = (&decision, over) {
-            if !counted::is_of_budget(counter) {
-                return Ok(Decision::Deny(Denial::LimitReached { counter: counter.0.clone() }));
+        // By now it may be for another day, or another set: then it fits, or the commit says so again.
+        match (&decision, used_up) {
+            (Decision::Permit(grant), Some(UsedUp::Limit(counter))) => {
+                if !counted::is_of_budget(counter) {
+                    return Ok(Decision::Deny(Denial::LimitReached { counter: counter.0.clone() }));
+                }
+                let used = counted::used_up(self.pip.store(), grant).await;
+                facts.session.used = used.map_err(FactsError::from)?;
+                decision = self.answer(&gathered.snapshot, request, facts);
             }
-            // By now it may be for another day, or another set: then it fits, or the commit says so again.
-            let used = counted::used_up(self.pip.store(), grant).await.map_err(FactsError::from)?;
-            facts.session.used = used;
-            decision = self.answer(&gathered.snapshot, request, facts);
+            (Decision::Permit(grant), Some(UsedUp::Token)) if grant.uses_token => {
+                return Ok(Decision::Deny(Denial::TokenUsed));
+            }
+            _ => {}
         }
         let permits = matches!(decision, Decision::Permit(_));
         let consequential = facts.is_consequential();
@@ -188,9 +202,15 @@ impl Authority {
 
         let entries: Vec<_> = leaf.unwritten().into_iter().chain([own]).collect();
         let entry = entries.len() - 1;
+        let mut effects = circumstances.uses.clone();
+        if matches!(&decision, Decision::Deny(denial) if denial.is_of_token()) {
+            // The same call comes again with another token, and with no other state.
+            effects
+                .retain(|it| !matches!(it, Effect::UseOnce { scope: OnceScope::RequestState, .. }));
+        }
         let mut unit = Unit {
             entries,
-            effects: circumstances.uses.clone(),
+            effects,
             revision: gathered.revision,
             urgency: Urgency::Awaited,
             ..Unit::default()
@@ -229,6 +249,8 @@ impl Authority {
             effects.extend(enter.iter().cloned());
         }
         effects.extend(counted::spent(&grant.spends));
+        let shown = question.circumstances.token.filter(|_| grant.uses_token);
+        effects.extend(shown.as_ref().map(ShownToken::used));
         if is_counted(question.request) {
             let Question { gathered, facts, .. } = question;
             let day = (facts.now, &self.limits);
@@ -247,7 +269,7 @@ fn unsealed(error: journal::SealError) -> NotPermitted {
 fn closing_of(
     question: &Question<'_>,
     grant: &Grant,
-    (decision, people): (DecisionId, ActCommitments),
+    (decision, people): (DecisionId, PeopleCommitments),
 ) -> Closing {
     let Question { request, gathered, facts, .. } = question;
     let ends = gathered.standing.ends(grant.elevation);

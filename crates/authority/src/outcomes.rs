@@ -177,7 +177,7 @@ impl Pen {
         loop {
             let unit = unit_of(closed, self.entropy.as_ref());
             match self.journal.store().commit(unit).await {
-                Ok(_) | Err(CommitError::Used) => return,
+                Ok(_) | Err(CommitError::Used(_)) => return,
                 Err(error) => tracing::warn!(%error, "could not record an outcome, trying again"),
             }
             tokio::time::sleep(RETRY_AFTER).await;
@@ -235,7 +235,7 @@ fn outcome_record(
     let standing = &closing.context.standing;
     OutcomeRecord {
         agent: standing.agent.name.clone(),
-        commitments: closing.context.people.clone(),
+        commitments: closing.context.people.into(),
         decision: closing.context.decision,
         duration_ms: u64::try_from(at.since(closing.context.decided).as_millis())
             .unwrap_or(u64::MAX),

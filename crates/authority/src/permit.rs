@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::record::{ActCommitments, Disclosure, OutcomeKind};
+use model::record::{Disclosure, OutcomeKind, PeopleCommitments};
 use model::{
     AccessRequest, ActDigest, Binding, Clock, DecisionId, Entropy, FactKey, Grant, Obligation,
     Revision, SessionFacts, Sha256Digest, Sourced, Standing, Timestamp,
 };
 use serde_json::Value;
-use store::{Effect, NewEntry};
+use store::{Effect, NewEntry, OnceScope};
 
 use crate::labels::Marking;
 use crate::outcomes::OutcomeSlot;
 
 /// A permit that was not begun within this time is not begun.
 pub const BEGIN_WITHIN: Duration = Duration::from_secs(1);
+
+/// For how long after its end it is remembered that a token was used.
+const USED_FOR: Duration = Duration::from_mins(1);
 
 /// Something that must be permitted before it happens: a tool call, a token, a publication.
 pub trait Governed: Send {
@@ -71,6 +74,8 @@ pub struct Circumstances {
     pub actor: Actor,
     /// How the caller's token is bound.
     pub binding: Binding,
+    /// The caller's token, where an act is asked for by showing one.
+    pub token: Option<ShownToken>,
     /// The enforcement point and its kind (`gateway/mcp-http`).
     pub point: &'static str,
     /// When the request arrived, on the monotonic clock.
@@ -82,6 +87,32 @@ pub struct Circumstances {
     /// What comes with the act and no policy reads, or the digest of it: the record commits to each
     /// under its name.
     pub enclosed: Vec<(&'static str, Value)>,
+}
+
+/// A token by which an act is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownToken {
+    /// The digest of its id, as the record of its issuance names it.
+    pub jti: Sha256Digest,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+impl ShownToken {
+    /// Uses it up: for longer than it is good, if the clock steps back.
+    pub(crate) fn used(&self) -> Effect {
+        let (scope, id) = (OnceScope::Token, *self.jti.as_bytes());
+        Effect::UseOnce { scope, id, expires: self.expires.plus(USED_FOR) }
+    }
+}
+
+impl Circumstances {
+    /// What decisions read of them.
+    pub(crate) fn shown(&self) -> (Binding, Option<Timestamp>) {
+        (self.binding, self.token.map(|token| token.issued))
+    }
 }
 
 /// What is known about a permitted act besides the act itself.
@@ -106,7 +137,7 @@ pub struct PermitContext {
     /// What the enforcement point owes.
     pub obligations: Vec<Obligation>,
     /// The decision's commitments to people, which records that follow from it repeat.
-    pub people: ActCommitments,
+    pub people: PeopleCommitments,
 }
 
 /// The right to perform one act, once. Only [`crate::Authority`] makes one, of a decision that is on

@@ -325,6 +325,7 @@ impl Pip {
                 counters,
                 provenance: provenance.map(|it| it.value).unwrap_or_default(),
                 used: BTreeMap::new(),
+                token_age_s: None,
             },
             flowing,
             stops,

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::{Journal, SealError};
 use model::record::{
     ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord,
-    FactsRef, HandedOn, ObservedSet, VERSION, Verdict,
+    FactsRef, HandedOn, ObservedSet, PeopleCommitments, VERSION, Verdict,
 };
 use model::{
     AccessRequest, ActDigest, AgentFacts, Binding, BudgetName, Decision, DecisionId, ElevationId,
-    Entropy, Facts, PersonId, PolicyId, RecordId, ResourceRef, Server, Standing, Stops, Timestamp,
-    Tool,
+    Entropy, Facts, PersonId, PolicyId, RecordId, ResourceRef, Server, SessionFacts, Standing,
+    Stops, Timestamp, Tool,
 };
 use moka::sync::Cache;
 use store::NewEntry;
@@ -146,7 +146,7 @@ pub(crate) struct DecisionEntry {
     pub(crate) id: DecisionId,
     pub(crate) entry: NewEntry,
     /// The commitments that outcome records repeat.
-    pub(crate) people: ActCommitments,
+    pub(crate) people: PeopleCommitments,
 }
 
 /// What one decision is about, for its record.
@@ -195,6 +195,13 @@ fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> ActComm
     }
     if !decided.request.input.is_null() {
         commit("arguments", decided.request.input.clone());
+    }
+    let is_of_token = match decided.decision {
+        Decision::Permit(grant) => grant.uses_token,
+        Decision::Deny(denial) => denial.is_of_token(),
+    };
+    if let Some(token) = decided.circumstances.token.filter(|_| is_of_token) {
+        commit("token", value(&token.jti));
     }
     for (member, enclosed) in &decided.circumstances.enclosed {
         commit(member, enclosed.clone());
@@ -324,8 +331,14 @@ pub(crate) fn act_digest(agent: &model::AgentName, request: &AccessRequest) -> A
     ActDigest::of(&json::canonical(&act))
 }
 
-/// The facts that `decide` reads, from what was gathered.
-pub(crate) fn facts_of(gathered: &Gathered, binding: Binding, now: Timestamp) -> Facts {
+/// The facts that `decide` reads, from what was gathered and what was shown: how the token is bound, and when
+/// it was issued, if one was.
+pub(crate) fn facts_of(
+    gathered: &Gathered,
+    (binding, issued): (Binding, Option<Timestamp>),
+    now: Timestamp,
+) -> Facts {
+    let token_age_s = issued.map(|issued| now.since(issued).as_secs());
     Facts {
         revision: gathered.revision,
         now,
@@ -334,7 +347,7 @@ pub(crate) fn facts_of(gathered: &Gathered, binding: Binding, now: Timestamp) ->
         server: gathered.server.clone(),
         tool_owner: gathered.tool_owner.as_deref().cloned(),
         agent: gathered.agent.clone(),
-        session: gathered.session.clone(),
+        session: SessionFacts { token_age_s, ..gathered.session.clone() },
         binding,
         stops: gathered.stops.clone(),
     }

@@ -35,7 +35,7 @@ pub async fn recover(
         };
         let unit = closing_unit((permit.index, &decision, disclosure.as_ref()), clock, entropy);
         match journal.store().commit(unit).await {
-            Ok(_) | Err(CommitError::Used) => {}
+            Ok(_) | Err(CommitError::Used(_)) => {}
             Err(error) => return Err(NotPermitted::Unrecorded(error)),
         }
     }
@@ -50,7 +50,7 @@ fn closing_unit(
     let now = clock.now();
     let record = OutcomeRecord {
         agent: decision.agent.clone(),
-        commitments: decision.commitments.people(),
+        commitments: decision.commitments.people().into(),
         decision: decision.id,
         duration_ms: u64::try_from(now.since(decision.time).as_millis()).unwrap_or(u64::MAX),
         id: RecordId::new(now, entropy.as_ref()),

@@ -45,7 +45,7 @@ pub struct Watch {
 
 /// What a permit rests on: facts as of a revision, and when it has to be looked at.
 struct Rests {
-    keys: Vec<FactKey>,
+    keys: Box<[FactKey]>,
     revision: Revision,
     until: Timestamp,
 }
@@ -124,7 +124,7 @@ impl Watch {
         if gathered.standing.task.id != self.task {
             return Err(Cut::Denied(Box::new(Denial::Kernel(KernelRule::TaskNotOpen))));
         }
-        let mut facts = records::facts_of(&gathered, self.binding, now);
+        let mut facts = records::facts_of(&gathered, (self.binding, None), now);
         facts.session.clone_from(&self.session);
         match self.authority.answer(&gathered.snapshot, &self.request, &facts) {
             Decision::Permit(grant) => Ok(Rests {

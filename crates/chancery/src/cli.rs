@@ -34,7 +34,7 @@ pub(crate) use agents::{Agent, Attested, Instance, Register};
 pub(crate) use budgets::Budget;
 pub(crate) use demo::{Demo, DemoServer};
 pub(crate) use devices::{Device, Login};
-pub(crate) use directories::{Directory, NewBearer, Subject};
+pub(crate) use directories::{Directory, NewBearer, Silence, Subject};
 pub(crate) use elevations::Elevation;
 pub(crate) use founders::{Founder, FounderNamed};
 pub(crate) use keys::Keys;

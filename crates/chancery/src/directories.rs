@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Clock as _, Entropy as _, LoginRule, LoginSubject, Sha256Digest};
-use pap::{Command as Asked, DirectoryRegistration, NewToken};
+use pap::{Command as Asked, DirectoryRegistration, NewToken, SILENCE};
 
 use crate::administer::fresh;
-use crate::cli::{Directory, NewBearer, Subject};
+use crate::cli::{Directory, NewBearer, Silence, Subject};
 use crate::system::{SystemClock, SystemEntropy};
 
 /// A file, and the token that is written to it once the service has its digest.
@@ -26,7 +26,8 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
                 LoginRule { issuer, subject }
             });
             let (token, to_write, socket) = made((&name, read_only), token)?;
-            let said = DirectoryRegistration { name, logins, silence_min: silence, token };
+            let silence_min = silence.map_or(SILENCE, |Silence(minutes)| minutes);
+            let said = DirectoryRegistration { name, logins, silence_min, token };
             (socket, Asked::DirectoryAdd(said), to_write)
         }
         Directory::Token { name, alone, read_only, token } => {
@@ -41,6 +42,9 @@ pub(crate) fn asked(typed: Directory) -> anyhow::Result<(PathBuf, Asked, ToWrite
         }
         Directory::Resume { name, socket } => {
             (socket.socket, Asked::DirectoryResume { name }, None)
+        }
+        Directory::Silence { name, minutes: Silence(silence_min), socket } => {
+            (socket.socket, Asked::DirectorySilence { name, silence_min }, None)
         }
         Directory::List { socket } => (socket.socket, Asked::DirectoryList, None),
     })

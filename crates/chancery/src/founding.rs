@@ -9,8 +9,8 @@ use anyhow::{Context as _, ensure};
 use authority::Reader;
 use journal::{Journal, Sealer};
 use keys::{KeyRing, SigningKey};
-use model::{Clock, Entropy, FactKey, Sha256Digest, Thumbprint};
-use pap::{Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey};
+use model::{Clock, Entropy, Sha256Digest, Thumbprint};
+use pap::{Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey, WrittenKeys};
 use store::Store;
 use store_sqlite::{Options, SqliteStore};
 use tlog::note::{Algorithm, VerifierKey};
@@ -176,8 +176,8 @@ pub(crate) async fn token_keys(
     config: &Config,
     store: &dyn Store,
 ) -> anyhow::Result<KeptTokenKeys> {
-    let known = Reader::new(store).find(FactKey::token_keys()).await?;
-    KeptTokenKeys::open(config.keys_dir(), known.as_ref()).context(
-        "could not read the key that signs tokens: is the directory of keys an older copy?",
+    let written = WrittenKeys::read(&mut Reader::new(store)).await?;
+    KeptTokenKeys::open(config.keys_dir(), &written).context(
+        "could not read the keys that sign tokens: is the directory of keys an older copy?",
     )
 }

@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: what shows the transmitter who asks goes over https to the issuer's host and port, and to those
 //! that the operator names beside them, and nowhere else; what changes something is permitted and recorded here
-//! before it is asked for; what the transmitter tells is shown, and never acted on.
+//! before it is asked for, and then what was answered; what the transmitter tells is shown, and never acted on.
 
 mod told;
 mod typed;
@@ -18,7 +18,7 @@ use http::{Method, Response, StatusCode};
 use https_url::HttpsUrl;
 use model::{Entropy as _, Sha256Digest, Stream};
 use outbound::{FetchError, Fetcher, Message};
-use pap::{Command as Asked, ManagedAct, StreamManaged};
+use pap::{Command as Asked, ManagedAct, StreamAnswered, StreamManaged};
 use secevent::{
     AnswerError, Authorization, DeliveryAsked, Drift, Expected, Offer, Offers, StatusAsked,
     StreamAsked, StreamSeen, StreamStatus, Unread, status_seen, status_told, verification_request,
@@ -112,8 +112,9 @@ impl Managed {
             }
             ManageAct::Delete { id } => {
                 let url = self.offers.at(Offer::Configuration, Some(&id))?;
-                let decision = self.permitted(self.about(ManagedAct::Delete, Some(&id))).await?;
-                self.ask((Method::DELETE, &url), None, &[StatusCode::NO_CONTENT]).await?;
+                let said = self.about(ManagedAct::Delete, Some(&id));
+                let (decision, answer) = self.change(said, (Method::DELETE, &url), None).await?;
+                self.accepted(answer, &[StatusCode::NO_CONTENT])?;
                 Ok(Came::done(json!({ "stream_id": id, "deleted": true })).decided(&decision))
             }
             ManageAct::Status { id, set, reason } => {
@@ -147,10 +148,28 @@ impl Managed {
         }
     }
 
-    /// Has the service decide on what the transmitter is to be asked for, and record it; gives the decision.
-    async fn permitted(&self, said: StreamManaged) -> anyhow::Result<Value> {
-        let done = socket::call(&self.socket, &Asked::StreamManage(said)).await?;
-        Ok(done["decision"].clone())
+    /// Has the service decide on what is `said`, and record it, asks the transmitter for it, and has that answer
+    /// recorded; gives the decision and the answer.
+    async fn change(
+        &self,
+        said: StreamManaged,
+        asked: (Method, &HttpsUrl),
+        body: Option<&Value>,
+    ) -> anyhow::Result<(Value, Response<Bytes>)> {
+        let decision = socket::call(&self.socket, &Asked::StreamManage(said)).await?;
+        let decision = decision["decision"].as_str().context("the service tells no decision")?;
+        let answer = self.answer(asked, body).await;
+        let known = answer.as_ref().ok();
+        let answered = StreamAnswered {
+            decision: decision.to_owned(),
+            status: known.map(|answer| answer.status().as_u16()),
+            body: known.map(|answer| Sha256Digest::of(answer.body())),
+        };
+        // What is done is done: whoever asked for it is told, and that it is not on the record.
+        if let Err(error) = socket::call(&self.socket, &Asked::StreamAnswered(answered)).await {
+            eprintln!("chancery: what the transmitter answered could not be recorded: {error:#}");
+        }
+        Ok((decision.into(), answer?))
     }
 
     /// What is asked of the stream `id`, or of a new one, as it is `wanted`.
@@ -191,8 +210,8 @@ impl Managed {
             events: asked.requested.clone().unwrap_or_default(),
             ..self.about(act, asked.id.as_deref())
         };
-        let decision = self.permitted(said).await?;
-        let answer = self.ask((method, &url), Some(&asked.to_json()), done).await?;
+        let (decision, answer) = self.change(said, (method, &url), Some(&asked.to_json())).await?;
+        let answer = self.accepted(answer, done)?;
         let came = if answer.status() == StatusCode::ACCEPTED {
             Came::later(asked.id.as_deref())
         } else {
@@ -279,9 +298,8 @@ impl Managed {
         };
         let asked = status_told(id, status, reason.as_deref());
         let said = StreamManaged { reason, ..self.about(act, Some(id)) };
-        let decision = self.permitted(said).await?;
-        let done = [StatusCode::OK, StatusCode::ACCEPTED];
-        let answer = self.ask((Method::POST, &url), Some(&asked), &done).await?;
+        let (decision, answer) = self.change(said, (Method::POST, &url), Some(&asked)).await?;
+        let answer = self.accepted(answer, &[StatusCode::OK, StatusCode::ACCEPTED])?;
         let came = if answer.status() == StatusCode::ACCEPTED {
             Came::later(Some(id))
         } else {
@@ -307,8 +325,8 @@ impl Managed {
         };
         let subject = Some(Sha256Digest::of(&json::canonical(&asked["subject"])));
         let said = StreamManaged { subject, ..self.about(act, Some(id)) };
-        let decision = self.permitted(said).await?;
-        self.ask((Method::POST, &url), Some(asked), &[done]).await?;
+        let (decision, answer) = self.change(said, (Method::POST, &url), Some(asked)).await?;
+        self.accepted(answer, &[done])?;
         Ok(Came::done(json!({ "stream_id": id, "subject": told })).decided(&decision))
     }
 
@@ -371,15 +389,24 @@ impl Managed {
     /// What the transmitter answers at `url`, if that is one of `done`.
     async fn ask(
         &self,
-        (method, url): (Method, &HttpsUrl),
+        asked: (Method, &HttpsUrl),
         body: Option<&Value>,
         done: &[StatusCode],
+    ) -> anyhow::Result<Response<Bytes>> {
+        self.accepted(self.answer(asked, body).await?, done)
+    }
+
+    /// What the transmitter answers at `url`, whatever that is.
+    async fn answer(
+        &self,
+        (method, url): (Method, &HttpsUrl),
+        body: Option<&Value>,
     ) -> anyhow::Result<Response<Bytes>> {
         let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let authorization = Some(self.authorization.as_str());
         let message = Message { content_type: "application/json", authorization, body };
         let is_reading = method == Method::GET;
-        let answer = self.fetcher.request(method, url, message).await.map_err(|error| {
+        self.fetcher.request(method, url, message).await.map_err(|error| {
             use FetchError::{NotPublic, Unreached, Url};
             let is_unasked = matches!(error, Url(_) | NotPublic(_) | Unreached(_));
             let told = if is_reading || is_unasked {
@@ -388,7 +415,15 @@ impl Managed {
                 format!("`{url}` was asked, and may have DONE it: look by `read`")
             };
             anyhow::Error::new(error).context(told)
-        })?;
+        })
+    }
+
+    /// That `answer`, if it is one of `done`.
+    fn accepted(
+        &self,
+        answer: Response<Bytes>,
+        done: &[StatusCode],
+    ) -> anyhow::Result<Response<Bytes>> {
         if done.contains(&answer.status()) {
             return Ok(answer);
         }

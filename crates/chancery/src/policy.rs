@@ -166,6 +166,11 @@ fn check(dir: &Path) -> anyhow::Result<ExitCode> {
     for rule in snapshot.strictness().rules() {
         println!("strictness: {rule}");
     }
+    for policy in snapshot.wanting_approval() {
+        let cost =
+            "a person's time for each call that it forbids; nothing asks them yet, so it is denied";
+        println!("strictness: `{policy}` wants an approval, which costs {cost}");
+    }
     let results = set.run()?;
     let failed = tell_failures(&results);
     let (policies, tools) = (snapshot.ids_of_all().count(), set.all_tools().len());

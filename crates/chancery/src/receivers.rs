@@ -42,10 +42,10 @@ const PUSHED_AT_ONCE: usize = 8;
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
-        Receiver::Add { name, audience, covered, push_host, read_only, token } => {
+        Receiver::Add { name, audience, covered, push_host, algorithm, read_only, token } => {
             let (token, to_write, socket) = made((&name, read_only), token)?;
             let covers = covers(covered)?;
-            let said = ReceiverRegistration { name, audience, covers, push_host, token };
+            let said = ReceiverRegistration { name, audience, covers, push_host, algorithm, token };
             (socket, Asked::ReceiverAdd(said), to_write)
         }
         Receiver::Cover { name, covered, socket } => {

@@ -1,5 +1,5 @@
-//! `chancery review`: opens reviews, exports them while the service counts what agents did, and takes what
-//! was decided.
+//! `chancery review`: opens reviews, exports them while the service counts what agents did, takes what was
+//! decided, and withdraws them.
 
 use std::path::Path;
 
@@ -26,6 +26,10 @@ pub(crate) async fn run(review: Review) -> anyhow::Result<()> {
         Review::Import { id, file, socket } => {
             let asked = Asked::ReviewImport { id, file: decisions(&file)? };
             println!("{}", counted(&socket.socket, &asked).await?);
+        }
+        Review::Withdraw { id, reason, socket } => {
+            let asked = Asked::ReviewWithdraw { id, reason };
+            println!("{}", socket::call(&socket.socket, &asked).await?);
         }
         Review::Show { id, socket } => {
             let told = socket::call(&socket.socket, &Asked::ReviewShow { id }).await?;

@@ -55,8 +55,8 @@ pub(crate) fn routes(config: &Config, launchers: &Launchers) -> anyhow::Result<R
             Denials::Result => mcp::DenialStyle::Result,
             Denials::Jsonrpc => mcp::DenialStyle::JsonRpc,
         };
-        let elicitation_hosts = Arc::new(server.elicitation_hosts.clone());
-        Ok((name, Route { target, audience, denials, elicitation_hosts }))
+        let elicitation_hosts = server.elicitation_hosts.clone();
+        Ok((name, Arc::new(Route { target, audience, denials, elicitation_hosts })))
     };
     config.servers.iter().map(route).collect()
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::Clock;
 use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
-use pap::{Administration, Command as Asked, StreamRegistration};
+use pap::{Administration, Command as Asked, SILENCE, StreamRegistration};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use workload::{IssuerKeys, Parts, VerifyError};
 
 use crate::attestation::fetcher;
-use crate::cli::Stream;
+use crate::cli::{Silence, Stream};
 use crate::config::Config;
 use crate::directories::{ToWrite, made};
 use crate::polling::Poller;
@@ -35,7 +35,7 @@ pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> 
                 algorithms,
                 directory,
                 email,
-                silence_min: silence,
+                silence_min: silence.map_or(SILENCE, |Silence(minutes)| minutes),
                 token,
             };
             (socket, Asked::StreamAdd(said), to_write)
@@ -48,6 +48,9 @@ pub(crate) fn asked(typed: Stream) -> anyhow::Result<(PathBuf, Asked, ToWrite)> 
             (socket.socket, Asked::StreamSuspend { name, reason }, None)
         }
         Stream::Resume { name, socket } => (socket.socket, Asked::StreamResume { name }, None),
+        Stream::Silence { name, minutes: Silence(silence_min), socket } => {
+            (socket.socket, Asked::StreamSilence { name, silence_min }, None)
+        }
         Stream::List { socket } => (socket.socket, Asked::StreamList, None),
         manage @ Stream::Manage(_) => anyhow::bail!("{manage:?} asks the transmitter"),
     })

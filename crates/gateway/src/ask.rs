@@ -8,7 +8,6 @@
 //! INVARIANT: an answer goes to its server only if the client could be asked now, too (`n_085_…`): more may
 //! have been read since it was asked.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +24,7 @@ use serde_json::{Value, json};
 use crate::authenticate::Caller;
 use crate::awaited::{Awaited, ClientAnswer, Place};
 use crate::call::Gateway;
-use crate::catalog::{self, GovernedCall};
+use crate::catalog::{self, GovernedCall, Route};
 use crate::entry::{About, Passage};
 use crate::links::Conversation;
 use crate::recorder::Recorder;
@@ -85,8 +84,8 @@ pub(crate) struct Asker {
     pub(crate) server: ServerName,
     /// What the client declares that it may be asked.
     pub(crate) askable: Askable,
-    /// The hosts to which the server may send somebody.
-    pub(crate) hosts: Arc<BTreeSet<String>>,
+    /// The way to it, which names the hosts to which it may send somebody.
+    pub(crate) route: Arc<Route>,
     /// Where the client's answers arrive.
     pub(crate) awaited: Awaited,
     /// The MCP session of the call.
@@ -117,7 +116,7 @@ impl Gateway {
                 Era::Session => conversation.askable,
                 Era::Stateless => about.askable,
             },
-            hosts: passage.route.elicitation_hosts.clone(),
+            route: passage.route.clone(),
             awaited: self.awaited.clone(),
             session: passage.session_id().map(str::to_owned),
             call: permit.act().shared_request(),
@@ -161,7 +160,7 @@ impl Asker {
         if !self.askable.has(&asked.ask) {
             return Err(cause(method));
         }
-        if matches!(&asked.ask, Ask::Url { host } if !self.hosts.contains(host)) {
+        if matches!(&asked.ask, Ask::Url { host } if !self.route.elicitation_hosts.contains(host)) {
             return Err("elicitation_host");
         }
         let request = question(&self.caller, &self.server, &asked.ask, Some(&asked.read));
@@ -183,14 +182,24 @@ impl Asker {
         let (instance, server) = (self.caller.instance, self.server.clone());
         let key = CallKey { instance, server, session: self.session.clone(), id: id.clone() };
         let (place, answer) = self.awaited.enter(key);
-        let asking = Asking { id, messages, running: Some(running), _place: place };
-        let lost = asking.messages.ask(asking.message(&act.asked)).await?;
+        let (running, is_told) = (Some(running), false);
+        let mut asking = Asking { id, messages, running, is_told, _place: place };
+        let ServerAct { request, circumstances, asked } = act;
+        let message = asking.message(&asked);
+        // Until somebody answers it is kept where there is room for it, and nowhere else.
+        drop(asked);
+        let mut cut = std::pin::pin!(watch.no_longer_permitted());
+        let lost = tokio::select! {
+            lost = asking.messages.ask(message) => lost?,
+            _ = &mut cut => return None,
+        };
+        asking.is_told = true;
         let answer = tokio::select! {
             answer = answer => answer.ok()?,
             () = lost.cancelled() => return None,
-            _ = watch.no_longer_permitted() => return None,
+            _ = cut => return None,
         };
-        if self.may_answer(&act).await {
+        if self.may_answer(&request, &circumstances).await {
             self.is_prompted.store(true, Ordering::Release);
             Some(asking.answered(answer))
         } else {
@@ -199,10 +208,9 @@ impl Asker {
         }
     }
 
-    /// Whether an answer to `act` may go to its server, by what was read until now; what the call stores is
-    /// marked with that before.
-    async fn may_answer(&self, act: &ServerAct) -> bool {
-        let ServerAct { request, circumstances, .. } = act;
+    /// Whether an answer to `request` may go to its server, by what was read until now; what the call stores
+    /// is marked with that before.
+    async fn may_answer(&self, request: &AccessRequest, circumstances: &Circumstances) -> bool {
         if let Err(reason) = self.authority.would_permit(request, circumstances).await {
             tracing::info!(%reason, server = %self.server, "an answer is withheld");
             return false;
@@ -228,6 +236,7 @@ struct Asking {
     id: String,
     messages: Messages,
     running: Option<Running>,
+    is_told: bool,
     _place: Place,
 }
 
@@ -261,6 +270,9 @@ impl Drop for Asking {
     fn drop(&mut self) {
         let Some(running) = self.running.take() else { return };
         running.finish(OutcomeKind::Cut, None);
+        if !self.is_told {
+            return;
+        }
         let id = &self.id;
         let params = format!("{{\"requestId\":{id}}}");
         let message =

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use mcp::Era;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::assertion::Said as Asserted;
@@ -69,22 +70,26 @@ impl<'a> Asks<'a> {
         let begun = self.begun.get_or_insert_default();
         let at_once = begun.under_way.len() >= AT_ONCE_MAX;
         let too_much = at_once || begun.withdrawals.len() >= OF_A_CALL_MAX;
+        let ServerAsks { id, method, params } = asks;
+        let is_large = params.as_ref().is_some_and(|params| params.get().len() > mcp::ASKED_MAX);
+        // In the stateless era clients are not asked on the stream of a call.
+        let is_refused = too_much || is_large || self.way.about.era == Era::Stateless;
+        // Of what is not asked nothing is kept until the server has taken the answer.
+        let params = params.filter(|_| !is_refused && method != "ping");
         let (ended, withdrawn) = (begun.ended.clone(), CancellationToken::new());
-        if !too_much && asks.method != "ping" {
-            begun.withdrawals.push((asks.id.get().to_owned(), withdrawn.clone()));
+        if !is_refused && method != "ping" {
+            begun.withdrawals.push((id.get().to_owned(), withdrawn.clone()));
         }
         let (way, asserted, messages) = (self.way, self.asserted, self.messages.clone());
         let answering = async move {
-            let id = asks.id.clone();
-            let answer = match asks.method.as_str() {
+            let answer = match method.as_str() {
                 "ping" => upstream::pong(&id),
-                // In the stateless era clients are not asked on the stream of a call.
-                method if too_much || way.about.era == Era::Stateless => {
+                method if is_refused => {
                     way.asker.refuse(upstream::cause(method));
                     upstream::refusal(&id)
                 }
-                _ => {
-                    let asked = Box::pin(way.ask(asks, messages));
+                method => {
+                    let asked = Box::pin(way.ask(method, params, messages));
                     let asked = withdrawn.run_until_cancelled(asked);
                     match ended.run_until_cancelled(asked).await.flatten().flatten() {
                         Some(answer) => upstream::answer(&id, &answer),
@@ -119,11 +124,16 @@ impl<'a> Asks<'a> {
 
 impl Way {
     /// What the client answers, if it may be asked and does.
-    async fn ask(&self, asks: ServerAsks, messages: Messages) -> Option<ClientAnswer> {
+    async fn ask(
+        &self,
+        method: &str,
+        params: Option<Box<RawValue>>,
+        messages: Messages,
+    ) -> Option<ClientAnswer> {
         if !self.is_marked(&BTreeSet::new()).await {
             return None;
         }
-        let permit = self.asker.permit(&asks.method, asks.params).await?;
+        let permit = self.asker.permit(method, params).await?;
         self.asker.deliver(permit, messages).await
     }
 }

@@ -8,12 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::Effect;
-use authority::OnceScope;
+use authority::{Effect, OnceScope, ShownToken};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keys::TokenKeys;
-use model::{AgentName, Binding, Clock, InstanceId, Timestamp};
+use model::{AgentName, Binding, Clock, DecisionId, Denial, InstanceId, Sha256Digest, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor, Unverified};
 use oauth::dpop::{self, DpopExpect};
 use oauth::nonces::Nonces;
@@ -43,6 +42,8 @@ pub struct Caller {
     pub sub: String,
     /// Who acts, if that is another, and before it those who handed the work on.
     pub act: Option<Actor>,
+    /// The token that was shown.
+    pub(crate) token: ShownToken,
     /// The proof that was shown; none with a token that is bound to no key.
     proof: Option<Proved>,
 }
@@ -153,7 +154,12 @@ impl Tokens {
         let agent = claims.client_id.parse();
         let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
         let (sub, act) = (claims.sub.clone(), claims.act.clone());
-        Ok(Caller { instance, agent, sub, act, proof })
+        let token = ShownToken {
+            jti: Sha256Digest::of(claims.jti.as_bytes()),
+            issued: Timestamp::from_seconds(claims.iat),
+            expires: Timestamp::from_seconds(claims.exp),
+        };
+        Ok(Caller { instance, agent, sub, act, token, proof })
     }
 
     /// The proof that whoever shows `token` holds the key that it is bound to.
@@ -207,6 +213,17 @@ impl Tokens {
         self.unauthenticated("proof_replayed", "invalid_dpop_proof", url)
     }
 
+    /// The refusal of a token with which it was decided that the act may not happen, and a new one may be good
+    /// for it: a client obtains that as it does in place of one that has ended.
+    pub(crate) fn token_needed(
+        &self,
+        (denial, decision): (Box<Denial>, DecisionId),
+        url: &str,
+    ) -> Refusal {
+        let (challenge, nonce) = self.challenge("invalid_token", url);
+        Refusal::TokenNeeded { denial, decision, challenge, nonce }
+    }
+
     fn claims(&self, token: &str, audience: &str) -> Result<Arc<AccessTokenClaims>, &'static str> {
         let now = self.clock.now().as_seconds();
         let claims = self
@@ -224,17 +241,20 @@ impl Tokens {
     }
 
     fn unauthenticated(&self, cause: &'static str, error: &str, url: &str) -> Refusal {
+        let (challenge, nonce) = self.challenge(error, url);
+        Refusal::Unauthenticated { cause, challenge, nonce }
+    }
+
+    /// What is demanded at `url`, and a fresh nonce.
+    fn challenge(&self, error: &str, url: &str) -> (String, Option<String>) {
         let path = url.strip_prefix(&self.issuer).unwrap_or_default();
         let metadata = format!("{}/.well-known/oauth-protected-resource{path}", self.issuer);
         let challenge = match error {
             "invalid_token" if self.takes_bearer => oauth::challenge_of_either,
             _ => oauth::challenge,
         };
-        Refusal::Unauthenticated {
-            cause,
-            challenge: challenge(error, Some(&metadata)),
-            nonce: Some(self.nonces.at(self.clock.now().as_seconds())),
-        }
+        let nonce = self.nonces.at(self.clock.now().as_seconds());
+        (challenge(error, Some(&metadata)), Some(nonce))
     }
 }
 

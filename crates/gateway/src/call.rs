@@ -69,7 +69,7 @@ pub struct GatewayParts {
 pub struct Gateway {
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: Tokens,
-    assertions: Assertions,
+    assertions: Arc<Assertions>,
     pub(crate) routes: Routes,
     pins: Arc<dyn PinChange>,
     pub(crate) recorder: Recorder,
@@ -97,7 +97,7 @@ impl Gateway {
         Ok(Self {
             authority: parts.authority,
             tokens: parts.tokens,
-            assertions: parts.assertions,
+            assertions: Arc::new(parts.assertions),
             routes: parts.routes,
             pins: parts.pins,
             recorder,
@@ -115,7 +115,7 @@ impl Gateway {
 
     /// The way to `server`, if one is configured.
     pub fn route(&self, server: &ServerName) -> Option<&Route> {
-        self.routes.get(server)
+        self.routes.get(server).map(AsRef::as_ref)
     }
 
     /// What an upstream is shown when somebody onboards it; nothing if `assert` is false, to see
@@ -228,7 +228,12 @@ impl Gateway {
         let used_before = || {
             if goes_on { Refusal::StateRefused } else { self.tokens.replayed(&passage.url) }
         };
-        permit.map_err(|reason: NotPermitted| Refusal::of(reason, used_before))
+        permit.map_err(|reason| match reason {
+            NotPermitted::Denied { denial, decision } if denial.is_of_token() => {
+                self.tokens.token_needed((denial, decision), &passage.url)
+            }
+            other => Refusal::of(other, used_before),
+        })
     }
 
     /// Authorizes and begins an act that the gateway does itself.
@@ -346,7 +351,6 @@ impl Gateway {
     ) -> Result<Reply, Refusal> {
         let asker = self.asker(passage, &conversation, about, &permit);
         let way = Way {
-            route: passage.route.clone(),
             conversation,
             assertions: self.assertions.clone(),
             within: self.limits.call,

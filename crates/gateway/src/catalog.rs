@@ -28,11 +28,11 @@ pub struct Route {
     /// Whether a denied `tools/call` is a JSON-RPC error instead of a result.
     pub denials: mcp::DenialStyle,
     /// The hosts to which the server may send whoever is at the client.
-    pub elicitation_hosts: Arc<BTreeSet<String>>,
+    pub elicitation_hosts: BTreeSet<String>,
 }
 
 /// The ways to all upstream servers.
-pub type Routes = BTreeMap<ServerName, Route>;
+pub type Routes = BTreeMap<ServerName, Arc<Route>>;
 
 /// A request bound to its caller, to what it is about, and to exactly what will be sent.
 #[derive(Debug)]
@@ -123,6 +123,7 @@ pub(crate) fn circumstances(
     Circumstances {
         actor: Actor::Known(caller.instance),
         binding: caller.binding(),
+        token: Some(caller.token),
         point: POINT,
         arrived,
         trace: None,
@@ -161,6 +162,7 @@ mod tests {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding: Binding::Dpop,
+            token: None,
             point: POINT,
             arrived: Duration::ZERO,
             trace: None,

@@ -31,7 +31,7 @@ impl Gateway {
         let sampling = most.sampling && askable.sampling;
         let sampling = could(sampling, Ask::Sampling { tools: false }).await?;
         let mut url = false;
-        for host in passage.route.elicitation_hosts.iter() {
+        for host in &passage.route.elicitation_hosts {
             let ask = Ask::Url { host: host.clone() };
             url = url || could(most.url && askable.url, ask).await?;
         }

@@ -62,7 +62,7 @@ impl About {
 pub(crate) struct Passage<'a> {
     pub(crate) caller: Caller,
     pub(crate) server: ServerName,
-    pub(crate) route: &'a Route,
+    pub(crate) route: &'a Arc<Route>,
     pub(crate) era: Era,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) arrived: Duration,
@@ -165,6 +165,10 @@ impl Gateway {
         }
         let passage = self.passage(http, about.era, ("POST", place))?;
         *caller = Some(passage.caller.clone());
+        // Once it is known whose it is, so that who was not known yet is so when it comes again.
+        let read = http.body.len() + message.weight();
+        let kept = http.room.as_ref().map_or(Ok(()), |room| room.fit(read));
+        kept.map_err(|Full| Refusal::TooMany("bodies, as they are once read"))?;
         self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;
         mcp::check_era(http.headers, &message, about.era).map_err(Refusal::WrongEra)?;
         match message {
@@ -221,7 +225,7 @@ impl Gateway {
         let counted = self.requests.open(&caller.agent, caller.subject());
         let counted = counted
             .map_err(|Full| Refusal::TooMany("requests of one agent or of one subject of it"));
-        let way_back = WayBack::new((&self.rooms, &self.recorder), &caller, counted?);
+        let way_back = WayBack::new((&self.rooms, &self.recorder), (&caller, &server), counted?);
         let (headers, arrived, room) = (http.headers, http.arrived, http.room.clone());
         Ok(Passage { caller, server, route, era, headers, arrived, url, way_back, room, place })
     }

@@ -19,7 +19,7 @@ use crate::Assertions;
 use crate::ask::Asker;
 use crate::asks::Asks;
 use crate::assertion::Said as Asserted;
-use crate::catalog::{GovernedCall, Route};
+use crate::catalog::GovernedCall;
 use crate::entry::About;
 use crate::events::{Ended, Events, Telling};
 use crate::links::Conversation;
@@ -40,9 +40,8 @@ const ROUNDS_MAX: usize = 8;
 
 /// Where a permitted call goes, and how its answer comes back.
 pub(crate) struct Way {
-    pub(crate) route: Route,
     pub(crate) conversation: Arc<Conversation>,
-    pub(crate) assertions: Assertions,
+    pub(crate) assertions: Arc<Assertions>,
     pub(crate) within: Duration,
     /// The way back to the client.
     pub(crate) way_back: WayBack,
@@ -148,7 +147,7 @@ impl Way {
         let gone = self.under_way.token().clone().drop_guard();
         let telling = Telling {
             about: self.about.clone(),
-            style: self.route.denials,
+            style: self.asker.route.denials,
             way_back: self.way_back.clone(),
         };
         let (messages, mut heard) = Messages::new(self.way_back.clone());
@@ -230,8 +229,10 @@ impl Way {
             progress: act.progress.clone(),
             intake: self.way_back.intake(),
         };
+        // What is there only until the server begins to answer takes no room while it goes on.
+        let asked = Box::pin(link.ask(asking, self.assertion(asserted)));
         let asked = tokio::select! {
-            asked = link.ask(asking, self.assertion(asserted)) => asked,
+            asked = asked => asked,
             stop = &mut stop => return stop.heard(),
         };
         let mut asked = match asked {
@@ -275,10 +276,10 @@ impl Way {
     /// What the server is shown with one message on account of the call. Signed for each: an answer
     /// may wait longer for its client than an assertion is good for.
     pub(crate) fn assertion(&self, asserted: Asserted) -> Option<String> {
-        if !self.route.target.is_shown_assertions() {
+        if !self.asker.route.target.is_shown_assertions() {
             return None;
         }
-        self.assertions.sign(&self.route.audience, &self.asker.caller, asserted)
+        self.assertions.sign(&self.asker.route.audience, &self.asker.caller, asserted)
     }
 
     /// Says how the call ended, in the record and to whoever waits.

@@ -49,7 +49,7 @@ impl Intake {
 
     /// A message of which `bytes` bytes have arrived, which somebody else holds. None if there is no
     /// room.
-    pub(crate) fn begin(&self, bytes: usize) -> Option<Arriving> {
+    fn begin(&self, bytes: usize) -> Option<Arriving> {
         let kept = self.room.keep(self.whose.clone(), BytesMut::new());
         let kept = kept.inspect_err(|_| (self.tell)()).ok()?;
         let (given_up, tell) = (CancellationToken::new(), self.tell.clone());
@@ -62,8 +62,17 @@ impl Intake {
         self.goes_on(&arriving, bytes).then_some(arriving)
     }
 
+    /// Whether there is room for `arriving`, begun or not, now that `bytes` bytes of it are there.
+    pub(crate) fn has_room(&self, arriving: &mut Option<Arriving>, bytes: usize) -> bool {
+        if let Some(arriving) = arriving {
+            return self.goes_on(arriving, bytes);
+        }
+        *arriving = self.begin(bytes);
+        arriving.is_some()
+    }
+
     /// Whether there is room for `arriving` now that `bytes` bytes of it are there.
-    pub(crate) fn goes_on(&self, arriving: &Arriving, bytes: usize) -> bool {
+    fn goes_on(&self, arriving: &Arriving, bytes: usize) -> bool {
         let fits = arriving.kept.fit(bytes);
         // Who made room for others is told of already.
         if fits.is_err() && !arriving.given_up.is_cancelled() {

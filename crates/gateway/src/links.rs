@@ -151,12 +151,12 @@ impl Links {
         let is_own = caller.is_none() || !route.target.is_shared();
         let within = self.limits.greeting;
         let (link, verified) = if is_own {
-            let intake = self.intake(caller);
+            let intake = self.intake(caller, server);
             let greeting = Greeting { assertion, declares, within, intake };
             self.start(&route.target, caller, greeting).await?
         } else {
             declares = Askable::NOTHING;
-            let intake = self.intake(None);
+            let intake = self.intake(None, server);
             let greeting = Greeting { assertion: None, declares, within, intake };
             let start = self.start(&route.target, None, greeting);
             self.shared.link(server, start, within).await?
@@ -178,8 +178,8 @@ impl Links {
 
     /// Where what a server says in a conversation of `caller` has room: without one, it is nobody's in
     /// particular.
-    fn intake(&self, caller: Option<&Caller>) -> Intake {
-        let whose = caller.map(|caller| Whose::of_agent(&caller.agent, &caller.subject()));
+    fn intake(&self, caller: Option<&Caller>, server: &ServerName) -> Intake {
+        let whose = caller.map(|caller| Whose::of_server(&caller.agent, &caller.subject(), server));
         let whose = (whose.unwrap_or_else(|| Arc::from([])), who(caller));
         Intake::new(&self.arriving, &self.recorder, whose)
     }

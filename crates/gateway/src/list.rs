@@ -118,11 +118,17 @@ pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<Deni
         let error = json!({ "code": code, "message": message });
         Reply::json(status, format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}"))
     };
+    let told = || {
+        let (style, is_call) = (style.unwrap_or_default(), about.method == Some(Method::ToolsCall));
+        mcp::refusal(&refusal.told(), &about.id.to_string(), is_call, (about.era, style))
+    };
     match refusal {
         Refusal::Unauthenticated { challenge, nonce, .. } => {
-            let reply = error(401, -32_001, "not authenticated");
-            let reply = reply.with("www-authenticate", challenge);
-            nonce.iter().fold(reply, |reply, nonce| reply.with("dpop-nonce", nonce))
+            challenged(error(401, -32_001, "not authenticated"), (challenge, nonce.as_deref()))
+        }
+        Refusal::TokenNeeded { challenge, nonce, .. } => {
+            let (_, body) = told();
+            challenged(Reply::json(401, body), (challenge, nonce.as_deref()))
         }
         Refusal::Unparsable(reason) => {
             let (status, code) = reason.answer();
@@ -140,11 +146,14 @@ pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<Deni
         Refusal::StateRefused => error(400, -32_602, "`requestState` is not good for this call"),
         Refusal::TooMany(_) => error(503, -32_603, "too much is under way: try again later"),
         _ => {
-            let style = style.unwrap_or_default();
-            let is_call = about.method == Some(Method::ToolsCall);
-            let (status, body) =
-                mcp::refusal(&refusal.told(), &about.id.to_string(), is_call, (about.era, style));
+            let (status, body) = told();
             Reply::json(status, body)
         }
     }
+}
+
+/// The same, which demands that the client shows something else.
+fn challenged(reply: Reply, (challenge, nonce): (&str, Option<&str>)) -> Reply {
+    let reply = reply.with("www-authenticate", challenge);
+    nonce.iter().fold(reply, |reply, nonce| reply.with("dpop-nonce", *nonce))
 }

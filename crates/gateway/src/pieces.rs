@@ -34,6 +34,8 @@ pub(crate) struct Pieces {
 #[derive(Default)]
 struct Part {
     taken: usize,
+    /// So much of it makes no room for others.
+    fixed: usize,
     /// How many share it.
     owners: usize,
     /// Of each who shares it the oldest that is on its way, by the rank of who has it; and all that no
@@ -76,6 +78,11 @@ impl Part {
 impl Piece {
     fn taken(&self) -> usize {
         taken(self.arrived)
+    }
+
+    /// How much of what it takes makes no room for others.
+    fn fixed(&self) -> usize {
+        if self.bytes.is_none() || self.is_held { self.taken() } else { 0 }
     }
 }
 
@@ -155,11 +162,15 @@ impl Pieces {
         bytes
     }
 
-    /// Has the piece `number` make no room for others any more, if it is there.
+    /// Has the piece `number` make no room for others any more. False if it is not there any more, or if
+    /// more than half of a part that it is in would be held so.
     pub(crate) fn hold(&mut self, number: u64) -> bool {
         let Some(piece) = self.leave(number) else { return false };
-        self.enter(number, Piece { is_held: true, ..piece });
-        true
+        let (whose, taken) = (piece.whose.clone(), piece.taken());
+        let mut all = (0..=whose.len()).map(|levels| &whose[..levels]);
+        let is_held = all.all(|part| 2 * (self.fixed(part) + taken) <= self.most(part));
+        self.enter(number, Piece { is_held, ..piece });
+        is_held
     }
 
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Piece> {
@@ -170,6 +181,7 @@ impl Pieces {
     pub(crate) fn is_empty(&self) -> bool {
         let Self { most: _, all, of, each, begun: _, lost: _ } = self;
         all.taken == 0
+            && all.fixed == 0
             && all.owners == 0
             && all.oldest.is_empty()
             && of.is_empty()
@@ -189,8 +201,8 @@ impl Pieces {
     /// Has room for `taken` bytes of `whose`. What is too large for the part that it has drives nobody
     /// out.
     fn make_room(&mut self, whose: &[Whose], taken: usize) -> Result<(), Full> {
-        let part = whose.iter().map(|one| one.part(self.most)).min().unwrap_or(self.most);
-        if taken > part {
+        let mut all = (0..=whose.len()).map(|levels| &whose[..levels]);
+        if all.any(|part| taken > self.most(part)) {
             return Err(Full);
         }
         while let Some(full) = self.full(whose, taken) {
@@ -205,10 +217,19 @@ impl Pieces {
     /// one can make of their own is not made of others.
     fn full<'a>(&self, whose: &'a [Whose], taken: usize) -> Option<&'a [Whose]> {
         let mut all = (0..=whose.len()).rev().map(|levels| &whose[..levels]);
-        all.find(|part| {
-            let most = part.last().map_or(self.most, |one| one.part(self.most));
-            self.part(part).map_or(0, |part| part.taken) + taken > most
-        })
+        all.find(|part| self.part(part).map_or(0, |part| part.taken) + taken > self.most(part))
+    }
+
+    /// How much there may be in `of`: its part of what the others there have not fixed. Whoever they are,
+    /// however many, something is left for who comes after.
+    fn most(&self, of: &[Whose]) -> usize {
+        let Some((one, above)) = of.split_last() else { return self.most };
+        let others = self.fixed(above) - self.fixed(of);
+        one.part(self.most(above).saturating_sub(others))
+    }
+
+    fn fixed(&self, of: &[Whose]) -> usize {
+        self.part(of).map_or(0, |part| part.fixed)
     }
 
     /// What makes room in `full`: the oldest that is on its way, of those first who rank no lower than
@@ -235,21 +256,24 @@ impl Pieces {
 
     /// Has the piece `number` in the room.
     fn enter(&mut self, number: u64, piece: Piece) {
-        let (whose, taken) = (piece.whose.clone(), piece.taken());
-        let can_make_room = piece.bytes.is_some() && !piece.is_held;
+        let (whose, taken, fixed) = (piece.whose.clone(), piece.taken(), piece.fixed());
         self.each.insert(number, piece);
         self.change(&whose, |pieces| {
             pieces.all.taken += taken;
+            pieces.all.fixed += fixed;
             for (above, one) in parts(&whose) {
                 let part = pieces.of.entry(one.clone()).or_default();
                 part.taken += taken;
+                part.fixed += fixed;
                 if part.taken == taken
                     && let Some(above) = pieces.part_mut(above)
                 {
                     above.owners += 1;
                 }
             }
-            if can_make_room && let Some(own) = pieces.part_mut(&whose) {
+            if fixed == 0
+                && let Some(own) = pieces.part_mut(&whose)
+            {
                 own.oldest.insert((FIRST, number));
             }
         });
@@ -258,7 +282,7 @@ impl Pieces {
     /// Gives back the room of the piece `number`, if it has any.
     pub(crate) fn leave(&mut self, number: u64) -> Option<Piece> {
         let piece = self.each.remove(&number)?;
-        let (whose, taken) = (piece.whose.clone(), piece.taken());
+        let (whose, taken, fixed) = (piece.whose.clone(), piece.taken(), piece.fixed());
         self.change(&whose, |pieces| {
             if let Some(own) = pieces.part_mut(&whose) {
                 own.oldest.remove(&(FIRST, number));
@@ -266,6 +290,7 @@ impl Pieces {
             for (above, one) in parts(&whose).rev() {
                 let Some(part) = pieces.of.get_mut(one) else { continue };
                 part.taken -= taken;
+                part.fixed -= fixed;
                 // Whoever has a piece has taken some.
                 if part.taken == 0 {
                     pieces.of.remove(one);
@@ -275,6 +300,7 @@ impl Pieces {
                 }
             }
             pieces.all.taken -= taken;
+            pieces.all.fixed -= fixed;
         });
         Some(piece)
     }

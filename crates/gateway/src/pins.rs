@@ -13,8 +13,9 @@ use mcp::Askable;
 use model::{ServerName, ToolName};
 use serde_json::{Value, json};
 
+use crate::intake::Arriving;
 use crate::links::Conversation;
-use crate::upstream::{Link, LinkError};
+use crate::upstream::{Link, LinkError, Most};
 
 /// How long a comparison counts.
 pub(crate) const VERIFIED_FOR: Duration = Duration::from_mins(1);
@@ -24,6 +25,9 @@ const PAGES_MAX: usize = 100;
 
 /// The most tools of one server.
 const TOOLS_MAX: usize = 10_000;
+
+/// How large one page may be as text, and all of them once they are read.
+const LIST: Most = Most { text: 4 << 20, read: 32 << 20 };
 
 /// When a conversation's tools were last compared with their pins, on the monotonic clock.
 #[derive(Debug, Default)]
@@ -92,9 +96,12 @@ pub trait PinChange: Send + Sync {
     async fn note(&self, server: &ServerName, listing: Listing) -> Result<(), String>;
 }
 
-/// Everything that the server lists, all pages.
-pub(crate) async fn listed(link: &Link, assertion: Option<String>) -> Result<Listed, LinkError> {
-    let mut tools = Listed::new();
+/// Everything that the server lists, all pages, and the room that it takes.
+async fn listed(
+    link: &Link,
+    assertion: Option<String>,
+) -> Result<(Listed, Option<Arriving>), LinkError> {
+    let (mut tools, mut most, mut room) = (Listed::new(), LIST, None);
     let mut cursor = Value::Null;
     for _ in 0..PAGES_MAX {
         let mut params = serde_json::Map::new();
@@ -105,7 +112,12 @@ pub(crate) async fn listed(link: &Link, assertion: Option<String>) -> Result<Lis
             params.insert("_meta".to_owned(), crate::upstream::stateless_meta(Askable::NOTHING));
         }
         let params = serde_json::value::to_raw_value(&params).expect("a map with text keys");
-        let page = link.answer("tools/list", Some(&params), assertion.clone()).await?;
+        let asked = ("tools/list", most);
+        let page = link.answer(asked, Some(&params), assertion.clone()).await?;
+        most.read -= json::weight(&page);
+        if !link.intake().has_room(&mut room, LIST.read - most.read) {
+            return Err(LinkError::Unanswered);
+        }
         let descriptors = page.get("tools").and_then(Value::as_array);
         let descriptors = descriptors.ok_or_else(|| LinkError::Garbled("no tools".to_owned()))?;
         for descriptor in descriptors {
@@ -121,7 +133,7 @@ pub(crate) async fn listed(link: &Link, assertion: Option<String>) -> Result<Lis
         }
         cursor = page.get("nextCursor").cloned().unwrap_or_default();
         if cursor.is_null() {
-            return Ok(tools);
+            return Ok((tools, room));
         }
     }
     Err(too_many())
@@ -140,7 +152,7 @@ pub async fn list_tools(
     let conversation = gateway.open_for_onboarding(server, assert).await?;
     let tools = listed(&conversation.link, gateway.onboarding_assertion(server, assert)).await;
     conversation.close().await;
-    Ok(tools?)
+    Ok(tools?.0)
 }
 
 /// What a comparison needs besides the conversation.
@@ -179,7 +191,7 @@ impl Conversation {
         let tools = tokio::time::timeout(within, listed(&self.link, assertion)).await;
         let tools = tools.unwrap_or(Err(LinkError::Unanswered));
         let noted = match tools {
-            Ok(tools) => {
+            Ok((tools, _room)) => {
                 let is_whole = self.link.era == mcp::Era::Stateless || self.declares == declares;
                 let noted = pins.note(server, Listing { tools, is_whole }).await;
                 noted.map_err(crate::Refusal::Unavailable)

@@ -54,6 +54,18 @@ pub enum Refusal {
         /// The decision.
         decision: DecisionId,
     },
+    /// It was decided that it may not happen with the token that was shown; with a new one it may.
+    #[error("{denial}")]
+    TokenNeeded {
+        /// Why.
+        denial: Box<Denial>,
+        /// The decision.
+        decision: DecisionId,
+        /// The value of `WWW-Authenticate`.
+        challenge: String,
+        /// A fresh nonce, where one is demanded.
+        nonce: Option<String>,
+    },
     /// It cannot be decided, or not be recorded, at the moment.
     #[error("it cannot be decided now: {0}")]
     Unavailable(String),
@@ -102,6 +114,7 @@ impl Refusal {
             Self::ToolChanged => "tool_changed",
             Self::ArgumentsInvalid(_) => "arguments_invalid",
             Self::Denied { .. } => "denied",
+            Self::TokenNeeded { .. } => "token_needed",
             Self::Unavailable(_) => "unavailable",
             Self::UpstreamFailed { .. } => "upstream_failed",
             Self::OutcomeUnknown { .. } => "outcome_unknown",
@@ -117,6 +130,7 @@ impl Refusal {
         matches!(
             self,
             Self::Denied { .. }
+                | Self::TokenNeeded { .. }
                 | Self::UpstreamFailed { decision: Some(_), .. }
                 | Self::OutcomeUnknown { .. }
         )
@@ -127,6 +141,9 @@ impl Refusal {
         let (code, decision, policies) = match self {
             Self::Denied { denial, decision } => {
                 (RefusalCode::Denied, Some(*decision), denial.policies().into_iter().collect())
+            }
+            Self::TokenNeeded { decision, .. } => {
+                (RefusalCode::TokenNeeded, Some(*decision), Vec::new())
             }
             Self::OutcomeUnknown { decision } => {
                 (RefusalCode::OutcomeUnknown, Some(*decision), Vec::new())
@@ -154,6 +171,7 @@ impl Refusal {
                 Self::ArgumentsInvalid(why) => why.clone(),
                 Self::InputRequired { .. } => self.to_string(),
                 Self::Denied { denial, .. } => limit_text(denial),
+                Self::TokenNeeded { denial, .. } => denial.to_string(),
                 _ => String::new(),
             },
         }

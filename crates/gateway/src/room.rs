@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use model::AgentName;
+use model::{AgentName, ServerName};
 
 use crate::pieces::{Pieces, Tell};
 use crate::shares::{Full, Subject};
 
-/// Of a room, one agent or one address has at most one such part; of an agent's part, one of its
-/// subjects again.
+/// Of what the others of a room have not fixed, one agent or one address has at most one such part; of an
+/// agent's part, one of its subjects again.
 const PARTS: usize = 4;
 
 /// So many bytes, and who has how many of them. Cheap to clone.
@@ -28,6 +28,8 @@ pub enum Whose {
     Agent(AgentName),
     /// Those of one of its subjects.
     Subject(AgentName, Subject),
+    /// Of those, what is on account of one server: it may be all of them.
+    Server(AgentName, Subject, ServerName),
     /// Those of whoever is at an address.
     Address(IpAddr),
 }
@@ -35,14 +37,29 @@ pub enum Whose {
 impl Whose {
     /// What is `agent`'s and its subject's.
     pub(crate) fn of_agent(agent: &AgentName, subject: &Subject) -> Arc<[Self]> {
-        [Self::Agent(agent.clone()), Self::Subject(agent.clone(), subject.clone())].into()
+        Self::of_agent_and_subject(agent, subject).into()
     }
 
-    /// How much of a room of `most` bytes it has.
+    /// What is on account of `server`, for `agent` and its subject.
+    pub(crate) fn of_server(
+        agent: &AgentName,
+        subject: &Subject,
+        server: &ServerName,
+    ) -> Arc<[Self]> {
+        let [of_agent, of_subject] = Self::of_agent_and_subject(agent, subject);
+        let of_server = Self::Server(agent.clone(), subject.clone(), server.clone());
+        [of_agent, of_subject, of_server].into()
+    }
+
+    fn of_agent_and_subject(agent: &AgentName, subject: &Subject) -> [Self; 2] {
+        [Self::Agent(agent.clone()), Self::Subject(agent.clone(), subject.clone())]
+    }
+
+    /// How much it has of `most` bytes.
     pub(crate) const fn part(&self, most: usize) -> usize {
         match self {
-            Self::Agent(_) | Self::Address(_) => most / PARTS,
-            Self::Subject(..) => most / PARTS / PARTS,
+            Self::Agent(_) | Self::Address(_) | Self::Subject(..) => most / PARTS,
+            Self::Server(..) => most,
         }
     }
 }
@@ -110,7 +127,7 @@ impl Kept {
         tell();
     }
 
-    /// Has them make no room for others any more; false if they have done so.
+    /// Has them make no room for others any more; false if they have done so, or if too much is held so.
     pub(crate) fn hold(&self) -> bool {
         self.room.pieces().hold(self.number)
     }
@@ -179,13 +196,31 @@ mod tests {
         let room = room_of(1_000);
         let first = arrived(&room, address(1), 250).expect("a part of it");
         assert!(arrived(&room, address(1), 1).is_err(), "no more than that");
-        let others: Vec<_> = (2..=4).map(|last| arrived(&room, address(last), 250)).collect();
-        assert!(others.iter().all(Result::is_ok));
+        assert!(arrived(&room, address(2), 188).is_err(), "of what is left");
+        let second = arrived(&room, address(2), 187).expect("a part of what is left");
+        let rest = arrived(&room, Arc::from([]), 563).expect("all that is left");
         assert!(arrived(&room, address(9), 1).is_err(), "there is no more");
+        drop((second, rest));
+        assert!(arrived(&room, address(9), 187).is_ok());
         drop(first);
-        assert!(arrived(&room, address(9), 250).is_ok());
-        drop(others);
         assert!(room.pieces().is_empty());
+    }
+
+    #[test]
+    fn something_is_left_for_who_comes_after_however_many_take_all_they_may() {
+        let check = |whose: &dyn Fn(u8) -> Arc<[Whose]>, left: usize| {
+            let room = room_of(10_000);
+            let all = |last| std::iter::from_fn(move || Some(last));
+            let kept: Vec<_> = (1..=20)
+                .flat_map(|last| all(last).map_while(|last| arrived(&room, whose(last), 5).ok()))
+                .collect();
+            assert!(arrived(&room, whose(99), left).is_ok(), "{} are kept", kept.len());
+            drop(kept);
+            assert!(room.pieces().is_empty());
+        };
+        check(&address, 5);
+        check(&|last| of_agent(&format!("a{last}"), "ann"), 5);
+        check(&|last| of(&format!("p{last}")), 1);
     }
 
     #[test]
@@ -193,10 +228,10 @@ mod tests {
         let room = room_of(1_600);
         let own = arrived(&room, of("ann"), 100).expect("a part of a part");
         assert!(arrived(&room, of("ann"), 1).is_err(), "no more than that");
-        let others: Vec<_> = ["b", "c", "d"].map(|name| arrived(&room, of(name), 100)).into();
-        assert!(others.iter().all(Result::is_ok));
-        assert!(arrived(&room, of("e"), 1).is_err(), "their agent has no more");
-        drop((own, others));
+        assert!(arrived(&room, of("b"), 76).is_err(), "of what is left of their agent's");
+        let other = arrived(&room, of("b"), 75).expect("a part of what is left");
+        assert!(arrived(&room, of_agent("audit", "ann"), 89).is_ok(), "another agent has its own");
+        drop((own, other));
         assert!(room.pieces().is_empty());
     }
 
@@ -267,6 +302,21 @@ mod tests {
         assert_eq!(kept.iter().filter(|kept| is_there(kept)).count(), before - 1);
     }
 
+    #[test]
+    fn what_one_server_says_makes_no_room_for_what_another_one_does() {
+        let room = room_of(1_600);
+        let agent = "desk".parse().expect("a name");
+        let keep = |server: &str| {
+            let (subject, server) = (Subject::Person("ann".to_owned()), server.parse());
+            let whose = Whose::of_server(&agent, &subject, &server.expect("a name"));
+            room.keep(whose, units(10)).expect("room")
+        };
+        let slow = keep("slow");
+        let loud: Vec<_> = (0..20).map(|_| keep("loud")).collect();
+        assert!(slow.next(0).is_some());
+        assert!(loud.iter().any(|kept| kept.next(0).is_none()), "there was room for all");
+    }
+
     /// Among many who have as little each, nobody is driven out for having a little more.
     #[test]
     fn the_oldest_of_many_makes_room_and_not_who_has_a_little_more() {
@@ -327,8 +377,10 @@ mod tests {
         assert!(held.hold());
         let last = room.keep(address(1), units(150)).expect("the next makes room");
         assert!(held.next(0).is_some() && next.next(0).is_none() && !next.hold());
-        assert!(last.hold() && room.keep(address(1), units(1)).is_err());
-        drop((held, last));
+        assert!(!last.hold(), "more than half of its part would be held");
+        let after = room.keep(address(1), units(150)).expect("what is not held makes room");
+        assert!(held.next(0).is_some() && last.next(0).is_none());
+        drop((held, after));
         assert!(room.keep(address(1), units(250)).is_ok());
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use model::DecisionId;
+use model::{DecisionId, ServerName};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -65,13 +65,13 @@ impl fmt::Debug for WayBack {
 }
 
 impl WayBack {
-    /// The way back to `caller`, whose request counts as long as `counted` is there.
+    /// The way back to `caller`, whose request to `server` counts as long as `counted` is there.
     pub(crate) fn new(
         (rooms, recorder): (&Rooms, &Recorder),
-        caller: &Caller,
+        (caller, server): (&Caller, &ServerName),
         counted: Open,
     ) -> Self {
-        let whose = Whose::of_agent(&caller.agent, &caller.subject());
+        let whose = Whose::of_server(&caller.agent, &caller.subject(), server);
         let who = Some((caller.agent.clone(), caller.instance));
         let (rooms, recorder) = (rooms.clone(), recorder.clone());
         let decision = OnceLock::new();
@@ -142,16 +142,12 @@ impl WayBack {
 /// What is kept, which has `tell` tell it if it makes room for others. None, once that is told, if there
 /// is no room.
 fn telling(kept: Result<Kept, Full>, tell: Tell) -> Option<Kept> {
-    match kept {
-        Ok(kept) => {
-            kept.telling(tell);
-            Some(kept)
-        }
-        Err(Full) => {
-            tell();
-            None
-        }
-    }
+    let Ok(kept) = kept else {
+        tell();
+        return None;
+    };
+    kept.telling(tell);
+    Some(kept)
 }
 
 /// Cancelled if the client loses what it is asked: then nobody will answer it.
@@ -185,9 +181,9 @@ impl Messages {
     /// Asks `message` once there is a place for it. None if nobody will hear it; otherwise what tells
     /// that it was lost.
     pub(crate) async fn ask(&self, message: Bytes) -> Option<Lost> {
-        let place = self.to.reserve().await.ok()?;
         let lost = Lost::new();
         let kept = self.way_back.keep_message(message, Some(&lost))?;
+        let place = lost.run_until_cancelled(self.to.reserve()).await?.ok()?;
         place.send(Box::new(Saying { kept, asks: Some(lost.clone()) }));
         Some(lost)
     }

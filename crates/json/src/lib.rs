@@ -13,6 +13,7 @@ mod error;
 mod number;
 mod read;
 mod scan;
+mod weight;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,6 +21,7 @@ use serde_json::Value;
 pub use canonical::{canonical, canonical_of};
 pub use error::{ParseError, ReadError};
 pub use number::is_exact_number;
+pub use weight::weight;
 
 /// The most bytes that a text may have unless its reader says otherwise.
 pub const MAX_BYTES_DEFAULT: usize = 1 << 20;

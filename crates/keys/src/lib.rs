@@ -1,8 +1,10 @@
 //! Keys: what signs tokens, checkpoints and policy, what seals disclosures, and what verifies them.
 //!
-//! Two algorithms and no more: ES256 and Ed25519. Private keys live in files that only their owner
-//! may read, never in an argument, a log line or an error. It knows no token and no record.
+//! Two algorithms and no more: ES256 and Ed25519; and RS256 for [`EventKey`], by which nothing of ours is
+//! verified. Private keys live in files that only their owner may read, never in an argument, a log line or
+//! an error. It knows no token and no record.
 
+mod event;
 mod jwk;
 mod pem;
 mod ring;
@@ -12,10 +14,12 @@ mod signing;
 mod token_keys;
 mod weak;
 
+pub use event::{EventKey, EventPublicKey};
 pub use jwk::{JwkError, KeyAlgorithm, VerifyingKey};
 pub use ring::{
-    KeyRing, KeyRingError, keep_token_key, make_token_key, read_private, read_token_key,
-    remove_token_key, replace_private, write_private,
+    KeyRing, KeyRingError, keep_event_key, keep_token_key, make_event_key, make_token_key,
+    read_event_key, read_private, read_token_key, remove_event_key, remove_token_key,
+    replace_private, write_private,
 };
 pub use seal::{SealError, SealingKey};
 pub use secret::Secret;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::event::EventKey;
 use crate::jwk::KeyAlgorithm;
 use crate::seal::SealingKey;
 use crate::signing::{KeyError, Signer as _, SigningKey};
@@ -131,30 +132,78 @@ pub fn make_token_key(dir: &Path) -> Result<SigningKey, KeyRingError> {
     let unfit = |source| KeyRingError::Unfit { path: dir.to_owned(), source };
     let key = SigningKey::generate(KeyAlgorithm::Es256).map_err(unfit)?;
     let path = token_file(dir, Some(&key.verifying().thumbprint_text()));
-    write_private(&path, key.to_pem().map_err(unfit)?.as_bytes())?;
-    let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(|source| KeyRingError::Unwritable { path, source })?;
+    write_made(dir, (path, &key.to_pem().map_err(unfit)?))?;
     Ok(key)
 }
 
 /// Removes the key with this thumbprint, which was to sign tokens, from `dir`.
 pub fn remove_token_key(dir: &Path, thumbprint: &str) -> Result<(), KeyRingError> {
-    let path = token_file(dir, Some(thumbprint));
-    fs::remove_file(&path).map_err(|source| KeyRingError::Unwritable { path, source })
+    remove(token_file(dir, Some(thumbprint)))
 }
 
 /// Removes every key from `dir` that signs tokens no more, or never did: all but the one with this
 /// thumbprint, or the first.
 pub fn keep_token_key(dir: &Path, thumbprint: Option<&str>) -> Result<(), KeyRingError> {
+    let is_tokens = |stem: &str| stem == "token" || stem.starts_with("token-");
+    keep_only(dir, is_tokens, Some(&token_file(dir, thumbprint)))
+}
+
+/// Where the key lies that signs events, with this thumbprint.
+fn event_file(dir: &Path, thumbprint: &str) -> PathBuf {
+    dir.join(format!("event-{thumbprint}.pem"))
+}
+
+/// Reads the key in `dir` that signs events (RS256), with this thumbprint.
+pub fn read_event_key(dir: &Path, thumbprint: &str) -> Result<EventKey, KeyRingError> {
+    let path = event_file(dir, thumbprint);
+    let read = EventKey::from_pem(&read_text(&path)?);
+    read.map_err(|source| KeyRingError::Unfit { path, source })
+}
+
+/// Makes another key to sign events by, and keeps it in `dir`.
+pub fn make_event_key(dir: &Path) -> Result<EventKey, KeyRingError> {
+    let unfit = |source| KeyRingError::Unfit { path: dir.to_owned(), source };
+    let key = EventKey::generate().map_err(unfit)?;
+    let path = event_file(dir, &key.public().thumbprint_text());
+    write_made(dir, (path, &key.to_pem().map_err(unfit)?))?;
+    Ok(key)
+}
+
+/// Removes the key with this thumbprint, which was to sign events, from `dir`.
+pub fn remove_event_key(dir: &Path, thumbprint: &str) -> Result<(), KeyRingError> {
+    remove(event_file(dir, thumbprint))
+}
+
+/// Removes every key from `dir` that signs events no more, or never did: all but the one with this
+/// thumbprint, if there is one.
+pub fn keep_event_key(dir: &Path, thumbprint: Option<&str>) -> Result<(), KeyRingError> {
+    let kept = thumbprint.map(|it| event_file(dir, it));
+    keep_only(dir, |stem| stem.starts_with("event-"), kept.as_deref())
+}
+
+/// Writes a key that was made, so that it is there whatever happens.
+fn write_made(dir: &Path, (path, pem): (PathBuf, &str)) -> Result<(), KeyRingError> {
+    write_private(&path, pem.as_bytes())?;
+    let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|source| KeyRingError::Unwritable { path, source })
+}
+
+fn remove(path: PathBuf) -> Result<(), KeyRingError> {
+    fs::remove_file(&path).map_err(|source| KeyRingError::Unwritable { path, source })
+}
+
+/// Removes the files in `dir` whose stem `is_such`, but `kept`.
+fn keep_only(
+    dir: &Path,
+    is_such: impl Fn(&str) -> bool,
+    kept: Option<&Path>,
+) -> Result<(), KeyRingError> {
     let unreadable = |source| KeyRingError::Unreadable { path: dir.to_owned(), source };
-    let kept = token_file(dir, thumbprint);
     for file in fs::read_dir(dir).map_err(unreadable)? {
         let path = file.map_err(unreadable)?.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let is_tokens = stem == "token" || stem.starts_with("token-");
-        if is_tokens && path != kept {
-            let removed = fs::remove_file(&path);
-            removed.map_err(|source| KeyRingError::Unwritable { path, source })?;
+        if is_such(stem) && Some(path.as_path()) != kept {
+            remove(path)?;
         }
     }
     Ok(())
@@ -203,7 +252,11 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, KeyRingError> {
 
 fn read_key(path: &Path, algorithm: KeyAlgorithm) -> Result<SigningKey, KeyRingError> {
     let unfit = |source| KeyRingError::Unfit { path: path.to_owned(), source };
-    let text = String::from_utf8(read_private(path)?).map_err(|_| unfit(KeyError::NotPem))?;
-    let key = SigningKey::from_pem(&text).map_err(unfit)?;
+    let key = SigningKey::from_pem(&read_text(path)?).map_err(unfit)?;
     if key.public().algorithm() == algorithm { Ok(key) } else { Err(unfit(KeyError::Unsupported)) }
+}
+
+fn read_text(path: &Path) -> Result<String, KeyRingError> {
+    let not_pem = |_| KeyRingError::Unfit { path: path.to_owned(), source: KeyError::NotPem };
+    String::from_utf8(read_private(path)?).map_err(not_pem)
 }

@@ -1,18 +1,20 @@
-//! The keys that sign tokens: the one that does, and those before it that still verify.
+//! The keys that sign tokens: the one that does, and those before it that still verify; and likewise those that
+//! sign events, by which we verify nothing.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
+use crate::event::{EventKey, EventPublicKey};
 use crate::jwk::VerifyingKey;
 use crate::signing::{Signer as _, SigningKey};
 
-/// A key that signed tokens before and verifies them for a while.
+/// A key that signed before and verifies that for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RetiredKey {
+pub struct RetiredKey<K = VerifyingKey> {
     /// Its public half.
-    pub key: VerifyingKey,
+    pub key: K,
     /// Until when it verifies, in seconds since the epoch.
     pub until: i64,
 }
@@ -20,7 +22,18 @@ pub struct RetiredKey {
 /// The keys that sign and verify tokens of ours. They are exchanged while the service runs: whoever
 /// signs or verifies asks for the key at that moment.
 #[derive(Debug)]
-pub struct TokenKeys(ArcSwap<Held>);
+pub struct TokenKeys {
+    tokens: ArcSwap<Held>,
+    /// None, if no receiver ever asked for such a key.
+    events: ArcSwap<Option<HeldForEvents>>,
+}
+
+#[derive(Debug)]
+struct HeldForEvents {
+    signer: Arc<EventKey>,
+    /// By name, the newest first.
+    listed: Vec<(String, RetiredKey<EventPublicKey>)>,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -42,28 +55,54 @@ impl Held {
 impl TokenKeys {
     /// The keys of which `signer` signs; those in `retired` still verify.
     pub fn new(signer: Arc<SigningKey>, retired: Vec<RetiredKey>) -> Self {
-        Self(ArcSwap::from_pointee(Held::new(signer, retired, 0)))
+        let tokens = ArcSwap::from_pointee(Held::new(signer, retired, 0));
+        Self { tokens, events: ArcSwap::from_pointee(None) }
     }
 
     /// From now on `signer` signs, and nothing verifies but it and those in `retired`.
     pub fn replace(&self, signer: Arc<SigningKey>, retired: Vec<RetiredKey>) {
         let next = |held: &Arc<Held>| Held::new(signer.clone(), retired.clone(), held.era + 1);
-        self.0.rcu(next);
+        self.tokens.rcu(next);
+    }
+
+    /// From now on `signer` signs events, and nobody is to verify them by another than it and those in
+    /// `retired`.
+    pub fn replace_for_events(
+        &self,
+        signer: Arc<EventKey>,
+        retired: Vec<RetiredKey<EventPublicKey>>,
+    ) {
+        let current = RetiredKey { key: signer.public().clone(), until: i64::MAX };
+        let all = std::iter::once(current).chain(retired);
+        let listed = all.map(|it| (it.key.thumbprint_text(), it)).collect();
+        self.events.store(Arc::new(Some(HeldForEvents { signer, listed })));
+    }
+
+    /// The key that signs events by RS256, if there is one.
+    pub fn event_signer(&self) -> Option<Arc<EventKey>> {
+        self.events.load().as_ref().as_ref().map(|held| held.signer.clone())
+    }
+
+    /// Whether others are told of the key named `kid` at `now`, in seconds since the epoch.
+    pub fn lists(&self, kid: &str, now: i64) -> bool {
+        let events = self.events.load();
+        let mut listed = events.iter().flat_map(|held| &held.listed);
+        self.find(kid, now).is_some() || listed.any(|(it, key)| it == kid && key.until > now)
     }
 
     /// The key that signs.
     pub fn signer(&self) -> Arc<SigningKey> {
-        self.0.load().signer.clone()
+        self.tokens.load().signer.clone()
     }
 
     /// How often the keys were exchanged: what was verified before that is to be verified again.
     pub fn era(&self) -> u64 {
-        self.0.load().era
+        self.tokens.load().era
     }
 
     /// The key named `kid`, if it verifies at `now`, in seconds since the epoch.
     pub fn find(&self, kid: &str, now: i64) -> Option<VerifyingKey> {
-        let held = self.0.load();
+        let held = self.tokens.load();
         let (_, found) =
             held.verifying.iter().find(|(known, it)| known == kid && it.until > now)?;
         Some(found.key.clone())
@@ -71,15 +110,19 @@ impl TokenKeys {
 
     /// The JWK set (RFC 7517 §5) at `now`, in seconds since the epoch.
     pub fn jwks(&self, now: i64) -> Value {
-        let held = self.0.load();
-        let verifying = held.verifying.iter().filter(|(_, it)| it.until > now);
-        let keys = verifying.map(|(kid, RetiredKey { key, .. })| {
-            let mut jwk = key.to_jwk();
-            jwk["kid"] = kid.clone().into();
-            jwk["alg"] = key.algorithm().as_str().into();
+        let (held, events) = (self.tokens.load(), self.events.load());
+        let jwk = |mut jwk: Value, kid: &str, alg: &str| {
+            jwk["kid"] = kid.into();
+            jwk["alg"] = alg.into();
             jwk["use"] = "sig".into();
             jwk
-        });
-        json!({ "keys": keys.collect::<Vec<_>>() })
+        };
+        let verifying = held.verifying.iter().filter(|(_, it)| it.until > now);
+        let of_tokens = verifying
+            .map(|(kid, RetiredKey { key, .. })| jwk(key.to_jwk(), kid, key.algorithm().as_str()));
+        let listed = events.iter().flat_map(|held| &held.listed).filter(|(_, it)| it.until > now);
+        let of_events =
+            listed.map(|(kid, RetiredKey { key, .. })| jwk(key.to_jwk(), kid, EventKey::ALGORITHM));
+        json!({ "keys": of_tokens.chain(of_events).collect::<Vec<_>>() })
     }
 }

@@ -29,7 +29,8 @@ pub use method::Method;
 pub use param_headers::{AnnotationError, check_param_headers, param_headers};
 pub use refusal::{DenialStyle, Refusal, RefusalCode, refusal};
 pub use server_request::{
-    Ask, Askable, InputRequest, InputRequired, NotAskable, ServerRequest, demanded_elicitations,
+    ASKED_MAX, Ask, Askable, InputRequest, InputRequired, NotAskable, ServerRequest,
+    demanded_elicitations,
 };
 pub use sse::{SseError, SseEvent, SseParser};
 pub use translate::{

@@ -152,7 +152,8 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Box<RawVa
 /// Reads one message.
 pub fn parse_message(bytes: &[u8], limits: &Limits) -> Result<Message, ParseError> {
     let strict = json::Limits { bytes: limits.bytes, depth: limits.depth };
-    let value = json::parse(bytes, strict).map_err(|error| ParseError::Json(error.to_string()))?;
+    let mut value =
+        json::parse(bytes, strict).map_err(|error| ParseError::Json(error.to_string()))?;
     if value.is_array() {
         return Err(ParseError::Batch);
     }
@@ -162,7 +163,8 @@ pub fn parse_message(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErro
     if envelope.jsonrpc != "2.0" {
         return Err(ParseError::NotMessage("`jsonrpc` is not `2.0`"));
     }
-    let read = value.get("params").cloned().unwrap_or_default();
+    let params = value.as_object_mut().and_then(|members| members.remove("params"));
+    let read = params.unwrap_or_default();
     match envelope {
         Envelope { method: Some(method), id, params, result: None, error: None, .. } => {
             if params.is_some() && !read.is_object() {
@@ -205,6 +207,18 @@ fn check_id(id: &RawValue) -> Result<(), ParseError> {
     let whole = text.parse::<i64>().is_ok();
     let fits = text.len() <= ID_MAX && (whole || text.starts_with('"'));
     if fits { Ok(()) } else { Err(ParseError::NotMessage("the id is not a text or whole number")) }
+}
+
+impl Message {
+    /// About how many bytes of memory what was read of it takes.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Request(Request { read, .. }) | Self::Notification(Notification { read, .. }) => {
+                json::weight(read)
+            }
+            Self::Response(_) => 0,
+        }
+    }
 }
 
 impl Request {

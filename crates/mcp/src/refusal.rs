@@ -12,6 +12,8 @@ use crate::Era;
 pub enum RefusalCode {
     /// It was decided that it may not happen.
     Denied,
+    /// It was decided that it may not happen with this token: a new one is needed.
+    TokenNeeded,
     /// There is no such tool, or not for this caller: the same bytes either way.
     UnknownTool,
     /// The tool is not what was approved.
@@ -31,6 +33,7 @@ impl RefusalCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "denied",
+            Self::TokenNeeded => "token_needed",
             Self::UnknownTool => "unknown_tool",
             Self::ToolChanged => "tool_changed",
             Self::ArgumentsInvalid => "arguments_invalid",
@@ -43,7 +46,7 @@ impl RefusalCode {
     /// The JSON-RPC error code, where it is told as an error.
     const fn json_rpc(self) -> i64 {
         match self {
-            Self::Denied | Self::ToolChanged => -32_001,
+            Self::Denied | Self::TokenNeeded | Self::ToolChanged => -32_001,
             Self::UnknownTool | Self::ArgumentsInvalid => -32_602,
             Self::Unavailable | Self::UpstreamFailed | Self::OutcomeUnknown => -32_603,
         }
@@ -74,7 +77,7 @@ pub struct Refusal {
     /// Whether a person could permit it.
     pub requestable: bool,
     /// What does not fit, for arguments; why there is no answer, where the tool gave none; why it is
-    /// denied, where no policy denies it.
+    /// denied, or a new token needed, where no policy denies it.
     pub text: String,
 }
 
@@ -84,6 +87,12 @@ impl Refusal {
     fn sentence(&self) -> String {
         match self.code {
             RefusalCode::Denied => self.denied(),
+            RefusalCode::TokenNeeded => {
+                format!(
+                    "Not done: {}. Nothing happened; obtain a new token and try again.",
+                    self.text
+                )
+            }
             RefusalCode::UnknownTool => "There is no such tool. Do not retry.".to_owned(),
             RefusalCode::ToolChanged => {
                 "Refused: the tool has changed since it was approved. Do not retry; its owner has \

@@ -17,8 +17,8 @@ use crate::message::Request;
 /// How deep they may nest in which a server asks something, and how large they may be.
 const LIMITS: json::Limits = json::Limits { bytes: 4 << 20, depth: json::MAX_DEPTH_DEFAULT };
 
-/// How large the parameters of one request may be, in bytes.
-const REQUEST_MAX: usize = 256 << 10;
+/// How large the parameters of what a server asks may be, in bytes.
+pub const ASKED_MAX: usize = 256 << 10;
 
 /// The JSON-RPC code by which a server of the session era demands that a URL is opened first.
 const URL_ELICITATION_REQUIRED: i64 = -32_042;
@@ -65,7 +65,7 @@ impl ServerRequest {
     /// Reads what `method` asks with `params`.
     pub fn read(method: &str, params: Option<Box<RawValue>>) -> Result<Self, NotAskable> {
         let text = params.as_ref().map_or("{}", |params| params.get());
-        let limits = json::Limits { bytes: REQUEST_MAX, ..LIMITS };
+        let limits = json::Limits { bytes: ASKED_MAX, ..LIMITS };
         let read = json::parse(text.as_bytes(), limits).map_err(|_| NotAskable)?;
         let members = read.as_object().ok_or(NotAskable)?;
         // A request that goes on after its answer would be asked about by methods of its own.

@@ -211,6 +211,8 @@ pub struct Grant {
     pub observed: BTreeSet<PolicyId>,
     /// What it uses up of budgets: there is no permit if one has less left.
     pub spends: Vec<Spend>,
+    /// Whether it uses up the token that was shown: there is no permit if that is used up already.
+    pub uses_token: bool,
 }
 
 impl Grant {
@@ -287,6 +289,15 @@ pub enum Denial {
         /// The budget.
         budget: BudgetName,
     },
+    /// The token that was shown is good for one such act, and was used for one.
+    #[error("the token has been used for such a call: each needs a new one")]
+    TokenUsed,
+    /// The token that was shown was issued too long ago for such an act; or it is not known when.
+    #[error("the token is older than {within_s} s: such a call needs a newer one")]
+    TokenTooOld {
+        /// How old it may be, in seconds.
+        within_s: u32,
+    },
     /// An equal act was begun before and nobody knows whether it happened.
     #[error("an equal act has an unknown outcome")]
     OutcomeUnknown,
@@ -298,8 +309,8 @@ pub enum Denial {
 impl Denial {
     /// Those that follow from state which the commit checks, or from how long the set counts, not from what it says, as
     /// records spell them.
-    pub const NOT_BY_POLICY: [&'static str; 4] =
-        ["budget_exceeded", "limit_reached", "outcome_unknown", "policy_expired"];
+    pub const NOT_BY_POLICY: [&'static str; 5] =
+        ["budget_exceeded", "limit_reached", "outcome_unknown", "policy_expired", "token_used"];
 
     /// Whether it follows from what a policy set says.
     pub fn is_by_policy(&self) -> bool {
@@ -322,6 +333,8 @@ impl Denial {
             Self::LimitReached { .. } => "limit_reached",
             Self::BudgetExceeded { .. } => "budget_exceeded",
             Self::BudgetUnread { .. } => "budget_unread",
+            Self::TokenUsed => "token_used",
+            Self::TokenTooOld { .. } => "token_too_old",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::PolicyExpired => "policy_expired",
         }
@@ -342,6 +355,11 @@ impl Denial {
             Self::BudgetExceeded { budget } | Self::BudgetUnread { budget } => Some(budget),
             _ => None,
         }
+    }
+
+    /// Whether it is of the token alone: with a new one it may be permitted.
+    pub const fn is_of_token(&self) -> bool {
+        matches!(self, Self::TokenUsed | Self::TokenTooOld { .. })
     }
 
     /// What would lift the denial.

@@ -21,8 +21,9 @@ pub struct Directory {
     /// How its people log in; without it, they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginRule>,
-    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed; without that,
+    /// nobody waits for it.
+    #[serde(default)]
     pub silence_min: Option<u32>,
     /// When it was registered.
     pub registered: Timestamp,
@@ -74,6 +75,11 @@ impl DirectoryTokens {
     /// The token of `digest`, if it counts at `now`.
     pub fn counting(&self, digest: &Sha256Digest, now: Timestamp) -> Option<&DirectoryToken> {
         self.0.iter().find(|token| token.digest == *digest && token.expires > now)
+    }
+
+    /// Whether that of `digest`, which was shown, has not been taken back since.
+    pub fn has(&self, digest: &Sha256Digest) -> bool {
+        self.0.iter().any(|token| token.digest == *digest)
     }
 
     /// The same with `token`, beside the newest that there is or `alone`.

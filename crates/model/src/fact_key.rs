@@ -242,6 +242,11 @@ impl FactKey {
         Self("token-keys".into())
     }
 
+    /// Which keys sign events by RSA, once a receiver asked for that, likewise.
+    pub fn event_keys() -> Self {
+        Self("event-keys".into())
+    }
+
     /// Whose a registered key is: holds the key of the agent's, the system's or the device's own fact.
     pub fn registered(thumbprint: &Thumbprint) -> Self {
         Self(format!("registered/{thumbprint}").into())

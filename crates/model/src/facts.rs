@@ -239,6 +239,9 @@ pub struct SessionFacts {
     /// only where a commit found that too little is left.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub used: BTreeMap<String, Amount>,
+    /// How many whole seconds before the decision the token was issued that was shown, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_age_s: Option<u64>,
 }
 
 /// Who acts, with what is known about them.

@@ -98,14 +98,15 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{
-    Covers, Delivery, LogPlace, Receiver, ReceiverStream, Recorded, Telling, TellingStatus, Waiting,
+    Covers, Delivery, EventAlgorithm, LogPlace, Receiver, ReceiverStream, Recorded, Telling,
+    TellingStatus, UnknownEventAlgorithm, Waiting,
 };
 pub use release::{
     Activation, Approval, Base, Release, ReleaseState, ReleaseTerms, Releases, SignedBy,
 };
 pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
-    Review,
+    Review, ReviewWithdrawn,
 };
 pub use risk::{Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
@@ -119,6 +120,8 @@ pub use task::{
 pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Place, Server, Tool, ToolState};
-pub use undo::{Mistake, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState};
+pub use undo::{
+    Changed, Gone, Mistake, Position, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState,
+};
 pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, Stricter, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

@@ -1,6 +1,7 @@
 //! Receivers of shared signals: who is told, by us, when instances and agents stop (SSF 1.0).
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub struct Receiver {
     /// The host to which it may have signals pushed; without one it polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_host: Option<String>,
+    /// By which algorithm what it is told is signed.
+    #[serde(default, skip_serializing_if = "EventAlgorithm::is_default")]
+    pub algorithm: EventAlgorithm,
     /// When it was registered.
     pub registered: Timestamp,
     /// Whether it is told anything.
@@ -32,6 +36,42 @@ impl Receiver {
         matches!(self.state, DirectoryState::Active)
     }
 }
+
+/// By which algorithm events are signed (JOSE names).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EventAlgorithm {
+    /// By the key that signs tokens.
+    #[default]
+    #[serde(rename = "ES256")]
+    Es256,
+    /// By an RSA key that signs nothing else, as the CAEP interoperability profile wants it.
+    #[serde(rename = "RS256")]
+    Rs256,
+}
+
+impl EventAlgorithm {
+    /// Whether it is what nobody has to ask for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FromStr for EventAlgorithm {
+    type Err = UnknownEventAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEventAlgorithm> {
+        match text {
+            "ES256" => Ok(Self::Es256),
+            "RS256" => Ok(Self::Rs256),
+            _ => Err(UnknownEventAlgorithm),
+        }
+    }
+}
+
+/// Events are not signed by such an algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("events are signed by ES256 or RS256")]
+pub struct UnknownEventAlgorithm;
 
 /// Of which agents, and of whose instances, a receiver is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -33,6 +33,21 @@ pub struct Review {
     pub due: Timestamp,
     /// The agents, each with what was decided of it, if anything was.
     pub items: BTreeMap<AgentName, Option<Certified>>,
+    /// That it was withdrawn before that: who was not answered does not lapse by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<ReviewWithdrawn>,
+}
+
+/// Who withdrew a review.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewWithdrawn {
+    /// Who.
+    pub by: PersonId,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a reviewer decided of an agent.

@@ -24,8 +24,9 @@ pub struct Stream {
     /// Whether an e-mail address names somebody among these people.
     #[serde(default)]
     pub email: bool,
-    /// After how many minutes in which nothing was heard of it these people are unconfirmed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// After how many minutes in which nothing was heard of it these people are unconfirmed; without that,
+    /// nobody waits for it.
+    #[serde(default)]
     pub silence_min: Option<u32>,
     /// When it was registered.
     pub registered: Timestamp,

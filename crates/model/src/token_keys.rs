@@ -10,7 +10,7 @@ use crate::Timestamp;
 /// it signed.
 pub const RETIRED_FOR: Duration = Duration::from_hours(1);
 
-/// The keys that sign and verify tokens, once the first one was exchanged.
+/// The keys that sign and verify tokens, once the first one was exchanged; or events, once one was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenKeySet {

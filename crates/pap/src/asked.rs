@@ -19,7 +19,7 @@ use crate::receivers::ReceiverRegistration;
 use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
 use crate::said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
-use crate::streams::{StreamManaged, StreamRegistration};
+use crate::streams::{StreamAnswered, StreamManaged, StreamRegistration};
 use crate::systems::SystemRegistration;
 use crate::undo::UndoAsked;
 use crate::widening::WideningSaid;
@@ -81,6 +81,12 @@ pub enum Command {
     DirectorySuspend { name: String, reason: String },
     /// Lets one go on.
     DirectoryResume { name: String },
+    /// Says anew for how many minutes one may say nothing.
+    DirectorySilence {
+        name: String,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Lists them.
     DirectoryList,
     /// Registers a stream of shared signals.
@@ -91,8 +97,16 @@ pub enum Command {
     StreamSuspend { name: String, reason: String },
     /// Lets one go on.
     StreamResume { name: String },
+    /// Says anew for how many minutes one may say nothing.
+    StreamSilence {
+        name: String,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Says what its transmitter is about to be asked for.
     StreamManage(StreamManaged),
+    /// Says what that answered.
+    StreamAnswered(StreamAnswered),
     /// Lists them.
     StreamList,
     /// Registers a receiver, which is told when instances and agents stop.
@@ -169,6 +183,8 @@ pub enum Command {
     ReviewExport { id: String, format: ReviewFormat },
     /// Takes decisions on a review, as a file says them: all of them or none.
     ReviewImport { id: String, file: String },
+    /// Withdraws a review before its date: who was not answered yet does not lapse by it.
+    ReviewWithdraw { id: String, reason: String },
     /// Shows a review with what was decided.
     ReviewShow { id: String },
     /// Lists reviews.

@@ -144,6 +144,12 @@ struct Case {
     /// How much was used up of budgets before.
     #[serde(default)]
     used: BTreeMap<BudgetName, Amount>,
+    /// How long ago the token was issued that is shown, in seconds.
+    #[serde(default)]
+    token_age_s: u64,
+    /// Whether that was used before for such a call.
+    #[serde(default)]
+    token_used: bool,
     expect: Expected,
     /// Policies that are among those that decide.
     by: Option<BTreeSet<PolicyId>>,
@@ -340,9 +346,13 @@ impl Case {
         }
         let Decision::Permit(grant) = &decision else { return Ok(decision) };
         let used = |spend: &Spend| self.used.get(&spend.budget).copied().unwrap_or_default();
-        let over = grant.over(used);
-        let over = over.map(|Spend { budget, .. }| budget.clone());
-        Ok(over.map_or(decision, |budget| Decision::Deny(Denial::BudgetExceeded { budget })))
+        if let Some(Spend { budget, .. }) = grant.over(used) {
+            return Ok(Decision::Deny(Denial::BudgetExceeded { budget: budget.clone() }));
+        }
+        if grant.uses_token && self.token_used {
+            return Ok(Decision::Deny(Denial::TokenUsed));
+        }
+        Ok(decision)
     }
 
     fn holds(&self, decision: &Decision) -> bool {

@@ -280,6 +280,7 @@ impl Administration {
             Command::ReviewOpen(_)
             | Command::ReviewExport { .. }
             | Command::ReviewImport { .. }
+            | Command::ReviewWithdraw { .. }
             | Command::ReviewShow { .. }
             | Command::ReviewList => self.reviews(by, command).await,
             Command::PeopleSourceAdd(_)
@@ -291,12 +292,15 @@ impl Administration {
             | Command::DirectoryAdopt { .. }
             | Command::DirectorySuspend { .. }
             | Command::DirectoryResume { .. }
+            | Command::DirectorySilence { .. }
             | Command::DirectoryList => self.directories(by, command).await,
             Command::StreamAdd(_)
             | Command::StreamToken { .. }
             | Command::StreamSuspend { .. }
             | Command::StreamResume { .. }
+            | Command::StreamSilence { .. }
             | Command::StreamManage(_)
+            | Command::StreamAnswered(_)
             | Command::StreamList => self.streams(by, command).await,
             Command::ReceiverAdd(_)
             | Command::ReceiverCover { .. }
@@ -312,11 +316,6 @@ impl Administration {
                 self.stops(by, command).await
             }
             Command::RiskRaise { .. } | Command::RiskLower { .. } => self.risks(by, command).await,
-            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
-            Command::ElevationAsk { .. }
-            | Command::ElevationApprove { .. }
-            | Command::ElevationRevoke { .. }
-            | Command::ElevationList => self.elevations(by, command).await,
             other => self.work(by, other).await,
         }
     }
@@ -324,6 +323,7 @@ impl Administration {
     /// Does what concerns work: who begins it, on what it rests, what of it is under way, and by what policy.
     async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
         match command {
+            Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
@@ -340,6 +340,10 @@ impl Administration {
             Command::TaskEnd { id, reason } => self.task_end(by, &id, reason).await,
             Command::MandateList => self.list(by, "mandate/", "").await,
             Command::MandateWithdraw { id, reason } => self.mandate_withdraw(by, &id, reason).await,
+            Command::ElevationAsk { .. }
+            | Command::ElevationApprove { .. }
+            | Command::ElevationRevoke { .. }
+            | Command::ElevationList => self.elevations(by, command).await,
             Command::PolicyPublish { .. }
             | Command::PolicyApprove { .. }
             | Command::PolicyActivate { .. }

@@ -4,7 +4,7 @@
 //! Each is decided with the tools as they were pinned then, on the facts and with the built-in rules that
 //! it was decided by; only the policies and schema parts are others. What is left of budgets is what would have
 //! been left, had the set come into force then. What other state that the commit checks denied (a limit that was
-//! reached) is denied by any set.
+//! reached, a token that was used up) is denied by any set.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -17,15 +17,23 @@ const ATTEMPTS_MAX: usize = 3;
 /// The part of a bound that has passed before it is noted again: decisions read what is noted.
 const PARTS: u32 = 3;
 
+/// The bound, in minutes, of whoever tells of a directory's people, unless something else is said.
+pub const SILENCE: Option<u32> = Some(15);
+
 /// The longest bound, in minutes.
 pub(crate) const SILENCE_MAX: u32 = 7 * 24 * 60;
+
+/// The bound of whom nothing is said.
+pub(crate) const fn by_default() -> Option<u32> {
+    SILENCE
+}
 
 /// The bound of so many minutes, if that is one.
 pub(crate) fn checked(minutes: Option<u32>) -> Result<(), AdminError> {
     if minutes.is_none_or(|minutes| (1..=SILENCE_MAX).contains(&minutes)) {
         return Ok(());
     }
-    Err(AdminError::Invalid(format!("a silence has 1 to {SILENCE_MAX} minutes")))
+    Err(AdminError::Invalid(format!("a silence has 1 to {SILENCE_MAX} minutes, or no bound")))
 }
 
 fn bound(minutes: u32) -> Duration {

@@ -1,5 +1,6 @@
 //! A mistaken signal is undone: one person asks and names the event, another approves it, and whom it
-//! suspended is back. What was granted before stays dead.
+//! suspended is back, whom it moved is where they were, whom it rated is rated as before. What was granted to
+//! who is back stays dead, and ended sessions stay ended.
 //!
 //! INVARIANT: nobody is brought back by fewer than two people, nor whom anything but the event that is named
 //! sent away (`sc_02_a_mistake_is_undone_by_two_and_brings_back_nobody_else`).
@@ -11,7 +12,7 @@ use std::time::Duration;
 use authority::{Effect, Reader};
 use model::record::{AdministrationRecord, Verdict};
 use model::{
-    FactKey, Mistake, Person, PersonId, PersonState, RecordId, ResourceRef, ScimResource,
+    FactKey, Gone, Mistake, Person, PersonId, PersonState, RecordId, ResourceRef, ScimResource,
     SignalMark, SourceName, Speaker, Suspended, Timestamp, UNDO_WAITS, UNDONE_MAX, Undo, UndoState,
 };
 use schemars::JsonSchema;
@@ -20,15 +21,20 @@ use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
-use crate::directory::kept_of;
+use crate::directory::{group_name, kept_of, restored_user};
 use crate::founding::is_for_development;
 use crate::log::Disclosed;
 use crate::register::{known, put, put_new};
 use crate::sponsor::REASON_MAX;
+use crate::widening;
 use crate::words::{Acting, key_of, stands_behind};
 
-/// How many people are brought back in one commit: of each, three facts are read and written.
+/// How many people are looked at in one commit: of each, three facts are read and written.
 const PART: usize = 16;
+
+/// How many facts are written before no more people are looked at: one for each group in which somebody is
+/// again, or no longer.
+const WRITTEN: usize = 256;
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -57,12 +63,15 @@ pub struct UndoAsked {
     pub reason: String,
 }
 
-/// That somebody was sent away, as a record tells.
-struct Gone {
-    person: PersonId,
+/// What a record tells that somebody made of a person.
+struct Told {
     directory: SourceName,
     speaker: Speaker,
-    how: Suspended,
+    /// As they were; not in records of before that was kept.
+    was: Option<Person>,
+    is: Person,
+    /// That they are gone by it.
+    gone: Option<Gone>,
 }
 
 impl Administration {
@@ -103,9 +112,9 @@ impl Administration {
         }
         let event = asked.event()?;
         let mut draft = self.draft(&by, "signal/undo", ResourceRef::Deployment).await?;
-        let gone = self.gone_by(&event).await?;
+        let told = self.told_by(&event).await?;
         let nobody = || AdminError::Invalid("nobody was suspended by that".to_owned());
-        let first = gone.first().ok_or_else(nobody)?;
+        let first = told.first().ok_or_else(nobody)?;
         let now = self.now();
         let key = key_of(&mut draft.reader, &by).await?;
         let mut undo = Undo {
@@ -113,20 +122,19 @@ impl Administration {
             event,
             speaker: first.speaker.clone(),
             directory: first.directory.clone(),
-            people: BTreeMap::new(),
+            people: suspended(&told),
             reason: asked.reason,
             asked_by: by.clone(),
             key,
             asked: now,
             state: UndoState::Asked,
         };
-        undo.people = gone.into_iter().map(|gone| (gone.person, gone.how)).collect();
         let mut all = BTreeMap::new();
         for (id, how) in &undo.people {
             // Read beside the act: it is looked at again when it is approved.
             let (person, mark) = person_and_mark(&mut self.reader(), &undo.directory, id).await?;
-            if person.is_some_and(|person| undo.suspended(&person, &mark)) {
-                all.insert(id.clone(), *how);
+            if person.is_some_and(|person| undo.restored(&person, &mark, now).is_some()) {
+                all.insert(id.clone(), how.clone());
             }
         }
         if all.is_empty() {
@@ -189,11 +197,10 @@ impl Administration {
             }
         };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = undo.people.range((from, Bound::Unbounded)).map(|(id, _)| id.clone());
-        let part: Vec<PersonId> = rest.by_ref().take(PART).collect();
-        let is_last = rest.next().is_none();
-        let (mut back, mut left_out) = (Vec::new(), Vec::new());
-        for id in &part {
+        let mut rest = undo.people.range((from, Bound::Unbounded)).peekable();
+        let (mut back, mut left_out, mut last) = (Vec::new(), Vec::new(), None);
+        while back.len() + left_out.len() < PART && effects.len() < WRITTEN {
+            let Some((id, _)) = rest.next() else { break };
             match restored_by(&mut draft.reader, &undo, (id, now)).await? {
                 Some(written) => {
                     effects.extend(written);
@@ -201,12 +208,15 @@ impl Administration {
                 }
                 None => left_out.push(id.clone()),
             }
+            last = Some(id);
         }
         restored += back.len();
-        undo.state = match part.last().filter(|_| !is_last) {
-            Some(after) => UndoState::Approved { by: first, at, after: after.clone(), restored },
+        let after = last.filter(|_| rest.peek().is_some()).cloned();
+        undo.state = match after {
+            Some(after) => UndoState::Approved { by: first, at, after, restored },
             None => UndoState::Done { by: first, at, restored },
         };
+        let is_last = matches!(undo.state, UndoState::Done { .. });
         effects.push(put(FactKey::undo(id), &undo));
         let change = json!({
             "undo": id, "event": undo.event, "reason": undo.reason, "asked_by": undo.asked_by,
@@ -238,13 +248,13 @@ impl Administration {
         Err(AdminError::Invalid(why))
     }
 
-    /// Who was sent away by `event`, as the log tells.
-    async fn gone_by(&self, event: &Mistake) -> Result<Vec<Gone>, AdminError> {
+    /// What `event` told of people, in order, as the log has it.
+    async fn told_by(&self, event: &Mistake) -> Result<Vec<Told>, AdminError> {
         let store = self.authority.journal().store();
         if let Mistake::Record { record } = event {
             let (index, found) = self.found(&record.to_string()).await?;
             let found = serde_json::from_value(found).map_err(AdminError::invalid)?;
-            return Ok(self.gone_in(index, &found).await?.into_iter().collect());
+            return Ok(self.told_in(index, &found).await?.into_iter().collect());
         }
         let turn = self.reports.try_lock();
         let _turn = turn.map_err(|_| {
@@ -258,8 +268,8 @@ impl Administration {
                 let Some(record) = record.ok().filter(|record| covers(event, record)) else {
                     continue;
                 };
-                let gone = self.gone_in(entry.index, &record).await?;
-                all.extend(gone.filter(|gone| is_told_by(event, gone)));
+                let told = self.told_in(entry.index, &record).await?;
+                all.extend(told.filter(|told| is_told_by(event, told)));
             }
             if entries.is_empty() {
                 return Ok(all);
@@ -268,13 +278,14 @@ impl Administration {
         }
     }
 
-    /// Who was sent away by a directory, or a stream for it, with this record.
-    async fn gone_in(
+    /// What a directory, or a stream for it, made of a person with this record.
+    async fn told_in(
         &self,
         index: u64,
         record: &AdministrationRecord,
-    ) -> Result<Option<Gone>, AdminError> {
-        if record.action != "person/restrict" || record.decision != Verdict::Permit {
+    ) -> Result<Option<Told>, AdminError> {
+        let is_told = ["person/provision", "person/restrict"].contains(&record.action.as_str());
+        if !is_told || record.decision != Verdict::Permit {
             return Ok(None);
         }
         let Disclosed::Values(own) = self.disclosed(index, &record.commitments).await? else {
@@ -284,19 +295,36 @@ impl Administration {
             own.value(name).map(|value| value[of].clone()).unwrap_or_default()
         };
         let directory = serde_json::from_value::<SourceName>(member("directory", "name"));
-        let person = serde_json::from_value::<Person>(member("change", "person"));
-        let (Ok(directory), Ok(person)) = (directory, person) else { return Ok(None) };
-        let PersonState::Inactive { since } = person.state else { return Ok(None) };
-        // Records after it tell of them as gone too.
-        if record.time.since(since) > TAKES_MAX {
+        let person = |of: &str| serde_json::from_value::<Person>(member("change", of));
+        let (Ok(directory), Ok(is), was) = (directory, person("person"), person("was").ok()) else {
             return Ok(None);
-        }
+        };
         let (speaker, told) = match &record.signal {
             Some(signal) => (Speaker::stream(&signal.stream), signal.at.plus(SECOND)),
             None => (Speaker::directory(), record.time),
         };
-        Ok(Some(Gone { person: person.id, directory, speaker, how: Suspended { since, told } }))
+        let gone = match is.state {
+            // Records after it tell of them as gone too.
+            PersonState::Inactive { since } if record.time.since(since) <= TAKES_MAX => {
+                Some(Gone { since, told })
+            }
+            _ => None,
+        };
+        Ok(Some(Told { directory, speaker, was, is, gone }))
     }
+}
+
+/// Whom what was `told` suspended, each with how.
+fn suspended(told: &[Told]) -> BTreeMap<PersonId, Suspended> {
+    let mut all = BTreeMap::<_, Suspended>::new();
+    for Told { was, is, gone, .. } in told {
+        let how = all.entry(is.id.clone()).or_default();
+        how.gone = gone.or(how.gone);
+        if let Some(was) = was {
+            how.follow(was, is);
+        }
+    }
+    all.into_iter().filter_map(|(id, how)| Some((id, how.settled()?))).collect()
 }
 
 /// Whether `record` may be of `event`.
@@ -307,13 +335,13 @@ fn covers(event: &Mistake, record: &AdministrationRecord) -> bool {
     }
 }
 
-/// Whether who `event` names told that somebody is `gone`.
-fn is_told_by(event: &Mistake, gone: &Gone) -> bool {
+/// Whether who `event` names is who `told` it.
+fn is_told_by(event: &Mistake, told: &Told) -> bool {
     match event {
         Mistake::Record { .. } => true,
         Mistake::Span { directory, stream, .. } => {
             let speaker = stream.as_ref().map_or_else(Speaker::directory, Speaker::stream);
-            gone.directory == *directory && gone.speaker == speaker
+            told.directory == *directory && told.speaker == speaker
         }
     }
 }
@@ -349,27 +377,57 @@ async fn person_and_mark(
     Ok((person.map_err(AdminError::unavailable)?, mark))
 }
 
-/// What brings the person `id` back, if nothing else sent them away: what was granted before is over.
+/// What makes the person `id` what they were before, as far as nothing but the event changed that.
 async fn restored_by(
     reader: &mut Reader<'_>,
     undo: &Undo,
     (id, now): (&PersonId, Timestamp),
 ) -> Result<Option<Vec<Effect>>, AdminError> {
-    let (person, mark) = person_and_mark(reader, &undo.directory, id).await?;
-    let Some(mut person) = person.filter(|person| undo.suspended(person, &mark)) else {
-        return Ok(None);
-    };
-    person.state = PersonState::Active { authorization_cutoff: Some(now) };
-    person.waits.returns = None;
-    let place = FactKey::scim_user(&undo.directory, id.as_str());
+    let directory = &undo.directory;
+    let (person, mark) = person_and_mark(reader, directory, id).await?;
+    let Some(was) = person else { return Ok(None) };
+    let Some(mut is) = undo.restored(&was, &mark, now) else { return Ok(None) };
+    let place = FactKey::scim_user(directory, id.as_str());
     let user = reader.find::<ScimResource>(place.clone()).await;
     // Whom the directory has no longer it could not send away again.
     let Some(user) = user.map_err(AdminError::unavailable)? else { return Ok(None) };
-    let mut resource = user.resource.clone();
-    resource.insert("active".to_owned(), json!(true));
-    Ok(Some(vec![
-        put(FactKey::person(id), &person),
-        put(FactKey::signal_mark(&undo.directory, id), &mark.undone()),
-        put(place, &kept_of(Some(&user), resource, now)),
-    ]))
+    let mut effects = regrouped(reader, directory, (&was, &mut is)).await?;
+    if is == was {
+        return Ok(None);
+    }
+    if is.is_active() && !was.is_active() {
+        effects.push(put(FactKey::signal_mark(directory, id), &mark.undone()));
+    }
+    // What is so of them could not be told it.
+    let Ok(resource) = restored_user(&user.resource, (&was, &is)) else { return Ok(None) };
+    effects.extend(widening::written(&is));
+    effects.push(put(place, &kept_of(Some(&user), resource, now)));
+    Ok(Some(effects))
+}
+
+/// What puts who `was` in other groups of `directory` into those that they are to be in. If one of these is there no
+/// longer, they stay where they are: nobody loses a group for one that they do not get.
+async fn regrouped(
+    reader: &mut Reader<'_>,
+    directory: &SourceName,
+    (was, is): (&Person, &mut Person),
+) -> Result<Vec<Effect>, AdminError> {
+    let (before, after) = (was.as_told().groups, is.as_told().groups);
+    let mut effects = Vec::new();
+    for name in before.symmetric_difference(&after) {
+        let group = reader.find::<String>(group_name(directory, name)).await;
+        let group = group.map_err(AdminError::unavailable)?;
+        let member = group.map(|group| FactKey::scim_member(directory, &group, &is.id));
+        match (member, after.contains(name)) {
+            (Some(key), true) => effects.push(put(key, &json!({}))),
+            (Some(key), false) => effects.push(Effect::Remove { key }),
+            (None, true) => {
+                is.groups.clone_from(&was.groups);
+                is.waits.joins.clone_from(&was.waits.joins);
+                return Ok(Vec::new());
+            }
+            (None, false) => {}
+        }
+    }
+    Ok(effects)
 }

@@ -57,7 +57,7 @@ impl Administration {
         let unit = Unit { effects: uses, ..Unit::default() };
         match self.authority.journal().store().commit(unit).await {
             // By a key that was replaced meanwhile nobody is known any more.
-            Ok(_) | Err(CommitError::Used | CommitError::Exists { .. }) => done,
+            Ok(_) | Err(CommitError::Used(_) | CommitError::Exists { .. }) => done,
             Err(error) => Err(AdminError::unavailable(error)),
         }
     }

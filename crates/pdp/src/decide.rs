@@ -53,10 +53,15 @@ impl Snapshot {
     fn conjunction(&self, request: &AccessRequest, facts: &Facts) -> Result<Grant, Denial> {
         let (action, passed) = self.before_policies(request, facts)?;
         let Some(prepared) = self.prepare((request, facts), (action, &passed))? else {
-            let (basis, obligations, observed) =
-                (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-            let (Passed { answers, .. }, spends) = (passed, Vec::new());
-            return Ok(Grant { basis, obligations, answers, elevation: None, observed, spends });
+            return Ok(Grant {
+                basis: BTreeSet::new(),
+                obligations: BTreeSet::new(),
+                answers: passed.answers,
+                elevation: None,
+                observed: BTreeSet::new(),
+                spends: Vec::new(),
+                uses_token: false,
+            });
         };
         let Prepared { question, actor, subject, of_actor, of_person } = &prepared;
         let person = match subject {
@@ -68,14 +73,13 @@ impl Snapshot {
         let spends = self.budgets.spent_by((request, facts), (question, actor))?;
         let grant = Grant { spends, ..grant };
         let known = &facts.session.used;
-        if known.is_empty() {
-            return Ok(grant);
-        }
         let used = |spend: &Spend| known.get(&spend.counter()).copied().unwrap_or_default();
-        match grant.over(used) {
-            Some(Spend { budget, .. }) => Err(Denial::BudgetExceeded { budget: budget.clone() }),
-            None => Ok(grant),
+        if let (false, Some(Spend { budget, .. })) = (known.is_empty(), grant.over(used)) {
+            return Err(Denial::BudgetExceeded { budget: budget.clone() });
         }
+        // Last: a new token is asked for only where nothing else denies.
+        let uses_token = self.strictness.uses_token(request, facts)?;
+        Ok(Grant { uses_token, ..grant })
     }
 
     /// What the policies are asked, and which of them; none where a built-in rule alone permits.
@@ -119,8 +123,17 @@ impl Snapshot {
     }
 
     /// Whether a policy that `request` is put to, or the condition of a budget, looks at what was not remembered,
-    /// or not by the same labels, while the set `then` was in force.
+    /// or not by the same labels, while the set `then` was in force; or the answer hangs on a token of which
+    /// nothing was.
     pub fn looks_beyond(&self, then: &Self, request: &AccessRequest, facts: &Facts) -> bool {
+        let is_token_unknown = facts.session.token_age_s.is_none();
+        let wants_token = || {
+            let decision = self.decide(request, facts);
+            matches!(decision, Decision::Deny(Denial::TokenTooOld { .. }))
+        };
+        if is_token_unknown && wants_token() {
+            return true;
+        }
         if !self.remembered.is_beyond(&then.remembered) {
             return false;
         }
@@ -204,6 +217,7 @@ impl Snapshot {
             elevation: passed.elevation.map(|elevation| elevation.id),
             observed: self.ids(&observed),
             spends: Vec::new(),
+            uses_token: false,
         })
     }
 

@@ -61,7 +61,7 @@ pub use remembered::{COUNTED_TOOLS_MAX, Remembered};
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
 pub use snapshot::{STARTER_POLICY, Snapshot};
-pub use strictness::{STRICTNESS_FILE, STRICTNESS_MAX, Strictness, TokenRule};
+pub use strictness::{STRICTNESS_FILE, STRICTNESS_MAX, Strictness};
 
 #[cfg(test)]
 mod tests;

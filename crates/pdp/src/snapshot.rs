@@ -143,6 +143,13 @@ impl Snapshot {
         self.policies.iter().map(|policy| &policy.id)
     }
 
+    /// The policies whose forbid the approval of a person would lift.
+    pub fn wanting_approval(&self) -> impl Iterator<Item = &PolicyId> {
+        let wants =
+            |policy: &&Arc<Compiled>| policy.remedy == Some(Remedy::Approval) && !policy.observe;
+        self.policies.iter().filter(wants).map(|policy| &policy.id)
+    }
+
     /// The schema of the set, with an action for each tool, for editors (Cedar schema syntax).
     pub fn schema_text(&self) -> Result<String, String> {
         self.vocabulary.text(self.tools.keys())

@@ -1,53 +1,43 @@
 //! What a policy set says of how strict it is with whom, beyond what it permits (`strictness.yaml`).
 //!
 //! What a token rests on is looked at when it is issued: who vouches for the instance, and every proof of the
-//! chain of renewals. A token that lasts less is looked at more often, and is worth less to who steals it.
+//! chain of renewals. A token that lasts less is looked at more often, and is worth less to who steals it; a call
+//! that wants a new token, or one of its own, has it looked at just before. Here it is only said what a call
+//! wants; the commit that permits it uses the token up, or refuses it.
 //!
 //! INVARIANT: a rule makes stricter, and none makes less strict: of all that meet, the shortest counts, and
 //! it is never longer than a token lasts anyhow (`r_3_…`).
+
+mod read;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use model::{AgentName, Harm, Standing};
+use model::{AccessRequest, AgentName, Denial, Facts, Harm, PrincipalFacts, ResourceRef, Standing};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
-use crate::beside;
-use crate::report::{CompileErrors, Finding};
-
-/// The name of the file, beside the policies.
-pub const STRICTNESS_FILE: &str = "strictness.yaml";
-
-/// The most rules of one policy set.
-pub const STRICTNESS_MAX: usize = 64;
-
-/// The most agents that one rule is for.
-const AGENTS_MAX: usize = 64;
+pub use read::{STRICTNESS_FILE, STRICTNESS_MAX};
 
 /// How long a token lasts at most of which nothing is said, in seconds.
 const LASTS_MAX_S: u32 = 300;
 
-/// The shortest that a token can last, in seconds: who renews begins half a minute before its end.
-const LASTS_MIN_S: u32 = 40;
+/// How long before the end of its token `chancery mcp` asks for the next, in seconds.
+const RENEW_BEFORE_S: u32 = 30;
 
-/// How long tokens last.
+/// How strict it is.
 #[derive(Debug, Default)]
-pub struct Strictness(Vec<TokenRule>);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    tokens: Vec<Spanned<TokenRule>>,
+pub struct Strictness {
+    tokens: Vec<TokenRule>,
+    calls: Vec<CallRule>,
 }
 
 /// How long those tokens last that meet all that is said.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TokenRule {
+struct TokenRule {
     description: String,
-    lasts_s: u32,
+    lasts_s: Seconds,
     /// The agents whose tokens they are, or who handed the work on.
     #[serde(default)]
     agents: BTreeSet<AgentName>,
@@ -56,63 +46,102 @@ pub struct TokenRule {
     harm: BTreeSet<Harm>,
 }
 
-impl Strictness {
-    /// Reads the file.
-    pub(crate) fn read(text: &str) -> Result<Self, CompileErrors> {
-        let File { tokens } = beside::read(STRICTNESS_FILE, text)?;
-        let mut wrong = Vec::new();
-        if tokens.len() > STRICTNESS_MAX {
-            let message = format!("more than {STRICTNESS_MAX} rules");
-            wrong.push(Finding::at(STRICTNESS_FILE, None, message));
-        }
-        for Spanned { value, referenced, .. } in &tokens {
-            let line = usize::try_from(referenced.line()).ok();
-            if !(LASTS_MIN_S..=LASTS_MAX_S).contains(&value.lasts_s) {
-                let message = format!("`lasts_s` is not within {LASTS_MIN_S} and {LASTS_MAX_S}");
-                wrong.push(Finding::at(STRICTNESS_FILE, line, message));
-            }
-            if value.agents.len() > AGENTS_MAX {
-                let message = format!("more than {AGENTS_MAX} agents");
-                wrong.push(Finding::at(STRICTNESS_FILE, line, message));
-            }
-        }
-        if wrong.is_empty() {
-            Ok(Self(tokens.into_iter().map(|rule| rule.value).collect()))
-        } else {
-            Err(CompileErrors(wrong))
-        }
-    }
+/// With which tokens those tools are called that meet all that is said.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallRule {
+    description: String,
+    /// For how many such calls it is good, if that is said.
+    token: Option<Uses>,
+    /// How long ago it may have been issued, in seconds, if that is said.
+    attested_s: Option<Seconds>,
+    /// The agents who call, or who handed the work on.
+    #[serde(default)]
+    agents: BTreeSet<AgentName>,
+    /// The harm that the tool does.
+    #[serde(default)]
+    harm: BTreeSet<Harm>,
+}
 
+/// A time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(from = "i64")]
+struct Seconds(u32);
+
+/// For how many calls a token is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Uses {
+    /// One of those for which this is said.
+    Once,
+}
+
+impl Strictness {
     /// How long a token lasts for who stands as `standing` says, if anything is said of it.
     pub fn tokens_last(&self, standing: &Standing) -> Option<Duration> {
-        let rules = self.0.iter().filter(|rule| rule.is_met(standing));
-        rules.map(|rule| Duration::from_secs(rule.lasts_s.into())).min()
+        let rules = self.tokens.iter().filter(|rule| rule.is_met(standing));
+        rules.map(|rule| Duration::from_secs(rule.lasts_s.0.into())).min()
+    }
+
+    /// Whether a call uses up the token that was shown, if that is new enough for it.
+    pub(crate) fn uses_token(
+        &self,
+        request: &AccessRequest,
+        facts: &Facts,
+    ) -> Result<bool, Denial> {
+        let (ResourceRef::Tool(_), PrincipalFacts::Instance(standing)) =
+            (&request.resource, &facts.principal)
+        else {
+            return Ok(false);
+        };
+        let (mut is_met, mut is_once, mut within_s) = (false, false, LASTS_MAX_S);
+        let rules = self.calls.iter().filter(|rule| rule.is_met(standing, facts));
+        for CallRule { token, attested_s, .. } in rules {
+            is_met = true;
+            is_once |= *token == Some(Uses::Once);
+            within_s = attested_s.map_or(within_s, |Seconds(other)| within_s.min(other));
+        }
+        let is_too_old = facts.session.token_age_s.is_none_or(|age| age > within_s.into());
+        if is_met && is_too_old { Err(Denial::TokenTooOld { within_s }) } else { Ok(is_once) }
     }
 
     /// The rules, each with what it costs.
-    pub fn rules(&self) -> &[TokenRule] {
-        &self.0
+    pub fn rules(&self) -> impl Iterator<Item = &dyn fmt::Display> {
+        let tokens = self.tokens.iter().map(|rule| rule as &dyn fmt::Display);
+        tokens.chain(self.calls.iter().map(|rule| rule as &dyn fmt::Display))
     }
+}
+
+/// Whether one of these agents has a part in the work; each, if there are none.
+fn is_of(agents: &BTreeSet<AgentName>, standing: &Standing) -> bool {
+    agents.is_empty() || standing.hops().any(|hop| agents.contains(&hop.agent.name))
 }
 
 impl TokenRule {
     fn is_met(&self, standing: &Standing) -> bool {
         let Self { agents, harm, .. } = self;
-        let mut names = standing.hops().map(|hop| &hop.agent.name);
-        let is_agent = agents.is_empty() || names.any(|name| agents.contains(name));
         // Reading is in every scope. What an elevation lets do beyond the task may do any harm.
         let may = &standing.task.scope.harm;
         let does = |class: &Harm| *class == Harm::ReadsData || may.contains(class);
         let is_elevated = !standing.elevations.is_empty();
         let is_harm = harm.is_empty() || is_elevated || harm.iter().any(does);
-        is_agent && is_harm
+        is_of(agents, standing) && is_harm
+    }
+}
+
+impl CallRule {
+    fn is_met(&self, standing: &Standing, facts: &Facts) -> bool {
+        let Self { agents, harm, .. } = self;
+        // Of a tool of which nothing is known it is not known either that it does no such harm.
+        let does = facts.tool.as_ref().is_none_or(|tool| !harm.is_disjoint(&tool.harm));
+        is_of(agents, standing) && (harm.is_empty() || does)
     }
 }
 
 impl fmt::Display for TokenRule {
     /// What it says, and what it costs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { description, lasts_s, .. } = self;
+        let Self { description, lasts_s: Seconds(lasts_s), .. } = self;
         let (now, usual) = (renewals(*lasts_s), renewals(LASTS_MAX_S));
         write!(
             f,
@@ -122,10 +151,30 @@ impl fmt::Display for TokenRule {
     }
 }
 
+impl fmt::Display for CallRule {
+    /// What it says, and what it costs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { description, token, attested_s, .. } = self;
+        let once = token.map(|Uses::Once| {
+            "each call needs a token of its own, which costs a renewal a call, and every other call is \
+             refused once before it"
+                .to_owned()
+        });
+        let attested = attested_s.map(|Seconds(within_s)| {
+            let usual = renewals(LASTS_MAX_S);
+            let now = 3_600_u32.div_ceil(within_s).max(usual);
+            format!(
+                "attested at most {within_s} s before a call, which costs an instance at work up to {now} \
+                 renewals an hour for each server, in place of {usual}, and as many calls are refused once \
+                 before it"
+            )
+        });
+        let said: Vec<_> = once.into_iter().chain(attested).collect();
+        write!(f, "{description}: {}", said.join("; "))
+    }
+}
+
 /// How often an hour somebody renews who begins half a minute before the end.
 const fn renewals(lasts_s: u32) -> u32 {
     3_600_u32.div_ceil(lasts_s - RENEW_BEFORE_S)
 }
-
-/// How long before the end of its token `chancery mcp` asks for the next, in seconds.
-const RENEW_BEFORE_S: u32 = 30;

@@ -1,9 +1,11 @@
 //! What a transmitter tells: of agents and their instances that stop, of how risky they are, and of its
 //! streams themselves (CAEP 1.0, SSF 1.0 §8.1.4 and §8.1.5).
 
+use keys::{EventKey, SignError};
 use serde_json::{Map, Value, json};
 
 use crate::event::{RiskLevel, StreamStatus};
+use crate::set::TYPE;
 
 /// Sessions are over.
 pub const SESSION_REVOKED: &str =
@@ -181,4 +183,14 @@ impl Tells<'_> {
             }
         }
     }
+}
+
+/// The token of `claims` by an RSA key, which signs nothing but such tokens, naming the key by its thumbprint.
+pub fn sign_rs256(claims: &Value, key: &EventKey) -> Result<String, SignError> {
+    let kid = key.public().thumbprint_text();
+    let header = json!({ "alg": EventKey::ALGORITHM, "kid": kid, "typ": TYPE });
+    let encode = |value: &Value| keys::base64url(value.to_string().as_bytes());
+    let signed = format!("{}.{}", encode(&header), encode(claims));
+    let signature = keys::base64url(&key.sign(signed.as_bytes())?);
+    Ok(format!("{signed}.{signature}"))
 }

@@ -228,7 +228,7 @@ impl<'a, 'c> Batch<'a, 'c> {
             Effect::UseOnce { scope, id, expires } => {
                 let key = once_key(*scope as u8, id);
                 if self.used.contains(&key) || self.using.contains(&key) {
-                    return Err(Refused::Cleanly(CommitError::Used));
+                    return Err(Refused::Cleanly(CommitError::Used(Some(*scope))));
                 }
                 if (self.used.len() + self.using.len()) as u64 >= ONCE_MAX {
                     return Err(unfit("too many things used once are still remembered"));
@@ -247,7 +247,7 @@ impl<'a, 'c> Batch<'a, 'c> {
             }
             Effect::ClosePermit { index } => {
                 let closed = self.sql.close_permit.execute([signed(*index)])?;
-                only_once(closed, || CommitError::Used)?
+                only_once(closed, || CommitError::Used(None))?
             }
         };
         self.is_dirty |= done > 0;

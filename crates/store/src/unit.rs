@@ -69,6 +69,8 @@ pub enum OnceScope {
     RequestState = 4,
     /// The word of an administrator.
     Word = 5,
+    /// The `jti` of an access token that is good for one call.
+    Token = 6,
 }
 
 /// Names a counter of a session (`TASK/NAME`).
@@ -198,9 +200,9 @@ pub enum CommitError {
         /// The fact.
         key: FactKey,
     },
-    /// Something that may be used once was used before.
+    /// Something that may be used once was used before: a thing of this kind, or a permit that was closed.
     #[error("it was used before")]
-    Used,
+    Used(Option<OnceScope>),
     /// A counter would pass its limit.
     #[error("the limit of the counter `{}` is reached", counter.0)]
     OverLimit {

@@ -87,7 +87,7 @@ impl TokenService {
             match self.authority.journal().store().commit(unit).await {
                 Ok(_) => return Ok(Vec::new()),
                 Err(CommitError::Changed { .. }) => {}
-                Err(CommitError::Used) => return Err(refused(NotPermitted::Replayed, agent)),
+                Err(CommitError::Used(_)) => return Err(refused(NotPermitted::Replayed, agent)),
                 Err(CommitError::OverLimit { .. }) => return Err(full(showing)),
                 Err(error) => return Err(refused(NotPermitted::Unrecorded(error), agent)),
             }

@@ -290,6 +290,7 @@ impl TokenService {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding: Binding::Dpop,
+            token: None,
             point: POINT,
             arrived: asking.arrived,
             trace: None,

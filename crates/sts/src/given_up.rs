@@ -149,6 +149,7 @@ impl TokenService {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding,
+            token: None,
             point: POINT,
             arrived: http.arrived,
             trace: None,
@@ -205,7 +206,7 @@ impl TokenService {
         let unit = Unit { effects: vec![taking_up(&made)], ..Unit::default() };
         match self.authority.journal().store().commit(unit).await {
             // It was taken up before: what came of that is a task, and ends as one.
-            Ok(_) | Err(CommitError::Used) => Ok(()),
+            Ok(_) | Err(CommitError::Used(_)) => Ok(()),
             Err(error) => Err(not_committed(error, agent)),
         }
     }
@@ -241,7 +242,7 @@ fn with(mut said: Value, name: &str, value: &str) -> Value {
 
 fn not_committed(error: CommitError, agent: &Agent) -> TokenRefusal {
     match error {
-        CommitError::Used => refused(NotPermitted::Replayed, agent),
+        CommitError::Used(_) => refused(NotPermitted::Replayed, agent),
         other => refused(NotPermitted::Unrecorded(other), agent),
     }
 }

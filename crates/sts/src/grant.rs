@@ -129,6 +129,7 @@ impl TokenGrant {
         let circumstances = Circumstances {
             actor,
             binding: binding(key),
+            token: None,
             point: POINT,
             arrived,
             trace: None,

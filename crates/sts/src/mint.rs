@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authority::{Authority, Begun, Entailed, Governed as _, Permit, PermitContext};
 use keys::TokenKeys;
-use model::record::{Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
+use model::record::{ActCommitments, Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
 use model::{Entropy, FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Timestamp};
 use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
 use oauth::exchange::{self, Delegated};
@@ -201,7 +201,7 @@ pub(crate) fn issuance(
     entropy.fill(&mut seed);
     let mut disclosure = Disclosure::new(seed);
     let source = serde_json::to_value(&renewing.source).expect("a source is a map of text");
-    let mut commitments = context.people.clone();
+    let mut commitments = ActCommitments::from(context.people);
     commitments.insert("source", disclosure.commit("source", source));
     let Drawn { jti, nonce } = &grant.drawn;
     let record = IssuanceRecord {

@@ -90,7 +90,7 @@ impl TokenService {
             match self.keep(reader, (&asked, shown), effects).await {
                 Ok(()) => return Ok(asked),
                 Err(CommitError::Changed { .. }) => {}
-                Err(CommitError::Used) => return Err(refused(NotPermitted::Replayed, agent)),
+                Err(CommitError::Used(_)) => return Err(refused(NotPermitted::Replayed, agent)),
                 Err(other) => return Err(refused(NotPermitted::Unrecorded(other), agent)),
             }
         }

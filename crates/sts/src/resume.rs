@@ -120,6 +120,7 @@ impl TokenService {
         let circumstances = Circumstances {
             actor: Actor::Proposed { standing, effects, entries },
             binding: Binding::Dpop,
+            token: None,
             point: POINT,
             arrived: asking.arrived,
             trace: None,

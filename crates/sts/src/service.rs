@@ -432,7 +432,7 @@ pub(crate) fn about(instance: &Instance, mut refusal: TokenRefusal) -> TokenRefu
 /// Why what was seen of an instance of `agent` could not be entered.
 pub(crate) fn not_noted(error: NotStopped, agent: &Agent) -> TokenRefusal {
     match error {
-        NotStopped::Commit(CommitError::Used) => refused(NotPermitted::Replayed, agent),
+        NotStopped::Commit(CommitError::Used(_)) => refused(NotPermitted::Replayed, agent),
         NotStopped::Commit(error) => refused(NotPermitted::Unrecorded(error), agent),
         NotStopped::Facts(error) => unavailable(error),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use model::{Clock as _, Covers, Sha256Digest};
+use model::{Clock as _, Covers, EventAlgorithm, Sha256Digest};
 use pap::{Command, NewToken, ReceiverRegistration};
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ async fn surface() -> Surface {
         audience: "https://siem.example".to_owned(),
         covers: Covers::All,
         push_host: None,
+        algorithm: EventAlgorithm::Es256,
         token: token(TOKEN, false),
     };
     world.run(Command::ReceiverAdd(receiver)).await;

@@ -87,7 +87,7 @@ impl World {
     }
 
     /// What the whole task has paid out.
-    async fn paid(&self) -> String {
+    async fn paid_out(&self) -> String {
         let used = self.used("payments").await;
         assert!(used.len() <= 1, "{used:?}");
         used.into_iter().next().map_or_else(|| "0".to_owned(), |(_, used)| used)
@@ -117,7 +117,7 @@ async fn n_088_branches_use_up_together_what_their_lists_add_up_to() {
     {
         let answer = world.authorize(world.pay(number, (branch, account), &amounts)).await;
         assert_eq!(told(&answer), expected, "{amounts:?}");
-        assert_eq!(world.paid().await, paid, "{amounts:?}");
+        assert_eq!(world.paid_out().await, paid, "{amounts:?}");
     }
 }
 
@@ -160,7 +160,7 @@ proptest! {
                         used += sum(amounts).expect("it can be read");
                     }
                 }
-                assert_eq!(world.paid().await, used.to_string());
+                assert_eq!(world.paid_out().await, used.to_string());
                 assert!(used <= CAP);
             }
         });

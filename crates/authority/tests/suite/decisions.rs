@@ -49,7 +49,7 @@ async fn i_02_a_step_that_fails_is_a_denial_and_no_permit() {
     let unavailable = || CommitError::Unavailable("the disk is full".into());
     check(refuse(unavailable()), "unrecorded").await;
     check(refuse(CommitError::Overloaded), "unrecorded").await;
-    check(refuse(CommitError::Used), "replayed").await;
+    check(refuse(CommitError::Used(None)), "replayed").await;
     check(refuse(CommitError::Lost), "unrecorded").await;
     let changed = || CommitError::Changed { key: FactKey::active_policy() };
     let three = |world: &World| {

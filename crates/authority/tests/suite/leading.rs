@@ -91,7 +91,7 @@ async fn i_02_what_cannot_be_recorded_together_is_recorded_one_after_the_other()
         [
             ("nothing", vec![], 2, BOTH.as_slice()),
             ("one has changed", vec![changed()], 2, &BOTH),
-            ("one was used", vec![OnCommit::Refuse(CommitError::Used)], 2, &BOTH),
+            ("one was used", vec![OnCommit::Refuse(CommitError::Used(None))], 2, &BOTH),
             ("both have changed", vec![changed(), changed()], 0, &[]),
             ("the disk is full", vec![unavailable()], 0, &[]),
             ("nobody knows", vec![OnCommit::WrittenButLost], 0, &BOTH),

@@ -26,4 +26,5 @@ mod provenance;
 mod refusals;
 mod revocation;
 mod stops;
+mod strictness;
 mod watch;

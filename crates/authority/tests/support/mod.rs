@@ -60,7 +60,7 @@ pub(crate) const POLICY: &str = r#"
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
                        Action::"label/remove", Action::"server/add", Action::"tool/pin", Action::"tool/describe",
                        Action::"founder/redeem", Action::"founder/add", Action::"founder/rekey", Action::"founder/remove", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
-                       Action::"review/open", Action::"review/import", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe", Action::"policy/withdraw"],
+                       Action::"review/open", Action::"review/import", Action::"review/withdraw", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe", Action::"policy/withdraw"],
             resource);
     @id("directory")
     permit (principal is Directory, action == Action::"person/provision", resource)
@@ -144,8 +144,7 @@ impl World {
 
     /// The deployment with other facts than usual.
     pub(crate) async fn with(change: impl FnOnce(&mut Facts)) -> Self {
-        let clock = Arc::new(ManualClock::new());
-        let entropy = Arc::new(SeededEntropy::new(1));
+        let (clock, entropy) = (Arc::new(ManualClock::new()), Arc::new(SeededEntropy::new(1)));
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut standing = Box::new(facts(clock.now()));
         change(&mut standing);
@@ -217,6 +216,7 @@ impl World {
         let circumstances = Circumstances {
             actor: Actor::Known(instance),
             binding: Binding::Dpop,
+            token: None,
             point: "test",
             arrived: self.clock.monotonic(),
             trace: None,

@@ -1,6 +1,7 @@
 //! What can be typed of directories that push who their people are.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -19,10 +20,10 @@ pub(crate) enum Directory {
         /// Which member of its users is the subject at the issuer.
         #[arg(long, requires = "issuer")]
         subject: Option<Subject>,
-        /// After how many minutes in which nothing was heard of it its people are unconfirmed; without it,
-        /// nobody waits for it.
+        /// After how many minutes in which nothing was heard of it its people are unconfirmed (15 unless it is
+        /// said); `none`, if it has no heartbeat: nobody waits for it.
         #[arg(long)]
-        silence: Option<u32>,
+        silence: Option<Silence>,
         /// That the token reads only.
         #[arg(long)]
         read_only: bool,
@@ -68,11 +69,37 @@ pub(crate) enum Directory {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say anew for how long a directory may say nothing.
+    Silence {
+        /// Its name.
+        name: String,
+        /// After how many minutes in which nothing was heard of it its people are unconfirmed; `none`, if it has
+        /// no heartbeat: nobody waits for it.
+        minutes: Silence,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// List directories.
     List {
         #[command(flatten)]
         socket: Socket,
     },
+}
+
+/// For how many minutes somebody may say nothing; without a bound, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Silence(pub(crate) Option<u32>);
+
+impl FromStr for Silence {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let minutes = text.parse().map(|minutes| Self(Some(minutes)));
+        minutes.map_err(|_| "a silence is a number of minutes, or `none`".to_owned())
+    }
 }
 
 /// A bearer token that is made here; the service is told its digest.
@@ -97,4 +124,21 @@ pub(crate) enum Subject {
     /// Its `userName`.
     #[value(name = "userName")]
     UserName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_minutes_or_none() {
+        let check = |text: &str, expected: Option<Silence>| {
+            assert_eq!(text.parse::<Silence>().ok(), expected, "{text}");
+        };
+        check("60", Some(Silence(Some(60))));
+        check("none", Some(Silence(None)));
+        for text in ["", "None", "-1", "15m", "1.5", "4294967296"] {
+            check(text, None);
+        }
+    }
 }

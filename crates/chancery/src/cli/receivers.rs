@@ -1,6 +1,7 @@
 //! What can be typed of receivers of shared signals.
 
 use clap::{Args, Subcommand};
+use model::EventAlgorithm;
 
 use super::{NewBearer, Socket};
 
@@ -19,6 +20,9 @@ pub(crate) enum Receiver {
         /// The host to which it may have signals pushed; without it, it polls.
         #[arg(long)]
         push_host: Option<String>,
+        /// By which algorithm what it is told is signed: ES256, or RS256 for a receiver that takes nothing else.
+        #[arg(long, default_value = "ES256")]
+        algorithm: EventAlgorithm,
         /// That the token manages no stream (`ssf.read`, not `ssf.manage`).
         #[arg(long)]
         read_only: bool,

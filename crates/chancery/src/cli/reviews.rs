@@ -30,6 +30,16 @@ pub(crate) enum Review {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Withdraw a review before its date: who was not answered yet does not lapse by it.
+    Withdraw {
+        /// Its id.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Show a review with what was decided.
     Show {
         /// Its id.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use secevent::Place;
 
-use super::{ConfigFile, NewBearer, Socket};
+use super::{ConfigFile, NewBearer, Silence, Socket};
 
 /// Streams of shared signals, by which transmitters tell of a directory's people (SSF 1.0).
 #[derive(Debug, Subcommand)]
@@ -29,10 +29,10 @@ pub(crate) enum Stream {
         /// That an e-mail address names somebody among these.
         #[arg(long)]
         email: bool,
-        /// After how many minutes in which nothing was heard of it these are unconfirmed; without it,
-        /// nobody waits for it.
+        /// After how many minutes in which nothing was heard of it these are unconfirmed (15 unless it is
+        /// said); `none`, if nothing keeps it talking: nobody waits for it.
         #[arg(long)]
-        silence: Option<u32>,
+        silence: Option<Silence>,
         #[command(flatten)]
         token: NewBearer,
     },
@@ -60,6 +60,16 @@ pub(crate) enum Stream {
     Resume {
         /// Its name.
         name: String,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say anew for how long a stream may say nothing.
+    Silence {
+        /// Its name.
+        name: String,
+        /// After how many minutes in which nothing was heard of it the people of its directory are
+        /// unconfirmed; `none`, if nothing keeps it talking: nobody waits for it.
+        minutes: Silence,
         #[command(flatten)]
         socket: Socket,
     },

@@ -34,7 +34,10 @@ pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {
     } else {
         create(&dir.join("policies"))?;
         std::fs::write(dir.join("policies/starter.cedar"), pdp::STARTER_POLICY)?;
-        std::fs::write(dir.join("policies/dev.cedar"), policy(&dev.servers)?)?;
+        // A file of a set that holds no policy is a mistake, and refused.
+        if !dev.servers.is_empty() {
+            std::fs::write(dir.join("policies/dev.cedar"), policy(&dev.servers)?)?;
+        }
         std::fs::write(&path, configuration(&dev)?)?;
     }
     let keys = dir.join("agents");

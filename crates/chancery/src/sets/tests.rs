@@ -122,7 +122,7 @@ forbid (principal, action in Action::"tools/call", resource is Tool)
 when
 {
   resource.harm != ["reads-data"] &&
-  ["none", "user"].contains(context.attestation) &&
+  (["none", "user"].contains(context.attestation) || context.binding == "none") &&
   !(context has approval)
 };"#;
 

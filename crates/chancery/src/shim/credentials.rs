@@ -41,11 +41,16 @@ impl Credentials {
         }
     }
 
-    /// Forgets the token for `server`, which the gateway did not take.
-    pub(crate) async fn forget_token(&self, server: &str) {
+    /// What the same request shows in place of a token that the gateway did not take: a new one that no
+    /// other request shows, as it may be good for one only.
+    pub(crate) async fn show_another(
+        &self,
+        client: &HttpClient,
+        (method, server): (&str, &str),
+    ) -> anyhow::Result<Shown> {
         match self {
-            Self::Own(instance) => instance.forget_token(server).await,
-            Self::Held(held) => held.forget_token(server).await,
+            Self::Own(instance) => instance.show_another(client, (method, server)).await,
+            Self::Held(held) => held.show_another((method, server)).await,
         }
     }
 

@@ -34,8 +34,8 @@ pub(super) const READY: &str = "ready";
 pub(super) enum Ask {
     /// What a request for a method to a server shows.
     Show(String, String),
-    /// Forget the token for a server.
-    Forget(String),
+    /// The same, in place of a token that the gateway did not take.
+    ShowAnother(String, String),
     /// Remember the gateway's nonce.
     Nonce(String),
 }
@@ -50,6 +50,15 @@ pub(super) enum Told {
     Done,
     /// It cannot be done, for this reason.
     Refused(String),
+}
+
+impl From<anyhow::Result<Shown>> for Told {
+    fn from(shown: anyhow::Result<Shown>) -> Self {
+        match shown {
+            Ok(shown) => Self::Shown(shown.token, shown.proof),
+            Err(error) => Self::Refused(format!("{error:#}")),
+        }
+    }
 }
 
 /// A connection between shim and holder.
@@ -94,23 +103,26 @@ impl Held {
     }
 
     pub(super) async fn show(&self, (method, server): (&str, &str)) -> anyhow::Result<Shown> {
-        match self.ask(&Ask::Show(method.to_owned(), server.to_owned())).await? {
+        self.shown(Ask::Show(method.to_owned(), server.to_owned())).await
+    }
+
+    pub(super) async fn show_another(
+        &self,
+        (method, server): (&str, &str),
+    ) -> anyhow::Result<Shown> {
+        self.shown(Ask::ShowAnother(method.to_owned(), server.to_owned())).await
+    }
+
+    async fn shown(&self, ask: Ask) -> anyhow::Result<Shown> {
+        match self.ask(&ask).await? {
             Told::Shown(token, proof) => Ok(Shown { token, proof }),
             Told::Refused(why) => bail!("{why}"),
             Told::Done => bail!("the holder of the key has nothing to show"),
         }
     }
 
-    pub(super) async fn forget_token(&self, server: &str) {
-        self.tell(Ask::Forget(server.to_owned())).await;
-    }
-
     pub(super) async fn note_nonce(&self, nonce: &str) {
-        self.tell(Ask::Nonce(nonce.to_owned())).await;
-    }
-
-    async fn tell(&self, ask: Ask) {
-        if let Err(error) = self.ask(&ask).await {
+        if let Err(error) = self.ask(&Ask::Nonce(nonce.to_owned())).await {
             tracing::debug!("the holder of the key was not told: {error:#}");
         }
     }

@@ -148,14 +148,10 @@ impl Holding {
         let instance = self.instance.read().expect("no panic while it is held").clone();
         match ask {
             Ask::Show(method, server) => {
-                match instance.show(&self.client, (&method, &server)).await {
-                    Ok(shown) => Told::Shown(shown.token, shown.proof),
-                    Err(error) => Told::Refused(format!("{error:#}")),
-                }
+                instance.show(&self.client, (&method, &server)).await.into()
             }
-            Ask::Forget(server) => {
-                instance.forget_token(&server).await;
-                Told::Done
+            Ask::ShowAnother(method, server) => {
+                instance.show_another(&self.client, (&method, &server)).await.into()
             }
             Ask::Nonce(nonce) => {
                 instance.note_nonce(&nonce);

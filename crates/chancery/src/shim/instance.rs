@@ -123,9 +123,22 @@ impl Instance {
         Ok(text)
     }
 
-    /// Forgets the token for `server`, which the gateway did not take.
-    pub(super) async fn forget_token(&self, server: &str) {
-        self.tokens.lock().await.by_server.remove(server);
+    /// What the same request shows in place of a token that the gateway did not take: a new one that no
+    /// other request shows, as it may be good for one only.
+    pub(super) async fn show_another(
+        &self,
+        client: &HttpClient,
+        (method, server): (&str, &str),
+    ) -> anyhow::Result<Shown> {
+        let mut tokens = self.tokens.lock().await;
+        let now = self.clock.now().as_seconds();
+        let Token { text: token, .. } = self.obtain(client, (server, now), &mut tokens).await?;
+        // As one that has ended: nobody shows it again, but it may be needed to give the task up.
+        let kept = Token { text: token.clone(), expires: now };
+        tokens.by_server.insert(server.to_owned(), kept);
+        drop(tokens);
+        let proof = self.proof(method, &self.resource(server), Some(&token))?;
+        Ok(Shown { token, proof })
     }
 
     /// Remembers the nonce that the gateway wants.

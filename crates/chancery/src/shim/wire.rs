@@ -47,33 +47,34 @@ impl Gateway {
         self.credentials.show(&self.client, (method, &self.server)).await
     }
 
-    /// Sends `body` with the MCP headers `headers`. A demand for a nonce or a fresh token is met
-    /// once.
+    /// Sends `body` with the MCP headers `headers`. A demand for a nonce is met once, and so is one for
+    /// another token.
     pub(crate) async fn send(
         &self,
         method: Method,
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, SendError> {
-        let response = self.attempt(&method, headers, body.clone()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        let (mut has_nonce, mut is_another) = (false, false);
+        loop {
+            let response = self.attempt((&method, is_another), headers, body.clone()).await?;
+            let challenge = response.headers().get("www-authenticate");
+            let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let wants_nonce = challenge.contains("use_dpop_nonce");
+            let is_met = if wants_nonce { &mut has_nonce } else { &mut is_another };
+            if response.status() != StatusCode::UNAUTHORIZED || std::mem::replace(is_met, true) {
+                return Ok(response);
+            }
         }
-        let challenge = response.headers().get("www-authenticate");
-        let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !challenge.contains("use_dpop_nonce") {
-            self.credentials.forget_token(&self.server).await;
-        }
-        self.attempt(&method, headers, body).await
     }
 
     async fn attempt(
         &self,
-        method: &Method,
+        of: (&Method, bool),
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, SendError> {
-        let request = self.request(method, headers, body).await.map_err(SendError::Unreached)?;
+        let request = self.request(of, headers, body).await.map_err(SendError::Unreached)?;
         let response = self.client.request(request).await.map_err(|error| {
             let reached = !error.is_connect();
             let error = anyhow::Error::from(error).context(format!("no answer of `{}`", self.url));
@@ -85,11 +86,16 @@ impl Gateway {
 
     async fn request(
         &self,
-        method: &Method,
+        (method, is_another): (&Method, bool),
         headers: &HeaderMap,
         body: Bytes,
     ) -> anyhow::Result<Request<Full<Bytes>>> {
-        let Shown { token, proof } = self.show(method.as_str()).await?;
+        let of = (method.as_str(), self.server.as_str());
+        let Shown { token, proof } = if is_another {
+            self.credentials.show_another(&self.client, of).await?
+        } else {
+            self.credentials.show(&self.client, of).await?
+        };
         let mut request = Request::builder().method(method).uri(&self.url).body(Full::new(body))?;
         let all = request.headers_mut();
         all.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));

@@ -225,7 +225,10 @@ impl Directory {
     async fn register(deployment: &Deployment) -> anyhow::Result<Self> {
         let file = deployment.path("directory.token");
         let path = Path::to_str(&file).context("the temporary directory has no plain name")?;
-        deployment.typed(&["directory", "add", "staff", "--token", path]).await?;
+        // It says what the demo has it say, and nothing between.
+        let silence = ["--silence", "none"];
+        let add = ["directory", "add", "staff", "--token", path];
+        deployment.typed(&[&add[..], &silence].concat()).await?;
         let token = std::fs::read_to_string(&file)?;
         Ok(Self { base: format!("{}/scim/v2", deployment.observers_url()), token })
     }

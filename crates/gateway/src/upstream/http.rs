@@ -24,6 +24,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// idle one, as what is sent into a closing connection has an unknown outcome.
 const IDLE_FOR: Duration = Duration::from_secs(4);
 
+/// The most bytes that are read at once; the head of an answer has no more.
+const READ_AT_ONCE_MAX: usize = 64 << 10;
+
 /// The client that all upstreams share. It follows no redirects.
 ///
 /// The body is boxed: the HTTP library keeps room for 32 requests for each connection, which with a
@@ -44,6 +47,7 @@ pub(crate) fn client() -> Result<HttpClient, std::io::Error> {
     // Requests of which nothing was written yet are sent on another connection, no others are.
     let mut builder = Client::builder(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_FOR);
+    builder.http1_max_buf_size(READ_AT_ONCE_MAX);
     Ok(builder.build(Connector(connector)))
 }
 

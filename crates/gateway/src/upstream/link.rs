@@ -130,7 +130,7 @@ impl Link {
         // Whatever goes wrong with the newer greeting, the older one is tried: servers of the
         // session era answer it in many ways.
         let params = raw(&json!({ "_meta": stateless_meta(Askable::NOTHING) }));
-        let discover = link.answer("server/discover", Some(&params), assertion.clone());
+        let discover = link.answer(("server/discover", GREETING), Some(&params), assertion.clone());
         if let Ok(Ok(about)) = tokio::time::timeout(within / 4, discover).await
             && speaks_stateless(&about)
         {
@@ -143,7 +143,8 @@ impl Link {
             "capabilities": declares.to_capabilities(),
             "clientInfo": { "name": CLIENT_NAME, "version": env!("CARGO_PKG_VERSION") },
         }));
-        link.about = link.answer("initialize", Some(&params), assertion.clone()).await?;
+        link.about =
+            link.answer(("initialize", GREETING), Some(&params), assertion.clone()).await?;
         link.protocol = Protocol::Session(agreed(&link.about)?);
         link.tell("notifications/initialized", None, assertion).await?;
         Ok(link)
@@ -163,15 +164,20 @@ impl Link {
             name,
             param_headers,
             body: message(Some(id), method, params),
-            assertion: assertion.clone(),
+            assertion,
             protocol: self.protocol,
             progress,
             intake,
         };
         // Forgotten when dropped, also while it is still being sent.
-        let mut asked = Asked { link: self, id, messages: Messages::Nothing, assertion };
+        let mut asked = Asked { link: self, id, messages: Messages::Nothing };
         asked.messages = self.transport.send(outgoing).await?;
         Ok(asked)
+    }
+
+    /// Where what the server says on nobody's account in particular has room.
+    pub(crate) const fn intake(&self) -> &Intake {
+        &self.intake
     }
 
     /// Sends a notification.
@@ -205,10 +211,10 @@ impl Link {
         self.transport.send(outgoing).await.map(drop)
     }
 
-    /// Asks and waits for the answer alone.
+    /// Asks and waits for the answer alone, which is so large at most.
     pub(crate) async fn answer(
         &self,
-        method: &str,
+        (method, most): (&str, Most),
         params: Option<&RawValue>,
         assertion: Option<String>,
     ) -> Result<Value, LinkError> {
@@ -220,15 +226,14 @@ impl Link {
             progress: None,
             intake: self.intake.clone(),
         };
-        let mut asked = self.ask(asking, assertion).await?;
+        let mut asked = self.ask(asking, assertion.clone()).await?;
         loop {
             match asked.next().await? {
                 Said::Notification(_) | Said::Withdrawn(_) => {}
                 // Nobody's call is under way: there is no client to ask.
-                Said::Request(asks) => self.refuse(&asks, asked.assertion.clone()).await,
+                Said::Request(asks) => self.refuse(&asks, assertion.clone()).await,
                 Said::Answer(Ok(result)) => {
-                    let parsed = serde_json::from_str(result.get());
-                    return parsed.map_err(|error| LinkError::Garbled(error.to_string()));
+                    return most.read(&result);
                 }
                 Said::Answer(Err(error)) => return Err(LinkError::Garbled(error.to_string())),
             }
@@ -261,13 +266,36 @@ impl Link {
     }
 }
 
+/// How large an answer may be that is kept as it is read: of much structure it takes many times its text.
+#[derive(Clone, Copy)]
+pub(crate) struct Most {
+    /// The most bytes of its text.
+    pub(crate) text: usize,
+    /// The most bytes that it takes once it is read ([`json::weight`]).
+    pub(crate) read: usize,
+}
+
+/// What a server may say of itself, which is kept as long as the conversation with it.
+pub(crate) const GREETING: Most = Most { text: 128 << 10, read: 128 << 10 };
+
+impl Most {
+    fn read(self, result: &RawValue) -> Result<Value, LinkError> {
+        let too_large = || LinkError::Garbled("it says more than can be".to_owned());
+        if result.get().len() > self.text {
+            return Err(too_large());
+        }
+        let read = serde_json::from_str(result.get());
+        let read: Value = read.map_err(|error| LinkError::Garbled(error.to_string()))?;
+        if json::weight(&read) > self.read { Err(too_large()) } else { Ok(read) }
+    }
+}
+
 /// A request that was sent. Nobody waits for it any more once this is dropped.
 pub(crate) struct Asked<'a> {
     link: &'a Link,
     /// The id under which the server knows it.
     pub(crate) id: u64,
     messages: Messages,
-    assertion: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -318,6 +346,11 @@ impl Asked<'_> {
                     self.link.listener.refused(requests::cause(&method));
                 }
                 (Some(method), Some(id), None, None) => {
+                    if !requests::is_short(id, &method) {
+                        return Err(LinkError::Garbled(
+                            "its id or its method is too long".to_owned(),
+                        ));
+                    }
                     return Ok(Said::Request(ServerAsks { id: id.to_owned(), method, params }));
                 }
                 (None, _, Some(result), None) if mine => return Ok(Said::Answer(Ok(result))),

@@ -36,18 +36,25 @@ pub(crate) struct Body {
     arriving: Option<Arriving>,
 }
 
+/// Messages that were read and not passed on, and how many bytes they take.
+#[derive(Default)]
+struct Read {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+}
+
 enum Form {
     /// One message.
     Document(BytesMut),
     /// A stream of them, with those that were read already.
-    Events(Box<SseParser>, VecDeque<Bytes>),
+    Events(Box<SseParser>, Read),
 }
 
 impl Messages {
     /// Those in `incoming`, which is a stream of events or one document.
     pub(crate) fn of(incoming: Incoming, is_stream: bool, intake: Intake) -> Self {
         let form = if is_stream {
-            Form::Events(Box::new(SseParser::new(UPSTREAM_MESSAGE_MAX)), VecDeque::new())
+            Form::Events(Box::new(SseParser::new(UPSTREAM_MESSAGE_MAX)), Read::default())
         } else {
             Form::Document(BytesMut::new())
         };
@@ -71,7 +78,7 @@ impl Body {
                 return self.end();
             }
             if let Form::Events(_, read) = &mut self.form
-                && let Some(event) = read.pop_front()
+                && let Some(event) = read.pop()
             {
                 return Some(event);
             }
@@ -97,13 +104,7 @@ impl Body {
             self.arriving = None;
             return true;
         }
-        match &self.arriving {
-            Some(arriving) => self.intake.goes_on(arriving, held),
-            None => {
-                self.arriving = self.intake.begin(held);
-                self.arriving.is_some()
-            }
-        }
+        self.intake.has_room(&mut self.arriving, held)
     }
 
     /// Nothing more is read, nor held.
@@ -122,6 +123,22 @@ async fn given_up(arriving: Option<&Arriving>) {
     }
 }
 
+/// What a message takes beside its bytes.
+const MESSAGE_MIN: usize = 64;
+
+impl Read {
+    fn push(&mut self, message: Bytes) {
+        self.bytes += MESSAGE_MIN + message.len();
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= MESSAGE_MIN + message.len();
+        Some(message)
+    }
+}
+
 impl Form {
     /// Reads `frame`; nothing if what comes cannot be read any further.
     fn take(&mut self, frame: &Frame<Bytes>) -> Option<()> {
@@ -132,7 +149,7 @@ impl Form {
             Self::Events(parser, read) => {
                 let events = parser.push(data).ok()?;
                 let events = events.into_iter().filter(|event| !event.data.is_empty());
-                read.extend(events.map(|event| Bytes::from(event.data)));
+                events.for_each(|event| read.push(event.data.into()));
             }
         }
         Some(())
@@ -142,9 +159,7 @@ impl Form {
     fn held(&self) -> usize {
         match self {
             Self::Document(read) => read.len(),
-            Self::Events(parser, read) => {
-                parser.held() + read.iter().map(Bytes::len).sum::<usize>()
-            }
+            Self::Events(parser, read) => parser.held() + read.bytes,
         }
     }
 

@@ -13,7 +13,7 @@ mod stdio;
 
 pub(crate) use http::{HttpClient, HttpTransport, client};
 pub use link::LinkError;
-pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Said, stateless_meta};
+pub(crate) use link::{Asking, CANCELLED, Greeting, Link, Most, Said, stateless_meta};
 pub(crate) use messages::{Messages, Passed};
 pub(crate) use requests::{ServerAsks, answer, cause, pong, refusal};
 pub(crate) use stdio::{ProcessPlace, StdioTransport};

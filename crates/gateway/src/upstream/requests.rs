@@ -4,6 +4,11 @@ use bytes::Bytes;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+/// Whether what a server asks can be answered: who asks, and what, is kept until the call has ended.
+pub(crate) fn is_short(id: &RawValue, method: &str) -> bool {
+    id.get().len() <= mcp::ID_MAX && method.len() <= mcp::ID_MAX
+}
+
 /// A request of a server's own.
 #[derive(Debug)]
 pub(crate) struct ServerAsks {

@@ -54,12 +54,22 @@ pub(crate) struct ProcessPlace {
     pub(crate) _one_of_its_agent: Option<Open>,
 }
 
+/// What is to be written to a process.
+enum Line {
+    /// The request with this id, if somebody waits for its answer by then.
+    Of(u64),
+    /// This.
+    Said(Bytes),
+}
+
 /// Who waits for what the process says.
 #[derive(Default)]
 struct Waiting(Mutex<HashMap<u64, Waiter>>);
 
 struct Waiter {
     passing: Passing,
+    /// The request, until it is written.
+    line: Option<Bytes>,
     /// The progress token of the request.
     progress: Option<Value>,
 }
@@ -73,7 +83,7 @@ struct Passing {
 
 /// A conversation with a process.
 pub(crate) struct StdioTransport {
-    lines: mpsc::Sender<Bytes>,
+    lines: mpsc::Sender<Line>,
     waiting: Arc<Waiting>,
     ended: CancellationToken,
 }
@@ -116,7 +126,7 @@ impl StdioTransport {
             pipes.ok_or_else(|| LinkError::Unreached("the process has no pipes".to_owned()))?;
         let (waiting, ended) = (Arc::new(Waiting::default()), CancellationToken::new());
         let (lines, to_write) = mpsc::channel(WRITES_WAITING_MAX);
-        tasks.spawn(write(input, to_write, ended.clone()));
+        tasks.spawn(write(input, (to_write, waiting.clone()), ended.clone()));
         let (is_shared, reading) = (*is_stateless, waiting.clone());
         let reader = Reader { waiting: reading, listener, lines: lines.clone(), is_shared };
         tasks.spawn(watch(child, output, (reader, ended.clone()), place));
@@ -129,11 +139,15 @@ impl Transport for StdioTransport {
     async fn send(&self, message: Outgoing) -> Result<Messages, LinkError> {
         let gone = || LinkError::Unreached("the process has ended".to_owned());
         let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
-        if let Some(id) = message.id {
+        let line = line(&message.body);
+        let to_write = if let Some(id) = message.id {
             let passing = Passing { to: sender, intake: message.intake };
-            let waiter = Waiter { passing, progress: message.progress };
+            let waiter = Waiter { passing, line: Some(line), progress: message.progress };
             self.waiting.insert(id, waiter);
-        }
+            Line::Of(id)
+        } else {
+            Line::Said(line)
+        };
         // The end clears those who wait after it is said: whoever came later sees it here.
         if self.ended.is_cancelled() {
             message.id.into_iter().for_each(|id| self.forget(id));
@@ -141,7 +155,7 @@ impl Transport for StdioTransport {
         }
         let room = tokio::time::timeout(READ_WITHIN, self.lines.reserve()).await;
         let unread = |_| LinkError::Unreached("the process does not read".to_owned());
-        room.map_err(unread)?.map_err(|_| gone())?.send(line(&message.body));
+        room.map_err(unread)?.map_err(|_| gone())?.send(to_write);
         Ok(Messages::Passed(receiver))
     }
 
@@ -171,6 +185,11 @@ impl Waiting {
 
     fn remove(&self, id: u64) -> Option<Waiter> {
         self.0.lock().expect("no panic while it is held").remove(&id)
+    }
+
+    /// The request with this id, which is written now, if somebody waits for its answer.
+    fn line(&self, id: u64) -> Option<Bytes> {
+        self.0.lock().expect("no panic while it is held").get_mut(&id)?.line.take()
     }
 
     fn clear(&self) {
@@ -203,10 +222,20 @@ fn line(body: &[u8]) -> Bytes {
     line.into()
 }
 
-/// Writes lines whole, whoever has stopped waiting for them.
-async fn write(mut input: ChildStdin, mut lines: mpsc::Receiver<Bytes>, ended: CancellationToken) {
+/// Writes lines whole, whoever has stopped waiting for them once they are begun. What nobody waits for
+/// before that is not asked any more.
+async fn write(
+    mut input: ChildStdin,
+    (mut lines, asked): (mpsc::Receiver<Line>, Arc<Waiting>),
+    ended: CancellationToken,
+) {
     let writing = async {
         while let Some(line) = lines.recv().await {
+            let line = match line {
+                Line::Of(id) => asked.line(id),
+                Line::Said(line) => Some(line),
+            };
+            let Some(line) = line else { continue };
             if input.write_all(&line).await.is_err() || input.flush().await.is_err() {
                 return;
             }
@@ -272,7 +301,7 @@ async fn end(child: &mut Child) {
 struct Reader {
     waiting: Arc<Waiting>,
     listener: Arc<dyn Listener>,
-    lines: mpsc::Sender<Bytes>,
+    lines: mpsc::Sender<Line>,
     /// Whether several callers wait: then what answers no call may be about any of them, and is
     /// told to none.
     is_shared: bool,
@@ -301,6 +330,8 @@ impl Reader {
         let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&line) else { return true };
         let Envelope { id, method, params } = envelope;
         let receiver = match (id, method.as_deref()) {
+            // Nobody answers it. What cannot be answered is the end, unless others depend on the process.
+            (Some(id), Some(method)) if !requests::is_short(id, method) => return self.is_shared,
             // What a process asks names no call: it is on account of the only one, or of none.
             (Some(id), Some(method)) => match self.only() {
                 Some(receiver) if method != "ping" => Some(receiver),
@@ -340,6 +371,6 @@ impl Reader {
             requests::refusal(id)
         };
         // A process that asks without reading what it is told is ended, unless others depend on it.
-        self.lines.try_send(line(&answer)).is_ok() || self.is_shared
+        self.lines.try_send(Line::Said(line(&answer))).is_ok() || self.is_shared
     }
 }

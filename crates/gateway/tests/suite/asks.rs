@@ -429,6 +429,23 @@ async fn i_07_a_tool_that_needs_to_ask_is_not_gone_because_a_client_cannot_be_as
     assert_eq!(gone["details"], json!({ "up/pay": "gone" }));
 }
 
+/// Who asks is kept as long as the call: nobody fills the memory with names.
+#[tokio::test]
+async fn a_request_with_an_endless_id_or_method_ends_the_call() {
+    let check = async |id: &str, method: &str, outcome: &str| {
+        let (up, world, bot) = asking("", vec![]).await;
+        let client = able(&world, &bot).await;
+        up.on("tools/call", Act::Asks(vec![request(id, method, &json!({}))]));
+        client.call("echo", json!({})).await;
+        assert_eq!(world.outcome("up/echo").await, outcome);
+    };
+    // Its text has two quotes.
+    let (longest, beyond) = ("x".repeat(254), "x".repeat(255));
+    check(&longest, "roots/list", "returned").await;
+    check(&beyond, "roots/list", "unknown").await;
+    check("1", &"x".repeat(257), "unknown").await;
+}
+
 /// A client that reads none of its streams is asked only so much: of what is lost the server hears at
 /// once, and its call goes on.
 #[tokio::test]

@@ -86,6 +86,29 @@ async fn a_body_keeps_its_room_as_long_as_its_call() {
     until("there is room again", || async { keep() }).await;
 }
 
+/// What is read of a body may take many times what the body does, and has its room, too.
+#[tokio::test]
+async fn a_body_has_room_for_all_of_its_structure() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let check = async |extra: Value, status: u16| {
+        let (headers, body) =
+            client.request("tools/call", json!({ "name": "echo", "_meta": { "extra": extra } }));
+        // Of which one has a quarter.
+        let whose = Arc::from([Whose::Address(IpAddr::from([192, 0, 2, 1]))]);
+        let kept = Room::new(4 * 16_384).keep(whose, BytesMut::from(body.as_ref())).expect("room");
+        assert!(kept.whole().is_some(), "it has arrived");
+        let (arrived, room) = (world.authority.clock().monotonic(), Some(Arc::new(kept)));
+        let (headers, peer, sender) = (&headers, None, None);
+        let call = HttpCall { server: "up", headers, body, room, arrived, peer, sender };
+        assert_eq!(Box::pin(world.gateway.post(call)).await.status, status);
+    };
+    let structure = || vec![json!({ "": 0 }); 64];
+    check(json!(json!(structure()).to_string()), 200).await;
+    check(json!(structure()), 503).await;
+}
+
 #[tokio::test]
 async fn a_client_that_cancels_cuts_its_call() {
     for era in ERAS {

@@ -21,6 +21,7 @@ mod routes;
 mod sessions;
 mod stateless;
 mod stdio;
+mod strictness;
 
 use mcp::Era;
 use serde_json::json;

@@ -171,3 +171,28 @@ async fn a_list_of_tools_has_so_many_pages_and_so_many_tools() {
     check(vec![1; 100], Some(100)).await;
     check(vec![1; 101], None).await;
 }
+
+/// What is read of a list takes many times its text, and is kept until it is compared.
+#[tokio::test]
+async fn a_list_of_tools_takes_no_more_than_so_much() {
+    let up = upstream(Era::Session).await;
+    let (world, _) = before(&up, "").await;
+    let server = "up".parse().expect("a server");
+    let check = async |pages: Vec<Value>, expected: Option<usize>| {
+        let list = pages.iter().zip(0..).map(|(extra, number)| {
+            let mut tool = tool(&format!("t{number}"));
+            tool["_meta"] = extra.clone();
+            vec![tool]
+        });
+        up.list(list.collect());
+        let listed = gateway::list_tools(&world.gateway, &server, true).await;
+        assert_eq!(listed.ok().map(|tools| tools.len()), expected);
+    };
+    let text = |bytes: usize| json!("x".repeat(bytes));
+    check(vec![text((4 << 20) - 1_000)], Some(1)).await;
+    check(vec![text(4 << 20)], None).await;
+    // So many objects take 28 MiB or so.
+    let structure = || Value::from(vec![json!({ "": 0 }); 50_000]);
+    check(vec![structure()], Some(1)).await;
+    check(vec![structure(), structure()], None).await;
+}

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use mcp::Era;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Process, Setup, World, until};
@@ -135,6 +137,53 @@ async fn a_crash_is_unknown_and_the_next_conversation_begins_anew() {
         }
         assert_eq!(text(&client, "echo", json!({ "a": 1 })).await, r#"{"a": 1}"#);
     }
+}
+
+/// A process that is busy does not do later what was cut before it was told.
+#[tokio::test]
+async fn what_is_cut_before_a_process_reads_it_is_not_asked() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    text(&client, "echo", json!({})).await;
+    let busy = Pid::from_raw(process.running()[0]);
+    kill(busy, Signal::SIGSTOP).expect("it is ours");
+    let call = async |id: &str, arguments: Value| {
+        let params = json!({ "name": "echo", "arguments": arguments });
+        let (headers, body) = client.request_with_id(&json!(id), "tools/call", params);
+        client.post_raw(&headers, body).await
+    };
+    let permitted = async |calls: usize| {
+        until("the calls are permitted", || async {
+            (world.decisions("up/echo", "permit").await == calls).then_some(())
+        })
+        .await;
+    };
+    // More than a pipe holds: what comes after it waits.
+    let first = call("first", json!({ "a": "x".repeat(256 << 10) }));
+    let second = async {
+        permitted(2).await;
+        call("second", json!({ "a": "never" })).await
+    };
+    let cancels = async {
+        permitted(3).await;
+        client.tell("notifications/cancelled", json!({ "requestId": "second" })).await;
+    };
+    let (first, second, ()) = tokio::join!(
+        first,
+        async {
+            let second = second.await;
+            kill(busy, Signal::SIGCONT).expect("it is ours");
+            second
+        },
+        cancels
+    );
+    assert!(first.result().is_object());
+    assert_eq!(second.refused().as_deref(), Some("outcome_unknown"));
+    text(&client, "echo", json!({ "a": "after" })).await;
+    let asked = process.lines().into_iter().filter(|line| line["method"] == "tools/call");
+    let asked: Vec<_> = asked.map(|line| line["params"]["arguments"]["a"].clone()).collect();
+    assert!(asked.contains(&json!("after")) && !asked.contains(&json!("never")));
 }
 
 #[tokio::test]

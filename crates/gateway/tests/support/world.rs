@@ -15,6 +15,7 @@ use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::nonces::Nonces;
 use pap::{
     Administration, Command, Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey, Publisher,
+    WrittenKeys,
 };
 use serde_json::Value;
 use store_sqlite::{Options, SqliteStore};
@@ -82,7 +83,8 @@ impl World {
         let clock = Arc::new(ManualClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let ring = KeyRing::create(&dir.path().join("keys"), [7; 32]).expect("keys");
-        let kept = KeptTokenKeys::open(dir.path().join("keys"), None).expect("a key");
+        let kept =
+            KeptTokenKeys::open(dir.path().join("keys"), &WrittenKeys::default()).expect("a key");
         let keys = kept.keys.clone();
         let (journal, authority, outcomes) = authority(&dir, &clock, &entropy, &ring).await;
         tokio::spawn(outcomes.run());
@@ -338,10 +340,10 @@ fn gateway_parts(
     let route = |(name, target): &(&str, Target)| {
         let audience = format!("upstream:{name}");
         let hosts = setup.elicitation_hosts.iter().map(|host| (*host).to_owned());
-        let elicitation_hosts = Arc::new(hosts.collect());
+        let elicitation_hosts = hosts.collect();
         let (target, denials) = (target.clone(), setup.denials);
         let route = Route { target, audience, denials, elicitation_hosts };
-        (name.parse().expect("a server"), route)
+        (name.parse().expect("a server"), Arc::new(route))
     };
     let routes: Routes = setup.routes.iter().map(route).collect();
     let path = std::env::var("PATH").expect("there is a PATH");

@@ -26,6 +26,13 @@ pub struct NoSponsor;
 #[serde(try_from = "Commitments", into = "Commitments")]
 pub struct ActCommitments(Commitments);
 
+/// Those of a decision's commitments that name people: what the records that follow from it repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeopleCommitments {
+    sponsor: Commitment,
+    subject: Option<Commitment>,
+}
+
 impl ActCommitments {
     /// The commitments of an act for which the sponsor behind `sponsor` answers.
     pub fn new(sponsor: Commitment) -> Self {
@@ -37,12 +44,18 @@ impl ActCommitments {
         self.0.insert(member.to_owned(), commitment);
     }
 
-    /// Those that name people: what the records that follow from a decision repeat.
-    #[must_use]
-    pub fn people(&self) -> Self {
-        let named = [SPONSOR, SUBJECT].into_iter();
-        let found = named.filter_map(|name| Some((name.to_owned(), *self.0.get(name)?)));
-        Self(found.collect())
+    /// Those that name people.
+    pub fn people(&self) -> PeopleCommitments {
+        let sponsor = *self.0.get(SPONSOR).expect("an act has a sponsor");
+        PeopleCommitments { sponsor, subject: self.0.get(SUBJECT).copied() }
+    }
+}
+
+impl From<PeopleCommitments> for ActCommitments {
+    fn from(people: PeopleCommitments) -> Self {
+        let mut commitments = Self::new(people.sponsor);
+        people.subject.into_iter().for_each(|subject| commitments.insert(SUBJECT, subject));
+        commitments
     }
 }
 

@@ -11,7 +11,7 @@ mod decision;
 mod disclosure;
 mod other;
 
-pub use act::{ActCommitments, NoSponsor};
+pub use act::{ActCommitments, NoSponsor, PeopleCommitments};
 pub use decision::{DecisionRecord, FactsRef, HandedOn, ObservedSet, Verdict};
 pub use disclosure::{Disclosure, MEMBERS_MAX};
 pub use other::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keys::{RetiredKey, SigningKey, TokenKeys};
+use keys::{EventKey, RetiredKey, SigningKey, TokenKeys};
 use oauth::access_token::{
     AccessTokenClaims, AgentTask, BEARER_LIFETIME_MAX_S, Confirmation, LIFETIME_MAX_S, TYP, mint,
     verify,
@@ -290,6 +290,22 @@ fn n_029_a_token_by_a_retired_key_is_taken_while_the_key_is_listed() {
     check(Some(NOW + 1), Ok(()));
     check(Some(NOW), Err(JwsError::UnknownKey));
     check(None, Err(JwsError::UnknownKey));
+}
+
+/// The key that signs events signs no access token, whatever it is made to sign.
+#[test]
+fn a_token_by_the_key_of_events_is_never_taken() {
+    let (signer, event) = (Arc::new(es256()), Arc::new(EventKey::generate().unwrap()));
+    let keys = TokenKeys::new(signer.clone(), Vec::new());
+    keys.replace_for_events(event.clone(), Vec::new());
+    let check = |kid: String, expected: JwsError| {
+        let header = json!({ "alg": "RS256", "kid": kid, "typ": TYP });
+        let signed = format!("{}.{}", base64(header.to_string()), base64(plain().to_string()));
+        let token = format!("{signed}.{}", base64(event.sign(signed.as_bytes()).unwrap()));
+        assert_eq!(verify(&token, &keys, (ISSUER, AUDIENCE), NOW), Err(expected), "{kid}");
+    };
+    check(event.public().thumbprint_text(), JwsError::UnknownKey);
+    check(signer.verifying().thumbprint_text(), JwsError::WrongAlgorithm);
 }
 
 #[test]

@@ -57,6 +57,7 @@ impl Case {
                 counters: self.counters(),
                 provenance: self.came_from(),
                 used: BTreeMap::new(),
+                token_age_s: Some(self.token_age_s),
             },
             binding: self.binding,
             stops: Arc::default(),

@@ -100,6 +100,9 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
     if !used.is_empty() {
         members.insert("used".to_owned(), json!(used));
     }
+    if let Some(age) = session.token_age_s.filter(|age| *age != 0) {
+        members.insert("token_age_s".to_owned(), json!(age));
+    }
     if !session.provenance.is_empty() {
         members.insert("provenance".to_owned(), json!(session.provenance));
     }

@@ -181,6 +181,44 @@ fn a_question_says_what_was_used_up_before() {
 }
 
 #[test]
+fn a_question_says_which_token_is_shown() {
+    let strictness = "calls: [{ description: x, token: once, attested_s: 60 }]";
+    let (set, tools) = budgeted();
+    let set = PolicyFiles { strictness: Some(strictness.to_owned()), ..set };
+    let tools: Tools = serde_json::from_value(tools).expect("tools");
+    let snapshot = Snapshot::compile(bundle(&set, &tools)).expect("the set compiles");
+    for (members, reason, enough) in [
+        (json!({}), "granted", json!(null)),
+        (json!({ "token_age_s": 60 }), "granted", json!(null)),
+        (json!({ "token_age_s": 61 }), "token_too_old", json!([{ "token_age_s": 0 }])),
+        (json!({ "token_used": true }), "token_used", json!([{ "token_used": false }])),
+        (
+            json!({ "token_age_s": 61, "token_used": true }),
+            "token_too_old",
+            json!([{ "token_age_s": 0, "token_used": false }]),
+        ),
+        // A new token is asked for only where nothing else denies.
+        (
+            json!({ "used": { "ids": 4 }, "token_used": true }),
+            "budget_exceeded",
+            json!([{ "used": {}, "token_used": false }]),
+        ),
+    ] {
+        let call = json!({ "tool": "crm/lookup", "input": { "id": 2 } });
+        let mut case = json!({ "call": call });
+        let more = members.as_object().cloned().unwrap_or_default();
+        case.as_object_mut().expect("it is an object").extend(more);
+        let case = case.as_object().expect("it is an object").clone();
+        let told = ask(case, (&snapshot, &tools)).expect("it is answered");
+        assert_eq!(
+            (&told["reason"], &told["permitted_with"]),
+            (&json!(reason), &enough),
+            "{members}"
+        );
+    }
+}
+
+#[test]
 fn i_18_the_cases_of_a_file_are_limited_in_number() {
     let many: Vec<i64> = (0..101).collect();
     let case = json!({ "name": "it", "vary": { "calls": many, "agent": many }, "expect": "deny" });

@@ -72,6 +72,8 @@ fn lifts(case: &Map<String, Value>, permits: impl Fn(&Map<String, Value>) -> boo
         ("used_tools", json!([])),
         ("counters", json!({})),
         ("used", json!({})),
+        ("token_age_s", json!(0)),
+        ("token_used", json!(false)),
     ];
     let vouched = VOUCHED.map(|by| ("attestation", json!(by)));
     let single = vouched.iter().chain(&better).map(std::slice::from_ref);

@@ -78,6 +78,7 @@ impl Administration {
         said: &Resource,
     ) -> Result<String, Error> {
         let mut reader = self.reader();
+        directory.still_known(&mut reader).await?;
         let name = said.get(NAME).and_then(Value::as_str).unwrap_or_default();
         let name: AgentName = name.parse().map_err(|error| invalid(NAME, error))?;
         let mut people = Vec::new();
@@ -126,6 +127,7 @@ impl Administration {
     ) -> Result<(), Error> {
         for _ in 0..STEPS_MAX {
             let mut reader = self.reader();
+            directory.still_known(&mut reader).await?;
             let named = (id, version);
             let agents = self.agents(&mut reader, &directory.name, (named, change)).await?;
             match self.agent_written(reader, directory, agents).await {

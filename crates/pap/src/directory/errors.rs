@@ -30,6 +30,11 @@ pub(crate) fn is_changed_meanwhile(error: &Error) -> bool {
     error.status == 409 && error.detail == CHANGED
 }
 
+/// What it shows is none of its tokens, or no longer one.
+pub(super) fn stranger() -> Error {
+    Error::of_status(401, "the token is none of a directory, or is over")
+}
+
 /// Something that it needs is down. What, a directory is not told.
 pub(super) fn unavailable(error: impl std::fmt::Display) -> Error {
     tracing::warn!(%error, "a directory cannot be answered");

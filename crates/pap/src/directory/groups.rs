@@ -40,6 +40,7 @@ pub enum GroupChange<'a> {
 
 /// A group as it was, and as it is to be.
 struct Groups<'a> {
+    by: &'a KnownDirectory,
     directory: &'a SourceName,
     id: &'a str,
     was: Option<ScimResource>,
@@ -63,6 +64,7 @@ impl Administration {
         let id = RecordId::new(self.now(), self.authority.entropy().as_ref()).to_string();
         let members_are = members_in(&said)?;
         let groups = Groups {
+            by: directory,
             directory: &directory.name,
             id: &id,
             was: None,
@@ -91,7 +93,7 @@ impl Administration {
         loop {
             let mut reader = self.reader();
             let named = (id, version);
-            let groups = self.groups(&mut reader, &directory.name, named, change).await?;
+            let groups = self.groups(&mut reader, directory, named, change).await?;
             match self.group_written(reader, groups).await {
                 Err(error) if is_changed_meanwhile(&error) && attempts < ATTEMPTS_MAX => {
                     attempts += 1;
@@ -107,10 +109,11 @@ impl Administration {
     async fn groups<'a>(
         &self,
         reader: &mut Reader<'_>,
-        directory: &'a SourceName,
+        by: &'a KnownDirectory,
         (id, version): (&'a str, Option<&str>),
         change: &GroupChange<'_>,
     ) -> Result<Groups<'a>, Error> {
+        let directory = &by.name;
         let was = stored(reader, FactKey::scim_group(directory, id)).await?;
         let was = was.ok_or_else(|| no_such("group"))?;
         if version.is_some_and(|named| !Version(was.version).is_in(named)) {
@@ -131,7 +134,7 @@ impl Administration {
         let members_are = is.as_ref().map(members_in).transpose()?.unwrap_or_default();
         let name_is = is.as_ref().map(name_of).transpose()?;
         let was = Some(was);
-        Ok(Groups { directory, id, was, names_were, members_were, is, name_is, members_are })
+        Ok(Groups { by, directory, id, was, names_were, members_were, is, name_is, members_are })
     }
 
     /// Puts in force what becomes of a group.
@@ -225,10 +228,11 @@ impl Administration {
     /// Commits `effects` with a record of the event, if what `reader` has read is as it was.
     async fn committed(
         &self,
-        reader: Reader<'_>,
+        mut reader: Reader<'_>,
         (what, groups): (&'static str, &Groups<'_>),
         effects: Vec<Effect>,
     ) -> Result<(), Error> {
+        groups.by.still_known(&mut reader).await?;
         let read = reader.sourced(());
         let name = groups.name_is.as_ref().or_else(|| groups.names_were.first());
         let details = [
@@ -256,6 +260,7 @@ impl Administration {
     async fn member_written(&self, groups: &Groups<'_>, member: &PersonId) -> Result<(), Error> {
         for _ in 0..STEPS_MAX {
             let mut reader = self.reader();
+            groups.by.still_known(&mut reader).await?;
             let Some(becomes) = self.member_becomes(&mut reader, groups, member).await? else {
                 return Ok(());
             };

@@ -2,7 +2,8 @@
 //!
 //! INVARIANT: what a directory takes away counts at once, whatever else it asks for and whatever policy
 //! says of that (`what_a_directory_takes_away_no_policy_keeps`); nobody is changed by a directory who
-//! is not its own.
+//! is not its own, nor with a token that was taken back before it came into force
+//! (`what_is_under_way_with_a_token_that_is_taken_back_is_not_done`).
 
 mod agents;
 mod errors;
@@ -24,8 +25,9 @@ pub use registered::{DirectoryRegistration, KnownDirectory, NewToken};
 pub use users::UserChange;
 
 pub(crate) use errors::is_changed_meanwhile;
-pub(crate) use registered::{given_token, named_in, shown_token};
-pub(crate) use users::is_active as is_user_active;
+pub(crate) use read::group_name;
+pub(crate) use registered::{given_token, has_shown, named_in, shown_token};
+pub(crate) use users::{is_active as is_user_active, restored_user};
 pub(crate) use write::Becomes;
 
 /// The resource at `key`, if there is one.

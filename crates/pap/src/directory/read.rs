@@ -260,7 +260,7 @@ impl Administration {
 }
 
 /// Which group of a directory policy knows by `name`.
-pub(super) fn group_name(directory: &SourceName, name: &GroupName) -> FactKey {
+pub(crate) fn group_name(directory: &SourceName, name: &GroupName) -> FactKey {
     FactKey::scim_unique(directory, "group-name", name.as_str())
 }
 

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use authority::{Reader, Refused};
+use authority::{FactsError, Reader, Refused};
 use model::{
     Directory, DirectoryState, DirectoryToken, DirectoryTokens, FactKey, LoginRule, PeopleSource,
     Person, PersonId, ResourceRef, Sha256Digest, SourceName, Speaker, Timestamp,
 };
 use schemars::JsonSchema;
+use scim::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::errors::{stranger, unavailable};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::heard;
@@ -30,8 +32,9 @@ pub struct DirectoryRegistration {
     pub name: String,
     /// How its people log in.
     pub logins: Option<LoginRule>,
-    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
-    #[serde(default)]
+    /// After how many minutes in which nothing was heard of it its people are unconfirmed; `null`, if nobody waits
+    /// for it.
+    #[serde(default = "heard::by_default")]
     pub silence_min: Option<u32>,
     /// Its first token.
     pub token: NewToken,
@@ -62,6 +65,20 @@ pub struct KnownDirectory {
     silence_min: Option<u32>,
     /// Whether the token reads only.
     pub read_only: bool,
+    /// The token.
+    shown: Sha256Digest,
+}
+
+impl KnownDirectory {
+    /// That its token has not been taken back since it was shown. What `reader` reads then rests on that: it
+    /// is not done if the token is taken back before.
+    pub(super) async fn still_known(&self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let place = FactKey::directory_tokens(&self.name);
+        if has_shown(reader, place, &self.shown).await.map_err(unavailable)? {
+            return Ok(());
+        }
+        Err(stranger())
+    }
 }
 
 impl Administration {
@@ -84,6 +101,9 @@ impl Administration {
             }
             Command::DirectoryResume { name } => {
                 self.directory_state(by, &name, DirectoryState::Active).await
+            }
+            Command::DirectorySilence { name, silence_min } => {
+                self.directory_silence(by, &name, silence_min).await
             }
             _ => self.list(by, "directory/", "").await,
         }
@@ -114,7 +134,7 @@ impl Administration {
         ];
         effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
-        Ok(json!({ "directory": name, "decision": done.decision }))
+        Ok(json!({ "directory": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
     /// Gives a directory another token, beside the newest that it has, or `alone`.
@@ -164,7 +184,29 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
-        let directory = Directory { state, ..registered(&mut draft, &name).await? };
+        let known = registered(&mut draft, &name).await?;
+        self.directory_changed(draft, Directory { state, ..known }).await
+    }
+
+    async fn directory_silence(
+        &self,
+        by: &PersonId,
+        name: &str,
+        silence_min: Option<u32>,
+    ) -> Result<Value, AdminError> {
+        heard::checked(silence_min)?;
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
+        let known = registered(&mut draft, &name).await?;
+        self.directory_changed(draft, Directory { silence_min, ..known }).await
+    }
+
+    async fn directory_changed(
+        &self,
+        mut draft: Draft<'_>,
+        directory: Directory,
+    ) -> Result<Value, AdminError> {
+        let name = directory.name.clone();
         let mut effects = vec![put(FactKey::directory(&name), &directory)];
         // Whoever may not say anything is not waited for.
         let silence_min = directory.silence_min.filter(|_| directory.is_active());
@@ -172,7 +214,10 @@ impl Administration {
         let heard = heard::from_now(&mut draft.reader, speaks, silence_min, self.now()).await?;
         effects.extend(heard);
         let done = draft.make(json!(directory), effects).await?;
-        Ok(json!({ "directory": name, "state": directory.state, "decision": done.decision }))
+        let Directory { state, silence_min, .. } = directory;
+        Ok(json!({
+            "directory": name, "state": state, "silence_min": silence_min, "decision": done.decision,
+        }))
     }
 
     /// Records that somebody at the service provider was refused for `cause`.
@@ -195,6 +240,7 @@ impl Administration {
             logins,
             silence_min,
             read_only: shown.read_only,
+            shown: shown.digest,
         }))
     }
 
@@ -252,6 +298,16 @@ pub(crate) async fn shown_token(
     let tokens = reader.find::<DirectoryTokens>(place).await.map_err(AdminError::unavailable)?;
     let digest = Sha256Digest::of(shown.as_bytes());
     Ok(tokens.unwrap_or_default().counting(&digest, now).cloned())
+}
+
+/// Whether the token `shown` is one of those at `place` still.
+pub(crate) async fn has_shown(
+    reader: &mut Reader<'_>,
+    place: FactKey,
+    shown: &Sha256Digest,
+) -> Result<bool, FactsError> {
+    let tokens = reader.find::<DirectoryTokens>(place).await?;
+    Ok(tokens.is_some_and(|tokens| tokens.has(shown)))
 }
 
 async fn registered(draft: &mut Draft<'_>, name: &SourceName) -> Result<Directory, AdminError> {

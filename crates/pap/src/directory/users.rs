@@ -27,6 +27,15 @@ use crate::widening;
 /// The extension with where somebody works (RFC 7643 §4.3).
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
+/// Of that, the unit.
+const DEPARTMENT: &str = "department";
+
+/// Of that, to whom they report.
+const MANAGER: &str = "manager";
+
+/// What a change is (RFC 7644 §3.5.2).
+const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
 /// The most people whose names differ only by the number at their end.
 const NAMESAKES_MAX: u32 = 99;
 
@@ -88,6 +97,7 @@ impl Administration {
         let (mut known, now) = (known, self.now());
         for _ in 0..STEPS_MAX {
             let mut reader = self.reader();
+            directory.still_known(&mut reader).await?;
             let users = self.users(&mut reader, directory, known, change).await?;
             let id = users.id.clone();
             let becomes = self.user_becomes(&mut reader, directory, (users, now)).await?;
@@ -294,10 +304,10 @@ async fn mark(
     Ok(Some(put(place, &mark)))
 }
 
-/// What the directory says of a user instead of `was`. Whoever was not active is so only if it says so:
-/// an `active` that is taken away from them is kept as one without a value (RFC 7643 §2.5).
+/// What the directory says of a user instead of `was`. An `active` that it has said and takes away, however it
+/// does that, is kept as one without a value (RFC 7643 §2.5): who has it is not active, until it says so.
 fn said_or_still(mut said: Resource, was: &Resource) -> Resource {
-    if !is_active(was) && !said.contains_key(ACTIVE) {
+    if was.contains_key(ACTIVE) && !said.contains_key(ACTIVE) {
         said.insert(ACTIVE.to_owned(), Value::Null);
     }
     said
@@ -325,9 +335,9 @@ fn is_to_be(
             let work = user.get(ENTERPRISE);
             let of_work = |member: &str| work?.get(member);
             // What cannot be said here is not said: nobody stays because of a strange name of a unit.
-            let unit = of_work("department").and_then(Value::as_str);
+            let unit = of_work(DEPARTMENT).and_then(Value::as_str);
             let unit = unit.and_then(|unit| unit.parse::<UnitName>().ok());
-            let manager = of_work("manager").and_then(|it| it.get("value")?.as_str()?.parse().ok());
+            let manager = of_work(MANAGER).and_then(|it| it.get("value")?.as_str()?.parse().ok());
             // Of who leaves it stays known to whom they reported.
             let stays = is_active(user);
             is.unit = unit.or(is.unit.filter(|_| !stays));
@@ -344,6 +354,37 @@ fn is_to_be(
     // That a directory tells of somebody for the first time moves nobody.
     let moved = if before.is_none() { was.moved } else { is.moved };
     Person { moved, ..is }
+}
+
+/// What is kept of `user` of a person who `was` otherwise, and `is` so from now on, as if the directory had
+/// said that.
+pub(crate) fn restored_user(
+    user: &Resource,
+    (was, is): (&Person, &Person),
+) -> Result<Resource, Error> {
+    let mut said = Vec::new();
+    let mut says = |path: String, value: Option<Value>| {
+        said.push(match value {
+            Some(value) => json!({ "op": "replace", "path": path, "value": value }),
+            None => json!({ "op": "remove", "path": path }),
+        });
+    };
+    if is.is_active() && !is_active(user) {
+        says(ACTIVE.to_owned(), Some(json!(true)));
+    }
+    if was.unit != is.unit {
+        says(format!("{ENTERPRISE}:{DEPARTMENT}"), is.unit.as_ref().map(|unit| json!(unit)));
+    }
+    if was.manager != is.manager {
+        let manager = is.manager.as_ref().map(|manager| json!({ "value": manager }));
+        says(format!("{ENTERPRISE}:{MANAGER}"), manager);
+    }
+    let mut user = user.clone();
+    if !said.is_empty() {
+        scim::Patch::parse(json!({ "schemas": [PATCH], "Operations": said }), &scim::USER)?
+            .apply(&mut user)?;
+    }
+    Ok(user)
 }
 
 /// The login of `user`: where it stands whose it is, and which it is.

@@ -57,6 +57,8 @@ impl Becomes {
     /// What comes into force next. What is taken away comes alone wherever anything else could be refused.
     fn next(self) -> Step {
         let Self { was, is, parted, joined, has_login, kept_at_first, kept, .. } = self;
+        // As what they were, for who undoes it.
+        let before = json!(was);
         let restricted = was.as_ref().map(|was| was.restricted_to(&is));
         let is_restricted = restricted != was || parted.is_some();
         let is_here = |person: &Person| person.as_told().is_active();
@@ -68,13 +70,13 @@ impl Becomes {
         let removed = parted.clone().map(|key| Effect::Remove { key });
         if let Some(restricted) = restricted.filter(|_| is_restricted && may_be_refused) {
             let gives = Provisioning::between(Some(&restricted), &restricted, false);
-            let change = json!({ "person": restricted, "parted": parted });
+            let change = json!({ "person": restricted, "was": before, "parted": parted });
             let written = widening::written(&restricted);
             let effects = removed.into_iter().chain(written).chain(kept_at_first).collect();
             return Step { done: Done::Part, person: restricted, gives, change, effects };
         }
         let login = joined.as_ref().map(|(_, login)| login);
-        let change = json!({ "person": is, "parted": parted, "joined": login });
+        let change = json!({ "person": is, "was": before, "parted": parted, "joined": login });
         let joined = joined.map(|(key, _)| put_new(key, &is.id));
         let written = widening::written(&is);
         let effects = removed.into_iter().chain(joined).chain(written).chain(kept).collect();

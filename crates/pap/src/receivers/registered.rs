@@ -2,8 +2,8 @@
 
 use authority::{Effect, Reader};
 use model::{
-    Agent, Covers, DirectoryState, DirectoryTokens, FactKey, PersonId, Receiver, ReceiverStream,
-    ResourceRef, SourceName, TellingStatus,
+    Agent, Covers, DirectoryState, DirectoryTokens, EventAlgorithm, FactKey, PersonId, Receiver,
+    ReceiverStream, ResourceRef, SourceName, TellingStatus,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct ReceiverRegistration {
     /// The host to which it may have signals pushed.
     #[serde(default)]
     pub push_host: Option<String>,
+    /// By which algorithm what it is told is signed.
+    #[serde(default)]
+    pub algorithm: EventAlgorithm,
     /// Its first token; one that reads only manages no stream.
     pub token: NewToken,
 }
@@ -73,7 +76,7 @@ impl Administration {
         by: &PersonId,
         said: ReceiverRegistration,
     ) -> Result<Value, AdminError> {
-        let ReceiverRegistration { name, audience, covers, push_host, token } = said;
+        let ReceiverRegistration { name, audience, covers, push_host, algorithm, token } = said;
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         if !(1..=AUDIENCE_MAX).contains(&audience.len()) || audience.chars().any(char::is_control) {
             let why = "an audience has 1 to 512 bytes and no control character";
@@ -102,14 +105,25 @@ impl Administration {
         // Of two that are registered at once it is the first one's.
         let audience_is_its = put_new(FactKey::receiver_audience(&audience), &name);
         let (registered, state) = (self.now(), DirectoryState::Active);
-        let receiver =
-            Receiver { name: name.clone(), audience, covers, push_host, registered, state };
+        let receiver = Receiver {
+            name: name.clone(),
+            audience,
+            covers,
+            push_host,
+            algorithm,
+            registered,
+            state,
+        };
         let effects = vec![
             audience_is_its,
             put_new(FactKey::receiver(&name), &receiver),
             put_new(FactKey::receiver_tokens(&name), &DirectoryTokens(vec![token])),
         ];
-        let done = draft.make(json!(receiver), effects).await?;
+        let change = json!(receiver);
+        let done = match algorithm {
+            EventAlgorithm::Es256 => draft.make(change, effects).await?,
+            EventAlgorithm::Rs256 => self.make_with_event_key(draft, (change, effects)).await?,
+        };
         Ok(json!({ "receiver": name, "decision": done.decision }))
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use authority::NewEntry;
 use keys::{Secret, Signer as _};
 use model::{
-    Delivery, FactKey, LogPlace, Receiver, ReceiverStream, Recorded, Sha256Digest, SourceName,
-    Stranger, Telling, TellingStatus, Timestamp, Waiting,
+    Delivery, EventAlgorithm, FactKey, LogPlace, Receiver, ReceiverStream, Recorded, Sha256Digest,
+    SourceName, Stranger, Telling, TellingStatus, Timestamp, Waiting,
 };
 use secevent::{About, Cause, Envelope, PollAsked, Polled, StreamStatus, Tells};
 use serde_json::{Value, json};
@@ -342,15 +342,31 @@ impl Transmitter {
             issued: now.as_seconds(),
             txn: of.as_ref().map(|of| of.record.as_str()),
         };
-        let (set, key) = self.sign_claims(&tells.claims(about, envelope))?;
+        let (set, key) = self.sign_claims(receiver, &tells.claims(about, envelope))?;
         Ok(Waiting { jti, set, signed: (key, now), since: now, passed: None, of })
     }
 
-    /// The token of `claims`, and by which key it is signed.
-    fn sign_claims(&self, claims: &Value) -> Result<(String, String), AdminError> {
-        let signer = self.administration.token_keys.keys.signer();
-        let set = oauth::jws::sign(secevent::TYPE, claims, signer.as_ref());
-        Ok((set.map_err(AdminError::unavailable)?, signer.public().thumbprint_text()))
+    /// The token of `claims` for a receiver, and by which key it is signed.
+    fn sign_claims(
+        &self,
+        receiver: &Receiver,
+        claims: &Value,
+    ) -> Result<(String, String), AdminError> {
+        let keys = &self.administration.token_keys.keys;
+        match receiver.algorithm {
+            EventAlgorithm::Es256 => {
+                let signer = keys.signer();
+                let set = oauth::jws::sign(secevent::TYPE, claims, signer.as_ref());
+                Ok((set.map_err(AdminError::unavailable)?, signer.public().thumbprint_text()))
+            }
+            EventAlgorithm::Rs256 => {
+                let why = "the key that signs events is not in use yet";
+                let unused = || AdminError::Unavailable(why.to_owned());
+                let signer = keys.event_signer().ok_or_else(unused)?;
+                let set = secevent::sign_rs256(claims, &signer);
+                Ok((set.map_err(AdminError::unavailable)?, signer.public().thumbprint_text()))
+            }
+        }
     }
 
     /// Forgets what the receiver is no longer to be told of, and signs anew what it would not take any
@@ -363,13 +379,12 @@ impl Transmitter {
         let keys = &self.administration.token_keys.keys;
         for waiting in &mut telling.waiting {
             let (key, signed) = &waiting.signed;
-            let counts = keys.find(key, now.as_seconds()).is_some();
-            if counts && now.since(*signed) < SIGNED_FOR {
+            if keys.lists(key, now.as_seconds()) && now.since(*signed) < SIGNED_FOR {
                 continue;
             }
             let mut claims = claims(&waiting.set)?;
             claims["iat"] = now.as_seconds().into();
-            let (set, key) = self.sign_claims(&claims)?;
+            let (set, key) = self.sign_claims(receiver, &claims)?;
             (waiting.set, waiting.signed, is_other) = (set, (key, now), true);
         }
         Ok(is_other)

@@ -47,6 +47,8 @@ impl Wrong {
 
 /// The decisions of `file`, all of which are on items of `review`, each once.
 pub(super) fn parse(file: &str, review: ReviewId) -> Result<Vec<Said>, String> {
+    // Spreadsheets put a byte order mark before what they write as UTF-8.
+    let file = file.strip_prefix('\u{feff}').unwrap_or(file);
     let mut lines = csv::parse(file).map_err(|error| error.to_string())?.into_iter();
     if lines.next().is_none_or(|header| header.fields != HEADER) {
         return Err(format!("line 1: the columns are `{}`", HEADER.join(",")));

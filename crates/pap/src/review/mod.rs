@@ -9,13 +9,14 @@ mod export;
 mod table;
 mod taking;
 mod uses;
+mod withdrawing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use authority::Reader;
 use model::{
     Agent, AgentName, AgentState, Certified, FactKey, OpenReview, PersonId, REVIEW_ITEMS_MAX,
-    REVIEW_MAX, REVIEW_MIN, ResourceRef, Review, ReviewId, Timestamp,
+    REVIEW_MAX, REVIEW_MIN, ResourceRef, Review, ReviewId, ReviewWithdrawn, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub(crate) use self::uses::{Counted, Tally, Used};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::register::{known, put, put_new, registered};
+
+/// What deciding that an agent goes on needs.
+const CERTIFY: &str = "review/certify";
 
 /// What is to be reviewed, and by when.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +64,7 @@ impl Administration {
             Command::ReviewOpen(asked) => self.review_open(by, &asked).await,
             Command::ReviewExport { id, format } => self.review_export(by, (&id, format)).await,
             Command::ReviewImport { id, file } => self.review_import(by, (&id, &file)).await,
+            Command::ReviewWithdraw { id, reason } => self.review_withdraw(by, (&id, reason)).await,
             Command::ReviewShow { id } => self.review_show(by, &id).await,
             _ => self.review_list(by).await,
         }
@@ -76,8 +81,8 @@ impl Administration {
         }
         let agents = self.reviewed(&mut draft.reader, asked).await?;
         let id = ReviewId::new(now, self.authority.entropy().as_ref());
-        let mut review =
-            Review { id, opened_by: by.clone(), opened: now, due, items: BTreeMap::new() };
+        let (opened_by, items, withdrawn) = (by.clone(), BTreeMap::new(), None);
+        let mut review = Review { id, opened_by, opened: now, due, items, withdrawn };
         let mut effects = Vec::new();
         for mut agent in agents {
             agent.review.open = Some(OpenReview { id, due, opened_by: by.clone() });
@@ -158,6 +163,17 @@ impl Administration {
     }
 }
 
+/// How it stands with a review as a whole.
+fn stands(review: &Review, now: Timestamp) -> &'static str {
+    let is_answered = review.items.values().all(Option::is_some);
+    match &review.withdrawn {
+        Some(_) => "withdrawn",
+        None if is_answered => "answered",
+        None if review.due <= now => "lapsed",
+        None => "open",
+    }
+}
+
 /// Why `agent` cannot be reviewed now, if it cannot.
 fn unfit(agent: &Agent) -> Option<&'static str> {
     match (&agent.state, &agent.review.open) {
@@ -181,6 +197,7 @@ fn item(review: ReviewId, agent: &AgentName) -> String {
 fn state(review: &Review, decided: Option<&Certified>, now: Timestamp) -> &'static str {
     match decided {
         Some(decided) => decided.decision.as_str(),
+        None if review.withdrawn.is_some() => "withdrawn",
         None if review.due <= now => "lapsed",
         None => "awaiting",
     }
@@ -192,12 +209,17 @@ fn summary(review: &Review, now: Timestamp) -> Value {
     for decided in review.items.values() {
         *counts.entry(state(review, decided.as_ref(), now)).or_default() += 1;
     }
-    json!({
+    let mut told = json!({
         "review": review.id,
+        "state": stands(review, now),
         "opened_by": review.opened_by,
         "opened": review.opened.to_string(),
         "due": review.due.to_string(),
         "agents": review.items.len(),
         "counts": counts,
-    })
+    });
+    if let Some(ReviewWithdrawn { by, at, reason }) = &review.withdrawn {
+        told["withdrawn"] = json!({ "by": by, "at": at.to_string(), "reason": reason });
+    }
+    told
 }

@@ -10,12 +10,9 @@ use serde_json::{Value, json};
 
 use super::decisions::{Said, Wrong, parse};
 use super::uses::{Tally, Uses, since_review};
-use super::{found, item, state};
+use super::{CERTIFY, found, item, state};
 use crate::command::{AdminError, Administration, By, Draft};
 use crate::register::{put, registered};
-
-/// What deciding that an agent goes on needs.
-const CERTIFY: &str = "review/certify";
 
 impl Administration {
     /// Takes the decisions of `file` on the review `id`, once the records are counted that some of them rest on. A

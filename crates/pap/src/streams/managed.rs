@@ -1,6 +1,7 @@
 //! What the transmitter of a stream is asked for (SSF 1.0 §8.1), decided on and recorded before it is.
 //!
-//! The service asks no transmitter: whoever manages the stream does, once this permits it.
+//! The service asks no transmitter: whoever manages the stream does, once this permits it, and says then what that
+//! answered. Of an answer there is its status and its digest: what it says is somebody else's, and may hold secrets.
 
 use std::collections::BTreeSet;
 
@@ -63,6 +64,21 @@ pub struct StreamManaged {
     pub reason: Option<String>,
 }
 
+/// What a transmitter answered, as whoever asked it says.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamAnswered {
+    /// The decision by which it was asked.
+    pub decision: String,
+    /// The HTTP status; none, if no answer came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The digest of the answer's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub body: Option<Sha256Digest>,
+}
+
 impl Administration {
     /// Decides whether a transmitter may be asked for what is `said`, and records that it is to be.
     pub(super) async fn stream_managed(
@@ -75,6 +91,35 @@ impl Administration {
         let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
         registered(&mut draft, &name).await?;
         let done = draft.make(json!({ "at_transmitter": said }), Vec::new()).await?;
+        Ok(json!({ "stream": name, "decision": done.decision }))
+    }
+}
+
+impl Administration {
+    /// Records what a transmitter answered to what the same person was permitted to ask it for.
+    pub(super) async fn stream_answered(
+        &self,
+        by: &PersonId,
+        said: StreamAnswered,
+    ) -> Result<Value, AdminError> {
+        let StreamAnswered { decision, status, body } = &said;
+        let is_answer = status.is_none_or(|status| (100..=599).contains(&status));
+        if !is_answer || status.is_some() != body.is_some() {
+            let why = "an answer has a status of HTTP and the digest of its body, or there is none";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        let draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let (index, _) = self.found(decision).await?;
+        let behind = self.authority.journal().disclosure(index).await;
+        let behind = behind.map_err(AdminError::unavailable)?;
+        let value = |name: &str| behind.as_ref().and_then(|behind| behind.value(name));
+        let is_own = value("administrator").is_some_and(|it| it["id"] == by.as_str());
+        let asked = value("change").map(|change| &change["at_transmitter"]["name"]);
+        let Some(name) = asked.and_then(Value::as_str).filter(|_| is_own) else {
+            let why = format!("a stream that `{by}` was permitted by `{decision}` to manage");
+            return Err(AdminError::Missing(why));
+        };
+        let done = draft.make(json!({ "answered": said, "stream": name }), Vec::new()).await?;
         Ok(json!({ "stream": name, "decision": done.decision }))
     }
 }

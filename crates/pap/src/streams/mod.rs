@@ -3,18 +3,22 @@
 //! INVARIANT: a signal changes nobody but a person of the directory for which its stream speaks, by the
 //! word of its transmitter alone, and once; what happened earlier undoes nothing of what happened later,
 //! whichever comes first; what takes away needs no policy's leave
-//! (`n_097_no_forged_replayed_or_late_signal_changes_anybody`).
+//! (`n_097_no_forged_replayed_or_late_signal_changes_anybody`). Nor is anything taken with a bearer token that
+//! was taken back before it is in force (`what_is_pushed_with_a_token_that_is_taken_back_is_not_taken`).
 
 mod managed;
 mod registered;
 mod subjects;
 mod taking;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::{Refused, Unit, event};
-use model::{Directory, FactKey, SourceName, Speaker, Stream, StreamTells, Timestamp};
+use model::{
+    Directory, FactKey, Sha256Digest, SourceName, Speaker, Stream, StreamTells, Timestamp,
+};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
@@ -22,7 +26,7 @@ use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitt
 use crate::command::{AdminError, Administration};
 use crate::register::put;
 
-pub use managed::{ManagedAct, StreamManaged};
+pub use managed::{ManagedAct, StreamAnswered, StreamManaged};
 pub use registered::{STREAMS_MAX, StreamRegistration};
 pub use taking::TAKEN_MAX;
 
@@ -63,6 +67,22 @@ pub enum NotTaken {
     Later,
 }
 
+/// A stream that counts, with the token that whoever pushes to it has shown.
+#[derive(Clone, Debug)]
+pub struct KnownStream {
+    stream: Stream,
+    /// None, if it is polled.
+    shown: Option<Sha256Digest>,
+}
+
+impl Deref for KnownStream {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
 /// Receives what streams tell.
 pub struct Receiver {
     administration: Arc<Administration>,
@@ -82,20 +102,20 @@ impl Receiver {
     }
 
     /// The stream `name`, if whoever shows `token` may push to it.
-    pub async fn known(&self, (name, token): (&str, &str)) -> Result<Stream, NotTaken> {
+    pub async fn known(&self, (name, token): (&str, &str)) -> Result<KnownStream, NotTaken> {
         let known = self.administration.known_stream((name, token)).await;
         known.map_err(later)?.ok_or(NotTaken::Stranger)
     }
 
-    /// The stream `name`, if there is one that counts, and it speaks for a directory that does.
-    pub async fn stream(&self, name: &SourceName) -> Result<Option<Stream>, NotTaken> {
+    /// The stream `name`, to be polled, if there is one that counts, and it speaks for a directory that does.
+    pub async fn stream(&self, name: &SourceName) -> Result<Option<KnownStream>, NotTaken> {
         let mut reader = self.administration.reader();
         let stream = registered::active(&mut reader, name).await.map_err(later)?;
         let Some(stream) = stream else { return Ok(None) };
         let place = FactKey::directory(&stream.directory);
         let directory = reader.need::<Directory>(place).await;
         let directory = directory.map_err(|error| later(AdminError::unavailable(error)))?;
-        Ok(directory.is_active().then_some(stream))
+        Ok(directory.is_active().then_some(KnownStream { stream, shown: None }))
     }
 
     /// Records that something was refused for `cause`, which came by `stream`, if that is known.
@@ -108,7 +128,7 @@ impl Receiver {
 
     /// Takes the token `text`, which came by `stream`: once this answers, it is recorded, with what
     /// comes of it.
-    pub async fn take(&self, stream: &Stream, text: &str) -> Result<(), NotTaken> {
+    pub async fn take(&self, stream: &KnownStream, text: &str) -> Result<(), NotTaken> {
         let set = match self.verified(stream, text).await? {
             Ok(set) => set,
             Err(error) => {
@@ -117,7 +137,7 @@ impl Receiver {
                 return Err(NotTaken::Refused(Refusal { code, description }));
             }
         };
-        let taken = self.administration.take_signal((&stream.name, &self.base), &set, text).await;
+        let taken = self.administration.take_signal((stream, &self.base), &set, text).await;
         if taken.is_ok() {
             // What is told of the stream itself comes while it is paused, too.
             let is_of_itself = set.event.kind.starts_with("ssf/");
@@ -132,7 +152,7 @@ impl Receiver {
     /// Takes what a poll of `stream` gave; says what its transmitter is told of that with the next.
     ///
     /// That it was polled counts as heard only if it has told all that it has, and all that was taken.
-    pub async fn take_polled(&self, stream: &Stream, polled: &Polled) -> PollRequest {
+    pub async fn take_polled(&self, stream: &KnownStream, polled: &Polled) -> PollRequest {
         let mut told = PollRequest::default();
         for (jti, set) in &polled.sets {
             match self.take(stream, set).await {

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::KnownStream;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::directory::{NewToken, given_token, shown_token};
@@ -40,8 +41,9 @@ pub struct StreamRegistration {
     pub directory: String,
     /// Whether an e-mail address names somebody among these.
     pub email: bool,
-    /// After how many minutes in which nothing was heard of it these are unconfirmed.
-    #[serde(default)]
+    /// After how many minutes in which nothing was heard of it these are unconfirmed; `null`, if nobody waits
+    /// for it.
+    #[serde(default = "heard::by_default")]
     pub silence_min: Option<u32>,
     /// Its first token.
     pub token: NewToken,
@@ -65,7 +67,11 @@ impl Administration {
             Command::StreamResume { name } => {
                 self.stream_state(by, &name, DirectoryState::Active).await
             }
+            Command::StreamSilence { name, silence_min } => {
+                self.stream_silence(by, &name, silence_min).await
+            }
             Command::StreamManage(said) => self.stream_managed(by, said).await,
+            Command::StreamAnswered(said) => self.stream_answered(by, said).await,
             _ => self.list(by, "stream/", "").await,
         }
     }
@@ -109,7 +115,7 @@ impl Administration {
         ];
         effects.extend(heard);
         let done = draft.make(json!(stream), effects).await?;
-        Ok(json!({ "stream": name, "decision": done.decision }))
+        Ok(json!({ "stream": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
     /// Gives a stream another token, beside the newest that it has, or `alone`.
@@ -146,17 +152,33 @@ impl Administration {
         Ok(json!({ "stream": name, "state": stream.state, "decision": done.decision }))
     }
 
+    async fn stream_silence(
+        &self,
+        by: &PersonId,
+        name: &str,
+        silence_min: Option<u32>,
+    ) -> Result<Value, AdminError> {
+        heard::checked(silence_min)?;
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let stream = Stream { silence_min, ..registered(&mut draft, &name).await? };
+        let mut effects = vec![put(FactKey::stream(&name), &stream)];
+        effects.extend(heard_from_now(&mut draft, &stream, self.now()).await?);
+        let done = draft.make(json!(stream), effects).await?;
+        Ok(json!({ "stream": name, "silence_min": silence_min, "decision": done.decision }))
+    }
+
     /// The stream `name`, if it counts and `token` is one of its own.
     pub(super) async fn known_stream(
         &self,
         (name, token): (&str, &str),
-    ) -> Result<Option<Stream>, AdminError> {
+    ) -> Result<Option<KnownStream>, AdminError> {
         let Ok(name) = name.parse::<SourceName>() else { return Ok(None) };
         let (mut reader, place) = (self.reader(), FactKey::stream_tokens(&name));
-        match shown_token(&mut reader, place, (token, self.now())).await? {
-            Some(_) => active(&mut reader, &name).await,
-            None => Ok(None),
-        }
+        let shown = shown_token(&mut reader, place, (token, self.now())).await?;
+        let Some(shown) = shown else { return Ok(None) };
+        let stream = active(&mut reader, &name).await?;
+        Ok(stream.map(|stream| KnownStream { stream, shown: Some(shown.digest) }))
     }
 }
 

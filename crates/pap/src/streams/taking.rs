@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::registered::active;
 use super::subjects::Named;
-use super::{NotTaken, later};
+use super::{KnownStream, NotTaken, later};
 use crate::command::{AdminError, Administration};
-use crate::directory::{Becomes, is_changed_meanwhile, is_user_active, kept_of};
+use crate::directory::{Becomes, has_shown, is_changed_meanwhile, is_user_active, kept_of};
 use crate::register::put;
 use crate::widening;
 
@@ -94,16 +94,16 @@ fn counter(stream: &SourceName) -> CounterKey {
 }
 
 impl Administration {
-    /// Takes what `set` says, of which `token` is the text, by the stream `name`: once. Users are at `base`.
+    /// Takes what `set` says, of which `token` is the text, by the stream `known`: once. Users are at `base`.
     pub(super) async fn take_signal(
         &self,
-        (name, base): (&SourceName, &str),
+        (known, base): (&KnownStream, &str),
         set: &Set,
         token: &str,
     ) -> Result<(), NotTaken> {
         let token = Sha256Digest::of(token.as_bytes());
         for _ in 0..ATTEMPTS_MAX {
-            if self.try_take((name, base), set, token).await? {
+            if self.try_take((known, base), set, token).await? {
                 return Ok(());
             }
         }
@@ -113,13 +113,19 @@ impl Administration {
     /// Says whether it was taken: if not, what it rests on changed meanwhile.
     async fn try_take(
         &self,
-        (name, base): (&SourceName, &str),
+        (known, base): (&KnownStream, &str),
         set: &Set,
         token: Sha256Digest,
     ) -> Result<bool, NotTaken> {
         let unavailable = |error: FactsError| later(AdminError::unavailable(error));
-        let mut reader = self.reader();
+        let (mut reader, name) = (self.reader(), &known.name);
         let stream = active(&mut reader, name).await.map_err(later)?.ok_or(NotTaken::Stranger)?;
+        if let Some(shown) = &known.shown {
+            let place = FactKey::stream_tokens(name);
+            if !has_shown(&mut reader, place, shown).await.map_err(unavailable)? {
+                return Err(NotTaken::Stranger);
+            }
+        }
         let place = FactKey::taken(name, &set.jti);
         let known = reader.find::<Taken>(place).await.map_err(unavailable)?;
         match known {

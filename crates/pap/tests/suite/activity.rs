@@ -6,7 +6,7 @@ use pap::{Command, StreamRegistration};
 use scim::USER;
 use serde_json::{Value, json};
 
-use crate::directories::{at_work, patch, token, user};
+use crate::directories::{Scene, at_work, patch, token, user};
 use crate::streams::{RISC, SCIM, Signals, TOKEN, said};
 
 /// Whichever comes first, what happened last counts; of two things at once, that they left.
@@ -236,6 +236,44 @@ async fn of_two_words_of_one_second_that_they_left_counts() {
                 tell(&left, left_at).await;
             }
             assert!(!signals.is_active("ann").await, "{left_at} {back_at} {is_left_first}");
+        }
+    }
+}
+
+/// An `active` that was said and is taken away, by a PATCH or by a PUT without it, is not one; where it never
+/// was said, nobody leaves by that.
+#[tokio::test]
+async fn whose_activity_is_taken_away_is_not_active() {
+    let said = |active: Option<bool>| {
+        let mut said = user("ann");
+        if let Some(active) = active {
+            said["active"] = json!(active);
+        }
+        said
+    };
+    let is_active = async |scene: &Scene| {
+        let ann = scene.desk.fact(FactKey::person(&"ann".parse().unwrap())).await;
+        ann.expect("they are known")["state"]["is"] == "active"
+    };
+    for (was, stays) in [(None, true), (Some(true), false), (Some(false), false)] {
+        for number in 0..4 {
+            let scene = Scene::set().await;
+            scene.creates(said(was)).await;
+            let patched = |operation: Value| patch(&USER, operation);
+            let by = match number {
+                0 => patched(json!({ "op": "remove", "path": "active" })),
+                1 => patched(json!({ "op": "replace", "path": "active", "value": null })),
+                2 => patched(json!({ "op": "replace", "value": { "active": null } })),
+                _ => patched(json!({ "op": "add", "path": "title", "value": "Dr" })),
+            };
+            let change = match number {
+                3 => UserChange::Replace(USER.read(said(None)).expect("it makes sense")),
+                _ => UserChange::Patch(&by),
+            };
+            scene.change("ann", &change).await.expect("it is said");
+            assert_eq!(is_active(&scene).await, stays, "{was:?}, {number}");
+            scene.activity("ann", true).await.expect("it is said");
+            assert!(is_active(&scene).await, "{was:?}, {number}");
         }
     }
 }

@@ -13,7 +13,7 @@ use model::{
 use oauth::people::{self, ListedPerson, People};
 use pap::{
     AdminError, Administration, Command, Content, Found, Founding, KeptTokenKeys, PolicyFiles,
-    PolicyKey, Publisher, SourceKey, ToolSource,
+    PolicyKey, Publisher, SourceKey, ToolSource, WrittenKeys,
 };
 use serde_json::{Value, json};
 use store::Store as _;
@@ -115,7 +115,8 @@ impl Desk {
         let shelf = Arc::new(Shelf(Mutex::new(found)));
         let log = journal::LogDirectory::new(world.dir.path().join("log"));
         let policy_key = policy_key(world.dir.path());
-        let kept = KeptTokenKeys::open(world.dir.path().join("keys"), None).expect("a key");
+        let kept = KeptTokenKeys::open(world.dir.path().join("keys"), &WrittenKeys::default())
+            .expect("a key");
         let token_keys = kept.keys.clone();
         let administration = Arc::new(Administration::new(
             world.authority.clone(),

@@ -17,14 +17,14 @@ use crate::directories::{BASE, Scene, patch, status, token, user};
 const SAM: &str = "sam.sponsor@example.org";
 
 /// A deployment whose directory has a user who answers for agents.
-async fn scene() -> Scene {
+pub(crate) async fn scene() -> Scene {
     let scene = Box::pin(Scene::set()).await;
     let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: SAM.to_owned() };
     scene.desk.run(adopt).await.expect("they are its own");
     scene
 }
 
-fn agent(name: &str) -> Value {
+pub(crate) fn agent(name: &str) -> Value {
     let sam = json!({ "value": SAM });
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Agent", GOVERNANCE],
@@ -36,12 +36,12 @@ fn agent(name: &str) -> Value {
 }
 
 impl Scene {
-    async fn enrol(&self, said: Value) -> Result<String, Error> {
+    pub(crate) async fn enrol(&self, said: Value) -> Result<String, Error> {
         let said = AGENT.read(said)?;
         self.desk.administration.create_agent(&self.okta, &said).await
     }
 
-    async fn alter(&self, id: &str, change: &AgentChange<'_>) -> Result<(), Error> {
+    pub(crate) async fn alter(&self, id: &str, change: &AgentChange<'_>) -> Result<(), Error> {
         self.desk.administration.change_agent(&self.okta, (id, None), change).await
     }
 
@@ -49,7 +49,7 @@ impl Scene {
         self.alter(id, &AgentChange::Patch(&patch(&AGENT, operation))).await
     }
 
-    async fn is_active(&self, id: &str, active: bool) -> Result<(), Error> {
+    pub(crate) async fn is_active(&self, id: &str, active: bool) -> Result<(), Error> {
         self.says(id, json!({ "op": "replace", "path": "active", "value": active })).await
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use model::{
     Agent, AgentName, AgentReview, Clock as _, Covers, DecisionId, Device, DeviceState, Directory,
     DirectoryState, DirectoryToken, DirectoryTokens, Due, Elevation, ElevationId, ElevationState,
-    FactKey, Finding, FounderAsked, FounderChange, Harm, InstanceId, InstanceState, Mistake,
-    OpenReview, Person, PersonState, REVIEW_MIN, Receiver, RecordId, Review, ReviewId, Risk,
-    RiskLevel, Sha256Digest, SourceName, Speaker, Stop, StopTarget, Stopped, Stranger, Stream,
-    Thumbprint, Timestamp, ToolState, Undo, UndoState, Waits,
+    EventAlgorithm, FactKey, Finding, FounderAsked, FounderChange, Harm, InstanceId, InstanceState,
+    Mistake, OpenReview, Person, PersonState, REVIEW_MIN, Receiver, RecordId, Review, ReviewId,
+    Risk, RiskLevel, Sha256Digest, SourceName, Speaker, Stop, StopTarget, Stopped, Stranger,
+    Stream, Thumbprint, Timestamp, ToolState, Undo, UndoState, Waits,
 };
 use pap::Command;
 use pap::directory::UserChange;
@@ -73,6 +73,7 @@ fn receiver(desk: &Desk) -> Receiver {
         audience: "https://siem.example".to_owned(),
         covers: Covers::These([].into()),
         push_host: None,
+        algorithm: EventAlgorithm::Es256,
         registered: desk.world.clock.now(),
         state: DirectoryState::Active,
     }
@@ -106,6 +107,7 @@ pub(crate) fn review(world: &World) -> Review {
         opened,
         due: opened.plus(REVIEW_MIN),
         items: [("others".parse().expect("an agent"), None)].into(),
+        withdrawn: None,
     }
 }
 
@@ -284,6 +286,11 @@ pub(crate) fn stream_managed() -> pap::StreamManaged {
     }
 }
 
+/// What the transmitter answered to what was decided by `decision`.
+pub(crate) fn stream_answered(decision: String) -> pap::StreamAnswered {
+    pap::StreamAnswered { decision, status: Some(204), body: Some(Sha256Digest::of(b"")) }
+}
+
 /// Those about directories, and about the signals that are taken and told.
 pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
     let facts = &desk.world.standing;
@@ -299,6 +306,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
         Command::DirectoryAdopt { name: okta(), person: "ordinary".to_owned() },
         Command::DirectorySuspend { name: okta(), reason: reason() },
         Command::DirectoryResume { name: okta() },
+        Command::DirectorySilence { name: okta(), silence_min: Some(60) },
         Command::DirectoryList,
         Command::StreamAdd(pap::StreamRegistration {
             name: "new".to_owned(),
@@ -317,13 +325,16 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
         },
         Command::StreamSuspend { name: "caep".to_owned(), reason: reason() },
         Command::StreamResume { name: "caep".to_owned() },
+        Command::StreamSilence { name: "caep".to_owned(), silence_min: None },
         Command::StreamManage(stream_managed()),
+        Command::StreamAnswered(stream_answered(String::new())),
         Command::StreamList,
         Command::ReceiverAdd(pap::ReceiverRegistration {
             name: "new".to_owned(),
             audience: "https://new.example".to_owned(),
             covers: Covers::All,
             push_host: None,
+            algorithm: EventAlgorithm::Es256,
             token: directory_token(desk),
         }),
         Command::ReceiverCover { name: "siem".to_owned(), covers: Covers::All },

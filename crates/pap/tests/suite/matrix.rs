@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 69] = [
+const CHANGING: [&str; 72] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -36,10 +36,12 @@ const CHANGING: [&str; 69] = [
     "directory-adopt",
     "directory-suspend",
     "directory-resume",
+    "directory-silence",
     "stream-add",
     "stream-token",
     "stream-suspend",
     "stream-resume",
+    "stream-silence",
     "receiver-add",
     "receiver-cover",
     "receiver-token",
@@ -58,6 +60,7 @@ const CHANGING: [&str; 69] = [
     "agent-reinstate",
     "review-open",
     "review-import",
+    "review-withdraw",
     "agent-take-over",
     "agent-client",
     "agent-suspend",
@@ -186,6 +189,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
                 crate::furnished::others(&desk.world).version(),
             ),
         },
+        Command::ReviewWithdraw { id: review(&desk.world).id.to_string(), reason: reason() },
         Command::ReviewShow { id: review(&desk.world).id.to_string() },
         Command::ReviewList,
         Command::DeviceRevoke {
@@ -342,6 +346,11 @@ async fn cell(position: usize, role: &str) -> (String, &'static str) {
         if role == "administrator" {
             command = signers.sign(&desk, command).await;
         }
+    }
+    if let Command::StreamAnswered(answered) = &mut command {
+        let asked = Command::StreamManage(crate::furnished::stream_managed());
+        let told = desk.run(asked).await.expect("it is permitted");
+        told["decision"].as_str().expect("an id").clone_into(&mut answered.decision);
     }
     let by = match role {
         "administrator" => desk.world.standing.sponsor.id.clone(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use keys::SealingKey;
 use model::{
-    Agent, AgentName, Clock as _, Covers, FactKey, Finding, Instance, PersonId, RiskLevel,
-    RiskTarget, Sha256Digest, StopTarget,
+    Agent, AgentName, Clock as _, Covers, EventAlgorithm, FactKey, Finding, Instance, PersonId,
+    RiskLevel, RiskTarget, Sha256Digest, StopTarget,
 };
 use pap::receivers::{GONE_AFTER, Known, Told, Transmitter, Untold, WAITING_MAX};
 use pap::{Command, NewToken, ReceiverRegistration};
@@ -38,6 +38,7 @@ pub(crate) fn said(desk: &Desk, covers: Covers) -> ReceiverRegistration {
         audience: AUDIENCE.to_owned(),
         covers,
         push_host: Some("siem.example".to_owned()),
+        algorithm: EventAlgorithm::Es256,
         token: NewToken {
             digest: Sha256Digest::of(TOKEN.as_bytes()),
             expires: desk.world.clock.now().plus(GONE_AFTER * 4),

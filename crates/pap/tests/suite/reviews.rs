@@ -247,6 +247,7 @@ async fn r_75_a_file_is_taken_whole_or_not_at_all() {
     check(&line.replace("rita", "gus"), "the reviewer `gus` is no person who is here").await;
     check(&line.replace("rita", "billing"), "the reviewer `billing` is no person who").await;
     check(&line.replace(",rita,", ",,"), "").await;
+    check(&format!("\u{feff}{line}"), "").await;
     check(&line.replace("it does its work", " "), "a reason is needed").await;
     check(&line.replace("it does its work", &"x".repeat(513)), "a reason is needed").await;
     check(&line.replace("work", "work,more"), "it has 6 fields, not 5").await;
@@ -256,6 +257,13 @@ async fn r_75_a_file_is_taken_whole_or_not_at_all() {
     check(&line.replace("rita", &sponsor), "may not `review/certify` `billing`").await;
     let nothing = desk.imports(review, "").await.expect_err("it is empty").to_string();
     assert!(nothing.contains("one decision at least"), "{nothing}");
+    // Spreadsheets put a byte order mark before a table: that alone is none of it, and once.
+    let (id, file) = (review.to_owned(), format!("\u{feff}{HEADER}"));
+    let marked = desk.run(Command::ReviewImport { id, file }).await.expect_err("it is empty");
+    assert!(marked.to_string().contains("one decision at least"), "{marked}");
+    let (id, file) = (review.to_owned(), format!("\u{feff}\u{feff}{HEADER}{line}"));
+    let twice = desk.run(Command::ReviewImport { id, file }).await.expect_err("it is refused");
+    assert!(twice.to_string().starts_with("line 1: the columns are"), "{twice}");
     let (id, file) = (review.to_owned(), format!("item,decision\n{line}"));
     let header = desk.run(Command::ReviewImport { id, file }).await.expect_err("it is refused");
     assert!(header.to_string().starts_with("line 1: the columns are"), "{header}");
@@ -344,6 +352,64 @@ async fn r_75_a_sponsor_does_not_alone_certify_what_they_answer_for() {
     assert_eq!(word(&desk.imports_as(&"rita".parse().unwrap(), &review, &keep).await), "refused");
     let revoke = keep.replace("keep", "revoke");
     desk.imports_as(&sponsor, &review, &revoke).await.expect("it is taken");
+}
+
+/// Who was not answered does not lapse by a review that is withdrawn in time, and what was decided stands. Nobody
+/// withdraws one alone of what they answer for, nor brings back by that who has lapsed.
+#[tokio::test]
+async fn r_75_a_review_that_is_withdrawn_in_time_lapses_nobody() {
+    let desk = desk().await.with_importer().await;
+    let second = Agent { name: "second".parse().unwrap(), ..desk.world.standing.agent.clone() };
+    desk.world.put(FactKey::agent(&second.name), &second).await;
+    let (sponsor, other) = (&desk.world.standing.sponsor.id, &desk.world.standing.other.id);
+    let withdraw = async |by: &model::PersonId, review: &str, reason: &str| {
+        let (id, reason) = (review.to_owned(), reason.to_owned());
+        Box::pin(desk.run_as(by, Command::ReviewWithdraw { id, reason })).await
+    };
+    let review = desk.review(2 * DAY).await;
+    let [keep, late] =
+        [desk.line(&review, "second", "keep").await, desk.line(&review, "billing", "keep").await];
+    desk.imports(&review, &keep).await.expect("it is taken");
+    let shown = async |id: &str| {
+        desk.run(Command::ReviewShow { id: id.to_owned() }).await.expect("it is shown")
+    };
+    assert_eq!(shown(&review).await["state"], "open");
+    let revision = desk.revision().await;
+    let own = withdraw(sponsor, &review, "it is fine").await.expect_err("it is their own");
+    assert!(own.to_string().contains("may not `review/certify` `billing`"), "{own}");
+    let rita = "rita".parse().unwrap();
+    assert_eq!(word(&withdraw(&rita, &review, "it is fine").await), "refused");
+    assert_eq!(word(&withdraw(other, &review, "").await), "invalid");
+    assert_eq!(desk.revision().await, revision);
+
+    let told = withdraw(other, &review, "of the wrong agents").await.expect("it is withdrawn");
+    assert_eq!(told["goes_on"], json!(["billing"]));
+    let of = shown(&review).await;
+    assert_eq!(
+        (&of["state"], &of["counts"]),
+        (&json!("withdrawn"), &json!({ "keep": 1, "withdrawn": 1 }))
+    );
+    assert_eq!(
+        (&of["withdrawn"]["by"], &of["withdrawn"]["reason"]),
+        (&json!(other), &json!("of the wrong agents"))
+    );
+    desk.world.clock.advance(3 * DAY);
+    assert_eq!(desk.call("lookup").await, "permitted");
+    assert!(desk.reviewed("second").await.review.passed.is_some());
+    let late = desk.imports(&review, &late).await.expect_err("it is over").to_string();
+    assert!(late.contains("awaits no decision any more: withdrawn"), "{late}");
+    let again = withdraw(other, &review, "once more").await.expect_err("it is over").to_string();
+    assert!(again.contains("the review is withdrawn already"), "{again}");
+
+    let told = desk.opens(&["billing"], 2 * DAY).await.expect("it is in no other");
+    let review = told["review"].as_str().expect("an id");
+    desk.world.clock.advance(2 * DAY);
+    let late = withdraw(other, review, "it was missed").await.expect_err("it is late").to_string();
+    assert!(late.contains("the date of the review has passed"), "{late}");
+    assert_eq!(desk.call("lookup").await, "review_lapsed");
+    let listed = desk.run(Command::ReviewList).await.expect("they are listed");
+    let states: Vec<_> = listed.as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
+    assert_eq!(states, ["withdrawn", "lapsed"]);
 }
 
 /// A review is due neither at once nor never, of agents that are fit for one.

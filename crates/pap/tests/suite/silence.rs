@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::desk::word;
 use crate::directories::{TOKEN, token, user};
-use crate::streams::{CAEP, RISC, SSF, Signals};
+use crate::streams::{CAEP, RISC, SSF, Signals, said as registration};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -72,7 +72,7 @@ async fn silence_makes_people_unconfirmed_and_nothing_old_breaks_it() {
 async fn a_directory_is_heard_by_what_it_does_and_who_is_suspended_is_not_waited_for() {
     let signals = Signals::set().await;
     let desk = &signals.scene.desk;
-    assert_eq!(heard(&signals).await, [], "nobody is waited for unless that was said");
+    assert_eq!(heard(&signals).await, [], "nobody is waited for who has no bound");
     let add = async |name: &str, silence_min: Option<u32>| {
         let token = token(desk, &format!("{name}.secret"), false);
         let (name, logins) = (name.to_owned(), None);
@@ -116,6 +116,79 @@ async fn a_directory_is_heard_by_what_it_does_and_who_is_suspended_is_not_waited
     assert_eq!(until().await, in_an_hour());
     assert!(desk.administration.known_directory(TOKEN).await.unwrap().is_some());
     assert_eq!(heard(&signals).await, []);
+}
+
+/// What is registered without a word of its silence has a bound; `null` is that it has none, and what was
+/// registered without one before stays so. Either is said anew.
+#[tokio::test]
+async fn silence_is_bounded_unless_it_is_said_that_it_is_not() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    let (now, minutes) = (desk.world.clock.now(), |of: u32| of * MINUTE);
+    let until = async |directory: &str| {
+        let heard = desk.fact(FactKey::heard(&directory.parse().unwrap())).await;
+        let heard: Heard = heard.map(|it| serde_json::from_value(it).unwrap()).unwrap_or_default();
+        heard.until()
+    };
+    let of = |said: Option<Value>, registration: Value| {
+        let mut registration = registration;
+        registration.as_object_mut().unwrap().remove("silence_min");
+        if let Some(said) = said {
+            registration["silence_min"] = said;
+        }
+        registration
+    };
+    for (number, (said, bound)) in
+        [(None, Some(15)), (Some(json!(60)), Some(60)), (Some(Value::Null), None)]
+            .into_iter()
+            .enumerate()
+    {
+        let expected = bound.map(|of| now.plus(minutes(of)));
+        let name = format!("hr-{number}");
+        let token_of = token(desk, &format!("{name}.secret"), false);
+        let directory = DirectoryRegistration {
+            name: name.clone(),
+            logins: None,
+            silence_min: None,
+            token: token_of,
+        };
+        let directory = serde_json::from_value(of(said.clone(), json!(directory))).unwrap();
+        let told = desk.run(Command::DirectoryAdd(directory)).await.expect("it is registered");
+        assert_eq!((&told["silence_min"], until(&name).await), (&json!(bound), expected));
+        // A stream, of a directory that has none.
+        let nobody = Command::DirectorySilence { name: name.clone(), silence_min: None };
+        desk.run(nobody).await.expect("it is said");
+        assert_eq!(until(&name).await, None);
+        let stream = StreamRegistration {
+            name: format!("caep-{number}"),
+            directory: name.clone(),
+            ..registration(desk, "caep")
+        };
+        let stream = serde_json::from_value(of(said, json!(stream))).unwrap();
+        desk.run(Command::StreamAdd(stream)).await.expect("it is registered");
+        assert_eq!(until(&name).await, expected);
+        let name = format!("caep-{number}");
+        let silence_min = Some(5);
+        desk.run(Command::StreamSilence { name, silence_min }).await.expect("it is said");
+        assert_eq!(until(&format!("hr-{number}")).await, Some(now.plus(minutes(5))));
+    }
+    for silence_min in [Some(0), Some(7 * 24 * 60 + 1)] {
+        let said = Command::DirectorySilence { name: "okta".to_owned(), silence_min };
+        assert_eq!(word(&desk.run(said).await), "invalid");
+        let said = Command::StreamSilence { name: "caep".to_owned(), silence_min };
+        assert_eq!(word(&desk.run(said).await), "invalid");
+    }
+    // As it was kept before there was a bound for all.
+    let place = FactKey::directory(&signals.scene.okta.name);
+    let mut kept = desk.fact(place.clone()).await.expect("it is registered");
+    kept.as_object_mut().unwrap().remove("silence_min");
+    desk.world.put(place, &kept).await;
+    let (name, reason) = (|| "okta".to_owned(), "test".to_owned());
+    desk.run(Command::DirectorySuspend { name: name(), reason }).await.unwrap();
+    desk.run(Command::DirectoryResume { name: name() }).await.unwrap();
+    let known = desk.administration.known_directory(TOKEN).await.unwrap().expect("it is known");
+    desk.administration.directory_heard(&known).await;
+    assert_eq!(until("okta").await, None);
 }
 
 #[tokio::test]

@@ -1,13 +1,18 @@
 //! Which streams there are, and by what whoever pushes to each is known.
 
+use model::{DirectoryTokens, FactKey, PersonId, Sha256Digest};
 use pap::streams::NotTaken;
-use pap::{Command, ManagedAct, NewToken, StreamManaged, StreamRegistration};
+use pap::{Command, ManagedAct, NewToken, StreamAnswered, StreamManaged, StreamRegistration};
 use serde_json::json;
+use store::Unit;
 
 use crate::desk::word;
 use crate::directories::{Scene, token, user};
-use crate::furnished::stream_managed;
-use crate::streams::{RISC, Signals, TOKEN, code, said};
+use crate::directory_tokens::kept;
+use crate::furnished::{stream_answered, stream_managed};
+use crate::streams::{RISC, SSF, Signals, TOKEN, code, said};
+use crate::support::put;
+use crate::support::stores::OnCommit;
 
 #[tokio::test]
 async fn a_stream_is_known_by_its_own_tokens_while_it_counts() {
@@ -54,6 +59,38 @@ async fn a_stream_is_known_by_its_own_tokens_while_it_counts() {
     desk.run(Command::DirectoryResume { name }).await.unwrap();
     assert!(polled().await);
     assert_eq!(code(signals.receiver.take(&stream, &told).await), "taken");
+    assert!(!signals.is_active("ann").await);
+}
+
+/// A token that is taken back after it was shown, and before what came with it is in force. What is polled
+/// shows none.
+#[tokio::test]
+async fn what_is_pushed_with_a_token_that_is_taken_back_is_not_taken() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    signals.scene.creates(user("ann")).await;
+    let place = FactKey::stream_tokens(&"caep".parse().unwrap());
+    let tokens = desk.fact(place.clone()).await.expect("it has one");
+    let effects = || vec![put(place.clone(), &DirectoryTokens::default())];
+    let events = ["account-disabled", "account-credential-change-required"].map(|it| (RISC, it));
+    for (of, event) in events.into_iter().chain([(SSF, "stream-updated"), (SSF, "verification")]) {
+        let stream = signals.receiver.known(("caep", TOKEN)).await.expect("it is known");
+        let event = format!("{of}{event}");
+        let mut claims = signals.claims(&event, signals.now());
+        claims["events"][&event]["status"] = json!("paused");
+        let told = signals.sign(&claims);
+        let before = (kept(desk).await, signals.outcomes().await);
+        let meanwhile = OnCommit::After(Unit { effects: effects(), ..Unit::default() });
+        desk.world.store.on_commit([meanwhile]);
+        assert_eq!(code(signals.receiver.take(&stream, &told).await), "stranger", "{event}");
+        assert_eq!(desk.world.store.commits_left(), 0, "{event} was about to be committed");
+        assert_eq!((kept(desk).await, signals.outcomes().await), before, "{event}");
+        desk.world.put(place.clone(), &tokens).await;
+    }
+    let claims = signals.claims(&format!("{RISC}account-disabled"), signals.now());
+    desk.world.put(place, &DirectoryTokens::default()).await;
+    let polled = signals.receiver.stream(&"caep".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(code(signals.receiver.take(&polled, &signals.sign(&claims)).await), "taken");
     assert!(!signals.is_active("ann").await);
 }
 
@@ -127,6 +164,48 @@ async fn what_a_transmitter_is_asked_for_is_recorded() {
     };
     check(events(64), "done").await;
     check(events(65), "invalid").await;
+}
+
+/// Of what a transmitter answered there is the status and the digest, by whoever was permitted to ask it, and of
+/// what they were permitted to ask.
+#[tokio::test]
+async fn what_a_transmitter_answered_is_recorded_by_whoever_asked_it() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    let asked = desk.run(Command::StreamManage(stream_managed())).await.expect("it is permitted");
+    let decision = asked["decision"].as_str().expect("an id");
+    let by = desk.world.standing.sponsor.id.clone();
+    let mut other = desk.world.standing.other.clone();
+    other.groups.insert("administrators".parse().expect("a group"));
+    desk.world.put(FactKey::person(&other.id), &other).await;
+    let revision = desk.revision().await;
+    let told = desk.run(Command::StreamAnswered(stream_answered(decision.to_owned()))).await;
+    assert_eq!(told.expect("it is recorded")["stream"], "caep");
+    let last = desk.world.records("administration").await.pop().unwrap();
+    assert_eq!(last.text_of("action"), "people/stream");
+    let change = desk.world.disclosure(&last).await.value("change").cloned().unwrap();
+    let body = Sha256Digest::of(b"");
+    let answered = json!({ "decision": decision, "status": 204, "body": body });
+    assert_eq!(change, json!({ "answered": answered, "stream": "caep" }));
+
+    let check = async |by: &PersonId, change: &dyn Fn(&mut StreamAnswered), expected: &str| {
+        let mut said = stream_answered(decision.to_owned());
+        change(&mut said);
+        assert_eq!(word(&desk.run_as(by, Command::StreamAnswered(said)).await), expected);
+    };
+    check(&by, &|said| (said.status, said.body) = (None, None), "done").await;
+    check(&by, &|said| said.status = None, "invalid").await;
+    check(&by, &|said| said.body = None, "invalid").await;
+    check(&by, &|said| said.status = Some(99), "invalid").await;
+    check(&by, &|said| said.status = Some(600), "invalid").await;
+    check(&by, &|said| said.decision = "nothing".to_owned(), "invalid").await;
+    check(&by, &|said| said.decision = decision.replace(char::is_numeric, "0"), "missing").await;
+    // Neither what somebody else was permitted, nor what was no such act.
+    check(&other.id, &|_| {}, "missing").await;
+    let records = desk.world.records("administration").await;
+    let another = records.iter().find(|it| it.text_of("id") != decision).expect("there is another");
+    check(&by, &|said| said.decision = another.text_of("id").to_owned(), "missing").await;
+    assert_eq!(desk.revision().await, revision);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use keys::Signer as _;
 use model::FactKey;
-use pap::{Command, KeptTokenKeys};
+use pap::{Command, KeptTokenKeys, WrittenKeys};
 use store::CommitError;
 
 use crate::desk::{Desk, word};
@@ -41,8 +41,9 @@ async fn n_029_the_key_that_signs_is_the_one_that_is_written() {
         // What a start finds.
         let known = desk.fact(FactKey::token_keys()).await.expect("it is written");
         let known = serde_json::from_value(known).expect("as it is written");
+        let written = WrittenKeys { tokens: Some(known), events: None };
         let dir = desk.world.dir.path().join("keys");
-        let opened = KeptTokenKeys::open(dir, Some(&known)).expect("the key is there");
+        let opened = KeptTokenKeys::open(dir, &written).expect("the key is there");
         assert_eq!(opened.keys.jwks(now), desk.token_keys.jwks(now));
     }
 }
@@ -131,7 +132,8 @@ async fn an_exchange_that_is_not_made_leaves_no_key() {
         assert_eq!(files(&desk).len(), before + 1, "it may be written yet");
     };
     abandoned().await;
-    KeptTokenKeys::open(desk.world.dir.path().join("keys"), None).expect("the key is there");
+    KeptTokenKeys::open(desk.world.dir.path().join("keys"), &WrittenKeys::default())
+        .expect("the key is there");
     assert_eq!(files(&desk), ["token.pem"]);
     abandoned().await;
     desk.run(rotate(false)).await.expect("it is exchanged");

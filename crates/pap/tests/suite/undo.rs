@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, PersonId, Timestamp};
+use model::{Agent, Clock as _, FactKey, Person, PersonId, PersonState, Timestamp, Widening};
+use pap::directory::{Kind, Place, UserChange};
 use pap::{Command, UndoAsked};
+use scim::USER;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, word};
-use crate::directories::{Scene, user};
-use crate::streams::{RISC, Signals};
+use crate::directories::{BASE, Scene, at_work, patch, user};
+use crate::streams::{CAEP, RISC, SCIM, Signals};
 use crate::support::World;
 
 /// The directory `okta` with a stream, and two administrators.
@@ -160,4 +162,266 @@ async fn what_is_undone_is_named_and_waits_an_hour() {
     desk.run_as(&b, Command::PersonDeactivate { id: a.to_string() }).await.expect("gone");
     assert_eq!(word(&desk.run_as(&b, approve(&told)).await), "invalid", "who asked has left");
     assert!(!is_here(desk, &ann).await);
+}
+
+const UNIT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+
+/// What an event does to `ann`, who leads a desk.
+#[derive(Clone, Debug)]
+enum Told {
+    /// By the directory: this operation, at a place, with a value.
+    Says(&'static str, &'static str, Value),
+    /// She is not as she was, and at work elsewhere.
+    LeavesElsewhere,
+    /// She is in the group of this name no longer.
+    Parts(&'static str),
+    /// The group of that name has another one.
+    Renames(&'static str),
+    /// By the stream: this event, with a member of it.
+    Signal(&'static str, &'static str, [&'static str; 2]),
+}
+
+/// `ann`, who works at a desk that she leads, of which the directory `okta` and a stream for it tell.
+struct Stage {
+    signals: Signals,
+    both: [PersonId; 2],
+    groups: Vec<(&'static str, String)>,
+}
+
+/// That she works in `unit`, and whether she is active.
+fn said(unit: &str, active: bool) -> Value {
+    let mut said = at_work("ann", unit, "carl");
+    said["active"] = json!(active);
+    said
+}
+
+/// That the stream rates her so.
+fn rates(level: &'static str) -> Told {
+    Told::Signal(CAEP, "risk-level-change", ["current_level", level])
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (signals, both) = Box::pin(signals()).await;
+        let world = &signals.scene.desk.world;
+        let groups = ["desk-leads".parse().expect("a group")].into();
+        let rule = Widening { groups, after_s: Some(0), before: None };
+        world.put(FactKey::widening(), &rule).await;
+        let mut stage = Self { signals, both, groups: Vec::new() };
+        stage.scene().creates(said("Desk 4", true)).await;
+        for name in ["staff", "desk-leads"] {
+            let id = stage.scene().group(name, &["ann"]).await.expect("a group");
+            stage.groups.push((name, id));
+        }
+        stage.tell(&rates("MEDIUM")).await;
+        stage.signals.later();
+        stage
+    }
+
+    fn scene(&self) -> &Scene {
+        &self.signals.scene
+    }
+
+    async fn ann(&self) -> Person {
+        serde_json::from_value(self.signals.person("ann").await).expect("a person")
+    }
+
+    async fn tell(&self, told: &Told) {
+        let scene = self.scene();
+        let group = |of: &str| {
+            let found = self.groups.iter().find(|(name, _)| *name == of);
+            found.expect("there is one").1.clone()
+        };
+        match told {
+            Told::Says(op, path, value) => {
+                let operation = json!({ "op": op, "path": path, "value": value });
+                let operation = patch(&USER, operation);
+                scene.change("ann", &UserChange::Patch(&operation)).await.expect("it is said");
+            }
+            Told::LeavesElsewhere => {
+                scene.replaces("ann", said("Counter", false)).await.expect("it is said");
+            }
+            Told::Parts(of) => {
+                let leaves = json!({ "op": "remove", "path": "members[value eq \"ann\"]" });
+                scene.regroup(&group(of), leaves).await.expect("it is said");
+            }
+            Told::Renames(of) => {
+                let renamed = json!({ "op": "replace", "path": "displayName", "value": "Others" });
+                scene.regroup(&group(of), renamed).await.expect("it is said");
+            }
+            Told::Signal(of, event, [member, value]) => {
+                let event = format!("{of}{event}");
+                let mut claims = self.signals.claims(&event, self.signals.now());
+                claims["events"][&event][*member] = json!(value);
+                claims["events"][&event]["principal"] = json!("USER");
+                self.signals.take(&self.signals.sign(&claims)).await.expect("it is taken");
+            }
+        }
+    }
+
+    /// All that whoever tells of it `told` since `from` until now.
+    fn since(&self, from: Timestamp, told: &Told) -> Command {
+        let until = self.scene().desk.world.clock.now();
+        let stream = matches!(told, Told::Signal(..)).then(|| "caep".to_owned());
+        asked(|it| {
+            (it.directory, it.stream) = (Some("okta".to_owned()), stream);
+            (it.from, it.until) = (Some(from), Some(until));
+        })
+    }
+
+    /// Two people undo what `command` names; says how many are as before.
+    async fn undo(&self, command: Command) -> Result<Value, &'static str> {
+        let (desk, [a, b]) = (&self.scene().desk, &self.both);
+        let told = desk.run_as(a, command).await;
+        let waits = word(&told);
+        let Ok(told) = told else { return Err(waits) };
+        Ok(desk.run_as(b, approve(&told)).await.expect("it is undone")["restored"].clone())
+    }
+
+    /// In which groups the directory reads that she is.
+    async fn groups_read(&self) -> Vec<String> {
+        let directory = &self.scene().okta.name;
+        let place = Place { directory, kind: Kind::Users, base: BASE, members: true };
+        let read = self.scene().desk.administration.directory_resource(&place, "ann").await;
+        let read = read.expect("she is there").0["groups"].clone();
+        let groups = read.as_array().cloned().unwrap_or_default();
+        groups.iter().map(|it| it["display"].as_str().expect("a name").to_owned()).collect()
+    }
+}
+
+/// Kinds of signals, each with what it does to her.
+fn kinds() -> Vec<(Told, &'static str)> {
+    let none = ["reason", "none"];
+    vec![
+        (Told::Says("replace", "active", json!(false)), "gone"),
+        (Told::Says("remove", "active", Value::Null), "gone"),
+        (Told::LeavesElsewhere, "gone"),
+        (Told::Signal(RISC, "account-disabled", none), "gone"),
+        (Told::Signal(RISC, "account-disabled", ["reason", "hijacking"]), "gone"),
+        (Told::Signal(RISC, "account-purged", none), "gone"),
+        (Told::Signal(RISC, "credential-compromise", none), "gone"),
+        (Told::Signal(SCIM, "prov:deactivate", none), "gone"),
+        (Told::Says("replace", UNIT, json!("Counter")), "moved"),
+        (Told::Says("remove", UNIT, Value::Null), "moved"),
+        (Told::Says("replace", MANAGER, json!("dora")), "moved"),
+        (Told::Parts("desk-leads"), "moved"),
+        (Told::Parts("staff"), "parted"),
+        (rates("HIGH"), "rated"),
+        (Told::Signal(CAEP, "session-revoked", none), "nothing"),
+        (Told::Signal(CAEP, "credential-change", none), "nothing"),
+        (Told::Signal(RISC, "account-credential-change-required", none), "nothing"),
+        (rates("LOW"), "nothing"),
+        (Told::Says("add", "title", json!("Dr")), "nothing"),
+    ]
+}
+
+/// Whatever kind of signal it was by which somebody is gone, or what they sponsor stops: undone, they are as they
+/// were; but what was granted before they left stays dead, and ended sessions stay ended. What the directory says
+/// again as at first changes nothing more.
+#[tokio::test]
+async fn sc_02_a_mistake_of_any_kind_is_undone_and_revives_nothing() {
+    let (gone, moved, nothing) = ("gone", "moved", "nothing");
+    for (told, kind) in kinds() {
+        let stage = Box::pin(Stage::set()).await;
+        let (desk, before) = (&stage.scene().desk, stage.ann().await);
+        let agent = Agent {
+            sponsor: before.id.clone(),
+            registered: desk.world.clock.now(),
+            affirmed: None,
+            ..desk.world.standing.agent.clone()
+        };
+        assert!(agent.is_answered_for_by(&before), "{told:?}");
+        stage.signals.later();
+        let from = desk.world.clock.now();
+        stage.tell(&told).await;
+        let suspended = stage.ann().await;
+        let stops = !agent.is_answered_for_by(&suspended);
+        assert_eq!(stops, [gone, moved].contains(&kind), "{told:?}");
+        let command = stage.since(from, &told);
+        stage.signals.later();
+        let restored = stage.undo(command).await;
+        let is = stage.ann().await;
+        if kind == nothing {
+            assert_eq!((restored, &is), (Err("invalid"), &suspended), "{told:?}");
+            continue;
+        }
+        assert_eq!(restored, Ok(json!(1)), "{told:?}");
+        let cutoff = PersonState::Active { authorization_cutoff: Some(desk.world.clock.now()) };
+        let expected = Person {
+            state: if kind == gone { cutoff } else { before.state },
+            sessions_cutoff: suspended.sessions_cutoff,
+            ..before.clone()
+        };
+        assert_eq!(is, expected, "{told:?}");
+        assert_eq!(agent.is_answered_for_by(&is), kind != gone, "{told:?}");
+        assert_eq!(stage.groups_read().await, ["desk-leads", "staff"], "{told:?}");
+        // The directory, which was wrong, says what is so.
+        stage.signals.later();
+        stage.scene().replaces("ann", said("Desk 4", true)).await.expect("it is said");
+        for (_, group) in &stage.groups {
+            let joins = json!({ "op": "add", "path": "members", "value": [{ "value": "ann" }] });
+            stage.scene().regroup(group, joins).await.expect("it is said");
+        }
+        assert_eq!(stage.ann().await, is, "{told:?}");
+    }
+}
+
+/// What somebody else, or the same one at another time, changed since is not undone; what was corrected already is,
+/// if the time that is named has that in it.
+#[tokio::test]
+async fn sc_02_what_changed_since_is_not_undone() {
+    let to = |unit: &str| Told::Says("replace", UNIT, json!(unit));
+    for (within, since, restored) in [
+        (vec![to("Counter")], vec![], Ok(json!(1))),
+        (vec![to("Counter"), to("Back room")], vec![], Ok(json!(1))),
+        (vec![to("Counter"), to("Desk 4")], vec![], Ok(json!(1))),
+        (vec![to("Counter")], vec![to("Desk 4")], Err("invalid")),
+        (vec![to("Counter")], vec![to("Back room")], Err("invalid")),
+        (vec![to("Counter")], vec![Told::Parts("staff")], Err("invalid")),
+        (vec![rates("HIGH")], vec![], Ok(json!(1))),
+        (vec![rates("HIGH")], vec![rates("HIGH")], Err("invalid")),
+        // Where a group is called otherwise by now, nobody loses that for one that is not there.
+        (vec![Told::Renames("staff")], vec![], Ok(json!(0))),
+    ] {
+        let stage = Box::pin(Stage::set()).await;
+        let (desk, before) = (&stage.scene().desk, stage.ann().await);
+        let from = desk.world.clock.now();
+        for told in &within {
+            stage.tell(told).await;
+            stage.signals.later();
+        }
+        let command = stage.since(from, &within[0]);
+        stage.signals.later();
+        for told in &since {
+            stage.tell(told).await;
+        }
+        let suspended = stage.ann().await;
+        let undone = stage.undo(command).await;
+        let expected = if restored == Ok(json!(1)) { before } else { suspended };
+        assert_eq!((undone, stage.ann().await), (restored, expected), "{within:?}, {since:?}");
+    }
+}
+
+/// What changed since it was asked for is left out, and the rest is undone.
+#[tokio::test]
+async fn sc_02_what_changes_before_it_is_approved_is_left_out() {
+    let stage = Box::pin(Stage::set()).await;
+    let (desk, [a, b]) = (&stage.scene().desk, &stage.both);
+    stage.scene().creates(at_work("ben", "Desk 4", "carl")).await;
+    stage.signals.later();
+    let from = desk.world.clock.now();
+    for (name, said) in [("ann", said("Counter", true)), ("ben", at_work("ben", "Counter", "carl"))]
+    {
+        stage.scene().replaces(name, said).await.expect("it is said");
+    }
+    let command = since(desk, from);
+    let told = desk.run_as(a, command).await.expect("it waits");
+    assert_eq!(told["people"], 2);
+    stage.signals.later();
+    stage.scene().replaces("ben", at_work("ben", "Back room", "carl")).await.expect("it is said");
+    let done = desk.run_as(b, approve(&told)).await.expect("it is undone");
+    assert_eq!((&done["restored"], &done["of"]), (&json!(1), &json!(2)));
+    assert_eq!(person(desk, "ann").await["unit"], "Desk 4");
+    assert_eq!(person(desk, "ben").await["unit"], "Back room");
 }

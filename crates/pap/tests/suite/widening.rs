@@ -80,7 +80,9 @@ async fn sc_02_who_comes_back_by_a_directory_waits_and_who_leaves_does_not() {
     assert_eq!(stands(desk, &ann).await, is(false, &[], true, &[]));
     // Nothing of it is said twice, nor by another change, and the directory reads what it said.
     scene.activity(&ann, true).await.expect("taken");
-    scene.replaces(&ann, user("ann")).await.expect("taken");
+    let mut again = user("ann");
+    again["active"] = json!(true);
+    scene.replaces(&ann, again).await.expect("taken");
     pass(desk, Duration::from_millis(3_599_999)).await;
     assert_eq!(stands(desk, &ann).await, is(false, &[], true, &[]));
     pass(desk, Duration::from_millis(1)).await;

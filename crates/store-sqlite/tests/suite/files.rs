@@ -133,7 +133,7 @@ async fn n_113_a_full_table_of_used_things_refuses_and_forgets_nothing_early() {
     store.forget_expired(Timestamp::from_millis(1_001)).await.unwrap();
     store.commit(once(2)).await.unwrap();
     let again = store.commit(once(1)).await.unwrap_err();
-    assert!(matches!(again, CommitError::Used), "{again:?}");
+    assert!(matches!(again, CommitError::Used(_)), "{again:?}");
 }
 
 /// What the facts of `store` below `agent/` were at `at`, or since when that is kept.

@@ -40,7 +40,7 @@ pub async fn promise_4_of_64_racers_exactly_one_uses_a_thing(back_end: &impl Bac
         let answers =
             race(&store, |_| unit(vec![use_once(round), Effect::OpenPermit { entry: 0 }])).await;
         assert_eq!(winners(&answers), 1);
-        let refused = answers.iter().filter(|a| matches!(a, Err(CommitError::Used))).count();
+        let refused = answers.iter().filter(|a| matches!(a, Err(CommitError::Used(_)))).count();
         assert_eq!(refused, RACERS - 1);
         assert_eq!(store.log_size().await.unwrap(), u64::from(round) + 1);
         assert_eq!(store.open_permits().await.unwrap().len(), usize::from(round) + 1);
