@@ -200,8 +200,7 @@ async fn a_proof_that_was_used_is_no_token_that_was() {
 async fn a_call_that_is_denied_for_its_token_keeps_its_state() {
     let world = World::strict(ONCE).await;
     let expires = world.clock.now().plus(Duration::from_mins(2));
-    let state =
-        store::Effect::UseOnce { scope: OnceScope::RequestState, id: [1; 32], expires };
+    let state = store::Effect::UseOnce { scope: OnceScope::RequestState, id: [1; 32], expires };
     let (one, other) = (world.token("one"), world.token("other"));
     assert_eq!(world.answer_to(world.paid(0, one)).await, "permitted");
     for (token, expected) in [
